@@ -1,0 +1,1 @@
+"""Classifies images with an exported digit model; needs NumPy, Pillow and one engine."""
