@@ -65,7 +65,7 @@ def exit_status(main: Callable[[], int]) -> int:
         report(error)
         return error.exit_code
     except BrokenPipeError:
-        # The reader left (`… | head`). Point stdout elsewhere, or the interpreter complains at exit.
+        # The reader left (`… | head`); without this the interpreter complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
