@@ -1,0 +1,128 @@
+"""The engines: one file each, one row each in `ENGINES`; `open_backend` chooses among them."""
+
+import importlib
+import importlib.util
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.artefact import Artefact
+from runtime.errors import ArtefactError, BackendUnavailable, ImageError
+from runtime.spec import ModelSpec
+
+Pixels = npt.NDArray[np.uint8]
+Scores = npt.NDArray[np.float32]
+
+
+class Backend(Protocol):
+    """An engine holding an open artefact."""
+
+    name: str
+    version: str
+    device: str
+    spec: ModelSpec
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8."""
+
+
+class Engine(NamedTuple):
+    """An engine: what it opens, the module that drives it, the package it needs, its extra."""
+
+    name: str
+    suffix: str
+    module: str
+    package: str
+    extra: str
+
+    def installed(self) -> bool:
+        """Whether its package can be found; importing it may still fail."""
+        return importlib.util.find_spec(self.package) is not None
+
+
+# In the order of preference among those that open the same files.
+ENGINES = (
+    Engine("litert", ".tflite", "runtime.backends.litert", "ai_edge_litert", "litert"),
+    Engine("tflite-runtime", ".tflite", "runtime.backends.litert", "tflite_runtime", "tflite"),
+    Engine("onnxruntime", ".onnx", "runtime.backends.onnx", "onnxruntime", "onnx"),
+)
+
+
+def open_backend(
+    artefact: Artefact, engine: str | None = None, threads: int = 1, device: str = "cpu"
+) -> Backend:
+    """Open `artefact` with the engine named, else the first installed one that reads its format.
+
+    Args:
+        engine: a name of `ENGINES`.
+        threads: at least 1.
+        device: "cpu" or "gpu".
+
+    Raises:
+        BackendUnavailable: the engine or device is not there, or does not open such files.
+        ArtefactError: the engine refuses the model, or the model is not what its spec says.
+    """
+    if threads < 1:
+        raise BackendUnavailable(f"{threads} threads cannot run a model: give 1 or more")
+    candidates = [row for row in ENGINES if row.suffix == artefact.format]
+    if engine is not None:
+        if engine not in {row.name for row in ENGINES}:
+            raise BackendUnavailable(f"no backend {engine!r}: choose among {_names(ENGINES)}")
+        if engine not in {row.name for row in candidates}:
+            raise BackendUnavailable(
+                f"{engine} does not open {artefact.path}: {artefact.format} files are opened by "
+                f"{_names(candidates) or 'no engine of the runtime'}"
+            )
+        candidates = [row for row in candidates if row.name == engine]
+    missing: list[str] = []
+    for row in candidates:
+        driver = importlib.import_module(row.module)
+        try:
+            backend = driver.open(artefact, row.name, threads, device)
+        except BackendUnavailable as error:
+            missing.append(str(error))
+        else:
+            return cast(Backend, backend)
+    raise BackendUnavailable(
+        "; ".join(missing) or f"no engine of the runtime opens {artefact.path}: export it first"
+    )
+
+
+def install_hint(engine: str) -> str:
+    """The command that installs an engine."""
+    extra = next(row.extra for row in ENGINES if row.name == engine)
+    return f'pip install "digit-edge[{extra}]"'
+
+
+def check_pixels(pixels: Pixels, shape: tuple[int, ...]) -> None:
+    """Raise an ImageError unless `pixels` is uint8 of shape (N,) + `shape`, N ≥ 1."""
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or len(pixels) == 0:
+        raise ImageError(
+            f"pixels are uint8 of shape (N, {', '.join(map(str, shape))}), not {pixels.dtype} "
+            f"{pixels.shape}: use classify() for images, or to_pixels()"
+        )
+
+
+def check_model(
+    artefact: Artefact, inputs: Sequence[Sequence[object]], outputs: Sequence[Sequence[object]]
+) -> None:
+    """Raise an ArtefactError unless a model's one input and one output are as its spec says.
+
+    Args:
+        inputs, outputs: the shapes of all of them; the batch axis, the first, may be anything.
+    """
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ArtefactError(f"{artefact.path} has not one input and one output: export it again")
+    found = tuple(inputs[0][1:]), tuple(outputs[0][1:])
+    expected = artefact.spec.input_shape, (len(artefact.spec.labels),)
+    if found != expected:
+        raise ArtefactError(
+            f"{artefact.path} takes {found[0]} and gives {found[1]}, its spec says {expected[0]} "
+            f"and {expected[1]}: export it again"
+        )
+
+
+def _names(rows: Iterable[Engine]) -> str:
+    return ", ".join(row.name for row in rows)

@@ -1,0 +1,130 @@
+"""TFLite models in ai-edge-litert, or in tflite-runtime, its predecessor."""
+
+import importlib
+import threading
+from typing import Any
+
+import numpy as np
+
+from runtime.artefact import Artefact
+from runtime.backends import Pixels, Scores, check_model, check_pixels, install_hint
+from runtime.errors import ArtefactError, BackendUnavailable
+from runtime.quiet import quiet
+
+_PACKAGES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+# Past some dozens of images the engine gains nothing, and its activations grow with the batch.
+_CHUNK = 64
+
+
+class LiteRTBackend:
+    """One interpreter, resized to the batch it is given; calls from several threads take turns."""
+
+    def __init__(self, artefact: Artefact, name: str, version: str, interpreter: Any) -> None:
+        self.name = name
+        self.version = version
+        self.device = "cpu"
+        self.spec = artefact.spec
+        self._interpreter = interpreter
+        self._lock = threading.Lock()
+        source, result = interpreter.get_input_details(), interpreter.get_output_details()
+        check_model(artefact, [d["shape"] for d in source], [d["shape"] for d in result])
+        self._input, self._output = source[0]["index"], result[0]["index"]
+        expected = np.int8 if artefact.spec.precision == "int8" else np.float32
+        if source[0]["dtype"] is not expected or result[0]["dtype"] is not expected:
+            raise ArtefactError(
+                f"{artefact.path} is not the {artefact.spec.precision} its spec says: "
+                "export it again"
+            )
+        self._int8 = expected is np.int8
+        if self._int8:
+            _check_quantization(artefact, source[0]["quantization"], result[0]["quantization"])
+            # Scores of the 256 output bytes: one look-up instead of three passes.
+            scale, zero_point = result[0]["quantization"]
+            values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
+            self._real: Scores = (values - np.float32(zero_point)) * np.float32(scale)
+        self._batch = 0
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
+
+        Raises:
+            ImageError: `pixels` has another shape or dtype.
+        """
+        check_pixels(pixels, self.spec.input_shape)
+        with self._lock:
+            if len(pixels) <= _CHUNK:
+                return self._run(pixels)
+            starts = range(0, len(pixels), _CHUNK)
+            return np.concatenate([self._run(pixels[at : at + _CHUNK]) for at in starts])
+
+    def _run(self, pixels: Pixels) -> Scores:
+        interpreter = self._interpreter
+        if len(pixels) != self._batch:
+            self._batch = 0  # should the engine fail below, the next call starts over
+            interpreter.resize_tensor_input(self._input, pixels.shape)
+            interpreter.allocate_tensors()
+            self._batch = len(pixels)
+        if self._int8:
+            # int8 = pixel − 128: flipping the top bit is that subtraction, modulo 256.
+            interpreter.set_tensor(self._input, (pixels ^ 128).view(np.int8))
+            interpreter.invoke()
+            codes = interpreter.get_tensor(self._output).view(np.uint8)
+            real: Scores = self._real[codes]
+            return real
+        interpreter.set_tensor(self._input, np.divide(pixels, 255, dtype=np.float32))
+        interpreter.invoke()
+        scores: Scores = interpreter.get_tensor(self._output)
+        return scores
+
+
+def open(artefact: Artefact, name: str, threads: int, device: str) -> LiteRTBackend:
+    """Open a .tflite artefact with ai-edge-litert or tflite-runtime, as `name` says.
+
+    Raises:
+        BackendUnavailable: the package or the device is not there.
+        ArtefactError: the engine refuses the model.
+    """
+    package = _PACKAGES[name]
+    if device != "cpu":
+        raise BackendUnavailable(
+            f"{name} has no {device} on this machine that its Interpreter can use: "
+            "use --device cpu, or an .onnx with onnxruntime"
+        )
+    try:
+        engine = importlib.import_module(f"{package}.interpreter")
+        version = importlib.import_module(package).__version__
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"{package} is not installed ({error}): {install_hint(name)}"
+        ) from error
+    try:
+        with quiet(2):  # "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
+            interpreter = engine.Interpreter(model_content=artefact.data, num_threads=threads)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ArtefactError(f"{name} refuses {artefact.path} ({error}): export it again") from error
+    except SystemError as error:  # what tflite-runtime says under NumPy 2
+        raise BackendUnavailable(
+            f"{package} does not run with NumPy {np.__version__}: {install_hint(name)} in an "
+            "environment of its own, or use ai-edge-litert"
+        ) from error
+    return LiteRTBackend(artefact, name, version, interpreter)
+
+
+def _check_quantization(
+    artefact: Artefact, source: tuple[float, int], result: tuple[float, int]
+) -> None:
+    stated = artefact.spec.quantization
+    if stated is None or (source, result) != (
+        (stated.input.scale, stated.input.zero_point),
+        (stated.output.scale, stated.output.zero_point),
+    ):
+        raise ArtefactError(
+            f"{artefact.path} is quantised with {source} and {result}, its spec says {stated}: "
+            "export it again"
+        )
+    if source[1] != -128 or abs(source[0] * 255 - 1) > 0.01:
+        raise ArtefactError(
+            f"{artefact.path} expects another input than int8 = pixel − 128 (scale {source[0]:g}, "
+            f"zero point {source[1]}): quantise it again with images from 0 to 1"
+        )

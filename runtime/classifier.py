@@ -1,0 +1,132 @@
+"""Classifier: spec + backend + preprocessing → Prediction."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from runtime import artefact
+from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
+from runtime.errors import ArtefactError, BackendUnavailable
+from runtime.preprocess import Image, to_pixels
+from runtime.spec import ModelSpec
+
+_PRETRAINED = Path(__file__).parent / "pretrained"
+# What `load` looks for when no model is named, best first for a small device.
+_DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the network says of one image.
+
+    Attributes:
+        label: the likeliest class.
+        confidence: its score, 0 to 1; calibrated on the data the model was validated with.
+        scores: (classes,) float32, in the order of the spec's labels.
+        accepted: False where this is no digit the model knows: a blank page, or an answer less
+            sure than all but a few of the validation images gave.
+    """
+
+    label: str
+    confidence: float
+    scores: Scores
+    accepted: bool
+
+
+class Classifier:
+    """Reads digits with an open artefact. Safe to share between threads."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._labels = backend.spec.labels
+        self._shape = backend.spec.input_shape
+        self._accept_confidence = backend.spec.accept_confidence
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        backend: str | None = None,
+        threads: int = 1,
+        device: str = "cpu",
+    ) -> "Classifier":
+        """Open an artefact with the engine that reads its format.
+
+        Args:
+            path: a .tflite or .onnx artefact; without it a published one, else one in `models/`.
+            backend: an engine's name; else the first installed one that reads the file.
+            threads: the engine's threads.
+            device: "cpu" or "gpu".
+
+        Raises:
+            ArtefactError: the file is missing, damaged, or not what its spec says.
+            BackendUnavailable: no engine for it is installed, or not on that device.
+        """
+        opened = artefact.read(path if path is not None else find_model(backend))
+        return cls(open_backend(opened, backend, threads, device))
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the open artefact says of itself."""
+        return self.backend.spec
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8, any N ≥ 1.
+
+        Raises:
+            ImageError: `pixels` has another shape or dtype.
+        """
+        return self.backend.scores(pixels)
+
+    def classify(self, image: Image) -> Prediction:
+        """Read one image: a path, bytes, a file object, a PIL image, an array, or pixels.
+
+        Raises:
+            ImageError: it cannot be read as an image.
+        """
+        pixels = to_pixels(image)
+        return self._predict(pixels, self.backend.scores(pixels[np.newaxis])[0])
+
+    def classify_batch(self, images: Iterable[Image]) -> list[Prediction]:
+        """Read several images; the answers come in the order of the images.
+
+        Raises:
+            ImageError: one of them cannot be read as an image.
+        """
+        batch = [to_pixels(image) for image in images]
+        if not batch:
+            return []
+        return list(map(self._predict, batch, self.backend.scores(np.stack(batch))))
+
+    def _predict(self, pixels: Pixels, scores: Scores) -> Prediction:
+        best = int(scores.argmax())
+        confidence = float(scores[best])
+        accepted = confidence >= self._accept_confidence and bool(pixels.any())
+        return Prediction(self._labels[best], confidence, scores, accepted)
+
+
+def find_model(backend: str | None = None) -> Path:
+    """The artefact to use when none is named: published ones first, then those in `models/`.
+
+    Raises:
+        ArtefactError: there is none.
+    """
+    usable = [
+        row for row in ENGINES if (row.installed() if backend is None else row.name == backend)
+    ]
+    suffixes = {row.suffix for row in usable}
+    for folder in (_PRETRAINED, Path("models")):
+        for name in _DEFAULT_MODELS:
+            path = folder / name
+            if path.suffix in suffixes and path.exists():
+                return path
+    if not suffixes:
+        raise BackendUnavailable(f"no engine is installed: {install_hint(ENGINES[0].name)}")
+    raise ArtefactError(
+        f"no {' or '.join(_DEFAULT_MODELS)} in models: name one with --model, "
+        "or make them: python -m train, then python -m export"
+    )
