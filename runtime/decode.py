@@ -1,0 +1,304 @@
+"""Decodes anything image-like into a small upright grey array.
+
+The rest of the runtime never sees a file, a mode, a bit depth, transparency or an EXIF
+orientation: they end here, and so does every exception of the image library.
+"""
+
+import io
+import os
+import struct
+import threading
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from runtime.errors import ImageError
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
+Grey: TypeAlias = npt.NDArray[np.uint8]
+
+# What Pillow may hold in memory at once, in pixels: an A4 page scanned at 600 dpi is 35 million.
+# A JPEG is decoded at a reduced scale, so a larger one passes.
+MAX_DECODED_PIXELS = 40_000_000
+# Decoders that read pixels and nothing else (no Ghostscript, no nested documents); the ones that
+# Pillow loads at once come first.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+READABLE = "PNG, JPEG, BMP, GIF, PPM, TIFF or WebP"
+
+# What Pillow raises on damaged files, found by flipping bytes in and truncating each format.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+_ORIENTATION_TAG = 0x0112
+_HAS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A grey picture, upright, no larger than was asked for.
+
+    `grey` is uint8 (height, width); `size` is the (width, height) of the upright original;
+    `coloured` says that the original holds more than luminance.
+    """
+
+    grey: Grey
+    size: tuple[int, int]
+    coloured: bool
+
+
+def decode(
+    image: Source, *, longest: int, name: str | None = None, colour: bool = False
+) -> Decoded:
+    """Decode an image to grey, its longest side reduced to at most `longest` pixels.
+
+    A path, bytes, a binary file object, a Pillow image, or an array (height, width[, 1, 3 or 4])
+    of uint8, uint16, bool or float from 0 to 1. Of an animation, the first frame. Grey is the
+    luminance, or with `colour` the axis along which the colours differ most. Where an image is
+    transparent, see `_composite`. Raises ImageError, naming the file.
+    """
+    name = describe(image, name)
+    if isinstance(image, np.ndarray):
+        return _shrink(_image_of_array(image, name), longest, colour, name)
+    if isinstance(image, Image.Image):
+        with _Guard(name):
+            return _shrink(image, longest, colour, name)
+    if isinstance(image, bytes):
+        if not image:
+            raise ImageError(f"{name}: empty; give it the bytes of an image")
+        file: BinaryIO = io.BytesIO(image)
+    elif isinstance(image, (str, os.PathLike)):
+        file = _open_file(image, name)
+    elif hasattr(image, "read"):
+        file = image
+    else:
+        raise ImageError(
+            f"{name}: not an image; give a path, bytes, a binary file, a Pillow image or an array"
+        )
+    try:
+        with _Guard(name), Image.open(file, formats=FORMATS) as opened:
+            return _shrink(opened, longest, colour, name)
+    finally:
+        if file is not image:
+            file.close()
+
+
+def describe(image: Source, name: str | None = None) -> str:
+    """What a message calls the image: its file name, else `<bytes>`, `<array>` and the like."""
+    if name is not None:
+        return name
+    if isinstance(image, (str, os.PathLike)):
+        return os.fspath(image)
+    if isinstance(image, np.ndarray):
+        return "<array>"
+    if isinstance(image, (bytes, Image.Image)):
+        return "<bytes>" if isinstance(image, bytes) else "<image>"
+    return str(getattr(image, "name", f"<{type(image).__name__}>"))
+
+
+class _Guard:
+    """Turns what Pillow raises into an ImageError, and keeps its warnings off stderr.
+
+    `warnings.catch_warnings` alone is not safe in threads: it is entered by the first and left by
+    the last that decodes.
+    """
+
+    _lock = threading.Lock()
+    _depth = 0
+    _caught: "warnings.catch_warnings[Any] | None" = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        with _Guard._lock:
+            if _Guard._depth == 0:
+                _Guard._caught = warnings.catch_warnings()
+                _Guard._caught.__enter__()
+                warnings.simplefilter("ignore")
+            _Guard._depth += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with _Guard._lock:
+            _Guard._depth -= 1
+            if _Guard._depth == 0 and _Guard._caught is not None:
+                _Guard._caught.__exit__(None, None, None)
+        if isinstance(error, Image.DecompressionBombError):
+            raise ImageError(f"{self.name}: too large to decode; scale it down") from error
+        if isinstance(error, UnidentifiedImageError):
+            raise ImageError(f"{self.name}: not an image; convert it to {READABLE}") from error
+        if isinstance(error, _DAMAGE):
+            detail = " ".join(str(error).split()) or type(error).__name__
+            raise ImageError(
+                f"{self.name}: damaged image ({detail[:80]}); save it again as PNG or JPEG"
+            ) from error
+
+
+def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
+    try:
+        if os.path.isdir(path):
+            raise ImageError(f"{name}: a folder; give the images in it one by one")
+        file = Path(path).open("rb")
+        if os.fstat(file.fileno()).st_size == 0 and os.path.isfile(path):
+            file.close()
+            raise ImageError(f"{name}: empty file; copy it again")
+        return file
+    except FileNotFoundError as error:
+        raise ImageError(f"{name}: no such file; check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{name}: cannot be opened ({reason}); check the path") from error
+
+
+def _image_of_array(array: npt.NDArray[Any], name: str) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise ImageError(
+            f"{name}: shape {array.shape} is no image; give (height, width) or (height, width, 3)"
+        )
+    if array.size == 0:
+        raise ImageError(f"{name}: shape {array.shape} has no pixels; give an image that has some")
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype == np.uint16:
+        array = _to_uint8(array)
+    elif array.dtype.kind == "f":
+        low, high = array.min(), array.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ImageError(f"{name}: holds NaN or infinity; replace them (numpy.nan_to_num)")
+        if low < 0 or high > 1:
+            raise ImageError(
+                f"{name}: floats from {low:g} to {high:g}, not 0 to 1; divide by the full scale"
+            )
+        array = np.rint(array * 255).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ImageError(
+            f"{name}: dtype {array.dtype} is no image; convert with .astype(numpy.uint8)"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _to_uint8(values: npt.NDArray[Any]) -> Grey:
+    """Scale numbers without a declared depth: full scale is the usual one that holds them."""
+    values = np.nan_to_num(values.astype(np.float32))
+    values -= min(float(values.min()), 0.0)
+    high = float(values.max())
+    full = next((scale for scale in (1, 255, 4095, 65535) if high <= scale), high)
+    grey: Grey = np.rint(values * np.float32(255 / full)).astype(np.uint8)
+    return grey
+
+
+def _shrink(image: Image.Image, longest: int, colour: bool, name: str) -> Decoded:
+    """The image in grey at its reduced size, upright."""
+    width, height = image.size
+    if not width or not height:
+        raise ImageError(f"{name}: {width}x{height} has no pixels; give an image that has some")
+    coloured = image.mode not in ("1", "L", "LA", "La", "I", "F") and image.mode[:2] != "I;"
+    if image.format in ("JPEG", "MPO"):
+        # The decoder can leave out the fine detail: a half, a quarter or an eighth of the size.
+        scale = next((s for s in (8, 4, 2) if max(width, height) >= s * longest * 0.7), 1)
+        image.draft("RGB" if colour else "L", (width // scale, height // scale))
+    if image.size[0] * image.size[1] > MAX_DECODED_PIXELS:
+        raise ImageError(
+            f"{name}: {width}x{height} is too large; scale it below "
+            f"{MAX_DECODED_PIXELS // 1_000_000} megapixels"
+        )
+    image.load()
+    grey = _principal_axis(image, longest) if colour and coloured else _luminance(image, longest)
+    turn = 1
+    if image.format == "TIFF" or any(key in image.info for key in _HAS_ORIENTATION):
+        turn = _orientation(image)
+    if turn > 4:
+        width, height = height, width
+    return Decoded(_upright(grey, turn), (width, height), coloured)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        turn = image.getexif().get(_ORIENTATION_TAG, 1)
+    except _DAMAGE:
+        return 1  # damaged metadata is no reason to refuse a sound picture
+    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+
+
+def _upright(grey: Grey, turn: int) -> Grey:
+    """Undo the EXIF orientation: 5 to 8 exchange the axes, then each axis may be reversed."""
+    if turn > 4:
+        grey = grey.T
+    return grey[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
+
+
+def _fit(image: Image.Image, longest: int) -> Image.Image:
+    width, height = image.size
+    if max(width, height) <= longest:
+        return image
+    ratio = longest / max(width, height)
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _luminance(image: Image.Image, longest: int) -> Grey:
+    mode = image.mode
+    if mode in ("I", "F") or mode.startswith("I;"):
+        return np.asarray(_fit(Image.fromarray(_to_uint8(np.asarray(image))), longest))
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        if mode not in ("LA", "RGBA"):
+            image = image.convert("LA" if mode == "La" else "RGBA")
+        return _composite(np.asarray(_fit(image.convert("LA"), longest)))
+    if mode in ("LAB", "YCbCr"):
+        image = image.getchannel(0)
+    elif mode == "HSV":
+        image = image.convert("RGB")
+    return np.asarray(_fit(image.convert("L"), longest))
+
+
+def _composite(pair: Grey) -> Grey:
+    """Lay a transparent image, (height, width, 2) luminance and alpha, over a ground.
+
+    A picture with its own ground keeps it: most of it is opaque and holds light and dark, so the
+    rest is filled with its median. A bare drawing is laid over the ground it contrasts with:
+    white under dark ink, black under light ink.
+    """
+    luminance, alpha = pair[..., 0].astype(np.float32), pair[..., 1].astype(np.float32) / 255
+    seen = luminance[alpha > 0.5]
+    if seen.size == 0:
+        ground = 255.0
+    elif seen.size > 0.5 * alpha.size and np.ptp(np.percentile(seen, (2, 98))) > 48:
+        ground = float(np.median(seen))
+    else:
+        ground = 255.0 if seen.mean() < 128 else 0.0
+    return np.rint(luminance * alpha + ground * (1 - alpha)).astype(np.uint8)
+
+
+def _principal_axis(image: Image.Image, longest: int) -> Grey:
+    """Grey along the axis on which the colours vary most, for ink as light as its paper."""
+    small = np.asarray(_fit(image.convert("RGB"), longest)).astype(np.float32)
+    colours = small.reshape(-1, 3) - small.reshape(-1, 3).mean(axis=0)
+    axis = np.linalg.eigh(colours.T @ colours)[1][:, -1]
+    values = (colours @ axis).reshape(small.shape[:2])
+    grey: Grey = np.clip(np.rint(values + (128 - np.median(values))), 0, 255).astype(np.uint8)
+    return grey

@@ -1,0 +1,150 @@
+"""Brings any image of a digit into MNIST's form: 28x28, ink 255 on 0, centred by mass.
+
+The only copy of that knowledge. Training data, calibration samples and what a user
+photographs all pass through `normalise`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.decode import Grey, Source, decode, describe
+from runtime.errors import ImageError
+from runtime.ink import find_ink
+
+Pixels = npt.NDArray[np.uint8]
+Plane = npt.NDArray[np.float32]
+
+PIXELS_SHAPE = (28, 28, 1)
+DARK_ON_LIGHT = "dark on light"
+LIGHT_ON_DARK = "light on dark"
+
+# The longest side, in pixels, at which a digit is looked for.
+_LONGEST = 320
+
+
+@dataclass(frozen=True)
+class View:
+    """How an image was seen.
+
+    `pixels` is uint8 (28, 28, 1); `box` is the digit's (left, top, right, bottom) in pixels of the
+    upright original, right and bottom exclusive; `polarity` is "dark on light" or "light on dark";
+    `method` is "pixels" or "mnist" for what came in MNIST's form, "luminance" or "colour" for ink
+    found by that contrast, and "blank" where there is none: then all pixels are 0 and the box is
+    the whole image.
+    """
+
+    pixels: Pixels
+    box: tuple[int, int, int, int]
+    polarity: str
+    method: str
+
+
+def to_pixels(image: Source, *, name: str | None = None) -> Pixels:
+    """Bring an image into MNIST's form: uint8 (28, 28, 1), 0 background, 255 ink.
+
+    See `view` for what an image may be. Raises ImageError.
+    """
+    return view(image, name=name).pixels
+
+
+def view(image: Source, *, name: str | None = None) -> View:
+    """Find the digit in an image and bring it into MNIST's form.
+
+    A path, bytes, a binary file object, a Pillow image or an array: (height, width[, 1, 3 or 4])
+    of uint8, uint16, bool or float from 0 to 1. A uint8 array of shape (28, 28) or (28, 28, 1) is
+    pixels already and returned as such, not copied. A page without ink gives blank pixels.
+    `name` is what messages call the image. Raises ImageError where there is no image to read.
+    """
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        if image.shape in ((28, 28), PIXELS_SHAPE):
+            return View(image.reshape(PIXELS_SHAPE), (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
+    name = describe(image, name)
+    if hasattr(image, "read"):
+        image = _read(image, name)
+    decoded = decode(image, longest=_LONGEST, name=name)
+    grey, (width, height) = decoded.grey, decoded.size
+    if grey.shape == (28, 28):
+        for polarity, ink in ((LIGHT_ON_DARK, grey), (DARK_ON_LIGHT, 255 - grey)):
+            if _in_mnist_form(ink):
+                return View(ink.reshape(PIXELS_SHAPE), (0, 0, 28, 28), polarity, "mnist")
+    method = "luminance"
+    found = find_ink(grey)
+    if found is None and decoded.coloured:
+        method = "colour"
+        grey = decode(image, longest=_LONGEST, name=name, colour=True).grey
+        found = find_ink(grey)
+    if found is None:
+        blank = np.zeros(PIXELS_SHAPE, np.uint8)
+        return View(blank, (0, 0, width, height), DARK_ON_LIGHT, "blank")
+    left, top, right, bottom = found.box
+    polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
+    x, y = width / grey.shape[1], height / grey.shape[0]
+    box = (int(left * x), int(top * y), int(np.ceil(right * x)), int(np.ceil(bottom * y)))
+    return View(normalise(found.ink), box, polarity, method)
+
+
+def normalise(ink: npt.NDArray[Any]) -> Pixels:
+    """Bring ink, (height, width) of any scale on 0, into MNIST's form: uint8 (28, 28, 1).
+
+    The recipe is MNIST's own as QMNIST reconstructed it (Yadav and Bottou, "Cold Case: The Lost
+    MNIST Digits", 2019): the tight bounding box, centred in a square of side max(height, width,
+    10); area-weighted resampling to 20x20; the peak scaled to 255; a shift by whole pixels
+    that brings the centre of mass c, pixel centres at +0.5, to (14, 15].
+    No ink gives all zeros. Raises ImageError where `ink` is no plane.
+    """
+    if ink.ndim != 2:
+        raise ImageError(f"<array>: ink of shape {ink.shape}; give (height, width)")
+    pixels = np.zeros(PIXELS_SHAPE, np.uint8)
+    rows = np.flatnonzero(ink.any(axis=1))
+    if not rows.size:
+        return pixels
+    columns = np.flatnonzero(ink.any(axis=0))
+    tight: Plane = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+    side = max(*tight.shape, 10)
+    small = _area_weights(tight.shape[0], side) @ tight @ _area_weights(tight.shape[1], side).T
+    small *= 255 / small.max()
+    mass = small.sum()
+    centres = np.arange(20, dtype=np.float32) + 0.5
+    down = int(15 - float(small.sum(axis=1) @ centres / mass))
+    right = int(15 - float(small.sum(axis=0) @ centres / mass))
+    frame = np.zeros((60, 60), np.uint8)
+    frame[20:40, 20:40] = np.rint(small)
+    pixels[:, :, 0] = frame[20 - down : 48 - down, 20 - right : 48 - right]
+    return pixels
+
+
+def _area_weights(length: int, side: int) -> Plane:
+    """(20, length): the part of each of `length` cells, centred in `side`, in each of 20 bins."""
+    edges = np.linspace(0, side, 21) - (side - length) // 2
+    cells = np.arange(length)
+    overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    weights: Plane = np.maximum(overlap, 0).astype(np.float32)
+    return weights
+
+
+def _in_mnist_form(grey: Grey) -> bool:
+    """Whether a (28, 28) image is an MNIST digit: in the inner 20x20 or so, centred by mass."""
+    if int(grey[0].max()) > 12 or int(grey[-1].max()) > 12 or int(grey.max()) < 250:
+        return False
+    across, down = grey.sum(axis=0, dtype=np.float32), grey.sum(axis=1, dtype=np.float32)
+    mass = float(across.sum())
+    centres = np.arange(28, dtype=np.float32)
+    return (
+        abs(float(across @ centres) / mass - 14) < 1
+        and abs(float(down @ centres) / mass - 14) < 1
+        and float(across[:2].max()) + float(across[-2:].max()) < 100
+        and mass < 0.5 * 255 * 400
+    )
+
+
+def _read(file: Any, name: str) -> bytes:
+    try:
+        data = file.read()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name}: cannot be read ({error}); open it again") from error
+    if not isinstance(data, bytes):
+        raise ImageError(f"{name}: a text file object; open it in binary mode")
+    return data
