@@ -9,8 +9,9 @@ import numpy as np
 
 from runtime import artefact
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
+from runtime.decode import Source
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.preprocess import Image, to_pixels
+from runtime.preprocess import to_pixels
 from runtime.spec import ModelSpec
 
 _PRETRAINED = Path(__file__).parent / "pretrained"
@@ -82,7 +83,7 @@ class Classifier:
         """
         return self.backend.scores(pixels)
 
-    def classify(self, image: Image) -> Prediction:
+    def classify(self, image: Source) -> Prediction:
         """Read one image: a path, bytes, a file object, a PIL image, an array, or pixels.
 
         Raises:
@@ -91,7 +92,7 @@ class Classifier:
         pixels = to_pixels(image)
         return self._predict(pixels, self.backend.scores(pixels[np.newaxis])[0])
 
-    def classify_batch(self, images: Iterable[Image]) -> list[Prediction]:
+    def classify_batch(self, images: Iterable[Source]) -> list[Prediction]:
         """Read several images; the answers come in the order of the images.
 
         Raises:

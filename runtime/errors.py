@@ -10,6 +10,7 @@
 Each message is one line: what was wrong, with which file, and what to do next.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -57,6 +58,10 @@ def exit_status(main: Callable[[], int]) -> int:
 
     0 done · 2 bad input or usage · 3 a check that failed · 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A file name or a tick that the terminal's encoding lacks is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = main()
         sys.stdout.flush()

@@ -1,0 +1,74 @@
+# make run [DATA=folder]   train, export, compare, classify: from nothing to a report
+# make test                every test, in the environments that a user could have
+# make lint                style and types
+# make lock                renew requirements/*.lock after a change in pyproject.toml
+# make clean               forget the environments and what was trained
+
+.DELETE_ON_ERROR:
+.PHONY: run test lint lock publish clean FORCE
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
+	2>/dev/null && echo "$$p" && break; done)
+PIP = -m pip --disable-pip-version-check install --quiet
+ENGINES = litert onnx tflite
+
+run: models/report/report.md
+	.venv/bin/python -m runtime --model models/digits-int8.tflite examples/*
+	@echo "The report: models/report/report.md and report.html"
+
+models/report/report.md: models/.exported
+	.venv/bin/python -m benchmarks --models models $(if $(DATA),--data "$(DATA)") --out $(@D)
+
+models/.exported: models/digits.keras
+	.venv/bin/python -m export --model $< $(if $(DATA),--data "$(DATA)")
+	@touch $@
+
+# Interrupted, a training goes on where it stopped; other data start another one.
+models/digits.keras: models/.data | .venv/installed
+	.venv/bin/python -m train --resume $(if $(DATA),--data "$(DATA)") --out $@
+
+models/.data: FORCE
+	@mkdir -p models
+	@echo "$(DATA)" | cmp -s - $@ || { rm -rf models/digits.checkpoint; echo "$(DATA)" > $@; }
+
+test: .venv/installed $(ENGINES:%=test-%)
+	.venv/bin/python -m pytest
+
+# The runtime from its wheel, where nothing is installed but one engine.
+test-%: .venv-%/installed FORCE
+	@rm -rf build dist/$*
+	@.venv/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps \
+		--no-build-isolation --wheel-dir dist/$* .
+	@.venv-$*/bin/python $(PIP) --no-deps --force-reinstall dist/$*/*.whl
+	.venv-$*/bin/pytest tests/engines
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+.venv/installed: requirements/dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with its venv module here;" \
+		"install one (Debian: apt install python3-venv), or name it: make PYTHON=…" >&2; exit 2; }
+	@echo "Installing the pinned dependencies into .venv (2.7 GB; once)"
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python $(PIP) --require-hashes --requirement $<
+	@.venv/bin/python $(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-%/installed: requirements/%.lock | .venv/installed
+	@$(PYTHON) -m venv --clear .venv-$*
+	@.venv-$*/bin/python $(PIP) --require-hashes --requirement $<
+	@touch $@
+
+lock:
+	for extra in dev $(ENGINES); do \
+		uv pip compile pyproject.toml --extra $$extra --extra test --universal \
+		--python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--custom-compile-command "make lock" --quiet --upgrade \
+		--output-file requirements/$$extra.lock || exit 1; \
+	done
+
+clean:
+	rm -rf .venv* build dist *.egg-info models

@@ -1,0 +1,1 @@
+"""Turns a trained Keras model into TFLite and ONNX artefacts, float32 and int8."""

@@ -1,0 +1,16 @@
+"""python -m export: .keras → .tflite and .onnx, each float32 and int8."""
+
+import sys
+
+from export import onnx, tflite
+from export.command import run
+from runtime.errors import exit_status
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command `python -m export`."""
+    return run([tflite.TARGET, onnx.TARGET], __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

@@ -1,0 +1,165 @@
+"""What the export commands share: their options, and the way from a Keras model to artefacts."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from export.verify import Signature, Verification, verify
+from runtime import artefact
+from runtime.artefact import Artefact
+from runtime.backends import open_backend
+from runtime.errors import CHECK_FAILED, DatasetError, ParityError, report
+from runtime.spec import Golden, Metrics, Quantization
+
+if TYPE_CHECKING:
+    from train.data import DataSet
+
+    from export.calibration import Calibration
+    from export.source import Source
+
+
+class Target(NamedTuple):
+    """A format to export to, and the functions that know it."""
+
+    name: str
+    suffix: str
+    convert: "Callable[[Source, Calibration | None], bytes]"
+    describe: Callable[[bytes], Signature]
+    quantization: "Callable[[bytes, Calibration], Quantization]"
+
+
+def export(
+    source: "Source",
+    target: Target,
+    data: "DataSet",
+    out: Path,
+    calibration: "Calibration | None" = None,
+    on_verified: Callable[[Verification], None] = lambda _: None,
+) -> Artefact:
+    """Convert, run against the Keras model through the engine of the device, and keep if it passes.
+
+    Args:
+        out: the file to write; what was there stays if the new artefact fails.
+        calibration: images to quantise with; without them the artefact is float32.
+        on_verified: told the outcome of every check, before a failure is raised.
+
+    Raises:
+        ParityError: the artefact does not answer as the Keras model does; nothing is written.
+        ArtefactError: a converter or the engine refuses the model.
+        EdgeError: `out` cannot be written.
+    """
+    model = target.convert(source, calibration)
+    spec = dataclasses.replace(
+        source.artefact.spec,
+        precision="float32" if calibration is None else "int8",
+        quantization=None if calibration is None else target.quantization(model, calibration),
+        source_sha256=source.artefact.spec.digest,
+        golden=None,
+    )
+    candidate = open_backend(Artefact(out, model, spec))
+    outcome = verify(
+        target.describe(model),
+        candidate.scores,
+        source.scores(data.test.pixels),
+        data.test,
+        spec.input_shape,
+        spec.precision,
+    )
+    on_verified(outcome)
+    outcome.raise_if_failed(out)
+    known = source.artefact.spec.golden
+    spec = dataclasses.replace(
+        spec,
+        metrics=Metrics(
+            train_accuracy=_accuracy(candidate, data.train),
+            n_train=len(data.train),
+            test_accuracy=_accuracy(candidate, data.test),
+            n_test=len(data.test),
+        ),
+        golden=known and Golden(known.pixels, candidate.scores(known.pixels)),
+    )
+    return artefact.write(out, model, spec)
+
+
+def run(targets: Sequence[Target], description: str | None, argv: list[str] | None) -> int:
+    """The body of `python -m export`, `export.tflite` and `export.onnx`."""
+    arguments = _parse(targets, description, argv)
+    from export import calibration
+    from export.source import open_source
+    from train import data as datasets
+
+    source = open_source(arguments.model)
+    data = datasets.load(arguments.data)
+    trained_on = source.artefact.spec.dataset
+    if data.sha256 != trained_on.sha256:
+        raise DatasetError(
+            f"{arguments.model} was trained on {trained_on.name}, this data is {data.name}: "
+            "give the same with --data"
+        )
+    samples = calibration.choose(data, arguments.calibration, arguments.seed)
+    failed = 0
+    for target in targets:
+        for quantize in arguments.precisions:
+            out = arguments.out or _default_out(arguments.model, target, quantize)
+            print(out)
+            try:
+                made = export(
+                    source, target, data, out, samples if quantize else None, _print_checks
+                )
+            except ParityError as error:
+                report(error)
+                failed += 1
+            else:
+                print(f"    {len(made.data) / 1000:,.0f} KB, digest {made.spec.digest[:12]}…")
+    return CHECK_FAILED if failed else 0
+
+
+def _accuracy(backend, split) -> float:
+    return float(np.mean(backend.scores(split.pixels).argmax(axis=1) == split.labels))
+
+
+def _print_checks(outcome: Verification) -> None:
+    for check in outcome.checks:
+        print(check)
+    sys.stdout.flush()
+
+
+def _default_out(model: Path, target: Target, quantize: bool) -> Path:
+    return model.with_name(model.stem + ("-int8" if quantize else "") + target.suffix)
+
+
+def _parse(
+    targets: Sequence[Target], description: str | None, argv: list[str] | None
+) -> argparse.Namespace:
+    only = targets[0] if len(targets) == 1 else None
+    parser = argparse.ArgumentParser(
+        prog=f"python -m export{only.suffix if only else ''}",
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--model", type=Path, default=Path("models/digits.keras"), help="the trained model"
+    )
+    parser.add_argument(
+        "--data", help="the data it was trained on: a folder, an .npz; else found as train does"
+    )
+    parser.add_argument(
+        "--calibration", type=int, default=500, metavar="N", help="training images for int8 ranges"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="draws the calibration images")
+    if only:
+        parser.add_argument("--quantize", action="store_true", help="int8 instead of float32")
+        parser.add_argument("--out", type=Path, help="the file to write; else beside the model")
+    arguments = parser.parse_args(argv)
+    if only:
+        arguments.precisions = (arguments.quantize,)
+        if arguments.out and arguments.out.suffix != only.suffix:
+            parser.error(f"--out must end in {only.suffix}")
+    else:
+        arguments.precisions, arguments.out = (False, True), None
+    return arguments

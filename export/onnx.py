@@ -1,0 +1,155 @@
+"""python -m export.onnx: .keras → .onnx, float32 or int8."""
+
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from export.calibration import Calibration
+from export.command import Target, run
+from export.source import INPUT_NAME, OUTPUT_NAME, Source, endpoint
+from export.verify import Signature
+from runtime.errors import ArtefactError, exit_status
+from runtime.quiet import quiet
+from runtime.spec import Affine, Quantization
+
+if TYPE_CHECKING:
+    import onnx
+
+# Read by onnxruntime from 1.14 on; tf2onnx writes nothing later than 18.
+OPSET = 17
+IR_VERSION = 8
+
+
+def convert(source: Source, calibration: Calibration | None = None) -> bytes:
+    """The model as a bare .onnx file; static QDQ int8 inside where `calibration` is given.
+
+    Raises:
+        ArtefactError: tf2onnx refuses the model.
+    """
+    with quiet(1, 2):
+        import tf2onnx
+
+        logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+        function = endpoint(source.model)
+        try:
+            model, _ = tf2onnx.convert.from_function(
+                function, input_signature=function.input_signature, opset=OPSET
+            )
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ArtefactError(
+                f"tf2onnx refuses {source.artefact.path} ({error}): use layers that ONNX knows"
+            ) from error
+    _tidy(model)
+    if calibration is not None:
+        model = _quantize(model, calibration)
+    return model.SerializeToString(deterministic=True)
+
+
+def _tidy(model: "onnx.ModelProto") -> None:
+    """Name the graph and its free axis as a reader would."""
+    model.ir_version = IR_VERSION
+    model.graph.name = "digit-edge"
+    model.graph.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.ModelProto":
+    import onnx
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quant_pre_process,
+        quantize_static,
+    )
+
+    class Samples(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.batches = calibration.batches()
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {INPUT_NAME: batch}
+
+    with tempfile.TemporaryDirectory() as folder, quiet(1, 2):
+        prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
+        # Fuses MatMul and Add, so that the biases are quantised with their products. Symbolic
+        # shapes would need sympy, and this graph has none but the batch.
+        quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            quantized,
+            Samples(),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+        )
+        result = onnx.load(quantized)
+    result.ir_version = IR_VERSION
+    # The preprocessor declares domains that no node uses.
+    used = {node.domain for node in result.graph.node}
+    kept = [opset for opset in result.opset_import if opset.domain in used]
+    del result.opset_import[:]
+    result.opset_import.extend(kept)
+    return result
+
+
+def describe(data: bytes) -> Signature:
+    """What a bare .onnx file calls its input and output.
+
+    Raises:
+        ArtefactError: it is no ONNX model, or has not one input and one output.
+    """
+    graph = _load(data).graph
+    if len(graph.input) != 1 or len(graph.output) != 1:
+        raise ArtefactError("the model has not one input and one output")
+    source, result = graph.input[0], graph.output[0]
+    return Signature(source.name, result.name, *(_shape(value) for value in (source, result)))
+
+
+def quantization(data: bytes, calibration: Calibration) -> Quantization:
+    """How an int8 .onnx file quantises its input and output, inside."""
+    graph = _load(data).graph
+    import onnx
+
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    first = next(node for node in graph.node if INPUT_NAME in node.input)
+    last = next(node for node in graph.node if OUTPUT_NAME in node.output)
+    affine = [
+        Affine(float(values[node.input[1]]), int(values[node.input[2]])) for node in (first, last)
+    ]
+    return Quantization(affine[0], affine[1], calibration.dataset)
+
+
+def _load(data: bytes) -> "onnx.ModelProto":
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_from_string(data)
+        onnx.checker.check_model(model)
+    except (DecodeError, onnx.checker.ValidationError) as error:
+        raise ArtefactError(f"it is no valid ONNX model: {error}") from error
+    return model
+
+
+def _shape(value: "onnx.ValueInfoProto") -> tuple[int | None, ...]:
+    axes = value.type.tensor_type.shape.dim
+    return tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in axes)
+
+
+TARGET = Target("ONNX", ".onnx", convert, describe, quantization)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command `python -m export.onnx`."""
+    return run([TARGET], __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

@@ -1,0 +1,97 @@
+"""The Keras model to export: opened, asked for its scores, and made ready for the converters."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime import artefact
+from runtime.artefact import Artefact
+from runtime.backends import Pixels, Scores
+from runtime.errors import ArtefactError
+from runtime.quiet import quiet
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+INPUT_NAME, OUTPUT_NAME = "pixels", "scores"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained model: its artefact, and the Keras model in it."""
+
+    artefact: Artefact
+    model: "keras.Model"
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8."""
+        scaled = np.divide(pixels, 255, dtype=np.float32)
+        return np.asarray(self.model.predict(scaled, batch_size=500, verbose=0))
+
+
+def open_source(path: str | os.PathLike[str]) -> Source:
+    """Open a `.keras` artefact.
+
+    Raises:
+        ArtefactError: the file is missing, damaged, without a spec, or no model Keras can build.
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise ArtefactError(f"{path} is no Keras model: give the .keras file that train wrote")
+    opened = artefact.read(path)
+    return Source(opened, load_keras(path))
+
+
+def load_keras(path: Path) -> "keras.Model":
+    """Build the model in a `.keras` file.
+
+    Raises:
+        ArtefactError: Keras cannot build it.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet(2):  # what TensorFlow says of oneDNN and CUDA when it is first imported
+        import keras
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ArtefactError(f"Keras cannot open {path} ({error}): train it again") from error
+
+
+def endpoint(model: "keras.Model") -> "tf.types.experimental.GenericFunction":
+    """The model as a function of pixels from 0 to 1: (batch, 28, 28, 1) → {scores: (batch, classes)}.
+
+    Keras's Flatten asks for the batch size at run time (SHAPE, STRIDED_SLICE, PACK), which splits
+    the TFLite graph in two XNNPACK partitions. A reshape to the constant [-1, n] is the same, keeps
+    one partition and leaves the batch free.
+    """
+    import keras
+    import tensorflow as tf
+
+    class Reshape(keras.layers.Layer):
+        def call(self, features: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(features, [-1, math.prod(features.shape[1:])])
+
+    plain = keras.models.clone_model(
+        model,
+        clone_function=lambda layer: (
+            Reshape(name=layer.name)
+            if isinstance(layer, keras.layers.Flatten)
+            else layer.__class__.from_config(layer.get_config())
+        ),
+    )
+    plain.set_weights(model.get_weights())
+    shape = [None, *model.input_shape[1:]]
+    signature = [tf.TensorSpec(shape, tf.float32, name=INPUT_NAME)]
+
+    @tf.function(input_signature=signature)
+    def scores(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {OUTPUT_NAME: plain(pixels, training=False)}
+
+    # Keep the variables alive as long as the function that reads them.
+    scores.model = plain
+    return scores

@@ -1,0 +1,109 @@
+"""python -m export.tflite: .keras → .tflite, float32 or int8."""
+
+import sys
+import tempfile
+
+from export.calibration import Calibration
+from export.command import Target, run
+from export.source import Source, endpoint
+from export.verify import Signature
+from runtime.errors import ArtefactError, exit_status
+from runtime.quiet import quiet
+from runtime.spec import Affine, Quantization
+
+# A model of these layers without its weights is a few KB: a converter that lost them says nothing.
+_BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
+
+
+def convert(source: Source, calibration: Calibration | None = None) -> bytes:
+    """The model as a bare .tflite file; int8 in and out where `calibration` is given.
+
+    Raises:
+        ArtefactError: the converter refuses the model, or loses its weights.
+    """
+    with quiet(1, 2):  # "Saved artifact at …", converter warnings
+        import keras
+        import tensorflow as tf
+
+        with tempfile.TemporaryDirectory() as folder:
+            function = endpoint(source.model)
+            archive = keras.export.ExportArchive()
+            archive.track(function.model)
+            archive.add_endpoint("serve", function)
+            archive.write_out(folder, verbose=False)
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
+            if calibration is not None:
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.representative_dataset = lambda: ([x] for x in calibration.batches())
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+                converter.inference_input_type = converter.inference_output_type = tf.int8
+            try:
+                data = bytes(converter.convert())
+            except (ValueError, RuntimeError, tf.errors.OpError) as error:
+                raise ArtefactError(
+                    f"TFLite's converter refuses {source.artefact.path} ({error}): "
+                    "use layers that TFLite knows"
+                ) from error
+    precision = "float32" if calibration is None else "int8"
+    weights = source.model.count_params() * _BYTES_PER_WEIGHT[precision]
+    if len(data) < weights:
+        raise ArtefactError(
+            f"TFLite's converter lost the weights of {source.artefact.path}: {len(data)} bytes "
+            f"for {weights} bytes of weights; convert it with the pinned TensorFlow"
+        )
+    return data
+
+
+def describe(data: bytes) -> Signature:
+    """What a bare .tflite file calls its input and output.
+
+    Raises:
+        ArtefactError: LiteRT refuses it, or it has not one input and one output.
+    """
+    interpreter = _open(data)
+    source, result = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(source) != 1 or len(result) != 1:
+        raise ArtefactError("the model has not one input and one output")
+    signatures = interpreter.get_signature_list()
+    if signatures:  # the tensors themselves keep the converter's names
+        signature = next(iter(signatures.values()))
+        names = signature["inputs"][0], signature["outputs"][0]
+    else:
+        names = source[0]["name"], result[0]["name"]
+    return Signature(
+        *names,
+        *(
+            tuple(None if n == -1 else int(n) for n in detail["shape_signature"])
+            for detail in (source[0], result[0])
+        ),
+    )
+
+
+def quantization(data: bytes, calibration: Calibration) -> Quantization:
+    """How a bare int8 .tflite file quantises its input and output."""
+    interpreter = _open(data)
+    details = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    affine = [Affine(float(d["quantization"][0]), int(d["quantization"][1])) for d in details]
+    return Quantization(affine[0], affine[1], calibration.dataset)
+
+
+def _open(data: bytes):
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        with quiet(2):
+            return Interpreter(model_content=data)
+    except (ValueError, RuntimeError) as error:
+        raise ArtefactError(f"LiteRT refuses the model: {error}") from error
+
+
+TARGET = Target("TFLite", ".tflite", convert, describe, quantization)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command `python -m export.tflite`."""
+    return run([TARGET], __doc__, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

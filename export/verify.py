@@ -1,0 +1,133 @@
+"""An artefact against the Keras model it came from: names, shapes, values, answers, accuracy."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from train.data import Split
+
+from export.source import INPUT_NAME, OUTPUT_NAME
+from runtime.backends import Pixels, Scores
+from runtime.errors import ParityError
+
+# A float artefact computes what Keras computes; only the order of the sums differs.
+MAX_FLOAT_DIFFERENCE = 1e-5
+# An int8 artefact is judged by what it answers.
+MIN_INT8_AGREEMENT = 0.999
+MAX_INT8_DROP = 0.0005
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model file calls its input and output, and their shapes; a free batch is None."""
+
+    input_name: str
+    output_name: str
+    input_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of a verification: what was compared, whether it held, and the figures."""
+
+    name: str
+    passed: bool
+    detail: str
+
+    def __str__(self) -> str:
+        return f"  {'✓' if self.passed else '✗'} {self.name:<10}{self.detail}"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All the checks of one artefact; true where every one held."""
+
+    checks: tuple[Check, ...]
+
+    def __bool__(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    def raise_if_failed(self, path: object) -> None:
+        """Raise a ParityError that names what failed."""
+        failed = "; ".join(f"{c.name}: {c.detail}" for c in self.checks if not c.passed)
+        if failed:
+            raise ParityError(
+                f"{path} is not written, it does not answer as its Keras model: {failed}"
+            )
+
+
+def verify(
+    signature: Signature,
+    run: Callable[[Pixels], Scores],
+    reference: Scores,
+    split: Split,
+    shape: Sequence[int],
+    precision: str,
+) -> Verification:
+    """Compare an artefact, in the engine that will run it, with Keras's scores of the same pixels.
+
+    Args:
+        signature: what the file says of its input and output.
+        run: pixels (N, 28, 28, 1) uint8 → scores (N, classes) float32.
+        reference: Keras's scores of `split.pixels`.
+        split: real images and their labels.
+        shape: of one image, (28, 28, 1).
+        precision: "float32" is judged by value, "int8" by its answers.
+    """
+    classes = reference.shape[1]
+    wanted = Signature(INPUT_NAME, OUTPUT_NAME, (None, *shape), (None, classes))
+    checks = [
+        Check(
+            "names",
+            (signature.input_name, signature.output_name) == (INPUT_NAME, OUTPUT_NAME),
+            f"{signature.input_name} → {signature.output_name}",
+        ),
+        Check(
+            "shapes",
+            (signature.input_shape, signature.output_shape)
+            == (wanted.input_shape, wanted.output_shape),
+            f"{_shape(signature.input_shape)} → {_shape(signature.output_shape)}",
+        ),
+    ]
+    scores = run(split.pixels)
+    if scores.shape != reference.shape or not np.isfinite(scores).all():
+        bad = int(np.sum(~np.isfinite(scores)))
+        checks.append(Check("values", False, f"{scores.shape} scores, {bad} of them NaN or Inf"))
+        return Verification(tuple(checks))
+    difference = float(np.abs(scores - reference).max())
+    answers, expected = scores.argmax(axis=1), reference.argmax(axis=1)
+    agreement = float(np.mean(answers == expected))
+    accuracy = float(np.mean(answers == split.labels))
+    keras_accuracy = float(np.mean(expected == split.labels))
+    is_float = precision == "float32"
+    checks += [
+        Check(
+            "values",
+            difference <= MAX_FLOAT_DIFFERENCE if is_float else True,
+            f"largest difference {difference:.2g}"
+            + (f" (at most {MAX_FLOAT_DIFFERENCE:g})" if is_float else ""),
+        ),
+        Check(
+            "top-1",
+            agreement >= MIN_INT8_AGREEMENT,
+            f"{agreement:.2%} of {len(split):,} answers the same (at least "
+            f"{MIN_INT8_AGREEMENT:.1%})",
+        ),
+        Check(
+            "accuracy",
+            accuracy >= keras_accuracy - MAX_INT8_DROP,
+            f"{accuracy:.2%}, Keras {keras_accuracy:.2%}",
+        ),
+    ]
+    # The device runs one image at a time and also batches: both must give the same answers.
+    single = np.concatenate([run(split.pixels[at : at + 1]) for at in range(min(16, len(split)))])
+    spread = float(np.abs(single - scores[: len(single)]).max())
+    checks.append(
+        Check("batches", spread <= 1 / 128, f"one by one or together: difference {spread:.2g}")
+    )
+    return Verification(tuple(checks))
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return "(" + ", ".join("batch" if size is None else str(size) for size in shape) + ")"
