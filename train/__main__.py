@@ -1,0 +1,123 @@
+"""python -m train: trains the network and saves it as an artefact that explains itself."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from runtime.errors import INTERRUPTED, exit_status
+from train import recipe
+from train.recipe import DEFAULT, FAST, Recipe
+
+DEFAULT_OUT = Path("models/digits.keras")
+# 5,000 of MNIST's 60,000.
+DEFAULT_VALIDATION = 1 / 12
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m train",
+        description="Train the nine-layer CNN and save it with its spec, plots and history.",
+        epilog="Without --data: $DIGIT_EDGE_DATA, else MNIST from the user's cache, else MNIST "
+        "downloaded, else the 1,797 digits embedded in scikit-learn. All settings and what each "
+        "is worth: train/RECIPE.md.",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="a folder of IDX files, an .npz, or a folder with one subfolder of images a class",
+    )
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="images are 28x28, light on dark, in the form wanted already",
+    )
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="default: %(default)s")
+    parser.add_argument("--seed", type=_whole(0), default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--validation",
+        type=_held_back,
+        default=DEFAULT_VALIDATION,
+        metavar="N",
+        help="training images, or their share, held back to choose by; default: a twelfth",
+    )
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help=f"{FAST.epochs} epochs without distortions in place of {DEFAULT.epochs} with them",
+    )
+    parser.add_argument("--epochs", type=_whole(1), metavar="N")
+    parser.add_argument("--batch-size", type=_whole(1), metavar="N")
+    parser.add_argument("--learning-rate", type=_rate, metavar="RATE", help="its peak")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME=VALUE",
+        help="change any other setting of the recipe",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an interrupted run of the same settings",
+    )
+    return parser.parse_args(argv)
+
+
+def choose_recipe(args: argparse.Namespace) -> Recipe:
+    """The recipe that the options ask for."""
+    settings = [
+        f"{name}={value}"
+        for name in ("epochs", "batch_size", "learning_rate")
+        if (value := getattr(args, name)) is not None
+    ]
+    return recipe.changed(FAST if args.fast else DEFAULT, settings + args.settings)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = parse_args(argv)
+    chosen = choose_recipe(args)
+    # TensorFlow's own messages are for its developers; set before it is first imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from train import run
+
+    try:
+        run.run(chosen, args.data, args.as_is, args.seed, args.validation, args.out, args.resume)
+    except KeyboardInterrupt:
+        resumed = " ".join(["python -m train", *(a for a in argv if a != "--resume"), "--resume"])
+        print(f"\ninterrupted; go on with: {resumed}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _whole(least: int) -> "type[int]":
+    def parse(text: str) -> int:
+        value = int(text)
+        if not least <= value < 2**31:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least}")
+        return value
+
+    parse.__name__ = "whole number"
+    return parse  # type: ignore[return-value]
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a rate above 0 and up to 1")
+    return value
+
+
+def _held_back(text: str) -> float:
+    value = float(text)
+    if not (0 < value < 1 or value >= 1 and value.is_integer()):
+        raise argparse.ArgumentTypeError(f"{text} is neither a number of images nor a share")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

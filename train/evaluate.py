@@ -1,0 +1,85 @@
+"""Evaluates: loss, accuracy, the temperature, and the confidence below which to doubt."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import keras
+
+Logits = npt.NDArray[np.float32]
+
+# Known digits that may fall below the confidence asked for.
+DOUBTED_SHARE = 0.005
+
+
+def logits_of(network: "keras.Model", pixels: npt.NDArray[np.uint8]) -> Logits:
+    """What a network answers to pixels (N, 28, 28, 1) uint8: float32 (N, classes)."""
+    import tensorflow as tf
+
+    answer = tf.function(lambda images: network(images, training=False))
+    # Pieces of one size, the last one filled up, so that one graph serves and sums stay the same.
+    size = min(1000, len(pixels))
+    pieces = []
+    for start in range(0, len(pixels), size):
+        piece = pixels[start : start + size]
+        padded = np.zeros((size, *pixels.shape[1:]), np.float32)
+        padded[: len(piece)] = piece / np.float32(255)
+        pieces.append(answer(tf.constant(padded)).numpy()[: len(piece)])
+    return np.concatenate(pieces)
+
+
+def softmax(logits: Logits, temperature: float = 1.0) -> npt.NDArray[np.float64]:
+    """Probabilities (N, classes) of logits (N, classes) divided by a temperature."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return scaled / scaled.sum(axis=1, keepdims=True)
+
+
+def loss_and_accuracy(
+    logits: Logits, labels: npt.NDArray[np.int64], temperature: float = 1.0
+) -> tuple[float, float]:
+    """Mean negative log-likelihood in nats, and the share of right answers."""
+    scaled = logits.astype(np.float64) / temperature
+    peak = scaled.max(axis=1)
+    total = np.log(np.exp(scaled - peak[:, None]).sum(axis=1)) + peak
+    right = np.take_along_axis(scaled, labels[:, None], axis=1)[:, 0]
+    return float((total - right).mean()), float((scaled.argmax(axis=1) == labels).mean())
+
+
+def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64]) -> float:
+    """The temperature, from 1/20 to 20, that makes these labels likeliest.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (2017). Golden-section search: the loss
+    has one minimum in the logarithm of the temperature.
+    """
+    golden = (np.sqrt(5) - 1) / 2
+    low, high = -np.log(20.0), np.log(20.0)
+    for _ in range(40):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        if (
+            loss_and_accuracy(logits, labels, float(np.exp(left)))[0]
+            < loss_and_accuracy(logits, labels, float(np.exp(right)))[0]
+        ):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
+
+
+def fit_accept_confidence(scores: npt.NDArray[np.float64]) -> float:
+    """The confidence below which at most DOUBTED_SHARE of these (N, classes) answers lie."""
+    confidences = np.sort(scores.max(axis=1))
+    # Rounded down: the digits that decide it stay accepted on an engine that rounds otherwise.
+    return float(np.floor(confidences[int(DOUBTED_SHARE * len(confidences))] * 1e4) / 1e4)
+
+
+def calibration_error(
+    scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], bins: int = 15
+) -> float:
+    """Expected calibration error, from 0 to 1, over bins of equal width of the confidence."""
+    confidences, right = scores.max(axis=1), scores.argmax(axis=1) == labels
+    at = np.minimum((confidences * bins).astype(int), bins - 1)
+    gaps = np.bincount(at, confidences - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))

@@ -1,0 +1,201 @@
+"""Fits the network: the steps, the weights' average, the checkpoints."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import EdgeError
+from train import checkpoint
+from train.augment import distort
+from train.checkpoint import Checkpoint, Epoch
+from train.evaluate import logits_of, loss_and_accuracy
+from train.model import CROP_PX, build_trainable
+from train.recipe import Recipe
+from train.splits import Split
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+# An epoch of a small set passes over it several times, else all of its epochs were over before
+# the averages of normalisation and weights had settled.
+MIN_STEPS = 100
+# Classes are weighted where the largest has more than so many times the images of the smallest.
+UNEVEN = 2.0
+
+
+class Training:
+    """A training run; the same settings on the same machine give the same weights.
+
+    All randomness is derived from (seed, epoch, step), so a run needs no more to go on than its
+    variables and the number of epochs behind it.
+    """
+
+    def __init__(self, recipe: Recipe, split: Split, classes: int, seed: int) -> None:
+        import keras
+        import tensorflow as tf
+
+        self.recipe, self.seed = recipe, seed
+        self.network = build_trainable(classes, recipe.dropout, seed)
+        # What is validated and saved: the running average of the network's weights.
+        self.average = build_trainable(classes, recipe.dropout, seed)
+        kernels_only = [v for v in self.network.trainable_variables if len(v.shape) < 2]
+        self._optimizer = keras.optimizers.AdamW(
+            recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self._optimizer.exclude_from_weight_decay(var_list=kernels_only)
+        self._optimizer.build(self.network.trainable_variables)
+        self.steps = max(len(split) // recipe.batch_size, MIN_STEPS)
+        self._n = len(split)
+        self._classes = classes
+        self._pixels = tf.constant(split.pixels)
+        self._labels = tf.constant(split.labels)
+        self._weights = tf.constant(class_weights(split.labels, classes), tf.float32)
+        self._step = tf.function(self._take_step)
+
+    def run_epoch(
+        self, epoch: int, watch: Callable[[Iterable[object]], Iterable[object]] = iter
+    ) -> tuple[float, float]:
+        """Train through one epoch (from 0); mean loss and accuracy on the distorted images."""
+        import tensorflow as tf
+
+        # Dropout draws from a counter of its own: set by the epoch, it needs no checkpoint.
+        if self.recipe.dropout:
+            generator = self.network.get_layer("dropout").seed_generator
+            generator.state.assign([self.seed, epoch << 20])
+        losses, hits = tf.constant(0.0), tf.constant(0.0)
+        total = self.recipe.epochs * self.steps
+        for n, (images, labels) in enumerate(watch(self.batches(epoch))):
+            rate = self.recipe.rate((epoch * self.steps + n + 1) / total)
+            at = tf.constant(epoch * self.steps + n, tf.float32)
+            loss, hit = self._step(images, labels, tf.constant(rate, tf.float32), at)
+            losses, hits = losses + loss, hits + hit
+        return float(losses) / self.steps, float(hits) / (self.steps * self.recipe.batch_size)
+
+    def batches(self, epoch: int) -> "tf.data.Dataset":
+        """The epoch's batches: float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,)."""
+        import tensorflow as tf
+
+        size, seed = self.recipe.batch_size, self.seed
+        strength = tf.constant(self.recipe.strength(epoch), tf.float32)
+
+        def prepare(step: "tf.Tensor", indices: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+            images = tf.cast(tf.gather(self._pixels, indices), tf.float32) / 255.0
+            images = distort(
+                images, self.recipe.distortion, strength, tf.stack([seed, step]), CROP_PX
+            )
+            return images, tf.gather(self._labels, indices)
+
+        order = shuffled(self._n, self.steps * size, [seed, epoch]).reshape(self.steps, size)
+        numbers = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)
+        batches = tf.data.Dataset.from_tensor_slices((numbers, order))
+        return batches.map(prepare, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+    def values(self) -> tuple[npt.NDArray[np.generic], ...]:
+        """Values of all variables that a run needs to go on."""
+        return tuple(np.asarray(v) for v in self._variables())
+
+    def restore(self, values: tuple[npt.NDArray[np.generic], ...]) -> None:
+        """Set all variables to `values`, which `values()` gave.
+
+        Raises:
+            EdgeError: they are those of another network.
+        """
+        variables = list(self._variables())
+        if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
+            raise EdgeError("the checkpoint is of another network: start again without --resume")
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+    def _variables(self) -> Iterator["keras.Variable"]:
+        yield from self.network.weights
+        yield from self.average.weights
+        yield from self._optimizer.variables
+
+    def _take_step(
+        self, images: "tf.Tensor", labels: "tf.Tensor", rate: "tf.Tensor", at: "tf.Tensor"
+    ) -> tuple["tf.Tensor", "tf.Tensor"]:
+        import tensorflow as tf
+
+        smoothing = self.recipe.label_smoothing
+        targets = tf.one_hot(labels, self._classes) * (1 - smoothing) + smoothing / self._classes
+        variables = self.network.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self.network(images, training=True)
+            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            loss = tf.reduce_mean(losses * tf.gather(self._weights, labels))
+        self._optimizer.learning_rate.assign(rate)
+        self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        # At first the average follows faster: it is to forget the random start.
+        share = 1 - tf.minimum(self.recipe.averaging, (1 + at) / (10 + at))
+        for mean, now in zip(self.average.weights, self.network.weights, strict=True):
+            mean.assign_add(share * (now - mean))
+        hits = tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == labels, tf.float32))
+        return loss, hits
+
+
+def shuffled(n: int, wanted: int, seed: list[int]) -> npt.NDArray[np.int32]:
+    """`wanted` indices below `n`: whole random orders of all of them, one after another."""
+    random = np.random.default_rng(seed)
+    orders = [random.permutation(n) for _ in range(-(-wanted // n))]
+    return np.concatenate(orders)[:wanted].astype(np.int32)
+
+
+def class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float64]:
+    """Weight of each class in the loss: all 1, or, of uneven classes, in inverse proportion."""
+    counts = np.bincount(labels, minlength=classes)
+    if counts.max() <= UNEVEN * counts.min():
+        return np.ones(classes)
+    return len(labels) / (classes * counts)
+
+
+def fit(
+    training: Training,
+    validation: Split,
+    path: Path,
+    settings: str,
+    resume: bool,
+    report: Callable[[tuple[Epoch, ...]], None],
+    watch: Callable[[Iterable[object]], Iterable[object]] = iter,
+) -> tuple[Epoch, ...]:
+    """Train to the end of the recipe, with a checkpoint at `path` after each epoch.
+
+    Args:
+        training: fresh.
+        validation: what each epoch is measured on.
+        path: of the checkpoint.
+        settings: JSON of all that decides the outcome.
+        resume: go on from the checkpoint, where there is one.
+        report: called with the history after each epoch, and once when going on.
+        watch: passes on the batches of an epoch, to show progress.
+
+    Returns:
+        The history.
+
+    Raises:
+        EdgeError: the checkpoint cannot be read or written, or is of other settings.
+    """
+    history: tuple[Epoch, ...] = ()
+    if resume and path.exists():
+        saved = checkpoint.read(path, settings)
+        training.restore(saved.values)
+        history = saved.history
+        report(history)
+    for epoch in range(len(history), training.recipe.epochs):
+        start = time.perf_counter()
+        train_loss, train_accuracy = training.run_epoch(epoch, watch)
+        val_loss, val_accuracy = loss_and_accuracy(
+            logits_of(training.average, validation.pixels), validation.labels
+        )
+        rate = training.recipe.rate((epoch + 1) / training.recipe.epochs)
+        seconds = time.perf_counter() - start
+        history += (
+            Epoch(epoch + 1, train_loss, train_accuracy, val_loss, val_accuracy, rate, seconds),
+        )
+        checkpoint.write(path, Checkpoint(settings, history, training.values()))
+        report(history)
+    return history

@@ -1,0 +1,93 @@
+"""Saves a trained network as a `.keras` artefact that explains itself; same network, same bytes."""
+
+import io
+import json
+import platform
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime import artefact
+from runtime.artefact import Artefact
+from runtime.spec import Dataset, Golden, Metrics, ModelSpec
+from train.data import embedded
+from train.evaluate import logits_of
+
+if TYPE_CHECKING:
+    import keras
+
+INPUT_SHAPE = (28, 28, 1)
+GOLDEN_INPUTS = 8
+# The earliest time a zip archive can name.
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def save(
+    path: Path,
+    model: "keras.Model",
+    labels: tuple[str, ...],
+    temperature: float,
+    accept_confidence: float,
+    dataset: Dataset,
+    metrics: Metrics,
+    provenance: tuple[tuple[str, str], ...],
+) -> Artefact:
+    """Write an inference network with its spec to `path`, whole or not at all.
+
+    Raises:
+        EdgeError: the file cannot be written.
+    """
+    pixels = golden_inputs()
+    spec = ModelSpec(
+        name=path.stem,
+        labels=labels,
+        input_shape=INPUT_SHAPE,
+        precision="float32",
+        temperature=temperature,
+        accept_confidence=accept_confidence,
+        source_sha256="",
+        dataset=dataset,
+        metrics=metrics,
+        golden=Golden(pixels, logits_of(model, pixels)),
+        provenance=provenance,
+    )
+    return artefact.write(path, to_bytes(model), spec)
+
+
+def golden_inputs() -> npt.NDArray[np.uint8]:
+    """The known inputs of every artefact: of the embedded test digits, the first of 0 to 7."""
+    test = embedded().test
+    first = [int(np.argmax(test.labels == digit)) for digit in range(GOLDEN_INPUTS)]
+    return test.pixels[first]
+
+
+def to_bytes(model: "keras.Model") -> bytes:
+    """A model in Keras's own format, without the time of saving, which alone differs each time."""
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "model.keras"
+        model.save(saved)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(saved) as source, zipfile.ZipFile(buffer, "w") as target:
+            for name in sorted(source.namelist()):
+                content = source.read(name)
+                if name == "metadata.json":
+                    content = json.dumps({**json.loads(content), "date_saved": ""}).encode()
+                target.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), content)
+    return buffer.getvalue()
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """The versions that decide a network's weights, as (name, version)."""
+    import keras
+    import tensorflow as tf
+
+    return (
+        ("python", platform.python_version()),
+        ("tensorflow", tf.__version__),
+        ("keras", keras.__version__),
+        ("numpy", np.__version__),
+    )
