@@ -268,7 +268,8 @@ def _luminance(image: Image.Image, longest: int) -> Grey:
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         if mode not in ("LA", "RGBA"):
             image = image.convert("LA" if mode == "La" else "RGBA")
-        return _composite(np.asarray(_fit(image.convert("LA"), longest)))
+        if image.getchannel("A").getextrema() != (255, 255):
+            return _composite(np.asarray(_fit(image.convert("LA"), longest)))
     if mode in ("LAB", "YCbCr"):
         image = image.getchannel(0)
     elif mode == "HSV":

@@ -4,28 +4,32 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 Grey = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Index = npt.NDArray[np.intp]
 Box = tuple[int, int, int, int]
 
 # Lighting is estimated on a copy of at most this many pixels a side, where whatever is narrower
 # than this part of the side is taken for ink.
-_COARSE = 48
+_COARSE = 64
 _WIDEST_STROKE = 0.4
 # Ink stands this many standard deviations of the ground's noise, and this many of 255 grey
 # levels, above it; otherwise the page is blank.
 _NOISE_FACTOR = 4.0
 _LEAST_CONTRAST = 10.0
+# Whatever is darker than this part of the ink's own level belongs to a stroke.
+_STROKE_LEVEL = 0.3
 # Fewer pixels than this make no digit.
 _LEAST_AREA = 6
 
 
 @dataclass(frozen=True)
 class Found:
-    """A digit's ink, float32 (height, width) from 0 to 1; its (left, top, right, bottom), right
-    and bottom exclusive; and whether it is darker than its ground."""
+    """A digit's ink, float32 from 0 to 1, cut to its box (left, top, right, bottom), right and
+    bottom exclusive; and whether it is darker than its ground."""
 
     ink: Plane
     box: Box
@@ -33,130 +37,185 @@ class Found:
 
 
 def find_ink(grey: Grey) -> Found | None:
-    """The digit's ink (height, width) from 0 to 1, its box and the polarity; None: a blank page."""
+    """Find the digit in a grey picture, uint8 (height, width); None where there is no ink.
+
+    Lighting is what a grey closing of a coarse copy leaves; ink is what stands out from it.
+    """
     plane = grey.astype(np.float32)
-    coarse = _coarse(plane)
+    height, width = plane.shape
+    coarse = area_resample(plane, (min(height, _COARSE), min(width, _COARSE)), (height, width))
     dark = _ink_is_dark(coarse)
     if dark:
         plane, coarse = 255 - plane, 255 - coarse
-    depth = plane - _enlarge(_opening(coarse), plane.shape)
-    ground, noise = _noise(depth)
-    depth -= ground
+    window = int(_WIDEST_STROKE * max(coarse.shape)) | 1
+    light = _dilate(-_dilate(-coarse, window), window)
+    enlarged = Image.fromarray(light).resize((width, height), Image.Resampling.BILINEAR)
+    depth: Plane = plane - np.asarray(enlarged)
+    ground, noise = _ground(depth)
+    depth -= np.float32(ground)
     np.maximum(depth, 0, out=depth)
     floor = max(_NOISE_FACTOR * noise, _LEAST_CONTRAST)
     candidates = depth[depth > floor]
     if candidates.size < _LEAST_AREA:
         return None
-    level = float(candidates[candidates >= _otsu(candidates)].mean())
-    mask = depth > max(0.3 * level, 0.75 * floor)
+    level = float(candidates[candidates >= _otsu(candidates)[0]].mean())
+    mask = depth > max(_STROKE_LEVEL * level, 0.75 * floor)
+    mask = _without_lines(_without_lines(mask).T).T
     chosen = _choose(mask, depth)
     if chosen is None:
         return None
     kept, box = chosen
-    ink = np.where(kept, np.minimum(depth / level, 1), 0).astype(np.float32)
-    return Found(ink, box, dark)
+    ink = depth[box[1] : box[3], box[0] : box[2]] / np.float32(level)
+    return Found(np.where(kept, np.minimum(ink, 1), np.float32(0)), box, dark)
 
 
-def _coarse(plane: Plane) -> Plane:
-    """The plane reduced by whole-pixel block means to at most _COARSE pixels a side."""
-    height, width = plane.shape
-    step = -(-max(height, width) // _COARSE)
-    if step == 1:
-        return plane
-    padded = np.pad(plane, ((0, -height % step), (0, -width % step)), mode="edge")
-    rows, columns = padded.shape[0] // step, padded.shape[1] // step
-    blocks: Plane = padded.reshape(rows, step, columns, step).mean(axis=(1, 3))
-    return blocks
+def area_resample(plane: Plane, bins: tuple[int, int], side: tuple[int, int]) -> Plane:
+    """Means over `bins` (rows, columns) equal cells of a frame of `side`, `plane` in its middle.
 
-
-def _enlarge(coarse: Plane, shape: tuple[int, ...]) -> Plane:
-    """Bilinear enlargement of block means back to `shape`."""
-    if coarse.shape == shape:
-        return coarse
-    step = -(-max(shape) // _COARSE)
-    for axis in (0, 1):
-        at = np.clip((np.arange(shape[axis]) + 0.5) / step - 0.5, 0, coarse.shape[axis] - 1)
-        low = np.minimum(at.astype(np.intp), max(coarse.shape[axis] - 2, 0))
-        part = (at - low).astype(np.float32)
-        part = part[:, None] if axis == 0 else part
-        high = np.minimum(low + 1, coarse.shape[axis] - 1)
-        coarse = coarse.take(low, axis) * (1 - part) + coarse.take(high, axis) * part
-    return coarse
-
-
-def _ink_is_dark(coarse: Plane) -> bool:
-    """Ink is the minority, so grey levels are skewed towards it; and it seldom lies on the rim."""
-    spread = float(coarse.std())
-    if spread == 0:
-        return True
-    rim = np.concatenate((coarse[0], coarse[-1], coarse[:, 0], coarse[:, -1]))
-    normal = (coarse - coarse.mean()) / spread
-    skew = float((normal**3).mean())
-    return skew + (float(coarse.mean()) - float(rim.mean())) / spread < 0
-
-
-def _opening(plane: Plane) -> Plane:
-    """Grey opening: removes what is lighter than its surroundings and narrower than the window."""
-    window = int(_WIDEST_STROKE * max(plane.shape)) | 1
-    return _dilate(-_dilate(-plane, window), window)
-
-
-def _dilate(plane: Plane, window: int) -> Plane:
-    """The maximum over a square window, edges repeated, by doubling shifts."""
-    for axis in (0, 1):
-        half = window // 2
-        pad = [(0, 0), (0, 0)]
-        pad[axis] = (half, half)
-        line = np.pad(plane, pad, mode="edge")
-        have = 1
-        while have < window:
-            step = min(have, window - have)
-            end = line.shape[axis] - step
-            first, second = [slice(None)] * 2, [slice(None)] * 2
-            first[axis], second[axis] = slice(0, end), slice(step, None)
-            line = np.maximum(line[tuple(first)], line[tuple(second)])
-            have += step
-        plane = line
+    Exact area weights, by differences of running sums: each pixel counts by the part of it that
+    a cell covers. (Matrix products would do, but wake every thread of the BLAS.)
+    """
+    for count, extent in zip(bins, side, strict=True):
+        length = len(plane)
+        sums = np.zeros((length + 1, plane.shape[1]), np.float32)
+        np.cumsum(plane, axis=0, out=sums[1:])
+        edges = np.arange(count + 1) * (extent / count) - (extent - length) // 2
+        edges = np.clip(edges, 0, length)
+        low = np.minimum(edges.astype(np.intp), length - 1)
+        part = (edges - low).astype(np.float32)[:, None]
+        sums = sums[low] * (1 - part) + sums[low + 1] * part
+        plane = (sums[1:] - sums[:-1]).T * np.float32(count / extent)
     return plane
 
 
-def _noise(depth: Plane) -> tuple[float, float]:
+def _ink_is_dark(coarse: Plane) -> bool:
+    """Ink is the minority, so that grey levels are skewed towards it; and it shuns the rim.
+
+    Both are seen against the local mean, over a narrow and a wide window, which takes out the
+    lighting: a shadow's edge skews neither way.
+    """
+    score = 0.0
+    for part in (0.15, 0.5):
+        local = coarse - _local_mean(coarse, int(part * max(coarse.shape)) // 2)
+        local -= local.mean()
+        spread = float(np.sqrt((local * local).mean()))
+        if spread > 0:
+            score += float((local * local * local).mean()) / spread**3
+    if spread > 0:
+        rim = np.concatenate((local[0], local[-1], local[:, 0], local[:, -1]))
+        score -= float(rim.mean()) / spread
+    return score <= 0
+
+
+def _local_mean(plane: Plane, half: int) -> Plane:
+    """The mean over a square of 2 half + 1 pixels, edges repeated."""
+    sums = np.pad(plane, ((half + 1, half), (half + 1, half)), mode="edge")
+    sums = sums.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
+    side = 2 * half + 1
+    total = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    mean: Plane = (total / side**2).astype(np.float32)
+    return mean
+
+
+def _dilate(plane: Plane, window: int) -> Plane:
+    """The maximum over a square of an odd number of pixels, edges repeated, by doubling shifts."""
+    for _ in range(2):
+        half = window // 2
+        line = np.pad(plane, ((half, half), (0, 0)), mode="edge")
+        have = 1
+        while have < window:
+            step = min(have, window - have)
+            line = np.maximum(line[:-step], line[step:])
+            have += step
+        plane = line.T
+    return plane
+
+
+def _ground(depth: Plane) -> tuple[float, float]:
     """The ground's level and the standard deviation of its noise, from the side without ink."""
     sample = np.sort(depth.ravel()[:: max(1, depth.size // 4096)])
+    threshold, parted = _otsu(sample)
+    share = int(np.searchsorted(sample, threshold))
+    # A tight crop can hold more ink than ground, and then the two are well apart.
+    if parted > 0.8 and share < 0.6 * sample.size:
+        sample = sample[:share]
     ground = float(sample[sample.size // 2])
     return ground, ground - float(sample[int(0.16 * sample.size)])
 
 
-def _otsu(values: Plane) -> float:
-    """The threshold that parts values best in two (Otsu, 1979)."""
+def _otsu(values: Plane) -> tuple[float, float]:
+    """The threshold that parts values best in two, and the part of the variance it explains.
+
+    N. Otsu, "A threshold selection method from gray-level histograms", 1979.
+    """
     low, high = float(values.min()), float(values.max())
     if high <= low:
-        return low
-    counts, edges = np.histogram(values, bins=64, range=(low, high))
-    centres = (edges[1:] + edges[:-1]) / 2
-    below = np.cumsum(counts)
-    above = values.size - below
-    moment = np.cumsum(counts * centres)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (moment / below - (moment[-1] - moment) / above) ** 2
-    return float(edges[1 + int(np.nanargmax(between[:-1]))])
+        return low, 0.0
+    level = np.arange(64)
+    counts = np.bincount(((values - low) * (63.99 / (high - low))).astype(np.intp), minlength=64)
+    below = np.cumsum(counts)[:-1]
+    moment = np.cumsum(counts * level)
+    mean = moment[-1] / values.size
+    # Neither side is empty: the first bin holds the least value and the last the greatest.
+    between = (mean * below - moment[:-1]) ** 2 / (below * (values.size - below))
+    best = int(between.argmax())
+    variance = float((counts * (level - mean) ** 2).sum())
+    return low + (best + 1) * (high - low) / 64, float(between[best]) / variance * values.size
+
+
+def _without_lines(mask: Mask) -> Mask:
+    """Take out thin horizontal lines that cross the whole picture, but not the strokes across.
+
+    A line is where the mask, thickened a little so that slanting or broken lines hold together,
+    runs on for long; of it go the pixels whose vertical run is no thicker than the line.
+    """
+    height, width = mask.shape
+    if min(height, width) < 32:
+        return mask
+    thick = mask.copy()
+    thick[1:] |= mask[:-1]
+    thick[:-1] |= mask[1:]
+    if np.count_nonzero(thick, axis=1).max() < 0.4 * width:
+        return mask
+    starts, ends = _runs(thick)
+    long = ends - starts > 0.4 * width
+    line = _paint(starts[long], ends[long], mask.shape)
+    reach = np.flatnonzero(line.any(axis=0))
+    if not reach.size or reach[0] > 0.04 * width or reach[-1] < 0.96 * (width - 1):
+        return mask
+    starts, ends = _runs(mask.T)
+    stride = height + 1
+    middle = (starts + ends) // 2
+    on_line = line[middle % stride, middle // stride]
+    if not on_line.any():
+        return mask
+    length = ends - starts
+    thickness = float(np.median(length[on_line]))
+    if thickness > 0.03 * max(height, width):
+        return mask
+    gone = on_line & (length <= 1.5 * thickness + 1)
+    cleared: Mask = mask & ~_paint(starts[gone], ends[gone], (width, height)).T
+    return cleared
 
 
 def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box] | None:
-    """The component that is the digit, with the pieces that lie close to it, and its box."""
+    """The component that is the digit, with the pieces that lie close to it, cut to its box."""
     height, width = mask.shape
-    starts, ends, labels = _components(mask)
-    if not labels.size:
+    starts, ends = _runs(mask)
+    if not starts.size:
         return None
-    count = int(labels.max()) + 1
     stride = width + 1
-    row, left, right = starts // stride, starts % stride, ends - starts // stride * stride
+    labels = _components(starts, ends, stride)
+    count = int(labels.max()) + 1
+    row, left = np.divmod(starts, stride)
+    right = ends - row * stride
     area = np.bincount(labels, ends - starts, count)
-    total = np.concatenate(([0.0], np.cumsum(np.pad(depth, ((0, 0), (0, 1))), dtype=np.float64)))
-    mass = np.bincount(labels, total[ends] - total[starts], count)
+    # The ink in each run: reduceat sums from one index to the next, so every second sum is a run.
+    bounds = np.stack((starts - row, ends - row), axis=1).ravel()
+    sums = np.add.reduceat(np.append(depth.ravel(), np.float32(0)), bounds)[::2]
+    mass = np.bincount(labels, sums, count)
     boxes = np.empty((count, 4), np.intp)
-    boxes[:, :2] = width, height
-    boxes[:, 2:] = 0
+    boxes[:] = width, height, 0, 0
     np.minimum.at(boxes[:, 0], labels, left)
     np.minimum.at(boxes[:, 1], labels, row)
     np.maximum.at(boxes[:, 2], labels, right)
@@ -176,26 +235,38 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box] | None:
         gap = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:]).max(axis=1)
         kept |= near & (gap <= reach)
         box = np.concatenate((boxes[kept, :2].min(axis=0), boxes[kept, 2:].max(axis=0)))
-    change = np.zeros(height * stride + 1, np.int8)
-    change[starts[kept[labels]]] = 1
-    change[ends[kept[labels]]] = -1
-    chosen = np.cumsum(change[:-1], dtype=np.int8).reshape(height, stride)[:, :width] > 0
-    return chosen, (int(box[0]), int(box[1]), int(box[2]), int(box[3]))
+    x0, y0, x1, y1 = (int(edge) for edge in box)
+    ours = kept[labels]
+    offset = y0 * stride
+    chosen = _paint(starts[ours] - offset, ends[ours] - offset, (y1 - y0, width))
+    return chosen[:, x0:x1], (x0, y0, x1, y1)
 
 
-def _components(
-    mask: Mask,
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """8-connected components as runs: each run's start and end, and the number of its component.
+def _runs(mask: Mask) -> tuple[Index, Index]:
+    """Start and end (exclusive) of each row's runs, counted along rows of width + 1 pixels."""
+    height, width = mask.shape
+    line = np.zeros(height * (width + 1) + 1, np.int8)
+    line[1:].reshape(height, width + 1)[:, :width] = mask
+    change = line[1:] - line[:-1]
+    return np.flatnonzero(change == 1), np.flatnonzero(change == -1)
 
-    Starts and ends (exclusive) count along rows of width + 1. Union-find over whole arrays:
-    each root is hooked to a smaller neighbour until none is left.
+
+def _paint(starts: Index, ends: Index, shape: tuple[int, int]) -> Mask:
+    """The mask of these runs: the reverse of `_runs`."""
+    height, width = shape
+    change = np.zeros(height * (width + 1), np.int8)
+    change[starts] = 1
+    change[ends] = -1
+    painted: Mask = np.cumsum(change, dtype=np.int8).view(np.bool_)
+    return painted.reshape(height, width + 1)[:, :width]
+
+
+def _components(starts: Index, ends: Index, stride: int) -> Index:
+    """The number of the 8-connected component that each run belongs to.
+
+    Union-find over whole arrays: each root is hooked to a smaller one that it touches, and paths
+    are halved, until nothing changes.
     """
-    stride = mask.shape[1] + 1
-    line = np.zeros(mask.size + mask.shape[0] + 1, np.int8)
-    line[1:].reshape(mask.shape[0], stride)[:, :-1] = mask
-    change = np.diff(line)
-    starts, ends = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
     first = np.searchsorted(ends, starts + stride, "left")
     counts = np.maximum(np.searchsorted(starts, ends + stride, "right") - first, 0)
     upper = np.repeat(np.arange(starts.size), counts)
@@ -209,4 +280,5 @@ def _components(
         root[np.maximum(one, other)[apart]] = np.minimum(one, other)[apart]
         while (root[root] != root).any():
             root = root[root]
-    return starts, ends, (np.cumsum(root == np.arange(root.size)) - 1)[root]
+    labels: Index = (np.cumsum(root == np.arange(root.size)) - 1)[root]
+    return labels

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from runtime.decode import Grey, Source, decode, describe
 from runtime.errors import ImageError
-from runtime.ink import find_ink
+from runtime.ink import area_resample, find_ink
 
 Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
@@ -22,7 +22,7 @@ DARK_ON_LIGHT = "dark on light"
 LIGHT_ON_DARK = "light on dark"
 
 # The longest side, in pixels, at which a digit is looked for.
-_LONGEST = 320
+_LONGEST = 256
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def normalise(ink: npt.NDArray[Any]) -> Pixels:
     columns = np.flatnonzero(ink.any(axis=0))
     tight: Plane = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
     side = max(*tight.shape, 10)
-    small = _area_weights(tight.shape[0], side) @ tight @ _area_weights(tight.shape[1], side).T
+    small = area_resample(tight, (20, 20), (side, side))
     small *= 255 / small.max()
     mass = small.sum()
     centres = np.arange(20, dtype=np.float32) + 0.5
@@ -114,15 +114,6 @@ def normalise(ink: npt.NDArray[Any]) -> Pixels:
     frame[20:40, 20:40] = np.rint(small)
     pixels[:, :, 0] = frame[20 - down : 48 - down, 20 - right : 48 - right]
     return pixels
-
-
-def _area_weights(length: int, side: int) -> Plane:
-    """(20, length): the part of each of `length` cells, centred in `side`, in each of 20 bins."""
-    edges = np.linspace(0, side, 21) - (side - length) // 2
-    cells = np.arange(length)
-    overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
-    weights: Plane = np.maximum(overlap, 0).astype(np.float32)
-    return weights
 
 
 def _in_mnist_form(grey: Grey) -> bool:
