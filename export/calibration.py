@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from train.data import DataSet
 
 from runtime.backends import Pixels
 from runtime.errors import DatasetError
 from runtime.spec import Dataset
+from train.splits import DataSet
 
 DEFAULT_SIZE = 500
 

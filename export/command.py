@@ -17,10 +17,9 @@ from runtime.errors import CHECK_FAILED, DatasetError, ParityError, report
 from runtime.spec import Golden, Metrics, Quantization
 
 if TYPE_CHECKING:
-    from train.data import DataSet
-
     from export.calibration import Calibration
     from export.source import Source
+    from train.splits import DataSet
 
 
 class Target(NamedTuple):

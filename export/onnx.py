@@ -10,7 +10,7 @@ import numpy as np
 
 from export.calibration import Calibration
 from export.command import Target, run
-from export.source import INPUT_NAME, OUTPUT_NAME, Source, endpoint
+from export.source import INPUT_NAME, Source, endpoint
 from export.verify import Signature
 from runtime.errors import ArtefactError, exit_status
 from runtime.quiet import quiet
@@ -43,19 +43,24 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
             raise ArtefactError(
                 f"tf2onnx refuses {source.artefact.path} ({error}): use layers that ONNX knows"
             ) from error
-    _tidy(model)
     if calibration is not None:
         model = _quantize(model, calibration)
+    _tidy(model)
     return model.SerializeToString(deterministic=True)
 
 
 def _tidy(model: "onnx.ModelProto") -> None:
-    """Name the graph and its free axis as a reader would."""
+    """Name the graph and its free axis as a reader would, and drop what nothing uses."""
     model.ir_version = IR_VERSION
     model.graph.name = "digit-edge"
     model.graph.doc_string = ""
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    # Converter and quantiser declare operator sets that no node uses; an engine may refuse them.
+    used = {node.domain for node in model.graph.node}
+    kept = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
 
 
 def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.ModelProto":
@@ -77,10 +82,11 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             return None if batch is None else {INPUT_NAME: batch}
 
     with tempfile.TemporaryDirectory() as folder, quiet(1, 2):
-        prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "quantized.onnx")
+        plain, prepared, quantized = (Path(folder, f"{n}.onnx") for n in ("plain", "prepared", "q"))
+        onnx.save(model, plain)
         # Fuses MatMul and Add, so that the biases are quantised with their products. Symbolic
         # shapes would need sympy, and this graph has none but the batch.
-        quant_pre_process(model, prepared, skip_symbolic_shape=True)
+        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
             quantized,
@@ -89,14 +95,7 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
         )
-        result = onnx.load(quantized)
-    result.ir_version = IR_VERSION
-    # The preprocessor declares domains that no node uses.
-    used = {node.domain for node in result.graph.node}
-    kept = [opset for opset in result.opset_import if opset.domain in used]
-    del result.opset_import[:]
-    result.opset_import.extend(kept)
-    return result
+        return onnx.load(quantized)
 
 
 def describe(data: bytes) -> Signature:
@@ -118,10 +117,12 @@ def quantization(data: bytes, calibration: Calibration) -> Quantization:
     import onnx
 
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    first = next(node for node in graph.node if INPUT_NAME in node.input)
-    last = next(node for node in graph.node if OUTPUT_NAME in node.output)
+    # Nodes stand in the order of execution: the input passes the first quantiser, the scores the
+    # last one.
+    quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
     affine = [
-        Affine(float(values[node.input[1]]), int(values[node.input[2]])) for node in (first, last)
+        Affine(values[node.input[1]].item(), values[node.input[2]].item())
+        for node in (quantizers[0], quantizers[-1])
     ]
     return Quantization(affine[0], affine[1], calibration.dataset)
 

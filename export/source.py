@@ -63,7 +63,7 @@ def load_keras(path: Path) -> "keras.Model":
 
 
 def endpoint(model: "keras.Model") -> "tf.types.experimental.GenericFunction":
-    """The model as a function of pixels from 0 to 1: (batch, 28, 28, 1) → {scores: (batch, classes)}.
+    """The model as a function: pixels from 0 to 1 (batch, 28, 28, 1) → scores (batch, classes).
 
     Keras's Flatten asks for the batch size at run time (SHAPE, STRIDED_SLICE, PACK), which splits
     the TFLite graph in two XNNPACK partitions. A reshape to the constant [-1, n] is the same, keeps

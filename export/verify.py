@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from train.data import Split
 
 from export.source import INPUT_NAME, OUTPUT_NAME
 from runtime.backends import Pixels, Scores
 from runtime.errors import ParityError
+from train.splits import Split
 
 # A float artefact computes what Keras computes; only the order of the sums differs.
 MAX_FLOAT_DIFFERENCE = 1e-5

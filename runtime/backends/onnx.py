@@ -17,6 +17,7 @@ _GPU_PROVIDERS = (
     "CoreMLExecutionProvider",
     "DmlExecutionProvider",
 )
+_CPU_PROVIDER = "CPUExecutionProvider"
 _CHUNK = 256
 
 
@@ -76,7 +77,7 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(
-            artefact.data, options, providers=[provider, "CPUExecutionProvider"]
+            artefact.data, options, providers=list(dict.fromkeys((provider, _CPU_PROVIDER)))
         )
     except (
         failures.Fail,
@@ -100,7 +101,7 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
 
 def _provider(available: list[str], device: str) -> str:
     if device == "cpu":
-        return "CPUExecutionProvider"
+        return _CPU_PROVIDER
     if device != "gpu":
         raise BackendUnavailable(f"no device {device!r}: choose cpu or gpu")
     for provider in _GPU_PROVIDERS:
