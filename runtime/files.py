@@ -1,7 +1,6 @@
 """Puts files in place whole or not at all."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         EdgeError: the folder cannot be made or the file cannot be written.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
+    temporary = target.with_name(f".{target.stem}-{os.urandom(4).hex()}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
