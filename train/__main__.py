@@ -26,7 +26,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="a folder of IDX files, an .npz, or a folder with one subfolder of images a class",
+        help="a folder of IDX files, an .npz, a folder with one subfolder of images a class, or "
+        "'embedded' for the embedded digits",
     )
     parser.add_argument(
         "--as-is",

@@ -16,6 +16,7 @@ from train.splits import DataSet, Split, digest, hold_back
 __all__ = ["DataSet", "Split", "cache_folder", "embedded", "hold_back", "load"]
 
 VARIABLE = "DIGIT_EDGE_DATA"
+EMBEDDED = "embedded"
 # Of the embedded digits and of sets that come undivided, what is kept to measure with.
 TEST_SHARE = 1 / 5
 
@@ -25,7 +26,8 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
     MNIST from the network, else the embedded digits, which is said on stderr.
 
     Args:
-        source: a folder of IDX files, an `.npz`, or a folder with one subfolder a class.
+        source: a folder of IDX files, an `.npz`, a folder with one subfolder a class, or
+            "embedded" for the embedded digits.
         as_is: images are in MNIST's form already, and only checked; else the runtime's
             preprocessing brings them into it.
 
@@ -34,6 +36,8 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
     """
     if source is None:
         source = os.environ.get(VARIABLE) or None
+    if source == EMBEDDED:
+        return embedded()
     if source is not None:
         return readers.read(Path(source), as_is, TEST_SHARE)
     folder = cache_folder()

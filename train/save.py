@@ -3,6 +3,7 @@
 import io
 import json
 import platform
+import re
 import tempfile
 import zipfile
 from pathlib import Path
@@ -66,7 +67,7 @@ def golden_inputs() -> npt.NDArray[np.uint8]:
 
 
 def to_bytes(model: "keras.Model") -> bytes:
-    """A model in Keras's own format, without the time of saving, which alone differs each time."""
+    """A model in Keras's own format, less the traces of when and where in memory it was saved."""
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "model.keras"
         model.save(saved)
@@ -76,8 +77,20 @@ def to_bytes(model: "keras.Model") -> bytes:
                 content = source.read(name)
                 if name == "metadata.json":
                     content = json.dumps({**json.loads(content), "date_saved": ""}).encode()
+                elif name == "config.json":
+                    content = _renumber(content.decode()).encode()
                 target.writestr(zipfile.ZipInfo(name, _ZIP_EPOCH), content)
     return buffer.getvalue()
+
+
+def _renumber(config: str) -> str:
+    """Number the objects that layers share 1, 2, …: Keras names them by their place in memory."""
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r'("shared_object_id": )(\d+)',
+        lambda match: match[1] + str(numbers.setdefault(match[2], len(numbers) + 1)),
+        config,
+    )
 
 
 def versions() -> tuple[tuple[str, str], ...]:
