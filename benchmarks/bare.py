@@ -1,0 +1,67 @@
+"""The engines without this project: the loop that a user would write, to measure our overhead."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from runtime.artefact import Artefact
+from runtime.backends import Pixels, Scores
+
+
+@dataclass(frozen=True)
+class BareEngine:
+    """`prepare` turns pixels into what the engine takes; `run` sets, invokes and gets."""
+
+    prepare: Callable[[Pixels], Any]
+    run: Callable[[Any], Any]
+
+
+def open(artefact: Artefact, engine: str, threads: int) -> BareEngine:
+    """Open a model the shortest way; the artefact has been opened by a backend before."""
+    if engine == "onnxruntime":
+        return _onnx(artefact, threads)
+    return _tflite(artefact, engine, threads)
+
+
+def _tflite(artefact: Artefact, engine: str, threads: int) -> BareEngine:
+    import importlib
+
+    from runtime.quiet import quiet
+
+    package = "ai_edge_litert" if engine == "litert" else "tflite_runtime"
+    module = importlib.import_module(f"{package}.interpreter")
+    with quiet(2):
+        interpreter = module.Interpreter(model_content=artefact.data, num_threads=threads)
+        interpreter.allocate_tensors()
+    source = interpreter.get_input_details()[0]["index"]
+    result = interpreter.get_output_details()[0]["index"]
+    int8 = artefact.spec.precision == "int8"
+
+    def prepare(pixels: Pixels) -> Any:
+        return (pixels ^ 128).view(np.int8) if int8 else _scaled(pixels)
+
+    def run(prepared: Any) -> Any:
+        interpreter.set_tensor(source, prepared)
+        interpreter.invoke()
+        return interpreter.get_tensor(result)
+
+    return BareEngine(prepare, run)
+
+
+def _onnx(artefact: Artefact, threads: int) -> BareEngine:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        artefact.data, options, providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+    return BareEngine(_scaled, lambda prepared: session.run(None, {name: prepared})[0])
+
+
+def _scaled(pixels: Pixels) -> Scores:
+    return np.divide(pixels, 255, dtype=np.float32)

@@ -1,0 +1,107 @@
+"""What a row's own process is asked and what it answers; both travel as JSON."""
+
+from dataclasses import dataclass
+
+from benchmarks.rows import Row
+
+SINGLE = "single stream"
+OFFLINE = "offline"
+PNG = "png to label"
+PNG_PREPROCESSING = "png preprocessing"
+JPEG = "jpeg to label"
+JPEG_PREPROCESSING = "jpeg preprocessing"
+CLASSIFY = "classify an array"
+BARE = "bare engine"
+
+# What can be asked for; PNG, JPEG and CLASSIFY measure their counterpart in the same loop.
+SCENARIOS = (SINGLE, OFFLINE, PNG, JPEG, CLASSIFY)
+
+
+@dataclass(frozen=True)
+class ScoresJob:
+    """Answer `pixels`, a .npy file of (N, 28, 28, 1) uint8; the scores go into `scores`."""
+
+    row: Row
+    model: str
+    pixels: str
+    scores: str
+
+
+@dataclass(frozen=True)
+class ScoresAnswer:
+    """Which engine gave the scores.
+
+    `batch_difference` is the largest difference between what a few images are answered alone and
+    in one batch.
+    """
+
+    version: str
+    batch_difference: float
+
+
+@dataclass(frozen=True)
+class LatencyJob:
+    """Time `scenarios`, each for at least `min_seconds` and `min_count` calls.
+
+    `batch` is that of the offline scenario, 0 to look for the fastest.
+    """
+
+    row: Row
+    model: str
+    scenarios: tuple[str, ...]
+    min_seconds: float
+    min_count: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class StartUp:
+    """One start of a process, phase by phase, and its largest resident size after one answer.
+
+    The phases: `process` until Python runs our first line; `import` of NumPy and the engine;
+    `load`, which checks and opens the artefact; the `first` answer.
+    """
+
+    process_ns: int
+    import_ns: int
+    load_ns: int
+    first_ns: int
+    peak_bytes: int
+
+    @property
+    def total_ns(self) -> int:
+        """From the start of the process to the first answer."""
+        return self.process_ns + self.import_ns + self.load_ns + self.first_ns
+
+
+@dataclass(frozen=True)
+class Series:
+    """The calls of one scenario in one process.
+
+    Attributes:
+        batch: images a call.
+        count: calls.
+        total_ns: their sum.
+        slowest_ns: the longest.
+        samples_ns: at most `MAX_SAMPLES` of them, in order of time: one drawn at random from each
+            of as many equal stretches, which keeps the distribution and its drift.
+    """
+
+    scenario: str
+    batch: int
+    count: int
+    total_ns: int
+    slowest_ns: int
+    samples_ns: tuple[int, ...]
+
+
+MAX_SAMPLES = 500
+
+
+@dataclass(frozen=True)
+class LatencyAnswer:
+    """How the process started, and what it timed."""
+
+    version: str
+    start: StartUp
+    series: tuple[Series, ...]

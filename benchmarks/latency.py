@@ -1,0 +1,289 @@
+"""Latency, throughput, start-up and memory of each artefact: python -m benchmarks.latency."""
+
+import argparse
+import dataclasses
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import commands, host, jobs, processes, rows
+from benchmarks.jobs import LatencyAnswer, LatencyJob, Series, StartUp
+from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
+from benchmarks.timing import (
+    QUICK,
+    SCHEMA_VERSION,
+    LatencyReport,
+    LatencyResult,
+    Settings,
+    StartResult,
+)
+from runtime import artefact, files
+from runtime.artefact import Artefact
+from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
+
+_KERAS_CALLS = ("keras", "keras tf.function")
+
+
+@dataclass
+class _Entry:
+    """A row, what is asked of it, and what it has answered so far."""
+
+    row: Row
+    scenarios: tuple[str, ...]
+    model: Artefact
+    version: str = ""
+    batch: int = 0
+    runs: dict[str, list[Series]] = field(default_factory=dict)
+    starts: list[StartUp] = field(default_factory=list)
+
+
+def measure(
+    models: Path,
+    settings: Settings,
+    *,
+    backends: tuple[str, ...] = (),
+    device: str = "cpu",
+    threads: tuple[int, ...] = (),
+    interpreters: tuple[Interpreter, ...] = (),
+    keras: bool = True,
+    progress: Callable[[str], None] = lambda line: None,
+) -> LatencyReport:
+    """Time each artefact in each engine, each repetition in a process of its own, in turns.
+
+    Args:
+        models: the folder with digits.keras and what was exported from it.
+        backends: engines' names; all of them by default.
+        device: "cpu" or "gpu".
+        threads: by default 1 and as many as there are cores.
+        interpreters: other Pythons, for engines that are not installed in this one.
+        keras: whether to time the original too.
+        progress: is told what is being done.
+
+    Raises:
+        BackendUnavailable: `backends` names one that does not exist.
+    """
+    cores = host.usable_cores()
+    threads = threads or tuple(dict.fromkeys((1, cores)))
+    planned = [row for count in threads for row in rows.plan(models, backends, device, count)]
+    if keras:
+        planned += [Row(rows.REFERENCE, call, device, cores) for call in _KERAS_CALLS]
+    before = host.describe()
+    unmeasured: list[Unmeasured] = []
+    entries = _open(models, planned, threads[0], unmeasured)
+    _repeat(entries, settings, interpreters, unmeasured, progress)
+    started = [e for e in entries if e.row.threads == threads[0] and _is_engine(e)]
+    _start_again(started, settings, interpreters, unmeasured, progress)
+    entries = [e for e in entries if e.runs]
+    # Another Python would be compared with this one's start.
+    others = {interpreter.backend for interpreter in interpreters}
+    compared = [
+        e.row
+        for e in entries
+        if _is_engine(e) and e.row.threads == 1 and device == "cpu" and e.row.backend not in others
+    ]
+    measured, failed = commands.measure(
+        models, _one_per_engine(compared), settings.starts, progress
+    )
+    return LatencyReport(
+        schema_version=SCHEMA_VERSION,
+        host=before,
+        host_after=host.describe(),
+        settings=settings,
+        results=tuple(result for entry in entries for result in _results(entry)),
+        starts=tuple(StartResult(e.row, tuple(e.starts)) for e in entries),
+        commands=tuple(measured),
+        unmeasured=tuple(unmeasured + failed),
+    )
+
+
+def _open(
+    models: Path, planned: list[Row], first_threads: int, unmeasured: list[Unmeasured]
+) -> list[_Entry]:
+    entries = []
+    for row in planned:
+        try:
+            opened = artefact.read(models / row.artefact)
+        except ArtefactError as error:
+            if row.threads == first_threads or row.artefact == rows.REFERENCE:
+                unmeasured.append(Unmeasured(row, FAILED, str(error)))
+            continue
+        scenarios: tuple[str, ...] = (jobs.SINGLE, jobs.OFFLINE)
+        if row.threads == 1 and row.artefact != rows.REFERENCE and row.device == "cpu":
+            scenarios = jobs.SCENARIOS
+        entries.append(_Entry(row, scenarios, opened))
+    return entries
+
+
+def _repeat(
+    entries: list[_Entry],
+    settings: Settings,
+    interpreters: tuple[Interpreter, ...],
+    unmeasured: list[Unmeasured],
+    progress: Callable[[str], None],
+) -> None:
+    """Run every row, `repetitions` times over, so that a drifting machine hits all alike."""
+    for repetition in range(settings.repetitions):
+        # Backwards every other time: no row is always the one behind the same neighbour.
+        for entry in entries[:: -1 if repetition % 2 else 1]:
+            if _given_up(entry, unmeasured):
+                continue
+            progress(f"repetition {repetition + 1} of {settings.repetitions}: {entry.row}")
+            answer = _ask(entry, entry.scenarios, settings, interpreters)
+            if isinstance(answer, Unmeasured):
+                unmeasured.append(answer)
+                continue
+            for series in answer.series:
+                entry.runs.setdefault(series.scenario, []).append(series)
+                if series.scenario == jobs.OFFLINE:
+                    entry.batch = series.batch
+    _forget(entries, unmeasured)
+
+
+def _start_again(
+    entries: list[_Entry],
+    settings: Settings,
+    interpreters: tuple[Interpreter, ...],
+    unmeasured: list[Unmeasured],
+    progress: Callable[[str], None],
+) -> None:
+    for number in range(settings.starts):
+        for entry in entries:
+            if _given_up(entry, unmeasured):
+                continue
+            progress(f"start {number + 1} of {settings.starts}: {entry.row}")
+            answer = _ask(entry, (), settings, interpreters)
+            if isinstance(answer, Unmeasured):
+                unmeasured.append(answer)
+    _forget(entries, unmeasured)
+
+
+def _ask(
+    entry: _Entry,
+    scenarios: tuple[str, ...],
+    settings: Settings,
+    interpreters: tuple[Interpreter, ...],
+) -> LatencyAnswer | Unmeasured:
+    job = LatencyJob(
+        row=entry.row,
+        model=str(entry.model.path.resolve()),
+        scenarios=scenarios,
+        min_seconds=settings.min_seconds / settings.repetitions,
+        min_count=math.ceil(settings.min_count / settings.repetitions),
+        batch=entry.batch,
+    )
+    answer = processes.ask_latency(job, interpreters)
+    if isinstance(answer, LatencyAnswer):
+        entry.version = answer.version
+        entry.starts.append(answer.start)
+    return answer
+
+
+def _given_up(entry: _Entry, unmeasured: list[Unmeasured]) -> bool:
+    """Whether the row, or the same with other threads, could not be measured already."""
+    same = dataclasses.replace(entry.row, threads=0)
+    return any(dataclasses.replace(u.row, threads=0) == same for u in unmeasured)
+
+
+def _forget(entries: list[_Entry], unmeasured: list[Unmeasured]) -> None:
+    """Drop what rows measured before they failed: a row has all its repetitions or none."""
+    for entry in entries:
+        if any(u.row == entry.row for u in unmeasured):
+            entry.runs.clear()
+
+
+def _is_engine(entry: _Entry) -> bool:
+    return entry.row.artefact != rows.REFERENCE
+
+
+def _one_per_engine(planned: list[Row]) -> list[Row]:
+    """The last row of each engine: the int8 artefact's, where there is one."""
+    return list({row.backend: row for row in planned}.values())
+
+
+def _results(entry: _Entry) -> list[LatencyResult]:
+    return [
+        LatencyResult(
+            schema_version=SCHEMA_VERSION,
+            row=entry.row,
+            version=entry.version,
+            precision=entry.model.spec.precision,
+            digest=entry.model.spec.digest,
+            size_bytes=len(entry.model.data),
+            scenario=scenario,
+            runs=tuple(runs),
+        )
+        for scenario, runs in entry.runs.items()
+    ]
+
+
+def parse_threads(text: str) -> tuple[int, ...]:
+    """`1,2,4`, as given to --threads."""
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        counts = (0,)
+    if min(counts) < 1:
+        raise EdgeError(f"--threads takes numbers from 1 on, as 1,2,4, not {text!r}")
+    return counts
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings that the options of `add_arguments` state."""
+    chosen = {
+        name: value
+        for name in ("repetitions", "min_seconds", "min_count")
+        if (value := getattr(arguments, name)) is not None
+    }
+    settings = dataclasses.replace(QUICK if arguments.quick else Settings(), **chosen)
+    if min(settings.repetitions, settings.min_count) < 1 or settings.min_seconds < 0:
+        raise EdgeError("--repetitions and --min-count take 1 or more, --min-seconds 0 or more")
+    return settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `python -m benchmarks` shares."""
+    default = Settings()
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--threads", help="as 1,2,4 (1 and the number of cores)")
+    parser.add_argument("--quick", action="store_true", help="a glance: short, once, less certain")
+    parser.add_argument("--repetitions", type=int, help=f"processes a row ({default.repetitions})")
+    parser.add_argument(
+        "--min-seconds", type=float, help=f"a row and scenario ({default.min_seconds})"
+    )
+    parser.add_argument(
+        "--min-count", type=int, help=f"calls a row and scenario ({default.min_count})"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
+    rows.add_arguments(parser)
+    add_arguments(parser)
+    parser.add_argument("--no-keras", action="store_true", help="leave the original out")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    arguments = parser.parse_args(argv)
+    from benchmarks import terminal
+    from benchmarks.records import to_json
+
+    report = measure(
+        arguments.models,
+        settings_of(arguments),
+        backends=tuple(arguments.backend),
+        device=arguments.device,
+        threads=parse_threads(arguments.threads) if arguments.threads else (),
+        interpreters=tuple(map(rows.parse_interpreter, arguments.python)),
+        keras=not arguments.no_keras,
+        progress=terminal.tell,
+    )
+    terminal.clear()
+    terminal.print_latency(report)
+    if arguments.json is not None:
+        files.write(arguments.json, to_json(report))
+    return 0 if report else CHECK_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

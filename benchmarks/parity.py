@@ -1,0 +1,319 @@
+"""Accuracy of each artefact and agreement with its Keras original: python -m benchmarks.parity."""
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import comparison, processes, rows
+from benchmarks.comparison import Answers, ParityResult, Tolerance
+from benchmarks.jobs import ScoresAnswer, ScoresJob
+from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
+from runtime import artefact, files
+from runtime.artefact import Artefact
+from runtime.backends import Pixels, Scores
+from runtime.errors import CHECK_FAILED, ArtefactError, DatasetError, exit_status
+
+SCHEMA_VERSION = 1
+MAX_PICTURES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """What is classified: pixels (N, 28, 28, 1) uint8 and their classes (N,) int64."""
+
+    __test__ = False  # pytest: this is no test
+
+    name: str
+    sha256: str
+    class_names: tuple[str, ...]
+    pixels: Pixels
+    labels: comparison.statistics.Integers
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A test image, for the flips to be looked at: its pixels, row by row."""
+
+    index: int
+    pixels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """Every row against the original; true where all that could run passed.
+
+    Attributes:
+        dataset, dataset_sha256, n: what was classified.
+        class_names: in the order of the scores.
+        reference: the original's file; `reference_version` its Keras.
+        reference_digest, reference_bytes: of that file.
+        original: what the original answers.
+        results, unmeasured: the rows.
+        pictures: the images of the flips the original was surest of.
+    """
+
+    schema_version: int
+    dataset: str
+    dataset_sha256: str
+    n: int
+    class_names: tuple[str, ...]
+    reference: Row
+    reference_version: str
+    reference_digest: str
+    reference_bytes: int
+    original: Answers
+    results: tuple[ParityResult, ...]
+    unmeasured: tuple[Unmeasured, ...]
+    pictures: tuple[Picture, ...]
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why the run fails; empty where it passes. An absent engine is no failure."""
+        failures = [f"{r.row}: {why}" for r in self.results for why in r.failures]
+        failures += [f"{u.row}: {u.reason}" for u in self.unmeasured if u.status == FAILED]
+        if not self.results and not failures:
+            failures.append("no engine is installed that opens any artefact: nothing was compared")
+        return tuple(failures)
+
+
+def load_test_set(source: str | None) -> TestSet:
+    """The test split of the data set that `train.data` finds; see --data."""
+    from train import data
+
+    dataset = data.load(source)
+    return TestSet(
+        dataset.name,
+        dataset.sha256,
+        tuple(dataset.labels),
+        dataset.test.pixels,
+        dataset.test.labels,
+    )
+
+
+def compare(
+    models: Path,
+    test_set: TestSet,
+    *,
+    backends: tuple[str, ...] = (),
+    device: str = "cpu",
+    tolerance: Tolerance | None = None,
+    fail_fast: bool = False,
+    interpreters: tuple[Interpreter, ...] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> ParityReport:
+    """Ask the original and each artefact of `models` the same images, each in its own process.
+
+    Args:
+        models: the folder with digits.keras and what was exported from it.
+        backends: engines' names; all of them by default.
+        tolerance: the default one judges as issued artefacts are.
+        fail_fast: stop at the first failing row.
+        interpreters: other Pythons, for engines that are not installed in this one.
+        progress: is told what is being done.
+
+    Raises:
+        ArtefactError: the original is missing or damaged, or its process failed.
+        DatasetError: the images are not of the original's classes.
+        BackendUnavailable: Keras, or an engine named in `backends`, is not there.
+    """
+    planned = rows.plan(models, backends, device)
+    reference = artefact.read(models / rows.REFERENCE)
+    if reference.spec.labels != test_set.class_names:
+        raise DatasetError(
+            f"{test_set.name} has the classes {', '.join(test_set.class_names)}, {reference.path} "
+            f"answers {', '.join(reference.spec.labels)}: give the data it was trained for"
+        )
+    with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
+        folder = Path(name)
+        np.save(folder / "pixels.npy", test_set.pixels)
+        row = Row(rows.REFERENCE, "keras", "cpu", 1)
+        progress(f"{row}: the original")
+        answered = _scores(folder, reference.path, row, ())
+        if isinstance(answered, Unmeasured):
+            raise ArtefactError(f"the original cannot be asked: {answered.reason}")
+        original, version = answered[0], answered[1].version
+        results: list[ParityResult] = []
+        unmeasured: list[Unmeasured] = []
+        for row in planned:
+            progress(str(row))
+            result = _compare_row(
+                folder, models / row.artefact, row, reference, original, test_set, interpreters
+            )
+            if isinstance(result, Unmeasured):
+                unmeasured.append(result)
+                failed = result.status == FAILED
+            else:
+                results.append(dataclasses.replace(result, tolerance=tolerance or Tolerance()))
+                failed = not results[-1]
+            if failed and fail_fast:
+                break
+    return ParityReport(
+        schema_version=SCHEMA_VERSION,
+        dataset=test_set.name,
+        dataset_sha256=test_set.sha256,
+        n=len(test_set.labels),
+        class_names=test_set.class_names,
+        reference=Row(rows.REFERENCE, "keras", "cpu", 1),
+        reference_version=version,
+        reference_digest=reference.spec.digest,
+        reference_bytes=len(reference.data),
+        original=comparison.answers(original, test_set.labels),
+        results=tuple(results),
+        unmeasured=tuple(unmeasured),
+        pictures=_pictures(results, test_set),
+    )
+
+
+def _compare_row(
+    folder: Path,
+    path: Path,
+    row: Row,
+    reference: Artefact,
+    original: Scores,
+    test_set: TestSet,
+    interpreters: tuple[Interpreter, ...],
+) -> ParityResult | Unmeasured:
+    try:
+        opened = artefact.read(path)
+    except ArtefactError as error:
+        return Unmeasured(row, FAILED, str(error))
+    answered = _scores(folder, path, row, interpreters)
+    if isinstance(answered, Unmeasured):
+        return answered
+    scores, answer = answered
+    if scores.shape != original.shape:
+        return Unmeasured(row, FAILED, f"scores of shape {scores.shape}, not {original.shape}")
+    first = comparison.answers(original, test_set.labels)
+    second = comparison.answers(scores, test_set.labels)
+    apart = comparison.distance(original, scores)
+    before, after = _right(original, test_set), _right(scores, test_set)
+    return ParityResult(
+        row=row,
+        version=answer.version,
+        precision=opened.spec.precision,
+        digest=opened.spec.digest,
+        size_bytes=len(opened.data),
+        original=first,
+        candidate=second,
+        only_original=int((before & ~after).sum()),
+        only_candidate=int((after & ~before).sum()),
+        max_difference=apart.largest,
+        p99_difference=apart.p99,
+        mean_difference=apart.mean,
+        min_cosine=apart.min_cosine,
+        mean_cosine=apart.mean_cosine,
+        batch_difference=answer.batch_difference,
+        flips=comparison.find_flips(original, scores, test_set.labels),
+        tolerance=Tolerance(),
+        faults=_faults(opened, reference),
+    )
+
+
+def _scores(
+    folder: Path, path: Path, row: Row, interpreters: tuple[Interpreter, ...]
+) -> tuple[Scores, ScoresAnswer] | Unmeasured:
+    file = folder / "scores.npy"
+    file.unlink(missing_ok=True)
+    job = ScoresJob(row, str(path.resolve()), str(folder / "pixels.npy"), str(file))
+    answer = processes.ask_scores(job, interpreters)
+    if isinstance(answer, Unmeasured):
+        return answer
+    return np.load(file), answer
+
+
+def _right(scores: Scores, test_set: TestSet) -> np.ndarray:
+    sound = np.isfinite(scores).all(axis=1)
+    return sound & (np.where(np.isfinite(scores), scores, 0).argmax(axis=1) == test_set.labels)
+
+
+def _faults(candidate: Artefact, reference: Artefact) -> tuple[str, ...]:
+    faults = []
+    if candidate.spec.labels != reference.spec.labels:
+        faults.append(
+            f"its labels are {', '.join(candidate.spec.labels)}, the original's "
+            f"{', '.join(reference.spec.labels)}"
+        )
+    if candidate.spec.source_sha256 != reference.spec.digest:
+        faults.append(f"it was exported from another model than {reference.path}: export it again")
+    return tuple(faults)
+
+
+def _pictures(results: list[ParityResult], test_set: TestSet) -> tuple[Picture, ...]:
+    margins = {flip.index: flip.margin for result in results for flip in result.flips}
+    surest = sorted(margins, key=lambda index: -margins[index])[:MAX_PICTURES]
+    return tuple(
+        Picture(index, tuple(int(v) for v in test_set.pixels[index].ravel())) for index in surest
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `python -m benchmarks` shares."""
+    default = Tolerance()
+    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
+    parser.add_argument(
+        "--max-difference",
+        type=float,
+        default=default.max_difference,
+        help="of a float artefact's scores (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        default=100 * default.max_drop,
+        help="of an int8 artefact's accuracy, in points (%(default)s)",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=float,
+        default=100 * default.min_agreement,
+        help="of an int8 artefact's answers with the original's, in %% (%(default)s)",
+    )
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing row")
+
+
+def tolerance_of(arguments: argparse.Namespace) -> Tolerance:
+    """The tolerance that the options of `add_arguments` state."""
+    return Tolerance(
+        arguments.max_difference, arguments.max_drop / 100, arguments.min_agreement / 100
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=__doc__)
+    rows.add_arguments(parser)
+    add_arguments(parser)
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    arguments = parser.parse_args(argv)
+    from benchmarks import terminal
+    from benchmarks.records import to_json
+
+    report = compare(
+        arguments.models,
+        load_test_set(arguments.data),
+        backends=tuple(arguments.backend),
+        device=arguments.device,
+        tolerance=tolerance_of(arguments),
+        fail_fast=arguments.fail_fast,
+        interpreters=tuple(map(rows.parse_interpreter, arguments.python)),
+        progress=terminal.tell,
+    )
+    terminal.clear()
+    terminal.print_parity(report)
+    if arguments.json is not None:
+        files.write(arguments.json, to_json(report))
+    return 0 if report else CHECK_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

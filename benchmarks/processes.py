@@ -1,0 +1,104 @@
+"""Runs each row in a process of its own: what one row does or breaks cannot touch another."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from benchmarks.jobs import LatencyAnswer, LatencyJob, ScoresAnswer, ScoresJob
+from benchmarks.records import from_json, to_json
+from benchmarks.rows import ABSENT, FAILED, Interpreter, Unmeasured
+
+JOB_FILE, ANSWER_FILE, REFUSAL_FILE, STAGE_FILE = "job.json", "answer.json", "refusal.json", "stage"
+# Several times what the slowest row, Keras on a Raspberry Pi, may take.
+TIMEOUT_S = 900
+
+Answer = TypeVar("Answer", ScoresAnswer, LatencyAnswer)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a row's process reports when it ends in an EdgeError."""
+
+    status: str
+    reason: str
+
+
+def ask_scores(
+    job: ScoresJob, interpreters: tuple[Interpreter, ...] = ()
+) -> ScoresAnswer | Unmeasured:
+    """Have a process of its own answer `job`; a row that fails says why."""
+    return _ask("scores", job, ScoresAnswer, interpreters)
+
+
+def ask_latency(
+    job: LatencyJob, interpreters: tuple[Interpreter, ...] = ()
+) -> LatencyAnswer | Unmeasured:
+    """Have a process of its own time `job`; a row that fails says why."""
+    return _ask("latency", job, LatencyAnswer, interpreters)
+
+
+def _ask(
+    kind: str,
+    job: ScoresJob | LatencyJob,
+    answer: type[Answer],
+    interpreters: tuple[Interpreter, ...],
+) -> Answer | Unmeasured:
+    python = next((i.python for i in interpreters if i.backend == job.row.backend), sys.executable)
+    with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
+        folder = Path(name)
+        (folder / JOB_FILE).write_text(to_json(job), "utf-8")
+        command = [python, "-m", "benchmarks.worker", kind, name]
+        try:
+            ended = subprocess.run(
+                [*command, str(time.monotonic_ns())],
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            reason = f"no answer after {TIMEOUT_S} s, while {_stage(folder)}"
+            return Unmeasured(job.row, FAILED, reason)
+        except OSError as error:
+            return Unmeasured(job.row, FAILED, f"cannot start {python}: {error.strerror}")
+        if (folder / REFUSAL_FILE).exists():
+            refusal = from_json(Refusal, (folder / REFUSAL_FILE).read_text("utf-8"), str(job.row))
+            return Unmeasured(job.row, refusal.status, refusal.reason)
+        if ended.returncode != 0 or not (folder / ANSWER_FILE).exists():
+            said = ended.stderr.strip().splitlines()
+            reason = f"its process {_end(ended.returncode)} while {_stage(folder)}"
+            return Unmeasured(job.row, FAILED, f"{reason}: {said[-1]}" if said else reason)
+        return from_json(answer, (folder / ANSWER_FILE).read_text("utf-8"), str(job.row))
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, in which a Python elsewhere finds the packages beside this."""
+    root = str(Path(__file__).resolve().parents[1])
+    inherited = os.environ.get("PYTHONPATH")
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (root, inherited)))}
+
+
+def refusal(unavailable: bool, reason: str) -> str:
+    """The JSON text that a row's process leaves when it ends in an EdgeError."""
+    return to_json(Refusal(ABSENT if unavailable else FAILED, reason))
+
+
+def _stage(folder: Path) -> str:
+    file = folder / STAGE_FILE
+    return file.read_text("utf-8") if file.exists() else "starting"
+
+
+def _end(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}"

@@ -1,0 +1,55 @@
+"""Turns frozen dataclasses into JSON and back, so that no dict stands where a type belongs."""
+
+import dataclasses
+import json
+import types
+import typing
+from typing import Any, TypeVar
+
+from runtime.errors import EdgeError
+
+T = TypeVar("T")
+
+
+def to_json(value: object) -> str:
+    """Compact JSON text of a dataclass; tuples become arrays, one line per top-level field."""
+    record = dataclasses.asdict(value)  # type: ignore[call-overload]
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+    lines = (f"{encode(key)}: {encode(part)}" for key, part in record.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def from_json(kind: type[T], text: str | bytes, name: str) -> T:
+    """Read a dataclass back from `to_json`'s text.
+
+    Args:
+        name: what messages call the text, a file's name.
+
+    Raises:
+        EdgeError: the text is no JSON, or no such record.
+    """
+    try:
+        return typing.cast(T, _decode(kind, json.loads(text)))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise EdgeError(f"{name} is no {kind.__name__} ({error!r}): measure again") from error
+
+
+def _decode(kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{key: _decode(hints[key], part) for key, part in value.items()})  # type: ignore[operator]
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        (only,) = (argument for argument in arguments if argument is not type(None))
+        return _decode(only, value)
+    if origin is tuple:
+        if arguments[-1] is Ellipsis:
+            return tuple(_decode(arguments[0], part) for part in value)
+        return tuple(_decode(a, part) for a, part in zip(arguments, value, strict=True))
+    if kind is float:
+        return float(value)
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value

@@ -1,0 +1,102 @@
+"""What is measured: which artefact, in which engine, on which device, with how many threads."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.backends import ENGINES
+from runtime.errors import BackendUnavailable
+
+REFERENCE = "digits.keras"
+EXPECTED = ("digits.tflite", "digits-int8.tflite", "digits.onnx", "digits-int8.onnx")
+DEFAULT_MODELS = Path("models")
+
+ABSENT = "absent"
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: an artefact's file name, an engine, "cpu" or "gpu", threads."""
+
+    artefact: str
+    backend: str
+    device: str
+    threads: int
+
+    def __str__(self) -> str:
+        plural = "" if self.threads == 1 else "s"
+        return f"{self.artefact} · {self.backend} · {self.device} · {self.threads} thread{plural}"
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """A row without figures, and why.
+
+    `status` is "absent" where the engine or the device is not on this machine, which is no fault,
+    and "failed" where the row should have been measured.
+    """
+
+    row: Row
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """Another Python for one engine: tflite-runtime cannot live beside NumPy 2."""
+
+    backend: str
+    python: str
+
+
+def plan(
+    models: Path, backends: tuple[str, ...] = (), device: str = "cpu", threads: int = 1
+) -> list[Row]:
+    """A row for each artefact and engine that opens its format, installed or not.
+
+    The four artefacts that `python -m export` makes are always there, so that a missing one is
+    seen; other .tflite and .onnx files of the folder follow.
+
+    Raises:
+        BackendUnavailable: `backends` names one that does not exist.
+    """
+    known = {engine.name for engine in ENGINES}
+    for name in backends:
+        if name not in known:
+            raise BackendUnavailable(
+                f"no backend {name!r}: choose among {', '.join(sorted(known))}"
+            )
+    found = sorted(p.name for p in models.glob("*") if p.suffix in (".tflite", ".onnx"))
+    names = [*EXPECTED, *(name for name in found if name not in EXPECTED)]
+    return [
+        Row(name, engine.name, device, threads)
+        for name in names
+        for engine in ENGINES
+        if name.endswith(engine.suffix) and (not backends or engine.name in backends)
+    ]
+
+
+def parse_interpreter(text: str) -> Interpreter:
+    """`BACKEND=PYTHON`, as given to --python."""
+    backend, equals, python = text.partition("=")
+    if not equals or backend not in {engine.name for engine in ENGINES}:
+        raise BackendUnavailable(f"--python takes BACKEND=PYTHON, not {text!r}")
+    return Interpreter(backend, python)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every benchmark command shares."""
+    parser.add_argument(
+        "--models", type=Path, default=DEFAULT_MODELS, help="folder of the artefacts (models)"
+    )
+    parser.add_argument(
+        "--backend", action="append", default=[], help="only this engine; may be repeated"
+    )
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="BACKEND=PYTHON",
+        help="run an engine in another Python, as tflite-runtime=/path/to/python",
+    )

@@ -1,0 +1,92 @@
+"""A row's own process: reads its job, does it, writes the answer."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.jobs import LatencyAnswer, LatencyJob, ScoresAnswer, ScoresJob
+
+
+def main(argv: list[str]) -> int:
+    """`worker KIND FOLDER SPAWNED_NS`; the monotonic clock is the same in all processes."""
+    entered = time.monotonic_ns()
+    process_ns = entered - int(argv[2])
+    from benchmarks import processes
+    from benchmarks.jobs import LatencyJob, ScoresJob
+    from benchmarks.records import from_json, to_json
+    from runtime.errors import BackendUnavailable, EdgeError
+
+    kind, folder = argv[0], Path(argv[1])
+    text = (folder / processes.JOB_FILE).read_text("utf-8")
+    stage = folder / processes.STAGE_FILE
+    answer: ScoresAnswer | LatencyAnswer
+    try:
+        if kind == "scores":
+            answer = _scores(from_json(ScoresJob, text, "the job"), stage)
+        else:
+            answer = _latency(from_json(LatencyJob, text, "the job"), stage, process_ns, entered)
+    except EdgeError as error:
+        unavailable = isinstance(error, BackendUnavailable)
+        refusal = processes.refusal(unavailable, " ".join(str(error).split()))
+        (folder / processes.REFUSAL_FILE).write_text(refusal, "utf-8")
+        return error.exit_code
+    (folder / processes.ANSWER_FILE).write_text(to_json(answer), "utf-8")
+    return 0
+
+
+def _scores(job: "ScoresJob", stage: Path) -> "ScoresAnswer":
+    import numpy as np
+
+    from benchmarks.jobs import ScoresAnswer
+    from benchmarks.scenarios import open_row
+    from runtime import artefact
+
+    stage.write_text("opening the model", "utf-8")
+    backend = open_row(artefact.read(job.model), job.row)
+    pixels = np.load(job.pixels)
+    stage.write_text("answering one image", "utf-8")
+    few = pixels[:3]
+    alone = np.concatenate([backend.scores(image[np.newaxis]) for image in few])
+    stage.write_text("answering a batch, after single images went well", "utf-8")
+    together = backend.scores(few)
+    stage.write_text("answering the test set", "utf-8")
+    scores = backend.scores(pixels)
+    np.save(job.scores, scores)
+    finite = np.isfinite(alone) & np.isfinite(together)
+    difference = np.abs(alone - together)[finite].max(initial=0.0)
+    return ScoresAnswer(backend.version, float(difference))
+
+
+def _latency(job: "LatencyJob", stage: Path, process_ns: int, entered: int) -> "LatencyAnswer":
+    from benchmarks.host import peak_memory_bytes
+    from benchmarks.jobs import LatencyAnswer, StartUp
+
+    stage.write_text("importing the engine", "utf-8")
+    from benchmarks import scenarios
+
+    scenarios.import_engine(job.row)
+    imported = time.monotonic_ns()
+    from runtime import artefact
+
+    stage.write_text("opening the model", "utf-8")
+    opened = artefact.read(job.model)
+    backend = scenarios.open_row(opened, job.row)
+    loaded = time.monotonic_ns()
+    images = scenarios.images_of(opened.spec)
+    stage.write_text("answering one image", "utf-8")
+    asked = time.monotonic_ns()
+    backend.scores(images[:1])
+    answered = time.monotonic_ns()
+    start = StartUp(
+        process_ns, imported - entered, loaded - imported, answered - asked, peak_memory_bytes()
+    )
+    stage.write_text("being timed", "utf-8")
+    return LatencyAnswer(
+        backend.version, start, scenarios.measure_all(job, opened, backend, images)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
