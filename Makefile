@@ -5,6 +5,7 @@
 # make clean               forget the environments and what was trained
 
 .DELETE_ON_ERROR:
+.PRECIOUS: .venv-%/installed
 .PHONY: run test lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \

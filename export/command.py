@@ -14,7 +14,7 @@ from runtime import artefact
 from runtime.artefact import Artefact
 from runtime.backends import open_backend
 from runtime.errors import CHECK_FAILED, DatasetError, ParityError, report
-from runtime.spec import Golden, Metrics, Quantization
+from runtime.spec import Affine, Golden, Metrics, Quantization
 
 if TYPE_CHECKING:
     from export.calibration import Calibration
@@ -29,7 +29,7 @@ class Target(NamedTuple):
     suffix: str
     convert: "Callable[[Source, Calibration | None], bytes]"
     describe: Callable[[bytes], Signature]
-    quantization: "Callable[[bytes, Calibration], Quantization]"
+    quantization: Callable[[bytes], tuple[Affine, Affine] | None]
 
 
 def export(
@@ -53,10 +53,13 @@ def export(
         EdgeError: `out` cannot be written.
     """
     model = target.convert(source, calibration)
+    affine = target.quantization(model)
+    if (affine is None) != (calibration is None):
+        raise ParityError(f"{out} is not written: {target.name}'s converter ignored the precision")
     spec = dataclasses.replace(
         source.artefact.spec,
-        precision="float32" if calibration is None else "int8",
-        quantization=None if calibration is None else target.quantization(model, calibration),
+        precision="float32" if affine is None else "int8",
+        quantization=affine and Quantization(*affine, calibration.dataset),
         source_sha256=source.artefact.spec.digest,
         golden=None,
     )

@@ -14,7 +14,7 @@ from export.source import INPUT_NAME, Source, endpoint
 from export.verify import Signature
 from runtime.errors import ArtefactError, exit_status
 from runtime.quiet import quiet
-from runtime.spec import Affine, Quantization
+from runtime.spec import Affine
 
 if TYPE_CHECKING:
     import onnx
@@ -111,20 +111,20 @@ def describe(data: bytes) -> Signature:
     return Signature(source.name, result.name, *(_shape(value) for value in (source, result)))
 
 
-def quantization(data: bytes, calibration: Calibration) -> Quantization:
-    """How an int8 .onnx file quantises its input and output, inside."""
-    graph = _load(data).graph
+def quantization(data: bytes) -> tuple[Affine, Affine] | None:
+    """How an .onnx file quantises its input and scores, inside; None where it is float."""
     import onnx
 
+    graph = _load(data).graph
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     # Nodes stand in the order of execution: the input passes the first quantiser, the scores the
     # last one.
     quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
-    affine = [
-        Affine(values[node.input[1]].item(), values[node.input[2]].item())
-        for node in (quantizers[0], quantizers[-1])
-    ]
-    return Quantization(affine[0], affine[1], calibration.dataset)
+    if not quantizers:
+        return None
+    scale_in, zero_in = (values[name].item() for name in quantizers[0].input[1:3])
+    scale_out, zero_out = (values[name].item() for name in quantizers[-1].input[1:3])
+    return Affine(scale_in, zero_in), Affine(scale_out, zero_out)
 
 
 def _load(data: bytes) -> "onnx.ModelProto":

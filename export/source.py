@@ -30,8 +30,7 @@ class Source:
 
     def scores(self, pixels: Pixels) -> Scores:
         """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8."""
-        scaled = np.divide(pixels, 255, dtype=np.float32)
-        return np.asarray(self.model.predict(scaled, batch_size=500, verbose=0))
+        return scores_of(self.model, pixels)
 
 
 def open_source(path: str | os.PathLike[str]) -> Source:
@@ -60,6 +59,12 @@ def load_keras(path: Path) -> "keras.Model":
         return keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ArtefactError(f"Keras cannot open {path} ({error}): train it again") from error
+
+
+def scores_of(model: "keras.Model", pixels: Pixels) -> Scores:
+    """The softmax, (N, classes) float32, that a Keras model gives for pixels (N, 28, 28, 1)."""
+    scaled = np.divide(pixels, 255, dtype=np.float32)
+    return np.asarray(model.predict(scaled, batch_size=500, verbose=0))
 
 
 def endpoint(model: "keras.Model") -> "tf.types.experimental.GenericFunction":

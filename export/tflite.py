@@ -9,7 +9,7 @@ from export.source import Source, endpoint
 from export.verify import Signature
 from runtime.errors import ArtefactError, exit_status
 from runtime.quiet import quiet
-from runtime.spec import Affine, Quantization
+from runtime.spec import Affine
 
 # A model of these layers without its weights is a few KB: a converter that lost them says nothing.
 _BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
@@ -79,12 +79,14 @@ def describe(data: bytes) -> Signature:
     )
 
 
-def quantization(data: bytes, calibration: Calibration) -> Quantization:
-    """How a bare int8 .tflite file quantises its input and output."""
+def quantization(data: bytes) -> tuple[Affine, Affine] | None:
+    """How a bare .tflite file quantises its input and output; None where they are float."""
     interpreter = _open(data)
     details = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    affine = [Affine(float(d["quantization"][0]), int(d["quantization"][1])) for d in details]
-    return Quantization(affine[0], affine[1], calibration.dataset)
+    (scale_in, zero_in), (scale_out, zero_out) = (detail["quantization"] for detail in details)
+    if not scale_in:
+        return None
+    return Affine(scale_in, zero_in), Affine(scale_out, zero_out)
 
 
 def _open(data: bytes):

@@ -27,7 +27,9 @@ class LiteRTBackend:
         self._interpreter = interpreter
         self._lock = threading.Lock()
         source, result = interpreter.get_input_details(), interpreter.get_output_details()
-        check_model(artefact, [d["shape"] for d in source], [d["shape"] for d in result])
+        check_model(
+            artefact, [d["shape"].tolist() for d in source], [d["shape"].tolist() for d in result]
+        )
         self._input, self._output = source[0]["index"], result[0]["index"]
         expected = np.int8 if artefact.spec.precision == "int8" else np.float32
         if source[0]["dtype"] is not expected or result[0]["dtype"] is not expected:

@@ -13,8 +13,9 @@ import runtime
 from runtime import ArtefactError, BackendUnavailable, Classifier, ImageError, artefact
 from runtime.backends import ENGINES, open_backend
 
-# int8 scores are multiples of 1/256, and optimised kernels round one step apart from others.
-TOLERANCE = {"float32": 1e-5, "int8": 1.01 / 256}
+# int8 scores are multiples of 1/256. Kernels of two engines round one step apart now and then, and
+# one step inside the network moves the scores of an unsure answer by a few.
+TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
 
 
 @pytest.fixture

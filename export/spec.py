@@ -1,0 +1,94 @@
+"""python -m export.spec MODEL --labels …: give a spec to a model made elsewhere."""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from export import onnx, tflite
+from export.source import load_keras, scores_of
+from runtime import artefact
+from runtime.artefact import Artefact
+from runtime.backends import open_backend
+from runtime.errors import ArtefactError, exit_status
+from runtime.spec import Dataset, Golden, ModelSpec, Quantization
+
+_UNKNOWN = Dataset("unknown", "")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command `python -m export.spec`."""
+    arguments = parse_args(argv)
+    made = add_spec(arguments.model, arguments.labels, arguments.out or arguments.model)
+    print(f"{made.path}: {len(made.spec.labels)} labels, {made.spec.precision}")
+    return 0
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export.spec",
+        description="Give a spec to a .tflite, .onnx or .keras model made elsewhere, so that the "
+        "runtime opens it. The model takes images of 28×28×1 from 0 (background) to 1 (ink), or "
+        "int8 = pixel − 128, and answers with a softmax.",
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument(
+        "--labels",
+        required=True,
+        type=lambda text: tuple(text.split(",")),
+        help="the classes in the order of the scores: 0,1,2,3,4,5,6,7,8,9",
+    )
+    parser.add_argument("--out", type=Path, help="the file to write (default: MODEL itself)")
+    return parser.parse_args(argv)
+
+
+def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artefact:
+    """Write the model at `path` to `out` with a spec: its labels, and golden answers of its own.
+
+    Raises:
+        ArtefactError: it has a spec already, or is no model that the runtime can run.
+        EdgeError: `out` cannot be written.
+    """
+    data = artefact.read_bare(path)
+    if out.suffix != path.suffix:
+        raise ArtefactError(f"{out} must end in {path.suffix}, as {path} does")
+    spec = ModelSpec(
+        name=path.stem,
+        labels=labels,
+        input_shape=(28, 28, 1),
+        precision="float32",
+        temperature=1.0,
+        accept_confidence=0.0,
+        source_sha256="",
+        dataset=_UNKNOWN,
+        metrics=None,
+        golden=None,
+        provenance=(("made", "elsewhere"),),
+    )
+    from train.save import golden_inputs
+
+    pixels = golden_inputs()
+    if path.suffix == ".keras":
+        scores = scores_of(load_keras(path), pixels)
+        if scores.shape[1:] != (len(labels),):
+            raise ArtefactError(f"{path} gives {scores.shape[1:]} scores for {len(labels)} labels")
+    else:
+        spec = _with_quantization(spec, path, data)
+        scores = open_backend(Artefact(path, data, spec)).scores(pixels)
+    golden = Golden(pixels, scores)
+    return artefact.write(out, data, dataclasses.replace(spec, golden=golden))
+
+
+def _with_quantization(spec: ModelSpec, path: Path, data: bytes) -> ModelSpec:
+    target = tflite if path.suffix == ".tflite" else onnx
+    found = target.quantization(data)
+    if found is None:
+        return spec
+    return dataclasses.replace(
+        spec, precision="int8", quantization=Quantization(*found, calibration=_UNKNOWN)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
