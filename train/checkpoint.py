@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,19 @@ import numpy.typing as npt
 
 from runtime import files
 from runtime.errors import EdgeError
+
+# What NumPy, zipfile and json raise on bytes that are no checkpoint.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    zlib.error,
+    NotImplementedError,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True)
@@ -62,11 +76,12 @@ def read(path: Path, settings: str) -> Checkpoint:
         EdgeError: it cannot be read, or it is of a run with other settings.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: of a damaged archive NumPy would leave it open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             record = json.loads(str(archive["record"]))
             history = tuple(Epoch(**epoch) for epoch in record["history"])
             values = tuple(archive[f"value{n:03}"] for n in range(len(archive.files) - 1))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise EdgeError(
             f"cannot read the checkpoint {path} ({error}): start again without --resume"
         ) from error

@@ -95,10 +95,10 @@ def _transfer(url: str, part: Path) -> None:
     try:
         response = _open(request)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == 416:  # nothing behind what we have: it is whole, or not this file
-            error.close()
             return
-        raise
+        raise OSError(f"the server answers {error.code} {error.reason}") from None
     with response:
         if response.status != 206:
             start = 0  # the server sends all of it again

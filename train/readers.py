@@ -24,6 +24,7 @@ MNIST_SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+KINDS = ("images-idx3", "labels-idx1")
 MAX_CLASSES = 1000
 # 1.3 million images, twenty times MNIST: a header or an archive that promises more is refused
 # before it is given the memory.
@@ -92,7 +93,7 @@ def assemble(
 
 def without_copies(split: Split) -> Split:
     """The split without images that another one equals in every pixel, in the same order."""
-    flat = split.pixels.reshape(len(split), -1)
+    flat = split.pixels.reshape(len(split), math.prod(INPUT_SHAPE))
     _, first = np.unique(flat, axis=0, return_index=True)
     return split.take(np.sort(first))
 
@@ -180,7 +181,7 @@ def _read_npz(path: Path, as_is: bool, test_share: float) -> DataSet:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise DatasetError(f"{path} unpacks to more than {MAX_BYTES} bytes; give less")
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             keys = set(arrays.files)
             if {"x_train", "y_train"} <= keys:
                 pairs = [("x_train", "y_train")]
@@ -241,10 +242,8 @@ def _pixels(name: str, images: npt.NDArray[np.generic], as_is: bool) -> npt.NDAr
 
 
 def _is_mnist(train: Split, test: Split) -> bool:
-    if (len(train), len(test)) != (60000, 10000):
-        return False
     for part, split in (("train", train), ("t10k", test)):
-        for kind, data in (("images-idx3", split.pixels[..., 0]), ("labels-idx1", split.labels)):
+        for kind, data in zip(KINDS, (split.pixels[..., 0], split.labels), strict=True):
             header = struct.pack(f">HBB{data.ndim}I", 0, _IDX_UBYTE, data.ndim, *data.shape)
             content = hashlib.sha256(header + data.astype(np.uint8).tobytes()).hexdigest()
             if content != MNIST_SHA256[f"{part}-{kind}-ubyte"]:

@@ -4,9 +4,14 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from runtime.errors import EdgeError
 from train.augment import Distortion
+
+_Part = TypeVar("_Part", "Recipe", Distortion)
+# Settings that stay below 1.
+_SHARES = ("warmup", "dropout", "label_smoothing", "averaging")
 
 
 @dataclass(frozen=True)
@@ -76,22 +81,33 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
     """A recipe with settings changed, each given as `name=value` or `distortion.name=value`.
 
     Raises:
-        EdgeError: no such setting, or not a number.
+        EdgeError: no such setting, or a value that makes no sense.
     """
     for setting in settings:
         name, _, text = setting.partition("=")
-        group, dot, key = name.rpartition(".")
-        part = recipe if not dot else getattr(recipe, group, None)
-        known = (
-            {f.name: f.type for f in dataclasses.fields(part)}
-            if part in (recipe, recipe.distortion)
-            else {}
-        )  # noqa: E501
         try:
-            value = int(text) if isinstance(getattr(part, key), int) else float(text)
-        except (AttributeError, ValueError):
-            names = ", ".join(n for n in known if n not in ("name", "distortion"))
-            raise EdgeError(f"--set {setting}: give name=number, the name one of {names}") from None
-        part = dataclasses.replace(part, **{key: value})
-        recipe = part if not dot else dataclasses.replace(recipe, **{group: part})
+            if name.startswith("distortion."):
+                distortion = _replaced(recipe.distortion, name.partition(".")[2], text)
+                recipe = dataclasses.replace(recipe, distortion=distortion)
+            else:
+                recipe = _replaced(recipe, name, text)
+        except (KeyError, ValueError):
+            raise EdgeError(
+                f"--set {setting}: give NAME=NUMBER, one of {', '.join(_numbers(recipe))}, "
+                f"{', '.join(f'distortion.{n}' for n in _numbers(recipe.distortion))}"
+            ) from None
     return recipe
+
+
+def _numbers(part: Recipe | Distortion) -> dict[str, int | float]:
+    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return {name: value for name, value in values.items() if isinstance(value, (int, float))}
+
+
+def _replaced(part: _Part, name: str, text: str) -> _Part:
+    value = type(_numbers(part)[name])(text)
+    most = 1.0 if name in _SHARES else math.inf
+    least = 1 if name in ("epochs", "batch_size", "elastic_points") else 0
+    if not least <= value < most:
+        raise ValueError
+    return dataclasses.replace(part, **{name: value})

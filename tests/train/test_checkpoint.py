@@ -1,0 +1,51 @@
+"""Checkpoints: whole or not at all, and only for the run they are of."""
+
+import json
+
+import numpy as np
+import pytest
+
+from runtime.errors import EdgeError
+from train import checkpoint
+from train.checkpoint import Checkpoint, Epoch
+
+SETTINGS = json.dumps({"seed": 0, "recipe": {"epochs": 3}})
+
+
+@pytest.fixture
+def written(tmp_path):
+    history = (Epoch(1, 0.5, 0.8, 0.25, 0.9, 1e-3, 2.0),)
+    values = (np.arange(6, dtype=np.float32).reshape(2, 3), np.int64(7))
+    path = tmp_path / "run-checkpoint.npz"
+    checkpoint.write(path, Checkpoint(SETTINGS, history, values))
+    return path, history, values
+
+
+def test_what_was_written_is_read(written):
+    path, history, values = written
+    read = checkpoint.read(path, SETTINGS)
+    assert read.history == history
+    for got, put in zip(read.values, values, strict=True):
+        np.testing.assert_array_equal(got, put)
+        assert got.dtype == put.dtype
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_other_settings_are_refused_and_named(written):
+    other = json.dumps({"seed": 1, "recipe": {"epochs": 3}})
+    with pytest.raises(EdgeError, match=r"other settings \(seed was 0, is 1\).*--resume"):
+        checkpoint.read(written[0], other)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 200, -30])
+def test_a_damaged_checkpoint_is_refused(written, keep):
+    path = written[0]
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(EdgeError, match="run-checkpoint.npz.*without --resume"):
+        checkpoint.read(path, SETTINGS)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error_of_one_line(written):
+    path = written[0] / "below-a-file.npz"
+    with pytest.raises(EdgeError, match="cannot write"):
+        checkpoint.write(path, Checkpoint(SETTINGS, (), ()))

@@ -1,0 +1,368 @@
+"""Data sets: every form read, every damage refused with one line that says what to do."""
+
+import gzip
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from runtime.errors import DatasetError
+from runtime.spec import Dataset
+from train import data, readers
+from train.splits import Split, hold_back
+
+pytest.importorskip("sklearn")
+NAMES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in readers.KINDS]
+
+
+def _idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def _arrays(seed: int = 0) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (80, 28, 28), np.uint8)
+    labels = (np.arange(80) % 10).astype(np.uint8)
+    return dict(zip(NAMES, (images[:60], labels[:60], images[60:], labels[60:]), strict=True))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, array in _arrays().items():
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(_idx(array)))
+    return tmp_path
+
+
+def _refused(path: Path, *words: str, as_is: bool = False) -> None:
+    with pytest.raises(DatasetError) as caught:
+        data.load(path, as_is)
+    message = str(caught.value)
+    assert "\n" not in message and ";" in message, "one line, with a remedy"
+    for word in words:
+        assert word in message
+
+
+# --- the embedded digits
+
+
+def test_the_embedded_digits_are_split_once_and_no_image_is_in_both():
+    embedded = data.embedded()
+    assert embedded.name == "embedded digits" and embedded.labels == tuple("0123456789")
+    assert len(embedded.train) + len(embedded.test) == 1797 and len(embedded.test) == 359
+    for split in (embedded.train, embedded.test):
+        assert split.pixels.dtype == np.uint8 and split.pixels.shape[1:] == (28, 28, 1)
+        assert split.labels.dtype == np.int64
+        counts = np.bincount(split.labels)
+        assert counts.max() - counts.min() <= 0.06 * counts.sum() / 10 + 1
+        assert (split.pixels.max(axis=(1, 2, 3)) == 255).all()
+    seen = {pixels.tobytes() for pixels in embedded.train.pixels}
+    assert len(seen) == len(embedded.train)
+    assert not seen & {pixels.tobytes() for pixels in embedded.test.pixels}
+    assert embedded.dataset == Dataset("embedded digits", embedded.sha256)
+    assert data.load("embedded") is embedded
+
+
+# --- holding back
+
+
+@pytest.mark.parametrize("n_or_share, held", [(0.1, 30), (100, 100), (10, 10), (1 / 12, 25)])
+def test_what_is_held_back_is_stratified_and_nothing_is_lost(n_or_share, held):
+    labels = np.repeat(np.arange(10), np.arange(21, 40, 2)[:10]).astype(np.int64)
+    split = Split(np.arange(300, dtype=np.uint16).view(np.uint8).reshape(300, 2), labels)
+    train, validation = hold_back(split, n_or_share, 3)
+    assert len(validation) == held and len(train) == 300 - held
+    both = np.concatenate([train.pixels, validation.pixels])
+    assert len(np.unique(both, axis=0)) == 300
+    ideal = np.bincount(labels) * held / 300
+    assert np.abs(np.bincount(validation.labels, minlength=10) - ideal).max() <= 1
+    again = hold_back(split, n_or_share, 3)[1]
+    np.testing.assert_array_equal(again.pixels, validation.pixels)
+    if held < 100:
+        assert not np.array_equal(hold_back(split, n_or_share, 4)[1].pixels, validation.pixels)
+
+
+@pytest.mark.parametrize("n", [9, 295, 300, 1000, 0.001])
+def test_holding_back_nothing_of_a_class_or_all_of_it_is_refused(n):
+    split = Split(np.zeros((300, 28, 28, 1), np.uint8), np.arange(300) % 10)
+    with pytest.raises(DatasetError, match="cannot hold back.*--validation"):
+        hold_back(split, n, 0)
+
+
+# --- IDX files
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("dotted", [True, False])
+def test_idx_files_are_read_packed_or_raw_under_either_name(tmp_path, packed, dotted):
+    arrays = _arrays()
+    for name, array in arrays.items():
+        name = name.replace("-idx", ".idx") if dotted else name
+        content = gzip.compress(_idx(array)) if packed else _idx(array)
+        (tmp_path / f"{name}{'.gz' if packed else ''}").write_bytes(content)
+    read = data.load(tmp_path)
+    assert read.name == tmp_path.name, "what is not MNIST is not called MNIST"
+    assert read.labels == tuple("0123456789")
+    for split, (images, labels) in (
+        (read.train, (arrays[NAMES[0]], arrays[NAMES[1]])),
+        (read.test, (arrays[NAMES[2]], arrays[NAMES[3]])),
+    ):
+        np.testing.assert_array_equal(split.pixels[..., 0], images)
+        np.testing.assert_array_equal(split.labels, labels)
+
+
+def test_the_digest_is_of_the_content(folder, tmp_path_factory):
+    raw, changed = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("changed")
+    for name, array in _arrays().items():
+        (raw / name).write_bytes(_idx(array))
+        array = array.copy()
+        array.flat[-1] ^= 1
+        (changed / name).write_bytes(_idx(array))
+    assert data.load(raw).sha256 == data.load(folder).sha256 != data.load(changed).sha256
+
+
+def test_only_the_official_content_is_called_mnist(folder, tmp_path, monkeypatch):
+    arrays = _arrays()
+    official = {name: hashlib.sha256(_idx(array)).hexdigest() for name, array in arrays.items()}
+    monkeypatch.setattr(readers, "MNIST_SHA256", official)
+    assert data.load(folder).name == "MNIST"
+    keys = ("x_train", "y_train", "x_test", "y_test")
+    np.savez(tmp_path / "mnist.npz", **dict(zip(keys, arrays.values(), strict=True)))
+    assert data.load(tmp_path / "mnist.npz").name == "MNIST"
+    arrays[NAMES[2]][0, 0, 0] ^= 1
+    np.savez(tmp_path / "mnist.npz", **dict(zip(keys, arrays.values(), strict=True)))
+    assert data.load(tmp_path / "mnist.npz").name == "mnist"
+
+
+IMAGES = np.zeros((60, 28, 28), np.uint8)
+DAMAGES = {
+    "empty": b"",
+    "half a header": _idx(IMAGES)[:9],
+    "cut short": _idx(IMAGES)[:-1],
+    "too long": _idx(IMAGES) + b"\0",
+    "no IDX": b"\x89PNG" + _idx(IMAGES)[4:],
+    "of floats": struct.pack(">HBB3I", 0, 0x0D, 3, 60, 28, 28) + bytes(4 * IMAGES.size),
+    "no dimensions": struct.pack(">HBB", 0, 8, 0),
+    "255 dimensions": struct.pack(">HBB", 0, 8, 255) + b"\xff" * 1020,
+    "four billion images": struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 28, 28) + bytes(100),
+    "a size that overflows 64 bits": struct.pack(">HBB4I", 0, 8, 4, *[2**16] * 4),
+    "a gigabyte that is not there": struct.pack(">HBB3I", 0, 8, 3, 1_300_000, 28, 28),
+    "no images": struct.pack(">HBB3I", 0, 8, 3, 0, 28, 28),
+    "another size": _idx(np.zeros((60, 32, 32), np.uint8)),
+    "flat": _idx(np.zeros((60, 784), np.uint8)),
+    "fewer than labels": _idx(IMAGES[:50]),
+}
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_and_malicious_idx_files_are_refused(folder, damage, packed):
+    path = folder / f"{NAMES[0]}.gz"
+    path.unlink()
+    if packed:
+        path.write_bytes(gzip.compress(DAMAGES[damage]))
+    else:
+        path = path.with_suffix("")
+        path.write_bytes(DAMAGES[damage])
+    _refused(folder, "train-images-idx3-ubyte")
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "not gzip", "bomb"])
+def test_damaged_gzip_files_are_refused(folder, damage):
+    path = folder / f"{NAMES[0]}.gz"
+    content = path.read_bytes()
+    path.write_bytes({
+        "cut": content[: len(content) // 2],
+        "flipped": content[:5000] + bytes([content[5000] ^ 255]) + content[5001:],
+        "not gzip": gzip.decompress(content),
+        "bomb": gzip.compress(_idx(IMAGES) + bytes(200_000_000), 1),
+    }[damage])  # fmt: skip
+    _refused(folder, path.name)
+
+
+def test_a_missing_file_and_labels_that_do_not_fit_are_refused(folder):
+    (folder / f"{NAMES[3]}.gz").write_bytes(gzip.compress(_idx(np.zeros(19, np.uint8))))
+    _refused(folder, "t10k-labels", "19 labels", "20 images")
+    (folder / f"{NAMES[3]}.gz").unlink()
+    _refused(folder, "t10k-labels")
+
+
+# --- .npz
+
+
+def _digits(n_a_class: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(1)
+    labels = np.arange(3 * n_a_class) % 3
+    return random.integers(1, 256, (len(labels), 28, 28), np.uint8), labels
+
+
+def test_an_npz_of_x_and_y_is_split_stratified_and_the_same_each_time(tmp_path):
+    x, y = _digits()
+    path = tmp_path / "mine.npz"
+    np.savez_compressed(path, x=x, y=np.array(["ä", "b", "c"])[y])
+    read = data.load(path)
+    assert (read.name, read.labels) == ("mine", ("b", "c", "ä"))
+    assert len(read.train) == 19 and len(read.test) == 5
+    assert (np.bincount(read.test.labels, minlength=3) >= 1).all()
+    assert read.sha256 == data.load(path).sha256
+    for pixels, label in zip(read.test.pixels[..., 0], read.test.labels, strict=True):
+        (at,) = np.flatnonzero((x == pixels).all(axis=(1, 2)))
+        assert ("ä", "b", "c")[y[at]] == read.labels[label]
+
+
+def test_other_arrays_than_pixels_go_through_the_runtime_s_preprocessing(tmp_path):
+    page = np.full((24, 60, 40, 3), 250, np.uint8)
+    for n in range(24):
+        page[n, 10 : 30 + n, 15:20] = 20  # dark strokes of different lengths on a light page
+    np.savez(tmp_path / "pages.npz", x=page, y=np.arange(24) % 2)
+    read = data.load(tmp_path / "pages.npz")
+    corners = read.train.pixels[:, [0, -1], :, 0]
+    assert not corners.any() and (read.train.pixels.max(axis=(1, 2, 3)) == 255).all()
+    _refused(tmp_path / "pages.npz", "pages.npz", "--as-is", as_is=True)
+
+
+def test_copies_do_not_stand_on_both_sides_of_a_split(tmp_path):
+    x, y = _digits()
+    np.savez(tmp_path / "twice.npz", x=np.concatenate([x, x]), y=np.concatenate([y, y]))
+    read = data.load(tmp_path / "twice.npz")
+    assert len(read.train) + len(read.test) == len(x)
+
+
+X, Y = _digits()
+WRONG_ARRAYS = {
+    "other names": {"images": X, "labels": Y},
+    "nothing": {},
+    "objects": {"x": X, "y": np.array([{}] * 24)},
+    "fewer labels": {"x": X, "y": Y[:-1]},
+    "one-hot labels": {"x": X, "y": np.eye(3)[Y]},
+    "fractions": {"x": X, "y": Y + 0.5},
+    "flat images": {"x": X.reshape(24, -1), "y": Y},
+    "one class": {"x": X, "y": Y * 0},
+    "a class of four": {"x": X[:-4], "y": np.where(np.arange(20) < 4, 1, 0)},
+    "no images": {"x": X[:0], "y": Y[:0]},
+    "a class only in the test": {"x_train": X, "y_train": Y, "x_test": X[:2], "y_test": Y[:2] + 5},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_ARRAYS)
+def test_arrays_that_are_no_data_set_are_refused(tmp_path, wrong):
+    path = tmp_path / "wrong.npz"
+    np.savez(path, **WRONG_ARRAYS[wrong])
+    _refused(path, "wrong")
+
+
+@pytest.mark.parametrize("keep", [0, 50, 5000, -40])
+def test_a_damaged_npz_is_refused(tmp_path, keep):
+    np.savez(tmp_path / "cut.npz", x=X, y=Y)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:keep])
+    _refused(tmp_path / "cut.npz", "cut.npz")
+
+
+# --- folders of images
+
+
+def _draw_letters(folder: Path, classes: str = "ABC", n: int = 8) -> None:
+    font = ImageFont.load_default(size=40)
+    kinds = [("png", "L"), ("jpg", "RGB"), ("bmp", "1"), ("webp", "RGB"), ("gif", "P")]
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for k in range(n):
+            suffix, mode = kinds[k % len(kinds)]
+            page = Image.new("L", (70 + 5 * k, 90 + 3 * k), 255)
+            ImageDraw.Draw(page).text((10 + k, 15 + 2 * k), name, 0, font, stroke_width=k % 4)
+            page.rotate(3 * k - 10, fillcolor=255).convert(mode).save(
+                folder / name / f"{k}.{suffix}"
+            )
+
+
+def test_a_folder_of_images_of_any_kind(tmp_path, capsys):
+    _draw_letters(tmp_path / "letters")
+    (tmp_path / "letters" / ".git").mkdir()
+    (tmp_path / "letters" / "A" / "notes.txt").write_text("no image")
+    (tmp_path / "letters" / "B" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    read = data.load(tmp_path / "letters")
+    assert (read.name, read.labels) == ("letters", ("A", "B", "C"))
+    assert len(read.train) + len(read.test) == 24
+    assert (np.bincount(read.test.labels, minlength=3) >= 1).all()
+    assert (read.train.pixels.max(axis=(1, 2, 3)) == 255).all()
+    told = capsys.readouterr().err
+    assert "notes.txt" in told and "cut.png" in told and "2 of 26 files left out" in told
+
+
+def test_a_folder_divided_already_keeps_its_division(tmp_path):
+    _draw_letters(tmp_path / "train", "AB", 8)
+    _draw_letters(tmp_path / "test", "AB", 3)
+    read = data.load(tmp_path)
+    assert len(read.train) == 16 and len(read.test) == 6 and read.labels == ("A", "B")
+
+
+def test_numbers_are_classes_in_their_own_order(tmp_path):
+    for name in ("10", "9", "100"):
+        (tmp_path / name).mkdir()
+        for k in range(6):
+            pixels = np.zeros((28, 28), np.uint8)
+            pixels[4 : 12 + k, 8 : 10 + len(name)] = 255
+            Image.fromarray(pixels).save(tmp_path / name / f"{k}.png")
+    read = data.load(tmp_path, as_is=True)
+    assert read.labels == ("9", "10", "100")
+    by_class = [read.train.pixels[read.train.labels == n][0, 6].sum() // 255 for n in range(3)]
+    assert by_class == [3, 4, 5], "taken as they are, each with its own label"
+
+
+def test_unfit_folders_are_refused(tmp_path):
+    _refused(tmp_path / "nowhere", "nowhere", "does not exist")
+    (tmp_path / "file.txt").write_text("hello")
+    _refused(tmp_path / "file.txt", "file.txt", "no data set")
+    _refused(tmp_path, "0 subfolders")
+    _draw_letters(tmp_path, "A", 8)
+    _refused(tmp_path, "1 subfolders")
+    _draw_letters(tmp_path, "B", 4)
+    _refused(tmp_path, "'B' has 4", "at least 5")
+    _refused(tmp_path, "'A' has 0", as_is=True)
+
+
+# --- what is loaded when nothing is named
+
+
+def test_the_environment_names_a_data_set_and_the_source_given_wins(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIGIT_EDGE_DATA", str(folder))
+    assert data.load().name == folder.name
+    assert data.load("embedded").name == "embedded digits"
+    monkeypatch.setenv("DIGIT_EDGE_DATA", str(tmp_path / "gone"))
+    with pytest.raises(DatasetError, match="gone does not exist"):
+        data.load()
+
+
+def test_what_is_cached_is_not_downloaded_again(folder, monkeypatch, tmp_path_factory):
+    arrays = _arrays()
+    official = {name: hashlib.sha256(_idx(array)).hexdigest() for name, array in arrays.items()}
+    monkeypatch.setattr(readers, "MNIST_SHA256", official)
+    monkeypatch.delenv("DIGIT_EDGE_DATA", raising=False)
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    folder.rename(cache / "digit-edge")
+    assert data.load().name == "MNIST"
+
+
+def test_without_a_network_the_embedded_digits_are_announced_within_seconds(tmp_path):
+    """A damaged cache and a proxy where nobody listens, in a process of its own."""
+    (tmp_path / "digit-edge").mkdir()
+    (tmp_path / "digit-edge" / f"{NAMES[0]}.gz").write_bytes(b"damaged")
+    environment = {k: v for k, v in os.environ.items() if k != "DIGIT_EDGE_DATA"}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", "from train.data import load; print(load().name)"],
+        env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "embedded digits\n" and done.returncode == 0, done.stderr
+    assert "NOT MNIST" in done.stderr and "--data" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - start < 25

@@ -1,0 +1,77 @@
+"""Parts of a run: the order of images, weights of classes, the schedule, the settings."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from runtime.errors import EdgeError
+from train.__main__ import choose_recipe, parse_args
+from train.fit import class_weights, shuffled
+from train.recipe import DEFAULT, FAST, Recipe, changed
+
+
+def test_each_pass_sees_every_image_once():
+    order = shuffled(50, 120, [0, 3])
+    assert sorted(order[:50]) == sorted(order[50:100]) == list(range(50)) and len(order) == 120
+    assert not np.array_equal(order[:50], order[50:100])
+    np.testing.assert_array_equal(order, shuffled(50, 120, [0, 3]))
+    assert not np.array_equal(order, shuffled(50, 120, [0, 4]))
+
+
+def test_only_uneven_classes_are_weighted_and_the_mean_weight_is_one():
+    even = np.repeat([0, 1, 2], [60, 50, 55])
+    np.testing.assert_array_equal(class_weights(even, 3), np.ones(3))
+    uneven = np.repeat([0, 1, 2], [100, 50, 10])
+    weights = class_weights(uneven, 3)
+    np.testing.assert_allclose(weights * [100, 50, 10], 160 / 3)
+    assert weights[uneven].mean() == pytest.approx(1)
+
+
+def test_the_rate_climbs_to_its_peak_and_falls_to_nothing():
+    recipe = Recipe(learning_rate=2.0, warmup=0.25)
+    assert recipe.rate(0.125) == 1.0 and recipe.rate(0.25) == 2.0
+    assert recipe.rate(0.625) == pytest.approx(1.0) and recipe.rate(1.0) == pytest.approx(0)
+    rates = [recipe.rate(p) for p in np.linspace(0.25, 1, 50)]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_the_last_epochs_are_calm():
+    recipe = Recipe(epochs=5, calm_epochs=2, calm_strength=0.25)
+    assert [recipe.strength(epoch) for epoch in range(5)] == [1, 1, 1, 0.25, 0.25]
+
+
+def test_options_change_the_recipe():
+    args = parse_args(["--epochs", "3", "--batch-size", "64", "--learning-rate", "0.01"])
+    expected = dataclasses.replace(DEFAULT, epochs=3, batch_size=64, learning_rate=0.01)
+    assert choose_recipe(args) == expected
+    args = parse_args(["--fast", "--set", "dropout=0.1", "--set", "distortion.shift_px=1"])
+    fast = choose_recipe(args)
+    assert (fast.name, fast.epochs, fast.dropout) == ("fast", FAST.epochs, 0.1)
+    assert fast.distortion == dataclasses.replace(FAST.distortion, shift_px=1.0)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["nonsense=1", "dropout", "dropout=much", "epochs=1.5", "distortion=1", "nowhere.shift_px=1"]
+    + ["name=x", "distortion.nonsense=1", "dropout=1", "epochs=0", "batch_size=0", "dropout=nan"]
+    + ["learning_rate=-1", "label_smoothing=1", "averaging=1", "warmup=1", "=", ""],
+)
+def test_settings_that_make_no_sense_are_refused(setting):
+    with pytest.raises(EdgeError, match="--set"):
+        changed(DEFAULT, [setting])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--epochs", "0"], ["--batch-size", "x"], ["--seed", "-1"], ["--learning-rate", "2"]]
+    + [["--validation", "0"], ["--validation", "1.5"], ["--validation", "nan"], ["--nonsense"]],
+)
+def test_options_that_make_no_sense_are_refused(options, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse_args(options)
+    assert caught.value.code == 2 and "error: " in capsys.readouterr().err
+
+
+def test_a_recipe_can_be_read_back_from_a_model(tmp_path):
+    assert '"epochs": 30' in Recipe().to_json() and "\n" not in Recipe().to_json()

@@ -1,0 +1,145 @@
+"""Whole training runs, in processes of their own: what they leave, killed or not."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime import artefact
+
+pytest.importorskip("tensorflow")
+pytest.importorskip("sklearn")
+
+ROOT = Path(__file__).parents[2]
+EPOCHS = 3
+OPTIONS = ["--data", "embedded", "--epochs", str(EPOCHS), "--batch-size", "32", "--seed", "5"]
+
+
+def _start(out: Path, *options: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "train", *OPTIONS, "--out", str(out), *options],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def _wait_for(process: subprocess.Popen, line: str) -> None:
+    for read in process.stdout:
+        if read.startswith(line):
+            return
+    raise AssertionError(f"no {line!r}: {process.stderr.read()}")
+
+
+def _end(process: subprocess.Popen) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run: its model, and what it printed."""
+    out = tmp_path_factory.mktemp("whole") / "digits.keras"
+    status, printed, err = _end(_start(out))
+    assert status == 0 and err == "", err
+    return out, printed
+
+
+def test_the_model_explains_itself(whole):
+    keras = pytest.importorskip("keras")
+    out, printed = whole
+    spec = artefact.read(out).spec
+    assert spec.labels == tuple("0123456789") and spec.dataset.name == "embedded digits"
+    assert spec.metrics.n_test == 359 and spec.metrics.test_accuracy > 0.95
+    assert f"test accuracy {100 * spec.metrics.test_accuracy:.2f} %" in printed
+    assert f"training accuracy {100 * spec.metrics.train_accuracy:.2f} %" in printed
+    assert 0 < spec.accept_confidence < 1 and spec.temperature > 0
+    assert dict(spec.provenance)["seed"] == "5" and "tensorflow" in dict(spec.provenance)
+
+    model = keras.models.load_model(out, compile=False)
+    assert model.count_params() == 65_354
+    golden = spec.golden
+    assert golden.pixels.shape == (8, 28, 28, 1) and golden.pixels.dtype == np.uint8
+    scores = np.asarray(model(golden.pixels / np.float32(255)))
+    np.testing.assert_allclose(scores, golden.scores, atol=1e-6)
+    assert (golden.scores.argmax(axis=1) == np.arange(8)).sum() >= 7
+
+
+def test_history_and_plots_stand_beside_the_model(whole):
+    out, printed = whole
+    with open(out.with_name("digits-history.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert printed.count("epoch ") == EPOCHS
+    assert all(float(row["seconds"]) > 0 for row in rows)
+    assert float(rows[-1]["val_accuracy"]) > float(rows[-1]["learning_rate"]) >= 0
+    for plot in ("curves", "confusion", "mistakes", "reliability"):
+        with Image.open(out.with_name(f"digits-{plot}.png")) as image:
+            assert image.width > 300 and np.asarray(image.convert("L")).std() > 5
+    assert not list(out.parent.glob(".*")), "no temporary file is left"
+
+
+def test_killed_and_interrupted_it_ends_in_the_very_same_bytes(whole, tmp_path):
+    out = tmp_path / "digits.keras"
+    process = _start(out)
+    _wait_for(process, "epoch 1/3")
+    process.send_signal(signal.SIGKILL)
+    assert _end(process)[0] == -signal.SIGKILL and not out.exists()
+
+    other = _start(out, "--resume", "--batch-size", "64")
+    status, _, err = _end(other)
+    assert status == 2 and err.startswith("error: ") and "other settings" in err, err
+    assert err.count("\n") == 1
+
+    process = _start(out, "--resume")
+    _wait_for(process, "epoch 2/3")
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    status, _, err = _end(process)
+    if status != 0:  # else it was faster than the signal
+        assert status == 130 and "--resume" in err and "Traceback" not in err, err
+        assert not out.exists()
+
+    status, printed, err = _end(_start(out, "--resume"))
+    assert status == 0 and err == "", err
+    assert "epoch 1/3" not in printed
+    assert out.read_bytes() == whole[0].read_bytes()
+    with open(out.with_name("digits-history.csv"), newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+def test_help_answers_without_tensorflow():
+    code = (
+        "import sys, train.__main__ as command\n"
+        "try: command.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'sklearn', 'matplotlib', 'tqdm'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(o in done.stdout for o in ("--data", "--resume", "--fast", "--as-is", "--set"))
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--data", "nowhere/at/all"], "nowhere/at/all does not exist"),
+        (["--out", "model.h5", "--data", "embedded"], "ends in .keras"),
+        (["--set", "nonsense=1"], "nonsense"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(options, words, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "train", *options],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert words in done.stderr
+    assert not list(tmp_path.iterdir())
