@@ -284,7 +284,10 @@ def _composite(pair: Grey) -> Grey:
     rest is filled with its median. A bare drawing is laid over the ground it contrasts with:
     white under dark ink, black under light ink.
     """
-    luminance, alpha = pair[..., 0].astype(np.float32), pair[..., 1].astype(np.float32) / 255
+    luminance, alpha = (
+        pair[..., 0].astype(np.float32),
+        pair[..., 1].astype(np.float32) / 255,
+    )
     seen = luminance[alpha > 0.5]
     if seen.size == 0:
         ground = 255.0

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from runtime.decode import Grey, Source, decode, describe
 from runtime.errors import ImageError
-from runtime.ink import area_resample, find_ink
+from runtime.ink import Box, area_resample, find_ink
 
 Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
@@ -22,7 +22,9 @@ DARK_ON_LIGHT = "dark on light"
 LIGHT_ON_DARK = "light on dark"
 
 # The longest side, in pixels, at which a digit is looked for.
-_LONGEST = 256
+_LONGEST = 192
+# A digit that is smaller than this there is looked at again, this large, in its surroundings.
+_SMALLEST, _ENLARGED = 28, 48
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class View:
     """
 
     pixels: Pixels
-    box: tuple[int, int, int, int]
+    box: Box
     polarity: str
     method: str
 
@@ -70,20 +72,37 @@ def view(image: Source, *, name: str | None = None) -> View:
         for polarity, ink in ((LIGHT_ON_DARK, grey), (DARK_ON_LIGHT, 255 - grey)):
             if _in_mnist_form(ink):
                 return View(ink.reshape(PIXELS_SHAPE), (0, 0, 28, 28), polarity, "mnist")
-    method = "luminance"
-    found = find_ink(grey)
-    if found is None and decoded.coloured:
-        method = "colour"
-        grey = decode(image, longest=_LONGEST, name=name, colour=True).grey
+    for colour in (False, True) if decoded.coloured else (False,):
+        if colour:
+            grey = decode(image, longest=_LONGEST, name=name, colour=True).grey
         found = find_ink(grey)
-    if found is None:
+        if found is not None:
+            break
+    else:
         blank = np.zeros(PIXELS_SHAPE, np.uint8)
         return View(blank, (0, 0, width, height), DARK_ON_LIGHT, "blank")
-    left, top, right, bottom = found.box
+    box = _scaled(found.box, width / grey.shape[1], height / grey.shape[0])
+    side = max(found.ink.shape)
+    if side < _SMALLEST and max(width, height) > _LONGEST:
+        longest = min(_LONGEST * _ENLARGED // side, max(width, height))
+        grey = decode(image, longest=longest, name=name, colour=colour).grey
+        x, y = grey.shape[1] / width, grey.shape[0] / height
+        margin = max(box[2] - box[0], box[3] - box[1]) // 2
+        left, top = max(int((box[0] - margin) * x), 0), max(int((box[1] - margin) * y), 0)
+        closer = find_ink(
+            grey[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1]
+        )
+        if closer is not None and closer.dark == found.dark:
+            found = closer
+            x0, y0, x1, y1 = closer.box
+            box = _scaled((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
-    x, y = width / grey.shape[1], height / grey.shape[0]
-    box = (int(left * x), int(top * y), int(np.ceil(right * x)), int(np.ceil(bottom * y)))
-    return View(normalise(found.ink), box, polarity, method)
+    return View(normalise(found.ink), box, polarity, "colour" if colour else "luminance")
+
+
+def _scaled(box: Box, x: float, y: float) -> Box:
+    left, top, right, bottom = box
+    return int(left * x), int(top * y), int(np.ceil(right * x)), int(np.ceil(bottom * y))
 
 
 def normalise(ink: npt.NDArray[Any]) -> Pixels:
@@ -104,7 +123,7 @@ def normalise(ink: npt.NDArray[Any]) -> Pixels:
     columns = np.flatnonzero(ink.any(axis=0))
     tight: Plane = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
     side = max(*tight.shape, 10)
-    small = area_resample(tight, (20, 20), (side, side))
+    small = area_resample(tight, 20, side)
     small *= 255 / small.max()
     mass = small.sum()
     centres = np.arange(20, dtype=np.float32) + 0.5
@@ -120,7 +139,10 @@ def _in_mnist_form(grey: Grey) -> bool:
     """Whether a (28, 28) image is an MNIST digit: in the inner 20x20 or so, centred by mass."""
     if int(grey[0].max()) > 12 or int(grey[-1].max()) > 12 or int(grey.max()) < 250:
         return False
-    across, down = grey.sum(axis=0, dtype=np.float32), grey.sum(axis=1, dtype=np.float32)
+    across, down = (
+        grey.sum(axis=0, dtype=np.float32),
+        grey.sum(axis=1, dtype=np.float32),
+    )
     mass = float(across.sum())
     centres = np.arange(28, dtype=np.float32)
     return (
