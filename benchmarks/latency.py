@@ -218,8 +218,10 @@ def _results(entry: _Entry) -> list[LatencyResult]:
     ]
 
 
-def parse_threads(text: str) -> tuple[int, ...]:
-    """`1,2,4`, as given to --threads."""
+def parse_threads(text: str | None) -> tuple[int, ...]:
+    """`1,2,4`, as given to --threads; none where it is not given."""
+    if text is None:
+        return ()
     try:
         counts = tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -273,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings_of(arguments),
         backends=tuple(arguments.backend),
         device=arguments.device,
-        threads=parse_threads(arguments.threads) if arguments.threads else (),
+        threads=parse_threads(arguments.threads),
         interpreters=tuple(map(rows.parse_interpreter, arguments.python)),
         keras=not arguments.no_keras,
         progress=terminal.tell,

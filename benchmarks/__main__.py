@@ -1,0 +1,80 @@
+"""Parity, then latency, then the report: python -m benchmarks."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import latency, parity, rows
+from runtime.errors import CHECK_FAILED, exit_status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails, or is slower than the baseline allows."""
+    arguments = parse_args(argv)
+    from benchmarks import compare, report, terminal
+
+    baseline = report.read(arguments.baseline) if arguments.baseline else None
+    settings, threads = latency.settings_of(arguments), latency.parse_threads(arguments.threads)
+    interpreters = tuple(map(rows.parse_interpreter, arguments.python))
+    answers = parity.compare(
+        arguments.models,
+        parity.load_test_set(arguments.data),
+        backends=tuple(arguments.backend),
+        device=arguments.device,
+        tolerance=parity.tolerance_of(arguments),
+        fail_fast=arguments.fail_fast,
+        interpreters=interpreters,
+        progress=lambda line: terminal.tell(f"parity: {line}"),
+    )
+    times = latency.measure(
+        arguments.models,
+        settings,
+        backends=tuple(arguments.backend),
+        device=arguments.device,
+        threads=threads,
+        interpreters=interpreters,
+        progress=lambda line: terminal.tell(f"latency: {line}"),
+    )
+    terminal.clear()
+    made = report.make(answers, times)
+    terminal.print_report(made)
+    folder = arguments.out or arguments.models / "report"
+    report.write(made, folder)
+    print(
+        f"{folder / report.HTML_NAME}, {report.MARKDOWN_NAME} and {report.JSON_NAME} are written."
+    )
+    if baseline is not None:
+        comparison = compare.compare(baseline, made, arguments.different_models)
+        compare.print_comparison(comparison)
+        slower = comparison.slower_than(arguments.max_slowdown)
+        terminal.print_verdict(f"Baseline {arguments.baseline}", slower)
+        if slower:
+            return CHECK_FAILED
+    return 0 if made else CHECK_FAILED
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    rows.add_arguments(parser)
+    parity.add_arguments(parser)
+    latency.add_arguments(parser)
+    parser.add_argument("--out", type=Path, help="folder of the report (MODELS/report)")
+    parser.add_argument("--baseline", type=Path, help="a report.json to be compared with")
+    parser.add_argument(
+        "--max-slowdown",
+        type=float,
+        default=1.2,
+        help="fail where a row is surely slower, and by more than this factor (%(default)s)",
+    )
+    parser.add_argument(
+        "--different-models",
+        action="store_true",
+        help="compare with the baseline of other artefacts",
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

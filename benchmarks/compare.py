@@ -1,0 +1,217 @@
+"""Two reports side by side, a ratio with an interval a row: python -m benchmarks.compare."""
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.report import Report
+from benchmarks.rows import Row
+from benchmarks.timing import LatencyResult
+from runtime.errors import EdgeError, exit_status
+
+FASTER, SLOWER, NO_DIFFERENCE = "faster", "slower", "no difference"
+_START = "start to first answer"
+
+
+@dataclass(frozen=True)
+class RowComparison:
+    """One row in two runs: how many times as long the second takes, with a 95 % interval."""
+
+    row: Row
+    scenario: str
+    before_ns: float
+    after_ns: float
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """Which is faster, where the interval leaves 1 out."""
+        if self.high < 1:
+            return FASTER
+        return SLOWER if self.low > 1 else NO_DIFFERENCE
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows that both runs have, and those that only one has."""
+
+    rows: tuple[RowComparison, ...]
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+
+    def slower_than(self, max_slowdown: float) -> tuple[str, ...]:
+        """The rows that are surely slower and by more than this factor, and those that are gone."""
+        slower = [
+            f"{r.row}, {r.scenario}: {r.ratio:.2f} times as long ({r.low:.2f}–{r.high:.2f})"
+            for r in self.rows
+            if r.verdict == SLOWER and r.ratio > max_slowdown
+        ]
+        return (*slower, *(f"{name}: measured before, not now" for name in self.only_before))
+
+
+def compare(
+    before: Report, after: Report, different_models: bool = False, different_hosts: bool = False
+) -> Comparison:
+    """Compare the medians of each row and scenario.
+
+    Raises:
+        EdgeError: the runs are of different machines or artefacts, and that was not asked for.
+    """
+    if not different_hosts and before.latency.host.identity() != after.latency.host.identity():
+        raise EdgeError(
+            f"the runs are of different machines, {_names(before)} and {_names(after)}: "
+            "compare with --different-hosts"
+        )
+    first, second = _samples(before), _samples(after)
+    shared = [key for key in first if key in second]
+    if not different_models:
+        models = _digests(after)
+        for row, digest in _digests(before).items():
+            if models.get(row, digest) != digest:
+                raise EdgeError(
+                    f"{row.artefact} is not the same model in both runs: compare with "
+                    "--different-models"
+                )
+    return Comparison(
+        rows=tuple(compare_rows(*key, first[key], second[key]) for key in shared),
+        only_before=tuple(f"{row}, {what}" for row, what in first if (row, what) not in second),
+        only_after=tuple(f"{row}, {what}" for row, what in second if (row, what) not in first),
+    )
+
+
+def compare_rows(
+    row: Row, scenario: str, before_ns: Sequence[float], after_ns: Sequence[float]
+) -> RowComparison:
+    """The ratio of two times, each known from several processes, with its 95 % interval.
+
+    The unit of chance is the process, not the call: memory layout and neighbours stay the same
+    within one. So the interval is Welch's t interval of the difference between mean logarithms of
+    the processes' times.
+    """
+    logs = [np.log(times) for times in (before_ns, after_ns)]
+    means = [float(values.mean()) for values in logs]
+    variances = [float(values.var(ddof=1)) / len(values) for values in logs]
+    difference, variance = means[1] - means[0], sum(variances)
+    half = 0.0
+    if variance > 0:
+        freedom = variance**2 / sum(
+            v**2 / (len(values) - 1) for v, values in zip(variances, logs, strict=True)
+        )
+        half = t_quantile(freedom) * math.sqrt(variance)
+    return RowComparison(
+        row=row,
+        scenario=scenario,
+        before_ns=math.exp(means[0]),
+        after_ns=math.exp(means[1]),
+        ratio=math.exp(difference),
+        low=math.exp(difference - half),
+        high=math.exp(difference + half),
+    )
+
+
+def _samples(report: Report) -> dict[tuple[Row, str], list[float]]:
+    """The times of each row and scenario: per image, one from each process; and its starts."""
+    samples = {(r.row, r.scenario): _times_ns(r) for r in report.latency.results}
+    for start in report.latency.starts:
+        totals = [float(one.total_ns) for one in start.starts]
+        if len(totals) > 1:
+            samples[start.row, _START] = totals
+    return samples
+
+
+def _digests(report: Report) -> dict[Row, str]:
+    return {result.row: result.digest for result in report.latency.results}
+
+
+def _times_ns(result: LatencyResult) -> list[float]:
+    """The median call of each repetition, per image; of a single one, those of its halves."""
+    times = list(result.medians_ns)
+    if len(times) == 1:
+        samples = result.runs[0].samples_ns
+        half = len(samples) // 2
+        times = [float(np.median(part)) for part in (samples[:half] or samples, samples[half:])]
+    return [time / result.batch for time in times]
+
+
+def t_quantile(freedom: float) -> float:
+    """The 97.5 % quantile of Student's t for `freedom` ≥ 1, without SciPy, which a device lacks.
+
+    With t = √f·tan(u) its density is proportional to cos(u)^(f − 1), which a sum over equal steps
+    of the angle integrates well.
+    """
+    angles = np.linspace(0, math.pi / 2, 20001)
+    density = np.cos(angles) ** (freedom - 1)
+    total = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
+    angle = float(np.interp(0.95 * total[-1], total, angles))
+    return math.sqrt(freedom) * math.tan(angle)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print a line a row."""
+    from benchmarks import terminal
+    from benchmarks.formats import duration
+    from benchmarks.tables import Table
+
+    terminal.print_table(
+        Table(
+            "Time per image, second run over first",
+            ("artefact", "engine", "device", "threads", "scenario", "before", "after", "ratio",
+             "95 %", "verdict"),
+            tuple(
+                (
+                    r.row.artefact,
+                    r.row.backend,
+                    r.row.device,
+                    str(r.row.threads),
+                    r.scenario,
+                    duration(r.before_ns),
+                    duration(r.after_ns),
+                    f"{r.ratio:.3f}",
+                    f"{r.low:.3f}–{r.high:.3f}",
+                    r.verdict,
+                )
+                for r in comparison.rows
+            ),
+            "Medians of the repetitions; Welch's t interval of their logarithms.",
+        )
+    )  # fmt: skip
+    for names, where in ((comparison.only_before, "first"), (comparison.only_after, "second")):
+        for name in names:
+            print(f"only in the {where} run: {name}")
+
+
+def _names(report: Report) -> str:
+    host = report.latency.host
+    return f"{host.cpu} ({host.cores} cores, {host.system.split()[0]})"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 2 where the runs cannot be compared."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
+    parser.add_argument("before", type=Path, metavar="A.json")
+    parser.add_argument("after", type=Path, metavar="B.json")
+    parser.add_argument("--different-hosts", action="store_true", help="compare all the same")
+    parser.add_argument("--different-models", action="store_true", help="compare all the same")
+    arguments = parser.parse_args(argv)
+    from benchmarks import report
+
+    print_comparison(
+        compare(
+            report.read(arguments.before),
+            report.read(arguments.after),
+            arguments.different_models,
+            arguments.different_hosts,
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

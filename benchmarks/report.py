@@ -1,0 +1,74 @@
+"""A run's results in one file each: report.json, report.md, report.html."""
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from benchmarks.parity import ParityReport
+from benchmarks.records import from_json, to_json
+from benchmarks.timing import LatencyReport
+from runtime import files
+from runtime.errors import EdgeError
+
+SCHEMA_VERSION = 1
+JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run of `python -m benchmarks`; true where nothing failed.
+
+    `created` is the date and time in UTC, ISO 8601.
+    """
+
+    schema_version: int
+    created: str
+    parity: ParityReport
+    latency: LatencyReport
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why the run fails; empty where it passes."""
+        # A missing artefact fails both; say it once.
+        return tuple(dict.fromkeys(self.parity.failures + self.latency.failures))
+
+
+def make(parity: ParityReport, latency: LatencyReport) -> Report:
+    """Put the two halves of a run together, dated now."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Report(SCHEMA_VERSION, now, parity, latency)
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write the three files into `folder`.
+
+    Raises:
+        EdgeError: they cannot be written.
+    """
+    from benchmarks import markdown, page
+
+    files.write(folder / JSON_NAME, to_json(report))
+    files.write(folder / MARKDOWN_NAME, markdown.render(report))
+    files.write(folder / HTML_NAME, page.render(report))
+
+
+def read(path: Path) -> Report:
+    """Read a report.json.
+
+    Raises:
+        EdgeError: the file is missing, no report, or of another schema.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdgeError(f"cannot read the report {path}: {error}") from error
+    report = from_json(Report, text, str(path))
+    if report.schema_version != SCHEMA_VERSION:
+        raise EdgeError(
+            f"{path} has schema {report.schema_version}, this program reads {SCHEMA_VERSION}: "
+            "measure again"
+        )
+    return report
