@@ -41,9 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.print_report(made)
     folder = arguments.out or arguments.models / "report"
     report.write(made, folder)
-    print(
-        f"{folder / report.HTML_NAME}, {report.MARKDOWN_NAME} and {report.JSON_NAME} are written."
-    )
+    print(f"written: {folder / report.HTML_NAME}, {report.MARKDOWN_NAME}, {report.JSON_NAME}")
     if baseline is not None:
         comparison = compare.compare(baseline, made, arguments.different_models)
         compare.print_comparison(comparison)

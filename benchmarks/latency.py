@@ -126,10 +126,13 @@ def _repeat(
     """Run every row, `repetitions` times over, so that a drifting machine hits all alike."""
     for repetition in range(settings.repetitions):
         # Backwards every other time: no row is always the one behind the same neighbour.
-        for entry in entries[:: -1 if repetition % 2 else 1]:
+        for number, entry in enumerate(entries[:: -1 if repetition % 2 else 1], 1):
             if _given_up(entry, unmeasured):
                 continue
-            progress(f"repetition {repetition + 1} of {settings.repetitions}: {entry.row}")
+            progress(
+                f"repetition {repetition + 1} of {settings.repetitions}, "
+                f"row {number} of {len(entries)}: {entry.row}"
+            )
             answer = _ask(entry, entry.scenarios, settings, interpreters)
             if isinstance(answer, Unmeasured):
                 unmeasured.append(answer)

@@ -3,7 +3,6 @@
 import base64
 import io
 from html import escape
-from pathlib import Path
 
 import numpy as np
 
@@ -13,10 +12,10 @@ from benchmarks.comparison import Answers, ParityResult
 from benchmarks.formats import percent
 from benchmarks.parity import ParityReport
 from benchmarks.report import Report
+from benchmarks.style import CSS
 from benchmarks.tables import Table
 from benchmarks.timing import LatencyResult
 
-_STYLE = Path(__file__).with_name("page.css")
 _MOST_FLIPS = 200
 
 
@@ -51,7 +50,7 @@ def render(report: Report) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>Benchmarks, {escape(report.created[:10])}</title>"
-        f"<style>\n{_STYLE.read_text('utf-8')}</style></head>\n<body><main>\n"
+        f"<style>\n{CSS}</style></head>\n<body><main>\n"
         + "\n".join(part for part in body if part)
         + "\n</main></body></html>\n"
     )
@@ -65,8 +64,9 @@ def _table(table: Table) -> str:
         "<tr>" + "".join(_cell(cell) for cell in line) + "</tr>\n" for line in table.lines
     )
     note = f"<p>{escape(table.note)}</p>" if table.note else ""
+    kind = ' class="reasons"' if table.header[-1] == "why" else ""
     return (
-        f'<section><h2>{escape(table.title)}</h2><div class="wide"><table><thead><tr>{head}</tr>'
+        f'<section><h2>{escape(table.title)}</h2><div class="wide"><table{kind}><thead><tr>{head}</tr>'
         f"</thead><tbody>\n{lines}</tbody></table></div>{note}</section>"
     )
 
@@ -180,7 +180,10 @@ def _confusions(parity: ParityReport) -> str:
         f'<div class="wide">{_confusion(answers, parity.class_names)}</div></details>'
         for number, (name, answers) in enumerate(_models(parity))
     )
-    return f"<section><h2>Confusion</h2><p>A row a true class, a column an answer.</p>{matrices}</section>"
+    return (
+        "<section><h2>Confusion</h2><p>A row a true class, a column an answer.</p>"
+        f"{matrices}</section>"
+    )
 
 
 def _confusion(answers: Answers, names: tuple[str, ...]) -> str:

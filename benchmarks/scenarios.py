@@ -23,7 +23,7 @@ from runtime.spec import ModelSpec
 _BLOCK = 20
 _WARM_UP_SHARE = 0.1
 _WARM_UP_CALLS = 3
-_OFFLINE_BATCHES = (16, 64, 256, 1024)
+_OFFLINE_BATCHES = (1, 16, 64, 256, 1024)
 _IMAGES = 64
 _JPEG_SIZE = (1024, 768)
 

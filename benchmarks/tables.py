@@ -11,6 +11,8 @@ from benchmarks.parity import ParityReport
 from benchmarks.rows import Unmeasured
 from benchmarks.timing import LatencyReport
 
+_UNTOLD = "the system does not say"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -34,7 +36,8 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
          "memory", "size", "verdict"),
         tuple(lines),
         f"Accuracy on {parity.n:,} test images of {parity.dataset}; agreement with the Keras "
-        f"original; p50 and p90 of one image at a time, one thread (Keras: {latency.host.cores} threads); "
+        "original; p50 and p90 of one image at a time, one thread (Keras: "
+        f"{latency.host.cores}); "
         "images/s in the fastest batch; start from the start of the process to the first answer; "
         "memory: the largest resident size after it.",
     )  # fmt: skip
@@ -286,16 +289,13 @@ def host_table(report: LatencyReport) -> Table:
     before, after = report.host, report.host_after
     lines = (
         ("processor", f"{before.cpu}, {before.machine}, {before.cores} cores"),
-        ("memory", f"{before.memory_bytes / 2**30:.1f} GiB" if before.memory_bytes else "unknown"),
+        ("memory", f"{before.memory_bytes / 2**30:.1f} GiB" if before.memory_bytes else _UNTOLD),
         ("system", before.system),
         ("Python, NumPy", f"{before.python}, {before.numpy}"),
-        ("governor", before.governor or "not told"),
-        ("frequency", f"{before.mhz} → {after.mhz} MHz" if before.mhz else "not told"),
-        ("temperature", f"{before.celsius} → {after.celsius} °C" if before.celsius else "not told"),
-        (
-            "throttled",
-            f"{before.throttled} → {after.throttled}" if before.throttled else "not told",
-        ),
+        ("governor", before.governor or _UNTOLD),
+        ("frequency", f"{before.mhz} → {after.mhz} MHz" if before.mhz else _UNTOLD),
+        ("temperature", f"{before.celsius} → {after.celsius} °C" if before.celsius else _UNTOLD),
+        ("throttled", f"{before.throttled} → {after.throttled}" if before.throttled else _UNTOLD),
         ("load", f"{before.load} → {after.load}"),
     )
     return Table("Machine", ("", "before → after"), lines)
