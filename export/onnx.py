@@ -3,6 +3,7 @@
 import logging
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 # Read by onnxruntime from 1.14 on; tf2onnx writes nothing later than 18.
 OPSET = 17
 IR_VERSION = 8
+_ROLES = {
+    ("conv", 1): "weight",
+    ("conv", 2): "bias",
+    ("matmul", 1): "weight",
+    ("add", 1): "bias",
+    ("reshape", 1): "shape",
+}
 
 
 def convert(source: Source, calibration: Calibration | None = None) -> bytes:
@@ -43,10 +51,37 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
             raise ArtefactError(
                 f"tf2onnx refuses {source.artefact.path} ({error}): use layers that ONNX knows"
             ) from error
+    _rename(model.graph)
     if calibration is not None:
         model = _quantize(model, calibration)
     _tidy(model)
     return model.SerializeToString(deterministic=True)
+
+
+def _rename(graph: "onnx.GraphProto") -> None:
+    """Name every node after its operator, its tensors after the node: conv1, conv1.weight.
+
+    The converter's names (unk__52, StatefulPartitionedCall/…) tell a reader nothing, and count on
+    from one conversion to the next.
+    """
+    constants = {tensor.name for tensor in graph.initializer}
+    renamed = {INPUT_NAME: INPUT_NAME, graph.output[0].name: graph.output[0].name}
+    seen: Counter[str] = Counter()
+    for node in graph.node:
+        kind = node.op_type.lower()
+        seen[kind] += 1
+        node.name = f"{kind}{seen[kind]}"
+        for place, name in enumerate(node.input):
+            if name in constants:
+                role = _ROLES.get((kind, place), f"input{place}")
+                renamed.setdefault(name, f"{node.name}.{role}")
+        for name in node.output:
+            renamed.setdefault(name, node.name)
+        node.input[:] = [renamed[name] for name in node.input]
+        node.output[:] = [renamed[name] for name in node.output]
+    for tensor in graph.initializer:
+        tensor.name = renamed[tensor.name]
+    del graph.value_info[:]
 
 
 def _tidy(model: "onnx.ModelProto") -> None:

@@ -93,7 +93,7 @@ def endpoint(model: "keras.Model") -> "tf.types.experimental.GenericFunction":
     shape = [None, *model.input_shape[1:]]
     signature = [tf.TensorSpec(shape, tf.float32, name=INPUT_NAME)]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def scores(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         return {OUTPUT_NAME: plain(pixels, training=False)}
 

@@ -12,9 +12,10 @@ from train.splits import Split
 
 # A float artefact computes what Keras computes; only the order of the sums differs.
 MAX_FLOAT_DIFFERENCE = 1e-5
-# An int8 artefact is judged by what it answers.
-MIN_INT8_AGREEMENT = 0.999
-MAX_INT8_DROP = 0.0005
+# An int8 artefact is judged by what it answers: 99.9 % the same, at most 0.05 points less right.
+# One image is allowed in any case: on a few hundred of them it alone is more than that.
+MAX_FLIPPED_SHARE = 0.001
+MAX_ACCURACY_DROP = 0.0005
 
 
 @dataclass(frozen=True)
@@ -95,29 +96,28 @@ def verify(
         bad = int(np.sum(~np.isfinite(scores)))
         checks.append(Check("values", False, f"{scores.shape} scores, {bad} of them NaN or Inf"))
         return Verification(tuple(checks))
+    count = len(split)
     difference = float(np.abs(scores - reference).max())
     answers, expected = scores.argmax(axis=1), reference.argmax(axis=1)
-    agreement = float(np.mean(answers == expected))
-    accuracy = float(np.mean(answers == split.labels))
-    keras_accuracy = float(np.mean(expected == split.labels))
-    is_float = precision == "float32"
+    flipped = int(np.sum(answers != expected))
+    right, keras_right = (int(np.sum(a == split.labels)) for a in (answers, expected))
+    by_value = precision == "float32"
     checks += [
         Check(
             "values",
-            difference <= MAX_FLOAT_DIFFERENCE if is_float else True,
+            not by_value or difference <= MAX_FLOAT_DIFFERENCE,
             f"largest difference {difference:.2g}"
-            + (f" (at most {MAX_FLOAT_DIFFERENCE:g})" if is_float else ""),
+            + (f" (at most {MAX_FLOAT_DIFFERENCE:g})" if by_value else ""),
         ),
         Check(
             "top-1",
-            agreement >= MIN_INT8_AGREEMENT,
-            f"{agreement:.2%} of {len(split):,} answers the same (at least "
-            f"{MIN_INT8_AGREEMENT:.1%})",
+            flipped <= max(1, MAX_FLIPPED_SHARE * count),
+            f"{1 - flipped / count:.2%} of {count:,} answers the same ({flipped} flipped)",
         ),
         Check(
             "accuracy",
-            accuracy >= keras_accuracy - MAX_INT8_DROP,
-            f"{accuracy:.2%}, Keras {keras_accuracy:.2%}",
+            keras_right - right <= max(1, MAX_ACCURACY_DROP * count),
+            f"{right / count:.2%}, Keras {keras_right / count:.2%}",
         ),
     ]
     # The device runs one image at a time and also batches: both must give the same answers.

@@ -1,0 +1,232 @@
+"""The exporters, checked by the engines that run what they wrote."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from export import __main__ as export_all
+from export import calibration, onnx, tflite
+from export.command import export
+from runtime import ArtefactError, Classifier, DatasetError, ParityError, artefact
+from runtime.spec import Affine
+
+TARGETS = pytest.mark.parametrize("target", [tflite.TARGET, onnx.TARGET], ids=lambda t: t.name)
+PRECISIONS = pytest.mark.parametrize("precision", ["float32", "int8"])
+
+
+def made(source, target, data, folder, samples=None):
+    return export(source, target, data, folder / f"digits{target.suffix}", samples)
+
+
+@TARGETS
+@PRECISIONS
+def test_an_artefact_answers_as_its_source_and_explains_itself(
+    source, data, samples, tmp_path, target, precision
+):
+    calibrated = samples if precision == "int8" else None
+    written = made(source, target, data, tmp_path, calibrated)
+    classifier = Classifier.load(written.path)
+    spec = classifier.spec
+    assert spec.precision == precision
+    assert spec.source_sha256 == source.artefact.spec.digest
+    assert spec.dataset == data.dataset
+    assert spec.labels == data.labels
+    expected = source.scores(data.test.pixels)
+    scores = classifier.scores(data.test.pixels)
+    limit = 1e-5 if precision == "float32" else 0.25
+    assert np.abs(scores - expected).max() <= limit
+    assert spec.metrics.n_test == len(data.test)
+    assert spec.metrics.test_accuracy == np.mean(scores.argmax(1) == data.test.labels)
+    np.testing.assert_array_equal(classifier.scores(spec.golden.pixels), spec.golden.scores)
+    if precision == "int8":
+        assert spec.quantization.calibration == samples.dataset
+        assert spec.quantization.input.zero_point == -128
+        assert spec.quantization.input.scale == pytest.approx(1 / 255, rel=1e-6)
+        assert len(written.data) < 120_000
+
+
+@TARGETS
+@PRECISIONS
+def test_the_same_model_gives_the_same_bytes(source, data, samples, tmp_path, target, precision):
+    calibrated = samples if precision == "int8" else None
+    first, second = (
+        made(source, target, data, tmp_path / name, calibrated) for name in ("one", "two")
+    )
+    assert first.data == second.data
+
+
+@PRECISIONS
+def test_a_tflite_model_is_one_partition_at_any_batch(source, samples, precision):
+    from ai_edge_litert.interpreter import Interpreter
+
+    data = tflite.convert(source, samples if precision == "int8" else None)
+    interpreter = Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+    names = [op["op_name"] for op in interpreter._get_ops_details()]
+    assert names.count("DELEGATE") == 1
+    assert not {"SHAPE", "PACK"} & set(names)
+    dtype = np.int8 if precision == "int8" else np.float32
+    assert interpreter.get_input_details()[0]["dtype"] is dtype
+    assert interpreter.get_output_details()[0]["dtype"] is dtype
+
+
+def test_an_onnx_model_names_its_axes_and_declares_what_it_uses(source, samples):
+    for calibrated in (None, samples):
+        model = onnx._load(onnx.convert(source, calibrated))
+        assert model.ir_version == onnx.IR_VERSION
+        assert [(o.domain, o.version) for o in model.opset_import] == [("", onnx.OPSET)]
+        for value in (*model.graph.input, *model.graph.output):
+            assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+def test_calibration_is_stratified_seeded_and_apart_from_the_test_set(data):
+    first = calibration.choose(data, 100, seed=1)
+    assert len(first.pixels) == 100
+    position = {pixels.tobytes(): at for at, pixels in enumerate(data.train.pixels)}
+    chosen = [position[pixels.tobytes()] for pixels in first.pixels]
+    assert np.bincount(data.train.labels[chosen]).tolist() == [10] * 10
+    tested = {pixels.tobytes() for pixels in data.test.pixels}
+    assert not tested & {pixels.tobytes() for pixels in first.pixels}
+    assert calibration.choose(data, 100, seed=1).dataset == first.dataset
+    assert calibration.choose(data, 100, seed=2).dataset != first.dataset
+
+
+def test_calibration_leaves_out_what_the_test_set_holds(data):
+    leaky = dataclasses.replace(data, test=data.train)
+    with pytest.raises(DatasetError, match="that is not in its test set"):
+        calibration.choose(leaky, 100)
+
+
+def test_a_class_that_calibration_misses_is_refused(blind):
+    with pytest.raises(DatasetError, match="no training image of '3'"):
+        calibration.choose(blind, 100)
+    with pytest.raises(DatasetError, match="cannot cover 10 classes"):
+        calibration.choose(blind, 9)
+
+
+def test_calibration_with_images_from_0_to_255_is_refused(source, data, samples, tmp_path):
+    class Unscaled(calibration.Calibration):
+        def batches(self):
+            return (batch * 255 for batch in super().batches())
+
+    wrong = Unscaled(samples.pixels, samples.dataset)
+    with pytest.raises(ArtefactError, match="expects another input than int8 = pixel − 128"):
+        made(source, tflite.TARGET, data, tmp_path, wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+@TARGETS
+def test_a_failing_artefact_is_not_written(source, data, tmp_path, target):
+    """The converter is made to see another network than the one it is compared with."""
+    path = tmp_path / f"digits{target.suffix}"
+    good = export(source, target, data, path)
+    weights = source.model.get_weights()
+    source.model.set_weights([w + 0.05 for w in weights])
+    try:
+        other = target.convert(source, None)
+    finally:
+        source.model.set_weights(weights)
+    faulty = target._replace(convert=lambda *_: other)
+    with pytest.raises(ParityError, match="not written.*values: largest difference"):
+        export(source, faulty, data, path)
+    assert path.read_bytes() == good.data
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nan_fails(source, data, tmp_path):
+    weights = source.model.get_weights()
+    source.model.set_weights([*weights[:-1], np.full_like(weights[-1], np.nan)])
+    try:
+        broken = tflite.convert(source)
+    finally:
+        source.model.set_weights(weights)
+    with pytest.raises(ParityError, match="NaN"):
+        made(source, tflite.TARGET._replace(convert=lambda *_: broken), data, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_makes_all_four_and_prints_its_checks(trained, tmp_path):
+    """In a process of its own, so that what native code prints is seen too."""
+    local = tmp_path / trained.name
+    local.write_bytes(trained.read_bytes())
+    command = [sys.executable, "-m", "export", "--model", str(local), "--data", "embedded"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    heads = [line for line in lines if not line.startswith(" ")]
+    stems = ("digits.tflite", "digits-int8.tflite", "digits.onnx", "digits-int8.onnx")
+    assert heads == [str(tmp_path / stem) for stem in stems]
+    ticks = [line for line in lines if line.startswith("  ")]
+    assert all(re.match(r"  ✓ |    \d+ KB, digest", line) for line in ticks)
+    assert len(ticks) == 4 * 7
+    for stem in stems:
+        assert Classifier.load(tmp_path / stem).spec.source_sha256
+
+
+def test_other_data_than_it_was_trained_on_is_refused(trained, tmp_path):
+    from train.data import embedded
+
+    other = tmp_path / "other.npz"
+    split = embedded().train
+    np.savez(other, x=split.pixels[:500], y=split.labels[:500])
+    with pytest.raises(DatasetError, match="was trained on"):
+        export_all.main(["--model", str(trained), "--data", str(other)])
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".keras"])
+def test_a_model_made_elsewhere_gets_a_spec(source, data, tmp_path, suffix, capsys):
+    from export import spec
+
+    bare = tmp_path / f"found{suffix}"
+    if suffix == ".keras":
+        source.model.save(bare)
+    else:
+        target = tflite if suffix == ".tflite" else onnx
+        bare.write_bytes(target.convert(source))
+    with pytest.raises(ArtefactError, match="python -m export.spec"):
+        artefact.read(bare)
+    assert spec.main([str(bare), "--labels", ",".join(data.labels)]) == 0
+    opened = artefact.read(bare)
+    assert opened.spec.labels == data.labels
+    expected = source.scores(opened.spec.golden.pixels)
+    np.testing.assert_allclose(opened.spec.golden.scores, expected, atol=1e-5)
+    with pytest.raises(ArtefactError, match="carries a spec already"):
+        spec.main([str(bare), "--labels", "a,b"])
+
+
+def test_labels_that_do_not_fit_a_foreign_model_are_refused(source, tmp_path):
+    from export import spec
+
+    bare = tmp_path / "found.tflite"
+    bare.write_bytes(tflite.convert(source))
+    before = bare.read_bytes()
+    with pytest.raises(ArtefactError, match="its spec says"):
+        spec.main([str(bare), "--labels", "a,b,c"])
+    assert bare.read_bytes() == before
+
+
+def test_an_int8_model_made_elsewhere_keeps_its_scales(source, samples, data, tmp_path):
+    from export import spec
+
+    bare = tmp_path / "found.tflite"
+    bare.write_bytes(tflite.convert(source, samples))
+    spec.main([str(bare), "--labels", ",".join(data.labels)])
+    stated = artefact.read(bare).spec.quantization
+    assert stated.input == Affine(pytest.approx(1 / 255, rel=1e-5), -128)
+
+
+@pytest.mark.parametrize("module", ["export", "export.tflite", "export.onnx", "export.spec"])
+def test_help_answers_without_loading_tensorflow(module):
+    script = (
+        "import runpy, sys\nsys.argv = ['x', '--help']\n"
+        f"try: runpy.run_module('{module}', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'tensorflow', 'keras', 'onnx'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith(f"usage: python -m {module} ")
