@@ -1,0 +1,167 @@
+"""The spec in a model file: written, read back, and every way in which it can be wrong."""
+
+import dataclasses
+import io
+import json
+import os
+import stat
+import zipfile
+
+import numpy as np
+import pytest
+
+from runtime import ArtefactError, EdgeError, artefact, files
+from runtime.spec import Affine, Dataset, Golden, Metrics, ModelSpec, Quantization
+
+MODELS = {".tflite": b"\x1c\0\0\0TFL3" + bytes(200), ".onnx": b"\x08\x08" + b"\x12\x03abc" * 9}
+
+
+def keras_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("config.json", "{}")
+    return buffer.getvalue()
+
+
+MODELS[".keras"] = keras_zip()
+FORMATS = pytest.mark.parametrize("suffix", sorted(MODELS))
+
+
+@pytest.fixture
+def spec() -> ModelSpec:
+    golden = Golden(
+        np.arange(2 * 784, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28, 1),
+        np.array([[0.1, 0.2, 0.7], [1 / 3, 1 / 3, 1 / 3]], np.float32),
+    )
+    return ModelSpec(
+        name="letters",
+        labels=("a", "b", "ß ü"),
+        input_shape=(28, 28, 1),
+        precision="int8",
+        temperature=1.25,
+        accept_confidence=0.4,
+        source_sha256="f" * 64,
+        dataset=Dataset("letters", "e" * 64),
+        metrics=Metrics(0.99, 100, 0.98, 50),
+        golden=golden,
+        quantization=Quantization(Affine(1 / 255, -128), Affine(1 / 256, -128), Dataset("c", "d")),
+        provenance=(("seed", "0"), ("recipe", "none")),
+    )
+
+
+@FORMATS
+def test_what_is_written_is_read_back(spec, tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    written = artefact.write(path, MODELS[suffix], spec)
+    opened = artefact.read(path)
+    assert opened.spec.to_json() == spec.to_json()
+    assert opened.spec.quantization == spec.quantization
+    assert opened.spec.provenance == spec.provenance
+    np.testing.assert_array_equal(opened.spec.golden.pixels, spec.golden.pixels)
+    np.testing.assert_array_equal(opened.spec.golden.scores, spec.golden.scores)
+    assert opened.spec.digest == written.spec.digest == path.read_bytes()[-64:].decode()
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@FORMATS
+def test_the_model_itself_is_untouched(spec, suffix):
+    data = artefact.embed(suffix, MODELS[suffix], spec)
+    if suffix == ".keras":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            assert archive.read("config.json") == b"{}"
+    else:
+        assert data.startswith(MODELS[suffix])
+
+
+@FORMATS
+def test_the_same_model_and_spec_give_the_same_bytes(spec, suffix):
+    assert artefact.embed(suffix, MODELS[suffix], spec) == artefact.embed(
+        suffix, MODELS[suffix], spec
+    )
+
+
+def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(spec):
+    import hashlib
+
+    data = artefact.embed(".tflite", MODELS[".tflite"], spec)
+    assert hashlib.sha256(data[:-64] + b"0" * 64).hexdigest().encode() == data[-64:]
+
+
+def rewrite(path, suffix, text: str):
+    """A file with a right digest around any text as its spec."""
+
+    class Fake:
+        labels = ("a", "b")
+
+        def to_json(self):
+            return text
+
+    path.write_bytes(artefact.embed(suffix, MODELS[suffix], Fake()))
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "[]", "{}", "not JSON", '{"schema_version": "x"}', "[" * 100_000],
+    ids=["empty", "null", "list", "no fields", "no JSON", "text version", "deep"],
+)
+def test_a_spec_that_is_none_is_refused(tmp_path, suffix, text):
+    path = tmp_path / f"model{suffix}"
+    rewrite(path, suffix, text)
+    with pytest.raises(ArtefactError, match="its spec cannot be read") as caught:
+        artefact.read(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("schema_version", 99, "upgrade digit-edge"),
+        ("labels", ["a"], "fewer than two labels"),
+        ("labels", ["a", "a", "b"], "not distinct"),
+        ("labels", ["a", "b\nc", "d"], "printable"),
+        ("precision", "float16", "neither float32 nor int8"),
+        ("golden", {"pixels": "AAAA", "scores": []}, "cannot be read"),
+        ("golden", {"pixels": "", "scores": [[1, 0, 0]]}, "not as many"),
+        ("metrics", {"accuracy": 1}, "cannot be read"),
+        ("input_shape", None, "cannot be read"),
+    ],
+)
+def test_a_spec_that_contradicts_itself_is_refused(spec, tmp_path, field, value, message):
+    path = tmp_path / "model.onnx"
+    rewrite(path, ".onnx", json.dumps({**json.loads(spec.to_json()), field: value}))
+    with pytest.raises(ArtefactError, match=message):
+        artefact.read(path)
+
+
+def test_a_bad_spec_is_not_written(spec, tmp_path):
+    bad = dataclasses.replace(spec, labels=("only one",))
+    with pytest.raises(ArtefactError):
+        artefact.write(tmp_path / "model.onnx", MODELS[".onnx"], bad)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "kept.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError):
+        with files.replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["kept.txt"]
+
+
+def test_where_nothing_can_be_written_the_error_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EdgeError, match="cannot write .*file/model.txt"):
+        files.write(tmp_path / "file" / "model.txt", "text")
+    with pytest.raises(EdgeError, match="cannot write"):
+        files.write("/proc/model.txt", "text")
+
+
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
+    files.write(tmp_path / "written.txt", "text")
+    (tmp_path / "plain.txt").write_text("text")
+    modes = {stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("written.txt", "plain.txt")}
+    assert len(modes) == 1

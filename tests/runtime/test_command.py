@@ -1,0 +1,161 @@
+"""python -m runtime, run as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime import Classifier
+
+
+def run(*arguments, cwd=None, **options):
+    command = [sys.executable, "-m", "runtime", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, **options)
+
+
+@pytest.fixture
+def digit(tmp_path):
+    """A picture of a golden digit, and its label."""
+    classifier = Classifier.load()
+    golden = classifier.spec.golden
+    path = tmp_path / "digit.png"
+    Image.fromarray(golden.pixels[3, :, :, 0]).save(path)
+    return path, classifier.spec.labels[golden.scores[3].argmax()]
+
+
+def test_an_image_gets_its_label(digit):
+    path, label = digit
+    done = run(path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{path}: {label} ")
+
+
+def test_json_is_one_object_a_line(digit):
+    path, label = digit
+    done = run(path, path, "--json", "--top", 3)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(records) == 2
+    assert records[0] == records[1]
+    record = records[0]
+    assert (record["image"], record["label"], record["accepted"]) == (str(path), label, True)
+    assert len(record["top"]) == 3
+    assert record["top"][0] == {"label": label, "confidence": record["confidence"]}
+    assert record["backend"] == "litert"
+
+
+def test_a_bad_image_among_others_is_named_and_the_rest_is_read(digit, tmp_path):
+    path, label = digit
+    text, absent = tmp_path / "text.png", tmp_path / "absent.png"
+    text.write_text("this is no picture")
+    done = run(path, text, absent, path)
+    assert done.returncode == 2
+    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [str(path)] * 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error: ") and str(text) in first
+    assert second.startswith("error: ") and str(absent) in second
+    done = run(text, path, "--json")
+    assert done.returncode == 2
+    failed, read = map(json.loads, done.stdout.splitlines())
+    assert failed["image"] == str(text) and failed["error"]
+    assert read["label"] == label
+
+
+def test_a_blank_page_is_no_digit(tmp_path):
+    Image.new("L", (200, 100), 250).save(tmp_path / "blank.png")
+    done = run(tmp_path / "blank.png")
+    assert done.returncode == 0
+    assert ": ? (" in done.stdout
+    record = json.loads(run(tmp_path / "blank.png", "--json").stdout)
+    assert record["accepted"] is False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "absent.tflite"], "error: cannot read the model absent.tflite"),
+        (["--model", "digit.png"], "error: digit.png is no model file"),
+        (["--threads", "0"], "error: 0 threads"),
+        (["--threads", "many"], "usage"),
+        (["--top", "0"], "usage"),
+        (["--backend", "abacus"], "usage"),
+        (["--backend", "onnxruntime", "--model", "m.tflite"], "error: onnxruntime does not open"),
+        (["--device", "gpu"], "error: litert has no gpu"),
+    ],
+)
+def test_bad_usage_is_one_message_and_exit_2(digit, tmp_path, arguments, message):
+    from runtime.classifier import find_model
+
+    (tmp_path / "m.tflite").write_bytes(find_model("litert").read_bytes())
+    done = run(digit[0], *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(message)
+    assert "Traceback" not in done.stderr
+    if message != "usage":
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_backend_asked_for_answers(digit):
+    record = json.loads(run(digit[0], "--json", "--backend", "onnxruntime").stdout)
+    assert (record["backend"], record["label"]) == ("onnxruntime", digit[1])
+
+
+def test_a_reader_that_leaves_is_no_error(digit):
+    command = f"{sys.executable} -m runtime {' '.join([digit[0].name] * 3000)} | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        cwd=digit[0].parent,
+    )
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+
+
+def test_ctrl_c_ends_with_complete_lines(digit):
+    command = [sys.executable, "-m", "runtime", "--json", *[digit[0].name] * 50_000]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=digit[0].parent,
+    )
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == "interrupted\n"
+    for line in [first, *rest.splitlines()]:
+        json.loads(line)
+
+
+def test_a_file_name_that_is_no_text_is_read_all_the_same(digit, tmp_path):
+    odd = os.path.join(os.fsencode(tmp_path), b"\xff\xfe.png")
+    with open(odd, "wb") as file:
+        file.write(digit[0].read_bytes())
+    done = subprocess.run([sys.executable, "-m", "runtime", odd], capture_output=True)
+    assert done.returncode == 0
+    assert done.stderr == b""
+
+
+def test_the_classifier_takes_anything_image_like(digit):
+    path, label = digit
+    classifier = Classifier.load(threads=2)
+    picture = Image.open(path)
+    with open(path, "rb") as file:
+        seen = [
+            classifier.classify(image)
+            for image in (path, str(path), path.read_bytes(), file, picture)
+        ]
+    pixels = np.asarray(picture)
+    seen += [classifier.classify(array) for array in (pixels, pixels[:, :, None])]
+    seen += classifier.classify_batch([path, pixels])
+    assert {prediction.label for prediction in seen} == {label}
+    assert classifier.classify_batch([]) == []
+    assert all(p.confidence == p.scores.max() and p.accepted for p in seen)
