@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from runtime.components import Mask, find_runs, label_runs, paint_runs
+
 Grey = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-Index = npt.NDArray[np.intp]
 Box = tuple[int, int, int, int]
 
 # Lighting is estimated on a copy of at most this many pixels a side, where whatever is narrower
@@ -242,13 +242,13 @@ def _without_lines(mask: Mask) -> Mask:
         thick[:-shift] |= mask[shift:]
     if np.count_nonzero(thick, axis=1).max() < 0.4 * width:
         return mask
-    starts, ends = _runs(thick)
+    starts, ends = find_runs(thick)
     long = ends - starts > 0.4 * width
-    line = _paint(starts[long], ends[long], mask.shape)
+    line = paint_runs(starts[long], ends[long], mask.shape)
     reach = np.flatnonzero(line.any(axis=0))
     if not reach.size or reach[0] > 0.04 * width or reach[-1] < 0.96 * (width - 1):
         return mask
-    starts, ends = _runs(mask.T)
+    starts, ends = find_runs(mask.T)
     stride = height + 1
     middle = (starts + ends) // 2
     on_line = line[middle % stride, middle // stride]
@@ -259,18 +259,18 @@ def _without_lines(mask: Mask) -> Mask:
     if thickness > 0.03 * max(height, width):
         return mask
     gone = on_line & (length <= 1.5 * thickness + 1)
-    cleared: Mask = mask & ~_paint(starts[gone], ends[gone], (width, height)).T
+    cleared: Mask = mask & ~paint_runs(starts[gone], ends[gone], (width, height)).T
     return cleared
 
 
 def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box] | None:
     """The component that is the digit, with the pieces that lie close to it, cut to its box."""
     height, width = mask.shape
-    starts, ends = _runs(mask)
+    starts, ends = find_runs(mask)
     if not starts.size:
         return None
     stride = width + 1
-    labels = _components(starts, ends, stride)
+    labels = label_runs(starts, ends, stride)
     count = int(labels.max()) + 1
     row, left = np.divmod(starts, stride)
     right = ends - row * stride
@@ -308,47 +308,5 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box] | None:
     x0, y0, x1, y1 = (int(edge) for edge in box)
     ours = kept[labels]
     offset = y0 * stride
-    chosen = _paint(starts[ours] - offset, ends[ours] - offset, (y1 - y0, width))
+    chosen = paint_runs(starts[ours] - offset, ends[ours] - offset, (y1 - y0, width))
     return chosen[:, x0:x1], (x0, y0, x1, y1)
-
-
-def _runs(mask: Mask) -> tuple[Index, Index]:
-    """Start and end (exclusive) of each row's runs, counted along rows of width + 1 pixels."""
-    height, width = mask.shape
-    line = np.zeros(height * (width + 1) + 1, np.int8)
-    line[1:].reshape(height, width + 1)[:, :width] = mask
-    change = line[1:] - line[:-1]
-    return np.flatnonzero(change == 1), np.flatnonzero(change == -1)
-
-
-def _paint(starts: Index, ends: Index, shape: tuple[int, int]) -> Mask:
-    """The mask of these runs: the reverse of `_runs`."""
-    height, width = shape
-    change = np.zeros(height * (width + 1), np.int8)
-    change[starts] = 1
-    change[ends] = -1
-    painted: Mask = np.cumsum(change, dtype=np.int8).view(np.bool_)
-    return painted.reshape(height, width + 1)[:, :width]
-
-
-def _components(starts: Index, ends: Index, stride: int) -> Index:
-    """The number of the 8-connected component that each run belongs to.
-
-    Union-find over whole arrays: each root is hooked to a smaller one that it touches, and paths
-    are halved, until nothing changes.
-    """
-    first = np.searchsorted(ends, starts + stride, "left")
-    counts = np.maximum(np.searchsorted(starts, ends + stride, "right") - first, 0)
-    upper = np.repeat(np.arange(starts.size), counts)
-    lower = np.arange(upper.size) + np.repeat(first - np.cumsum(counts) + counts, counts)
-    root = np.arange(starts.size)
-    while True:
-        one, other = root[upper], root[lower]
-        apart = one != other
-        if not apart.any():
-            break
-        root[np.maximum(one, other)[apart]] = np.minimum(one, other)[apart]
-        while (root[root] != root).any():
-            root = root[root]
-    labels: Index = (np.cumsum(root == np.arange(root.size)) - 1)[root]
-    return labels

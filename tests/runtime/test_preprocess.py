@@ -1,0 +1,456 @@
+"""Any image becomes MNIST's form, a blank page stays blank, and what is no image is refused."""
+
+import io
+import struct
+import subprocess
+import sys
+import threading
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from runtime.decode import decode
+from runtime.errors import ImageError
+from runtime.preprocess import (
+    DARK_ON_LIGHT,
+    LIGHT_ON_DARK,
+    PIXELS_SHAPE,
+    normalise,
+    to_pixels,
+    view,
+)
+
+Array = np.ndarray[Any, np.dtype[Any]]
+DIGITS = load_digits().images[:40]
+HEIGHT, WIDTH = 360, 480
+
+
+def pen(digit: Array, side: int) -> Array:
+    """The digit as an even pen stroke, ink from 0 to 1, in a square of `side` pixels."""
+    image = Image.fromarray(digit.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
+    return np.clip((np.asarray(image) - 6) / 2 + 0.5, 0, 1)
+
+
+def page(digit: Array, side: int = 160, at: tuple[int, int] = (90, 140)) -> Array:
+    ink = np.zeros((HEIGHT, WIDTH), np.float32)
+    ink[at[0] : at[0] + side, at[1] : at[1] + side] = pen(digit, side)
+    return ink
+
+
+def grey(values: Array, noise: float = 2.0) -> Array:
+    noisy = values + np.random.default_rng(0).normal(0, noise, values.shape)
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+
+
+def encode(array: Array, format: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, format, **options)
+    return file.getvalue()
+
+
+def alike(pixels: Array, expected: Array) -> float:
+    """The correlation of two sets of pixels, at the best shift of one pixel either way."""
+    one = pixels[..., 0].astype(float)
+    return max(
+        float(np.corrcoef(one.ravel(), np.roll(expected[..., 0], (y, x), (0, 1)).ravel())[0, 1])
+        for y in (-1, 0, 1)
+        for x in (-1, 0, 1)
+    )
+
+
+def lighting(kind: str) -> Array:
+    y, x = np.mgrid[0 : 1 : HEIGHT * 1j, 0 : 1 : WIDTH * 1j]
+    if kind == "gradient":
+        return 1 - 0.5 * x - 0.2 * y
+    if kind == "vignette":
+        return 1 - 0.9 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
+    return np.where(x + 0.2 * y > 0.62, 0.55, 1.0)  # a shadow's hard edge, through the digit
+
+
+def ruled(squared: bool) -> Array:
+    lines = np.zeros((HEIGHT, WIDTH))
+    lines[15::40] = 0.4
+    lines[16::40] = 0.4
+    if squared:
+        lines[:, 15::40] = 0.4
+    return lines
+
+
+def table(values: Array) -> Array:
+    out = values.copy()
+    out[:, :60] = 70
+    return out
+
+
+def paper(ink: Array) -> Array:
+    return 225 * (1 - 0.8 * ink)
+
+
+PHOTOGRAPHS: dict[str, Callable[[Array], Array]] = {
+    "plain": lambda ink: grey(paper(ink)),
+    "noisy": lambda ink: grey(paper(ink), noise=15),
+    "faint pencil": lambda ink: grey(225 * (1 - 0.25 * ink)),
+    "gradient": lambda ink: grey(paper(ink) * lighting("gradient")),
+    "vignette": lambda ink: grey(paper(ink) * lighting("vignette")),
+    "shadow": lambda ink: grey(paper(ink) * lighting("shadow")),
+    "ruled": lambda ink: grey(paper(np.maximum(ink, ruled(False)))),
+    "squared": lambda ink: grey(paper(np.maximum(ink, ruled(True)))),
+    "table in view": lambda ink: grey(table(paper(ink)), noise=4),
+    "thresholded": lambda ink: np.where(ink > 0.5, 0, 255).astype(np.uint8),
+    "dark mode": lambda ink: grey(30 + 150 * ink),
+    "blackboard": lambda ink: grey((60 + 160 * ink) * lighting("vignette"), noise=4),
+}
+
+
+@pytest.mark.parametrize("kind", PHOTOGRAPHS)
+def test_photograph_gives_the_digit(kind: str) -> None:
+    for digit in DIGITS[:10]:
+        ink = page(digit)
+        photograph = PHOTOGRAPHS[kind](ink)
+        seen = view(encode(photograph, "JPEG", quality=85))
+        assert alike(seen.pixels, normalise(ink)) > 0.9
+        assert seen.polarity == (
+            LIGHT_ON_DARK if kind in ("dark mode", "blackboard") else DARK_ON_LIGHT
+        )
+
+
+def test_perspective_keeps_the_digit_whole() -> None:
+    image = Image.fromarray(grey(paper(page(DIGITS[3]))))
+    corners = (30, 20, 0, HEIGHT, WIDTH, HEIGHT - 30, WIDTH - 40, 0)
+    turned = image.transform(image.size, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
+    assert alike(to_pixels(turned), normalise(page(DIGITS[3]))) > 0.7
+
+
+@pytest.mark.parametrize("side", [20, 40, 90, 200, 340])
+def test_size_and_place_make_no_difference(side: int) -> None:
+    for digit in DIGITS[:10]:
+        image = grey(paper(page(digit, side, (5, 100))), noise=0)
+        assert alike(to_pixels(image), normalise(page(digit, 160))) > 0.87
+
+
+def test_box_is_in_pixels_of_the_original() -> None:
+    ink = np.zeros((3000, 2000), np.float32)
+    ink[2000:2400, 300:380] = 1
+    for format in ("PNG", "JPEG"):
+        box = view(encode(grey(paper(ink), noise=0), format)).box
+        assert np.abs(np.subtract(box, (300, 2000, 380, 2400))).max() <= 16
+
+
+def test_small_digit_in_a_large_picture_keeps_its_detail() -> None:
+    ink = np.zeros((1500, 2000), np.float32)
+    ink[700:780, 900:980] = pen(DIGITS[8], 80)
+    seen = view(encode(grey(paper(ink)), "JPEG", quality=90))
+    assert alike(seen.pixels, normalise(pen(DIGITS[8], 80))) > 0.9
+
+
+@pytest.mark.parametrize("quarter", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
+def test_exif_orientation_is_undone(quarter: int, format: str) -> None:
+    upright = grey(paper(page(DIGITS[7])), noise=0)
+    undo = Image.fromarray(upright)
+    stored = {
+        1: lambda i: i,
+        2: lambda i: i.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: lambda i: i.transpose(Image.Transpose.ROTATE_180),
+        4: lambda i: i.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: lambda i: i.transpose(Image.Transpose.TRANSPOSE),
+        6: lambda i: i.transpose(Image.Transpose.ROTATE_90),
+        7: lambda i: i.transpose(Image.Transpose.TRANSVERSE),
+        8: lambda i: i.transpose(Image.Transpose.ROTATE_270),
+    }[quarter](undo)
+    exif = Image.Exif()
+    exif[0x0112] = quarter
+    file = io.BytesIO()
+    stored.save(file, format, exif=exif)
+    seen, expected = view(file.getvalue()), view(encode(upright))
+    assert alike(seen.pixels, expected.pixels) > 0.95
+    assert np.abs(np.subtract(seen.box, expected.box)).max() <= 6
+
+
+MODES = ["1", "L", "P", "PA", "LA", "La", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV"]
+
+
+@pytest.mark.parametrize("mode", [*MODES, "LAB", "I", "F", "I;16", "I;16B", "I;16L"])
+def test_every_mode_gives_the_same_digit(mode: str) -> None:
+    base = Image.fromarray(grey(paper(page(DIGITS[2])), noise=0))
+    if mode.startswith("I;16"):
+        order = ">u2" if mode.endswith("B") else "<u2"
+        data = (np.asarray(base).astype(np.uint16) * 257).astype(order).tobytes()
+        image = Image.frombytes(mode, base.size, data)
+    elif mode == "LAB":
+        plain = Image.new("L", base.size, 128)
+        image = Image.merge("LAB", (base, plain, plain))
+    else:
+        via = {"PA": "P", "La": "LA", "RGBa": "RGBA"}.get(mode)
+        image = base.convert("RGB").convert(via) if via in ("P", "RGBA") else base
+        image = (image.convert("LA") if via == "LA" else image).convert(mode)
+        if mode in ("YCbCr", "HSV", "CMYK"):
+            image = base.convert("RGB").convert(mode)
+    assert image.mode == mode
+    assert alike(to_pixels(image), to_pixels(base)) > 0.97
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.bool_, np.float32, np.float64])
+@pytest.mark.parametrize("channels", [0, 1, 3, 4])
+def test_arrays_of_every_kind(dtype: Any, channels: int) -> None:
+    unit = 1 - page(DIGITS[4])
+    scale = {np.uint8: 255, np.uint16: 65535}.get(dtype, 1)
+    array = (unit > 0.5) if dtype is np.bool_ else (unit * scale).astype(dtype)
+    if channels:
+        array = np.repeat(array[..., None], channels, axis=2)
+        array[..., 3:] = True if dtype is np.bool_ else scale
+    assert alike(to_pixels(array), normalise(page(DIGITS[4]))) > 0.9
+
+
+@pytest.mark.parametrize("luminance", [20, 240])
+def test_drawing_on_a_transparent_ground(luminance: int) -> None:
+    ink = page(DIGITS[5])
+    drawing = np.stack([np.full(ink.shape, luminance), ink * 255], axis=2).astype(np.uint8)
+    seen = view(encode(np.asarray(Image.fromarray(drawing, "LA").convert("RGBA"))))
+    assert seen.polarity == (DARK_ON_LIGHT if luminance < 128 else LIGHT_ON_DARK)
+    assert alike(seen.pixels, normalise(ink)) > 0.9
+
+
+def test_page_with_transparent_corners_keeps_its_ground() -> None:
+    page_grey = grey(paper(page(DIGITS[5])))
+    alpha = np.full(page_grey.shape, 255, np.uint8)
+    alpha[:40, :40] = alpha[-40:, -40:] = 0
+    seen = view(Image.merge("LA", (Image.fromarray(page_grey), Image.fromarray(alpha))))
+    assert alike(seen.pixels, normalise(page(DIGITS[5]))) > 0.9
+
+
+def test_ink_as_light_as_its_paper_is_found_by_colour() -> None:
+    ink = page(DIGITS[6])[..., None]
+    ground, stroke = np.array((120.0, 160.0, 110.0)), np.array((226.0, 110.0, 100.0))
+    picture = np.rint(ground * (1 - ink) + stroke * ink).astype(np.uint8)
+    seen = view(encode(picture))
+    assert seen.method == "colour"
+    assert alike(seen.pixels, normalise(page(DIGITS[6]))) > 0.9
+
+
+# MNIST's own form
+
+
+def test_normalise_follows_the_recipe_on_a_worked_example() -> None:
+    # A bar 20 high and 10 wide: side 20, so nothing is resampled; centre of mass (10, 10).
+    ink = np.zeros((50, 40), np.float32)
+    ink[3:23, 7:17] = 0.5
+    pixels = normalise(ink)
+    expected = np.zeros((28, 28), np.uint8)
+    expected[5:25, 10:20] = 255
+    assert pixels.dtype == np.uint8 and pixels.shape == PIXELS_SHAPE
+    np.testing.assert_array_equal(pixels[..., 0], expected)
+
+
+def test_normalise_weights_by_area() -> None:
+    # 30 cells into 20 bins: every bin covers one whole cell and half of another.
+    ink = np.zeros((30, 30), np.uint8)
+    ink[0] = ink[-1] = 100
+    ink[:, 0] = ink[:, -1] = 100
+    row = normalise(ink)[..., 0].max(axis=1)
+    assert row.max() == 255
+    edge = normalise(ink)[..., 0][row > 0][0]
+    middle = normalise(ink)[..., 0][14]
+    # A corner bin is inked on 1.5² - 0.5² of 1.5², an edge bin on 1 of 1.5.
+    assert abs(int(edge[edge > 0][1]) - 255 * (1 / 1.5) / (2 / 2.25)) <= 1
+    assert abs(int(middle[middle > 0][0]) - 255 * (1 / 1.5) / (2 / 2.25)) <= 1
+
+
+def test_normalise_centres_every_embedded_digit() -> None:
+    at = np.arange(28)
+    for digit in DIGITS:
+        pixels = normalise(digit)[..., 0].astype(float)
+        assert pixels.max() == 255
+        for axis in (0, 1):
+            assert 13.4 < pixels.sum(axis=1 - axis) @ at / pixels.sum() < 14.6
+        np.testing.assert_array_equal(normalise(digit), normalise(digit.astype(np.uint8)))
+
+
+def test_normalise_of_nothing_is_blank() -> None:
+    assert not normalise(np.zeros((8, 8), np.uint8)).any()
+    with pytest.raises(ImageError, match="height, width"):
+        normalise(np.zeros((2, 8, 8), np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(28, 28), PIXELS_SHAPE])
+def test_pixels_pass_through_without_a_copy(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    assert np.shares_memory(to_pixels(pixels), pixels)
+    assert to_pixels(pixels).shape == PIXELS_SHAPE
+    assert view(pixels).method == "pixels"
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_file_in_mnist_form_comes_out_unchanged(inverted: bool) -> None:
+    for digit in DIGITS:
+        pixels = normalise(digit)
+        stored = 255 - pixels[..., 0] if inverted else pixels[..., 0]
+        seen = view(encode(stored))
+        np.testing.assert_array_equal(seen.pixels, pixels)
+        assert seen.polarity == (DARK_ON_LIGHT if inverted else LIGHT_ON_DARK)
+    np.testing.assert_array_equal(to_pixels(pixels[..., 0] / 255), pixels)
+
+
+# Blank pages
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (16, 16), (HEIGHT, WIDTH), (1, 1), (1, 400), (3, 2)])
+@pytest.mark.parametrize("noise", [0, 1, 4, 12])
+@pytest.mark.parametrize("level", [0, 60, 215])
+def test_blank_page_stays_blank(shape: tuple[int, int], noise: int, level: int) -> None:
+    # Around black, clipping would hide half of the noise.
+    level += 4 * noise if level == 0 else 0
+    seen = view(encode(grey(np.full(shape, float(level)), noise)))
+    assert not seen.pixels.any()
+    assert seen.method == "blank"
+    assert seen.box == (0, 0, shape[1], shape[0])
+
+
+@pytest.mark.parametrize("kind", ["gradient", "vignette"])
+def test_blank_page_under_uneven_light_stays_blank(kind: str) -> None:
+    assert not to_pixels(encode(grey(225 * lighting(kind)), "JPEG")).any()
+
+
+# Refusals
+
+
+def png_header(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+WHOLE = encode(grey(paper(page(DIGITS[0]))))
+FILES = {
+    "empty.png": (b"", "empty"),
+    "text.png": (b"this is no picture\n", "not an image"),
+    "cut.png": (WHOLE[: len(WHOLE) // 2], "damaged"),
+    "cut.jpg": (encode(grey(paper(page(DIGITS[0]))), "JPEG")[:2000], "damaged"),
+    "bomb.png": (png_header(50_000, 50_000), "too large"),
+    "large.png": (png_header(9_000, 9_000), "too large"),
+}
+
+
+def refusal(image: Any) -> str:
+    with pytest.raises(ImageError) as caught:
+        to_pixels(image)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert ";" in message, "the message names no remedy"
+    return message
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_bad_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    data, reason = FILES[name]
+    path = tmp_path / name
+    path.write_bytes(data)
+    for image in (path, str(path)):
+        message = refusal(image)
+        assert name in message and reason in message
+    with path.open("rb") as file:
+        assert name in refusal(file)
+    assert "<bytes>" in refusal(data)
+
+
+def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "absent.png")
+    assert "folder" in refusal(tmp_path)
+    assert "cannot be opened" in refusal("nul\0byte.png")
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((0, 0), np.uint8), "no pixels"),
+        (np.zeros((0, 5, 3), np.uint8), "no pixels"),
+        (np.full((40, 40), np.nan), "NaN"),
+        (np.full((40, 40), np.inf, np.float32), "NaN"),
+        (np.full((40, 40), 200.0), "0 to 1"),
+        (np.full((40, 40), -0.5), "0 to 1"),
+        (np.zeros((40, 40), np.int64), "dtype"),
+        (np.zeros((40, 40), np.complex64), "dtype"),
+        (np.zeros((40, 40), object), "dtype"),
+        (np.zeros(40, np.uint8), "shape"),
+        (np.zeros((40, 40, 2), np.uint8), "shape"),
+        (np.zeros((4, 40, 40, 3), np.uint8), "shape"),
+    ],
+)
+def test_array_that_is_no_image_is_refused(array: Array, reason: str) -> None:
+    message = refusal(array)
+    assert "<array>" in message and reason in message
+
+
+@pytest.mark.parametrize("thing", [None, 7, ["a.png"], io.StringIO("text")])
+def test_what_is_no_source_is_refused(thing: Any) -> None:
+    refusal(thing)
+
+
+def test_message_uses_the_name_given() -> None:
+    with pytest.raises(ImageError, match="frame 7"):
+        to_pixels(b"", name="frame 7")
+
+
+def test_animation_gives_its_first_frame() -> None:
+    first, second = (Image.fromarray(grey(paper(page(DIGITS[n])), 0)) for n in (3, 1))
+    file = io.BytesIO()
+    first.save(file, "GIF", save_all=True, append_images=[second])
+    assert alike(to_pixels(file.getvalue()), to_pixels(first)) > 0.97
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM"])
+def test_damaged_bytes_are_read_or_refused(format: str, capfd: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(1)
+    whole = encode(grey(paper(page(DIGITS[9], 60)))[80:160, 130:210], format)
+    for step in range(150):
+        data = bytearray(whole)
+        if step % 3 == 0:
+            data = data[: rng.integers(1, len(data))]
+        for at in rng.integers(0, min(len(data), 200), 1 + step % 4):
+            data[at] = rng.integers(256)
+        try:
+            assert to_pixels(bytes(data)).shape == PIXELS_SHAPE
+        except ImageError as error:
+            assert "\n" not in str(error)
+    assert capfd.readouterr().err == ""
+
+
+# Bounds
+
+
+def test_decoded_size_is_what_was_asked_for() -> None:
+    decoded = decode(encode(grey(np.full((2400, 3200), 200.0), 0), "JPEG"), longest=192)
+    assert decoded.grey.shape == (144, 192)
+    assert decoded.size == (3200, 2400)
+
+
+def test_threads_leave_the_warning_filters_alone() -> None:
+    before = list(warnings.filters)
+    threads = [
+        threading.Thread(target=lambda: [to_pixels(WHOLE) for _ in range(5)]) for _ in "abcd"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(warnings.filters) == before
+
+
+def test_import_is_cheap() -> None:
+    code = "import sys, runtime.preprocess as p; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"scipy", "cv2", "sklearn", "PIL.PngImagePlugin", "PIL.ImageFilter"} & set(loaded)
