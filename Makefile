@@ -15,7 +15,7 @@ PIP = -m pip --disable-pip-version-check install --quiet
 ENGINES = litert onnx tflite
 
 run: models/report/report.md
-	.venv/bin/python -m runtime --model models/digits-int8.tflite examples/*
+	.venv/bin/python -m runtime --model models/digits-int8.tflite examples/*.jpg examples/*.png
 	@echo "The report: models/report/report.md and report.html"
 
 models/report/report.md: models/.exported
