@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -89,8 +90,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         run.run(chosen, args.data, args.as_is, args.seed, args.validation, args.out, args.resume)
     except KeyboardInterrupt:
-        resumed = " ".join(["python -m train", *(a for a in argv if a != "--resume"), "--resume"])
-        print(f"\ninterrupted; go on with: {resumed}", file=sys.stderr)
+        options = shlex.join([*(a for a in argv if a != "--resume"), "--resume"])
+        print(f"\ninterrupted; go on with: python -m train {options}", file=sys.stderr)
         return INTERRUPTED
     return 0
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from train.splits import Split
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+
+    # float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,).
+    Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 
 # An epoch of a small set passes over it several times, else all of its epochs were over before
 # the averages of normalisation and weights had settled.
@@ -43,11 +46,11 @@ class Training:
         self.network = build_trainable(classes, recipe.dropout, seed)
         # What is validated and saved: the running average of the network's weights.
         self.average = build_trainable(classes, recipe.dropout, seed)
-        kernels_only = [v for v in self.network.trainable_variables if len(v.shape) < 2]
+        shifts = [v for v in self.network.trainable_variables if len(v.shape) < 2]
         self._optimizer = keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self._optimizer.exclude_from_weight_decay(var_list=kernels_only)
+        self._optimizer.exclude_from_weight_decay(var_list=shifts)
         self._optimizer.build(self.network.trainable_variables)
         self.steps = max(len(split) // recipe.batch_size, MIN_STEPS)
         self._n = len(split)
@@ -58,26 +61,30 @@ class Training:
         self._step = tf.function(self._take_step)
 
     def run_epoch(
-        self, epoch: int, watch: Callable[[Iterable[object]], Iterable[object]] = iter
+        self, epoch: int, watch: Callable[[Iterable["Batch"]], Iterable["Batch"]] = iter
     ) -> tuple[float, float]:
         """Train through one epoch (from 0); mean loss and accuracy on the distorted images."""
-        import tensorflow as tf
-
         # Dropout draws from a counter of its own: set by the epoch, it needs no checkpoint.
         if self.recipe.dropout:
             generator = self.network.get_layer("dropout").seed_generator
             generator.state.assign([self.seed, epoch << 20])
-        losses, hits = tf.constant(0.0), tf.constant(0.0)
-        total = self.recipe.epochs * self.steps
-        for n, (images, labels) in enumerate(watch(self.batches(epoch))):
-            rate = self.recipe.rate((epoch * self.steps + n + 1) / total)
-            at = tf.constant(epoch * self.steps + n, tf.float32)
-            loss, hit = self._step(images, labels, tf.constant(rate, tf.float32), at)
+        losses = hits = 0.0
+        for loss, hit in self.take_steps(watch(self.batches(epoch)), epoch):
             losses, hits = losses + loss, hits + hit
-        return float(losses) / self.steps, float(hits) / (self.steps * self.recipe.batch_size)
+        return losses / self.steps, hits / (self.steps * self.recipe.batch_size)
+
+    def take_steps(self, batches: Iterable["Batch"], epoch: int) -> Iterator[tuple[float, float]]:
+        """Train on batches, the first of which begins `epoch`: loss and right answers of each."""
+        import tensorflow as tf
+
+        total = self.recipe.epochs * self.steps
+        for at, (images, labels) in enumerate(batches, epoch * self.steps):
+            rate = tf.constant(self.recipe.rate((at + 1) / total), tf.float32)
+            loss, hit = self._step(images, labels, rate, tf.constant(at, tf.float32))
+            yield float(loss), float(hit)
 
     def batches(self, epoch: int) -> "tf.data.Dataset":
-        """The epoch's batches: float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,)."""
+        """The epoch's batches, shuffled and distorted."""
         import tensorflow as tf
 
         size, seed = self.recipe.batch_size, self.seed
@@ -160,7 +167,7 @@ def fit(
     settings: str,
     resume: bool,
     report: Callable[[tuple[Epoch, ...]], None],
-    watch: Callable[[Iterable[object]], Iterable[object]] = iter,
+    watch: Callable[[Iterable["Batch"]], Iterable["Batch"]] = iter,
 ) -> tuple[Epoch, ...]:
     """Train to the end of the recipe, with a checkpoint at `path` after each epoch.
 

@@ -72,6 +72,9 @@ def assemble(
     """
     if not 2 <= len(labels) <= MAX_CLASSES:
         raise DatasetError(f"{name} has {len(labels)} classes; give 2 to {MAX_CLASSES}")
+    # A model's spec takes no other names; better refused now than after the training.
+    if odd := [label for label in labels if not label or not label.isprintable()]:
+        raise DatasetError(f"{name}: a class named {odd[0]!r}; give names that can be printed")
     if test is None:
         train = without_copies(train)
     counts = np.bincount(train.labels, minlength=len(labels))

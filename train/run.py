@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,12 @@ def run(
     path = _beside(out, "checkpoint.npz")
     if resume and not path.exists():
         print(f"no checkpoint {path}: starting from the beginning", file=sys.stderr)
+    if not resume:
+        # A folder that cannot be written is to show before the first epoch, not after it; and
+        # nobody is to go on later with what an earlier run left.
+        files.write(_beside(out, "history.csv"), _csv(()))
+        with suppress(OSError):
+            path.unlink()
     history = fit(training, held_back, path, settings, resume, report, _watch)
 
     logits = logits_of(training.average, held_back.pixels)

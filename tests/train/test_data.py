@@ -246,6 +246,8 @@ WRONG_ARRAYS = {
     "one class": {"x": X, "y": Y * 0},
     "a class of four": {"x": X[:-4], "y": np.where(np.arange(20) < 4, 1, 0)},
     "no images": {"x": X[:0], "y": Y[:0]},
+    "a class without a name": {"x": X, "y": np.array(["", "b", "c"])[Y]},
+    "a class that cannot be printed": {"x": X, "y": np.array(["a\n", "b", "c"])[Y]},
     "a class only in the test": {"x_train": X, "y_train": Y, "x_test": X[:2], "y_test": Y[:2] + 5},
 }
 
