@@ -83,9 +83,8 @@ def measure(
         for e in entries
         if _is_engine(e) and e.row.threads == 1 and device == "cpu" and e.row.backend not in others
     ]
-    measured, failed = commands.measure(
-        models, _one_per_engine(compared), settings.starts, progress
-    )
+    compared = _one_per_engine(compared) if settings.starts else []
+    measured, failed = commands.measure(models, compared, settings.starts, progress)
     return LatencyReport(
         schema_version=SCHEMA_VERSION,
         host=before,

@@ -66,8 +66,8 @@ def _table(table: Table) -> str:
     note = f"<p>{escape(table.note)}</p>" if table.note else ""
     kind = ' class="reasons"' if table.header[-1] == "why" else ""
     return (
-        f'<section><h2>{escape(table.title)}</h2><div class="wide"><table{kind}><thead><tr>{head}</tr>'
-        f"</thead><tbody>\n{lines}</tbody></table></div>{note}</section>"
+        f'<section><h2>{escape(table.title)}</h2><div class="wide"><table{kind}>'
+        f"<thead><tr>{head}</tr></thead><tbody>\n{lines}</tbody></table></div>{note}</section>"
     )
 
 

@@ -36,6 +36,8 @@ def from_json(kind: type[T], text: str | bytes, name: str) -> T:
 
 def _decode(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise TypeError(f"{value!r:.40} is no {kind}")
         hints = typing.get_type_hints(kind)
         return kind(**{key: _decode(hints[key], part) for key, part in value.items()})  # type: ignore[operator]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

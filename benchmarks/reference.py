@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def open(
 
     Args:
         name: one of `CALLS`.
-        threads: TensorFlow's, inside one operation; it can be chosen once in a process.
+        threads: TensorFlow's, inside one operation; the first model of a process chooses them.
 
     Raises:
         BackendUnavailable: Keras or the device is not there.
@@ -88,8 +89,9 @@ def open(
             "TensorFlow sees no GPU: it needs an NVIDIA card, its driver, and "
             'pip install "tensorflow[and-cuda]"'
         )
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    with suppress(RuntimeError):  # TensorFlow has computed in this process already
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     try:
         with quiet(2):
             model = keras.saving.load_model(artefact.path, compile=False)

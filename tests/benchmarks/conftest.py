@@ -1,0 +1,185 @@
+"""Small models made once, sound ones and ones with planted faults, and what benchmarks say."""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import latency, parity
+from benchmarks.comparison import ParityResult, Tolerance
+from benchmarks.parity import ParityReport, TestSet
+from benchmarks.rows import Interpreter, Unmeasured
+from benchmarks.timing import LatencyReport, Settings
+from runtime import artefact
+from runtime.spec import Dataset, Golden, ModelSpec, Quantization
+
+# Short: the tests look at what is recorded, never at how long it took.
+SETTINGS = Settings(repetitions=2, min_seconds=0.02, min_count=24, starts=1)
+
+
+@pytest.fixture(scope="session")
+def test_set() -> TestSet:
+    """The embedded digits' test split."""
+    from train.data import embedded
+
+    data = embedded()
+    return TestSet(data.name, data.sha256, data.labels, data.test.pixels, data.test.labels)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory) -> Path:
+    """digits.keras, trained for some seconds, and its four exports."""
+    import keras
+
+    from export import calibration, onnx, tflite
+    from export.source import open_source
+    from train.data import embedded
+    from train.model import build
+
+    data = embedded()
+    keras.utils.set_random_seed(0)
+    model = build(10)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    scaled = np.divide(data.train.pixels, 255, dtype=np.float32)
+    model.fit(scaled, data.train.labels, batch_size=64, epochs=8, verbose=0)
+    folder = tmp_path_factory.mktemp("models")
+    bare = folder / "bare.keras"
+    model.save(bare)
+    golden = data.test.pixels[:8]
+    spec = ModelSpec(
+        name="digits",
+        labels=data.labels,
+        input_shape=(28, 28, 1),
+        precision="float32",
+        temperature=1.0,
+        accept_confidence=0.5,
+        source_sha256="",
+        dataset=Dataset(data.name, data.sha256),
+        metrics=None,
+        golden=Golden(golden, model.predict(np.divide(golden, 255, dtype=np.float32), verbose=0)),
+    )
+    original = artefact.write(folder / "digits.keras", bare.read_bytes(), spec)
+    bare.unlink()
+    source = open_source(original.path)
+    samples = calibration.choose(data, 60)
+    spec = dataclasses.replace(spec, source_sha256=original.spec.digest)
+    for target in (tflite.TARGET, onnx.TARGET):
+        plain = f"digits{target.suffix}", f"digits-int8{target.suffix}"
+        artefact.write(folder / plain[0], target.convert(source, None), spec)
+        converted = target.convert(source, samples)
+        scales = target.quantization(converted)
+        assert scales is not None
+        int8 = dataclasses.replace(
+            spec, precision="int8", quantization=Quantization(*scales, samples.dataset)
+        )
+        artefact.write(folder / plain[1], converted, int8)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def crashing(tmp_path_factory) -> Interpreter:
+    """A Python whose tflite-runtime aborts the process, as a broken native library does."""
+    folder = tmp_path_factory.mktemp("crashing")
+    package = folder / "tflite_runtime"
+    package.mkdir()
+    (package / "__init__.py").write_text('__version__ = "2.14.0"\n')
+    (package / "interpreter.py").write_text(
+        "import os\n\n\ndef Interpreter(**options):\n    os.abort()\n"
+    )
+    python = folder / "python"
+    python.write_text(
+        f'#!/bin/sh\nPYTHONPATH="{folder}:$PYTHONPATH" exec "{sys.executable}" "$@"\n'
+    )
+    python.chmod(0o755)
+    return Interpreter("tflite-runtime", os.fspath(python))
+
+
+@pytest.fixture(scope="session")
+def faulty(models, tmp_path_factory) -> Path:
+    """The sound models, and others beside them, each with a fault."""
+    import onnx
+    from onnx import numpy_helper
+
+    folder = tmp_path_factory.mktemp("faulty")
+    for path in models.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    sound = artefact.read(models / "digits.onnx")
+    (folder / "truncated.onnx").write_bytes(sound.data[:-1000])
+    tflite = artefact.read(models / "digits.tflite")
+
+    swapped = dataclasses.replace(tflite.spec, labels=tflite.spec.labels[::-1])
+    graph = tflite.data[: tflite.data.index(b"PK\x03\x04")]
+    artefact.write(folder / "swapped-names.tflite", graph, swapped)
+    stranger = dataclasses.replace(tflite.spec, source_sha256="0" * 64)
+    artefact.write(folder / "stranger.tflite", graph, stranger)
+
+    def edited(name: str, edit) -> None:
+        model = onnx.load_from_string(sound.data)
+        del model.metadata_props[:]
+        edit(model.graph)
+        artefact.write(folder / name, model.SerializeToString(), sound.spec)
+
+    def last_bias(graph) -> tuple[object, np.ndarray]:
+        (tensor,) = [t for t in graph.initializer if list(t.dims) == [10]]
+        return tensor, numpy_helper.to_array(tensor).copy()
+
+    def nan(graph) -> None:
+        tensor, values = last_bias(graph)
+        values[3] = np.nan
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+    def swap(graph) -> None:
+        for tensor in graph.initializer:
+            if 10 in tensor.dims:
+                values = np.roll(numpy_helper.to_array(tensor), 1, list(tensor.dims).index(10))
+                tensor.CopyFrom(numpy_helper.from_array(values.copy(), tensor.name))
+
+    def rescale(graph) -> None:
+        """As if exported for pixels from 0 to 255."""
+        (tensor,) = [t for t in graph.initializer if list(t.dims) == [32, 1, 3, 3]]
+        values = numpy_helper.to_array(tensor) / np.float32(255)
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+    def freeze(graph) -> None:
+        for value in (*graph.input, *graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+
+    edited("nan.onnx", nan)
+    edited("swapped-answers.onnx", swap)
+    edited("wrong-scale.onnx", rescale)
+    edited("frozen-batch.onnx", freeze)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def report(faulty, test_set, crashing) -> ParityReport:
+    """Parity of sound and faulty artefacts, with a tflite-runtime that aborts.
+
+    The images are few, so int8 is allowed some flips; no fault hides behind that.
+    """
+    tolerance = Tolerance(max_drop=0.02, min_agreement=0.97)
+    return parity.compare(faulty, test_set, tolerance=tolerance, interpreters=(crashing,))
+
+
+@pytest.fixture(scope="session")
+def timings(models) -> LatencyReport:
+    """A short latency run without Keras."""
+    return latency.measure(models, SETTINGS, threads=(1,), keras=False)
+
+
+@pytest.fixture
+def row_of():
+    """Finds a row of a report by the names of its artefact and engine."""
+
+    def find(report: ParityReport, name: str, backend: str = "") -> ParityResult | Unmeasured:
+        (found,) = [
+            row
+            for row in (*report.results, *report.unmeasured)
+            if row.row.artefact == name and (not backend or row.row.backend == backend)
+        ]
+        return found
+
+    return find

@@ -1,0 +1,169 @@
+"""The statistics, and the verdict on two models' answers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks import comparison, statistics
+from benchmarks.comparison import Answers, ParityResult, Tolerance
+from benchmarks.rows import Row
+
+ROW = Row("digits.tflite", "litert", "cpu", 1)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (9946, 10000), (1, 3), (5, 9)])
+def test_wilson_interval_is_scipys(successes: int, n: int) -> None:
+    expected = stats.binomtest(successes, n).proportion_ci(method="wilson")
+    assert statistics.wilson_interval(successes, n) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (7, 2), (2, 7), (900, 850)])
+def test_mcnemar_is_the_binomial_test(first: int, second: int) -> None:
+    expected = stats.binomtest(first, first + second).pvalue if first + second else 1.0
+    assert statistics.mcnemar_exact(first, second) == pytest.approx(expected)
+
+
+def test_interval_of_a_drop_holds_the_drop() -> None:
+    low, high = statistics.paired_drop_interval(12, 4, 1000)
+    assert low < 0.008 < high
+    assert statistics.paired_drop_interval(4, 12, 1000) == pytest.approx((-high, -low))
+    # Agresti, Categorical Data Analysis, table 10.1: a prime minister's approval, asked twice.
+    low, high = statistics.paired_drop_interval(150, 86, 1600)
+    assert (round(low, 3), round(high, 3)) == (0.021, 0.059)
+
+
+def test_percentile_is_a_sample_of_which_enough_are_below() -> None:
+    samples = list(range(1, 101))
+    assert [statistics.percentile(samples, q) for q in (50, 90, 99)] == [50, 90, 99]
+
+
+def scores(answers: list[int], sure: float = 0.9) -> np.ndarray:
+    """Scores of ten classes that say `answers`, each with the confidence `sure`."""
+    values = np.full((len(answers), 10), (1 - sure) / 9, np.float32)
+    values[np.arange(len(answers)), answers] = sure
+    return values
+
+
+def judge(
+    original: np.ndarray, candidate: np.ndarray, precision: str, tolerance: Tolerance | None = None
+) -> ParityResult:
+    labels = np.arange(len(original)) % 10
+    apart = comparison.distance(original, candidate)
+    before, after = original.argmax(axis=1) == labels, candidate.argmax(axis=1) == labels
+    return ParityResult(
+        row=ROW,
+        version="1",
+        precision=precision,
+        digest="",
+        size_bytes=1,
+        original=comparison.answers(original, labels),
+        candidate=comparison.answers(candidate, labels),
+        only_original=int((before & ~after).sum()),
+        only_candidate=int((after & ~before).sum()),
+        max_difference=apart.largest,
+        p99_difference=apart.p99,
+        mean_difference=apart.mean,
+        min_cosine=apart.min_cosine,
+        mean_cosine=apart.mean_cosine,
+        batch_difference=0.0,
+        flips=comparison.find_flips(original, candidate, labels),
+        tolerance=tolerance or Tolerance(),
+    )
+
+
+RIGHT = [n % 10 for n in range(10000)]
+
+
+def test_equal_scores_pass() -> None:
+    result = judge(scores(RIGHT), scores(RIGHT), "float32")
+    assert result and result.max_difference == 0 and result.agreement == 1 and not result.flips
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_one_score_that_is_no_number_is_fatal(bad: float) -> None:
+    broken = scores(RIGHT)
+    broken[17, 3] = bad
+    result = judge(scores(RIGHT), broken, "int8")
+    assert not result and "1 scores are NaN or Inf" in result.failures[0]
+    assert not judge(broken, scores(RIGHT), "int8")
+    assert np.isfinite(result.max_difference)
+    assert not judge(scores(RIGHT), broken, "int8", Tolerance(1e9, 1.0, 0.0))
+
+
+def test_float_is_judged_by_value_alone() -> None:
+    near, far = scores(RIGHT), scores(RIGHT)
+    near[5, 5] += 9e-6
+    far[5, 5] += 2e-5
+    assert judge(scores(RIGHT), near, "float32")
+    assert not judge(scores(RIGHT), far, "float32")
+    assert judge(scores(RIGHT), far, "int8")
+
+
+def test_int8_is_judged_by_whole_images() -> None:
+    wrong = [n + 1 if at < 5 else n for at, n in enumerate(RIGHT)]
+    assert judge(scores(RIGHT), scores(wrong), "int8")
+    wrong = [n + 1 if at < 6 else n for at, n in enumerate(RIGHT)]
+    result = judge(scores(RIGHT), scores(wrong), "int8")
+    assert not result and "6 of 10000 answers fewer are right" in result.failures[0]
+
+
+def test_ten_of_ten_thousand_may_flip_and_eleven_may_not() -> None:
+    # Of images that both read wrongly, so that accuracy stays.
+    lost = [(n + 1) % 10 if at < 20 else n for at, n in enumerate(RIGHT)]
+    ten = [
+        (n + 2) % 10 if at < 10 else a for at, (n, a) in enumerate(zip(RIGHT, lost, strict=True))
+    ]
+    eleven = [
+        (n + 2) % 10 if at < 11 else a for at, (n, a) in enumerate(zip(RIGHT, lost, strict=True))
+    ]
+    assert judge(scores(lost), scores(ten), "int8")
+    assert not judge(scores(lost), scores(eleven), "int8")
+
+
+def test_a_small_set_allows_the_one_image_it_can_tell() -> None:
+    right = RIGHT[:300]
+    assert judge(scores(right), scores([1, *right[1:]]), "int8")
+    assert not judge(scores(right), scores([1, 2, *right[2:]]), "int8")
+
+
+def test_answers_that_depend_on_the_batch_fail() -> None:
+    for precision, difference in (("float32", 1e-3), ("int8", 0.05)):
+        result = judge(scores(RIGHT), scores(RIGHT), precision)
+        assert not dataclasses.replace(result, batch_difference=difference)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_minimum_tolerance_just_passes(precision: str) -> None:
+    wrong = [(n + 1) % 10 if at % 50 == 0 else n for at, n in enumerate(RIGHT)]
+    result = judge(scores(RIGHT), scores(wrong), precision)
+    least = result.minimum_tolerance
+    assert not result
+    assert dataclasses.replace(result, tolerance=least)
+    stricter = Tolerance(
+        least.max_difference * 0.999, least.max_drop - 1e-4, least.min_agreement + 1e-4
+    )
+    assert not dataclasses.replace(result, tolerance=stricter)
+
+
+def test_flips_are_listed_the_surest_first_and_sure_ones_are_an_alarm() -> None:
+    original = scores(RIGHT)
+    original[40] = scores([0], sure=0.4)[0]
+    candidate = original.copy()
+    candidate[40], candidate[11] = scores([7])[0], scores([2])[0]
+    result = judge(original, candidate, "int8")
+    assert [(f.index, f.label, f.original, f.answer) for f in result.flips] == [
+        (11, 1, 1, 2),
+        (40, 0, 0, 7),
+    ]
+    assert [flip.index for flip in result.alarms] == [11]
+
+
+def test_calibration_error_of_an_overconfident_model() -> None:
+    wrong = [(n + 1) % 10 if at % 2 else n for at, n in enumerate(RIGHT)]
+    answers: Answers = comparison.answers(scores(wrong, sure=0.95), np.array(RIGHT))
+    assert answers.accuracy == 0.5
+    assert answers.calibration_error == pytest.approx(0.45, abs=1e-3)
+    assert sum(b.count for b in answers.reliability) == 10000
+    assert np.array(answers.confusion).trace() == 5000

@@ -1,0 +1,171 @@
+"""Timings: what is recorded, when they are invalid, and rows that fail. No test times anything."""
+
+import dataclasses
+
+import pytest
+
+from benchmarks import jobs, latency, processes, scenarios
+from benchmarks.jobs import LatencyAnswer, LatencyJob, Series
+from benchmarks.rows import ABSENT, FAILED, Interpreter, Row
+from benchmarks.timing import LatencyReport, LatencyResult, Settings
+from runtime.errors import EdgeError
+
+ENGINE_ROWS = [
+    Row("digits.tflite", "litert", "cpu", 1),
+    Row("digits-int8.tflite", "litert", "cpu", 1),
+    Row("digits.onnx", "onnxruntime", "cpu", 1),
+    Row("digits-int8.onnx", "onnxruntime", "cpu", 1),
+]
+ALL_SCENARIOS = {*jobs.SCENARIOS, jobs.PNG_PREPROCESSING, jobs.JPEG_PREPROCESSING, jobs.BARE}
+
+
+@pytest.mark.parametrize("row", ENGINE_ROWS, ids=str)
+def test_every_row_has_every_scenario_in_every_repetition(timings: LatencyReport, row) -> None:
+    results = [r for r in timings.results if r.row == row]
+    assert {r.scenario for r in results} == ALL_SCENARIOS
+    for result in results:
+        assert len(result.runs) == timings.settings.repetitions
+        assert result.count >= timings.settings.min_count
+        assert result.seconds >= timings.settings.min_seconds
+        assert all(0 < s <= run.slowest_ns for run in result.runs for s in run.samples_ns)
+        assert len({run.batch for run in result.runs}) == 1
+
+
+def test_percentiles_are_ordered(timings) -> None:
+    for result in timings.results:
+        p50, p90 = result.percentile_ns(50), result.percentile_ns(90)
+        assert p50 is not None and p50 <= (p90 or p50) <= (result.percentile_ns(99) or 1e18)
+
+
+def test_preprocessing_and_inference_are_apart(timings) -> None:
+    row = ENGINE_ROWS[0]
+    whole, part = timings.find(row, jobs.PNG), timings.find(row, jobs.PNG_PREPROCESSING)
+    assert whole is not None and part is not None and whole.runs != part.runs
+
+
+def test_starts_have_phases_and_memory(timings) -> None:
+    settings = timings.settings
+    assert [start.row for start in timings.starts] == ENGINE_ROWS
+    for start in timings.starts:
+        assert len(start.starts) == settings.repetitions + settings.starts
+        for one in start.starts:
+            phases = (one.process_ns, one.import_ns, one.load_ns, one.first_ns)
+            assert min(phases) > 0 and one.total_ns == sum(phases)
+            assert 1e7 < one.peak_bytes < 1e9
+
+
+def test_the_command_is_measured_beside_bare_imports(timings) -> None:
+    assert [c.row.backend for c in timings.commands] == ["litert", "onnxruntime"]
+    for command in timings.commands:
+        assert len(command.command_ns) == len(command.imports_ns) == timings.settings.starts
+        assert command.command_bytes > 1e7 and command.imports_bytes > 1e7 and command.ratio > 0
+
+
+def test_overhead_is_the_ratio_of_two_medians(timings) -> None:
+    row = ENGINE_ROWS[0]
+    ours, bare = timings.find(row, jobs.CLASSIFY), timings.find(row, jobs.BARE)
+    assert timings.overhead(row) == ours.p50_ns / bare.p50_ns
+    assert timings.overhead(Row("digits.keras", "keras", "cpu", 2)) is None
+
+
+def test_the_host_is_described(timings) -> None:
+    assert timings.host.cpu and timings.host.cores >= 1 and timings.host.machine
+    assert timings.host.identity() == timings.host_after.identity()
+
+
+def test_a_crashing_engine_fails_its_rows_once_and_the_others_are_measured(
+    models, crashing
+) -> None:
+    settings = Settings(repetitions=2, min_seconds=0.0, min_count=2, starts=0)
+    report = latency.measure(
+        models,
+        settings,
+        backends=("litert", "tflite-runtime"),
+        threads=(1, 2),
+        interpreters=(crashing,),
+        keras=False,
+    )
+    assert [(u.row.artefact, u.row.backend, u.status) for u in report.unmeasured] == [
+        ("digits.tflite", "tflite-runtime", FAILED),
+        ("digits-int8.tflite", "tflite-runtime", FAILED),
+    ]
+    assert "SIGABRT" in report.unmeasured[0].reason
+    assert not report and {r.row.threads for r in report.results} == {1, 2}
+    assert {r.row.backend for r in report.results} == {"litert"}
+
+
+def test_missing_artefacts_fail_and_an_absent_device_does_not(tmp_path, models) -> None:
+    settings = Settings(repetitions=1, min_seconds=0.0, min_count=1, starts=0)
+    (tmp_path / "digits.tflite").write_bytes((models / "digits.tflite").read_bytes())
+    report = latency.measure(
+        tmp_path, settings, backends=("litert",), device="gpu", threads=(1, 2), keras=False
+    )
+    found = {u.row.artefact: u for u in report.unmeasured}
+    assert len(report.unmeasured) == 2 and not report.results
+    assert found["digits.tflite"].status == ABSENT and "gpu" in found["digits.tflite"].reason
+    assert found["digits-int8.tflite"].status == FAILED
+    assert report.failures == (
+        f"{found['digits-int8.tflite'].row}: {found['digits-int8.tflite'].reason}",
+    )
+
+
+def test_a_python_that_does_not_exist_is_a_failed_row(models, tmp_path) -> None:
+    row = ENGINE_ROWS[0]
+    job = LatencyJob(row, str(models / row.artefact), (), 0.0, 1, 0)
+    answer = processes.ask_latency(job, (Interpreter("litert", str(tmp_path / "python")),))
+    assert not isinstance(answer, LatencyAnswer)
+    assert answer.status == FAILED and "cannot start" in answer.reason
+
+
+def result_of(*runs: list[int]) -> LatencyResult:
+    series = tuple(Series(jobs.SINGLE, 1, len(run), sum(run), max(run), tuple(run)) for run in runs)
+    return LatencyResult(1, ENGINE_ROWS[0], "1", "int8", "", 1, jobs.SINGLE, series)
+
+
+LIMITS = Settings(repetitions=2, min_seconds=1e-4, min_count=100, max_drift=1.2)
+STEADY = [1000, 1010, 990, 1005] * 20
+
+
+def test_steady_timings_are_valid() -> None:
+    assert result_of(STEADY, STEADY).problems(LIMITS) == ()
+
+
+@pytest.mark.parametrize(
+    ("runs", "why"),
+    [
+        (([1000] * 60, [1300] * 60), "noisy"),
+        (([1000] * 40 + [1300] * 40, [1000] * 40 + [1300] * 40), "noisy"),
+        (([9000] * 24, [9000] * 24), "too few"),
+        (([10] * 80, [10] * 80), "too short"),
+    ],
+)
+def test_bad_timings_are_invalid_and_say_why(runs, why: str) -> None:
+    (problem,) = result_of(*runs).problems(LIMITS)
+    assert why in problem
+
+
+def test_no_percentile_of_too_few_samples() -> None:
+    few = result_of([1000] * 9)
+    assert few.percentile_ns(50) == 1000
+    assert few.percentile_ns(90) is None and few.percentile_ns(99) is None
+    assert result_of(list(range(1, 101))).percentile_ns(99) == 99
+
+
+def test_thinning_keeps_order_and_distribution() -> None:
+    samples = list(range(10_000))
+    kept = scenarios.thin(samples, 500)
+    assert len(kept) == 500 and list(kept) == sorted(kept)
+    assert all(at * 20 <= sample < at * 20 + 20 for at, sample in enumerate(kept))
+    assert scenarios.thin(samples, 20_000) == tuple(samples)
+
+
+@pytest.mark.parametrize("text", ["0", "1,x", "", "2,-1"])
+def test_threads_are_refused(text: str) -> None:
+    with pytest.raises(EdgeError, match="--threads"):
+        latency.parse_threads(text)
+
+
+def test_total_time_counts_batches() -> None:
+    run = Series(jobs.OFFLINE, 64, 10, 1_000_000, 110_000, (100_000,) * 10)
+    offline = dataclasses.replace(result_of([1]), scenario=jobs.OFFLINE, runs=(run, run))
+    assert offline.images_per_second == pytest.approx(640_000)

@@ -1,0 +1,156 @@
+"""Parity of real artefacts in real engines: sound ones pass, each planted fault is caught."""
+
+import dataclasses
+import importlib.util
+
+import numpy as np
+import pytest
+
+from benchmarks import parity, processes, reference
+from benchmarks.comparison import ParityResult
+from benchmarks.jobs import ScoresJob
+from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
+from runtime import artefact
+from runtime.errors import ArtefactError, BackendUnavailable, DatasetError
+
+SOUND = [
+    ("digits.tflite", "litert"),
+    ("digits-int8.tflite", "litert"),
+    ("digits.onnx", "onnxruntime"),
+    ("digits-int8.onnx", "onnxruntime"),
+]
+
+
+@pytest.mark.parametrize(("name", "backend"), SOUND)
+def test_sound_artefacts_pass(report, row_of, name: str, backend: str) -> None:
+    result = row_of(report, name, backend)
+    assert isinstance(result, ParityResult)
+    assert result, result.failures
+    assert result.n == report.n > 300
+    assert result.candidate.accuracy > 0.8
+    assert (result.precision == "int8") == ("int8" in name)
+    assert result.max_difference > 0 and result.min_cosine > 0.9
+
+
+def test_the_run_passes_when_no_row_failed(report) -> None:
+    sound = tuple(r for r in report.results if (r.row.artefact, r.row.backend) in SOUND)
+    assert dataclasses.replace(report, results=sound, unmeasured=())
+
+
+def test_the_original_is_in_the_report(report, models) -> None:
+    assert report.original.n == report.n
+    assert report.reference_bytes == (models / "digits.keras").stat().st_size
+
+
+@pytest.fixture
+def ask(models, test_set, tmp_path):
+    """Asks a row's process for the scores of three images."""
+    np.save(tmp_path / "pixels.npy", test_set.pixels[:3])
+
+    def ask_row(row: Row):
+        files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
+        return processes.ask_scores(ScoresJob(row, str(models / row.artefact), *files))
+
+    return ask_row
+
+
+def failed(row: ParityResult | Unmeasured) -> str:
+    """Why a row failed."""
+    if isinstance(row, Unmeasured):
+        assert row.status == FAILED
+        return row.reason
+    assert not row
+    return "; ".join(row.failures)
+
+
+def test_one_nan_in_a_weight_is_caught(report, row_of) -> None:
+    assert "NaN" in failed(row_of(report, "nan.onnx"))
+
+
+def test_swapped_answers_are_caught(report, row_of) -> None:
+    row = row_of(report, "swapped-answers.onnx")
+    assert "scores differ" in failed(row)
+    assert row.agreement < 0.1 and row.candidate.accuracy < 0.1 and row.p_value < 1e-9
+    assert len(row.flips) > 0.9 * row.n and row.alarms
+
+
+def test_swapped_names_are_caught_though_the_scores_are_right(report, row_of) -> None:
+    row = row_of(report, "swapped-names.tflite", "litert")
+    assert "labels" in failed(row) and row.agreement == 1
+
+
+def test_a_wrong_scale_is_caught(report, row_of) -> None:
+    assert "scores differ" in failed(row_of(report, "wrong-scale.onnx"))
+
+
+def test_an_artefact_of_another_model_is_caught(report, row_of) -> None:
+    assert "another model" in failed(row_of(report, "stranger.tflite", "litert"))
+
+
+def test_a_frozen_batch_is_caught_and_named(report, row_of) -> None:
+    assert "a batch, after single images" in failed(row_of(report, "frozen-batch.onnx"))
+
+
+def test_a_truncated_artefact_is_caught(report, row_of) -> None:
+    assert "cut short" in failed(row_of(report, "truncated.onnx"))
+
+
+def test_a_row_that_crashes_its_process_is_caught_and_the_others_go_on(report, row_of) -> None:
+    why = failed(row_of(report, "digits.tflite", "tflite-runtime"))
+    assert "SIGABRT" in why and "opening the model" in why
+    assert row_of(report, "digits.tflite", "litert")
+
+
+def test_every_fault_fails_the_run(report) -> None:
+    assert not report
+    said = "\n".join(report.failures)
+    for name in ("nan", "swapped-answers", "swapped-names", "wrong-scale", "frozen", "stranger"):
+        assert name in said
+
+
+def test_the_flips_have_pictures(report, test_set) -> None:
+    picture = report.pictures[0]
+    assert len(report.pictures) == parity.MAX_PICTURES
+    expected = test_set.pixels[picture.index].ravel()
+    np.testing.assert_array_equal(picture.pixels, expected)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tflite_runtime") is not None, reason="tflite-runtime is installed"
+)
+def test_an_absent_engine_is_a_row_that_says_how_to_get_it(ask) -> None:
+    answer = ask(Row("digits.tflite", "tflite-runtime", "cpu", 1))
+    assert isinstance(answer, Unmeasured) and answer.status == ABSENT
+    assert "pip install" in answer.reason
+
+
+def test_a_missing_gpu_is_a_row_that_says_so(ask) -> None:
+    answer = ask(Row("digits.tflite", "litert", "gpu", 1))
+    assert isinstance(answer, Unmeasured) and answer.status == ABSENT and "gpu" in answer.reason
+
+
+def test_an_absent_engine_is_no_failure_but_comparing_nothing_is(report, row_of) -> None:
+    absent = Unmeasured(Row("digits.tflite", "tflite-runtime", "cpu", 1), ABSENT, "not installed")
+    sound = row_of(report, "digits.onnx")
+    assert dataclasses.replace(report, results=(sound,), unmeasured=(absent,))
+    assert not dataclasses.replace(report, results=(), unmeasured=(absent,))
+
+
+def test_a_tf_function_answers_as_predict_does(models, test_set, report) -> None:
+    opened = artefact.read(models / "digits.keras")
+    predicted, traced = (
+        reference.open(opened, call).scores(test_set.pixels) for call in reference.CALLS
+    )
+    np.testing.assert_allclose(traced, predicted, atol=1e-6)
+    right = predicted.argmax(axis=1) == test_set.labels
+    assert right.sum() == report.original.correct
+
+
+def test_bad_input_is_refused_before_anything_runs(models, test_set, tmp_path) -> None:
+    with pytest.raises(ArtefactError, match="digits.keras"):
+        parity.compare(tmp_path, test_set)
+    with pytest.raises(BackendUnavailable, match="no backend 'tensorrt'"):
+        parity.compare(models, test_set, backends=("tensorrt",))
+    letters = dataclasses.replace(test_set, class_names=tuple("abcdefghij"))
+    with pytest.raises(DatasetError, match="classes a, b"):
+        parity.compare(models, letters)

@@ -1,0 +1,186 @@
+"""The three files of a report, and two reports compared."""
+
+import dataclasses
+import html.parser
+import json
+import re
+
+import pytest
+from scipy import stats
+
+from benchmarks import compare, page, report, tables
+from benchmarks.records import to_json
+from benchmarks.report import Report
+from runtime.errors import EdgeError
+
+
+@pytest.fixture(scope="module")
+def made(timings, request) -> Report:
+    return report.make(request.getfixturevalue("report"), timings)
+
+
+@pytest.fixture(scope="module")
+def folder(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    report.write(made, folder)
+    return folder
+
+
+def test_json_reads_back_as_it_was(made, folder) -> None:
+    assert report.read(folder / "report.json") == made
+
+
+def test_json_keeps_the_samples(made, folder) -> None:
+    record = json.loads((folder / "report.json").read_text("utf-8"))
+    assert record["schema_version"] == 1
+    kept = record["latency"]["results"][0]["runs"][0]["samples_ns"]
+    assert kept == list(made.latency.results[0].runs[0].samples_ns)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema_version": 1}', "\x00"])
+def test_other_files_are_no_report(tmp_path, text: str) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(EdgeError, match="other.json"):
+        report.read(path)
+
+
+def test_a_newer_schema_is_refused(made, tmp_path) -> None:
+    path = tmp_path / "newer.json"
+    path.write_text(to_json(dataclasses.replace(made, schema_version=2)))
+    with pytest.raises(EdgeError, match="schema 2"):
+        report.read(path)
+
+
+def test_a_failed_row_fails_the_report_and_stands_in_each_file(made, folder) -> None:
+    assert not made
+    for name in ("report.md", "report.html"):
+        text = (folder / name).read_text("utf-8")
+        assert "SIGABRT" in text and "FAILED" in text and "nan.onnx" in text
+
+
+def test_tables_are_rectangular(made) -> None:
+    parity, latency = made.parity, made.latency
+    for table in (
+        tables.summary(parity, latency),
+        tables.parity_table(parity),
+        tables.latency_table(latency),
+        tables.starts_table(latency),
+        tables.files_table(latency),
+        tables.commands_table(latency),
+        tables.unmeasured_table(parity.unmeasured),
+        tables.host_table(latency),
+    ):
+        assert table.lines and all(len(line) == len(table.header) for line in table.lines)
+
+
+def test_the_summary_has_a_line_a_row(made) -> None:
+    lines = tables.summary(made.parity, made.latency).lines
+    rows = (*made.parity.results, *made.parity.unmeasured)
+    assert len(lines) == 1 + len(rows)
+    verdicts = {line[0]: line[-1] for line in lines[:-1]}
+    assert verdicts["digits.onnx"].startswith("PASS")
+    assert verdicts["nan.onnx"].startswith("FAIL")
+
+
+class Tags(html.parser.HTMLParser):
+    """Checks that every tag is closed, and collects what the page refers to."""
+
+    VOID = {"meta", "img", "br"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_needs_no_network(made) -> None:
+    text = page.render(made)
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert tags.addresses and all(a.startswith("data:image/png") for a in tags.addresses)
+    assert "<script" not in text and "@import" not in text and "url(" not in text
+    assert text.count("<svg") >= 3 and "prefers-color-scheme: dark" in text
+    for drawing in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
+        assert not re.search(r"(?<![a-z])(nan|inf)(?![a-z.])", drawing)
+
+
+def slowed(made: Report, factor: float) -> Report:
+    """The same run, every call taking `factor` times as long."""
+    results = tuple(
+        dataclasses.replace(
+            result,
+            runs=tuple(
+                dataclasses.replace(
+                    run, samples_ns=tuple(int(sample * factor) for sample in run.samples_ns)
+                )
+                for run in result.runs
+            ),
+        )
+        for result in made.latency.results
+    )
+    return dataclasses.replace(made, latency=dataclasses.replace(made.latency, results=results))
+
+
+def steady(made: Report) -> Report:
+    """The same run without noise: three repetitions with medians a hundredth apart."""
+    run = made.latency.results[0].runs[0]
+    runs = tuple(dataclasses.replace(run, samples_ns=(n,) * 30) for n in (9900, 10000, 10100))
+    results = tuple(dataclasses.replace(r, runs=runs) for r in made.latency.results)
+    latency = dataclasses.replace(made.latency, results=results, starts=())
+    return dataclasses.replace(made, latency=latency)
+
+
+def test_the_same_run_shows_no_difference(made) -> None:
+    comparison = compare.compare(made, made)
+    assert {row.verdict for row in comparison.rows} == {compare.NO_DIFFERENCE}
+    assert comparison.slower_than(1.0) == ()
+    assert not comparison.only_before and not comparison.only_after
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.5, compare.SLOWER), (0.5, compare.FASTER)])
+def test_a_change_is_seen(made, factor: float, verdict: str) -> None:
+    before = steady(made)
+    comparison = compare.compare(before, slowed(before, factor))
+    assert {row.verdict for row in comparison.rows} == {verdict}
+    row = comparison.rows[0]
+    assert row.low < factor < row.high and row.ratio == pytest.approx(factor, rel=1e-3)
+    assert bool(comparison.slower_than(1.2)) == (factor > 1)
+    assert comparison.slower_than(2.0) == ()
+
+
+def test_a_row_that_is_gone_counts_as_slower(made) -> None:
+    latency = dataclasses.replace(made.latency, results=made.latency.results[1:])
+    after = dataclasses.replace(made, latency=latency)
+    (gone,) = compare.compare(made, after).slower_than(1.2)
+    assert "measured before, not now" in gone
+
+
+def test_two_machines_are_not_compared_silently(made) -> None:
+    host = dataclasses.replace(made.latency.host, cpu="Another")
+    other = dataclasses.replace(made, latency=dataclasses.replace(made.latency, host=host))
+    with pytest.raises(EdgeError, match="different machines"):
+        compare.compare(made, other)
+    assert compare.compare(made, other, different_hosts=True).rows
+
+
+def test_two_models_are_not_compared_silently(made) -> None:
+    results = tuple(dataclasses.replace(r, digest="0" * 64) for r in made.latency.results)
+    other = dataclasses.replace(made, latency=dataclasses.replace(made.latency, results=results))
+    with pytest.raises(EdgeError, match="not the same model"):
+        compare.compare(made, other)
+    assert compare.compare(made, other, different_models=True).rows
+
+
+@pytest.mark.parametrize("freedom", [1.0, 1.7, 2.0, 4.0, 30.0])
+def test_t_quantile_is_scipys(freedom: float) -> None:
+    assert compare.t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-3)
