@@ -228,7 +228,7 @@ def _otsu(values: Plane) -> tuple[float, float]:
 
 
 def _without_lines(mask: Mask) -> Mask:
-    """Take out thin horizontal lines that cross the whole picture, but not the strokes across.
+    """Take out thin horizontal lines from the edge of the picture, but not the strokes across.
 
     A line is where the mask, thickened a little so that slanting or broken lines hold together,
     runs on for long; of it go the pixels whose vertical run is no thicker than the line.
@@ -240,13 +240,16 @@ def _without_lines(mask: Mask) -> Mask:
     for shift in (1, 2):
         thick[shift:] |= mask[:-shift]
         thick[:-shift] |= mask[shift:]
-    if np.count_nonzero(thick, axis=1).max() < 0.4 * width:
+    if np.count_nonzero(thick, axis=1).max() < 0.25 * width:
         return mask
     starts, ends = find_runs(thick)
+    apart = starts[1:] - ends[:-1] > 0.1 * width
+    apart |= starts[1:] // (width + 1) != starts[:-1] // (width + 1)
+    starts, ends = starts[np.append(True, apart)], ends[np.append(apart, True)]
     long = ends - starts > 0.4 * width
     line = paint_runs(starts[long], ends[long], mask.shape)
     reach = np.flatnonzero(line.any(axis=0))
-    if not reach.size or reach[0] > 0.04 * width or reach[-1] < 0.96 * (width - 1):
+    if not reach.size or (reach[0] > 0.04 * width and reach[-1] < 0.96 * (width - 1)):
         return mask
     starts, ends = find_runs(mask.T)
     stride = height + 1
@@ -256,7 +259,7 @@ def _without_lines(mask: Mask) -> Mask:
         return mask
     length = ends - starts
     thickness = float(np.median(length[on_line]))
-    if thickness > 0.03 * max(height, width):
+    if thickness > 0.02 * max(height, width):
         return mask
     gone = on_line & (length <= 1.5 * thickness + 1)
     cleared: Mask = mask & ~paint_runs(starts[gone], ends[gone], (width, height)).T

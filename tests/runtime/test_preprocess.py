@@ -76,10 +76,10 @@ def lighting(kind: str) -> Array:
 
 def ruled(squared: bool) -> Array:
     lines = np.zeros((HEIGHT, WIDTH))
-    lines[15::40] = 0.4
-    lines[16::40] = 0.4
-    if squared:
-        lines[:, 15::40] = 0.4
+    for at in range(3):
+        lines[15 + at :: 40] = 0.6
+        if squared:
+            lines[:, 15 + at :: 40] = 0.6
     return lines
 
 
@@ -102,7 +102,7 @@ PHOTOGRAPHS: dict[str, Callable[[Array], Array]] = {
     "shadow": lambda ink: grey(paper(ink) * lighting("shadow")),
     "ruled": lambda ink: grey(paper(np.maximum(ink, ruled(False)))),
     "squared": lambda ink: grey(paper(np.maximum(ink, ruled(True)))),
-    "table in view": lambda ink: grey(table(paper(ink)), noise=4),
+    "table in view": lambda ink: grey(table(paper(ink) * lighting("gradient")), noise=4),
     "thresholded": lambda ink: np.where(ink > 0.5, 0, 255).astype(np.uint8),
     "dark mode": lambda ink: grey(30 + 150 * ink),
     "blackboard": lambda ink: grey((60 + 160 * ink) * lighting("vignette"), noise=4),
