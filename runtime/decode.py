@@ -221,7 +221,7 @@ def _shrink(image: Image.Image, longest: int, colour: bool, name: str) -> Decode
     coloured = image.mode not in ("1", "L", "LA", "La", "I", "F") and image.mode[:2] != "I;"
     if image.format in ("JPEG", "MPO"):
         # The decoder can leave out the fine detail: a half, a quarter or an eighth of the size.
-        scale = next((s for s in (8, 4, 2) if max(width, height) >= s * longest * 0.7), 1)
+        scale = next((s for s in (8, 4, 2) if max(width, height) >= s * longest * 0.65), 1)
         image.draft("RGB" if colour else "L", (width // scale, height // scale))
     if image.size[0] * image.size[1] > MAX_DECODED_PIXELS:
         raise ImageError(
