@@ -43,9 +43,9 @@ class Training:
         import tensorflow as tf
 
         self.recipe, self.seed = recipe, seed
-        self.network = build_trainable(classes, recipe.dropout, seed)
+        self.network = build_trainable(classes, recipe.dropout, recipe.map_dropout, seed)
         # What is validated and saved: the running average of the network's weights.
-        self.average = build_trainable(classes, recipe.dropout, seed)
+        self.average = build_trainable(classes, seed=seed)
         shifts = [v for v in self.network.trainable_variables if len(v.shape) < 2]
         self._optimizer = keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -64,10 +64,10 @@ class Training:
         self, epoch: int, watch: Callable[[Iterable["Batch"]], Iterable["Batch"]] = iter
     ) -> tuple[float, float]:
         """Train through one epoch (from 0); mean loss and accuracy on the distorted images."""
-        # Dropout draws from a counter of its own: set by the epoch, it needs no checkpoint.
-        if self.recipe.dropout:
-            generator = self.network.get_layer("dropout").seed_generator
-            generator.state.assign([self.seed, epoch << 20])
+        # Dropout draws from counters of its own: set by the epoch, they need no checkpoint.
+        for n, layer in enumerate(self.network.layers):
+            if layer.name.startswith("dropout") and layer.rate:
+                layer.seed_generator.state.assign([(self.seed + n) % 2**32, (epoch << 20) % 2**32])
         losses = hits = 0.0
         for loss, hit in self.take_steps(watch(self.batches(epoch)), epoch):
             losses, hits = losses + loss, hits + hit

@@ -11,7 +11,7 @@ from train.augment import Distortion
 
 _Part = TypeVar("_Part", "Recipe", Distortion)
 # Settings that stay below 1.
-_SHARES = ("warmup", "dropout", "label_smoothing", "averaging")
+_SHARES = ("warmup", "dropout", "map_dropout", "label_smoothing", "averaging")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Recipe:
         warmup: share of the training in which the rate climbs from 0 to its peak.
         weight_decay: of AdamW, on kernels alone, relative to the learning rate.
         dropout: share of the hidden layer's values dropped.
+        map_dropout: share of each convolution's maps dropped.
         label_smoothing: share of the target spread evenly over the classes.
         averaging: decay of the weights' moving average a step; the average is what is saved.
         distortion: how images are distorted.
@@ -40,6 +41,7 @@ class Recipe:
     warmup: float = 0.07
     weight_decay: float = 1e-2
     dropout: float = 0.2
+    map_dropout: float = 0.0
     label_smoothing: float = 0.02
     averaging: float = 0.998
     distortion: Distortion = field(default_factory=Distortion)
