@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import latency, parity, rows
+from runtime import artefact
 from runtime.errors import CHECK_FAILED, exit_status
 
 
@@ -17,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     baseline = report.read(arguments.baseline) if arguments.baseline else None
     settings, threads = latency.settings_of(arguments), latency.parse_threads(arguments.threads)
     interpreters = tuple(map(rows.parse_interpreter, arguments.python))
+    artefact.read(arguments.models / rows.REFERENCE)  # before any data set is downloaded
     answers = parity.compare(
         arguments.models,
         parity.load_test_set(arguments.data),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from string import ascii_uppercase
 
 import numpy as np
 
@@ -86,8 +87,8 @@ def _ticks(x: "object", least: float, most: float, height: int) -> str:
 
 
 def scatter(points: Sequence[Point], title: str, unit: str) -> str:
-    """Accuracy with its 95 % interval over something logarithmic, each point named."""
-    width, height, left, bottom, right = 420, 300, 56, 34, 16
+    """Accuracy with its 95 % interval over something logarithmic; points are named by letters."""
+    width, height, left, bottom, right, top = 420, 300, 56, 34, 16, 70
     xs = [math.log10(point.x) for point in points]
     least, most = min(xs) - 0.15, max(xs) + 0.15
     low, high = min(p.low for p in points), max(p.high for p in points)
@@ -98,7 +99,7 @@ def scatter(points: Sequence[Point], title: str, unit: str) -> str:
         return left + (width - left - right) * (math.log10(value) - least) / (most - least)
 
     def y(value: float) -> float:
-        return 10 + (height - bottom - 10) * (high - value) / (high - low)
+        return top + (height - bottom - top) * (high - value) / (high - low)
 
     parts = []
     for value in np.linspace(low, high, 5):
@@ -111,20 +112,24 @@ def scatter(points: Sequence[Point], title: str, unit: str) -> str:
         f'<text class="tick" x="{(left + width) / 2:.0f}" y="{height - 4}" '
         f'text-anchor="middle">{escape(unit)}, logarithmic</text>'
     )
-    for number, p in enumerate(points):
+    taken: list[float] = []
+    for letter, p in zip(ascii_uppercase, points, strict=False):
         at = x(p.x)
-        end = at > (left + width) / 2
-        anchor, shift = ("end", -7) if end else ("start", 7)
-        # Accuracies all but coincide: names are spread over the height, not put beside the points.
-        name_at = 24 + (height - bottom - 40) * number / max(1, len(points) - 1)
+        # Points all but coincide: letters of neighbours are stacked above the plot.
+        height_of = 12 * sum(abs(at - other) < 12 for other in taken)
+        taken.append(at)
         parts.append(
-            f"<g><title>{escape(p.name)}: {percent(p.y)}</title>"
+            f"<g><title>{letter}: {escape(p.name)}, {percent(p.y)}</title>"
             f'<path class="whisker" d="M{at:.1f} {y(p.low):.1f}V{y(p.high):.1f}"/>'
             f'<circle class="dot" cx="{at:.1f}" cy="{y(p.y):.1f}" r="4.5"/>'
-            f'<text x="{at + shift:.1f}" y="{name_at:.1f}" text-anchor="{anchor}">'
-            f"{escape(p.name)}</text></g>"
+            f'<text x="{at:.1f}" y="{top - 8 - height_of:.1f}" text-anchor="middle">'
+            f"{letter}</text></g>"
         )
-    return _svg(width, height, parts, title)
+    names = "<br>".join(
+        f"{letter} {escape(p.name)}" for letter, p in zip(ascii_uppercase, points, strict=False)
+    )
+    drawing = _svg(width, height, parts, title)
+    return f"<figure>{drawing}<figcaption>{names}</figcaption></figure>"
 
 
 def reliability(bins: Sequence[Bin], name: str) -> str:

@@ -31,12 +31,32 @@ class ScoresJob:
 class ScoresAnswer:
     """Which engine gave the scores.
 
-    `batch_difference` is the largest difference between what a few images are answered alone and
-    in one batch.
+    `batch_difference` is the largest difference between what a few images are answered alone and in
+    one batch. `macs` and `parameters` are those of a Keras model, 0 of others: multiply-accumulates
+    of its convolutions and dense layers for one image, and weights.
     """
 
     version: str
     batch_difference: float
+    macs: int = 0
+    parameters: int = 0
+
+
+@dataclass(frozen=True)
+class PeakJob:
+    """Measure matrix products of `size` × `size`, for `seconds` each."""
+
+    row: Row
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Multiply-accumulates a second that one core reaches in a matrix product; 0: not measured."""
+
+    float32: float
+    int8: float
 
 
 @dataclass(frozen=True)

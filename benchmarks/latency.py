@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import commands, host, jobs, processes, rows
-from benchmarks.jobs import LatencyAnswer, LatencyJob, Series, StartUp
+from benchmarks.jobs import LatencyAnswer, LatencyJob, Peak, PeakJob, Series, StartUp
 from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
 from benchmarks.timing import (
     QUICK,
@@ -23,6 +23,8 @@ from runtime import artefact, files
 from runtime.artefact import Artefact
 from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
 
+# Size of the matrices and seconds: large enough for full speed, small enough for the cache.
+_PEAK = (768, 0.5)
 _KERAS_CALLS = ("keras", "keras tf.function")
 
 
@@ -85,6 +87,8 @@ def measure(
     ]
     compared = _one_per_engine(compared) if settings.starts else []
     measured, failed = commands.measure(models, compared, settings.starts, progress)
+    progress("the processor's peak")
+    peak = processes.ask_peak(PeakJob(Row("", "matrix product", "cpu", 1), *_PEAK))
     return LatencyReport(
         schema_version=SCHEMA_VERSION,
         host=before,
@@ -94,6 +98,7 @@ def measure(
         starts=tuple(StartResult(e.row, tuple(e.starts)) for e in entries),
         commands=tuple(measured),
         unmeasured=tuple(unmeasured + failed),
+        peak=peak if isinstance(peak, Peak) else None,
     )
 
 

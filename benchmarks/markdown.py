@@ -24,6 +24,7 @@ def render(report: Report) -> str:
         tables.latency_table(latency),
         tables.starts_table(latency),
         tables.files_table(latency),
+        tables.limit_table(parity, latency),
         tables.commands_table(latency),
         tables.invalid_table(latency),
         tables.unmeasured_table(parity.unmeasured + latency.unmeasured),

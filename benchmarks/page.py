@@ -34,6 +34,7 @@ def render(report: Report) -> str:
         _latency_plot(report),
         _scatters(report),
         _table(tables.files_table(latency)),
+        _table(tables.limit_table(parity, latency)),
         _table(tables.commands_table(latency)),
         _table(tables.parity_table(parity)),
         _flips(parity),
@@ -109,7 +110,9 @@ def _scatters(report: Report) -> str:
     for result in report.parity.results:
         answers, name = result.candidate, _name(result)
         low, high = answers.accuracy_interval
-        sizes.append(Point(name, result.size_bytes / 1e3, answers.accuracy, low, high))
+        if result.row.artefact not in {point.name for point in sizes}:
+            kilobytes = result.size_bytes / 1e3
+            sizes.append(Point(result.row.artefact, kilobytes, answers.accuracy, low, high))
         single = report.latency.find(result.row, jobs.SINGLE)
         if single:
             times.append(Point(name, single.p50_ns / 1e3, answers.accuracy, low, high))
@@ -123,10 +126,10 @@ def _scatters(report: Report) -> str:
     ]
     if not plots:
         return ""
-    figures = "".join(f"<figure>{plot}</figure>" for plot in plots)
     return (
         "<section><h2>Accuracy against size and latency</h2>"
-        f'<div class="row">{figures}</div><p>Accuracy in %, with its 95 % interval.</p></section>'
+        f'<div class="row">{"".join(plots)}</div>'
+        "<p>Accuracy in %, with its 95 % interval.</p></section>"
     )
 
 

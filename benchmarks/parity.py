@@ -53,6 +53,7 @@ class ParityReport:
         class_names: in the order of the scores.
         reference: the original's file; `reference_version` its Keras.
         reference_digest, reference_bytes: of that file.
+        macs, parameters: multiply-accumulates for one image, and weights, of the original.
         original: what the original answers.
         results, unmeasured: the rows.
         pictures: the images of the flips the original was surest of.
@@ -67,6 +68,8 @@ class ParityReport:
     reference_version: str
     reference_digest: str
     reference_bytes: int
+    macs: int
+    parameters: int
     original: Answers
     results: tuple[ParityResult, ...]
     unmeasured: tuple[Unmeasured, ...]
@@ -140,7 +143,7 @@ def compare(
         answered = _scores(folder, reference.path, row, ())
         if isinstance(answered, Unmeasured):
             raise ArtefactError(f"the original cannot be asked: {answered.reason}")
-        original, version = answered[0], answered[1].version
+        original, asked = answered
         results: list[ParityResult] = []
         unmeasured: list[Unmeasured] = []
         for row in planned:
@@ -163,9 +166,11 @@ def compare(
         n=len(test_set.labels),
         class_names=test_set.class_names,
         reference=Row(rows.REFERENCE, "keras", "cpu", 1),
-        reference_version=version,
+        reference_version=asked.version,
         reference_digest=reference.spec.digest,
         reference_bytes=len(reference.data),
+        macs=asked.macs,
+        parameters=asked.parameters,
         original=comparison.answers(original, test_set.labels),
         results=tuple(results),
         unmeasured=tuple(unmeasured),
@@ -298,6 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks import terminal
     from benchmarks.records import to_json
 
+    artefact.read(arguments.models / rows.REFERENCE)  # before any data set is downloaded
     report = compare(
         arguments.models,
         load_test_set(arguments.data),

@@ -6,19 +6,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
-from benchmarks.jobs import LatencyAnswer, LatencyJob, ScoresAnswer, ScoresJob
+from benchmarks.jobs import LatencyAnswer, LatencyJob, Peak, PeakJob, ScoresAnswer, ScoresJob
 from benchmarks.records import from_json, to_json
 from benchmarks.rows import ABSENT, FAILED, Interpreter, Unmeasured
 
 JOB_FILE, ANSWER_FILE, REFUSAL_FILE, STAGE_FILE = "job.json", "answer.json", "refusal.json", "stage"
 # Several times what the slowest row, Keras on a Raspberry Pi, may take.
 TIMEOUT_S = 900
+# What NumPy's BLAS reads before it starts: OpenBLAS, MKL, and builds on OpenMP.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
-Answer = TypeVar("Answer", ScoresAnswer, LatencyAnswer)
+Answer = TypeVar("Answer", ScoresAnswer, LatencyAnswer, Peak)
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,17 @@ def ask_latency(
     return _ask("latency", job, LatencyAnswer, interpreters)
 
 
+def ask_peak(job: PeakJob) -> Peak | Unmeasured:
+    """Have a process of its own measure what the processor can do at most."""
+    return _ask("peak", job, Peak, (), _ONE_THREAD)
+
+
 def _ask(
     kind: str,
-    job: ScoresJob | LatencyJob,
+    job: ScoresJob | LatencyJob | PeakJob,
     answer: type[Answer],
     interpreters: tuple[Interpreter, ...],
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Answer | Unmeasured:
     python = next((i.python for i in interpreters if i.backend == job.row.backend), sys.executable)
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
@@ -57,7 +67,7 @@ def _ask(
         try:
             ended = subprocess.run(
                 [*command, str(time.monotonic_ns())],
-                env=environment(),
+                env=environment() | dict(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

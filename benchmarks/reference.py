@@ -1,8 +1,10 @@
 """The Keras model every artefact came from, as one more backend."""
 
+import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +28,15 @@ class KerasBackend:
         version: str,
         device: str,
         answer: Callable[[Scores], Scores],
+        macs: int,
+        parameters: int,
     ) -> None:
         self.name = name
         self.version = version
         self.device = device
         self.spec = artefact.spec
+        self.macs = macs
+        self.parameters = parameters
         self._answer = answer
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -116,4 +122,17 @@ def open(
             starts = range(0, len(images), _BATCH)
             return np.concatenate([traced(images[at : at + _BATCH]).numpy() for at in starts])
 
-    return KerasBackend(artefact, name, keras.__version__, device, answer)
+    macs = sum(map(_macs, model.layers))
+    version, parameters = keras.__version__, model.count_params()
+    return KerasBackend(artefact, name, version, device, answer, macs, parameters)
+
+
+def _macs(layer: Any) -> int:
+    """Multiply-accumulates of a layer for one image: each weight, at each output position.
+
+    0 for layers without a kernel. Those of a transposed or grouped convolution are not counted so.
+    """
+    if not hasattr(layer, "kernel"):
+        return 0
+    positions = math.prod(layer.output.shape[1:-1])
+    return positions * math.prod(layer.kernel.shape)

@@ -63,8 +63,10 @@ def read(path: Path) -> Report:
     """
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise EdgeError(f"cannot read the report {path}: {error}") from error
+    except OSError as error:
+        raise EdgeError(f"cannot read the report {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise EdgeError(f"{path} is no report: give a report.json") from error
     report = from_json(Report, text, str(path))
     if report.schema_version != SCHEMA_VERSION:
         raise EdgeError(

@@ -69,12 +69,17 @@ def plan(
             )
     found = sorted(p.name for p in models.glob("*") if p.suffix in (".tflite", ".onnx"))
     names = [*EXPECTED, *(name for name in found if name not in EXPECTED)]
-    return [
-        Row(name, engine.name, device, threads)
-        for name in names
-        for engine in ENGINES
-        if name.endswith(engine.suffix) and (not backends or engine.name in backends)
-    ]
+    planned = []
+    for name in names:
+        engines = [
+            engine.name
+            for engine in ENGINES
+            if name.endswith(engine.suffix) and (not backends or engine.name in backends)
+        ]
+        if not (models / name).exists():
+            del engines[1:]  # a file that is missing is missed once
+        planned += [Row(name, engine, device, threads) for engine in engines]
+    return planned
 
 
 def parse_interpreter(text: str) -> Interpreter:

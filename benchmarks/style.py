@@ -9,7 +9,7 @@ CSS = """\
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1180px; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+main { max-width: 1280px; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { margin: 0; font-size: 1.7rem; }
 h2 { margin: 0 0 .6rem; font-size: 1.15rem; }
 h3 { margin: 1rem 0 .4rem; font-size: 1rem; }
@@ -22,9 +22,9 @@ p.lead { color: var(--ink); }
 ul.failures { color: var(--bad); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
-  white-space: nowrap; }
-th { font-weight: 600; color: var(--soft); font-size: .85rem; vertical-align: bottom; }
+th, td { padding: .35rem .45rem; text-align: right; font-size: .87rem; white-space: nowrap;
+  border-bottom: 1px solid var(--line); }
+th { font-weight: 600; color: var(--soft); font-size: .8rem; vertical-align: bottom; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
 td:first-child { font-weight: 600; }
 .reasons td { text-align: left; white-space: normal; }

@@ -28,12 +28,12 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
     """One line an artefact and engine: is it as good, how fast, how large."""
     lines = [_summary_line(parity, latency, result) for result in (None, *parity.results)]
     lines += [
-        (u.row.artefact, u.row.backend, *("–",) * 9, u.status.upper()) for u in parity.unmeasured
+        (u.row.artefact, u.row.backend, u.status.upper(), *("–",) * 9) for u in parity.unmeasured
     ]
     return Table(
         "Summary",
-        ("artefact", "engine", "accuracy", "95 %", "agreement", "p50", "p90", "images/s", "start",
-         "memory", "size", "verdict"),
+        ("artefact", "engine", "verdict", "accuracy", "95 %", "agreement", "p50", "p90",
+         "images/s", "start", "memory", "size"),
         tuple(lines),
         f"Accuracy on {parity.n:,} test images of {parity.dataset}; agreement with the Keras "
         "original; p50 and p90 of one image at a time, one thread (Keras: "
@@ -60,6 +60,7 @@ def _summary_line(
     return (
         row.artefact,
         f"{row.backend} {version}",
+        verdict + (", INVALID timing" if problems else ""),
         percent(answers.accuracy),
         interval(*answers.accuracy_interval),
         agreement,
@@ -69,7 +70,6 @@ def _summary_line(
         duration(start.total_ns if start else None),
         megabytes(start.median.peak_bytes) if start else "–",
         kilobytes(size),
-        verdict + (", timing INVALID" if problems else ""),
     )
 
 
@@ -244,6 +244,37 @@ def files_table(report: LatencyReport) -> Table:
         tuple(lines),
         "Medians. PNG: 28×28; JPEG: 1024×768. Bare engine: set input, invoke, get output, nothing "
         "else, timed in turns with classify(array) in one process.",
+    )  # fmt: skip
+
+
+def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
+    """What share of one core's peak each row reaches."""
+    peak, lines = latency.peak, []
+    for result in latency.results:
+        reached = parity.macs / result.p50_ns * 1e9
+        limit = getattr(peak, result.precision) if peak else 0.0
+        if result.scenario == jobs.SINGLE and result.row.threads == 1 and limit and reached:
+            lines.append(
+                (
+                    result.row.artefact,
+                    result.row.backend,
+                    result.precision,
+                    duration(parity.macs / limit * 1e9),
+                    duration(result.p50_ns),
+                    f"{reached / 1e9:.1f}",
+                    f"{limit / 1e9:.1f}",
+                    f"{100 * reached / limit:.0f} %",
+                )
+            )
+    return Table(
+        "The physical limit",
+        ("artefact", "engine", "precision", "at the peak", "p50", "10⁹ MAC/s", "peak",
+         "share of the peak"),
+        tuple(lines),
+        f"{parity.macs:,} multiply-accumulates for one image, {parity.parameters:,} weights. The "
+        "peak is that of a large matrix product on one core: float32 in NumPy's BLAS, int8 in "
+        "onnxruntime. One image's matrices are small, so the peak is out of reach; the share says "
+        "how much an engine or a model could still gain.",
     )  # fmt: skip
 
 

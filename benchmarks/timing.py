@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks import jobs, statistics
 from benchmarks.host import Host
-from benchmarks.jobs import Series, StartUp
+from benchmarks.jobs import Peak, Series, StartUp
 from benchmarks.rows import FAILED, Row, Unmeasured
 
 SCHEMA_VERSION = 1
@@ -174,7 +174,8 @@ class CommandResult:
 class LatencyReport:
     """Every row of a run on one machine; true where none failed.
 
-    `host` is the machine before the run, `host_after` the same machine after it.
+    `host` is the machine before the run, `host_after` the same machine after it; `peak` is what one
+    core of it can do at most.
     """
 
     schema_version: int
@@ -185,6 +186,7 @@ class LatencyReport:
     starts: tuple[StartResult, ...]
     commands: tuple[CommandResult, ...]
     unmeasured: tuple[Unmeasured, ...]
+    peak: Peak | None
 
     def __bool__(self) -> bool:
         return not self.failures

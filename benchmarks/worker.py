@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.jobs import LatencyAnswer, LatencyJob, ScoresAnswer, ScoresJob
+    from benchmarks.jobs import LatencyAnswer, LatencyJob, Peak, ScoresAnswer, ScoresJob
 
 
 def main(argv: list[str]) -> int:
@@ -14,17 +14,21 @@ def main(argv: list[str]) -> int:
     entered = time.monotonic_ns()
     process_ns = entered - int(argv[2])
     from benchmarks import processes
-    from benchmarks.jobs import LatencyJob, ScoresJob
+    from benchmarks.jobs import LatencyJob, PeakJob, ScoresJob
     from benchmarks.records import from_json, to_json
     from runtime.errors import BackendUnavailable, EdgeError
 
     kind, folder = argv[0], Path(argv[1])
     text = (folder / processes.JOB_FILE).read_text("utf-8")
     stage = folder / processes.STAGE_FILE
-    answer: ScoresAnswer | LatencyAnswer
+    answer: ScoresAnswer | LatencyAnswer | Peak
     try:
         if kind == "scores":
             answer = _scores(from_json(ScoresJob, text, "the job"), stage)
+        elif kind == "peak":
+            from benchmarks import peak
+
+            answer = peak.measure(from_json(PeakJob, text, "the job"))
         else:
             answer = _latency(from_json(LatencyJob, text, "the job"), stage, process_ns, entered)
     except EdgeError as error:
@@ -40,6 +44,7 @@ def _scores(job: "ScoresJob", stage: Path) -> "ScoresAnswer":
     import numpy as np
 
     from benchmarks.jobs import ScoresAnswer
+    from benchmarks.reference import KerasBackend
     from benchmarks.scenarios import open_row
     from runtime import artefact
 
@@ -56,7 +61,9 @@ def _scores(job: "ScoresJob", stage: Path) -> "ScoresAnswer":
     np.save(job.scores, scores)
     finite = np.isfinite(alone) & np.isfinite(together)
     difference = np.abs(alone - together)[finite].max(initial=0.0)
-    return ScoresAnswer(backend.version, float(difference))
+    if not isinstance(backend, KerasBackend):
+        return ScoresAnswer(backend.version, float(difference))
+    return ScoresAnswer(backend.version, float(difference), backend.macs, backend.parameters)
 
 
 def _latency(job: "LatencyJob", stage: Path, process_ns: int, entered: int) -> "LatencyAnswer":

@@ -68,6 +68,10 @@ def test_overhead_is_the_ratio_of_two_medians(timings) -> None:
     assert timings.overhead(Row("digits.keras", "keras", "cpu", 2)) is None
 
 
+def test_the_peak_is_measured_for_both_precisions(timings) -> None:
+    assert timings.peak is not None and timings.peak.float32 > 1e8 and timings.peak.int8 > 1e8
+
+
 def test_the_host_is_described(timings) -> None:
     assert timings.host.cpu and timings.host.cores >= 1 and timings.host.machine
     assert timings.host.identity() == timings.host_after.identity()

@@ -54,6 +54,13 @@ def ask(models, test_set, tmp_path):
     return ask_row
 
 
+def test_the_work_of_the_network_is_counted(report) -> None:
+    # 22x22 → 20x20x32, 10x10 → 8x8x64, 4x4 → 2x2x64, 64 → 128 → 10.
+    convolutions = 400 * 9 * 32 + 64 * 9 * 32 * 64 + 4 * 9 * 64 * 64
+    assert report.macs == convolutions + 64 * 128 + 128 * 10
+    assert report.parameters == 65_354
+
+
 def failed(row: ParityResult | Unmeasured) -> str:
     """Why a row failed."""
     if isinstance(row, Unmeasured):
