@@ -1,4 +1,4 @@
-"""python -m benchmarks.placement: test digits placed anywhere on a page, through the preprocessing."""
+"""python -m benchmarks.placement: test digits anywhere on a page, through the preprocessing."""
 
 import argparse
 import io
