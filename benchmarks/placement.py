@@ -33,7 +33,7 @@ class PlacementResult:
     accuracy_pages: float
 
     def __bool__(self) -> bool:
-        return self.accuracy_pixels - self.accuracy_pages <= MAX_DROP
+        return round(self.accuracy_pixels - self.accuracy_pages, 9) <= MAX_DROP
 
     def __str__(self) -> str:
         return (
