@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         device=arguments.device,
         tolerance=parity.tolerance_of(arguments),
         fail_fast=arguments.fail_fast,
+        explain=arguments.explain or not arguments.quick,
         interpreters=interpreters,
         progress=lambda line: terminal.tell(f"parity: {line}"),
     )

@@ -156,8 +156,7 @@ def t_quantile(freedom: float) -> float:
 def print_comparison(comparison: Comparison) -> None:
     """Print a line a row."""
     from benchmarks import terminal
-    from benchmarks.formats import duration
-    from benchmarks.tables import Table
+    from benchmarks.formats import Table, duration
 
     terminal.print_table(
         Table(

@@ -1,4 +1,6 @@
-"""How figures are written: durations, sizes, shares."""
+"""How figures are written: durations, sizes, shares, and tables of them."""
+
+from dataclasses import dataclass
 
 
 def duration(ns: float | None) -> str:
@@ -38,3 +40,13 @@ def points(share: float) -> str:
 def ratio(value: float | None) -> str:
     """A ratio; – where there is none."""
     return "–" if value is None else f"{value:.2f}×"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a header, and lines of as many cells; the note stands below."""
+
+    title: str
+    header: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    note: str = ""

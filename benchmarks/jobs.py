@@ -125,3 +125,81 @@ class LatencyAnswer:
     version: str
     start: StartUp
     series: tuple[Series, ...]
+
+
+@dataclass(frozen=True)
+class ExplainJob:
+    """Trace the float and int8 artefacts `plain` and `int8` over `pixels`; `scores` are Keras's."""
+
+    row: Row
+    plain: str
+    int8: str
+    pixels: str
+    scores: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step from Keras to the int8 artefact, and what it changes in the scores."""
+
+    name: str
+    detail: str
+    max_difference: float
+    mean_difference: float
+    flips: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An operator's int8 output beside its float one.
+
+    Attributes:
+        snr_db: signal-to-noise ratio in decibels; None where the two are equal.
+        saturation: share of the values at an end of the int8 range.
+        range_used: share of the 256 codes between the lowest and the highest that occur.
+        channels, silent_channels: those of the output, and those that are 0 for every image.
+    """
+
+    name: str
+    operator: str
+    snr_db: float | None
+    saturation: float
+    range_used: float
+    channels: int
+    silent_channels: int
+
+    @property
+    def weighted(self) -> bool:
+        """Whether it computes with weights; the others pass on, choose or normalise."""
+        return self.operator in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check of an artefact's graph; a remark, never a failure."""
+
+    artefact: str
+    check: str
+    fine: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Where the differences of int8 come from, over `n` images."""
+
+    n: int
+    steps: tuple[Step, ...]
+    layers: tuple[Layer, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def worst(self) -> Layer | None:
+        """The weighted layer that loses most against the weighted one before it."""
+        known = [(layer, layer.snr_db) for layer in self.layers if layer.weighted]
+        losses = [
+            (before - after, layer)
+            for (_, before), (layer, after) in zip(known, known[1:], strict=False)
+            if before is not None and after is not None
+        ]
+        return max(losses, key=lambda loss: loss[0])[1] if losses else None

@@ -1,8 +1,8 @@
 """A report as Markdown."""
 
-from benchmarks import tables
+from benchmarks import latency_tables, parity_tables, tables
+from benchmarks.formats import Table
 from benchmarks.report import Report
-from benchmarks.tables import Table
 
 _MOST_FLIPS = 30
 
@@ -19,14 +19,15 @@ def render(report: Report) -> str:
     ]
     ordered = [
         tables.summary(parity, latency),
-        tables.parity_table(parity),
-        *(tables.flips_table(r, parity.class_names, _MOST_FLIPS) for r in parity.results),
-        tables.latency_table(latency),
-        tables.starts_table(latency),
-        tables.files_table(latency),
-        tables.limit_table(parity, latency),
-        tables.commands_table(latency),
-        tables.invalid_table(latency),
+        parity_tables.parity_table(parity),
+        *(parity_tables.flips_table(r, parity.class_names, _MOST_FLIPS) for r in parity.results),
+        *parity_tables.explanation_tables(parity.explanation),
+        latency_tables.latency_table(latency),
+        latency_tables.starts_table(latency),
+        latency_tables.files_table(latency),
+        latency_tables.limit_table(parity, latency),
+        latency_tables.commands_table(latency),
+        latency_tables.invalid_table(latency),
         tables.unmeasured_table(parity.unmeasured + latency.unmeasured),
         tables.host_table(latency),
     ]

@@ -6,14 +6,13 @@ from html import escape
 
 import numpy as np
 
-from benchmarks import charts, jobs, rows, tables
+from benchmarks import charts, jobs, latency_tables, parity_tables, rows, tables
 from benchmarks.charts import Lane, Point
 from benchmarks.comparison import Answers, ParityResult
-from benchmarks.formats import percent
-from benchmarks.parity import ParityReport
+from benchmarks.formats import Table, percent
+from benchmarks.parity_report import ParityReport
 from benchmarks.report import Report
 from benchmarks.style import CSS
-from benchmarks.tables import Table
 from benchmarks.timing import LatencyResult
 
 _MOST_FLIPS = 200
@@ -33,16 +32,17 @@ def render(report: Report) -> str:
         _table(tables.summary(parity, latency)),
         _latency_plot(report),
         _scatters(report),
-        _table(tables.files_table(latency)),
-        _table(tables.limit_table(parity, latency)),
-        _table(tables.commands_table(latency)),
-        _table(tables.parity_table(parity)),
+        _table(latency_tables.files_table(latency)),
+        _table(latency_tables.limit_table(parity, latency)),
+        _table(latency_tables.commands_table(latency)),
+        _table(parity_tables.parity_table(parity)),
         _flips(parity),
         _confusions(parity),
         _reliabilities(parity),
-        _table(tables.latency_table(latency)),
-        _table(tables.starts_table(latency)),
-        _table(tables.invalid_table(latency)),
+        *map(_table, parity_tables.explanation_tables(parity.explanation)),
+        _table(latency_tables.latency_table(latency)),
+        _table(latency_tables.starts_table(latency)),
+        _table(latency_tables.invalid_table(latency)),
         _table(tables.unmeasured_table(parity.unmeasured + latency.unmeasured)),
         _table(tables.host_table(latency)),
     ]

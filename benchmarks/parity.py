@@ -5,87 +5,23 @@ import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import comparison, processes, rows
-from benchmarks.comparison import Answers, ParityResult, Tolerance
-from benchmarks.jobs import ScoresAnswer, ScoresJob
+from benchmarks.comparison import ParityResult, Tolerance
+from benchmarks.jobs import ExplainJob, Explanation, ScoresAnswer, ScoresJob
+from benchmarks.parity_report import SCHEMA_VERSION, ParityReport, Picture, TestSet
 from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
 from runtime import artefact, files
 from runtime.artefact import Artefact
-from runtime.backends import Pixels, Scores
+from runtime.backends import Scores
 from runtime.errors import CHECK_FAILED, ArtefactError, DatasetError, exit_status
 
-SCHEMA_VERSION = 1
 MAX_PICTURES = 64
-
-
-@dataclass(frozen=True, eq=False)
-class TestSet:
-    """What is classified: pixels (N, 28, 28, 1) uint8 and their classes (N,) int64."""
-
-    __test__ = False  # pytest: this is no test
-
-    name: str
-    sha256: str
-    class_names: tuple[str, ...]
-    pixels: Pixels
-    labels: comparison.statistics.Integers
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A test image, for the flips to be looked at: its pixels, row by row."""
-
-    index: int
-    pixels: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ParityReport:
-    """Every row against the original; true where all that could run passed.
-
-    Attributes:
-        dataset, dataset_sha256, n: what was classified.
-        class_names: in the order of the scores.
-        reference: the original's file; `reference_version` its Keras.
-        reference_digest, reference_bytes: of that file.
-        macs, parameters: multiply-accumulates for one image, and weights, of the original.
-        original: what the original answers.
-        results, unmeasured: the rows.
-        pictures: the images of the flips the original was surest of.
-    """
-
-    schema_version: int
-    dataset: str
-    dataset_sha256: str
-    n: int
-    class_names: tuple[str, ...]
-    reference: Row
-    reference_version: str
-    reference_digest: str
-    reference_bytes: int
-    macs: int
-    parameters: int
-    original: Answers
-    results: tuple[ParityResult, ...]
-    unmeasured: tuple[Unmeasured, ...]
-    pictures: tuple[Picture, ...]
-
-    def __bool__(self) -> bool:
-        return not self.failures
-
-    @property
-    def failures(self) -> tuple[str, ...]:
-        """Why the run fails; empty where it passes. An absent engine is no failure."""
-        failures = [f"{r.row}: {why}" for r in self.results for why in r.failures]
-        failures += [f"{u.row}: {u.reason}" for u in self.unmeasured if u.status == FAILED]
-        if not self.results and not failures:
-            failures.append("no engine is installed that opens any artefact: nothing was compared")
-        return tuple(failures)
+# Images that are traced layer by layer: enough for two figures, and reference kernels are slow.
+_EXPLAINED = 500
 
 
 def load_test_set(source: str | None) -> TestSet:
@@ -110,6 +46,7 @@ def compare(
     device: str = "cpu",
     tolerance: Tolerance | None = None,
     fail_fast: bool = False,
+    explain: bool = False,
     interpreters: tuple[Interpreter, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> ParityReport:
@@ -120,6 +57,7 @@ def compare(
         backends: engines' names; all of them by default.
         tolerance: the default one judges as issued artefacts are.
         fail_fast: stop at the first failing row.
+        explain: trace the .tflite artefacts layer by layer too.
         interpreters: other Pythons, for engines that are not installed in this one.
         progress: is told what is being done.
 
@@ -159,6 +97,15 @@ def compare(
                 failed = not results[-1]
             if failed and fail_fast:
                 break
+        explanation = None
+        traceable = all((models / name).exists() for name in rows.EXPECTED[:2])
+        if explain and traceable and (not backends or "litert" in backends):
+            progress("where the differences of int8 come from")
+            traced = _explain(folder, models, original, test_set)
+            if isinstance(traced, Unmeasured):
+                unmeasured.append(traced)
+            else:
+                explanation = traced
     return ParityReport(
         schema_version=SCHEMA_VERSION,
         dataset=test_set.name,
@@ -175,6 +122,7 @@ def compare(
         results=tuple(results),
         unmeasured=tuple(unmeasured),
         pictures=_pictures(results, test_set),
+        explanation=explanation,
     )
 
 
@@ -235,6 +183,23 @@ def _scores(
     return np.load(file), answer
 
 
+def _explain(
+    folder: Path, models: Path, original: Scores, test_set: TestSet
+) -> Explanation | Unmeasured:
+    few = slice(_EXPLAINED)
+    np.save(folder / "few.npy", test_set.pixels[few])
+    np.save(folder / "original.npy", original[few])
+    plain, int8 = (models / name for name in rows.EXPECTED[:2])
+    job = ExplainJob(
+        row=Row(int8.name, "litert, traced", "cpu", 1),
+        plain=str(plain.resolve()),
+        int8=str(int8.resolve()),
+        pixels=str(folder / "few.npy"),
+        scores=str(folder / "original.npy"),
+    )
+    return processes.ask_explanation(job)
+
+
 def _right(scores: Scores, test_set: TestSet) -> np.ndarray:
     sound = np.isfinite(scores).all(axis=1)
     return sound & (np.where(np.isfinite(scores), scores, 0).argmax(axis=1) == test_set.labels)
@@ -282,6 +247,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=100 * default.min_agreement,
         help="of an int8 artefact's answers with the original's, in %% (%(default)s)",
     )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="say which step and layer int8's differences come from",
+    )
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing row")
 
 
@@ -311,6 +281,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         device=arguments.device,
         tolerance=tolerance_of(arguments),
         fail_fast=arguments.fail_fast,
+        explain=arguments.explain,
         interpreters=tuple(map(rows.parse_interpreter, arguments.python)),
         progress=terminal.tell,
     )

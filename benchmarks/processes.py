@@ -12,7 +12,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from benchmarks.jobs import LatencyAnswer, LatencyJob, Peak, PeakJob, ScoresAnswer, ScoresJob
+from benchmarks.jobs import (
+    ExplainJob,
+    Explanation,
+    LatencyAnswer,
+    LatencyJob,
+    Peak,
+    PeakJob,
+    ScoresAnswer,
+    ScoresJob,
+)
 from benchmarks.records import from_json, to_json
 from benchmarks.rows import ABSENT, FAILED, Interpreter, Unmeasured
 
@@ -22,7 +31,7 @@ TIMEOUT_S = 900
 # What NumPy's BLAS reads before it starts: OpenBLAS, MKL, and builds on OpenMP.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
-Answer = TypeVar("Answer", ScoresAnswer, LatencyAnswer, Peak)
+Answer = TypeVar("Answer", ScoresAnswer, LatencyAnswer, Peak, Explanation)
 
 
 @dataclass(frozen=True)
@@ -52,9 +61,14 @@ def ask_peak(job: PeakJob) -> Peak | Unmeasured:
     return _ask("peak", job, Peak, (), _ONE_THREAD)
 
 
+def ask_explanation(job: ExplainJob) -> Explanation | Unmeasured:
+    """Have a process of its own trace the float and the int8 artefact."""
+    return _ask("explain", job, Explanation, ())
+
+
 def _ask(
     kind: str,
-    job: ScoresJob | LatencyJob | PeakJob,
+    job: ScoresJob | LatencyJob | PeakJob | ExplainJob,
     answer: type[Answer],
     interpreters: tuple[Interpreter, ...],
     variables: Mapping[str, str] = MappingProxyType({}),

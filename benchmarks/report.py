@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from benchmarks.parity import ParityReport
+from benchmarks.parity_report import ParityReport
 from benchmarks.records import from_json, to_json
 from benchmarks.timing import LatencyReport
 from runtime import files

@@ -2,10 +2,10 @@
 
 import sys
 
-from benchmarks import tables
-from benchmarks.parity import ParityReport
+from benchmarks import latency_tables, parity_tables, tables
+from benchmarks.formats import Table
+from benchmarks.parity_report import ParityReport
 from benchmarks.report import Report
-from benchmarks.tables import Table
 from benchmarks.timing import LatencyReport
 
 _MOST_FLIPS = 20
@@ -27,9 +27,11 @@ def clear() -> None:
 
 def print_parity(report: ParityReport) -> None:
     """Print a line a row, every flip, and why the run fails."""
-    print_table(tables.parity_table(report))
+    print_table(parity_tables.parity_table(report))
     for result in report.results:
-        print_table(tables.flips_table(result, report.class_names, _MOST_FLIPS))
+        print_table(parity_tables.flips_table(result, report.class_names, _MOST_FLIPS))
+    for table in parity_tables.explanation_tables(report.explanation):
+        print_table(table)
     print_table(tables.unmeasured_table(report.unmeasured))
     print_verdict("Parity", report.failures)
 
@@ -37,11 +39,11 @@ def print_parity(report: ParityReport) -> None:
 def print_latency(report: LatencyReport) -> None:
     """Print the tables of a latency run, and why it fails."""
     for table in (
-        tables.latency_table(report),
-        tables.starts_table(report),
-        tables.files_table(report),
-        tables.commands_table(report),
-        tables.invalid_table(report),
+        latency_tables.latency_table(report),
+        latency_tables.starts_table(report),
+        latency_tables.files_table(report),
+        latency_tables.commands_table(report),
+        latency_tables.invalid_table(report),
         tables.unmeasured_table(report.unmeasured),
         tables.host_table(report),
     ):
@@ -52,8 +54,8 @@ def print_latency(report: LatencyReport) -> None:
 def print_report(report: Report) -> None:
     """Print the summary, what was not measured, and why the run fails."""
     print_table(tables.summary(report.parity, report.latency))
-    print_table(tables.files_table(report.latency))
-    print_table(tables.commands_table(report.latency))
+    print_table(latency_tables.files_table(report.latency))
+    print_table(latency_tables.commands_table(report.latency))
     print_table(
         tables.unmeasured_table(report.parity.unmeasured + report.latency.unmeasured),
     )

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.jobs import LatencyAnswer, LatencyJob, Peak, ScoresAnswer, ScoresJob
+    from benchmarks.jobs import (
+        Explanation,
+        LatencyAnswer,
+        LatencyJob,
+        Peak,
+        ScoresAnswer,
+        ScoresJob,
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -14,14 +21,14 @@ def main(argv: list[str]) -> int:
     entered = time.monotonic_ns()
     process_ns = entered - int(argv[2])
     from benchmarks import processes
-    from benchmarks.jobs import LatencyJob, PeakJob, ScoresJob
+    from benchmarks.jobs import ExplainJob, LatencyJob, PeakJob, ScoresJob
     from benchmarks.records import from_json, to_json
     from runtime.errors import BackendUnavailable, EdgeError
 
     kind, folder = argv[0], Path(argv[1])
     text = (folder / processes.JOB_FILE).read_text("utf-8")
     stage = folder / processes.STAGE_FILE
-    answer: ScoresAnswer | LatencyAnswer | Peak
+    answer: ScoresAnswer | LatencyAnswer | Peak | Explanation
     try:
         if kind == "scores":
             answer = _scores(from_json(ScoresJob, text, "the job"), stage)
@@ -29,6 +36,11 @@ def main(argv: list[str]) -> int:
             from benchmarks import peak
 
             answer = peak.measure(from_json(PeakJob, text, "the job"))
+        elif kind == "explain":
+            from benchmarks import explain
+
+            stage.write_text("tracing the layers", "utf-8")
+            answer = explain.explain(from_json(ExplainJob, text, "the job"))
         else:
             answer = _latency(from_json(LatencyJob, text, "the job"), stage, process_ns, entered)
     except EdgeError as error:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import latency, parity
 from benchmarks.comparison import ParityResult, Tolerance
-from benchmarks.parity import ParityReport, TestSet
+from benchmarks.parity_report import ParityReport, TestSet
 from benchmarks.rows import Interpreter, Unmeasured
 from benchmarks.timing import LatencyReport, Settings
 from runtime import artefact

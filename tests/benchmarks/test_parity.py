@@ -8,9 +8,10 @@ import pytest
 
 from benchmarks import parity, processes, reference
 from benchmarks.comparison import ParityResult
-from benchmarks.jobs import ScoresJob
+from benchmarks.jobs import ExplainJob, Explanation, ScoresJob
 from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
 from runtime import artefact
+from runtime.backends import open_backend
 from runtime.errors import ArtefactError, BackendUnavailable, DatasetError
 
 SOUND = [
@@ -161,3 +162,30 @@ def test_bad_input_is_refused_before_anything_runs(models, test_set, tmp_path) -
     letters = dataclasses.replace(test_set, class_names=tuple("abcdefghij"))
     with pytest.raises(DatasetError, match="classes a, b"):
         parity.compare(models, letters)
+
+
+def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path) -> None:
+    job = ExplainJob(
+        row=Row("digits-int8.tflite", "litert, traced", "cpu", 1),
+        plain=str(models / "digits.tflite"),
+        int8=str(models / "digits-int8.tflite"),
+        pixels=str(tmp_path / "pixels.npy"),
+        scores=str(tmp_path / "scores.npy"),
+    )
+    np.save(tmp_path / "pixels.npy", test_set.pixels[:100])
+    opened = open_backend(artefact.read(models / "digits.tflite"))
+    np.save(tmp_path / "scores.npy", opened.scores(test_set.pixels[:100]))
+    explanation = processes.ask_explanation(job)
+    assert isinstance(explanation, Explanation), explanation
+    assert [step.name for step in explanation.steps] == ["conversion", "quantisation", "kernels"]
+    conversion, quantisation, _ = explanation.steps
+    assert conversion.max_difference < 1e-5 < quantisation.max_difference < 0.5
+    weighted = [layer.name for layer in explanation.layers if layer.weighted]
+    assert weighted == ["conv1", "conv2", "conv3", "hidden", "scores"]
+    assert all(layer.snr_db > 20 for layer in explanation.layers)
+    assert [layer.channels for layer in explanation.layers if layer.weighted] == [
+        32, 64, 64, 128, 10,
+    ]  # fmt: skip
+    assert explanation.worst is not None and explanation.worst.name in weighted
+    batch = {f.artefact: f.detail for f in explanation.findings if f.check == "batch"}
+    assert batch == {"digits.tflite": "free", "digits-int8.tflite": "free"}

@@ -8,7 +8,7 @@ import re
 import pytest
 from scipy import stats
 
-from benchmarks import compare, page, report, tables
+from benchmarks import compare, latency_tables, page, parity_tables, report, tables
 from benchmarks.records import to_json
 from benchmarks.report import Report
 from runtime.errors import EdgeError
@@ -63,12 +63,12 @@ def test_tables_are_rectangular(made) -> None:
     parity, latency = made.parity, made.latency
     for table in (
         tables.summary(parity, latency),
-        tables.parity_table(parity),
-        tables.latency_table(latency),
-        tables.starts_table(latency),
-        tables.files_table(latency),
-        tables.limit_table(parity, latency),
-        tables.commands_table(latency),
+        parity_tables.parity_table(parity),
+        latency_tables.latency_table(latency),
+        latency_tables.starts_table(latency),
+        latency_tables.files_table(latency),
+        latency_tables.limit_table(parity, latency),
+        latency_tables.commands_table(latency),
         tables.unmeasured_table(parity.unmeasured),
         tables.host_table(latency),
     ):

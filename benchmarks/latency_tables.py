@@ -1,0 +1,165 @@
+"""The tables of a latency run, which the terminal, Markdown and HTML each print in their way."""
+
+from statistics import median
+
+from benchmarks import jobs
+from benchmarks.formats import Table, duration, megabytes, ratio
+from benchmarks.parity_report import ParityReport
+from benchmarks.timing import LatencyReport
+
+
+def latency_table(report: LatencyReport) -> Table:
+    """One line a row: one image at a time, and batches."""
+    lines = []
+    for start in report.starts:
+        row = start.row
+        single, offline = report.find(row, jobs.SINGLE), report.find(row, jobs.OFFLINE)
+        problems = [p for r in (single, offline) if r for p in r.problems(report.settings)]
+        lines.append(
+            (
+                row.artefact,
+                row.backend + (f" {single.version}" if single else ""),
+                row.device,
+                str(row.threads),
+                *(duration(single.percentile_ns(q) if single else None) for q in (50, 90, 99)),
+                f"{single.count:,}" if single else "–",
+                f"{offline.images_per_second:,.0f}" if offline else "–",
+                str(offline.batch) if offline else "–",
+                "INVALID" if problems else "VALID",
+            )
+        )
+    settings = report.settings
+    return Table(
+        "Latency",
+        ("artefact", "engine", "device", "threads", "p50", "p90", "p99", "calls", "images/s",
+         "batch", "verdict"),
+        tuple(lines),
+        f"Each row in {settings.repetitions} processes of its own, in turns with the others; at "
+        f"least {settings.min_seconds:g} s and {settings.min_count} calls; INVALID where medians "
+        f"of halves or repetitions differ by more than a factor of {settings.max_drift:g}.",
+    )  # fmt: skip
+
+
+def invalid_table(report: LatencyReport) -> Table:
+    """The results that are INVALID, and why."""
+    return Table(
+        "Invalid timings",
+        ("artefact", "engine", "threads", "scenario", "why"),
+        tuple(
+            (
+                result.row.artefact,
+                result.row.backend,
+                str(result.row.threads),
+                result.scenario,
+                "; ".join(result.problems(report.settings)),
+            )
+            for result in report.results
+            if result.problems(report.settings)
+        ),
+    )
+
+
+def starts_table(report: LatencyReport) -> Table:
+    """Cold starts, phase by phase."""
+    return Table(
+        "From the start of the process to the first answer",
+        ("artefact", "engine", "threads", "process", "import", "load", "first answer", "together",
+         "memory", "starts"),
+        tuple(
+            (
+                start.row.artefact,
+                start.row.backend,
+                str(start.row.threads),
+                duration(start.median.process_ns),
+                duration(start.median.import_ns),
+                duration(start.median.load_ns),
+                duration(start.median.first_ns),
+                duration(start.total_ns),
+                megabytes(start.median.peak_bytes),
+                str(len(start.starts)),
+            )
+            for start in report.starts
+        ),
+        "Medians, each phase by itself. Memory: the largest resident size after the first answer.",
+    )  # fmt: skip
+
+
+def files_table(report: LatencyReport) -> Table:
+    """From the bytes of a file to the label, preprocessing and inference apart; our overhead."""
+    scenarios = (
+        jobs.SINGLE,
+        jobs.PNG_PREPROCESSING,
+        jobs.PNG,
+        jobs.JPEG_PREPROCESSING,
+        jobs.JPEG,
+        jobs.CLASSIFY,
+        jobs.BARE,
+    )
+    measured = dict.fromkeys(r.row for r in report.results if r.scenario == jobs.PNG)
+    lines = []
+    for row in measured:
+        found = [report.find(row, scenario) for scenario in scenarios]
+        medians = (duration(result.p50_ns if result else None) for result in found)
+        lines.append((row.artefact, row.backend, *medians, ratio(report.overhead(row))))
+    return Table(
+        "From file to label",
+        ("artefact", "engine", "inference", "PNG: preprocessing", "PNG → label",
+         "JPEG: preprocessing", "JPEG → label", "classify(array)", "bare engine", "overhead"),
+        tuple(lines),
+        "Medians. PNG: 28×28; JPEG: 1024×768. Bare engine: set input, invoke, get output, nothing "
+        "else, timed in turns with classify(array) in one process.",
+    )  # fmt: skip
+
+
+def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
+    """What share of one core's peak each row reaches."""
+    peak, lines = latency.peak, []
+    for result in latency.results:
+        reached = parity.macs / result.p50_ns * 1e9
+        limit = getattr(peak, result.precision) if peak else 0.0
+        if result.scenario == jobs.SINGLE and result.row.threads == 1 and limit and reached:
+            lines.append(
+                (
+                    result.row.artefact,
+                    result.row.backend,
+                    result.precision,
+                    duration(parity.macs / limit * 1e9),
+                    duration(result.p50_ns),
+                    f"{reached / 1e9:.1f}",
+                    f"{limit / 1e9:.1f}",
+                    f"{100 * reached / limit:.0f} %",
+                )
+            )
+    return Table(
+        "The physical limit",
+        ("artefact", "engine", "precision", "at the peak", "p50", "10⁹ MAC/s", "peak",
+         "share of the peak"),
+        tuple(lines),
+        f"{parity.macs:,} multiply-accumulates for one image, {parity.parameters:,} weights. The "
+        "peak is that of a large matrix product on one core: float32 in NumPy's BLAS, int8 in "
+        "onnxruntime. One image's matrices are small, so the peak is out of reach; the share says "
+        "how much an engine or a model could still gain.",
+    )  # fmt: skip
+
+
+def commands_table(report: LatencyReport) -> Table:
+    """`python -m runtime` beside a process that only imports."""
+    return Table(
+        "The command",
+        ("artefact", "engine", "python -m runtime digit.png", "imports alone", "ratio", "memory",
+         "imports alone", "more"),
+        tuple(
+            (
+                command.row.artefact,
+                command.row.backend,
+                duration(median(command.command_ns)),
+                duration(median(command.imports_ns)),
+                ratio(command.ratio),
+                megabytes(command.command_bytes),
+                megabytes(command.imports_bytes),
+                megabytes(command.command_bytes - command.imports_bytes),
+            )
+            for command in report.commands
+        ),
+        "Imports alone: a process that imports NumPy, Pillow and the engine and prints a line.",
+    )  # fmt: skip

@@ -1,0 +1,78 @@
+"""What a parity run compares, and its outcome: TestSet, ParityReport."""
+
+from dataclasses import dataclass
+
+from benchmarks.comparison import Answers, ParityResult
+from benchmarks.jobs import Explanation
+from benchmarks.rows import FAILED, Row, Unmeasured
+from benchmarks.statistics import Integers
+from runtime.backends import Pixels
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """What is classified: pixels (N, 28, 28, 1) uint8 and their classes (N,) int64."""
+
+    __test__ = False  # pytest: this is no test
+
+    name: str
+    sha256: str
+    class_names: tuple[str, ...]
+    pixels: Pixels
+    labels: Integers
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A test image, for the flips to be looked at: its pixels, row by row."""
+
+    index: int
+    pixels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """Every row against the original; true where all that could run passed.
+
+    Attributes:
+        dataset, dataset_sha256, n: what was classified.
+        class_names: in the order of the scores.
+        reference: the original's file; `reference_version` its Keras.
+        reference_digest, reference_bytes: of that file.
+        macs, parameters: multiply-accumulates for one image, and weights, of the original.
+        original: what the original answers.
+        results, unmeasured: the rows.
+        pictures: the images of the flips the original was surest of.
+        explanation: where the differences of int8 come from, if that was asked for.
+    """
+
+    schema_version: int
+    dataset: str
+    dataset_sha256: str
+    n: int
+    class_names: tuple[str, ...]
+    reference: Row
+    reference_version: str
+    reference_digest: str
+    reference_bytes: int
+    macs: int
+    parameters: int
+    original: Answers
+    results: tuple[ParityResult, ...]
+    unmeasured: tuple[Unmeasured, ...]
+    pictures: tuple[Picture, ...]
+    explanation: Explanation | None = None
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why the run fails; empty where it passes. An absent engine is no failure."""
+        failures = [f"{r.row}: {why}" for r in self.results for why in r.failures]
+        failures += [f"{u.row}: {u.reason}" for u in self.unmeasured if u.status == FAILED]
+        if not self.results and not failures:
+            failures.append("no engine is installed that opens any artefact: nothing was compared")
+        return tuple(failures)

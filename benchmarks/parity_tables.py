@@ -1,0 +1,121 @@
+"""The tables of a parity run, which the terminal, Markdown and HTML each print in their way."""
+
+from collections.abc import Sequence
+
+from benchmarks.comparison import ParityResult
+from benchmarks.formats import Table, interval, percent, points
+from benchmarks.jobs import Explanation
+from benchmarks.parity_report import ParityReport
+
+
+def parity_table(report: ParityReport) -> Table:
+    """One line a row, with the statistics."""
+    original = report.original
+    return Table(
+        "Parity",
+        ("artefact", "engine", "accuracy (95 %)", "drop, points (95 %)", "McNemar p", "agreement",
+         "largest difference", "p99", "mean", "min cosine", "confidence drift", "NaN",
+         "would have passed", "verdict"),
+        tuple(_parity_line(result) for result in report.results),
+        f"{report.n:,} test images of {report.dataset}. The original, {report.reference.artefact} "
+        f"in Keras {report.reference_version}: accuracy {percent(original.accuracy)} "
+        f"({interval(*original.accuracy_interval)}), expected calibration error "
+        f"{percent(original.calibration_error)}. Differences are of scores; accuracy's interval is "
+        "Wilson's, the drop's Agresti and Min's, p from McNemar's exact test.",
+    )  # fmt: skip
+
+
+def _parity_line(result: ParityResult) -> tuple[str, ...]:
+    return (
+        result.row.artefact,
+        f"{result.row.backend} {result.version}",
+        f"{percent(result.candidate.accuracy)} ({interval(*result.candidate.accuracy_interval)})",
+        f"{points(result.drop)} ({' … '.join(map(points, result.drop_interval))})",
+        f"{result.p_value:.2g}",
+        percent(result.agreement),
+        f"{result.max_difference:.1e}",
+        f"{result.p99_difference:.1e}",
+        f"{result.mean_difference:.1e}",
+        f"{result.min_cosine:.6f}",
+        f"{result.confidence_drift:+.1e}",
+        str(result.candidate.non_finite),
+        minimum_tolerance(result),
+        verdict_of(result),
+    )
+
+
+def minimum_tolerance(result: ParityResult) -> str:
+    """The strictest options with which the row would have passed."""
+    least = result.minimum_tolerance
+    if result.precision == "int8":
+        return f"drop {100 * least.max_drop:.2f}, agreement {percent(least.min_agreement)}"
+    return f"difference {least.max_difference:.1e}"
+
+
+def verdict_of(result: ParityResult) -> str:
+    """PASS or FAIL, and the alarms."""
+    alarms = f", ALARM: {len(result.alarms)} sure flips" if result.alarms else ""
+    return ("PASS" if result else "FAIL") + alarms
+
+
+def flips_table(result: ParityResult, names: Sequence[str], most: int) -> Table:
+    """The images that one row answers otherwise, the original's surest first."""
+    rest = len(result.flips) - most
+    return Table(
+        f"{result.row.artefact} in {result.row.backend}: {len(result.flips)} answers differ",
+        ("image", "label", "Keras", "answer", "margin", ""),
+        tuple(
+            (
+                str(flip.index),
+                names[flip.label],
+                names[flip.original],
+                names[flip.answer],
+                f"{flip.margin:.3f}",
+                "ALARM: the original was sure" if flip in result.alarms else "",
+            )
+            for flip in result.flips[:most]
+        ),
+        f"and {rest} more, all of them in the JSON" if rest > 0 else "",
+    )
+
+
+def explanation_tables(explanation: Explanation | None) -> tuple[Table, ...]:
+    """Where the differences of int8 come from; nothing where that was not asked for."""
+    if explanation is None:
+        return ()
+    steps = Table(
+        "Where the differences of int8 come from",
+        ("step", "largest difference", "mean", "flips", "what"),
+        tuple(
+            (s.name, f"{s.max_difference:.1e}", f"{s.mean_difference:.1e}", str(s.flips), s.detail)
+            for s in explanation.steps
+        ),
+        f"Over {explanation.n:,} test images, digits-int8.tflite in LiteRT.",
+    )
+    worst = explanation.worst
+    layers = Table(
+        "Layer by layer",
+        ("layer", "operator", "signal to noise", "saturated", "range used", "silent channels"),
+        tuple(
+            (
+                layer.name,
+                layer.operator,
+                "–" if layer.snr_db is None else f"{layer.snr_db:.1f} dB",
+                percent(layer.saturation),
+                f"{100 * layer.range_used:.0f} %",
+                f"{layer.silent_channels} of {layer.channels}",
+            )
+            for layer in explanation.layers
+        ),
+        f"{worst.name} ({worst.operator}) loses most against the layer before it." if worst else "",
+    )
+    lint = Table(
+        "Lint",
+        ("artefact", "check", "verdict", "why"),
+        tuple(
+            (f.artefact, f.check, "fine" if f.fine else "REMARK", f.detail)
+            for f in explanation.findings
+        ),
+        "Remarks on the graphs; none of them fails a run.",
+    )
+    return steps, layers, lint
