@@ -1,0 +1,208 @@
+"""Corruptions do what they say; published artefacts in real engines are counted rightly."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import corruptions, robustness, robustness_report
+from benchmarks.corruptions import CORRUPTIONS, MIDDLE
+from benchmarks.parity import TestSet
+from benchmarks.readings import UNKNOWN, UNUSED, USED
+from benchmarks.rows import FAILED
+from runtime import artefact
+from runtime.backends import open_backend
+from runtime.errors import CHECK_FAILED
+
+MIDDLE_STRENGTHS = {
+    "shift": "3 px", "rotation": "20°", "smaller": "× 0.75", "larger": "× 1.25", "shear": "0.3",
+    "blur": "σ 1.2 px", "noise": "σ 0.2", "contrast": "× 0.3", "brightness": "+ 0.3",
+    "thick strokes": "+ 1 px", "thin strokes": "− 1 px", "occlusion": "8 px",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def few() -> TestSet:
+    """A tenth of the embedded digits' test split."""
+    from train.data import embedded
+
+    data = embedded()
+    whole = TestSet(data.name, data.sha256, data.labels, data.test.pixels, data.test.labels)
+    return robustness.quick_subset(whole, 40)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A folder with the four published artefacts."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for path in robustness.PUBLISHED.glob("digits*.*"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(7)
+
+
+def square(low: int = 10, high: int = 18) -> np.ndarray:
+    """One image: an upright bar from `low` to `high`, full ink."""
+    pixels = np.zeros((1, 28, 28, 1), np.uint8)
+    pixels[:, low:high, low:high] = 255
+    return pixels
+
+
+def test_the_middle_strengths_are_those_that_targets_are_set_for() -> None:
+    stated = {c.name: c.unit.format(c.strengths[MIDDLE]) for c in CORRUPTIONS}
+    assert stated == MIDDLE_STRENGTHS
+    assert all(len(c.strengths) == 5 for c in CORRUPTIONS)
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda c: c.name)
+def test_a_corruption_is_repeatable_and_grows_with_its_strength(corruption, few) -> None:
+    before = few.pixels.copy()
+    spoilt = [corruption.spoil(few.pixels, step, seed=1) for step in range(5)]
+    np.testing.assert_array_equal(few.pixels, before)
+    for pixels in spoilt:
+        assert pixels.shape == before.shape and pixels.dtype == np.uint8
+    np.testing.assert_array_equal(spoilt[2], corruption.spoil(few.pixels, 2, seed=1))
+    change = [np.abs(pixels.astype(int) - before).mean() for pixels in spoilt]
+    assert change[0] > 0 and change[0] < change[2] < change[4]
+
+
+def test_shift_moves_by_whole_pixels_in_each_of_eight_ways(random) -> None:
+    pixels = np.repeat(square(), 400, axis=0)
+    shifted = corruptions.shift(pixels, 3, random)
+    ways = {(x, y): np.roll(square(), (x, y), (1, 2))[0] for x in (-3, 0, 3) for y in (-3, 0, 3)}
+    del ways[0, 0]
+    found = [way for image in shifted for way, moved in ways.items() if (moved == image).all()]
+    assert len(found) == 400 and set(found) == set(ways)
+    # What leaves the image does not come back on the other side.
+    assert corruptions.shift(square(0, 28), 3, random).sum() < square(0, 28).sum()
+
+
+def test_rotation_turns_about_the_middle(few, random) -> None:
+    turned = corruptions.rotate(few.pixels, 90, random)
+    both = [np.rot90(few.pixels, way, axes=(1, 2)) for way in (1, -1)]
+    close = [np.abs(turned.astype(int) - way).max(axis=(1, 2, 3)) <= 1 for way in both]
+    assert (close[0] | close[1]).all() and close[0].any() and close[1].any()
+
+
+def test_scaling_and_shearing_keep_the_middle(random) -> None:
+    np.testing.assert_array_equal(corruptions.scale(square(), 1.0, random), square())
+    half = corruptions.scale(square(6, 22), 0.5, random)[0, :, :, 0]
+    assert (half[10:18, 10:18] == 255).all() and half.sum() == 64 * 255
+    slanted = corruptions.shear(square(6, 22), 0.5, random)[0, :, :, 0].astype(float)
+    middles = slanted[6:22] @ np.arange(28) / slanted[6:22].sum(axis=1)
+    np.testing.assert_allclose(np.abs(np.diff(middles)), 0.5, atol=0.03)
+    assert abs(middles.mean() - 13.5) < 0.1
+
+
+def test_blur_is_scipys_gaussian(few, random) -> None:
+    from scipy.ndimage import gaussian_filter
+
+    planes = few.pixels[..., 0].astype(float)
+    expected = gaussian_filter(planes, (0, 1.2, 1.2), mode="constant", truncate=5)
+    np.testing.assert_allclose(corruptions.blur(few.pixels, 1.2, random)[..., 0], expected, atol=1)
+
+
+def test_noise_contrast_and_brightness_have_the_amounts_stated(random) -> None:
+    grey = np.full((20, 28, 28, 1), 128, np.uint8)
+    assert abs(corruptions.add_noise(grey, 0.1, random).std() - 25.5) < 0.5
+    lowered = corruptions.lower_contrast(square(0, 14), 0.3, random)
+    mean = 255 / 4
+    assert set(np.unique(lowered)) == {round(0.7 * mean), round(0.7 * mean + 0.3 * 255)}
+    raised = corruptions.raise_brightness(square(), 0.3, random)
+    assert set(np.unique(raised)) == {round(0.3 * 255), 255}
+
+
+@pytest.mark.parametrize(("change", "width"), [(corruptions.thicken, 5), (corruptions.thin, 3)])
+def test_strokes_change_their_width_by_one_pixel(change, width, random) -> None:
+    stroke = np.zeros((1, 28, 28, 1), np.uint8)
+    stroke[:, :, 12:16] = 255
+    changed = change(stroke, 1.0, random)[0, 10, :, 0] / 255
+    assert changed.sum() == pytest.approx(width, abs=0.01)
+    np.testing.assert_array_equal(changed, changed[::-1])
+
+
+def test_occlusion_blanks_one_square_over_the_ink(few, random) -> None:
+    occluded = corruptions.occlude(few.pixels, 8, random)
+    for before, after in zip(few.pixels[..., 0], occluded[..., 0], strict=True):
+        rows, columns = np.nonzero(before != after)
+        assert len(rows) and not after[rows, columns].any()
+        assert np.ptp(rows) < 8 and np.ptp(columns) < 8
+    blank = np.zeros((2, 28, 28, 1), np.uint8)
+    np.testing.assert_array_equal(corruptions.occlude(blank, 8, random), blank)
+
+
+def test_every_reading_is_what_the_engine_answers(published, few) -> None:
+    chosen = CORRUPTIONS[:2]
+    report = robustness.measure(
+        published, few, published, corruptions=chosen, backends=("litert",), keras=False
+    )
+    assert report, report.failures
+    assert len(report.results) == 2 and len(report.other_hands) == 2
+    for result in report.results:
+        backend = open_backend(artefact.read(published / result.row.artefact))
+        assert result.digest == backend.spec.digest
+
+        def right(pixels, backend=backend) -> int:
+            return int((backend.scores(pixels).argmax(axis=1) == few.labels).sum())
+
+        assert result.clean.correct == right(few.pixels)
+        for corruption, curve in zip(chosen, result.curves, strict=True):
+            expected = [right(corruption.spoil(few.pixels, s, robustness.SEED)) for s in range(5)]
+            assert [reading.correct for reading in curve.readings] == expected
+    assert len({other.reading.n for other in report.other_hands}) == 1
+    assert report.other_hands[0].reading.n > 1_700
+    lines = robustness_report.targets(report)
+    assert len(lines) == 4 and all("target" in line for line in lines)
+
+
+def test_damaged_and_foreign_artefacts_fail_the_run_and_the_others_go_on(published, few) -> None:
+    data = (published / "digits.onnx").read_bytes()
+    (published / "digits.onnx").write_bytes(data[:-700])
+    options = {"backends": ("onnxruntime",), "keras": False}
+    foreign = dataclasses.replace(few, class_names=tuple("abcdefghij"))
+    report = robustness.measure(published, few, published, corruptions=CORRUPTIONS[:1], **options)
+    assert not report and len(report.results) == 1
+    assert "digits.onnx" in report.failures[0]
+    report = robustness.measure(published, foreign, published, corruptions=(), **options)
+    assert not report.results and "the images are a, b" in report.failures[1]
+
+
+def test_the_command_writes_its_report_and_says_3_when_an_artefact_is_missing(
+    published, tmp_path, capsys
+) -> None:
+    (published / "digits.onnx").unlink()
+    arguments = ["--models", str(published), "--data", "embedded", "--quick", "--no-keras"]
+    arguments += ["--backend", "onnxruntime"]
+    out = tmp_path / "report"
+    assert robustness.main([*arguments, "--out", str(out)]) == CHECK_FAILED
+    printed = capsys.readouterr().out
+    assert "Robustness: FAILED" in printed and "digits.onnx" in printed
+    text = (out / robustness_report.MARKDOWN_NAME).read_text("utf-8")
+    assert all(f"| {name}" in text for name in MIDDLE_STRENGTHS)
+    assert "<svg" in (out / robustness_report.PLOT_NAME).read_text("utf-8")
+    record = json.loads((out / robustness_report.JSON_NAME).read_text("utf-8"))
+    assert len(record["results"]) == 1 and len(record["results"][0]["curves"]) == 12
+    assert {row["status"] for row in record["unmeasured"]} == {FAILED}
+
+
+def test_what_training_used_is_read_from_the_recipe() -> None:
+    spec = artefact.read(robustness.PUBLISHED / "digits.tflite").spec
+    recipe = {"distortion": {"rotation_degrees": 12.0, "noise": 0.0, "scale": 0.1}}
+    spec = dataclasses.replace(spec, provenance=(("recipe", json.dumps(recipe)),))
+    said = {c.name: robustness.training_of(c, spec) for c in CORRUPTIONS}
+    assert said["rotation"] == said["smaller"] == said["larger"] == USED
+    assert said["noise"] == said["occlusion"] == UNUSED
+    silent = dataclasses.replace(spec, provenance=(("recipe", "by hand"),))
+    assert robustness.training_of(CORRUPTIONS[0], silent) == UNKNOWN
+
+
+def test_the_quick_subset_keeps_the_shares_of_the_classes(few) -> None:
+    assert len(few.labels) == 40
+    assert set(np.bincount(few.labels)) <= {3, 4, 5}
+    assert robustness.quick_subset(few, 40) is few
