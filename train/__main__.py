@@ -47,7 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--fast",
         action="store_true",
-        help=f"{FAST.epochs} epochs without distortions in place of {DEFAULT.epochs} with them",
+        help=f"{FAST.epochs} epochs with slight distortions in place of {DEFAULT.epochs}",
     )
     parser.add_argument("--epochs", type=_whole(1), metavar="N")
     parser.add_argument("--batch-size", type=_whole(1), metavar="N")

@@ -35,17 +35,17 @@ class Recipe:
     """
 
     name: str = "default"
-    epochs: int = 30
+    epochs: int = 40
     batch_size: int = 128
     learning_rate: float = 3e-3
     warmup: float = 0.07
-    weight_decay: float = 1e-2
-    dropout: float = 0.2
+    weight_decay: float = 5e-2
+    dropout: float = 0.3
     map_dropout: float = 0.0
     label_smoothing: float = 0.02
     averaging: float = 0.998
     distortion: Distortion = field(default_factory=Distortion)
-    calm_epochs: int = 4
+    calm_epochs: int = 0
     calm_strength: float = 0.5
 
     def to_json(self) -> str:
@@ -67,15 +67,15 @@ class Recipe:
 DEFAULT = Recipe()
 FAST = Recipe(
     name="fast",
-    epochs=2,
+    epochs=3,
     batch_size=256,
     learning_rate=6e-3,
     warmup=0.3,
     dropout=0.0,
     label_smoothing=0.0,
+    weight_decay=1e-2,
     averaging=0.98,
-    distortion=Distortion.none(),
-    calm_epochs=0,
+    distortion=Distortion(rotation_degrees=6.0, scale=0.06, shear=0.1, shift_px=1.0),
 )
 
 

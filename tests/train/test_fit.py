@@ -1,12 +1,14 @@
 """Parts of a run: the order of images, weights of classes, the schedule, the settings."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from runtime.errors import EdgeError
 from train.__main__ import choose_recipe, parse_args
+from train.augment import Distortion
 from train.fit import class_weights, shuffled
 from train.recipe import DEFAULT, FAST, Recipe, changed
 
@@ -73,5 +75,8 @@ def test_options_that_make_no_sense_are_refused(options, capsys):
     assert caught.value.code == 2 and "error: " in capsys.readouterr().err
 
 
-def test_a_recipe_can_be_read_back_from_a_model(tmp_path):
-    assert '"epochs": 30' in Recipe().to_json() and "\n" not in Recipe().to_json()
+def test_a_recipe_can_be_read_back_from_its_json():
+    recipe = changed(FAST, ["dropout=0.125", "distortion.shear=0.5"])
+    record = json.loads(recipe.to_json())
+    distortion = Distortion(**record.pop("distortion"))
+    assert Recipe(**record, distortion=distortion) == recipe and "\n" not in recipe.to_json()
