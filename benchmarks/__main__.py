@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import latency, parity, rows
 from runtime import artefact
-from runtime.errors import CHECK_FAILED, exit_status
+from runtime.errors import CHECK_FAILED, EdgeError, exit_status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,8 +16,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks import compare, report, terminal
 
     baseline = report.read(arguments.baseline) if arguments.baseline else None
-    settings, threads = latency.settings_of(arguments), latency.parse_threads(arguments.threads)
+    settings = latency.settings_of(arguments)
+    threads = latency.parse_threads(arguments.threads, arguments.quick)
     interpreters = tuple(map(rows.parse_interpreter, arguments.python))
+    if baseline is not None and settings.repetitions < 2:
+        raise EdgeError(compare.ONE_REPETITION)
     artefact.read(arguments.models / rows.REFERENCE)  # before any data set is downloaded
     answers = parity.compare(
         arguments.models,

@@ -15,6 +15,9 @@ from benchmarks.timing import LatencyResult
 from runtime.errors import EdgeError, exit_status
 
 FASTER, SLOWER, NO_DIFFERENCE = "faster", "slower", "no difference"
+ONE_REPETITION = (
+    "one repetition tells nothing of how processes differ: measure with --repetitions 2 or more"
+)
 _START = "start to first answer"
 
 
@@ -62,8 +65,11 @@ def compare(
     """Compare the medians of each row and scenario.
 
     Raises:
-        EdgeError: the runs are of different machines or artefacts, and that was not asked for.
+        EdgeError: a run has one repetition, or the runs are of different machines or artefacts and
+            that was not asked for.
     """
+    if min(run.latency.settings.repetitions for run in (before, after)) < 2:
+        raise EdgeError(ONE_REPETITION)
     if not different_hosts and before.latency.host.identity() != after.latency.host.identity():
         raise EdgeError(
             f"the runs are of different machines, {_names(before)} and {_names(after)}: "
@@ -131,13 +137,8 @@ def _digests(report: Report) -> dict[Row, str]:
 
 
 def _times_ns(result: LatencyResult) -> list[float]:
-    """The median call of each repetition, per image; of a single one, those of its halves."""
-    times = list(result.medians_ns)
-    if len(times) == 1:
-        samples = result.runs[0].samples_ns
-        half = len(samples) // 2
-        times = [float(np.median(part)) for part in (samples[:half] or samples, samples[half:])]
-    return [time / result.batch for time in times]
+    """The median call of each repetition, per image."""
+    return [time / result.batch for time in result.medians_ns]
 
 
 def t_quantile(freedom: float) -> float:

@@ -225,10 +225,10 @@ def _results(entry: _Entry) -> list[LatencyResult]:
     ]
 
 
-def parse_threads(text: str | None) -> tuple[int, ...]:
-    """`1,2,4`, as given to --threads; none where it is not given."""
+def parse_threads(text: str | None, quick: bool = False) -> tuple[int, ...]:
+    """`1,2,4`, as given to --threads; where it is not given none, or 1 if it shall be quick."""
     if text is None:
-        return ()
+        return (1,) if quick else ()
     try:
         counts = tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -282,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings_of(arguments),
         backends=tuple(arguments.backend),
         device=arguments.device,
-        threads=parse_threads(arguments.threads),
+        threads=parse_threads(arguments.threads, arguments.quick),
         interpreters=tuple(map(rows.parse_interpreter, arguments.python)),
         keras=not arguments.no_keras,
         progress=terminal.tell,

@@ -202,6 +202,8 @@ class LatencyReport:
         return next(wanted, None)
 
     def overhead(self, row: Row) -> float | None:
-        """`classify` of an array over the bare engine: medians, in one process."""
+        """`classify` of an array over the bare engine, in one process; the median of them."""
         ours, bare = self.find(row, jobs.CLASSIFY), self.find(row, jobs.BARE)
-        return ours.p50_ns / bare.p50_ns if ours and bare else None
+        if ours is None or bare is None:
+            return None
+        return float(np.median(np.divide(ours.medians_ns, bare.medians_ns)))

@@ -174,6 +174,13 @@ def test_two_machines_are_not_compared_silently(made) -> None:
     assert compare.compare(made, other, different_hosts=True).rows
 
 
+def test_one_repetition_is_not_compared(made) -> None:
+    settings = dataclasses.replace(made.latency.settings, repetitions=1)
+    latency = dataclasses.replace(made.latency, settings=settings)
+    with pytest.raises(EdgeError, match="--repetitions"):
+        compare.compare(made, dataclasses.replace(made, latency=latency))
+
+
 def test_two_models_are_not_compared_silently(made) -> None:
     results = tuple(dataclasses.replace(r, digest="0" * 64) for r in made.latency.results)
     other = dataclasses.replace(made, latency=dataclasses.replace(made.latency, results=results))

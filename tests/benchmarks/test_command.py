@@ -1,0 +1,100 @@
+"""The commands as they are typed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import compare, parity, report
+from benchmarks.__main__ import main
+from runtime.errors import EdgeError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", ["", ".parity", ".latency", ".compare"])
+def test_help_needs_no_engine_and_no_tensorflow(name: str) -> None:
+    program = (
+        "import runpy, sys\n"
+        "for absent in ('tensorflow', 'keras', 'onnxruntime', 'ai_edge_litert', 'scipy'):\n"
+        "    sys.modules[absent] = None\n"
+        f"sys.argv = ['x', '--help']\n"
+        f"runpy.run_module('benchmarks{name}', run_name='__main__')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0 and "usage: python -m benchmarks" in ended.stdout, ended.stderr
+
+
+def test_a_missing_model_is_said_before_any_data_are_looked_for(tmp_path) -> None:
+    with pytest.raises(EdgeError, match="digits.keras"):
+        main(["--models", str(tmp_path), "--data", str(tmp_path / "never")])
+
+
+def test_a_baseline_needs_repetitions(made_report: Path, models) -> None:
+    with pytest.raises(EdgeError, match="--repetitions"):
+        main(["--models", str(models), "--quick", "--baseline", str(made_report)])
+
+
+def test_compare_prints_a_line_a_row(made_report: Path, capsys) -> None:
+    assert compare.main([str(made_report), str(made_report)]) == 0
+    printed = capsys.readouterr().out
+    rows = len(report.read(made_report).latency.results)
+    assert printed.count("no difference") >= rows > 20
+
+
+@pytest.fixture
+def made_report(request, timings, tmp_path) -> Path:
+    made = report.make(request.getfixturevalue("report"), timings)
+    report.write(made, tmp_path)
+    return tmp_path / report.JSON_NAME
+
+
+@pytest.fixture
+def data_file(test_set, tmp_path) -> Path:
+    """The embedded digits as an .npz, so that no test looks for MNIST."""
+    from train.data import embedded
+
+    train = embedded().train
+    path = tmp_path / "digits.npz"
+    np.savez(
+        path,
+        x_train=train.pixels[..., 0],
+        y_train=train.labels,
+        x_test=test_set.pixels[..., 0],
+        y_test=test_set.labels,
+    )
+    return path
+
+
+def test_parity_as_typed(models, data_file, tmp_path, capsys) -> None:
+    status = parity.main(
+        ["--models", str(models), "--data", str(data_file), "--backend", "litert",
+         "--max-drop", "3", "--min-agreement", "97", "--json", str(tmp_path / "parity.json")]
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    assert status == 0 and "Parity: passed" in printed and "digits-int8.tflite" in printed
+    assert (tmp_path / "parity.json").stat().st_size > 1000
+    status = parity.main(
+        ["--models", str(models), "--data", str(data_file), "--backend", "onnxruntime",
+         "--max-difference", "0", "--fail-fast"]
+    )  # fmt: skip
+    printed = capsys.readouterr().out
+    assert status == 3 and "Parity: FAILED" in printed and "digits-int8.onnx" not in printed
+
+
+@pytest.mark.slow
+def test_the_whole_run_as_typed(models, data_file, tmp_path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--models", models, "--data", data_file, "--quick",
+         "--max-drop", "3", "--min-agreement", "97", "--out", tmp_path / "out"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    made = report.read(tmp_path / "out" / "report.json")
+    assert {r.row.backend for r in made.latency.results} >= {"keras", "keras tf.function", "litert"}
+    for name in ("report.md", "report.html"):
+        assert "digits-int8.onnx" in (tmp_path / "out" / name).read_text("utf-8")
