@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.errors import INTERRUPTED, exit_status
@@ -96,29 +97,34 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _whole(least: int) -> "type[int]":
+def _whole(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        value = int(text)
-        if not least <= value < 2**31:
+        if not text.isdecimal() or not least <= int(text) < 2**31:
             raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least}")
-        return value
+        return int(text)
 
-    parse.__name__ = "whole number"
-    return parse  # type: ignore[return-value]
+    return parse
 
 
 def _rate(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a rate above 0 and up to 1")
     return value
 
 
 def _held_back(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not (0 < value < 1 or value >= 1 and value.is_integer()):
         raise argparse.ArgumentTypeError(f"{text} is neither a number of images nor a share")
     return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a number") from None
 
 
 if __name__ == "__main__":
