@@ -72,18 +72,13 @@ def data_file(test_set, tmp_path) -> Path:
 
 def test_parity_as_typed(models, data_file, tmp_path, capsys) -> None:
     status = parity.main(
-        ["--models", str(models), "--data", str(data_file), "--backend", "litert",
-         "--max-drop", "3", "--min-agreement", "97", "--json", str(tmp_path / "parity.json")]
-    )  # fmt: skip
-    printed = capsys.readouterr().out
-    assert status == 0 and "Parity: passed" in printed and "digits-int8.tflite" in printed
-    assert (tmp_path / "parity.json").stat().st_size > 1000
-    status = parity.main(
         ["--models", str(models), "--data", str(data_file), "--backend", "onnxruntime",
-         "--max-difference", "0", "--fail-fast"]
+         "--max-difference", "0", "--fail-fast", "--json", str(tmp_path / "parity.json")]
     )  # fmt: skip
     printed = capsys.readouterr().out
-    assert status == 3 and "Parity: FAILED" in printed and "digits-int8.onnx" not in printed
+    assert status == 3 and "Parity: FAILED" in printed and "0 may be" in printed
+    assert "digits-int8.onnx" not in printed
+    assert (tmp_path / "parity.json").stat().st_size > 1000
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def test_one_score_that_is_no_number_is_fatal(bad: float) -> None:
     result = judge(scores(RIGHT), broken, "int8")
     assert not result and "1 scores are NaN or Inf" in result.failures[0]
     assert not judge(broken, scores(RIGHT), "int8")
-    assert np.isfinite(result.max_difference)
+    assert np.isfinite(result.max_difference) and result.candidate.correct == 9999
     assert not judge(scores(RIGHT), broken, "int8", Tolerance(1e9, 1.0, 0.0))
 
 
