@@ -73,6 +73,7 @@ def compare(
             f"{test_set.name} has the classes {', '.join(test_set.class_names)}, {reference.path} "
             f"answers {', '.join(reference.spec.labels)}: give the data it was trained for"
         )
+    learned = reference.spec.dataset
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
         np.save(folder / "pixels.npy", test_set.pixels)
@@ -116,6 +117,7 @@ def compare(
         reference_version=asked.version,
         reference_digest=reference.spec.digest,
         reference_bytes=len(reference.data),
+        trained_on="" if learned.sha256 == test_set.sha256 else learned.name,
         macs=asked.macs,
         parameters=asked.parameters,
         original=comparison.answers(original, test_set.labels),

@@ -41,6 +41,7 @@ class ParityReport:
         class_names: in the order of the scores.
         reference: the original's file; `reference_version` its Keras.
         reference_digest, reference_bytes: of that file.
+        trained_on: the data the original was trained on, where they are not those classified.
         macs, parameters: multiply-accumulates for one image, and weights, of the original.
         original: what the original answers.
         results, unmeasured: the rows.
@@ -57,6 +58,7 @@ class ParityReport:
     reference_version: str
     reference_digest: str
     reference_bytes: int
+    trained_on: str
     macs: int
     parameters: int
     original: Answers

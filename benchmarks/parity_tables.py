@@ -17,7 +17,9 @@ def parity_table(report: ParityReport) -> Table:
          "largest difference", "p99", "mean", "min cosine", "confidence drift", "NaN",
          "would have passed", "verdict"),
         tuple(_parity_line(result) for result in report.results),
-        f"{report.n:,} test images of {report.dataset}. The original, {report.reference.artefact} "
+        f"{report.n:,} test images of {report.dataset}"
+        + (f" (the original was trained on {report.trained_on})" if report.trained_on else "")
+        + f". The original, {report.reference.artefact} "
         f"in Keras {report.reference_version}: accuracy {percent(original.accuracy)} "
         f"({interval(*original.accuracy_interval)}), expected calibration error "
         f"{percent(original.calibration_error)}. Differences are of scores; accuracy's interval is "

@@ -27,7 +27,8 @@ th, td { padding: .35rem .45rem; text-align: right; font-size: .87rem; white-spa
 th { font-weight: 600; color: var(--soft); font-size: .8rem; vertical-align: bottom; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
 td:first-child { font-weight: 600; }
-.reasons td { text-align: left; white-space: normal; }
+.reasons th, .reasons td { text-align: left !important; }
+.reasons td { white-space: normal; }
 .reasons td:first-child { white-space: nowrap; }
 svg { max-width: 100%; height: auto; display: block; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }

@@ -36,7 +36,7 @@ class Settings:
     max_drift: float = 1.2
 
 
-QUICK = Settings(repetitions=1, min_seconds=0.15, min_count=15, starts=1)
+QUICK = Settings(repetitions=1, min_seconds=0.15, min_count=15, starts=3)
 
 
 @dataclass(frozen=True)

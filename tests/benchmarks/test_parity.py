@@ -6,7 +6,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from benchmarks import parity, processes, reference
+from benchmarks import parity, parity_tables, processes, reference
 from benchmarks.comparison import ParityResult
 from benchmarks.jobs import ExplainJob, Explanation, ScoresJob
 from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
@@ -53,6 +53,12 @@ def ask(models, test_set, tmp_path):
         return processes.ask_scores(ScoresJob(row, str(models / row.artefact), *files))
 
     return ask_row
+
+
+def test_other_data_than_the_original_was_trained_on_are_named(report) -> None:
+    assert report.trained_on == ""
+    other = dataclasses.replace(report, trained_on="letters")
+    assert "trained on letters" in parity_tables.parity_table(other).note
 
 
 def test_the_work_of_the_network_is_counted(report) -> None:
