@@ -51,7 +51,8 @@ def to_pixels(image: Source, *, name: str | None = None) -> Pixels:
 
     See `view` for what an image may be. Raises ImageError.
     """
-    return view(image, name=name).pixels
+    pixels = _given_pixels(image)
+    return view(image, name=name).pixels if pixels is None else pixels
 
 
 def view(image: Source, *, name: str | None = None) -> View:
@@ -62,9 +63,9 @@ def view(image: Source, *, name: str | None = None) -> View:
     pixels already and returned as such, not copied. A page without ink gives blank pixels.
     `name` is what messages call the image. Raises ImageError where there is no image to read.
     """
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-        if image.shape in ((28, 28), PIXELS_SHAPE):
-            return View(image.reshape(PIXELS_SHAPE), (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
+    pixels = _given_pixels(image)
+    if pixels is not None:
+        return View(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
     name = describe(image, name)
     if hasattr(image, "read"):
         image = _read(image, name)
@@ -102,6 +103,14 @@ def view(image: Source, *, name: str | None = None) -> View:
             box = _scaled((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
     return View(normalise(found.ink), box, polarity, "colour" if colour else "luminance")
+
+
+def _given_pixels(image: Source) -> Pixels | None:
+    """The image as pixels where it is that already: a uint8 array (28, 28) or (28, 28, 1)."""
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
+        if image.shape in ((28, 28), PIXELS_SHAPE):
+            return image.reshape(PIXELS_SHAPE)
+    return None
 
 
 def _scaled(box: Box, x: float, y: float) -> Box:
