@@ -13,7 +13,7 @@ from runtime.errors import CHECK_FAILED, EdgeError, exit_status
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 3 where a row fails, or is slower than the baseline allows."""
     arguments = parse_args(argv)
-    from benchmarks import compare, report, terminal
+    from benchmarks import compare, report, terminal, writer
 
     baseline = report.read(arguments.baseline) if arguments.baseline else None
     settings = latency.settings_of(arguments)
@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = report.make(answers, times)
     terminal.print_report(made)
     folder = arguments.out or arguments.models / "report"
-    report.write(made, folder)
-    print(f"written: {folder / report.HTML_NAME}, {report.MARKDOWN_NAME}, {report.JSON_NAME}")
+    writer.write(made, folder)
+    print(f"written: {folder / writer.HTML_NAME}, {writer.MARKDOWN_NAME}, {writer.JSON_NAME}")
     if baseline is not None:
         comparison = compare.compare(baseline, made, arguments.different_models)
         compare.print_comparison(comparison)

@@ -1,17 +1,15 @@
-"""A run's results in one file each: report.json, report.md, report.html."""
+"""A run's results, read back from report.json; `writer` writes them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks.parity_report import ParityReport
-from benchmarks.records import from_json, to_json
+from benchmarks.records import from_json
 from benchmarks.timing import LatencyReport
-from runtime import files
 from runtime.errors import EdgeError
 
 SCHEMA_VERSION = 1
-JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 
 
 @dataclass(frozen=True)
@@ -40,19 +38,6 @@ def make(parity: ParityReport, latency: LatencyReport) -> Report:
     """Put the two halves of a run together, dated now."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Report(SCHEMA_VERSION, now, parity, latency)
-
-
-def write(report: Report, folder: Path) -> None:
-    """Write the three files into `folder`.
-
-    Raises:
-        EdgeError: they cannot be written.
-    """
-    from benchmarks import markdown, page
-
-    files.write(folder / JSON_NAME, to_json(report))
-    files.write(folder / MARKDOWN_NAME, markdown.render(report))
-    files.write(folder / HTML_NAME, page.render(report))
 
 
 def read(path: Path) -> Report:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import compare, parity, report
+from benchmarks import compare, parity, report, writer
 from benchmarks.__main__ import main
 from runtime.errors import EdgeError
 
@@ -49,8 +49,8 @@ def test_compare_prints_a_line_a_row(made_report: Path, capsys) -> None:
 @pytest.fixture
 def made_report(request, timings, tmp_path) -> Path:
     made = report.make(request.getfixturevalue("report"), timings)
-    report.write(made, tmp_path)
-    return tmp_path / report.JSON_NAME
+    writer.write(made, tmp_path)
+    return tmp_path / writer.JSON_NAME
 
 
 @pytest.fixture

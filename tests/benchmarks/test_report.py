@@ -8,7 +8,7 @@ import re
 import pytest
 from scipy import stats
 
-from benchmarks import compare, latency_tables, page, parity_tables, report, tables
+from benchmarks import compare, latency_tables, page, parity_tables, report, tables, writer
 from benchmarks.records import to_json
 from benchmarks.report import Report
 from runtime.errors import EdgeError
@@ -22,7 +22,7 @@ def made(timings, request) -> Report:
 @pytest.fixture(scope="module")
 def folder(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    report.write(made, folder)
+    writer.write(made, folder)
     return folder
 
 

@@ -1,0 +1,21 @@
+"""A run's results in one file each: report.json, report.md, report.html."""
+
+from pathlib import Path
+
+from benchmarks import markdown, page
+from benchmarks.records import to_json
+from benchmarks.report import Report
+from runtime import files
+
+JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write the three files into `folder`.
+
+    Raises:
+        EdgeError: they cannot be written.
+    """
+    files.write(folder / JSON_NAME, to_json(report))
+    files.write(folder / MARKDOWN_NAME, markdown.render(report))
+    files.write(folder / HTML_NAME, page.render(report))
