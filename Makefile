@@ -1,18 +1,20 @@
 # make run [DATA=folder]   train, export, compare, classify: from nothing to a report
 # make test                every test, in the environments that a user could have
+# make test-slow           the few that take minutes
 # make lint                style and types
 # make lock                renew requirements/*.lock after a change in pyproject.toml
 # make clean               forget the environments and what was trained
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test lint lock publish clean FORCE
+.PHONY: run test test-slow lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo "$$p" && break; done)
 PIP = -m pip --disable-pip-version-check install --quiet
 ENGINES = litert onnx tflite
+CHECKPOINT = models/digits-checkpoint.npz
 
 run: models/report/report.md
 	.venv/bin/python -m runtime --model models/digits-int8.tflite examples/*.jpg examples/*.png
@@ -27,11 +29,12 @@ models/.exported: models/digits.keras
 
 # Interrupted, a training goes on where it stopped; other data start another one.
 models/digits.keras: models/.data | .venv/installed
-	.venv/bin/python -m train --resume $(if $(DATA),--data "$(DATA)") --out $@
+	.venv/bin/python -m train $(if $(DATA),--data "$(DATA)") --out $@ \
+		$(if $(wildcard $(CHECKPOINT)),--resume)
 
 models/.data: FORCE
 	@mkdir -p models
-	@echo "$(DATA)" | cmp -s - $@ || { rm -rf models/digits.checkpoint; echo "$(DATA)" > $@; }
+	@echo "$(DATA)" | cmp -s - $@ || { rm -f $(CHECKPOINT); echo "$(DATA)" > $@; }
 
 test: .venv/installed $(ENGINES:%=test-%)
 	.venv/bin/python -m pytest
@@ -44,24 +47,35 @@ test-%: .venv-%/installed FORCE
 	@.venv-$*/bin/python $(PIP) --no-deps --force-reinstall dist/$*/*.whl
 	.venv-$*/bin/pytest tests/engines
 
+test-slow: .venv/installed
+	.venv/bin/python -m pytest -m slow
+
 lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-.venv/installed: requirements/dev.lock pyproject.toml
+.venv/installed: .venv/locked pyproject.toml
+	@.venv/bin/python $(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/locked: requirements/dev.lock
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with its venv module here;" \
 		"install one (Debian: apt install python3-venv), or name it: make PYTHON=…" >&2; exit 2; }
 	@echo "Installing the pinned dependencies into .venv (2.7 GB; once)"
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python $(PIP) --require-hashes --requirement $<
-	@.venv/bin/python $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv-%/installed: requirements/%.lock | .venv/installed
 	@$(PYTHON) -m venv --clear .venv-$*
 	@.venv-$*/bin/python $(PIP) --require-hashes --requirement $<
 	@touch $@
+
+# What the package carries: the artefacts of the last run.
+publish: models/.exported
+	cp models/digits.tflite models/digits-int8.tflite models/digits.onnx models/digits-int8.onnx \
+		runtime/pretrained/
 
 lock:
 	for extra in dev $(ENGINES); do \
