@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from runtime import artefact
+from runtime.acceptance import Judge
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
 from runtime.decode import Source
 from runtime.errors import ArtefactError, BackendUnavailable
@@ -27,8 +28,8 @@ class Prediction:
         label: the likeliest class.
         confidence: its score, 0 to 1; calibrated on the data the model was validated with.
         scores: (classes,) float32, in the order of the spec's labels.
-        accepted: False where this is no digit the model knows: a blank page, or an answer less
-            sure than all but a few of the validation images gave.
+        accepted: False where this is no digit the model knows: a blank page, other ink than that
+            of digits, or an answer less sure than all but a few of the validation images gave.
     """
 
     label: str
@@ -44,7 +45,7 @@ class Classifier:
         self.backend = backend
         self._labels = backend.spec.labels
         self._shape = backend.spec.input_shape
-        self._accept_confidence = backend.spec.accept_confidence
+        self._judge = Judge(backend.spec.accept_confidence, backend.spec.acceptance)
 
     @classmethod
     def load(
@@ -106,7 +107,7 @@ class Classifier:
     def _predict(self, pixels: Pixels, scores: Scores) -> Prediction:
         best = int(scores.argmax())
         confidence = float(scores[best])
-        accepted = confidence >= self._accept_confidence and bool(pixels.any())
+        accepted = self._judge.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
 
 

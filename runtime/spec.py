@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from runtime.acceptance import Acceptance
 from runtime.errors import ArtefactError
 
 SCHEMA_VERSION = 1
@@ -68,11 +69,12 @@ class ModelSpec:
         precision: "float32" or "int8".
         quantization: for int8 models.
         temperature: what the logits were divided by; it is folded into the last layer already.
-        accept_confidence: below this confidence an answer is not accepted.
+        accept_confidence: below this confidence an answer is not accepted, where there is no rule.
         source_sha256: SHA-256 of the Keras file this was exported from; empty for that file itself.
         dataset: what it was trained on.
         metrics: what it reached.
         provenance: how it was made, (key, text) pairs: recipe, seed, versions.
+        acceptance: the rule by which an image is accepted; files made before it have none.
         golden: inputs and the answers this very artefact gave when it was made.
         digest: SHA-256 of the file, filled in by `artefact.read`.
     """
@@ -89,6 +91,7 @@ class ModelSpec:
     golden: Golden | None
     quantization: Quantization | None = None
     provenance: tuple[tuple[str, str], ...] = ()
+    acceptance: Acceptance | None = None
     schema_version: int = SCHEMA_VERSION
     digest: str = field(default="", compare=False)
 
@@ -103,6 +106,8 @@ class ModelSpec:
                 "scores": self.golden.scores.tolist(),
             }
         record["provenance"] = dict(self.provenance)
+        if self.acceptance is not None:
+            record["acceptance"] = self.acceptance.to_record()
         return json.dumps(record, indent=1, ensure_ascii=False)
 
     @classmethod
@@ -145,6 +150,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
             output=Affine(**record["quantization"]["output"]),
             calibration=Dataset(**record["quantization"]["calibration"]),
         )
+    acceptance = record.get("acceptance")
     return ModelSpec(
         name=record["name"],
         labels=labels,
@@ -158,6 +164,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
         golden=golden,
         quantization=quantization,
         provenance=tuple((str(k), str(v)) for k, v in record["provenance"].items()),
+        acceptance=None if acceptance is None else Acceptance.from_record(acceptance),
         schema_version=int(record["schema_version"]),
         digest=digest,
     )

@@ -1,0 +1,111 @@
+"""Whether what was read is a digit at all, judged by its confidence and its ink."""
+
+import base64
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+# The rule looks at squares of 2 x 2 pixels in the rows from 4 to 23, where MNIST's form has its
+# ink: so a hidden layer of 16 stays below the 9,216 weights past which OpenBLAS wakes its threads
+# (interface/gemv.c), which costs more than the rule itself.
+TOP, BOTTOM, SQUARE = 4, 24, 2
+GRID = (10, 14)
+
+
+@dataclass(frozen=True, eq=False)
+class Acceptance:
+    """A network of one hidden layer that tells digits' ink from other ink, and its threshold.
+
+    With x the mean ink, 0 to 1, of each square of a grid of 10 x 14:
+    score = output · max(0, scale x (weights · x) + bias) + confidence_weight x confidence.
+
+    Attributes:
+        weights: int8 (hidden, 10, 14).
+        scales, biases, outputs: float32 (hidden,).
+        confidence_weight: of the confidence, 0 to 1.
+        threshold: an image that scores less is not accepted.
+    """
+
+    weights: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.float32]
+    biases: npt.NDArray[np.float32]
+    outputs: npt.NDArray[np.float32]
+    confidence_weight: float
+    threshold: float
+
+    def to_record(self) -> dict[str, Any]:
+        """What stands in a spec's JSON: the weights as base64, the rest as numbers."""
+        return {
+            "weights": base64.b64encode(self.weights.tobytes()).decode(),
+            # repr of a float32's double is exact both ways.
+            "scales": self.scales.tolist(),
+            "biases": self.biases.tolist(),
+            "outputs": self.outputs.tolist(),
+            "confidence_weight": self.confidence_weight,
+            "threshold": self.threshold,
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> "Acceptance":
+        """The inverse of `to_record`; raises ValueError, KeyError or TypeError where it is none."""
+        weights = np.frombuffer(base64.b64decode(record["weights"]), np.int8)
+        rule = cls(
+            weights=weights.reshape(-1, *GRID),
+            scales=np.array(record["scales"], np.float32),
+            biases=np.array(record["biases"], np.float32),
+            outputs=np.array(record["outputs"], np.float32),
+            confidence_weight=float(record["confidence_weight"]),
+            threshold=float(record["threshold"]),
+        )
+        numbers = (rule.scales, rule.biases, rule.outputs)
+        if any(part.shape != rule.weights.shape[:1] for part in numbers):
+            raise ValueError("the acceptance rule's parts are not as many as its weights")
+        if not all(np.isfinite(part).all() for part in numbers):
+            raise ValueError("the acceptance rule is not made of finite numbers")
+        if not (math.isfinite(rule.confidence_weight) and math.isfinite(rule.threshold)):
+            raise ValueError("the acceptance rule is not made of finite numbers")
+        if Judge(0.0, rule).accepts(np.zeros((28, 28, 1), np.uint8), 1.0):
+            raise ValueError("the acceptance rule takes a blank page for a digit")
+        return rule
+
+
+class Judge:
+    """Scores images; without a rule, the score is the confidence, and no ink at all is refused."""
+
+    def __init__(self, accept_confidence: float, rule: Acceptance | None) -> None:
+        self._ruled = rule is not None
+        if rule is None:
+            self.threshold = accept_confidence
+            return
+        self.threshold = rule.threshold
+        # Spread over the pixels, so that one product does the squares' means, the scaling of
+        # pixels to 0 to 1, and the layer.
+        spread = rule.weights.repeat(SQUARE, axis=1).repeat(SQUARE, axis=2).astype(np.float32)
+        factors = rule.scales / np.float32(255 * SQUARE * SQUARE)
+        self._weights = np.ascontiguousarray(spread.reshape(len(spread), -1) * factors[:, None])
+        # max(0, a + b) = max(−b, a) + b: b is added once, here, rather than to every image.
+        self._floor = -rule.biases
+        self._outputs = rule.outputs
+        self._offset = float(rule.outputs @ rule.biases)
+        self._confidence_weight = rule.confidence_weight
+
+    def score(self, pixels: npt.NDArray[np.uint8], confidence: float) -> float:
+        """How much this looks like a digit; of use against `threshold` and other scores only.
+
+        Args:
+            pixels: (28, 28, 1) uint8.
+            confidence: 0 to 1.
+        """
+        if not self._ruled:
+            return confidence if pixels.any() else -1.0
+        hidden = self._weights.dot(pixels[TOP:BOTTOM].reshape(-1).astype(np.float32))
+        np.maximum(hidden, self._floor, out=hidden)
+        ink = float(self._outputs.dot(hidden))
+        return ink + self._offset + self._confidence_weight * confidence
+
+    def accepts(self, pixels: npt.NDArray[np.uint8], confidence: float) -> bool:
+        """Whether this is a digit: its score is at least the threshold."""
+        return self.score(pixels, confidence) >= self.threshold

@@ -1,0 +1,124 @@
+"""The acceptance rule: its arithmetic, its place in a spec, and the classifier that asks it."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from runtime import artefact
+from runtime.acceptance import Acceptance, Judge
+from runtime.classifier import Classifier, find_model
+from runtime.errors import ArtefactError
+from runtime.spec import ModelSpec
+
+BLANK = np.zeros((28, 28, 1), np.uint8)
+
+
+@pytest.fixture
+def rule() -> Acceptance:
+    """Any rule that refuses a blank page."""
+    random = np.random.default_rng(3)
+    return Acceptance(
+        weights=random.integers(-127, 128, (16, 10, 14)).astype(np.int8),
+        scales=random.uniform(0.001, 0.01, 16).astype(np.float32),
+        biases=random.normal(0, 1, 16).astype(np.float32),
+        outputs=random.normal(0, 1, 16).astype(np.float32),
+        confidence_weight=2.5,
+        threshold=50.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def published() -> artefact.Artefact:
+    return artefact.read(find_model())
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(4).integers(0, 256, (20, 28, 28, 1)).astype(np.uint8)
+
+
+def test_the_score_is_the_formula_of_the_docstring(rule, images) -> None:
+    judge = Judge(0.9, rule)
+    for image in images:
+        squares = image[4:24, :, 0].reshape(10, 2, 14, 2).mean(axis=(1, 3)) / 255
+        sums = (rule.weights.astype(np.float64) * squares).sum(axis=(1, 2))
+        hidden = np.maximum(0, rule.scales * sums + rule.biases)
+        expected = rule.outputs @ hidden + 2.5 * 0.75
+        score = judge.score(image, 0.75)
+        assert score == pytest.approx(expected, abs=1e-4)
+        assert judge.accepts(image, 0.75) == (score >= 50.0)
+        exact = Judge(0.9, dataclasses.replace(rule, threshold=score))
+        assert exact.accepts(image, 0.75)
+
+
+def test_without_a_rule_the_confidence_decides_and_a_blank_page_is_refused(images) -> None:
+    judge = Judge(0.8, None)
+    assert judge.accepts(images[0], 0.8) and not judge.accepts(images[0], 0.79)
+    assert not judge.accepts(BLANK, 1.0) and not Judge(0.0, None).accepts(BLANK, 1.0)
+
+
+def test_a_rule_travels_in_the_spec_unchanged(rule, published, images) -> None:
+    spec = dataclasses.replace(published.spec, acceptance=rule)
+    read = ModelSpec.from_json(spec.to_json()).acceptance
+    assert read is not None
+    for field in dataclasses.fields(Acceptance):
+        np.testing.assert_array_equal(getattr(read, field.name), getattr(rule, field.name))
+    before, after = Judge(0, rule), Judge(0, read)
+    assert [before.score(i, 0.5) for i in images] == [after.score(i, 0.5) for i in images]
+    assert spec.to_json() == ModelSpec.from_json(spec.to_json()).to_json()
+
+
+def test_a_spec_from_before_the_rule_is_read(published) -> None:
+    record = json.loads(published.spec.to_json())
+    record.pop("acceptance", None)
+    assert ModelSpec.from_json(json.dumps(record)).acceptance is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("threshold", -1e9),
+        ("threshold", float("nan")),
+        ("confidence_weight", float("inf")),
+        ("biases", [0.0] * 15),
+        ("outputs", [float("nan")] * 16),
+        ("weights", "AAAA"),
+        ("weights", "AAA"),
+        ("weights", 7),
+        ("scales", "many"),
+        ("scales", None),
+    ],
+)
+def test_a_broken_rule_is_an_artefact_error(rule, published, field, value) -> None:
+    record = json.loads(dataclasses.replace(published.spec, acceptance=rule).to_json())
+    record["acceptance"][field] = value
+    with pytest.raises(ArtefactError):
+        ModelSpec.from_json(json.dumps(record))
+    del record["acceptance"][field]
+    with pytest.raises(ArtefactError):
+        ModelSpec.from_json(json.dumps(record))
+
+
+def test_the_classifier_asks_the_rule(rule, published, images, tmp_path) -> None:
+    plain = Classifier.load(published.path)
+    answers = plain.classify_batch(images)
+    judge = Judge(0, rule)
+    scores = [judge.score(i, a.confidence) for i, a in zip(images, answers, strict=True)]
+    judge.threshold = float(np.median(scores))
+    plain._judge = judge
+    accepted = [answer.accepted for answer in plain.classify_batch(images)]
+    assert accepted == [score >= judge.threshold for score in scores]
+    assert accepted == [plain.classify(image).accepted for image in images]
+    assert any(accepted) and not all(accepted)
+
+
+def test_the_published_artefacts_refuse_blank_pages_and_accept_digits(published) -> None:
+    classifier = Classifier.load(published.path)
+    assert not classifier.classify(BLANK).accepted
+    assert not classifier.classify(np.full((200, 150), 255, np.uint8)).accepted
+    from train.data import embedded
+
+    accepted = [p.accepted for p in classifier.classify_batch(embedded().test.pixels[:100])]
+    assert np.mean(accepted) > 0.5
