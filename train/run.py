@@ -17,6 +17,7 @@ from runtime.errors import EdgeError
 from runtime.quiet import quiet
 from runtime.spec import Metrics
 from train import data, plots
+from train.acceptance import fit_acceptance
 from train.checkpoint import Epoch
 from train.evaluate import (
     calibration_error,
@@ -90,6 +91,9 @@ def run(
     model = fold(training.average, temperature)
     scores = logits_of(model, held_back.pixels)
     accept_confidence = fit_accept_confidence(scores)
+    acceptance = fit_acceptance(
+        data_set.labels, train.pixels, held_back.pixels, lambda p: logits_of(model, p), seed
+    )
     on_train = float(np.mean(logits_of(model, train.pixels).argmax(1) == train.labels))
     test_scores = logits_of(model, data_set.test.pixels)
     on_test = float(np.mean(test_scores.argmax(1) == data_set.test.labels))
@@ -110,6 +114,7 @@ def run(
             ("validation loss", f"{val_loss:.5f}"),
             *versions(),
         ),
+        acceptance=acceptance,
     )
     test, labels = data_set.test, data_set.labels
     plots.draw_curves(_beside(out, "curves.png"), history)

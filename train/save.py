@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import artefact
+from runtime.acceptance import Acceptance
 from runtime.artefact import Artefact
 from runtime.spec import Dataset, Golden, Metrics, ModelSpec
 from train.data import embedded
@@ -36,6 +37,7 @@ def save(
     dataset: Dataset,
     metrics: Metrics,
     provenance: tuple[tuple[str, str], ...],
+    acceptance: Acceptance | None = None,
 ) -> Artefact:
     """Write an inference network with its spec to `path`, whole or not at all.
 
@@ -55,6 +57,7 @@ def save(
         metrics=metrics,
         golden=Golden(pixels, logits_of(model, pixels)),
         provenance=provenance,
+        acceptance=acceptance,
     )
     return artefact.write(path, to_bytes(model), spec)
 

@@ -1,0 +1,154 @@
+"""Fits the rule that tells digits from what is none, to digits seen and strangers drawn."""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.acceptance import BOTTOM, GRID, SQUARE, TOP, Acceptance, Judge
+from runtime.backends import Pixels, Scores
+from train.evaluate import DOUBTED_SHARE
+from train.strangers import DIGITS, glyphs, strangers
+
+HIDDEN = 16
+# Digits of the training set, strangers, and printed digits: print is to be accepted as well.
+_SEEN, _STRANGE, _PRINTED = 40_000, 24_000, 4_000
+# Strangers that the weight of the confidence is fitted to.
+_FRESH = 2_000
+_EPOCHS = 15
+# Where more of the validation images would have to be doubted, the rule is not worth having.
+MOST_DOUBTED_SHARE = 0.01
+# Share of the seen digits that are given another pen: blurred, thickened or thinned.
+_RESTYLED = 0.3
+# A pixel and its four neighbours.
+_NEIGHBOURS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
+
+Floats = npt.NDArray[np.float64]
+
+
+def fit_acceptance(
+    labels: tuple[str, ...],
+    seen: Pixels,
+    held_back: Pixels,
+    answer: Callable[[Pixels], Scores],
+    seed: int,
+) -> Acceptance | None:
+    """Fit the rule and its threshold; none where the classes are not the ten digits.
+
+    A letter is a stranger among digits and a class of its own elsewhere: only of digits is it
+    known what is none. None either where digits and empty pages cannot be told apart, as happens
+    with a handful of images: then the confidence alone decides.
+
+    Args:
+        labels: names of the classes.
+        seen: training images, uint8 (N, 28, 28, 1).
+        held_back: validation images: `DOUBTED_SHARE` of them may score below the threshold.
+        answer: the model: pixels → scores (N, classes).
+        seed: decides what is drawn and where the fit starts.
+    """
+    if labels != tuple(DIGITS):
+        return None
+    random = np.random.default_rng([seed, len(seen)])
+    some = seen[random.permutation(len(seen))[:_SEEN]]
+    # Few digits ask for few strangers: the shares stay the same.
+    share = min(1.0, len(some) / _SEEN)
+    known = np.concatenate(
+        [
+            _restyled(some, random),
+            glyphs(DIGITS, max(_PRINTED // 8, round(share * _PRINTED)), random),
+        ]
+    )
+    rule = _fit_ink(known, strangers(max(_STRANGE // 8, round(share * _STRANGE)), seed), seed)
+    fresh = strangers(_FRESH, seed + 1)
+    confidences = answer(held_back).max(axis=1)
+    rule = _weigh_confidence(rule, held_back, confidences, fresh, answer(fresh).max(axis=1))
+    ranked = np.sort(_scores(rule, held_back, confidences))
+    # Rounded down: the digits that decide it stay accepted on an engine that rounds otherwise.
+    wanted = math.floor(ranked[int(DOUBTED_SHARE * len(ranked))] * 1e3) / 1e3
+    threshold = max(wanted, _blank_score(rule))
+    doubted = int((ranked < threshold).sum())
+    if doubted > max(1, MOST_DOUBTED_SHARE * len(ranked)):
+        return None
+    return dataclasses.replace(rule, threshold=threshold)
+
+
+def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> Acceptance:
+    """The hidden layer, its weights rounded to int8."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    network = MLPClassifier(
+        (HIDDEN,),
+        alpha=1e-3,
+        batch_size=256,
+        learning_rate_init=3e-3,
+        max_iter=_EPOCHS,
+        random_state=seed,
+    )
+    squares = np.concatenate([_squares(known), _squares(unknown)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the epochs are meant to be few
+        network.fit(squares, np.arange(len(squares)) < len(known))
+    weights = network.coefs_[0].T.reshape(HIDDEN, *GRID)
+    scales = np.abs(weights).max(axis=(1, 2)) / 127
+    return Acceptance(
+        weights=np.rint(weights / scales[:, None, None]).astype(np.int8),
+        scales=scales.astype(np.float32),
+        biases=network.intercepts_[0].astype(np.float32),
+        outputs=network.coefs_[1][:, 0].astype(np.float32),
+        confidence_weight=0.0,
+        threshold=0.0,
+    )
+
+
+def _weigh_confidence(
+    rule: Acceptance, digits: Pixels, sure: Floats, strange: Pixels, strange_sure: Floats
+) -> Acceptance:
+    """Set what a confidence is worth beside the ink: logistic regression on both."""
+    from sklearn.linear_model import LogisticRegression
+
+    ink = np.concatenate([_scores(rule, digits, sure), _scores(rule, strange, strange_sure)])
+    both = np.stack([ink, np.concatenate([sure, strange_sure])], axis=1)
+    is_digit = np.arange(len(ink)) < len(digits)
+    of_ink, of_confidence = (
+        LogisticRegression(class_weight="balanced").fit(both, is_digit).coef_[0].tolist()
+    )
+    return dataclasses.replace(rule, confidence_weight=max(0.0, of_confidence / of_ink))
+
+
+def _blank_score(rule: Acceptance) -> float:
+    """What no empty page reaches, whichever its grey and however sure the model."""
+    judge = Judge(0.0, rule)
+    pages = [np.full((28, 28, 1), grey, np.uint8) for grey in range(256)]
+    return max(judge.score(page, 1.0) for page in pages) + 1e-3
+
+
+def _scores(rule: Acceptance, pixels: Pixels, confidences: Floats) -> Floats:
+    judge = Judge(0.0, rule)
+    pairs = zip(pixels, confidences.tolist(), strict=True)
+    return np.array([judge.score(image, confidence) for image, confidence in pairs])
+
+
+def _squares(pixels: Pixels) -> npt.NDArray[np.float32]:
+    """Mean ink, 0 to 1, of the squares that the rule looks at: (N, 140)."""
+    rows, columns = GRID
+    parts = pixels[:, TOP:BOTTOM].reshape(-1, rows, SQUARE, columns, SQUARE)
+    return parts.mean(axis=(2, 4), dtype=np.float32).reshape(len(pixels), -1) / 255
+
+
+def _restyled(pixels: Pixels, random: np.random.Generator) -> Pixels:
+    """Some of the images blurred, some with thicker and some with thinner strokes."""
+    styled = pixels.copy()
+    chosen = random.integers(3, size=len(pixels))
+    for style, combine in enumerate((_mean, np.maximum.reduce, np.minimum.reduce)):
+        rows = (chosen == style) & (random.random(len(pixels)) < _RESTYLED)
+        padded = np.pad(pixels[rows], ((0, 0), (1, 1), (1, 1), (0, 0)))
+        styled[rows] = combine([padded[:, 1 + y : 29 + y, 1 + x : 29 + x] for y, x in _NEIGHBOURS])
+    return styled
+
+
+def _mean(planes: list[Pixels]) -> Pixels:
+    return np.mean(planes, axis=0).astype(np.uint8)
