@@ -11,6 +11,8 @@ from PIL import Image
 from runtime.errors import DatasetError
 from runtime.preprocess import normalise
 from train import download, readers
+from train.assemble import without_copies
+from train.mnist import MNIST
 from train.splits import DataSet, Split, digest, hold_back
 
 __all__ = ["DataSet", "Split", "cache_folder", "embedded", "hold_back", "load"]
@@ -44,7 +46,7 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
     try:
         if any(folder.glob("*-ubyte*")):
             cached = readers.read(folder, as_is, TEST_SHARE)
-            if cached.name == readers.MNIST:
+            if cached.name == MNIST:
                 return cached
             print(f"{folder}: not MNIST; downloading it again", file=sys.stderr)
     except DatasetError as error:
@@ -85,7 +87,7 @@ def embedded() -> DataSet:
     digits = load_digits()
     pixels = np.stack([normalise(_enlarge(image)) for image in digits.images])
     whole = Split(pixels, digits.target.astype(np.int64))
-    train, test = hold_back(readers.without_copies(whole), TEST_SHARE, seed=0)
+    train, test = hold_back(without_copies(whole), TEST_SHARE, seed=0)
     labels = tuple(str(n) for n in range(10))
     return DataSet("embedded digits", digest(labels, train, test), labels, train, test)
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from runtime import files
 from runtime.errors import DatasetError, EdgeError
-from train.readers import MNIST_SHA256
+from train.mnist import MNIST_SHA256
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

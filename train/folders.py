@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from runtime.errors import DatasetError, ImageError
 from runtime.preprocess import PIXELS_SHAPE, Pixels, to_pixels
-from train import readers
+from train.assemble import MAX_CLASSES, assemble
 from train.splits import DataSet, Split
 
 TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("test", "testing")
@@ -38,14 +38,14 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
     classes = sorted({c.name for part in (train, test) if part for c in _subfolders(part)})
     if all(name.isdecimal() for name in classes):
         classes.sort(key=int)
-    if not 2 <= len(classes) <= readers.MAX_CLASSES:
+    if not 2 <= len(classes) <= MAX_CLASSES:
         raise DatasetError(
-            f"{folder} has {len(classes)} subfolders; give one a class, 2 to {readers.MAX_CLASSES}"
+            f"{folder} has {len(classes)} subfolders; give one a class, 2 to {MAX_CLASSES}"
         )
     splits = [_read_split(part, classes, as_is) for part in (train, test) if part]
     held_out = splits[1] if test else None
     name = folder.resolve().name
-    return readers.assemble(name, splits[0], held_out, tuple(classes), test_share)
+    return assemble(name, splits[0], held_out, tuple(classes), test_share)
 
 
 def _subfolders(folder: Path) -> list[Path]:

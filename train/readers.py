@@ -1,7 +1,6 @@
 """Readers of the forms a data set comes in: IDX files and `.npz`; folders.py reads images."""
 
 import gzip
-import hashlib
 import math
 import struct
 import zipfile
@@ -14,23 +13,14 @@ import numpy.typing as npt
 
 from runtime.errors import DatasetError, ImageError
 from runtime.preprocess import to_pixels
-from train.splits import INPUT_SHAPE, MIN_PER_CLASS, DataSet, Split, digest, hold_back
+from train import folders
+from train.assemble import assemble
+from train.mnist import IDX_UBYTE
+from train.splits import INPUT_SHAPE, DataSet, Split
 
-MNIST = "MNIST"
-# SHA-256 of the decompressed IDX files: gzip streams differ between mirrors, the content does not.
-MNIST_SHA256 = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
-KINDS = ("images-idx3", "labels-idx1")
-MAX_CLASSES = 1000
 # 1.3 million images, twenty times MNIST: a header or an archive that promises more is refused
 # before it is given the memory.
 MAX_BYTES = 1 << 30
-
-_IDX_UBYTE = 0x08
 
 
 def read(path: Path, as_is: bool, test_share: float) -> DataSet:
@@ -44,8 +34,6 @@ def read(path: Path, as_is: bool, test_share: float) -> DataSet:
     Raises:
         DatasetError: absent, damaged, of no known form, or unfit to train on.
     """
-    from train import folders
-
     if path.is_file() and path.suffix == ".npz":
         return _read_npz(path, as_is, test_share)
     if not path.is_dir():
@@ -60,45 +48,6 @@ def read(path: Path, as_is: bool, test_share: float) -> DataSet:
     if len(archives) == 1:
         return _read_npz(archives[0], as_is, test_share)
     return folders.read(path, as_is, test_share)
-
-
-def assemble(
-    name: str, train: Split, test: Split | None, labels: tuple[str, ...], test_share: float
-) -> DataSet:
-    """Make a data set of what was read, and refuse one unfit to train on.
-
-    Raises:
-        DatasetError: too few or too many classes, or too few images in one.
-    """
-    if not 2 <= len(labels) <= MAX_CLASSES:
-        raise DatasetError(f"{name} has {len(labels)} classes; give 2 to {MAX_CLASSES}")
-    # A model's spec takes no other names; better refused now than after the training.
-    if odd := [label for label in labels if not label or not label.isprintable()]:
-        raise DatasetError(f"{name}: a class named {odd[0]!r}; give names that can be printed")
-    if test is None:
-        train = without_copies(train)
-    counts = np.bincount(train.labels, minlength=len(labels))
-    if (few := np.flatnonzero(counts < MIN_PER_CLASS)).size:
-        named = ", ".join(f"{labels[n]!r} has {counts[n]}" for n in few[:5])
-        more = f" and {few.size - 5} more classes" if few.size > 5 else ""
-        raise DatasetError(
-            f"{name}: too few different images to train on: {named}{more}; "
-            f"give each class at least {MIN_PER_CLASS}, or remove it"
-        )
-    if test is None:
-        train, test = hold_back(train, max(test_share, len(labels) / len(train)), seed=0)
-    elif len(test) == 0:
-        raise DatasetError(f"{name} has no test images; give some, or one undivided set")
-    if _is_mnist(train, test):
-        name = MNIST
-    return DataSet(name, digest(labels, train, test), labels, train, test)
-
-
-def without_copies(split: Split) -> Split:
-    """The split without images that another one equals in every pixel, in the same order."""
-    flat = split.pixels.reshape(len(split), math.prod(INPUT_SHAPE))
-    _, first = np.unique(flat, axis=0, return_index=True)
-    return split.take(np.sort(first))
 
 
 def index_labels(
@@ -124,7 +73,7 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     try:
         with opened(path, "rb") as file:
             zeros, kind, rank = struct.unpack(">HBB", file.read(4))
-            if zeros or kind != _IDX_UBYTE or not 1 <= rank <= 4:
+            if zeros or kind != IDX_UBYTE or not 1 <= rank <= 4:
                 raise DatasetError(f"{path} is no IDX file of bytes; download it again")
             shape = struct.unpack(f">{rank}I", file.read(4 * rank))
             size = math.prod(shape)
@@ -242,13 +191,3 @@ def _pixels(name: str, images: npt.NDArray[np.generic], as_is: bool) -> npt.NDAr
         return np.stack([to_pixels(image, name=f"{name}[{n}]") for n, image in enumerate(images)])
     except ImageError as error:
         raise DatasetError(str(error)) from error
-
-
-def _is_mnist(train: Split, test: Split) -> bool:
-    for part, split in (("train", train), ("t10k", test)):
-        for kind, data in zip(KINDS, (split.pixels[..., 0], split.labels), strict=True):
-            header = struct.pack(f">HBB{data.ndim}I", 0, _IDX_UBYTE, data.ndim, *data.shape)
-            content = hashlib.sha256(header + data.astype(np.uint8).tobytes()).hexdigest()
-            if content != MNIST_SHA256[f"{part}-{kind}-ubyte"]:
-                return False
-    return True

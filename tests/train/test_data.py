@@ -15,11 +15,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from runtime.errors import DatasetError
 from runtime.spec import Dataset
-from train import data, readers
+from train import data, mnist
+from train.mnist import KINDS
 from train.splits import Split, hold_back
 
 pytest.importorskip("sklearn")
-NAMES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in readers.KINDS]
+NAMES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in KINDS]
 
 
 def _idx(array: np.ndarray) -> bytes:
@@ -130,7 +131,7 @@ def test_the_digest_is_of_the_content(folder, tmp_path_factory):
 def test_only_the_official_content_is_called_mnist(folder, tmp_path, monkeypatch):
     arrays = _arrays()
     official = {name: hashlib.sha256(_idx(array)).hexdigest() for name, array in arrays.items()}
-    monkeypatch.setattr(readers, "MNIST_SHA256", official)
+    monkeypatch.setattr(mnist, "MNIST_SHA256", official)
     assert data.load(folder).name == "MNIST"
     keys = ("x_train", "y_train", "x_test", "y_test")
     np.savez(tmp_path / "mnist.npz", **dict(zip(keys, arrays.values(), strict=True)))
@@ -344,7 +345,7 @@ def test_the_environment_names_a_data_set_and_the_source_given_wins(folder, tmp_
 def test_what_is_cached_is_not_downloaded_again(folder, monkeypatch, tmp_path_factory):
     arrays = _arrays()
     official = {name: hashlib.sha256(_idx(array)).hexdigest() for name, array in arrays.items()}
-    monkeypatch.setattr(readers, "MNIST_SHA256", official)
+    monkeypatch.setattr(mnist, "MNIST_SHA256", official)
     monkeypatch.delenv("DIGIT_EDGE_DATA", raising=False)
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
