@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import latency, parity, rows
+from benchmarks import latency, parity, remote, rows
 from runtime import artefact
 from runtime.errors import CHECK_FAILED, EdgeError, exit_status
 
@@ -22,6 +22,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if baseline is not None and settings.repetitions < 2:
         raise EdgeError(compare.ONE_REPETITION)
     artefact.read(arguments.models / rows.REFERENCE)  # before any data set is downloaded
+    device = remote.device_of(arguments)
+    # First: a device that cannot be reached is said at once.
+    elsewhere = None
+    if device is not None:
+        elsewhere = remote.measure(
+            device,
+            arguments.models,
+            settings,
+            quick=arguments.quick,
+            backends=tuple(arguments.backend),
+            kind=arguments.device,
+            threads=threads,
+            progress=lambda line: terminal.tell(f"{arguments.on}: {line}"),
+        )
     answers = parity.compare(
         arguments.models,
         parity.load_test_set(arguments.data),
@@ -43,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress=lambda line: terminal.tell(f"latency: {line}"),
     )
     terminal.clear()
-    made = report.make(answers, times)
+    made = report.make(answers, times, elsewhere)
     terminal.print_report(made)
     folder = arguments.out or arguments.models / "report"
     writer.write(made, folder)
@@ -64,6 +78,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     rows.add_arguments(parser)
     parity.add_arguments(parser)
     latency.add_arguments(parser)
+    remote.add_arguments(parser)
     parser.add_argument("--out", type=Path, help="folder of the report (MODELS/report)")
     parser.add_argument("--baseline", type=Path, help="a report.json to be compared with")
     parser.add_argument(

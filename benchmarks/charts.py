@@ -35,6 +35,14 @@ class Point:
     high: float
 
 
+@dataclass(frozen=True)
+class Curve:
+    """One row of a plot by strength: its name and a share at each."""
+
+    name: str
+    shares: tuple[float, ...]
+
+
 def latencies(lanes: Sequence[Lane]) -> str:
     """The distribution of each lane's samples over one logarithmic axis, p50 and p99 marked."""
     everything = np.concatenate([lane.samples_ns for lane in lanes])
@@ -161,6 +169,39 @@ def reliability(bins: Sequence[Bin], name: str) -> str:
                 f"{percent(b.confidence)}, {percent(b.accuracy)} right</title></circle>"
             )
     return _svg(size, size, parts, f"Reliability of {name}")
+
+
+def curves(lines: Sequence[Curve], strengths: Sequence[str], title: str) -> str:
+    """Accuracy by strength, from 0 to 100 %, a line a row."""
+    width, height, left, right, top, bottom = 280, 190, 34, 14, 10, 26
+    step = (width - left - right) / (len(strengths) - 1)
+
+    def y(share: float) -> float:
+        return top + (height - bottom - top) * (1 - share)
+
+    parts = []
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(
+            f'<path class="grid" d="M{left} {y(share):.1f}H{width - right}"/>'
+            f'<text class="tick" x="{left - 5}" y="{y(share) + 4:.1f}" text-anchor="end">'
+            f"{100 * share:.0f}</text>"
+        )
+    # None, the middle and the strongest: more would run into each other.
+    for number in (0, len(strengths) // 2, len(strengths) - 1):
+        parts.append(
+            f'<text class="tick" x="{left + step * number:.1f}" y="{height - 8}" '
+            f'text-anchor="middle">{escape(strengths[number])}</text>'
+        )
+    for line in lines:
+        points = " ".join(
+            f"{left + step * number:.1f},{y(share):.1f}" for number, share in enumerate(line.shares)
+        )
+        told = ", ".join(map(percent, line.shares))
+        parts.append(
+            f'<polyline class="curve" points="{points}"><title>{escape(line.name)}: {told}</title>'
+            "</polyline>"
+        )
+    return _svg(width, height, parts, f"Accuracy by strength: {title}")
 
 
 def _svg(width: int, height: int, parts: Sequence[str], title: str) -> str:

@@ -1,14 +1,15 @@
 """A report as Markdown."""
 
-from benchmarks import latency_tables, parity_tables, tables
+from benchmarks import curves, device_tables, latency_tables, parity_tables, tables
 from benchmarks.formats import Table
+from benchmarks.readings import RobustnessReport
 from benchmarks.report import Report
 
 _MOST_FLIPS = 30
 
 
-def render(report: Report) -> str:
-    """The whole report as Markdown text."""
+def render(report: Report, robustness: RobustnessReport | None = None) -> str:
+    """The whole report as Markdown text, with what is known of its robustness."""
     parity, latency = report.parity, report.latency
     verdict = "**passed**" if report else "**FAILED**"
     parts = [
@@ -19,9 +20,11 @@ def render(report: Report) -> str:
     ]
     ordered = [
         tables.summary(parity, latency),
+        device_tables.side_by_side(latency, report.device),
         parity_tables.parity_table(parity),
         *(parity_tables.flips_table(r, parity.class_names, _MOST_FLIPS) for r in parity.results),
         *parity_tables.explanation_tables(parity.explanation),
+        curves.table(robustness),
         latency_tables.latency_table(latency),
         latency_tables.starts_table(latency),
         latency_tables.files_table(latency),
@@ -30,6 +33,8 @@ def render(report: Report) -> str:
         latency_tables.invalid_table(latency),
         tables.unmeasured_table(parity.unmeasured + latency.unmeasured),
         tables.host_table(latency),
+        tables.sources_table(latency, robustness is not None),
+        *device_tables.details(report.device),
     ]
     parts += [render_table(table) for table in ordered if table.lines]
     return "\n\n".join(parts) + "\n"

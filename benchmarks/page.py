@@ -6,11 +6,21 @@ from html import escape
 
 import numpy as np
 
-from benchmarks import charts, jobs, latency_tables, parity_tables, rows, tables
+from benchmarks import (
+    charts,
+    curves,
+    device_tables,
+    jobs,
+    latency_tables,
+    parity_tables,
+    rows,
+    tables,
+)
 from benchmarks.charts import Lane, Point
 from benchmarks.comparison import Answers, ParityResult
 from benchmarks.formats import Table, percent
 from benchmarks.parity_report import ParityReport
+from benchmarks.readings import RobustnessReport
 from benchmarks.report import Report
 from benchmarks.style import CSS
 from benchmarks.timing import LatencyResult
@@ -18,8 +28,8 @@ from benchmarks.timing import LatencyResult
 _MOST_FLIPS = 200
 
 
-def render(report: Report) -> str:
-    """The whole page."""
+def render(report: Report, robustness: RobustnessReport | None = None) -> str:
+    """The whole page, with what is known of the artefacts' robustness."""
     parity, latency = report.parity, report.latency
     verdict = "passed" if report else "FAILED"
     failures = "".join(f"<li>{escape(why)}</li>" for why in report.failures)
@@ -30,6 +40,7 @@ def render(report: Report) -> str:
         f'<strong class="{verdict.lower()}">{verdict}</strong></p>',
         f'<ul class="failures">{failures}</ul>' if failures else "",
         _table(tables.summary(parity, latency)),
+        _table(device_tables.side_by_side(latency, report.device)),
         _latency_plot(report),
         _scatters(report),
         _table(latency_tables.files_table(latency)),
@@ -40,11 +51,15 @@ def render(report: Report) -> str:
         _confusions(parity),
         _reliabilities(parity),
         *map(_table, parity_tables.explanation_tables(parity.explanation)),
+        _table(curves.table(robustness)),
+        curves.section(robustness),
         _table(latency_tables.latency_table(latency)),
         _table(latency_tables.starts_table(latency)),
         _table(latency_tables.invalid_table(latency)),
         _table(tables.unmeasured_table(parity.unmeasured + latency.unmeasured)),
         _table(tables.host_table(latency)),
+        _table(tables.sources_table(latency, robustness is not None)),
+        *map(_table, device_tables.details(report.device)),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

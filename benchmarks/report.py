@@ -16,13 +16,14 @@ SCHEMA_VERSION = 1
 class Report:
     """A run of `python -m benchmarks`; true where nothing failed.
 
-    `created` is the date and time in UTC, ISO 8601.
+    `created` is the date and time in UTC, ISO 8601; `device` is what --on measured elsewhere.
     """
 
     schema_version: int
     created: str
     parity: ParityReport
     latency: LatencyReport
+    device: LatencyReport | None = None
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -31,13 +32,17 @@ class Report:
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes."""
         # A missing artefact fails both; say it once.
-        return tuple(dict.fromkeys(self.parity.failures + self.latency.failures))
+        failures = dict.fromkeys(self.parity.failures + self.latency.failures)
+        elsewhere = () if self.device is None else self.device.failures
+        return (*failures, *(f"on the device: {why}" for why in elsewhere))
 
 
-def make(parity: ParityReport, latency: LatencyReport) -> Report:
-    """Put the two halves of a run together, dated now."""
+def make(
+    parity: ParityReport, latency: LatencyReport, device: LatencyReport | None = None
+) -> Report:
+    """Put the parts of a run together, dated now."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Report(SCHEMA_VERSION, now, parity, latency)
+    return Report(SCHEMA_VERSION, now, parity, latency, device)
 
 
 def read(path: Path) -> Report:

@@ -65,6 +65,26 @@ def _summary_line(
     )
 
 
+def sources_table(report: LatencyReport, curves: bool) -> Table:
+    """The commands that print the figures, one by one."""
+    settings = report.settings
+    timed = (
+        f"python -m benchmarks.latency --repetitions {settings.repetitions} "
+        f"--min-seconds {settings.min_seconds:g} --min-count {settings.min_count}"
+    )
+    lines = [
+        ("all of them, and these pages", "python -m benchmarks"),
+        ("accuracy, agreement, differences, flips", "python -m benchmarks.parity"),
+        ("where int8's differences come from", "python -m benchmarks.parity --explain"),
+        ("latency, images/s, start, memory, peak", timed),
+        ("one run against another", "python -m benchmarks.compare A.json B.json"),
+        ("a device beside this machine", "python -m benchmarks --on USER@HOST"),
+    ]
+    if curves:
+        lines.append(("robustness", "python -m benchmarks.robustness"))
+    return Table("Commands", ("figures", "command"), tuple(lines))
+
+
 def unmeasured_table(unmeasured: Sequence[Unmeasured]) -> Table:
     """The rows without figures, and why."""
     return Table(

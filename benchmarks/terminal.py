@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import latency_tables, parity_tables, tables
+from benchmarks import device_tables, latency_tables, parity_tables, tables
 from benchmarks.formats import Table
 from benchmarks.parity_report import ParityReport
 from benchmarks.report import Report
@@ -54,6 +54,7 @@ def print_latency(report: LatencyReport) -> None:
 def print_report(report: Report) -> None:
     """Print the summary, what was not measured, and why the run fails."""
     print_table(tables.summary(report.parity, report.latency))
+    print_table(device_tables.side_by_side(report.latency, report.device))
     print_table(latency_tables.files_table(report.latency))
     print_table(latency_tables.commands_table(report.latency))
     print_table(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks import markdown, page
+from benchmarks import curves, markdown, page
 from benchmarks.records import to_json
 from benchmarks.report import Report
 from runtime import files
@@ -11,11 +11,12 @@ JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 
 
 def write(report: Report, folder: Path) -> None:
-    """Write the three files into `folder`.
+    """Write the three files into `folder`; with the curves of a robustness.json that is there.
 
     Raises:
-        EdgeError: they cannot be written.
+        EdgeError: they cannot be written, or the robustness.json is none.
     """
+    robustness = curves.read(folder)
     files.write(folder / JSON_NAME, to_json(report))
-    files.write(folder / MARKDOWN_NAME, markdown.render(report))
-    files.write(folder / HTML_NAME, page.render(report))
+    files.write(folder / MARKDOWN_NAME, markdown.render(report, robustness))
+    files.write(folder / HTML_NAME, page.render(report, robustness))

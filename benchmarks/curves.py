@@ -1,0 +1,87 @@
+"""Robustness curves beside a report: what `python -m benchmarks.robustness` left in the folder."""
+
+from html import escape
+from pathlib import Path
+
+from benchmarks import charts
+from benchmarks.charts import Curve
+from benchmarks.corruptions import MIDDLE
+from benchmarks.formats import Table, percent
+from benchmarks.readings import SCHEMA_VERSION, Result, RobustnessReport
+from benchmarks.records import from_json
+from runtime.errors import EdgeError
+
+JSON_NAME = "robustness.json"
+
+
+def read(folder: Path) -> RobustnessReport | None:
+    """The robustness report of a folder; None where there is none.
+
+    Raises:
+        EdgeError: the file cannot be read, is no such report, or of another schema.
+    """
+    path = folder / JSON_NAME
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EdgeError(f"cannot read {path}: {error.strerror}") from error
+    report = from_json(RobustnessReport, text, str(path))
+    if report.schema_version != SCHEMA_VERSION:
+        raise EdgeError(
+            f"{path} has schema {report.schema_version}, this program reads {SCHEMA_VERSION}: "
+            "measure again, or move it away"
+        )
+    return report
+
+
+def table(report: RobustnessReport | None) -> Table:
+    """Accuracy at the middle strengths: a line a row, and what costs it most."""
+    if report is None:
+        return Table("Robustness", (), ())
+    return Table(
+        "Robustness",
+        ("artefact", "engine", "as it is", "mean when spoilt", "lowest", "by"),
+        tuple(
+            (
+                result.row.artefact,
+                f"{result.row.backend} {result.version}",
+                percent(result.clean.accuracy),
+                percent(result.mean),
+                percent(result.worst.middle.accuracy),
+                f"{result.worst.corruption} ({result.worst.strengths[MIDDLE]})",
+            )
+            for result in report.results
+        ),
+        f"{report.n:,} test images of {report.dataset}, {report.created[:10]}, "
+        "`python -m benchmarks.robustness`; spoilt at the middle of five strengths.",
+    )
+
+
+def section(report: RobustnessReport | None) -> str:
+    """The curves as HTML, one plot a corruption; empty where there are none."""
+    if report is None or not report.results:
+        return ""
+    plots = []
+    for number, curve in enumerate(report.results[0].curves):
+        lines = [_line(result, number) for result in report.results]
+        drawing = charts.curves(lines, ("none", *curve.strengths), curve.corruption)
+        plots.append(
+            f"<figure>{drawing}<figcaption>{escape(curve.corruption)}</figcaption></figure>"
+        )
+    names = ", ".join(escape(_name(result)) for result in report.results)
+    return (
+        f'<section><h2>Robustness curves</h2><div class="row">{"".join(plots)}</div>'
+        f"<p>Accuracy in % by strength; a line each for {names}. Where they coincide, one hides "
+        "the others.</p></section>"
+    )
+
+
+def _line(result: Result, number: int) -> Curve:
+    readings = (result.clean, *result.curves[number].readings)
+    return Curve(_name(result), tuple(reading.accuracy for reading in readings))
+
+
+def _name(result: Result) -> str:
+    return f"{result.row.artefact} · {result.row.backend}"
