@@ -1,5 +1,7 @@
 """A report as Markdown."""
 
+from collections.abc import Sequence
+
 from benchmarks import curves, device_tables, latency_tables, parity_tables, tables
 from benchmarks.formats import Table
 from benchmarks.readings import RobustnessReport
@@ -42,9 +44,14 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
 
 def render_table(table: Table) -> str:
     """A table under its title."""
-    lines = [table.header, ("---",) * len(table.header), *table.lines]
-    text = "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+    text = render_lines(table.header, table.lines)
     return f"## {table.title}\n\n{text}" + (f"\n\n{table.note}" if table.note else "")
+
+
+def render_lines(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Columns under their header."""
+    everything = [header, ("---",) * len(header), *lines]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in everything)
 
 
 def _cell(text: str) -> str:

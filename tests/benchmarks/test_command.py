@@ -14,7 +14,7 @@ from runtime.errors import EdgeError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", ["", ".parity", ".latency", ".compare"])
+@pytest.mark.parametrize("name", ["", ".parity", ".latency", ".compare", ".readme"])
 def test_help_needs_no_engine_and_no_tensorflow(name: str) -> None:
     program = (
         "import runpy, sys\n"
