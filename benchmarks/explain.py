@@ -53,6 +53,11 @@ def explain(job: ExplainJob) -> Explanation:
     return Explanation(len(pixels), steps, layers, findings)
 
 
+def lint(opened: Artefact) -> tuple[Finding, ...]:
+    """Check one artefact's graph, as the engine opens it."""
+    return tuple(_lint(_Model(opened)))
+
+
 def _step(name: str, detail: str, before: Scores, after: Scores) -> Step:
     difference = np.abs(before.astype(np.float64) - after)
     flips = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
@@ -212,6 +217,7 @@ def _lint(model: _Model) -> list[Finding]:
                 wanted += makers[tensor].inputs
     outside = [operator.kind for operator in plain if operator.outputs[0] not in inside]
     return [
+        *_lint_quantization(model, interpreter),
         Finding(name, "batch", free, "free" if free else "frozen"),
         Finding(
             name, "delegate partitions", len(delegates) == 1, f"{len(delegates)}, one is fastest"
@@ -221,6 +227,32 @@ def _lint(model: _Model) -> list[Finding]:
             "operators outside the delegate",
             not set(outside) - {"SOFTMAX"},
             ", ".join(outside) or "none",
+        ),
+    ]
+
+
+def _lint_quantization(model: _Model, interpreter: Any) -> list[Finding]:
+    """The graph's input and output scales beside the spec's; what it was calibrated with."""
+    name, stated = model.artefact.path.name, model.artefact.spec.quantization
+    if stated is None:
+        return []
+    findings = []
+    for what, tensor, affine in (
+        ("input scale", interpreter.get_input_details()[0], stated.input),
+        ("output scale", interpreter.get_output_details()[0], stated.output),
+    ):
+        scale, zero = tensor["quantization"]
+        # The graph keeps float32.
+        fine = np.float32(scale) == np.float32(affine.scale) and zero == affine.zero_point
+        found = f"{scale:.6g}, zero point {zero}"
+        said = f", the spec says {affine.scale:.6g}, {affine.zero_point}"
+        findings.append(Finding(name, what, bool(fine), found + ("" if fine else said)))
+    calibration = stated.calibration
+    return [
+        *findings,
+        # The spec holds a digest of the images, not their classes.
+        Finding(
+            name, "calibration", True, f"{calibration.name}; how many of each class: not known"
         ),
     ]
 

@@ -32,14 +32,16 @@ class ScoresAnswer:
     """Which engine gave the scores.
 
     `batch_difference` is the largest difference between what a few images are answered alone and in
-    one batch. `macs` and `parameters` are those of a Keras model, 0 of others: multiply-accumulates
-    of its convolutions and dense layers for one image, and weights.
+    one batch. `macs`, `parameters` and `activations` are those of a Keras model, 0 of others:
+    multiply-accumulates of its convolutions and dense layers for one image, weights, and the values
+    that its layers compute for one image.
     """
 
     version: str
     batch_difference: float
     macs: int = 0
     parameters: int = 0
+    activations: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,16 @@ class PeakJob:
 
 @dataclass(frozen=True)
 class Peak:
-    """Multiply-accumulates a second that one core reaches in a matrix product; 0: not measured."""
+    """What one core reaches at most; 0: not measured.
+
+    Attributes:
+        float32, int8: multiply-accumulates a second, in a matrix product.
+        memory: bytes a second, read and written, copying more than the caches hold.
+    """
 
     float32: float
     int8: float
+    memory: float = 0.0
 
 
 @dataclass(frozen=True)

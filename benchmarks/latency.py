@@ -87,8 +87,10 @@ def measure(
     ]
     compared = _one_per_engine(compared) if settings.starts else []
     measured, failed = commands.measure(models, compared, settings.starts, progress)
-    progress("the processor's peak")
-    peak = processes.ask_peak(PeakJob(Row("", "matrix product", "cpu", 1), *_PEAK))
+    peak = None
+    if entries:  # else there is nothing to set beside it
+        progress("the processor's peak")
+        peak = processes.ask_peak(PeakJob(Row("", "matrix product", "cpu", 1), *_PEAK))
     return LatencyReport(
         schema_version=SCHEMA_VERSION,
         host=before,

@@ -3,9 +3,12 @@
 from statistics import median
 
 from benchmarks import jobs
-from benchmarks.formats import Table, duration, megabytes, ratio
+from benchmarks.formats import Table, duration, kilobytes, megabytes, ratio
 from benchmarks.parity_report import ParityReport
 from benchmarks.timing import LatencyReport
+
+# Of a weight or a value.
+_BYTES = {"float32": 4, "int8": 1}
 
 
 def latency_table(report: LatencyReport) -> Table:
@@ -117,6 +120,7 @@ def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
     for result in latency.results:
         reached = parity.macs / result.p50_ns * 1e9
         limit = getattr(peak, result.precision) if peak else 0.0
+        moved = _BYTES[result.precision] * (parity.parameters + 2 * parity.activations)
         if result.scenario == jobs.SINGLE and result.row.threads == 1 and limit and reached:
             lines.append(
                 (
@@ -128,17 +132,22 @@ def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
                     f"{reached / 1e9:.1f}",
                     f"{limit / 1e9:.1f}",
                     f"{100 * reached / limit:.0f} %",
+                    kilobytes(moved),
+                    duration(moved / peak.memory * 1e9 if peak and peak.memory else None),
                 )
             )
     return Table(
         "The physical limit",
         ("artefact", "engine", "precision", "at the peak", "p50", "10⁹ MAC/s", "peak",
-         "share of the peak"),
+         "share of the peak", "bytes", "at the memory's pace"),
         tuple(lines),
         f"{parity.macs:,} multiply-accumulates for one image, {parity.parameters:,} weights. The "
         "peak is that of a large matrix product on one core: float32 in NumPy's BLAS, int8 in "
         "onnxruntime. One image's matrices are small, so the peak is out of reach; the share says "
-        "how much an engine or a model could still gain.",
+        "how much an engine or a model could still gain. Bytes: each weight read once, each of the "
+        f"{parity.activations:,} values of the layers written and read once; the memory's pace is "
+        "that of copying 64 MiB on one core. Where that takes less than the products, memory is "
+        "not the limit.",
     )  # fmt: skip
 
 

@@ -125,6 +125,7 @@ def compare(
         unmeasured=tuple(unmeasured),
         pictures=_pictures(results, test_set),
         explanation=explanation,
+        activations=asked.activations,
     )
 
 

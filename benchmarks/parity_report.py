@@ -42,7 +42,8 @@ class ParityReport:
         reference: the original's file; `reference_version` its Keras.
         reference_digest, reference_bytes: of that file.
         trained_on: the data the original was trained on, where they are not those classified.
-        macs, parameters: multiply-accumulates for one image, and weights, of the original.
+        macs, parameters, activations: multiply-accumulates for one image, weights, and values
+            computed for one image, of the original.
         original: what the original answers.
         results, unmeasured: the rows.
         pictures: the images of the flips the original was surest of.
@@ -66,6 +67,7 @@ class ParityReport:
     unmeasured: tuple[Unmeasured, ...]
     pictures: tuple[Picture, ...]
     explanation: Explanation | None = None
+    activations: int = 0
 
     def __bool__(self) -> bool:
         return not self.failures

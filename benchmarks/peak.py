@@ -1,4 +1,4 @@
-"""What one core of the processor can do at most: matrix products in float32 and int8."""
+"""What one core can do at most: matrix products in float32 and int8, and copying memory."""
 
 import time
 from collections.abc import Callable
@@ -7,9 +7,12 @@ import numpy as np
 
 from benchmarks.jobs import Peak, PeakJob
 
+# More than the caches of the processors meant hold.
+_COPIED_BYTES = 1 << 26
+
 
 def measure(job: PeakJob) -> Peak:
-    """Time both products; int8 needs onnx and onnxruntime, and is 0 without them.
+    """Time the products and a copy; int8 needs onnx and onnxruntime, and is 0 without them.
 
     The process must have been started with its BLAS limited to one thread.
     """
@@ -17,7 +20,12 @@ def measure(job: PeakJob) -> Peak:
     a, b = generator.random((2, job.size, job.size), np.float32)
     # Into an array that exists: fresh pages would be timed too.
     out = np.empty((job.size, job.size), np.float32)
-    return Peak(_rate(lambda: np.matmul(a, b, out), job), _int8(job))
+    macs = job.size**3
+    float32 = _rate(lambda: np.matmul(a, b, out), macs, job)
+    source = np.ones(_COPIED_BYTES, np.uint8)
+    target = np.ones_like(source)
+    memory = _rate(lambda: np.copyto(target, source), 2 * _COPIED_BYTES, job)
+    return Peak(float32, _int8(job), memory)
 
 
 def _int8(job: PeakJob) -> float:
@@ -43,15 +51,15 @@ def _int8(job: PeakJob) -> float:
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     feed = {"a": np.random.default_rng(2).integers(0, 256, (job.size, job.size), np.uint8)}
-    return _rate(lambda: session.run(None, feed), job)
+    return _rate(lambda: session.run(None, feed), job.size**3, job)
 
 
-def _rate(product: Callable[[], object], job: PeakJob) -> float:
-    """Multiply-accumulates a second of the fastest product: a peak is what nothing disturbed."""
+def _rate(call: Callable[[], object], work: int, job: PeakJob) -> float:
+    """Work a second of the fastest call: a peak is what nothing disturbed."""
     fastest, began = float("inf"), time.perf_counter()
-    product()
+    call()
     while time.perf_counter() - began < job.seconds:
         start = time.perf_counter()
-        product()
+        call()
         fastest = min(fastest, time.perf_counter() - start)
-    return job.size**3 / fastest if fastest < float("inf") else 0.0
+    return work / fastest if fastest < float("inf") else 0.0

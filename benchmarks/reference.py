@@ -30,6 +30,7 @@ class KerasBackend:
         answer: Callable[[Scores], Scores],
         macs: int,
         parameters: int,
+        activations: int,
     ) -> None:
         self.name = name
         self.version = version
@@ -37,6 +38,7 @@ class KerasBackend:
         self.spec = artefact.spec
         self.macs = macs
         self.parameters = parameters
+        self.activations = activations
         self._answer = answer
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -124,7 +126,8 @@ def open(
 
     macs = sum(map(_macs, model.layers))
     version, parameters = keras.__version__, model.count_params()
-    return KerasBackend(artefact, name, version, device, answer, macs, parameters)
+    activations = sum(map(_activations, model.layers))
+    return KerasBackend(artefact, name, version, device, answer, macs, parameters, activations)
 
 
 def _macs(layer: Any) -> int:
@@ -136,3 +139,9 @@ def _macs(layer: Any) -> int:
         return 0
     positions = math.prod(layer.output.shape[1:-1])
     return positions * math.prod(layer.kernel.shape)
+
+
+def _activations(layer: Any) -> int:
+    """Values that a layer computes for one image; 0 for those that only pass on or reshape."""
+    computes = hasattr(layer, "kernel") or hasattr(layer, "pool_size")
+    return math.prod(layer.output.shape[1:]) if computes else 0

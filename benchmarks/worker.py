@@ -75,7 +75,13 @@ def _scores(job: "ScoresJob", stage: Path) -> "ScoresAnswer":
     difference = np.abs(alone - together)[finite].max(initial=0.0)
     if not isinstance(backend, KerasBackend):
         return ScoresAnswer(backend.version, float(difference))
-    return ScoresAnswer(backend.version, float(difference), backend.macs, backend.parameters)
+    return ScoresAnswer(
+        backend.version,
+        float(difference),
+        backend.macs,
+        backend.parameters,
+        backend.activations,
+    )
 
 
 def _latency(job: "LatencyJob", stage: Path, process_ns: int, entered: int) -> "LatencyAnswer":

@@ -71,6 +71,7 @@ def test_overhead_is_the_ratio_of_two_medians(timings) -> None:
 
 def test_the_peak_is_measured_for_both_precisions(timings) -> None:
     assert timings.peak is not None and timings.peak.float32 > 1e8 and timings.peak.int8 > 1e8
+    assert 1e7 < timings.peak.memory < 1e13
 
 
 def test_the_host_is_described(timings) -> None:

@@ -6,7 +6,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from benchmarks import parity, parity_tables, processes, reference
+from benchmarks import explain, parity, parity_tables, processes, reference
 from benchmarks.comparison import ParityResult
 from benchmarks.jobs import ExplainJob, Explanation, ScoresJob
 from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
@@ -66,6 +66,8 @@ def test_the_work_of_the_network_is_counted(report) -> None:
     convolutions = 400 * 9 * 32 + 64 * 9 * 32 * 64 + 4 * 9 * 64 * 64
     assert report.macs == convolutions + 64 * 128 + 128 * 10
     assert report.parameters == 65_354
+    pooled = 100 * 32 + 16 * 64 + 64
+    assert report.activations == 400 * 32 + 64 * 64 + 4 * 64 + pooled + 128 + 10
 
 
 def failed(row: ParityResult | Unmeasured) -> str:
@@ -195,3 +197,19 @@ def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path) 
     assert explanation.worst is not None and explanation.worst.name in weighted
     batch = {f.artefact: f.detail for f in explanation.findings if f.check == "batch"}
     assert batch == {"digits.tflite": "free", "digits-int8.tflite": "free"}
+    scales = {f.check: f for f in explanation.findings if f.artefact == "digits-int8.tflite"}
+    assert scales["input scale"].fine and scales["output scale"].fine
+    assert "60 training images" in scales["calibration"].detail
+
+
+def test_a_scale_that_the_spec_states_wrongly_is_found(models, tmp_path) -> None:
+    sound = artefact.read(models / "digits-int8.tflite")
+    stated = sound.spec.quantization
+    assert stated is not None
+    lie = dataclasses.replace(stated, input=dataclasses.replace(stated.input, scale=1.0))
+    graph = sound.data[: sound.data.index(b"PK\x03\x04")]
+    spec = dataclasses.replace(sound.spec, quantization=lie)
+    artefact.write(tmp_path / "lying.tflite", graph, spec)
+    found = {f.check: f for f in explain.lint(artefact.read(tmp_path / "lying.tflite"))}
+    assert not found["input scale"].fine and "the spec says 1" in found["input scale"].detail
+    assert found["output scale"].fine

@@ -84,6 +84,18 @@ def test_the_summary_has_a_line_a_row(made) -> None:
     assert verdicts["nan.onnx"].startswith("FAIL")
 
 
+def test_the_limit_counts_weights_and_values_by_precision(made) -> None:
+    table = latency_tables.limit_table(made.parity, made.latency)
+    places = [table.header.index(name) for name in ("precision", "bytes", "at the memory's pace")]
+    found = {tuple(line[place] for place in places) for line in table.lines}
+    moved = made.parity.parameters + 2 * made.parity.activations
+    assert {(kind, size) for kind, size, _ in found} == {
+        ("float32", f"{4 * moved / 1e3:,.0f} KB"),
+        ("int8", f"{moved / 1e3:,.0f} KB"),
+    }
+    assert all(pace.endswith("s") for _, _, pace in found)
+
+
 class Tags(html.parser.HTMLParser):
     """Checks that every tag is closed, and collects what the page refers to."""
 
