@@ -14,6 +14,8 @@ from benchmarks.formats import duration, percent
 _LANE = 34
 _LABEL_WIDTH = 250
 _WIDTH = 860
+# Kinds of lines in the style sheet.
+_STYLES = 4
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def reliability(bins: Sequence[Bin], name: str) -> str:
 
 def curves(lines: Sequence[Curve], strengths: Sequence[str], title: str) -> str:
     """Accuracy by strength, from 0 to 100 %, a line a row."""
-    width, height, left, right, top, bottom = 280, 190, 34, 14, 10, 26
+    width, height, left, right, top, bottom = 280, 190, 34, 28, 10, 26
     step = (width - left - right) / (len(strengths) - 1)
 
     def y(share: float) -> float:
@@ -192,16 +194,22 @@ def curves(lines: Sequence[Curve], strengths: Sequence[str], title: str) -> str:
             f'<text class="tick" x="{left + step * number:.1f}" y="{height - 8}" '
             f'text-anchor="middle">{escape(strengths[number])}</text>'
         )
-    for line in lines:
+    for number, line in enumerate(lines):
         points = " ".join(
-            f"{left + step * number:.1f},{y(share):.1f}" for number, share in enumerate(line.shares)
+            f"{left + step * at:.1f},{y(share):.1f}" for at, share in enumerate(line.shares)
         )
         told = ", ".join(map(percent, line.shares))
         parts.append(
-            f'<polyline class="curve" points="{points}"><title>{escape(line.name)}: {told}</title>'
-            "</polyline>"
+            f'<polyline class="curve style{number % _STYLES}" points="{points}">'
+            f"<title>{escape(line.name)}: {told}</title></polyline>"
         )
     return _svg(width, height, parts, f"Accuracy by strength: {title}")
+
+
+def key(number: int) -> str:
+    """A piece of the line that `curves` draws for row `number`, for a legend."""
+    line = f'<path class="curve style{number % _STYLES}" d="M0 5H28"/>'
+    return f'<svg class="key" viewBox="0 0 28 10" width="28">{line}</svg>'
 
 
 def _svg(width: int, height: int, parts: Sequence[str], title: str) -> str:

@@ -55,7 +55,7 @@ def table(report: RobustnessReport | None) -> Table:
             for result in report.results
         ),
         f"{report.n:,} test images of {report.dataset}, {report.created[:10]}, "
-        "`python -m benchmarks.robustness`; spoilt at the middle of five strengths.",
+        "python -m benchmarks.robustness; spoilt at the middle of five strengths.",
     )
 
 
@@ -70,11 +70,14 @@ def section(report: RobustnessReport | None) -> str:
         plots.append(
             f"<figure>{drawing}<figcaption>{escape(curve.corruption)}</figcaption></figure>"
         )
-    names = ", ".join(escape(_name(result)) for result in report.results)
+    names = " &nbsp; ".join(
+        f"{charts.key(number)} {escape(_name(result))}"
+        for number, result in enumerate(report.results)
+    )
     return (
         f'<section><h2>Robustness curves</h2><div class="row">{"".join(plots)}</div>'
-        f"<p>Accuracy in % by strength; a line each for {names}. Where they coincide, one hides "
-        "the others.</p></section>"
+        f"<p>Accuracy in % by strength. {names}. Where lines coincide, one hides the others.</p>"
+        "</section>"
     )
 
 

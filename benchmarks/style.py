@@ -39,8 +39,10 @@ svg .mark { stroke: var(--ink); stroke-width: 2; }
 svg .far { stroke: var(--bad); }
 svg .dot { fill: var(--accent); }
 svg .curve { fill: none; stroke: var(--accent); stroke-width: 1.8; opacity: .75; }
-svg .curve:nth-of-type(2n) { stroke: var(--good); stroke-dasharray: 5 3; }
-svg .curve:nth-of-type(3n) { stroke: var(--bad); stroke-dasharray: 2 3; }
+svg .style1 { stroke: var(--good); stroke-dasharray: 5 3; }
+svg .style2 { stroke: var(--bad); stroke-dasharray: 2 3; }
+svg .style3 { stroke: var(--soft); stroke-dasharray: 9 3; }
+svg.key { display: inline-block; vertical-align: middle; }
 svg .soft { opacity: .7; }
 svg .whisker { stroke: var(--accent); stroke-width: 1.5; opacity: .6; }
 .wide > svg { min-width: 620px; }

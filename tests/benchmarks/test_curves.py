@@ -55,8 +55,9 @@ def test_without_curves_nothing_is_said_of_them(made, tmp_path) -> None:
 
 
 def test_a_plot_a_corruption_and_a_line_a_row(robustness) -> None:
-    drawing = ElementTree.fromstring(curves.section(robustness).replace("<br>", ""))
-    plots = list(drawing.iter("svg"))
+    drawing = ElementTree.fromstring(curves.section(robustness).replace("&nbsp;", ""))
+    plots = list(drawing.iter("figure"))
+    assert len([svg for svg in drawing.iter("svg") if svg.get("class") == "key"]) == 2
     assert len(plots) == 2
     for plot, low in zip(plots, ("87.65 %", "43.20 %"), strict=True):
         lines = list(plot.iter("polyline"))
