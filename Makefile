@@ -14,6 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 	2>/dev/null && echo "$$p" && break; done)
 PIP = -m pip --disable-pip-version-check install --quiet
 ENGINES = litert onnx tflite
+WITH_DATA = $(if $(DATA), --data "$(DATA)")
 CHECKPOINT = models/digits-checkpoint.npz
 
 run: models/report/report.md
@@ -21,16 +22,15 @@ run: models/report/report.md
 	@echo "The report: models/report/report.md and report.html"
 
 models/report/report.md: models/.exported
-	.venv/bin/python -m benchmarks --models models $(if $(DATA),--data "$(DATA)") --out $(@D)
+	.venv/bin/python -m benchmarks --models models --out $(@D)$(WITH_DATA)
 
 models/.exported: models/digits.keras
-	.venv/bin/python -m export --model $< $(if $(DATA),--data "$(DATA)")
+	.venv/bin/python -m export --model $<$(WITH_DATA)
 	@touch $@
 
 # Interrupted, a training goes on where it stopped; other data start another one.
 models/digits.keras: models/.data | .venv/installed
-	.venv/bin/python -m train $(if $(DATA),--data "$(DATA)") --out $@ \
-		$(if $(wildcard $(CHECKPOINT)),--resume)
+	.venv/bin/python -m train --out $@$(WITH_DATA)$(if $(wildcard $(CHECKPOINT)), --resume)
 
 models/.data: FORCE
 	@mkdir -p models
