@@ -13,6 +13,7 @@ import numpy.typing as npt
 # (interface/gemv.c), which costs more than the rule itself.
 TOP, BOTTOM, SQUARE = 4, 24, 2
 GRID = (10, 14)
+_FLOAT = np.dtype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +68,11 @@ class Acceptance:
             raise ValueError("the acceptance rule is not made of finite numbers")
         if not (math.isfinite(rule.confidence_weight) and math.isfinite(rule.threshold)):
             raise ValueError("the acceptance rule is not made of finite numbers")
-        if Judge(0.0, rule).accepts(np.zeros((28, 28, 1), np.uint8), 1.0):
-            raise ValueError("the acceptance rule takes a blank page for a digit")
         return rule
 
 
 class Judge:
-    """Scores images; without a rule, the score is the confidence, and no ink at all is refused."""
+    """Scores images; without a rule, the score is the confidence. A blank page never passes."""
 
     def __init__(self, accept_confidence: float, rule: Acceptance | None) -> None:
         self._ruled = rule is not None
@@ -85,10 +84,10 @@ class Judge:
         # pixels to 0 to 1, and the layer.
         spread = rule.weights.repeat(SQUARE, axis=1).repeat(SQUARE, axis=2).astype(np.float32)
         factors = rule.scales / np.float32(255 * SQUARE * SQUARE)
-        self._weights = np.ascontiguousarray(spread.reshape(len(spread), -1) * factors[:, None])
+        self._weigh = (spread.reshape(len(spread), -1) * factors[:, None]).dot
         # max(0, a + b) = max(−b, a) + b: b is added once, here, rather than to every image.
         self._floor = -rule.biases
-        self._outputs = rule.outputs
+        self._sum = rule.outputs.dot
         self._offset = float(rule.outputs @ rule.biases)
         self._confidence_weight = rule.confidence_weight
 
@@ -98,13 +97,20 @@ class Judge:
         Args:
             pixels: (28, 28, 1) uint8.
             confidence: 0 to 1.
+
+        Returns:
+            Minus infinity where all pixels are alike.
         """
+        # All pixels alike: a fifth of what asking NumPy costs.
+        data = pixels.tobytes()
+        if data == data[:1] * len(data):
+            return -math.inf
         if not self._ruled:
-            return confidence if pixels.any() else -1.0
-        hidden = self._weights.dot(pixels[TOP:BOTTOM].reshape(-1).astype(np.float32))
-        np.maximum(hidden, self._floor, out=hidden)
-        ink = float(self._outputs.dot(hidden))
-        return ink + self._offset + self._confidence_weight * confidence
+            return confidence
+        ink = pixels[TOP:BOTTOM].reshape(-1).astype(_FLOAT)
+        hidden = np.maximum(self._weigh(ink), self._floor)
+        of_ink = float(self._sum(hidden))
+        return of_ink + self._offset + self._confidence_weight * confidence
 
     def accepts(self, pixels: npt.NDArray[np.uint8], confidence: float) -> bool:
         """Whether this is a digit: its score is at least the threshold."""

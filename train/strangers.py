@@ -37,13 +37,18 @@ Planes = npt.NDArray[np.float32]
 
 
 def strangers(n: int, seed: int) -> Pixels:
-    """About `n` images of what is no digit, uint8 (N, 28, 28, 1): half of them letters."""
+    """Some `n` images of what is no digit, uint8 (N, 28, 28, 1), a third of them letters."""
     random = np.random.default_rng([seed, n])
+    figures = polygons(n // 5, random)
     drawn = [
-        glyphs(LETTERS, n // 2, random),
-        glyphs(_OTHERS, n // 5, random),
+        glyphs(LETTERS, 2 * n // 5, random),
+        glyphs(_OTHERS, n // 10, random),
         scribbles(n // 10, random),
-        *(make(n // 20, random) for make in (_grounds, _specks, _noise, _clouds)),
+        figures,
+        figures.swapaxes(1, 2),
+        _grounds(n // 20, random),
+        *(make(n // 20, random) for make in (_specks, _noise)),
+        _clouds(n // 10, random),
     ]
     return np.concatenate(drawn)
 
@@ -80,6 +85,32 @@ def scribbles(n: int, random: np.random.Generator) -> Pixels:
         for _ in range(random.integers(2, 6)):
             points = random.uniform(14, _CANVAS - 14, (random.integers(2, 4), 2))
             ImageDraw.Draw(page).line([tuple(p) for p in points], fill=255, width=width)
+        drawn.append(_distorted(page, random))
+    return np.stack(drawn)
+
+
+def polygons(n: int, random: np.random.Generator) -> Pixels:
+    """Irregular triangles, quadrangles and dented figures of more corners, drawn or filled."""
+    drawn = []
+    for number in range(n):
+        page = Image.new("L", (_CANVAS, _CANVAS))
+        corners = int(random.integers(3, 5)) if number % 2 else int(random.integers(6, 15))
+        angles = 2 * np.pi * (np.arange(corners) + random.uniform(-0.2, 0.2, corners)) / corners
+        radii = random.uniform(18, 28, corners)
+        if corners > 4:
+            # Without dents a ring of many corners would be a 0.
+            radii[1::2] *= random.uniform(0.2, 0.7)
+            radii *= random.uniform(0.6, 1.0, corners)
+        middle, angles = _CANVAS / 2, angles + random.uniform(0, 2 * np.pi)
+        points = [
+            (middle + r * np.cos(a), middle + r * np.sin(a))
+            for r, a in zip(radii, angles, strict=True)
+        ]
+        if random.random() < 0.3:
+            ImageDraw.Draw(page).polygon(points, fill=255)
+        else:
+            width = int(random.integers(3, 7))
+            ImageDraw.Draw(page).line([*points, points[0]], fill=255, width=width, joint="curve")
         drawn.append(_distorted(page, random))
     return np.stack(drawn)
 

@@ -17,7 +17,7 @@ BLANK = np.zeros((28, 28, 1), np.uint8)
 
 @pytest.fixture
 def rule() -> Acceptance:
-    """Any rule that refuses a blank page."""
+    """Any rule."""
     random = np.random.default_rng(3)
     return Acceptance(
         weights=random.integers(-127, 128, (16, 10, 14)).astype(np.int8),
@@ -59,6 +59,15 @@ def test_without_a_rule_the_confidence_decides_and_a_blank_page_is_refused(image
     assert not judge.accepts(BLANK, 1.0) and not Judge(0.0, None).accepts(BLANK, 1.0)
 
 
+@pytest.mark.parametrize("grey", [0, 1, 127, 255])
+def test_no_page_of_one_grey_is_accepted_however_low_the_threshold(rule, grey) -> None:
+    page = np.full((28, 28, 1), grey, np.uint8)
+    lenient = Judge(0.0, dataclasses.replace(rule, threshold=-1e9))
+    assert not lenient.accepts(page, 1.0)
+    page[13, 13] ^= 1
+    assert lenient.accepts(page, 1.0)
+
+
 def test_a_rule_travels_in_the_spec_unchanged(rule, published, images) -> None:
     spec = dataclasses.replace(published.spec, acceptance=rule)
     read = ModelSpec.from_json(spec.to_json()).acceptance
@@ -79,7 +88,6 @@ def test_a_spec_from_before_the_rule_is_read(published) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("threshold", -1e9),
         ("threshold", float("nan")),
         ("confidence_weight", float("inf")),
         ("biases", [0.0] * 15),

@@ -1,0 +1,264 @@
+"""How well artefacts tell digits from what is none: python -m benchmarks.rejection.
+
+Measured with `benchmarks.oddities`: other fonts, shapes and textures than the rule was fitted to.
+"""
+
+import argparse
+import sys
+import timeit
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import parity, rows
+from benchmarks.oddities import KINDS, Kind
+from benchmarks.parity import TestSet
+from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
+from runtime import artefact
+from runtime.acceptance import Judge
+from runtime.backends import Backend, Pixels, open_backend
+from runtime.errors import (
+    CHECK_FAILED,
+    ArtefactError,
+    BackendUnavailable,
+    DatasetError,
+    exit_status,
+)
+
+SCHEMA_VERSION = 1
+
+# The targets that the figures are reported against.
+MIN_AUROC, MAX_DIGITS_REFUSED, MAX_COST_NS = 0.98, 0.01, 3_000
+
+_SEED = 40
+# Short series, so that one of them runs undisturbed by whatever else the machine does.
+_COST_CALLS, _COST_REPETITIONS = 100, 300
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class KindResult:
+    """What became of one kind of images.
+
+    Attributes:
+        known: these are digits: refusing them is the fault.
+        refused: how many of the `n` were not accepted.
+        refused_by_confidence: how many the confidence alone would have refused, at its threshold.
+        auroc: of the score against that of the test digits: how often a test digit scores higher
+            than one of these, ties counted half. 1 is perfect, 0.5 a coin.
+        auroc_of_confidence: of the confidence alone, 0 where there is no ink.
+    """
+
+    kind: str
+    known: bool
+    n: int
+    refused: int
+    refused_by_confidence: int
+    auroc: float
+    auroc_of_confidence: float
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row's decisions.
+
+    Attributes:
+        has_rule: whether the artefact carries a rule; else the confidence decides.
+        threshold: of the score.
+        digits, digits_refused: test images, and how many were not accepted.
+        digits_refused_by_confidence: how many the confidence alone would have refused.
+        cost_ns: of one decision, scores and pixels being there: the least of several series.
+    """
+
+    row: Row
+    version: str
+    digest: str
+    has_rule: bool
+    threshold: float
+    digits: int
+    digits_refused: int
+    digits_refused_by_confidence: int
+    cost_ns: float
+    kinds: tuple[KindResult, ...]
+
+
+@dataclass(frozen=True)
+class RejectionReport:
+    """Every row; true where all that could run did. Targets are reported, and fail nothing."""
+
+    schema_version: int
+    created: str
+    dataset: str
+    dataset_sha256: str
+    results: tuple[Rejection, ...]
+    unmeasured: tuple[Unmeasured, ...]
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why the run fails; empty where it passes. An absent engine is no failure."""
+        failures = [f"{u.row}: {u.reason}" for u in self.unmeasured if u.status == FAILED]
+        if not self.results and not failures:
+            failures.append("no engine is installed that opens any artefact: nothing was asked")
+        return tuple(failures)
+
+
+def measure(
+    models: Path,
+    test_set: TestSet,
+    *,
+    kinds: Sequence[Kind] = KINDS,
+    backends: tuple[str, ...] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> RejectionReport:
+    """Show each artefact of `models` digits, and what is none.
+
+    Raises:
+        BackendUnavailable: an engine named in `backends` does not exist.
+        DatasetError: the test set is none of the ten digits.
+    """
+    digits = tuple("0123456789")
+    if test_set.class_names != digits:
+        raise DatasetError(
+            f"{test_set.name} has the classes {', '.join(test_set.class_names)}: what is no digit "
+            "is known of the digits 0 to 9 alone; give --data with those"
+        )
+    drawn = []
+    for number, kind in enumerate(kinds):
+        progress(f"drawing {kind.name}")
+        drawn.append(kind.draw(kind.n, np.random.default_rng([_SEED, number])))
+    results: list[Rejection] = []
+    unmeasured: list[Unmeasured] = []
+    for row in rows.plan(models, backends):
+        progress(str(row))
+        try:
+            backend = open_backend(artefact.read(models / row.artefact), row.backend)
+            results.append(_judge(backend, row, test_set.pixels, kinds, drawn))
+        except BackendUnavailable as error:
+            unmeasured.append(Unmeasured(row, ABSENT, str(error)))
+        except ArtefactError as error:
+            unmeasured.append(Unmeasured(row, FAILED, str(error)))
+    return RejectionReport(
+        schema_version=SCHEMA_VERSION,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        dataset=test_set.name,
+        dataset_sha256=test_set.sha256,
+        results=tuple(results),
+        unmeasured=tuple(unmeasured),
+    )
+
+
+def _judge(
+    backend: Backend, row: Row, digits: Pixels, kinds: Sequence[Kind], drawn: Sequence[Pixels]
+) -> Rejection:
+    spec = backend.spec
+    judge, by_confidence = (Judge(spec.accept_confidence, rule) for rule in (spec.acceptance, None))
+
+    def scores(pixels: Pixels) -> tuple[Floats, Floats]:
+        answers = backend.scores(pixels)
+        if answers.shape[1] != len(spec.labels) or not np.isfinite(answers).all():
+            raise ArtefactError(f"{row.artefact} gives scores that are no numbers: export it again")
+        pairs = list(zip(pixels, answers.max(axis=1).tolist(), strict=True))
+        return (
+            np.array([judge.score(image, confidence) for image, confidence in pairs]),
+            np.array([by_confidence.score(image, confidence) for image, confidence in pairs]),
+        )
+
+    of_digits, sure_of_digits = scores(digits)
+    results = []
+    for kind, pixels in zip(kinds, drawn, strict=True):
+        of_kind, sure_of_kind = scores(pixels)
+        results.append(
+            KindResult(
+                kind=kind.name,
+                known=kind.known,
+                n=len(pixels),
+                refused=int((of_kind < judge.threshold).sum()),
+                refused_by_confidence=int((sure_of_kind < by_confidence.threshold).sum()),
+                auroc=auroc(of_digits, of_kind),
+                auroc_of_confidence=auroc(sure_of_digits, sure_of_kind),
+            )
+        )
+    return Rejection(
+        row=row,
+        version=backend.version,
+        digest=spec.digest,
+        has_rule=spec.acceptance is not None,
+        threshold=judge.threshold,
+        digits=len(digits),
+        digits_refused=int((of_digits < judge.threshold).sum()),
+        digits_refused_by_confidence=int((sure_of_digits < by_confidence.threshold).sum()),
+        cost_ns=_cost_ns(judge, digits[0]),
+        kinds=tuple(results),
+    )
+
+
+def auroc(higher: Floats, lower: Floats) -> float:
+    """The area under the receiver operating characteristic: Mann and Whitney's U over n·m.
+
+    Args:
+        higher, lower: scores of what ought to score higher, and lower.
+    """
+    ranked = np.sort(lower)
+    below, at_most = (
+        np.searchsorted(ranked, higher, "left"),
+        np.searchsorted(ranked, higher, "right"),
+    )
+    return float((below + at_most).mean() / (2 * len(lower)))
+
+
+def _cost_ns(judge: Judge, image: Pixels) -> float:
+    series = timeit.repeat(
+        lambda: judge.accepts(image, 0.5), number=_COST_CALLS, repeat=_COST_REPETITIONS
+    )
+    return 1e9 * min(series) / _COST_CALLS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails."""
+    arguments = parse_args(argv)
+    from benchmarks import rejection_report, terminal
+
+    report = measure(
+        arguments.models,
+        parity.load_test_set(arguments.data),
+        backends=tuple(arguments.backend),
+        progress=terminal.tell,
+    )
+    terminal.clear()
+    rejection_report.print_report(report)
+    folder = arguments.out or arguments.models / "rejection"
+    written = rejection_report.write(report, folder)
+    print(f"written: {folder}: {', '.join(written)}")
+    return 0 if report else CHECK_FAILED
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rejection",
+        description="How many blank pages, letters, shapes, … each artefact refuses as no digit, "
+        "how many digits with them, and what a decision costs.",
+        epilog="Exit status: 0 all rows asked, 2 bad input, 3 a row failed. Targets are reported "
+        "and decide nothing.",
+    )
+    parser.add_argument(
+        "--models", type=Path, default=rows.DEFAULT_MODELS, help="folder of the artefacts (models)"
+    )
+    parser.add_argument(
+        "--backend", action="append", default=[], help="only this engine; may be repeated"
+    )
+    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
+    parser.add_argument("--out", type=Path, help="folder of the report (MODELS/rejection)")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

@@ -1,0 +1,140 @@
+"""What is drawn is what it is called; decisions are counted and ranked rightly."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import oddities, rejection, rejection_report, robustness
+from benchmarks.oddities import BLANK, KINDS, Kind
+from benchmarks.parity import TestSet
+from benchmarks.rows import ABSENT, FAILED
+from runtime import artefact
+from runtime.acceptance import Acceptance
+from runtime.classifier import Classifier
+from runtime.errors import CHECK_FAILED, DatasetError
+from train import strangers
+
+
+@pytest.fixture(scope="module")
+def digits() -> TestSet:
+    """The embedded digits' test split."""
+    from train.data import embedded
+
+    data = embedded()
+    return TestSet(data.name, data.sha256, data.labels, data.test.pixels, data.test.labels)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A folder with the published artefacts."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for path in robustness.PUBLISHED.glob("digits*.*"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_kind_is_repeatable_pixels_and_not_all_the_same(kind) -> None:
+    first, again, other = (kind.draw(40, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first.shape == (40, 28, 28, 1) and first.dtype == np.uint8
+    np.testing.assert_array_equal(first, again)
+    # Blank pages are alike where the runtime found nothing on them.
+    assert (first != other).any() or kind.name == BLANK
+    assert len(np.unique(first.reshape(40, -1), axis=0)) > (15 if kind.name == BLANK else 35)
+
+
+def test_nothing_that_is_measured_with_was_fitted_to() -> None:
+    assert not set(oddities._FONTS) & set(strangers._FONTS)
+    assert not any(name.startswith("DejaVu") for name in oddities._FONTS)
+    random = np.random.default_rng(0)
+    fitted = strangers.strangers(400, 0)
+    for kind in KINDS:
+        if kind.name == BLANK:
+            continue
+        drawn = kind.draw(40, random)
+        same = (drawn[:, None] == fitted[None]).all(axis=(2, 3, 4))
+        assert not same.any(), kind.name
+
+
+def test_letters_that_look_like_digits_are_left_out() -> None:
+    for letters in (oddities.LETTERS, strangers.LETTERS):
+        assert not set(letters) & set("OoIlZzSsBbgq") and len(letters) == 33
+
+
+def test_auroc_is_scikit_learns() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(5)
+    higher, lower = random.integers(3, 9, 300), random.integers(0, 7, 200)
+    expected = roc_auc_score(np.repeat([1, 0], (300, 200)), np.concatenate([higher, lower]))
+    assert rejection.auroc(higher, lower) == pytest.approx(expected, abs=1e-12)
+    assert rejection.auroc(np.array([2.0, np.inf]), np.array([-np.inf, 1.0])) == 1.0
+    assert rejection.auroc(np.zeros(3), np.zeros(4)) == 0.5
+
+
+def test_decisions_are_those_of_the_classifier(published, digits) -> None:
+    kinds = (KINDS[0], Kind("letters", 60, oddities.letters))
+    report = rejection.measure(published, digits, kinds=kinds, backends=("litert",))
+    assert report, report.failures
+    for result in report.results:
+        classifier = Classifier.load(published / result.row.artefact)
+        assert result.has_rule == (classifier.spec.acceptance is not None)
+        blank, letters = result.kinds
+        assert (blank.refused, blank.auroc) == (blank.n, 1.0)
+        drawn = oddities.letters(60, np.random.default_rng([rejection._SEED, 1]))
+        accepted = sum(p.accepted for p in classifier.classify_batch(drawn))
+        assert letters.refused == 60 - accepted
+        accepted = sum(p.accepted for p in classifier.classify_batch(digits.pixels))
+        assert result.digits_refused == len(digits.pixels) - accepted
+        assert 0 < result.cost_ns < 1e6
+
+
+def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
+    opened = artefact.read(published / "digits.tflite")
+    counts_ink = Acceptance(
+        weights=np.full((1, 10, 14), 127, np.int8),
+        scales=np.ones(1, np.float32),
+        biases=np.zeros(1, np.float32),
+        outputs=np.ones(1, np.float32),
+        confidence_weight=0.0,
+        threshold=1e9,
+    )
+    spec = dataclasses.replace(opened.spec, acceptance=counts_ink)
+    graph = opened.data[: opened.data.index(b"PK\x03\x04")]
+    artefact.write(published / "digits.tflite", graph, spec)
+    grey = Kind("bright", 20, lambda n, random: random.integers(200, 256, (n, 28, 28, 1), np.uint8))
+    report = rejection.measure(published, digits, kinds=(grey,), backends=("litert",))
+    ruled = next(r for r in report.results if r.row.artefact == "digits.tflite")
+    assert ruled.has_rule and ruled.digits_refused == ruled.digits
+    assert ruled.kinds[0].refused == 20 and ruled.kinds[0].auroc == 0.0
+    assert "MISSED" in rejection_report.targets(report)[0]
+
+
+def test_the_command_writes_its_report_and_says_3_when_an_artefact_is_damaged(
+    published, tmp_path, capsys, monkeypatch
+) -> None:
+    few = tuple(dataclasses.replace(kind, n=30) for kind in KINDS)
+    monkeypatch.setitem(rejection.measure.__kwdefaults__, "kinds", few)
+    data = (published / "digits.onnx").read_bytes()
+    (published / "digits.onnx").write_bytes(data[:-100])
+    out = tmp_path / "report"
+    arguments = ["--models", str(published), "--data", "embedded", "--out", str(out)]
+    assert rejection.main(arguments) == CHECK_FAILED
+    printed = capsys.readouterr().out
+    assert "Rejection: FAILED" in printed and "digits.onnx" in printed
+    text = (out / rejection_report.MARKDOWN_NAME).read_text("utf-8")
+    assert all(f"| {kind.name}" in text for kind in KINDS)
+    record = json.loads((out / rejection_report.JSON_NAME).read_text("utf-8"))
+    assert len(record["results"]) >= 3
+    failed = [row for row in record["unmeasured"] if row["status"] == FAILED]
+    assert [row["row"]["artefact"] for row in failed] == ["digits.onnx"]
+    assert {row["status"] for row in record["unmeasured"]} <= {FAILED, ABSENT}
+
+
+def test_other_classes_than_digits_are_refused(published, digits) -> None:
+    letters = dataclasses.replace(digits, class_names=tuple("abcdefghij"))
+    with pytest.raises(DatasetError, match="classes a, b"):
+        rejection.measure(published, letters)
