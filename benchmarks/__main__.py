@@ -13,7 +13,8 @@ from runtime.errors import CHECK_FAILED, EdgeError, exit_status
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 3 where a row fails, or is slower than the baseline allows."""
     arguments = parse_args(argv)
-    from benchmarks import compare, report, terminal, writer
+    from benchmarks import compare, report, writer
+    from benchmarks.views import terminal
 
     baseline = report.read(arguments.baseline) if arguments.baseline else None
     settings = latency.settings_of(arguments)

@@ -156,8 +156,8 @@ def t_quantile(freedom: float) -> float:
 
 def print_comparison(comparison: Comparison) -> None:
     """Print a line a row."""
-    from benchmarks import terminal
-    from benchmarks.formats import Table, duration
+    from benchmarks.views import terminal
+    from benchmarks.views.formats import Table, duration
 
     terminal.print_table(
         Table(

@@ -276,8 +276,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-keras", action="store_true", help="leave the original out")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     arguments = parser.parse_args(argv)
-    from benchmarks import terminal
     from benchmarks.records import to_json
+    from benchmarks.views import terminal
 
     report = measure(
         arguments.models,

@@ -273,8 +273,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     arguments = parser.parse_args(argv)
-    from benchmarks import terminal
     from benchmarks.records import to_json
+    from benchmarks.views import terminal
 
     artefact.read(arguments.models / rows.REFERENCE)  # before any data set is downloaded
     report = compare(

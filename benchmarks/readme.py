@@ -22,7 +22,8 @@ def render(report_path: Path, readme: Path) -> str:
     Raises:
         EdgeError: the report cannot be read.
     """
-    from benchmarks import markdown, report, tables
+    from benchmarks import report
+    from benchmarks.views import markdown, tables
 
     made = report.read(report_path)
     summary = tables.summary(made.parity, made.latency)

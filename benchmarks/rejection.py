@@ -224,7 +224,8 @@ def _cost_ns(judge: Judge, image: Pixels) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 3 where a row fails."""
     arguments = parse_args(argv)
-    from benchmarks import rejection_report, terminal
+    from benchmarks.views import rejection as rejection_report
+    from benchmarks.views import terminal
 
     report = measure(
         arguments.models,

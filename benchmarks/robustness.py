@@ -239,7 +239,8 @@ def _read_other_hands(
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 3 where a row fails."""
     arguments = parse_args(argv)
-    from benchmarks import robustness_report, terminal
+    from benchmarks.views import robustness as robustness_report
+    from benchmarks.views import terminal
 
     test_set = parity.load_test_set(arguments.data)
     report = measure(

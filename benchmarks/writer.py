@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from benchmarks import curves, markdown, page
 from benchmarks.records import to_json
 from benchmarks.report import Report
+from benchmarks.views import curves, markdown, page
 from runtime import files
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"

@@ -5,11 +5,12 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks import curves, markdown, page, report, writer
+from benchmarks import report, writer
 from benchmarks.corruptions import MIDDLE
 from benchmarks.readings import UNUSED, Curve, Reading, Result, RobustnessReport
 from benchmarks.records import to_json
 from benchmarks.rows import Row
+from benchmarks.views import curves, markdown, page
 from runtime.errors import EdgeError
 
 

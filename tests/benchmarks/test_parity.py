@@ -6,10 +6,11 @@ import importlib.util
 import numpy as np
 import pytest
 
-from benchmarks import explain, parity, parity_tables, processes, reference
+from benchmarks import explain, parity, processes, reference
 from benchmarks.comparison import ParityResult
 from benchmarks.jobs import ExplainJob, Explanation, ScoresJob
 from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
+from benchmarks.views import parity_tables
 from runtime import artefact
 from runtime.backends import open_backend
 from runtime.errors import ArtefactError, BackendUnavailable, DatasetError

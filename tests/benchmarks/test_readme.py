@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from benchmarks import readme, report, tables, writer
+from benchmarks import readme, report, writer
 from benchmarks.readme import END, START
 from benchmarks.records import to_json
+from benchmarks.views import tables
 from runtime.errors import EdgeError
 
 

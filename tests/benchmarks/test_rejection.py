@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import oddities, rejection, rejection_report, robustness
+from benchmarks import oddities, rejection, robustness
 from benchmarks.oddities import BLANK, KINDS, Kind
 from benchmarks.parity import TestSet
 from benchmarks.rows import ABSENT, FAILED
+from benchmarks.views import rejection as rejection_report
 from runtime import artefact
 from runtime.acceptance import Acceptance
 from runtime.classifier import Classifier

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import device_tables, page, remote, report, tables, writer
+from benchmarks import remote, report, writer
 from benchmarks.__main__ import main
 from benchmarks.remote import Device
 from benchmarks.timing import LatencyReport, Settings
+from benchmarks.views import device_tables, page, tables
 from runtime.errors import BackendUnavailable, EdgeError
 
 SETTINGS = Settings(repetitions=1, min_seconds=0.01, min_count=12)

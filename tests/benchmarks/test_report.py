@@ -8,9 +8,10 @@ import re
 import pytest
 from scipy import stats
 
-from benchmarks import compare, latency_tables, page, parity_tables, report, tables, writer
+from benchmarks import compare, report, writer
 from benchmarks.records import to_json
 from benchmarks.report import Report
+from benchmarks.views import latency_tables, page, parity_tables, tables
 from runtime.errors import EdgeError
 
 

@@ -6,11 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import corruptions, robustness, robustness_report
+from benchmarks import corruptions, robustness
 from benchmarks.corruptions import CORRUPTIONS, MIDDLE
 from benchmarks.parity import TestSet
 from benchmarks.readings import UNKNOWN, UNUSED, USED
 from benchmarks.rows import FAILED
+from benchmarks.views import robustness as robustness_report
 from runtime import artefact
 from runtime.backends import open_backend
 from runtime.errors import CHECK_FAILED

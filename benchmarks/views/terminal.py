@@ -2,11 +2,11 @@
 
 import sys
 
-from benchmarks import device_tables, latency_tables, parity_tables, tables
-from benchmarks.formats import Table
 from benchmarks.parity_report import ParityReport
 from benchmarks.report import Report
 from benchmarks.timing import LatencyReport
+from benchmarks.views import device_tables, latency_tables, parity_tables, tables
+from benchmarks.views.formats import Table
 
 _MOST_FLIPS = 20
 

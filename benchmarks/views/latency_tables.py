@@ -3,9 +3,9 @@
 from statistics import median
 
 from benchmarks import jobs
-from benchmarks.formats import Table, duration, kilobytes, megabytes, ratio
 from benchmarks.parity_report import ParityReport
 from benchmarks.timing import LatencyReport
+from benchmarks.views.formats import Table, duration, kilobytes, megabytes, ratio
 
 # Of a weight or a value.
 _BYTES = {"float32": 4, "int8": 1}

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from benchmarks import curves, device_tables, latency_tables, parity_tables, tables
-from benchmarks.formats import Table
 from benchmarks.readings import RobustnessReport
 from benchmarks.report import Report
+from benchmarks.views import curves, device_tables, latency_tables, parity_tables, tables
+from benchmarks.views.formats import Table
 
 _MOST_FLIPS = 30
 

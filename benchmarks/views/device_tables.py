@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from benchmarks import jobs, tables
-from benchmarks.formats import Table, duration, megabytes, ratio
+from benchmarks import jobs
 from benchmarks.host import Host
 from benchmarks.rows import Row
 from benchmarks.timing import LatencyReport, LatencyResult
+from benchmarks.views import tables
+from benchmarks.views.formats import Table, duration, megabytes, ratio
 
 
 def side_by_side(here: LatencyReport, there: LatencyReport | None) -> Table:

@@ -3,9 +3,7 @@
 import io
 from pathlib import Path
 
-from benchmarks import markdown, terminal
 from benchmarks.corruptions import MIDDLE
-from benchmarks.formats import Table, interval, percent
 from benchmarks.readings import (
     MIN_EACH,
     MIN_MEAN,
@@ -17,7 +15,9 @@ from benchmarks.readings import (
     RobustnessReport,
 )
 from benchmarks.records import to_json
-from benchmarks.tables import unmeasured_table
+from benchmarks.views import markdown, terminal
+from benchmarks.views.formats import Table, interval, percent
+from benchmarks.views.tables import unmeasured_table
 from runtime import files
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "robustness.json", "robustness.md", "robustness.svg"

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from benchmarks import jobs, parity_tables
+from benchmarks import jobs
 from benchmarks.comparison import ParityResult
-from benchmarks.formats import Table, duration, interval, kilobytes, megabytes, percent
 from benchmarks.parity_report import ParityReport
 from benchmarks.rows import Unmeasured
 from benchmarks.timing import LatencyReport
+from benchmarks.views import parity_tables
+from benchmarks.views.formats import Table, duration, interval, kilobytes, megabytes, percent
 
 _UNTOLD = "the system does not say"
 

@@ -9,7 +9,7 @@ from string import ascii_uppercase
 import numpy as np
 
 from benchmarks.comparison import Bin
-from benchmarks.formats import duration, percent
+from benchmarks.views.formats import duration, percent
 
 _LANE = 34
 _LABEL_WIDTH = 250

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from benchmarks.comparison import ParityResult
-from benchmarks.formats import Table, interval, percent, points
 from benchmarks.jobs import Explanation
 from benchmarks.parity_report import ParityReport
+from benchmarks.views.formats import Table, interval, percent, points
 
 
 def parity_table(report: ParityReport) -> Table:

@@ -6,24 +6,16 @@ from html import escape
 
 import numpy as np
 
-from benchmarks import (
-    charts,
-    curves,
-    device_tables,
-    jobs,
-    latency_tables,
-    parity_tables,
-    rows,
-    tables,
-)
-from benchmarks.charts import Lane, Point
+from benchmarks import jobs, rows
 from benchmarks.comparison import Answers, ParityResult
-from benchmarks.formats import Table, percent
 from benchmarks.parity_report import ParityReport
 from benchmarks.readings import RobustnessReport
 from benchmarks.report import Report
-from benchmarks.style import CSS
 from benchmarks.timing import LatencyResult
+from benchmarks.views import charts, curves, device_tables, latency_tables, parity_tables, tables
+from benchmarks.views.charts import Lane, Point
+from benchmarks.views.formats import Table, percent
+from benchmarks.views.style import CSS
 
 _MOST_FLIPS = 200
 

@@ -3,12 +3,12 @@
 from html import escape
 from pathlib import Path
 
-from benchmarks import charts
-from benchmarks.charts import Curve
 from benchmarks.corruptions import MIDDLE
-from benchmarks.formats import Table, percent
 from benchmarks.readings import SCHEMA_VERSION, Result, RobustnessReport
 from benchmarks.records import from_json
+from benchmarks.views import charts
+from benchmarks.views.charts import Curve
+from benchmarks.views.formats import Table, percent
 from runtime.errors import EdgeError
 
 JSON_NAME = "robustness.json"

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from benchmarks import markdown, terminal
-from benchmarks.formats import Table, duration, percent
 from benchmarks.oddities import BLANK
 from benchmarks.records import to_json
 from benchmarks.rejection import (
@@ -14,7 +12,9 @@ from benchmarks.rejection import (
     Rejection,
     RejectionReport,
 )
-from benchmarks.tables import unmeasured_table
+from benchmarks.views import markdown, terminal
+from benchmarks.views.formats import Table, duration, percent
+from benchmarks.views.tables import unmeasured_table
 from runtime import files
 
 JSON_NAME, MARKDOWN_NAME = "rejection.json", "rejection.md"

@@ -1,0 +1,1 @@
+"""How results are shown: on the terminal, in Markdown, as a page."""
