@@ -79,7 +79,7 @@ class _Model:
     def __init__(self, opened: Artefact) -> None:
         self.artefact = opened
 
-    def open(self, reference: bool, keep: bool = False, batch: int = 1) -> Any:
+    def open(self, reference: bool, keep: bool = False) -> Any:
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
@@ -94,17 +94,20 @@ class _Model:
                 experimental_op_resolver_type=kernels,
                 experimental_preserve_all_tensors=keep,
             )
-            source = interpreter.get_input_details()[0]["index"]
-            shape = (batch, *self.artefact.spec.input_shape)
-            interpreter.resize_tensor_input(source, shape)
             interpreter.allocate_tensors()
         return interpreter
 
     def batches(self, interpreter: Any, pixels: Pixels) -> Iterator[None]:
         """Answer batch after batch; the interpreter holds each while the caller looks."""
         source = interpreter.get_input_details()[0]
-        for at in range(0, len(pixels) - _BATCH + 1, _BATCH):
+        size = 0
+        for at in range(0, len(pixels), _BATCH):
             batch = pixels[at : at + _BATCH]
+            if len(batch) != size:  # at first, and where the last batch is a smaller one
+                size = len(batch)
+                with quiet(2):
+                    interpreter.resize_tensor_input(source["index"], batch.shape)
+                    interpreter.allocate_tensors()
             int8 = source["dtype"] is np.int8
             ready = (batch ^ 128).view(np.int8) if int8 else np.divide(batch, 255, dtype=np.float32)
             interpreter.set_tensor(source["index"], ready)
@@ -112,7 +115,7 @@ class _Model:
             yield
 
     def scores(self, pixels: Pixels, reference: bool) -> Scores:
-        interpreter = self.open(reference, batch=_BATCH)
+        interpreter = self.open(reference)
         result = interpreter.get_output_details()[0]
         rows = []
         for _ in self.batches(interpreter, pixels):
@@ -137,7 +140,7 @@ def _real(codes: npt.NDArray[Any], quantization: tuple[float, int]) -> npt.NDArr
 
 def _layers(plain: _Model, int8: _Model, pixels: Pixels) -> tuple[Layer, ...]:
     """Compare the outputs of the operators one by one; none where the graphs are not alike."""
-    first, second = (model.open(True, keep=True, batch=_BATCH) for model in (plain, int8))
+    first, second = (model.open(True, keep=True) for model in (plain, int8))
     before, after = plain.operators(first), int8.operators(second)
     if [operator.kind for operator in before] != [operator.kind for operator in after]:
         return ()
