@@ -15,6 +15,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 PIP = -m pip --disable-pip-version-check install --quiet
 ENGINES = litert onnx tflite
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
+# tflite-runtime needs NumPy 1, so an environment of its own; measured where that exists.
+WITH_TFLITE = $(if $(wildcard .venv-tflite/installed), --python tflite-runtime=.venv-tflite/bin/python)
 CHECKPOINT = models/digits-checkpoint.npz
 
 run: models/report/report.md
@@ -22,7 +24,7 @@ run: models/report/report.md
 	@echo "The report: models/report/report.md and report.html"
 
 models/report/report.md: models/.exported
-	.venv/bin/python -m benchmarks --models models --out $(@D)$(WITH_DATA)
+	.venv/bin/python -m benchmarks --models models --out $(@D)$(WITH_DATA)$(WITH_TFLITE)
 
 models/.exported: models/digits.keras
 	.venv/bin/python -m export --model $<$(WITH_DATA)
