@@ -15,8 +15,8 @@ from runtime.quiet import quiet
 _PACKAGES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 # Past some dozens of images the engine gains nothing, and its activations grow with the batch.
 _CHUNK = 64
-_TOP_BIT = np.uint8(128)
-_FULL_SCALE = np.float32(255)
+_TOP_BIT = np.array(128, np.uint8)  # an array: a scalar is converted at each call
+_FULL_SCALE = np.array(255, np.float32)
 
 
 class LiteRTBackend:
@@ -43,13 +43,15 @@ class LiteRTBackend:
         self._int8 = expected is np.int8
         if self._int8:
             _check_quantization(artefact, source[0]["quantization"], result[0]["quantization"])
-            # Scores of the 256 output bytes: one look-up instead of three passes.
+            # The score of every output: one look-up instead of three passes. In the order of
+            # bytes, so that a negative output finds its own from the end.
             scale, zero_point = result[0]["quantization"]
             values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
             self._real: Scores = (values - np.float32(zero_point)) * np.float32(scale)
         self._batch = 0
         # The input as the model takes it; reused, as an array a call would cost a microsecond.
         self._staged: npt.NDArray[np.generic]
+        self._given: npt.NDArray[np.generic]
 
     def scores(self, pixels: Pixels) -> Scores:
         """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
@@ -71,17 +73,17 @@ class LiteRTBackend:
             interpreter.resize_tensor_input(self._input, pixels.shape)
             interpreter.allocate_tensors()
             self._staged = np.empty(pixels.shape, np.uint8 if self._int8 else np.float32)
+            self._given = self._staged.view(np.int8) if self._int8 else self._staged
             self._batch = len(pixels)
         if self._int8:
             # int8 = pixel − 128: flipping the top bit is that subtraction, modulo 256.
             np.bitwise_xor(pixels, _TOP_BIT, out=self._staged)
-            interpreter.set_tensor(self._input, self._staged.view(np.int8))
+            interpreter.set_tensor(self._input, self._given)
             interpreter.invoke()
-            codes = interpreter.get_tensor(self._output).view(np.uint8)
-            real: Scores = self._real.take(codes)
+            real: Scores = self._real.take(interpreter.get_tensor(self._output))
             return real
         np.divide(pixels, _FULL_SCALE, out=self._staged)
-        interpreter.set_tensor(self._input, self._staged)
+        interpreter.set_tensor(self._input, self._given)
         interpreter.invoke()
         scores: Scores = interpreter.get_tensor(self._output)
         return scores
