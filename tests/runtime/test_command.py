@@ -125,6 +125,8 @@ def test_ctrl_c_ends_with_complete_lines(digit):
         stderr=subprocess.PIPE,
         text=True,
         cwd=digit[0].parent,
+        # What starts the tests in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
