@@ -12,14 +12,14 @@ import numpy as np
 from export.verify import Signature, Verification, verify
 from runtime import artefact
 from runtime.artefact import Artefact
-from runtime.backends import open_backend
+from runtime.backends import Backend, open_backend
 from runtime.errors import CHECK_FAILED, DatasetError, ParityError, report
 from runtime.spec import Affine, Golden, Metrics, Quantization
 
 if TYPE_CHECKING:
     from export.calibration import Calibration
     from export.source import Source
-    from train.splits import DataSet
+    from train.splits import DataSet, Split
 
 
 class Target(NamedTuple):
@@ -121,7 +121,7 @@ def run(targets: Sequence[Target], description: str | None, argv: list[str] | No
     return CHECK_FAILED if failed else 0
 
 
-def _accuracy(backend, split) -> float:
+def _accuracy(backend: Backend, split: "Split") -> float:
     return float(np.mean(backend.scores(split.pixels).argmax(axis=1) == split.labels))
 
 

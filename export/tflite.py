@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from typing import TYPE_CHECKING
 
 from export.calibration import Calibration
 from export.command import Target, run
@@ -10,6 +11,9 @@ from export.verify import Signature
 from runtime.errors import ArtefactError, exit_status
 from runtime.quiet import quiet
 from runtime.spec import Affine
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
 
 # A model of these layers without its weights is a few KB: a converter that lost them says nothing.
 _BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
@@ -89,7 +93,7 @@ def quantization(data: bytes) -> tuple[Affine, Affine] | None:
     return Affine(scale_in, zero_in), Affine(scale_out, zero_out)
 
 
-def _open(data: bytes):
+def _open(data: bytes) -> "Interpreter":
     from ai_edge_litert.interpreter import Interpreter
 
     try:
