@@ -69,6 +69,13 @@ def exit_status(main: Callable[[], int]) -> int:
     except EdgeError as error:
         report(error)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        # The device has the runtime alone; what trains and exports is asked for by name.
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "train", "export", "runtime", "benchmarks"):
+            raise
+        report(EdgeError(f'{package} is not installed: pip install "digit-edge[train]"'))
+        return BAD_INPUT
     except BrokenPipeError:
         # The reader left (`… | head`); without this the interpreter complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

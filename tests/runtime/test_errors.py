@@ -1,0 +1,75 @@
+"""How a command reports what it refuses."""
+
+import subprocess
+import sys
+
+import pytest
+
+from runtime.errors import ArtefactError, ParityError, exit_status
+
+
+def refuse(error: BaseException):
+    def main() -> int:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (ArtefactError("bad\n  file"), 2, "error: bad file\n"),
+        (ParityError("other answers"), 3, "error: other answers\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_a_refusal_is_one_line_and_a_status(capsys, error, status, message):
+    assert exit_status(refuse(error)) == status
+    assert capsys.readouterr() == ("", message)
+
+
+def test_what_works_ends_with_the_commands_own_status():
+    assert exit_status(lambda: 0) == 0
+
+
+@pytest.mark.parametrize("command", ["export --model {keras}", "train --data embedded"])
+def test_where_tensorflow_is_absent_the_command_says_how_to_get_it(command, tmp_path):
+    """As in an installation of the runtime alone: the packages of training cannot be found."""
+    pytest.importorskip("keras")
+    import keras
+
+    from runtime.spec import Metrics
+    from train.data import embedded
+    from train.model import build
+    from train.save import save
+
+    path = tmp_path / "digits.keras"
+    if "{keras}" in command:
+        keras.utils.set_random_seed(0)
+        digits = embedded()
+        metrics = Metrics(0.1, 1, 0.1, 1)
+        save(path, build(10), digits.labels, 1.0, 0.5, digits.dataset, metrics, ())
+    words = command.format(keras=path).split()
+    script = (
+        "import runpy, sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('keras', 'tensorflow'):\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        f"sys.argv = {words!r}\n"
+        f"runpy.run_module({words[0]!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        'error: keras is not installed: pip install "digit-edge[train]"'
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_a_module_of_our_own_that_is_missing_is_a_bug():
+    with pytest.raises(ModuleNotFoundError):
+        exit_status(refuse(ModuleNotFoundError("No module named 'train.x'", name="train.x")))
