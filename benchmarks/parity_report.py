@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from benchmarks.comparison import Answers, ParityResult
 from benchmarks.jobs import Explanation
-from benchmarks.rows import FAILED, Row, Unmeasured
+from benchmarks.rows import Row, Unmeasured, why_failed
 from benchmarks.statistics import Integers
 from runtime.backends import Pixels
 
@@ -76,7 +76,4 @@ class ParityReport:
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes. An absent engine is no failure."""
         failures = [f"{r.row}: {why}" for r in self.results for why in r.failures]
-        failures += [f"{u.row}: {u.reason}" for u in self.unmeasured if u.status == FAILED]
-        if not self.results and not failures:
-            failures.append("no engine is installed that opens any artefact: nothing was compared")
-        return tuple(failures)
+        return (*failures, *why_failed(self.results, self.unmeasured))

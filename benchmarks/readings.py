@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.corruptions import MIDDLE
-from benchmarks.rows import FAILED, Row, Unmeasured
+from benchmarks.rows import Row, Unmeasured, why_failed
 from benchmarks.statistics import wilson_interval
 
 SCHEMA_VERSION = 1
@@ -103,7 +103,4 @@ class RobustnessReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes. An absent engine is no failure."""
-        failures = [f"{u.row}: {u.reason}" for u in self.unmeasured if u.status == FAILED]
-        if not self.results and not failures:
-            failures.append("no engine is installed that opens any artefact: nothing was read")
-        return tuple(failures)
+        return tuple(why_failed(self.results, self.unmeasured))

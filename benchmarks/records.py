@@ -11,9 +11,9 @@ from runtime.errors import EdgeError
 T = TypeVar("T")
 
 
-def to_json(value: object) -> str:
+def to_json(value: Any) -> str:
     """Compact JSON text of a dataclass; tuples become arrays, one line per top-level field."""
-    record = dataclasses.asdict(value)  # type: ignore[call-overload]
+    record = dataclasses.asdict(value)
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
     lines = (f"{encode(key)}: {encode(part)}" for key, part in record.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -39,7 +39,8 @@ def _decode(kind: Any, value: Any) -> Any:
         if not isinstance(value, dict):
             raise TypeError(f"{value!r:.40} is no {kind}")
         hints = typing.get_type_hints(kind)
-        return kind(**{key: _decode(hints[key], part) for key, part in value.items()})  # type: ignore[operator]
+        fields = {key: _decode(hints[key], part) for key, part in value.items()}
+        return typing.cast(Any, kind)(**fields)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         if value is None:

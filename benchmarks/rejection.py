@@ -17,7 +17,7 @@ import numpy.typing as npt
 from benchmarks import parity, rows
 from benchmarks.oddities import KINDS, Kind
 from benchmarks.parity import TestSet
-from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
+from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured, why_failed
 from runtime import artefact
 from runtime.acceptance import Judge
 from runtime.backends import Backend, Pixels, open_backend
@@ -104,10 +104,7 @@ class RejectionReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes. An absent engine is no failure."""
-        failures = [f"{u.row}: {u.reason}" for u in self.unmeasured if u.status == FAILED]
-        if not self.results and not failures:
-            failures.append("no engine is installed that opens any artefact: nothing was asked")
-        return tuple(failures)
+        return tuple(why_failed(self.results, self.unmeasured))
 
 
 def measure(

@@ -1,6 +1,7 @@
 """What is measured: which artefact, in which engine, on which device, with how many threads."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,14 @@ class Unmeasured:
     row: Row
     status: str
     reason: str
+
+
+def why_failed(results: Sequence[object], unmeasured: Sequence[Unmeasured]) -> list[str]:
+    """Why a run fails: its failed rows, or none at all; an absent engine is no failure."""
+    failures = [f"{u.row}: {u.reason}" for u in unmeasured if u.status == FAILED]
+    if not results and not failures:
+        failures.append("no engine is installed that opens any artefact: nothing was measured")
+    return failures
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
         quantize_static,
     )
 
-    class Samples(CalibrationDataReader):  # type: ignore[misc]
+    class Samples(CalibrationDataReader):
         def __init__(self) -> None:
             self.batches = calibration.batches()
 

@@ -57,7 +57,7 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
     except DatasetError as error:
         print(
             f"MNIST cannot be had: {error}\n"
-            "TRAINING WITH THE 1,797 DIGITS EMBEDDED IN SCIKIT-LEARN, WHICH ARE NOT MNIST.",
+            "USING THE 1,797 DIGITS EMBEDDED IN SCIKIT-LEARN, WHICH ARE NOT MNIST.",
             file=sys.stderr,
         )
         return embedded()

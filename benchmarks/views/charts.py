@@ -1,7 +1,7 @@
 """The plots of the HTML report, as inline SVG in the page's own colours."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from string import ascii_uppercase
@@ -80,13 +80,13 @@ def latencies(lanes: Sequence[Lane]) -> str:
     return _svg(_WIDTH, height, parts, "Distribution of the latency of one image, by row")
 
 
-def _ticks(x: "object", least: float, most: float, height: int) -> str:
+def _ticks(x: Callable[[float], float], least: float, most: float, height: int) -> str:
     parts = []
     for power in range(math.floor(least), math.ceil(most) + 1):
         for step in (1, 2, 5) if most - least < 3 else (1,):
             ns = step * 10.0**power
             if least <= math.log10(ns) <= most:
-                at = x(ns)  # type: ignore[operator]
+                at = x(ns)
                 text = duration(ns).replace(".0 ", " ").replace(".00 ", " ")
                 parts.append(
                     f'<path class="grid" d="M{at:.1f} 0V{height - 24}"/>'
