@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from runtime.acceptance import Judge
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
 from runtime.decode import Source
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.preprocess import to_pixels
+from runtime.preprocess import View, to_pixels, view
 from runtime.spec import ModelSpec
 
 _PRETRAINED = Path(__file__).parent / "pretrained"
@@ -30,12 +30,14 @@ class Prediction:
         scores: (classes,) float32, in the order of the spec's labels.
         accepted: False where this is no digit the model knows: a blank page, other ink than that
             of digits, or an answer less sure than all but a few of the validation images gave.
+        view: how the image was seen, where that was asked for; else None.
     """
 
     label: str
     confidence: float
     scores: Scores
     accepted: bool
+    view: View | None = None
 
 
 class Classifier:
@@ -84,14 +86,20 @@ class Classifier:
         """
         return self.backend.scores(pixels)
 
-    def classify(self, image: Source) -> Prediction:
+    def classify(self, image: Source, *, explain: bool = False) -> Prediction:
         """Read one image: a path, bytes, a file object, a PIL image, an array, or pixels.
+
+        Args:
+            explain: whether the prediction shall hold how the image was seen; `runtime.show`
+                draws that.
 
         Raises:
             ImageError: it cannot be read as an image.
         """
-        pixels = to_pixels(image)
-        return self._predict(pixels, self.backend.scores(pixels[np.newaxis])[0])
+        seen = view(image) if explain else None
+        pixels = to_pixels(image) if seen is None else seen.pixels
+        prediction = self._predict(pixels, self.backend.scores(pixels[np.newaxis])[0])
+        return prediction if seen is None else replace(prediction, view=seen)
 
     def classify_batch(self, images: Iterable[Source]) -> list[Prediction]:
         """Read several images; the answers come in the order of the images.

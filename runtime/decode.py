@@ -10,6 +10,8 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,6 +68,17 @@ class Decoded:
     coloured: bool
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A colour picture, upright, no larger than was asked for.
+
+    `rgb` is uint8 (height, width, 3); `size` is the (width, height) of the upright original.
+    """
+
+    rgb: Grey
+    size: tuple[int, int]
+
+
 def decode(
     image: Source, *, longest: int, name: str | None = None, colour: bool = False
 ) -> Decoded:
@@ -77,11 +90,37 @@ def decode(
     transparent, see `_composite`. Raises ImageError, naming the file.
     """
     name = describe(image, name)
+    with _opened(image, name) as picture:
+        return _shrink(picture, longest, colour, name)
+
+
+def decode_colour(image: Source, *, longest: int, name: str | None = None) -> Picture:
+    """Decode an image for people to look at: RGB, what is transparent over white, see `decode`."""
+    name = describe(image, name)
+    with _opened(image, name) as picture:
+        width, height = _load(picture, longest, True, name)
+        if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
+            shown = Image.fromarray(_luminance(picture, longest)).convert("RGB")
+        elif "A" in picture.getbands() or "transparency" in picture.info:
+            small = _fit(picture.convert("RGBA"), longest)
+            shown = Image.new("RGB", small.size, "white")
+            shown.paste(small, mask=small.getchannel("A"))
+        else:
+            shown = _fit(picture.convert("RGB"), longest)
+        turn = _turn(picture)
+    upright = _upright(np.asarray(shown), turn)
+    return Picture(upright, (height, width) if turn > 4 else (width, height))
+
+
+@contextmanager
+def _opened(image: Source, name: str) -> Iterator[Image.Image]:
     if isinstance(image, np.ndarray):
-        return _shrink(_image_of_array(image, name), longest, colour, name)
+        yield _image_of_array(image, name)
+        return
     if isinstance(image, Image.Image):
         with _Guard(name):
-            return _shrink(image, longest, colour, name)
+            yield image
+        return
     if isinstance(image, bytes):
         if not image:
             raise ImageError(f"{name}: empty; give it the bytes of an image")
@@ -96,7 +135,7 @@ def decode(
         )
     try:
         with _Guard(name), Image.open(file, formats=FORMATS) as opened:
-            return _shrink(opened, longest, colour, name)
+            yield opened
     finally:
         if file is not image:
             file.close()
@@ -215,10 +254,20 @@ def _to_uint8(values: npt.NDArray[Any]) -> Grey:
 
 def _shrink(image: Image.Image, longest: int, colour: bool, name: str) -> Decoded:
     """The image in grey at its reduced size, upright."""
+    coloured = image.mode not in ("1", "L", "LA", "La", "I", "F") and image.mode[:2] != "I;"
+    width, height = _load(image, longest, colour, name)
+    grey = _principal_axis(image, longest) if colour and coloured else _luminance(image, longest)
+    turn = _turn(image)
+    if turn > 4:
+        width, height = height, width
+    return Decoded(_upright(grey, turn), (width, height), coloured)
+
+
+def _load(image: Image.Image, longest: int, colour: bool, name: str) -> tuple[int, int]:
+    """Decode no more of the image than is needed; its (width, height) as stored."""
     width, height = image.size
     if not width or not height:
         raise ImageError(f"{name}: {width}x{height} has no pixels; give an image that has some")
-    coloured = image.mode not in ("1", "L", "LA", "La", "I", "F") and image.mode[:2] != "I;"
     if image.format in ("JPEG", "MPO"):
         # The decoder can leave out the fine detail: a half, a quarter or an eighth of the size.
         scale = next((s for s in (8, 4, 2) if max(width, height) >= s * longest * 0.65), 1)
@@ -229,13 +278,14 @@ def _shrink(image: Image.Image, longest: int, colour: bool, name: str) -> Decode
             f"{MAX_DECODED_PIXELS // 1_000_000} megapixels"
         )
     image.load()
-    grey = _principal_axis(image, longest) if colour and coloured else _luminance(image, longest)
-    turn = 1
+    return width, height
+
+
+def _turn(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none."""
     if image.format == "TIFF" or any(key in image.info for key in _HAS_ORIENTATION):
-        turn = _orientation(image)
-    if turn > 4:
-        width, height = height, width
-    return Decoded(_upright(grey, turn), (width, height), coloured)
+        return _orientation(image)
+    return 1
 
 
 def _orientation(image: Image.Image) -> int:
@@ -249,7 +299,7 @@ def _orientation(image: Image.Image) -> int:
 def _upright(grey: Grey, turn: int) -> Grey:
     """Undo the EXIF orientation: 5 to 8 exchange the axes, then each axis may be reversed."""
     if turn > 4:
-        grey = grey.T
+        grey = grey.swapaxes(0, 1)
     return grey[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
 
 
