@@ -193,13 +193,12 @@ def _result(
 def training_of(corruption: Corruption, spec: ModelSpec) -> str:
     """Whether a model saw a corruption when it was trained: USED, UNUSED, or UNKNOWN.
 
-    The recipe that `python -m train` leaves in a spec's provenance names its distortions.
+    The recipe that `python -m train` leaves in a spec's provenance names what it did to images.
     """
     try:
-        distortion = json.loads(dict(spec.provenance)["recipe"])["distortion"]
-        seen = [
-            amount for name, amount in distortion.items() if name.startswith(corruption.settings)
-        ]
+        recipe = json.loads(dict(spec.provenance)["recipe"])
+        amounts = {**recipe["distortion"], **recipe.get("corruption", {})}
+        seen = [amount for name, amount in amounts.items() if name.startswith(corruption.settings)]
     except (KeyError, ValueError, TypeError, AttributeError):
         return UNKNOWN
     return USED if any(seen) else UNUSED

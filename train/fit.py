@@ -12,6 +12,7 @@ from runtime.errors import EdgeError
 from train import checkpoint
 from train.augment import distort
 from train.checkpoint import Checkpoint, Epoch
+from train.corrupt import corrupt
 from train.evaluate import logits_of, loss_and_accuracy
 from train.model import CROP_PX, build_trainable
 from train.recipe import Recipe
@@ -92,9 +93,10 @@ class Training:
 
         def prepare(step: "tf.Tensor", indices: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
             images = tf.cast(tf.gather(self._pixels, indices), tf.float32) / 255.0
-            images = distort(
-                images, self.recipe.distortion, strength, tf.stack([seed, step]), CROP_PX
-            )
+            own = tf.stack([seed, step])
+            images = distort(images, self.recipe.distortion, strength, own, CROP_PX)
+            images = tf.ensure_shape(images, (size, *images.shape[1:]))
+            images = corrupt(images, size, self.recipe.corruption, own)
             return images, tf.gather(self._labels, indices)
 
         order = shuffled(self._n, self.steps * size, [seed, epoch]).reshape(self.steps, size)

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from runtime.errors import EdgeError
 from train.augment import Distortion
+from train.corrupt import Corruption
 
-_Part = TypeVar("_Part", "Recipe", Distortion)
+_Part = TypeVar("_Part", "Recipe", Distortion, Corruption)
 # Settings that stay below 1.
-_SHARES = ("warmup", "dropout", "map_dropout", "label_smoothing", "averaging")
+_SHARES = ("warmup", "dropout", "map_dropout", "label_smoothing", "averaging", "share", "contrast")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Recipe:
         label_smoothing: share of the target spread evenly over the classes.
         averaging: decay of the weights' moving average a step; the average is what is saved.
         distortion: how images are distorted.
+        corruption: how a share of them is spoilt.
         calm_epochs: in the last so many epochs the distortion is `calm_strength` of it.
         calm_strength: from 0 to 1.
     """
@@ -45,6 +47,7 @@ class Recipe:
     label_smoothing: float = 0.02
     averaging: float = 0.998
     distortion: Distortion = field(default_factory=Distortion)
+    corruption: Corruption = field(default_factory=Corruption)
     calm_epochs: int = 0
     calm_strength: float = 0.5
 
@@ -80,7 +83,7 @@ FAST = Recipe(
 
 
 def changed(recipe: Recipe, settings: list[str]) -> Recipe:
-    """A recipe with settings changed, each given as `name=value` or `distortion.name=value`.
+    """A recipe with settings changed, each `name=value`, `distortion.name=…`, `corruption.name=…`.
 
     Raises:
         EdgeError: no such setting, or a value that makes no sense.
@@ -88,20 +91,28 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
     for setting in settings:
         name, _, text = setting.partition("=")
         try:
-            if name.startswith("distortion."):
-                distortion = _replaced(recipe.distortion, name.partition(".")[2], text)
+            part, _, rest = name.partition(".")
+            if part == "distortion":
+                distortion = _replaced(recipe.distortion, rest, text)
                 recipe = dataclasses.replace(recipe, distortion=distortion)
+            elif part == "corruption":
+                corruption = _replaced(recipe.corruption, rest, text)
+                recipe = dataclasses.replace(recipe, corruption=corruption)
             else:
                 recipe = _replaced(recipe, name, text)
         except (KeyError, ValueError):
+            names = [
+                *_numbers(recipe),
+                *(f"distortion.{n}" for n in _numbers(recipe.distortion)),
+                *(f"corruption.{n}" for n in _numbers(recipe.corruption)),
+            ]
             raise EdgeError(
-                f"--set {setting}: give NAME=NUMBER, one of {', '.join(_numbers(recipe))}, "
-                f"{', '.join(f'distortion.{n}' for n in _numbers(recipe.distortion))}"
+                f"--set {setting}: give NAME=NUMBER, one of {', '.join(names)}"
             ) from None
     return recipe
 
 
-def _numbers(part: Recipe | Distortion) -> dict[str, int | float]:
+def _numbers(part: Recipe | Distortion | Corruption) -> dict[str, int | float]:
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
 
