@@ -1,7 +1,6 @@
 """python -m train: trains the network and saves it as an artefact that explains itself."""
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -84,8 +83,6 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
     chosen = choose_recipe(args)
-    # TensorFlow's own messages are for its developers; set before it is first imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from train import run
 
     try:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -58,7 +59,7 @@ def run(
         f"{len(data_set.test):,} to test; {len(data_set.labels)} classes",
         flush=True,
     )
-    _start_tensorflow(seed)
+    start_tensorflow(seed)
     training = Training(recipe, train, len(data_set.labels), seed)
     settings = json.dumps(
         {
@@ -117,10 +118,13 @@ def run(
         acceptance=acceptance,
     )
     test, labels = data_set.test, data_set.labels
-    plots.draw_curves(_beside(out, "curves.png"), history)
-    plots.draw_confusion(_beside(out, "confusion.png"), test_scores, test.labels, labels)
-    plots.draw_mistakes(_beside(out, "mistakes.png"), test.pixels, test_scores, test.labels, labels)
-    plots.draw_reliability(_beside(out, "reliability.png"), test_scores, test.labels)
+    for name, figure in (
+        ("curves", plots.curves(history)),
+        ("confusion", plots.confusion(test_scores, test.labels, labels)),
+        ("mistakes", plots.mistakes(test.pixels, test_scores, test.labels, labels)),
+        ("reliability", plots.reliability(test_scores, test.labels)),
+    ):
+        plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
     print(f"temperature {temperature:.3f}, accepted from a confidence of {accept_confidence:.4f}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
@@ -133,8 +137,9 @@ def run(
     return artefact
 
 
-def _start_tensorflow(seed: int) -> None:
+def start_tensorflow(seed: int) -> None:
     """Import it without its chatter, and make the same seed give the same weights."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its own messages, for its developers
     with quiet(2):
         import keras
         import tensorflow as tf

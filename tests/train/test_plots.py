@@ -1,0 +1,110 @@
+"""The figures show what they are given."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime.errors import ImageError
+from train.checkpoint import Epoch
+
+pytest.importorskip("matplotlib")
+
+from train import plots
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LABELS = ("0", "1", "cost in $ of a very long name")
+TRUTH = np.array([0, 0, 1, 1, 2, 2])
+SCORES = np.array(
+    [[0.9, 0.1, 0], [0.2, 0.8, 0], [0.1, 0.9, 0], [0, 1, 0], [0.4, 0, 0.6], [0.7, 0, 0.3]]
+)
+PIXELS = np.arange(6 * 784, dtype=np.uint8).reshape(6, 28, 28, 1)
+
+
+def _shown(figure):
+    """Each image in the figure that is not left empty: its axes and the values drawn."""
+    return [(axes, axes.images[0].get_array()) for axes in figure.axes if axes.images]
+
+
+@pytest.mark.parametrize("pixels, white", [(PIXELS, 255), (PIXELS / np.float32(255), 1)])
+def test_samples_are_shown_in_order_and_framed(pixels, white):
+    figure = plots.samples(pixels, LABELS * 2, margin_px=3)
+    shown = _shown(figure)
+    assert [axes.get_title() for axes, _ in shown[:2]] == ["0", "1"] and len(shown) == 6
+    for (axes, drawn), image in zip(shown, pixels, strict=True):
+        np.testing.assert_array_equal(drawn, image[:, :, 0])
+        assert axes.images[0].get_clim() == (0, white)
+        (frame,) = axes.patches
+        # Pixel n lies between n - 0.5 and n + 0.5: 3 to 24 are inside.
+        assert frame.get_xy() == (2.5, 2.5) and frame.get_width() == frame.get_height() == 22
+
+
+def test_without_a_margin_there_is_no_frame():
+    assert not any(axes.patches for axes, _ in _shown(plots.samples(PIXELS, LABELS * 2)))
+
+
+def test_the_curves_are_the_history():
+    history = (Epoch(1, 0.5, 0.8, 0.4, 0.9, 1e-3, 2.0), Epoch(2, 0.3, 0.85, 0.2, 1.0, 0.0, 2.0))
+    loss, error = plots.curves(history).axes
+    assert [list(line.get_ydata()) for line in loss.lines] == [[0.5, 0.3], [0.4, 0.2]]
+    assert [list(line.get_xdata()) for line in loss.lines] == [[1, 2]] * 2
+    trained, held_back = error.lines
+    assert list(trained.get_ydata()) == pytest.approx([20, 15])
+    assert list(held_back.get_ydata()) == pytest.approx([10, 0])
+    assert loss.get_yscale() == "log" and error.get_yscale() == "linear", "0 has no logarithm"
+
+
+def test_the_confusions_are_counted_by_truth_and_answer():
+    (axes,) = plots.confusion(SCORES, TRUTH, LABELS).axes
+    assert axes.get_title() == "2 mistakes of 6"
+    # text position is (column, row): read as, is
+    counts = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
+    assert counts == {(0, 0): "1", (0, 1): "1", (1, 1): "2", (2, 0): "1", (2, 2): "1"}
+    assert axes.get_xlabel() == "read as" and axes.get_ylabel() == "is"
+
+
+def test_the_mistakes_are_the_surest_first():
+    figure = plots.mistakes(PIXELS, SCORES, TRUTH, LABELS)
+    first, second = _shown(figure)
+    assert first[0].get_title() == "0 → 1\n80 %"
+    assert second[0].get_title() == "cost in \\$ o… → 0\n70 %"
+    np.testing.assert_array_equal(first[1], PIXELS[1, :, :, 0])
+    assert figure.get_suptitle().startswith("2 mistakes of 6:")
+
+
+def test_reliability_is_accuracy_by_confidence():
+    upper, lower = plots.reliability(
+        np.repeat(SCORES[1:2], 10, 0), np.array([1] * 6 + [0] * 4)
+    ).axes
+    ideal, measured = upper.lines
+    assert measured.get_xydata() == pytest.approx(np.array([[0.8, 0.6]]))
+    assert "20.00 %" in upper.get_title()
+    assert sum(bar.get_height() for bar in lower.patches) == 10
+
+
+def test_a_photograph_is_shown_with_what_the_network_gets(tmp_path):
+    turned = tmp_path / "turned.jpg"
+    with Image.open(EXAMPLES / "photo.jpg") as image:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # the camera was held upright
+        image.rotate(90, expand=True).save(turned, exif=exif)
+    figure = plots.views([EXAMPLES / "photo.jpg", turned], ["7", "7 too"])
+    upper, upper_turned, lower, lower_turned = figure.axes
+    assert lower.get_title() == "7" and upper.get_title() == "photo.jpg: dark on light"
+    assert upper.images[0].get_array().shape == upper_turned.images[0].get_array().shape
+    (box,), (turned_box,) = upper.patches, upper_turned.patches
+    assert box.get_bbox().bounds == pytest.approx(turned_box.get_bbox().bounds, abs=8)
+    assert (
+        np.abs(lower.images[0].get_array() - lower_turned.images[0].get_array().astype(int)).mean()
+        < 5
+    )
+    with pytest.raises(ImageError):
+        plots.views([Path(__file__)], ["none"])
+
+
+def test_a_figure_is_saved_as_png(tmp_path):
+    plots.save(plots.samples(PIXELS, LABELS * 2), tmp_path / "new" / "samples.png")
+    with Image.open(io.BytesIO((tmp_path / "new" / "samples.png").read_bytes())) as image:
+        assert image.format == "PNG" and image.size == (1000, 135)
