@@ -1,0 +1,305 @@
+"""Where results go: JSON lines on stdout and in a file, an MQTT broker, a command of the user's.
+
+A command calls `add_arguments`, then `open_sinks`, then `write` for each result: a record that JSON
+can hold. A digit has at least `label` and `confidence` in it and, where it was no digit after all,
+`accepted: false`; what could not be read has `error`. No sink makes its caller wait: what cannot be
+delivered now is kept, tried again, and counted in `waiting` until it is delivered.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import stat
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from runtime.errors import EdgeError, report
+
+# What a sink keeps while it cannot deliver; some 3 MB of results.
+MAX_KEPT = 10_000
+_RETRY_S = 2.0
+
+Record = dict[str, object]
+
+
+class Sink(Protocol):
+    """One place where results go."""
+
+    @property
+    def waiting(self) -> int:
+        """Results taken and not delivered yet."""
+
+    def write(self, record: Record) -> None:
+        """Take a result; deliver it now, or keep it."""
+
+    def close(self) -> None:
+        """Deliver what was kept, within seconds; EdgeError where that cannot be done."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--out`, `--sync`, `--mqtt`, `--mqtt-discovery` and `--on-digit` to a command."""
+    group = parser.add_argument_group("where results go")
+    group.add_argument("--out", metavar="FILE", help="append each result to FILE, a JSON line")
+    group.add_argument(
+        "--sync",
+        action="store_true",
+        help="wait until each line of --out is on the disk: a power cut then loses none",
+    )
+    group.add_argument(
+        "--mqtt",
+        metavar="URL",
+        help="publish each result: mqtt[s]://[user[:password]@]host[:port]/topic; the password may "
+        'stand in $MQTT_PASSWORD (pip install "digit-edge[mqtt]")',
+    )
+    group.add_argument(
+        "--mqtt-discovery",
+        nargs="?",
+        const="homeassistant",
+        metavar="PREFIX",
+        help="announce the reader to Home Assistant, under its prefix (default: homeassistant)",
+    )
+    group.add_argument(
+        "--on-digit",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="run COMMAND for each digit, without a shell; {label}, {confidence} and {image} are "
+        "filled in. May be given again. A light on GPIO 17: 'pinctrl set 17 op dh', or 'gpioset "
+        "-t0 GPIO17=1' (Bookworm: 'gpioset gpiochip0 17=1')",
+    )
+
+
+def open_sinks(arguments: argparse.Namespace, stdout: bool = True) -> "Sinks":
+    """The sinks that the arguments of `add_arguments` name.
+
+    Args:
+        stdout: whether the results also go to stdout, as JSON lines.
+
+    Raises:
+        EdgeError: a file cannot be written, a URL or a command is none, a package is missing.
+    """
+    if arguments.mqtt_discovery is not None and arguments.mqtt is None:
+        raise EdgeError("--mqtt-discovery needs a broker: give --mqtt URL too")
+    if arguments.sync and arguments.out is None:
+        raise EdgeError("--sync is about a file: give --out FILE too")
+    with contextlib.ExitStack() as opened:
+        sinks: list[Sink] = []
+        if arguments.out is not None:
+            sinks.append(Lines(Path(arguments.out), arguments.sync))
+            opened.callback(sinks[-1].close)
+        for command in arguments.on_digit:
+            from runtime.hook import Hook
+
+            sinks.append(Hook(command))
+            opened.callback(sinks[-1].close)
+        if arguments.mqtt is not None:
+            from runtime.mqtt import Publisher
+
+            sinks.append(Publisher(arguments.mqtt, arguments.mqtt_discovery))
+        opened.pop_all()
+    if stdout and sys.stdout is not None:
+        # The last one: when the reader of a pipe leaves, the others have their result already.
+        sinks.append(Lines(None))
+    return Sinks(sinks)
+
+
+class Sinks:
+    """All of a command's sinks as one; safe to share between threads."""
+
+    def __init__(self, sinks: list[Sink]) -> None:
+        self._sinks = sinks
+        self._lock = threading.Lock()
+
+    @property
+    def waiting(self) -> int:
+        """Results that the slowest sink holds undelivered; 0 says that every one has arrived."""
+        return max((sink.waiting for sink in self._sinks), default=0)
+
+    def write(self, record: Record) -> None:
+        """Give a result to every sink.
+
+        Raises:
+            BrokenPipeError: the reader of stdout has left.
+        """
+        with self._lock:
+            for sink in self._sinks:
+                sink.write(record)
+
+    def close(self) -> None:
+        """Deliver what is kept, within seconds.
+
+        Raises:
+            EdgeError: something could not be delivered; all failures stand in one message.
+        """
+        failed = []
+        for sink in self._sinks:
+            try:
+                sink.close()
+            except EdgeError as error:
+                failed.append(str(error))
+        if failed:
+            raise EdgeError("; ".join(failed))
+
+    def __enter__(self) -> "Sinks":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except EdgeError as failure:
+            if kind is None:
+                raise
+            report(failure)  # the first reason stays the command's own
+
+
+class Lines:
+    """JSON lines appended to a file, each in one write, or written to stdout.
+
+    A line that did not fit on the disk is taken back from the file and kept. A file that was
+    removed, or renamed by a rotation, is made anew.
+    """
+
+    def __init__(self, path: Path | None, sync: bool = False) -> None:
+        self._path, self._sync = path, sync
+        self._name = "standard output" if path is None else str(path)
+        self._kept: deque[bytes] = deque()
+        self._dropped = 0
+        self._failing = False
+        self._lock = threading.RLock()
+        self._retry: threading.Timer | None = None
+        try:
+            if path is None:
+                sys.stdout.flush()
+                self._descriptor = sys.stdout.fileno()
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._descriptor = self._open(path)
+        except OSError as error:
+            raise EdgeError(
+                f"cannot write results to {self._name}: {error.strerror or error}; "
+                "check the folder, its permissions and the space left"
+            ) from error
+
+    @property
+    def waiting(self) -> int:
+        """Lines taken and not written yet."""
+        return len(self._kept)
+
+    def write(self, record: Record) -> None:
+        """Append a record, or keep it until there is room again."""
+        with self._lock:
+            self._kept.append(json.dumps(record).encode() + b"\n")
+            if len(self._kept) > MAX_KEPT:
+                self._kept.popleft()
+                self._dropped += 1
+                if self._dropped == 1:
+                    report(EdgeError(f"{self._name}: more than {MAX_KEPT} results wait; the oldest "
+                                     "are lost"))  # fmt: skip
+            self._deliver()
+
+    def close(self) -> None:
+        """Write what is kept; EdgeError where results were lost or still cannot be written."""
+        with self._lock:
+            if self._retry is not None:
+                self._retry.cancel()
+            failing = self._failing
+            reason = self._try()
+            if self._path is not None:
+                os.close(self._descriptor)
+        lost = len(self._kept) + self._dropped
+        if lost:
+            raise EdgeError(
+                f"{lost} results could not be written to {self._name}"
+                f"{f': {reason}' if reason else ''}; make room there and run it again"
+            )
+        if failing and reason is None:
+            _say(f"{self._name}: all results are written")
+
+    def _deliver(self) -> None:
+        """Write what is kept; say so once where that fails, and try again in a while."""
+        with self._lock:
+            before = len(self._kept)
+            reason = self._try()
+            if reason is None:
+                if self._failing:
+                    _say(f"{self._name}: written again, {before} kept results with it")
+                self._failing = False
+                return
+            if not self._failing:
+                report(EdgeError(f"cannot write to {self._name}: {reason}; results are kept and "
+                                 "tried again"))  # fmt: skip
+            self._failing = True
+            if self._retry is None or not self._retry.is_alive():
+                self._retry = threading.Timer(_RETRY_S, self._retry_later)
+                self._retry.daemon = True
+                self._retry.start()
+
+    def _retry_later(self) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the next `write` raises it to the caller
+            self._deliver()
+
+    def _try(self) -> str | None:
+        """Write what is kept; None, or the reason why that stopped."""
+        if not self._kept:
+            return None
+        try:
+            if self._path is not None and not _same_file(self._path, self._descriptor):
+                fresh = self._open(self._path)
+                os.close(self._descriptor)
+                self._descriptor = fresh
+            while self._kept:
+                _append(self._descriptor, self._kept[0])
+                if self._sync:
+                    os.fsync(self._descriptor)
+                self._kept.popleft()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            return error.strerror or str(error)
+        return None
+
+    def _open(self, path: Path) -> int:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # A line that a power cut left half written stays alone on its line.
+        if _is_file(descriptor):
+            size = os.lseek(descriptor, 0, os.SEEK_END)
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                _append(descriptor, b"\n")
+        return descriptor
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    """Write a line whole; where that fails, take back the part of it that a file has got."""
+    written = os.write(descriptor, line)
+    try:
+        while written < len(line):  # a pipe, or the last blocks of a disk: the next write says
+            written += os.write(descriptor, line[written:])
+    except OSError:
+        if _is_file(descriptor):
+            os.ftruncate(descriptor, os.lseek(descriptor, 0, os.SEEK_END) - written)
+        raise
+
+
+def _is_file(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+
+
+def _same_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)
