@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from runtime.decode import Source
 from runtime.errors import ArtefactError, BackendUnavailable
 from runtime.preprocess import View, to_pixels, view
 from runtime.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from runtime.reading import Reading
 
 _PRETRAINED = Path(__file__).parent / "pretrained"
 # What `load` looks for when no model is named, best first for a small device.
@@ -107,7 +111,22 @@ class Classifier:
         Raises:
             ImageError: one of them cannot be read as an image.
         """
-        batch = [to_pixels(image) for image in images]
+        return self._predict_batch([to_pixels(image) for image in images])
+
+    def read(self, image: Source, *, keep_unknown: bool = False) -> "Reading":
+        """Read an image of several digits: touching ones, slanting lines, several lines.
+
+        Args:
+            keep_unknown: whether what is no digit stands in the text, as `?`.
+
+        Raises:
+            ImageError: it cannot be read as an image.
+        """
+        from runtime.reading import read  # what reads one digit need not load it
+
+        return read(image, self._predict_batch, keep_unknown)
+
+    def _predict_batch(self, batch: list[Pixels]) -> list[Prediction]:
         if not batch:
             return []
         return list(map(self._predict, batch, self.backend.scores(np.stack(batch))))

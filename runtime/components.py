@@ -1,10 +1,13 @@
 """Connected components of a mask, from its runs: whole-array NumPy, no other library."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]
+Plane = npt.NDArray[np.float32]
 
 
 def find_runs(mask: Mask) -> tuple[Index, Index]:
@@ -47,3 +50,69 @@ def label_runs(starts: Index, ends: Index, stride: int) -> Index:
             root = root[root]
     labels: Index = (np.cumsum(root == np.arange(root.size)) - 1)[root]
     return labels
+
+
+@dataclass(frozen=True)
+class Components:
+    """The 8-connected components of a mask of `shape`, N of them, none empty.
+
+    Attributes:
+        starts, ends, labels: its runs, see `find_runs`, and the component of each.
+        boxes: (N, 4) left, top, right, bottom; right and bottom exclusive.
+        area: (N,) pixels.
+        mass: (N,) sums of the depth under them.
+    """
+
+    shape: tuple[int, int]
+    starts: Index
+    ends: Index
+    labels: Index
+    boxes: Index
+    area: Index
+    mass: npt.NDArray[np.float64]
+
+    def paint(self, chosen: Mask, box: tuple[int, int, int, int]) -> Mask:
+        """The mask of the components chosen, (N,) bool, cut to a box that holds them all."""
+        left, top, right, bottom = box
+        ours = chosen[self.labels]
+        width = self.shape[1]
+        offset = top * (width + 1)
+        rows = (bottom - top, width)
+        return paint_runs(self.starts[ours] - offset, self.ends[ours] - offset, rows)[:, left:right]
+
+
+def find_components(mask: Mask, depth: Plane) -> Components | None:
+    """Label a mask and measure each component; None where the mask is empty."""
+    height, width = mask.shape
+    starts, ends = find_runs(mask)
+    if not starts.size:
+        return None
+    stride = width + 1
+    labels = label_runs(starts, ends, stride)
+    count = int(labels.max()) + 1
+    row, left = np.divmod(starts, stride)
+    right = ends - row * stride
+    boxes = np.empty((count, 4), np.intp)
+    boxes[:] = width, height, 0, 0
+    np.minimum.at(boxes[:, 0], labels, left)
+    np.minimum.at(boxes[:, 1], labels, row)
+    np.maximum.at(boxes[:, 2], labels, right)
+    np.maximum.at(boxes[:, 3], labels, row + 1)
+    return Components(
+        shape=(height, width),
+        starts=starts,
+        ends=ends,
+        labels=labels,
+        boxes=boxes,
+        area=np.bincount(labels, ends - starts, count).astype(np.intp),
+        mass=np.bincount(labels, sum_runs(starts, ends, depth), count).astype(np.float64),
+    )
+
+
+def sum_runs(starts: Index, ends: Index, values: Plane) -> Plane:
+    """The sum of `values`, (height, width), over each run."""
+    row = starts // (values.shape[1] + 1)
+    # reduceat sums from one index to the next, so every second sum is a run.
+    bounds = np.stack((starts - row, ends - row), axis=1).ravel()
+    sums: Plane = np.add.reduceat(np.append(values.ravel(), np.float32(0)), bounds)[::2]
+    return sums

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from runtime.components import Mask, find_runs, label_runs, paint_runs
+from runtime.components import Mask, find_components, find_runs, paint_runs
 
 Grey = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
@@ -38,8 +38,22 @@ class Found:
     dark: bool
 
 
-def find_ink(grey: Grey) -> Found | None:
-    """Find the digit in a grey picture, uint8 (height, width); None where there is no ink.
+@dataclass(frozen=True)
+class Relief:
+    """How far each pixel stands out from its ground, on the ink's side.
+
+    `depth` is float32 (height, width), 0 or more of 255 grey levels; what is below `floor` may be
+    noise; `level` is the mean of the ink proper; `dark` says that ink is darker than its ground.
+    """
+
+    depth: Plane
+    floor: float
+    level: float
+    dark: bool
+
+
+def find_relief(grey: Grey) -> Relief | None:
+    """Take light and ground out of a grey picture, uint8 (height, width); None where it is blank.
 
     Lighting is what a grey closing of a coarse copy leaves; ink is what stands out from it.
     """
@@ -67,17 +81,26 @@ def find_ink(grey: Grey) -> Found | None:
     if candidates.size < _LEAST_AREA:
         return None
     level = float(candidates[candidates >= _otsu(candidates)[0]].mean())
-    mask = depth > max(_STROKE_LEVEL * level, 0.75 * floor)
-    mask = _without_lines(_without_lines(mask).T).T
+    return Relief(depth, floor, level, dark)
+
+
+def find_ink(grey: Grey) -> Found | None:
+    """Find the digit in a grey picture, uint8 (height, width); None where there is no ink."""
+    relief = find_relief(grey)
+    if relief is None:
+        return None
+    depth, level = relief.depth, relief.level
+    mask = depth > max(_STROKE_LEVEL * level, 0.75 * relief.floor)
+    mask = without_lines(without_lines(mask).T).T
     chosen = _choose(mask, depth)
     if chosen is None:
         return None
     kept, box = chosen
     ink = depth[box[1] : box[3], box[0] : box[2]] / np.float32(level)
-    return Found(_thicken(np.where(kept, np.minimum(ink, 1), np.float32(0))), box, dark)
+    return Found(thicken(np.where(kept, np.minimum(ink, 1), np.float32(0))), box, relief.dark)
 
 
-def _thicken(ink: Plane) -> Plane:
+def thicken(ink: Plane) -> Plane:
     """Widen strokes that would be too thin, among MNIST's, once the digit is 20 pixels high.
 
     The mean width of a stroke is its area over half its outline, which is pi / 4 of the steps
@@ -227,8 +250,10 @@ def _otsu(values: Plane) -> tuple[float, float]:
     return low + (best + 1) * (high - low) / 64, float(between[best]) / variance * values.size
 
 
-def _without_lines(mask: Mask) -> Mask:
+def without_lines(mask: Mask, broken: float = 0.1) -> Mask:
     """Take out thin horizontal lines from the edge of the picture, but not the strokes across.
+
+    A line may be broken for the part `broken` of the picture's width.
 
     A line is where the mask, thickened a little so that slanting or broken lines hold together,
     runs on for long; of it go the pixels whose vertical run is no thicker than the line.
@@ -243,7 +268,7 @@ def _without_lines(mask: Mask) -> Mask:
     if np.count_nonzero(thick, axis=1).max() < 0.25 * width:
         return mask
     starts, ends = find_runs(thick)
-    apart = starts[1:] - ends[:-1] > 0.1 * width
+    apart = starts[1:] - ends[:-1] > broken * width
     apart |= starts[1:] // (width + 1) != starts[:-1] // (width + 1)
     starts, ends = starts[np.append(True, apart)], ends[np.append(apart, True)]
     long = ends - starts > 0.4 * width
@@ -269,25 +294,10 @@ def _without_lines(mask: Mask) -> Mask:
 def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box] | None:
     """The component that is the digit, with the pieces that lie close to it, cut to its box."""
     height, width = mask.shape
-    starts, ends = find_runs(mask)
-    if not starts.size:
+    found = find_components(mask, depth)
+    if found is None:
         return None
-    stride = width + 1
-    labels = label_runs(starts, ends, stride)
-    count = int(labels.max()) + 1
-    row, left = np.divmod(starts, stride)
-    right = ends - row * stride
-    area = np.bincount(labels, ends - starts, count)
-    # The ink in each run: reduceat sums from one index to the next, so every second sum is a run.
-    bounds = np.stack((starts - row, ends - row), axis=1).ravel()
-    sums = np.add.reduceat(np.append(depth.ravel(), np.float32(0)), bounds)[::2]
-    mass = np.bincount(labels, sums, count)
-    boxes = np.empty((count, 4), np.intp)
-    boxes[:] = width, height, 0, 0
-    np.minimum.at(boxes[:, 0], labels, left)
-    np.minimum.at(boxes[:, 1], labels, row)
-    np.maximum.at(boxes[:, 2], labels, right)
-    np.maximum.at(boxes[:, 3], labels, row + 1)
+    boxes, mass = found.boxes, found.mass
     border_count = (boxes[:, :2] == 0).sum(axis=1) + (boxes[:, 2:] == (width, height)).sum(axis=1)
     border = border_count > 0
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height) - 0.5
@@ -297,9 +307,9 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box] | None:
     score = mass * np.exp(-4 * (centre**2).sum(axis=1)) * np.where(border, 0.2, 1)
     score[corner] *= 0.1
     main = int(score.argmax())
-    if area[main] < _LEAST_AREA or corner[main]:
+    if found.area[main] < _LEAST_AREA or corner[main]:
         return None
-    kept = np.zeros(count, np.bool_)
+    kept = np.zeros(mass.size, np.bool_)
     kept[main] = True
     near = (mass > 0.03 * mass[main]) & (~border | border[main])
     box = boxes[main]
@@ -308,8 +318,6 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box] | None:
         gap = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:]).max(axis=1)
         kept |= near & (gap <= reach)
         box = np.concatenate((boxes[kept, :2].min(axis=0), boxes[kept, 2:].max(axis=0)))
-    x0, y0, x1, y1 = (int(edge) for edge in box)
-    ours = kept[labels]
-    offset = y0 * stride
-    chosen = paint_runs(starts[ours] - offset, ends[ours] - offset, (y1 - y0, width))
-    return chosen[:, x0:x1], (x0, y0, x1, y1)
+    left, top, right, bottom = (int(edge) for edge in box)
+    bounds = left, top, right, bottom
+    return found.paint(kept, bounds), bounds

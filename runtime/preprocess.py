@@ -68,7 +68,7 @@ def view(image: Source, *, name: str | None = None) -> View:
         return View(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
     name = describe(image, name)
     if hasattr(image, "read"):
-        image = _read(image, name)
+        image = read_file(image, name)
     decoded = decode(image, longest=_LONGEST, name=name)
     grey, (width, height) = decoded.grey, decoded.size
     if grey.shape == (28, 28):
@@ -86,7 +86,7 @@ def view(image: Source, *, name: str | None = None) -> View:
     else:
         blank = np.zeros(PIXELS_SHAPE, np.uint8)
         return View(blank, (0, 0, width, height), DARK_ON_LIGHT, "blank")
-    box = _scaled(found.box, width / grey.shape[1], height / grey.shape[0])
+    box = scaled(found.box, width / grey.shape[1], height / grey.shape[0])
     side = max(found.ink.shape)
     if side < _SMALLEST and max(width, height) > _LONGEST:
         longest = min(_LONGEST * _ENLARGED // side, max(width, height))
@@ -100,7 +100,7 @@ def view(image: Source, *, name: str | None = None) -> View:
         if closer is not None and closer.dark == found.dark:
             found = closer
             x0, y0, x1, y1 = closer.box
-            box = _scaled((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
+            box = scaled((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
     return View(normalise(found.ink), box, polarity, "colour" if colour else "luminance")
 
@@ -113,7 +113,8 @@ def _given_pixels(image: Source) -> Pixels | None:
     return None
 
 
-def _scaled(box: Box, x: float, y: float) -> Box:
+def scaled(box: Box, x: float, y: float) -> Box:
+    """A box in a picture whose pixels are `x` wide and `y` high, rounded outwards."""
     left, top, right, bottom = box
     return int(left * x), int(top * y), int(np.ceil(right * x)), int(np.ceil(bottom * y))
 
@@ -163,7 +164,8 @@ def _in_mnist_form(grey: Grey) -> bool:
     )
 
 
-def _read(file: Any, name: str) -> bytes:
+def read_file(file: Any, name: str) -> bytes:
+    """All of a binary file object, for an image that may be decoded twice. Raises ImageError."""
     try:
         data = file.read()
     except (OSError, ValueError) as error:

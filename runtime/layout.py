@@ -1,0 +1,230 @@
+"""Finds the ink of several digits in a grey picture, and the lines that it stands in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.components import Components, Plane, find_components, sum_runs
+from runtime.ink import Box, Grey, find_relief, without_lines
+
+# Ink is first looked for at this part of the picture's level, for pencil stands beside marker;
+# then each component keeps what reaches this part of its own level.
+_FAINT, _OWN_LEVEL = 0.1, 0.3
+# A ruled line is broken for no more than this part of the picture: digits' own bars stand apart.
+_BROKEN = 0.02
+# What is this much fainter than the writing is none.
+_GHOST = 0.25
+# In heights of a digit: smaller in both directions is a speck; higher or wider is no writing.
+_SPECK, _TALL, _WIDE = 0.25, 2.5, 8.0
+# Digits further apart than this stand in different lines, or in none together.
+_REACH = 6.0
+# Fewer pixels than this make no digit.
+_LEAST_HEIGHT = 5
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Connected ink, float32 from 0 to 1, cut to its box in the picture; one digit, mostly."""
+
+    ink: Plane
+    box: Box
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Lines from top to bottom, in each its blobs from left to right.
+
+    `height` is that of a typical digit, in pixels; `dark` says that ink is darker than its ground.
+    """
+
+    lines: tuple[tuple[Blob, ...], ...]
+    height: float
+    dark: bool
+
+
+def find_lines(grey: Grey) -> Layout | None:
+    """Find the writing in a grey picture, uint8 (height, width); None where there is none."""
+    relief = find_relief(grey)
+    if relief is None:
+        return None
+    depth = relief.depth
+    mask = depth > max(_FAINT * relief.level, relief.floor)
+    mask = without_lines(without_lines(mask, _BROKEN).T, _BROKEN).T
+    faint = find_components(mask, depth)
+    if faint is None:
+        return None
+    levels = _levels(faint, depth)
+    level = np.zeros((grey.shape[0], grey.shape[1] + 1), np.float32)
+    lengths = faint.ends - faint.starts
+    inside = np.repeat(faint.starts, lengths) + _counting(lengths)
+    level.reshape(-1)[inside] = np.repeat(levels[faint.labels], lengths)
+    found = find_components(mask & (depth > _OWN_LEVEL * level[:, :-1]), depth)
+    if found is None:
+        return None
+    height = _typical_height(found)
+    if height < _LEAST_HEIGHT:
+        return None
+    own = _levels(found, depth)
+    writing = _is_writing(found, height)
+    if not writing.any():
+        return None
+    writing &= own > _GHOST * np.average(own[writing], weights=found.mass[writing])
+    groups = _group(found, np.flatnonzero(writing), height)
+    boxes = np.array([_around(found.boxes[group]) for group in groups])
+    lines = tuple(
+        tuple(_cut_out(found, own, depth, groups[number]) for number in line)
+        for line in _arrange(boxes, height)
+    )
+    return Layout(lines, height, relief.dark) if lines else None
+
+
+def _counting(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """0, 1, … up to each of the lengths, one after the other."""
+    return np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
+def _levels(found: Components, depth: Plane) -> Plane:
+    """The depth of each component's strokes: a mean that the rim and the paper count little in."""
+    squares = depth * depth
+    above, below = (
+        np.bincount(found.labels, sum_runs(found.starts, found.ends, power), len(found.mass))
+        for power in (squares * depth, squares)
+    )
+    return (above / np.maximum(below, 1e-6)).astype(np.float32)
+
+
+def _touches_rim(found: Components) -> npt.NDArray[np.bool_]:
+    height, width = found.shape
+    near, far = found.boxes[:, :2] == 0, found.boxes[:, 2:] == (width, height)
+    touches: npt.NDArray[np.bool_] = (near | far).any(axis=1)
+    return touches
+
+
+def _typical_height(found: Components) -> float:
+    """The median height, each component weighted by its ink; those on the picture's rim apart."""
+    heights = found.boxes[:, 3] - found.boxes[:, 1]
+    inside = ~_touches_rim(found)
+    if inside.any():
+        heights, weights = heights[inside], found.mass[inside]
+    else:
+        weights = found.mass
+    # One large thing must not outweigh many digits.
+    weights = np.minimum(weights, np.sort(weights)[-min(len(weights), 4)])
+    order = np.argsort(heights, kind="stable")
+    middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
+    return float(heights[order[min(int(middle), len(order) - 1)]])
+
+
+def _is_writing(found: Components, height: float) -> npt.NDArray[np.bool_]:
+    sizes = found.boxes[:, 2:] - found.boxes[:, :2]
+    small = (sizes < _SPECK * height).all(axis=1)
+    large = (sizes[:, 1] > _TALL * height) | (sizes[:, 0] > _WIDE * height)
+    # A dash, an underline, the edge of something dark.
+    flat = (
+        (sizes[:, 1] < 0.4 * height)
+        & (sizes[:, 0] > 3 * sizes[:, 1])
+        & (sizes[:, 0] > 1.2 * height)
+    )
+    # What the picture's rim cuts off is a digit only where nearly all of it is there.
+    cut = _touches_rim(found) & ((sizes[:, 1] < 0.6 * height) | (sizes[:, 1] > 1.5 * height))
+    writing: npt.NDArray[np.bool_] = ~(small | large | flat | cut)
+    return writing
+
+
+def _around(boxes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    return np.concatenate((boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)))
+
+
+def _group(
+    found: Components, writing: npt.NDArray[np.intp], height: float
+) -> list[npt.NDArray[np.intp]]:
+    """Components that belong together whatever they are: one above the other, hardly apart.
+
+    The hat of a 5, a stroke that broke. What stands side by side is left to the reading.
+    """
+    boxes = found.boxes[writing]
+    root = np.arange(len(writing))
+    for one in range(len(writing)):
+        across = np.minimum(boxes[:, 2], boxes[one, 2]) - np.maximum(boxes[:, 0], boxes[one, 0])
+        down = np.maximum(boxes[:, 1], boxes[one, 1]) - np.minimum(boxes[:, 3], boxes[one, 3])
+        widths, heights = (boxes[:, 2:] - boxes[:, :2]).T
+        small = np.minimum(heights, heights[one]) < 0.6 * height
+        above = across > 0.5 * np.minimum(widths, widths[one])
+        beside = (across > -0.1 * height) & (
+            np.minimum(widths, widths[one]) * np.minimum(heights, heights[one])
+            < 0.2 * height * height
+        )
+        joined = (
+            small
+            & (above | beside)
+            & (down < 0.25 * height)
+            & (
+                np.maximum(boxes[:, 3], boxes[one, 3]) - np.minimum(boxes[:, 1], boxes[one, 1])
+                < 1.8 * height
+            )
+        )
+        for other in np.flatnonzero(joined):
+            root[root == root[other]] = root[one]
+    return [writing[root == number] for number in np.unique(root)]
+
+
+def _arrange(boxes: npt.NDArray[np.intp], height: float) -> list[list[int]]:
+    """Indices of the boxes, line by line; a line may slant, and bend a little."""
+    if not len(boxes):
+        return []
+    centres: Floats = (boxes[:, :2] + boxes[:, 2:]) / 2
+    tall = boxes[:, 3] - boxes[:, 1] > 0.5 * height
+    slope = _slope(centres[tall], height)
+    # Each box hangs on the nearest one to its left that stands at its own height.
+    root = np.arange(len(boxes))
+    level = centres[:, 1] - slope * centres[:, 0]
+    for one in np.argsort(centres[:, 0], kind="stable"):
+        right = centres[:, 0] - centres[one, 0]
+        off = np.abs(level - level[one])
+        near = (right < 0) & (-right < _REACH * height) & (off < 0.55 * height)
+        if near.any():
+            distance = np.where(near, -right + 2 * off, np.inf)
+            root[one] = root[int(distance.argmin())]
+    lines = [np.flatnonzero(root == number) for number in np.unique(root)]
+    lines = _join(lines, level, height)
+    lines.sort(key=lambda line: float(level[line].mean()))
+    return [line[np.argsort(centres[line, 0], kind="stable")].tolist() for line in lines]
+
+
+def _slope(centres: Floats, height: float) -> float:
+    """How steeply the lines rise: the median over each digit's nearest one to the right."""
+    slopes = []
+    for x, y in centres:
+        right, down = centres[:, 0] - x, centres[:, 1] - y
+        near = (right > 0.2 * height) & (right < _REACH * height) & (np.abs(down) < 0.5 * right)
+        if near.any():
+            nearest = int(np.where(near, right + 2 * np.abs(down), np.inf).argmin())
+            slopes.append(down[nearest] / right[nearest])
+    return float(np.median(slopes)) if slopes else 0.0
+
+
+def _join(
+    lines: list[npt.NDArray[np.intp]], level: Floats, height: float
+) -> list[npt.NDArray[np.intp]]:
+    """Join lines that stand at the same height, a wide gap between them."""
+    joined: list[npt.NDArray[np.intp]] = []
+    for line in sorted(lines, key=lambda line: float(level[line].mean())):
+        if joined and level[line].mean() - level[joined[-1]].mean() < 0.5 * height:
+            joined[-1] = np.concatenate((joined[-1], line))
+        else:
+            joined.append(line)
+    return joined
+
+
+def _cut_out(found: Components, levels: Plane, depth: Plane, group: npt.NDArray[np.intp]) -> Blob:
+    left, top, right, bottom = (int(edge) for edge in _around(found.boxes[group]))
+    box = left, top, right, bottom
+    chosen = np.zeros(len(found.mass), np.bool_)
+    chosen[group] = True
+    weights = found.mass[group]
+    level = float(np.average(levels[group], weights=weights))
+    ink = np.minimum(depth[top:bottom, left:right] / np.float32(level), 1)
+    return Blob(np.where(found.paint(chosen, box), ink, np.float32(0)), box)

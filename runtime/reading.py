@@ -1,0 +1,179 @@
+"""Reads numbers of several digits: which ink is a digit is left to the classifier's confidence."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from runtime.backends import Pixels
+from runtime.classifier import Prediction
+from runtime.cuts import cut, join
+from runtime.decode import Decoded, Source, decode, describe
+from runtime.ink import Box, thicken
+from runtime.layout import Blob, Layout, find_lines
+from runtime.preprocess import normalise, read_file, scaled
+
+# The longest side, in pixels, at which writing is looked for; where its digits are lower than
+# the smallest, it is looked at again with digits of the other height.
+_LONGEST, _SMALLEST, _ENLARGED, _LARGEST = 1024, 24, 40, 4096
+# A blob is cut where it is wider than this part of the line's height, or not surely a digit.
+_WIDE, _SURE = 0.9, 0.95
+# Blobs are tried as one digit up to this gap between them, in heights, and at most so many pieces.
+_GAP, _MOST_PIECES = 0.25, 5
+# What a reading costs, in nats, beside the negative logarithm of each digit's confidence: for a
+# digit that is refused, for a cut, for the ink it goes through (in heights), and for a join.
+_REFUSED, _CUT, _INK, _JOIN = 1.5, 0.5, 2.0, 0.7
+# In heights: what is lower or broader is no digit.
+_LOW, _BROAD = 0.4, 2.0
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True)
+class Digit:
+    """One thing read.
+
+    Attributes:
+        box: left, top, right, bottom in pixels of the upright original, the last two exclusive.
+        prediction: what it is; not `accepted` where it is no digit.
+        line: the number of its line, from 0.
+        order: its number in the whole reading, from 0, line by line and from left to right.
+    """
+
+    box: Box
+    prediction: Prediction
+    line: int
+    order: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an image with several digits says.
+
+    Attributes:
+        lines: the labels of each line, from top to bottom; a line without any is left out.
+        digits: all that was looked at, also what is no digit and stands in no line.
+    """
+
+    lines: tuple[str, ...]
+    digits: tuple[Digit, ...]
+
+    @property
+    def text(self) -> str:
+        """The lines, one under the other."""
+        return "\n".join(self.lines)
+
+
+def read(
+    image: Source, predict: Callable[[list[Pixels]], list[Prediction]], keep_unknown: bool = False
+) -> Reading:
+    """Read all digits in an image.
+
+    Args:
+        predict: answers pixels, one or more.
+        keep_unknown: whether what is no digit stands in the text, as `UNKNOWN`.
+
+    Raises:
+        ImageError: it cannot be read as an image.
+    """
+    decoded, layout = _look(image)
+    if layout is None:
+        return Reading((), ())
+    x = decoded.size[0] / decoded.grey.shape[1]
+    y = decoded.size[1] / decoded.grey.shape[0]
+    lines: list[str] = []
+    digits: list[Digit] = []
+    for blobs in layout.lines:
+        read_line = _read_line(blobs, layout.height, predict)
+        text = "".join(
+            prediction.label if prediction.accepted else UNKNOWN * keep_unknown
+            for _, prediction in read_line
+        )
+        for blob, prediction in read_line:
+            box = scaled(blob.box, x, y)
+            digits.append(Digit(box, prediction, len(lines), len(digits)))
+        if text:
+            lines.append(text)
+    return Reading(tuple(lines), tuple(digits))
+
+
+def _look(image: Source) -> tuple[Decoded, Layout | None]:
+    name = describe(image)
+    if hasattr(image, "read"):
+        image = read_file(image, name)
+    for colour in (False, True):
+        decoded = decode(image, longest=_LONGEST, name=name, colour=colour)
+        layout = find_lines(decoded.grey)
+        if layout is not None or not decoded.coloured:
+            break
+    if layout is not None and layout.height < _SMALLEST and max(decoded.size) > _LONGEST:
+        enlarged = round(max(decoded.grey.shape) * _ENLARGED / layout.height)
+        longest = min(enlarged, max(decoded.size), _LARGEST)
+        closer = decode(image, longest=longest, name=name, colour=colour)
+        nearer = find_lines(closer.grey)
+        if nearer is not None:
+            return closer, nearer
+    return decoded, layout
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What no digit is smaller than; the cost of parting it from the piece before it."""
+
+    blob: Blob
+    cut: float
+    joinable: bool
+
+
+def _read_line(
+    blobs: tuple[Blob, ...], height: float, predict: Callable[[list[Pixels]], list[Prediction]]
+) -> list[tuple[Blob, Prediction]]:
+    """The cheapest way to part a line's ink into digits: dynamic programming over its pieces."""
+    whole = predict([_pixels(blob) for blob in blobs])
+    pieces: list[_Piece] = []
+    for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True)):
+        parts = [(blob, 0.0)]
+        wide = blob.box[2] - blob.box[0] > _WIDE * height
+        if wide or prediction.confidence < _SURE or not prediction.accepted:
+            parts = cut(blob, height)
+        near = number > 0 and blob.box[0] - blobs[number - 1].box[2] < _GAP * height
+        for part, (piece, ink) in enumerate(parts):
+            price = _CUT + _INK * ink if part else 0.0
+            pieces.append(_Piece(piece, price, part > 0 or near))
+    spans = [
+        (first, last)
+        for first in range(len(pieces))
+        for last in range(first + 1, min(first + _MOST_PIECES, len(pieces)) + 1)
+        if all(piece.joinable for piece in pieces[first + 1 : last])
+    ]
+    joined = [join([piece.blob for piece in pieces[first:last]]) for first, last in spans]
+    predictions = [
+        replace(prediction, accepted=prediction.accepted and _is_digit_sized(blob, height))
+        for blob, prediction in zip(joined, predict(list(map(_pixels, joined))), strict=True)
+    ]
+    best: list[tuple[float, list[tuple[Blob, Prediction]]]] = [(0.0, [])]
+    for end in range(1, len(pieces) + 1):
+        options = [
+            (best[first][0] + _cost(prediction, pieces[first:last]), first, blob, prediction)
+            for (first, last), blob, prediction in zip(spans, joined, predictions, strict=True)
+            if last == end
+        ]
+        cost, first, blob, prediction = min(options, key=lambda option: option[0])
+        best.append((cost, [*best[first][1], (blob, prediction)]))
+    return best[-1][1]
+
+
+def _is_digit_sized(blob: Blob, height: float) -> bool:
+    left, top, right, bottom = blob.box
+    return bottom - top > _LOW * height and right - left < _BROAD * height
+
+
+def _cost(prediction: Prediction, pieces: list[_Piece]) -> float:
+    cost = -float(np.log(max(prediction.confidence, 1e-6)))
+    if not prediction.accepted:
+        cost += _REFUSED
+    joins = sum(piece.cut == 0 for piece in pieces[1:])
+    return cost + pieces[0].cut + _JOIN * joins
+
+
+def _pixels(blob: Blob) -> Pixels:
+    return normalise(thicken(blob.ink))
