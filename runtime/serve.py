@@ -1,0 +1,186 @@
+"""python -m runtime.serve: a page to draw on, and an HTTP API, answered by an artefact."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from runtime.backends import ENGINES
+from runtime.errors import EdgeError, exit_status
+from runtime.reload import Reloading
+
+TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"
+_LEAST_TOKEN = 16
+_EPILOG = f"""\
+Open the address it prints: draw with mouse, finger, pen or keyboard, drop or paste a photograph, or
+use the camera. Programs ask the API: curl --data-binary @photo.jpg http://127.0.0.1:8080/v1/classify
+/openapi.json describes it, /metrics counts for Prometheus, /healthz says whether it is well.
+
+On a network (--host 0.0.0.0) whoever asks must know a token of at least 16 characters: name a file
+that holds it, or set {TOKEN_VARIABLE}; open the page with #token=… behind its address. Browsers
+show a camera's live picture on localhost and over HTTPS only (--certificate).
+
+Exit status: 0 ended by SIGTERM, 2 bad usage, 130 ended by Ctrl-C; requests in flight are answered.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until a signal ends it."""
+    arguments = parse_args(argv)
+    try:
+        import python_multipart  # noqa: F401  (what Starlette reads forms with, and asks for late)
+
+        from runtime.server import service
+        from runtime.server.app import create_app
+        from runtime.server.guard import Access, own_names
+        from runtime.server.limits import Limits
+    except ModuleNotFoundError as error:
+        raise EdgeError(f'{error.name} is not installed: pip install "digit-edge[serve]"') from None
+    loopback = service.is_loopback(arguments.host)
+    token = find_token(arguments.token, arguments.token_file)
+    if not loopback and token is None and not arguments.no_auth:
+        raise EdgeError(
+            f"--host {arguments.host} lets others in: give --token-file FILE, or set "
+            f"{TOKEN_VARIABLE}; or, where all may ask, --no-auth"
+        )
+    limits = Limits(
+        body_bytes=arguments.max_body << 20,
+        pixels=arguments.max_pixels * 1_000_000,
+        seconds=arguments.timeout,
+    )
+    names = () if loopback else own_names()
+    hosts = (*names, *(name.lower() for name in arguments.allow_host))
+    listener = service.bind(arguments.host, arguments.port)
+    model = Reloading(
+        arguments.model,
+        backend=arguments.backend,
+        threads=arguments.threads,
+        device=arguments.device,
+    )
+    app = create_app(lambda: model.classifier, limits, Access(token, loopback, hosts))
+    certificate = None
+    if arguments.certificate is not None:
+        certificate = service.Certificate(arguments.certificate, arguments.key)
+    scheme = "http" if certificate is None else "https"
+    host, port = listener.getsockname()[:2]
+    address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+
+    def announce() -> None:
+        backend = model.classifier.backend
+        print(f"{backend.spec.name} ({backend.spec.precision}) on {backend.name}: {address}")
+        sys.stdout.flush()
+
+    service.serve(app, listener, limits, certificate, announce)
+    return 0
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime.serve",
+        description="A page to draw digits on, and an HTTP API, answered by an artefact.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument(
+        "--port", type=_port, default=8080, help="port to listen on (8080); 0 takes a free one"
+    )
+    model = parser.add_argument_group("the model; a file that is replaced is taken up at once")
+    model.add_argument(
+        "--model",
+        metavar="PATH",
+        help="a .tflite or .onnx artefact (default: the published one, else one in models/)",
+    )
+    model.add_argument(
+        "--backend",
+        choices=[row.name for row in ENGINES],
+        help="the engine (default: the first installed one that reads the model)",
+    )
+    model.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
+    model.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    access = parser.add_argument_group("who may ask")
+    access.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token")
+    access.add_argument("--token", help="the token itself, which other users then see in `ps`")
+    access.add_argument(
+        "--no-auth", action="store_true", help="let everybody on the network ask, without a token"
+    )
+    access.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which this machine is called, besides its own; may be repeated",
+    )
+    access.add_argument("--certificate", metavar="FILE", help="serve HTTPS with this PEM file")
+    access.add_argument("--key", metavar="FILE", help="its key, where it is in a file of its own")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-body", type=_positive, default=16, metavar="MIB", help="of one request (16)"
+    )
+    limits.add_argument(
+        "--max-pixels", type=_positive, default=24, metavar="MEGAPIXELS", help="of an image (24)"
+    )
+    limits.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=10.0,
+        metavar="S",
+        help="for a request to arrive, and for its answer (10)",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.key is not None and arguments.certificate is None:
+        parser.error("--key goes with --certificate")
+    if arguments.no_auth and (arguments.token or arguments.token_file):
+        parser.error("--no-auth takes no token")
+    return arguments
+
+
+def find_token(given: str | None, file: Path | None) -> str | None:
+    """The token, from the option, the file or the environment; None where there is none.
+
+    Raises:
+        EdgeError: the file cannot be read, or the token is too short or holds other than ASCII.
+    """
+    token, source = given, "--token"
+    if file is not None:
+        source = str(file)
+        try:
+            token = file.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise EdgeError(f"cannot read the token in {file}: {error}") from error
+    elif token is None:
+        token, source = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
+    if token is None:
+        return None
+    if len(token) < _LEAST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
+        raise EdgeError(
+            f"the token of {source} is no {_LEAST_TOKEN} characters of ASCII without spaces: make "
+            "one with python -c 'import secrets; print(secrets.token_urlsafe())'"
+        )
+    return token
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
+    return port
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("takes 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError("takes 0.1 to 3600")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

@@ -1,0 +1,102 @@
+"""One connection: uvicorn's HTTP/1.1, made safe from clients that never finish a request."""
+
+import asyncio
+from typing import ClassVar
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from runtime.server import problems
+
+
+class Connection(H11Protocol):
+    """Closes a connection on which no request gets complete in time.
+
+    uvicorn waits forever for the headers of a request, and for a body that nobody reads.
+    """
+
+    # Set by `limited`.
+    seconds: ClassVar[float]
+    most: ClassVar[int]
+    # Those that are waiting for the headers of a request, the longest waiting one first.
+    _idle: "ClassVar[dict[Connection, asyncio.TimerHandle]]"
+
+    @classmethod
+    def limited(cls, seconds: float, most: int) -> "type[Connection]":
+        """A class of connections that share these limits.
+
+        Args:
+            seconds: for the headers to arrive, and for the rest of a body that was refused.
+            most: connections at once; for one more, the one that has waited longest is closed.
+        """
+
+        class Limited(cls):  # type: ignore[valid-type, misc]
+            _idle: "ClassVar[dict[Connection, asyncio.TimerHandle]]" = {}
+
+        Limited.seconds, Limited.most = seconds, most
+        return Limited
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for a request, or refuse where all connections are busy."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            if not self._idle:
+                transport.abort()
+                return
+            next(iter(self._idle)).transport.abort()
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on what arrived; the first byte of another request starts the clock again."""
+        if not self._busy() and self not in self._idle:
+            self._wait()
+        super().data_received(data)
+        if self._busy():
+            self._wait_no_more()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answer a client that has sent all it will, as `nc -N` does."""
+        if self._busy() and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            return True
+        return None
+
+    def on_response_complete(self) -> None:
+        """Give the rest of a body that was refused some time to arrive, then close."""
+        unread = self.cycle.more_body
+        super().on_response_complete()
+        if unread and not self.transport.is_closing() and self not in self._idle:
+            self._wait()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, as everything else is refused."""
+        body = problems.body(400, "this is not HTTP/1.1 as RFC 9112 describes it")
+        headers = [
+            (b"content-type", problems.MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        response = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        try:
+            parts = [self.conn.send(event) for event in (response, h11.Data(data=body))]
+        except h11.LocalProtocolError:
+            pass  # an answer has begun already
+        else:
+            self.transport.write(b"".join(part or b"" for part in parts))
+        self.transport.close()
+
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self) -> None:
+        self._idle[self] = self.loop.call_later(self.seconds, self.transport.abort)
+
+    def _wait_no_more(self) -> None:
+        timer = self._idle.pop(self, None)
+        if timer is not None:
+            timer.cancel()

@@ -1,0 +1,110 @@
+"""Counts what the server does, in Prometheus's text form.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+import bisect
+import os
+import threading
+from collections import Counter
+from pathlib import Path
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Histogram:
+    """Durations in seconds, counted by buckets."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BUCKETS_S) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect.bisect_left(_BUCKETS_S, seconds)] += 1
+        self.sum += seconds
+
+    def lines(self, name: str, labels: str = "") -> list[str]:
+        """The series of one histogram."""
+        lines, total = [], 0
+        for bound, count in zip((*_BUCKETS_S, "+Inf"), self.counts, strict=True):
+            total += count
+            inner = ",".join(part for part in (labels, f'le="{bound}"') if part)
+            lines.append(f"{name}_bucket{{{inner}}} {total}")
+        braces = f"{{{labels}}}" if labels else ""
+        return [*lines, f"{name}_sum{braces} {self.sum:.9g}", f"{name}_count{braces} {total}"]
+
+
+class Metrics:
+    """The server's counters. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: Counter[tuple[str, int]] = Counter()
+        self._answers: Counter[tuple[str, bool]] = Counter()
+        self._durations: dict[str, Histogram] = {}
+        self._inference = Histogram()
+        self.in_flight = 0
+
+    def count_request(self, path: str, status: int, seconds: float) -> None:
+        """Count a request that was answered; `path` is a route, never what a client made up."""
+        with self._lock:
+            self._requests[path, status] += 1
+            self._durations.setdefault(path, Histogram()).add(seconds)
+
+    def count_answer(self, label: str, accepted: bool, seconds: float) -> None:
+        """Count one digit that was classified."""
+        with self._lock:
+            self._answers[label, accepted] += 1
+            self._inference.add(seconds)
+
+    def text(self, model: dict[str, str], waiting: int) -> str:
+        """All of it. `model` is what identifies the artefact that answers."""
+        with self._lock:
+            lines = _head("digit_edge_requests_total", "counter", "Requests answered.")
+            for (path, status), count in sorted(self._requests.items()):
+                lines.append(
+                    f'digit_edge_requests_total{{path="{path}",status="{status}"}} {count}'
+                )
+            name = "digit_edge_request_duration_seconds"
+            lines += _head(name, "histogram", "From a request's headers to the end of its answer.")
+            for path, histogram in sorted(self._durations.items()):
+                lines += histogram.lines(name, f'path="{path}"')
+            name = "digit_edge_inference_duration_seconds"
+            lines += _head(name, "histogram", "Of the network alone.")
+            lines += self._inference.lines(name)
+            name = "digit_edge_answers_total"
+            lines += _head(name, "counter", "Digits classified.")
+            for (label, accepted), count in sorted(self._answers.items()):
+                lines.append(
+                    f'{name}{{label="{_escape(label)}",accepted="{str(accepted).lower()}"}} {count}'
+                )
+        for name, text, value in (
+            ("digit_edge_requests_in_flight", "Requests not yet answered.", self.in_flight),
+            ("digit_edge_requests_waiting", "Requests that wait for a worker.", waiting),
+            ("process_resident_memory_bytes", "Resident memory.", _resident_bytes()),
+        ):
+            lines += [*_head(name, "gauge", text), f"{name} {value}"]
+        labels = ",".join(f'{key}="{_escape(value)}"' for key, value in model.items())
+        name = "digit_edge_model_info"
+        lines += [*_head(name, "gauge", "The artefact that answers."), f"{name}{{{labels}}} 1"]
+        return "\n".join(lines) + "\n"
+
+
+def _head(name: str, kind: str, text: str) -> list[str]:
+    return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _resident_bytes() -> int:
+    """Resident size of this process; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

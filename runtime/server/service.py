@@ -1,0 +1,144 @@
+"""Runs the application until a signal ends it, and tells systemd how it is."""
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from runtime.errors import EdgeError
+from runtime.notify import notify, watchdog_interval_s
+from runtime.server.connection import Connection
+from runtime.server.limits import Limits
+
+_BACKLOG = 1024
+# Threads take turns at Python's lock: at the default of 5 ms, every answer waits for others' work.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Files in PEM form, for HTTPS; the key may stand in the certificate's file."""
+
+    chain: str
+    key: str | None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`.
+
+    Raises:
+        EdgeError: the name is not known.
+    """
+    addresses = [info[4][0] for info in _resolve(host, 0)]
+    return all(ipaddress.ip_address(str(address)).is_loopback for address in addresses)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        EdgeError: the address is taken, not this machine's, or not allowed.
+    """
+    family, _, _, _, address = _resolve(host, port)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise EdgeError(
+            f"cannot listen on {host}:{port}: {reason}; choose another with --host or --port"
+        ) from error
+    return listener
+
+
+def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    limits: Limits,
+    certificate: Certificate | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Answer until SIGTERM or SIGINT; requests in flight are answered first.
+
+    Raises:
+        EdgeError: the certificate cannot be used.
+        KeyboardInterrupt: after SIGINT.
+    """
+    config = uvicorn.Config(
+        app,
+        http=Connection.limited(limits.seconds, limits.connections),
+        ws="none",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=max(5, int(limits.seconds)),
+        # The body, the wait and the work of what is in flight, each within its limit.
+        timeout_graceful_shutdown=int(2 * limits.seconds) + 2,
+        ssl_certfile=None if certificate is None else certificate.chain,
+        ssl_keyfile=None if certificate is None else certificate.key,
+    )
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        name = certificate.chain if certificate else "?"
+        raise EdgeError(f"cannot use the certificate {name}: {error}") from error
+    server = uvicorn.Server(config)
+    # uvicorn raises the signal that ended it once more; SIGTERM is then no failure.
+    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    interval, sys_interval = watchdog_interval_s(), sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    try:
+        asyncio.run(_run(server, listener, interval, on_ready))
+    finally:
+        sys.setswitchinterval(sys_interval)
+        signal.signal(signal.SIGTERM, previous)
+
+
+async def _run(
+    server: uvicorn.Server,
+    listener: socket.socket,
+    interval: float | None,
+    on_ready: Callable[[], None],
+) -> None:
+    companion = asyncio.create_task(_tell_systemd(server, interval, on_ready))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        notify("STOPPING=1")
+        companion.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await companion
+
+
+async def _tell_systemd(
+    server: uvicorn.Server, interval: float | None, on_ready: Callable[[], None]
+) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
+    on_ready()
+    notify("READY=1")
+    while interval is not None:
+        await asyncio.sleep(interval)
+        notify("WATCHDOG=1")
+
+
+def _resolve(
+    host: str, port: int
+) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int]]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise EdgeError(f"--host {host} is no address or name that is known here") from error
+    return found  # type: ignore[return-value]
