@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.components import Components, Plane, find_components, sum_runs
+from runtime.components import Components, Mask, Plane, find_components, sum_runs
 from runtime.ink import Box, Grey, find_relief, without_lines
 
 # Ink is first looked for at this part of the picture's level, for pencil stands beside marker;
@@ -19,7 +19,9 @@ _GHOST = 0.25
 _SPECK, _TALL, _WIDE = 0.25, 2.5, 8.0
 # Digits further apart than this stand in different lines, or in none together.
 _REACH = 6.0
-# Fewer pixels than this make no digit.
+# How far around ink there must be paper, in heights, and which part of that may be as dark as ink.
+_RING, _MOST_DARK = 0.2, 0.2
+# Lower writing than this, in pixels, cannot be read.
 _LEAST_HEIGHT = 5
 
 Floats = npt.NDArray[np.float64]
@@ -73,11 +75,12 @@ def find_lines(grey: Grey) -> Layout | None:
         return None
     writing &= own > _GHOST * np.average(own[writing], weights=found.mass[writing])
     groups = _group(found, np.flatnonzero(writing), height)
-    boxes = np.array([_around(found.boxes[group]) for group in groups])
-    lines = tuple(
-        tuple(_cut_out(found, own, depth, groups[number]) for number in line)
-        for line in _arrange(boxes, height)
-    )
+    blobs = [_cut_out(found, own, depth, group) for group in groups]
+    everything = found.paint(np.ones(len(own), np.bool_), (0, 0, grey.shape[1], grey.shape[0]))
+    raw = 255 - grey if relief.dark else grey
+    blobs = [blob for blob in blobs if not _is_edge(blob, raw, everything, height)]
+    boxes = np.array([blob.box for blob in blobs], np.intp).reshape(-1, 4)
+    lines = tuple(tuple(blobs[number] for number in line) for line in _arrange(boxes, height))
     return Layout(lines, height, relief.dark) if lines else None
 
 
@@ -169,6 +172,25 @@ def _group(
         for other in np.flatnonzero(joined):
             root[root == root[other]] = root[one]
     return [writing[root == number] for number in np.unique(root)]
+
+
+def _is_edge(blob: Blob, raw: Grey, everything: Mask, height: float) -> bool:
+    """Whether this is the rim of something as dark as ink, a shadow or the end of the paper.
+
+    Around ink there is paper; around a rim much is no lighter than the rim is.
+    """
+    left, top, right, bottom = blob.box
+    reach = max(2, int(_RING * height))
+    around = (
+        slice(max(top - reach, 0), bottom + reach),
+        slice(max(left - reach, 0), right + reach),
+    )
+    ground = raw[around][~everything[around]].astype(np.float32)
+    if not ground.size:
+        return False
+    ink = float(np.median(raw[top:bottom, left:right][blob.ink > 0.5]))
+    paper = float(np.quantile(ground, 0.25))
+    return bool((ground > (ink + paper) / 2).mean() > _MOST_DARK)
 
 
 def _arrange(boxes: npt.NDArray[np.intp], height: float) -> list[list[int]]:
