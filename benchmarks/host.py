@@ -24,6 +24,7 @@ class Host:
         mhz: the frequency of the first core now; 0 where the system does not say.
         celsius: the first thermal zone; 0 where the system does not say.
         throttled: a Raspberry Pi's `get_throttled` flags; empty elsewhere.
+        gpu: the graphics cards that NVIDIA's driver names; empty without it.
         load: processes that ran or waited to run in the last minute, on average.
     """
 
@@ -39,6 +40,7 @@ class Host:
     celsius: float
     throttled: str
     load: float
+    gpu: str = ""
 
     def identity(self) -> tuple[str, str, int, str]:
         """What two runs must share for their timings to be comparable."""
@@ -60,8 +62,11 @@ def describe() -> Host:
         governor=_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         mhz=_mhz(),
         celsius=int(_text("/sys/class/thermal/thermal_zone0/temp") or 0) / 1000,
-        throttled=_throttled(),
+        throttled=_said("vcgencmd", "get_throttled").partition("=")[2],
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0,
+        gpu=", ".join(
+            _said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
+        ),
     )
 
 
@@ -122,10 +127,8 @@ def _mhz() -> int:
     return 0
 
 
-def _throttled() -> str:
-    if shutil.which("vcgencmd") is None:
+def _said(program: str, *arguments: str) -> str:
+    if shutil.which(program) is None:
         return ""
-    answer = subprocess.run(
-        ["vcgencmd", "get_throttled"], capture_output=True, text=True, check=False
-    )
-    return answer.stdout.strip().partition("=")[2]
+    answer = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else ""

@@ -128,11 +128,12 @@ MAX_SAMPLES = 500
 
 @dataclass(frozen=True)
 class LatencyAnswer:
-    """How the process started, and what it timed."""
+    """How the process started, and what it timed; `fallback` as that of a `Backend`."""
 
     version: str
     start: StartUp
     series: tuple[Series, ...]
+    fallback: str = ""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
 
 # Size of the matrices and seconds: large enough for full speed, small enough for the cache.
 _PEAK = (768, 0.5)
-_KERAS_CALLS = ("keras", "keras tf.function")
 
 
 @dataclass
@@ -36,6 +35,7 @@ class _Entry:
     scenarios: tuple[str, ...]
     model: Artefact
     version: str = ""
+    fallback: str = ""
     batch: int = 0
     runs: dict[str, list[Series]] = field(default_factory=dict)
     starts: list[StartUp] = field(default_factory=list)
@@ -58,7 +58,7 @@ def measure(
         models: the folder with digits.keras and what was exported from it.
         backends: engines' names; all of them by default.
         device: "cpu" or "gpu".
-        threads: by default 1 and as many as there are cores.
+        threads: by default 1 and as many as there are cores; with "gpu" 1.
         interpreters: other Pythons, for engines that are not installed in this one.
         keras: whether to time the original too.
         progress: is told what is being done.
@@ -67,10 +67,10 @@ def measure(
         BackendUnavailable: `backends` names one that does not exist.
     """
     cores = host.usable_cores()
-    threads = threads or tuple(dict.fromkeys((1, cores)))
+    threads = threads or (tuple(dict.fromkeys((1, cores))) if device == "cpu" else (1,))
     planned = [row for count in threads for row in rows.plan(models, backends, device, count)]
     if keras:
-        planned += [Row(rows.REFERENCE, call, device, cores) for call in _KERAS_CALLS]
+        planned += [Row(rows.REFERENCE, call, device, cores) for call in rows.KERAS_CALLS[device]]
     before = host.describe()
     unmeasured: list[Unmeasured] = []
     entries = _open(models, planned, threads[0], unmeasured)
@@ -184,7 +184,7 @@ def _ask(
     )
     answer = processes.ask_latency(job, interpreters)
     if isinstance(answer, LatencyAnswer):
-        entry.version = answer.version
+        entry.version, entry.fallback = answer.version, answer.fallback
         entry.starts.append(answer.start)
     return answer
 
@@ -222,6 +222,7 @@ def _results(entry: _Entry) -> list[LatencyResult]:
             size_bytes=len(entry.model.data),
             scenario=scenario,
             runs=tuple(runs),
+            fallback=entry.fallback,
         )
         for scenario, runs in entry.runs.items()
     ]

@@ -23,7 +23,7 @@ from benchmarks.jobs import (
     ScoresJob,
 )
 from benchmarks.records import from_json, to_json
-from benchmarks.rows import ABSENT, FAILED, Interpreter, Unmeasured
+from benchmarks.rows import FAILED, Interpreter, Unmeasured
 
 JOB_FILE, ANSWER_FILE, REFUSAL_FILE, STAGE_FILE = "job.json", "answer.json", "refusal.json", "stage"
 # Several times what the slowest row, Keras on a Raspberry Pi, may take.
@@ -110,11 +110,6 @@ def environment() -> dict[str, str]:
     root = str(Path(__file__).resolve().parents[1])
     inherited = os.environ.get("PYTHONPATH")
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (root, inherited)))}
-
-
-def refusal(unavailable: bool, reason: str) -> str:
-    """The JSON text that a row's process leaves when it ends in an EdgeError."""
-    return to_json(Refusal(ABSENT if unavailable else FAILED, reason))
 
 
 def _stage(folder: Path) -> str:

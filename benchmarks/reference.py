@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.rows import KERAS_CALLS
 from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores, check_model, check_pixels
 from runtime.errors import ArtefactError, BackendUnavailable
 from runtime.quiet import quiet
 
-# How a Keras user would ask the model: `model.predict`, or the model wrapped in a tf.function.
-CALLS = ("keras", "keras tf.function")
 _BATCH = 256
 
 
 class KerasBackend:
     """A Keras model, asked through `model.predict` or through a `tf.function` of it."""
+
+    fallback = ""
 
     def __init__(
         self,
@@ -51,24 +52,55 @@ class KerasBackend:
         return self._answer(np.divide(pixels, 255, dtype=np.float32))
 
 
-def import_keras(device: str) -> None:
-    """Import Keras and TensorFlow without their remarks; the device is chosen for the process.
+def import_keras(name: str, device: str) -> None:
+    """Import Keras on TensorFlow or JAX, as `name` of `rows.KERAS_CALLS` says, without remarks.
+
+    The first import of a process decides; KERAS_BACKEND in the environment does not.
 
     Raises:
-        BackendUnavailable: Keras or TensorFlow is not installed.
+        BackendUnavailable: Keras, or what it computes with, is not installed.
     """
+    with_jax = name == "keras jax"
+    os.environ["KERAS_BACKEND"] = "jax" if with_jax else "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     try:
         with quiet(2):  # TensorFlow's remarks about the processor, from C++
+            if with_jax:
+                import jax  # noqa: F401
+            else:
+                import tensorflow  # noqa: F401
             import keras  # noqa: F401
-            import tensorflow  # noqa: F401
     except ImportError as error:
+        remedy = (
+            'pip install keras "jax[cuda12]"' if with_jax else ('pip install "digit-edge[train]"')
+        )
+        raise BackendUnavailable(f"{error.name} is not installed ({error}): {remedy}") from error
+
+
+def _check_gpu(name: str) -> None:
+    """Raise a BackendUnavailable where what Keras computes with sees no GPU."""
+    if name == "keras jax":
+        import jax
+
+        try:
+            jax.devices("gpu")
+        except RuntimeError as error:
+            raise BackendUnavailable(
+                "JAX sees no GPU: it needs an NVIDIA card, its driver, and "
+                'pip install "jax[cuda12]"'
+            ) from error
+        return
+    import tensorflow as tf
+
+    with quiet(2):
+        gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
         raise BackendUnavailable(
-            f'Keras is not installed ({error}): pip install "digit-edge[train]"'
-        ) from error
+            "TensorFlow sees no GPU: it needs an NVIDIA card, its driver, and "
+            'pip install "tensorflow[and-cuda]"'
+        )
 
 
 def open(
@@ -77,29 +109,27 @@ def open(
     """Open a .keras artefact, whose digest `artefact.read` has checked.
 
     Args:
-        name: one of `CALLS`.
+        name: one of `rows.KERAS_CALLS`.
         threads: TensorFlow's, inside one operation; the first model of a process chooses them.
 
     Raises:
         BackendUnavailable: Keras or the device is not there.
         ArtefactError: Keras refuses the model.
     """
-    if name not in CALLS:
-        raise BackendUnavailable(f"no way {name!r} to call Keras: choose among {', '.join(CALLS)}")
-    import_keras(device)
+    calls = KERAS_CALLS["gpu"]
+    if name not in calls:
+        raise BackendUnavailable(f"no way {name!r} to call Keras: choose among {', '.join(calls)}")
+    import_keras(name, device)
+    if device != "cpu":
+        _check_gpu(name)
     import keras
-    import tensorflow as tf
 
-    with quiet(2):
-        gpus = tf.config.list_physical_devices("GPU")
-    if device != "cpu" and not gpus:
-        raise BackendUnavailable(
-            "TensorFlow sees no GPU: it needs an NVIDIA card, its driver, and "
-            'pip install "tensorflow[and-cuda]"'
-        )
-    with suppress(RuntimeError):  # TensorFlow has computed in this process already
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+    if name != "keras jax":
+        import tensorflow as tf
+
+        with suppress(RuntimeError):  # TensorFlow has computed in this process already
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
     try:
         with quiet(2):
             model = keras.saving.load_model(artefact.path, compile=False)
@@ -108,7 +138,7 @@ def open(
             f"Keras refuses {artefact.path} ({str(error).splitlines()[0]}): train it again"
         ) from error
     check_model(artefact, [model.input_shape], [model.output_shape])
-    if name == "keras":
+    if name != "keras tf.function":
 
         def answer(images: Scores) -> Scores:
             scores: Scores = model.predict(images, batch_size=_BATCH, verbose=0)

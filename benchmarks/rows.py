@@ -5,20 +5,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.backends import ENGINES
+from runtime.backends import ENGINES, devices
 from runtime.errors import BackendUnavailable
 
 REFERENCE = "digits.keras"
 EXPECTED = ("digits.tflite", "digits-int8.tflite", "digits.onnx", "digits-int8.onnx")
+# How a Keras user would ask the model: `model.predict`, the model wrapped in a tf.function, or
+# `model.predict` with KERAS_BACKEND=jax.
+KERAS_CALLS = {
+    "cpu": ("keras", "keras tf.function"),
+    "gpu": ("keras", "keras tf.function", "keras jax"),
+}
 DEFAULT_MODELS = Path("models")
 
 ABSENT = "absent"
 FAILED = "failed"
+INVALID = "invalid"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: an artefact's file name, an engine, "cpu" or "gpu", threads."""
+    """One line of a table: an artefact's file name, an engine, a device of it, threads."""
 
     artefact: str
     backend: str
@@ -29,13 +36,19 @@ class Row:
         plural = "" if self.threads == 1 else "s"
         return f"{self.artefact} · {self.backend} · {self.device} · {self.threads} thread{plural}"
 
+    @property
+    def engine(self) -> str:
+        """The engine, and the device where that is not the CPU."""
+        return self.backend if self.device == "cpu" else f"{self.backend} on {self.device}"
+
 
 @dataclass(frozen=True)
 class Unmeasured:
     """A row without figures, and why.
 
-    `status` is "absent" where the engine or the device is not on this machine, which is no fault,
-    and "failed" where the row should have been measured.
+    `status` is "absent" where the engine or the device is not on this machine, which is no fault;
+    "invalid" where the engine fell back to the CPU without a word, so that its figures would be
+    another row's; and "failed" where the row should have been measured.
     """
 
     row: Row
@@ -47,7 +60,9 @@ def why_failed(results: Sequence[object], unmeasured: Sequence[Unmeasured]) -> l
     """Why a run fails: its failed rows, or none at all; an absent engine is no failure."""
     failures = [f"{u.row}: {u.reason}" for u in unmeasured if u.status == FAILED]
     if not results and not failures:
-        failures.append("no engine is installed that opens any artefact: nothing was measured")
+        failures.append(
+            "nothing was measured: no engine that opens any artefact, or no such device"
+        )
     return failures
 
 
@@ -62,10 +77,11 @@ class Interpreter:
 def plan(
     models: Path, backends: tuple[str, ...] = (), device: str = "cpu", threads: int = 1
 ) -> list[Row]:
-    """A row for each artefact and engine that opens its format, installed or not.
+    """A row for each artefact, and engine that opens its format, installed or not.
 
-    The four artefacts that `python -m export` makes are always there, so that a missing one is
-    seen; other .tflite and .onnx files of the folder follow.
+    With device "gpu" there is a row for each accelerator that the engine knows of. The four
+    artefacts that `python -m export` makes are always there, so that a missing one is seen; other
+    .tflite and .onnx files of the folder follow.
 
     Raises:
         BackendUnavailable: `backends` names one that does not exist.
@@ -85,10 +101,19 @@ def plan(
             for engine in ENGINES
             if name.endswith(engine.suffix) and (not backends or engine.name in backends)
         ]
-        if not (models / name).exists():
-            del engines[1:]  # a file that is missing is missed once
-        planned += [Row(name, engine, device, threads) for engine in engines]
+        possible = [
+            Row(name, engine, place, threads)
+            for engine in engines
+            for place in _places(engine, device)
+        ]
+        # A file that is missing is missed once.
+        planned += possible if (models / name).exists() else possible[:1]
     return planned
+
+
+def _places(engine: str, device: str) -> tuple[str, ...]:
+    # An engine without accelerators keeps its row, which will say so.
+    return (device,) if device != "gpu" else devices(engine)[1:] or (device,)
 
 
 def parse_interpreter(text: str) -> Interpreter:

@@ -60,7 +60,7 @@ def import_engine(row: Row) -> None:
     if package is None:
         from benchmarks import reference
 
-        reference.import_keras(row.device)
+        reference.import_keras(row.backend, row.device)
         return
     module = package if package == "onnxruntime" else f"{package}.interpreter"
     with suppress(ImportError):

@@ -51,6 +51,7 @@ class LatencyResult:
         size_bytes: of the file.
         scenario: one of those in `jobs`.
         runs: a series of samples for each repetition.
+        fallback: what of the model ran on the CPU and not on the row's device; empty where nothing.
     """
 
     schema_version: int
@@ -61,6 +62,7 @@ class LatencyResult:
     size_bytes: int
     scenario: str
     runs: tuple[Series, ...]
+    fallback: str = ""
 
     @property
     def batch(self) -> int:
@@ -122,6 +124,8 @@ class LatencyResult:
             problems.append(f"too few: {self.count} calls of {settings.min_count}")
         if self.drift > settings.max_drift:
             problems.append(f"too noisy: medians differ by a factor of {self.drift:.2f}")
+        if self.fallback:
+            problems.append(f"not all on {self.row.device}: {self.fallback}")
         return tuple(problems)
 
 

@@ -23,6 +23,8 @@ def main(argv: list[str]) -> int:
     from benchmarks import processes
     from benchmarks.jobs import ExplainJob, LatencyJob, PeakJob, ScoresJob
     from benchmarks.records import from_json, to_json
+    from benchmarks.rows import ABSENT, FAILED, INVALID
+    from runtime.backends import FellBack
     from runtime.errors import BackendUnavailable, EdgeError
 
     kind, folder = argv[0], Path(argv[1])
@@ -44,8 +46,9 @@ def main(argv: list[str]) -> int:
         else:
             answer = _latency(from_json(LatencyJob, text, "the job"), stage, process_ns, entered)
     except EdgeError as error:
-        unavailable = isinstance(error, BackendUnavailable)
-        refusal = processes.refusal(unavailable, " ".join(str(error).split()))
+        status = ABSENT if isinstance(error, BackendUnavailable) else FAILED
+        status = INVALID if isinstance(error, FellBack) else status
+        refusal = to_json(processes.Refusal(status, " ".join(str(error).split())))
         (folder / processes.REFUSAL_FILE).write_text(refusal, "utf-8")
         return error.exit_code
     (folder / processes.ANSWER_FILE).write_text(to_json(answer), "utf-8")
@@ -108,9 +111,8 @@ def _latency(job: "LatencyJob", stage: Path, process_ns: int, entered: int) -> "
         process_ns, imported - entered, loaded - imported, answered - asked, peak_memory_bytes()
     )
     stage.write_text("being timed", "utf-8")
-    return LatencyAnswer(
-        backend.version, start, scenarios.measure_all(job, opened, backend, images)
-    )
+    series = scenarios.measure_all(job, opened, backend, images)
+    return LatencyAnswer(backend.version, start, series, backend.fallback)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def parity_table(report: ParityReport) -> Table:
 def _parity_line(result: ParityResult) -> tuple[str, ...]:
     return (
         result.row.artefact,
-        f"{result.row.backend} {result.version}",
+        f"{result.row.engine} {result.version}",
         f"{percent(result.candidate.accuracy)} ({interval(*result.candidate.accuracy_interval)})",
         f"{points(result.drop)} ({' … '.join(map(points, result.drop_interval))})",
         f"{result.p_value:.2g}",

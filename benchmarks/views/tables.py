@@ -17,7 +17,7 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
     """One line an artefact and engine: is it as good, how fast, how large."""
     lines = [_summary_line(parity, latency, result) for result in (None, *parity.results)]
     lines += [
-        (u.row.artefact, u.row.backend, u.status.upper(), *("–",) * 9) for u in parity.unmeasured
+        (u.row.artefact, u.row.engine, u.status.upper(), *("–",) * 9) for u in parity.unmeasured
     ]
     return Table(
         "Summary",
@@ -52,7 +52,7 @@ def _summary_line(
     problems = [p for r in (single, offline) if r for p in r.problems(latency.settings)]
     return (
         row.artefact,
-        f"{row.backend} {version}",
+        f"{row.engine} {version}",
         verdict + (", INVALID timing" if problems else ""),
         percent(answers.accuracy),
         interval(*answers.accuracy_interval),
@@ -87,16 +87,15 @@ def sources_table(report: LatencyReport, curves: bool) -> Table:
 
 
 def unmeasured_table(unmeasured: Sequence[Unmeasured]) -> Table:
-    """The rows without figures, and why."""
+    """The rows without figures, and why; artefacts that lack the same thing share a line."""
+    artefacts: dict[tuple[str, ...], dict[str, None]] = {}
+    for u in unmeasured:
+        why = u.row.backend, u.row.device, u.status.upper(), u.reason
+        artefacts.setdefault(why, {})[u.row.artefact] = None
     return Table(
         "Not measured",
         ("artefact", "engine", "device", "status", "why"),
-        tuple(
-            dict.fromkeys(
-                (u.row.artefact, u.row.backend, u.row.device, u.status.upper(), u.reason)
-                for u in unmeasured
-            )
-        ),
+        tuple((", ".join(names), *why) for why, names in artefacts.items()),
     )
 
 
@@ -108,6 +107,7 @@ def host_table(report: LatencyReport) -> Table:
         ("memory", f"{before.memory_bytes / 2**30:.1f} GiB" if before.memory_bytes else _UNTOLD),
         ("system", before.system),
         ("Python, NumPy", f"{before.python}, {before.numpy}"),
+        *([("GPU", before.gpu)] if before.gpu else []),
         ("governor", before.governor or _UNTOLD),
         ("frequency", f"{before.mhz} → {after.mhz} MHz" if before.mhz else _UNTOLD),
         ("temperature", f"{before.celsius} → {after.celsius} °C" if before.celsius else _UNTOLD),

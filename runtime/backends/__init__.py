@@ -17,11 +17,16 @@ Scores = npt.NDArray[np.float32]
 
 
 class Backend(Protocol):
-    """An engine holding an open artefact."""
+    """An engine holding an open artefact.
+
+    `device` is the one asked for; `fallback` says what of the model runs on the CPU all the same,
+    and is empty where nothing does.
+    """
 
     name: str
     version: str
     device: str
+    fallback: str
     spec: ModelSpec
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -42,6 +47,10 @@ class Engine(NamedTuple):
         return importlib.util.find_spec(self.package) is not None
 
 
+class FellBack(BackendUnavailable):
+    """The device is there by name, and the engine would have computed on the CPU instead."""
+
+
 # In the order of preference among those that open the same files.
 ENGINES = (
     Engine("litert", ".tflite", "runtime.backends.litert", "ai_edge_litert", "litert"),
@@ -58,10 +67,11 @@ def open_backend(
     Args:
         engine: a name of `ENGINES`.
         threads: at least 1.
-        device: "cpu" or "gpu".
+        device: "cpu", "gpu", or another of the engine's `devices`.
 
     Raises:
         BackendUnavailable: the engine or device is not there, or does not open such files.
+        FellBack: the engine would have computed on the CPU instead of the device.
         ArtefactError: the engine refuses the model, or the model is not what its spec says.
     """
     if threads < 1:
@@ -81,6 +91,8 @@ def open_backend(
         driver = importlib.import_module(row.module)
         try:
             backend = driver.open(artefact, row.name, threads, device)
+        except FellBack:
+            raise
         except BackendUnavailable as error:
             missing.append(str(error))
         else:
@@ -88,6 +100,16 @@ def open_backend(
     raise BackendUnavailable(
         "; ".join(missing) or f"no engine of the runtime opens {artefact.path}: export it first"
     )
+
+
+def devices(engine: str) -> tuple[str, ...]:
+    """The devices that an engine's driver knows by name, on whatever machine; "cpu" is the first.
+
+    "gpu" is the first of them that is there.
+    """
+    row = next(row for row in ENGINES if row.name == engine)
+    known: tuple[str, ...] = importlib.import_module(row.module).devices(engine)
+    return known
 
 
 def install_hint(engine: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.artefact import Artefact
-from runtime.backends import Pixels, Scores, check_model, check_pixels, install_hint
+from runtime.backends import Backend, Pixels, Scores, check_model, check_pixels, install_hint
 from runtime.errors import ArtefactError, BackendUnavailable
 from runtime.quiet import quiet
 
@@ -21,6 +21,8 @@ _FULL_SCALE = np.array(255, np.float32)
 
 class LiteRTBackend:
     """One interpreter, resized to the batch it is given; calls from several threads take turns."""
+
+    fallback = ""
 
     def __init__(self, artefact: Artefact, name: str, version: str, interpreter: Any) -> None:
         self.name = name
@@ -42,7 +44,7 @@ class LiteRTBackend:
             )
         self._int8 = expected is np.int8
         if self._int8:
-            _check_quantization(artefact, source[0]["quantization"], result[0]["quantization"])
+            check_quantization(artefact, source[0]["quantization"], result[0]["quantization"])
             # The score of every output: one look-up instead of three passes. In the order of
             # bytes, so that a negative output finds its own from the end.
             scale, zero_point = result[0]["quantization"]
@@ -89,7 +91,12 @@ class LiteRTBackend:
         return scores
 
 
-def open(artefact: Artefact, name: str, threads: int, device: str) -> LiteRTBackend:
+def devices(name: str) -> tuple[str, ...]:
+    """What computes: the CPU; with ai-edge-litert a GPU too."""
+    return ("cpu", "gpu") if name == "litert" else ("cpu",)
+
+
+def open(artefact: Artefact, name: str, threads: int, device: str) -> Backend:
     """Open a .tflite artefact with ai-edge-litert or tflite-runtime, as `name` says.
 
     Raises:
@@ -97,10 +104,10 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> LiteRTBack
         ArtefactError: the engine refuses the model.
     """
     package = _PACKAGES[name]
-    if device != "cpu":
+    if device not in devices(name):
         raise BackendUnavailable(
-            f"{name} has no {device} on this machine that its Interpreter can use: "
-            "use --device cpu, or an .onnx with onnxruntime"
+            f"{name} has no {device}: choose {' or '.join(devices(name))}"
+            + ("" if name == "litert" else f", or take ai-edge-litert: {install_hint('litert')}")
         )
     try:
         engine = importlib.import_module(f"{package}.interpreter")
@@ -109,6 +116,10 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> LiteRTBack
         raise BackendUnavailable(
             f"{package} is not installed ({error}): {install_hint(name)}"
         ) from error
+    if device == "gpu":
+        from runtime.backends import litert_gpu
+
+        return litert_gpu.open(artefact, version)
     try:
         with quiet(2):  # "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
             interpreter = engine.Interpreter(model_content=artefact.data, num_threads=threads)
@@ -123,9 +134,10 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> LiteRTBack
     return LiteRTBackend(artefact, name, version, interpreter)
 
 
-def _check_quantization(
+def check_quantization(
     artefact: Artefact, source: tuple[float, int], result: tuple[float, int]
 ) -> None:
+    """Raise an ArtefactError unless a graph's (scale, zero point)s are the spec's, and ours."""
     stated = artefact.spec.quantization
     if stated is None or (source, result) != (
         (stated.input.scale, stated.input.zero_point),

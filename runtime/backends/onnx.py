@@ -1,22 +1,67 @@
 """ONNX models in onnxruntime, on the CPU or on the GPU that its build brings."""
 
-from typing import Any
+from collections import Counter
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from runtime.artefact import Artefact
-from runtime.backends import Pixels, Scores, check_model, check_pixels, install_hint
+from runtime.backends import FellBack, Pixels, Scores, check_model, check_pixels, install_hint
 from runtime.errors import ArtefactError, BackendUnavailable
+from runtime.quiet import quiet
 
-# onnxruntime's execution providers that compute on a GPU, fastest first.
-_GPU_PROVIDERS = (
-    "TensorrtExecutionProvider",
-    "CUDAExecutionProvider",
-    "MIGraphXExecutionProvider",
-    "ROCMExecutionProvider",
-    "CoreMLExecutionProvider",
-    "DmlExecutionProvider",
-)
+
+class Provider(NamedTuple):
+    """An execution provider: what onnxruntime calls it, its options, and what it takes to have it.
+
+    The options ask for float32 arithmetic where the provider would shorten it unasked.
+    """
+
+    name: str
+    options: tuple[tuple[str, str], ...]
+    remedy: str
+
+
+# By the device's name; GPUs first, the fastest before the others.
+PROVIDERS = {
+    "tensorrt": Provider(
+        "TensorrtExecutionProvider",
+        (),
+        "an NVIDIA card, its driver, and pip install onnxruntime-gpu tensorrt-cu12",
+    ),
+    "cuda": Provider(
+        "CUDAExecutionProvider",
+        (("use_tf32", "0"),),
+        'an NVIDIA card, its driver, and pip install "onnxruntime-gpu[cuda,cudnn]"',
+    ),
+    "migraphx": Provider(
+        "MIGraphXExecutionProvider",
+        (),
+        "an AMD card, ROCm, and AMD's onnxruntime-migraphx (repo.radeon.com)",
+    ),
+    "rocm": Provider(
+        "ROCMExecutionProvider",
+        (),
+        "an AMD card, ROCm, and AMD's onnxruntime-rocm up to 1.22; later ones have MIGraphX",
+    ),
+    "coreml": Provider("CoreMLExecutionProvider", (), "a Mac; pip install onnxruntime brings it"),
+    "directml": Provider(
+        "DmlExecutionProvider",
+        (),
+        "Windows, a DirectX 12 card, and pip install onnxruntime-directml",
+    ),
+    "openvino": Provider(
+        "OpenVINOExecutionProvider",
+        (("device_type", "GPU"), ("precision", "FP32")),
+        "an Intel GPU, its driver, and pip install onnxruntime-openvino openvino",
+    ),
+    "openvino-cpu": Provider(
+        "OpenVINOExecutionProvider",
+        (("device_type", "CPU"), ("precision", "FP32")),
+        "an Intel or AMD processor, and pip install onnxruntime-openvino openvino",
+    ),
+}
+_NO_GPU = "openvino-cpu"
 _CPU_PROVIDER = "CPUExecutionProvider"
 _CHUNK = 256
 
@@ -24,10 +69,13 @@ _CHUNK = 256
 class OnnxBackend:
     """One inference session."""
 
-    def __init__(self, artefact: Artefact, version: str, device: str, session: Any) -> None:
+    def __init__(
+        self, artefact: Artefact, version: str, device: str, fallback: str, session: Any
+    ) -> None:
         self.name = "onnxruntime"
         self.version = version
         self.device = device
+        self.fallback = fallback
         self.spec = artefact.spec
         self._session = session
         inputs, outputs = session.get_inputs(), session.get_outputs()
@@ -54,11 +102,17 @@ class OnnxBackend:
         return scores
 
 
+def devices(name: str) -> tuple[str, ...]:
+    """What computes: the CPU, and the providers of `PROVIDERS`."""
+    return ("cpu", *PROVIDERS)
+
+
 def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBackend:
     """Open an .onnx artefact with onnxruntime.
 
     Raises:
         BackendUnavailable: onnxruntime, or a provider for the device, is not there.
+        FellBack: the provider is there, and the model would run on the CPU all the same.
         ArtefactError: onnxruntime refuses the model.
     """
     try:
@@ -68,17 +122,20 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
         raise BackendUnavailable(
             f"onnxruntime is not installed ({error}): {install_hint(name)}"
         ) from error
-    provider = _provider(onnxruntime.get_available_providers(), device)
+    device = _device(onnxruntime.get_available_providers(), device)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # its warnings are about its own choices, not the user's
     # Spinning threads answer a little sooner and burn a core while nobody asks.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:
-        session = onnxruntime.InferenceSession(
-            artefact.data, options, providers=list(dict.fromkeys((provider, _CPU_PROVIDER)))
-        )
+        # A provider that cannot be had says so at length, from C++ and from Python.
+        with quiet(*(() if device == "cpu" else (1, 2))):
+            session = onnxruntime.InferenceSession(
+                artefact.data, options, providers=_providers(device)
+            )
     except (
         failures.Fail,
         failures.InvalidArgument,
@@ -91,22 +148,61 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
         raise ArtefactError(
             f"onnxruntime refuses {artefact.path} ({reason}): export it again"
         ) from error
-    if session.get_providers()[0] != provider:
-        raise BackendUnavailable(
-            f"onnxruntime fell back from {provider} to {session.get_providers()[0]}: "
-            "check the driver, or use --device cpu"
-        )
-    return OnnxBackend(artefact, onnxruntime.__version__, device, session)
+    fallback = "" if device == "cpu" else _fallback(session, device, onnxruntime.__version__)
+    return OnnxBackend(artefact, onnxruntime.__version__, device, fallback, session)
 
 
-def _provider(available: list[str], device: str) -> str:
+def _providers(device: str) -> list[Any]:
     if device == "cpu":
-        return _CPU_PROVIDER
-    if device != "gpu":
-        raise BackendUnavailable(f"no device {device!r}: choose cpu or gpu")
-    for provider in _GPU_PROVIDERS:
-        if provider in available:
-            return provider
-    raise BackendUnavailable(
-        "this onnxruntime has no GPU provider: pip install onnxruntime-gpu in place of onnxruntime"
-    )
+        return [_CPU_PROVIDER]
+    return [(PROVIDERS[device].name, dict(PROVIDERS[device].options)), _CPU_PROVIDER]
+
+
+def _device(available: list[str], device: str) -> str:
+    """The name in `devices` of what is asked for; "gpu" is the first that is there."""
+    if device == "gpu":
+        for name, provider in PROVIDERS.items():
+            if provider.name in available and name != _NO_GPU:
+                return name
+        raise BackendUnavailable(
+            "this onnxruntime has no GPU provider: pip install onnxruntime-gpu in place of "
+            "onnxruntime"
+        )
+    if device != "cpu" and device not in PROVIDERS:
+        raise BackendUnavailable(
+            f"onnxruntime has no {device}: choose among cpu, gpu, {', '.join(PROVIDERS)}"
+        )
+    if device != "cpu" and PROVIDERS[device].name not in available:
+        raise BackendUnavailable(
+            f"this onnxruntime has no {PROVIDERS[device].name}: it takes {PROVIDERS[device].remedy}"
+        )
+    return device
+
+
+def _fallback(session: Any, device: str, version: str) -> str:
+    """What of the model the CPU computes in place of the device; empty where nothing.
+
+    onnxruntime falls back in two ways, both silent but for its log: it drops a provider whose
+    libraries or device are missing, or it keeps the provider and gives it no node.
+
+    Raises:
+        FellBack: all of the model runs on the CPU.
+    """
+    provider = PROVIDERS[device]
+    if session.get_providers()[0] != provider.name:
+        raise FellBack(
+            f"onnxruntime fell back from {provider.name} to {session.get_providers()[0]}: "
+            f"it takes {provider.remedy}"
+        )
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return f"onnxruntime {version} does not say what ran where: 1.24 and newer do"
+    counts: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] += len(part.get_nodes())
+    elsewhere = counts.total() - counts[provider.name]
+    if not counts[provider.name]:
+        raise FellBack(
+            f"onnxruntime keeps {provider.name} and computes on the CPU all the same: "
+            f"it takes {provider.remedy}"
+        )
+    return f"{elsewhere} of {counts.total()} operators run on the CPU" if elsewhere else ""

@@ -108,7 +108,7 @@ def test_missing_artefacts_fail_and_an_absent_device_does_not(tmp_path, models) 
     )
     found = {u.row.artefact: u for u in report.unmeasured}
     assert len(report.unmeasured) == 2 and not report.results
-    assert found["digits.tflite"].status == ABSENT and "gpu" in found["digits.tflite"].reason
+    assert found["digits.tflite"].status == ABSENT and "GPU" in found["digits.tflite"].reason
     assert found["digits-int8.tflite"].status == FAILED
     assert report.failures == (
         f"{found['digits-int8.tflite'].row}: {found['digits-int8.tflite'].reason}",

@@ -6,7 +6,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from benchmarks import explain, parity, processes, reference
+from benchmarks import explain, parity, processes, reference, rows
 from benchmarks.comparison import ParityResult
 from benchmarks.jobs import ExplainJob, Explanation, ScoresJob
 from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
@@ -143,7 +143,7 @@ def test_an_absent_engine_is_a_row_that_says_how_to_get_it(ask) -> None:
 
 def test_a_missing_gpu_is_a_row_that_says_so(ask) -> None:
     answer = ask(Row("digits.tflite", "litert", "gpu", 1))
-    assert isinstance(answer, Unmeasured) and answer.status == ABSENT and "gpu" in answer.reason
+    assert isinstance(answer, Unmeasured) and answer.status == ABSENT and "GPU" in answer.reason
 
 
 def test_an_absent_engine_is_no_failure_but_comparing_nothing_is(report, row_of) -> None:
@@ -156,7 +156,7 @@ def test_an_absent_engine_is_no_failure_but_comparing_nothing_is(report, row_of)
 def test_a_tf_function_answers_as_predict_does(models, test_set, report) -> None:
     opened = artefact.read(models / "digits.keras")
     predicted, traced = (
-        reference.open(opened, call).scores(test_set.pixels) for call in reference.CALLS
+        reference.open(opened, call).scores(test_set.pixels) for call in rows.KERAS_CALLS["cpu"]
     )
     np.testing.assert_allclose(traced, predicted, atol=1e-6)
     right = predicted.argmax(axis=1) == test_set.labels

@@ -1,0 +1,125 @@
+"""TFLite models on the GPU, through ai-edge-litert's CompiledModel (WebGPU, OpenCL, Metal)."""
+
+import importlib
+import threading
+from typing import Any
+
+import numpy as np
+
+from runtime.artefact import Artefact
+from runtime.backends import FellBack, Pixels, Scores, check_model, check_pixels
+from runtime.errors import ArtefactError, BackendUnavailable
+from runtime.quiet import quiet
+
+_CHUNK = 256
+
+
+class LiteRTGpuBackend:
+    """One compiled model, resized to the batch it is given; calls from several threads take turns.
+
+    The scores are read back within the call: `run` alone returns before the GPU has computed, and
+    would be timed as a hundredth of what an answer takes.
+    """
+
+    name = "litert"
+    device = "gpu"
+    fallback = ""
+
+    def __init__(self, artefact: Artefact, version: str, model: Any) -> None:
+        self.version = version
+        self.spec = artefact.spec
+        self._model = model
+        self._lock = threading.Lock()
+        (signature,) = model.get_signature_list()
+        source = list(model.get_input_tensor_details(signature).values())
+        result = list(model.get_output_tensor_details(signature).values())
+        check_model(artefact, [d["shape"] for d in source], [d["shape"] for d in result])
+        expected = "int8" if artefact.spec.precision == "int8" else "float32"
+        if (source[0]["dtype"], result[0]["dtype"]) != (expected, expected):
+            raise ArtefactError(
+                f"{artefact.path} is not the {artefact.spec.precision} its spec says: "
+                "export it again"
+            )
+        self._int8 = expected == "int8"
+        self._batch = 0
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
+
+        Raises:
+            ImageError: `pixels` has another shape or dtype.
+        """
+        check_pixels(pixels, self.spec.input_shape)
+        with self._lock:
+            starts = range(0, len(pixels), _CHUNK)
+            return np.concatenate([self._run(pixels[at : at + _CHUNK]) for at in starts])
+
+    def _run(self, pixels: Pixels) -> Scores:
+        if len(pixels) != self._batch:
+            self._batch = 0  # should the engine fail below, the next call starts over
+            with quiet(2):
+                self._model.resize_input_tensor(0, pixels.shape)
+                self._inputs = self._model.create_input_buffers(0)
+                self._outputs = self._model.create_output_buffers(0)
+            self._batch = len(pixels)
+        count = len(pixels) * len(self.spec.labels)
+        if self._int8:
+            self._inputs[0].write((pixels ^ 128).view(np.int8))
+            self._model.run_by_index(0, self._inputs, self._outputs)
+            codes = self._outputs[0].read(count, np.int8)
+            stated = self.spec.quantization
+            assert stated is not None  # `open` has checked it
+            scale, zero_point = stated.output.scale, stated.output.zero_point
+            scores: Scores = (codes.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+        else:
+            self._inputs[0].write(np.divide(pixels, 255, dtype=np.float32))
+            self._model.run_by_index(0, self._inputs, self._outputs)
+            scores = self._outputs[0].read(count, np.float32)
+        return scores.reshape(len(pixels), -1)
+
+
+def open(artefact: Artefact, version: str) -> LiteRTGpuBackend:
+    """Open a .tflite artefact on the GPU alone, in float32 arithmetic where it is float.
+
+    Raises:
+        BackendUnavailable: there is no GPU that LiteRT can use, or this LiteRT has no such model.
+        FellBack: part of the model would not run on the GPU.
+        ArtefactError: the model is not what its spec says.
+    """
+    try:
+        compiled = importlib.import_module("ai_edge_litert.compiled_model")
+        options = importlib.import_module("ai_edge_litert.options")
+        interpreter = importlib.import_module("ai_edge_litert.interpreter")
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"ai-edge-litert {version} has no GPU accelerator ({error}): "
+            "pip install --upgrade ai-edge-litert ml_dtypes"
+        ) from error
+    if artefact.spec.precision == "int8":
+        from runtime.backends.litert import check_quantization
+
+        # The compiled model does not tell its scales.
+        with quiet(2):
+            opened = interpreter.Interpreter(model_content=artefact.data)
+        details = opened.get_input_details()[0], opened.get_output_details()[0]
+        check_quantization(artefact, *(detail["quantization"] for detail in details))
+    chosen = options.Options(
+        # Without the CPU beside it, so that what the GPU cannot do is refused and not taken over.
+        hardware_accelerators=options.HardwareAccelerator.GPU,
+        gpu_options=options.GpuOptions(enforce_f32=True),
+    )
+    try:
+        with quiet(1, 2):
+            model = compiled.CompiledModel.from_buffer(artefact.data, options=chosen)
+    except RuntimeError as error:
+        raise BackendUnavailable(
+            "LiteRT's GPU accelerator finds no GPU: it needs a graphics card and, on Linux, its "
+            "Vulkan driver and loader (apt install libvulkan1 mesa-vulkan-drivers)"
+        ) from error
+    if not model.is_fully_accelerated():
+        raise FellBack(
+            f"LiteRT would run part of {artefact.path} on the CPU, not on the GPU: use --device cpu"
+        )
+    return LiteRTGpuBackend(artefact, version, model)

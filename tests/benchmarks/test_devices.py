@@ -1,0 +1,147 @@
+"""Accelerators: a row each, absent ones with their remedy, and none that is the CPU in disguise."""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import jobs, latency, processes, reference, rows
+from benchmarks.jobs import LatencyJob, ScoresAnswer, ScoresJob, Series
+from benchmarks.rows import ABSENT, INVALID, Interpreter, Row, Unmeasured
+from benchmarks.timing import LatencyResult, Settings
+from benchmarks.views import tables
+from runtime import artefact
+from runtime.backends import FellBack, devices, open_backend
+from runtime.backends import onnx as driver
+from runtime.errors import BackendUnavailable
+
+# Compiled into the ordinary wheel; it takes no operator of such a model, and says nothing of it.
+SILENT = driver.Provider("AzureExecutionProvider", (), "nothing that would help")
+SWIFTSHADER = Path("/usr/lib/chromium")
+ONCE = Settings(repetitions=1, min_seconds=0.0, min_count=1, starts=0)
+
+
+def wrapper(folder: Path, script: str) -> str:
+    """A Python that runs after `script`, lines of sh."""
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\n{script}\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    return os.fspath(python)
+
+
+@pytest.fixture
+def silent(monkeypatch) -> None:
+    """Makes a provider known that onnxruntime keeps and gives no operator."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if SILENT.name not in onnxruntime.get_available_providers():
+        pytest.skip(f"this onnxruntime is built without {SILENT.name}: pip install onnxruntime")
+    monkeypatch.setitem(driver.PROVIDERS, "silent", SILENT)
+
+
+def test_every_accelerator_has_a_row_that_says_how_to_get_it(models, tmp_path) -> None:
+    (tmp_path / "digits.onnx").write_bytes((models / "digits.onnx").read_bytes())
+    report = latency.measure(tmp_path, ONCE, backends=("onnxruntime",), device="gpu", keras=False)
+    absent = {u.row.device: u for u in report.unmeasured if u.row.artefact == "digits.onnx"}
+    assert set(absent) == set(devices("onnxruntime")[1:])
+    for device, unmeasured in absent.items():
+        assert unmeasured.status == ABSENT, unmeasured
+        assert driver.PROVIDERS[device].remedy in unmeasured.reason
+
+
+def test_lines_of_the_same_want_are_one() -> None:
+    table = tables.unmeasured_table(
+        [Unmeasured(Row(name, "onnxruntime", "cuda", 1), ABSENT, "why") for name in ("a", "b", "a")]
+    )
+    assert table.lines == (("a, b", "onnxruntime", "cuda", "ABSENT", "why"),)
+
+
+def test_keras_has_a_row_on_tensorflows_gpu_and_on_jaxs(models, tmp_path) -> None:
+    for call in rows.KERAS_CALLS["gpu"][1:]:
+        row = Row(rows.REFERENCE, call, "gpu", 1)
+        answer = processes.ask_latency(LatencyJob(row, str(models / row.artefact), (), 0.0, 1, 0))
+        if isinstance(answer, Unmeasured):  # else this machine has one
+            assert answer.status == ABSENT and "pip install" in answer.reason, answer
+
+
+def test_a_provider_that_computes_nothing_is_caught(models, silent) -> None:
+    for name in ("digits.onnx", "digits-int8.onnx"):
+        with pytest.raises(FellBack, match="computes on the CPU all the same"):
+            open_backend(artefact.read(models / name), "onnxruntime", device="silent")
+
+
+def test_a_provider_that_is_dropped_is_caught(models, monkeypatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    known = onnxruntime.get_available_providers()
+    if "ROCMExecutionProvider" in known:
+        pytest.skip("this onnxruntime really has ROCm")
+    # As where a library is missing: named, asked for, and dropped when the session is made.
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["ROCMExecutionProvider", *known]
+    )
+    opened = artefact.read(models / "digits.onnx")
+    with (
+        pytest.warns(UserWarning, match="not in available provider names"),
+        pytest.raises(FellBack, match="from ROCMExecutionProvider to CPUExecutionProvider"),
+    ):
+        open_backend(opened, "onnxruntime", device="rocm")
+
+
+def test_a_row_that_falls_back_is_marked_invalid(models, silent, tmp_path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from runtime.backends import onnx\n"
+        f"onnx.PROVIDERS['silent'] = onnx.Provider({SILENT.name!r}, (), {SILENT.remedy!r})\n"
+    )
+    python = wrapper(tmp_path, f'export PYTHONPATH="{tmp_path}:$PYTHONPATH"')
+    row = Row("digits.onnx", "onnxruntime", "silent", 1)
+    job = LatencyJob(row, str(models / row.artefact), (jobs.SINGLE,), 0.0, 1, 0)
+    answer = processes.ask_latency(job, (Interpreter("onnxruntime", python),))
+    assert isinstance(answer, Unmeasured) and answer.status == INVALID, answer
+    assert "computes on the CPU" in answer.reason
+    assert tables.unmeasured_table([answer]).lines[0][3] == "INVALID"
+
+
+def test_a_row_that_falls_back_in_part_is_invalid() -> None:
+    row = Row("digits.onnx", "onnxruntime", "cuda", 1)
+    steady = Series(jobs.SINGLE, 1, 100, 100_000, 1000, (1000,) * 100)
+    whole = LatencyResult(1, row, "1", "float32", "", 1, jobs.SINGLE, (steady, steady))
+    limits = Settings(repetitions=2, min_seconds=1e-4, min_count=100)
+    assert whole.problems(limits) == ()
+    partly = dataclasses.replace(whole, fallback="2 of 16 operators run on the CPU")
+    assert partly.problems(limits) == ("not all on cuda: 2 of 16 operators run on the CPU",)
+
+
+@pytest.mark.skipif(
+    not (SWIFTSHADER / "libvk_swiftshader.so").exists(),
+    reason="no Vulkan without a graphics card: apt install chromium brings SwiftShader",
+)
+@pytest.mark.parametrize("name", ["digits.tflite", "digits-int8.tflite"])
+def test_litert_answers_on_a_gpu_that_is_emulated(models, tmp_path, name) -> None:
+    opened = artefact.read(models / name)
+    pixels = np.concatenate([opened.spec.golden.pixels] * 3)[:20]
+    np.save(tmp_path / "pixels.npy", pixels)
+    python = wrapper(
+        tmp_path,
+        f'export LD_LIBRARY_PATH="{SWIFTSHADER}:$LD_LIBRARY_PATH"\n'
+        f'export VK_ICD_FILENAMES="{SWIFTSHADER}/vk_swiftshader_icd.json"',
+    )
+    row = Row(name, "litert", "gpu", 1)
+    files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
+    answer = processes.ask_scores(
+        ScoresJob(row, str(opened.path), *files), (Interpreter("litert", python),)
+    )
+    assert isinstance(answer, ScoresAnswer), answer
+    expected = open_backend(opened, "litert").scores(pixels)
+    tolerance = 4 / 256 if "int8" in name else 1e-5
+    assert np.abs(np.load(tmp_path / "scores.npy") - expected).max() <= tolerance
+    assert answer.batch_difference <= tolerance
+
+
+def test_no_engine_takes_a_device_that_it_does_not_know(models) -> None:
+    for name, engine in (("digits.onnx", "onnxruntime"), ("digits.tflite", "litert")):
+        with pytest.raises(BackendUnavailable, match="has no abacus: choose"):
+            open_backend(artefact.read(models / name), engine, device="abacus")
+    with pytest.raises(BackendUnavailable, match="no way 'keras torch'"):
+        reference.open(artefact.read(models / "digits.keras"), "keras torch")
