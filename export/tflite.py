@@ -29,6 +29,7 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
         import keras
         import tensorflow as tf
 
+        tf.get_logger().setLevel("ERROR")  # in a notebook its remarks pass `quiet` by
         with tempfile.TemporaryDirectory() as folder:
             function = endpoint(source.model)
             archive = keras.export.ExportArchive()
