@@ -148,7 +148,7 @@ def views(paths: Sequence[str | Path], captions: Sequence[str]) -> "Figure":
     Raises:
         ImageError: one of them cannot be read as an image.
     """
-    figure = _figure(3.2 * len(paths), 4.6)
+    figure = _figure(2.6 * len(paths), 3.8)
     grid = figure.subplots(2, len(paths), squeeze=False, height_ratios=(5, 3))
     for (upper, lower), path, caption in zip(grid.T, paths, captions, strict=True):
         seen = view(path)
