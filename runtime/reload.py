@@ -5,8 +5,9 @@ import threading
 import time
 from pathlib import Path
 
+from runtime import golden
 from runtime.classifier import Classifier, find_model
-from runtime.errors import EdgeError, report
+from runtime.errors import ArtefactError, EdgeError, report
 
 # How often the file is looked at, at most: a `stat` costs a microsecond or two.
 INTERVAL_S = 1.0
@@ -19,8 +20,8 @@ class Reloading:
 
     The file counts as switched when its device, inode, size or time of change is another one,
     whatever the clock says; of a link, those of what it points to. A new file that cannot be
-    opened, or does not give its golden answers, is named once and the old model goes on answering.
-    Safe to share between threads.
+    opened, or does not give its golden answers, is named once and the old model goes on answering;
+    at the start, the one that `runtime.update` kept beside it. Safe to share between threads.
     """
 
     def __init__(
@@ -40,7 +41,14 @@ class Reloading:
         self._backend, self._threads, self._device = backend, threads, device
         self._lock = threading.Lock()
         self._seen = _identity(self._path)
-        self._classifier = self._load()
+        try:
+            self._classifier = self._load(self._path)
+        except ArtefactError as error:
+            kept = previous(self._path)
+            if not kept.exists():
+                raise
+            self._classifier = self._load(kept)
+            report(EdgeError(f"{error}; the model before it, {kept}, is used"))
         self._look_at = time.monotonic() + INTERVAL_S
 
     @property
@@ -61,16 +69,28 @@ class Reloading:
             return
         self._seen = found
         try:
-            classifier = self._load()
+            classifier = self._load(self._path)
         except EdgeError as error:
             report(EdgeError(f"{error}; the model opened before goes on"))
+        except MemoryError:
+            report(EdgeError(f"no memory to open {self._path}; the model opened before goes on"))
         else:
             self._classifier = classifier
 
-    def _load(self) -> Classifier:
-        return Classifier.load(
-            self._path, backend=self._backend, threads=self._threads, device=self._device
+    def _load(self, path: Path) -> Classifier:
+        classifier = Classifier.load(
+            path, backend=self._backend, threads=self._threads, device=self._device
         )
+        try:
+            golden.check(classifier.backend)
+        except ArtefactError as error:
+            raise ArtefactError(f"{path}: {error}") from error
+        return classifier
+
+
+def previous(path: Path) -> Path:
+    """Where `runtime.update` keeps the model that was at `path` before: `x.previous.tflite`."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def _identity(path: Path) -> _Identity | None:

@@ -1,0 +1,52 @@
+"""Golden answers: the inputs and scores in an artefact, with which it proves itself anywhere."""
+
+import numpy as np
+
+from runtime.backends import Backend
+from runtime.errors import ArtefactError
+
+# How far the scores may lie from the golden ones. int8 scores are multiples of 1/256: kernels of
+# two engines or processors round one step apart now and then, and one step inside the network
+# moves the scores of an unsure answer by a few.
+TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
+
+
+def largest_difference(backend: Backend, batch: int) -> float:
+    """The largest difference between a backend's scores and the golden ones.
+
+    Args:
+        batch: how many images each call is given; the last call may have fewer.
+
+    Returns:
+        Infinity where a score is not finite, or the scores have another shape.
+
+    Raises:
+        ArtefactError: the artefact has no golden inputs.
+    """
+    golden = backend.spec.golden
+    if golden is None or len(golden.pixels) == 0:
+        raise ArtefactError("it has no golden inputs to prove itself with: export it again")
+    largest = 0.0
+    for at in range(0, len(golden.pixels), batch):
+        scores = backend.scores(golden.pixels[at : at + batch])
+        expected = golden.scores[at : at + batch]
+        if scores.shape != expected.shape or not np.isfinite(scores).all():
+            return float("inf")
+        largest = max(largest, float(np.abs(scores - expected).max()))
+    return largest
+
+
+def check(backend: Backend) -> None:
+    """Raise an ArtefactError unless a backend gives the golden scores; one call of the engine.
+
+    A model made without golden inputs has nothing to prove itself with and passes.
+    """
+    golden = backend.spec.golden
+    if golden is None or len(golden.pixels) == 0:
+        return
+    difference = largest_difference(backend, len(golden.pixels))
+    if not difference <= TOLERANCE[backend.spec.precision]:
+        raise ArtefactError(
+            f"its answers are not its golden ones (a difference of {difference:.3g}) with "
+            f"{backend.name}: export it again, or see python -m runtime.selftest"
+        )

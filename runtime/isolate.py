@@ -1,0 +1,102 @@
+"""Runs a piece of work in a process of its own: where native code crashes, the caller does not."""
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from runtime.errors import EdgeError
+
+_NO_MEMORY = "there is not memory enough for it: end other programs, or raise the limit"
+
+
+class Crashed(EdgeError):
+    """The process was ended by a signal, took too long, or ran out of memory."""
+
+
+def isolated(work: Callable[[], Any], timeout_s: float) -> Any:
+    """Call `work` in a forked copy of this process.
+
+    Args:
+        work: gives something that JSON can hold.
+        timeout_s: after so long the copy is killed.
+
+    Returns:
+        What `work` gave; where processes cannot be forked, of a call in this one.
+
+    Raises:
+        Crashed: the copy was ended by a signal, by the time-out or for want of memory.
+        EdgeError: `work` raised one; the message is the same.
+    """
+    if not hasattr(os, "fork"):
+        return work()
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Of NumPy's idle threads: OpenBLAS ends them before a fork, and begins them anew after it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        _answer(work, writer)
+    os.close(writer)
+    answer = None
+    try:
+        answer = _read_all(reader, time.monotonic() + timeout_s)
+    finally:
+        os.close(reader)
+        if answer is None:
+            os.kill(child, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if answer is None:
+        raise Crashed(f"no answer after {timeout_s:.0f} s")
+    if status < 0:
+        raise Crashed(f"died with {signal.Signals(-status).name}")
+    try:
+        outcome = json.loads(answer)
+    except ValueError:
+        raise Crashed(f"ended without an answer, with status {status}") from None
+    if "refused" in outcome:
+        raise EdgeError(outcome["refused"])
+    if "crashed" in outcome:
+        raise Crashed(outcome["crashed"])
+    return outcome["done"]
+
+
+def _answer(work: Callable[[], Any], writer: int) -> NoReturn:
+    """In the copy: write what `work` gave or refused, and end without the caller's clean-up."""
+    status = 1
+    try:
+        try:
+            outcome = {"done": work()}
+        except EdgeError as error:
+            outcome = {"refused": str(error)}
+        except MemoryError:
+            outcome = {"crashed": _NO_MEMORY}
+        with open(writer, "w") as file:
+            json.dump(outcome, file)
+        status = 0
+    finally:
+        # Whatever happened, the caller's own clean-up and buffers are not this process's to handle.
+        failure = sys.exc_info()[1]
+        if failure is not None and not isinstance(failure, KeyboardInterrupt):
+            sys.excepthook(type(failure), failure, failure.__traceback__)
+        os._exit(status)
+
+
+def _read_all(reader: int, end: float) -> bytes | None:
+    """All that comes until the other end closes; None where that takes past `end`."""
+    parts: list[bytes] = []
+    while True:
+        ready, _, _ = select.select([reader], [], [], max(0.0, end - time.monotonic()))
+        if not ready:
+            return None
+        part = os.read(reader, 1 << 16)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
