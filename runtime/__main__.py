@@ -1,43 +1,41 @@
-"""python -m runtime IMAGE…: which digit each image shows."""
+"""python -m runtime PATH…: which digit each image shows."""
 
 import argparse
-import json
+import os
 import sys
+from typing import TextIO
 
-import numpy as np
-
-from runtime.backends import ENGINES
-from runtime.classifier import Classifier, Prediction
-from runtime.errors import BAD_INPUT, ImageError, exit_status, report
+from runtime import options, paths
+from runtime.batch import Job, Printed
+from runtime.errors import BAD_INPUT, EdgeError, exit_status
+from runtime.progress import Progress
+from runtime.table import Csv, Form, JsonLines, Lines, Table
 
 
 def main(argv: list[str] | None = None) -> int:
     """Classify the images named; 0 when all could be read, 2 when some could not."""
     arguments = parse_args(argv)
-    classifier = Classifier.load(
+    job = Job(
         arguments.model,
-        backend=arguments.backend,
-        threads=arguments.threads,
-        device=arguments.device,
+        arguments.backend,
+        arguments.threads,
+        arguments.device,
+        _form(arguments),
+        arguments.top,
     )
-    labels = classifier.spec.labels
-    status = 0
-    for path in arguments.images:
-        try:
-            prediction = classifier.classify(path)
-        except ImageError as error:
-            status = BAD_INPUT
-            if arguments.json:
-                print(json.dumps({"image": path, "error": str(error)}))
-            else:
-                report(error)
-            continue
-        ranked = _ranked(prediction, labels, arguments.top)
-        if arguments.json:
-            print(_record(path, prediction, ranked, classifier.backend.name))
-        else:
-            print(_line(path, prediction, ranked))
-    return status
+    job.open()
+    if arguments.show is not None:
+        _show(job, arguments.paths, arguments.show)
+    terminal = sys.stderr if _is_terminal(sys.stderr) else None
+    progress = Progress(terminal, lambda: _count(arguments))
+    sys.stdout.write(job.form.header)
+    failed = False
+    for done in job.run(paths.find(arguments.paths, null=arguments.null), arguments.jobs):
+        progress.clear()
+        failed |= _print(done, job.form)
+        progress.advance(done.count)
+    progress.clear()
+    return BAD_INPUT if failed else 0
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -47,52 +45,95 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description="Say which digit each image shows: a photograph, a scan, a drawing.",
         epilog="Exit status: 0 all read, 2 an image or the model could not be read.",
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file")
     parser.add_argument(
-        "--model",
+        "paths",
+        nargs="+",
         metavar="PATH",
-        help="a .tflite or .onnx artefact (default: the published one, else one in models/)",
+        help="an image; a folder: the images in it and below; a pattern; "
+        "- : the paths on standard input, one a line",
     )
+    options.add_model_arguments(parser)
     parser.add_argument(
-        "--backend",
-        choices=[row.name for row in ENGINES],
-        help="the engine (default: the first installed one that reads the model)",
+        "--jobs",
+        type=int,
+        default=_cores(),
+        metavar="N",
+        help="processes for many images (default: the cores)",
     )
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
     parser.add_argument(
         "--top", type=int, default=1, metavar="K", help="show the K likeliest labels (default: 1)"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line")
+    form.add_argument("--csv", action="store_true", help="comma-separated values, a header first")
+    parser.add_argument(
+        "-0", "--null", action="store_true", help="names on standard input end in NUL, not a line"
+    )
+    parser.add_argument(
+        "--show", metavar="PNG", help="draw how the one image given was seen into this file"
+    )
     arguments = parser.parse_args(argv)
     if arguments.top < 1:
         parser.error("--top takes 1 or more")
+    if arguments.jobs < 1:
+        parser.error("--jobs takes 1 or more")
+    if arguments.show is not None and len(arguments.paths) != 1:
+        parser.error("--show takes one image")
     return arguments
 
 
-def _ranked(prediction: Prediction, labels: tuple[str, ...], count: int) -> list[tuple[str, float]]:
-    best_first = np.argsort(-prediction.scores, kind="stable")[:count]
-    return [(labels[index], float(prediction.scores[index])) for index in best_first]
+def _form(arguments: argparse.Namespace) -> Form:
+    if arguments.json:
+        return JsonLines()
+    if arguments.csv:
+        return Csv(arguments.top)
+    several = len(arguments.paths) > 1 or not os.path.isfile(arguments.paths[0])
+    return Table() if several and _is_terminal(sys.stdout) else Lines()
 
 
-def _line(path: str, prediction: Prediction, ranked: list[tuple[str, float]]) -> str:
-    answers = ", ".join(f"{label} {confidence:.1%}" for label, confidence in ranked)
-    return f"{path}: {answers if prediction.accepted else f'? (not sure: {answers})'}"
+def _print(done: Printed, form: Form) -> bool:
+    """Print a batch; whether an image in it could not be read."""
+    failed = False
+    for is_error, line in done.lines:
+        if is_error and not form.has_errors:
+            sys.stdout.flush()
+            sys.stderr.write(line)
+        else:
+            # A line a time into the binary buffer: where Ctrl-C interrupts, the line is either
+            # in it whole, and written at the end, or not at all. Text would be written in pieces.
+            sys.stdout.buffer.write(line.encode(sys.stdout.encoding, "backslashreplace"))
+        failed |= is_error
+    sys.stdout.flush()
+    return failed
 
 
-def _record(
-    path: str, prediction: Prediction, ranked: list[tuple[str, float]], backend: str
-) -> str:
-    return json.dumps(
-        {
-            "image": path,
-            "label": prediction.label,
-            "confidence": round(prediction.confidence, 6),
-            "accepted": prediction.accepted,
-            "top": [{"label": label, "confidence": round(c, 6)} for label, c in ranked],
-            "backend": backend,
-        }
-    )
+def _show(job: Job, names: list[str], out: str) -> None:
+    """Draw how the image was seen."""
+    if names[0] == paths.STANDARD_INPUT or os.path.isdir(names[0]):
+        raise EdgeError(f"--show takes one image: {names[0]} is none")
+    from runtime import show
+
+    prediction = job.classifier.classify(names[0], explain=True)
+    if prediction.view is not None:
+        show.save(show.draw_view(names[0], prediction.view, prediction), out)
+
+
+def _count(arguments: argparse.Namespace) -> int | None:
+    """How many images there are; None where standard input names them."""
+    if paths.STANDARD_INPUT in arguments.paths:
+        return None
+    return sum(1 for _ in paths.find(arguments.paths))
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 if __name__ == "__main__":

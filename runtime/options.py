@@ -1,0 +1,21 @@
+"""Options that several commands share."""
+
+import argparse
+
+from runtime.backends import ENGINES
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what classifies: --model, --backend, --device and --threads."""
+    parser.add_argument(
+        "--model",
+        metavar="PATH",
+        help="a .tflite or .onnx artefact (default: the published one, else one in models/)",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=[row.name for row in ENGINES],
+        help="the engine (default: the first installed one that reads the model)",
+    )
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")

@@ -1,0 +1,144 @@
+"""Finds the images that a command is given: files, folders, patterns and standard input."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+# What a folder's files are taken by; a file that is named is read whatever its name.
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+)
+STANDARD_INPUT = "-"
+_READ_BYTES = 1 << 16
+
+
+class Problem(NamedTuple):
+    """A name that leads to no image, and why."""
+
+    image: str
+    message: str
+
+
+def find(names: Sequence[str], *, null: bool = False) -> Iterator[str | Problem | None]:
+    """The images that `names` lead to, in their order, found as they are asked for.
+
+    - A file is itself, and so is a name that does not exist: whoever opens it says so.
+    - A folder gives the images in it and in the folders below, a folder's files first, each by
+      name. What is hidden or has no image's suffix is passed over, and so are links to folders.
+    - A pattern (`*`, `?`, `[…]`, `**`) that names no file gives what it matches, by name.
+    - `-` gives what the names on standard input lead to: one a line, or with `null` ended by NUL
+      bytes. None comes where no more of them are waiting, so that nobody holds back the others.
+    """
+    for name in names:
+        if name == STANDARD_INPUT:
+            for line in _read_names(b"\0" if null else b"\n"):
+                if line is None:
+                    yield None
+                else:
+                    yield from _expand(line)
+        elif any(mark in name for mark in "*?[") and not os.path.lexists(name):
+            yield from _match(name)
+        else:
+            yield from _expand(name)
+
+
+def batches(
+    found: Iterable[str | Problem | None], size: Callable[[], int]
+) -> Iterator[list[str | Problem]]:
+    """Lists of `size()` of those found; shorter where no more are waiting, and at the end."""
+    batch: list[str | Problem] = []
+    for item in found:
+        if item is not None:
+            batch.append(item)
+        if batch and (item is None or len(batch) >= size()):
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def is_image(name: str) -> bool:
+    """Whether a folder's file of this name is taken for an image."""
+    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
+
+
+def _expand(name: str) -> Iterator[str | Problem]:
+    if not os.path.isdir(name):
+        yield name
+        return
+    empty = True
+    for item in walk(name):
+        empty = False
+        yield item
+    if empty:
+        yield Problem(
+            name, f"{name}: a folder without images; {', '.join(SUFFIXES)} are looked for"
+        )
+
+
+def walk(folder: str) -> Iterator[str | Problem]:
+    """The images in a folder and those below it, and the folders that cannot be read."""
+    files: list[str] = []
+    folders: list[str] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if not entry.name.startswith("."):
+                        folders.append(entry.name)
+                elif is_image(entry.name) and entry.is_file():
+                    files.append(entry.name)
+    except OSError as error:
+        yield Problem(folder, f"{folder}: cannot be read ({error.strerror}); check its permissions")
+        return
+    # Taken from the end, so that a long list shrinks as it is used.
+    files.sort(reverse=True)
+    while files:
+        yield os.path.join(folder, files.pop())
+    for name in sorted(folders):
+        yield from walk(os.path.join(folder, name))
+
+
+def _match(pattern: str) -> Iterator[str | Problem]:
+    """What a pattern matches: the shells of Windows leave that to the program."""
+    import glob
+
+    matched = sorted(glob.iglob(pattern, recursive=True))
+    if not matched:
+        yield Problem(pattern, f"{pattern}: matches no file; check the pattern")
+    for name in matched:
+        # `**` gives folders as well as what is in them.
+        if "**" not in pattern:
+            yield from _expand(name)
+        elif is_image(os.path.basename(name)) and os.path.isfile(name):
+            yield name
+
+
+def _read_names(end: bytes) -> Iterator[str | None]:
+    """The names on standard input as they come, and None after each reading."""
+    rest = b""
+    # Not through sys.stdin: what waits in its read holds a lock that the interpreter's end needs.
+    while data := os.read(sys.stdin.fileno(), _READ_BYTES):
+        *lines, rest = (rest + data).split(end)
+        yield from _decoded(lines, end)
+        yield None
+    yield from _decoded([rest], end)
+
+
+def _decoded(lines: list[bytes], end: bytes) -> Iterator[str]:
+    for line in lines:
+        name = line.removesuffix(b"\r") if end == b"\n" else line
+        if name:
+            yield os.fsdecode(name)
