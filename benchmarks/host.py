@@ -5,7 +5,10 @@ import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
+
+from runtime.host import celsius, peak_memory_bytes, text, throttled, usable_cores
+
+__all__ = ["Host", "describe", "peak_memory_bytes", "usable_cores"]
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,10 @@ def describe() -> Host:
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         numpy=np.__version__,
-        governor=_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        governor=text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         mhz=_mhz(),
-        celsius=int(_text("/sys/class/thermal/thermal_zone0/temp") or 0) / 1000,
-        throttled=_said("vcgencmd", "get_throttled").partition("=")[2],
+        celsius=celsius(),
+        throttled=throttled(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0,
         gpu=", ".join(
             _said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
@@ -70,41 +73,11 @@ def describe() -> Host:
     )
 
 
-def usable_cores() -> int:
-    """The cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def peak_memory_bytes() -> int:
-    """The largest resident size of this process so far; 0 where the system does not say.
-
-    Linux's VmHWM begins anew when a program is started; `ru_maxrss` does not, and would report
-    the parent's size.
-    """
-    for line in _text("/proc/self/status").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    if platform.system() == "Darwin":
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return 0
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8", "replace").strip().strip("\0")
-    except OSError:
-        return ""
-
-
 def _cpu() -> str:
-    board = _text("/proc/device-tree/model")
+    board = text("/proc/device-tree/model")
     if board:
         return board
-    for line in _text("/proc/cpuinfo").splitlines():
+    for line in text("/proc/cpuinfo").splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -118,10 +91,10 @@ def _memory_bytes() -> int:
 
 
 def _mhz() -> int:
-    now = _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+    now = text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
     if now:
         return int(now) // 1000
-    for line in _text("/proc/cpuinfo").splitlines():
+    for line in text("/proc/cpuinfo").splitlines():
         if line.startswith("cpu MHz"):
             return int(float(line.partition(":")[2]))
     return 0
