@@ -76,6 +76,9 @@ def exit_status(main: Callable[[], int]) -> int:
             raise
         report(EdgeError(f'{package} is not installed: pip install "digit-edge[train]"'))
         return BAD_INPUT
+    except MemoryError:
+        report(EdgeError("out of memory: end other programs, or raise the limit on this one"))
+        return BAD_INPUT
     except BrokenPipeError:
         # The reader left (`… | head`); without this the interpreter complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

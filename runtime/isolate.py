@@ -41,7 +41,12 @@ def isolated(work: Callable[[], Any], timeout_s: float) -> Any:
     with warnings.catch_warnings():
         # Of NumPy's idle threads: OpenBLAS ends them before a fork, and begins them anew after it.
         warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError as error:
+            os.close(reader)
+            os.close(writer)
+            raise Crashed(f"no process for it: {error.strerror}; end other programs") from error
     if child == 0:
         _answer(work, writer)
     os.close(writer)

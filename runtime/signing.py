@@ -1,0 +1,178 @@
+"""python -m runtime.signing: makes Ed25519 keys, and signs model files with them.
+
+A signature is the 64 bytes of Ed25519 (RFC 8032) over the whole file, in `FILE.sig` beside it; keys
+are PEM. So OpenSSL 3 makes and checks them too:
+
+    openssl pkeyutl -verify -rawin -pubin -inkey NAME.pub -in FILE -sigfile FILE.sig
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime import artefact, files
+from runtime.errors import CHECK_FAILED, EdgeError, exit_status
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+
+SIGNATURE_BYTES = 64
+
+
+class Untrusted(EdgeError):
+    """A file's signature is missing, or of none of the keys that are trusted."""
+
+    exit_code = CHECK_FAILED
+
+
+def make_key(name: Path) -> tuple[Path, Path]:
+    """Make a key pair: `NAME.key`, which signs and is read by its owner alone, and `NAME.pub`.
+
+    Raises:
+        EdgeError: one of them exists already, or cannot be written.
+    """
+    _need_cryptography()
+    from cryptography.hazmat.primitives import serialization as forms
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    private, public = (name.with_name(f"{name.name}.{suffix}") for suffix in ("key", "pub"))
+    for path in (private, public):
+        if path.exists():
+            raise EdgeError(f"{path} exists: choose another name, or remove it")
+    key = Ed25519PrivateKey.generate()
+    secret = key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
+    open_text = key.public_key().public_bytes(
+        forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo
+    )
+    files.write(public, open_text)
+    try:
+        descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        raise EdgeError(f"cannot write {private}: {error.strerror or error}") from error
+    return private, public
+
+
+def sign(model: Path, key: Path) -> Path:
+    """Sign a model file with a private key; returns the signature's path, `MODEL.sig`.
+
+    Raises:
+        ArtefactError: the model is damaged or none: what cannot be used is not signed.
+        EdgeError: the key cannot be read, or the signature not written.
+    """
+    private = _read_private(key)
+    signature = private.sign(artefact.read(model).data)
+    path = signature_of(model)
+    files.write(path, signature)
+    return path
+
+
+def signature_of(model: Path) -> Path:
+    """Where the signature of a model file stands."""
+    return model.with_name(f"{model.name}.sig")
+
+
+def verify(data: bytes, signature: bytes, keys: Path) -> str:
+    """The name of the trusted key, a `*.pub` of the folder `keys`, that made a signature.
+
+    Raises:
+        Untrusted: no key of the folder did, or there is none in it.
+        EdgeError: a key cannot be read.
+    """
+    _need_cryptography()
+    from cryptography.exceptions import InvalidSignature
+
+    trusted = sorted(keys.glob("*.pub"))
+    if not trusted:
+        raise Untrusted(f"no key is trusted: put the signer's .pub file into {keys}")
+    for path in trusted:
+        try:
+            _read_public(path).verify(signature, data)
+        except InvalidSignature:
+            continue
+        return path.name
+    names = ", ".join(path.name for path in trusted)
+    raise Untrusted(f"its signature is of none of the trusted keys ({names} in {keys})")
+
+
+def _need_cryptography() -> None:
+    try:
+        import cryptography  # noqa: F401
+    except ImportError as error:
+        raise EdgeError(
+            f'cryptography is not installed ({error}): pip install "digit-edge[update]"'
+        ) from error
+
+
+def _read_private(path: Path) -> "Ed25519PrivateKey":
+    _need_cryptography()
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    try:
+        key = serialization.load_pem_private_key(_read(path), None)
+    except (ValueError, TypeError) as error:
+        raise EdgeError(f"{path} is no private key in PEM without a password: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise EdgeError(f"{path} is no Ed25519 key: make one with python -m runtime.signing key")
+    return key
+
+
+def _read_public(path: Path) -> "Ed25519PublicKey":
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        key = serialization.load_pem_public_key(_read(path))
+    except ValueError as error:
+        raise EdgeError(f"{path} is no public key in PEM: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise EdgeError(f"{path} is no Ed25519 key: remove it")
+    return key
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EdgeError(f"cannot read the key {path}: {error.strerror or error}") from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make a key pair, or sign model files."""
+    arguments = parse_args(argv)
+    if arguments.action == "key":
+        private, public = make_key(Path(arguments.name))
+        print(f"{private}: signs; keep it off the device")
+        print(f"{public}: put it into the folder `keys` beside the device's model")
+        return 0
+    for model in arguments.models:
+        print(sign(Path(model), Path(arguments.key)))
+    return 0
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime.signing",
+        description="Make a key pair and sign model files, for python -m runtime.update.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    key = actions.add_parser("key", help="make NAME.key and NAME.pub")
+    key.add_argument("name", metavar="NAME")
+    signing = actions.add_parser("sign", help="write FILE.sig for each FILE")
+    signing.add_argument("key", metavar="KEY", help="a .key file")
+    signing.add_argument("models", nargs="+", metavar="FILE", help="a model file")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
