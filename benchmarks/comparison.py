@@ -14,7 +14,9 @@ SURE_MARGIN = 0.5
 # Kernels chosen by batch size may round an int8 score up or down by one step of 1/256, and the
 # softmax before it likewise; more is another answer.
 MAX_INT8_BATCH_DIFFERENCE = 2.5 / 256
-_BINS = 10
+_BINS = 15
+# Scores below this count as this: int8 ones are 0 now and then. Keras's own loss does the same.
+_LEAST_SCORE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Bin:
-    """The answers of one tenth of the confidence scale: how many, how sure, how often right."""
+    """The answers of one part of the confidence scale: how many, how sure, how often right."""
 
     count: int
     confidence: float
@@ -62,8 +64,10 @@ class Bin:
 class Answers:
     """How one model answers the test set, without regard to any other.
 
-    `confusion` has a row per true class and a column per answer; `reliability` ten bins of equal
-    width; `calibration_error` is the expected calibration error over them (Guo et al. 2017).
+    `confusion` has a row per true class and a column per answer; `reliability` 15 bins of equal
+    width; `calibration_error` is the expected calibration error over them (Guo et al. 2017);
+    `negative_log_likelihood` the mean of −ln of the true class's score, in nats, over the images
+    without NaN or Inf; None where there is no such image, or the report is older than the figure.
     """
 
     n: int
@@ -73,6 +77,7 @@ class Answers:
     confusion: tuple[tuple[int, ...], ...]
     reliability: tuple[Bin, ...]
     calibration_error: float
+    negative_log_likelihood: float | None = None
 
     @property
     def accuracy(self) -> float:
@@ -219,6 +224,8 @@ def answers(scores: Scores, labels: statistics.Integers) -> Answers:
         sure = float(confidence[inside].mean()) if count else 0.0
         reliability.append(Bin(count, sure, float(right[inside].mean()) if count else 0.0))
     n = len(labels)
+    of_truth = safe[np.arange(n), labels][sound].astype(np.float64)
+    losses = -np.log(np.maximum(of_truth, _LEAST_SCORE))
     return Answers(
         n=n,
         correct=int(right.sum()),
@@ -230,6 +237,7 @@ def answers(scores: Scores, labels: statistics.Integers) -> Answers:
         ),
         reliability=tuple(reliability),
         calibration_error=sum(b.count / n * abs(b.accuracy - b.confidence) for b in reliability),
+        negative_log_likelihood=float(losses.mean()) if len(losses) else None,
     )
 
 

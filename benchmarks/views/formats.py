@@ -37,6 +37,11 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f}"
 
 
+def nats(value: float | None) -> str:
+    """A negative log-likelihood; – where there is none."""
+    return "–" if value is None else f"{value:.4f}"
+
+
 def ratio(value: float | None) -> str:
     """A ratio; – where there is none."""
     return "–" if value is None else f"{value:.2f}×"

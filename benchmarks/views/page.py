@@ -14,7 +14,7 @@ from benchmarks.report import Report
 from benchmarks.timing import LatencyResult
 from benchmarks.views import charts, curves, device_tables, latency_tables, parity_tables, tables
 from benchmarks.views.charts import Lane, Point
-from benchmarks.views.formats import Table, percent
+from benchmarks.views.formats import Table, nats, percent
 from benchmarks.views.style import CSS
 
 _MOST_FLIPS = 200
@@ -216,11 +216,12 @@ def _confusion(answers: Answers, names: tuple[str, ...]) -> str:
 def _reliabilities(parity: ParityReport) -> str:
     figures = "".join(
         f"<figure>{charts.reliability(answers.reliability, name)}<figcaption>{escape(name)}<br>"
-        f"calibration error {percent(answers.calibration_error)}</figcaption></figure>"
+        f"calibration error {percent(answers.calibration_error)}<br>"
+        f"negative log-likelihood {nats(answers.negative_log_likelihood)}</figcaption></figure>"
         for name, answers in _models(parity)
     )
     return (
         f'<section><h2>Reliability</h2><div class="row">{figures}</div><p>How sure (across, %) '
-        "against how often right (up, %), in ten bins; the area grows with the number of answers."
-        "</p></section>"
+        f"against how often right (up, %), in {len(parity.original.reliability)} bins; the area "
+        "grows with the number of answers.</p></section>"
     )

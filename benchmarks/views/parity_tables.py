@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchmarks.comparison import ParityResult
 from benchmarks.jobs import Explanation
 from benchmarks.parity_report import ParityReport
-from benchmarks.views.formats import Table, interval, percent, points
+from benchmarks.views.formats import Table, interval, nats, percent, points
 
 
 def parity_table(report: ParityReport) -> Table:
@@ -14,7 +14,8 @@ def parity_table(report: ParityReport) -> Table:
     return Table(
         "Parity",
         ("artefact", "engine", "accuracy (95 %)", "drop, points (95 %)", "McNemar p", "agreement",
-         "largest difference", "p99", "mean", "min cosine", "confidence drift", "NaN",
+         "largest difference", "p99", "mean", "min cosine", "confidence drift",
+         "calibration error", "NLL", "NaN",
          "would have passed", "verdict"),
         tuple(_parity_line(result) for result in report.results),
         f"{report.n:,} test images of {report.dataset}"
@@ -22,8 +23,10 @@ def parity_table(report: ParityReport) -> Table:
         + f". The original, {report.reference.artefact} "
         f"in Keras {report.reference_version}: accuracy {percent(original.accuracy)} "
         f"({interval(*original.accuracy_interval)}), expected calibration error "
-        f"{percent(original.calibration_error)}. Differences are of scores; accuracy's interval is "
-        "Wilson's, the drop's Agresti and Min's, p from McNemar's exact test.",
+        f"{percent(original.calibration_error)} over {len(original.reliability)} bins, mean "
+        f"negative log-likelihood (NLL) {nats(original.negative_log_likelihood)}. Differences are "
+        "of scores; accuracy's interval is Wilson's, the drop's Agresti and Min's, p from "
+        "McNemar's exact test.",
     )  # fmt: skip
 
 
@@ -40,6 +43,8 @@ def _parity_line(result: ParityResult) -> tuple[str, ...]:
         f"{result.mean_difference:.1e}",
         f"{result.min_cosine:.6f}",
         f"{result.confidence_drift:+.1e}",
+        percent(result.candidate.calibration_error),
+        nats(result.candidate.negative_log_likelihood),
         str(result.candidate.non_finite),
         minimum_tolerance(result),
         verdict_of(result),

@@ -167,3 +167,26 @@ def test_calibration_error_of_an_overconfident_model() -> None:
     assert answers.calibration_error == pytest.approx(0.45, abs=1e-3)
     assert sum(b.count for b in answers.reliability) == 10000
     assert np.array(answers.confusion).trace() == 5000
+    assert len(answers.reliability) == 15
+
+
+def test_negative_log_likelihood_is_scikit_learns() -> None:
+    from sklearn.metrics import log_loss
+
+    generator = np.random.default_rng(0)
+    some = generator.dirichlet(np.full(10, 0.3), 500).astype(np.float32)
+    labels = generator.integers(0, 10, 500)
+    told = comparison.answers(some, labels).negative_log_likelihood
+    clipped = np.maximum(some, 1e-7)
+    expected = -np.log(clipped[np.arange(500), labels].astype(np.float64)).mean()
+    assert told == pytest.approx(expected)
+    safe = some.astype(np.float64) / some.sum(axis=1, dtype=np.float64, keepdims=True)
+    kept = safe[np.arange(500), labels] > 1e-6
+    told = comparison.answers(some[kept], labels[kept]).negative_log_likelihood
+    assert told == pytest.approx(log_loss(labels[kept], safe[kept], labels=range(10)), rel=1e-4)
+    # A score of 0 for the truth costs much, not everything; images with NaN are left out.
+    some[:3] = np.nan
+    some[3] = np.eye(10)[(labels[3] + 1) % 10]
+    told = comparison.answers(some[:4], labels[:4]).negative_log_likelihood
+    assert told == pytest.approx(-np.log(1e-7))
+    assert comparison.answers(some[:3], labels[:3]).negative_log_likelihood is None
