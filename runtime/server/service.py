@@ -46,8 +46,9 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         EdgeError: the address is taken, not this machine's, or not allowed.
     """
-    family, _, _, _, address = _resolve(host, port)[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    family, kind, protocol, _, address = _resolve(host, port)[0]
+    # asyncio turns Nagle's wait of 40 ms off where it sees that the protocol is TCP.
+    listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
