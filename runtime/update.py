@@ -266,7 +266,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--keys",
         metavar="DIR",
-        help="trusted keys, the *.pub of python -m runtime.signing (default: keys beside the model)",
+        help="trusted keys, *.pub of python -m runtime.signing (default: keys beside the model)",
     )
     parser.add_argument(
         "--allow-unsigned", action="store_true", help="take a model that has no signature"

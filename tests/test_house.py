@@ -20,6 +20,8 @@ OF_PARTS = {
     "runtime/backends": {"onnxruntime"},
     "runtime/server": {"starlette", "uvicorn", "h11"},
     "runtime/serve.py": {"python_multipart"},
+    "runtime/mqtt.py": {"paho"},
+    "runtime/signing.py": {"cryptography"},
 }
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
