@@ -1,0 +1,1 @@
+"""Emulated Raspberry Pis: Debian's packages in a folder, run by QEMU; no root, no card."""

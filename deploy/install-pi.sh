@@ -1,0 +1,266 @@
+#!/bin/sh
+# Installs the digit-edge runtime on a Raspberry Pi: one folder, no compiler, no root.
+# sh install-pi.sh --help says what it can be told.
+set -eu
+
+usage() {
+    cat <<'TEXT'
+usage: sh install-pi.sh [--dir DIR] [--wheels DIR] [--engine NAME] [--python PATH]
+                        [--service NAME [--folder DIR]] [--plan] [--uninstall]
+
+Installs the digit-edge runtime with the engine that exists for this system, and tests it.
+Run again, it upgrades; an upgrade that fails its self-test leaves the old one in place.
+
+  --dir DIR       where everything goes (default: ~/digit-edge)
+  --wheels DIR    take all packages from this folder; the network is not used
+  --engine NAME   litert, tflite or onnx (default: the best that exists here)
+  --python PATH   the Python to use (default: python3)
+  --service NAME  also run watch, camera or serve from now on and at every start (asks for sudo)
+  --folder DIR    the folder that the service watch looks at (default: DIR/inbox)
+  --plan          say what would be installed, and stop
+  --uninstall     remove the folder and the services
+
+Exit status: 0 installed, 2 not possible here, 3 installed but the self-test failed.
+TEXT
+}
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+directory=${HOME:-/root}/digit-edge
+wheels='' engine='' python=python3 services='' folder='' action=install
+while [ $# -gt 0 ]; do
+    case $1 in
+        --dir | --wheels | --engine | --python | --service | --folder)
+            [ $# -gt 1 ] || fail "$1 takes a value: see --help"
+            case $1 in
+                --dir) directory=$2 ;;
+                --wheels) wheels=$2 ;;
+                --engine) engine=$2 ;;
+                --python) python=$2 ;;
+                --service) services="$services $2" ;;
+                --folder) folder=$2 ;;
+            esac
+            shift 2
+            ;;
+        --plan | --uninstall) action=${1#--} && shift ;;
+        -h | --help) usage && exit 0 ;;
+        *) fail "no option $1: see --help" ;;
+    esac
+done
+here=$(cd "$(dirname "$0")" && pwd)
+case $directory in /*) ;; *) directory=$PWD/$directory ;; esac
+directory=${directory%/}
+mark=$directory/.digit-edge
+units=${DIGIT_EDGE_UNITS:-/etc/systemd/system}
+for service in $services; do
+    case $service in
+        watch | camera | serve) ;;
+        *) fail "no service $service: choose watch, camera or serve" ;;
+    esac
+    [ -e "$here/systemd/digit-edge-$service.service" ] ||
+        fail "$here/systemd is missing: copy it from deploy/ beside this script"
+done
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+uninstall() {
+    for unit in "$units"/digit-edge-*.service; do
+        [ -e "$unit" ] || continue
+        as_root systemctl disable --now "${unit##*/}" || true
+        as_root rm "$unit"
+        as_root systemctl daemon-reload
+    done
+    if [ -e "$directory" ]; then
+        [ -e "$mark" ] || fail "$directory was not made by this script: remove it yourself"
+        # What was put there by hand, the inbox above all, is not ours to remove.
+        rm -rf "$directory"/env "$directory"/env-* "$mark"
+        rmdir "$directory/inbox" "$directory" 2>/dev/null ||
+            echo "Kept $directory: it holds files of yours."
+    fi
+    echo "digit-edge is uninstalled."
+}
+
+# What this system is: the interpreter decides, a 64-bit kernel may run a 32-bit system.
+detect() {
+    command -v "$python" >/dev/null || fail "no $python here: sudo apt install python3 python3-venv"
+    facts=$("$python" -c '
+import platform, struct, sys, sysconfig
+print(struct.calcsize("P") * 8, sys.version_info[0], sys.version_info[1],
+      platform.libc_ver()[0] or "none", sys.implementation.name)') ||
+        fail "$python does not run here: name another with --python"
+    # shellcheck disable=SC2086  # five words
+    set -- $facts
+    bits=$1 major=$2 minor=$3 libc=$4 implementation=$5
+    machine=$(uname -m)
+    # shellcheck source=/dev/null
+    system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}") || system=
+    model=$(tr -d '\0' </proc/device-tree/model 2>/dev/null) || model=
+    case $machine in
+        armv6*) fail "an ARMv6 processor (${model:-Pi Zero or Pi 1}) has no engine: neither LiteRT," \
+            "nor tflite-runtime, nor onnxruntime is built for it; use a Pi Zero 2 W or newer" ;;
+        aarch64 | arm64 | armv7* | armv8* | x86_64) ;;
+        *) fail "no engine is built for $machine" ;;
+    esac
+    if [ "$bits" = 32 ] && [ "$machine" = x86_64 ]; then fail "no engine is built for 32-bit x86"; fi
+    [ "$libc" = glibc ] || fail "the engines are built for glibc, which $python here does not use"
+    [ "$implementation" = cpython ] || fail "the engines are built for CPython: name it with --python"
+    if [ "$major" != 3 ] || [ "$minor" -lt 10 ] || [ "$minor" -gt 13 ]; then
+        fail "Python $major.$minor: the engines are built for 3.10 to 3.13; name one with --python"
+    fi
+}
+
+# $1 imports in the system's own Python.
+system_has() {
+    "$python" -c "import $1" 2>/dev/null
+}
+
+choose() {
+    if [ -z "$engine" ]; then
+        if [ "$bits" = 64 ]; then
+            engine=litert
+        elif [ "$minor" -le 11 ]; then
+            engine=tflite
+        else
+            engine=onnx
+        fi
+    fi
+    numpy='numpy>=1.23'
+    case $engine in
+        litert) package='ai-edge-litert>=2.1' ;;
+        tflite) package='tflite-runtime>=2.14' numpy='numpy>=1.23,<2' ;;
+        onnx) package='onnxruntime>=1.18' ;;
+        *) fail "no engine $engine: choose litert, tflite or onnx" ;;
+    esac
+    if [ "$engine" = tflite ] && [ "$minor" -gt 11 ]; then
+        fail "tflite-runtime ends with Python 3.11, this is 3.$minor: leave --engine out"
+    fi
+    if [ "$bits" = 32 ]; then
+        [ "$engine" != litert ] || fail "LiteRT has no 32-bit wheel: leave --engine out"
+        if [ "$engine" = onnx ]; then
+            # Debian packages it since Trixie; there is no wheel.
+            [ "$minor" -gt 11 ] ||
+                fail "onnxruntime has no 32-bit build for this system: leave --engine out"
+            system_has onnxruntime ||
+                fail "a 32-bit Python 3.$minor has one engine, Debian's:" \
+                    "sudo apt install python3-onnxruntime python3-numpy python3-pil"
+            package=
+        fi
+        if ! { system_has numpy && system_has PIL; }; then
+            fail "a 32-bit system takes NumPy and Pillow from Debian:" \
+                "sudo apt install python3-numpy python3-pil"
+        fi
+    fi
+}
+
+plan() {
+    echo "system:  ${system:-$(uname -s)}, $bits-bit${model:+, $model}"
+    echo "machine: $machine"
+    echo "python:  3.$minor ($(command -v "$python"))"
+    echo "engine:  $engine${package:+ ($package)}${wheels:+ from $wheels}"
+    echo "folder:  $directory"
+}
+
+pip() {
+    if [ -n "$wheels" ]; then
+        set -- --no-index --find-links "$wheels" "$@"
+    fi
+    # No wheel, no package: nothing is ever compiled. No dependency either: inference needs none of
+    # what the engines declare but NumPy, and apt's NumPy is what picamera2 was built with.
+    "$new/bin/python" -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
+        --only-binary :all: --no-deps --upgrade "$@" >&2
+}
+
+install() {
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "Python's venv module is missing: sudo apt install python3-venv"
+    if [ -e "$directory" ] && [ ! -e "$mark" ] && [ -n "$(ls -A "$directory")" ]; then
+        fail "$directory is there already and not ours: choose another with --dir"
+    fi
+    mkdir -p "$directory" || fail "cannot write $directory: choose another with --dir"
+    echo "made by install-pi.sh, which also removes it: --uninstall" >"$mark"
+    new=$directory/env-$(date +%Y%m%d%H%M%S)-$$
+    trap 'rm -rf "$new"' EXIT
+    trap 'exit 130' INT TERM HUP
+    "$python" -m venv --system-site-packages "$new" ||
+        fail "cannot make a virtual environment in $directory: is there space left?"
+    # shellcheck disable=SC2086  # an engine from apt is no word at all
+    if ! { pip digit-edge $package && ensure_libraries; }; then
+        fail "the packages cannot be had; look at pip's message above${wheels:+, and in $wheels}"
+    fi
+    status=0
+    "$new/bin/python" -m runtime.selftest || status=$?
+    if [ $status -ne 0 ]; then
+        echo "error: the self-test failed (status $status): $(kept); report it with the lines above" >&2
+        exit 3
+    fi
+    switch
+}
+
+kept() {
+    if [ -e "$directory/env" ]; then echo "the earlier version stays"; else echo "nothing is installed"; fi
+}
+
+ensure_libraries() {
+    meets numpy "$numpy" || pip "$numpy"
+    meets PIL 'pillow>=9.4' || pip 'pillow>=9.4'
+}
+
+# The module $1 is there and as new as $2 asks.
+meets() {
+    "$new/bin/python" - "$1" "$2" 2>/dev/null <<'PYTHON'
+import importlib, re, sys
+have = [int(part) for part in re.findall(r"\d+", importlib.import_module(sys.argv[1]).__version__)]
+for relation, version in re.findall(r"(>=|<)([\d.]+)", sys.argv[2]):
+    asked = [int(part) for part in version.split(".")]
+    if (have >= asked) != (relation == ">="):
+        sys.exit(1)
+PYTHON
+}
+
+switch() {
+    old=$(readlink "$directory/env" || true)
+    ln -s "${new##*/}" "$directory/env.next"
+    mv -T "$directory/env.next" "$directory/env"
+    trap - EXIT
+    # A running service keeps what it has open; the rest is for the next start.
+    if [ -n "$old" ]; then rm -rf "${directory:?}/$old"; fi
+}
+
+serve_as_service() {
+    command -v systemctl >/dev/null || fail "no systemd here: start python -m runtime.$1 yourself"
+    folder=${folder:-$directory/inbox}
+    mkdir -p "$folder"
+    sed -e "s|@DIR@|$directory|g" -e "s|@FOLDER@|$folder|g" \
+        "$here/systemd/digit-edge-$1.service" | as_root tee "$units/digit-edge-$1.service" >/dev/null
+    as_root systemctl daemon-reload
+    as_root systemctl enable "digit-edge-$1.service"
+    as_root systemctl restart "digit-edge-$1.service"
+    echo "The service digit-edge-$1 runs. What it says: journalctl -u digit-edge-$1"
+}
+
+case $action in
+    uninstall)
+        uninstall
+        exit 0
+        ;;
+esac
+detect
+choose
+plan
+[ "$action" = install ] || exit 0
+install
+for service in $services; do serve_as_service "$service"; done
+for unit in "$units"/digit-edge-*.service; do
+    if [ -e "$unit" ]; then as_root systemctl try-restart "${unit##*/}"; fi
+done
+cat <<TEXT
+
+Installed. Classify a photograph of a digit:
+
+    $directory/env/bin/python -m runtime photo.jpg
+TEXT
