@@ -9,7 +9,7 @@ from runtime.errors import exit_status
 
 def main(argv: list[str] | None = None) -> int:
     """The command `python -m export`."""
-    return run([tflite.TARGET, onnx.TARGET], __doc__, argv)
+    return run([tflite.TARGET, onnx.TARGET], argv)
 
 
 if __name__ == "__main__":

@@ -88,9 +88,9 @@ def export(
     return artefact.write(out, model, spec)
 
 
-def run(targets: Sequence[Target], description: str | None, argv: list[str] | None) -> int:
+def run(targets: Sequence[Target], argv: list[str] | None) -> int:
     """The body of `python -m export`, `export.tflite` and `export.onnx`."""
-    arguments = _parse(targets, description, argv)
+    arguments = _parse(targets, argv)
     from export import calibration
     from export.source import open_source
     from train import data as datasets
@@ -135,28 +135,54 @@ def _default_out(model: Path, target: Target, quantize: bool) -> Path:
     return model.with_name(model.stem + ("-int8" if quantize else "") + target.suffix)
 
 
-def _parse(
-    targets: Sequence[Target], description: str | None, argv: list[str] | None
-) -> argparse.Namespace:
+def _parse(targets: Sequence[Target], argv: list[str] | None) -> argparse.Namespace:
     only = targets[0] if len(targets) == 1 else None
+    made = (
+        f"a {only.suffix} artefact, float32 or int8"
+        if only
+        else f"{' and '.join(target.suffix for target in targets)} artefacts, each float32 and int8"
+    )
     parser = argparse.ArgumentParser(
         prog=f"python -m export{only.suffix if only else ''}",
-        description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description=f"Turn a trained model into {made}. Each is run in the engine that the device "
+        "has, compared with the model on the test images, and written only if it answers alike.",
+        epilog="Exit status: 0 written, 2 bad input, 3 an artefact that answers otherwise.",
     )
     parser.add_argument(
-        "--model", type=Path, default=Path("models/digits.keras"), help="the trained model"
+        "--model",
+        type=Path,
+        default=Path("models/digits.keras"),
+        metavar="PATH",
+        help="the model that train wrote (default: %(default)s)",
     )
     parser.add_argument(
-        "--data", help="the data it was trained on: a folder, an .npz; else found as train does"
+        "--data",
+        metavar="PATH",
+        help="the data it was trained on; without it they are found as python -m train finds them",
     )
     parser.add_argument(
-        "--calibration", type=int, default=500, metavar="N", help="training images for int8 ranges"
+        "--calibration",
+        type=int,
+        default=500,
+        metavar="N",
+        help="training images from which int8's ranges are read (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="draws the calibration images")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="draws the calibration images (default: %(default)s)",
+    )
     if only:
         parser.add_argument("--quantize", action="store_true", help="int8 instead of float32")
-        parser.add_argument("--out", type=Path, help="the file to write; else beside the model")
+        parser.add_argument(
+            "--out",
+            type=Path,
+            metavar="PATH",
+            help=f"the file to write (default: beside the model, digits{only.suffix} or "
+            f"digits-int8{only.suffix})",
+        )
     arguments = parser.parse_args(argv)
     if only:
         arguments.precisions = (arguments.quantize,)

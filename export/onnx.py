@@ -184,7 +184,7 @@ TARGET = Target("ONNX", ".onnx", convert, describe, quantization)
 
 def main(argv: list[str] | None = None) -> int:
     """The command `python -m export.onnx`."""
-    return run([TARGET], __doc__, argv)
+    return run([TARGET], argv)
 
 
 if __name__ == "__main__":

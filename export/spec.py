@@ -31,15 +31,19 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description="Give a spec to a .tflite, .onnx or .keras model made elsewhere, so that the "
         "runtime opens it. The model takes images of 28×28×1 from 0 (background) to 1 (ink), or "
         "int8 = pixel − 128, and answers with a softmax.",
+        epilog="Exit status: 0 written, 2 bad input.",
     )
-    parser.add_argument("model", type=Path, metavar="MODEL")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a file without a spec")
     parser.add_argument(
         "--labels",
         required=True,
         type=lambda text: tuple(text.split(",")),
+        metavar="A,B,…",
         help="the classes in the order of the scores: 0,1,2,3,4,5,6,7,8,9",
     )
-    parser.add_argument("--out", type=Path, help="the file to write (default: MODEL itself)")
+    parser.add_argument(
+        "--out", type=Path, metavar="PATH", help="the file to write (default: MODEL itself)"
+    )
     return parser.parse_args(argv)
 
 

@@ -109,7 +109,7 @@ TARGET = Target("TFLite", ".tflite", convert, describe, quantization)
 
 def main(argv: list[str] | None = None) -> int:
     """The command `python -m export.tflite`."""
-    return run([TARGET], __doc__, argv)
+    return run([TARGET], argv)
 
 
 if __name__ == "__main__":
