@@ -101,7 +101,7 @@ class Hook:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            self._fail(f"ended after {TIMEOUT_S:.0f} s: start what takes longer in the background")
+            self._fail(f"ended after {TIMEOUT_S:g} s: start what takes longer in the background")
             return
         if status == 0:
             self._last_failure = ""

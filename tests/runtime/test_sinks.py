@@ -1,0 +1,322 @@
+"""Results as JSON lines: on stdout, in a file, and on the days when they cannot be written."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from runtime.errors import EdgeError
+from runtime.sinks import MAX_KEPT, Lines
+
+# A command like watch or camera: a result for each line of its input, and its number on stderr
+# when it has been taken.
+PROGRAM = """
+import argparse, resource, sys
+from runtime.errors import exit_status
+from runtime.sinks import add_arguments, open_sinks
+
+def main():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    parser.add_argument("--limit", type=int)
+    arguments = parser.parse_args()
+    with open_sinks(arguments) as sinks:
+        if arguments.limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (arguments.limit, -1))
+        for line in sys.stdin:
+            if line.startswith("room"):
+                resource.setrlimit(resource.RLIMIT_FSIZE, (-1, -1))
+                continue
+            sinks.write({"image": line.strip(), "label": "7", "confidence": 0.5})
+            print("taken", line.strip(), sinks.waiting, file=sys.stderr, flush=True)
+    return 0
+
+sys.exit(exit_status(main))
+"""
+
+
+def command(*arguments):
+    return [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+
+
+def run(*arguments, lines, **options):
+    return subprocess.run(
+        command(*arguments),
+        input="\n".join(lines) + "\n",
+        text=True,
+        capture_output=True,
+        **options,
+    )
+
+
+def images(text: str) -> list[str]:
+    """The images of JSON lines, each of which must be whole."""
+    assert not text or text.endswith("\n")
+    return [json.loads(line)["image"] for line in text.splitlines()]
+
+
+def said(stderr: str) -> list[str]:
+    """What was said besides what was taken."""
+    return [line for line in stderr.splitlines() if not line.startswith("taken ")]
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """A sink into results.jsonl."""
+    return Lines(tmp_path / "results.jsonl")
+
+
+def write(lines: Lines, *names: str) -> None:
+    for name in names:
+        lines.write({"image": name})
+
+
+def test_a_result_is_a_line_on_stdout_and_in_the_file(tmp_path):
+    path = tmp_path / "new folder" / "results.jsonl"
+    for _ in range(2):  # what is there stays
+        done = run("--out", path, "--sync", lines=["a.png", "ü ☃.png"])
+        assert (done.returncode, said(done.stderr)) == (0, [])
+        assert images(done.stdout) == ["a.png", "ü ☃.png"]
+    assert images(path.read_text()) == ["a.png", "ü ☃.png"] * 2
+
+
+def test_a_file_that_was_rotated_or_removed_is_made_anew(lines, tmp_path):
+    path = tmp_path / "results.jsonl"
+    write(lines, "1")
+    path.rename(tmp_path / "results.jsonl.1")
+    write(lines, "2")
+    assert images((tmp_path / "results.jsonl.1").read_text()) == ["1"]
+    assert images(path.read_text()) == ["2"]
+    path.unlink()
+    write(lines, "3")
+    assert images(path.read_text()) == ["3"]
+    lines.close()
+
+
+def test_the_half_line_of_a_power_cut_spoils_no_other(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"image": "1"}\n{"image": "ha')
+    lines = Lines(path)
+    write(lines, "2")
+    lines.close()
+    assert path.read_text() == '{"image": "1"}\n{"image": "ha\n{"image": "2"}\n'
+
+
+def test_several_writers_give_whole_lines(tmp_path):
+    path = tmp_path / "results.jsonl"
+    sinks = [Lines(path) for _ in range(4)]
+    names = [[f"{n}-{i}" * 50 for i in range(300)] for n in range(4)]
+    threads = [
+        threading.Thread(target=write, args=(s, *n)) for s, n in zip(sinks, names, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(images(path.read_text())) == sorted(sum(names, []))
+
+
+def test_killed_at_any_moment_nothing_that_was_taken_is_lost(tmp_path):
+    path = tmp_path / "results.jsonl"
+    (tmp_path / "given").write_text("".join(f"{number}\n" for number in range(100_000)))
+    with (
+        open(tmp_path / "given") as given,
+        subprocess.Popen(
+            command("--out", path),
+            stdin=given,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        first = process.stderr.readline()
+        time.sleep(random.random() * 0.2)
+        process.kill()
+        taken = [first, *process.stderr.read().splitlines(keepends=True)]
+    taken = [line for line in taken if line.endswith(" 0\n")]
+    written = images(path.read_text())
+    assert 0 < len(taken) <= len(written) < 100_000
+    assert written[: len(taken)] == [line.split()[1] for line in taken]
+
+
+def test_no_room_is_said_once_and_nothing_is_lost(tmp_path):
+    """A limit on the file's size stands for a full disk; it falls within a line."""
+    path = tmp_path / "results.jsonl"
+    names = [f"{n}.png" for n in range(60)]
+    given = names[:40] + ["room"] + names[40:]
+    done = run("--out", path, "--limit", 1000, lines=given, stdout=None)
+    assert done.returncode == 0
+    failed, again = said(done.stderr)
+    assert failed == (
+        f"error: cannot write to {path}: File too large; results are kept and tried again"
+    )
+    assert again.startswith(f"{path}: written again, ")
+    assert images(path.read_text()) == names
+
+
+def test_no_room_until_the_end_leaves_whole_lines_and_is_an_error(tmp_path):
+    path = tmp_path / "results.jsonl"
+    done = run("--out", path, "--limit", 1000, lines=[f"{n}.png" for n in range(40)])
+    written = images(path.read_text())
+    assert done.returncode == 2
+    assert 0 < len(written) < 40
+    assert len(images(done.stdout)) == 40
+    assert said(done.stderr)[-1] == (
+        f"error: {40 - len(written)} results could not be written to {path}: File too large; "
+        "make room there and run it again"
+    )
+
+
+def mounted(tmp_path, options: str, script: str, *arguments):
+    """Run a shell script in a namespace where tmp_path/disk is a file system of its own."""
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare: apt install util-linux")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o {options} none {disk}"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("mounts are not allowed here, not even in a namespace of its own: run as root")
+    return subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f"{mount} && {script}", "sh", *map(str, arguments)],
+        text=True,
+        capture_output=True,
+    )
+
+
+def test_a_full_disk_is_said_once_and_nothing_is_lost(tmp_path):
+    script = (
+        f"head -c 60000 /dev/zero > {tmp_path}/disk/filler; "
+        f"(seq 200; sleep 1; rm {tmp_path}/disk/filler; seq 201 300) | "
+        f'"$@" --out {tmp_path}/disk/results.jsonl > {tmp_path}/stdout; status=$?; '
+        f"cp {tmp_path}/disk/results.jsonl {tmp_path}; exit $status"
+    )
+    done = mounted(tmp_path, "size=64k", script, *command())
+    assert done.returncode == 0, done.stderr
+    failed, again = said(done.stderr)
+    assert "No space left on device; results are kept and tried again" in failed
+    assert "written again" in again
+    assert images((tmp_path / "results.jsonl").read_text()) == [str(n) for n in range(1, 301)]
+
+
+def test_a_read_only_file_system_is_named(tmp_path):
+    done = mounted(tmp_path, "ro", f'seq 3 | "$@" --out {tmp_path}/disk/results.jsonl', *command())
+    assert done.returncode == 2
+    assert said(done.stderr) == [
+        f"error: cannot write results to {tmp_path}/disk/results.jsonl: Read-only file system; "
+        "check the folder, its permissions and the space left"
+    ]
+
+
+def test_a_disk_that_fills_under_stdout_is_a_message():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command(), input="1\n2\n", text=True, stdout=full, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 2
+    failed, lost = said(done.stderr)
+    assert failed.startswith("error: cannot write to standard output: No space left on device")
+    assert lost.startswith("error: 2 results could not be written to standard output")
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path):
+    path = tmp_path / "results.jsonl"
+    process = subprocess.Popen(
+        command("--out", path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    _, stderr = process.communicate("1\n2\n")
+    assert (process.returncode, said(stderr)) == (0, [])
+    assert images(path.read_text()) == ["1"]  # the file had its line before
+
+
+def test_what_is_kept_is_bounded_and_what_is_lost_is_counted(capfd):
+    from pathlib import Path
+
+    lines = Lines(Path("/dev/full"))
+    write(lines, *map(str, range(MAX_KEPT + 5)))
+    assert lines.waiting == MAX_KEPT
+    with pytest.raises(EdgeError, match=f"^{MAX_KEPT + 5} results could not be written"):
+        lines.close()
+    full, lost = capfd.readouterr().err.splitlines()
+    assert "No space left" in full
+    assert f"more than {MAX_KEPT} results wait" in lost
+
+
+def test_without_another_result_what_is_kept_is_tried_again(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("runtime.sinks._RETRY_S", 0.05)
+    lines = Lines(tmp_path / "results.jsonl")
+    (tmp_path / "results.jsonl").unlink()
+    (tmp_path / "results.jsonl").mkdir()
+    write(lines, "1")
+    assert lines.waiting == 1
+    (tmp_path / "results.jsonl").rmdir()
+    for _ in range(200):
+        if not lines.waiting:
+            break
+        time.sleep(0.05)
+    assert images((tmp_path / "results.jsonl").read_text()) == ["1"]
+    lines.close()
+    assert len(capfd.readouterr().err.splitlines()) == 2
+
+
+def test_sync_waits_for_the_disk(tmp_path):
+    if shutil.which("strace") is None:
+        pytest.skip("needs strace: apt install strace")
+    for options, expected in ((["--sync"], 3), ([], 0)):
+        trace = tmp_path / "trace"
+        # -ff would do as well; what is looked for is made by the one thread.
+        done = subprocess.run(
+            ["strace", "-f", "-o", trace, "-e", "trace=fsync", *command("--out", tmp_path / "r")]
+            + options,
+            input="1\n2\n3\n",
+            text=True,
+            capture_output=True,
+        )
+        if "Operation not permitted" in done.stderr:
+            pytest.skip("strace may not trace here")
+        assert trace.read_text().count("fsync(") == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sync"], "error: --sync is about a file: give --out FILE too"),
+        (["--mqtt-discovery"], "error: --mqtt-discovery needs a broker: give --mqtt URL too"),
+        (["--out", "/proc/results"], "error: cannot write results to /proc/results: "),
+        (["--out", "/"], "error: cannot write results to /: Is a directory"),
+    ],
+)
+def test_bad_usage_is_one_message_and_exit_2(arguments, message):
+    done = run(*arguments, lines=["1"])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_leaves_whole_lines(tmp_path):
+    process = subprocess.Popen(
+        command("--out", tmp_path / "results.jsonl"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    process.stdin.write("1\n2\n")
+    process.stdin.flush()
+    assert process.stderr.readline() == "taken 1 0\n"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert said(stderr) == ["interrupted"]
+    assert images((tmp_path / "results.jsonl").read_text())[0] == "1"
