@@ -17,10 +17,14 @@ DEFAULT_SIZE = 500
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Images for calibration, pixels (N, 28, 28, 1) uint8, and what data they are."""
+    """Images for calibration, pixels (N, 28, 28, 1) uint8, and what data they are.
+
+    `counts` says how many of them are of each label.
+    """
 
     pixels: Pixels
     dataset: Dataset
+    counts: tuple[int, ...]
 
     def batches(self) -> Iterator[npt.NDArray[np.float32]]:
         """Each image as the float model takes it: (1, 28, 28, 1) float32 from 0 to 1.
@@ -59,4 +63,6 @@ def choose(data: DataSet, size: int = DEFAULT_SIZE, seed: int = 0) -> Calibratio
         chosen += members[: size // classes + (label < size % classes)]
     pixels = data.train.pixels[np.sort(chosen)]
     digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-    return Calibration(pixels, Dataset(f"{len(pixels)} training images of {data.name}", digest))
+    name = f"{len(pixels)} training images of {data.name}"
+    counts = np.bincount(data.train.labels[chosen], minlength=classes).tolist()
+    return Calibration(pixels, Dataset(name, digest), tuple(counts))

@@ -59,7 +59,7 @@ def export(
     spec = dataclasses.replace(
         source.artefact.spec,
         precision="float32" if affine is None else "int8",
-        quantization=affine and Quantization(*affine, calibration.dataset),
+        quantization=affine and Quantization(*affine, calibration.dataset, calibration.counts),
         source_sha256=source.artefact.spec.digest,
         golden=None,
     )

@@ -43,11 +43,16 @@ class Affine:
 
 @dataclass(frozen=True)
 class Quantization:
-    """How an int8 model's input and output are quantised, and on what that was calibrated."""
+    """How an int8 model's input and output are quantised, and on what that was calibrated.
+
+    `calibration_counts` says how many of the images were of each label; files made before it, or
+    elsewhere, leave it empty.
+    """
 
     input: Affine
     output: Affine
     calibration: Dataset
+    calibration_counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +154,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
             input=Affine(**record["quantization"]["input"]),
             output=Affine(**record["quantization"]["output"]),
             calibration=Dataset(**record["quantization"]["calibration"]),
+            calibration_counts=tuple(record["quantization"].get("calibration_counts", ())),
         )
     acceptance = record.get("acceptance")
     return ModelSpec(
@@ -179,5 +185,9 @@ def check(spec: ModelSpec) -> None:
         raise ArtefactError("its labels are not distinct, printable and non-empty: mend the labels")
     if spec.precision not in ("float32", "int8"):
         raise ArtefactError(f"its precision {spec.precision!r} is neither float32 nor int8")
+    if spec.quantization is not None:
+        counts = spec.quantization.calibration_counts
+        if counts and (len(counts) != len(labels) or not all(isinstance(n, int) for n in counts)):
+            raise ArtefactError("its calibration counts are not one a label: export it again")
     if spec.golden is not None and len(spec.golden.pixels) != len(spec.golden.scores):
         raise ArtefactError("its golden inputs and scores are not as many: export it again")

@@ -44,6 +44,7 @@ def test_an_artefact_answers_as_its_source_and_explains_itself(
     np.testing.assert_array_equal(classifier.scores(spec.golden.pixels), spec.golden.scores)
     if precision == "int8":
         assert spec.quantization.calibration == samples.dataset
+        assert spec.quantization.calibration_counts == (10,) * 10
         assert spec.quantization.input.zero_point == -128
         assert spec.quantization.input.scale == pytest.approx(1 / 255, rel=1e-6)
         assert len(written.data) < 120_000
@@ -89,6 +90,8 @@ def test_calibration_is_stratified_seeded_and_apart_from_the_test_set(data):
     position = {pixels.tobytes(): at for at, pixels in enumerate(data.train.pixels)}
     chosen = [position[pixels.tobytes()] for pixels in first.pixels]
     assert np.bincount(data.train.labels[chosen]).tolist() == [10] * 10
+    assert first.counts == (10,) * 10
+    assert calibration.choose(data, 103).counts == (11,) * 3 + (10,) * 7
     tested = {pixels.tobytes() for pixels in data.test.pixels}
     assert not tested & {pixels.tobytes() for pixels in first.pixels}
     assert calibration.choose(data, 100, seed=1).dataset == first.dataset
@@ -113,7 +116,7 @@ def test_calibration_with_images_from_0_to_255_is_refused(source, data, samples,
         def batches(self):
             return (batch * 255 for batch in super().batches())
 
-    wrong = Unscaled(samples.pixels, samples.dataset)
+    wrong = Unscaled(samples.pixels, samples.dataset, samples.counts)
     with pytest.raises(ArtefactError, match="expects another input than int8 = pixel − 128"):
         made(source, tflite.TARGET, data, tmp_path, wrong)
     assert list(tmp_path.iterdir()) == []

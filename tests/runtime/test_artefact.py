@@ -134,6 +134,21 @@ def test_a_spec_that_contradicts_itself_is_refused(spec, tmp_path, field, value,
         artefact.read(path)
 
 
+def test_calibration_counts_are_kept_and_files_made_before_them_read(spec, tmp_path):
+    path = tmp_path / "model.onnx"
+    counted = dataclasses.replace(spec.quantization, calibration_counts=(3, 0, 4))
+    artefact.write(path, MODELS[".onnx"], dataclasses.replace(spec, quantization=counted))
+    assert artefact.read(path).spec.quantization == counted
+    before = json.loads(spec.to_json())
+    del before["quantization"]["calibration_counts"]
+    rewrite(path, ".onnx", json.dumps(before))
+    assert artefact.read(path).spec.quantization == spec.quantization
+    before["quantization"]["calibration_counts"] = [3, 4]
+    rewrite(path, ".onnx", json.dumps(before))
+    with pytest.raises(ArtefactError, match="calibration counts are not one a label"):
+        artefact.read(path)
+
+
 def test_a_bad_spec_is_not_written(spec, tmp_path):
     bad = dataclasses.replace(spec, labels=("only one",))
     with pytest.raises(ArtefactError):
