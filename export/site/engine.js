@@ -1,0 +1,143 @@
+// The model in the browser, with onnxruntime-web on one thread. It stands in for the page's own
+// engine.js, which asks a server: the same `open`, the same few members.
+
+import * as ort from "./ort.js";
+import { Judge } from "./judge.js";
+import { SIDE, bounds, inkOf, normalise } from "./preprocess.js";
+
+export class Refusal extends Error {}
+
+// By how much a score may differ from what the artefact gave where it was made.
+const GOLDEN_TOLERANCE = { float32: 1e-4, int8: 0.1 };
+
+export async function open() {
+  keepForOffline();
+  let spec, session;
+  try {
+    const [wasm, model, text] = await Promise.all([bytes("ort.wasm"), bytes("model.onnx"), bytes("spec.json")]);
+    spec = JSON.parse(new TextDecoder().decode(text));
+    ort.env.wasm.wasmBinary = wasm;
+    ort.env.wasm.numThreads = 1; // more would ask the host for headers that few can set
+    ort.env.logLevel = "error";
+    session = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
+  } catch (error) {
+    throw new Refusal(`The model cannot be opened in this browser (${error.message}).`);
+  }
+  const local = new Local(spec, session);
+  await local.prove();
+  return {
+    model: local.model,
+    photographs: false,
+    classify: (canvas) => local.classify(canvas),
+    read: (canvas) => local.read(canvas),
+  };
+}
+
+class Local {
+  constructor(spec, session) {
+    this.spec = spec;
+    this.session = session;
+    this.judge = new Judge(spec.accept_confidence, spec.acceptance);
+    this.model = {
+      name: spec.name, precision: spec.precision, digest: spec.digest, labels: spec.labels,
+      backend: "onnxruntime-web", backend_version: ort.env.versions.web, server: false,
+      test_accuracy: spec.metrics?.test_accuracy ?? null, n_test: spec.metrics?.n_test ?? null,
+    };
+  }
+
+  // The softmax of `count` images of 28 × 28 pixels: one Float32Array each.
+  async scores(pixels, count) {
+    const input = Float32Array.from(pixels, (value) => value / 255);
+    const [name] = this.session.inputNames;
+    const tensor = new ort.Tensor("float32", input, [count, SIDE, SIDE, 1]);
+    const results = await this.session.run({ [name]: tensor });
+    const { data } = results[this.session.outputNames[0]];
+    const classes = this.spec.labels.length;
+    return Array.from({ length: count }, (_, i) => data.slice(i * classes, (i + 1) * classes));
+  }
+
+  // Answer the golden inputs as the artefact did when it was made, or refuse to answer at all.
+  async prove() {
+    const { golden, precision } = this.spec;
+    if (!golden) return;
+    const pixels = Uint8Array.from(atob(golden.pixels), (c) => c.charCodeAt(0));
+    const found = await this.scores(pixels, golden.scores.length);
+    golden.scores.forEach((expected, image) => expected.forEach((score, i) => {
+      if (!(Math.abs(found[image][i] - score) <= GOLDEN_TOLERANCE[precision])) {
+        throw new Refusal("This browser does not compute as the model's own test says: its answers would be wrong.");
+      }
+    }));
+  }
+
+  async classify(canvas) {
+    const start = performance.now();
+    const ink = inkOf(canvas);
+    const pixels = normalise(ink, canvas.width, canvas.height);
+    const prepared = performance.now();
+    const [scores] = await this.scores(pixels, 1);
+    const end = performance.now();
+    return {
+      ...this.#predict(pixels, scores),
+      scores: this.spec.labels.map((label, i) => ({ label, score: scores[i] })),
+      pixels,
+      box: bounds(ink, canvas.width, canvas.height),
+      preprocess_ms: prepared - start,
+      inference_ms: end - prepared,
+      total_ms: end - start,
+    };
+  }
+
+  // A number drawn in one line, a gap between its digits.
+  async read(canvas) {
+    const start = performance.now();
+    const { width, height } = canvas;
+    const ink = inkOf(canvas);
+    const digits = parts(ink, width, height);
+    const images = digits.map(([left, right]) => {
+      const part = Uint8Array.from({ length: (right - left) * height },
+        (_, i) => ink[Math.floor(i / (right - left)) * width + left + (i % (right - left))]);
+      return { pixels: normalise(part, right - left, height), box: bounds(part, right - left, height) };
+    });
+    if (!images.length) return { text: "", lines: [], digits: [], total_ms: 0 };
+    const all = await this.scores(images.flatMap(({ pixels }) => [...pixels]), images.length);
+    const answers = images.map(({ pixels, box }, i) => ({
+      ...this.#predict(pixels, all[i]),
+      box: [box[0] + digits[i][0], box[1], box[2] + digits[i][0], box[3]],
+    }));
+    const text = answers.filter(({ accepted }) => accepted).map(({ label }) => label).join("");
+    return { text, lines: text ? [text] : [], digits: answers, total_ms: performance.now() - start };
+  }
+
+  #predict(pixels, scores) {
+    const confidence = Math.max(...scores);
+    const label = this.spec.labels[scores.indexOf(confidence)];
+    return { label, confidence, accepted: this.judge.accepts(pixels, confidence) };
+  }
+}
+
+// [left, right) of each run of columns with ink in them.
+function parts(ink, width, height) {
+  const found = [];
+  let start = -1;
+  for (let x = 0; x <= width; x++) {
+    let inked = false;
+    for (let y = 0; x < width && y < height && !inked; y++) inked = ink[y * width + x] > 0;
+    if (inked && start < 0) start = x;
+    if (!inked && start >= 0) {
+      found.push([start, x]);
+      start = -1;
+    }
+  }
+  return found;
+}
+
+async function bytes(name) {
+  const response = await fetch(name);
+  if (!response.ok) throw new Error(`${name}: ${response.status}`);
+  return response.arrayBuffer();
+}
+
+// After the first visit the site needs no network. Browsers do this on HTTPS and localhost only.
+function keepForOffline() {
+  navigator.serviceWorker?.register("sw.js").catch(() => {});
+}
