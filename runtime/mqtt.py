@@ -169,10 +169,10 @@ def _split(url: str) -> SplitResult:
         address = urlsplit(url)
         port = address.port
     except ValueError as error:
-        raise EdgeError(f"{wrong}: {error}") from error
+        raise EdgeError(wrong) from error
     if address.scheme not in _PORTS or not address.hostname or port == 0:
         raise EdgeError(wrong)
-    if address.query or address.fragment:
+    if "?" in url or "#" in url:
         raise EdgeError(f"{wrong}: write ? as %3F and # as %23 in a password")
     topic = unquote(address.path[1:])
     if not topic or topic.startswith("$") or re.search("[+#\0]", topic) or len(topic) > 1000:

@@ -1,0 +1,395 @@
+"""Results on an MQTT broker: a real mosquitto, killed and started again."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runtime import mqtt
+from runtime.errors import EdgeError
+from runtime.mqtt import Publisher
+
+pytest.importorskip("paho.mqtt", reason='needs paho-mqtt: pip install "digit-edge[mqtt]"')
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+with_broker = pytest.mark.skipif(
+    MOSQUITTO is None, reason="needs mosquitto: apt install mosquitto (no service is needed)"
+)
+
+
+class Broker:
+    """A mosquitto of its own, with what it knows in `folder`; `kill` and `start` it as you like."""
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._config = folder / "mosquitto.conf"
+        self.store = folder / "mosquitto.db"
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            # What subscribers are owed is saved at every change, so that a kill loses none of it.
+            "persistence true",
+            f"persistence_location {folder}/",
+            "autosave_on_changes true",
+            "autosave_interval 1",
+            "max_queued_messages 0",
+            *(["user root"] if os.getuid() == 0 else []),
+            *(settings or ["allow_anonymous true"]),
+        ]
+        self._config.write_text("\n".join(lines) + "\n")
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [MOSQUITTO, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until(self._listens, "mosquitto does not start")
+
+    def _listens(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Reader:
+    """Subscribes to everything, in a session that outlives the broker; `seen`: (topic, text)."""
+
+    def __init__(self, broker: Broker, topics: str = "#", **login: str) -> None:
+        from paho.mqtt import client as paho
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self.seen: list[tuple[str, str]] = []
+        subscribed: list[int] = []
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, "reader", clean_session=False)
+        if login:
+            self._client.username_pw_set(**login)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topics, qos=1)
+        self._client.on_subscribe = lambda *_: subscribed.append(1)
+        self._client.on_message = lambda _c, _d, m: self.seen.append((m.topic, m.payload.decode()))
+        self._client.connect_async("127.0.0.1", broker.port)
+        self._client.loop_start()
+        until(lambda: subscribed, "the test's own subscriber cannot subscribe")
+
+    def of(self, topic: str) -> list[str]:
+        return [text for name, text in self.seen if name == topic]
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def until(met, complaint: str, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, complaint
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def broker(tmp_path):
+    brokers = []
+
+    def start(*settings: str) -> Broker:
+        brokers.append(Broker(tmp_path, *settings))
+        return brokers[-1]
+
+    yield start
+    for each in brokers:
+        each.kill()
+
+
+@pytest.fixture
+def reader():
+    readers = []
+
+    def subscribe(*arguments, **login) -> Reader:
+        readers.append(Reader(*arguments, **login))
+        return readers[-1]
+
+    yield subscribe
+    for each in readers:
+        each.close()
+
+
+def write(publisher: Publisher, *labels: int) -> None:
+    for label in labels:
+        publisher.write({"image": "a.png", "label": str(label), "confidence": 0.5})
+
+
+def labels(texts: list[str]) -> list[int]:
+    return [int(json.loads(text)["label"]) for text in texts]
+
+
+@with_broker
+def test_results_arrive_with_the_readers_availability(broker, reader):
+    running = broker()
+    subscriber = reader(running)
+    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/house/digit%20reader")
+    write(publisher, 1, 2)
+    publisher.write({"image": "b.png", "error": "no image"})
+    publisher.close()
+    assert publisher.waiting == 0
+    topic = "house/digit reader"
+    until(lambda: "offline" in subscriber.of(f"{topic}/availability"), "no availability")
+    assert subscriber.of(f"{topic}/availability") == ["online", "offline"]
+    assert labels(subscriber.of(topic)) == [1, 2]
+    assert json.loads(subscriber.of(f"{topic}/error")[0])["error"] == "no image"
+
+
+@with_broker
+def test_home_assistant_finds_two_sensors(broker, reader):
+    running = broker()
+    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits", "homeassistant")
+    write(publisher, 1)
+    publisher.close()
+    subscriber = reader(running, "homeassistant/#")  # afterwards: what is retained
+    topics = [f"homeassistant/sensor/digit_edge_digits/{n}/config" for n in ("digit", "confidence")]
+    until(lambda: len(subscriber.seen) == 2, "no discovery")
+    digit, confidence = (json.loads(subscriber.of(topic)[0]) for topic in topics)
+    assert digit["state_topic"] == confidence["state_topic"] == "digits"
+    assert digit["availability_topic"] == "digits/availability"
+    assert digit["unique_id"] != confidence["unique_id"]
+    assert digit["device"] == confidence["device"]
+    assert digit["device"]["identifiers"] == ["digit_edge_digits"]
+    assert digit["origin"]["name"] == "digit-edge"
+    assert confidence["unit_of_measurement"] == "%"
+
+
+def test_home_assistants_templates_give_the_state():
+    jinja2 = pytest.importorskip("jinja2", reason="needs jinja2: pip install jinja2")
+    sensors = [json.loads(text) for _, text in mqtt._discovery("homeassistant", "digits")]
+
+    def states(record: dict[str, object]) -> list[str]:
+        return [
+            jinja2.Template(sensor["value_template"]).render(value_json=record)
+            for sensor in sensors
+        ]
+
+    assert states({"label": "7", "confidence": 0.987, "accepted": True}) == ["7", "98.7"]
+    assert states({"label": "7", "confidence": 0.987}) == ["7", "98.7"]
+    assert states({"label": "7", "confidence": 0.2, "accepted": False}) == ["None", "20.0"]
+
+
+@with_broker
+def test_the_last_will_tells_of_a_program_that_died(broker, reader):
+    running = broker()
+    subscriber = reader(running)
+    program = (
+        "from runtime.mqtt import Publisher\n"
+        f"Publisher('mqtt://127.0.0.1:{running.port}/digits').write({{}})\n"
+        "import time; time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    until(lambda: subscriber.of("digits/availability") == ["online"], "not online")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    until(lambda: subscriber.of("digits/availability") == ["online", "offline"], "no last will")
+
+
+@with_broker
+def test_a_broker_that_is_killed_gets_what_was_kept_in_order(broker, reader, capfd):
+    running = broker()
+    subscriber = reader(running)
+    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits")
+    write(publisher, *range(100))
+    until(lambda: publisher.waiting == 0, "not acknowledged")
+    until(lambda: len(subscriber.of("digits")) == 100, "not delivered")
+    until(running.store.exists, "mosquitto does not save its sessions")
+    running.kill()
+    write(publisher, *range(100, 200))
+    assert publisher.waiting >= 100
+    until(lambda: capfd.readouterr().err.count("\n") == 1, "the loss is not said")
+    write(publisher, *range(200, 300))
+    running.start()
+    publisher.close()
+    assert publisher.waiting == 0
+    until(lambda: 299 in labels(subscriber.of("digits")), "not delivered")
+    arrived = labels(subscriber.of("digits"))
+    # At least once: what the broker had and could not acknowledge in time comes again.
+    assert sorted(set(arrived)) == list(range(300))
+    assert [n for i, n in enumerate(arrived) if n not in arrived[:i]] == list(range(300))
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 1 and "connected, " in said[0]
+
+
+@with_broker
+def test_killed_in_the_middle_nothing_acknowledged_is_lost(broker, reader, capfd):
+    """The broker dies while results flow, thrice; in the end every one has arrived."""
+    running = broker()
+    subscriber = reader(running)
+    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits")
+    for turn in range(3):
+        write(publisher, *range(100 * turn, 100 * turn + 100))
+        if turn < 2:
+            running.kill()
+            running.start()
+    until(lambda: publisher.waiting == 0, "not acknowledged")
+    publisher.close()
+    until(lambda: 299 in labels(subscriber.of("digits")), "not delivered")
+    assert len(capfd.readouterr().err.splitlines()) <= 4
+
+
+@with_broker
+def test_a_broker_that_comes_later_gets_everything(broker, reader, capfd):
+    running = broker()
+    running.kill()
+    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits")
+    write(publisher, 1, 2, 3)
+    until(lambda: "Connection refused" in capfd.readouterr().err, "the absence is not said")
+    running.start()
+    subscriber = reader(running)
+    until(lambda: publisher.waiting == 0, "not acknowledged")
+    publisher.close()
+    until(lambda: subscriber.of("digits/availability"), "nothing arrives")
+
+
+def test_a_broker_that_never_comes_is_an_error_in_the_end(monkeypatch, capfd):
+    monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
+    monkeypatch.setattr(mqtt, "MAX_KEPT", 10)
+    publisher = Publisher("mqtt://user:secret@127.0.0.1:1/digits")
+    write(publisher, *range(15))
+    assert publisher.waiting == 10
+    with pytest.raises(EdgeError, match="^15 results were not published .*Connection refused"):
+        publisher.close()
+    said = capfd.readouterr().err
+    assert said.count("Connection refused") == 1
+    assert said.count("10 results wait for the broker") == 1
+    assert "secret" not in said
+
+
+@with_broker
+def test_user_and_password(broker, reader, tmp_path, monkeypatch, capfd):
+    passwords = tmp_path / "passwords"
+    passwords.write_text("")
+    passwords.chmod(0o600)
+    program = shutil.which("mosquitto_passwd")
+    subprocess.run([program, "-b", passwords, "maker", "p@ss/word"], check=True)
+    running = broker("allow_anonymous false", f"password_file {passwords}")
+    address = f"127.0.0.1:{running.port}/digits"
+    subscriber = reader(running, username="maker", password="p@ss/word")
+    publisher = Publisher(f"mqtt://maker:p%40ss%2Fword@{address}")
+    write(publisher, 1)
+    publisher.close()
+    monkeypatch.setenv("MQTT_PASSWORD", "p@ss/word")
+    publisher = Publisher(f"mqtt://maker@{address}")
+    write(publisher, 2)
+    publisher.close()
+    until(lambda: labels(subscriber.of("digits")) == [1, 2], "not delivered")
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
+    publisher = Publisher(f"mqtt://maker:wrong@{address}")
+    write(publisher, 3)
+    with pytest.raises(EdgeError, match="Not authorized"):
+        until(lambda: publisher._told, "no refusal")
+        publisher.close()
+    assert "the broker refuses: Not authorized; check user and password" in capfd.readouterr().err
+
+
+@with_broker
+# paho leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
+def test_mqtts_trusts_the_systems_authorities_alone(broker, reader, tmp_path, monkeypatch, capfd):
+    pytest.importorskip("cryptography")
+    certificate, key = certify(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = broker(
+        "allow_anonymous true",
+        f"listener {port} 127.0.0.1",
+        f"certfile {certificate}",
+        f"keyfile {key}",
+    )
+    monkeypatch.setattr(mqtt, "CLOSE_S", 2.0)
+    subscriber = reader(running)
+    publisher = Publisher(f"mqtts://localhost:{port}/digits")
+    write(publisher, 1)
+    with pytest.raises(EdgeError, match="certificate verify failed|self.signed certificate"):
+        publisher.close()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    publisher = Publisher(f"mqtts://localhost:{port}/digits")
+    write(publisher, 2)
+    publisher.close()
+    until(lambda: labels(subscriber.of("digits")) == [2], "not delivered")
+
+
+def certify(folder: Path) -> tuple[Path, Path]:
+    """A certificate of `localhost` that vouches for itself, and its key."""
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host/topic",
+        "mqtt://host",
+        "mqtt://host/",
+        "mqtt:///topic",
+        "mqtt://host:0/topic",
+        "mqtt://host:70000/topic",
+        "mqtt://user:secret@host/a/#",
+        "mqtt://user:secret@host/a/+/b",
+        "mqtt://user:sec?ret@host/topic",
+        "mqtt://user:secret@host/$SYS/x",
+        "mqtt://user:secret@host/" + "x" * 2000,
+    ],
+)
+def test_a_url_that_is_none_is_refused_and_its_password_not_shown(url):
+    with pytest.raises(EdgeError, match=r"^--mqtt takes mqtt\[s\]://") as caught:
+        Publisher(url)
+    assert "sec" not in str(caught.value)
+
+
+def test_without_paho_the_command_says_how_to_get_it():
+    program = (
+        "import sys\n"
+        "sys.modules['paho'] = None\n"
+        "from runtime.errors import exit_status\n"
+        "from runtime.mqtt import Publisher\n"
+        "sys.exit(exit_status(lambda: Publisher('mqtt://host/topic')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert 'pip install "digit-edge[mqtt]"' in done.stderr
+    assert len(done.stderr.splitlines()) == 1
