@@ -138,7 +138,7 @@ class LatencyAnswer:
 
 @dataclass(frozen=True)
 class ExplainJob:
-    """Trace the float and int8 artefacts `plain` and `int8` over `pixels`; `scores` are Keras's."""
+    """Trace two artefacts of one format, float and int8, over `pixels`; `scores` are Keras's."""
 
     row: Row
     plain: str
@@ -156,6 +156,10 @@ class Step:
     max_difference: float
     mean_difference: float
     flips: int
+
+
+# TFLite's operators with weights, and ONNX's.
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "Conv", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ class Layer:
     @property
     def weighted(self) -> bool:
         """Whether it computes with weights; the others pass on, choose or normalise."""
-        return self.operator in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+        return self.operator in _WEIGHTED
 
 
 @dataclass(frozen=True)
@@ -195,12 +199,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where the differences of int8 come from, over `n` images."""
+    """Where the differences of the int8 `artefact` in `engine` come from, over `n` images."""
 
     n: int
     steps: tuple[Step, ...]
     layers: tuple[Layer, ...]
     findings: tuple[Finding, ...]
+    artefact: str
+    engine: str
 
     @property
     def worst(self) -> Layer | None:

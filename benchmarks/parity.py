@@ -22,6 +22,7 @@ from runtime.errors import CHECK_FAILED, ArtefactError, DatasetError, exit_statu
 MAX_PICTURES = 64
 # Images that are traced layer by layer: enough for two figures, and reference kernels are slow.
 _EXPLAINED = 500
+_TRACED = (("litert", *rows.EXPECTED[:2]), ("onnxruntime", *rows.EXPECTED[2:]))
 
 
 def load_test_set(source: str | None) -> TestSet:
@@ -57,7 +58,7 @@ def compare(
         backends: engines' names; all of them by default.
         tolerance: the default one judges as issued artefacts are.
         fail_fast: stop at the first failing row.
-        explain: trace the .tflite artefacts layer by layer too.
+        explain: trace the int8 artefacts layer by layer too.
         interpreters: other Pythons, for engines that are not installed in this one.
         progress: is told what is being done.
 
@@ -98,15 +99,18 @@ def compare(
                 failed = not results[-1]
             if failed and fail_fast:
                 break
-        explanation = None
-        traceable = all((models / name).exists() for name in rows.EXPECTED[:2])
-        if explain and traceable and (not backends or "litert" in backends):
-            progress("where the differences of int8 come from")
-            traced = _explain(folder, models, original, test_set)
+        explanations: list[Explanation] = []
+        for engine, plain, int8 in _TRACED if explain else ():
+            known = (models / plain).exists() and (models / int8).exists()
+            if not known or (backends and engine not in backends):
+                continue
+            progress(f"where the differences of {int8} come from")
+            row = Row(int8, f"{engine}, traced", "cpu", 1)
+            traced = _explain(folder, row, models / plain, models / int8, original, test_set)
             if isinstance(traced, Unmeasured):
                 unmeasured.append(traced)
             else:
-                explanation = traced
+                explanations.append(traced)
     return ParityReport(
         schema_version=SCHEMA_VERSION,
         dataset=test_set.name,
@@ -124,7 +128,7 @@ def compare(
         results=tuple(results),
         unmeasured=tuple(unmeasured),
         pictures=_pictures(results, test_set),
-        explanation=explanation,
+        explanations=tuple(explanations),
         activations=asked.activations,
     )
 
@@ -187,14 +191,13 @@ def _scores(
 
 
 def _explain(
-    folder: Path, models: Path, original: Scores, test_set: TestSet
+    folder: Path, row: Row, plain: Path, int8: Path, original: Scores, test_set: TestSet
 ) -> Explanation | Unmeasured:
     few = slice(_EXPLAINED)
     np.save(folder / "few.npy", test_set.pixels[few])
     np.save(folder / "original.npy", original[few])
-    plain, int8 = (models / name for name in rows.EXPECTED[:2])
     job = ExplainJob(
-        row=Row(int8.name, "litert, traced", "cpu", 1),
+        row=row,
         plain=str(plain.resolve()),
         int8=str(int8.resolve()),
         pixels=str(folder / "few.npy"),

@@ -47,7 +47,7 @@ class ParityReport:
         original: what the original answers.
         results, unmeasured: the rows.
         pictures: the images of the flips the original was surest of.
-        explanation: where the differences of int8 come from, if that was asked for.
+        explanations: where the differences of int8 come from, for each format, if that was asked.
     """
 
     schema_version: int
@@ -66,7 +66,7 @@ class ParityReport:
     results: tuple[ParityResult, ...]
     unmeasured: tuple[Unmeasured, ...]
     pictures: tuple[Picture, ...]
-    explanation: Explanation | None = None
+    explanations: tuple[Explanation, ...] = ()
     activations: int = 0
 
     def __bool__(self) -> bool:

@@ -25,7 +25,7 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
         device_tables.side_by_side(latency, report.device),
         parity_tables.parity_table(parity),
         *(parity_tables.flips_table(r, parity.class_names, _MOST_FLIPS) for r in parity.results),
-        *parity_tables.explanation_tables(parity.explanation),
+        *parity_tables.explanation_tables(parity.explanations),
         curves.table(robustness),
         latency_tables.latency_table(latency),
         latency_tables.starts_table(latency),

@@ -42,7 +42,7 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
         _flips(parity),
         _confusions(parity),
         _reliabilities(parity),
-        *map(_table, parity_tables.explanation_tables(parity.explanation)),
+        *map(_table, parity_tables.explanation_tables(parity.explanations)),
         _table(curves.table(robustness)),
         curves.section(robustness),
         _table(latency_tables.latency_table(latency)),

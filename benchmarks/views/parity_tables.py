@@ -86,22 +86,25 @@ def flips_table(result: ParityResult, names: Sequence[str], most: int) -> Table:
     )
 
 
-def explanation_tables(explanation: Explanation | None) -> tuple[Table, ...]:
+def explanation_tables(explanations: Sequence[Explanation]) -> tuple[Table, ...]:
     """Where the differences of int8 come from; nothing where that was not asked for."""
-    if explanation is None:
-        return ()
+    return tuple(table for explanation in explanations for table in _explained(explanation))
+
+
+def _explained(explanation: Explanation) -> tuple[Table, ...]:
+    name = explanation.artefact
     steps = Table(
-        "Where the differences of int8 come from",
+        f"Where the differences of {name} come from",
         ("step", "largest difference", "mean", "flips", "what"),
         tuple(
             (s.name, f"{s.max_difference:.1e}", f"{s.mean_difference:.1e}", str(s.flips), s.detail)
             for s in explanation.steps
         ),
-        f"Over {explanation.n:,} test images, digits-int8.tflite in LiteRT.",
+        f"Over {explanation.n:,} test images, in {explanation.engine}.",
     )
     worst = explanation.worst
     layers = Table(
-        "Layer by layer",
+        f"{name}, layer by layer",
         ("layer", "operator", "signal to noise", "saturated", "range used", "silent channels"),
         tuple(
             (
@@ -117,7 +120,7 @@ def explanation_tables(explanation: Explanation | None) -> tuple[Table, ...]:
         f"{worst.name} ({worst.operator}) loses most against the layer before it." if worst else "",
     )
     lint = Table(
-        "Lint",
+        f"Lint of {name} and its float artefact",
         ("artefact", "check", "verdict", "why"),
         tuple(
             (f.artefact, f.check, "fine" if f.fine else "REMARK", f.detail)

@@ -30,7 +30,7 @@ def print_parity(report: ParityReport) -> None:
     print_table(parity_tables.parity_table(report))
     for result in report.results:
         print_table(parity_tables.flips_table(result, report.class_names, _MOST_FLIPS))
-    for table in parity_tables.explanation_tables(report.explanation):
+    for table in parity_tables.explanation_tables(report.explanations):
         print_table(table)
     print_table(tables.unmeasured_table(report.unmeasured))
     print_verdict("Parity", report.failures)

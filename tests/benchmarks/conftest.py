@@ -73,7 +73,9 @@ def models(tmp_path_factory) -> Path:
         scales = target.quantization(converted)
         assert scales is not None
         int8 = dataclasses.replace(
-            spec, precision="int8", quantization=Quantization(*scales, samples.dataset)
+            spec,
+            precision="int8",
+            quantization=Quantization(*scales, samples.dataset, samples.counts),
         )
         artefact.write(folder / plain[1], converted, int8)
     return folder

@@ -6,13 +6,12 @@ import importlib.util
 import numpy as np
 import pytest
 
-from benchmarks import explain, parity, processes, reference, rows
+from benchmarks import parity, processes, reference, rows
 from benchmarks.comparison import ParityResult
-from benchmarks.jobs import ExplainJob, Explanation, ScoresJob
+from benchmarks.jobs import ScoresJob
 from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
 from benchmarks.views import parity_tables
 from runtime import artefact
-from runtime.backends import open_backend
 from runtime.errors import ArtefactError, BackendUnavailable, DatasetError
 
 SOUND = [
@@ -171,47 +170,3 @@ def test_bad_input_is_refused_before_anything_runs(models, test_set, tmp_path) -
     letters = dataclasses.replace(test_set, class_names=tuple("abcdefghij"))
     with pytest.raises(DatasetError, match="classes a, b"):
         parity.compare(models, letters)
-
-
-def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path) -> None:
-    job = ExplainJob(
-        row=Row("digits-int8.tflite", "litert, traced", "cpu", 1),
-        plain=str(models / "digits.tflite"),
-        int8=str(models / "digits-int8.tflite"),
-        pixels=str(tmp_path / "pixels.npy"),
-        scores=str(tmp_path / "scores.npy"),
-    )
-    pixels = test_set.pixels[:109]  # no whole number of batches
-    np.save(tmp_path / "pixels.npy", pixels)
-    opened = open_backend(artefact.read(models / "digits.tflite"))
-    np.save(tmp_path / "scores.npy", opened.scores(pixels))
-    explanation = processes.ask_explanation(job)
-    assert isinstance(explanation, Explanation), explanation
-    assert [step.name for step in explanation.steps] == ["conversion", "quantisation", "kernels"]
-    conversion, quantisation, _ = explanation.steps
-    assert conversion.max_difference < 1e-5 < quantisation.max_difference < 0.5
-    weighted = [layer.name for layer in explanation.layers if layer.weighted]
-    assert weighted == ["conv1", "conv2", "conv3", "hidden", "scores"]
-    assert all(layer.snr_db > 20 for layer in explanation.layers)
-    assert [layer.channels for layer in explanation.layers if layer.weighted] == [
-        32, 64, 64, 128, 10,
-    ]  # fmt: skip
-    assert explanation.worst is not None and explanation.worst.name in weighted
-    batch = {f.artefact: f.detail for f in explanation.findings if f.check == "batch"}
-    assert batch == {"digits.tflite": "free", "digits-int8.tflite": "free"}
-    scales = {f.check: f for f in explanation.findings if f.artefact == "digits-int8.tflite"}
-    assert scales["input scale"].fine and scales["output scale"].fine
-    assert "60 training images" in scales["calibration"].detail
-
-
-def test_a_scale_that_the_spec_states_wrongly_is_found(models, tmp_path) -> None:
-    sound = artefact.read(models / "digits-int8.tflite")
-    stated = sound.spec.quantization
-    assert stated is not None
-    lie = dataclasses.replace(stated, input=dataclasses.replace(stated.input, scale=1.0))
-    graph = sound.data[: sound.data.index(b"PK\x03\x04")]
-    spec = dataclasses.replace(sound.spec, quantization=lie)
-    artefact.write(tmp_path / "lying.tflite", graph, spec)
-    found = {f.check: f for f in explain.lint(artefact.read(tmp_path / "lying.tflite"))}
-    assert not found["input scale"].fine and "the spec says 1" in found["input scale"].detail
-    assert found["output scale"].fine
