@@ -13,7 +13,7 @@ from runtime.acceptance import Judge
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
 from runtime.decode import Source
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.preprocess import View, to_pixels, view
+from runtime.preprocess import View, to_pixels, to_pixels_batch, view
 from runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Classifier:
         Raises:
             ImageError: one of them cannot be read as an image.
         """
-        return self._predict_batch([to_pixels(image) for image in images])
+        return self._predict_batch(to_pixels_batch(list(images)))
 
     def read(self, image: Source, *, keep_unknown: bool = False) -> "Reading":
         """Read an image of several digits: touching ones, slanting lines, several lines.

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from runtime import png
 from runtime.errors import ImageError
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
@@ -89,6 +90,9 @@ def decode(
     luminance, or with `colour` the axis along which the colours differ most. Where an image is
     transparent, see `_composite`. Raises ImageError, naming the file.
     """
+    plain = png.read_plain(image) if isinstance(image, (str, os.PathLike)) else None
+    if plain is not None and max(plain.shape) <= longest:
+        return Decoded(plain, (plain.shape[1], plain.shape[0]), False)
     name = describe(image, name)
     with _opened(image, name) as picture:
         return _shrink(picture, longest, colour, name)

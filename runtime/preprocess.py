@@ -4,15 +4,19 @@ The only copy of that knowledge. Training data, calibration samples and what a u
 photographs all pass through `normalise`.
 """
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from runtime import png
+from runtime import thumbnail
 from runtime.decode import Grey, Source, decode, describe
 from runtime.errors import ImageError
-from runtime.ink import Box, area_resample, find_ink
+from runtime.ink import Box, Found, area_resample, find_ink
 
 Pixels = npt.NDArray[np.uint8]
 Plane = npt.NDArray[np.float32]
@@ -25,6 +29,8 @@ LIGHT_ON_DARK = "light on dark"
 _LONGEST = 192
 # A digit that is smaller than this there is looked at again, this large, in its surroundings.
 _SMALLEST, _ENLARGED = 28, 48
+# An MNIST digit's darkest ink; and how many images are worth reading together.
+_MNIST_PEAK, _BATCH_PAYS = 250, 4
 # On either side of (28, 28) pixels these give the sum, the moment and the sum on the rim.
 _SUMS = np.stack((np.ones(28), np.arange(28), np.arange(28) % 27 == 0)).astype(np.float32)
 
@@ -55,6 +61,15 @@ def to_pixels(image: Source, *, name: str | None = None) -> Pixels:
     return view(image, name=name).pixels if pixels is None else pixels
 
 
+def to_pixels_batch(images: Sequence[Source]) -> list[Pixels]:
+    """As `to_pixels` of each; folders of small PNG files in MNIST's form take half the time."""
+    pixels = _plain_mnist(images) if len(images) >= _BATCH_PAYS else [None] * len(images)
+    return [
+        to_pixels(image) if known is None else known
+        for image, known in zip(images, pixels, strict=True)
+    ]
+
+
 def view(image: Source, *, name: str | None = None) -> View:
     """Find the digit in an image and bring it into MNIST's form.
 
@@ -80,7 +95,7 @@ def view(image: Source, *, name: str | None = None) -> View:
     for colour in (False, True) if decoded.coloured else (False,):
         if colour:
             grey = decode(image, longest=_LONGEST, name=name, colour=True).grey
-        found = find_ink(grey)
+        found = _find_ink(grey)
         if found is not None:
             break
     else:
@@ -103,6 +118,12 @@ def view(image: Source, *, name: str | None = None) -> View:
             box = scaled((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
     return View(normalise(found.ink), box, polarity, "colour" if colour else "luminance")
+
+
+def _find_ink(grey: Grey) -> Found | None:
+    """The quick way where the picture is small and simple, the thorough one elsewhere."""
+    found = thumbnail.find_ink(grey) if max(grey.shape) <= thumbnail.LONGEST else None
+    return find_ink(grey) if found is None else found
 
 
 def _given_pixels(image: Source) -> Pixels | None:
@@ -149,16 +170,45 @@ def normalise(ink: npt.NDArray[Any]) -> Pixels:
     return pixels
 
 
+def _plain_mnist(images: Sequence[Source]) -> list[Pixels | None]:
+    """The pixels of those that are plain PNG files in MNIST's form; `view` on whole arrays."""
+    pixels: list[Pixels | None] = [None] * len(images)
+    if not all(isinstance(image, (str, os.PathLike)) for image in images):
+        return pixels
+    planes = png.read_all_plain(cast("Sequence[str | os.PathLike[str]]", images), 28)
+    places = [place for place, plane in enumerate(planes) if plane is not None]
+    if not places:
+        return pixels
+    greys = np.stack([plane for plane in planes if plane is not None])
+    inverted = greys[:, 0, 0] > 127
+    greys[inverted] ^= 255
+    highest = greys.max(axis=(1, 2)).tolist()
+    sums = (_SUMS @ greys.astype(np.float32) @ _SUMS.T).tolist()
+    ready = greys.reshape(-1, *PIXELS_SHAPE)
+    for number, place in enumerate(places):
+        if highest[number] >= _MNIST_PEAK and _has_mnist_sums(sums[number]):
+            pixels[place] = ready[number]
+    return pixels
+
+
 def _in_mnist_form(grey: Grey) -> bool:
-    """Whether a (28, 28) image is an MNIST digit: nothing on the rim, centred by mass."""
-    if int(grey.max()) < 250:
-        return False
-    (mass, x, columns), (y, _, _), (rows, _, _) = (
-        _SUMS @ grey.astype(np.float32) @ _SUMS.T
-    ).tolist()
-    return bool(
-        0 < mass < 0.5 * 255 * 400
-        and rows + columns < 100
+    """Whether a (28, 28) image is an MNIST digit; see `_has_mnist_sums`."""
+    highest = int(grey.max())
+    return highest >= _MNIST_PEAK and _has_mnist_sums(
+        (_SUMS @ grey.astype(np.float32) @ _SUMS.T).tolist()
+    )
+
+
+def _has_mnist_sums(sums: list[list[float]]) -> bool:
+    """Whether next to nothing is on the rim, and the digit centred by mass.
+
+    All 70,000 images of MNIST are so: their ink is at most 0.78 of 20x20 white pixels, their rims
+    add up to at most 932.
+    """
+    (mass, x, columns), (y, _, _), (rows, _, _) = sums
+    return (
+        0 < mass < 0.8 * 255 * 400
+        and rows + columns < 1000
         and abs(x / mass - 14) < 1
         and abs(y / mass - 14) < 1
     )
