@@ -66,7 +66,7 @@ async def malformed(port: int) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300),
         b"GET / HTTP/9.9\r\n\r\n",
         b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
-        b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n",
         b"A" * 100_000,
         _head(300) + b"\x89PNG\r\n\x1a\n" + b"\xff" * 292,
         _head(40, "multipart/form-data; boundary=x") + b"-" * 40,

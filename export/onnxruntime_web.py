@@ -13,7 +13,10 @@ from runtime.errors import EdgeError
 
 VERSION = "1.30.0"
 # What the registry and package-lock.json files call its integrity: SHA-512, in base64.
-INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+INTEGRITY = (
+    "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZ"
+    "ClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+)
 TARBALL = f"onnxruntime-web-{VERSION}.tgz"
 # The smallest build that runs the model: WebAssembly with SIMD. Member → name in the site.
 _MEMBERS = {

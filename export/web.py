@@ -17,7 +17,7 @@ from runtime.errors import ArtefactError, EdgeError, exit_status
 _ROOT = Path(__file__).parents[1]
 _PAGE = _ROOT / "runtime/server/page"
 _SITE = Path(__file__).parent / "site"
-_PUBLISHED = _ROOT / "runtime/pretrained/digits.onnx"
+_PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"
 # A folder that holds these was written by this command, and may be replaced.
 _OURS = ("index.html", "sw.js", "spec.json", "model.onnx")
 # A static host sets no headers: what the server sends as one stands in the page. WebAssembly needs
@@ -70,7 +70,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=_PUBLISHED,
         metavar="PATH",
-        help="an .onnx artefact (default: the published float32 one)",
+        help="an .onnx artefact (default: the published int8 one)",
     )
     parser.add_argument(
         "--cache", type=Path, help="where the engine is kept (default: the user's cache directory)"
