@@ -116,6 +116,10 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> Backend:
         raise BackendUnavailable(
             f"{package} is not installed ({error}): {install_hint(name)}"
         ) from error
+    except OSError as error:  # its libraries: no memory to map them, or of another machine
+        raise BackendUnavailable(
+            f"{package} cannot be loaded ({error}): free memory, or install it again"
+        ) from error
     if device == "gpu":
         from runtime.backends import litert_gpu
 
