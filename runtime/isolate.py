@@ -59,7 +59,7 @@ def isolated(work: Callable[[], Any], timeout_s: float) -> Any:
             os.kill(child, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if answer is None:
-        raise Crashed(f"no answer after {timeout_s:.0f} s")
+        raise Crashed(f"no answer after {timeout_s:g} s")
     if status < 0:
         raise Crashed(f"died with {signal.Signals(-status).name}")
     try:
