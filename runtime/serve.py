@@ -35,7 +35,8 @@ def main(argv: list[str] | None = None) -> int:
         from runtime.server.guard import Access, own_names
         from runtime.server.limits import Limits
     except ModuleNotFoundError as error:
-        raise EdgeError(f'{error.name} is not installed: pip install "digit-edge[serve]"') from None
+        package = (error.name or "").partition(".")[0]
+        raise EdgeError(f'{package} is not installed: pip install "digit-edge[serve]"') from None
     loopback = service.is_loopback(arguments.host)
     token = find_token(arguments.token, arguments.token_file)
     if not loopback and token is None and not arguments.no_auth:

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvicorn
+from PIL import Image
 from starlette.types import ASGIApp
 
 from runtime.errors import EdgeError
@@ -95,6 +98,9 @@ def serve(
     except OSError as error:  # ssl.SSLError is one
         name = certificate.chain if certificate else "?"
         raise EdgeError(f"cannot use the certificate {name}: {error}") from error
+    # Clients that send nonsense are told so; they have no say in what the log holds.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     server = uvicorn.Server(config)
     # uvicorn raises the signal that ended it once more; SIGTERM is then no failure.
     previous = signal.signal(signal.SIGTERM, lambda *_: None)

@@ -1,0 +1,200 @@
+"""Who may ask."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from runtime.server.guard import Access
+
+TOKEN = "correct-horse-battery-staple"
+
+
+def run(*options, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "runtime.serve", "--port", "0", *map(str, options)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback", "known"),
+    [
+        ("localhost", True, True),
+        ("LOCALHOST:8080", True, True),
+        ("127.0.0.1:8080", True, True),
+        ("127.8.9.1", True, True),
+        ("[::1]:8080", True, True),
+        ("192.168.1.5:8080", True, False),
+        ("192.168.1.5:8080", False, True),
+        ("[fe80::1]:8080", False, True),
+        ("pi.local:8080", False, True),
+        ("evil.example", False, False),
+        ("evil.example", True, False),
+        ("localhost.evil.example", True, False),
+        ("127.0.0.1.evil.example", False, False),
+        ("", True, False),
+        ("[", True, False),
+    ],
+)
+def test_a_name_that_others_chose_is_no_name_of_ours(host, loopback, known):
+    assert Access(None, loopback, ("pi.local",)).knows_host(host) is known
+
+
+@pytest.mark.parametrize(
+    ("header", "known"),
+    [
+        (f"Bearer {TOKEN}", True),
+        (f"bearer  {TOKEN} ", True),
+        (f"Bearer {TOKEN}x", False),
+        (f"Bearer {TOKEN[:-1]}", False),
+        (f"Basic {TOKEN}", False),
+        (TOKEN, False),
+        ("Bearer ", False),
+        ("Bearer \xff\xfe", False),
+        ("", False),
+    ],
+)
+def test_the_token_and_nothing_else_passes(header, known):
+    assert Access(TOKEN).knows_token(header) is known
+
+
+def test_without_a_token_no_token_passes():
+    assert not Access(None).knows_token("Bearer ")
+
+
+def test_dns_rebinding_meets_a_closed_door(server):
+    for path in ("/", "/v1/model", "/healthz"):
+        answer = server.client.get(path, headers={"Host": "evil.example"})
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            421,
+            "application/problem+json",
+        )
+
+
+def test_pages_of_other_sites_cannot_ask(server, photo):
+    own = server.url.rstrip("/")
+    for headers, status in (
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": own, "Sec-Fetch-Site": "same-origin"}, 200),
+    ):
+        answer = server.client.post("/v1/classify", content=photo, headers=headers)
+        assert answer.status_code == status, headers
+
+
+def test_with_a_token_only_who_knows_it_is_answered(serve, tmp_path, photo):
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    server = serve("--token-file", tmp_path / "token")
+    for headers in ({}, {"Authorization": f"Bearer {TOKEN}x"}, {"Authorization": f"Basic {TOKEN}"}):
+        for method, path in (("POST", "/v1/classify"), ("GET", "/v1/model"), ("GET", "/metrics")):
+            answer = server.client.request(method, path, headers=headers)
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert answer.json()["status"] == 401
+    good = {"Authorization": f"Bearer {TOKEN}"}
+    assert server.client.post("/v1/classify", content=photo, headers=good).status_code == 200
+    # The page holds no secret, and asks for the token itself.
+    for path in ("/", "/app.js", "/healthz", "/openapi.json"):
+        assert server.client.get(path).status_code == 200
+    document = server.client.get("/openapi.json").json()
+    assert document["security"] == [{"token": []}]
+    assert TOKEN not in str(document)
+
+
+def test_others_are_let_in_only_when_that_is_said(serve):
+    done = run("--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --host 0.0.0.0 lets others in: give --token-file")
+    server = serve("--host", "0.0.0.0", "--no-auth")
+    assert server.client.get(f"http://127.0.0.1:{server.port}/v1/model").status_code == 200
+    server = serve("--host", "0.0.0.0", DIGIT_EDGE_TOKEN=TOKEN)
+    url = f"http://127.0.0.1:{server.port}/v1/model"
+    assert server.client.get(url).status_code == 401
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    assert server.client.get(url, headers=headers).status_code == 200
+    answer = server.client.get(url, headers={**headers, "Host": "evil.example"})
+    assert answer.status_code == 421
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--token", "short"], "error: the token of --token is no 16 characters"),
+        (["--token-file", "absent"], "error: cannot read the token in absent"),
+        (["--host", "no.such.name.invalid"], "error: --host no.such.name.invalid is no address"),
+        (["--host", "192.0.2.1", "--no-auth"], "error: cannot listen on 192.0.2.1:0"),
+        (["--model", "absent.tflite"], "error: cannot read the model absent.tflite"),
+        (["--certificate", "absent.pem"], "error: cannot use the certificate absent.pem"),
+        (["--key", "absent.pem"], "usage"),
+        (["--no-auth", "--token", TOKEN], "usage"),
+        (["--port", "70000"], "usage"),
+        (["--timeout", "0"], "usage"),
+        (["--max-body", "0"], "usage"),
+    ],
+)
+def test_bad_usage_is_one_message_and_exit_2(options, message):
+    done = run(*options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(message)
+    assert "Traceback" not in done.stderr
+    if message != "usage":
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_port_in_use_is_named(server):
+    done = run("--port", server.port)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: cannot listen on 127.0.0.1:{server.port}: Address")
+
+
+def test_without_starlette_the_extra_is_named():
+    script = "import sys, runpy; sys.modules['starlette'] = None; sys.argv = ['serve']\n"
+    script += "runpy.run_module('runtime.serve', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: starlette is not installed: ")
+    assert 'pip install "digit-edge[serve]"' in done.stderr
+
+
+def test_https_with_a_certificate(serve, tmp_path):
+    certificate, key = make_certificate(tmp_path)
+    server = serve("--certificate", certificate, "--key", key)
+    assert server.url.startswith("https://")
+    assert server.client.get("/healthz").json() == {"status": "ok"}
+
+
+def make_certificate(folder):
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(private, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return folder / "cert.pem", folder / "key.pem"
