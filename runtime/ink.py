@@ -1,6 +1,7 @@
 """Finds the ink of one digit in a grey picture: uneven light, noise, lines and specks aside."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,16 @@ _COARSE = 48
 _WIDEST_STROKE = 0.4
 # Ink stands this many standard deviations of the ground's noise, and this many of 255 grey
 # levels, above it; otherwise the page is blank.
-_NOISE_FACTOR = 4.0
-_LEAST_CONTRAST = 10.0
+NOISE_FACTOR = 4.0
+LEAST_CONTRAST = 10.0
 # Whatever is darker than this part of the ink's own level belongs to a stroke.
-_STROKE_LEVEL = 0.3
+STROKE_LEVEL = 0.3
 # Strokes of a digit 20 pixels high are made at least this wide: MNIST's are mostly 2 to 4.
-_THIN_STROKE = 1.8
+THIN_STROKE = 1.8
+# A product of matrices this small stays in the BLAS's own thread.
+_SMALL = 1024
 # Fewer pixels than this make no digit.
-_LEAST_AREA = 6
+LEAST_AREA = 6
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,9 @@ def find_relief(grey: Grey) -> Relief | None:
     ground, noise = _ground(depth)
     depth -= np.float32(ground)
     np.maximum(depth, 0, out=depth)
-    floor = max(_NOISE_FACTOR * noise, _LEAST_CONTRAST)
+    floor = max(NOISE_FACTOR * noise, LEAST_CONTRAST)
     candidates = depth[depth > floor]
-    if candidates.size < _LEAST_AREA:
+    if candidates.size < LEAST_AREA:
         return None
     level = float(candidates[candidates >= _otsu(candidates)[0]].mean())
     return Relief(depth, floor, level, dark)
@@ -90,7 +93,7 @@ def find_ink(grey: Grey) -> Found | None:
     if relief is None:
         return None
     depth, level = relief.depth, relief.level
-    mask = depth > max(_STROKE_LEVEL * level, 0.75 * relief.floor)
+    mask = depth > max(STROKE_LEVEL * level, 0.75 * relief.floor)
     mask = without_lines(without_lines(mask).T).T
     chosen = _choose(mask, depth)
     if chosen is None:
@@ -109,7 +112,7 @@ def thicken(ink: Plane) -> Plane:
     mask = ink > 0.5
     steps = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * steps, 1)
-    missing = _THIN_STROKE * max(ink.shape) / 20 - width
+    missing = THIN_STROKE * max(ink.shape) / 20 - width
     extra = min(int(missing + 0.5), max(ink.shape) // 8)
     if extra < 1:
         return ink
@@ -131,18 +134,24 @@ def area_resample(plane: Plane, bins: int, side: int) -> Plane:
 
     Exact area weights: each pixel counts by the part of it that a cell covers.
     """
-    down, across = (_overlaps(length, bins, side) for length in plane.shape)
-    # einsum rather than @, which wakes every thread of the BLAS for a millisecond's work.
+    height, width = plane.shape
+    down, across = _overlaps(height, bins, side), _overlaps(width, bins, side)
+    if plane.size <= _SMALL:
+        small: Plane = down.dot(plane).dot(across.T)
+        return small
+    # einsum rather than a product, which wakes every thread of the BLAS for a millisecond's work.
     means: Plane = np.einsum("ij,kj->ik", np.einsum("ij,jk->ik", down, plane), across)
     return means
 
 
+@lru_cache(maxsize=256)
 def _overlaps(length: int, bins: int, side: int) -> Plane:
     """(bins, length): which part of each bin each of `length` pixels, centred in side, covers."""
     edges = np.arange(bins + 1) * (side / bins) - (side - length) // 2
     pixels = np.arange(length)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     weights: Plane = (np.maximum(overlap, 0) * (bins / side)).astype(np.float32)
+    weights.flags.writeable = False
     return weights
 
 
@@ -307,7 +316,7 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box] | None:
     score = mass * np.exp(-4 * (centre**2).sum(axis=1)) * np.where(border, 0.2, 1)
     score[corner] *= 0.1
     main = int(score.argmax())
-    if found.area[main] < _LEAST_AREA or corner[main]:
+    if found.area[main] < LEAST_AREA or corner[main]:
         return None
     kept = np.zeros(mass.size, np.bool_)
     kept[main] = True

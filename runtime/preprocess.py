@@ -12,8 +12,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from runtime import png
-from runtime import thumbnail
+from runtime import png, thumbnail
 from runtime.decode import Grey, Source, decode, describe
 from runtime.errors import ImageError
 from runtime.ink import Box, Found, area_resample, find_ink
@@ -31,6 +30,8 @@ _LONGEST = 192
 _SMALLEST, _ENLARGED = 28, 48
 # An MNIST digit's darkest ink; and how many images are worth reading together.
 _MNIST_PEAK, _BATCH_PAYS = 250, 4
+# On either side of 20x20 ink these give the sum and the moment of rows and columns.
+_MOMENTS = np.stack((np.ones(20), np.arange(20) + 0.5)).astype(np.float32)
 # On either side of (28, 28) pixels these give the sum, the moment and the sum on the rim.
 _SUMS = np.stack((np.ones(28), np.arange(28), np.arange(28) % 27 == 0)).astype(np.float32)
 
@@ -151,23 +152,29 @@ def normalise(ink: npt.NDArray[Any]) -> Pixels:
     """
     if ink.ndim != 2:
         raise ImageError(f"<array>: ink of shape {ink.shape}; give (height, width)")
-    pixels = np.zeros(PIXELS_SHAPE, np.uint8)
     rows = np.flatnonzero(ink.any(axis=1))
     if not rows.size:
-        return pixels
+        return np.zeros(PIXELS_SHAPE, np.uint8)
     columns = np.flatnonzero(ink.any(axis=0))
-    tight: Plane = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
-    side = max(*tight.shape, 10)
-    small = area_resample(tight, 20, side)
+    tight = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return _centred(tight.astype(np.float32))
+
+
+def _centred(tight: Plane) -> Pixels:
+    """`normalise` of ink whose first and last rows and columns are not empty."""
+    small = area_resample(tight, 20, max(*tight.shape, 10))
     small *= 255 / small.max()
-    mass = small.sum()
-    centres = np.arange(20, dtype=np.float32) + 0.5
-    down = int(15 - float(small.sum(axis=1) @ centres / mass))
-    right = int(15 - float(small.sum(axis=0) @ centres / mass))
-    frame = np.zeros((60, 60), np.uint8)
-    frame[20:40, 20:40] = np.rint(small)
-    pixels[:, :, 0] = frame[20 - down : 48 - down, 20 - right : 48 - right]
-    return pixels
+    (mass, x), (y, _) = _MOMENTS.dot(small).dot(_MOMENTS.T).tolist()
+    down, right = int(15 - y / mass), int(15 - x / mass)
+    # The part of the 20x20 that lies on the 28x28; the rest, hardly ever any, is cut off.
+    rows = slice(max(-down, 0), min(28 - down, 20))
+    columns = slice(max(-right, 0), min(28 - right, 20))
+    pixels = np.zeros((28, 28), np.uint8)
+    np.rint(small, out=small)
+    pixels[rows.start + down : rows.stop + down, columns.start + right : columns.stop + right] = (
+        small[rows, columns]
+    )
+    return pixels.reshape(PIXELS_SHAPE)
 
 
 def _plain_mnist(images: Sequence[Source]) -> list[Pixels | None]:
