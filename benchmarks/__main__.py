@@ -24,13 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise EdgeError(compare.ONE_REPETITION)
     artefact.read(arguments.models / rows.REFERENCE)  # before any data set is downloaded
     device = remote.device_of(arguments)
-    # First: a device that cannot be reached is said at once.
+    if device is not None:
+        remote.reach(device)  # before anything takes time
+    test_set = parity.load_test_set(arguments.data)
     elsewhere = None
     if device is not None:
         elsewhere = remote.measure(
             device,
             arguments.models,
             settings,
+            pixels=test_set.pixels,
             quick=arguments.quick,
             backends=tuple(arguments.backend),
             kind=arguments.device,
@@ -39,13 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     answers = parity.compare(
         arguments.models,
-        parity.load_test_set(arguments.data),
+        test_set,
         backends=tuple(arguments.backend),
         device=arguments.device,
         tolerance=parity.tolerance_of(arguments),
         fail_fast=arguments.fail_fast,
         explain=arguments.explain or not arguments.quick,
         interpreters=interpreters,
+        elsewhere=elsewhere.answers if elsewhere else None,
         progress=lambda line: terminal.tell(f"parity: {line}"),
     )
     times = latency.measure(
@@ -58,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress=lambda line: terminal.tell(f"latency: {line}"),
     )
     terminal.clear()
-    made = report.make(answers, times, elsewhere)
+    made = report.make(answers, times, elsewhere.latency if elsewhere else None)
     terminal.print_report(made)
     folder = arguments.out or arguments.models / "report"
     writer.write(made, folder)

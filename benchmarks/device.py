@@ -1,4 +1,4 @@
-"""What runs on a device: unpacks an archive from standard input and times its artefacts there.
+"""What runs on a device: unpacks an archive from standard input, times and asks its artefacts.
 
 Sent as text to the device's own Python; standard library only, and nothing of it stays behind.
 """
@@ -6,6 +6,7 @@ Sent as text to the device's own Python; standard library only, and nothing of i
 # Older Pythons too shall get as far as saying that they are too old.
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -21,7 +22,9 @@ OLDEST = (3, 10)
 
 
 def main(arguments: list[str]) -> int:
-    """Run `python -m benchmarks.latency` with `arguments`; its JSON goes to standard output."""
+    """Run `python -m benchmarks.latency` with `arguments`, and `benchmarks.answers` where the
+    archive brings images; what they write goes to standard output as one zip archive.
+    """
     if sys.version_info < OLDEST:
         version = ".".join(map(str, sys.version_info[:3]))
         return _refuse(f"its Python is {version}, and 3.10 or newer is needed")
@@ -38,23 +41,40 @@ def main(arguments: list[str]) -> int:
             shutil.copyfileobj(sys.stdin.buffer, file)
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(folder)
-        results = os.path.join(folder, "results.json")
-        status = subprocess.run(
-            [sys.executable, "-m", "benchmarks.latency", "--no-keras", "--models", "models",
-             "--json", results, *arguments],
-            cwd=folder,
-            # Engines too leave files where temporary ones go.
-            env={**os.environ, "TMPDIR": folder},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            check=False,
-        ).returncode  # fmt: skip
-        if not os.path.exists(results):
+        os.mkdir(os.path.join(folder, "results"))
+        timed = os.path.join("results", "latency.json")
+        status = _run(
+            folder, "latency", "--no-keras", "--models", "models", "--json", timed, *arguments
+        )
+        if not os.path.exists(os.path.join(folder, timed)):
             return status or 1
-        with open(results, "rb") as file:
-            sys.stdout.buffer.write(MARKER + file.read())
+        if os.path.exists(os.path.join(folder, "pixels.npy")):
+            chosen = [a for a in arguments if a.startswith(("--backend=", "--device="))]
+            status = _run(
+                folder, "answers", "--models", "models", "--pixels", "pixels.npy",
+                "--out", "results", *chosen,
+            )  # fmt: skip
+            if status:
+                return status
+        packed_results = io.BytesIO()
+        with zipfile.ZipFile(packed_results, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name in sorted(os.listdir(os.path.join(folder, "results"))):
+                packed.write(os.path.join(folder, "results", name), name)
+        sys.stdout.buffer.write(MARKER + packed_results.getvalue())
         sys.stdout.buffer.flush()
     return 0
+
+
+def _run(folder: str, module: str, *arguments: str) -> int:
+    return subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+        cwd=folder,
+        # Engines too leave files where temporary ones go.
+        env={**os.environ, "TMPDIR": folder},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    ).returncode
 
 
 def _refuse(why: str) -> int:

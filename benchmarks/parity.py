@@ -1,15 +1,16 @@
 """Accuracy of each artefact and agreement with its Keras original: python -m benchmarks.parity."""
 
 import argparse
-import dataclasses
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import comparison, processes, rows
+from benchmarks.answers import Answers
 from benchmarks.comparison import ParityResult, Tolerance
 from benchmarks.jobs import ExplainJob, Explanation, ScoresAnswer, ScoresJob
 from benchmarks.parity_report import SCHEMA_VERSION, ParityReport, Picture, TestSet
@@ -49,6 +50,7 @@ def compare(
     fail_fast: bool = False,
     explain: bool = False,
     interpreters: tuple[Interpreter, ...] = (),
+    elsewhere: Answers | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> ParityReport:
     """Ask the original and each artefact of `models` the same images, each in its own process.
@@ -60,6 +62,7 @@ def compare(
         fail_fast: stop at the first failing row.
         explain: trace the int8 artefacts layer by layer too.
         interpreters: other Pythons, for engines that are not installed in this one.
+        elsewhere: what the same artefacts answered to the same images on a device.
         progress: is told what is being done.
 
     Raises:
@@ -84,19 +87,18 @@ def compare(
         if isinstance(answered, Unmeasured):
             raise ArtefactError(f"the original cannot be asked: {answered.reason}")
         original, asked = answered
+        judge = _Judge(reference, original, test_set, tolerance or Tolerance())
         results: list[ParityResult] = []
         unmeasured: list[Unmeasured] = []
         for row in planned:
             progress(str(row))
-            result = _compare_row(
-                folder, models / row.artefact, row, reference, original, test_set, interpreters
-            )
+            result = _ask_row(folder, models / row.artefact, row, judge, interpreters)
             if isinstance(result, Unmeasured):
                 unmeasured.append(result)
                 failed = result.status == FAILED
             else:
-                results.append(dataclasses.replace(result, tolerance=tolerance or Tolerance()))
-                failed = not results[-1]
+                results.append(result)
+                failed = not result
             if failed and fail_fast:
                 break
         explanations: list[Explanation] = []
@@ -111,6 +113,14 @@ def compare(
                 unmeasured.append(traced)
             else:
                 explanations.append(traced)
+    device_results: list[ParityResult] = []
+    device_unmeasured = list(elsewhere.unmeasured) if elsewhere else []
+    for row, answer, scores in elsewhere.answered if elsewhere else ():
+        compared = judge.compare(artefact.read(models / row.artefact), row, scores, answer)
+        if isinstance(compared, Unmeasured):
+            device_unmeasured.append(compared)
+        else:
+            device_results.append(compared)
     return ParityReport(
         schema_version=SCHEMA_VERSION,
         dataset=test_set.name,
@@ -130,16 +140,16 @@ def compare(
         pictures=_pictures(results, test_set),
         explanations=tuple(explanations),
         activations=asked.activations,
+        device_results=tuple(device_results),
+        device_unmeasured=tuple(device_unmeasured),
     )
 
 
-def _compare_row(
+def _ask_row(
     folder: Path,
     path: Path,
     row: Row,
-    reference: Artefact,
-    original: Scores,
-    test_set: TestSet,
+    judge: "_Judge",
     interpreters: tuple[Interpreter, ...],
 ) -> ParityResult | Unmeasured:
     try:
@@ -150,32 +160,47 @@ def _compare_row(
     if isinstance(answered, Unmeasured):
         return answered
     scores, answer = answered
-    if scores.shape != original.shape:
-        return Unmeasured(row, FAILED, f"scores of shape {scores.shape}, not {original.shape}")
-    first = comparison.answers(original, test_set.labels)
-    second = comparison.answers(scores, test_set.labels)
-    apart = comparison.distance(original, scores)
-    before, after = _right(original, test_set), _right(scores, test_set)
-    return ParityResult(
-        row=row,
-        version=answer.version,
-        precision=opened.spec.precision,
-        digest=opened.spec.digest,
-        size_bytes=len(opened.data),
-        original=first,
-        candidate=second,
-        only_original=int((before & ~after).sum()),
-        only_candidate=int((after & ~before).sum()),
-        max_difference=apart.largest,
-        p99_difference=apart.p99,
-        mean_difference=apart.mean,
-        min_cosine=apart.min_cosine,
-        mean_cosine=apart.mean_cosine,
-        batch_difference=answer.batch_difference,
-        flips=comparison.find_flips(original, scores, test_set.labels),
-        tolerance=Tolerance(),
-        faults=_faults(opened, reference),
-    )
+    return judge.compare(opened, row, scores, answer)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """The original, what it answers, and what passes."""
+
+    reference: Artefact
+    original: Scores
+    test_set: TestSet
+    tolerance: Tolerance
+
+    def compare(
+        self, opened: Artefact, row: Row, scores: Scores, answer: ScoresAnswer
+    ) -> ParityResult | Unmeasured:
+        """A row's scores, (N, classes), wherever they were computed, beside the original's."""
+        original, labels = self.original, self.test_set.labels
+        if scores.shape != original.shape:
+            return Unmeasured(row, FAILED, f"scores of shape {scores.shape}, not {original.shape}")
+        apart = comparison.distance(original, scores)
+        before, after = _right(original, self.test_set), _right(scores, self.test_set)
+        return ParityResult(
+            row=row,
+            version=answer.version,
+            precision=opened.spec.precision,
+            digest=opened.spec.digest,
+            size_bytes=len(opened.data),
+            original=comparison.answers(original, labels),
+            candidate=comparison.answers(scores, labels),
+            only_original=int((before & ~after).sum()),
+            only_candidate=int((after & ~before).sum()),
+            max_difference=apart.largest,
+            p99_difference=apart.p99,
+            mean_difference=apart.mean,
+            min_cosine=apart.min_cosine,
+            mean_cosine=apart.mean_cosine,
+            batch_difference=answer.batch_difference,
+            flips=comparison.find_flips(original, scores, labels),
+            tolerance=self.tolerance,
+            faults=_faults(opened, self.reference),
+        )
 
 
 def _scores(

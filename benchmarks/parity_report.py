@@ -47,6 +47,7 @@ class ParityReport:
         original: what the original answers.
         results, unmeasured: the rows.
         pictures: the images of the flips the original was surest of.
+        device_results, device_unmeasured: the rows of a device, where one was asked too.
         explanations: where the differences of int8 come from, for each format, if that was asked.
     """
 
@@ -68,6 +69,8 @@ class ParityReport:
     pictures: tuple[Picture, ...]
     explanations: tuple[Explanation, ...] = ()
     activations: int = 0
+    device_results: tuple[ParityResult, ...] = ()
+    device_unmeasured: tuple[Unmeasured, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -76,4 +79,9 @@ class ParityReport:
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes. An absent engine is no failure."""
         failures = [f"{r.row}: {why}" for r in self.results for why in r.failures]
-        return (*failures, *why_failed(self.results, self.unmeasured))
+        failures += why_failed(self.results, self.unmeasured)
+        if self.device_results or self.device_unmeasured:
+            there = [f"{r.row}: {why}" for r in self.device_results for why in r.failures]
+            there += why_failed(self.device_results, self.device_unmeasured)
+            failures += [f"on the device: {why}" for why in there]
+        return tuple(failures)

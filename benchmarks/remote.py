@@ -1,6 +1,7 @@
-"""Times the artefacts on a device over the system's own ssh."""
+"""Times the artefacts on a device, and asks them the test set, over the system's own ssh."""
 
 import argparse
+import io
 import shlex
 import subprocess
 import tempfile
@@ -10,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from benchmarks import device
+import numpy as np
+
+from benchmarks import answers, device
+from benchmarks.answers import Answers
 from benchmarks.records import from_json
 from benchmarks.timing import LatencyReport, Settings
+from runtime.backends import Pixels
 from runtime.errors import BackendUnavailable, EdgeError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,24 +39,44 @@ class Device:
     python: str = "python3"
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What came back from a device: its timings, and its answers where it was sent images."""
+
+    latency: LatencyReport
+    answers: Answers | None
+
+
+def reach(where: Device) -> None:
+    """Start the device's Python and do nothing with it.
+
+    Raises:
+        EdgeError: there is no ssh, no connection, or no such Python.
+    """
+    with tempfile.TemporaryFile() as nothing, tempfile.TemporaryFile() as printed:
+        _ssh(where, [where.python, "-c", "pass"], nothing, printed, lambda line: None)
+
+
 def measure(
     where: Device,
     models: Path,
     settings: Settings,
     *,
+    pixels: Pixels | None = None,
     quick: bool = False,
     backends: tuple[str, ...] = (),
     kind: str = "cpu",
     threads: tuple[int, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
-) -> LatencyReport:
-    """Copy the packages and the artefacts to a device, time them there, bring the results back.
+) -> Elsewhere:
+    """Copy the packages and the artefacts to a device, run them there, bring the results back.
 
     Neither Keras nor a data set is needed there. All is done in a temporary folder of the device,
     which is removed in the end.
 
     Args:
         models: the folder of the artefacts.
+        pixels: images (N, 28, 28, 1) uint8 that each artefact shall answer there.
         quick: few starts, as `QUICK` in `settings`.
         backends: engines' names; all of them by default.
         kind: "cpu" or "gpu".
@@ -70,7 +95,7 @@ def measure(
     # Never imported there: the program travels as text, before anything has been copied.
     program = Path(device.__file__).read_text("utf-8")
     with tempfile.TemporaryFile() as archive, tempfile.TemporaryFile() as printed:
-        pack(models, archive)
+        pack(models, archive, pixels)
         archive.seek(0)
         progress("connecting")
         _ssh(where, [where.python, "-c", program, *arguments], archive, printed, progress)
@@ -78,18 +103,29 @@ def measure(
         _, marker, results = printed.read().partition(device.MARKER)
     if not marker:
         raise EdgeError(f"{where.destination} sent no results: try again")
-    report = from_json(LatencyReport, results, f"what {where.destination} sent")
+    sent = f"what {where.destination} sent"
+    with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
+        try:
+            with zipfile.ZipFile(io.BytesIO(results)) as packed:
+                packed.extractall(name)
+            timed = Path(name, "latency.json").read_bytes()
+        except (zipfile.BadZipFile, OSError) as error:
+            raise EdgeError(f"{sent} is damaged ({error}): try again") from error
+        report = from_json(LatencyReport, timed, sent)
+        answered = None if pixels is None else answers.read(Path(name), sent)
     if not report.results and report:
         reasons = "; ".join(dict.fromkeys(u.reason for u in report.unmeasured))
         raise BackendUnavailable(
             f"no engine on {where.destination} opens any artefact ({reasons}): install one there, "
             "or name the Python that has one with --on-python"
         )
-    return report
+    return Elsewhere(report, answered)
 
 
-def pack(models: Path, file: IO[bytes]) -> None:
-    """Write the packages that run on a device, and the artefacts but Keras's, as a zip archive."""
+def pack(models: Path, file: IO[bytes], pixels: Pixels | None = None) -> None:
+    """Write the packages that run on a device, and the artefacts but Keras's, as a zip archive;
+    with images (N, 28, 28, 1) uint8 to answer, where there are any.
+    """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
             for path in sorted((ROOT / package).rglob("*.py")):
@@ -97,6 +133,10 @@ def pack(models: Path, file: IO[bytes]) -> None:
         for path in sorted(models.iterdir()):
             if path.suffix in (".tflite", ".onnx"):
                 archive.write(path, f"models/{path.name}")
+        if pixels is not None:
+            images = io.BytesIO()
+            np.save(images, pixels)
+            archive.writestr("pixels.npy", images.getvalue(), zipfile.ZIP_DEFLATED)
 
 
 def _ssh(
@@ -151,7 +191,7 @@ def _ssh(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that name a device."""
     parser.add_argument(
-        "--on", metavar="USER@HOST", help="time the artefacts on this device too, over ssh"
+        "--on", metavar="USER@HOST", help="time and ask the artefacts on this device too, over ssh"
     )
     parser.add_argument("--on-port", type=int, default=0, metavar="PORT", help="ssh's port there")
     parser.add_argument(

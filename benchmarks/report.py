@@ -34,7 +34,7 @@ class Report:
         # A missing artefact fails both; say it once.
         failures = dict.fromkeys(self.parity.failures + self.latency.failures)
         elsewhere = () if self.device is None else self.device.failures
-        return (*failures, *(f"on the device: {why}" for why in elsewhere))
+        return tuple(dict.fromkeys((*failures, *(f"on the device: {why}" for why in elsewhere))))
 
 
 def make(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from benchmarks import jobs
 from benchmarks.host import Host
-from benchmarks.rows import Row
+from benchmarks.rows import Row, Unmeasured
 from benchmarks.timing import LatencyReport, LatencyResult
 from benchmarks.views import tables
 from benchmarks.views.formats import Table, duration, megabytes, ratio
@@ -25,11 +25,13 @@ def side_by_side(here: LatencyReport, there: LatencyReport | None) -> Table:
     )  # fmt: skip
 
 
-def details(there: LatencyReport | None) -> tuple[Table, ...]:
-    """What the device could not measure, and its state before and after."""
+def details(
+    there: LatencyReport | None, unanswered: tuple[Unmeasured, ...] = ()
+) -> tuple[Table, ...]:
+    """What the device could not measure or answer, and its state before and after."""
     if there is None:
         return ()
-    parts = (tables.unmeasured_table(there.unmeasured), tables.host_table(there))
+    parts = (tables.unmeasured_table(there.unmeasured + unanswered), tables.host_table(there))
     return tuple(replace(table, title=f"{table.title}, the device") for table in parts)
 
 

@@ -25,6 +25,8 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
         device_tables.side_by_side(latency, report.device),
         parity_tables.parity_table(parity),
         *(parity_tables.flips_table(r, parity.class_names, _MOST_FLIPS) for r in parity.results),
+        parity_tables.device_table(parity),
+        *parity_tables.device_flips(parity, _MOST_FLIPS),
         *parity_tables.explanation_tables(parity.explanations),
         curves.table(robustness),
         latency_tables.latency_table(latency),
@@ -36,7 +38,7 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
         tables.unmeasured_table(parity.unmeasured + latency.unmeasured),
         tables.host_table(latency),
         tables.sources_table(latency, robustness is not None),
-        *device_tables.details(report.device),
+        *device_tables.details(report.device, parity.device_unmeasured),
     ]
     parts += [render_table(table) for table in ordered if table.lines]
     return "\n\n".join(parts) + "\n"

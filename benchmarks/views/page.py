@@ -39,6 +39,8 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
         _table(latency_tables.limit_table(parity, latency)),
         _table(latency_tables.commands_table(latency)),
         _table(parity_tables.parity_table(parity)),
+        _table(parity_tables.device_table(parity)),
+        *map(_table, parity_tables.device_flips(parity, _MOST_FLIPS)),
         _flips(parity),
         _confusions(parity),
         _reliabilities(parity),
@@ -51,7 +53,7 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
         _table(tables.unmeasured_table(parity.unmeasured + latency.unmeasured)),
         _table(tables.host_table(latency)),
         _table(tables.sources_table(latency, robustness is not None)),
-        *map(_table, device_tables.details(report.device)),
+        *map(_table, device_tables.details(report.device, parity.device_unmeasured)),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

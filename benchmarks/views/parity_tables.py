@@ -1,6 +1,7 @@
 """The tables of a parity run, which the terminal, Markdown and HTML each print in their way."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchmarks.comparison import ParityResult
 from benchmarks.jobs import Explanation
@@ -28,6 +29,23 @@ def parity_table(report: ParityReport) -> Table:
         "of scores; accuracy's interval is Wilson's, the drop's Agresti and Min's, p from "
         "McNemar's exact test.",
     )  # fmt: skip
+
+
+def device_table(report: ParityReport) -> Table:
+    """The same for a device's answers; nothing where no device was asked."""
+    here = parity_table(report)
+    return Table(
+        "Parity on the device",
+        here.header,
+        tuple(_parity_line(result) for result in report.device_results),
+        "The same images, answered there; the original answered here.",
+    )
+
+
+def device_flips(report: ParityReport, most: int) -> tuple[Table, ...]:
+    """What `flips_table` gives, for each row of a device."""
+    found = (flips_table(r, report.class_names, most) for r in report.device_results)
+    return tuple(replace(table, title=f"{table.title}, on the device") for table in found)
 
 
 def _parity_line(result: ParityResult) -> tuple[str, ...]:

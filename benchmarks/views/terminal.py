@@ -55,6 +55,7 @@ def print_report(report: Report) -> None:
     """Print the summary, what was not measured, and why the run fails."""
     print_table(tables.summary(report.parity, report.latency))
     print_table(device_tables.side_by_side(report.latency, report.device))
+    print_table(parity_tables.device_table(report.parity))
     print_table(latency_tables.files_table(report.latency))
     print_table(latency_tables.commands_table(report.latency))
     print_table(

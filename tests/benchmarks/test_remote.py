@@ -1,5 +1,6 @@
 """A device over ssh: an sshd of this machine's own, with its own keys, on a port of its own."""
 
+import dataclasses
 import getpass
 import io
 import os
@@ -13,11 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import remote, report, writer
+from benchmarks import parity, remote, report, writer
 from benchmarks.__main__ import main
-from benchmarks.remote import Device
+from benchmarks.answers import Answers
+from benchmarks.comparison import Tolerance
+from benchmarks.parity_report import ParityReport
+from benchmarks.records import to_json
+from benchmarks.remote import Device, Elsewhere
+from benchmarks.rows import FAILED, Unmeasured
 from benchmarks.timing import LatencyReport, Settings
 from benchmarks.views import device_tables, page, tables
 from runtime.errors import BackendUnavailable, EdgeError
@@ -130,18 +137,61 @@ def client(folder) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def measured(server, models) -> tuple[LatencyReport, list[str]]:
+def brought(server, models, test_set) -> tuple[Elsewhere, list[str]]:
     told: list[str] = []
     got = remote.measure(
         server.device,
         models,
         SETTINGS,
+        pixels=test_set.pixels,
         quick=True,
         backends=("onnxruntime",),
         threads=(1,),
         progress=told.append,
     )
     return got, told
+
+
+@pytest.fixture(scope="module")
+def measured(brought) -> tuple[LatencyReport, list[str]]:
+    return brought[0].latency, brought[1]
+
+
+@pytest.fixture(scope="module")
+def compared(brought, models, test_set) -> ParityReport:
+    """The device's answers beside Keras's; one row a second time, with two digits swapped."""
+    answers = brought[0].answers
+    row, answer, scores = answers.answered[0]
+    swapped = row, answer, scores[:, [1, 0, *range(2, 10)]]
+    unmeasured = (Unmeasured(row, FAILED, "its process was ended by SIGILL"),)
+    return parity.compare(
+        models,
+        test_set,
+        backends=("onnxruntime",),
+        tolerance=Tolerance(max_drop=0.02, min_agreement=0.97),
+        elsewhere=Answers((*answers.answered, swapped), unmeasured),
+    )
+
+
+def test_a_device_answers_as_the_original_does(compared) -> None:
+    sound = compared.device_results[:-1]
+    assert [r.row.artefact for r in sound] == ["digits.onnx", "digits-int8.onnx"]
+    for there, here in zip(sound, compared.results, strict=True):
+        assert there, there.failures
+        assert there.n == compared.n and there.digest == here.digest
+        assert there.max_difference == pytest.approx(here.max_difference, abs=1e-5)
+
+
+def test_a_device_that_answers_otherwise_fails_the_run(compared, measured, timings) -> None:
+    assert not compared.device_results[-1] and not compared
+    said = [why for why in compared.failures if why.startswith("on the device: ")]
+    assert any("scores differ" in why for why in said) and any("SIGILL" in why for why in said)
+    made = report.make(compared, timings, measured[0])
+    assert set(said) <= set(made.failures)
+    assert report.from_json(report.Report, to_json(made), "it") == made
+    text = page.render(made)
+    assert "Parity on the device" in text and "SIGILL" in text
+    assert "answers differ, on the device" in text
 
 
 def test_a_device_measures_the_same_files_without_keras(measured, server, timings) -> None:
@@ -173,12 +223,10 @@ def test_both_machines_stand_side_by_side(measured, timings, request, tmp_path) 
 
 
 def test_a_row_that_fails_on_the_device_fails_the_run(measured, timings, request) -> None:
-    from dataclasses import replace
-
-    from benchmarks.rows import FAILED, Unmeasured
-
     there, _ = measured
-    failed = replace(there, unmeasured=(Unmeasured(there.results[0].row, FAILED, "it burnt"),))
+    failed = dataclasses.replace(
+        there, unmeasured=(Unmeasured(there.results[0].row, FAILED, "it burnt"),)
+    )
     made = report.make(request.getfixturevalue("report"), timings, failed)
     assert any(why.startswith("on the device") and "burnt" in why for why in made.failures)
     assert tables.unmeasured_table(failed.unmeasured).lines
@@ -219,7 +267,10 @@ def test_an_absent_ssh_is_said(models, monkeypatch, tmp_path) -> None:
 
 def test_what_is_sent_is_the_runtime_and_the_artefacts(models) -> None:
     file = io.BytesIO()
-    remote.pack(models, file)
+    pixels = np.arange(2 * 784, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28, 1)
+    remote.pack(models, file, pixels)
     names = zipfile.ZipFile(file).namelist()
+    sent = np.load(io.BytesIO(zipfile.ZipFile(file).read("pixels.npy")))
+    np.testing.assert_array_equal(sent, pixels)
     assert {"runtime/classifier.py", "benchmarks/latency.py", "models/digits.tflite"} <= set(names)
     assert not any(n.startswith(("train", "export")) or n.endswith(".keras") for n in names)
