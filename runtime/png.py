@@ -25,12 +25,18 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY_8_BIT = b"\x08\x00\x00\x00\x00"
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _OVERHEAD = _HEADER.size + 4 + len(_END)
-_OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
 def read_plain(path: str | os.PathLike[str]) -> Grey | None:
     """The pixels, uint8 (height, width), of a small plain PNG file; None where it is none."""
     found = _read(path)
+    return None if found is None else _unfilter(found[0], found[1], found[2])
+
+
+def decode_plain(data: bytes) -> Grey | None:
+    """The same of the bytes of such a file."""
+    found = _parse(data) if _OVERHEAD < len(data) <= MAX_BYTES else None
     return None if found is None else _unfilter(found[0], found[1], found[2])
 
 
@@ -71,22 +77,23 @@ def _unfilter(rows: bytes, width: int, height: int) -> Grey | None:
 def _read(path: str | os.PathLike[str]) -> tuple[bytes, int, int] | None:
     """The filtered rows, the width and the height of a small plain PNG file."""
     try:
-        # A pipe without a writer shall not be waited for here.
+        # Asked of the name: opening a pipe and leaving it would end who writes to it.
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or not _OVERHEAD < status.st_size <= MAX_BYTES:
+            return None
         descriptor = os.open(path, _OPEN)
     except (OSError, ValueError):
         return None
     try:
-        status = os.fstat(descriptor)
-        # What is read from a pipe would be gone.
-        if not stat.S_ISREG(status.st_mode) or not _OVERHEAD < status.st_size <= MAX_BYTES:
-            return None
         data = os.read(descriptor, MAX_BYTES + 1)
     except OSError:
         return None
     finally:
         os.close(descriptor)
-    if len(data) < _OVERHEAD:
-        return None
+    return _parse(data) if len(data) >= _OVERHEAD else None
+
+
+def _parse(data: bytes) -> tuple[bytes, int, int] | None:
     signature, _, kind, width, height, form, checksum, size, piece = _HEADER.unpack_from(data)
     end = _HEADER.size + size
     if (

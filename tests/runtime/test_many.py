@@ -1,0 +1,352 @@
+"""python -m runtime on many images: where they come from, how they are printed, what ends it."""
+
+import csv
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from PIL import Image
+
+from runtime import Classifier
+
+
+def command(*arguments) -> list[str]:
+    return [sys.executable, "-m", "runtime", *map(str, arguments)]
+
+
+def run(*arguments, cwd=None, **options):
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, cwd=cwd, timeout=60, **options
+    )
+
+
+def children(process: subprocess.Popen) -> list[int]:
+    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+@pytest.fixture(scope="module")
+def golden():
+    """Pictures of digits as PNG bytes, and the label that the published model gives each."""
+    spec = Classifier.load().spec
+    pictures = []
+    for pixels, scores in zip(spec.golden.pixels, spec.golden.scores, strict=True):
+        file = io.BytesIO()
+        Image.fromarray(pixels[:, :, 0]).save(file, "PNG")
+        pictures.append((file.getvalue(), spec.labels[scores.argmax()]))
+    return pictures
+
+
+@pytest.fixture
+def folder(tmp_path, golden):
+    """A folder of 300 digits and their labels by name, with two that cannot be read."""
+    labels = {}
+    for number in range(300):
+        data, label = golden[number % len(golden)]
+        (tmp_path / f"{number:04}.png").write_bytes(data)
+        labels[f"{number:04}.png"] = label
+    for number in (70, 207):
+        (tmp_path / f"{number:04}.png").write_bytes(b"no picture")
+        labels[f"{number:04}.png"] = None
+    return tmp_path, labels
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_folder_is_read_in_order_whatever_the_jobs(folder, jobs):
+    path, labels = folder
+    done = run(path, "--json", "--jobs", jobs)
+    assert (done.returncode, done.stderr) == (2, "")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {os.path.basename(r["image"]): r.get("label") for r in records} == labels
+    assert [r["image"] for r in records] == sorted(r["image"] for r in records)
+    assert [r["image"][-8:] for r in records if "error" in r] == ["0070.png", "0207.png"]
+
+
+def test_csv_has_a_header_and_the_errors(folder):
+    path, labels = folder
+    rows = list(csv.DictReader(io.StringIO(run(path, "--csv", "--top", 2).stdout)))
+    assert [row["label"] or None for row in rows] == list(labels.values())
+    assert [row["image"][-8:] for row in rows if row["error"]] == ["0070.png", "0207.png"]
+    assert list(rows[0]) == [
+        *("image", "label", "confidence", "accepted", "label_2", "confidence_2", "error")
+    ]
+    assert (rows[0]["accepted"], rows[70]["accepted"]) == ("true", "")
+
+
+def test_the_folders_below_are_read_and_what_is_no_image_is_passed_over(tmp_path, golden):
+    data, label = golden[0]
+    for name in ("b.png", "sub/a.PNG", "sub/deep/c.jpg", ".hidden.png", ".git/d.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "linked.png").symlink_to(tmp_path / "b.png")
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "absent.png")
+    done = run(".", cwd=tmp_path)
+    assert [line.split(": ") for line in done.stdout.splitlines()] == [
+        [os.path.join(".", name), f"{label} {line.split()[-1]}"]
+        for name, line in zip(
+            ("b.png", "linked.png", "sub/a.PNG", "sub/deep/c.jpg"),
+            done.stdout.splitlines(),
+            strict=True,
+        )
+    ]
+    assert done.returncode == 0
+
+
+def test_a_pattern_is_matched_where_the_shell_does_not(tmp_path, golden):
+    for name in ("2.png", "10.png", "x/3.png", "[1].png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(golden[0][0])
+    seen = [
+        [line.split(": ")[0] for line in run(pattern, cwd=tmp_path).stdout.splitlines()]
+        for pattern in ("?.png", "*.png", "**/*.png", "[1].png")
+    ]
+    assert seen == [
+        ["2.png"],
+        ["10.png", "2.png", "[1].png"],
+        ["10.png", "2.png", "[1].png", os.path.join("x", "3.png")],
+        ["[1].png"],  # a file of that very name
+    ]
+
+
+@pytest.mark.parametrize("name", ["*.png", "empty"])
+def test_what_leads_to_no_image_is_an_error(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    done = run(name, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {name}: ")
+    assert len(done.stderr.splitlines()) == 1
+    record = json.loads(run(name, "--json", cwd=tmp_path).stdout)
+    assert record["image"] == name and record["error"]
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        (["-"], "1.png\n\nodd\nname.png\n2.png"),
+        (["-"], "1.png\r\n2.png\r\n"),
+        (["-0", "-"], "1.png\0odd\nname.png\0002.png\0"),
+        (["2.png", "-", "sub"], "1.png\n"),
+    ],
+)
+def test_standard_input_names_the_images(tmp_path, golden, options, given):
+    for name in ("1.png", "2.png", "odd\nname.png", "sub/3.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(golden[0][0])
+    done = run(*options, "--json", cwd=tmp_path, input=given)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    named = [(r["image"], "error" in r) for r in records]
+    if "-0" in options:
+        assert named == [("1.png", False), ("odd\nname.png", False), ("2.png", False)]
+    elif "odd" in given:
+        assert named == [("1.png", False), ("odd", True), ("name.png", True), ("2.png", False)]
+    elif "sub" in options:
+        assert [name for name, _ in named] == ["2.png", "1.png", os.path.join("sub", "3.png")]
+    else:
+        assert named == [("1.png", False), ("2.png", False)]
+
+
+def test_an_answer_does_not_wait_for_more_names(folder):
+    path, labels = folder
+    process = subprocess.Popen(
+        command("-", "--jobs", 2), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    # Many at once, so that the workers start; then one by one.
+    names = [name for name, label in labels.items() if label is not None]
+    for name in names[:200]:
+        process.stdin.write(f"{path / name}\n")
+    process.stdin.flush()
+    for name in names[:200]:
+        assert process.stdout.readline().startswith(f"{path / name}: {labels[name]} ")
+    for name in names[:5]:
+        process.stdin.write(f"{path / name}\n")
+        process.stdin.flush()
+        assert process.stdout.readline().startswith(f"{path / name}: {labels[name]} ")
+    process.stdin.close()
+    assert process.wait(20) == 0
+    process.stdout.close()
+
+
+def test_ctrl_c_leaves_while_standard_input_is_awaited(folder):
+    path, _ = folder
+    process = subprocess.Popen(
+        command("-", "--jobs", 2),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    for _ in range(200):
+        process.stdin.write(f"{path / '0000.png'}\n")
+    process.stdin.flush()
+    for _ in range(200):
+        process.stdout.readline()
+    workers = children(process)
+    assert len(workers) == 2
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert process.stderr.read() == "interrupted\n"
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
+    assert_gone(workers)
+
+
+@pytest.mark.parametrize("victim", ["the command", "a worker"])
+def test_no_process_outlives_one_that_is_killed(folder, victim):
+    path, _ = folder
+    process = subprocess.Popen(
+        command("--json", "--jobs", 2, *[path] * 100),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(600):
+        process.stdout.readline()
+    workers = children(process)
+    assert len(workers) == 2
+    os.kill(process.pid if victim == "the command" else workers[0], signal.SIGKILL)
+    rest, errors = process.stdout.read(), process.stderr.read()
+    process.stdout.close()
+    process.stderr.close()
+    process.wait(30)
+    if victim == "a worker":
+        assert process.returncode == 2
+        assert errors.startswith("error: a worker process died") and errors.count("\n") == 1
+        assert all(map(json.loads, rest.splitlines()))
+    assert_gone(workers)
+
+
+def assert_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not any(os.path.exists(f"/proc/{pid}") for pid in pids):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{pids} still run")
+
+
+def test_one_image_is_read_without_other_processes(folder, tmp_path):
+    """And without what only many images need."""
+    script = (
+        "import runpy, sys\n"
+        f"sys.argv = ['runtime', {str(folder[0] / '0000.png')!r}]\n"
+        "try:\n"
+        "    runpy.run_module('runtime', run_name='__main__')\n"
+        "finally:\n"
+        "    print({'multiprocessing', 'concurrent.futures', 'glob'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def on_terminal(*arguments) -> str:
+    """What a command shows on a terminal."""
+    screen, terminal = pty.openpty()
+    process = subprocess.Popen(
+        command(*arguments), stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while data := os.read(screen, 4096):
+            shown += data
+    except OSError:  # how Linux says that the other side has closed
+        pass
+    os.close(screen)
+    process.wait(30)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_on_a_terminal_several_images_are_a_table(folder):
+    path, labels = folder
+    names = [str(path / name) for name in ("0000.png", "0070.png", "0001.png")]
+    header, first, error, second = on_terminal(*names).splitlines()
+    assert header == "digit  confidence  image"
+    assert first.split()[0] == labels["0000.png"] and first.endswith(names[0])
+    assert error.startswith(f"error: {names[1]}: ")
+    assert second.split()[0] == labels["0001.png"] and second.endswith(names[2])
+    assert on_terminal(names[0]).startswith(f"{names[0]}: {labels['0000.png']} ")
+
+
+def test_long_work_says_how_far_it_is_on_a_terminal(folder):
+    path, _ = folder
+    pipe = path / "pipe"
+    os.mkfifo(pipe)
+
+    def feed() -> None:
+        with pipe.open("wb") as writer:  # open once the command has come to this image
+            time.sleep(1.1)
+            writer.write((path / "0000.png").read_bytes())
+
+    threading.Thread(target=feed).start()
+    shown = on_terminal("--jobs", 1, path, pipe, path)
+    assert " of 601  " in shown and "/s  0:" in shown
+    # Nothing of it is left among the results.
+    lines = [line.split("\x1b[K")[-1] for line in shown.splitlines()]
+    assert lines[0] == "digit  confidence  image"
+    assert len([line for line in lines if line.endswith((".png", "pipe"))]) == 597
+    assert len([line for line in lines if line.startswith("error: ")]) == 4
+    assert len(lines) in (602, 603)
+
+
+def test_a_names_control_characters_do_not_reach_the_terminal(tmp_path, golden):
+    (tmp_path / "a\x1b[31m\nb.png").write_bytes(golden[0][0])
+    done = run(tmp_path)
+    assert done.stdout.startswith(f"{tmp_path}/a\\x1b[31m\\nb.png: ")
+    assert done.stdout.count("\n") == 1
+
+
+def test_show_draws_how_an_image_was_seen(folder, tmp_path):
+    path, labels = folder
+    out = tmp_path / "seen.png"
+    done = run(path / "0000.png", "--show", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{path / '0000.png'}: {labels['0000.png']} ")
+    with Image.open(out) as picture:
+        assert picture.format == "PNG" and picture.width > 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["0000.png", "0001.png", "--show", "x.png"], "--show takes one image"),
+        (["--show", "x.png", "."], "error: --show takes one image"),
+        (["0070.png", "--show", "x.png"], "error: 0070.png: not an image"),
+        (["0000.png", "--show", "0001.png/x.png"], "error: cannot write 0001.png/x.png"),
+        (["0000.png", "--jobs", "0"], "--jobs takes 1 or more"),
+        (["0000.png", "--csv", "--json"], "not allowed with"),
+    ],
+)
+def test_bad_usage_is_refused(folder, arguments, message):
+    done = run(*arguments, cwd=folder[0])
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (folder[0] / "x.png").exists()
+
+
+def peak_bytes(count: int, jobs: int, path: str) -> int:
+    """The most memory that a command and its workers were resident in, each added."""
+    script = (
+        "import resource, subprocess, sys\n"
+        f"subprocess.run({command('-', '--jobs', jobs)!r}, input={path + chr(10)!r} * {count},"
+        " text=True, stdout=subprocess.DEVNULL, check=True)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    return int(done.stdout) * 1024
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_memory_does_not_grow_with_the_images(folder, jobs):
+    path = str(folder[0] / "0000.png")
+    few, many = (peak_bytes(count, jobs, path) for count in (1_000, 20_000))
+    assert many - few < 4_000_000
