@@ -38,6 +38,7 @@ APT = {
 }
 EMULATORS = Suite("trixie", "amd64")
 EMULATOR_PACKAGES = ("qemu-user", "qemu-system-arm", "e2fsprogs")
+KERNEL_PACKAGES = ("linux-image-cloud-arm64", "busybox-static")
 LOCKED = {"litert": "ai-edge-litert", "onnx": "onnxruntime", "tflite": "tflite-runtime"}
 PYTEST = ("iniconfig", "packaging", "pluggy", "pygments", "pytest")
 
@@ -50,7 +51,7 @@ def build() -> None:
     """
     debian.mirror()
     with ThreadPoolExecutor(3) as pool:
-        jobs = [pool.submit(_emulators)]
+        jobs = [pool.submit(_emulators), pool.submit(_kernel)]
         jobs += [pool.submit(_system, system) for system in SYSTEMS]
         jobs += [pool.submit(_wheels, system) for system in SYSTEMS]
         jobs.append(pool.submit(_pytest))
@@ -154,6 +155,21 @@ def _emulators() -> None:
         shutil.rmtree(apt)
 
     _made(CACHE / "emulators", EMULATOR_PACKAGES, make)
+
+
+def _kernel() -> None:
+    from deploy.emulation.machine import make_kernel  # which needs this module
+
+    def make(place: Path) -> None:
+        apt = CACHE / "debian" / "kernel"
+        archives = debian.fetch(Suite("trixie", "arm64"), KERNEL_PACKAGES, apt)
+        (image,) = [archive for archive in archives if archive.name.startswith("linux-image-6")]
+        (busybox,) = [archive for archive in archives if archive.name.startswith("busybox-static")]
+        debian.unpack([image, busybox], apt / "unpacked")
+        make_kernel(apt / "unpacked", apt / "unpacked", place)
+        shutil.rmtree(apt)
+
+    _made(CACHE / "kernel", [*KERNEL_PACKAGES, inspect.getsource(make_kernel)], make)
 
 
 def _system(system: System) -> None:

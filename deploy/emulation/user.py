@@ -98,7 +98,7 @@ class Pi:
             inside |= {name: os.environ[name] for name in _NETWORK if name in os.environ}
         return subprocess.run(
             [
-                *("nice", "-n", "5", "unshare", "--user", "--map-root-user", "--mount", "--pid"),
+                *("unshare", "--user", "--map-root-user", "--mount", "--pid"),
                 *(("--fork", "--kill-child") if online else ("--fork", "--kill-child", "--net")),
                 *("sh", "-c", _ENTER, "enter", ":".join(map(str, self.layers))),
                 *(str(self.written), str(self.written / "root")),

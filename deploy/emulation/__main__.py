@@ -1,0 +1,66 @@
+"""python -m deploy.emulation: the runtime on emulated Raspberry Pis, proven and measured."""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from deploy.emulation import installed, roots, table, user
+from runtime.errors import CHECK_FAILED, exit_status
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build, test, measure; 0 when all runs and nothing got worse, 3 when not."""
+    arguments = parse_args(argv)
+    user.require_namespaces()
+    roots.build()
+    installed.install_all()
+    if not arguments.measure:
+        tests = roots.CHECKOUT / "deploy/tests"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
+        if subprocess.run(command, cwd=roots.CHECKOUT).returncode:
+            return CHECK_FAILED
+    rows = measure_all()
+    if arguments.baseline:
+        table.write(rows, table.BASELINE)
+        print(f"{table.BASELINE.relative_to(roots.CHECKOUT)}: {len(rows)} rows")
+        return 0
+    table.write(rows, roots.CACHE / "pi.json")
+    print(table.markdown(rows))
+    worse = table.compare(rows, table.read())
+    for line in worse:
+        print(f"error: {line}; if that is meant to be: make pi-baseline", file=sys.stderr)
+    return CHECK_FAILED if worse else 0
+
+
+def measure_all() -> list[table.Row]:
+    """Boot every system on every processor, two at a time."""
+
+    def one(pair: tuple[roots.System, str]) -> list[table.Row]:
+        with tempfile.TemporaryDirectory(dir=roots.CACHE, prefix="measure-") as folder:
+            return table.measure(*pair, Path(folder))
+
+    with ThreadPoolExecutor(2) as pool:
+        return [row for rows in pool.map(one, table.all_measurements()) for row in rows]
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.emulation",
+        description="Build emulated Raspberry Pis in .pi/, install the runtime's wheel on them, "
+        "test and measure it there, and compare with benchmarks/results/pi.json.",
+        epilog="Exit status: 0 all well, 2 the emulators cannot be had, 3 a test failed or a "
+        "figure is more than 2 %% worse than the baseline.",
+    )
+    parser.add_argument("--measure", action="store_true", help="leave the tests out")
+    parser.add_argument(
+        "--baseline", action="store_true", help="make these figures the baseline: pi.json, pi.md"
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

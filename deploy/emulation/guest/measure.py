@@ -1,0 +1,73 @@
+"""python3 measure.py ENGINE…: what each installed engine costs, in instructions and bytes.
+
+Runs in full-system mode, where a nanosecond of the clock is an instruction. Prints one JSON object
+an engine.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+HOME = "/home/pi"
+# In a process of its own: load, then one image at a time. Of the second half, where all is warm.
+_INFERENCE = """
+import resource, sys, time
+from runtime import Classifier
+classifier = Classifier.load(sys.argv[1], backend=sys.argv[2])
+image = classifier.spec.golden.pixels[:1]
+for part in range(2):
+    start = time.perf_counter_ns()
+    for call in range(40):
+        classifier.scores(image)
+    count = (time.perf_counter_ns() - start) / 40
+print(round(count), classifier.backend.version)
+"""
+_MODELS = {
+    "litert": ("litert", "digits.tflite", "digits-int8.tflite"),
+    "tflite": ("tflite-runtime", "digits.tflite", "digits-int8.tflite"),
+    "onnx": ("onnxruntime", "digits.onnx", "digits-int8.onnx"),
+}
+
+
+def main(engines: list[str]) -> None:
+    """Print a line for each engine; the first run of each warms the disk's cache."""
+    for engine in engines:
+        python = f"{HOME}/{engine}/env/bin/python"
+        backend, float32, int8 = _MODELS[engine]
+        where = [python, "-c", "import runtime; print(runtime.__path__[0])"]
+        folder = subprocess.check_output(where, text=True).strip() + "/pretrained"
+        command = [python, "-m", "runtime", "/pi/digit.png"]
+        runs = [_cost(command) for _ in range(3)]
+        inference = {}
+        version = ""
+        for precision, model in (("float32", float32), ("int8", int8)):
+            said = subprocess.check_output(
+                [python, "-c", _INFERENCE, f"{folder}/{model}", backend], text=True
+            )
+            count, version = said.split()
+            inference[precision] = int(count)
+        row = {
+            "engine": engine,
+            "version": version,
+            "start_instructions": min(count for count, _ in runs[1:]),
+            "resident_bytes": max(size for _, size in runs),
+            "inference_instructions": inference,
+        }
+        print("PI-ROW", json.dumps(row), flush=True)
+
+
+def _cost(command: list[str]) -> tuple[int, int]:
+    """Instructions and the largest resident size, in bytes, of a process."""
+    start = time.perf_counter_ns()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        sys.exit(f"{command}: status {child.returncode}")
+    return time.perf_counter_ns() - start, used.ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

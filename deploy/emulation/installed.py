@@ -1,0 +1,76 @@
+"""Every engine of a system, installed from wheels by install-pi.sh: a layer above the system."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from deploy.emulation import roots
+from deploy.emulation.systems import SYSTEMS, System
+from deploy.emulation.user import Pi, output
+
+INSTALLER = "/srv/deploy/install-pi.sh"
+
+
+def install(system: System) -> None:
+    """Install each engine into /home/pi/ENGINE, unless this very wheel is there already.
+
+    Raises:
+        EdgeError: the installer failed; the message ends with what it said.
+    """
+    place = _place(system)
+    stamp = place.with_name(f"{place.name}.json")
+    made_from = [
+        roots.CHECKOUT / "deploy/install-pi.sh",
+        roots.CACHE / f"systems/{system.name}.json",
+    ]
+    made_from += sorted((roots.CACHE / "wheels" / system.name).iterdir())
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in made_from]
+    if stamp.exists() and stamp.read_text() == json.dumps(digests):
+        return
+    print(f"installing on {system.name}", flush=True)
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
+    pi = roots.pi(system, system.cpus[0], place)
+    pi.folders = {**pi.folders, roots.CHECKOUT / "deploy": "/srv/deploy"}
+    for engine in system.engines:
+        options = ("--engine", engine, "--dir", f"/home/pi/{engine}", "--wheels", "/srv/wheels")
+        output(pi.run("sh", INSTALLER, *options))
+    stamp.write_text(json.dumps(digests))
+
+
+def with_engines(
+    system: System, cpu: str, written: Path, folders: Mapping[Path, str] | None = None
+) -> Pi:
+    """A Pi with all its engines installed.
+
+    Args:
+        folders: folders and files of this machine, and where they are on the Pi.
+    """
+    pi = roots.pi(system, cpu, written, above=[_place(system) / "up"])
+    pi.folders = {**pi.folders, **(folders or {})}
+    return pi
+
+
+def size_bytes(system: System, engine: str) -> int:
+    """What an engine, the runtime and its models take on the disk, without compiled Python."""
+    environment = _place(system) / "up/home/pi" / engine
+    files = [f for f in environment.rglob("*") if "__pycache__" not in f.parts]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
+
+
+def python(engine: str) -> str:
+    """The interpreter of an engine's environment."""
+    return f"/home/pi/{engine}/env/bin/python"
+
+
+def _place(system: System) -> Path:
+    return roots.part("installed", system.name)
+
+
+def install_all() -> None:
+    """Install on every system, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(install, SYSTEMS))

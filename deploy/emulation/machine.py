@@ -1,0 +1,154 @@
+"""A Pi in full-system mode: a kernel, a disk and half a gigabyte, booted by QEMU.
+
+With `-icount shift=0` one instruction is one nanosecond of the machine's own clock, whatever this
+machine does meanwhile. So its clocks count instructions, repeatably: a metric for regressions, not
+a time that a real Pi would take.
+"""
+
+import gzip
+import lzma
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.emulation import roots
+from deploy.emulation.user import Pi
+from runtime.errors import EdgeError
+
+MEMORY_MIB = 512  # a Zero 2 W
+_DISK_MIB = 1400
+_INIT = """#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /new
+/bin/busybox mount -t proc proc /proc
+/bin/busybox insmod /virtio_blk.ko
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox mount -t ext4 /dev/vda /new
+/bin/busybox mount -t devtmpfs dev /new/dev
+exec /bin/busybox switch_root /new "$PI_START"
+"""
+_START = """#!/bin/sh
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/home/pi USER=pi LANG=C.UTF-8
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs tmp /tmp
+cd /home/pi
+sh /pi/job
+echo "PI-STATUS $?"
+sync
+echo o > /proc/sysrq-trigger
+sleep 60
+"""
+
+
+def disk(pi: Pi, files: Mapping[str, bytes], place: Path) -> None:
+    """Write a disk with all that is on a Pi, and `files` (path on it → content) besides.
+
+    Raises:
+        EdgeError: it cannot be made.
+    """
+    place.unlink(missing_ok=True)
+    added = place.with_suffix(".files")
+    shutil.rmtree(added, ignore_errors=True)
+    for name, content in {"/pi/start": _START.encode(), **files}.items():
+        path = added / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o755)
+    layers = ":".join(map(str, (added, pi.written / "up", *pi.layers)))
+    # Laid over each other in a namespace, where all files are root's.
+    script = 'mount -t overlay overlay -o "userxattr,lowerdir=$1" "$2" && shift && shift && "$@"'
+    mount = pi.written / "root"
+    done = subprocess.run(
+        [*("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "disk")]
+        + [layers, str(mount), *_emulator("mke2fs"), "-q", "-t", "ext4", "-O", "^has_journal"]
+        + ["-m", "0", "-d", str(mount), str(place), f"{_DISK_MIB}M"],
+        capture_output=True,
+        text=True,
+    )
+    shutil.rmtree(added)
+    if done.returncode:
+        raise EdgeError(f"no disk for the emulated Pi: {done.stderr.strip()}")
+
+
+def boot(
+    disk: Path,
+    cpu: str,
+    *,
+    start: str = "/pi/start",
+    counted: bool = True,
+    timeout_s: float = 600,
+) -> str:
+    """Boot a disk, wait until it switches itself off, and return what the console showed.
+
+    Args:
+        cpu: QEMU's name of the processor.
+        start: the first program, /pi/start or an init.
+        counted: one instruction is one nanosecond; else as fast as it goes.
+
+    Raises:
+        EdgeError: it did not switch itself off in time; the message ends with the console.
+    """
+    kernel = roots.part("kernel")
+    command = [*_emulator("qemu-system-aarch64"), "-M", "virt", "-cpu", cpu]
+    command += ["-m", str(MEMORY_MIB), "-nographic", "-no-reboot", "-nic", "none"]
+    command += ["-L", str(roots.part("emulators") / "usr/share/qemu")]
+    command += ["-icount", "shift=0,sleep=off"] if counted else []
+    command += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(kernel / "initrd")]
+    command += ["-drive", f"file={disk},if=none,format=raw,id=card,snapshot=on"]
+    command += ["-device", "virtio-blk-pci,drive=card"]
+    command += ["-append", f"quiet loglevel=3 panic=-1 norandmaps console=ttyAMA0 PI_START={start}"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s
+        )
+    except subprocess.TimeoutExpired as error:
+        shown = (error.stdout or b"").decode(errors="replace")[-2000:]
+        raise EdgeError(f"the emulated Pi did not finish in {timeout_s:.0f} s: {shown}") from error
+    shown = (done.stdout + done.stderr).decode(errors="replace").replace("\r", "")
+    if done.returncode:
+        raise EdgeError(f"the emulated Pi broke off: {shown[-2000:]}")
+    return shown
+
+
+def make_kernel(kernel: Path, busybox: Path, place: Path) -> None:
+    """Lay out a kernel, and the initial file system that mounts the disk.
+
+    Args:
+        kernel, busybox: unpacked packages linux-image-… and busybox-static for arm64.
+    """
+    (image,) = kernel.glob("boot/vmlinuz-*")
+    shutil.copy2(image, place / "vmlinuz")
+    (module,) = kernel.rglob("virtio_blk.ko.xz")
+    members = {
+        "bin": None,
+        "bin/busybox": (busybox / "usr/bin/busybox").read_bytes(),
+        "init": _INIT.encode(),
+        "virtio_blk.ko": lzma.decompress(module.read_bytes()),
+    }
+    archive = b"".join(_member(name, content) for name, content in members.items())
+    with gzip.open(place / "initrd", "wb") as file:
+        file.write(archive + _member("TRAILER!!!", b""))
+
+
+def _member(name: str, content: bytes | None) -> bytes:
+    """A member of a cpio archive, "newc" form (cpio(5)); without content, a folder."""
+    mode = 0o040755 if content is None else 0o100755
+    content = content or b""
+    fields = (1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
+    head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
+    return head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)
+
+
+def _emulator(program: str) -> list[str]:
+    """A program of Debian for this machine, run with the libraries it was built for."""
+    root = roots.part("emulators")
+    library = root / "usr/lib/x86_64-linux-gnu"
+    (found,) = [p for p in (root / f"usr/{d}/{program}" for d in ("bin", "sbin")) if p.exists()]
+    return [
+        str(root / "usr/lib64/ld-linux-x86-64.so.2"),
+        "--library-path",
+        str(library),
+        str(found),
+    ]

@@ -1,0 +1,181 @@
+"""The table of what runs on which Pi and what it costs: measured, compared, written."""
+
+import dataclasses
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.emulation import installed, machine, roots
+from deploy.emulation.systems import NO_ENGINE, SYSTEMS, System
+from runtime import files
+from runtime.errors import EdgeError
+
+SCHEMA_VERSION = 1
+BASELINE = roots.CHECKOUT / "benchmarks/results/pi.json"
+# More than this much worse than the baseline fails.
+MOST_WORSE = 0.02
+_ENGINES = ("litert", "tflite", "onnx")
+_BOARDS = {"cortex-a53": "Pi 3, Zero 2 W", "cortex-a72": "Pi 4", "cortex-a76": "Pi 5"}
+_TITLES = {
+    "inference_float32": "float32, M instructions",
+    "inference_int8": "int8, M instructions",
+    "start_instructions": "start, M instructions",
+    "resident_bytes": "resident, MB",
+    "installed_bytes": "installed, MB",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An engine on a system and a processor.
+
+    Attributes:
+        absent: why it does not run; then nothing else is known.
+        version: the engine's.
+        inference_float32, inference_int8: instructions an image, one at a time, one thread.
+        start_instructions: of `python -m runtime PICTURE`, from exec to exit, files cached.
+        resident_bytes: the largest of that process.
+        installed_bytes: of the folder that install-pi.sh makes.
+    """
+
+    system: str
+    cpu: str
+    engine: str
+    absent: str = ""
+    version: str = ""
+    inference_float32: int = 0
+    inference_int8: int = 0
+    start_instructions: int = 0
+    resident_bytes: int = 0
+    installed_bytes: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.system} {self.cpu} {self.engine}"
+
+
+def measure(system: System, cpu: str, folder: Path) -> list[Row]:
+    """Boot a system on a processor with 512 MiB and measure each of its engines there.
+
+    Args:
+        folder: an empty one, for the disk.
+
+    Raises:
+        EdgeError: it does not boot, or a command fails on it.
+    """
+    pi = installed.with_engines(system, cpu, folder)
+    job = f"exec python3 /pi/measure.py {' '.join(system.engines)}\n"
+    guest = Path(__file__).parent / "guest/measure.py"
+    content = {"/pi/job": job.encode(), "/pi/measure.py": guest.read_bytes()}
+    for name in ("up", "work", "root"):
+        (pi.written / name).mkdir(parents=True, exist_ok=True)
+    machine.disk(pi, content | {"/pi/digit.png": _digit()}, folder / "disk")
+    shown = machine.boot(folder / "disk", cpu)
+    if "PI-STATUS 0" not in shown:
+        raise EdgeError(f"{system.name} on {cpu}: {shown[-2000:]}")
+    said = [json.loads(line[6:]) for line in shown.splitlines() if line.startswith("PI-ROW")]
+    rows = [
+        Row(
+            system.name,
+            cpu,
+            row["engine"],
+            version=row["version"],
+            inference_float32=row["inference_instructions"]["float32"],
+            inference_int8=row["inference_instructions"]["int8"],
+            start_instructions=row["start_instructions"],
+            resident_bytes=row["resident_bytes"],
+            installed_bytes=installed.size_bytes(system, row["engine"]),
+        )
+        for row in said
+    ]
+    return rows + [Row(system.name, cpu, *pair) for pair in system.absent.items()]
+
+
+def compare(rows: list[Row], baseline: list[Row]) -> list[str]:
+    """What is more than 2 % worse than it was, or gone; a line each."""
+    found = {row.name: row for row in rows}
+    worse = []
+    for before in baseline:
+        now = found.get(before.name)
+        if now is None or (now.absent and not before.absent):
+            worse.append(f"{before.name}: ran, and does not any more")
+            continue
+        for field, title in _TITLES.items():
+            was, is_now = getattr(before, field), getattr(now, field)
+            if was and is_now > was * (1 + MOST_WORSE):
+                worse.append(f"{before.name}: {title} {is_now / was - 1:+.1%}")
+    return worse
+
+
+def read(path: Path = BASELINE) -> list[Row]:
+    """The rows of a baseline; none where there is no such file.
+
+    Raises:
+        EdgeError: it is damaged, or of another version.
+    """
+    if not path.exists():
+        return []
+    try:
+        content = json.loads(path.read_text())
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {content['schema_version']}")
+        return [Row(**row) for row in content["rows"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EdgeError(f"{path} is no baseline ({error}): make pi-baseline") from error
+
+
+def write(rows: list[Row], path: Path) -> None:
+    """Write the rows as JSON, and beside it the table as Markdown."""
+    content = {"schema_version": SCHEMA_VERSION, "rows": list(map(dataclasses.asdict, rows))}
+    files.write(path, json.dumps(content, indent=1) + "\n")
+    files.write(path.with_suffix(".md"), markdown(rows))
+
+
+def markdown(rows: list[Row]) -> str:
+    """The table, and what its figures are."""
+    lines = [
+        "# On the Raspberry Pi, emulated",
+        "",
+        "`make pi` makes this page. Instructions are a metric to see regressions by, counted by",
+        "QEMU (`-icount`) in full-system mode with 512 MiB, and **not a time**: a Pi's caches,",
+        "memory and clock are not in them. Inference: one image, one thread. Start:",
+        "`python -m runtime PICTURE` from exec to exit, files cached; resident: that process.",
+        "Installed: the folder of `install-pi.sh`, beside Debian's NumPy and Pillow.",
+        "A 32-bit system was measured under a 64-bit kernel, as Raspberry Pi OS runs it.",
+        "",
+        f"| system | processor | engine | {' | '.join(_TITLES.values())} |",
+        "|---" * 3 + "|---:" * len(_TITLES) + "|",
+    ]
+    for row in rows:
+        cells = [row.system, f"{row.cpu} ({_BOARDS[row.cpu]})", f"{row.engine} {row.version}"]
+        if row.absent:
+            cells += [f"does not run: {row.absent}", *[""] * (len(_TITLES) - 1)]
+        else:
+            cells += [_millions(field, getattr(row, field)) for field in _TITLES]
+        lines.append(f"| {' | '.join(cell.strip() for cell in cells)} |")
+    for name, why in NO_ENGINE.items():
+        lines.append(f"| {name} | Pi 1, Zero | every | does not run: {why} | | | | |")
+    return "\n".join(lines) + "\n"
+
+
+def _millions(field: str, value: int) -> str:
+    return f"{value / 1e6:.2f}" if field.startswith("inference") else f"{value / 1e6:.1f}"
+
+
+def _digit() -> bytes:
+    """A picture of a digit, as PNG."""
+    from PIL import Image
+
+    from runtime import Classifier
+
+    packed = io.BytesIO()
+    golden = Classifier.load().spec.golden
+    assert golden is not None
+    Image.fromarray(golden.pixels[0, :, :, 0]).save(packed, "PNG")
+    return packed.getvalue()
+
+
+def all_measurements() -> list[tuple[System, str]]:
+    """Every system with every processor it is measured on."""
+    return [(system, cpu) for system in SYSTEMS for cpu in system.measured_on]

@@ -1,0 +1,30 @@
+"""What the tests on emulated Pis share. `make pi` runs them, once the Pis are built.
+
+They stand outside `tests/`: they need QEMU, Debian's packages from the network, and minutes.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.emulation.systems import SYSTEMS, System
+
+PAIRS = [(system, engine) for system in SYSTEMS for engine in system.engines]
+
+
+@pytest.fixture(params=SYSTEMS, ids=lambda system: system.name)
+def system(request) -> System:
+    """Each emulated system."""
+    return request.param
+
+
+@pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0].name}-{pair[1]}")
+def system_and_engine(request) -> tuple[System, str]:
+    """Each system with each engine that exists for it."""
+    return request.param
+
+
+@pytest.fixture
+def card(tmp_path) -> Path:
+    """Where what is written on a Pi goes: gone after the test."""
+    return tmp_path / "card"

@@ -1,0 +1,96 @@
+"""The runtime, installed from its wheel, on every system, processor and engine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploy.emulation import roots
+from deploy.emulation.installed import python, with_engines
+from deploy.emulation.systems import SYSTEMS
+from deploy.emulation.user import output
+from deploy.tests.conftest import PAIRS
+
+GUEST = roots.CHECKOUT / "deploy/emulation/guest"
+EVERYWHERE = [(s, e, cpu) for s in SYSTEMS for e in s.engines for cpu in s.cpus]
+# The conformance suite once an engine and system, over all processors; its answers on each.
+CONFORMANCE = [(s, e, s.cpus[at % len(s.cpus)]) for at, (s, e) in enumerate(PAIRS)]
+
+
+def name(row):
+    return "-".join((row[0].name, *row[1:]))
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory) -> Path:
+    """A thousand digits of scikit-learn's in MNIST's form, in a folder of their own."""
+    from train.data import embedded
+
+    folder = tmp_path_factory.mktemp("images")
+    np.save(folder / "images.npy", embedded().train.pixels[:1000])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def answers_here(images, tmp_path_factory):
+    """What each engine answers on this machine, by the name of its artefact."""
+    pythons = {"litert": sys.executable, "onnx": sys.executable}
+    pythons["tflite"] = str(roots.CHECKOUT / ".venv-tflite/bin/python")
+    answers = {}
+    for engine, interpreter in pythons.items():
+        folder = tmp_path_factory.mktemp(engine)
+        subprocess.run(
+            [interpreter, GUEST / "answers.py", engine, images / "images.npy", folder],
+            check=True,
+            env={"PYTHONPATH": str(roots.CHECKOUT)},
+        )
+        answers[engine] = {file.stem: np.load(file) for file in folder.glob("*.npy")}
+    return answers
+
+
+@pytest.mark.parametrize("row", EVERYWHERE, ids=name)
+def test_answers_are_those_of_this_machine(row, card, images, answers_here):
+    system, engine, cpu = row
+    pi = with_engines(system, cpu, card, {images: "/srv/images", GUEST: "/srv/guest"})
+    output(pi.run(python(engine), "/srv/guest/answers.py", engine, "/srv/images/images.npy", "a"))
+    expected = answers_here[engine]
+    found = {file.stem: np.load(file) for file in (card / "up/home/pi/a").glob("*.npy")}
+    assert found.keys() == expected.keys() and len(found) == 2
+    for artefact, scores in found.items():
+        assert len(scores) == 1000
+        np.testing.assert_array_equal(scores.argmax(1), expected[artefact].argmax(1))
+        if artefact.endswith("int8.tflite"):
+            assert scores.tobytes() == expected[artefact].tobytes()
+        else:
+            assert np.abs(scores - expected[artefact]).max() <= 1e-5
+
+
+@pytest.mark.parametrize("row", CONFORMANCE, ids=name)
+def test_conformance(row, card):
+    system, engine, cpu = row
+    engines = roots.CHECKOUT / "tests/engines"
+    pi = with_engines(system, cpu, card, {engines: "/srv/tests/engines"})
+    said = output(
+        pi.run(
+            python(engine),
+            *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"),
+            "/srv/tests/engines",
+            environment={"PYTHONPATH": "/srv/pytest"},
+            folder="/tmp",
+        )
+    )
+    assert " passed" in said and "failed" not in said
+
+
+@pytest.mark.parametrize("row", EVERYWHERE, ids=name)
+def test_command_and_selftest(row, card):
+    system, engine, cpu = row
+    pi = with_engines(system, cpu, card, {roots.CHECKOUT / "examples": "/srv/examples"})
+    pictures = [f"/srv/examples/{file}" for file in ("photo.jpg", "scan.png", "screen.png")]
+    said = output(pi.run(python(engine), "-m", "runtime", "--json", *pictures))
+    assert [json.loads(line)["label"] for line in said.splitlines()] == ["7", "5", "3"]
+    report = json.loads(output(pi.run(python(engine), "-m", "runtime.selftest", "--json")))
+    assert report["passed"] is True
