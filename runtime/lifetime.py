@@ -1,0 +1,61 @@
+"""A program that runs until it is told to stop: SIGTERM, and what systemd wants to hear."""
+
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+
+from runtime.notify import notify, watchdog_interval_s
+
+
+class Lifetime:
+    """Used as a context on the main thread: SIGTERM ends it in good order, `stopping` says so.
+
+    `alive` is called with every round of work, which is what the watchdog watches: a program that
+    hangs says nothing, and systemd starts it anew.
+    """
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._interval = watchdog_interval_s()
+        self._next = 0.0
+
+    def __enter__(self) -> "Lifetime":
+        signal.signal(signal.SIGTERM, self._on_signal)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        notify("STOPPING=1")
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to end now."""
+        return self._stop.is_set()
+
+    def ready(self, status: str) -> None:
+        """Say once that work begins; `status` is shown by `systemctl status`."""
+        notify(f"READY=1\nSTATUS={status}")
+
+    def alive(self) -> None:
+        """Say that all is well, no more often than needed."""
+        now = time.monotonic()
+        if self._interval is not None and now >= self._next:
+            notify("WATCHDOG=1")
+            self._next = now + self._interval / 2
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long, or until it is time to end; whether it is not."""
+        end = time.monotonic() + seconds
+        while not self._stop.is_set() and (left := end - time.monotonic()) > 0:
+            self.alive()
+            self._stop.wait(min(left, 1.0 if self._interval is None else self._interval / 2))
+        return not self._stop.is_set()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._stop.set()
