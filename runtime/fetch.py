@@ -110,5 +110,6 @@ class _StaysSecure(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         scheme = urllib.parse.urlsplit(newurl).scheme
         if scheme not in ("http", "https") or (req.type == "https" and scheme != "https"):
+            fp.close()
             raise EdgeError(f"{_shown(req.full_url)} leads to {scheme}: give the address itself")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

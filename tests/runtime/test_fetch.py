@@ -1,0 +1,177 @@
+"""Models fetched over HTTP from a server of this machine: right, broken off, stalled, too large."""
+
+import io
+import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+import runtime
+from runtime import artefact, fetch
+from runtime.errors import ArtefactError, EdgeError
+from runtime.fetch import Absent
+from runtime.signing import Untrusted, make_key, sign
+from runtime.update import update
+
+PRETRAINED = Path(runtime.__file__).parent / "pretrained"
+
+
+class Server(ThreadingHTTPServer):
+    """Serves the files of a folder; `faults` spoil its next answers, one each."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.folder, self.faults, self.asked = folder, [], []
+        self.end = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        server.asked.append(self.path)
+        path = server.folder / self.path.rpartition("/")[2].partition("?")[0]
+        fault = server.faults.pop(0) if server.faults else ""
+        if fault.isdecimal():
+            return self.send_error(int(fault))
+        if fault.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", fault[3:])
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        if not path.exists():
+            return self.send_error(404)
+        body = path.read_bytes()
+        self.send_response(200)
+        if fault != "no length":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if fault in ("breaks off", "stalls") else body)
+        if fault == "stalls":
+            self.wfile.flush()
+            server.end.wait(20)
+        return None
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    (tmp_path / "served").mkdir()
+    shutil.copy(PRETRAINED / "digits.tflite", tmp_path / "served")
+    running = Server(tmp_path / "served")
+    thread = threading.Thread(target=running.serve_forever, args=(0.02,))
+    thread.start()
+    yield running
+    running.end.set()
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+@pytest.fixture
+def fetched(server, tmp_path, monkeypatch):
+    """Fetches the model with these faults in the way."""
+    monkeypatch.setattr(fetch, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(fetch.time, "sleep", lambda _: None)
+
+    def attempt(*faults: str, path: str = "digits.tflite", limit: int = 1 << 20) -> bytes:
+        server.faults[:] = faults
+        fetch.fetch(f"{server.url}/{path}", tmp_path / "fetched", limit)
+        return (tmp_path / "fetched").read_bytes()
+
+    return attempt
+
+
+DATA = (PRETRAINED / "digits.tflite").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        (),
+        ("no length",),
+        ("breaks off",),
+        ("stalls", "503"),
+        ("500", "breaks off"),
+        ("to /moved/digits.tflite",),
+    ],
+    ids=lambda faults: ", ".join(faults) or "none",
+)
+def test_a_file_arrives_whole(fetched, faults):
+    assert fetched(*faults) == DATA
+
+
+@pytest.mark.parametrize(
+    ("faults", "message"),
+    [
+        (["breaks off"] * 3, "it broke off after 141325 of 282651 bytes"),
+        (["stalls"] * 3, "timed out"),
+        (["503"] * 3, "the server answers 503"),
+        (["403"], "the server answers 403"),
+        (["to file:///etc/passwd"], "is not allowed; check the address"),
+        (["to ftp://host/model.tflite"], "leads to ftp: give the address itself"),
+    ],
+)
+def test_what_does_not_arrive_is_a_message(fetched, server, faults, message):
+    with pytest.raises(EdgeError, match=message) as caught:
+        fetched(*faults)
+    assert f"{server.url}/digits.tflite" in str(caught.value)
+    assert len(server.asked) == len(faults)
+
+
+def test_more_than_the_limit_is_refused(fetched, tmp_path):
+    for faults in ((), ("no length",)):
+        with pytest.raises(EdgeError, match="larger than"):
+            fetched(*faults, limit=100_000)
+        assert (tmp_path / "fetched").stat().st_size <= 100_000
+
+
+def test_an_absent_file_is_told_from_a_failure(fetched):
+    with pytest.raises(Absent):
+        fetched(path="other.tflite")
+
+
+def test_where_nobody_answers_the_address_is_named_without_its_password(tmp_path):
+    with pytest.raises(EdgeError, match="cannot fetch http://127.0.0.1:1/m.tflite") as caught:
+        fetch.fetch("http://user:secret@127.0.0.1:1/m.tflite", tmp_path / "fetched", 100)
+    assert "secret" not in str(caught.value)
+
+
+def test_from_https_to_http_is_refused():
+    import urllib.request
+
+    request = urllib.request.Request("https://host/model.tflite")
+    with pytest.raises(EdgeError, match="leads to http: give the address itself"):
+        fetch._StaysSecure().redirect_request(
+            request, io.BytesIO(), 302, "", {}, "http://host/m.tflite"
+        )
+
+
+def test_an_update_comes_with_its_signature(server, tmp_path):
+    pytest.importorskip("cryptography")
+    private, _ = make_key(tmp_path / "models" / "keys" / "maker")
+    private.rename(tmp_path / "maker.key")
+    url, place = f"{server.url}/digits.tflite?version=2", tmp_path / "models" / "model.tflite"
+    with pytest.raises(Untrusted, match="is not signed"):
+        update(url, place, None)
+    sign(server.folder / "digits.tflite", tmp_path / "maker.key")
+    assert "signed by maker.pub" in update(url, place, None)[0]
+    assert server.asked[-1] == "/digits.tflite.sig?version=2"
+    assert artefact.read(place).data == DATA
+    server.faults[:] = ["", "503", "503", "503"]  # the model comes, its signature does not
+    with pytest.raises(EdgeError, match="cannot fetch .*sig"):
+        update(url, place, None, allow_unsigned=True)
+    (server.folder / "digits.tflite").write_text("<html>Please log in</html>")
+    with pytest.raises(Untrusted):
+        update(url, place, None)
+    (server.folder / "digits.tflite.sig").unlink()
+    with pytest.raises(ArtefactError, match="is not a .tflite model"):
+        update(url, place, None, allow_unsigned=True)
+    assert artefact.read(place).data == DATA
+    assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["keys", "model.tflite"]
