@@ -104,8 +104,8 @@ class Arrivals:
 
 
 class Memory:
-    """The images dealt with, in memory and in a file: a JSON array [path below the
-    folder, size, mtime_ns, inode] a line. What was not yet saved when the power failed is dealt with again.
+    """The images dealt with, in memory and in a file: a line a JSON array [path below the folder,
+    size, mtime_ns, inode]. What was not yet saved when the power failed is dealt with again.
 
     Args:
         file: where; None keeps them in memory alone.
