@@ -24,7 +24,7 @@ class Distortion:
     rotation_degrees: float = 12.0
     scale: float = 0.12
     shear: float = 0.2
-    shift_px: float = 2.5
+    shift_px: float = 1.5
     elastic_px: float = 0.0
     elastic_points: int = 5
 

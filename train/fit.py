@@ -1,7 +1,7 @@
 """Fits the network: the steps, the weights' average, the checkpoints."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    # float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,).
-    Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
+    # float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,), float32 targets (B, classes).
+    Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 # An epoch of a small set passes over it several times, else all of its epochs were over before
 # the averages of normalisation and weights had settled.
@@ -39,14 +39,32 @@ class Training:
     variables and the number of epochs behind it.
     """
 
-    def __init__(self, recipe: Recipe, split: Split, classes: int, seed: int) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        split: Split,
+        classes: int,
+        seed: int,
+        build: "Callable[[int, float, int], keras.Model]" = build_trainable,
+        teachers: "Sequence[keras.Model]" = (),
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            recipe: all settings.
+            split: the images to train on.
+            classes: how many labels there are.
+            seed: of everything random.
+            build: makes the network from classes, dropout and seed; it answers logits.
+            teachers: trained networks that answer logits.
+        """
         import keras
         import tensorflow as tf
 
-        self.recipe, self.seed = recipe, seed
-        self.network = build_trainable(classes, recipe.dropout, recipe.map_dropout, seed)
+        self.recipe, self.seed, self._teachers = recipe, seed, teachers
+        self.network = build(classes, recipe.dropout, seed)
         # What is validated and saved: the running average of the network's weights.
-        self.average = build_trainable(classes, seed=seed)
+        self.average = build(classes, 0.0, seed)
         shifts = [v for v in self.network.trainable_variables if len(v.shape) < 2]
         self._optimizer = keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -79,25 +97,27 @@ class Training:
         import tensorflow as tf
 
         total = self.recipe.epochs * self.steps
-        for at, (images, labels) in enumerate(batches, epoch * self.steps):
+        for at, (images, labels, targets) in enumerate(batches, epoch * self.steps):
             rate = tf.constant(self.recipe.rate((at + 1) / total), tf.float32)
-            loss, hit = self._step(images, labels, rate, tf.constant(at, tf.float32))
+            at_step = tf.constant(at, tf.float32)
+            loss, hit = self._step(images, labels, targets, rate, at_step)
             yield float(loss), float(hit)
 
     def batches(self, epoch: int) -> "tf.data.Dataset":
-        """The epoch's batches, shuffled and distorted."""
+        """The epoch's batches, shuffled, distorted and spoilt, with what is to be answered."""
         import tensorflow as tf
 
         size, seed = self.recipe.batch_size, self.seed
         strength = tf.constant(self.recipe.strength(epoch), tf.float32)
 
-        def prepare(step: "tf.Tensor", indices: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        def prepare(step: "tf.Tensor", indices: "tf.Tensor") -> "Batch":
             images = tf.cast(tf.gather(self._pixels, indices), tf.float32) / 255.0
             own = tf.stack([seed, step])
             images = distort(images, self.recipe.distortion, strength, own, CROP_PX)
             images = tf.ensure_shape(images, (size, *images.shape[1:]))
-            images = corrupt(images, size, self.recipe.corruption, own)
-            return images, tf.gather(self._labels, indices)
+            labels = tf.gather(self._labels, indices)
+            targets = self._targets(images, labels)
+            return corrupt(images, size, self.recipe.corruption, own), labels, targets
 
         order = shuffled(self._n, self.steps * size, [seed, epoch]).reshape(self.steps, size)
         numbers = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)
@@ -125,13 +145,32 @@ class Training:
         yield from self.average.weights
         yield from self._optimizer.variables
 
+    def _targets(self, images: "tf.Tensor", labels: "tf.Tensor") -> "tf.Tensor":
+        """The label, smoothed, and what the teachers say of the image before it is spoilt."""
+        import tensorflow as tf
+
+        recipe = self.recipe
+        smoothing = recipe.label_smoothing
+        targets = tf.one_hot(labels, self._classes) * (1 - smoothing) + smoothing / self._classes
+        if not self._teachers:
+            return targets
+        # The mean of the logits: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
+        # Network" (2015). The network learns the softened answers as they are; the temperature
+        # fitted after the training sharpens them again.
+        logits = tf.add_n([teacher(images, training=False) for teacher in self._teachers])
+        taught = tf.nn.softmax(logits / (len(self._teachers) * recipe.teacher_temperature))
+        return recipe.teacher_share * taught + (1 - recipe.teacher_share) * targets
+
     def _take_step(
-        self, images: "tf.Tensor", labels: "tf.Tensor", rate: "tf.Tensor", at: "tf.Tensor"
+        self,
+        images: "tf.Tensor",
+        labels: "tf.Tensor",
+        targets: "tf.Tensor",
+        rate: "tf.Tensor",
+        at: "tf.Tensor",
     ) -> tuple["tf.Tensor", "tf.Tensor"]:
         import tensorflow as tf
 
-        smoothing = self.recipe.label_smoothing
-        targets = tf.one_hot(labels, self._classes) * (1 - smoothing) + smoothing / self._classes
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.network(images, training=True)

@@ -41,9 +41,7 @@ def build(classes: int) -> "keras.Model":
     return keras.Model(pixels, scores, name="digits")
 
 
-def build_trainable(
-    classes: int, dropout: float = 0.0, map_dropout: float = 0.0, seed: int = 0
-) -> "keras.Model":
+def build_trainable(classes: int, dropout: float = 0.0, seed: int = 0) -> "keras.Model":
     """Build the network that is trained; `fold` turns it into that of `build`.
 
     Each convolution is followed by batch normalisation, and the output is logits. Normalisation
@@ -58,7 +56,7 @@ def build_trainable(
     pixels = keras.Input(INPUT_SHAPE, name="pixels")
     x = layers.Cropping2D(CROP_PX, name="crop")(pixels)
     for n, filters in enumerate(FILTERS, 1):
-        initial = weights(seed=_stream(seed, n))
+        initial = weights(seed=initial_seed(seed, n))
         x = layers.Conv2D(filters, 3, use_bias=False, kernel_initializer=initial, name=f"conv{n}")(
             x
         )
@@ -67,19 +65,21 @@ def build_trainable(
             scale=False, momentum=MOMENTUM, epsilon=EPSILON, name=f"norm{n}"
         )(x)
         x = layers.ReLU(name=f"relu{n}")(x)
-        x = layers.SpatialDropout2D(map_dropout, seed=seed + n, name=f"dropout{n}")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(
-        HIDDEN, activation="relu", kernel_initializer=weights(seed=_stream(seed, 4)), name="hidden"
+        HIDDEN,
+        activation="relu",
+        kernel_initializer=weights(seed=initial_seed(seed, 4)),
+        name="hidden",
     )(x)
     x = layers.Dropout(dropout, seed=seed, name="dropout")(x)
-    last = keras.initializers.GlorotUniform(seed=_stream(seed, 5))
+    last = keras.initializers.GlorotUniform(seed=initial_seed(seed, 5))
     logits = layers.Dense(classes, kernel_initializer=last, name="scores")(x)
     return keras.Model(pixels, logits, name="digits_in_training")
 
 
-def _stream(seed: int, n: int) -> int:
-    """A seed of its own for each of a run's random streams; Keras's have 32 bits."""
+def initial_seed(seed: int, n: int) -> int:
+    """A seed of its own for each layer's first weights; Keras's have 32 bits."""
     return (seed * 10 + n) % 2**32
 
 

@@ -12,7 +12,9 @@ from train.corrupt import Corruption
 
 _Part = TypeVar("_Part", "Recipe", Distortion, Corruption)
 # Settings that stay below 1.
-_SHARES = ("warmup", "dropout", "map_dropout", "label_smoothing", "averaging", "share", "contrast")
+_SHARES = ("warmup", "dropout", "label_smoothing", "averaging", "contrast")
+# Settings that may be 1.
+_UP_TO_ONE = ("share", "teacher_share")
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class Recipe:
         warmup: share of the training in which the rate climbs from 0 to its peak.
         weight_decay: of AdamW, on kernels alone, relative to the learning rate.
         dropout: share of the hidden layer's values dropped.
-        map_dropout: share of each convolution's maps dropped.
         label_smoothing: share of the target spread evenly over the classes.
+        teachers: larger networks trained first, on the same images, with the recipe `TEACHER`.
+        teacher_share: of the target, how much is what the teachers answer to the image unspoilt.
+        teacher_temperature: by which their logits are divided before the softmax.
         averaging: decay of the weights' moving average a step; the average is what is saved.
         distortion: how images are distorted.
         corruption: how a share of them is spoilt.
@@ -37,15 +41,17 @@ class Recipe:
     """
 
     name: str = "default"
-    epochs: int = 40
-    batch_size: int = 128
-    learning_rate: float = 3e-3
+    epochs: int = 50
+    batch_size: int = 256
+    learning_rate: float = 4e-3
     warmup: float = 0.07
     weight_decay: float = 5e-2
     dropout: float = 0.3
-    map_dropout: float = 0.0
     label_smoothing: float = 0.02
-    averaging: float = 0.998
+    teachers: int = 0
+    teacher_share: float = 0.0
+    teacher_temperature: float = 1.0
+    averaging: float = 0.996
     distortion: Distortion = field(default_factory=Distortion)
     corruption: Corruption = field(default_factory=Corruption)
     calm_epochs: int = 0
@@ -68,6 +74,26 @@ class Recipe:
 
 
 DEFAULT = Recipe()
+TEACHER = Recipe(name="teacher", epochs=20, label_smoothing=0.0)
+PUBLISHED = Recipe(
+    name="published",
+    epochs=70,
+    dropout=0.0,
+    label_smoothing=0.0,
+    teachers=2,
+    teacher_share=0.9,
+    teacher_temperature=2.0,
+    distortion=Distortion(shift_px=2.0),
+    corruption=Corruption(
+        share=0.5,
+        contrast=0.8,
+        brightness=0.4,
+        noise=0.3,
+        blur_px=1.6,
+        stroke_px=1.4,
+        occlusion_px=9.0,
+    ),
+)
 FAST = Recipe(
     name="fast",
     epochs=3,
@@ -119,7 +145,7 @@ def _numbers(part: Recipe | Distortion | Corruption) -> dict[str, int | float]:
 
 def _replaced(part: _Part, name: str, text: str) -> _Part:
     value = type(_numbers(part)[name])(text)
-    most = 1.0 if name in _SHARES else math.inf
+    most = 1.0 if name in _SHARES else 1.0 + 1e-9 if name in _UP_TO_ONE else math.inf
     least = 1 if name in ("epochs", "batch_size", "elastic_points") else 0
     if not least <= value < most:
         raise ValueError

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,8 +30,13 @@ from train.evaluate import (
 )
 from train.fit import Training, fit
 from train.model import fold
-from train.recipe import Recipe
+from train.recipe import TEACHER, Recipe
 from train.save import save, versions
+from train.splits import Split
+from train.teacher import build_teacher
+
+if TYPE_CHECKING:
+    import keras
 
 
 def run(
@@ -60,17 +66,22 @@ def run(
         flush=True,
     )
     start_tensorflow(seed)
-    training = Training(recipe, train, len(data_set.labels), seed)
-    settings = json.dumps(
-        {
-            "recipe": json.loads(recipe.to_json()),
-            "seed": seed,
-            "validation": validation,
-            "data": data_set.sha256,
-            "versions": dict(versions()),
-        },
-        sort_keys=True,
-    )
+    about = {
+        "validation": validation,
+        "data": data_set.sha256,
+        "versions": dict(versions()),
+    }
+    teachers = []
+    for n in range(1, recipe.teachers + 1):
+        print(f"teacher {n} of {recipe.teachers}", flush=True)
+        path = _beside(out, f"teacher{n}-checkpoint.npz")
+        # Tried for an epoch, the recipe does not take twenty for each teacher.
+        lessons = dataclasses.replace(TEACHER, epochs=min(TEACHER.epochs, recipe.epochs))
+        teachers.append(
+            _teach(lessons, train, held_back, len(data_set.labels), seed + n, about, path, resume)
+        )
+    training = Training(recipe, train, len(data_set.labels), seed, teachers=teachers)
+    settings = _settings(recipe, seed, about)
 
     def report(history: tuple[Epoch, ...]) -> None:
         files.write(_beside(out, "history.csv"), _csv(history))
@@ -147,6 +158,32 @@ def start_tensorflow(seed: int) -> None:
     keras.utils.set_random_seed(seed)
     # Costs a tenth of the time on a CPU.
     tf.config.experimental.enable_op_determinism()
+
+
+def _teach(
+    recipe: Recipe,
+    train: Split,
+    held_back: Split,
+    classes: int,
+    seed: int,
+    about: dict[str, object],
+    path: Path,
+    resume: bool,
+) -> "keras.Model":
+    """Train a teacher on the very images that the network will be trained on."""
+    training = Training(recipe, train, classes, seed, build_teacher)
+
+    def report(history: tuple[Epoch, ...]) -> None:
+        _print_epoch(history[-1], recipe.epochs)
+
+    fit(training, held_back, path, _settings(recipe, seed, about), resume, report, _watch)
+    return training.average
+
+
+def _settings(recipe: Recipe, seed: int, about: dict[str, object]) -> str:
+    """All that decides what a run ends in, as a checkpoint keeps it."""
+    own = {"recipe": json.loads(recipe.to_json()), "seed": seed}
+    return json.dumps(about | own, sort_keys=True)
 
 
 def _beside(out: Path, what: str) -> Path:

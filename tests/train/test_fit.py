@@ -9,8 +9,10 @@ import pytest
 from runtime.errors import EdgeError
 from train.__main__ import choose_recipe, parse_args
 from train.augment import Distortion
-from train.fit import class_weights, shuffled
-from train.recipe import DEFAULT, FAST, Recipe, changed
+from train.corrupt import Corruption
+from train.fit import Training, class_weights, shuffled
+from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe, changed
+from train.splits import Split
 
 
 def test_each_pass_sees_every_image_once():
@@ -76,7 +78,46 @@ def test_options_that_make_no_sense_are_refused(options, capsys):
 
 
 def test_a_recipe_can_be_read_back_from_its_json():
-    recipe = changed(FAST, ["dropout=0.125", "distortion.shear=0.5"])
+    recipe = changed(PUBLISHED, ["dropout=0.125", "distortion.shear=0.5"])
     record = json.loads(recipe.to_json())
     distortion = Distortion(**record.pop("distortion"))
-    assert Recipe(**record, distortion=distortion) == recipe and "\n" not in recipe.to_json()
+    corruption = Corruption(**record.pop("corruption"))
+    assert Recipe(**record, distortion=distortion, corruption=corruption) == recipe
+    assert "\n" not in recipe.to_json()
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], DEFAULT), (["--published"], PUBLISHED)])
+def test_each_recipe_has_its_option(options, expected):
+    assert choose_recipe(parse_args(options)) == expected
+
+
+def test_settings_of_what_spoils_images():
+    recipe = changed(DEFAULT, ["corruption.share=1", "corruption.noise=0.2", "teacher_share=1"])
+    assert recipe.corruption == Corruption(share=1.0, noise=0.2) and recipe.teacher_share == 1
+    for setting in ("corruption.share=1.1", "corruption.contrast=1", "corruption.fog=1"):
+        with pytest.raises(EdgeError, match="--set"):
+            changed(DEFAULT, [setting])
+
+
+def test_a_network_learns_what_its_teachers_answer():
+    keras = pytest.importorskip("keras")
+    pixels = np.zeros((256, 28, 28, 1), np.uint8)
+    labels = np.arange(256) % 2
+    pixels[labels == 1, 8:20, 8:20] = 255
+
+    image = keras.Input((28, 28, 1))
+    brightness = keras.layers.GlobalAveragePooling2D()(image)
+    # Says of every image the contrary of its label.
+    contrary = keras.layers.Dense(
+        2,
+        kernel_initializer=keras.initializers.Constant([[100.0, -100.0]]),
+        bias_initializer=keras.initializers.Constant([-5.0, 5.0]),
+    )(brightness)
+    teacher = keras.Model(image, contrary)
+    recipe = Recipe(
+        epochs=1, batch_size=16, teachers=1, teacher_share=0.8, distortion=Distortion.none()
+    )
+    training = Training(recipe, Split(pixels, labels), 2, 0, teachers=[teacher])
+    _, right = training.run_epoch(0)
+    answers = np.asarray(training.average(pixels / np.float32(255))).argmax(axis=1)
+    assert right < 0.2 and (answers == 1 - labels).all()
