@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 _SLOW, _OVERSIZED_BYTES = 100, 1 << 30
 _PIECE = b"x" * 65536
@@ -12,52 +13,48 @@ Kind = Callable[[int], Awaitable[None]]
 
 async def slow_headers(port: int) -> None:
     """Slowloris: a header every second, and never the end of them."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
-    while not reader.at_eof():
-        writer.write(b"X-a: b\r\n")
-        await writer.drain()
-        await asyncio.sleep(1)
-    writer.close()
+    async with _connect(port) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        while not reader.at_eof():
+            writer.write(b"X-a: b\r\n")
+            await writer.drain()
+            await asyncio.sleep(1)
 
 
 async def slow_body(port: int) -> None:
     """A body that says it has a megabyte and sends a byte a second."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(_head(1 << 20))
-    while not reader.at_eof():
-        writer.write(b"x")
-        await writer.drain()
-        await asyncio.sleep(1)
-    writer.close()
+    async with _connect(port) as (reader, writer):
+        writer.write(_head(1 << 20))
+        while not reader.at_eof():
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(1)
 
 
 async def half_closed(port: int) -> None:
     """A client that stops sending in the middle of a body, and waits."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(_head(1000) + b"x" * 500)
-    writer.write_eof()
-    await reader.read()
-    writer.close()
+    async with _connect(port) as (reader, writer):
+        writer.write(_head(1000) + b"x" * 500)
+        writer.write_eof()
+        await reader.read()
 
 
 async def vanished(port: int) -> None:
     """A client that resets its connection in the middle of a request."""
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(_head(1000) + b"x" * 500)
-    await writer.drain()
-    writer.transport.abort()
+    async with _connect(port) as (_, writer):
+        writer.write(_head(1000) + b"x" * 500)
+        await writer.drain()
+        writer.transport.abort()
 
 
 async def oversized(port: int) -> None:
     """A body of a gigabyte, sent for as long as the server takes it."""
-    _, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(_head(_OVERSIZED_BYTES))
-    for _ in range(_OVERSIZED_BYTES // len(_PIECE)):
-        writer.write(_PIECE)
-        await writer.drain()
-        await asyncio.sleep(0.01)
-    writer.close()
+    async with _connect(port) as (_, writer):
+        writer.write(_head(_OVERSIZED_BYTES))
+        for _ in range(_OVERSIZED_BYTES // len(_PIECE)):
+            writer.write(_PIECE)
+            await writer.drain()
+            await asyncio.sleep(0.01)
 
 
 async def malformed(port: int) -> None:
@@ -71,11 +68,10 @@ async def malformed(port: int) -> None:
         _head(300) + b"\x89PNG\r\n\x1a\n" + b"\xff" * 292,
         _head(40, "multipart/form-data; boundary=x") + b"-" * 40,
     ):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request)
-        writer.write_eof()
-        await reader.read(65536)
-        writer.close()
+        async with _connect(port) as (reader, writer):
+            writer.write(request)
+            writer.write_eof()
+            await reader.read(65536)
 
 
 KINDS: tuple[tuple[Kind, int], ...] = (
@@ -105,3 +101,12 @@ def _head(length: int, kind: str = "image/png") -> bytes:
         "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
+
+
+@asynccontextmanager
+async def _connect(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()

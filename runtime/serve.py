@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         )
     limits = Limits(
         body_bytes=arguments.max_body << 20,
+        memory_bytes=max(8 * arguments.max_body, 64) << 20,
         pixels=arguments.max_pixels * 1_000_000,
         seconds=arguments.timeout,
     )

@@ -13,10 +13,6 @@ from runtime.server.problems import Problem
 
 T = TypeVar("T")
 
-# A request waits for its turn in memory: so many may, each of them whole.
-_BODIES_AT_ONCE = 8
-_LEAST_MEMORY_BYTES = 64 << 20
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -24,6 +20,7 @@ class Limits:
 
     Attributes:
         body_bytes: a larger body, 413.
+        memory_bytes: what all bodies that are held may take together; past that, 503.
         pixels: an image of more, 413.
         seconds: for a request to arrive (408), and then for its answer (503).
         waiting: requests that wait for their turn; one more gets 503.
@@ -32,16 +29,12 @@ class Limits:
     """
 
     body_bytes: int = 16 << 20
+    memory_bytes: int = 128 << 20
     pixels: int = 24_000_000
     seconds: float = 10.0
     waiting: int = 512
     connections: int = 1024
     workers: int = min(4, os.cpu_count() or 1)
-
-    @property
-    def memory_bytes(self) -> int:
-        """What all bodies together may take; past that, 503."""
-        return max(_BODIES_AT_ONCE * self.body_bytes, _LEAST_MEMORY_BYTES)
 
 
 class Memory:

@@ -1,0 +1,120 @@
+"""The server as a service: load, signals, a model that is replaced, systemd."""
+
+import asyncio
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmarks import http_load
+from benchmarks.abuse import abuse
+from runtime.classifier import find_model
+
+
+def test_a_crowd_is_answered_and_nobody_dropped(server, photo):
+    requests = [http_load.post("/v1/classify", photo, "image/jpeg")]
+    crowd = asyncio.run(http_load.load(server.port, requests, 200, 200))
+    assert (len(crowd.latencies_ns), crowd.failed) == (200, 0)
+
+
+def test_memory_does_not_grow_with_requests(server, photo):
+    requests = [http_load.post("/v1/classify", photo, "image/jpeg"), http_load.get("/v1/model")]
+    asyncio.run(http_load.load(server.port, requests, 8, 300))
+    before = server.metric("process_resident_memory_bytes")
+    asyncio.run(http_load.load(server.port, requests, 8, 900))
+    assert server.metric("process_resident_memory_bytes") < 1.1 * before
+
+
+def test_it_answers_while_others_misbehave(serve, photo):
+    server = serve("--timeout", "2")
+
+    async def probe():
+        bad = asyncio.create_task(abuse(server.port))
+        end = time.monotonic() + 4
+        failed = 0
+        while time.monotonic() < end:
+            request = http_load.post("/v1/classify", photo, "image/jpeg")
+            failed += (await http_load.load(server.port, [request], 1, 1)).failed
+        bad.cancel()
+        await asyncio.wait([bad])
+        return failed
+
+    assert asyncio.run(probe()) == 0
+    assert server.client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_once_all_is_answered(tmp_path, photo, sent, status):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runtime.serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    port = int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])
+    request = http_load.post("/v1/classify", photo, "image/jpeg")
+
+    async def end():
+        idle = await asyncio.open_connection("127.0.0.1", port)  # holds nothing up
+        reader, writer = [], []
+        for _ in range(20):
+            r, w = await asyncio.open_connection("127.0.0.1", port)
+            connection = http_load.Connection(r, w)
+            reader.append(asyncio.create_task(connection.ask(request)))
+            writer.append(w)
+        await asyncio.wait(reader, return_when=asyncio.FIRST_COMPLETED)
+        process.send_signal(sent)
+        answers = await asyncio.gather(*reader)
+        for each in (*writer, idle[1]):
+            each.close()
+        return answers
+
+    answers = asyncio.run(end())
+    _, errors = process.communicate(timeout=30)
+    assert [answer.status for answer in answers] == [200] * 20
+    assert process.returncode == status
+    assert errors == ("interrupted\n" if sent == signal.SIGINT else "")
+
+
+def test_a_model_that_is_replaced_answers_from_then_on(serve, tmp_path, photo):
+    model = tmp_path / "model.tflite"
+    int8 = find_model("litert")
+    shutil.copy(int8, model)
+    server = serve("--model", model)
+    before = server.client.get("/v1/model").json()
+    assert before["precision"] == "int8"
+    shutil.copy(int8.with_name("digits.tflite"), tmp_path / "new.tflite")
+    (tmp_path / "new.tflite").replace(model)
+    deadline = time.monotonic() + 30
+    while server.client.get("/v1/model").json()["precision"] == "int8":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    answer = server.client.post("/v1/classify", content=photo).json()
+    assert answer["model"]["precision"] == "float32"
+
+
+def test_systemd_is_told(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "runtime.serve", "--port", "0"],
+            stdout=subprocess.DEVNULL,
+            env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"},
+        )
+        try:
+            assert manager.recv(100) == b"READY=1"
+            assert [manager.recv(100) for _ in range(2)] == [b"WATCHDOG=1"] * 2
+            process.terminate()
+            said = b"WATCHDOG=1"
+            while said == b"WATCHDOG=1":
+                said = manager.recv(100)
+            assert said == b"STOPPING=1"
+        finally:
+            process.terminate()
+            assert process.wait(30) == 0
