@@ -90,7 +90,11 @@ def decode(
     luminance, or with `colour` the axis along which the colours differ most. Where an image is
     transparent, see `_composite`. Raises ImageError, naming the file.
     """
-    plain = png.read_plain(image) if isinstance(image, (str, os.PathLike)) else None
+    plain = None
+    if isinstance(image, bytes):
+        plain = png.decode_plain(image)
+    elif isinstance(image, (str, os.PathLike)):
+        plain = png.read_plain(image)
     if plain is not None and max(plain.shape) <= longest:
         return Decoded(plain, (plain.shape[1], plain.shape[0]), False)
     name = describe(image, name)

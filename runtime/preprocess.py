@@ -118,7 +118,7 @@ def view(image: Source, *, name: str | None = None) -> View:
             x0, y0, x1, y1 = closer.box
             box = scaled((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
-    return View(normalise(found.ink), box, polarity, "colour" if colour else "luminance")
+    return View(_centred(found.ink), box, polarity, "colour" if colour else "luminance")
 
 
 def _find_ink(grey: Grey) -> Found | None:
