@@ -19,10 +19,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m train",
-        description="Train the nine-layer CNN and save it with its spec, plots and history.",
+        description="Train the nine-layer CNN on labelled images and save it with its spec as one "
+        "file; its plots and its history stand beside it.",
         epilog="Without --data: $DIGIT_EDGE_DATA, else MNIST from the user's cache, else MNIST "
         "downloaded, else the 1,797 digits embedded in scikit-learn. All settings and what each "
-        "is worth: train/RECIPE.md.",
+        "is worth: train/RECIPE.md. Exit status: 0 saved, 2 bad input, 130 interrupted.",
     )
     parser.add_argument(
         "--data",
@@ -33,16 +34,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--as-is",
         action="store_true",
-        help="images are 28x28, light on dark, in the form wanted already",
+        help="images are 28x28, light on dark, centred as MNIST's are; without it the runtime's "
+        "preprocessing brings them into that form",
     )
-    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="default: %(default)s")
-    parser.add_argument("--seed", type=_whole(0), default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=DEFAULT_OUT,
+        metavar="PATH",
+        help="the .keras file to write; plots and history take its name (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_whole(0),
+        default=0,
+        metavar="N",
+        help="of everything random: the same one gives the same file (default: %(default)s)",
+    )
     parser.add_argument(
         "--validation",
         type=_held_back,
         default=DEFAULT_VALIDATION,
         metavar="N",
-        help="training images, or their share, held back to choose by; default: a twelfth",
+        help="training images, or their share, held back to choose by (default: a twelfth)",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
@@ -61,21 +75,30 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         dest="recipe",
         help=f"{FAST.epochs} epochs with slight distortions in place of {DEFAULT.epochs}",
     )
-    parser.add_argument("--epochs", type=_whole(1), metavar="N")
-    parser.add_argument("--batch-size", type=_whole(1), metavar="N")
-    parser.add_argument("--learning-rate", type=_rate, metavar="RATE", help="its peak")
+    parser.add_argument(
+        "--epochs",
+        type=_whole(1),
+        metavar="N",
+        help="passes over the images (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--batch-size", type=_whole(1), metavar="N", help="images a step (default: the recipe's)"
+    )
+    parser.add_argument(
+        "--learning-rate", type=_rate, metavar="RATE", help="its peak (default: the recipe's)"
+    )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         dest="settings",
         metavar="NAME=VALUE",
-        help="change any other setting of the recipe",
+        help="change any other setting of the recipe, as dropout=0.2; may be repeated",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with an interrupted run of the same settings",
+        help="go on with an interrupted run of the same settings; it ends in the same bytes",
     )
     return parser.parse_args(argv)
 
