@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deploy.emulation import installed, roots, table, user
+from deploy.wheels import CHECKOUT
 from runtime.errors import CHECK_FAILED, exit_status
 
 
@@ -18,14 +19,14 @@ def main(argv: list[str] | None = None) -> int:
     roots.build()
     installed.install_all()
     if not arguments.measure:
-        tests = roots.CHECKOUT / "deploy/tests"
+        tests = CHECKOUT / "deploy/tests"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
-        if subprocess.run(command, cwd=roots.CHECKOUT).returncode:
+        if subprocess.run(command, cwd=CHECKOUT).returncode:
             return CHECK_FAILED
     rows = measure_all()
     if arguments.baseline:
         table.write(rows, table.BASELINE)
-        print(f"{table.BASELINE.relative_to(roots.CHECKOUT)}: {len(rows)} rows")
+        print(f"{table.BASELINE.relative_to(CHECKOUT)}: {len(rows)} rows")
         return 0
     table.write(rows, roots.CACHE / "pi.json")
     print(table.markdown(rows))

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deploy.emulation import roots
-from deploy.emulation.systems import SYSTEMS, System
 from deploy.emulation.user import Pi, output
+from deploy.systems import SYSTEMS, System
+from deploy.wheels import CHECKOUT
 
 INSTALLER = "/srv/deploy/install-pi.sh"
 
@@ -23,7 +24,7 @@ def install(system: System) -> None:
     place = _place(system)
     stamp = place.with_name(f"{place.name}.json")
     made_from = [
-        roots.CHECKOUT / "deploy/install-pi.sh",
+        CHECKOUT / "deploy/install-pi.sh",
         roots.CACHE / f"systems/{system.name}.json",
     ]
     made_from += sorted((roots.CACHE / "wheels" / system.name).iterdir())
@@ -34,7 +35,7 @@ def install(system: System) -> None:
     stamp.unlink(missing_ok=True)
     shutil.rmtree(place, ignore_errors=True)
     pi = roots.pi(system, system.cpus[0], place)
-    pi.folders = {**pi.folders, roots.CHECKOUT / "deploy": "/srv/deploy"}
+    pi.folders = {**pi.folders, CHECKOUT / "deploy": "/srv/deploy"}
     for engine in system.engines:
         options = ("--engine", engine, "--dir", f"/home/pi/{engine}", "--wheels", "/srv/wheels")
         output(pi.run("sh", INSTALLER, *options))

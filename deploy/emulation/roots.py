@@ -6,23 +6,18 @@ recipe has changed is made again.
 
 import inspect
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from deploy import wheels
 from deploy.emulation import debian
 from deploy.emulation.debian import Suite
-from deploy.emulation.systems import SYSTEMS, System
 from deploy.emulation.user import Pi
-from runtime.errors import EdgeError
+from deploy.systems import SYSTEMS, System
 
-CHECKOUT = Path(__file__).parents[2]
-CACHE = CHECKOUT / ".pi"
+CACHE = wheels.CHECKOUT / ".pi"
 # What Raspberry Pi OS Lite is flashed with, as far as anything here touches it.
 FLASHED = (
     *("bash", "ca-certificates", "coreutils", "dash", "dbus", "dpkg", "findutils", "gawk", "grep"),
@@ -36,10 +31,10 @@ APT = {
     "bookworm-armhf": ("python3-numpy", "python3-pil"),
     "trixie-armhf": ("python3-numpy", "python3-pil", "python3-onnxruntime"),
 }
+BROKER = ("mosquitto", "mosquitto-clients")
 EMULATORS = Suite("trixie", "amd64")
 EMULATOR_PACKAGES = ("qemu-user", "qemu-system-arm", "e2fsprogs")
 KERNEL_PACKAGES = ("linux-image-cloud-arm64", "busybox-static")
-LOCKED = {"litert": "ai-edge-litert", "onnx": "onnxruntime", "tflite": "tflite-runtime"}
 PYTEST = ("iniconfig", "packaging", "pluggy", "pygments", "pytest")
 
 
@@ -52,12 +47,14 @@ def build() -> None:
     debian.mirror()
     with ThreadPoolExecutor(3) as pool:
         jobs = [pool.submit(_emulators), pool.submit(_kernel)]
+        jobs.append(pool.submit(_mosquitto))
         jobs += [pool.submit(_system, system) for system in SYSTEMS]
         jobs += [pool.submit(_wheels, system) for system in SYSTEMS]
         jobs.append(pool.submit(_pytest))
         for job in jobs:
             job.result()
-    project_wheel()
+    for system in SYSTEMS:
+        wheels.project(CACHE / "wheels" / system.name)
 
 
 def pi(
@@ -84,54 +81,6 @@ def part(*names: str) -> Path:
     return CACHE.joinpath(*names).resolve()
 
 
-def project_wheel() -> Path:
-    """Build the project's wheel from the checkout and put it among the wheels of every system."""
-    place = CACHE / "wheel"
-    shutil.rmtree(place, ignore_errors=True)
-    # Built from a copy of the tracked files: setuptools would leave its own folders in the tree.
-    copy = CACHE / "wheel-source"
-    shutil.rmtree(copy, ignore_errors=True)
-    for name in ("runtime", "train", "export", "benchmarks"):
-        shutil.copytree(
-            CHECKOUT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "results")
-        )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy2(CHECKOUT / name, copy / name)
-    _run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-        + ["--wheel-dir", str(place), str(copy)]
-    )
-    shutil.rmtree(copy)
-    (wheel,) = place.glob("*.whl")
-    for system in SYSTEMS:
-        folder = CACHE / "wheels" / system.name
-        for old in folder.glob("digit_edge-*.whl"):
-            old.unlink()
-        shutil.copy2(wheel, folder / wheel.name)
-    return wheel
-
-
-def pinned(lock: str, package: str, python: str) -> str:
-    """`package==version` as a lock file of the project has it for a version of Python."""
-    found = []
-    for line in (CHECKOUT / f"requirements/{lock}.lock").read_text().splitlines():
-        match = re.match(rf"({re.escape(package)}==[^ ]+)(?: ; (.*?))? \\$", line)
-        if match and _holds(match[2] or "", python):
-            found.append(match[1])
-    if len(found) != 1:
-        raise EdgeError(f"requirements/{lock}.lock has no one {package} for Python {python}")
-    return found[0]
-
-
-def _holds(marker: str, python: str) -> bool:
-    # What uv writes: python_full_version < '3.11', >= '3.12', == '3.11.*'
-    match = re.fullmatch(r"python_full_version (<|>=|==) '3\.(\d+)(?:\.\*)?'", marker)
-    if not match:
-        return not marker
-    ours, theirs = int(python.split(".")[1]), int(match[2])
-    return {"<": ours < theirs, ">=": ours >= theirs, "==": ours == theirs}[match[1]]
-
-
 def _made(place: Path, recipe: Sequence[object], make: Callable[[Path], None]) -> None:
     """Run `make(place)` unless `place` was made from this very recipe."""
     stamp = place.with_name(f"{place.name}.json")
@@ -139,7 +88,7 @@ def _made(place: Path, recipe: Sequence[object], make: Callable[[Path], None]) -
     text = json.dumps([*map(str, recipe), *how], indent=1)
     if place.exists() and stamp.exists() and stamp.read_text() == text:
         return
-    print(f"making {place.relative_to(CHECKOUT)}", flush=True)
+    print(f"making {place.relative_to(wheels.CHECKOUT)}", flush=True)
     stamp.unlink(missing_ok=True)
     if place.exists():
         shutil.rmtree(place)
@@ -175,12 +124,13 @@ def _kernel() -> None:
 def _system(system: System) -> None:
     """The flashed system, and above it, as a layer, what apt adds."""
     apt = CACHE / "debian" / system.name
+    suite = Suite(system.suite, system.architecture)
 
     def make(place: Path) -> None:
-        flashed = debian.fetch(system.debian, FLASHED, apt)
+        flashed = debian.fetch(suite, FLASHED, apt)
         debian.unpack(flashed, place / "flashed")
         _configure(place / "flashed")
-        added = debian.fetch(system.debian, (*FLASHED, *APT[system.name]), apt)
+        added = debian.fetch(suite, (*FLASHED, *APT[system.name]), apt)
         debian.unpack([archive for archive in added if archive not in flashed], place / "apt")
         # As update-alternatives would: the libraries by the names that are looked for.
         for library in ("blas/libblas.so.3", "lapack/liblapack.so.3"):
@@ -189,6 +139,20 @@ def _system(system: System) -> None:
         shutil.rmtree(apt)
 
     _made(CACHE / "systems" / system.name, [*FLASHED, "+", *APT[system.name]], make)
+
+
+def _mosquitto() -> None:
+    """What `apt install mosquitto mosquitto-clients` adds, for the documentation's commands."""
+    suite = Suite("trixie", "arm64")
+
+    def make(place: Path) -> None:
+        apt = CACHE / "debian" / "mosquitto"
+        flashed = debian.fetch(suite, FLASHED, apt)
+        added = debian.fetch(suite, (*FLASHED, *BROKER), apt)
+        debian.unpack([archive for archive in added if archive not in flashed], place)
+        shutil.rmtree(apt)
+
+    _made(CACHE / "mosquitto", [*FLASHED, "+", *BROKER], make)
 
 
 def _configure(root: Path) -> None:
@@ -211,39 +175,14 @@ def _configure(root: Path) -> None:
 
 
 def _wheels(system: System) -> None:
-    wanted = [pinned(engine, LOCKED[engine], system.python) for engine in system.engines]
-    if system.wheels:
-        if system.architecture == "arm64":
-            wanted += [pinned("litert", name, system.python) for name in ("numpy", "pillow")]
-    else:
-        wanted = []
-
-    def make(place: Path) -> None:
-        if not wanted:
-            return
-        platforms = [word for name in system.wheels for word in ("--platform", name)]
-        _run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            + ["--only-binary=:all:", "--python-version", system.python, *platforms]
-            + ["--dest", str(place), *wanted]
-        )
-
-    _made(CACHE / "wheels" / system.name, wanted, make)
+    place = CACHE / "wheels" / system.name
+    _made(place, wheels.pins(system), lambda place: wheels.download(system, place))
 
 
 def _pytest() -> None:
-    wanted = [pinned("litert", name, "3.11") for name in PYTEST]
+    wanted = [wheels.pinned("litert", name, "3.11") for name in PYTEST]
 
     def make(place: Path) -> None:
-        _run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
-            + ["--target", str(place), *wanted]
-        )
+        wheels.pip("install", ["--no-deps", "--no-compile", "--target", str(place), *wanted])
 
     _made(CACHE / "pytest", wanted, make)
-
-
-def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
-    if done.returncode:
-        raise EdgeError(f"{' '.join(command[1:4])}: {done.stderr.strip()[-1000:]}")

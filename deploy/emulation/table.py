@@ -6,13 +6,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.emulation import installed, machine, roots
-from deploy.emulation.systems import NO_ENGINE, SYSTEMS, System
+from deploy.emulation import installed, machine
+from deploy.systems import NO_ENGINE, SYSTEMS, System
+from deploy.wheels import CHECKOUT
 from runtime import files
 from runtime.errors import EdgeError
 
 SCHEMA_VERSION = 1
-BASELINE = roots.CHECKOUT / "benchmarks/results/pi.json"
+BASELINE = CHECKOUT / "benchmarks/results/pi.json"
 # More than this much worse than the baseline fails.
 MOST_WORSE = 0.02
 _ENGINES = ("litert", "tflite", "onnx")

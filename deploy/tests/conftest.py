@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.emulation.systems import SYSTEMS, System
+from deploy.systems import SYSTEMS, System
 
 PAIRS = [(system, engine) for system in SYSTEMS for engine in system.engines]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.emulation import roots
 from deploy.emulation.installed import python, with_engines
-from deploy.emulation.systems import SYSTEMS
 from deploy.emulation.user import output
+from deploy.systems import SYSTEMS
 from deploy.tests.conftest import PAIRS
+from deploy.wheels import CHECKOUT
 
-GUEST = roots.CHECKOUT / "deploy/emulation/guest"
+GUEST = CHECKOUT / "deploy/emulation/guest"
 EVERYWHERE = [(s, e, cpu) for s in SYSTEMS for e in s.engines for cpu in s.cpus]
 # The conformance suite once an engine and system, over all processors; its answers on each.
 CONFORMANCE = [(s, e, s.cpus[at % len(s.cpus)]) for at, (s, e) in enumerate(PAIRS)]
@@ -38,14 +38,14 @@ def images(tmp_path_factory) -> Path:
 def answers_here(images, tmp_path_factory):
     """What each engine answers on this machine, by the name of its artefact."""
     pythons = {"litert": sys.executable, "onnx": sys.executable}
-    pythons["tflite"] = str(roots.CHECKOUT / ".venv-tflite/bin/python")
+    pythons["tflite"] = str(CHECKOUT / ".venv-tflite/bin/python")
     answers = {}
     for engine, interpreter in pythons.items():
         folder = tmp_path_factory.mktemp(engine)
         subprocess.run(
             [interpreter, GUEST / "answers.py", engine, images / "images.npy", folder],
             check=True,
-            env={"PYTHONPATH": str(roots.CHECKOUT)},
+            env={"PYTHONPATH": str(CHECKOUT)},
         )
         answers[engine] = {file.stem: np.load(file) for file in folder.glob("*.npy")}
     return answers
@@ -71,7 +71,7 @@ def test_answers_are_those_of_this_machine(row, card, images, answers_here):
 @pytest.mark.parametrize("row", CONFORMANCE, ids=name)
 def test_conformance(row, card):
     system, engine, cpu = row
-    engines = roots.CHECKOUT / "tests/engines"
+    engines = CHECKOUT / "tests/engines"
     pi = with_engines(system, cpu, card, {engines: "/srv/tests/engines"})
     said = output(
         pi.run(
@@ -88,7 +88,7 @@ def test_conformance(row, card):
 @pytest.mark.parametrize("row", EVERYWHERE, ids=name)
 def test_command_and_selftest(row, card):
     system, engine, cpu = row
-    pi = with_engines(system, cpu, card, {roots.CHECKOUT / "examples": "/srv/examples"})
+    pi = with_engines(system, cpu, card, {CHECKOUT / "examples": "/srv/examples"})
     pictures = [f"/srv/examples/{file}" for file in ("photo.jpg", "scan.png", "screen.png")]
     said = output(pi.run(python(engine), "-m", "runtime", "--json", *pictures))
     assert [json.loads(line)["label"] for line in said.splitlines()] == ["7", "5", "3"]

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from deploy.emulation.debian import Suite
-
 
 @dataclass(frozen=True)
 class System:
@@ -15,7 +13,7 @@ class System:
         engines: those that exist for it, the installer's choice first.
         absent: why the others do not.
         cpus: QEMU's names of the processors it runs on.
-        wheels: pip's names of its platform; none where NumPy has no wheel for it either.
+        wheels: pip's names of its platform; none where no engine has a wheel for it.
     """
 
     suite: str
@@ -31,13 +29,13 @@ class System:
         return f"{self.suite}-{self.architecture}"
 
     @property
-    def debian(self) -> Suite:
-        return Suite(self.suite, self.architecture)
+    def bits(self) -> int:
+        return 64 if self.architecture == "arm64" else 32
 
     @property
     def measured_on(self) -> tuple[str, ...]:
         """The processors of full-system mode: a 32-bit system runs there under a 64-bit kernel."""
-        return self.cpus if self.architecture == "arm64" else ("cortex-a53",)
+        return self.cpus if self.bits == 64 else ("cortex-a53",)
 
 
 # Pi 3 and Zero 2 W, Pi 4, Pi 5. A 32-bit system runs on the same, and on the Pi 2.

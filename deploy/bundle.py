@@ -1,0 +1,60 @@
+"""python -m deploy.bundle: one folder that installs the runtime on any Raspberry Pi, offline."""
+
+import argparse
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from deploy import wheels
+from deploy.systems import SYSTEMS
+from runtime.errors import EdgeError, exit_status
+
+_HERE = Path(__file__).parent
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make the folder and say how to use it."""
+    arguments = parse_args(argv)
+    bundle(arguments.out)
+    print(f"scp -r {arguments.out} pi@raspberrypi.local:")
+    return 0
+
+
+def bundle(folder: Path) -> None:
+    """Put the installer, its units and every system's wheels into a folder.
+
+    Raises:
+        EdgeError: the folder holds other things, or the wheels cannot be had.
+    """
+    if folder.exists() and not (folder / "install-pi.sh").exists():
+        raise EdgeError(f"{folder} is there already and no bundle: name another with --out")
+    shutil.rmtree(folder, ignore_errors=True)
+    place = folder / "wheels"
+    place.mkdir(parents=True)
+    with ThreadPoolExecutor(len(SYSTEMS)) as pool:
+        list(pool.map(lambda system: wheels.download(system, place), SYSTEMS))
+    wheels.project(place)
+    shutil.copy2(_HERE / "install-pi.sh", folder)
+    shutil.copytree(_HERE / "systemd", folder / "systemd")
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.bundle",
+        description="Put the installer and the wheels of every Raspberry Pi OS into one folder, "
+        "to be copied to the Pi and installed there without a network.",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("digit-edge-pi"),
+        metavar="FOLDER",
+        help="default: digit-edge-pi",
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

@@ -1,0 +1,54 @@
+"""The runtime from its wheel, with the locked engines, on every Python that it is declared for."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy import wheels
+from deploy.emulation import roots
+from deploy.wheels import CHECKOUT
+
+
+def interpreter(minor: int) -> str | None:
+    """A Python 3.`minor` of this machine that can make environments."""
+    found = [shutil.which(f"python3.{minor}")]
+    if shutil.which("uv"):
+        command = ["uv", "python", "find", "--no-python-downloads", f"3.{minor}"]
+        found.append(subprocess.run(command, capture_output=True, text=True).stdout.strip())
+    found += map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
+    probe = f"import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, {minor}))"
+    for python in found:
+        if python and not subprocess.run([python, "-c", probe], capture_output=True).returncode:
+            return python
+    return None
+
+
+@pytest.mark.parametrize("minor", [10, 11, 12, 13])
+def test_conformance_on_this_machine(minor, tmp_path):
+    python = interpreter(minor)
+    if python is None:
+        pytest.skip(f"no Python 3.{minor} with venv here: uv python install 3.{minor}")
+    environment = roots.CACHE / f"pythons/.venv-3.{minor}"
+    inside = environment / "bin/python"
+    if not (environment / "installed").exists():
+        shutil.rmtree(environment, ignore_errors=True)
+        subprocess.run([python, "-m", "venv", environment], check=True)
+        for engine in ("litert", "onnx"):
+            lock = CHECKOUT / f"requirements/{engine}.lock"
+            pip(inside, "--require-hashes", "--requirement", str(lock))
+        (environment / "installed").touch()
+    pip(inside, "--no-deps", "--force-reinstall", str(wheels.project(tmp_path)))
+    done = subprocess.run(
+        [inside, "-m", "pytest", "-q", "-p", "no:cacheprovider", CHECKOUT / "tests/engines"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def pip(python: Path, *options: str) -> None:
+    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*command, *options], check=True)

@@ -1,0 +1,55 @@
+"""docs/raspberry-pi.md agrees with the installer; `make pi` runs its commands on a Pi."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy import bundle
+from deploy.systems import SYSTEMS
+from deploy.wheels import pins
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/raspberry-pi.md").read_text()
+COMMANDS = re.findall(r"^```sh (?:pi|computer)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_every_option_of_the_installer_exists():
+    usage = subprocess.run(
+        ["sh", ROOT / "deploy/install-pi.sh", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    lines = [line for block in COMMANDS for line in block.splitlines() if "install-pi.sh" in line]
+    assert len(lines) >= 4
+    for option in re.findall(r"--[a-z]+", " ".join(lines)):
+        assert option in usage
+
+
+def test_every_module_exists():
+    for module in re.findall(r"python -m ([a-z.]+)", PAGE):
+        file = ROOT / module.replace(".", "/")
+        assert file.with_suffix(".py").exists() or (file / "__main__.py").exists(), module
+
+
+def test_what_is_copied_exists():
+    (line,) = re.findall(r"^scp -r (.*) pi@", PAGE, re.MULTILINE)
+    folder, picture = line.split()
+    assert str(bundle.parse_args([]).out) == folder
+    assert (ROOT / picture).exists()
+
+
+def test_every_system_has_pinned_wheels():
+    for system in SYSTEMS:
+        assert all("==" in pin for pin in pins(system))
+        assert any(pin.startswith("paho-mqtt==") for pin in pins(system))
+
+
+def test_a_folder_that_is_no_bundle_is_left_alone(tmp_path):
+    (tmp_path / "mine").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.bundle", "--out", tmp_path],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 2 and "no bundle" in done.stderr
+    assert (tmp_path / "mine").exists()
