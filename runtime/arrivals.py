@@ -170,6 +170,8 @@ class Memory:
                 self._stamps.discard(self._by_path.pop(path))
 
     def _load(self, file: Path) -> None:
+        if file.exists() and not file.is_file():
+            raise EdgeError(f"cannot use {file} to remember images: it is no file; name another")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             lines = file.read_bytes().splitlines()
