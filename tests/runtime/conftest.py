@@ -1,6 +1,11 @@
 """What the tests of the runtime share."""
 
 import dataclasses
+import os
+import shutil
+import socket
+import subprocess
+import time
 import zipfile
 from pathlib import Path
 
@@ -10,6 +15,7 @@ import runtime
 from runtime import artefact
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +40,113 @@ def plant():
         return path
 
     return write
+
+
+def _until(met, complaint: str, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, complaint
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def until():
+    """Waits for something to be so: `until(met, complaint)`."""
+    return _until
+
+
+class Broker:
+    """A mosquitto of its own, with what it knows in `folder`; `kill` and `start` it as you like."""
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._config = folder / "mosquitto.conf"
+        self.store = folder / "mosquitto.db"
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            # What subscribers are owed is saved at every change, so that a kill loses none of it.
+            "persistence true",
+            f"persistence_location {folder}/",
+            "autosave_on_changes true",
+            "autosave_interval 1",
+            "max_queued_messages 0",
+            *(["user root"] if os.getuid() == 0 else []),
+            *(settings or ["allow_anonymous true"]),
+        ]
+        self._config.write_text("\n".join(lines) + "\n")
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [MOSQUITTO, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _until(self._listens, "mosquitto does not start")
+
+    def _listens(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Reader:
+    """Subscribes to everything, in a session that outlives the broker; `seen`: (topic, text)."""
+
+    def __init__(self, broker: Broker, topics: str = "#", **login: str) -> None:
+        from paho.mqtt import client as paho
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        self.seen: list[tuple[str, str]] = []
+        subscribed: list[int] = []
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, "reader", clean_session=False)
+        if login:
+            self._client.username_pw_set(**login)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topics, qos=1)
+        self._client.on_subscribe = lambda *_: subscribed.append(1)
+        self._client.on_message = lambda _c, _d, m: self.seen.append((m.topic, m.payload.decode()))
+        self._client.connect_async("127.0.0.1", broker.port)
+        self._client.loop_start()
+        _until(lambda: subscribed, "the test's own subscriber cannot subscribe")
+
+    def of(self, topic: str) -> list[str]:
+        return [text for name, text in self.seen if name == topic]
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def broker(tmp_path):
+    """Starts a broker, with these lines in its configuration: `broker(*settings)`."""
+    brokers = []
+
+    if MOSQUITTO is None:
+        pytest.skip("needs mosquitto: apt install mosquitto (no service is needed)")
+
+    def start(*settings: str) -> Broker:
+        brokers.append(Broker(tmp_path, *settings))
+        return brokers[-1]
+
+    yield start
+    for each in brokers:
+        each.kill()
+
+
+@pytest.fixture
+def reader():
+    """Subscribes to a broker: `reader(broker, topics, username=…, password=…)`."""
+    readers = []
+
+    def subscribe(*arguments, **login) -> Reader:
+        readers.append(Reader(*arguments, **login))
+        return readers[-1]
+
+    yield subscribe
+    for each in readers:
+        each.close()

@@ -1,13 +1,11 @@
 """Results on an MQTT broker: a real mosquitto, killed and started again."""
 
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,109 +15,6 @@ from runtime.errors import EdgeError
 from runtime.mqtt import Publisher
 
 pytest.importorskip("paho.mqtt", reason='needs paho-mqtt: pip install "digit-edge[mqtt]"')
-MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-with_broker = pytest.mark.skipif(
-    MOSQUITTO is None, reason="needs mosquitto: apt install mosquitto (no service is needed)"
-)
-
-
-class Broker:
-    """A mosquitto of its own, with what it knows in `folder`; `kill` and `start` it as you like."""
-
-    def __init__(self, folder: Path, *settings: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._config = folder / "mosquitto.conf"
-        self.store = folder / "mosquitto.db"
-        lines = [
-            f"listener {self.port} 127.0.0.1",
-            # What subscribers are owed is saved at every change, so that a kill loses none of it.
-            "persistence true",
-            f"persistence_location {folder}/",
-            "autosave_on_changes true",
-            "autosave_interval 1",
-            "max_queued_messages 0",
-            *(["user root"] if os.getuid() == 0 else []),
-            *(settings or ["allow_anonymous true"]),
-        ]
-        self._config.write_text("\n".join(lines) + "\n")
-        self.start()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [MOSQUITTO, "-c", self._config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        until(self._listens, "mosquitto does not start")
-
-    def _listens(self) -> bool:
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-class Reader:
-    """Subscribes to everything, in a session that outlives the broker; `seen`: (topic, text)."""
-
-    def __init__(self, broker: Broker, topics: str = "#", **login: str) -> None:
-        from paho.mqtt import client as paho
-        from paho.mqtt.enums import CallbackAPIVersion
-
-        self.seen: list[tuple[str, str]] = []
-        subscribed: list[int] = []
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, "reader", clean_session=False)
-        if login:
-            self._client.username_pw_set(**login)
-        self._client.reconnect_delay_set(1, 1)
-        self._client.on_connect = lambda client, *_: client.subscribe(topics, qos=1)
-        self._client.on_subscribe = lambda *_: subscribed.append(1)
-        self._client.on_message = lambda _c, _d, m: self.seen.append((m.topic, m.payload.decode()))
-        self._client.connect_async("127.0.0.1", broker.port)
-        self._client.loop_start()
-        until(lambda: subscribed, "the test's own subscriber cannot subscribe")
-
-    def of(self, topic: str) -> list[str]:
-        return [text for name, text in self.seen if name == topic]
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-
-def until(met, complaint: str, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < end, complaint
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def broker(tmp_path):
-    brokers = []
-
-    def start(*settings: str) -> Broker:
-        brokers.append(Broker(tmp_path, *settings))
-        return brokers[-1]
-
-    yield start
-    for each in brokers:
-        each.kill()
-
-
-@pytest.fixture
-def reader():
-    readers = []
-
-    def subscribe(*arguments, **login) -> Reader:
-        readers.append(Reader(*arguments, **login))
-        return readers[-1]
-
-    yield subscribe
-    for each in readers:
-        each.close()
 
 
 def write(publisher: Publisher, *labels: int) -> None:
@@ -131,8 +26,7 @@ def labels(texts: list[str]) -> list[int]:
     return [int(json.loads(text)["label"]) for text in texts]
 
 
-@with_broker
-def test_results_arrive_with_the_readers_availability(broker, reader):
+def test_results_arrive_with_the_readers_availability(until, broker, reader):
     running = broker()
     subscriber = reader(running)
     publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/house/digit%20reader")
@@ -147,8 +41,7 @@ def test_results_arrive_with_the_readers_availability(broker, reader):
     assert json.loads(subscriber.of(f"{topic}/error")[0])["error"] == "no image"
 
 
-@with_broker
-def test_home_assistant_finds_two_sensors(broker, reader):
+def test_home_assistant_finds_two_sensors(until, broker, reader):
     running = broker()
     publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits", "homeassistant")
     write(publisher, 1)
@@ -181,8 +74,7 @@ def test_home_assistants_templates_give_the_state():
     assert states({"label": "7", "confidence": 0.2, "accepted": False}) == ["None", "20.0"]
 
 
-@with_broker
-def test_the_last_will_tells_of_a_program_that_died(broker, reader):
+def test_the_last_will_tells_of_a_program_that_died(until, broker, reader):
     running = broker()
     subscriber = reader(running)
     program = (
@@ -197,8 +89,7 @@ def test_the_last_will_tells_of_a_program_that_died(broker, reader):
     until(lambda: subscriber.of("digits/availability") == ["online", "offline"], "no last will")
 
 
-@with_broker
-def test_a_broker_that_is_killed_gets_what_was_kept_in_order(broker, reader, capfd):
+def test_a_broker_that_is_killed_gets_what_was_kept_in_order(until, broker, reader, capfd):
     running = broker()
     subscriber = reader(running)
     publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits")
@@ -223,8 +114,7 @@ def test_a_broker_that_is_killed_gets_what_was_kept_in_order(broker, reader, cap
     assert len(said) == 1 and "connected, " in said[0]
 
 
-@with_broker
-def test_killed_in_the_middle_nothing_acknowledged_is_lost(broker, reader, capfd):
+def test_killed_in_the_middle_nothing_acknowledged_is_lost(until, broker, reader, capfd):
     """The broker dies while results flow, thrice; in the end every one has arrived."""
     running = broker()
     subscriber = reader(running)
@@ -240,8 +130,7 @@ def test_killed_in_the_middle_nothing_acknowledged_is_lost(broker, reader, capfd
     assert len(capfd.readouterr().err.splitlines()) <= 4
 
 
-@with_broker
-def test_a_broker_that_comes_later_gets_everything(broker, reader, capfd):
+def test_a_broker_that_comes_later_gets_everything(until, broker, reader, capfd):
     running = broker()
     running.kill()
     publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits")
@@ -268,8 +157,7 @@ def test_a_broker_that_never_comes_is_an_error_in_the_end(monkeypatch, capfd):
     assert "secret" not in said
 
 
-@with_broker
-def test_user_and_password(broker, reader, tmp_path, monkeypatch, capfd):
+def test_user_and_password(until, broker, reader, tmp_path, monkeypatch, capfd):
     passwords = tmp_path / "passwords"
     passwords.write_text("")
     passwords.chmod(0o600)
@@ -296,10 +184,11 @@ def test_user_and_password(broker, reader, tmp_path, monkeypatch, capfd):
     assert "the broker refuses: Not authorized; check user and password" in capfd.readouterr().err
 
 
-@with_broker
 # paho leaves the socket of a failed handshake to the garbage collector.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
-def test_mqtts_trusts_the_systems_authorities_alone(broker, reader, tmp_path, monkeypatch, capfd):
+def test_mqtts_trusts_the_systems_authorities_alone(
+    until, broker, reader, tmp_path, monkeypatch, capfd
+):
     pytest.importorskip("cryptography")
     certificate, key = certify(tmp_path)
     with socket.socket() as free:
