@@ -1,7 +1,9 @@
 """Finds the ink of one digit in a grey picture: uneven light, noise, lines and specks aside."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,10 @@ LEAST_CONTRAST = 10.0
 STROKE_LEVEL = 0.3
 # Strokes of a digit 20 pixels high are made at least this wide: MNIST's are mostly 2 to 4.
 THIN_STROKE = 1.8
+# A ruled line ends no further than this part of the picture's width from its edge.
+_REACHES = 0.04
+# Keeps the surface's equations solvable where the picture is a line.
+_RIDGE = (np.eye(6) * 1e-2).astype(np.float32)
 # A product of matrices this small stays in the BLAS's own thread.
 _SMALL = 1024
 # Fewer pixels than this make no digit.
@@ -160,22 +166,29 @@ def _smooth_light(coarse: Plane) -> Plane:
 
     It takes out what a grey opening cannot at the rim: a gradient, or a lens's dark corners.
     """
-    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in coarse.shape)
-    ones = np.ones(coarse.shape, np.float32)
-    down = ones * y[:, None]
-    terms = np.stack((ones, ones * x, down, ones * x * x, down * x, down * down))
-    sparse = terms[:, ::2, ::2].reshape(6, -1)
+    terms, sparse = _surface_terms(*coarse.shape)
     values = coarse[::2, ::2].ravel()
-    weighted = sparse
+    weighted: npt.NDArray[Any] = sparse
     for _ in range(4):
-        normal = weighted @ sparse.T + np.eye(6, dtype=np.float32) * 1e-2
+        normal = weighted @ sparse.T + _RIDGE
         fit = np.linalg.solve(normal, weighted @ values)
         above = values - fit @ sparse
         scale = float(np.abs(above).mean()) + 0.5
         above = np.maximum(above, 0) / scale
         weighted = sparse / (1 + above * above) ** 2
-    surface: Plane = (fit @ terms.reshape(6, -1)).reshape(coarse.shape)
+    surface: Plane = (fit @ terms).reshape(coarse.shape)
     return surface
+
+
+@lru_cache(maxsize=32)
+def _surface_terms(height: int, width: int) -> tuple[Plane, Plane]:
+    """1, x, y, x², xy and y² at each pixel, (6, pixels), and at every other one either way."""
+    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in (height, width))
+    ones = np.ones((height, width), np.float32)
+    down = ones * y[:, None]
+    terms = np.stack((ones, ones * x, down, ones * x * x, down * x, down * down))
+    sparse = np.ascontiguousarray(terms[:, ::2, ::2]).reshape(6, -1)
+    return terms.reshape(6, -1), sparse
 
 
 def _ink_is_dark(coarse: Plane) -> bool:
@@ -199,13 +212,17 @@ def _ink_is_dark(coarse: Plane) -> bool:
 
 def _local_mean(plane: Plane, half: int) -> Plane:
     """The mean over the part of a square of 2 half + 1 pixels that lies in the plane."""
-    means = []
-    for length in plane.shape:
-        at = np.arange(length)
-        near = (np.abs(at[:, None] - at) <= half).astype(np.float32)
-        means.append(near / near.sum(axis=1, keepdims=True))
-    mean: Plane = means[0] @ plane @ means[1].T
+    mean: Plane = _averaging(plane.shape[0], half) @ plane @ _averaging(plane.shape[1], half).T
     return mean
+
+
+@lru_cache(maxsize=64)
+def _averaging(length: int, half: int) -> Plane:
+    """(length, length): in each row the weights of a mean over the places no further than half."""
+    at = np.arange(length)
+    near = (np.abs(at[:, None] - at) <= half).astype(np.float32)
+    weights: Plane = near / near.sum(axis=1, keepdims=True)
+    return weights
 
 
 def _opening(plane: Plane, window: int) -> Plane:
@@ -268,7 +285,8 @@ def without_lines(mask: Mask, broken: float = 0.1) -> Mask:
     runs on for long; of it go the pixels whose vertical run is no thicker than the line.
     """
     height, width = mask.shape
-    if min(height, width) < 32:
+    left, right = int(_REACHES * width), math.ceil((1 - _REACHES) * (width - 1))
+    if min(height, width) < 32 or not (mask[:, : left + 1].any() or mask[:, right:].any()):
         return mask
     thick = mask.copy()
     for shift in (1, 2):
@@ -283,7 +301,7 @@ def without_lines(mask: Mask, broken: float = 0.1) -> Mask:
     long = ends - starts > 0.4 * width
     line = paint_runs(starts[long], ends[long], mask.shape)
     reach = np.flatnonzero(line.any(axis=0))
-    if not reach.size or (reach[0] > 0.04 * width and reach[-1] < 0.96 * (width - 1)):
+    if not reach.size or (reach[0] > left and reach[-1] < right):
         return mask
     starts, ends = find_runs(mask.T)
     stride = height + 1
