@@ -16,6 +16,8 @@ def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     with playwright.sync_playwright() as driver:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        # A camera of its own, that nobody has to allow.
+        options += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
         opened = driver.chromium.launch(
             executable_path=path, headless=True, args=[*options, "--no-first-run"]
         )

@@ -57,7 +57,7 @@ async function start() {
 }
 
 function onMode() {
-  $("stage").classList.toggle("wide", mode() === "number");
+  document.querySelector("main").classList.toggle("wide", mode() === "number");
   $("confidence").hidden = $("seen").hidden = mode() === "number";
   if (pad.picture) onPicture(pad.picture.image);
   else if (mode() === "digit") onDrawing(false);
@@ -116,7 +116,7 @@ function showAnswer(answer, { canvas, isDrawing, unfinished }) {
     return;
   }
   showText(accepted ? label : "?", accepted);
-  showSure(accepted ? percent(confidence) : "No digit I know", accepted ? "sure" : `at most a ${label}, ${percent(confidence)}`);
+  showSure(accepted ? percent(confidence) : "No digit I know", accepted ? "sure" : `at most ${label}, ${percent(confidence)}`);
   drawPixels(pixels);
   scores.forEach(({ score }, i) => showScore($("scores").children[i], score, score === confidence));
   showFacts(answer);
@@ -127,9 +127,11 @@ function showAnswer(answer, { canvas, isDrawing, unfinished }) {
 function showReading(answer, { canvas, isDrawing, unfinished }) {
   const { text, digits } = answer;
   showText(text || "?", text !== "");
+  $("result").classList.toggle("free", text.includes("\n"));
   const sure = digits.filter((digit) => digit.accepted).map((digit) => digit.confidence);
   if (text === "") showSure("No digits found", "");
-  else showSure(percent(Math.min(...sure)), `sure of the least sure of ${sure.length} ${sure.length === 1 ? "digit" : "digits"}`);
+  else if (sure.length === 1) showSure(percent(sure[0]), "sure");
+  else showSure(`≥ ${percent(Math.min(...sure))}`, `sure of each of ${sure.length} digits`);
   showFacts(answer);
   if (!isDrawing) {
     pad.showPicture(canvas, digits.map(({ box, label, accepted }) => ({ box, text: accepted ? label : "?" })));
@@ -138,7 +140,7 @@ function showReading(answer, { canvas, isDrawing, unfinished }) {
 }
 
 function showNothing() {
-  showText("·", true);
+  showText("–", true);
   $("answer").classList.add("waiting");
   showSure("", pad.picture ? "" : "Nothing drawn yet");
   drawPixels(new Uint8Array(28 * 28));
@@ -149,6 +151,7 @@ function showNothing() {
 }
 
 function showText(text, accepted) {
+  $("result").classList.remove("free");
   const longest = Math.max(...text.split("\n").map((line) => line.length));
   $("answer").textContent = text;
   $("answer").className = accepted ? "" : "refused";

@@ -1,0 +1,286 @@
+"""The page, in a real browser."""
+
+import contextlib
+import io
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+SEVEN = [[(0.25, 0.22), (0.75, 0.2), (0.62, 0.45), (0.48, 0.82)], [(0.38, 0.52), (0.68, 0.5)]]
+FOUR = [[(0.62, 0.2), (0.3, 0.55), (0.72, 0.55)], [(0.62, 0.2), (0.62, 0.82)]]
+STAR = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)], [(0.5, 0.1), (0.5, 0.9)]]
+TOKEN = "correct-horse-battery-staple"
+
+
+@contextlib.contextmanager
+def opened(browser, url, ready=True, allowed=(), **options):
+    """The page; whatever it logs or asks of others is a failure."""
+    context = browser.new_context(**options)
+    page = context.new_page()
+    errors, asked = [], set()
+    page.on("console", lambda said: said.type in ("error", "warning") and errors.append(said.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: asked.add(httpx.URL(request.url).netloc))
+    page.goto(url)
+    if ready:
+        page.wait_for_selector("body[data-ready]")
+    yield page
+    context.close()
+    assert [error for error in errors if not any(text in error for text in allowed)] == []
+    assert asked - {b""} == {httpx.URL(url).netloc}
+
+
+def draw(page, strokes, lift=True, right=0.0):
+    box = page.locator("#pad").bounding_box()
+    for stroke in strokes:
+        points = [
+            (box["x"] + (x + right) * box["height"], box["y"] + y * box["height"])
+            for x, y in stroke
+        ]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=6)
+        if lift or stroke is not strokes[-1]:
+            page.mouse.up()
+
+
+def shows(page, text):
+    page.wait_for_function(
+        "text => document.querySelector('#answer').textContent === text", arg=text
+    )
+
+
+def test_a_digit_drawn_with_the_mouse_is_read_while_it_is_drawn(browser, server):
+    with opened(browser, server.url) as page:
+        draw(page, SEVEN, lift=False)
+        shows(page, "7")
+        assert page.text_content("#spoken") == ""  # nothing is said in the middle of a stroke
+        page.mouse.up()
+        page.wait_for_function(
+            "() => document.querySelector('#spoken').textContent.startsWith('7, 9')"
+        )
+        assert page.locator("#scores li").count() == 10
+        best = page.locator("#scores li.best")
+        assert best.count() == 1 and best.inner_text().startswith("7")
+        seen = """() => [...document.querySelector("#pixels").getContext("2d")
+          .getImageData(0, 0, 28, 28).data]"""
+        assert sum(value > 200 for value in page.evaluate(seen)[::4]) > 20
+        facts = page.inner_text("#facts")
+        assert "litert" in facts and "int8" in facts and "Round trip" in facts
+        page.click("#undo")
+        page.click("#undo")
+        shows(page, "–")
+
+
+def test_what_is_no_digit_is_not_called_one(browser, server):
+    with opened(browser, server.url) as page:
+        draw(page, STAR)
+        shows(page, "?")
+        assert "No digit I know" in page.inner_text("#sure")
+        page.click("#clear")
+        shows(page, "–")
+
+
+def test_a_digit_is_drawn_with_the_keyboard(browser, server):
+    with opened(browser, server.url) as page:
+        pad = page.get_by_role("application", name="Drawing pad")
+        pad.focus()
+        for _ in range(6):
+            page.keyboard.press("ArrowUp")
+        shows(page, "–")
+        page.keyboard.press("Space")
+        for _ in range(12):
+            page.keyboard.press("ArrowDown")
+        page.keyboard.press("Shift+ArrowRight")
+        shows(page, "1")
+        page.keyboard.press("Space")
+        page.wait_for_function(
+            "() => document.querySelector('#spoken').textContent.startsWith('1, ')"
+        )
+        page.keyboard.press("z")
+        shows(page, "–")
+        page.keyboard.press("Space")
+        page.keyboard.press("End")
+        page.keyboard.press("Escape")
+        shows(page, "–")
+        # From the pad on, every control is reached with the tabulator.
+        reached = []
+        for _ in range(4):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.id"))
+        assert [each for each in reached if each != "undo"][:3] == ["clear", "choose", "camera"]
+
+
+def test_everything_has_a_name_for_a_screen_reader(browser, server):
+    with opened(browser, server.url) as page:
+        for role, name in (
+            ("button", "Clear"),
+            ("button", "Undo"),
+            ("button", "Picture…"),
+            ("button", "Camera"),
+            ("radio", "One digit"),
+            ("radio", "A number"),
+            ("img", "What the network saw: 28 by 28 pixels"),
+            ("application", "Drawing pad"),
+            ("heading", "digit-edge"),
+        ):
+            assert page.get_by_role(role, name=name).count() == 1, name
+        assert page.get_attribute("html", "lang") == "en"
+        assert page.locator("[role=status]").get_attribute("aria-live") == "polite"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_by_day_and_by_night(browser, server, scheme):
+    """At least 4.5 to 1, as WCAG 2.2 asks of text (1.4.3)."""
+
+    def luminance(colour):
+        value = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in value]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    with opened(browser, server.url, color_scheme=scheme) as page:
+        style = "name => getComputedStyle(document.body).getPropertyValue(name)"
+        for over, under in (
+            ("--text", "--ground"),
+            ("--text", "--card"),
+            ("--soft", "--ground"),
+            ("--soft", "--card"),
+            ("--soft", "--track"),
+            ("--accent", "--card"),
+            ("--on-accent", "--accent"),
+            ("--ink", "--paper"),
+        ):
+            pair = sorted(luminance(page.evaluate(style, name)) for name in (over, under))
+            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (over, under)
+        dark = luminance(page.evaluate(style, "--ground")) < 0.1
+        assert dark is (scheme == "dark")
+
+
+def test_on_a_phone_it_fits_and_a_finger_draws(browser, server):
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    with opened(browser, server.url, **phone) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        for element in ("#answer", "#pad", "#clear"):
+            box = page.locator(element).bounding_box()
+            assert box["y"] >= 0 and box["y"] + box["height"] <= 740, element
+        # Big enough for a finger.
+        assert page.locator("#clear").bounding_box()["height"] >= 44
+        before = page.locator("#pad").bounding_box()
+        touch = page.context.new_cdp_session(page)
+
+        def send(kind, points):
+            touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        for stroke in SEVEN:
+            points = [
+                {"x": before["x"] + x * before["width"], "y": before["y"] + y * before["height"]}
+                for x, y in stroke
+            ]
+            send("touchStart", points[:1])
+            for start, end in zip(points, points[1:], strict=False):
+                for part in range(1, 6):
+                    send(
+                        "touchMove", [{k: start[k] + (end[k] - start[k]) * part / 5 for k in "xy"}]
+                    )
+            send("touchEnd", [])
+        shows(page, "7")
+        assert page.evaluate("scrollY") == 0
+        # The answer that comes must not move the pad under the finger.
+        assert page.locator("#pad").bounding_box() == before
+        page.click("#clear")
+        draw(page, STAR)
+        shows(page, "?")
+        assert page.locator("#pad").bounding_box() == before
+
+
+def test_a_number_is_drawn_and_read(browser, server):
+    with opened(browser, server.url) as page:
+        page.get_by_role("radio", name="A number").check(force=True)
+        draw(page, FOUR, right=0.1)
+        draw(page, SEVEN, right=1.0)
+        shows(page, "47")
+        assert "each of 2 digits" in page.inner_text("#sure")
+        page.get_by_role("radio", name="One digit").check(force=True)
+        page.wait_for_function("() => document.querySelector('#answer').textContent !== '47'")
+
+
+def test_a_picture_is_chosen_dropped_or_pasted(browser, server, photo, page):
+    label = page[1]
+    picture = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo}
+    hand_over = """([bytes, kind]) => {
+      const data = new DataTransfer();
+      data.items.add(new File([new Uint8Array(bytes)], "photo.jpg", { type: "image/jpeg" }));
+      dispatchEvent(kind === "paste"
+        ? new ClipboardEvent("paste", { clipboardData: data })
+        : new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+    }"""
+    with opened(browser, server.url) as tab:
+        tab.set_input_files("#file", picture)
+        shows(tab, label)
+        assert tab.evaluate("document.querySelector('#hint').hidden")
+        for kind in ("drop", "paste"):
+            tab.click("#clear")
+            shows(tab, "–")
+            tab.evaluate(hand_over, [list(photo), kind])
+            shows(tab, label)
+        tab.set_input_files("#file", {**picture, "buffer": b"this is no picture"})
+        tab.wait_for_function(
+            "() => document.querySelector('#problem').textContent.includes('no picture')"
+        )
+
+
+def test_the_camera_takes_a_picture(browser, server):
+    with opened(browser, server.url, permissions=["camera"]) as page:
+        page.click("#camera")
+        page.wait_for_function("() => document.querySelector('#live').videoWidth > 0")
+        page.get_by_role("button", name="Take").click()
+        # Chromium's own camera shows a clock of many colours, whatever the network makes of it.
+        page.wait_for_function("() => document.querySelector('#answer').textContent !== '–'")
+        assert page.locator("#live").is_hidden()
+        assert page.evaluate("document.querySelector('#live').srcObject") is None
+
+
+def test_a_token_is_asked_for_until_it_is_right(browser, serve):
+    server = serve(DIGIT_EDGE_TOKEN=TOKEN)
+    with opened(browser, server.url, ready=False, allowed=["401"]) as page:
+        page.locator("#token").fill("a-token-that-is-wrong")
+        page.get_by_role("button", name="Continue").click()
+        page.wait_for_function(
+            "() => document.querySelector('#token-text').textContent.includes('not')"
+        )
+        page.locator("#token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("body[data-ready]")
+        draw(page, SEVEN)
+        shows(page, "7")
+    with opened(browser, f"{server.url}#token={TOKEN}") as page:
+        assert "token" not in page.url
+        page.reload()
+        page.wait_for_selector("body[data-ready]")
+
+
+def test_a_server_that_went_away_is_named(browser, serve):
+    server = serve()
+    with opened(browser, server.url, allowed=["ERR_CONNECTION_REFUSED"]) as page:
+        server.process.terminate()
+        server.process.wait(30)
+        draw(page, SEVEN)
+        page.wait_for_function(
+            "() => document.querySelector('#problem').textContent.includes('running')"
+        )
+
+
+def test_a_refusal_of_the_server_is_shown(browser, serve):
+    server = serve("--max-body", "1")
+    noise = np.random.default_rng(0).integers(0, 255, (1500, 1500), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    with opened(browser, server.url, allowed=["413"]) as page:
+        picture = {"name": "noise.png", "mimeType": "image/png", "buffer": file.getvalue()}
+        page.set_input_files("#file", picture)
+        page.wait_for_function(
+            "() => document.querySelector('#problem').textContent.includes('1,048,576 bytes')"
+        )
