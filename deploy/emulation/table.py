@@ -14,6 +14,7 @@ from runtime.errors import EdgeError
 
 SCHEMA_VERSION = 1
 BASELINE = CHECKOUT / "benchmarks/results/pi.json"
+REMEDY = "make a new one: python -m deploy.emulation --measure --baseline"
 # More than this much worse than the baseline fails.
 MOST_WORSE = 0.02
 _ENGINES = ("litert", "tflite", "onnx")
@@ -123,7 +124,7 @@ def read(path: Path = BASELINE) -> list[Row]:
             raise ValueError(f"schema version {content['schema_version']}")
         return [Row(**row) for row in content["rows"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise EdgeError(f"{path} is no baseline ({error}): make pi-baseline") from error
+        raise EdgeError(f"{path} is no baseline ({error}): {REMEDY}") from error
 
 
 def write(rows: list[Row], path: Path) -> None:

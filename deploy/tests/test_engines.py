@@ -38,15 +38,18 @@ def images(tmp_path_factory) -> Path:
 def answers_here(images, tmp_path_factory):
     """What each engine answers on this machine, by the name of its artefact."""
     pythons = {"litert": sys.executable, "onnx": sys.executable}
+    # tflite-runtime wants NumPy 1, so an environment of its own; there is none for Python 3.12.
     pythons["tflite"] = str(CHECKOUT / ".venv-tflite/bin/python")
     answers = {}
     for engine, interpreter in pythons.items():
         folder = tmp_path_factory.mktemp(engine)
-        subprocess.run(
+        done = subprocess.run(
             [interpreter, GUEST / "answers.py", engine, images / "images.npy", folder],
-            check=True,
             env={"PYTHONPATH": str(CHECKOUT)},
+            capture_output=True,
+            text=True,
         )
+        assert done.returncode == 0 or "tflite_runtime is not installed" in done.stderr, done.stderr
         answers[engine] = {file.stem: np.load(file) for file in folder.glob("*.npy")}
     return answers
 
@@ -57,6 +60,8 @@ def test_answers_are_those_of_this_machine(row, card, images, answers_here):
     pi = with_engines(system, cpu, card, {images: "/srv/images", GUEST: "/srv/guest"})
     output(pi.run(python(engine), "/srv/guest/answers.py", engine, "/srv/images/images.npy", "a"))
     expected = answers_here[engine]
+    if not expected:
+        pytest.skip(f"{engine} is not in .venv-{engine}: make test, with Python 3.10 or 3.11")
     found = {file.stem: np.load(file) for file in (card / "up/home/pi/a").glob("*.npy")}
     assert found.keys() == expected.keys() and len(found) == 2
     for artefact, scores in found.items():
