@@ -11,6 +11,7 @@ from runtime.classifier import Prediction
 from runtime.decode import Source, decode_colour
 from runtime.ink import Box
 from runtime.preprocess import View
+from runtime.reading import Reading
 
 # The longest side of the picture and the side of the pixels shown beside it, in pixels.
 _PICTURE, _PIXELS = 840, 336
@@ -52,6 +53,19 @@ def draw_view(image: Source, seen: View, prediction: Prediction) -> Image.Image:
         top = _PIXELS + 2 * _MARGIN + number * _LINE
         pen.text((left, top), line, fill="black", font=_font(_LINE - 5))
     return sheet
+
+
+def draw_reading(image: Source, reading: Reading) -> Image.Image:
+    """The original with a box and a label at each digit, and a red ? at what is none.
+
+    Raises:
+        ImageError: the image cannot be read.
+    """
+    marks = [
+        (digit.box, digit.prediction, digit.prediction.label if digit.prediction.accepted else "?")
+        for digit in reading.digits
+    ]
+    return draw_marks(image, marks)
 
 
 def draw_marks(image: Source, marks: list[tuple[Box, Prediction, str]]) -> Image.Image:

@@ -1,0 +1,93 @@
+"""python -m runtime.read IMAGE…: the numbers of several digits that each image shows."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from runtime import options
+from runtime.classifier import Classifier
+from runtime.errors import BAD_INPUT, ImageError, exit_status, report
+from runtime.reading import UNKNOWN, Reading
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Read the images named; 0 when all could be read, 2 when some could not."""
+    arguments = parse_args(argv)
+    classifier = Classifier.load(
+        arguments.model,
+        backend=arguments.backend,
+        threads=arguments.threads,
+        device=arguments.device,
+    )
+    status = 0
+    for path in arguments.images:
+        try:
+            reading = classifier.read(path, keep_unknown=arguments.keep_unknown)
+        except ImageError as error:
+            status = BAD_INPUT
+            if arguments.json:
+                print(json.dumps({"image": path, "error": str(error)}))
+            else:
+                report(error)
+            continue
+        if arguments.show is not None:
+            from runtime import show
+
+            show.save(show.draw_reading(path, reading), arguments.show)
+        if arguments.json:
+            print(json.dumps(_record(path, reading, classifier.backend.name)))
+        else:
+            for line in reading.lines or ("no digits",):
+                print(f"{path}: {line}")
+    return status
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime.read",
+        description="Read the numbers of several digits that each image shows, line by line.",
+        epilog="Exit status: 0 all read, 2 an image or the model could not be read.",
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file")
+    options.add_model_arguments(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object an image, with each digit's box"
+    )
+    parser.add_argument(
+        "--show", metavar="PNG", help="draw boxes and labels over the one image given, into this"
+    )
+    parser.add_argument(
+        "--keep-unknown",
+        action="store_true",
+        help=f"show what is no digit as {UNKNOWN}; else it is left out",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.show is not None and len(arguments.images) != 1:
+        parser.error("--show takes one image")
+    return arguments
+
+
+def _record(path: str, reading: Reading, backend: str) -> dict[str, Any]:
+    return {
+        "image": path,
+        "text": reading.text,
+        "lines": reading.lines,
+        "digits": [
+            {
+                "order": digit.order,
+                "line": digit.line,
+                "box": digit.box,
+                "label": digit.prediction.label,
+                "confidence": round(digit.prediction.confidence, 6),
+                "accepted": digit.prediction.accepted,
+            }
+            for digit in reading.digits
+        ],
+        "backend": backend,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
