@@ -79,7 +79,10 @@ class Publisher:
             self._sent += 1
             self._wait()
         self._client.disconnect()
-        self._client.loop_stop()
+        # The client's thread may be waiting for a name server, which nothing can cut short.
+        end = threading.Thread(target=self._client.loop_stop, daemon=True)
+        end.start()
+        end.join(CLOSE_S)
         if lost:
             raise EdgeError(
                 f"{lost} results were not published to {self._name}: "

@@ -270,6 +270,13 @@ class Lines:
 
     def _open(self, path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if self._sync:
+            # The name of a new file, too.
+            folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         # A line that a power cut left half written stays alone on its line.
         if _is_file(descriptor):
             size = os.lseek(descriptor, 0, os.SEEK_END)
