@@ -1,8 +1,9 @@
 """python -m runtime.camera: which digits a camera, a stream, a video or a folder shows."""
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import datetime, timezone
 
 from runtime import options, sinks
@@ -56,48 +57,50 @@ def watch(
     Args:
         roi: (left, top, right, bottom) of the part to be read, in pixels; else all.
     """
-    for frame in frames(source, lifetime):
-        lifetime.alive()
-        classifier = reader.classifier
-        shown = preview is not None and preview.wanted
-        part = _cut(frame.picture, roi)
-        prediction = classifier.classify(part, explain=shown)
-        label = prediction.label if prediction.accepted else None
-        appeared = agreement.add(label, prediction.confidence)
-        if appeared is not None:
-            out.write(
-                {
-                    "image": source.name,
-                    "frame": frame.number,
-                    "label": appeared.label,
-                    "confidence": round(appeared.confidence, 6),
-                    "accepted": True,
-                    "agreeing": appeared.agreeing,
-                    "backend": classifier.backend.name,
-                    "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-                }
-            )
-        if preview is not None and shown:
-            if not preview.show(draw(frame.picture, roi, prediction, agreement.present)):
-                return
+    with contextlib.closing(frames(source, lifetime)) as pictures:
+        for frame in pictures:
+            lifetime.alive()
+            classifier = reader.classifier
+            shown = preview is not None and preview.wanted
+            part = _cut(frame.picture, roi)
+            prediction = classifier.classify(part, explain=shown)
+            label = prediction.label if prediction.accepted else None
+            appeared = agreement.add(label, prediction.confidence)
+            if appeared is not None:
+                out.write(
+                    {
+                        "image": source.name,
+                        "frame": frame.number,
+                        "label": appeared.label,
+                        "confidence": round(appeared.confidence, 6),
+                        "accepted": True,
+                        "agreeing": appeared.agreeing,
+                        "backend": classifier.backend.name,
+                        "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+                    }
+                )
+            if preview is not None and shown:
+                if not preview.show(draw(frame.picture, roi, prediction, agreement.present)):
+                    return
 
 
-def frames(source: Source, lifetime: Lifetime) -> Iterator[Frame]:
+def frames(source: Source, lifetime: Lifetime) -> Generator[Frame, None, None]:
     """A source's pictures until it ends or the lifetime does; a lost camera is tried again."""
     retry_s = _FIRST_RETRY_S
     told = ""
     while not lifetime.stopping:
         try:
-            for frame in source.frames():
-                if lifetime.stopping:
-                    return
-                if frame is None:
-                    lifetime.alive()
-                    continue
-                if told:
-                    print(f"{source.name} is back", file=sys.stderr)
-                    told, retry_s = "", _FIRST_RETRY_S
-                yield frame
+            with contextlib.closing(source.frames()) as pictures:
+                for frame in pictures:
+                    if lifetime.stopping:
+                        return
+                    if frame is None:
+                        lifetime.alive()
+                        continue
+                    if told:
+                        print(f"{source.name} is back", file=sys.stderr)
+                        told, retry_s = "", _FIRST_RETRY_S
+                    yield frame
             return
         except SourceLost as error:
             # The same thing over and over only once.

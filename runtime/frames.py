@@ -6,7 +6,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,6 +21,8 @@ Picture = npt.NDArray[np.uint8]
 
 # How long a stream may take to answer, and a camera to give the next picture.
 TIMEOUT_S = 5.0
+# How long a camera may take to let go.
+_LEAVE_S = 1.0
 # How long nothing may happen before the caller is asked whether to go on.
 _PULSE_S = 0.25
 # The longest side that a folder's images are decoded to: about that of a camera's pictures.
@@ -45,7 +47,7 @@ class Source(Protocol):
 
     name: str
 
-    def frames(self) -> Iterator[Frame | None]:
+    def frames(self) -> Generator[Frame | None, None, None]:
         """The pictures in their order; None now and then while there is no new one.
 
         Those of a file or folder end. A camera is opened anew by each call, and raises SourceLost
@@ -97,7 +99,7 @@ class Folder:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def frames(self) -> Iterator[Frame | None]:
+    def frames(self) -> Generator[Frame | None, None, None]:
         """Each image, decoded no larger than a camera's picture."""
         number = 0
         for path in paths.walk(self.name):
@@ -124,7 +126,7 @@ class Video:
         # Opened here too, so that a file that is none is known at once.
         _Capture(name, name, EdgeError).release()
 
-    def frames(self) -> Iterator[Frame | None]:
+    def frames(self) -> Generator[Frame | None, None, None]:
         """Every picture, in order."""
         capture = _Capture(self.name, self.name, EdgeError)
         try:
@@ -158,10 +160,11 @@ class Live:
         self._open = open_camera
         self._number = 0
 
-    def frames(self) -> Iterator[Frame | None]:
+    def frames(self) -> Generator[Frame | None, None, None]:
         """The newest picture each time, until it is lost: SourceLost."""
         slot = _Slot(self.name)
-        threading.Thread(target=slot.fill, args=(self._open,), name="camera", daemon=True).start()
+        thread = threading.Thread(target=slot.fill, args=(self._open,), name="camera", daemon=True)
+        thread.start()
         last = time.monotonic()
         try:
             while True:
@@ -176,6 +179,8 @@ class Live:
                     yield None
         finally:
             slot.stop()
+            # A thread that comes out of OpenCV while the interpreter ends takes the process down.
+            thread.join(_LEAVE_S)
 
 
 class _Slot:

@@ -1,0 +1,348 @@
+"""python -m runtime.watch, run as a service runs it."""
+
+import io
+import json
+import os
+import queue
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from runtime import Classifier
+from runtime.arrivals import Memory, Stamp
+from runtime.classifier import find_model
+
+WAIT_S = 30
+
+
+class Watcher:
+    """A running command; `ready` once it says so to the service manager, which the test plays."""
+
+    def __init__(self, folder: Path, *arguments: object, ready: bool = True, **options) -> None:
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.manager.settimeout(WAIT_S)
+        address = f"\0digit-edge-test-{os.getpid()}-{id(self)}"
+        self.manager.bind(address)
+        environment = {
+            **os.environ,
+            "XDG_STATE_HOME": str(folder.parent / "state"),
+            "NOTIFY_SOCKET": "@" + address[1:],
+            **options.pop("environment", {}),
+        }
+        command = [sys.executable, "-m", "runtime.watch", folder, "--settle", 0.2]
+        self.process = subprocess.Popen(
+            [*map(str, command), "--interval", "0.05", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            **options,
+        )
+        self.records: queue.Queue[dict] = queue.Queue()
+        self.errors: queue.Queue[str] = queue.Queue()
+        self.threads = [
+            threading.Thread(
+                target=self._read, args=(self.process.stdout, self.records, json.loads)
+            ),
+            threading.Thread(target=self._read, args=(self.process.stderr, self.errors, str)),
+        ]
+        for thread in self.threads:
+            thread.start()
+        if ready:
+            assert self.manager.recv(1000).startswith(b"READY=1\n")
+
+    @staticmethod
+    def _read(stream, into, parse) -> None:
+        with stream:
+            for line in stream:
+                into.put(parse(line))
+
+    def next(self) -> dict:
+        return self.records.get(timeout=WAIT_S)
+
+    def names(self, count: int) -> list[str]:
+        """The names of so many images, and that there are no more for a while."""
+        names = sorted(os.path.basename(self.next()["image"]) for _ in range(count))
+        time.sleep(0.5)
+        assert self.records.empty()
+        return names
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        status = self.process.wait(WAIT_S)
+        for thread in self.threads:
+            thread.join()
+        self.manager.close()
+        return status
+
+
+@pytest.fixture
+def watch(tmp_path):
+    """Starts a command; ends it with the test."""
+    started = []
+
+    def start(*arguments: object, folder: Path = tmp_path / "in", **options) -> Watcher:
+        folder.mkdir(exist_ok=True)
+        started.append(Watcher(folder, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for watcher in started:
+        if watcher.process.poll() is None:
+            watcher.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """PNG files of digits that the published model is sure of, and their labels."""
+    spec = Classifier.load().spec
+    found = []
+    for pixels, scores in zip(spec.golden.pixels, spec.golden.scores, strict=True):
+        file = io.BytesIO()
+        # Large and noisy enough to be written piece by piece.
+        page = Image.new("L", (200, 200), 240)
+        page.paste(Image.fromarray(255 - pixels[:, :, 0]).resize((140, 140)), (30, 30))
+        page.save(file, "BMP")
+        found.append((file.getvalue(), spec.labels[scores.argmax()]))
+    return found
+
+
+def test_each_image_that_arrives_is_classified_once(watch, tmp_path, pictures):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "before.bmp").write_bytes(pictures[0][0])
+    watcher = watch()
+    data, label = pictures[3]
+    # Put there whole, written slowly, renamed into place, in a folder of its own.
+    (folder / "whole.bmp").write_bytes(data)
+    (folder / "renamed.bmp.part").write_bytes(data)
+    (folder / ".hidden.bmp").write_bytes(data)
+    (folder / "notes.txt").write_bytes(data)
+    with (folder / "slow.bmp").open("wb", buffering=0) as file:
+        for at in range(0, len(data), len(data) // 20):
+            file.write(data[at : at + len(data) // 20])
+            time.sleep(0.05)
+    os.rename(folder / "renamed.bmp.part", folder / "renamed.bmp")
+    (folder / "below").mkdir()
+    (folder / "below" / "deep.bmp").write_bytes(data)
+    records = [watcher.next() for _ in range(4)]
+    assert {Path(r["image"]).name for r in records} == {
+        *("whole.bmp", "slow.bmp", "renamed.bmp", "deep.bmp")
+    }
+    assert all(
+        (r["label"], r["accepted"], r["backend"]) == (label, True, "litert") for r in records
+    )
+    # Moved about it is the same image; overwritten it is another.
+    os.rename(folder / "whole.bmp", folder / "below" / "moved.bmp")
+    (folder / "slow.bmp").write_bytes(pictures[5][0])
+    record = watcher.next()
+    assert (Path(record["image"]).name, record["label"]) == ("slow.bmp", pictures[5][1])
+    (folder / "last.bmp").write_bytes(data)
+    assert watcher.names(1) == ["last.bmp"]
+    assert watcher.end() == 0
+    assert watcher.errors.empty()
+
+
+def test_half_an_image_is_waited_for_and_reported_in_the_end(watch, tmp_path, pictures):
+    watcher = watch()
+    data, label = pictures[3]
+    whole, half = tmp_path / "in" / "whole.bmp", tmp_path / "in" / "half.bmp"
+    whole.write_bytes(data[: len(data) // 2])
+    time.sleep(0.8)  # several times as long as it takes to settle
+    assert watcher.records.empty()
+    with whole.open("ab") as file:
+        file.write(data[len(data) // 2 :])
+    record = watcher.next()
+    assert (record["image"], record["label"]) == (str(whole), label)
+    half.write_bytes(data[: len(data) // 2])
+    record = watcher.next()
+    assert record["image"] == str(half) and "damaged" in record["error"]
+    half.write_bytes(data)
+    assert watcher.next()["label"] == label
+    assert watcher.names(0) == []
+
+
+def test_it_survives_the_folder_vanishing_and_coming_back(watch, tmp_path, pictures):
+    folder, away = tmp_path / "in", tmp_path / "away"
+    watcher = watch()
+    (folder / "1.bmp").write_bytes(pictures[0][0])
+    assert watcher.names(1) == ["1.bmp"]
+    folder.rename(away)
+    assert "waiting for it to come back" in watcher.errors.get(timeout=WAIT_S)
+    (away / "2.bmp").write_bytes(pictures[1][0])
+    away.rename(folder)
+    assert watcher.errors.get(timeout=WAIT_S) == f"{folder} is back\n"
+    assert watcher.names(1) == ["2.bmp"]
+    # As when a stick is taken out: the folder it was mounted at is there, and empty; and the
+    # inodes of a stick that comes back may be others.
+    for name in ("1.bmp", "2.bmp"):
+        shutil.copy2(folder / name, away.with_name(name))
+        (folder / name).unlink()
+    time.sleep(0.5)
+    for name in ("1.bmp", "2.bmp"):
+        shutil.copy2(away.with_name(name), folder / name)
+    assert watcher.names(0) == []
+    shutil.rmtree(folder)
+    assert watcher.errors.get(timeout=WAIT_S).startswith(f"error: {folder} cannot be read")
+    folder.mkdir()
+    (folder / "3.bmp").write_bytes(pictures[2][0])
+    assert watcher.names(1) == ["3.bmp"]
+    assert watcher.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_goes_on_with_what_has_arrived_meanwhile(watch, tmp_path, pictures, number):
+    folder = tmp_path / "in"
+    watcher = watch()
+    for name in ("1.bmp", "2.bmp"):
+        (folder / name).write_bytes(pictures[0][0])
+    assert watcher.names(2) == ["1.bmp", "2.bmp"]
+    assert watcher.end(number) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    (folder / "3.bmp").write_bytes(pictures[0][0])
+    # However the folder is named.
+    watcher = watch(folder=tmp_path / "in" / ".." / "in")
+    assert watcher.names(1) == ["3.bmp"]
+    watcher.end()
+    # Another memory knows nothing: what is there is passed over, or taken where that is asked.
+    watcher = watch("--state", tmp_path / "another", "--existing")
+    assert watcher.names(3) == ["1.bmp", "2.bmp", "3.bmp"]
+    watcher.end()
+    assert watch("--state", tmp_path / "third").names(0) == []
+
+
+def test_the_clock_does_not_matter(watch, tmp_path, pictures):
+    folder = tmp_path / "in"
+    watcher = watch()
+    for name, seconds in (("old.bmp", 10**9), ("later.bmp", 4 * 10**9)):
+        (folder / name).write_bytes(pictures[0][0])
+        os.utime(folder / name, (seconds, seconds))
+    assert watcher.names(2) == ["later.bmp", "old.bmp"]
+
+
+def test_a_service_manager_hears_of_it(watch):
+    watcher = watch(environment={"WATCHDOG_USEC": "400000"})
+    heard = [watcher.manager.recv(1000) for _ in range(3)]
+    assert heard == [b"WATCHDOG=1"] * 3
+    manager = watcher.manager
+    watcher.process.send_signal(signal.SIGTERM)
+    while heard[-1] != b"STOPPING=1":
+        heard.append(manager.recv(1000))
+    assert watcher.end() == 0
+
+
+def test_ctrl_c_ends_it(watch):
+    watcher = watch(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    assert watcher.end(signal.SIGINT) == 130
+    assert watcher.errors.get() == "interrupted\n"
+
+
+def from_whole(number: float) -> float:
+    return abs(number - round(number))
+
+
+def test_a_new_model_is_taken_up_while_it_runs(watch, tmp_path, pictures):
+    """The int8 model's confidences are multiples of 1/256; the float one's are not."""
+    model = tmp_path / "model.tflite"
+    published = find_model("litert").parent
+    shutil.copy(published / "digits-int8.tflite", model)
+    watcher = watch("--model", model)
+    (tmp_path / "in" / "1.bmp").write_bytes(pictures[2][0])
+    assert from_whole(watcher.next()["confidence"] * 256) < 1e-3
+    shutil.copy(published / "digits.tflite", tmp_path / "new.tflite")
+    os.replace(tmp_path / "new.tflite", model)
+    time.sleep(1.2)  # how often the file is looked at
+    (tmp_path / "in" / "2.bmp").write_bytes(pictures[2][0])
+    assert from_whole(watcher.next()["confidence"] * 256) > 1e-3
+
+
+def test_results_go_to_a_file_whole(watch, tmp_path, pictures):
+    out = tmp_path / "results.jsonl"
+    watcher = watch("--out", out)
+    (tmp_path / "in" / "1.bmp").write_bytes(pictures[0][0])
+    record = watcher.next()
+    assert watcher.end() == 0
+    assert [json.loads(line) for line in out.read_text().splitlines()] == [record]
+
+
+def test_what_it_cannot_write_down_stops_nothing(watch, tmp_path, pictures):
+    """As on a full disk: a file that may not grow."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    watcher = watch(preexec_fn=limit)
+    for number in range(4):
+        (tmp_path / "in" / f"{number}.bmp").write_bytes(pictures[0][0])
+    assert watcher.names(4) == [f"{number}.bmp" for number in range(4)]
+    message = watcher.errors.get(timeout=WAIT_S)
+    assert message.startswith("error: cannot write ") and "a restart may classify" in message
+    assert watcher.end() == 0
+    assert watcher.errors.empty()
+
+
+def test_without_a_place_to_remember_it_says_so_and_runs(watch, tmp_path, pictures):
+    (tmp_path / "file").write_text("")
+    watcher = watch(environment={"STATE_DIRECTORY": str(tmp_path / "file")})
+    message = watcher.errors.get(timeout=WAIT_S)
+    assert message.startswith("error: ") and "images that arrive between two runs" in message
+    (tmp_path / "in" / "1.bmp").write_bytes(pictures[0][0])
+    assert watcher.names(1) == ["1.bmp"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent"], "error: cannot watch absent: there is no such folder"),
+        (["file"], "error: cannot watch file: it is no folder"),
+        ([".", "--state", "file/state"], "error: cannot use file/state to remember images"),
+        ([".", "--state", "/dev/null"], "error: cannot use /dev/null to remember images"),
+        ([".", "--model", "absent.tflite"], "error: cannot read the model absent.tflite"),
+        ([".", "--on-digit", "no-such-command"], "error: --on-digit: no command"),
+        ([".", "--interval", "0"], "--interval more than 0"),
+    ],
+)
+def test_bad_usage_is_one_message_and_exit_2(tmp_path, arguments, message):
+    (tmp_path / "file").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime.watch", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_remembered_survives_torn_lines_and_does_not_grow_for_ever(tmp_path, monkeypatch):
+    file = tmp_path / "memory.jsonl"
+    memory = Memory(file)
+    assert memory.is_new
+    for number in range(20):
+        memory.add(f"{number}.png", Stamp(10, number, number + 1))
+    memory.save()
+    with file.open("ab") as torn:
+        torn.write(b'\n["20.png", 1')
+    memory = Memory(file)
+    assert not memory.is_new
+    memory.add("21.png", Stamp(10, 21, 22))
+    memory.save()
+    memory = Memory(file)
+    assert memory.knows("21.png", Stamp(10, 21, 22)) and memory.knows("0.png", Stamp(10, 0, 99))
+    assert not memory.knows("20.png", Stamp(1, 0, 0))
+    # The oldest of those gone are forgotten, what is there never.
+    monkeypatch.setattr("runtime.arrivals.MAX_GONE", 5)
+    memory.forget_gone()
+    assert memory.knows("0.png", Stamp(10, 0, 1)) and memory.knows("19.png", Stamp(10, 19, 20))
+    assert not memory.knows("1.png", Stamp(10, 1, 2))
