@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import commands, host, jobs, processes, rows
+from benchmarks import commands, host, jobs, litert_program, processes, rows
 from benchmarks.jobs import LatencyAnswer, LatencyJob, Peak, PeakJob, Series, StartUp
 from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
 from benchmarks.timing import (
@@ -87,6 +87,10 @@ def measure(
     ]
     compared = _one_per_engine(compared) if settings.starts else []
     measured, failed = commands.measure(models, compared, settings.starts, progress)
+    results = tuple(result for entry in entries for result in _results(entry))
+    programs, without = litert_program.measure(
+        models, results if settings.starts else (), settings, interpreters, progress
+    )
     peak = None
     if entries:  # else there is nothing to set beside it
         progress("the processor's peak")
@@ -96,10 +100,11 @@ def measure(
         host=before,
         host_after=host.describe(),
         settings=settings,
-        results=tuple(result for entry in entries for result in _results(entry)),
+        results=results,
         starts=tuple(StartResult(e.row, tuple(e.starts)) for e in entries),
         commands=tuple(measured),
-        unmeasured=tuple(unmeasured + failed),
+        programs=tuple(programs),
+        unmeasured=tuple(unmeasured + failed + without),
         peak=peak if isinstance(peak, Peak) else None,
     )
 

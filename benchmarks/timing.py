@@ -93,6 +93,11 @@ class LatencyResult:
         return statistics.percentile(samples, q) if len(samples) >= _MIN_SAMPLES[q] else None
 
     @property
+    def mean_ns(self) -> float:
+        """The mean call."""
+        return sum(run.total_ns for run in self.runs) / self.count
+
+    @property
     def p50_ns(self) -> float:
         """The median call."""
         return statistics.percentile([s for run in self.runs for s in run.samples_ns], 50)
@@ -175,6 +180,23 @@ class CommandResult:
 
 
 @dataclass(frozen=True)
+class ProgramResult:
+    """What LiteRT's own benchmark program says of a file, from each repetition.
+
+    Attributes:
+        row: the row of ours that opens the same file in the same engine.
+        runs: calls, all repetitions together.
+        means_ns: from the throughput that it prints.
+        medians_ns: as it prints them, rounded to hundredths of a millisecond.
+    """
+
+    row: Row
+    runs: int
+    means_ns: tuple[float, ...]
+    medians_ns: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class LatencyReport:
     """Every row of a run on one machine; true where none failed.
 
@@ -191,6 +213,7 @@ class LatencyReport:
     commands: tuple[CommandResult, ...]
     unmeasured: tuple[Unmeasured, ...]
     peak: Peak | None
+    programs: tuple[ProgramResult, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.failures

@@ -151,6 +151,34 @@ def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
     )  # fmt: skip
 
 
+def programs_table(report: LatencyReport) -> Table:
+    """LiteRT's own benchmark program beside our timing of the same file."""
+    lines = []
+    for program in report.programs:
+        ours = report.find(program.row, jobs.SINGLE)
+        theirs = median(program.means_ns)
+        lines.append(
+            (
+                program.row.artefact,
+                f"{program.runs:,}",
+                f"{median(program.medians_ns) / 1e6:.2f} ms",
+                duration(theirs),
+                duration(ours.mean_ns if ours else None),
+                duration(ours.p50_ns if ours else None),
+                ratio(theirs / ours.mean_ns if ours else None),
+            )
+        )
+    return Table(
+        "LiteRT's own benchmark program",
+        ("artefact", "calls", "its median, as printed", "its mean", "scores(): mean", "p50",
+         "ratio of the means"),
+        tuple(lines),
+        "python -m ai_edge_litert.tools.benchmark_litert_model on the same file, one thread, as "
+        "often as the rows above: its CompiledModel on random input, without setting the input or "
+        "reading the scores. Its mean is computed from the throughput that it prints.",
+    )  # fmt: skip
+
+
 def commands_table(report: LatencyReport) -> Table:
     """`python -m runtime` beside a process that only imports."""
     return Table(

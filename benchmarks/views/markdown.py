@@ -34,6 +34,7 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
         latency_tables.files_table(latency),
         latency_tables.limit_table(parity, latency),
         latency_tables.commands_table(latency),
+        latency_tables.programs_table(latency),
         latency_tables.invalid_table(latency),
         tables.unmeasured_table(parity.unmeasured + latency.unmeasured),
         tables.host_table(latency),

@@ -38,6 +38,7 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
         _table(latency_tables.files_table(latency)),
         _table(latency_tables.limit_table(parity, latency)),
         _table(latency_tables.commands_table(latency)),
+        _table(latency_tables.programs_table(latency)),
         _table(parity_tables.parity_table(parity)),
         _table(parity_tables.device_table(parity)),
         *map(_table, parity_tables.device_flips(parity, _MOST_FLIPS)),

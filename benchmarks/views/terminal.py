@@ -43,6 +43,7 @@ def print_latency(report: LatencyReport) -> None:
         latency_tables.starts_table(report),
         latency_tables.files_table(report),
         latency_tables.commands_table(report),
+        latency_tables.programs_table(report),
         latency_tables.invalid_table(report),
         tables.unmeasured_table(report.unmeasured),
         tables.host_table(report),

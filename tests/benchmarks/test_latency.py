@@ -1,13 +1,15 @@
 """Timings: what is recorded, when they are invalid, and rows that fail. No test times anything."""
 
 import dataclasses
+import sys
 
 import pytest
 
-from benchmarks import jobs, latency, processes, scenarios
+from benchmarks import jobs, latency, litert_program, processes, scenarios
 from benchmarks.jobs import LatencyAnswer, LatencyJob, Series
 from benchmarks.rows import ABSENT, FAILED, Interpreter, Row
 from benchmarks.timing import LatencyReport, LatencyResult, Settings
+from benchmarks.views import latency_tables
 from runtime.errors import EdgeError
 
 ENGINE_ROWS = [
@@ -59,6 +61,38 @@ def test_the_command_is_measured_beside_bare_imports(timings) -> None:
     for command in timings.commands:
         assert len(command.command_ns) == len(command.imports_ns) == timings.settings.starts
         assert command.command_bytes > 1e7 and command.imports_bytes > 1e7 and command.ratio > 0
+
+
+def test_litert_own_program_is_measured_over_the_same_files(timings) -> None:
+    assert [p.row for p in timings.programs] == [
+        row for row in ENGINE_ROWS if row.backend == "litert"
+    ]
+    for program in timings.programs:
+        assert program.runs >= timings.settings.min_count
+        assert len(program.means_ns) == len(program.medians_ns) == timings.settings.repetitions
+        # The mean, from its throughput, is not below what it prints as the fastest half: both are
+        # of the same calls, the median rounded to 10 µs.
+        assert all(1e3 < mean < 1e9 for mean in program.means_ns)
+        assert all(median >= 0 and median % 10_000 < 1 for median in program.medians_ns)
+    table = latency_tables.programs_table(timings)
+    assert all(line[-1].endswith("×") for line in table.lines)
+
+
+def test_litert_own_program_may_be_missing(models, timings, tmp_path) -> None:
+    """As in wheels before 2.2, and on processors that its CompiledModel does not run on."""
+    ours = [r for r in timings.results if r.scenario == jobs.SINGLE]
+    python = tmp_path / "python"
+    for script, why in (
+        (f'exec "{sys.executable}" -m a_module_that_is_not', "a_module_that_is_not"),
+        ("kill -ILL $$", "status -4"),
+    ):
+        python.write_text(f"#!/bin/sh\n{script}\n")
+        python.chmod(0o755)
+        measured, absent = litert_program.measure(
+            models, ours, timings.settings, (Interpreter("litert", str(python)),)
+        )
+        assert not measured and {u.status for u in absent} == {ABSENT}
+        assert why in absent[0].reason and "pip install" in absent[0].reason
 
 
 def test_overhead_is_the_ratio_of_two_medians(timings) -> None:
