@@ -209,7 +209,7 @@ def stream(pages):
 
 def test_a_stream_that_dies_is_tried_again_until_it_is_back(camera, stream, pages):
     pytest.importorskip("cv2", reason='needs OpenCV: pip install "digit-edge[vision]"')
-    first, second = digits(pages)[:2]
+    first, second, third = digits(pages)[:3]
     source = stream(first)
     running = camera("--source", source.url)
     assert json.loads(running.records.get(timeout=WAIT_S))["label"] == first
@@ -219,9 +219,9 @@ def test_a_stream_that_dies_is_tried_again_until_it_is_back(camera, stream, page
     message = running.errors.get(timeout=WAIT_S)
     assert message.startswith(f"error: {source.url} gives no more pictures; trying again")
     assert running.errors.get(timeout=WAIT_S).startswith(f"error: cannot open {source.url}")
-    stream(first, source.port)
+    stream(third, source.port)
     assert running.errors.get(timeout=WAIT_S) == f"{source.url} is back\n"
-    assert json.loads(running.records.get(timeout=WAIT_S))["label"] == first
+    assert json.loads(running.records.get(timeout=WAIT_S))["label"] == third
     assert running.end() == 0
     assert running.records.empty() and running.errors.empty()
 
