@@ -11,7 +11,6 @@ from runtime.server.metrics import Metrics
 
 # A drawing is sent as it is; a larger one than this is reduced, as a photograph is.
 _LONGEST_DRAWING = 512
-_NAME = "the image"
 
 
 def classify(
@@ -26,7 +25,7 @@ def classify(
         ImageError: it cannot be read as an image.
     """
     start = time.perf_counter()
-    seen = _drawing(image) if drawing else view(image, name=_NAME)
+    seen = _drawing(image) if drawing else view(image)
     found = time.perf_counter()
     prediction = classifier.classify(seen.pixels)
     end = time.perf_counter()
@@ -106,7 +105,7 @@ def _drawing(image: bytes) -> View:
 
     Nothing is taken for a shadow, a ruled line or a speck, as `view` would in a photograph.
     """
-    decoded = decode(image, longest=_LONGEST_DRAWING, name=_NAME)
+    decoded = decode(image, longest=_LONGEST_DRAWING)
     ink = 255 - decoded.grey
     pixels = normalise(ink)
     rows, columns = ink.any(axis=1).nonzero()[0], ink.any(axis=0).nonzero()[0]

@@ -159,7 +159,8 @@ async def _http_problem(_: Request, error: Exception) -> Response:
 
 async def _refused(_: Request, error: Exception) -> Response:
     """What the runtime refuses: an image is the client's fault, all else the server's."""
-    return Problem(422 if isinstance(error, ImageError) else 500, str(error)).response()
+    detail = str(error).removeprefix("<bytes>: ")
+    return Problem(422 if isinstance(error, ImageError) else 500, detail).response()
 
 
 async def _bug(_: Request, error: Exception) -> Response:

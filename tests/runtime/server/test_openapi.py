@@ -5,7 +5,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-EXAMPLES = 40
+EXAMPLES = 25
 
 
 @pytest.fixture(scope="session")
