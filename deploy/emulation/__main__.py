@@ -19,8 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     roots.build()
     installed.install_all()
     if not arguments.measure:
-        tests = CHECKOUT / "deploy/tests"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)]
+        # Beside the roots: layers and hard links are of one file system.
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += ["--basetemp", str(roots.CACHE / "tests"), "deploy/tests"]
         if subprocess.run(command, cwd=CHECKOUT).returncode:
             return CHECK_FAILED
     rows = measure_all()

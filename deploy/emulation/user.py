@@ -96,7 +96,7 @@ class Pi:
         }
         if online:
             inside |= {name: os.environ[name] for name in _NETWORK if name in os.environ}
-        return subprocess.run(
+        done = subprocess.run(
             [
                 *("unshare", "--user", "--map-root-user", "--mount", "--pid"),
                 *(("--fork", "--kill-child") if online else ("--fork", "--kill-child", "--net")),
@@ -112,6 +112,9 @@ class Pi:
             errors="replace",
             timeout=timeout_s,
         )
+        # The kernel's own folder, which nobody could remove else.
+        (self.written / "work/work").chmod(0o700)
+        return done
 
 
 def output(done: subprocess.CompletedProcess[str]) -> str:
