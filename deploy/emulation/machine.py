@@ -78,7 +78,7 @@ def boot(
     *,
     start: str = "/pi/start",
     counted: bool = True,
-    timeout_s: float = 600,
+    timeout_s: float = 3600,
 ) -> str:
     """Boot a disk, wait until it switches itself off, and return what the console showed.
 

@@ -71,7 +71,7 @@ class Pi:
         *command: str | os.PathLike[str],
         online: bool = False,
         environment: Mapping[str, str] | None = None,
-        timeout_s: float = 600,
+        timeout_s: float = 3600,
         folder: str = "/home/pi",
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as the Pi's user and wait for it.

@@ -73,6 +73,15 @@ def test_apts_numpy_is_the_one_that_is_used(system, card):
     assert all(path.startswith("/usr/lib/python3/dist-packages/") for path in found)
 
 
+def test_the_index_serves_where_no_folder_is_named(card, tmp_path):
+    pi = freshly_flashed("bookworm-arm64", card)
+    (wheel,) = (roots.CACHE / "wheels/bookworm-arm64").glob("digit_edge-*.whl")
+    shutil.copy2(wheel, tmp_path)
+    pi.folders = {**pi.folders, tmp_path: "/srv/project"}
+    found = {"PIP_FIND_LINKS": "/srv/project"}
+    assert "PASS" in output(pi.run("sh", INSTALLER, online=True, environment=found))
+
+
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
