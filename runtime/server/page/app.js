@@ -77,6 +77,7 @@ function onPicture(image) {
   $("hint").hidden = true;
   $("undo").disabled = true;
   pad.showPicture(image);
+  showNothing("Reading…");
   ask(image, false, false);
 }
 
@@ -139,10 +140,10 @@ function showReading(answer, { canvas, isDrawing, unfinished }) {
   speak(text || "No digits found", unfinished);
 }
 
-function showNothing() {
+function showNothing(why = pad.picture ? "" : "Nothing drawn yet") {
   showText("–", true);
   $("answer").classList.add("waiting");
-  showSure("", pad.picture ? "" : "Nothing drawn yet");
+  showSure("", why);
   drawPixels(new Uint8Array(28 * 28));
   for (const row of $("scores").children) showScore(row, 0, false);
   showProblem("");
@@ -193,11 +194,11 @@ function showFacts(answer) {
   const { model } = engine;
   const from = answer?.model ?? model; // the server may have taken up another model meanwhile
   const facts = [
-    ["Artefact", `${from.name}, ${from.precision}, ${from.digest.slice(0, 12)}…`],
+    ["Artefact", `${from.name}, ${from.precision}, ${from.digest.slice(0, 8)}…`],
     ["Engine", `${from.backend} ${from.backend_version}`],
   ];
   if (model.test_accuracy !== null && from.digest === model.digest) {
-    facts.push(["Test accuracy", `${(100 * model.test_accuracy).toFixed(2)} % of ${model.n_test.toLocaleString("en")}`]);
+    facts.push(["Accuracy", `${(100 * model.test_accuracy).toFixed(2)} % of ${model.n_test.toLocaleString("en")} tests`]);
   }
   if (answer?.inference_ms !== undefined) {
     facts.push(["Network", milliseconds(answer.inference_ms)], ["Preprocessing", milliseconds(answer.preprocess_ms)]);
