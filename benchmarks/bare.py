@@ -12,10 +12,14 @@ from runtime.backends import Pixels, Scores
 
 @dataclass(frozen=True)
 class BareEngine:
-    """`prepare` turns pixels into what the engine takes; `run` sets, invokes and gets."""
+    """`prepare` turns pixels into what the engine takes; `run` sets, invokes and gets.
+
+    `resize` makes it ready for another number of images than one.
+    """
 
     prepare: Callable[[Pixels], Any]
     run: Callable[[Any], Any]
+    resize: Callable[[int], None]
 
 
 def open(artefact: Artefact, engine: str, threads: int) -> BareEngine:
@@ -47,7 +51,11 @@ def _tflite(artefact: Artefact, engine: str, threads: int) -> BareEngine:
         interpreter.invoke()
         return interpreter.get_tensor(result)
 
-    return BareEngine(prepare, run)
+    def resize(images: int) -> None:
+        interpreter.resize_tensor_input(source, (images, *artefact.spec.input_shape))
+        interpreter.allocate_tensors()
+
+    return BareEngine(prepare, run, resize)
 
 
 def _onnx(artefact: Artefact, threads: int) -> BareEngine:
@@ -60,7 +68,11 @@ def _onnx(artefact: Artefact, threads: int) -> BareEngine:
         artefact.data, options, providers=["CPUExecutionProvider"]
     )
     name = session.get_inputs()[0].name
-    return BareEngine(_scaled, lambda prepared: session.run(None, {name: prepared})[0])
+    return BareEngine(
+        _scaled,
+        lambda prepared: session.run(None, {name: prepared})[0],
+        lambda images: None,
+    )
 
 
 def _scaled(pixels: Pixels) -> Scores:

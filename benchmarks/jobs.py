@@ -12,9 +12,14 @@ JPEG = "jpeg to label"
 JPEG_PREPROCESSING = "jpeg preprocessing"
 CLASSIFY = "classify an array"
 BARE = "bare engine"
+MANY_SCORES = "scores of many arrays"
+MANY_CLASSIFY = "classify_batch of many arrays"
+MANY_BARE = "bare engine, its best batch"
 
-# What can be asked for; PNG, JPEG and CLASSIFY measure their counterpart in the same loop.
-SCENARIOS = (SINGLE, OFFLINE, PNG, JPEG, CLASSIFY)
+# What can be asked for; PNG, JPEG and CLASSIFY measure their counterpart in the same loop,
+# MANY_SCORES the two that follow it.
+SCENARIOS = (SINGLE, OFFLINE, PNG, JPEG, CLASSIFY, MANY_SCORES)
+MANY = (MANY_SCORES, MANY_CLASSIFY, MANY_BARE)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class Peak:
 class LatencyJob:
     """Time `scenarios`, each for at least `min_seconds` and `min_count` calls.
 
-    `batch` is that of the offline scenario, 0 to look for the fastest.
+    `batch` is that of the offline scenario, 0 to look for the fastest; `images` how many arrays
+    are many.
     """
 
     row: Row
@@ -80,6 +86,7 @@ class LatencyJob:
     min_seconds: float
     min_count: int
     batch: int
+    images: int = 0
 
 
 @dataclass(frozen=True)

@@ -121,8 +121,8 @@ def _open(
                 unmeasured.append(Unmeasured(row, FAILED, str(error)))
             continue
         scenarios: tuple[str, ...] = (jobs.SINGLE, jobs.OFFLINE)
-        if row.threads == 1 and row.artefact != rows.REFERENCE and row.device == "cpu":
-            scenarios = jobs.SCENARIOS
+        if row.artefact != rows.REFERENCE and row.device == "cpu":
+            scenarios = jobs.SCENARIOS if row.threads == 1 else (*scenarios, jobs.MANY_SCORES)
         entries.append(_Entry(row, scenarios, opened))
     return entries
 
@@ -186,6 +186,7 @@ def _ask(
         min_seconds=settings.min_seconds / settings.repetitions,
         min_count=math.ceil(settings.min_count / settings.repetitions),
         batch=entry.batch,
+        images=settings.images,
     )
     answer = processes.ask_latency(job, interpreters)
     if isinstance(answer, LatencyAnswer):

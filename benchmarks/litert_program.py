@@ -82,7 +82,9 @@ def _run(path: Path, runs: int, interpreters: tuple[Interpreter, ...]) -> tuple[
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EdgeError(f"it does not run ({error}): pip install ai-edge-litert") from error
         if ended.returncode != 0 or not file.exists():
-            said = [line for line in ended.stderr.splitlines() if "Error" in line or "No module" in line]
+            said = [
+                line for line in ended.stderr.splitlines() if "Error" in line or "No module" in line
+            ]
             why = said[-1] if said else f"it ended with status {ended.returncode}"
             raise EdgeError(f"{why}: pip install --upgrade ai-edge-litert brings it")
         try:

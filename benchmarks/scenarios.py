@@ -8,7 +8,7 @@ import time
 from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,16 +25,22 @@ _WARM_UP_SHARE = 0.1
 _WARM_UP_CALLS = 3
 _OFFLINE_BATCHES = (1, 16, 64, 256, 1024)
 _IMAGES = 64
+# Calls of many images: each is a sample of many already.
+_MANY_CALLS = 2
 _JPEG_SIZE = (1024, 768)
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A call to be timed; it is given a running number to choose its input by."""
+    """A call to be timed; it is given a running number to choose its input by.
+
+    `turn` is how many calls of it are timed before another kind's turn, where several are.
+    """
 
     scenario: str
     batch: int
     call: Callable[[int], object]
+    turn: int = _BLOCK
 
 
 def open_row(artefact: Artefact, row: Row) -> Backend:
@@ -84,7 +90,11 @@ def measure_all(
     """Time each scenario of `job`, one after the other."""
     series: list[Series] = []
     for scenario in job.scenarios:
-        series += measure(_calls(scenario, job, artefact, backend, images), job)
+        if scenario == jobs.MANY_SCORES:
+            few = replace(job, min_count=_MANY_CALLS)
+            series += measure(_many(job, artefact, backend, images), few)
+        else:
+            series += measure(_calls(scenario, job, artefact, backend, images), job)
     return tuple(series)
 
 
@@ -94,7 +104,6 @@ def measure(calls: Sequence[Timed], job: LatencyJob) -> list[Series]:
     Goes on until each has had `min_count` calls that took `min_seconds` together.
     """
     least_ns = int(job.min_seconds * 1e9)
-    block = _BLOCK if len(calls) > 1 else 1
     taken = [array("q") for _ in calls]
     clock = time.perf_counter_ns
     number = 0
@@ -110,12 +119,13 @@ def measure(calls: Sequence[Timed], job: LatencyJob) -> list[Series]:
         while len(taken[0]) < job.min_count or min(spent) < least_ns:
             for which, timed in enumerate(calls):
                 call, samples = timed.call, taken[which]
-                for at in range(number, number + block):
+                turn = timed.turn if len(calls) > 1 else 1
+                for at in range(number, number + turn):
                     start = clock()
                     call(at)
                     samples.append(clock() - start)
                     spent[which] += samples[-1]
-            number += block
+            number += _BLOCK
     finally:
         if collecting:
             gc.enable()
@@ -152,7 +162,7 @@ def _calls(
     if scenario == jobs.SINGLE:
         return [Timed(scenario, 1, lambda n: backend.scores(singles[n % _IMAGES]))]
     if scenario == jobs.OFFLINE:
-        size = job.batch or _fastest_batch(backend, images)
+        size = job.batch or _fastest(backend.scores, images)
         batch = np.resize(images, (size, *images.shape[1:]))
         return [Timed(scenario, size, lambda n: backend.scores(batch))]
 
@@ -179,15 +189,41 @@ def _calls(
     ]
 
 
-def _fastest_batch(backend: Backend, images: Pixels) -> int:
+def _many(job: LatencyJob, artefact: Artefact, backend: Backend, images: Pixels) -> list[Timed]:
+    """Many arrays at once, beside as many in the bare engine's fastest batches."""
+    from benchmarks import bare
+    from runtime.classifier import Classifier
+
+    classifier = Classifier(backend)
+    pixels = np.resize(images, (job.images, *images.shape[1:]))
+    arrays = list(pixels)
+    engine = bare.open(artefact, job.row.backend, job.row.threads)
+
+    size = _fastest(lambda batch: engine.run(engine.prepare(batch)), images, engine.resize)
+    engine.resize(size)
+    prepared = engine.prepare(np.resize(images, (size, *images.shape[1:])))
+    return [
+        Timed(jobs.MANY_SCORES, job.images, lambda n: classifier.scores(pixels), 1),
+        Timed(jobs.MANY_CLASSIFY, job.images, lambda n: classifier.classify_batch(arrays), 1),
+        Timed(jobs.MANY_BARE, size, lambda n: engine.run(prepared), -(-job.images // size)),
+    ]
+
+
+def _fastest(
+    ask: Callable[[Pixels], object],
+    images: Pixels,
+    resize: Callable[[int], None] = lambda size: None,
+) -> int:
+    """The number of images a call at which most are answered in a second."""
     rates = []
     for size in _OFFLINE_BATCHES:
         batch = np.resize(images, (size, *images.shape[1:]))
-        backend.scores(batch)
+        resize(size)
+        ask(batch)
         times = []
         for _ in range(3):
             start = time.perf_counter_ns()
-            backend.scores(batch)
+            ask(batch)
             times.append(time.perf_counter_ns() - start)
         rates.append(size / min(times))
     return _OFFLINE_BATCHES[rates.index(max(rates))]

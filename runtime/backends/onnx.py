@@ -1,7 +1,9 @@
 """ONNX models in onnxruntime, on the CPU or on the GPU that its build brings."""
 
+import threading
 from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -9,6 +11,9 @@ from runtime.artefact import Artefact
 from runtime.backends import FellBack, Pixels, Scores, check_model, check_pixels, install_hint
 from runtime.errors import ArtefactError, BackendUnavailable
 from runtime.quiet import quiet
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 
 class Provider(NamedTuple):
@@ -63,14 +68,26 @@ PROVIDERS = {
 }
 _NO_GPU = "openvino-cpu"
 _CPU_PROVIDER = "CPUExecutionProvider"
-_CHUNK = 256
+# Images at once: on a CPU the activations of more leave the cache.
+_CPU_CHUNK, _CHUNK = 64, 1024
 
 
 class OnnxBackend:
-    """One inference session."""
+    """One inference session; for large batches on several threads another, which they share.
+
+    Within one operator of so small a network threads wait for each other longer than they compute:
+    chunks of the batch side by side, each on one thread, are up to twice as fast.
+    """
 
     def __init__(
-        self, artefact: Artefact, version: str, device: str, fallback: str, session: Any
+        self,
+        artefact: Artefact,
+        version: str,
+        device: str,
+        fallback: str,
+        session: Any,
+        threads: int,
+        open_another: Callable[[], Any],
     ) -> None:
         self.name = "onnxruntime"
         self.version = version
@@ -78,6 +95,12 @@ class OnnxBackend:
         self.fallback = fallback
         self.spec = artefact.spec
         self._session = session
+        self._chunk = _CPU_CHUNK if device == "cpu" else _CHUNK
+        self._threads = threads
+        self._open_another = open_another
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._single: Any = None
         inputs, outputs = session.get_inputs(), session.get_outputs()
         check_model(artefact, [i.shape for i in inputs], [o.shape for o in outputs])
         if (inputs[0].type, outputs[0].type) != ("tensor(float)", "tensor(float)"):
@@ -91,15 +114,29 @@ class OnnxBackend:
             ImageError: `pixels` has another shape or dtype.
         """
         check_pixels(pixels, self.spec.input_shape)
-        if len(pixels) <= _CHUNK:
-            return self._run(pixels)
-        starts = range(0, len(pixels), _CHUNK)
-        return np.concatenate([self._run(pixels[at : at + _CHUNK]) for at in starts])
+        chunk = self._chunk
+        if len(pixels) <= chunk:
+            return self._run(pixels, self._session)
+        chunks = [pixels[at : at + chunk] for at in range(0, len(pixels), chunk)]
+        if self._threads == 1:
+            return np.concatenate([self._run(chunk, self._session) for chunk in chunks])
+        pool, session = self._side_by_side()
+        return np.concatenate(list(pool.map(lambda chunk: self._run(chunk, session), chunks)))
 
-    def _run(self, pixels: Pixels) -> Scores:
+    def _run(self, pixels: Pixels, session: Any) -> Scores:
         feed = {self._input: np.divide(pixels, 255, dtype=np.float32)}
-        scores: Scores = self._session.run(self._outputs, feed)[0]
+        scores: Scores = session.run(self._outputs, feed)[0]
         return scores
+
+    def _side_by_side(self) -> "tuple[ThreadPoolExecutor, Any]":
+        """Threads, and a session that computes on the thread that asks it."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with self._lock:
+            if self._pool is None:
+                self._single = self._open_another()
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="onnxruntime")
+            return self._pool, self._single
 
 
 def devices(name: str) -> tuple[str, ...]:
@@ -123,19 +160,19 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
             f"onnxruntime is not installed ({error}): {install_hint(name)}"
         ) from error
     device = _device(onnxruntime.get_available_providers(), device)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # its warnings are about its own choices, not the user's
-    # Spinning threads answer a little sooner and burn a core while nobody asks.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    try:
+
+    def session_with(threads: int) -> Any:
+        options = _options(onnxruntime.SessionOptions(), threads)
+        if device != "cpu":
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         # A provider that cannot be had says so at length, from C++ and from Python.
         with quiet(*(() if device == "cpu" else (1, 2))):
-            session = onnxruntime.InferenceSession(
+            return onnxruntime.InferenceSession(
                 artefact.data, options, providers=_providers(device)
             )
+
+    try:
+        session = session_with(threads)
     except (
         failures.Fail,
         failures.InvalidArgument,
@@ -149,7 +186,24 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
             f"onnxruntime refuses {artefact.path} ({reason}): export it again"
         ) from error
     fallback = "" if device == "cpu" else _fallback(session, device, onnxruntime.__version__)
-    return OnnxBackend(artefact, onnxruntime.__version__, device, fallback, session)
+    return OnnxBackend(
+        artefact,
+        onnxruntime.__version__,
+        device,
+        fallback,
+        session,
+        threads if device == "cpu" else 1,
+        lambda: session_with(1),
+    )
+
+
+def _options(options: Any, threads: int) -> Any:
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # its warnings are about its own choices, not the user's
+    # Spinning threads answer a little sooner and burn a core while nobody asks.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def _providers(device: str) -> list[Any]:
