@@ -126,9 +126,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     limits.add_argument(
         "--timeout",
         type=_seconds,
-        default=10.0,
+        default=30.0,
         metavar="S",
-        help="for a request to arrive, and for its answer (10)",
+        help="for a request to arrive, and for its answer (30)",
     )
     arguments = parser.parse_args(argv)
     if arguments.key is not None and arguments.certificate is None:

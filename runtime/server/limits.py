@@ -31,7 +31,7 @@ class Limits:
     body_bytes: int = 16 << 20
     memory_bytes: int = 128 << 20
     pixels: int = 24_000_000
-    seconds: float = 10.0
+    seconds: float = 30.0
     waiting: int = 512
     connections: int = 1024
     workers: int = min(4, os.cpu_count() or 1)
