@@ -53,8 +53,14 @@ def build() -> None:
         jobs.append(pool.submit(_pytest))
         for job in jobs:
             job.result()
+    built = CACHE / "project"
+    built.mkdir(exist_ok=True)
+    wheel = wheels.project(built)
     for system in SYSTEMS:
-        wheels.project(CACHE / "wheels" / system.name)
+        folder = CACHE / "wheels" / system.name
+        for old in folder.glob("digit_edge-*.whl"):
+            old.unlink()
+        shutil.copy2(wheel, folder)
 
 
 def pi(

@@ -5,6 +5,8 @@ and the kernel hands every Arm program to QEMU (binfmt_misc, which namespaces ha
 """
 
 import os
+import platform
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +38,7 @@ mount -t proc proc "$root/proc"
 while [ "$1" != -- ]; do
   if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$root${2%/*}"; : >> "$root$2"; fi
   mount --bind "$1" "$root$2"
+  mount -o remount,bind,ro "$root$2" 2>/dev/null || true
   shift 2
 done
 shift
@@ -130,7 +133,9 @@ def output(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def require_namespaces() -> None:
-    """Raise NotHere unless this kernel offers what `Pi.run` stands on."""
+    """Raise NotHere unless this machine and its kernel offer what `Pi.run` stands on."""
+    if platform.machine() != "x86_64" or not shutil.which("unshare"):
+        raise NotHere("the emulators are for Linux on x86-64, with unshare (util-linux)")
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
         + ["mount -t binfmt_misc none /proc/sys/fs/binfmt_misc"],
