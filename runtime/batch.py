@@ -16,7 +16,7 @@ _ALONE_S = 0.05
 # A batch shall last about so long: short against a person's patience, long against the some
 # hundred microseconds that handing it to another process takes.
 _BATCH_S = 0.03
-_MOST = 64
+_MOST = 256
 
 Batch = list[str | Problem]
 
