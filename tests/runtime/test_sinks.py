@@ -190,12 +190,13 @@ def mounted(tmp_path, options: str, script: str, *arguments):
 
 
 def test_a_full_disk_is_said_once_and_nothing_is_lost(tmp_path):
+    # There is room again once that there is none has been said.
     script = (
         f"cd {tmp_path}; head -c 60000 /dev/zero > disk/filler; "
-        # There is room again once that there is none has been said.
-        "(seq 200; for i in $(seq 600); do grep -q 'cannot write' stderr && break; sleep 0.1; done; "
-        'rm disk/filler; seq 201 300) | timeout 60 "$@" --out disk/results.jsonl > stdout 2> stderr; status=$?; '
-        "cp disk/results.jsonl .; cat stderr >&2; exit $status"
+        "(seq 200; for i in $(seq 600); do grep -q 'cannot write' said && break; sleep 0.1; done; "
+        "rm disk/filler; seq 201 300) | "
+        'timeout 60 "$@" --out disk/results.jsonl > stdout 2> said; status=$?; '
+        "cp disk/results.jsonl .; cat said >&2; exit $status"
     )
     done = mounted(tmp_path, "size=64k", script, *command())
     assert done.returncode == 0, done.stderr
