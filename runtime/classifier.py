@@ -13,7 +13,7 @@ from runtime.acceptance import Judge
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
 from runtime.decode import Source
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.preprocess import View, to_pixels, to_pixels_batch, view
+from runtime.preprocess import View, view, view_batch
 from runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class Prediction:
         confidence: its score, 0 to 1; calibrated on the data the model was validated with.
         scores: (classes,) float32, in the order of the spec's labels.
         accepted: False where this is no digit the model knows: a blank page, other ink than that
-            of digits, or an answer less sure than all but a few of the validation images gave.
+            of digits, ink whose shape no digit has (`View.odd`), or an answer less sure than all
+            but a few of the validation images gave.
         view: how the image was seen, where that was asked for; else None.
     """
 
@@ -100,10 +101,10 @@ class Classifier:
         Raises:
             ImageError: it cannot be read as an image.
         """
-        seen = view(image) if explain else None
-        pixels = to_pixels(image) if seen is None else seen.pixels
-        prediction = self._predict(pixels, self.backend.scores(pixels[np.newaxis])[0])
-        return prediction if seen is None else replace(prediction, view=seen)
+        seen = view(image)
+        scores = self.backend.scores(seen.pixels[np.newaxis])[0]
+        prediction = self._predict(seen.pixels, scores, seen.odd)
+        return replace(prediction, view=seen) if explain else prediction
 
     def classify_batch(self, images: Iterable[Source]) -> list[Prediction]:
         """Read several images; the answers come in the order of the images.
@@ -111,7 +112,12 @@ class Classifier:
         Raises:
             ImageError: one of them cannot be read as an image.
         """
-        return self._predict_batch(to_pixels_batch(list(images)))
+        seen = view_batch(list(images))
+        predictions = self._predict_batch([one.pixels for one in seen])
+        return [
+            replace(prediction, accepted=False) if one.odd else prediction
+            for prediction, one in zip(predictions, seen, strict=True)
+        ]
 
     def read(self, image: Source, *, keep_unknown: bool = False) -> "Reading":
         """Read an image of several digits: touching ones, slanting lines, several lines.
@@ -131,10 +137,10 @@ class Classifier:
             return []
         return list(map(self._predict, batch, self.backend.scores(np.stack(batch))))
 
-    def _predict(self, pixels: Pixels, scores: Scores) -> Prediction:
+    def _predict(self, pixels: Pixels, scores: Scores, odd: bool = False) -> Prediction:
         best = int(scores.argmax())
         confidence = float(scores[best])
-        accepted = self._judge.accepts(pixels, confidence)
+        accepted = not odd and self._judge.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
 
 

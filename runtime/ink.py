@@ -33,6 +33,10 @@ _REACHES = 0.04
 _RIDGE = (np.eye(6) * 1e-2).astype(np.float32)
 # A product of matrices this small stays in the BLAS's own thread.
 _SMALL = 1024
+# Strokes wider than this part of the digit's size are none: a square's are 0.64, a disc's 0.5.
+SOLID = 0.42
+# As much other ink as the digit's, this many times, and it is a part of a drawing or of a text.
+_MOST_CLUTTER = 1.5
 # Fewer pixels than this make no digit.
 LEAST_AREA = 6
 
@@ -40,11 +44,12 @@ LEAST_AREA = 6
 @dataclass(frozen=True)
 class Found:
     """A digit's ink, float32 from 0 to 1, cut to its box (left, top, right, bottom), right and
-    bottom exclusive; and whether it is darker than its ground."""
+    bottom exclusive; whether it is darker than its ground; and whether its shape is no digit's."""
 
     ink: Plane
     box: Box
     dark: bool
+    odd: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,9 +109,18 @@ def find_ink(grey: Grey) -> Found | None:
     chosen = _choose(mask, depth)
     if chosen is None:
         return None
-    kept, box = chosen
+    kept, box, odd = chosen
     ink = depth[box[1] : box[3], box[0] : box[2]] / np.float32(level)
-    return Found(thicken(np.where(kept, np.minimum(ink, 1), np.float32(0))), box, relief.dark)
+    ink = thicken(np.where(kept, np.minimum(ink, 1), np.float32(0)))
+    return Found(ink, box, relief.dark, odd or is_solid(kept))
+
+
+def is_solid(mask: Mask) -> bool:
+    """Whether this is a filled shape rather than a stroke: see `thicken` for the mean width."""
+    inner = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    outer = sum(np.count_nonzero(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+    width = 2 * np.count_nonzero(mask) / (np.pi / 4 * (inner + outer))
+    return bool(width > SOLID * max(mask.shape))
 
 
 def thicken(ink: Plane) -> Plane:
@@ -318,8 +332,11 @@ def without_lines(mask: Mask, broken: float = 0.1) -> Mask:
     return cleared
 
 
-def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box] | None:
-    """The component that is the digit, with the pieces that lie close to it, cut to its box."""
+def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box, bool] | None:
+    """The component that is the digit, with the pieces that lie close to it, cut to its box.
+
+    And whether that is an odd one: amid more ink than its own, or around ink apart from its own.
+    """
     height, width = mask.shape
     found = find_components(mask, depth)
     if found is None:
@@ -347,4 +364,23 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box] | None:
         box = np.concatenate((boxes[kept, :2].min(axis=0), boxes[kept, 2:].max(axis=0)))
     left, top, right, bottom = (int(edge) for edge in box)
     bounds = left, top, right, bottom
-    return found.paint(kept, bounds), bounds
+    others = float(mass[~kept & ~border & (mass > 0.05 * mass[main])].sum())
+    odd = others > _MOST_CLUTTER * float(mass[kept].sum())
+    pieces = np.flatnonzero(kept & (mass > 0.03 * mass[main]))
+    if pieces.size > 1:
+        alone = np.arange(mass.size) == main
+        outline = found.paint(alone, bounds)
+        odd |= any(_surrounds(outline, boxes[piece] - (left, top) * 2) for piece in pieces)
+    return found.paint(kept, bounds), bounds, odd
+
+
+def _surrounds(outline: Mask, box: npt.NDArray[np.intp]) -> bool:
+    """Whether there is outline on all four sides of a box: no digit has ink apart in its hole."""
+    left, top, right, bottom = (int(edge) for edge in box)
+    x, y = (left + right) // 2, (top + bottom) // 2
+    return bool(
+        outline[y, :left].any()
+        and outline[y, right:].any()
+        and outline[:top, x].any()
+        and outline[bottom:, x].any()
+    )

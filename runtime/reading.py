@@ -37,13 +37,13 @@ class Digit:
     Attributes:
         box: left, top, right, bottom in pixels of the upright original, the last two exclusive.
         prediction: what it is; not `accepted` where it is no digit.
-        line: the number of its line, from 0.
+        line: the number of its line in `Reading.lines`; None where nothing in it is a digit.
         order: its number in the whole reading, from 0, line by line and from left to right.
     """
 
     box: Box
     prediction: Prediction
-    line: int
+    line: int | None
     order: int
 
 
@@ -92,7 +92,7 @@ def read(
         )
         for blob, prediction in read_line:
             box = scaled(blob.box, x, y)
-            digits.append(Digit(box, prediction, len(lines), len(digits)))
+            digits.append(Digit(box, prediction, len(lines) if text else None, len(digits)))
         if text:
             lines.append(text)
     return Reading(tuple(lines), tuple(digits))
