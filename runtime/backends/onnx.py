@@ -168,7 +168,11 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
         # A provider that cannot be had says so at length, from C++ and from Python.
         with quiet(*(() if device == "cpu" else (1, 2))):
             return onnxruntime.InferenceSession(
-                artefact.data, options, providers=_providers(device)
+                artefact.data,
+                options,
+                providers=_providers(device),
+                # From the CPU it would fall back to the CPU, and say so on stdout.
+                enable_fallback=device != "cpu",
             )
 
     try:
@@ -180,21 +184,27 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
         failures.InvalidProtobuf,
         failures.NotImplemented,
         failures.RuntimeException,
+        UnicodeDecodeError,  # of a name in the model
     ) as error:
         reason = str(error).splitlines()[0]
         raise ArtefactError(
             f"onnxruntime refuses {artefact.path} ({reason}): export it again"
         ) from error
     fallback = "" if device == "cpu" else _fallback(session, device, onnxruntime.__version__)
-    return OnnxBackend(
-        artefact,
-        onnxruntime.__version__,
-        device,
-        fallback,
-        session,
-        threads if device == "cpu" else 1,
-        lambda: session_with(1),
-    )
+    try:
+        return OnnxBackend(
+            artefact,
+            onnxruntime.__version__,
+            device,
+            fallback,
+            session,
+            threads if device == "cpu" else 1,
+            lambda: session_with(1),
+        )
+    except UnicodeDecodeError as error:
+        raise ArtefactError(
+            f"onnxruntime refuses {artefact.path} (a name in it is no text): export it again"
+        ) from error
 
 
 def _options(options: Any, threads: int) -> Any:

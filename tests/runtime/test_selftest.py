@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime import backends, host, selftest
+from runtime import artefact, backends, host, selftest
 from runtime.backends import ENGINES, Engine
 from runtime.errors import ArtefactError, EdgeError
 from runtime.isolate import Crashed, isolated
@@ -87,6 +87,16 @@ def test_changed_weights_are_caught_behind_a_right_digest(plant, tmp_path, sourc
     middle = (PRETRAINED / source).stat().st_size // 3
     path = plant(tmp_path / "model.tflite", source, flip=range(middle, middle + 256))
     assert "do not use it here" in caught(path, "golden")
+
+
+def test_a_name_that_is_no_text_is_caught_and_nothing_else_printed(tmp_path, capfd):
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    model, name, spec = (PRETRAINED / "digits.onnx").read_bytes().partition(b"model_spec.json")
+    data = model.replace(b"pixels", b"pixel\xf6") + name + spec
+    path.write_bytes(data[:-64] + artefact._digest(data).encode())
+    assert "onnxruntime refuses" in caught(path, "engine")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_spec_that_lies_is_caught(plant, tmp_path):
