@@ -139,12 +139,13 @@ def measure_crowd(server: Server, clients: int, each: int) -> list[Check]:
 def measure_memory(server: Server, requests: int) -> list[Check]:
     """Resident memory after so many requests, over that after the first few."""
     small = [http_load.post("/v1/classify", image, "image/png") for image in _small_images()]
-    asyncio.run(http_load.load(server.port, small, 8, _WARM_UP))
+    warm_up = min(requests, _WARM_UP)
+    asyncio.run(http_load.load(server.port, small, 8, warm_up))
     before = _resident(server)
     ended = asyncio.run(http_load.load(server.port, small, 8, requests))
     after = _resident(server)
     text = (
-        f"{before / 1e6:.1f} MB after {_WARM_UP:,}, {after / 1e6:.1f} MB after {requests:,} more: "
+        f"{before / 1e6:.1f} MB after {warm_up:,}, {after / 1e6:.1f} MB after {requests:,} more: "
         f"{after / before:.3f} times (at most {MOST_GROWTH}); {ended.failed} dropped, "
         f"{ended.per_second:,.0f} requests/s"
     )

@@ -13,8 +13,9 @@ TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"
 _LEAST_TOKEN = 16
 _EPILOG = f"""\
 Open the address it prints: draw with mouse, finger, pen or keyboard, drop or paste a photograph, or
-use the camera. Programs ask the API: curl --data-binary @photo.jpg http://127.0.0.1:8080/v1/classify
-/openapi.json describes it, /metrics counts for Prometheus, /healthz says whether it is well.
+use the camera. Programs ask the API: curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify
+(/v1/read for a number). /openapi.json describes it, /metrics counts for Prometheus, /healthz says
+whether it is well.
 
 On a network (--host 0.0.0.0) whoever asks must know a token of at least 16 characters: name a file
 that holds it, or set {TOKEN_VARIABLE}; open the page with #token=… behind its address. Browsers
@@ -64,8 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.certificate is not None:
         certificate = service.Certificate(arguments.certificate, arguments.key)
     scheme = "http" if certificate is None else "https"
-    host, port = listener.getsockname()[:2]
-    address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+    address = f"{scheme}://{service.address_of(listener)}/"
 
     def announce() -> None:
         backend = model.classifier.backend

@@ -21,6 +21,8 @@ from runtime.server.connection import Connection
 from runtime.server.limits import Limits
 
 _BACKLOG = 1024
+# Addresses that are nobody's (RFC 5737, RFC 3849), by family.
+_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 # Threads take turns at Python's lock: at the default of 5 ms, every answer waits for others' work.
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -63,6 +65,23 @@ def bind(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {reason}; choose another with --host or --port"
         ) from error
     return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Where a browser finds `listener`: host and port, as they stand in a URL.
+
+    For one that listens on all addresses, that by which the network reaches this machine.
+    """
+    host, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(host).is_unspecified:
+        with socket.socket(listener.family, socket.SOCK_DGRAM) as probe:
+            try:
+                # Sends nothing; the system says which of its addresses it would send from.
+                probe.connect((_ELSEWHERE[listener.family], 9))
+                host = probe.getsockname()[0]
+            except OSError:
+                host = "127.0.0.1" if listener.family == socket.AF_INET else "::1"  # no network
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def serve(
