@@ -181,7 +181,7 @@ pip() {
         set -- --no-index --find-links "$wheels" "$@"
     fi
     PYTHONPATH=$pip_wheel "$new/bin/python" -m pip install --quiet --disable-pip-version-check \
-        --no-warn-script-location --only-binary :all: "$@" >&2
+        --no-warn-script-location --no-cache-dir --only-binary :all: "$@" >&2
 }
 
 # Inference needs none of what the engines declare but NumPy, and apt's NumPy is what picamera2 was

@@ -16,8 +16,11 @@ from deploy.wheels import CHECKOUT
 
 GUEST = CHECKOUT / "deploy/emulation/guest"
 EVERYWHERE = [(s, e, cpu) for s in SYSTEMS for e in s.engines for cpu in s.cpus]
-# The conformance suite once an engine and system, over all processors; its answers on each.
-CONFORMANCE = [(s, e, s.cpus[at % len(s.cpus)]) for at, (s, e) in enumerate(PAIRS)]
+# What takes longer: once for each system and engine, over all processors.
+ONCE = [(s, e, s.cpus[at % len(s.cpus)]) for at, (s, e) in enumerate(PAIRS)]
+SOME = 100
+# Measured: 4 of 10,000 scores.
+MOST_STEPS = 0.001
 
 
 def name(row):
@@ -30,7 +33,9 @@ def images(tmp_path_factory) -> Path:
     from train.data import embedded
 
     folder = tmp_path_factory.mktemp("images")
-    np.save(folder / "images.npy", embedded().train.pixels[:1000])
+    pixels = embedded().train.pixels[:1000]
+    np.save(folder / "images.npy", pixels)
+    np.save(folder / "some.npy", pixels[:SOME])
     return folder
 
 
@@ -57,23 +62,29 @@ def answers_here(images, tmp_path_factory):
 @pytest.mark.parametrize("row", EVERYWHERE, ids=name)
 def test_answers_are_those_of_this_machine(row, card, images, answers_here):
     system, engine, cpu = row
+    # A thousand on one processor of each system and engine, a part of them on the others.
+    name, count = ("images.npy", 1000) if row in ONCE else ("some.npy", SOME)
     pi = with_engines(system, cpu, card, {images: "/srv/images", GUEST: "/srv/guest"})
-    output(pi.run(python(engine), "/srv/guest/answers.py", engine, "/srv/images/images.npy", "a"))
+    output(pi.run(python(engine), "/srv/guest/answers.py", engine, f"/srv/images/{name}", "a"))
     expected = answers_here[engine]
     if not expected:
         pytest.skip(f"{engine} is not in .venv-{engine}: make test, with Python 3.10 or 3.11")
     found = {file.stem: np.load(file) for file in (card / "up/home/pi/a").glob("*.npy")}
     assert found.keys() == expected.keys() and len(found) == 2
     for artefact, scores in found.items():
-        assert len(scores) == 1000
-        np.testing.assert_array_equal(scores.argmax(1), expected[artefact].argmax(1))
+        here = expected[artefact][:count]
+        assert len(scores) == count
+        np.testing.assert_array_equal(scores.argmax(1), here.argmax(1))
         if artefact.endswith("int8.tflite"):
-            assert scores.tobytes() == expected[artefact].tobytes()
+            # The engine's kernels for Arm and for x86 round apart now and then, by one step.
+            steps = np.abs(scores - here) * 256
+            assert steps.max() <= 1
+            assert (steps > 0).mean() <= MOST_STEPS
         else:
-            assert np.abs(scores - expected[artefact]).max() <= 1e-5
+            assert np.abs(scores - here).max() <= 1e-5
 
 
-@pytest.mark.parametrize("row", CONFORMANCE, ids=name)
+@pytest.mark.parametrize("row", ONCE, ids=name)
 def test_conformance(row, card):
     system, engine, cpu = row
     engines = CHECKOUT / "tests/engines"
@@ -90,7 +101,7 @@ def test_conformance(row, card):
     assert " passed" in said and "failed" not in said
 
 
-@pytest.mark.parametrize("row", EVERYWHERE, ids=name)
+@pytest.mark.parametrize("row", ONCE, ids=name)
 def test_command_and_selftest(row, card):
     system, engine, cpu = row
     pi = with_engines(system, cpu, card, {CHECKOUT / "examples": "/srv/examples"})
