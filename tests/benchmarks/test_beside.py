@@ -1,0 +1,121 @@
+"""Robustness curves and rejection figures in a report, where their files lie beside it."""
+
+import dataclasses
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from benchmarks import report, writer
+from benchmarks.corruptions import MIDDLE
+from benchmarks.readings import (
+    UNUSED,
+    Curve,
+    KindResult,
+    Reading,
+    Rejection,
+    RejectionReport,
+    Result,
+    RobustnessReport,
+)
+from benchmarks.records import to_json
+from benchmarks.rows import Row
+from benchmarks.views import beside, markdown, page
+from benchmarks.views.beside import Beside
+from runtime.errors import EdgeError
+
+
+@pytest.fixture
+def robustness() -> RobustnessReport:
+    """Two rows, two corruptions, figures that occur nowhere else."""
+    strengths = ("1", "2", "3", "4", "5")
+
+    def curve(name: str, middle: int) -> Curve:
+        readings = [Reading(9000 - number, 10000) for number in range(5)]
+        readings[MIDDLE] = Reading(middle, 10000)
+        return Curve(name, UNUSED, strengths, tuple(readings))
+
+    results = tuple(
+        Result(
+            Row(name, "litert", "cpu", 1), "2.1", "int8", "0" * 64, Reading(9877, 10000),
+            (curve("blur", 8765), curve("ink", low)),
+        )
+        for name, low in (("digits.tflite", 4321), ("digits-int8.tflite", 4320))
+    )  # fmt: skip
+    return RobustnessReport(1, "2026-01-02T03:04:05", "MNIST", "0" * 64, 10000, results, (), ())
+
+
+@pytest.fixture
+def made(timings, request):
+    return report.make(request.getfixturevalue("report"), timings)
+
+
+def test_the_curves_beside_a_report_stand_in_it(made, robustness, tmp_path) -> None:
+    (tmp_path / beside.ROBUSTNESS_NAME).write_text(to_json(robustness))
+    writer.write(made, tmp_path)
+    for name in (writer.MARKDOWN_NAME, writer.HTML_NAME):
+        text = (tmp_path / name).read_text("utf-8")
+        assert "43.21 %" in text and "ink (3)" in text and "benchmarks.robustness" in text
+
+
+def test_without_curves_nothing_is_said_of_them(made, tmp_path) -> None:
+    writer.write(made, tmp_path)
+    for name in (writer.MARKDOWN_NAME, writer.HTML_NAME):
+        text = (tmp_path / name).read_text("utf-8")
+        assert "obustness" not in text and "ejection" not in text
+        assert "python -m benchmarks.parity --explain" in text
+
+
+def test_a_plot_a_corruption_and_a_line_a_row(robustness) -> None:
+    drawing = ElementTree.fromstring(beside.robustness_curves(robustness).replace("&nbsp;", ""))
+    plots = list(drawing.iter("figure"))
+    assert len([svg for svg in drawing.iter("svg") if svg.get("class") == "key"]) == 2
+    assert len(plots) == 2
+    for plot, low in zip(plots, ("87.65 %", "43.20 %"), strict=True):
+        lines = list(plot.iter("polyline"))
+        assert len(lines) == 2 and len(lines[0].get("points", "").split()) == 6
+        assert low in "".join(lines[1].itertext())
+        heights = [float(point.split(",")[1]) for point in lines[1].get("points", "").split()]
+        assert max(heights) == heights[1 + MIDDLE]
+
+
+def test_the_rejection_beside_a_report_stands_in_it(made, tmp_path) -> None:
+    kinds = (
+        KindResult("noise", False, 1000, 987, 12, 0.9876, 0.5),
+        KindResult("printed digits", True, 1000, 3, 4, 0.4321, 0.5),
+    )
+    row = Row("digits.tflite", "litert", "cpu", 1)
+    result = Rejection(row, "2.1", "0" * 64, True, 0.5, 10000, 123, 45, 2345.0, kinds)
+    rejection = RejectionReport(1, "2026-01-02T03:04:05", "MNIST", "0" * 64, (result,), ())
+    (tmp_path / beside.REJECTION_NAME).write_text(to_json(rejection))
+    writer.write(made, tmp_path)
+    for name in (writer.MARKDOWN_NAME, writer.HTML_NAME):
+        text = (tmp_path / name).read_text("utf-8")
+        for figure in ("98.70 %", "1.23 %", "0.9876", "2.3 µs", "benchmarks.rejection"):
+            assert figure in text
+        assert "0.4321" not in text  # refusing digits is no merit
+    none = dataclasses.replace(rejection, results=())
+    assert beside.rejection_table(none).lines == ()
+
+
+@pytest.mark.parametrize("name", [beside.ROBUSTNESS_NAME, beside.REJECTION_NAME])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "\xff"])
+def test_another_file_of_that_name_is_an_error(tmp_path, text: str, name: str) -> None:
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
+    with pytest.raises(EdgeError, match=name):
+        beside.read(tmp_path)
+
+
+def test_another_schema_is_an_error(robustness, tmp_path) -> None:
+    newer = dataclasses.replace(robustness, schema_version=2)
+    (tmp_path / beside.ROBUSTNESS_NAME).write_text(to_json(newer))
+    with pytest.raises(EdgeError, match="schema 2"):
+        beside.read(tmp_path)
+
+
+def test_rows_that_could_not_be_read_leave_no_curve(made, robustness) -> None:
+    empty = dataclasses.replace(robustness, results=())
+    assert "Robustness curves" not in page.render(made, Beside(empty))
+    assert "Robustness curves" in page.render(made, Beside(robustness))
+    assert "Robustness" not in markdown.render(made, Beside(empty)).replace(
+        "benchmarks.robustness", ""
+    )
