@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import commands, host, jobs, litert_program, processes, rows
+from benchmarks import commands, host, jobs, litert_program, many, processes, rows
 from benchmarks.jobs import LatencyAnswer, LatencyJob, Peak, PeakJob, Series, StartUp
 from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
 from benchmarks.timing import (
@@ -87,6 +87,7 @@ def measure(
     ]
     compared = _one_per_engine(compared) if settings.starts else []
     measured, failed = commands.measure(models, compared, settings.starts, progress)
+    of_files, unread = many.measure(models, compared, settings, progress)
     results = tuple(result for entry in entries for result in _results(entry))
     programs, without = litert_program.measure(
         models, results if settings.starts else (), settings, interpreters, progress
@@ -104,7 +105,8 @@ def measure(
         starts=tuple(StartResult(e.row, tuple(e.starts)) for e in entries),
         commands=tuple(measured),
         programs=tuple(programs),
-        unmeasured=tuple(unmeasured + failed + without),
+        files=tuple(of_files),
+        unmeasured=tuple(unmeasured + failed + unread + without),
         peak=peak if isinstance(peak, Peak) else None,
     )
 

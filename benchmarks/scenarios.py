@@ -23,7 +23,7 @@ from runtime.spec import ModelSpec
 _BLOCK = 20
 _WARM_UP_SHARE = 0.1
 _WARM_UP_CALLS = 3
-_OFFLINE_BATCHES = (1, 16, 64, 256, 1024)
+OFFLINE_BATCHES = (1, 16, 64, 256, 1024)
 _IMAGES = 64
 # Calls of many images: each is a sample of many already.
 _MANY_CALLS = 2
@@ -125,7 +125,7 @@ def measure(calls: Sequence[Timed], job: LatencyJob) -> list[Series]:
                     call(at)
                     samples.append(clock() - start)
                     spent[which] += samples[-1]
-            number += _BLOCK
+            number += turn
     finally:
         if collecting:
             gc.enable()
@@ -216,7 +216,7 @@ def _fastest(
 ) -> int:
     """The number of images a call at which most are answered in a second."""
     rates = []
-    for size in _OFFLINE_BATCHES:
+    for size in OFFLINE_BATCHES:
         batch = np.resize(images, (size, *images.shape[1:]))
         resize(size)
         ask(batch)
@@ -226,7 +226,7 @@ def _fastest(
             ask(batch)
             times.append(time.perf_counter_ns() - start)
         rates.append(size / min(times))
-    return _OFFLINE_BATCHES[rates.index(max(rates))]
+    return OFFLINE_BATCHES[rates.index(max(rates))]
 
 
 def png(image: Pixels) -> bytes:

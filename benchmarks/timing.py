@@ -199,6 +199,28 @@ class ProgramResult:
 
 
 @dataclass(frozen=True)
+class FilesResult:
+    """`python -m runtime FOLDER` over many PNG files of 28×28, beside a program that decodes them.
+
+    Attributes:
+        row: the artefact and its engine.
+        files, jobs: how many files, and processes of either program.
+        command_ns, decoding_ns: from the start of the process to its end.
+    """
+
+    row: Row
+    files: int
+    jobs: int
+    command_ns: tuple[int, ...]
+    decoding_ns: tuple[int, ...]
+
+    @property
+    def ratio(self) -> float:
+        """The command's files a second over the decoder's: the median of the turns."""
+        return float(np.median(np.divide(self.decoding_ns, self.command_ns)))
+
+
+@dataclass(frozen=True)
 class LatencyReport:
     """Every row of a run on one machine; true where none failed.
 
@@ -216,6 +238,7 @@ class LatencyReport:
     unmeasured: tuple[Unmeasured, ...]
     peak: Peak | None
     programs: tuple[ProgramResult, ...] = ()
+    files: tuple[FilesResult, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.failures

@@ -4,19 +4,19 @@ from pathlib import Path
 
 from benchmarks.records import to_json
 from benchmarks.report import Report
-from benchmarks.views import curves, markdown, page
+from benchmarks.views import beside, markdown, page
 from runtime import files
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 
 
 def write(report: Report, folder: Path) -> None:
-    """Write the three files into `folder`; with the curves of a robustness.json that is there.
+    """Write the three files into `folder`; with what other reports lie there.
 
     Raises:
-        EdgeError: they cannot be written, or the robustness.json is none.
+        EdgeError: they cannot be written, or a robustness.json or rejection.json there is none.
     """
-    robustness = curves.read(folder)
+    others = beside.read(folder)
     files.write(folder / JSON_NAME, to_json(report))
-    files.write(folder / MARKDOWN_NAME, markdown.render(report, robustness))
-    files.write(folder / HTML_NAME, page.render(report, robustness))
+    files.write(folder / MARKDOWN_NAME, markdown.render(report, others))
+    files.write(folder / HTML_NAME, page.render(report, others))

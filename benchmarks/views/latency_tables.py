@@ -7,6 +7,8 @@ from benchmarks.parity_report import ParityReport
 from benchmarks.timing import LatencyReport
 from benchmarks.views.formats import Table, duration, kilobytes, megabytes, ratio
 
+# Of what the bare engine, and of what decoding alone reach, shall be reached.
+MIN_ARRAYS, MIN_FILES = 0.9, 0.8
 # Of a weight or a value.
 _BYTES = {"float32": 4, "int8": 1}
 
@@ -149,6 +151,71 @@ def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
         "that of copying 64 MiB on one core. Where that takes less than the products, memory is "
         "not the limit.",
     )  # fmt: skip
+
+
+def arrays_table(report: LatencyReport) -> Table:
+    """Many arrays at once, with the fastest number of threads, beside the bare engine's best."""
+    lines = []
+    for artefact, backend in dict.fromkeys(
+        (r.row.artefact, r.row.backend) for r in report.results if r.scenario == jobs.MANY_SCORES
+    ):
+        scores, labels, bare = (report.best(artefact, backend, name) for name in jobs.MANY)
+        if scores is None or labels is None or bare is None:
+            continue
+        reached = scores.images_per_second / bare.images_per_second
+        lines.append(
+            (
+                artefact,
+                backend,
+                f"{scores.images_per_second:,.0f}",
+                str(scores.row.threads),
+                f"{labels.images_per_second:,.0f}",
+                f"{bare.images_per_second:,.0f}",
+                f"{bare.row.threads}, {bare.batch}",
+                ratio(reached),
+                ratio(labels.images_per_second / bare.images_per_second),
+                _target(reached, MIN_ARRAYS),
+            )
+        )
+    return Table(
+        f"{report.settings.images:,} arrays",
+        ("artefact", "engine", "scores(): images/s", "threads", "classify_batch(): images/s",
+         "bare engine: images/s", "threads, batch", "scores over bare", "classify_batch over bare",
+         "verdict"),
+        tuple(lines),
+        "Each at the number of threads that is fastest for it; the bare engine at its fastest "
+        "batch too, its input ready. classify_batch also decides which answers to accept.",
+    )  # fmt: skip
+
+
+def many_files_table(report: LatencyReport) -> Table:
+    """Many files, decoded and classified by the command, beside decoding alone."""
+    return Table(
+        "Many PNG files",
+        ("artefact", "engine", "files", "processes", "python -m runtime FOLDER", "files/s",
+         "decoding alone", "files/s", "ratio", "verdict"),
+        tuple(
+            (
+                found.row.artefact,
+                found.row.backend,
+                f"{found.files:,}",
+                str(found.jobs),
+                duration(median(found.command_ns)),
+                f"{1e9 * found.files / median(found.command_ns):,.0f}",
+                duration(median(found.decoding_ns)),
+                f"{1e9 * found.files / median(found.decoding_ns):,.0f}",
+                ratio(found.ratio),
+                _target(found.ratio, MIN_FILES),
+            )
+            for found in report.files
+        ),
+        "From the start of the process to its end; files of 28×28 in the system's cache. Decoding "
+        "alone: Pillow and as many processes, `python -m benchmarks.decoding`.",
+    )  # fmt: skip
+
+
+def _target(reached: float, least: float) -> str:
+    return f"target {least:g}×: {'met' if reached >= least else 'MISSED'}"
 
 
 def programs_table(report: LatencyReport) -> Table:

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 
-from benchmarks.readings import RobustnessReport
 from benchmarks.report import Report
-from benchmarks.views import curves, device_tables, latency_tables, parity_tables, tables
+from benchmarks.views import beside as beside_tables
+from benchmarks.views import device_tables, latency_tables, parity_tables, tables
+from benchmarks.views.beside import Beside
 from benchmarks.views.formats import Table
 
+_ALONE = Beside()
 _MOST_FLIPS = 30
 
 
-def render(report: Report, robustness: RobustnessReport | None = None) -> str:
-    """The whole report as Markdown text, with what is known of its robustness."""
+def render(report: Report, beside: Beside = _ALONE) -> str:
+    """The whole report as Markdown text, with what lies beside it."""
     parity, latency = report.parity, report.latency
     verdict = "**passed**" if report else "**FAILED**"
     parts = [
@@ -24,21 +26,25 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
         tables.summary(parity, latency),
         device_tables.side_by_side(latency, report.device),
         parity_tables.parity_table(parity),
+        parity_tables.scores_table(parity),
         *(parity_tables.flips_table(r, parity.class_names, _MOST_FLIPS) for r in parity.results),
-        parity_tables.device_table(parity),
+        *parity_tables.device_tables(parity),
         *parity_tables.device_flips(parity, _MOST_FLIPS),
         *parity_tables.explanation_tables(parity.explanations),
-        curves.table(robustness),
+        beside_tables.robustness_table(beside.robustness),
+        beside_tables.rejection_table(beside.rejection),
         latency_tables.latency_table(latency),
         latency_tables.starts_table(latency),
         latency_tables.files_table(latency),
         latency_tables.limit_table(parity, latency),
         latency_tables.commands_table(latency),
+        latency_tables.arrays_table(latency),
+        latency_tables.many_files_table(latency),
         latency_tables.programs_table(latency),
         latency_tables.invalid_table(latency),
         tables.unmeasured_table(parity.unmeasured + latency.unmeasured),
         tables.host_table(latency),
-        tables.sources_table(latency, robustness is not None),
+        tables.sources_table(latency, beside),
         *device_tables.details(report.device, parity.device_unmeasured),
     ]
     parts += [render_table(table) for table in ordered if table.lines]

@@ -9,19 +9,21 @@ import numpy as np
 from benchmarks import jobs, rows
 from benchmarks.comparison import Answers, ParityResult
 from benchmarks.parity_report import ParityReport
-from benchmarks.readings import RobustnessReport
 from benchmarks.report import Report
 from benchmarks.timing import LatencyResult
-from benchmarks.views import charts, curves, device_tables, latency_tables, parity_tables, tables
+from benchmarks.views import beside as beside_tables
+from benchmarks.views import charts, device_tables, latency_tables, parity_tables, tables
+from benchmarks.views.beside import Beside
 from benchmarks.views.charts import Lane, Point
 from benchmarks.views.formats import Table, nats, percent
 from benchmarks.views.style import CSS
 
+_ALONE = Beside()
 _MOST_FLIPS = 200
 
 
-def render(report: Report, robustness: RobustnessReport | None = None) -> str:
-    """The whole page, with what is known of the artefacts' robustness."""
+def render(report: Report, beside: Beside = _ALONE) -> str:
+    """The whole page, with what lies beside it."""
     parity, latency = report.parity, report.latency
     verdict = "passed" if report else "FAILED"
     failures = "".join(f"<li>{escape(why)}</li>" for why in report.failures)
@@ -38,22 +40,26 @@ def render(report: Report, robustness: RobustnessReport | None = None) -> str:
         _table(latency_tables.files_table(latency)),
         _table(latency_tables.limit_table(parity, latency)),
         _table(latency_tables.commands_table(latency)),
+        _table(latency_tables.arrays_table(latency)),
+        _table(latency_tables.many_files_table(latency)),
         _table(latency_tables.programs_table(latency)),
         _table(parity_tables.parity_table(parity)),
-        _table(parity_tables.device_table(parity)),
+        _table(parity_tables.scores_table(parity)),
+        *map(_table, parity_tables.device_tables(parity)),
         *map(_table, parity_tables.device_flips(parity, _MOST_FLIPS)),
         _flips(parity),
         _confusions(parity),
         _reliabilities(parity),
         *map(_table, parity_tables.explanation_tables(parity.explanations)),
-        _table(curves.table(robustness)),
-        curves.section(robustness),
+        _table(beside_tables.robustness_table(beside.robustness)),
+        beside_tables.robustness_curves(beside.robustness),
+        _table(beside_tables.rejection_table(beside.rejection)),
         _table(latency_tables.latency_table(latency)),
         _table(latency_tables.starts_table(latency)),
         _table(latency_tables.invalid_table(latency)),
         _table(tables.unmeasured_table(parity.unmeasured + latency.unmeasured)),
         _table(tables.host_table(latency)),
-        _table(tables.sources_table(latency, robustness is not None)),
+        _table(tables.sources_table(latency, beside)),
         *map(_table, device_tables.details(report.device, parity.device_unmeasured)),
     ]
     return (

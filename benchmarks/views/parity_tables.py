@@ -10,35 +10,41 @@ from benchmarks.views.formats import Table, interval, nats, percent, points
 
 
 def parity_table(report: ParityReport) -> Table:
-    """One line a row, with the statistics."""
+    """One line a row: right and wrong answers, and the verdict."""
     original = report.original
     return Table(
         "Parity",
-        ("artefact", "engine", "accuracy (95 %)", "drop, points (95 %)", "McNemar p", "agreement",
-         "largest difference", "p99", "mean", "min cosine", "confidence drift",
-         "calibration error", "NLL", "NaN",
-         "would have passed", "verdict"),
-        tuple(_parity_line(result) for result in report.results),
+        _PARITY,
+        tuple(map(_parity_line, report.results)),
         f"{report.n:,} test images of {report.dataset}"
         + (f" (the original was trained on {report.trained_on})" if report.trained_on else "")
         + f". The original, {report.reference.artefact} "
         f"in Keras {report.reference_version}: accuracy {percent(original.accuracy)} "
-        f"({interval(*original.accuracy_interval)}), expected calibration error "
-        f"{percent(original.calibration_error)} over {len(original.reliability)} bins, mean "
-        f"negative log-likelihood (NLL) {nats(original.negative_log_likelihood)}. Differences are "
-        "of scores; accuracy's interval is Wilson's, the drop's Agresti and Min's, p from "
-        "McNemar's exact test.",
-    )  # fmt: skip
+        f"({interval(*original.accuracy_interval)}). Accuracy's interval is Wilson's, the drop's "
+        "Agresti and Min's, p from McNemar's exact test.",
+    )
 
 
-def device_table(report: ParityReport) -> Table:
-    """The same for a device's answers; nothing where no device was asked."""
-    here = parity_table(report)
+def scores_table(report: ParityReport) -> Table:
+    """One line a row: how far its scores are from the original's, and how well they are meant."""
+    original = report.original
     return Table(
-        "Parity on the device",
-        here.header,
-        tuple(_parity_line(result) for result in report.device_results),
-        "The same images, answered there; the original answered here.",
+        "Scores",
+        _SCORES,
+        tuple(map(_scores_line, report.results)),
+        f"Differences from the original's scores. Its own expected calibration error, over "
+        f"{len(original.reliability)} bins, is {percent(original.calibration_error)}, its mean "
+        f"negative log-likelihood (NLL) {nats(original.negative_log_likelihood)}.",
+    )
+
+
+def device_tables(report: ParityReport) -> tuple[Table, ...]:
+    """The same two for a device's answers; without lines where no device was asked."""
+    results = report.device_results
+    note = "The same images, answered there; the original answered here."
+    return (
+        Table("Parity on the device", _PARITY, tuple(map(_parity_line, results)), note),
+        Table("Scores on the device", _SCORES, tuple(map(_scores_line, results))),
     )
 
 
@@ -48,14 +54,33 @@ def device_flips(report: ParityReport, most: int) -> tuple[Table, ...]:
     return tuple(replace(table, title=f"{table.title}, on the device") for table in found)
 
 
+_PARITY = (
+    "artefact", "engine", "verdict", "accuracy (95 %)", "drop, points (95 %)", "McNemar p",
+    "agreement", "would have passed",
+)  # fmt: skip
+_SCORES = (
+    "artefact", "engine", "largest difference", "p99", "mean", "min cosine", "confidence drift",
+    "calibration error", "NLL", "NaN",
+)  # fmt: skip
+
+
 def _parity_line(result: ParityResult) -> tuple[str, ...]:
     return (
         result.row.artefact,
         f"{result.row.engine} {result.version}",
+        verdict_of(result),
         f"{percent(result.candidate.accuracy)} ({interval(*result.candidate.accuracy_interval)})",
         f"{points(result.drop)} ({' … '.join(map(points, result.drop_interval))})",
         f"{result.p_value:.2g}",
         percent(result.agreement),
+        minimum_tolerance(result),
+    )
+
+
+def _scores_line(result: ParityResult) -> tuple[str, ...]:
+    return (
+        result.row.artefact,
+        f"{result.row.engine} {result.version}",
         f"{result.max_difference:.1e}",
         f"{result.p99_difference:.1e}",
         f"{result.mean_difference:.1e}",
@@ -64,8 +89,6 @@ def _parity_line(result: ParityResult) -> tuple[str, ...]:
         percent(result.candidate.calibration_error),
         nats(result.candidate.negative_log_likelihood),
         str(result.candidate.non_finite),
-        minimum_tolerance(result),
-        verdict_of(result),
     )
 
 

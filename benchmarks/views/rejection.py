@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from benchmarks.oddities import BLANK
-from benchmarks.records import to_json
-from benchmarks.rejection import (
+from benchmarks.readings import (
     MAX_COST_NS,
     MAX_DIGITS_REFUSED,
     MIN_AUROC,
@@ -12,6 +11,7 @@ from benchmarks.rejection import (
     Rejection,
     RejectionReport,
 )
+from benchmarks.records import to_json
 from benchmarks.views import markdown, terminal
 from benchmarks.views.formats import Table, duration, percent
 from benchmarks.views.tables import unmeasured_table

@@ -21,6 +21,7 @@ p.lead { color: var(--ink); }
 .absent { color: var(--soft); }
 ul.failures { color: var(--bad); }
 .wide { overflow-x: auto; }
+.wide td:first-child, .wide th:first-child { position: sticky; left: 0; background: var(--page); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .45rem; text-align: right; font-size: .87rem; white-space: nowrap;
   border-bottom: 1px solid var(--line); }
@@ -67,8 +68,9 @@ summary { cursor: pointer; }
 @media print {
   :root { --ink: #000; --soft: #444; --line: #bbb; --page: #fff; --panel: #fff;
     --accent: #1769aa; --good: #14733b; --bad: #b3261e; }
-  body { font-size: 9pt; } main { max-width: none; padding: 0; }
-  th, td { padding: .15rem .35rem; white-space: normal; }
-  .wide { overflow: visible; } .wide > svg { min-width: 0; }
+  @page { size: A4 landscape; margin: 12mm; }
+  body { font-size: 9pt; } main { max-width: none; padding: 0; } section { margin-top: 1.4rem; }
+  th, td { padding: .15rem .35rem; font-size: 8pt; } th { white-space: normal; }
+  svg { max-height: 85mm; } .wide { overflow: visible; } .wide > svg { min-width: 0; }
   figure, tr, svg { break-inside: avoid; } h2 { break-after: avoid; } }
 """

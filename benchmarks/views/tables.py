@@ -8,6 +8,7 @@ from benchmarks.parity_report import ParityReport
 from benchmarks.rows import Unmeasured
 from benchmarks.timing import LatencyReport
 from benchmarks.views import parity_tables
+from benchmarks.views.beside import Beside
 from benchmarks.views.formats import Table, duration, interval, kilobytes, megabytes, percent
 
 _UNTOLD = "the system does not say"
@@ -66,7 +67,7 @@ def _summary_line(
     )
 
 
-def sources_table(report: LatencyReport, curves: bool) -> Table:
+def sources_table(report: LatencyReport, beside: Beside) -> Table:
     """The commands that print the figures, one by one."""
     settings = report.settings
     timed = (
@@ -81,8 +82,10 @@ def sources_table(report: LatencyReport, curves: bool) -> Table:
         ("one run against another", "python -m benchmarks.compare A.json B.json"),
         ("a device beside this machine", "python -m benchmarks --on USER@HOST"),
     ]
-    if curves:
+    if beside.robustness is not None:
         lines.append(("robustness", "python -m benchmarks.robustness"))
+    if beside.rejection is not None:
+        lines.append(("rejection", "python -m benchmarks.rejection"))
     return Table("Commands", ("figures", "command"), tuple(lines))
 
 

@@ -28,6 +28,7 @@ def clear() -> None:
 def print_parity(report: ParityReport) -> None:
     """Print a line a row, every flip, and why the run fails."""
     print_table(parity_tables.parity_table(report))
+    print_table(parity_tables.scores_table(report))
     for result in report.results:
         print_table(parity_tables.flips_table(result, report.class_names, _MOST_FLIPS))
     for table in parity_tables.explanation_tables(report.explanations):
@@ -43,6 +44,8 @@ def print_latency(report: LatencyReport) -> None:
         latency_tables.starts_table(report),
         latency_tables.files_table(report),
         latency_tables.commands_table(report),
+        latency_tables.arrays_table(report),
+        latency_tables.many_files_table(report),
         latency_tables.programs_table(report),
         latency_tables.invalid_table(report),
         tables.unmeasured_table(report.unmeasured),
@@ -56,9 +59,12 @@ def print_report(report: Report) -> None:
     """Print the summary, what was not measured, and why the run fails."""
     print_table(tables.summary(report.parity, report.latency))
     print_table(device_tables.side_by_side(report.latency, report.device))
-    print_table(parity_tables.device_table(report.parity))
+    for table in parity_tables.device_tables(report.parity):
+        print_table(table)
     print_table(latency_tables.files_table(report.latency))
     print_table(latency_tables.commands_table(report.latency))
+    print_table(latency_tables.arrays_table(report.latency))
+    print_table(latency_tables.many_files_table(report.latency))
     print_table(
         tables.unmeasured_table(report.parity.unmeasured + report.latency.unmeasured),
     )

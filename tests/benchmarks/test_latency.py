@@ -3,12 +3,13 @@
 import dataclasses
 import sys
 
+import numpy as np
 import pytest
 
-from benchmarks import jobs, latency, litert_program, processes, scenarios
+from benchmarks import decoding, jobs, latency, litert_program, processes, scenarios
 from benchmarks.jobs import LatencyAnswer, LatencyJob, Series
 from benchmarks.rows import ABSENT, FAILED, Interpreter, Row
-from benchmarks.timing import LatencyReport, LatencyResult, Settings
+from benchmarks.timing import FilesResult, LatencyReport, LatencyResult, Settings
 from benchmarks.views import latency_tables
 from runtime.errors import EdgeError
 
@@ -19,6 +20,7 @@ ENGINE_ROWS = [
     Row("digits-int8.onnx", "onnxruntime", "cpu", 1),
 ]
 ALL_SCENARIOS = {*jobs.SCENARIOS, jobs.PNG_PREPROCESSING, jobs.JPEG_PREPROCESSING, jobs.BARE}
+ALL_SCENARIOS |= {*jobs.MANY}
 
 
 @pytest.mark.parametrize("row", ENGINE_ROWS, ids=str)
@@ -27,7 +29,8 @@ def test_every_row_has_every_scenario_in_every_repetition(timings: LatencyReport
     assert {r.scenario for r in results} == ALL_SCENARIOS
     for result in results:
         assert len(result.runs) == timings.settings.repetitions
-        assert result.count >= timings.settings.min_count
+        enough = 2 if result.scenario in jobs.MANY else timings.settings.min_count
+        assert result.count >= enough
         assert result.seconds >= timings.settings.min_seconds
         assert all(0 < s <= run.slowest_ns for run in result.runs for s in run.samples_ns)
         assert len({run.batch for run in result.runs}) == 1
@@ -61,6 +64,42 @@ def test_the_command_is_measured_beside_bare_imports(timings) -> None:
     for command in timings.commands:
         assert len(command.command_ns) == len(command.imports_ns) == timings.settings.starts
         assert command.command_bytes > 1e7 and command.imports_bytes > 1e7 and command.ratio > 0
+
+
+def test_many_arrays_are_timed_beside_the_bare_engine(timings) -> None:
+    for row in ENGINE_ROWS:
+        scores, labels, bare = (timings.find(row, scenario) for scenario in jobs.MANY)
+        assert scores.batch == labels.batch == timings.settings.images
+        assert bare.batch in scenarios.OFFLINE_BATCHES
+        # Of each as many images: they had their turns.
+        assert bare.batch * bare.count >= timings.settings.images
+        assert timings.best(row.artefact, row.backend, jobs.MANY_SCORES) == scores
+    table = latency_tables.arrays_table(timings)
+    assert len(table.lines) == len(ENGINE_ROWS)
+    assert all(line[-1].startswith("target 0.9×: ") for line in table.lines)
+
+
+def test_many_files_are_timed_beside_decoding_alone(timings) -> None:
+    assert [f.row.backend for f in timings.files] == ["litert", "onnxruntime"]
+    for found in timings.files:
+        assert found.files == timings.settings.images
+        assert len(found.command_ns) == len(found.decoding_ns) == timings.settings.repetitions
+    few = FilesResult(ENGINE_ROWS[0], 10, 2, (1000, 1000), (700, 900))
+    assert few.ratio == pytest.approx(0.8)
+    table = latency_tables.many_files_table(dataclasses.replace(timings, files=(few,)))
+    assert table.lines[0][-1] == "target 0.8×: met"
+
+
+def test_decoding_alone_reads_every_file(tmp_path, capsys) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(scenarios.png(np.zeros((28, 28, 1), np.uint8)))
+    assert decoding.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "3 files\n"
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    with pytest.raises(EdgeError, match="cannot decode .*1.png"):
+        decoding.main([str(tmp_path)])
+    with pytest.raises(EdgeError, match="no PNG files"):
+        decoding.main([str(tmp_path / "nothing")])
 
 
 def test_litert_own_program_is_measured_over_the_same_files(timings) -> None:

@@ -65,6 +65,7 @@ def test_tables_are_rectangular(made) -> None:
     for table in (
         tables.summary(parity, latency),
         parity_tables.parity_table(parity),
+        parity_tables.scores_table(parity),
         latency_tables.latency_table(latency),
         latency_tables.starts_table(latency),
         latency_tables.files_table(latency),
