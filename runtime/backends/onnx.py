@@ -1,5 +1,6 @@
 """ONNX models in onnxruntime, on the CPU or on the GPU that its build brings."""
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -152,6 +153,9 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
         FellBack: the provider is there, and the model would run on the CPU all the same.
         ArtefactError: onnxruntime refuses the model.
     """
+    # In 1.32 the import alone starts a thread that reports the use of this machine to its maker,
+    # and leaves an identifier in the user's cache; 2 MB of memory. Who wants that sets it to 0.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as failures
