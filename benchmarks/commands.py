@@ -1,7 +1,6 @@
 """How long `python -m runtime digit.png` takes to its first answer, and how much memory."""
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -68,17 +67,8 @@ def _measure_row(model: Path, row: Row, repetitions: int) -> CommandResult:
 
 
 def _start(arguments: list[str]) -> _Start:
-    ended = subprocess.run(
-        [sys.executable, "-I", "-S", str(_LAUNCHER), sys.executable, *arguments],
-        env=processes.environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=processes.TIMEOUT_S,
-        check=False,
+    printed = processes.run(
+        [sys.executable, "-I", "-S", str(_LAUNCHER), sys.executable, *arguments]
     )
-    if ended.returncode != 0:
-        said = ended.stderr.strip().splitlines()
-        raise EdgeError(said[-1] if said else f"ended with status {ended.returncode}")
-    first_line_ns, peak_bytes = json.loads(ended.stdout)
+    first_line_ns, peak_bytes = json.loads(printed)
     return _Start(first_line_ns, peak_bytes)

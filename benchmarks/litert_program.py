@@ -2,7 +2,6 @@
 
 import json
 import math
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -43,14 +42,11 @@ def measure(
             continue
         progress(f"LiteRT's own program: {row.artefact}")
         share_ns = 1e9 * settings.min_seconds / settings.repetitions
-        runs = max(
-            math.ceil(settings.min_count / settings.repetitions), int(share_ns / ours.p50_ns)
-        )
+        least = math.ceil(settings.min_count / settings.repetitions)
+        runs = min(_MOST_RUNS, max(least, int(share_ns / ours.p50_ns)))
         path = models / row.artefact
         try:
-            answers = [
-                _run(path, min(runs, _MOST_RUNS), interpreters) for _ in range(settings.repetitions)
-            ]
+            answers = [_run(path, runs, interpreters) for _ in range(settings.repetitions)]
         except EdgeError as error:
             named = Row(row.artefact, "LiteRT's own program", "cpu", 1)
             absent.append(Unmeasured(named, ABSENT, str(error)))
@@ -69,24 +65,9 @@ def _run(path: Path, runs: int, interpreters: tuple[Interpreter, ...]) -> tuple[
         command = [python, "-m", MODULE, "--model", str(path), "--num_threads", "1"]
         command += ["--num_runs", str(runs), "--warmup_runs", str(max(3, runs // 10))]
         try:
-            ended = subprocess.run(
-                [*command, "--result_json", str(file)],
-                env=processes.environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=processes.TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise EdgeError(f"it does not run ({error}): pip install ai-edge-litert") from error
-        if ended.returncode != 0 or not file.exists():
-            said = [
-                line for line in ended.stderr.splitlines() if "Error" in line or "No module" in line
-            ]
-            why = said[-1] if said else f"it ended with status {ended.returncode}"
-            raise EdgeError(f"{why}: pip install --upgrade ai-edge-litert brings it")
+            processes.run([*command, "--result_json", str(file)])
+        except EdgeError as error:
+            raise EdgeError(f"{error}; pip install --upgrade ai-edge-litert brings it") from error
         try:
             record = json.loads(file.read_text("utf-8"))
             median_ns = 1e6 * record["latency"]["median_ms"]
@@ -94,7 +75,7 @@ def _run(path: Path, runs: int, interpreters: tuple[Interpreter, ...]) -> tuple[
             # hundredths as well, from the mean before rounding: that holds four digits.
             size = math.prod(spec.input_shape) * _ITEM_BYTES[spec.precision] / 2**20
             return 1e9 * size / record["throughput_mb_s"], median_ns
-        except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
             raise EdgeError(
                 f"it prints other figures than known ({error!r}): use 2.2 to 2.3"
             ) from error

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from benchmarks.jobs import (
 )
 from benchmarks.records import from_json, to_json
 from benchmarks.rows import FAILED, Interpreter, Unmeasured
+from runtime.errors import EdgeError
 
 JOB_FILE, ANSWER_FILE, REFUSAL_FILE, STAGE_FILE = "job.json", "answer.json", "refusal.json", "stage"
 # Several times what the slowest row, Keras on a Raspberry Pi, may take.
@@ -103,6 +104,36 @@ def _ask(
             reason = f"its process {_end(ended.returncode)} while {_stage(folder)}"
             return Unmeasured(job.row, FAILED, f"{reason}: {said[-1]}" if said else reason)
         return from_json(answer, (folder / ANSWER_FILE).read_text("utf-8"), str(job.row))
+
+
+def run(command: Sequence[str]) -> str:
+    """Run a program that finds the packages beside this one; what it printed.
+
+    Raises:
+        EdgeError: it cannot be started, takes too long, or ends with another status than 0.
+    """
+    try:
+        ended = subprocess.run(
+            command,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EdgeError(f"no end after {TIMEOUT_S} s") from error
+    except OSError as error:
+        raise EdgeError(f"cannot start {command[0]}: {error.strerror}") from error
+    if ended.returncode != 0:
+        # A native library may go on talking after the error: the last line that names one.
+        said = ended.stderr.strip().splitlines()
+        named = [line for line in said if "rror" in line or "No module" in line] or said
+        why = f": {named[-1].strip()}" if named else ""
+        raise EdgeError(f"its process {_end(ended.returncode)}{why}")
+    return ended.stdout
 
 
 def environment() -> dict[str, str]:
