@@ -16,7 +16,7 @@ _NO_MEMORY = "there is not memory enough for it: end other programs, or raise th
 
 
 class Crashed(EdgeError):
-    """The process was ended by a signal, took too long, or ran out of memory."""
+    """The process was ended by a signal or an exception, took too long, or found no memory."""
 
 
 def isolated(work: Callable[[], Any], timeout_s: float) -> Any:
@@ -30,7 +30,7 @@ def isolated(work: Callable[[], Any], timeout_s: float) -> Any:
         What `work` gave; where processes cannot be forked, of a call in this one.
 
     Raises:
-        Crashed: the copy was ended by a signal, by the time-out or for want of memory.
+        Crashed: the copy was ended by a signal, an exception, the time-out or want of memory.
         EdgeError: `work` raised one; the message is the same.
     """
     if not hasattr(os, "fork"):
@@ -75,23 +75,25 @@ def isolated(work: Callable[[], Any], timeout_s: float) -> Any:
 
 def _answer(work: Callable[[], Any], writer: int) -> NoReturn:
     """In the copy: write what `work` gave or refused, and end without the caller's clean-up."""
-    status = 1
+    outcome: dict[str, Any] = {}
     try:
-        try:
-            outcome = {"done": work()}
-        except EdgeError as error:
-            outcome = {"refused": str(error)}
-        except MemoryError:
-            outcome = {"crashed": _NO_MEMORY}
-        with open(writer, "w") as file:
-            json.dump(outcome, file)
-        status = 0
+        outcome = {"done": work()}
+    except EdgeError as error:
+        outcome = {"refused": str(error)}
+    except MemoryError:
+        outcome = {"crashed": _NO_MEMORY}
     finally:
-        # Whatever happened, the caller's own clean-up and buffers are not this process's to handle.
-        failure = sys.exc_info()[1]
-        if failure is not None and not isinstance(failure, KeyboardInterrupt):
-            sys.excepthook(type(failure), failure, failure.__traceback__)
-        os._exit(status)
+        # Engines raise what they like; and whatever happened, even here, the caller's clean-up and
+        # buffers are not this process's to handle.
+        try:
+            failure = sys.exc_info()[1]
+            if failure is not None:
+                told = (str(failure).splitlines() or [""])[0]
+                outcome = {"crashed": f"{type(failure).__name__}: {told}"}
+            with open(writer, "w") as file:
+                json.dump(outcome, file)
+        finally:
+            os._exit(0)
 
 
 def _read_all(reader: int, end: float) -> bytes | None:

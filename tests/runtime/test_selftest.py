@@ -226,6 +226,8 @@ def test_work_of_its_own_process_gives_its_answer_or_its_refusal():
         isolated(refuse, 10)
     with pytest.raises(Crashed, match="ended without an answer, with status 7"):
         isolated(lambda: os._exit(7), 10)
+    with pytest.raises(Crashed, match="^ZeroDivisionError: "):
+        isolated(lambda: 1 // 0, 10)
     assert os.getpid() != isolated(os.getpid, 10)
 
 
