@@ -5,6 +5,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 # What a folder's files are taken by; a file that is named is read whatever its name.
 SUFFIXES = (
     ".png",
@@ -90,7 +93,7 @@ def _expand(name: str) -> Iterator[str | Problem]:
 
 def walk(folder: str) -> Iterator[str | Problem]:
     """The images in a folder and those below it, and the folders that cannot be read."""
-    files: list[str] = []
+    names = _Names()
     folders: list[str] = []
     try:
         with os.scandir(folder) as entries:
@@ -99,16 +102,43 @@ def walk(folder: str) -> Iterator[str | Problem]:
                     if not entry.name.startswith("."):
                         folders.append(entry.name)
                 elif is_image(entry.name) and entry.is_file():
-                    files.append(entry.name)
+                    names.add(entry.name)
     except OSError as error:
         yield Problem(folder, f"{folder}: cannot be read ({error.strerror}); check its permissions")
         return
-    # Taken from the end, so that a long list shrinks as it is used.
-    files.sort(reverse=True)
-    while files:
-        yield os.path.join(folder, files.pop())
+    for name in names.in_order():
+        yield os.path.join(folder, name)
     for name in sorted(folders):
         yield from walk(os.path.join(folder, name))
+
+
+class _Names:
+    """File names to be sorted: in NumPy's arrays a hundred thousand take 1 MB and not 8."""
+
+    _BLOCK = 4096
+
+    def __init__(self) -> None:
+        self._blocks: list[npt.NDArray[np.bytes_]] = []
+        self._last: list[bytes] = []
+
+    def add(self, name: str) -> None:
+        """Take in one more."""
+        self._last.append(os.fsencode(name))
+        if len(self._last) == self._BLOCK:
+            self._blocks.append(np.array(self._last))
+            self._last.clear()
+
+    def in_order(self) -> Iterator[str]:
+        """All of them, sorted."""
+        if not self._blocks:
+            yield from map(os.fsdecode, sorted(self._last))
+            return
+        blocks = [*self._blocks, np.array(self._last)] if self._last else self._blocks
+        everything = np.concatenate(blocks)
+        self._blocks.clear()
+        everything.sort()
+        for name in everything:
+            yield os.fsdecode(bytes(name))
 
 
 def _match(pattern: str) -> Iterator[str | Problem]:

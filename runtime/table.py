@@ -1,6 +1,5 @@
 """How results are printed: JSON lines, CSV, a table on a terminal, plain lines elsewhere."""
 
-import csv
 import io
 import json
 import os
@@ -87,6 +86,8 @@ def _answers(top: Sequence[Record]) -> str:
 
 
 def _row(cells: Sequence[object]) -> str:
+    import csv
+
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()

@@ -14,7 +14,7 @@ import time
 import pytest
 from PIL import Image
 
-from runtime import Classifier
+from runtime import Classifier, paths
 
 
 def command(*arguments) -> list[str]:
@@ -98,6 +98,17 @@ def test_the_folders_below_are_read_and_what_is_no_image_is_passed_over(tmp_path
         )
     ]
     assert done.returncode == 0
+
+
+def test_a_long_folder_is_in_order_too(tmp_path):
+    """Past some thousands of names they are sorted in another way."""
+    (tmp_path / "a.png").write_bytes(b"")
+    names = [f"{'x' * (number % 7)}{number}.png".encode() for number in range(9000)]
+    names += [b"\xff.png", "ä.png".encode(), b"."]
+    for name in names[:-1]:
+        os.link(tmp_path / "a.png", os.path.join(os.fsencode(tmp_path), name))
+    found = [os.fsencode(os.path.basename(path)) for path in paths.walk(str(tmp_path))]
+    assert found == sorted([*names[:-1], b"a.png"])
 
 
 def test_a_pattern_is_matched_where_the_shell_does_not(tmp_path, golden):
