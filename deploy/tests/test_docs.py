@@ -22,7 +22,7 @@ for package; do
   [ "$package" = -y ] || [ -e "/pi/apt/usr/share/doc/$package" ] ||
     [ -e "/usr/share/doc/$package" ] || { echo "E: Unable to locate package $package"; exit 100; }
 done
-cp -a /pi/apt/. /
+for folder in etc usr var; do cp -al /pi/apt/$folder/. /$folder/; done
 grep -q mosquitto /etc/passwd || echo mosquitto:x:990:990::/nonexistent:/bin/false >> /etc/passwd
 grep -q mosquitto /etc/group || echo mosquitto:x:990: >> /etc/group
 case $* in *mosquitto*) systemctl daemon-reload; systemctl start mosquitto ;; esac

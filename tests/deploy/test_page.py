@@ -19,7 +19,7 @@ def test_every_option_of_the_installer_exists():
         ["sh", ROOT / "deploy/install-pi.sh", "--help"], capture_output=True, text=True, check=True
     ).stdout
     lines = [line for block in COMMANDS for line in block.splitlines() if "install-pi.sh" in line]
-    assert len(lines) >= 4
+    assert len(lines) >= 3
     for option in re.findall(r"--[a-z]+", " ".join(lines)):
         assert option in usage
 
@@ -28,6 +28,18 @@ def test_every_module_exists():
     for module in re.findall(r"python -m ([a-z.]+)", PAGE):
         file = ROOT / module.replace(".", "/")
         assert file.with_suffix(".py").exists() or (file / "__main__.py").exists(), module
+
+
+def test_the_photograph_is_read_as_shown():
+    (shown,) = re.findall(r"^    photo.jpg: (.*)$", PAGE, re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime", ROOT / "examples/photo.jpg"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert done.stdout.strip().endswith(f"photo.jpg: {shown}")
 
 
 def test_what_is_copied_exists():
