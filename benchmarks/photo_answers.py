@@ -26,7 +26,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was made of one digit, or of what is none."""
+    """What was made of one digit, or of what is none; of mistakes also the 784 pixels seen."""
 
     photo: Photo
     label: str

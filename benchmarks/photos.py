@@ -26,7 +26,6 @@ from benchmarks.photo_answers import (
 from benchmarks.photo_speed import measure_speed
 from runtime.classifier import Classifier, Prediction
 from runtime.errors import DatasetError, ImageError, exit_status
-from runtime.preprocess import Pixels
 from runtime.reading import Reading
 
 
@@ -111,18 +110,16 @@ def measure(
 def _answer(photo: Photo, prediction: Prediction) -> Answer:
     seen = prediction.view
     assert seen is not None  # it was asked for
+    expected = prediction.label if photo.kind == SINGLE else None
+    mistake = prediction.accepted != (photo.kind == SINGLE) or expected not in (None, photo.label)
     return Answer(
         photo,
         prediction.label,
         prediction.confidence,
         prediction.accepted,
-        _flat(seen.pixels),
+        tuple(seen.pixels.reshape(-1).tolist()) if mistake else (),
         seen.method,
     )
-
-
-def _flat(pixels: Pixels) -> tuple[int, ...]:
-    return tuple(pixels.reshape(-1).tolist())
 
 
 def _number(photo: Photo, reading: Reading) -> NumberRead:

@@ -8,7 +8,7 @@ from runtime.backends import Pixels
 from runtime.classifier import Prediction
 from runtime.cuts import cut, join
 from runtime.decode import Decoded, Source, decode, describe
-from runtime.ink import Box, thicken
+from runtime.ink import Box, is_solid, thicken
 from runtime.layout import Blob, Layout, find_lines
 from runtime.preprocess import normalise, read_file, scaled
 
@@ -149,7 +149,7 @@ def _read_line(
     spans = _spans(pieces, height)
     joined = [join([piece.blob for piece in pieces[first:last]]) for first, last in spans]
     predictions = [
-        replace(prediction, accepted=prediction.accepted and _is_digit_sized(blob, height))
+        replace(prediction, accepted=prediction.accepted and _is_digit(blob, height))
         for blob, prediction in zip(joined, predict(list(map(_pixels, joined))), strict=True)
     ]
     best: list[tuple[float, list[tuple[Blob, Prediction]]]] = [(0.0, [])]
@@ -184,9 +184,11 @@ def _spans(pieces: list[_Piece], height: float) -> list[tuple[int, int]]:
     return spans
 
 
-def _is_digit_sized(blob: Blob, height: float) -> bool:
+def _is_digit(blob: Blob, height: float) -> bool:
+    """Whether size and stroke are those of a digit."""
     left, top, right, bottom = blob.box
-    return bottom - top > _LOW * height and right - left < _BROAD * height
+    sized = bottom - top > _LOW * height and right - left < _BROAD * height
+    return sized and not is_solid(blob.ink > 0.5)
 
 
 def _cost(blob: Blob, height: float, prediction: Prediction, pieces: list[_Piece]) -> float:

@@ -1,0 +1,222 @@
+"""Numbers of several digits, on pages that the tests draw: touching, slanting, ruled, shadowed."""
+
+import io
+import json
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from runtime import show
+from runtime.classifier import Classifier
+from runtime.errors import ImageError
+from runtime.reading import UNKNOWN
+
+Array = np.ndarray[Any, np.dtype[Any]]
+HEIGHT = 64
+CLASSIFIER = Classifier.load()
+
+
+def glyphs() -> list[tuple[int, Array]]:
+    """Embedded digits as an even pen's strokes, those that the network is sure of on their own."""
+    digits = load_digits()
+    found = []
+    for label, digit in zip(digits.target[:120], digits.images[:120], strict=True):
+        image = Image.fromarray(digit.astype(np.float32)).resize(
+            (HEIGHT, HEIGHT), Image.Resampling.BICUBIC
+        )
+        ink = np.clip((np.asarray(image) - 6) / 2 + 0.5, 0, 1)
+        rows, columns = (np.flatnonzero((ink > 0.1).any(axis=axis)) for axis in (1, 0))
+        ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        alone = CLASSIFIER.classify(paper(np.pad(ink, 40)))
+        if alone.label == str(label) and alone.confidence > 0.95 and alone.accepted:
+            found.append((int(label), ink))
+    return found
+
+
+def paper(ink: Array, noise: float = 3.0) -> Array:
+    y, x = np.mgrid[0 : 1 : ink.shape[0] * 1j, 0 : 1 : ink.shape[1] * 1j]
+    grey = 220 * (1 - 0.75 * ink) * (1 - 0.3 * x - 0.1 * y)
+    grey += np.random.default_rng(0).normal(0, noise, ink.shape)
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
+GLYPHS = glyphs()
+
+
+def page(
+    seed: int, lines: int = 1, *, count: int = 6, gap: float = 0.4, slope: float = 0.0
+) -> tuple[Array, tuple[str, ...]]:
+    """Ink of some lines of digits, and their text; gap and slope in heights of a digit."""
+    random = np.random.default_rng(seed)
+    width = int(HEIGHT * (count * (1 + max(gap, 0)) + 2))
+    ink = np.zeros((int(HEIGHT * (2 * lines + 1.5) + abs(slope) * width), width), np.float32)
+    text = []
+    for line in range(lines):
+        left, said = HEIGHT // 2, ""
+        for _ in range(count):
+            label, digit = GLYPHS[random.integers(len(GLYPHS))]
+            down = slope * left + max(0, -slope) * width + HEIGHT * (0.5 + 2 * line)
+            top = int(down) + (HEIGHT - digit.shape[0]) // 2
+            part = ink[top : top + digit.shape[0], left : left + digit.shape[1]]
+            np.maximum(part, digit, out=part)
+            left += digit.shape[1] + round(gap * HEIGHT)
+            said += str(label)
+        text.append(said)
+    return ink, tuple(text)
+
+
+def png(grey: Array) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "PNG")
+    return file.getvalue()
+
+
+def read_all(pages: list[tuple[Array, tuple[str, ...]]]) -> float:
+    """The share of the lines read exactly."""
+    right = total = 0
+    for grey, text in pages:
+        lines = CLASSIFIER.read(grey).lines
+        assert len(lines) == len(text), (lines, text)
+        right += sum(one == other for one, other in zip(lines, text, strict=True))
+        total += len(text)
+    return right / total
+
+
+def test_there_are_digits_to_write_with() -> None:
+    assert {label for label, _ in GLYPHS} == set(range(10))
+
+
+@pytest.mark.parametrize("slope", [-0.2, 0.0, 0.15])
+def test_lines_and_digits_come_in_their_order(slope: float) -> None:
+    pages = [page(seed, 3, slope=slope) for seed in range(4)]
+    assert read_all([(paper(ink), text) for ink, text in pages]) >= 0.9
+
+
+def test_touching_digits_are_cut() -> None:
+    pages = [page(seed, count=2, gap=-0.02) for seed in range(20)]
+    assert read_all([(paper(ink), text) for ink, text in pages]) >= 0.8
+
+
+def test_ruled_lines_specks_and_a_shadow_are_no_digits() -> None:
+    ink, text = page(1, 2)
+    random = np.random.default_rng(2)
+    ruled = ink.copy()
+    ruled[30::90] = ruled[31::90] = 0.5
+    for top, left in zip(*random.integers(0, ink.shape[0] - 4, (2, 12)), strict=True):
+        ruled[top : top + 3, left : left + 3] = 0.8
+    assert CLASSIFIER.read(paper(ruled)).lines == text
+    shadowed = np.pad(ink, ((0, 160), (0, 0)))
+    grey = paper(shadowed)
+    grey[-120:] //= 4
+    assert CLASSIFIER.read(grey).lines == text
+
+
+def test_pencil_beside_marker_is_read() -> None:
+    ink, text = page(3, 2)
+    middle = int(2.25 * HEIGHT)
+    ink[middle:] *= 0.35
+    assert CLASSIFIER.read(paper(ink)).lines == text
+
+
+def test_small_writing_on_a_large_page_is_looked_at_closer() -> None:
+    ink, text = page(4)
+    large = np.zeros((2400, 3200), np.float32)
+    large[900 : 900 + ink.shape[0], 1200 : 1200 + ink.shape[1]] = ink
+    grey = paper(large)
+    reading = CLASSIFIER.read(png(grey))
+    assert reading.lines == text
+    left, top, right, bottom = reading.digits[0].box
+    assert 1200 <= left < right < 1200 + 2 * HEIGHT + 16
+    assert 900 <= top < bottom <= 900 + ink.shape[0]
+
+
+def test_what_is_no_digit_is_left_out_or_kept_as_unknown() -> None:
+    ink, (text,) = page(5, count=4)
+    block = np.zeros((ink.shape[0], HEIGHT * 2), np.float32)
+    block[32 : 32 + HEIGHT, 20 : 20 + HEIGHT] = 1
+    grey = paper(np.concatenate([ink, block], axis=1))
+    reading = CLASSIFIER.read(grey)
+    assert reading.text == text
+    assert [digit.prediction.accepted for digit in reading.digits] == [True] * 4 + [False]
+    assert [digit.order for digit in reading.digits] == list(range(5))
+    assert CLASSIFIER.read(grey, keep_unknown=True).text == text + UNKNOWN
+
+
+@pytest.mark.parametrize("noise", [0, 6])
+def test_a_blank_page_says_nothing(noise: float) -> None:
+    reading = CLASSIFIER.read(paper(np.zeros((300, 400)), noise))
+    assert (reading.text, reading.lines, reading.digits) == ("", (), ())
+
+
+def test_boxes_are_in_pixels_of_the_upright_original() -> None:
+    ink, text = page(6)
+    grey = paper(ink)
+    turned = Image.fromarray(grey).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    turned.save(file, "PNG", exif=exif)
+    upright, stored = CLASSIFIER.read(grey), CLASSIFIER.read(file.getvalue())
+    assert upright.lines == stored.lines == text
+    assert [digit.box for digit in upright.digits] == [digit.box for digit in stored.digits]
+
+
+def test_what_is_no_image_is_refused() -> None:
+    with pytest.raises(ImageError, match="not an image"):
+        CLASSIFIER.read(b"this is no picture")
+
+
+def test_the_picture_shows_each_box() -> None:
+    ink, _ = page(7)
+    grey = paper(ink)
+    reading = CLASSIFIER.read(grey)
+    picture = np.asarray(show.draw_reading(grey, reading))
+    scale = picture.shape[1] / grey.shape[1]
+    for digit in reading.digits:
+        left, top, _, bottom = digit.box
+        red, green, _ = picture[int((top + bottom) / 2 * scale), round(left * scale)]
+        assert green > red + 60
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runtime.read", *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def test_the_command_reads_and_draws(tmp_path) -> None:
+    ink, text = page(8, 2)
+    path, drawn = tmp_path / "numbers.png", tmp_path / "drawn.png"
+    path.write_bytes(png(paper(ink)))
+    done = run(path, "--show", drawn)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{path}: {line}" for line in text]
+    with Image.open(drawn) as picture:
+        assert picture.format == "PNG"
+    absent = tmp_path / "absent.png"
+    done = run(path, absent, "--json")
+    assert (done.returncode, done.stderr) == (2, "")
+    read, failed = map(json.loads, done.stdout.splitlines())
+    assert (read["lines"], len(read["digits"])) == (list(text), 12)
+    assert set(read["digits"][0]) == {"order", "line", "box", "label", "confidence", "accepted"}
+    assert str(absent) in failed["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.png"], "error: absent.png: no such file"),
+        (["a.png", "b.png", "--show", "c.png"], "usage"),
+        ([], "usage"),
+    ],
+)
+def test_bad_usage_is_one_message_and_exit_2(arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert "Traceback" not in done.stderr
