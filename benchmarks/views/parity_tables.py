@@ -55,8 +55,8 @@ def device_flips(report: ParityReport, most: int) -> tuple[Table, ...]:
 
 
 _PARITY = (
-    "artefact", "engine", "verdict", "accuracy (95 %)", "drop, points (95 %)", "McNemar p",
-    "agreement", "would have passed",
+    "artefact", "engine", "accuracy (95 %)", "drop, points (95 %)", "McNemar p", "agreement",
+    "would have passed", "verdict",
 )  # fmt: skip
 _SCORES = (
     "artefact", "engine", "largest difference", "p99", "mean", "min cosine", "confidence drift",
@@ -68,12 +68,12 @@ def _parity_line(result: ParityResult) -> tuple[str, ...]:
     return (
         result.row.artefact,
         f"{result.row.engine} {result.version}",
-        verdict_of(result),
         f"{percent(result.candidate.accuracy)} ({interval(*result.candidate.accuracy_interval)})",
         f"{points(result.drop)} ({' … '.join(map(points, result.drop_interval))})",
         f"{result.p_value:.2g}",
         percent(result.agreement),
         minimum_tolerance(result),
+        verdict_of(result),
     )
 
 

@@ -19,7 +19,7 @@ p.lead { color: var(--ink); }
 .passed { color: var(--good); font-weight: 600; }
 .failed { color: var(--bad); font-weight: 600; }
 .absent { color: var(--soft); }
-ul.failures { color: var(--bad); }
+ul.failures { color: var(--bad); overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 .wide td:first-child, .wide th:first-child { position: sticky; left: 0; background: var(--page); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
