@@ -7,9 +7,13 @@ import pytest
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A real browser without a window, driven by Playwright."""
+    """A real browser without a window, driven by Playwright.
+
+    For a module and no longer: Playwright keeps an event loop running in this thread, in which
+    other tests' asyncio.run would fail.
+    """
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
         pytest.skip("no browser here: apt install chromium")

@@ -4,10 +4,13 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.serve import photographs
 from runtime import Classifier
 
 
+@pytest.mark.slow
 def test_each_part_of_the_load_is_reported(tmp_path):
     small = "--seconds 1 --clients 20 --each 2 --requests 200 --abuse-seconds 2".split()
     done = subprocess.run(

@@ -23,9 +23,9 @@ def test_a_crowd_is_answered_and_nobody_dropped(server, photo):
 
 def test_memory_does_not_grow_with_requests(server, photo):
     requests = [http_load.post("/v1/classify", photo, "image/jpeg"), http_load.get("/v1/model")]
-    asyncio.run(http_load.load(server.port, requests, 8, 300))
+    asyncio.run(http_load.load(server.port, requests, 8, 200))
     before = server.metric("process_resident_memory_bytes")
-    asyncio.run(http_load.load(server.port, requests, 8, 900))
+    asyncio.run(http_load.load(server.port, requests, 8, 500))
     assert server.metric("process_resident_memory_bytes") < 1.1 * before
 
 
@@ -34,7 +34,7 @@ def test_it_answers_while_others_misbehave(serve, photo):
 
     async def probe():
         bad = asyncio.create_task(abuse(server.port))
-        end = time.monotonic() + 4
+        end = time.monotonic() + 3
         failed = 0
         while time.monotonic() < end:
             request = http_load.post("/v1/classify", photo, "image/jpeg")
