@@ -110,16 +110,23 @@ def open(artefact: Artefact, version: str) -> LiteRTGpuBackend:
         hardware_accelerators=options.HardwareAccelerator.GPU,
         gpu_options=options.GpuOptions(enforce_f32=True),
     )
-    try:
-        with quiet(1, 2):
+    model = None
+    with quiet(1, 2):
+        try:
             model = compiled.CompiledModel.from_buffer(artefact.data, options=chosen)
-    except RuntimeError as error:
+        except RuntimeError as error:
+            # The frames hold LiteRT's environment, which prints as it goes: let it go here.
+            error.__traceback__ = None
+    if model is None:
         raise BackendUnavailable(
             "LiteRT's GPU accelerator finds no GPU: it needs a graphics card and, on Linux, its "
             "Vulkan driver and loader (apt install libvulkan1 mesa-vulkan-drivers)"
-        ) from error
+        )
     if not model.is_fully_accelerated():
         raise FellBack(
             f"LiteRT would run part of {artefact.path} on the CPU, not on the GPU: use --device cpu"
         )
-    return LiteRTGpuBackend(artefact, version, model)
+    backend = LiteRTGpuBackend(artefact, version, model)
+    with quiet(2):  # the first answer compiles shaders, and speaks of it
+        backend.scores(np.zeros((1, *artefact.spec.input_shape), np.uint8))
+    return backend
