@@ -6,7 +6,7 @@ photographs all pass through `normalise`.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -115,7 +115,8 @@ def view(image: Source, *, name: str | None = None) -> View:
             grey[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1]
         )
         if closer is not None and closer.dark == found.dark:
-            found = closer
+            # Close to, what else the picture holds is out of view.
+            found = replace(closer, odd=closer.odd or found.odd)
             x0, y0, x1, y1 = closer.box
             box = scaled((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK

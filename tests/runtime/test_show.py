@@ -1,0 +1,102 @@
+"""How an image was seen can be asked for and drawn; what has no digit's shape is not accepted."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from sklearn.datasets import load_digits
+
+from runtime import show
+from runtime.classifier import Classifier
+from runtime.errors import EdgeError
+from runtime.preprocess import DARK_ON_LIGHT, view
+
+Array = np.ndarray[Any, np.dtype[Any]]
+CLASSIFIER = Classifier.load()
+PEN = 215, 40
+
+
+def digit(number: int = 0) -> Array:
+    small = Image.fromarray(load_digits().images[number].astype(np.float32))
+    ink = np.asarray(small.resize((120, 120), Image.Resampling.BICUBIC))
+    page = np.full((240, 300), PEN[0], np.uint8)
+    page[60:180, 90:210][ink > 6] = PEN[1]
+    return page
+
+
+def drawn(draw: Any) -> Array:
+    page = Image.new("L", (200, 200), PEN[0])
+    draw(ImageDraw.Draw(page))
+    return np.asarray(page)
+
+
+def test_a_prediction_says_how_the_image_was_seen_where_asked() -> None:
+    page = digit()
+    seen = CLASSIFIER.classify(page, explain=True).view
+    assert seen is not None
+    expected = view(page)
+    assert np.array_equal(seen.pixels, expected.pixels)
+    assert (seen.box, seen.polarity, seen.method) == (expected.box, DARK_ON_LIGHT, "luminance")
+    assert CLASSIFIER.classify(page).view is None
+
+
+def test_the_picture_shows_the_box_and_the_pixels() -> None:
+    page = digit()
+    prediction = CLASSIFIER.classify(page, explain=True)
+    assert prediction.view is not None and prediction.accepted
+    picture = np.asarray(show.draw_view(page, prediction.view, prediction)).astype(int)
+    left, top, _, bottom = prediction.view.box
+    red, green, _ = picture[12 + (top + bottom) // 2, 12 + left]
+    assert green > red + 60
+    beside = picture[12 : 12 + 336, 12 + 300 + 12 : 12 + 300 + 12 + 336, 0]
+    assert np.array_equal(beside[6::12, 6::12], prediction.view.pixels[:, :, 0])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "I;16", "CMYK", "1"])
+@pytest.mark.parametrize("size", [(1, 1), (28, 28), (3000, 40)])
+def test_any_image_can_be_drawn(mode: str, size: tuple[int, int]) -> None:
+    image = Image.new(mode, size)
+    prediction = CLASSIFIER.classify(image, explain=True)
+    assert prediction.view is not None
+    assert show.draw_view(image, prediction.view, prediction).mode == "RGB"
+
+
+def test_a_picture_that_cannot_be_written_is_one_error(tmp_path) -> None:
+    picture = Image.new("RGB", (4, 4))
+    show.save(picture, tmp_path / "new" / "seen.png")
+    with Image.open(tmp_path / "new" / "seen.png") as written:
+        assert written.size == (4, 4)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EdgeError, match="cannot write"):
+        show.save(picture, tmp_path / "file" / "seen.png")
+
+
+# What has no digit's shape
+
+
+ODD = {
+    "square": lambda pen: pen.rectangle((60, 60, 140, 140), fill=PEN[1]),
+    "disc": lambda pen: pen.ellipse((60, 60, 140, 140), fill=PEN[1]),
+    "ring around a dash": lambda pen: (
+        pen.ellipse((50, 40, 150, 160), outline=PEN[1], width=8),
+        pen.line((80, 100, 120, 100), fill=PEN[1], width=8),
+    ),
+    "one letter of many": lambda pen: [
+        pen.line((20 + 40 * x, 20 + 40 * y, 40 + 40 * x, 35 + 40 * y), fill=PEN[1], width=6)
+        for x in range(4)
+        for y in range(4)
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_has_no_digits_shape_is_not_accepted(kind: str) -> None:
+    page = drawn(ODD[kind])
+    assert view(page).odd
+    assert not CLASSIFIER.classify(page).accepted
+    assert not any(prediction.accepted for prediction in CLASSIFIER.classify_batch([page] * 5))
+
+
+def test_digits_have_a_digits_shape() -> None:
+    assert not any(view(digit(number)).odd for number in range(60))

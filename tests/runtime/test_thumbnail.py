@@ -1,0 +1,80 @@
+"""The quick way for small pictures finds what the thorough one finds, and leaves it the rest."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from runtime import ink, thumbnail
+from runtime.preprocess import normalise, view
+
+Array = np.ndarray[Any, np.dtype[Any]]
+DIGITS = [normalise(digit)[:, :, 0] for digit in load_digits().images[:60]]
+
+
+def grey(values: Array, noise: float = 0.0) -> Array:
+    noisy = values + np.random.default_rng(0).normal(0, noise, values.shape)
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dark", [True, False])
+@pytest.mark.parametrize("noise", [0, 4])
+def test_it_finds_what_the_thorough_way_finds(dark: bool, noise: float) -> None:
+    alike = []
+    for digit in DIGITS:
+        moved = np.roll(digit.astype(float), (2, -3), (0, 1))
+        picture = grey(235 - 0.8 * moved if dark else 20 + 0.7 * moved, noise)
+        quick, thorough = thumbnail.find_ink(picture), ink.find_ink(picture)
+        assert quick is not None and thorough is not None
+        assert quick.dark == thorough.dark == dark
+        assert np.abs(np.subtract(quick.box, thorough.box)).max() <= 3
+        one, other = (normalise(found.ink).ravel() for found in (quick, thorough))
+        alike.append(np.corrcoef(one, other)[0, 1])
+    assert np.min(alike) > 0.8 and np.mean(alike) > 0.98
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (31, 17), (12, 31)])
+def test_specks_are_left_out_and_pieces_kept(shape: tuple[int, int]) -> None:
+    picture = np.full(shape, 230, np.uint8)
+    picture[2:9, 6:8] = 40  # two pieces of one stroke
+    picture[10:11, 6:8] = 40
+    picture[1, 13] = 60  # a speck too far away
+    found = thumbnail.find_ink(picture)
+    assert found is not None
+    assert found.box == (6, 2, 8, 11)
+
+
+def test_components_are_the_same_however_the_ink_lies() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(200):
+        height, width = random.integers(10, 32, 2)
+        mask = random.random((height, width)) < 0.3
+        mask[:, 0] = False
+        bits = int("".join("01"[pixel] for pixel in mask.ravel().tolist()), 2)
+        seed = bits & -bits
+        grown = thumbnail._grow(seed, bits, int(width))
+        starts, ends = ink.find_runs(mask)
+        labels = ink.find_components(mask, mask.astype(np.float32)).labels
+        last = starts.size - 1  # the lowest bit is the last pixel
+        box = thumbnail._box(grown, int(width), int(height))
+        chosen = labels == labels[last]
+        lengths = int((ends - starts)[chosen].sum())
+        assert grown.bit_count() == lengths
+        left, right = starts[chosen] % (width + 1), ends[chosen] % (width + 1)
+        top, bottom = starts[chosen][0] // (width + 1), starts[chosen][-1] // (width + 1) + 1
+        assert box == (left.min(), top, right.max(), bottom)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.full((28, 28), 200, np.uint8),
+        grey(np.tile(np.linspace(60, 220, 28), (28, 1))),
+        np.where(np.arange(784).reshape(28, 28) % 7 < 3, 0, 255).astype(np.uint8),
+    ],
+    ids=["blank", "uneven light", "ink on the rim"],
+)
+def test_what_is_not_simple_is_left_to_the_thorough_way(picture: Array) -> None:
+    assert thumbnail.find_ink(picture) is None
+    assert view(picture[:, :, None].repeat(3, axis=2)).method in ("blank", "luminance")
