@@ -17,6 +17,7 @@ CLOSE_S = 5.0
 _KEEPALIVE_S = 30
 _CONNECT_S = 5.0
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
+_QUEUE_FULL = 15  # paho's MQTT_ERR_QUEUE_SIZE
 
 
 class Publisher:
@@ -160,9 +161,6 @@ class Publisher:
             self._told = True
             report(EdgeError(f"{self._name}: {reason}; results are kept, the connection is tried "
                              "again"))  # fmt: skip
-
-
-_QUEUE_FULL = 15  # paho's MQTT_ERR_QUEUE_SIZE
 
 
 def _split(url: str) -> SplitResult:
