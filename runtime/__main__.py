@@ -1,6 +1,7 @@
 """python -m runtime PATH…: which digit each image shows."""
 
 import argparse
+import contextlib
 import os
 import sys
 from typing import TextIO
@@ -30,10 +31,12 @@ def main(argv: list[str] | None = None) -> int:
     progress = Progress(terminal, lambda: _count(arguments))
     sys.stdout.write(job.form.header)
     failed = False
-    for done in job.run(paths.find(arguments.paths, null=arguments.null), arguments.jobs):
-        progress.clear()
-        failed |= _print(done, job.form)
-        progress.advance(done.count)
+    found = paths.find(arguments.paths, null=arguments.null)
+    with contextlib.closing(job.run(found, arguments.jobs)) as batches:
+        for done in batches:
+            progress.clear()
+            failed |= _print(done, job.form)
+            progress.advance(done.count)
     progress.clear()
     return BAD_INPUT if failed else 0
 

@@ -1,7 +1,7 @@
 """Many images to printed lines: alone while that is quick, then on all cores."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -81,7 +81,9 @@ class Job:
                 lines.append((False, self._line(image, answer)))
         return Printed(lines, time.perf_counter() - began)
 
-    def run(self, found: Iterable[str | Problem | None], jobs: int) -> Iterator[Printed]:
+    def run(
+        self, found: Iterable[str | Problem | None], jobs: int
+    ) -> Generator[Printed, None, None]:
         """Classify all that is found, in its order, with at most `jobs` processes.
 
         Raises:

@@ -96,8 +96,9 @@ def _died() -> EdgeError:
     return EdgeError("a worker process died, perhaps for want of memory: give fewer --jobs")
 
 
-# In a worker: what it does. Set once, when it starts.
+# In a worker: what it does, and whether that is prepared.
 _work: Work[Any, Any]
+_prepared = False
 
 
 def _begin(work: Work[Any, Any]) -> None:
@@ -106,11 +107,15 @@ def _begin(work: Work[Any, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    work.open()
     _work = work
 
 
 def _do(task: object) -> object:
+    global _prepared
+    if not _prepared:
+        # Not when it starts: what fails there is printed, and not raised where it is awaited.
+        _work.open()
+        _prepared = True
     answer: object = _work.do(task)
     return answer
 

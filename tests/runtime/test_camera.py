@@ -21,7 +21,7 @@ from runtime.errors import EdgeError
 from runtime.frames import without_password
 from runtime.preview import Server, open_preview
 
-WAIT_S = 30
+WAIT_S = 60
 SIZE = (320, 240)
 
 

@@ -16,6 +16,8 @@ from PIL import Image
 
 from runtime import Classifier, paths
 
+WAIT_S = 60
+
 
 def command(*arguments) -> list[str]:
     return [sys.executable, "-m", "runtime", *map(str, arguments)]
@@ -23,7 +25,7 @@ def command(*arguments) -> list[str]:
 
 def run(*arguments, cwd=None, **options):
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, cwd=cwd, timeout=60, **options
+        command(*arguments), capture_output=True, text=True, cwd=cwd, timeout=WAIT_S, **options
     )
 
 
@@ -181,7 +183,7 @@ def test_an_answer_does_not_wait_for_more_names(folder):
         process.stdin.flush()
         assert process.stdout.readline().startswith(f"{path / name}: {labels[name]} ")
     process.stdin.close()
-    assert process.wait(20) == 0
+    assert process.wait(WAIT_S) == 0
     process.stdout.close()
 
 
@@ -203,7 +205,7 @@ def test_ctrl_c_leaves_while_standard_input_is_awaited(folder):
     workers = children(process)
     assert len(workers) == 2
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(WAIT_S) == 130
     assert process.stderr.read() == "interrupted\n"
     for stream in (process.stdin, process.stdout, process.stderr):
         stream.close()
@@ -227,7 +229,7 @@ def test_no_process_outlives_one_that_is_killed(folder, victim):
     rest, errors = process.stdout.read(), process.stderr.read()
     process.stdout.close()
     process.stderr.close()
-    process.wait(30)
+    process.wait(WAIT_S)
     if victim == "a worker":
         assert process.returncode == 2
         assert errors.startswith("error: a worker process died") and errors.count("\n") == 1
@@ -236,7 +238,7 @@ def test_no_process_outlives_one_that_is_killed(folder, victim):
 
 
 def assert_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         if not any(os.path.exists(f"/proc/{pid}") for pid in pids):
             return
@@ -272,19 +274,26 @@ def on_terminal(*arguments) -> str:
     except OSError:  # how Linux says that the other side has closed
         pass
     os.close(screen)
-    process.wait(30)
+    process.wait(WAIT_S)
     return shown.decode().replace("\r\n", "\n")
+
+
+def lines_left(shown: str) -> list[str]:
+    """What stays on the screen: without what is drawn and taken away again."""
+    return [line.split("\x1b[K")[-1] for line in shown.split("\n")]
 
 
 def test_on_a_terminal_several_images_are_a_table(folder):
     path, labels = folder
     names = [str(path / name) for name in ("0000.png", "0070.png", "0001.png")]
-    header, first, error, second = on_terminal(*names).splitlines()
+    header, first, error, second, end = lines_left(on_terminal(*names))
     assert header == "digit  confidence  image"
     assert first.split()[0] == labels["0000.png"] and first.endswith(names[0])
     assert error.startswith(f"error: {names[1]}: ")
     assert second.split()[0] == labels["0001.png"] and second.endswith(names[2])
-    assert on_terminal(names[0]).startswith(f"{names[0]}: {labels['0000.png']} ")
+    assert end == ""
+    (line, _) = lines_left(on_terminal(names[0]))
+    assert line.startswith(f"{names[0]}: {labels['0000.png']} ")
 
 
 def test_long_work_says_how_far_it_is_on_a_terminal(folder):
@@ -301,7 +310,7 @@ def test_long_work_says_how_far_it_is_on_a_terminal(folder):
     shown = on_terminal("--jobs", 1, path, pipe, path)
     assert " of 601  " in shown and "/s  0:" in shown
     # Nothing of it is left among the results.
-    lines = [line.split("\x1b[K")[-1] for line in shown.split("\n")]
+    lines = lines_left(shown)
     assert lines[0] == "digit  confidence  image"
     assert len([line for line in lines if line.endswith((".png", "pipe"))]) == 597
     assert len([line for line in lines if line.startswith("error: ")]) == 4

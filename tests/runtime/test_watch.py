@@ -21,7 +21,7 @@ from runtime import Classifier
 from runtime.arrivals import Memory, Stamp
 from runtime.classifier import find_model
 
-WAIT_S = 30
+WAIT_S = 60
 
 
 class Watcher:
@@ -318,7 +318,7 @@ def test_bad_usage_is_one_message_and_exit_2(tmp_path, arguments, message):
         text=True,
         cwd=tmp_path,
         env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
-        timeout=60,
+        timeout=WAIT_S,
     )
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
