@@ -21,6 +21,7 @@ from PIL import Image
 
 from benchmarks import http_load
 from benchmarks.abuse import abuse
+from benchmarks.host import describe
 from runtime import Classifier, files
 from runtime.errors import CHECK_FAILED, EdgeError, exit_status
 
@@ -262,7 +263,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(measure_abuse(server, arguments.abuse_seconds))
     show(measure_end())
     if arguments.out is not None:
-        files.write(arguments.out, json.dumps([asdict(check) for check in checks], indent=1) + "\n")
+        record = {"host": asdict(describe()), "checks": [asdict(check) for check in checks]}
+        files.write(arguments.out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return 0 if all(check.passed for check in checks) else CHECK_FAILED
 
 
