@@ -12,7 +12,7 @@ import time
 import pytest
 
 from runtime.errors import EdgeError
-from runtime.sinks import MAX_KEPT, Lines
+from runtime.lines import MAX_KEPT, Lines
 
 # A command like watch or camera: a result for each line of its input, and its number on stderr
 # when it has been taken.
@@ -255,7 +255,7 @@ def test_what_is_kept_is_bounded_and_what_is_lost_is_counted(capfd):
 
 
 def test_without_another_result_what_is_kept_is_tried_again(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("runtime.sinks._RETRY_S", 0.05)
+    monkeypatch.setattr("runtime.lines._RETRY_S", 0.05)
     lines = Lines(tmp_path / "results.jsonl")
     (tmp_path / "results.jsonl").unlink()
     (tmp_path / "results.jsonl").mkdir()
