@@ -76,8 +76,9 @@ class Watcher:
         assert self.records.empty()
         return names
 
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
+    def end(self, number: int | None = signal.SIGTERM) -> int:
+        if number is not None:
+            self.process.send_signal(number)
         status = self.process.wait(WAIT_S)
         for thread in self.threads:
             thread.join()
@@ -236,7 +237,7 @@ def test_a_service_manager_hears_of_it(watch):
     watcher.process.send_signal(signal.SIGTERM)
     while heard[-1] != b"STOPPING=1":
         heard.append(manager.recv(1000))
-    assert watcher.end() == 0
+    assert watcher.end(None) == 0
 
 
 def test_ctrl_c_ends_it(watch):
