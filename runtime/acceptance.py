@@ -13,6 +13,8 @@ import numpy.typing as npt
 # (interface/gemv.c), which costs more than the rule itself.
 TOP, BOTTOM, SQUARE = 4, 24, 2
 _BLANK = bytes(28 * 28)
+# A mean over many looks is this much steadier than one score: how far above the threshold it is.
+_MARGIN = 1.0
 GRID = (10, 14)
 _FLOAT = np.dtype(np.float32)
 
@@ -77,6 +79,7 @@ class Judge:
 
     def __init__(self, accept_confidence: float, rule: Acceptance | None) -> None:
         self._ruled = rule is not None
+        self.margin = 0.0 if rule is None else _MARGIN
         if rule is None:
             self.threshold = accept_confidence
             return

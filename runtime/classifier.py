@@ -23,6 +23,10 @@ _PRETRAINED = Path(__file__).parent / "pretrained"
 # What `load` looks for when no model is named, best first for a small device.
 _DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
 
+# What is found in an image is looked at again where the confidence, or the score above its
+# threshold, is less than this; and is a digit where it is then likelier than not the same one.
+_SURE, _CLEAR, _LIKELY = 0.95, 4.0, 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -103,7 +107,7 @@ class Classifier:
         """
         seen = view(image)
         scores = self.backend.scores(seen.pixels[np.newaxis])[0]
-        prediction = self._predict(seen.pixels, scores, seen.odd)
+        prediction = self._settle(self._predict(seen.pixels, scores), seen)
         return replace(prediction, view=seen) if explain else prediction
 
     def classify_batch(self, images: Iterable[Source]) -> list[Prediction]:
@@ -114,10 +118,7 @@ class Classifier:
         """
         seen = view_batch(list(images))
         predictions = self._predict_batch([one.pixels for one in seen])
-        return [
-            replace(prediction, accepted=False) if one.odd else prediction
-            for prediction, one in zip(predictions, seen, strict=True)
-        ]
+        return list(map(self._settle, predictions, seen))
 
     def read(self, image: Source, *, keep_unknown: bool = False) -> "Reading":
         """Read an image of several digits: touching ones, slanting lines, several lines.
@@ -137,10 +138,28 @@ class Classifier:
             return []
         return list(map(self._predict, batch, self.backend.scores(np.stack(batch))))
 
-    def _predict(self, pixels: Pixels, scores: Scores, odd: bool = False) -> Prediction:
+    def _settle(self, prediction: Prediction, seen: View) -> Prediction:
+        """Refuse what was found in an image and is odd, or in doubt and no digit when looked at
+        again: written a little differently, it scores less, or the network says something else."""
+        if not prediction.accepted or seen.method in ("pixels", "mnist"):
+            return prediction
+        accepted = not seen.odd
+        score = self._judge.score(seen.pixels, prediction.confidence)
+        if accepted and (prediction.confidence < _SURE or score < self._judge.threshold + _CLEAR):
+            from runtime.doubt import variants  # few images ask for it
+
+            written = variants(seen.pixels)
+            scores = self.backend.scores(written)
+            again = float(scores[:, prediction.scores.argmax()].mean())
+            pairs = zip(written, scores.max(axis=1).tolist(), strict=True)
+            mean = sum(self._judge.score(pixels, sure) for pixels, sure in pairs) / len(written)
+            accepted = again >= _LIKELY and mean >= self._judge.threshold + self._judge.margin
+        return prediction if accepted else replace(prediction, accepted=False)
+
+    def _predict(self, pixels: Pixels, scores: Scores) -> Prediction:
         best = int(scores.argmax())
         confidence = float(scores[best])
-        accepted = not odd and self._judge.accepts(pixels, confidence)
+        accepted = self._judge.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
 
 

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 from runtime import show
 from runtime.classifier import Classifier
+from runtime.doubt import variants
 from runtime.errors import EdgeError
 from runtime.preprocess import DARK_ON_LIGHT, view
 
@@ -100,3 +101,41 @@ def test_what_has_no_digits_shape_is_not_accepted(kind: str) -> None:
 
 def test_digits_have_a_digits_shape() -> None:
     assert not any(view(digit(number)).odd for number in range(60))
+
+
+def pi(pen: Any) -> None:
+    for line in ((40, 50, 160, 44), (80, 50, 66, 150), (122, 48, 126, 130), (126, 130, 146, 152)):
+        pen.line(line, fill=PEN[1], width=9)
+
+
+def chequers(pen: Any) -> None:
+    for x in range(4):
+        for y in range(4):
+            if (x + y) % 2:
+                pen.rectangle((50 * x, 50 * y, 50 * x + 49, 50 * y + 49), fill=PEN[1])
+
+
+@pytest.mark.parametrize("draw", [pi, chequers])
+def test_what_only_resembles_a_digit_is_refused_at_a_second_look(draw: Any) -> None:
+    page = drawn(draw)
+    assert not CLASSIFIER.classify(page).accepted
+    assert not any(prediction.accepted for prediction in CLASSIFIER.classify_batch([page, page]))
+
+
+def test_a_second_look_refuses_hardly_any_digit_read_rightly() -> None:
+    pages = [digit(number) for number in range(80)]
+    predictions = CLASSIFIER.classify_batch(pages)
+    labels = load_digits().target[:80].astype(str)
+    right = [one for one, label in zip(predictions, labels, strict=True) if one.label == label]
+    assert len(right) > 60
+    assert sum(not one.accepted for one in right) <= 0.06 * len(right)
+    alone = [CLASSIFIER.classify(page).accepted for page in pages[:20]]
+    assert alone == [one.accepted for one in predictions[:20]]
+
+
+def test_variants_are_pixels_and_the_first_is_the_same_ink() -> None:
+    pixels = view(digit()).pixels
+    written = variants(pixels)
+    assert written.shape == (15, 28, 28, 1) and written.dtype == np.uint8
+    assert np.corrcoef(written[0].ravel(), pixels.ravel())[0, 1] > 0.95
+    assert written[2].sum() < written[0].sum() < written[1].sum()
