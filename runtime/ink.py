@@ -1,44 +1,29 @@
-"""Finds the ink of one digit in a grey picture: uneven light, noise, lines and specks aside."""
+"""Finds the ink of one digit in a grey picture: lines, specks and other things aside."""
 
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from runtime.components import Mask, find_components, find_runs, paint_runs
+from runtime.components import Mask, Plane, find_components, find_runs, paint_runs
+from runtime.relief import LEAST_AREA, Grey, find_relief
 
-Grey = npt.NDArray[np.uint8]
-Plane = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
-# Lighting is estimated on a copy of at most this many pixels a side, where whatever is narrower
-# than this part of the side is taken for ink.
-_COARSE = 48
-_WIDEST_STROKE = 0.4
-# Ink stands this many standard deviations of the ground's noise, and this many of 255 grey
-# levels, above it; otherwise the page is blank.
-NOISE_FACTOR = 4.0
-LEAST_CONTRAST = 10.0
 # Whatever is darker than this part of the ink's own level belongs to a stroke.
 STROKE_LEVEL = 0.3
 # Strokes of a digit 20 pixels high are made at least this wide: MNIST's are mostly 2 to 4.
 THIN_STROKE = 1.8
 # A ruled line ends no further than this part of the picture's width from its edge.
 _REACHES = 0.04
-# Keeps the surface's equations solvable where the picture is a line.
-_RIDGE = (np.eye(6) * 1e-2).astype(np.float32)
 # A product of matrices this small stays in the BLAS's own thread.
 _SMALL = 1024
 # Strokes wider than this part of the digit's size are none: a square's are 0.64, a disc's 0.5.
 SOLID = 0.42
 # As much other ink as the digit's, this many times, and it is a part of a drawing or of a text.
 _MOST_CLUTTER = 1.5
-# Fewer pixels than this make no digit.
-LEAST_AREA = 6
 
 
 @dataclass(frozen=True)
@@ -50,52 +35,6 @@ class Found:
     box: Box
     dark: bool
     odd: bool = False
-
-
-@dataclass(frozen=True)
-class Relief:
-    """How far each pixel stands out from its ground, on the ink's side.
-
-    `depth` is float32 (height, width), 0 or more of 255 grey levels; what is below `floor` may be
-    noise; `level` is the mean of the ink proper; `dark` says that ink is darker than its ground.
-    """
-
-    depth: Plane
-    floor: float
-    level: float
-    dark: bool
-
-
-def find_relief(grey: Grey) -> Relief | None:
-    """Take light and ground out of a grey picture, uint8 (height, width); None where it is blank.
-
-    Lighting is what a grey closing of a coarse copy leaves; ink is what stands out from it.
-    """
-    height, width = grey.shape
-    size = (min(width, _COARSE), min(height, _COARSE))
-    picture = Image.fromarray(grey)
-    coarse = np.asarray(picture.resize(size, Image.Resampling.BOX)).astype(np.float32)
-    plane = grey.astype(np.float32)
-    dark = _ink_is_dark(coarse)
-    if dark:
-        plane, coarse = 255 - plane, 255 - coarse
-    surface = _smooth_light(coarse)
-    window = int(_WIDEST_STROKE * max(coarse.shape)) | 1
-    # Both stay below the picture wherever there is no ink: take the closer one.
-    light = np.maximum(_opening(coarse, window), surface + _opening(coarse - surface, window))
-    if light.shape != plane.shape:
-        enlarged = Image.fromarray(light).resize((width, height), Image.Resampling.BILINEAR)
-        light = np.asarray(enlarged)
-    depth: Plane = plane - light
-    ground, noise = _ground(depth)
-    depth -= np.float32(ground)
-    np.maximum(depth, 0, out=depth)
-    floor = max(NOISE_FACTOR * noise, LEAST_CONTRAST)
-    candidates = depth[depth > floor]
-    if candidates.size < LEAST_AREA:
-        return None
-    level = float(candidates[candidates >= _otsu(candidates)[0]].mean())
-    return Relief(depth, floor, level, dark)
 
 
 def find_ink(grey: Grey) -> Found | None:
@@ -173,121 +112,6 @@ def _overlaps(length: int, bins: int, side: int) -> Plane:
     weights: Plane = (np.maximum(overlap, 0) * (bins / side)).astype(np.float32)
     weights.flags.writeable = False
     return weights
-
-
-def _smooth_light(coarse: Plane) -> Plane:
-    """The quadratic surface through the ground, brighter pixels counting for less and less.
-
-    It takes out what a grey opening cannot at the rim: a gradient, or a lens's dark corners.
-    """
-    terms, sparse = _surface_terms(*coarse.shape)
-    values = coarse[::2, ::2].ravel()
-    weighted: npt.NDArray[Any] = sparse
-    for _ in range(4):
-        normal = weighted @ sparse.T + _RIDGE
-        fit = np.linalg.solve(normal, weighted @ values)
-        above = values - fit @ sparse
-        scale = float(np.abs(above).mean()) + 0.5
-        above = np.maximum(above, 0) / scale
-        weighted = sparse / (1 + above * above) ** 2
-    surface: Plane = (fit @ terms).reshape(coarse.shape)
-    return surface
-
-
-@lru_cache(maxsize=32)
-def _surface_terms(height: int, width: int) -> tuple[Plane, Plane]:
-    """1, x, y, x², xy and y² at each pixel, (6, pixels), and at every other one either way."""
-    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in (height, width))
-    ones = np.ones((height, width), np.float32)
-    down = ones * y[:, None]
-    terms = np.stack((ones, ones * x, down, ones * x * x, down * x, down * down))
-    sparse = np.ascontiguousarray(terms[:, ::2, ::2]).reshape(6, -1)
-    return terms.reshape(6, -1), sparse
-
-
-def _ink_is_dark(coarse: Plane) -> bool:
-    """Ink is the minority, so that grey levels are skewed towards it; and it shuns the rim.
-
-    Both are seen against the local mean, over a narrow and a wide window, which takes out the
-    lighting: a shadow's edge skews neither way.
-    """
-    score = 0.0
-    for part in (0.15, 0.5):
-        local = coarse - _local_mean(coarse, int(part * max(coarse.shape)) // 2)
-        local -= local.mean()
-        spread = float(np.sqrt((local * local).mean()))
-        if spread > 0:
-            score += float((local * local * local).mean()) / spread**3
-    if spread > 0:
-        rim = np.concatenate((local[0], local[-1], local[:, 0], local[:, -1]))
-        score -= float(rim.mean()) / spread
-    return score <= 0
-
-
-def _local_mean(plane: Plane, half: int) -> Plane:
-    """The mean over the part of a square of 2 half + 1 pixels that lies in the plane."""
-    mean: Plane = _averaging(plane.shape[0], half) @ plane @ _averaging(plane.shape[1], half).T
-    return mean
-
-
-@lru_cache(maxsize=64)
-def _averaging(length: int, half: int) -> Plane:
-    """(length, length): in each row the weights of a mean over the places no further than half."""
-    at = np.arange(length)
-    near = (np.abs(at[:, None] - at) <= half).astype(np.float32)
-    weights: Plane = near / near.sum(axis=1, keepdims=True)
-    return weights
-
-
-def _opening(plane: Plane, window: int) -> Plane:
-    """Grey opening: takes out what is brighter than its surroundings and fits in the window."""
-    return _dilate(-_dilate(-plane, window), window)
-
-
-def _dilate(plane: Plane, window: int) -> Plane:
-    """The maximum over a square of an odd number of pixels, edges repeated, by doubling shifts."""
-    for _ in range(2):
-        half = window // 2
-        line = np.concatenate((plane[:1].repeat(half, 0), plane, plane[-1:].repeat(half, 0)))
-        have = 1
-        while have < window:
-            step = min(have, window - have)
-            line = np.maximum(line[:-step], line[step:])
-            have += step
-        plane = line.T
-    return plane
-
-
-def _ground(depth: Plane) -> tuple[float, float]:
-    """The ground's level and the standard deviation of its noise, from the side without ink."""
-    sample = np.sort(depth.ravel()[:: max(1, depth.size // 2048)])
-    threshold, parted = _otsu(sample)
-    share = int(np.searchsorted(sample, threshold))
-    # A tight crop can hold more ink than ground, and then the two are well apart.
-    if parted > 0.8 and share < 0.6 * sample.size:
-        sample = sample[:share]
-    ground = float(sample[sample.size // 2])
-    return ground, ground - float(sample[int(0.16 * sample.size)])
-
-
-def _otsu(values: Plane) -> tuple[float, float]:
-    """The threshold that parts values best in two, and the part of the variance it explains.
-
-    N. Otsu, "A threshold selection method from gray-level histograms", 1979.
-    """
-    low, high = float(values.min()), float(values.max())
-    if high <= low:
-        return low, 0.0
-    level = np.arange(64)
-    counts = np.bincount(((values - low) * (63.99 / (high - low))).astype(np.intp), minlength=64)
-    below = np.cumsum(counts)[:-1]
-    moment = np.cumsum(counts * level)
-    mean = moment[-1] / values.size
-    # Neither side is empty: the first bin holds the least value and the last the greatest.
-    between = (mean * below - moment[:-1]) ** 2 / (below * (values.size - below))
-    best = int(between.argmax())
-    variance = float((counts * (level - mean) ** 2).sum())
-    return low + (best + 1) * (high - low) / 64, float(between[best]) / variance * values.size
 
 
 def without_lines(mask: Mask, broken: float = 0.1) -> Mask:

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.components import Components, Mask, Plane, find_components, sum_runs
-from runtime.ink import Box, Grey, find_relief, without_lines
+from runtime.ink import Box, without_lines
+from runtime.relief import Grey, find_relief
 
 # Ink is first looked for at this part of the picture's level, for pencil stands beside marker;
 # then each component keeps what reaches this part of its own level.

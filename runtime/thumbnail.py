@@ -10,17 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.components import Plane
-from runtime.ink import (
-    LEAST_AREA,
-    LEAST_CONTRAST,
-    NOISE_FACTOR,
-    STROKE_LEVEL,
-    THIN_STROKE,
-    Box,
-    Found,
-    Grey,
-    thicken,
-)
+from runtime.ink import STROKE_LEVEL, THIN_STROKE, Box, Found, thicken
+from runtime.relief import LEAST_AREA, LEAST_CONTRAST, NOISE_FACTOR, Grey
 
 # A picture is small where no side is longer; ruled lines are not looked for in such a one.
 LONGEST = 31

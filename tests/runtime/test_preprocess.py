@@ -1,6 +1,8 @@
 """Any image becomes MNIST's form, and a blank page stays blank."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -140,6 +142,28 @@ def test_small_digit_in_a_large_picture_keeps_its_detail() -> None:
     ink[700:780, 900:980] = pen(DIGITS[8], 80)
     seen = view(encode(grey(paper(ink)), "JPEG", quality=90))
     assert alike(seen.pixels, normalise(pen(DIGITS[8], 80))) > 0.9
+
+
+def test_memory_is_bounded_by_the_size_asked_for(tmp_path) -> None:
+    pytest.importorskip("resource", reason="this system does not say how much memory was used")
+    huge = Image.new("L", (9000, 9000), 220)
+    huge.paste(30, (3000, 2000, 3600, 6500))
+    huge.save(tmp_path / "huge.jpg")
+    script = (
+        "import resource, sys; from runtime.preprocess import view\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak(); box = view(sys.argv[1]).box; print(*box, peak() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "huge.jpg")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *box, kilobytes = map(int, done.stdout.split())
+    assert np.abs(np.subtract(box, (3000, 2000, 3600, 6500))).max() < 100
+    # Decoded whole it would take 81 MB.
+    assert kilobytes < 30_000
 
 
 @pytest.mark.parametrize("quarter", range(1, 9))

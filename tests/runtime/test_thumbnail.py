@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from runtime import ink, thumbnail
+from runtime import components, ink, thumbnail
 from runtime.preprocess import normalise, view
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -54,8 +54,8 @@ def test_components_are_the_same_however_the_ink_lies() -> None:
         bits = int("".join("01"[pixel] for pixel in mask.ravel().tolist()), 2)
         seed = bits & -bits
         grown = thumbnail._grow(seed, bits, int(width))
-        starts, ends = ink.find_runs(mask)
-        labels = ink.find_components(mask, mask.astype(np.float32)).labels
+        starts, ends = components.find_runs(mask)
+        labels = components.find_components(mask, mask.astype(np.float32)).labels
         last = starts.size - 1  # the lowest bit is the last pixel
         box = thumbnail._box(grown, int(width), int(height))
         chosen = labels == labels[last]
