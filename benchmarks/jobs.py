@@ -77,7 +77,7 @@ class LatencyJob:
     """Time `scenarios`, each for at least `min_seconds` and `min_count` calls.
 
     `batch` is that of the offline scenario, 0 to look for the fastest; `images` how many arrays
-    are many.
+    are many, `bare_batch` the bare engine's batch for them, 0 to look for the fastest.
     """
 
     row: Row
@@ -87,6 +87,7 @@ class LatencyJob:
     min_count: int
     batch: int
     images: int = 0
+    bare_batch: int = 0
 
 
 @dataclass(frozen=True)

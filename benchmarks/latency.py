@@ -37,6 +37,7 @@ class _Entry:
     version: str = ""
     fallback: str = ""
     batch: int = 0
+    bare_batch: int = 0
     runs: dict[str, list[Series]] = field(default_factory=dict)
     starts: list[StartUp] = field(default_factory=list)
 
@@ -154,6 +155,8 @@ def _repeat(
                 entry.runs.setdefault(series.scenario, []).append(series)
                 if series.scenario == jobs.OFFLINE:
                     entry.batch = series.batch
+                elif series.scenario == jobs.MANY_BARE:
+                    entry.bare_batch = series.batch
     _forget(entries, unmeasured)
 
 
@@ -189,6 +192,7 @@ def _ask(
         min_count=math.ceil(settings.min_count / settings.repetitions),
         batch=entry.batch,
         images=settings.images,
+        bare_batch=entry.bare_batch,
     )
     answer = processes.ask_latency(job, interpreters)
     if isinstance(answer, LatencyAnswer):

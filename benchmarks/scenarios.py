@@ -199,7 +199,9 @@ def _many(job: LatencyJob, artefact: Artefact, backend: Backend, images: Pixels)
     arrays = list(pixels)
     engine = bare.open(artefact, job.row.backend, job.row.threads)
 
-    size = _fastest(lambda batch: engine.run(engine.prepare(batch)), images, engine.resize)
+    size = job.bare_batch or _fastest(
+        lambda batch: engine.run(engine.prepare(batch)), images, engine.resize
+    )
     engine.resize(size)
     prepared = engine.prepare(np.resize(images, (size, *images.shape[1:])))
     return [

@@ -70,7 +70,7 @@ summary { cursor: pointer; }
     --accent: #1769aa; --good: #14733b; --bad: #b3261e; }
   @page { size: A4 landscape; margin: 12mm; }
   body { font-size: 9pt; } main { max-width: none; padding: 0; } section { margin-top: 1.4rem; }
-  th, td { padding: .15rem .35rem; font-size: 8pt; } th { white-space: normal; }
+  th, td { padding: .15rem .35rem; font-size: 8pt; white-space: normal; }
   svg { max-height: 85mm; } .wide { overflow: visible; } .wide > svg { min-width: 0; }
   figure, tr, svg { break-inside: avoid; } h2 { break-after: avoid; } }
 """
