@@ -84,7 +84,7 @@ def test_a_blank_page_is_no_digit(tmp_path):
         (["--top", "0"], "usage"),
         (["--backend", "abacus"], "usage"),
         (["--backend", "onnxruntime", "--model", "m.tflite"], "error: onnxruntime does not open"),
-        (["--device", "gpu"], "error: litert has no gpu"),
+        (["--device", "gpu"], "error: LiteRT's GPU accelerator finds no GPU"),
     ],
 )
 def test_bad_usage_is_one_message_and_exit_2(digit, tmp_path, arguments, message):
