@@ -302,11 +302,12 @@ def test_long_work_says_how_far_it_is_on_a_terminal(folder):
     os.mkfifo(pipe)
 
     def feed() -> None:
-        with pipe.open("wb") as writer:  # open once the command has come to this image
-            time.sleep(1.1)
-            writer.write((path / "0000.png").read_bytes())
+        while True:  # an image may be looked at again
+            with pipe.open("wb") as writer:  # open once the command has come to this image
+                time.sleep(1.1)
+                writer.write((path / "0000.png").read_bytes())
 
-    threading.Thread(target=feed).start()
+    threading.Thread(target=feed, daemon=True).start()
     shown = on_terminal("--jobs", 1, path, pipe, path)
     assert " of 601  " in shown and "/s  0:" in shown
     # Nothing of it is left among the results.
