@@ -11,9 +11,9 @@ import numpy as np
 from runtime import artefact
 from runtime.acceptance import Judge
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
-from runtime.decode import Source
+from runtime.decode import Source, describe
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.preprocess import View, view, view_batch
+from runtime.preprocess import View, read_file, view, view_batch
 from runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -123,15 +123,24 @@ class Classifier:
     def read(self, image: Source, *, keep_unknown: bool = False) -> "Reading":
         """Read an image of several digits: touching ones, slanting lines, several lines.
 
+        Where no line of them is found, the picture is looked at as that of one digit.
+
         Args:
             keep_unknown: whether what is no digit stands in the text, as `?`.
 
         Raises:
             ImageError: it cannot be read as an image.
         """
-        from runtime.reading import read  # what reads one digit need not load it
+        from runtime.reading import one_digit, read  # what reads one digit need not load it
 
-        return read(image, self._predict_batch, keep_unknown)
+        if hasattr(image, "read"):
+            image = read_file(image, describe(image))
+        reading = read(image, self._predict_batch, keep_unknown)
+        if not any(digit.prediction.accepted for digit in reading.digits):
+            alone = self.classify(image, explain=True)
+            if alone.accepted:
+                return one_digit(alone)
+        return reading
 
     def _predict_batch(self, batch: list[Pixels]) -> list[Prediction]:
         if not batch:

@@ -10,7 +10,7 @@ from runtime.cuts import cut, join
 from runtime.decode import Decoded, Source, decode, describe
 from runtime.ink import Box, is_solid, thicken
 from runtime.layout import Blob, Layout, find_lines
-from runtime.preprocess import normalise, read_file, scaled
+from runtime.preprocess import normalise, scaled
 
 # The longest side, in pixels, at which writing is looked for; where its digits are lower than
 # the smallest, it is looked at again with digits of the other height.
@@ -71,6 +71,7 @@ def read(
     """Read all digits in an image.
 
     Args:
+        image: a path, bytes, a Pillow image or an array.
         predict: answers pixels, one or more.
         keep_unknown: whether what is no digit stands in the text, as `UNKNOWN`.
 
@@ -98,10 +99,14 @@ def read(
     return Reading(tuple(lines), tuple(digits))
 
 
+def one_digit(prediction: Prediction) -> Reading:
+    """The reading of a picture that shows one digit, whose prediction tells how it was seen."""
+    assert prediction.view is not None
+    return Reading((prediction.label,), (Digit(prediction.view.box, prediction, 0, 0),))
+
+
 def _look(image: Source) -> tuple[Decoded, Layout | None]:
     name = describe(image)
-    if hasattr(image, "read"):
-        image = read_file(image, name)
     for colour in (False, True):
         decoded = decode(image, longest=_LONGEST, name=name, colour=colour)
         layout = find_lines(decoded.grey)

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -220,3 +221,13 @@ def test_bad_usage_is_one_message_and_exit_2(arguments: list[str], message: str)
     assert done.returncode == 2
     assert done.stderr.startswith(message)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "scan.png", "screen.png"])
+def test_a_picture_of_one_digit_is_read_too(name: str) -> None:
+    path = Path(__file__).parents[2] / "examples" / name
+    classifier = Classifier.load()
+    wanted = classifier.classify(path, explain=True)
+    for image in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
+        reading = classifier.read(image)
+        assert reading.text == wanted.label and len(reading.digits) == 1
