@@ -13,7 +13,7 @@ from runtime.acceptance import Judge
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
 from runtime.decode import Source, describe
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.preprocess import View, read_file, view, view_batch
+from runtime.preprocess import View, rereadable, view, view_batch
 from runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -133,8 +133,7 @@ class Classifier:
         """
         from runtime.reading import one_digit, read  # what reads one digit need not load it
 
-        if hasattr(image, "read"):
-            image = read_file(image, describe(image))
+        image = rereadable(image, describe(image))
         reading = read(image, self._predict_batch, keep_unknown)
         if not any(digit.prediction.accepted for digit in reading.digits):
             alone = self.classify(image, explain=True)

@@ -5,6 +5,7 @@ photographs all pass through `normalise`.
 """
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -84,8 +85,7 @@ def view(image: Source, *, name: str | None = None) -> View:
     if pixels is not None:
         return View(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
     name = describe(image, name)
-    if hasattr(image, "read"):
-        image = read_file(image, name)
+    image = rereadable(image, name)
     decoded = decode(image, longest=_LONGEST, name=name)
     grey, (width, height) = decoded.grey, decoded.size
     if grey.shape == (28, 28):
@@ -225,7 +225,23 @@ def _has_mnist_sums(sums: list[list[float]]) -> bool:
     )
 
 
-def read_file(file: Any, name: str) -> bytes:
+def rereadable(image: Source, name: str) -> Source:
+    """The image, as bytes where it can be read but once: a file object, a pipe. Raises ImageError.
+
+    What is in doubt is decoded a second time, in colour or larger.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        try:
+            if stat.S_ISREG(os.stat(image).st_mode):
+                return image
+            with open(image, "rb") as pipe:
+                return pipe.read()
+        except (OSError, ValueError):
+            return image  # what is wrong with it is said by what decodes it
+    return _read_file(image, name) if hasattr(image, "read") else image
+
+
+def _read_file(file: Any, name: str) -> bytes:
     """All of a binary file object, for an image that may be decoded twice. Raises ImageError."""
     try:
         data = file.read()

@@ -2,13 +2,19 @@
 // engine.js, which asks a server: the same `open`, the same few members.
 
 import * as ort from "./ort.js";
+import { variants } from "./doubt.js";
 import { Judge } from "./judge.js";
+import { view } from "./photo.js";
 import { SIDE, bounds, inkOf, normalise } from "./preprocess.js";
+import { mean } from "./relief.js";
 
 export class Refusal extends Error {}
 
 // By how much a score may differ from what the artefact gave where it was made.
 const GOLDEN_TOLERANCE = { float32: 1e-4, int8: 0.05 };
+// What is found in a photograph is looked at again where it is less sure than this: see
+// runtime/classifier.py.
+const SURE = 0.95, CLEAR = 4, LIKELY = 0.5;
 
 export async function open() {
   keepForOffline();
@@ -27,9 +33,9 @@ export async function open() {
   await local.prove();
   return {
     model: local.model,
-    photographs: false,
-    classify: (canvas) => local.classify(canvas),
-    read: (canvas) => local.read(canvas),
+    photographs: true,
+    classify: (canvas, drawing) => local.classify(canvas, drawing),
+    read: (canvas, drawing) => local.read(canvas, drawing),
   };
 }
 
@@ -69,22 +75,38 @@ class Local {
     }));
   }
 
-  async classify(canvas) {
+  // One digit: a drawing, every mark of which is ink, or a photograph.
+  async classify(canvas, drawing) {
     const start = performance.now();
-    const ink = inkOf(canvas);
-    const pixels = normalise(ink, canvas.width, canvas.height);
+    const seen = drawing ? drawingOf(canvas) : view(canvas);
     const prepared = performance.now();
-    const [scores] = await this.scores(pixels, 1);
+    const [scores] = await this.scores(seen.pixels, 1);
+    const prediction = this.#predict(seen.pixels, scores);
+    if (!drawing && prediction.accepted) prediction.accepted = await this.#isDigit(seen, prediction, scores);
     const end = performance.now();
     return {
-      ...this.#predict(pixels, scores),
+      ...prediction,
+      ...seen,
       scores: this.spec.labels.map((label, i) => ({ label, score: scores[i] })),
-      pixels,
-      box: bounds(ink, canvas.width, canvas.height),
       preprocess_ms: prepared - start,
       inference_ms: end - prepared,
       total_ms: end - start,
     };
+  }
+
+  // Whether what was found in a photograph has a digit's shape and, where that is in doubt, is the
+  // same written a little differently. Mirrors `_settle` in runtime/classifier.py.
+  async #isDigit({ pixels, method, odd }, { confidence }, scores) {
+    if (method === "mnist") return true;
+    if (odd) return false;
+    const { judge } = this;
+    if (confidence >= SURE && judge.score(pixels, confidence) >= judge.threshold + CLEAR) return true;
+    const written = variants(pixels);
+    const all = await this.scores(written.flatMap((one) => [...one]), written.length);
+    const best = scores.indexOf(Math.max(...scores));
+    const again = mean(all.map((each) => each[best]));
+    const score = mean(written.map((one, i) => judge.score(one, Math.max(...all[i]))));
+    return again >= LIKELY && score >= judge.threshold + judge.margin;
   }
 
   // A number drawn in one line, a gap between its digits.
@@ -113,6 +135,13 @@ class Local {
     const label = this.spec.labels[scores.indexOf(confidence)];
     return { label, confidence, accepted: this.judge.accepts(pixels, confidence) };
   }
+}
+
+function drawingOf(canvas) {
+  const { width, height } = canvas;
+  const ink = inkOf(canvas);
+  const box = bounds(ink, width, height);
+  return { pixels: normalise(ink, width, height), box, method: box[0] < box[2] ? "drawing" : "blank" };
 }
 
 // [left, right) of each run of columns with ink in them.

@@ -2,12 +2,14 @@
 // is explained.
 
 const TOP = 4, ROWS = 10, COLUMNS = 14, SQUARE = 2, SIDE = 28;
+const MARGIN = 1; // a mean over many looks is steadier than one score
 
 export class Judge {
   // `rule` is the spec's acceptance; null where the model has none, and then confidence decides.
   constructor(acceptConfidence, rule) {
     this.threshold = rule ? rule.threshold : acceptConfidence;
     this.rule = rule;
+    this.margin = rule ? MARGIN : 0;
     this.weights = rule && Int8Array.from(atob(rule.weights), (c) => c.charCodeAt(0));
   }
 

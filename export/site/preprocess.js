@@ -3,9 +3,12 @@
 // tests/export/test_web.py holds both to the same drawings. The sources of the recipe are named
 // there.
 
+import { roundHalfEven } from "./pillow.js";
+
 export const SIDE = 28;
 const INNER = 20;
 const LEAST_SIDE = 10;
+const MNIST_PEAK = 250;
 
 // A canvas drawn dark on white → pixels: Uint8Array of 28 × 28, 0 ground, 255 ink.
 export function toPixels(canvas) {
@@ -28,7 +31,13 @@ export function normalise(ink, width, height) {
   for (let y = 0; y < h; y++) {
     for (let x = 0; x < w; x++) tight[y * w + x] = ink[(top + y) * width + left + x];
   }
-  const small = areaResample(tight, w, h, Math.max(w, h, LEAST_SIDE));
+  return centred({ data: tight, width: w, height: h });
+}
+
+// `normalise` of ink, a plane of floats, whose first and last rows and columns are not empty.
+export function centred({ data, width, height }) {
+  const pixels = new Uint8Array(SIDE * SIDE);
+  const small = areaResample(data, width, height, Math.max(width, height, LEAST_SIDE));
   const scale = Math.fround(255 / small.reduce((most, value) => Math.max(most, value)));
   let mass = 0, across = 0, down = 0;
   for (let i = 0; i < small.length; i++) {
@@ -46,6 +55,21 @@ export function normalise(ink, width, height) {
     }
   }
   return pixels;
+}
+
+// Whether 28 × 28 pixels are an MNIST digit: the ink's peak, its mass, its rim and its centre.
+export function isMnistForm(pixels) {
+  let highest = 0, mass = 0, across = 0, down = 0, rim = 0;
+  pixels.forEach((value, i) => {
+    const x = i % SIDE, y = Math.floor(i / SIDE);
+    highest = Math.max(highest, value);
+    mass += value;
+    across += value * x;
+    down += value * y;
+    rim += value * ((x % (SIDE - 1) === 0) + (y % (SIDE - 1) === 0));
+  });
+  return highest >= MNIST_PEAK && mass < 0.8 * 255 * INNER * INNER && rim < 1000 &&
+    Math.abs(across / mass - 14) < 1 && Math.abs(down / mass - 14) < 1;
 }
 
 // The box of all ink: left, top, right, bottom, the last two exclusive.
@@ -101,11 +125,4 @@ function overlaps(length, side) {
 function shift(centre) {
   // Where a drawing is symmetric, its centre is a whole number but for the last digits.
   return Math.trunc(15 - Math.fround(centre));
-}
-
-// As numpy.rint: a half goes to the even number.
-function roundHalfEven(value) {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }

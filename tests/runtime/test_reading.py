@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +233,14 @@ def test_a_picture_of_one_digit_is_read_too(name: str) -> None:
     for image in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
         reading = classifier.read(image)
         assert reading.text == wanted.label and len(reading.digits) == 1
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    photo = (Path(__file__).parents[2] / "examples" / "photo.jpg").read_bytes()
+    for ask in (lambda: CLASSIFIER.read(pipe).text, lambda: CLASSIFIER.classify(pipe).label):
+        writer = threading.Thread(target=pipe.write_bytes, args=(photo,))
+        writer.start()
+        assert ask() == "7"
+        writer.join()
