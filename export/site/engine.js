@@ -110,7 +110,8 @@ class Local {
   }
 
   // A number drawn in one line, a gap between its digits.
-  async read(canvas) {
+  async read(canvas, drawing) {
+    if (!drawing) throw new Refusal("Several digits in a photograph are for the server's page: choose One digit here.");
     const start = performance.now();
     const { width, height } = canvas;
     const ink = inkOf(canvas);

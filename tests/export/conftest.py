@@ -1,12 +1,20 @@
-"""A small trained model, made once, for the tests of the exporters."""
+"""What the tests of the exporters share: a small trained model, the sites, a visit to one."""
 
+import contextlib
 import dataclasses
+import http.server
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import runtime
 from train.data import embedded
+
+PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +64,68 @@ def blind(data):
     """The embedded digits without any training image of a 3."""
     kept = np.flatnonzero(data.train.labels != 3)
     return dataclasses.replace(data, train=data.train.take(kept))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """The sites of the published artefacts, by precision."""
+    folder = tmp_path_factory.mktemp("sites")
+    sites = {}
+    for precision, name in (("int8", "digits-int8.onnx"), ("float32", "digits.onnx")):
+        command = [sys.executable, "-m", "export.web", "--out", folder / precision]
+        done = subprocess.run(
+            [*command, "--model", PRETRAINED / name], capture_output=True, text=True, timeout=600
+        )
+        if "npm" in done.stderr:
+            pytest.skip(f"{done.stderr.strip()} (apt install npm)")
+        assert (done.returncode, done.stderr) == (0, "")
+        sites[precision] = folder / precision
+    return sites
+
+
+@pytest.fixture(scope="session")
+def hosted():
+    """A function: a plain http.server for a folder, as a context manager; its address."""
+    return _hosted
+
+
+@contextlib.contextmanager
+def _hosted(folder):
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def opened():
+    """A function: the site's page, as a context manager; what it logs, and what it asks of others,
+    is a failure."""
+    return _opened
+
+
+@contextlib.contextmanager
+def _opened(browser, url, ready=True, permissions=()):
+    context = browser.new_context(permissions=list(permissions))
+    page = context.new_page()
+    wrong = []
+    page.on("console", lambda said: said.type in ("error", "warning") and wrong.append(said.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda r: r.url.startswith((url, "data:")) or wrong.append(r.url))
+    page.goto(url)
+    if ready:
+        page.wait_for_selector("body[data-ready]")
+    yield page
+    context.close()
+    assert wrong == []

@@ -3,13 +3,11 @@
 import base64
 import contextlib
 import dataclasses
-import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +31,7 @@ CLASSIFY = """async () => {
   const found = [];
   for (const { strokes, scale, width } of await (await fetch("cases.json")).json()) {
     const canvas = render(strokes, 256, 256, [scale, 0, 0], width);
-    const answer = await engine.classify(canvas);
+    const answer = await engine.classify(canvas, true);
     const { data } = canvas.getContext("2d").getImageData(0, 0, 256, 256);
     const grey = Uint8Array.from({ length: 256 * 256 }, (_, i) => data[4 * i]);
     const text = Array.from(grey, (value) => String.fromCharCode(value)).join("");
@@ -51,58 +49,6 @@ def run(*options, **environment):
         timeout=600,
         env={**os.environ, **environment},
     )
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """The sites of the published artefacts, by precision."""
-    folder = tmp_path_factory.mktemp("sites")
-    sites = {}
-    for precision, name in (("int8", "digits-int8.onnx"), ("float32", "digits.onnx")):
-        done = run("--out", folder / precision, "--model", PRETRAINED / name)
-        if "npm" in done.stderr:
-            pytest.skip(f"{done.stderr.strip()} (apt install npm)")
-        assert (done.returncode, done.stderr) == (0, "")
-        sites[precision] = folder / precision
-    return sites
-
-
-@contextlib.contextmanager
-def hosted(folder):
-    """A plain http.server for a folder; its address."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, directory=str(folder))
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextlib.contextmanager
-def opened(browser, url, ready=True):
-    """The page; what it logs, and what it asks of others, is a failure."""
-    context = browser.new_context()
-    page = context.new_page()
-    wrong = []
-    page.on("console", lambda said: said.type in ("error", "warning") and wrong.append(said.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda r: r.url.startswith((url, "data:")) or wrong.append(r.url))
-    page.goto(url)
-    if ready:
-        page.wait_for_selector("body[data-ready]")
-    yield page
-    context.close()
-    assert wrong == []
 
 
 def draw(page, strokes, right=0.0):
@@ -148,7 +94,9 @@ def cases():
 @pytest.mark.parametrize(
     ("precision", "name"), [("int8", "digits-int8.onnx"), ("float32", "digits.onnx")]
 )
-def test_the_browser_answers_as_the_runtime_does(browser, exported, tmp_path, precision, name):
+def test_the_browser_answers_as_the_runtime_does(
+    browser, exported, tmp_path, precision, name, hosted, opened
+):
     site = shutil.copytree(exported[precision], tmp_path / "site")
     (site / "cases.json").write_text(json.dumps(cases()))
     with hosted(site) as url, opened(browser, url) as page:
@@ -170,13 +118,12 @@ def test_the_browser_answers_as_the_runtime_does(browser, exported, tmp_path, pr
     assert 10 < accepted < len(found) - 10  # the cases ask for both
 
 
-def test_what_is_drawn_is_read_in_the_browser(browser, exported):
+def test_what_is_drawn_is_read_in_the_browser(browser, exported, hosted, opened):
     with hosted(exported["int8"]) as url, opened(browser, url) as page:
         draw(page, SEVEN)
         shows(page, "7")
         facts = page.inner_text("#facts")
         assert f"onnxruntime-web {onnxruntime_web.VERSION}" in facts and "int8" in facts
-        assert not page.locator("#choose").is_visible()  # pictures are the server's
         page.click("#clear")
         page.get_by_role("radio", name="A number").check(force=True)
         draw(page, FOUR, right=0.1)
@@ -184,7 +131,7 @@ def test_what_is_drawn_is_read_in_the_browser(browser, exported):
         shows(page, "47")
 
 
-def test_after_the_first_visit_no_network_is_needed(browser, exported):
+def test_after_the_first_visit_no_network_is_needed(browser, exported, hosted, opened):
     with contextlib.ExitStack() as stack:
         with hosted(exported["int8"]) as url:
             page = stack.enter_context(opened(browser, url))
@@ -210,7 +157,7 @@ def other_artefact(path, **changes):
     return path
 
 
-def test_an_artefact_with_other_labels(browser, exported, tmp_path):
+def test_an_artefact_with_other_labels(browser, exported, tmp_path, hosted, opened):
     labels = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     model = other_artefact(tmp_path / "words.onnx", labels=labels, name="words", acceptance=None)
     done = run("--out", tmp_path / "site", "--model", model)
@@ -221,7 +168,9 @@ def test_an_artefact_with_other_labels(browser, exported, tmp_path):
         shows(page, "seven")
 
 
-def test_a_browser_that_computes_otherwise_answers_nothing(browser, exported, tmp_path):
+def test_a_browser_that_computes_otherwise_answers_nothing(
+    browser, exported, tmp_path, hosted, opened
+):
     golden = artefact.read(PRETRAINED / "digits.onnx").spec.golden
     wrong = dataclasses.replace(golden, scores=np.roll(golden.scores, 1, axis=1))
     model = other_artefact(tmp_path / "wrong.onnx", golden=wrong)

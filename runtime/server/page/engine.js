@@ -44,7 +44,7 @@ class Server {
   }
 
   async #send(path, canvas, drawing) {
-    const body = drawing ? greymap(canvas) : await jpeg(canvas);
+    const body = drawing ? greymap(canvas) : await encoded(canvas);
     return this.ask(path, { method: "POST", body, headers: { "Content-Type": body.type } });
   }
 
@@ -77,6 +77,10 @@ function greymap(canvas) {
   return new Blob([`P5\n${width} ${height}\n255\n`, grey], { type: "image/x-portable-graymap" });
 }
 
-function jpeg(canvas) {
-  return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
+// A photograph; what is transparent stays so, for the server knows which ground to lay under it.
+function encoded(canvas) {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let opaque = true;
+  for (let i = 3; i < data.length && opaque; i += 4) opaque = data[i] === 255;
+  return new Promise((done) => canvas.toBlob(done, opaque ? "image/jpeg" : "image/png", 0.92));
 }

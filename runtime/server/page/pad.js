@@ -106,6 +106,8 @@ export class Pad {
     const { width, height } = this.canvas;
     const scale = Math.min(width / image.width, height / image.height);
     const x = (width - image.width * scale) / 2, y = (height - image.height * scale) / 2;
+    context.fillStyle = "#8f8f8f"; // under what is transparent: light and dark ink show on it
+    context.fillRect(x, y, image.width * scale, image.height * scale);
     context.drawImage(image, x, y, image.width * scale, image.height * scale);
     const line = Math.max(2, height / 160);
     const size = Math.max(14 * (window.devicePixelRatio || 1), height / 24);

@@ -9,8 +9,7 @@ export function takePictures(elements, use, refused) {
 
   async function open(blob) {
     try {
-      // The browser turns the picture as its EXIF data say.
-      use(shrink(await createImageBitmap(blob, { imageOrientation: "from-image" })));
+      use(await openPicture(blob));
     } catch {
       refused("This is no picture that the browser can open.");
     }
@@ -72,14 +71,21 @@ export function takePictures(elements, use, refused) {
   return { stop };
 }
 
+// The canvas of a picture in a file. The browser turns it as its EXIF data say, and leaves its
+// colours as they are stored.
+export async function openPicture(blob) {
+  return shrink(await createImageBitmap(blob, {
+    imageOrientation: "from-image", colorSpaceConversion: "none",
+  }));
+}
+
 function shrink(image, width = image.width, height = image.height) {
   const scale = Math.min(1, LONGEST / Math.max(width, height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(width * scale));
   canvas.height = Math.max(1, Math.round(height * scale));
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "#fff"; // under what is transparent
-  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   return canvas;
 }

@@ -1,0 +1,190 @@
+"""Photographs on the static site: seen as the runtime sees them, in a real browser.
+
+The pictures are made here, as people take them: paper, uneven light, shadow, lines, noise.
+"""
+
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from sklearn.datasets import load_digits
+
+import runtime
+from runtime import Classifier
+
+PRETRAINED = Path(runtime.__file__).parent / "pretrained"
+DIGITS = load_digits()
+# Opens each picture as the page does and says what the engine made of it.
+PHOTOGRAPH = """async (names) => {
+  const { open } = await import("./engine.js");
+  const { openPicture } = await import("./picture.js");
+  const engine = await open();
+  const found = {};
+  for (const name of names) {
+    const canvas = await openPicture(await (await fetch(name)).blob());
+    const answer = await engine.classify(canvas, false);
+    found[name] = { ...answer, pixels: [...answer.pixels] };
+  }
+  return found;
+}"""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A digit of `size` pixels on a page; what darkens the page is in grey levels."""
+
+    size: int
+    width: int
+    height: int
+    digit: int = 0
+    light: float = 0
+    shadow: float = 0
+    noise: float = 0
+    lines: float = 0
+    inverted: bool = False
+    paper: float = 225
+    ink: float = 0.8
+    at: tuple[float, float] = (0.5, 0.5)
+
+
+def grey(scene: Scene) -> np.ndarray:
+    """The page, uint8 (height, width)."""
+    random = np.random.default_rng(scene.digit)
+    width, height, size = scene.width, scene.height, scene.size
+    page = np.full((height, width), scene.paper, np.float32)
+    y, x = np.mgrid[:height, :width]
+    page -= scene.light * (0.7 * x / width + 0.3 * y / height)
+    across = (0.8 * x + 0.3 * y) / width - 0.45
+    page -= scene.shadow / (1 + np.exp(-across / 0.03))
+    for row in range(height // 10, height, height // 7) if scene.lines else ():
+        page[row : row + max(1, height // 200)] -= scene.lines
+    left, top = round(scene.at[0] * (width - size)), round(scene.at[1] * (height - size))
+    page[top : top + size, left : left + size] *= 1 - scene.ink * strokes(scene.digit, size)
+    page += random.normal(0, scene.noise, page.shape)
+    page = np.clip(np.rint(page), 0, 255).astype(np.uint8)
+    return 255 - page if scene.inverted else page
+
+
+def strokes(number: int, size: int) -> np.ndarray:
+    """A written digit of scikit-learn's, enlarged with hard edges: float from 0 to 1."""
+    small = Image.fromarray((DIGITS.images[number] * 15.9).astype(np.uint8))
+    large = np.asarray(small.resize((size, size), Image.Resampling.BICUBIC), np.float32)
+    return np.clip((large - 90) / 70, 0, 1)
+
+
+def coloured(page: np.ndarray, tint: tuple[float, float, float]) -> Image.Image:
+    """The page under light of a colour."""
+    bands = [np.rint(page * part).astype(np.uint8) for part in tint]
+    return Image.fromarray(np.stack(bands, axis=-1))
+
+
+def bare(number: int, size: int, level: int) -> Image.Image:
+    """Ink of one grey level, and transparency around it."""
+    alpha = Image.fromarray((255 * np.pad(strokes(number, size), size // 3)).astype(np.uint8))
+    return Image.merge("LA", (Image.new("L", alpha.size, level), alpha))
+
+
+def red_on_green(number: int, size: int) -> Image.Image:
+    """Ink as light as its paper."""
+    ink = np.pad(strokes(number, size), size // 3)[..., None]
+    page = (1 - ink) * np.array([70, 150, 70]) + ink * np.array([230, 68, 70])
+    return Image.fromarray(np.rint(page).astype(np.uint8))
+
+
+def doodle(kind: str) -> Image.Image:
+    """No digit: a filled square, a ring around a cross, or text-like clutter."""
+    image = Image.new("L", (400, 300), 230)
+    draw = ImageDraw.Draw(image)
+    if kind == "square":
+        draw.rectangle((140, 90, 260, 210), 30)
+    elif kind == "ring":
+        draw.ellipse((110, 60, 290, 240), outline=30, width=12)
+        draw.line((180, 150, 220, 150), 30, 12)
+        draw.line((200, 130, 200, 170), 30, 12)
+    else:
+        for x in range(60, 340, 40):
+            for y in range(60, 260, 60):
+                draw.line((x, y, x + 22, y + (x * y) % 37), 30, 5)
+    return image
+
+
+def png(image: Image.Image | np.ndarray) -> bytes:
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def pictures() -> dict[str, bytes]:
+    """PNG files by what is on them."""
+    made: dict[str, bytes] = {}
+    conditions = {
+        "paper": {},
+        "gradient": {"light": 110},
+        "noise": {"noise": 8},
+        "shadow": {"shadow": 70, "noise": 2},
+        "dark mode": {"inverted": True},
+        "ruled": {"lines": 55, "noise": 2},
+        "pencil": {"ink": 0.3, "noise": 3},
+        "aside": {"at": (0.15, 0.8), "light": 60},
+        "everything": {"light": 60, "shadow": 40, "noise": 5, "lines": 45, "inverted": True},
+    }
+    sizes = {"small": (22, 30, 27), "middle": (150, 320, 240), "tall": (130, 211, 467)}
+    sizes |= {"large": (500, 1600, 1200), "far": (90, 1400, 1000)}
+    number = 10
+    for condition, changes in conditions.items():
+        for name, (size, width, height) in sizes.items():
+            number += 1
+            page = grey(Scene(size, width, height, number, **changes))
+            made[f"{condition}, {name}"] = png(page)
+            if name == "middle":
+                made[f"{condition}, coloured"] = png(coloured(page, (1, 0.96, 0.83)))
+    for level in (0, 40, 215, 255):
+        made[f"transparent, {level}"] = png(bare(20 + level % 9, 120, level))
+        made[f"transparent, large, {level}"] = png(bare(30 + level % 9, 400, level))
+    made["red on green"] = png(red_on_green(3, 150))
+    made["red on green, large"] = png(red_on_green(4, 600))
+    made["blank"] = png(grey(Scene(40, 300, 200, ink=0, noise=2)))
+    for kind in ("square", "ring", "clutter"):
+        made[kind] = png(doodle(kind))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("precision", "name"), [("int8", "digits-int8.onnx"), ("float32", "digits.onnx")]
+)
+def test_photographs_are_seen_as_the_runtime_sees_them(
+    browser, exported, hosted, opened, tmp_path, precision, name
+):
+    site = shutil.copytree(exported[precision], tmp_path / "site")
+    files = {f"{number}.png": data for number, data in enumerate(pictures().values())}
+    for file, data in files.items():
+        (site / file).write_bytes(data)
+    with hosted(site) as url, opened(browser, url) as page:
+        found = page.evaluate(PHOTOGRAPH, list(files))
+    classifier = Classifier.load(PRETRAINED / name)
+    same = close = accepted = 0
+    for (file, data), what in zip(files.items(), pictures(), strict=True):
+        answer, expected = found[file], classifier.classify(data, explain=True)
+        assert answer["label"] == expected.label, what
+        assert answer["accepted"] == expected.accepted, what
+        view = expected.view
+        assert answer["method"] == view.method, what
+        assert answer["odd"] == view.odd, what
+        if view.method != "colour":  # of an axis of colour either end may be the dark one
+            assert answer["polarity"] == view.polarity, what
+        assert np.abs(np.subtract(answer["box"], view.box)).max() <= 1, what
+        difference = np.abs(view.pixels.reshape(-1).astype(int) - answer["pixels"]).max()
+        same += difference == 0
+        close += difference <= 2
+        if difference == 0:
+            scores = [each["score"] for each in answer["scores"]]
+            np.testing.assert_allclose(scores, expected.scores, atol=1e-3, err_msg=what)
+        accepted += expected.accepted
+    print(f"{len(files)} pictures: {same} the same, {close} within 2 levels, {accepted} accepted")
+    assert close > 0.9 * len(files)
