@@ -296,7 +296,10 @@ plan
 install
 for service in $services; do serve_as_service "$service"; done
 for unit in "$units"/digit-edge-*.service; do
-    if [ -e "$unit" ]; then as_root systemctl try-restart "${unit##*/}"; fi
+    [ -e "$unit" ] || continue
+    name=${unit##*/digit-edge-}
+    case " $services " in *" ${name%.service} "*) continue ;; esac # runs what is new already
+    as_root systemctl try-restart "${unit##*/}"
 done
 cat <<TEXT
 

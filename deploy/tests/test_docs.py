@@ -76,6 +76,8 @@ def shown(tmp_path_factory) -> dict[str, str]:
         "/etc/systemd/system/docs.service": UNIT,
         "/etc/systemd/system/default.target": "[Unit]\nRequires=docs.service basic.target\n",
         "/etc/machine-id": "0123456789abcdef0123456789abcdef\n",
+        "/etc/hosts": "127.0.0.1 localhost\n",
+        "/etc/nsswitch.conf": "hosts: files dns\n",
     }
     machine.disk(pi, {name: text.encode() for name, text in files.items()}, card / "disk")
     console = machine.boot(card / "disk", "cortex-a53", start="/lib/systemd/systemd")
@@ -97,7 +99,9 @@ def test_the_photograph_is_read_as_the_page_shows(shown):
 
 
 def test_the_service_reads_what_arrives(shown):
-    assert '"label": "7"' in shown["journalctl -u digit-edge-watch -o cat"]
+    journal = shown["journalctl -u digit-edge-watch -o cat"]
+    assert '"label": "7"' in journal
+    assert journal.count("Started digit-edge-watch") == 1
     assert "active (running)" in shown["systemctl status digit-edge-watch --no-pager"]
 
 
