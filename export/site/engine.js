@@ -6,6 +6,7 @@ import { variants } from "./doubt.js";
 import { Judge } from "./judge.js";
 import { view } from "./photo.js";
 import { SIDE, bounds, inkOf, normalise } from "./preprocess.js";
+import { read as readNumbers } from "./reading.js";
 import { mean } from "./relief.js";
 
 export class Refusal extends Error {}
@@ -35,7 +36,7 @@ export async function open() {
     model: local.model,
     photographs: true,
     classify: (canvas, drawing) => local.classify(canvas, drawing),
-    read: (canvas, drawing) => local.read(canvas, drawing),
+    read: (canvas) => local.read(canvas),
   };
 }
 
@@ -109,26 +110,17 @@ class Local {
     return again >= LIKELY && score >= judge.threshold + judge.margin;
   }
 
-  // A number drawn in one line, a gap between its digits.
-  async read(canvas, drawing) {
-    if (!drawing) throw new Refusal("Several digits in a photograph are for the server's page: choose One digit here.");
+  // The numbers in a drawing or a photograph, several lines and touching digits among them.
+  async read(canvas) {
     const start = performance.now();
-    const { width, height } = canvas;
-    const ink = inkOf(canvas);
-    const digits = parts(ink, width, height);
-    const images = digits.map(([left, right]) => {
-      const part = Uint8Array.from({ length: (right - left) * height },
-        (_, i) => ink[Math.floor(i / (right - left)) * width + left + (i % (right - left))]);
-      return { pixels: normalise(part, right - left, height), box: bounds(part, right - left, height) };
-    });
-    if (!images.length) return { text: "", lines: [], digits: [], total_ms: 0 };
-    const all = await this.scores(images.flatMap(({ pixels }) => [...pixels]), images.length);
-    const answers = images.map(({ pixels, box }, i) => ({
-      ...this.#predict(pixels, all[i]),
-      box: [box[0] + digits[i][0], box[1], box[2] + digits[i][0], box[3]],
-    }));
-    const text = answers.filter(({ accepted }) => accepted).map(({ label }) => label).join("");
-    return { text, lines: text ? [text] : [], digits: answers, total_ms: performance.now() - start };
+    const { lines, digits } = await readNumbers(canvas, (images) => this.#predictAll(images));
+    return { text: lines.join("\n"), lines, digits, total_ms: performance.now() - start };
+  }
+
+  async #predictAll(images) {
+    if (!images.length) return [];
+    const all = await this.scores(images.flatMap((pixels) => [...pixels]), images.length);
+    return images.map((pixels, i) => this.#predict(pixels, all[i]));
   }
 
   #predict(pixels, scores) {
@@ -143,22 +135,6 @@ function drawingOf(canvas) {
   const ink = inkOf(canvas);
   const box = bounds(ink, width, height);
   return { pixels: normalise(ink, width, height), box, method: box[0] < box[2] ? "drawing" : "blank" };
-}
-
-// [left, right) of each run of columns with ink in them.
-function parts(ink, width, height) {
-  const found = [];
-  let start = -1;
-  for (let x = 0; x <= width; x++) {
-    let inked = false;
-    for (let y = 0; x < width && y < height && !inked; y++) inked = ink[y * width + x] > 0;
-    if (inked && start < 0) start = x;
-    if (!inked && start >= 0) {
-      found.push([start, x]);
-      start = -1;
-    }
-  }
-  return found;
 }
 
 async function bytes(name) {

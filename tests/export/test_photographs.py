@@ -31,6 +31,23 @@ PHOTOGRAPH = """async (names) => {
   }
   return found;
 }"""
+READ = """async (names) => {
+  const { open } = await import("./engine.js");
+  const { openPicture } = await import("./picture.js");
+  const engine = await open();
+  const found = [];
+  for (const name of names) {
+    found.push(await engine.read(await openPicture(await (await fetch(name)).blob())));
+  }
+  return found;
+}"""
+HAND_OVER = """([bytes, kind]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(bytes)], "photo.jpg", { type: "image/jpeg" }));
+  dispatchEvent(kind === "paste"
+    ? new ClipboardEvent("paste", { clipboardData: data })
+    : new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+}"""
 
 
 @dataclass(frozen=True)
@@ -120,7 +137,8 @@ def png(image: Image.Image | np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def pictures() -> dict[str, bytes]:
+@pytest.fixture(scope="module")
+def scenes() -> dict[str, bytes]:
     """PNG files by what is on them."""
     made: dict[str, bytes] = {}
     conditions = {
@@ -149,42 +167,129 @@ def pictures() -> dict[str, bytes]:
         made[f"transparent, large, {level}"] = png(bare(30 + level % 9, 400, level))
     made["red on green"] = png(red_on_green(3, 150))
     made["red on green, large"] = png(red_on_green(4, 600))
+    upright = np.zeros((28, 28), np.uint8)
+    upright[4:24, 4:24] = 255 * strokes(5, 20)
+    made["as MNIST has them"] = png(upright)
     made["blank"] = png(grey(Scene(40, 300, 200, ink=0, noise=2)))
     for kind in ("square", "ring", "clutter"):
         made[kind] = png(doodle(kind))
     return made
 
 
+def numbers() -> list[bytes]:
+    """PNG files of several digits: apart, touching, in lines, aslant, ruled, inverted, tiny."""
+    random = np.random.default_rng(5)
+    made = []
+    for count, gap, slant, lines, light, inverted, size in [
+        (4, 20, 0, 1, 0, False, 90),
+        (3, -18, 0, 1, 0, False, 90),
+        (5, -25, 0, 1, 60, False, 100),
+        (6, -8, 0.08, 2, 40, False, 70),
+        (4, 10, 0, 3, 0, True, 60),
+        (7, -12, 0.04, 1, 90, True, 80),
+        (2, 30, 0, 1, 0, False, 300),
+        (5, 4, 0, 2, 30, False, 26),
+    ]:
+        step = size + gap
+        height = int(lines * 1.6 * size + slant * count * step) + size
+        paper = np.full((height, count * step + 2 * size), 0, np.float32)
+        for line in range(lines):
+            for place in range(count):
+                left = size // 2 + place * step
+                top = int(size // 2 + 1.6 * size * line + slant * left)
+                part = paper[top : top + size, left : left + size]
+                np.maximum(part, strokes(int(random.integers(1700)), size), out=part)
+        page = (225 - np.linspace(0, light, paper.shape[1])) * (1 - 0.8 * paper)
+        page = np.rint(page + random.normal(0, 2, page.shape)).clip(0, 255).astype(np.uint8)
+        made.append(png(255 - page if inverted else page))
+    rows = np.full((1400, 1900), 220, np.uint8)
+    small = np.concatenate([strokes(number, 24) for number in (1, 2, 3, 4)], axis=1)
+    rows[700:724, 900:996] = np.rint(220 * (1 - 0.8 * small))
+    return [*made, png(rows), png(np.full((200, 300), 200, np.uint8))]
+
+
+def test_numbers_are_read_as_the_runtime_reads_them(browser, exported, hosted, opened, tmp_path):
+    site = shutil.copytree(exported["int8"], tmp_path / "site")
+    pages = numbers()
+    for number, data in enumerate(pages):
+        (site / f"{number}.png").write_bytes(data)
+    with hosted(site) as url, opened(browser, url) as page:
+        found = page.evaluate(READ, [f"{number}.png" for number in range(len(pages))])
+    classifier = Classifier.load(PRETRAINED / "digits-int8.onnx")
+    for number, (answer, data) in enumerate(zip(found, pages, strict=True)):
+        expected = classifier.read(data)
+        assert (answer["text"], answer["lines"]) == (expected.text, list(expected.lines)), number
+        boxes = [digit["box"] for digit in answer["digits"]]
+        assert len(boxes) == len(expected.digits), number
+        for box, digit in zip(boxes, expected.digits, strict=True):
+            assert np.abs(np.subtract(box, digit.box)).max() <= 2, number
+    assert sum(len(answer["text"]) for answer in found) > 40
+
+
 @pytest.mark.parametrize(
     ("precision", "name"), [("int8", "digits-int8.onnx"), ("float32", "digits.onnx")]
 )
 def test_photographs_are_seen_as_the_runtime_sees_them(
-    browser, exported, hosted, opened, tmp_path, precision, name
+    browser, exported, hosted, opened, scenes, tmp_path, precision, name
 ):
     site = shutil.copytree(exported[precision], tmp_path / "site")
-    files = {f"{number}.png": data for number, data in enumerate(pictures().values())}
+    files = {f"{number}.png": data for number, data in enumerate(scenes.values())}
     for file, data in files.items():
         (site / file).write_bytes(data)
     with hosted(site) as url, opened(browser, url) as page:
         found = page.evaluate(PHOTOGRAPH, list(files))
     classifier = Classifier.load(PRETRAINED / name)
-    same = close = accepted = 0
-    for (file, data), what in zip(files.items(), pictures(), strict=True):
+    differences = []
+    for (file, data), what in zip(files.items(), scenes, strict=True):
         answer, expected = found[file], classifier.classify(data, explain=True)
         assert answer["label"] == expected.label, what
-        assert answer["accepted"] == expected.accepted, what
         view = expected.view
-        assert answer["method"] == view.method, what
-        assert answer["odd"] == view.odd, what
-        if view.method != "colour":  # of an axis of colour either end may be the dark one
-            assert answer["polarity"] == view.polarity, what
-        assert np.abs(np.subtract(answer["box"], view.box)).max() <= 1, what
         difference = np.abs(view.pixels.reshape(-1).astype(int) - answer["pixels"]).max()
-        same += difference == 0
-        close += difference <= 2
-        if difference == 0:
-            scores = [each["score"] for each in answer["scores"]]
-            np.testing.assert_allclose(scores, expected.scores, atol=1e-3, err_msg=what)
-        accepted += expected.accepted
-    print(f"{len(files)} pictures: {same} the same, {close} within 2 levels, {accepted} accepted")
-    assert close > 0.9 * len(files)
+        differences.append(difference)
+        if difference:
+            continue
+        scores = [each["score"] for each in answer["scores"]]
+        np.testing.assert_allclose(scores, expected.scores, atol=1e-3, err_msg=what)
+        assert answer["accepted"] == expected.accepted, what
+        assert (answer["method"], answer["odd"]) == (view.method, view.odd), what
+        assert answer["box"] == list(view.box), what
+        if view.method != "colour":  # of an axis of colours either end may be the dark one
+            assert answer["polarity"] == view.polarity, what
+    # 67 of 68 are the same with Pillow 13; older ones round some pixels of tall pictures otherwise.
+    assert np.mean(np.array(differences) == 0) > 0.75
+    assert np.mean(np.array(differences) <= 2) > 0.85
+    assert {"mnist", "luminance", "colour", "blank"} == {each["method"] for each in found.values()}
+    assert any(each["odd"] for each in found.values())
+
+
+def test_a_photograph_is_chosen_dropped_pasted_or_taken(browser, exported, hosted, opened):
+    page_of_paper = grey(Scene(500, 1600, 1200, 12, light=90, noise=3, lines=40))
+    file = io.BytesIO()
+    coloured(page_of_paper, (1, 0.96, 0.85)).save(file, "JPEG")  # each decoder has its own pixels
+    label = Classifier.load(PRETRAINED / "digits-int8.onnx").classify(file.getvalue()).label
+    with hosted(exported["int8"]) as url, opened(browser, url, permissions=["camera"]) as page:
+
+        def shows(text):
+            page.wait_for_function(
+                "text => document.querySelector('#answer').textContent === text", arg=text
+            )
+
+        picture = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()}
+        page.set_input_files("#file", picture)
+        shows(label)
+        for kind in ("drop", "paste"):
+            page.click("#clear")
+            shows("–")
+            page.evaluate(HAND_OVER, [list(file.getvalue()), kind])
+            shows(label)
+        white = {**picture, "buffer": png(Image.new("L", (300, 200), 240))}
+        page.set_input_files("#file", white)
+        page.wait_for_function(
+            "() => document.querySelector('#problem').textContent.includes('no ink')"
+        )
+        page.click("#camera")
+        page.wait_for_function("() => document.querySelector('#live').videoWidth > 0")
+        page.get_by_role("button", name="Take").click()
+        # Chromium's own camera shows a clock of many colours, whatever the network makes of it.
+        page.wait_for_function("() => document.querySelector('#answer').textContent !== '–'")
+        assert page.locator("#live").is_hidden()
