@@ -47,6 +47,7 @@ def test_an_artefact_answers_as_its_source_and_explains_itself(
         assert spec.quantization.calibration_counts == (10,) * 10
         assert spec.quantization.input.zero_point == -128
         assert spec.quantization.input.scale == pytest.approx(1 / 255, rel=1e-6)
+        assert spec.quantization.output is None
         assert len(written.data) < 120_000
 
 
@@ -72,7 +73,18 @@ def test_a_tflite_model_is_one_partition_at_any_batch(source, samples, precision
     assert not {"SHAPE", "PACK"} & set(names)
     dtype = np.int8 if precision == "int8" else np.float32
     assert interpreter.get_input_details()[0]["dtype"] is dtype
-    assert interpreter.get_output_details()[0]["dtype"] is dtype
+    assert interpreter.get_output_details()[0]["dtype"] is np.float32
+
+
+@TARGETS
+def test_an_int8_model_is_as_sure_as_its_float_one(source, data, samples, tmp_path, target):
+    """An int8 softmax would answer in steps of 1/256, the surest with 0.996."""
+    made(source, target, data, tmp_path, samples)
+    scores = Classifier.load(tmp_path / f"digits{target.suffix}").scores(data.test.pixels)
+    assert scores.max() > 0.999
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    steps = scores * 256
+    assert np.abs(steps - np.round(steps)).max() > 0.1
 
 
 def test_an_onnx_model_names_its_axes_and_declares_what_it_uses(source, samples):
