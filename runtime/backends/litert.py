@@ -90,7 +90,10 @@ class LiteRTBackend:
         interpreter.set_tensor(self._input, self._given)
         interpreter.invoke()
         scores: Scores = interpreter.get_tensor(self._output)
-        return scores if self._real is None else self._real.take(scores)
+        if self._real is None:
+            return scores
+        real: Scores = self._real.take(scores)
+        return real
 
 
 def devices(name: str) -> tuple[str, ...]:

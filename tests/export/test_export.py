@@ -12,6 +12,7 @@ from export import __main__ as export_all
 from export import calibration, onnx, tflite
 from export.command import export
 from runtime import ArtefactError, Classifier, DatasetError, ParityError, artefact
+from runtime.backends import open_backend
 from runtime.spec import Affine
 
 TARGETS = pytest.mark.parametrize("target", [tflite.TARGET, onnx.TARGET], ids=lambda t: t.name)
@@ -85,6 +86,28 @@ def test_an_int8_model_is_as_sure_as_its_float_one(source, data, samples, tmp_pa
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
     steps = scores * 256
     assert np.abs(steps - np.round(steps)).max() > 0.1
+
+
+def test_a_tflite_model_with_int8_scores_is_still_read(
+    source, data, samples, tmp_path, monkeypatch
+):
+    """As the files made before, and other makers' with int8 out."""
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    monkeypatch.setattr(tflite, "_quantize", lambda calibrated: mlir_quantize(
+        calibrated, input_data_type=tf.int8, output_data_type=tf.int8
+    ))  # fmt: skip
+    path = made(source, tflite.TARGET, data, tmp_path, samples).path
+    assert artefact.read(path).spec.quantization.output == Affine(1 / 256, -128)
+    steps = Classifier.load(path).scores(data.test.pixels) * 256
+    np.testing.assert_array_equal(steps, np.round(steps))
+    assert steps.max() == 255
+    record = artefact.read(path)
+    wrong = dataclasses.replace(record.spec.quantization, output=None)
+    lying = dataclasses.replace(record, spec=dataclasses.replace(record.spec, quantization=wrong))
+    with pytest.raises(ArtefactError, match="is quantised with"):
+        open_backend(lying)
 
 
 def test_an_onnx_model_names_its_axes_and_declares_what_it_uses(source, samples):
