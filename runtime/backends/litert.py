@@ -89,11 +89,9 @@ class LiteRTBackend:
             np.divide(pixels, _FULL_SCALE, out=self._staged)
         interpreter.set_tensor(self._input, self._given)
         interpreter.invoke()
-        scores: Scores = interpreter.get_tensor(self._output)
-        if self._real is None:
-            return scores
-        real: Scores = self._real.take(scores)
-        return real
+        given: Any = interpreter.get_tensor(self._output)
+        scores: Scores = given if self._real is None else self._real.take(given)
+        return scores
 
 
 def devices(name: str) -> tuple[str, ...]:
