@@ -11,8 +11,8 @@ from runtime.backends import Scores
 
 # A flip of an image that the original was sure of is more than rounding near a boundary.
 SURE_MARGIN = 0.5
-# Kernels chosen by batch size may round an int8 score up or down by one step of 1/256, and the
-# softmax before it likewise; more is another answer.
+# Kernels chosen by batch size may round what an int8 model's softmax takes, or an older file's
+# softmax gives in steps of 1/256, up or down by one step; more is another answer.
 MAX_INT8_BATCH_DIFFERENCE = 2.5 / 256
 _BINS = 15
 # Scores below this count as this: int8 ones are 0 now and then. Keras's own loss does the same.

@@ -191,7 +191,11 @@ def _lint(model: _Model) -> list[Finding]:
     axis = model.proto.graph.input[0].type.tensor_type.shape.dim[0]
     free = not axis.HasField("dim_value")
     quantizers = model.quantizers()
-    found = (quantizers[0].affine, quantizers[-1].affine) if quantizers else None
+    found = None
+    if quantizers:
+        # The scores are float where a softmax stands behind the last quantiser.
+        answers = model.proto.graph.node[-1].op_type == "DequantizeLinear"
+        found = (quantizers[0].affine, quantizers[-1].affine if answers else None)
     return [
         *lint_quantization(model.artefact, found),
         Finding(name, "batch", free, "free" if free else "frozen"),

@@ -127,19 +127,26 @@ class _Model:
 def _layers(plain: _Model, int8: _Model, pixels: Pixels) -> tuple[Layer, ...]:
     """Compare the outputs of the operators one by one; none where the graphs are not alike."""
     first, second = (model.open(True, keep=True) for model in (plain, int8))
-    before, after = plain.operators(first), int8.operators(second)
+    details = {tensor["index"]: tensor for tensor in second.get_tensor_details()}
+    before = plain.operators(first)
+    after = [op for op in int8.operators(second) if op.kind not in ("QUANTIZE", "DEQUANTIZE")]
     if [operator.kind for operator in before] != [operator.kind for operator in after]:
         return ()
-    details = {tensor["index"]: tensor for tensor in second.get_tensor_details()}
-    sums = [Sums(channel_axis=-1) for _ in after]
+    # What is float in the int8 model too, its softmax, loses nothing of its own.
+    pairs = [
+        (one, other)
+        for one, other in zip(before, after, strict=True)
+        if details[other.outputs[0]]["dtype"] is np.int8
+    ]
+    sums = [Sums(channel_axis=-1) for _ in pairs]
     for _ in zip(plain.batches(first, pixels), int8.batches(second, pixels), strict=True):
-        for one, other, total in zip(before, after, sums, strict=True):
+        for (one, other), total in zip(pairs, sums, strict=True):
             quantization = details[other.outputs[0]]["quantization"]
             codes = second.get_tensor(other.outputs[0])
             total.add(first.get_tensor(one.outputs[0]), codes, quantization)
     return tuple(
         total.layer(_name(details[operator.outputs[0]]["name"]), operator.kind)
-        for operator, total in zip(after, sums, strict=True)
+        for (_, operator), total in zip(pairs, sums, strict=True)
     )
 
 
@@ -182,11 +189,11 @@ def _lint(model: _Model) -> list[Finding]:
     ]
 
 
-def _quantization(interpreter: Any) -> tuple[Affine, Affine] | None:
-    """The scales of the graph's input and output; None where they are float."""
+def _quantization(interpreter: Any) -> tuple[Affine, Affine | None] | None:
+    """The scales of the graph's input and output; None where each is float."""
     details = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     scales = [Affine(*map(_plain, detail["quantization"])) for detail in details]
-    return (scales[0], scales[1]) if scales[0].scale else None
+    return (scales[0], scales[1] if scales[1].scale else None) if scales[0].scale else None
 
 
 def _plain(value: Any) -> Any:

@@ -71,7 +71,9 @@ class Sums:
         )
 
 
-def lint_quantization(opened: Artefact, found: tuple[Affine, Affine] | None) -> list[Finding]:
+def lint_quantization(
+    opened: Artefact, found: tuple[Affine, Affine | None] | None
+) -> list[Finding]:
     """The graph's input and output scales beside the spec's; what it was calibrated with."""
     name, stated = opened.path.name, opened.spec.quantization
     if stated is None:
@@ -82,14 +84,20 @@ def lint_quantization(opened: Artefact, found: tuple[Affine, Affine] | None) -> 
         if found is None:
             findings.append(Finding(name, what, False, "the graph is float, the spec says int8"))
             continue
+        held = found[place]
         # The graph keeps float32.
-        fine = np.float32(found[place].scale) == np.float32(said.scale)
-        fine = bool(fine) and found[place].zero_point == said.zero_point
-        detail = f"{found[place].scale:.6g}, zero point {found[place].zero_point}"
-        if not fine:
-            detail += f", the spec says {said.scale:.6g}, {said.zero_point}"
+        fine = _float32(held) == _float32(said)
+        detail = _told(held) + ("" if fine else f", the spec says {_told(said)}")
         findings.append(Finding(name, what, fine, detail))
     return [*findings, _lint_calibration(opened)]
+
+
+def _float32(affine: Affine | None) -> tuple[float, int] | None:
+    return affine and (float(np.float32(affine.scale)), affine.zero_point)
+
+
+def _told(affine: Affine | None) -> str:
+    return f"{affine.scale:.6g}, zero point {affine.zero_point}" if affine else "none: float"
 
 
 def _lint_calibration(opened: Artefact) -> Finding:

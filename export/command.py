@@ -29,7 +29,7 @@ class Target(NamedTuple):
     suffix: str
     convert: "Callable[[Source, Calibration | None], bytes]"
     describe: Callable[[bytes], Signature]
-    quantization: Callable[[bytes], tuple[Affine, Affine] | None]
+    quantization: Callable[[bytes], tuple[Affine, Affine | None] | None]
 
 
 def export(

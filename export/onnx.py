@@ -129,6 +129,8 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
+            # Quantised, the scores would be steps of 1/256, none above 0.996.
+            nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
         )
         return onnx.load(quantized)
 
@@ -146,18 +148,20 @@ def describe(data: bytes) -> Signature:
     return Signature(source.name, result.name, *(_shape(value) for value in (source, result)))
 
 
-def quantization(data: bytes) -> tuple[Affine, Affine] | None:
-    """How an .onnx file quantises its input and scores, inside; None where it is float."""
+def quantization(data: bytes) -> tuple[Affine, Affine | None] | None:
+    """How an .onnx file quantises its input and scores, inside; None where each is float."""
     import onnx
 
     graph = _load(data).graph
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    # Nodes stand in the order of execution: the input passes the first quantiser, the scores the
-    # last one.
+    # Nodes stand in the order of execution: the input passes the first quantiser. The scores are
+    # quantised where no softmax stands behind the last one.
     quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
     if not quantizers:
         return None
     scale_in, zero_in = (values[name].item() for name in quantizers[0].input[1:3])
+    if graph.node[-1].op_type != "DequantizeLinear":
+        return Affine(scale_in, zero_in), None
     scale_out, zero_out = (values[name].item() for name in quantizers[-1].input[1:3])
     return Affine(scale_in, zero_in), Affine(scale_out, zero_out)
 

@@ -20,7 +20,7 @@ _BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
 
 
 def convert(source: Source, calibration: Calibration | None = None) -> bytes:
-    """The model as a bare .tflite file; int8 in and out where `calibration` is given.
+    """The model as a bare .tflite file; int8 in and inside where `calibration` is given.
 
     Raises:
         ArtefactError: the converter refuses the model, or loses its weights.
@@ -40,10 +40,12 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
             if calibration is not None:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 converter.representative_dataset = lambda: ([x] for x in calibration.batches())
-                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-                converter.inference_input_type = converter.inference_output_type = tf.int8
+                converter._experimental_calibrate_only = True
             try:
-                data = bytes(converter.convert())
+                data = converter.convert()
+                if calibration is not None:
+                    data = _quantize(data)
+                data = bytes(data)
             except (ValueError, RuntimeError, tf.errors.OpError) as error:
                 raise ArtefactError(
                     f"TFLite's converter refuses {source.artefact.path} ({error}): "
@@ -57,6 +59,23 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
             f"for {weights} bytes of weights; convert it with the pinned TensorFlow"
         )
     return data
+
+
+def _quantize(calibrated: bytes) -> bytes:
+    """int8 throughout but the softmax.
+
+    An int8 softmax answers in steps of 1/256: no confidence is above 0.996. The converter itself
+    quantises everything or chooses itself; its second half lets the caller choose.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    return mlir_quantize(
+        calibrated,
+        input_data_type=tf.int8,
+        output_data_type=tf.float32,
+        denylisted_ops={"SOFTMAX"},
+    )
 
 
 def describe(data: bytes) -> Signature:
@@ -84,14 +103,14 @@ def describe(data: bytes) -> Signature:
     )
 
 
-def quantization(data: bytes) -> tuple[Affine, Affine] | None:
-    """How a bare .tflite file quantises its input and output; None where they are float."""
+def quantization(data: bytes) -> tuple[Affine, Affine | None] | None:
+    """How a bare .tflite file quantises its input and output; None where each is float."""
     interpreter = _open(data)
     details = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     (scale_in, zero_in), (scale_out, zero_out) = (detail["quantization"] for detail in details)
     if not scale_in:
         return None
-    return Affine(scale_in, zero_in), Affine(scale_out, zero_out)
+    return Affine(scale_in, zero_in), Affine(scale_out, zero_out) if scale_out else None
 
 
 def _open(data: bytes) -> "Interpreter":

@@ -5,9 +5,9 @@ import numpy as np
 from runtime.backends import Backend
 from runtime.errors import ArtefactError
 
-# How far the scores may lie from the golden ones. int8 scores are multiples of 1/256: kernels of
-# two engines or processors round one step apart now and then, and one step inside the network
-# moves the scores of an unsure answer by a few.
+# How far the scores may lie from the golden ones. In an int8 model the kernels of two engines or
+# processors round one step apart now and then, and one step inside the network moves the scores of
+# an unsure answer by a few of 1/256.
 TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
 
 

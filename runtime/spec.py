@@ -45,12 +45,13 @@ class Affine:
 class Quantization:
     """How an int8 model's input and output are quantised, and on what that was calibrated.
 
+    `output` is None where the scores are float: their softmax is not quantised.
     `calibration_counts` says how many of the images were of each label; files made before it, or
     elsewhere, leave it empty.
     """
 
     input: Affine
-    output: Affine
+    output: Affine | None
     calibration: Dataset
     calibration_counts: tuple[int, ...] = ()
 
@@ -150,9 +151,10 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
     if record["metrics"] is not None:
         metrics = Metrics(**record["metrics"])
     if record["quantization"] is not None:
+        output = record["quantization"]["output"]
         quantization = Quantization(
             input=Affine(**record["quantization"]["input"]),
-            output=Affine(**record["quantization"]["output"]),
+            output=None if output is None else Affine(**output),
             calibration=Dataset(**record["quantization"]["calibration"]),
             calibration_counts=tuple(record["quantization"].get("calibration_counts", ())),
         )

@@ -76,10 +76,11 @@ def test_answers_are_those_of_this_machine(row, card, images, answers_here):
         assert len(scores) == count
         np.testing.assert_array_equal(scores.argmax(1), here.argmax(1))
         if artefact.endswith("int8.tflite"):
-            # The engine's kernels for Arm and for x86 round apart now and then, by one step.
-            steps = np.abs(scores - here) * 256
-            assert steps.max() <= 1
-            assert (steps > 0).mean() <= MOST_STEPS
+            # The engine's kernels for Arm and for x86 round apart now and then, by one step; one of
+            # what the softmax takes moves the scores of an unsure answer by a few of 1/256.
+            apart = np.abs(scores - here)
+            assert apart.max() <= 4 / 256
+            assert (apart > 1e-5).mean() <= MOST_STEPS
         else:
             assert np.abs(scores - here).max() <= 1e-5
 

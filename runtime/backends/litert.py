@@ -37,20 +37,23 @@ class LiteRTBackend:
         )
         self._input, self._output = source[0]["index"], result[0]["index"]
         expected = np.int8 if artefact.spec.precision == "int8" else np.float32
-        if source[0]["dtype"] is not expected or result[0]["dtype"] is not expected:
+        # The scores of an int8 model are float; of older files and other makers they may be int8.
+        if source[0]["dtype"] is not expected or result[0]["dtype"] not in (expected, np.float32):
             raise ArtefactError(
                 f"{artefact.path} is not the {artefact.spec.precision} its spec says: "
                 "export it again"
             )
         self._int8 = expected is np.int8
         self._chunk = _CHUNK[artefact.spec.precision]
+        self._real: Scores | None = None
         if self._int8:
             check_quantization(artefact, source[0]["quantization"], result[0]["quantization"])
+        if result[0]["dtype"] is np.int8:
             # The score of every output: one look-up instead of three passes. In the order of
             # bytes, so that a negative output finds its own from the end.
             scale, zero_point = result[0]["quantization"]
             values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
-            self._real: Scores = (values - np.float32(zero_point)) * np.float32(scale)
+            self._real = (values - np.float32(zero_point)) * np.float32(scale)
         self._batch = 0
         # The input as the model takes it; reused, as an array a call would cost a microsecond.
         self._staged: npt.NDArray[np.generic]
@@ -82,14 +85,12 @@ class LiteRTBackend:
         if self._int8:
             # int8 = pixel − 128: flipping the top bit is that subtraction, modulo 256.
             np.bitwise_xor(pixels, _TOP_BIT, out=self._staged)
-            interpreter.set_tensor(self._input, self._given)
-            interpreter.invoke()
-            real: Scores = self._real.take(interpreter.get_tensor(self._output))
-            return real
-        np.divide(pixels, _FULL_SCALE, out=self._staged)
+        else:
+            np.divide(pixels, _FULL_SCALE, out=self._staged)
         interpreter.set_tensor(self._input, self._given)
         interpreter.invoke()
-        scores: Scores = interpreter.get_tensor(self._output)
+        given: Any = interpreter.get_tensor(self._output)
+        scores: Scores = given if self._real is None else self._real.take(given)
         return scores
 
 
@@ -147,7 +148,8 @@ def check_quantization(
     stated = artefact.spec.quantization
     if stated is None or (source, result) != (
         (stated.input.scale, stated.input.zero_point),
-        (stated.output.scale, stated.output.zero_point),
+        # A float tensor has the scale 0.
+        (stated.output.scale, stated.output.zero_point) if stated.output else (0, 0),
     ):
         raise ArtefactError(
             f"{artefact.path} is quantised with {source} and {result}, its spec says {stated}: "

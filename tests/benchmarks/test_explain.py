@@ -115,7 +115,7 @@ def test_an_onnx_graph_of_other_names_has_steps_and_no_layers(models, test_set, 
         *files,
     )
     traced = explain_onnx.trace(job)
-    assert [layer.name for layer in traced.layers] == ["softmax1"] and traced.steps[0].flips == 0
+    assert traced.layers == () and traced.steps[0].flips == 0
 
 
 def test_a_damaged_artefact_fails_its_trace_and_says_so(faulty, tmp_path) -> None:

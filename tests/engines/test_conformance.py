@@ -12,9 +12,10 @@ import pytest
 import runtime
 from runtime import ArtefactError, BackendUnavailable, Classifier, ImageError, artefact
 from runtime.backends import ENGINES, devices, open_backend
+from runtime.spec import Affine
 
-# int8 scores are multiples of 1/256. Kernels of two engines round one step apart now and then, and
-# one step inside the network moves the scores of an unsure answer by a few.
+# In an int8 model the kernels of two engines round one step apart now and then, and one step inside
+# the network moves the scores of an unsure answer by a few of 1/256.
 TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
 
 
@@ -128,6 +129,12 @@ def test_a_wrong_scale_is_refused(engine_and_path):
     wrong = dataclasses.replace(stated, input=dataclasses.replace(stated.input, scale=1.0))
     with pytest.raises(ArtefactError, match="is quantised with"):
         spec = dataclasses.replace(opened.spec, quantization=wrong)
+        open_backend(dataclasses.replace(opened, spec=spec), engine.name)
+    other = Affine(1 / 256, -128) if stated.output is None else None
+    with pytest.raises(ArtefactError, match="is quantised with"):
+        spec = dataclasses.replace(
+            opened.spec, quantization=dataclasses.replace(stated, output=other)
+        )
         open_backend(dataclasses.replace(opened, spec=spec), engine.name)
     with pytest.raises(ArtefactError, match="is not the float32"):
         spec = dataclasses.replace(opened.spec, precision="float32")

@@ -12,6 +12,7 @@ from export import __main__ as export_all
 from export import calibration, onnx, tflite
 from export.command import export
 from runtime import ArtefactError, Classifier, DatasetError, ParityError, artefact
+from runtime.backends import open_backend
 from runtime.spec import Affine
 
 TARGETS = pytest.mark.parametrize("target", [tflite.TARGET, onnx.TARGET], ids=lambda t: t.name)
@@ -47,6 +48,7 @@ def test_an_artefact_answers_as_its_source_and_explains_itself(
         assert spec.quantization.calibration_counts == (10,) * 10
         assert spec.quantization.input.zero_point == -128
         assert spec.quantization.input.scale == pytest.approx(1 / 255, rel=1e-6)
+        assert spec.quantization.output is None
         assert len(written.data) < 120_000
 
 
@@ -72,7 +74,40 @@ def test_a_tflite_model_is_one_partition_at_any_batch(source, samples, precision
     assert not {"SHAPE", "PACK"} & set(names)
     dtype = np.int8 if precision == "int8" else np.float32
     assert interpreter.get_input_details()[0]["dtype"] is dtype
-    assert interpreter.get_output_details()[0]["dtype"] is dtype
+    assert interpreter.get_output_details()[0]["dtype"] is np.float32
+
+
+@TARGETS
+def test_an_int8_model_is_as_sure_as_its_float_one(source, data, samples, tmp_path, target):
+    """An int8 softmax would answer in steps of 1/256, the surest with 0.996."""
+    made(source, target, data, tmp_path, samples)
+    scores = Classifier.load(tmp_path / f"digits{target.suffix}").scores(data.test.pixels)
+    assert scores.max() > 0.999
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    steps = scores * 256
+    assert np.abs(steps - np.round(steps)).max() > 0.1
+
+
+def test_a_tflite_model_with_int8_scores_is_still_read(
+    source, data, samples, tmp_path, monkeypatch
+):
+    """As the files made before, and other makers' with int8 out."""
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    monkeypatch.setattr(tflite, "_quantize", lambda calibrated: mlir_quantize(
+        calibrated, input_data_type=tf.int8, output_data_type=tf.int8
+    ))  # fmt: skip
+    path = made(source, tflite.TARGET, data, tmp_path, samples).path
+    assert artefact.read(path).spec.quantization.output == Affine(1 / 256, -128)
+    steps = Classifier.load(path).scores(data.test.pixels) * 256
+    np.testing.assert_array_equal(steps, np.round(steps))
+    assert steps.max() == 255
+    record = artefact.read(path)
+    wrong = dataclasses.replace(record.spec.quantization, output=None)
+    lying = dataclasses.replace(record, spec=dataclasses.replace(record.spec, quantization=wrong))
+    with pytest.raises(ArtefactError, match="is quantised with"):
+        open_backend(lying)
 
 
 def test_an_onnx_model_names_its_axes_and_declares_what_it_uses(source, samples):

@@ -139,6 +139,9 @@ def test_calibration_counts_are_kept_and_files_made_before_them_read(spec, tmp_p
     counted = dataclasses.replace(spec.quantization, calibration_counts=(3, 0, 4))
     artefact.write(path, MODELS[".onnx"], dataclasses.replace(spec, quantization=counted))
     assert artefact.read(path).spec.quantization == counted
+    floating = dataclasses.replace(spec.quantization, output=None)
+    artefact.write(path, MODELS[".onnx"], dataclasses.replace(spec, quantization=floating))
+    assert artefact.read(path).spec.quantization == floating
     before = json.loads(spec.to_json())
     del before["quantization"]["calibration_counts"]
     rewrite(path, ".onnx", json.dumps(before))
