@@ -1,6 +1,7 @@
 """ONNX models in onnxruntime, on the CPU or on the GPU that its build brings."""
 
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -169,8 +170,7 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
         options = _options(onnxruntime.SessionOptions(), threads)
         if device != "cpu":
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        # A provider that cannot be had says so at length, from C++ and from Python.
-        with quiet(*(() if device == "cpu" else (1, 2))):
+        with quiet(*_noisy(device)):
             return onnxruntime.InferenceSession(
                 artefact.data,
                 options,
@@ -218,6 +218,15 @@ def _options(options: Any, threads: int) -> Any:
     # Spinning threads answer a little sooner and burn a core while nobody asks.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def _noisy(device: str) -> tuple[int, ...]:
+    """The descriptors to silence while a session is opened."""
+    if device != "cpu":  # a provider that cannot be had says so at length, from C++ and from Python
+        return 1, 2
+    # Debian's build, the one there is for 32-bit systems, registers its operators twice and says so
+    # of each: a thousand lines.
+    return (2,) if sys.maxsize < 2**32 else ()
 
 
 def _providers(device: str) -> list[Any]:
