@@ -22,7 +22,7 @@ CACHE = wheels.CHECKOUT / ".pi"
 FLASHED = (
     *("bash", "ca-certificates", "coreutils", "dash", "dbus", "dpkg", "findutils", "gawk", "grep"),
     *("gzip", "hostname", "libc-bin", "python3", "python3-venv", "sed", "systemd", "systemd-sysv"),
-    *("tar", "udev", "util-linux", "kmod", "passwd", "base-passwd", "base-files"),
+    *("tar", "udev", "util-linux", "kmod", "passwd", "base-passwd", "base-files", "libstdc++6"),
 )
 # What the documentation has the user install with apt.
 APT = {
