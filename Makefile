@@ -1,7 +1,7 @@
 # make run [DATA=folder]   train, export, compare, classify: from nothing to a report
 # make test                every test, in the environments that a user could have
 # make test-slow           the few that take minutes
-# make publish [DATA=]     train and export the artefacts that the package carries (an hour)
+# make publish [DATA=]     train and export the artefacts that the package carries
 # make pi                  the wheel on emulated Raspberry Pis: installed, tested, measured
 # make lint                style and types
 # make lock                renew requirements/*.lock after a change in pyproject.toml
@@ -80,7 +80,7 @@ lint: .venv/installed
 	@.venv-$*/bin/python $(PIP) --require-hashes --requirement $<
 	@touch $@
 
-# What the package carries: an hour and more; interrupted, it goes on where it stopped.
+# What the package carries; interrupted, the training goes on where it stopped.
 publish: .venv/installed
 	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)
 	.venv/bin/python -m export --model models/published/digits.keras$(WITH_DATA)

@@ -65,8 +65,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         const=PUBLISHED,
         default=DEFAULT,
         dest="recipe",
-        help="as the published artefacts were made: larger teachers first, spoilt images, "
-        f"{PUBLISHED.epochs} epochs; takes an hour",
+        help=f"as the published artefacts were made: {PUBLISHED.epochs} epochs, the last "
+        f"{PUBLISHED.spoilt_epochs} with images that are grey, noisy, blurred or partly covered",
     )
     kind.add_argument(
         "--fast",

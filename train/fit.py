@@ -12,7 +12,7 @@ from runtime.errors import EdgeError
 from train import checkpoint
 from train.augment import distort
 from train.checkpoint import Checkpoint, Epoch
-from train.corrupt import corrupt
+from train.corrupt import Corruption, corrupt
 from train.evaluate import logits_of, loss_and_accuracy
 from train.model import CROP_PX, build_trainable
 from train.recipe import Recipe
@@ -109,6 +109,7 @@ class Training:
 
         size, seed = self.recipe.batch_size, self.seed
         strength = tf.constant(self.recipe.strength(epoch), tf.float32)
+        corruption = self.recipe.corruption if self.recipe.spoils(epoch) else Corruption()
 
         def prepare(step: "tf.Tensor", indices: "tf.Tensor") -> "Batch":
             images = tf.cast(tf.gather(self._pixels, indices), tf.float32) / 255.0
@@ -117,7 +118,7 @@ class Training:
             images = tf.ensure_shape(images, (size, *images.shape[1:]))
             labels = tf.gather(self._labels, indices)
             targets = self._targets(images, labels)
-            return corrupt(images, size, self.recipe.corruption, own), labels, targets
+            return corrupt(images, size, corruption, own), labels, targets
 
         order = shuffled(self._n, self.steps * size, [seed, epoch]).reshape(self.steps, size)
         numbers = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)

@@ -36,6 +36,7 @@ class Recipe:
         averaging: decay of the weights' moving average a step; the average is what is saved.
         distortion: how images are distorted.
         corruption: how a share of them is spoilt.
+        spoilt_epochs: in so many epochs, the last ones; before, none is spoilt.
         calm_epochs: in the last so many epochs the distortion is `calm_strength` of it.
         calm_strength: from 0 to 1.
     """
@@ -54,6 +55,7 @@ class Recipe:
     averaging: float = 0.996
     distortion: Distortion = field(default_factory=Distortion)
     corruption: Corruption = field(default_factory=Corruption)
+    spoilt_epochs: int = 0
     calm_epochs: int = 0
     calm_strength: float = 0.5
 
@@ -68,6 +70,10 @@ class Recipe:
         rest = (progress - self.warmup) / (1 - self.warmup)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
 
+    def spoils(self, epoch: int) -> bool:
+        """Whether images are spoilt in `epoch` (from 0)."""
+        return epoch >= self.epochs - self.spoilt_epochs
+
     def strength(self, epoch: int) -> float:
         """Share of the distortion in `epoch` (from 0)."""
         return self.calm_strength if epoch >= self.epochs - self.calm_epochs else 1.0
@@ -77,15 +83,10 @@ DEFAULT = Recipe()
 TEACHER = Recipe(name="teacher", epochs=20, label_smoothing=0.0)
 PUBLISHED = Recipe(
     name="published",
-    epochs=70,
-    dropout=0.0,
-    label_smoothing=0.0,
-    teachers=2,
-    teacher_share=0.9,
-    teacher_temperature=2.0,
-    distortion=Distortion(shift_px=2.0),
+    epochs=60,
+    spoilt_epochs=20,
     corruption=Corruption(
-        share=0.5,
+        share=0.3,
         contrast=0.8,
         brightness=0.4,
         noise=0.3,

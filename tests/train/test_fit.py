@@ -45,6 +45,19 @@ def test_the_last_epochs_are_calm():
     assert [recipe.strength(epoch) for epoch in range(5)] == [1, 1, 1, 0.25, 0.25]
 
 
+def test_images_are_spoilt_in_the_last_epochs_only():
+    recipe = Recipe(epochs=5, spoilt_epochs=2)
+    assert [recipe.spoils(epoch) for epoch in range(5)] == [False, False, False, True, True]
+    pixels = np.full((40, 28, 28, 1), 100, np.uint8)
+    recipe = dataclasses.replace(
+        recipe, distortion=Distortion.none(), corruption=Corruption(share=1.0, brightness=0.5)
+    )
+    training = Training(recipe, Split(pixels, np.arange(40) % 2), 2, 0)
+    for epoch, spoilt in ((2, False), (3, True)):
+        images, _, _ = next(iter(training.batches(epoch)))
+        assert (images.numpy().std(axis=0).max() > 0.05) == spoilt
+
+
 def test_options_change_the_recipe():
     args = parse_args(["--epochs", "3", "--batch-size", "64", "--learning-rate", "0.01"])
     expected = dataclasses.replace(DEFAULT, epochs=3, batch_size=64, learning_rate=0.01)
