@@ -32,10 +32,15 @@ def bundle(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     place = folder / "wheels"
     place.mkdir(parents=True)
+    shutil.copy2(_HERE / "install-pi.sh", folder)  # first: what breaks off is a bundle to replace
+    # Each into a folder of its own: systems share wheels, and pip replaces a file that is there.
     with ThreadPoolExecutor(len(SYSTEMS)) as pool:
-        list(pool.map(lambda system: wheels.download(system, place), SYSTEMS))
+        list(pool.map(lambda system: wheels.download(system, place / system.name), SYSTEMS))
+    for file in place.glob("*/*.whl"):
+        file.replace(place / file.name)
+    for system in SYSTEMS:
+        (place / system.name).rmdir()
     wheels.project(place)
-    shutil.copy2(_HERE / "install-pi.sh", folder)
     shutil.copytree(_HERE / "systemd", folder / "systemd")
 
 
