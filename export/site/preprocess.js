@@ -91,12 +91,14 @@ export function bounds(ink, width, height) {
 function areaResample(plane, width, height, side) {
   const rows = overlaps(height, side), columns = overlaps(width, side);
   const half = new Float32Array(INNER * width);
+  const sums = new Float64Array(width);
   for (let bin = 0; bin < INNER; bin++) {
-    for (let x = 0; x < width; x++) {
-      let sum = 0;
-      for (let y = 0; y < height; y++) sum += rows[bin * height + y] * plane[y * width + x];
-      half[bin * width + x] = sum;
+    sums.fill(0);
+    for (let y = 0; y < height; y++) {
+      const weight = rows[bin * height + y];
+      for (let x = 0; weight && x < width; x++) sums[x] += weight * plane[y * width + x];
     }
+    half.set(sums, bin * width);
   }
   const means = new Float32Array(INNER * INNER);
   for (let row = 0; row < INNER; row++) {
