@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from deploy.emulation import roots
 from deploy.emulation.installed import python, with_engines
 from deploy.emulation.user import output
 from deploy.systems import SYSTEMS
@@ -41,7 +43,10 @@ def images(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def answers_here(images, tmp_path_factory):
-    """What each engine answers on this machine, by the name of its artefact."""
+    """What each engine answers on this machine, by the name of its artefact; of the same wheel."""
+    (wheel,) = (roots.CACHE / "project").glob("digit_edge-*.whl")
+    unpacked = tmp_path_factory.mktemp("wheel")
+    zipfile.ZipFile(wheel).extractall(unpacked)
     pythons = {"litert": sys.executable, "onnx": sys.executable}
     # tflite-runtime wants NumPy 1, so an environment of its own; there is none for Python 3.12.
     pythons["tflite"] = str(CHECKOUT / ".venv-tflite/bin/python")
@@ -50,7 +55,7 @@ def answers_here(images, tmp_path_factory):
         folder = tmp_path_factory.mktemp(engine)
         done = subprocess.run(
             [interpreter, GUEST / "answers.py", engine, images / "images.npy", folder],
-            env={"PYTHONPATH": str(CHECKOUT)},
+            env={"PYTHONPATH": str(unpacked)},
             capture_output=True,
             text=True,
         )
