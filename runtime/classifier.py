@@ -106,9 +106,13 @@ class Classifier:
             ImageError: it cannot be read as an image.
         """
         seen = view(image)
-        scores = self.backend.scores(seen.pixels[np.newaxis])[0]
-        prediction = self._settle(self._predict(seen.pixels, scores), seen)
+        prediction = self.classify_view(seen)
         return replace(prediction, view=seen) if explain else prediction
+
+    def classify_view(self, seen: View) -> Prediction:
+        """Read an image that `runtime.preprocess.view` has brought into MNIST's form."""
+        scores = self.backend.scores(seen.pixels[np.newaxis])[0]
+        return self._settle(self._predict(seen.pixels, scores), seen)
 
     def classify_batch(self, images: Iterable[Source]) -> list[Prediction]:
         """Read several images; the answers come in the order of the images.

@@ -27,7 +27,7 @@ def classify(
     start = time.perf_counter()
     seen = _drawing(image) if drawing else view(image)
     found = time.perf_counter()
-    prediction = classifier.classify(seen.pixels)
+    prediction = classifier.classify(seen.pixels) if drawing else classifier.classify_view(seen)
     end = time.perf_counter()
     metrics.count_answer(prediction.label, prediction.accepted, end - found)
     return {
