@@ -15,14 +15,15 @@ from deploy.emulation.user import output
 from deploy.systems import SYSTEMS
 from deploy.tests.conftest import PAIRS
 from deploy.wheels import CHECKOUT
+from runtime import golden
 
 GUEST = CHECKOUT / "deploy/emulation/guest"
 EVERYWHERE = [(s, e, cpu) for s in SYSTEMS for e in s.engines for cpu in s.cpus]
 # What takes longer: once for each system and engine, over all processors.
 ONCE = [(s, e, s.cpus[at % len(s.cpus)]) for at, (s, e) in enumerate(PAIRS)]
 SOME = 100
-# Measured: 4 of 10,000 scores.
-MOST_STEPS = 0.001
+# Of the images; measured: 1 of 1,000 by 1e-4 with tflite-runtime, none with LiteRT.
+MOST_APART = 0.01
 
 
 def name(row):
@@ -80,14 +81,14 @@ def test_answers_are_those_of_this_machine(row, card, images, answers_here):
         here = expected[artefact][:count]
         assert len(scores) == count
         np.testing.assert_array_equal(scores.argmax(1), here.argmax(1))
+        apart = np.abs(scores - here)
         if artefact.endswith("int8.tflite"):
             # The engine's kernels for Arm and for x86 round apart now and then, by one step; one of
             # what the softmax takes moves the scores of an unsure answer by a few of 1/256.
-            apart = np.abs(scores - here)
-            assert apart.max() <= 4 / 256
-            assert (apart > 1e-5).mean() <= MOST_STEPS
+            assert apart.max() <= golden.TOLERANCE["int8"]
+            assert (apart > 1e-5).any(axis=1).mean() <= MOST_APART
         else:
-            assert np.abs(scores - here).max() <= 1e-5
+            assert apart.max() <= 1e-5
 
 
 @pytest.mark.parametrize("row", ONCE, ids=name)
