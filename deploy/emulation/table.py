@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +77,10 @@ def measure(system: System, cpu: str, folder: Path) -> list[Row]:
     shown = machine.boot(folder / "disk", cpu)
     if "PI-STATUS 0" not in shown:
         raise EdgeError(f"{system.name} on {cpu}: {shown[-2000:]}")
-    said = [json.loads(line[6:]) for line in shown.splitlines() if line.startswith("PI-ROW")]
+    # Anywhere in a line: the console is the kernel's and the engines' too.
+    said = [json.loads(text) for text in re.findall(r"PI-ROW (\{.*\})", shown)]
+    if len(said) != len(system.engines):
+        raise EdgeError(f"{system.name} on {cpu}, an engine is missing: {shown[-2000:]}")
     rows = [
         Row(
             system.name,
