@@ -106,17 +106,20 @@ def test_touching_digits_are_cut() -> None:
 
 
 def test_ruled_lines_specks_and_a_shadow_are_no_digits() -> None:
-    ink, text = page(1, 2)
-    random = np.random.default_rng(2)
-    ruled = ink.copy()
-    ruled[30::90] = ruled[31::90] = 0.5
-    for top, left in zip(*random.integers(0, ink.shape[0] - 4, (2, 12)), strict=True):
-        ruled[top : top + 3, left : left + 3] = 0.8
-    assert CLASSIFIER.read(paper(ruled)).lines == text
-    shadowed = np.pad(ink, ((0, 160), (0, 0)))
-    grey = paper(shadowed)
-    grey[-120:] //= 4
-    assert CLASSIFIER.read(grey).lines == text
+    pages = []
+    for seed in range(1, 6):
+        ink, text = page(seed, 2)
+        random = np.random.default_rng(seed)
+        ruled = ink.copy()
+        ruled[30::90] = ruled[31::90] = 0.5
+        for top, left in zip(*random.integers(0, ink.shape[0] - 4, (2, 12)), strict=True):
+            ruled[top : top + 3, left : left + 3] = 0.8
+        pages.append((paper(ruled), text))
+        grey = paper(np.pad(ink, ((0, 160), (0, 0))))
+        grey[-120:] //= 4
+        pages.append((grey, text))
+    # A line may go through a digit; what else is on the page is none.
+    assert read_all(pages) >= 0.97
 
 
 def test_pencil_beside_marker_is_read() -> None:
