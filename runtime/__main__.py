@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     terminal = sys.stderr if _is_terminal(sys.stderr) else None
     progress = Progress(terminal, lambda: _count(arguments))
     sys.stdout.write(job.form.header)
+    sys.stdout.flush()  # rows go past the text layer, which would keep the header back
     failed = False
     found = paths.find(arguments.paths, null=arguments.null)
     with contextlib.closing(job.run(found, arguments.jobs)) as batches:
