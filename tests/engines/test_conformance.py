@@ -92,7 +92,10 @@ def test_more_threads_give_the_same_answers(engine_and_path):
     golden = opened.spec.golden
     backend = open_backend(opened, engine.name, threads=2)
     many = np.concatenate([golden.pixels] * 40)
-    for pixels, expected in ((golden.pixels, golden.scores), (many, np.tile(golden.scores, (40, 1)))):
+    for pixels, expected in (
+        (golden.pixels, golden.scores),
+        (many, np.tile(golden.scores, (40, 1))),
+    ):
         scores = backend.scores(pixels)
         assert np.abs(scores - expected).max() <= TOLERANCE[opened.spec.precision]
     with pytest.raises(BackendUnavailable, match="give 1 or more"):

@@ -148,7 +148,13 @@ def test_a_video_gives_one_event_for_each_appearance(pages, tmp_path):
 
 
 def test_only_the_region_of_interest_is_read(pages, tmp_path):
-    left, right = digits(pages)[:2]
+    # Squeezed to half of the picture, some are read as something else.
+    classifier = Classifier.load()
+    left, right = [
+        label
+        for label in digits(pages)
+        if classifier.classify(pages[label].resize((160, 240))).label == label
+    ][-2:]
     both = Image.new("RGB", SIZE)
     both.paste(pages[left].resize((160, 240)), (0, 0))
     both.paste(pages[right].resize((160, 240)), (160, 0))
