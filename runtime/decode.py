@@ -23,9 +23,9 @@ from PIL import Image, UnidentifiedImageError
 
 from runtime import png
 from runtime.errors import ImageError
+from runtime.grey import Grey, fit, luminance, principal_axis, to_uint8
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
-Grey: TypeAlias = npt.NDArray[np.uint8]
 
 # What Pillow may hold in memory at once, in pixels: an A4 page scanned at 600 dpi is 35 million.
 # A JPEG is decoded at a reduced scale, so a larger one passes.
@@ -47,7 +47,6 @@ _DAMAGE = (
     AttributeError,
     AssertionError,
     EOFError,
-    MemoryError,
     RuntimeError,
     struct.error,
     zlib.error,
@@ -88,7 +87,7 @@ def decode(
     A path, bytes, a binary file object, a Pillow image, or an array (height, width[, 1, 3 or 4])
     of uint8, uint16, bool or float from 0 to 1. Of an animation, the first frame. Grey is the
     luminance, or with `colour` the axis along which the colours differ most. Where an image is
-    transparent, see `_composite`. Raises ImageError, naming the file.
+    transparent, see `grey._composite`. Raises ImageError, naming the file.
     """
     plain = None
     if isinstance(image, bytes):
@@ -108,13 +107,13 @@ def decode_colour(image: Source, *, longest: int, name: str | None = None) -> Pi
     with _opened(image, name) as picture:
         width, height = _load(picture, longest, True, name)
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
-            shown = Image.fromarray(_luminance(picture, longest)).convert("RGB")
+            shown = Image.fromarray(luminance(picture, longest)).convert("RGB")
         elif "A" in picture.getbands() or "transparency" in picture.info:
-            small = _fit(picture.convert("RGBA"), longest)
+            small = fit(picture.convert("RGBA"), longest)
             shown = Image.new("RGB", small.size, "white")
             shown.paste(small, mask=small.getchannel("A"))
         else:
-            shown = _fit(picture.convert("RGB"), longest)
+            shown = fit(picture.convert("RGB"), longest)
         turn = _turn(picture)
     upright = _upright(np.asarray(shown), turn)
     return Picture(upright, (height, width) if turn > 4 else (width, height))
@@ -198,6 +197,8 @@ class _Guard:
             raise ImageError(f"{self.name}: too large to decode; scale it down") from error
         if isinstance(error, UnidentifiedImageError):
             raise ImageError(f"{self.name}: not an image; convert it to {READABLE}") from error
+        if isinstance(error, MemoryError):
+            raise ImageError(f"{self.name}: not enough memory for it; scale it down") from error
         if isinstance(error, _DAMAGE):
             detail = " ".join(str(error).split()) or type(error).__name__
             raise ImageError(
@@ -233,7 +234,7 @@ def _image_of_array(array: npt.NDArray[Any], name: str) -> Image.Image:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype == np.uint16:
-        array = _to_uint8(array)
+        array = to_uint8(array)
     elif array.dtype.kind == "f":
         low, high = array.min(), array.max()
         if not (np.isfinite(low) and np.isfinite(high)):
@@ -250,21 +251,11 @@ def _image_of_array(array: npt.NDArray[Any], name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _to_uint8(values: npt.NDArray[Any]) -> Grey:
-    """Scale numbers without a declared depth: full scale is the usual one that holds them."""
-    values = np.nan_to_num(values.astype(np.float32))
-    values -= min(float(values.min()), 0.0)
-    high = float(values.max())
-    full = next((scale for scale in (1, 255, 4095, 65535) if high <= scale), high)
-    grey: Grey = np.rint(values * np.float32(255 / full)).astype(np.uint8)
-    return grey
-
-
 def _shrink(image: Image.Image, longest: int, colour: bool, name: str) -> Decoded:
     """The image in grey at its reduced size, upright."""
     coloured = image.mode not in ("1", "L", "LA", "La", "I", "F") and image.mode[:2] != "I;"
     width, height = _load(image, longest, colour, name)
-    grey = _principal_axis(image, longest) if colour and coloured else _luminance(image, longest)
+    grey = principal_axis(image, longest) if colour and coloured else luminance(image, longest)
     turn = _turn(image)
     if turn > 4:
         width, height = height, width
@@ -309,61 +300,3 @@ def _upright(grey: Grey, turn: int) -> Grey:
     if turn > 4:
         grey = grey.swapaxes(0, 1)
     return grey[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
-
-
-def _fit(image: Image.Image, longest: int) -> Image.Image:
-    width, height = image.size
-    if max(width, height) <= longest:
-        return image
-    ratio = longest / max(width, height)
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    return image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-
-
-def _luminance(image: Image.Image, longest: int) -> Grey:
-    mode = image.mode
-    if mode == "L" and "transparency" not in image.info:
-        return np.asarray(_fit(image, longest))
-    if mode in ("I", "F") or mode.startswith("I;"):
-        return np.asarray(_fit(Image.fromarray(_to_uint8(np.asarray(image))), longest))
-    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        if mode not in ("LA", "RGBA"):
-            image = image.convert("LA" if mode == "La" else "RGBA")
-        if image.getchannel("A").getextrema() != (255, 255):
-            return _composite(np.asarray(_fit(image.convert("LA"), longest)))
-    if mode in ("LAB", "YCbCr"):
-        image = image.getchannel(0)
-    elif mode == "HSV":
-        image = image.convert("RGB")
-    return np.asarray(_fit(image.convert("L"), longest))
-
-
-def _composite(pair: Grey) -> Grey:
-    """Lay a transparent image, (height, width, 2) luminance and alpha, over a ground.
-
-    A picture with its own ground keeps it: most of it is opaque and holds light and dark, so the
-    rest is filled with its median. A bare drawing is laid over the ground it contrasts with:
-    white under dark ink, black under light ink.
-    """
-    luminance, alpha = (
-        pair[..., 0].astype(np.float32),
-        pair[..., 1].astype(np.float32) / 255,
-    )
-    seen = luminance[alpha > 0.5]
-    if seen.size == 0:
-        ground = 255.0
-    elif seen.size > 0.5 * alpha.size and np.ptp(np.percentile(seen, (2, 98))) > 48:
-        ground = float(np.median(seen))
-    else:
-        ground = 255.0 if seen.mean() < 128 else 0.0
-    return np.rint(luminance * alpha + ground * (1 - alpha)).astype(np.uint8)
-
-
-def _principal_axis(image: Image.Image, longest: int) -> Grey:
-    """Grey along the axis on which the colours vary most, for ink as light as its paper."""
-    small = np.asarray(_fit(image.convert("RGB"), longest)).astype(np.float32)
-    colours = small.reshape(-1, 3) - small.reshape(-1, 3).mean(axis=0)
-    axis = np.linalg.eigh(colours.T @ colours)[1][:, -1]
-    values = (colours @ axis).reshape(small.shape[:2])
-    grey: Grey = np.clip(np.rint(values + (128 - np.median(values))), 0, 255).astype(np.uint8)
-    return grey

@@ -301,7 +301,7 @@ def _has_pi_camera(number: int) -> bool:
 
 
 def _picamera2() -> Any:
-    from picamera2 import Picamera2  # type: ignore[import-not-found]
+    from picamera2 import Picamera2
 
     return Picamera2
 

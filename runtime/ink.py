@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.components import Mask, Plane, find_components, find_runs, paint_runs
-from runtime.relief import LEAST_AREA, Grey, find_relief
+from runtime.grey import Grey
+from runtime.relief import LEAST_AREA, find_relief
 
 Box = tuple[int, int, int, int]
 

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.components import Components, Mask, Plane, find_components, sum_runs
+from runtime.grey import Grey
 from runtime.ink import Box, without_lines
-from runtime.relief import Grey, find_relief
+from runtime.relief import find_relief
 
 # Ink is first looked for at this part of the picture's level, for pencil stands beside marker;
 # then each component keeps what reaches this part of its own level.

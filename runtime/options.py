@@ -5,7 +5,7 @@ import argparse
 from runtime.backends import ENGINES
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
     """Add the options that say what classifies: --model, --backend, --device and --threads."""
     parser.add_argument(
         "--model",

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import png, thumbnail
-from runtime.decode import Grey, Source, decode, describe
+from runtime.decode import Source, decode, describe
 from runtime.errors import ImageError
+from runtime.grey import Grey
 from runtime.ink import Box, Found, area_resample, find_ink
 
 Pixels = npt.NDArray[np.uint8]

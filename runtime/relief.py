@@ -9,8 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from runtime.components import Plane
-
-Grey = npt.NDArray[np.uint8]
+from runtime.grey import Grey
 
 # Lighting is estimated on a copy of at most this many pixels a side, where whatever is narrower
 # than this part of the side is taken for ink.

@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from runtime.backends import ENGINES
 from runtime.errors import EdgeError, exit_status
+from runtime.options import add_model_arguments
 from runtime.reload import Reloading
 
 TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"
@@ -89,18 +89,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--port", type=_port, default=8080, help="port to listen on (8080); 0 takes a free one"
     )
     model = parser.add_argument_group("the model; a file that is replaced is taken up at once")
-    model.add_argument(
-        "--model",
-        metavar="PATH",
-        help="a .tflite or .onnx artefact (default: the published one, else one in models/)",
-    )
-    model.add_argument(
-        "--backend",
-        choices=[row.name for row in ENGINES],
-        help="the engine (default: the first installed one that reads the model)",
-    )
-    model.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
-    model.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    add_model_arguments(model)
     access = parser.add_argument_group("who may ask")
     access.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token")
     access.add_argument("--token", help="the token itself, which other users then see in `ps`")

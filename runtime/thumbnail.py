@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.components import Plane
+from runtime.grey import Grey
 from runtime.ink import STROKE_LEVEL, THIN_STROKE, Box, Found, thicken
-from runtime.relief import LEAST_AREA, LEAST_CONTRAST, NOISE_FACTOR, Grey
+from runtime.relief import LEAST_AREA, LEAST_CONTRAST, NOISE_FACTOR
 
 # A picture is small where no side is longer; ruled lines are not looked for in such a one.
 LONGEST = 31

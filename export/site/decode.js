@@ -1,4 +1,4 @@
-// A canvas as a small grey picture. Mirrors runtime/decode.py where Pillow has an image in modes L,
+// A canvas as a small grey picture. Mirrors runtime/decode.py and grey.py where Pillow has an image in modes L,
 // RGB, LA and RGBA; the browser has opened the file and turned it upright.
 //
 // A canvas does not say whether its file held colours: it holds them here where one pixel does, and

@@ -1,7 +1,7 @@
 """One connection: uvicorn's HTTP/1.1, made safe from clients that never finish a request."""
 
 import asyncio
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -15,7 +15,7 @@ class Connection(H11Protocol):
     uvicorn waits forever for the headers of a request, and for a body that nobody reads.
     """
 
-    # Set by `limited`.
+    # All three are set by `limited`.
     seconds: ClassVar[float]
     most: ClassVar[int]
     # Those that are waiting for the headers of a request, the longest waiting one first.
@@ -29,15 +29,12 @@ class Connection(H11Protocol):
             seconds: for the headers to arrive, and for the rest of a body that was refused.
             most: connections at once; for one more, the one that has waited longest is closed.
         """
+        shared = {"seconds": seconds, "most": most, "_idle": {}}
+        return cast("type[Connection]", type("Limited", (cls,), shared))
 
-        class Limited(cls):  # type: ignore[valid-type, misc]
-            _idle: "ClassVar[dict[Connection, asyncio.TimerHandle]]" = {}
-
-        Limited.seconds, Limited.most = seconds, most
-        return Limited
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to wait for a request, or refuse where all connections are busy."""
+        transport = cast(asyncio.Transport, transport)
         super().connection_made(transport)
         if len(self.connections) > self.most:
             if not self._idle:
@@ -59,6 +56,7 @@ class Connection(H11Protocol):
         if self._busy():
             self._wait_no_more()
 
+    # asyncio lets this answer True, to keep the connection; uvicorn annotates its own as None.
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer a client that has sent all it will, as `nc -N` does."""
         if self._busy() and not self.cycle.more_body:

@@ -47,13 +47,16 @@ class Memory:
     def lease(self) -> Iterator[Callable[[int], None]]:
         """Yield a function that takes bytes; all it took is given back at the end.
 
-        That function raises Problem 503 where there is no room.
+        That function raises Problem 503 where there is no room, and gives back all it took.
         """
         taken = 0
 
         def take(size: int) -> None:
             nonlocal taken
             if self.held + size > self.limit:
+                # At once, not where the request ends: else all who arrive in step are refused.
+                self.held -= taken
+                taken = 0
                 raise Problem(503, "too much is being sent at once: try again in a second")
             self.held += size
             taken += size

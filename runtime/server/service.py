@@ -8,8 +8,9 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import uvicorn
 from PIL import Image
@@ -20,6 +21,11 @@ from runtime.notify import notify, watchdog_interval_s
 from runtime.server.connection import Connection
 from runtime.server.limits import Limits
 
+# What `socket.getaddrinfo` gives: the last holds host and port, and of IPv6 more.
+_Address: TypeAlias = (
+    "tuple[socket.AddressFamily, socket.SocketKind, int, str, "
+    "tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]"
+)
 _BACKLOG = 1024
 # Addresses that are nobody's (RFC 5737, RFC 3849), by family.
 _ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
@@ -160,11 +166,8 @@ async def _tell_systemd(
         notify("WATCHDOG=1")
 
 
-def _resolve(
-    host: str, port: int
-) -> list[tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int]]]:
+def _resolve(host: str, port: int) -> Sequence[_Address]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise EdgeError(f"--host {host} is no address or name that is known here") from error
-    return found  # type: ignore[return-value]

@@ -200,8 +200,9 @@ def test_memory_is_lent_and_given_back():
             with pytest.raises(Problem) as refused:
                 second(1)
             assert refused.value.status == 503
-        first(40)
-        assert memory.held == 100
+            # Whoever is refused leaves its room to the others before it has said so.
+            first(40)
+            assert memory.held == 100
     assert memory.held == 0
 
 
@@ -215,6 +216,6 @@ def test_bodies_do_not_pile_up(serve_with):
     for connection in opened:
         with connection:
             statuses.append(int(connection.recv(65536)[9:12]))
-    # On a slow machine the first is given up before the last is there.
-    assert set(statuses) == {408, 503} and statuses.count(408) <= 2
+    # Two fit, unless one is given up, on a slow machine, before the last is there.
+    assert set(statuses) == {408, 503}
     assert server.client.post("/v1/classify", content=bytes(900_000)).status_code == 422
