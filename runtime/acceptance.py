@@ -13,6 +13,9 @@ import numpy.typing as npt
 # (interface/gemv.c), which costs more than the rule itself.
 TOP, BOTTOM, SQUARE = 4, 24, 2
 _BLANK = bytes(28 * 28)
+# Images whose ink is weighed in one product: past 2^18 multiplications, here 29 images, OpenBLAS
+# wakes its threads (interface/gemm.c).
+_AT_ONCE = 28
 # A mean over many looks is this much steadier than one score: how far above the threshold it is.
 _MARGIN = 1.0
 GRID = (10, 14)
@@ -88,10 +91,12 @@ class Judge:
         # pixels to 0 to 1, and the layer.
         spread = rule.weights.repeat(SQUARE, axis=1).repeat(SQUARE, axis=2).astype(np.float32)
         factors = rule.scales / np.float32(255 * SQUARE * SQUARE)
-        self._weigh = (spread.reshape(len(spread), -1) * factors[:, None]).dot
+        self._weights = spread.reshape(len(spread), -1) * factors[:, None]
+        self._outputs = rule.outputs
+        # Looked up once: that is a twentieth of what a score costs.
+        self._weigh, self._sum = self._weights.dot, self._outputs.dot
         # max(0, a + b) = max(−b, a) + b: b is added once, here, rather than to every image.
         self._floor = -rule.biases
-        self._sum = rule.outputs.dot
         self._offset = float(rule.outputs @ rule.biases)
         self._confidence_weight = rule.confidence_weight
 
@@ -119,3 +124,23 @@ class Judge:
     def accepts(self, pixels: npt.NDArray[np.uint8], confidence: float) -> bool:
         """Whether this is a digit: its score is at least the threshold."""
         return self.score(pixels, confidence) >= self.threshold
+
+    def accept_all(
+        self, pixels: npt.NDArray[np.uint8], confidences: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.bool_]:
+        """As `accepts` of each of (N, 28, 28, 1) images and (N,) confidences, in less time.
+
+        Sums of another order: a score may differ from that of the image alone by 1e-5 of itself.
+        """
+        parts = [slice(at, at + _AT_ONCE) for at in range(0, len(pixels), _AT_ONCE)]
+        accepted = np.empty(len(pixels), np.bool_)
+        for part in parts:
+            flat = pixels[part].reshape(-1, len(_BLANK))
+            scores = confidences[part]
+            if self._ruled:
+                ink = pixels[part, TOP:BOTTOM].reshape(len(flat), -1).astype(_FLOAT)
+                hidden = np.maximum(ink @ self._weights.T, self._floor)
+                of_ink = hidden @ self._outputs
+                scores = of_ink + self._offset + self._confidence_weight * scores
+            accepted[part] = (scores >= self.threshold) & (flat.min(axis=1) < flat.max(axis=1))
+        return accepted

@@ -13,7 +13,7 @@ from runtime.acceptance import Judge
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
 from runtime.decode import Source, describe
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.preprocess import View, rereadable, view, view_batch
+from runtime.preprocess import View, all_given_pixels, rereadable, view, view_batch
 from runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -120,7 +120,11 @@ class Classifier:
         Raises:
             ImageError: one of them cannot be read as an image.
         """
-        seen = view_batch(list(images))
+        images = list(images)
+        given = all_given_pixels(images)
+        if given is not None:
+            return self._predict_all(given)
+        seen = view_batch(images)
         predictions = self._predict_batch([one.pixels for one in seen])
         return list(map(self._settle, predictions, seen))
 
@@ -146,9 +150,14 @@ class Classifier:
         return reading
 
     def _predict_batch(self, batch: list[Pixels]) -> list[Prediction]:
-        if not batch:
-            return []
-        return list(map(self._predict, batch, self.backend.scores(np.stack(batch))))
+        return self._predict_all(np.stack(batch)) if batch else []
+
+    def _predict_all(self, pixels: Pixels) -> list[Prediction]:
+        scores = self.backend.scores(pixels)
+        best, confidences = scores.argmax(axis=1), scores.max(axis=1)
+        accepted = self._judge.accept_all(pixels, confidences)
+        labels = map(self._labels.__getitem__, best.tolist())
+        return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
     def _settle(self, prediction: Prediction, seen: View) -> Prediction:
         """Refuse what was found in an image and is odd, or in doubt and no digit when looked at

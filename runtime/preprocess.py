@@ -139,6 +139,17 @@ def _given_pixels(image: Source) -> Pixels | None:
     return None
 
 
+def all_given_pixels(images: Sequence[Source]) -> Pixels | None:
+    """Images that all are pixels already, alike in shape, as (N, 28, 28, 1) uint8; else None."""
+    if {type(image) for image in images} != {np.ndarray}:
+        return None
+    arrays = cast("Sequence[Pixels]", images)
+    shapes, kinds = {array.shape for array in arrays}, {array.dtype.char for array in arrays}
+    if kinds != {"B"} or not shapes <= {(28, 28), PIXELS_SHAPE} or len(shapes) > 1:
+        return None
+    return np.concatenate(arrays).reshape(-1, *PIXELS_SHAPE)
+
+
 def scaled(box: Box, x: float, y: float) -> Box:
     """A box in a picture whose pixels are `x` wide and `y` high, rounded outwards."""
     left, top, right, bottom = box
