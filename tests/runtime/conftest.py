@@ -1,6 +1,7 @@
 """What the tests of the runtime share."""
 
 import dataclasses
+import io
 import os
 import shutil
 import socket
@@ -9,10 +10,14 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import runtime
-from runtime import artefact
+from runtime import Classifier, artefact
+from runtime.reload import previous
+from runtime.signing import make_key, sign
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -40,6 +45,67 @@ def plant():
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Pictures of digits as PNG bytes, and the label that the published model gives each."""
+    spec = Classifier.load().spec
+    pictures = []
+    for pixels, scores in zip(spec.golden.pixels, spec.golden.scores, strict=True):
+        file = io.BytesIO()
+        Image.fromarray(pixels[:, :, 0]).save(file, "PNG")
+        pictures.append((file.getvalue(), spec.labels[scores.argmax()]))
+    return pictures
+
+
+@pytest.fixture
+def folder(tmp_path, golden):
+    """A folder of 300 digits and their labels by name, with two that cannot be read."""
+    labels = {}
+    for number in range(300):
+        data, label = golden[number % len(golden)]
+        (tmp_path / f"{number:04}.png").write_bytes(data)
+        labels[f"{number:04}.png"] = label
+    for number in (70, 207):
+        (tmp_path / f"{number:04}.png").write_bytes(b"no picture")
+        labels[f"{number:04}.png"] = None
+    return tmp_path, labels
+
+
+@pytest.fixture(scope="session")
+def pages():
+    """Pictures of 320x240 by name: each digit drawn on paper, and paper alone."""
+    spec = Classifier.load().spec
+    rng = np.random.default_rng(0)
+
+    def paper() -> Image.Image:
+        grey = rng.normal(225, 2, (240, 320)).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+
+    found = {"": paper()}
+    for pixels, scores in zip(spec.golden.pixels, spec.golden.scores, strict=True):
+        page = paper()
+        ink = Image.fromarray(pixels[:, :, 0]).resize((168, 168), Image.Resampling.BICUBIC)
+        page.paste((40, 40, 60), (76, 36), ink)
+        found.setdefault(spec.labels[scores.argmax()], page)
+    # The digits that are read as what they are, after a camera's compression too.
+    classifier = Classifier.load()
+    good = {}
+    for label, page in found.items():
+        file = io.BytesIO()
+        page.save(file, "JPEG", quality=80)
+        read = classifier.classify(file.getvalue())
+        if (read.label if read.accepted else "") == label:
+            good[label] = page
+    assert len(good) >= 4 and "" in good
+    return good
+
+
+@pytest.fixture(scope="session")
+def digits(pages):
+    """The names of those that show a digit."""
+    return [label for label in pages if label]
 
 
 def _until(met, complaint: str, seconds: float = 30) -> None:
@@ -150,3 +216,39 @@ def reader():
     yield subscribe
     for each in readers:
         each.close()
+
+
+@pytest.fixture(scope="session")
+def maker(tmp_path_factory) -> Path:
+    """A private key; its public half lies beside it."""
+    return make_key(tmp_path_factory.mktemp("keys") / "maker")[0]
+
+
+class Device:
+    """A model in use, the keys it trusts, and signed models that could take its place: `old`,
+    the int8 model that is there already, and `new`, the float one."""
+
+    def __init__(self, folder: Path, maker: Path) -> None:
+        self.target = folder / "models" / "model.tflite"
+        (folder / "models" / "keys").mkdir(parents=True)
+        shutil.copy(maker.with_suffix(".pub"), folder / "models" / "keys")
+        shutil.copy(PRETRAINED / "digits-int8.tflite", self.target)
+        self.old, self.new = folder / "old.tflite", folder / "new.tflite"
+        for path, name in ((self.old, "digits-int8.tflite"), (self.new, "digits.tflite")):
+            shutil.copy(PRETRAINED / name, path)
+            sign(path, maker)
+
+    def holds(self, model: artefact.Artefact, kept: artefact.Artefact | None = None) -> bool:
+        """Whether `model` is in the place and `kept` beside it, and nothing else is left."""
+        kept_digest = artefact.read(previous(self.target)).spec.digest if kept else None
+        expected = {"keys", self.target.name} | ({previous(self.target).name} if kept else set())
+        return (
+            artefact.read(self.target).spec.digest == model.spec.digest
+            and (kept is None or kept_digest == kept.spec.digest)
+            and set(os.listdir(self.target.parent)) == expected
+        )
+
+
+@pytest.fixture
+def device(tmp_path, maker) -> Device:
+    return Device(tmp_path, maker)
