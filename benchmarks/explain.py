@@ -3,10 +3,15 @@
 Runs in a process of its own, with the engine that opens the format.
 """
 
+import numpy as np
+
 from benchmarks import explain_onnx, explain_tflite
 from benchmarks.jobs import ExplainJob, Explanation, Finding
+from benchmarks.traces import lint_layers, step
+from runtime import artefact
 from runtime.artefact import Artefact
 
+# Each has a Model with `scores`, literal or as the engine runs it by itself; `layers` and `lint`.
 _TRACERS = {".tflite": explain_tflite, ".onnx": explain_onnx}
 
 
@@ -17,9 +22,27 @@ def explain(job: ExplainJob) -> Explanation:
         ArtefactError: one of them is missing or damaged.
         BackendUnavailable: the format's engine is not installed, or shows too little of itself.
     """
-    return _TRACERS[job.int8[job.int8.rindex(".") :]].trace(job)
+    tracer = _TRACERS[job.int8[job.int8.rindex(".") :]]
+    pixels, original = np.load(job.pixels), np.load(job.scores)
+    plain, int8 = tracer.Model(artefact.read(job.plain)), tracer.Model(artefact.read(job.int8))
+    literal = int8.scores(pixels, literal=True)
+    steps = (
+        step(
+            "conversion",
+            "float artefact against Keras",
+            original,
+            plain.scores(pixels, literal=False),
+        ),
+        step("quantisation", tracer.QUANTISATION, plain.scores(pixels, literal=True), literal),
+        step("kernels", tracer.KERNELS, literal, int8.scores(pixels, literal=False)),
+    )
+    layers = tracer.layers(plain, int8, pixels)
+    name = int8.artefact.path.name
+    findings = (*tracer.lint(plain), *tracer.lint(int8), *lint_layers(name, layers))
+    return Explanation(len(pixels), steps, layers, findings, name, tracer.ENGINE)
 
 
 def lint(opened: Artefact) -> tuple[Finding, ...]:
     """Check one artefact's graph, as the engine opens it."""
-    return _TRACERS[opened.format].lint(opened)
+    tracer = _TRACERS[opened.format]
+    return tuple(tracer.lint(tracer.Model(opened)))

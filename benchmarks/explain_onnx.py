@@ -12,54 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.jobs import ExplainJob, Explanation, Finding, Layer
-from benchmarks.traces import Sums, lint_layers, lint_quantization, step
-from runtime import artefact
+from benchmarks.jobs import Finding, Layer
+from benchmarks.traces import BATCH, Sums, lint_quantization
 from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores, install_hint
 from runtime.errors import BackendUnavailable
 from runtime.quiet import quiet
 from runtime.spec import Affine
 
-_BATCH = 50
+ENGINE = "onnxruntime"
+# What the report says of the steps.
+QUANTISATION = "int8 against float, both without graph optimisations"
+KERNELS = "int8, with graph optimisations and integer kernels against without"
 # What the quantiser puts behind a name where the name itself is an output's.
 _BEFORE = "_QuantizeLinear_Input"
-
-
-def trace(job: ExplainJob) -> Explanation:
-    """Trace the float and the int8 model over the same images.
-
-    Raises:
-        ArtefactError: one of them is missing or damaged.
-        BackendUnavailable: onnxruntime or onnx is not installed.
-    """
-    pixels, original = np.load(job.pixels), np.load(job.scores)
-    plain, int8 = _Model(artefact.read(job.plain)), _Model(artefact.read(job.int8))
-    literal = int8.scores(pixels, optimised=False)
-    steps = (
-        step("conversion", "float artefact against Keras", original, plain.scores(pixels, True)),
-        step(
-            "quantisation",
-            "int8 against float, both without graph optimisations",
-            plain.scores(pixels, optimised=False),
-            literal,
-        ),
-        step(
-            "kernels",
-            "int8, with graph optimisations and integer kernels against without",
-            literal,
-            int8.scores(pixels, optimised=True),
-        ),
-    )
-    layers = _layers(plain, int8, pixels)
-    name = int8.artefact.path.name
-    findings = (*_lint(plain), *_lint(int8), *lint_layers(name, layers))
-    return Explanation(len(pixels), steps, layers, findings, name, "onnxruntime")
-
-
-def lint(opened: Artefact) -> tuple[Finding, ...]:
-    """Check one artefact's graph, as the file holds it and as the engine rewrites it."""
-    return tuple(_lint(_Model(opened)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +39,7 @@ class _Quantizer:
     affine: Affine
 
 
-class _Model:
+class Model:
     """An .onnx artefact and its graph."""
 
     def __init__(self, opened: Artefact) -> None:
@@ -120,13 +86,14 @@ class _Model:
         self, session: Any, pixels: Pixels, outputs: tuple[str, ...]
     ) -> Iterator[list[npt.NDArray[Any]]]:
         name = session.get_inputs()[0].name
-        for at in range(0, len(pixels), _BATCH):
-            feed = {name: np.divide(pixels[at : at + _BATCH], 255, dtype=np.float32)}
+        for at in range(0, len(pixels), BATCH):
+            feed = {name: np.divide(pixels[at : at + BATCH], 255, dtype=np.float32)}
             yield session.run(list(outputs), feed)
 
-    def scores(self, pixels: Pixels, optimised: bool) -> Scores:
+    def scores(self, pixels: Pixels, literal: bool) -> Scores:
+        """Scores, by the graph as the file holds it or as the engine optimises it."""
         names = (self.proto.graph.output[0].name,)
-        batches = self.batches(self.open(optimised), pixels, names)
+        batches = self.batches(self.open(not literal), pixels, names)
         return np.concatenate([batch[0] for batch in batches])
 
     def quantizers(self) -> list[_Quantizer]:
@@ -151,7 +118,7 @@ class _Model:
         return found
 
 
-def _layers(plain: _Model, int8: _Model, pixels: Pixels) -> tuple[Layer, ...]:
+def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
     """Compare what is quantised with what the float graph calls the same; none where nothing is."""
     known = {name for node in plain.proto.graph.node for name in node.output}
     pairs = [
@@ -186,7 +153,8 @@ def _as_int8(
     return codes, (affine.scale, affine.zero_point)
 
 
-def _lint(model: _Model) -> list[Finding]:
+def lint(model: Model) -> list[Finding]:
+    """Check the graph, as the file holds it and as the engine rewrites it."""
     name = model.artefact.path.name
     axis = model.proto.graph.input[0].type.tensor_type.shape.dim[0]
     free = not axis.HasField("dim_value")
@@ -203,7 +171,7 @@ def _lint(model: _Model) -> list[Finding]:
     ]
 
 
-def _lint_optimised(model: _Model, quantised: bool) -> list[Finding]:
+def _lint_optimised(model: Model, quantised: bool) -> list[Finding]:
     """What is left of the graph once the engine has rewritten it for this processor."""
     import onnx
 

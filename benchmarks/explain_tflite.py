@@ -9,52 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.jobs import ExplainJob, Explanation, Finding, Layer
-from benchmarks.traces import Sums, lint_layers, lint_quantization, real, step
-from runtime import artefact
+from benchmarks.jobs import Finding, Layer
+from benchmarks.traces import BATCH, Sums, lint_quantization, real
 from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores
 from runtime.errors import BackendUnavailable
 from runtime.quiet import quiet
 from runtime.spec import Affine
 
-_BATCH = 50
-
-
-def trace(job: ExplainJob) -> Explanation:
-    """Trace the float and the int8 model over the same images.
-
-    Raises:
-        ArtefactError: one of them is missing or damaged.
-        BackendUnavailable: LiteRT is not installed, or gives no list of operators.
-    """
-    pixels, original = np.load(job.pixels), np.load(job.scores)
-    plain, int8 = _Model(artefact.read(job.plain)), _Model(artefact.read(job.int8))
-    with_reference = int8.scores(pixels, reference=True)
-    steps = (
-        step("conversion", "float artefact against Keras", original, plain.scores(pixels, False)),
-        step(
-            "quantisation",
-            "int8 against float, both with reference kernels",
-            plain.scores(pixels, reference=True),
-            with_reference,
-        ),
-        step(
-            "kernels",
-            "int8, optimised kernels against reference ones",
-            with_reference,
-            int8.scores(pixels, reference=False),
-        ),
-    )
-    layers = _layers(plain, int8, pixels)
-    name = int8.artefact.path.name
-    findings = (*_lint(plain), *_lint(int8), *lint_layers(name, layers))
-    return Explanation(len(pixels), steps, layers, findings, name, "litert")
-
-
-def lint(opened: Artefact) -> tuple[Finding, ...]:
-    """Check one artefact's graph, as the engine opens it."""
-    return tuple(_lint(_Model(opened)))
+ENGINE = "litert"
+# What the report says of the steps.
+QUANTISATION = "int8 against float, both with reference kernels"
+KERNELS = "int8, optimised kernels against reference ones"
 
 
 @dataclass(frozen=True)
@@ -66,7 +32,7 @@ class _Operator:
     outputs: tuple[int, ...]
 
 
-class _Model:
+class Model:
     """A .tflite artefact, opened with the kernels asked for."""
 
     def __init__(self, opened: Artefact) -> None:
@@ -94,8 +60,8 @@ class _Model:
         """Answer batch after batch; the interpreter holds each while the caller looks."""
         source = interpreter.get_input_details()[0]
         size = 0
-        for at in range(0, len(pixels), _BATCH):
-            batch = pixels[at : at + _BATCH]
+        for at in range(0, len(pixels), BATCH):
+            batch = pixels[at : at + BATCH]
             if len(batch) != size:  # at first, and where the last batch is a smaller one
                 size = len(batch)
                 with quiet(2):
@@ -107,8 +73,9 @@ class _Model:
             interpreter.invoke()
             yield
 
-    def scores(self, pixels: Pixels, reference: bool) -> Scores:
-        interpreter = self.open(reference)
+    def scores(self, pixels: Pixels, literal: bool) -> Scores:
+        """Scores, with the reference kernels or with those the engine takes by itself."""
+        interpreter = self.open(reference=literal)
         result = interpreter.get_output_details()[0]
         rows = []
         for _ in self.batches(interpreter, pixels):
@@ -124,7 +91,7 @@ class _Model:
         ]
 
 
-def _layers(plain: _Model, int8: _Model, pixels: Pixels) -> tuple[Layer, ...]:
+def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
     """Compare the outputs of the operators one by one; none where the graphs are not alike."""
     first, second = (model.open(True, keep=True) for model in (plain, int8))
     details = {tensor["index"]: tensor for tensor in second.get_tensor_details()}
@@ -156,7 +123,7 @@ def _name(tensor: str) -> str:
     return parts[1].removesuffix("_1") if len(parts) > 2 else parts[-1]
 
 
-def _lint(model: _Model) -> list[Finding]:
+def lint(model: Model) -> list[Finding]:
     """What the engine makes of the graph: its partitions, and what it leaves out of them."""
     name = model.artefact.path.name
     interpreter = model.open(reference=False)

@@ -10,6 +10,8 @@ from runtime.artefact import Artefact
 from runtime.backends import Scores
 from runtime.spec import Affine
 
+# How many images are answered at once: every output of every layer is held.
+BATCH = 50
 _LEAST_RANGE = 0.5
 _MOST_SATURATION = 0.01
 

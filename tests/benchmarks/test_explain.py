@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks import explain, explain_onnx, processes
+from benchmarks import explain, processes
 from benchmarks.jobs import ExplainJob, Explanation, Layer
 from benchmarks.rows import FAILED, Row, Unmeasured
 from benchmarks.views import parity_tables
@@ -114,7 +114,7 @@ def test_an_onnx_graph_of_other_names_has_steps_and_no_layers(models, test_set, 
         str(models / "digits-int8.onnx"),
         *files,
     )
-    traced = explain_onnx.trace(job)
+    traced = explain.explain(job)
     assert traced.layers == () and traced.steps[0].flips == 0
 
 
