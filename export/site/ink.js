@@ -14,8 +14,7 @@ export function findInk(grey) {
   if (relief === null) return null;
   const { depth, level, floor, dark } = relief;
   const least = Math.fround(Math.max(STROKE_LEVEL * level, 0.75 * floor));
-  const mask = plane(depth.width, depth.height);
-  for (let i = 0; i < mask.data.length; i++) mask.data[i] = depth.data[i] > least;
+  const mask = above(depth, least);
   const chosen = choose(transpose(withoutLines(transpose(withoutLines(mask)))), depth);
   if (chosen === null) return null;
   const { kept, box, odd } = chosen;
@@ -39,9 +38,9 @@ function count(mask) {
   return mask.data.reduce((sum, value) => sum + value, 0);
 }
 
-export function above(ink, level) {
-  const mask = plane(ink.width, ink.height);
-  for (let i = 0; i < mask.data.length; i++) mask.data[i] = ink.data[i] > level;
+export function above({ data, width, height }, level) {
+  const mask = plane(width, height);
+  for (let i = 0; i < data.length; i++) mask.data[i] = data[i] > level;
   return mask;
 }
 
@@ -142,30 +141,11 @@ export function median(values) {
 // The component that is the digit, with the pieces that lie close to it, cut to its box; `odd`
 // where it stands amid more ink than its own, or around ink apart from its own.
 function choose(mask, depth) {
-  const { width, height } = mask;
   const found = findComponents(mask, depth);
-  if (found === null) return null;
-  const { boxes, mass, area } = found;
-  const rims = boxes.map(([left, top, right, bottom]) =>
-    (left === 0) + (top === 0) + (right === width) + (bottom === height));
-  const corner = boxes.map(([left, top, right, bottom], i) =>
-    rims[i] >= 2 && (right - left) * (bottom - top) < 0.25 * height * width);
-  const score = boxes.map(([left, top, right, bottom], i) => {
-    const x = (left + right) / 2 / width - 0.5, y = (top + bottom) / 2 / height - 0.5;
-    return mass[i] * Math.exp(-4 * (x * x + y * y)) * (rims[i] ? 0.2 : 1) * (corner[i] ? 0.1 : 1);
-  });
-  const main = score.indexOf(score.reduce((most, value) => Math.max(most, value)));
-  if (area[main] < LEAST_AREA || corner[main]) return null;
-  const kept = new Set([main]);
-  let box = boxes[main];
-  for (let round = 0; round < 3; round++) {
-    const reach = 0.15 * Math.max(box[2] - box[0], box[3] - box[1]);
-    boxes.forEach((other, i) => {
-      const gap = Math.max(other[0] - box[2], other[1] - box[3], box[0] - other[2], box[1] - other[3]);
-      if (mass[i] > 0.03 * mass[main] && (!rims[i] || rims[main]) && gap <= reach) kept.add(i);
-    });
-    box = around([...kept].map((i) => boxes[i]));
-  }
+  const chosen = found && gather(found, found.mass);
+  if (chosen === null) return null;
+  const { boxes, mass } = found;
+  const { main, kept, box, rims } = chosen;
   let others = 0, own = 0;
   mass.forEach((value, i) => {
     if (kept.has(i)) own += value;
@@ -178,6 +158,33 @@ function choose(mask, depth) {
     odd ||= pieces.some((i) => surrounds(outline, boxes[i].map((edge, side) => edge - box[side % 2])));
   }
   return { kept: found.paint((i) => kept.has(i), box), box, odd };
+}
+
+// The component that counts for most where it lies, and those that lie close to it: { main, kept:
+// their numbers, box, rims }; null where that is too small, or a corner of something else. `weight`
+// is what each counts for by itself; of two that score the same the first in `order` is taken.
+export function gather({ width, height, boxes, area }, weight, order = [...boxes.keys()]) {
+  const rims = boxes.map(([left, top, right, bottom]) =>
+    (left === 0) + (top === 0) + (right === width) + (bottom === height));
+  const corner = boxes.map(([left, top, right, bottom], i) =>
+    rims[i] >= 2 && (right - left) * (bottom - top) < 0.25 * height * width);
+  const score = boxes.map(([left, top, right, bottom], i) => {
+    const x = (left + right) / 2 / width - 0.5, y = (top + bottom) / 2 / height - 0.5;
+    return weight[i] * Math.exp(-4 * (x * x + y * y)) * (rims[i] ? 0.2 : 1) * (corner[i] ? 0.1 : 1);
+  });
+  const main = order.reduce((best, i) => (score[i] > score[best] ? i : best));
+  if (area[main] < LEAST_AREA || corner[main]) return null;
+  const kept = new Set([main]);
+  let box = boxes[main];
+  for (let round = 0; round < 3; round++) {
+    const reach = 0.15 * Math.max(box[2] - box[0], box[3] - box[1]);
+    boxes.forEach((other, i) => {
+      const gap = Math.max(other[0] - box[2], other[1] - box[3], box[0] - other[2], box[1] - other[3]);
+      if (weight[i] > 0.03 * weight[main] && (!rims[i] || rims[main]) && gap <= reach) kept.add(i);
+    });
+    box = around([...kept].map((i) => boxes[i]));
+  }
+  return { main, kept, box, rims };
 }
 
 // Whether there is outline on all four sides of a box: no digit has ink apart in its hole.

@@ -1,10 +1,9 @@
 // Finds the ink of one digit in a picture of few pixels, evenly lit. Mirrors runtime/thumbnail.py;
 // its long integers are masks here, for a browser has time for a picture this small.
 
-import { around, findComponents, crop } from "./components.js";
-import { STROKE_LEVEL, thicken } from "./ink.js";
-import { plane } from "./pillow.js";
-import { LEAST_AREA, LEAST_CONTRAST, NOISE_FACTOR, map, mean } from "./relief.js";
+import { crop, findComponents } from "./components.js";
+import { STROKE_LEVEL, above, gather, thicken } from "./ink.js";
+import { LEAST_CONTRAST, NOISE_FACTOR, map, mean } from "./relief.js";
 
 export const LONGEST = 31;
 const EVEN = 20, OTHER_WAY = 0.35, MOST_COMPONENTS = 24;
@@ -28,9 +27,8 @@ export function findInk(grey) {
   const dark = darker > lighter;
   const depth = map(grey, (value) => (dark ? ground - value : value - ground));
   const level = mean(depth.data.filter((value) => value > Math.trunc(0.5 * peak)));
-  const mask = plane(width, height);
   const least = Math.trunc(Math.max(STROKE_LEVEL * level, 0.75 * floor));
-  for (let i = 0; i < mask.data.length; i++) mask.data[i] = depth.data[i] > least;
+  const mask = above(depth, least);
   const column = (x) => Array.from({ length: height }, (_, y) => mask.data[y * width + x]).some(Boolean);
   if (column(0) && column(width - 1)) return null;
   const chosen = choose(mask, depth);
@@ -40,36 +38,13 @@ export function findInk(grey) {
   return { ink: thicken(ink), box, dark, odd: false };
 }
 
-// The same rules as those of ink.js, areas in place of the ink's mass.
+// By the rules of ink.js, areas in place of the ink's mass.
 function choose(mask, depth) {
-  const { width, height } = mask;
   const found = findComponents(mask, depth);
   if (found === null || found.area.length > MOST_COMPONENTS) return null;
   // Python's grow from the last pixel: of two that score the same, the lower one is first.
-  const { boxes, area } = found;
-  const order = lowestFirst(found);
-  const rims = boxes.map(([left, top, right, bottom]) =>
-    (left === 0) + (top === 0) + (right === width) + (bottom === height));
-  const corner = boxes.map(([left, top, right, bottom], i) =>
-    rims[i] >= 2 && (right - left) * (bottom - top) < 0.25 * height * width);
-  const score = (i) => {
-    const [left, top, right, bottom] = boxes[i];
-    const x = (left + right) / 2 / width - 0.5, y = (top + bottom) / 2 / height - 0.5;
-    return area[i] * Math.exp(-4 * (x * x + y * y)) * (rims[i] ? 0.2 : 1) * (corner[i] ? 0.1 : 1);
-  };
-  const main = order.reduce((best, i) => (score(i) > score(best) ? i : best));
-  if (area[main] < LEAST_AREA || corner[main]) return null;
-  const kept = new Set([main]);
-  let box = boxes[main];
-  for (let round = 0; round < 3; round++) {
-    const reach = 0.15 * Math.max(box[2] - box[0], box[3] - box[1]);
-    boxes.forEach((other, i) => {
-      const gap = Math.max(other[0] - box[2], other[1] - box[3], box[0] - other[2], box[1] - other[3]);
-      if (area[i] > 0.03 * area[main] && (!rims[i] || rims[main]) && gap <= reach) kept.add(i);
-    });
-    box = around([...kept].map((i) => boxes[i]));
-  }
-  return { kept: found.paint((i) => kept.has(i), box), box };
+  const chosen = gather(found, found.area, lowestFirst(found));
+  return chosen && { kept: found.paint((i) => chosen.kept.has(i), chosen.box), box: chosen.box };
 }
 
 function lowestFirst({ labels }) {

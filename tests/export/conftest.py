@@ -1,4 +1,4 @@
-"""What the tests of the exporters share: a small trained model, the sites, a visit to one."""
+"""What the tests of the exporters share: a small trained model, the sites."""
 
 import contextlib
 import dataclasses
@@ -106,26 +106,3 @@ def _hosted(folder):
         finally:
             server.shutdown()
             thread.join()
-
-
-@pytest.fixture(scope="session")
-def opened():
-    """A function: the site's page, as a context manager; what it logs, and what it asks of others,
-    is a failure."""
-    return _opened
-
-
-@contextlib.contextmanager
-def _opened(browser, url, ready=True, permissions=()):
-    context = browser.new_context(permissions=list(permissions))
-    page = context.new_page()
-    wrong = []
-    page.on("console", lambda said: said.type in ("error", "warning") and wrong.append(said.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("request", lambda r: r.url.startswith((url, "data:")) or wrong.append(r.url))
-    page.goto(url)
-    if ready:
-        page.wait_for_selector("body[data-ready]")
-    yield page
-    context.close()
-    assert wrong == []

@@ -41,13 +41,6 @@ READ = """async (names) => {
   }
   return found;
 }"""
-HAND_OVER = """([bytes, kind]) => {
-  const data = new DataTransfer();
-  data.items.add(new File([new Uint8Array(bytes)], "photo.jpg", { type: "image/jpeg" }));
-  dispatchEvent(kind === "paste"
-    ? new ClipboardEvent("paste", { clipboardData: data })
-    : new DragEvent("drop", { dataTransfer: data, cancelable: true }));
-}"""
 
 
 @dataclass(frozen=True)
@@ -208,12 +201,12 @@ def numbers() -> list[bytes]:
     return [*made, png(rows), png(np.full((200, 300), 200, np.uint8))]
 
 
-def test_numbers_are_read_as_the_runtime_reads_them(browser, exported, hosted, opened, tmp_path):
+def test_numbers_are_read_as_the_runtime_reads_them(exported, hosted, opened, tmp_path):
     site = shutil.copytree(exported["int8"], tmp_path / "site")
     pages = numbers()
     for number, data in enumerate(pages):
         (site / f"{number}.png").write_bytes(data)
-    with hosted(site) as url, opened(browser, url) as page:
+    with hosted(site) as url, opened(url) as page:
         found = page.evaluate(READ, [f"{number}.png" for number in range(len(pages))])
     classifier = Classifier.load(PRETRAINED / "digits-int8.onnx")
     for number, (answer, data) in enumerate(zip(found, pages, strict=True)):
@@ -230,13 +223,13 @@ def test_numbers_are_read_as_the_runtime_reads_them(browser, exported, hosted, o
     ("precision", "name"), [("int8", "digits-int8.onnx"), ("float32", "digits.onnx")]
 )
 def test_photographs_are_seen_as_the_runtime_sees_them(
-    browser, exported, hosted, opened, scenes, tmp_path, precision, name
+    exported, hosted, opened, scenes, tmp_path, precision, name
 ):
     site = shutil.copytree(exported[precision], tmp_path / "site")
     files = {f"{number}.png": data for number, data in enumerate(scenes.values())}
     for file, data in files.items():
         (site / file).write_bytes(data)
-    with hosted(site) as url, opened(browser, url) as page:
+    with hosted(site) as url, opened(url) as page:
         found = page.evaluate(PHOTOGRAPH, list(files))
     classifier = Classifier.load(PRETRAINED / name)
     differences = []
@@ -262,26 +255,20 @@ def test_photographs_are_seen_as_the_runtime_sees_them(
     assert any(each["odd"] for each in found.values())
 
 
-def test_a_photograph_is_chosen_dropped_pasted_or_taken(browser, exported, hosted, opened):
+def test_a_photograph_is_chosen_dropped_pasted_or_taken(exported, hosted, opened, shows, hand_over):
     page_of_paper = grey(Scene(500, 1600, 1200, 12, light=90, noise=3, lines=40))
     file = io.BytesIO()
     coloured(page_of_paper, (1, 0.96, 0.85)).save(file, "JPEG")  # each decoder has its own pixels
     label = Classifier.load(PRETRAINED / "digits-int8.onnx").classify(file.getvalue()).label
-    with hosted(exported["int8"]) as url, opened(browser, url, permissions=["camera"]) as page:
-
-        def shows(text):
-            page.wait_for_function(
-                "text => document.querySelector('#answer').textContent === text", arg=text
-            )
-
+    with hosted(exported["int8"]) as url, opened(url, permissions=["camera"]) as page:
         picture = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()}
         page.set_input_files("#file", picture)
-        shows(label)
+        shows(page, label)
         for kind in ("drop", "paste"):
             page.click("#clear")
-            shows("–")
-            page.evaluate(HAND_OVER, [list(file.getvalue()), kind])
-            shows(label)
+            shows(page, "–")
+            hand_over(page, kind, file.getvalue())
+            shows(page, label)
         white = {**picture, "buffer": png(Image.new("L", (300, 200), 240))}
         page.set_input_files("#file", white)
         page.wait_for_function(

@@ -51,26 +51,6 @@ def run(*options, **environment):
     )
 
 
-def draw(page, strokes, right=0.0):
-    box = page.locator("#pad").bounding_box()
-    for stroke in strokes:
-        points = [
-            (box["x"] + (x + right) * box["height"], box["y"] + y * box["height"])
-            for x, y in stroke
-        ]
-        page.mouse.move(*points[0])
-        page.mouse.down()
-        for point in points[1:]:
-            page.mouse.move(*point, steps=6)
-        page.mouse.up()
-
-
-def shows(page, text):
-    page.wait_for_function(
-        "text => document.querySelector('#answer').textContent === text", arg=text
-    )
-
-
 def cases():
     """Drawings: digits and scribbles at many places, sizes and widths of the pen."""
     noise = np.random.default_rng(7)
@@ -95,11 +75,11 @@ def cases():
     ("precision", "name"), [("int8", "digits-int8.onnx"), ("float32", "digits.onnx")]
 )
 def test_the_browser_answers_as_the_runtime_does(
-    browser, exported, tmp_path, precision, name, hosted, opened
+    exported, tmp_path, precision, name, hosted, opened
 ):
     site = shutil.copytree(exported[precision], tmp_path / "site")
     (site / "cases.json").write_text(json.dumps(cases()))
-    with hosted(site) as url, opened(browser, url) as page:
+    with hosted(site) as url, opened(url) as page:
         found = page.evaluate(CLASSIFY)
     classifier = Classifier.load(PRETRAINED / name)
     assert len(found) == len(cases())
@@ -121,8 +101,8 @@ def test_the_browser_answers_as_the_runtime_does(
     assert 10 < accepted < len(found) - 10  # the cases ask for both
 
 
-def test_what_is_drawn_is_read_in_the_browser(browser, exported, hosted, opened):
-    with hosted(exported["int8"]) as url, opened(browser, url) as page:
+def test_what_is_drawn_is_read_in_the_browser(exported, hosted, opened, draw, shows):
+    with hosted(exported["int8"]) as url, opened(url) as page:
         draw(page, SEVEN)
         shows(page, "7")
         facts = page.inner_text("#facts")
@@ -134,10 +114,10 @@ def test_what_is_drawn_is_read_in_the_browser(browser, exported, hosted, opened)
         shows(page, "47")
 
 
-def test_after_the_first_visit_no_network_is_needed(browser, exported, hosted, opened):
+def test_after_the_first_visit_no_network_is_needed(exported, hosted, opened, draw, shows):
     with contextlib.ExitStack() as stack:
         with hosted(exported["int8"]) as url:
-            page = stack.enter_context(opened(browser, url))
+            page = stack.enter_context(opened(url))
             page.evaluate("() => navigator.serviceWorker.ready.then(() => true)")
         # The server is gone.
         page.reload()
@@ -160,25 +140,25 @@ def other_artefact(path, **changes):
     return path
 
 
-def test_an_artefact_with_other_labels(browser, exported, tmp_path, hosted, opened):
+def test_an_artefact_with_other_labels(exported, tmp_path, hosted, opened, draw, shows):
     labels = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     model = other_artefact(tmp_path / "words.onnx", labels=labels, name="words", acceptance=None)
     done = run("--out", tmp_path / "site", "--model", model)
     assert (done.returncode, done.stderr) == (0, "")
-    with hosted(tmp_path / "site") as url, opened(browser, url) as page:
+    with hosted(tmp_path / "site") as url, opened(url) as page:
         assert "zero, one, two" in page.inner_text("#hint")
         draw(page, SEVEN)
         shows(page, "seven")
 
 
 def test_a_browser_that_computes_otherwise_answers_nothing(
-    browser, exported, tmp_path, hosted, opened
+    exported, tmp_path, hosted, opened, draw, shows
 ):
     golden = artefact.read(PRETRAINED / "digits.onnx").spec.golden
     wrong = dataclasses.replace(golden, scores=np.roll(golden.scores, 1, axis=1))
     model = other_artefact(tmp_path / "wrong.onnx", golden=wrong)
     assert run("--out", tmp_path / "site", "--model", model).returncode == 0
-    with hosted(tmp_path / "site") as url, opened(browser, url, ready=False) as page:
+    with hosted(tmp_path / "site") as url, opened(url, ready=False) as page:
         page.wait_for_function(
             "() => document.querySelector('#problem').textContent.includes('would be wrong')"
         )

@@ -1,9 +1,7 @@
 """The page, in a real browser."""
 
-import contextlib
 import io
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,47 +12,8 @@ STAR = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)], [(0.5, 0.1), (0.5, 0
 TOKEN = "correct-horse-battery-staple"
 
 
-@contextlib.contextmanager
-def opened(browser, url, ready=True, allowed=(), **options):
-    """The page; whatever it logs or asks of others is a failure."""
-    context = browser.new_context(**options)
-    page = context.new_page()
-    errors, asked = [], set()
-    page.on("console", lambda said: said.type in ("error", "warning") and errors.append(said.text))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: asked.add(httpx.URL(request.url).netloc))
-    page.goto(url)
-    if ready:
-        page.wait_for_selector("body[data-ready]")
-    yield page
-    context.close()
-    assert [error for error in errors if not any(text in error for text in allowed)] == []
-    assert asked - {b""} == {httpx.URL(url).netloc}
-
-
-def draw(page, strokes, lift=True, right=0.0):
-    box = page.locator("#pad").bounding_box()
-    for stroke in strokes:
-        points = [
-            (box["x"] + (x + right) * box["height"], box["y"] + y * box["height"])
-            for x, y in stroke
-        ]
-        page.mouse.move(*points[0])
-        page.mouse.down()
-        for point in points[1:]:
-            page.mouse.move(*point, steps=6)
-        if lift or stroke is not strokes[-1]:
-            page.mouse.up()
-
-
-def shows(page, text):
-    page.wait_for_function(
-        "text => document.querySelector('#answer').textContent === text", arg=text
-    )
-
-
-def test_a_digit_drawn_with_the_mouse_is_read_while_it_is_drawn(browser, server):
-    with opened(browser, server.url) as page:
+def test_a_digit_drawn_with_the_mouse_is_read_while_it_is_drawn(server, opened, draw, shows):
+    with opened(server.url) as page:
         draw(page, SEVEN, lift=False)
         shows(page, "7")
         assert page.text_content("#spoken") == ""  # nothing is said in the middle of a stroke
@@ -75,8 +34,8 @@ def test_a_digit_drawn_with_the_mouse_is_read_while_it_is_drawn(browser, server)
         shows(page, "–")
 
 
-def test_what_is_no_digit_is_not_called_one(browser, server):
-    with opened(browser, server.url) as page:
+def test_what_is_no_digit_is_not_called_one(server, opened, draw, shows):
+    with opened(server.url) as page:
         draw(page, STAR)
         shows(page, "?")
         assert "No digit I know" in page.inner_text("#sure")
@@ -84,8 +43,8 @@ def test_what_is_no_digit_is_not_called_one(browser, server):
         shows(page, "–")
 
 
-def test_a_digit_is_drawn_with_the_keyboard(browser, server):
-    with opened(browser, server.url) as page:
+def test_a_digit_is_drawn_with_the_keyboard(server, opened, shows):
+    with opened(server.url) as page:
         pad = page.get_by_role("application", name="Drawing pad")
         pad.focus()
         for _ in range(6):
@@ -114,8 +73,8 @@ def test_a_digit_is_drawn_with_the_keyboard(browser, server):
         assert [each for each in reached if each != "undo"][:3] == ["clear", "choose", "camera"]
 
 
-def test_everything_has_a_name_for_a_screen_reader(browser, server):
-    with opened(browser, server.url) as page:
+def test_everything_has_a_name_for_a_screen_reader(server, opened):
+    with opened(server.url) as page:
         for role, name in (
             ("button", "Clear"),
             ("button", "Undo"),
@@ -133,7 +92,7 @@ def test_everything_has_a_name_for_a_screen_reader(browser, server):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_by_day_and_by_night(browser, server, scheme):
+def test_text_stands_out_by_day_and_by_night(server, scheme, opened):
     """At least 4.5 to 1, as WCAG 2.2 asks of text (1.4.3)."""
 
     def luminance(colour):
@@ -141,7 +100,7 @@ def test_text_stands_out_by_day_and_by_night(browser, server, scheme):
         linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in value]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    with opened(browser, server.url, color_scheme=scheme) as page:
+    with opened(server.url, color_scheme=scheme) as page:
         style = "name => getComputedStyle(document.body).getPropertyValue(name)"
         for over, under in (
             ("--text", "--ground"),
@@ -159,9 +118,9 @@ def test_text_stands_out_by_day_and_by_night(browser, server, scheme):
         assert dark is (scheme == "dark")
 
 
-def test_on_a_phone_it_fits_and_a_finger_draws(browser, server):
+def test_on_a_phone_it_fits_and_a_finger_draws(server, opened, draw, shows):
     phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
-    with opened(browser, server.url, **phone) as page:
+    with opened(server.url, **phone) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         for element in ("#answer", "#pad", "#clear"):
             box = page.locator(element).bounding_box()
@@ -196,8 +155,8 @@ def test_on_a_phone_it_fits_and_a_finger_draws(browser, server):
         assert page.locator("#pad").bounding_box() == before
 
 
-def test_a_number_is_drawn_and_read(browser, server):
-    with opened(browser, server.url) as page:
+def test_a_number_is_drawn_and_read(server, opened, draw, shows):
+    with opened(server.url) as page:
         page.get_by_role("radio", name="A number").check(force=True)
         draw(page, FOUR, right=0.1)
         draw(page, SEVEN, right=1.0)
@@ -207,24 +166,17 @@ def test_a_number_is_drawn_and_read(browser, server):
         page.wait_for_function("() => document.querySelector('#answer').textContent !== '47'")
 
 
-def test_a_picture_is_chosen_dropped_or_pasted(browser, server, photo, page):
+def test_a_picture_is_chosen_dropped_or_pasted(server, photo, page, opened, shows, hand_over):
     label = page[1]
     picture = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo}
-    hand_over = """([bytes, kind]) => {
-      const data = new DataTransfer();
-      data.items.add(new File([new Uint8Array(bytes)], "photo.jpg", { type: "image/jpeg" }));
-      dispatchEvent(kind === "paste"
-        ? new ClipboardEvent("paste", { clipboardData: data })
-        : new DragEvent("drop", { dataTransfer: data, cancelable: true }));
-    }"""
-    with opened(browser, server.url) as tab:
+    with opened(server.url) as tab:
         tab.set_input_files("#file", picture)
         shows(tab, label)
         assert tab.evaluate("document.querySelector('#hint').hidden")
         for kind in ("drop", "paste"):
             tab.click("#clear")
             shows(tab, "–")
-            tab.evaluate(hand_over, [list(photo), kind])
+            hand_over(tab, kind, photo)
             shows(tab, label)
         tab.set_input_files("#file", {**picture, "buffer": b"this is no picture"})
         tab.wait_for_function(
@@ -232,8 +184,8 @@ def test_a_picture_is_chosen_dropped_or_pasted(browser, server, photo, page):
         )
 
 
-def test_the_camera_takes_a_picture(browser, server):
-    with opened(browser, server.url, permissions=["camera"]) as page:
+def test_the_camera_takes_a_picture(server, opened):
+    with opened(server.url, permissions=["camera"]) as page:
         page.click("#camera")
         page.wait_for_function("() => document.querySelector('#live').videoWidth > 0")
         page.get_by_role("button", name="Take").click()
@@ -243,9 +195,9 @@ def test_the_camera_takes_a_picture(browser, server):
         assert page.evaluate("document.querySelector('#live').srcObject") is None
 
 
-def test_a_token_is_asked_for_until_it_is_right(browser, serve):
+def test_a_token_is_asked_for_until_it_is_right(serve, opened, draw, shows):
     server = serve(DIGIT_EDGE_TOKEN=TOKEN)
-    with opened(browser, server.url, ready=False, allowed=["401"]) as page:
+    with opened(server.url, ready=False, allowed=["401"]) as page:
         page.locator("#token").fill("a-token-that-is-wrong")
         page.get_by_role("button", name="Continue").click()
         page.wait_for_function(
@@ -256,15 +208,15 @@ def test_a_token_is_asked_for_until_it_is_right(browser, serve):
         page.wait_for_selector("body[data-ready]")
         draw(page, SEVEN)
         shows(page, "7")
-    with opened(browser, f"{server.url}#token={TOKEN}") as page:
+    with opened(f"{server.url}#token={TOKEN}") as page:
         assert "token" not in page.url
         page.reload()
         page.wait_for_selector("body[data-ready]")
 
 
-def test_a_server_that_went_away_is_named(browser, serve):
+def test_a_server_that_went_away_is_named(serve, opened, draw):
     server = serve()
-    with opened(browser, server.url, allowed=["ERR_CONNECTION_REFUSED"]) as page:
+    with opened(server.url, allowed=["ERR_CONNECTION_REFUSED"]) as page:
         server.process.terminate()
         server.process.wait(30)
         draw(page, SEVEN)
@@ -273,12 +225,12 @@ def test_a_server_that_went_away_is_named(browser, serve):
         )
 
 
-def test_a_refusal_of_the_server_is_shown(browser, serve):
+def test_a_refusal_of_the_server_is_shown(serve, opened):
     server = serve("--max-body", "1")
     noise = np.random.default_rng(0).integers(0, 255, (1500, 1500), np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, "PNG")
-    with opened(browser, server.url, allowed=["413"]) as page:
+    with opened(server.url, allowed=["413"]) as page:
         picture = {"name": "noise.png", "mimeType": "image/png", "buffer": file.getvalue()}
         page.set_input_files("#file", picture)
         page.wait_for_function(
