@@ -4,7 +4,6 @@ import dataclasses
 import html.parser
 import json
 import re
-import shutil
 
 import pytest
 from scipy import stats
@@ -130,38 +129,25 @@ def test_the_page_is_well_formed_and_needs_no_network(made) -> None:
         assert not re.search(r"(?<![a-z])(nan|inf)(?![a-z.])", drawing)
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt install chromium")
-def test_a_browser_shows_the_page_whole_dark_on_a_phone_and_on_paper(folder) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    offered = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=offered)
-        try:
-            backgrounds = set()
-            for width, scheme in ((1280, "light"), (1280, "dark"), (390, "light")):
-                shown = browser.new_page(
-                    viewport={"width": width, "height": 800}, color_scheme=scheme
-                )
-                shown.goto((folder / "report.html").as_uri())
-                # Wide tables scroll by themselves; the page does not.
-                assert shown.evaluate("document.documentElement.scrollWidth") == width
-                backgrounds.add(shown.evaluate("getComputedStyle(document.body).backgroundColor"))
-            assert len(backgrounds) == 2
-            # On paper nothing scrolls: each table ends before the page does.
-            shown.set_viewport_size({"width": 1032, "height": 700})  # A4 across, less its margins
-            shown.emulate_media(media="print")
-            shown.wait_for_timeout(100)
-            widest = shown.evaluate(
-                "Math.max(...[...document.querySelectorAll('table:not(.reasons)')]"
-                ".map(t => t.getBoundingClientRect().right))"
-            )
-            assert 0 < widest <= 1032
-            assert shown.pdf(prefer_css_page_size=True).startswith(b"%PDF")
-        finally:
-            browser.close()
+def test_a_browser_shows_the_page_whole_dark_on_a_phone_and_on_paper(folder, browser) -> None:
+    backgrounds = set()
+    for width, scheme in ((1280, "light"), (1280, "dark"), (390, "light")):
+        shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        shown.goto((folder / "report.html").as_uri())
+        # Wide tables scroll by themselves; the page does not.
+        assert shown.evaluate("document.documentElement.scrollWidth") == width
+        backgrounds.add(shown.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(backgrounds) == 2
+    # On paper nothing scrolls: each table ends before the page does.
+    shown.set_viewport_size({"width": 1032, "height": 700})  # A4 across, less its margins
+    shown.emulate_media(media="print")
+    shown.wait_for_timeout(100)
+    widest = shown.evaluate(
+        "Math.max(...[...document.querySelectorAll('table:not(.reasons)')]"
+        ".map(t => t.getBoundingClientRect().right))"
+    )
+    assert 0 < widest <= 1032
+    assert shown.pdf(prefer_css_page_size=True).startswith(b"%PDF")
 
 
 def slowed(made: Report, factor: float) -> Report:
