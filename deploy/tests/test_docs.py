@@ -51,7 +51,7 @@ def script() -> str:
     """All commands, each announced, with some seconds between, as a reader would take."""
     lines = []
     for at, command in enumerate(commands()):
-        lines += [f"echo PI-COMMAND {at}", command, f"echo PI-STATUS {at} $?", "sleep 8"]
+        lines += [f"echo PI-COMMAND {at}", command, f"echo PI-STATUS {at} $?", "sleep 3"]
     return "\n".join([*lines, "sync", "echo o > /proc/sysrq-trigger", "sleep 60", ""])
 
 

@@ -4,6 +4,7 @@ Runs in full-system mode, where a nanosecond of the clock is an instruction. Pri
 an engine.
 """
 
+import glob
 import json
 import os
 import subprocess
@@ -11,18 +12,20 @@ import sys
 import time
 
 HOME = "/home/pi"
-# In a process of its own: load, then one image at a time. Of the second half, where all is warm.
+# In a process of its own, for each model: load, then one image at a time; of the second half, where
+# all is warm.
 _INFERENCE = """
-import resource, sys, time
+import sys, time
 from runtime import Classifier
-classifier = Classifier.load(sys.argv[1], backend=sys.argv[2])
-image = classifier.spec.golden.pixels[:1]
-for part in range(2):
-    start = time.perf_counter_ns()
-    for call in range(40):
-        classifier.scores(image)
-    count = (time.perf_counter_ns() - start) / 40
-print(round(count), classifier.backend.version)
+for path in sys.argv[2:]:
+    classifier = Classifier.load(path, backend=sys.argv[1])
+    image = classifier.spec.golden.pixels[:1]
+    for part in range(2):
+        start = time.perf_counter_ns()
+        for call in range(40):
+            classifier.scores(image)
+        count = (time.perf_counter_ns() - start) / 40
+    print(round(count), classifier.backend.version)
 """
 _MODELS = {
     "litert": ("litert", "digits.tflite", "digits-int8.tflite"),
@@ -36,24 +39,18 @@ def main(engines: list[str]) -> None:
     for engine in engines:
         python = f"{HOME}/{engine}/env/bin/python"
         backend, float32, int8 = _MODELS[engine]
-        where = [python, "-c", "import runtime; print(runtime.__path__[0])"]
-        folder = subprocess.check_output(where, text=True).strip() + "/pretrained"
+        (folder,) = glob.glob(f"{HOME}/{engine}/env/lib/python3*/site-packages/runtime/pretrained")
         command = [python, "-m", "runtime", "/pi/digit.png"]
         runs = [_cost(command) for _ in range(2)]
-        inference = {}
-        version = ""
-        for precision, model in (("float32", float32), ("int8", int8)):
-            said = subprocess.check_output(
-                [python, "-c", _INFERENCE, f"{folder}/{model}", backend], text=True
-            )
-            count, version = said.split()
-            inference[precision] = int(count)
+        models = (f"{folder}/{float32}", f"{folder}/{int8}")
+        said = subprocess.check_output([python, "-c", _INFERENCE, backend, *models], text=True)
+        (first, version), (second, _) = map(str.split, said.splitlines())
         row = {
             "engine": engine,
             "version": version,
             "start_instructions": runs[1][0],
             "resident_bytes": max(size for _, size in runs),
-            "inference_instructions": inference,
+            "inference_instructions": {"float32": int(first), "int8": int(second)},
         }
         print("PI-ROW", json.dumps(row), flush=True)
 
