@@ -15,14 +15,13 @@ from deploy.emulation.user import output
 from deploy.systems import SYSTEMS
 from deploy.tests.conftest import PAIRS
 from deploy.wheels import CHECKOUT
-from runtime import golden
 
 GUEST = CHECKOUT / "deploy/emulation/guest"
 EVERYWHERE = [(s, e, cpu) for s in SYSTEMS for e in s.engines for cpu in s.cpus]
 # What takes longer: once for each system and engine, over all processors.
 ONCE = [(s, e, s.cpus[at % len(s.cpus)]) for at, (s, e) in enumerate(PAIRS)]
 SOME = 100
-# Of the images; measured: 1 of 1,000 by 1e-4 with tflite-runtime, none with LiteRT.
+# Of the images; measured: 7 of 1,000, 2 of them by more than 1e-5.
 MOST_APART = 0.01
 
 
@@ -82,13 +81,15 @@ def test_answers_are_those_of_this_machine(row, card, images, answers_here):
         assert len(scores) == count
         np.testing.assert_array_equal(scores.argmax(1), here.argmax(1))
         apart = np.abs(scores - here)
-        if artefact.endswith("int8.tflite"):
-            # The engine's kernels for Arm and for x86 round apart now and then, by one step; one of
-            # what the softmax takes moves the scores of an unsure answer by a few of 1/256.
-            assert apart.max() <= golden.TOLERANCE["int8"]
-            assert (apart > 1e-5).any(axis=1).mean() <= MOST_APART
-        else:
+        if "int8" not in artefact:
             assert apart.max() <= 1e-5
+        elif engine != "tflite":
+            # All but the last bits of the softmax, which is float: what it takes is the same int8.
+            assert apart.max() <= 1e-6
+        else:
+            # Its kernels for Arm and for x86 round one step apart now and then.
+            assert apart.max() <= 1e-4
+            assert (apart > 1e-6).any(axis=1).mean() <= MOST_APART
 
 
 @pytest.mark.parametrize("row", ONCE, ids=name)
