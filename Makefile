@@ -82,7 +82,7 @@ lint: .venv/installed
 
 # What the package carries; interrupted, the training goes on where it stopped.
 publish: .venv/installed
-	.venv/bin/python -m train --resume --out models/published/digits.keras$(WITH_DATA)
+	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)
 	.venv/bin/python -m export --model models/published/digits.keras$(WITH_DATA)
 	cp $(foreach a,digits.tflite digits-int8.tflite digits.onnx digits-int8.onnx,models/published/$a) \
 		runtime/pretrained/

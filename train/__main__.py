@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runtime.errors import INTERRUPTED, exit_status
 from train import recipe
-from train.recipe import DEFAULT, FAST, Recipe
+from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe
 
 DEFAULT_OUT = Path("models/digits.keras")
 # 5,000 of MNIST's 60,000.
@@ -58,11 +58,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="training images, or their share, held back to choose by (default: a twelfth)",
     )
-    parser.add_argument(
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--published",
+        action="store_const",
+        const=PUBLISHED,
+        default=DEFAULT,
+        dest="recipe",
+        help=f"as the published artefacts were made: {PUBLISHED.epochs} epochs, the last "
+        f"{PUBLISHED.spoilt_epochs} with images that are grey, noisy, blurred or partly covered",
+    )
+    kind.add_argument(
         "--fast",
         action="store_const",
         const=FAST,
-        default=DEFAULT,
         dest="recipe",
         help=f"{FAST.epochs} epochs with slight distortions in place of {DEFAULT.epochs}",
     )

@@ -14,17 +14,7 @@ _Part = TypeVar("_Part", "Recipe", Distortion, Corruption)
 # Settings that stay below 1.
 _SHARES = ("warmup", "dropout", "label_smoothing", "averaging", "contrast")
 # Settings that may be 1.
-_UP_TO_ONE = ("share", "teacher_share", "spoilt_part")
-
-_CORRUPTION = Corruption(
-    share=0.3,
-    contrast=0.8,
-    brightness=0.4,
-    noise=0.3,
-    blur_px=1.6,
-    stroke_px=1.4,
-    occlusion_px=9.0,
-)
+_UP_TO_ONE = ("share", "teacher_share")
 
 
 @dataclass(frozen=True)
@@ -46,13 +36,13 @@ class Recipe:
         averaging: decay of the weights' moving average a step; the average is what is saved.
         distortion: how images are distorted.
         corruption: how a share of them is spoilt.
-        spoilt_part: of the epochs, the last ones, in which that is so; before, none is spoilt.
+        spoilt_epochs: in so many epochs, the last ones; before, none is spoilt.
         calm_epochs: in the last so many epochs the distortion is `calm_strength` of it.
         calm_strength: from 0 to 1.
     """
 
     name: str = "default"
-    epochs: int = 60
+    epochs: int = 50
     batch_size: int = 256
     learning_rate: float = 4e-3
     warmup: float = 0.07
@@ -64,8 +54,8 @@ class Recipe:
     teacher_temperature: float = 1.0
     averaging: float = 0.996
     distortion: Distortion = field(default_factory=Distortion)
-    corruption: Corruption = _CORRUPTION
-    spoilt_part: float = 1 / 3
+    corruption: Corruption = field(default_factory=Corruption)
+    spoilt_epochs: int = 0
     calm_epochs: int = 0
     calm_strength: float = 0.5
 
@@ -82,7 +72,7 @@ class Recipe:
 
     def spoils(self, epoch: int) -> bool:
         """Whether images are spoilt in `epoch` (from 0)."""
-        return epoch >= round(self.epochs * (1 - self.spoilt_part))
+        return epoch >= self.epochs - self.spoilt_epochs
 
     def strength(self, epoch: int) -> float:
         """Share of the distortion in `epoch` (from 0)."""
@@ -90,7 +80,21 @@ class Recipe:
 
 
 DEFAULT = Recipe()
-TEACHER = Recipe(name="teacher", epochs=20, label_smoothing=0.0, spoilt_part=0.0)
+TEACHER = Recipe(name="teacher", epochs=20, label_smoothing=0.0)
+PUBLISHED = Recipe(
+    name="published",
+    epochs=60,
+    spoilt_epochs=20,
+    corruption=Corruption(
+        share=0.3,
+        contrast=0.8,
+        brightness=0.4,
+        noise=0.3,
+        blur_px=1.6,
+        stroke_px=1.4,
+        occlusion_px=9.0,
+    ),
+)
 FAST = Recipe(
     name="fast",
     epochs=3,
@@ -101,7 +105,6 @@ FAST = Recipe(
     label_smoothing=0.0,
     weight_decay=1e-2,
     averaging=0.98,
-    spoilt_part=0.0,
     distortion=Distortion(rotation_degrees=6.0, scale=0.06, shear=0.1, shift_px=1.0),
 )
 

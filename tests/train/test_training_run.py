@@ -149,7 +149,7 @@ def test_bad_input_is_one_line_and_status_2(options, words, tmp_path):
 
 def test_teachers_are_trained_first_and_not_again_when_going_on(tmp_path):
     out = tmp_path / "digits.keras"
-    options = ("--epochs", "2", "--set", "teachers=1", "--set", "teacher_share=0.9")
+    options = ("--published", "--epochs", "2", "--set", "teachers=1", "--set", "teacher_share=0.9")
     started = _start(out, *options)
     _wait_for(started, "teacher 1 of 1")
     _wait_for(started, "epoch 2/2")
@@ -161,4 +161,4 @@ def test_teachers_are_trained_first_and_not_again_when_going_on(tmp_path):
     status, printed, err = _end(_start(out, *options, "--resume"))
     assert status == 0 and err == "" and teacher.stat().st_mtime_ns == before
     provenance = dict(artefact.read(out).spec.provenance)
-    assert '"name": "default"' in provenance["recipe"] and "test accuracy" in printed
+    assert '"name": "published"' in provenance["recipe"] and "test accuracy" in printed
