@@ -185,7 +185,10 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box, bool] | None:
     for _ in range(3):
         reach = 0.15 * max(box[2] - box[0], box[3] - box[1])
         gap = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:]).max(axis=1)
-        kept |= near & (gap <= reach)
+        joined = near & (gap <= reach) & ~kept
+        if not joined.any():
+            break
+        kept |= joined
         box = np.concatenate((boxes[kept, :2].min(axis=0), boxes[kept, 2:].max(axis=0)))
     left, top, right, bottom = (int(edge) for edge in box)
     bounds = left, top, right, bottom
