@@ -130,7 +130,7 @@ class Judge:
     ) -> npt.NDArray[np.bool_]:
         """As `accepts` of each of (N, 28, 28, 1) images and (N,) confidences, in less time.
 
-        Sums of another order: a score may differ from that of the image alone by 1e-5 of itself.
+        Summed in another order, a score may differ from that of the image alone in its last bits.
         """
         parts = [slice(at, at + _AT_ONCE) for at in range(0, len(pixels), _AT_ONCE)]
         accepted = np.empty(len(pixels), np.bool_)

@@ -56,8 +56,8 @@ class Connection(H11Protocol):
         if self._busy():
             self._wait_no_more()
 
-    # asyncio lets this answer True, to keep the connection; uvicorn annotates its own as None.
-    def eof_received(self) -> bool | None:  # type: ignore[override]
+    # asyncio lets this answer True, to keep the connection.
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn annotates None
         """Answer a client that has sent all it will, as `nc -N` does."""
         if self._busy() and not self.cycle.more_body:
             self.cycle.keep_alive = False

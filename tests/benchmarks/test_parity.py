@@ -132,7 +132,8 @@ def test_the_flips_have_pictures(report, test_set) -> None:
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("tflite_runtime") is not None, reason="tflite-runtime is installed"
+    importlib.util.find_spec("tflite_runtime") is not None,
+    reason="tflite-runtime is installed, and this is of its absence",
 )
 def test_an_absent_engine_is_a_row_that_says_how_to_get_it(ask) -> None:
     answer = ask(Row("digits.tflite", "tflite-runtime", "cpu", 1))

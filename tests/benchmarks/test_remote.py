@@ -31,7 +31,9 @@ from runtime.errors import BackendUnavailable, EdgeError
 
 SETTINGS = Settings(repetitions=1, min_seconds=0.01, min_count=12)
 SSHD = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")
-needs_ssh = pytest.mark.skipif(not shutil.which("ssh"), reason="no ssh on this machine")
+needs_ssh = pytest.mark.skipif(
+    not shutil.which("ssh"), reason="no ssh here: apt install openssh-client"
+)
 
 
 @dataclass(frozen=True)
