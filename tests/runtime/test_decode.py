@@ -168,3 +168,20 @@ def test_import_is_cheap() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"scipy", "cv2", "sklearn", "PIL.PngImagePlugin", "PIL.ImageFilter"} & set(loaded)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
+def test_too_little_memory_is_said_and_not_called_damage(tmp_path):
+    Image.new("L", (6000, 5000)).save(tmp_path / "large.png")
+    script = (
+        "import resource, sys\nfrom runtime.decode import decode\n"
+        "from runtime.errors import ImageError\n"
+        "pages = int(open('/proc/self/statm').read().split()[0])\n"
+        "limit = pages * resource.getpagesize() + (20 << 20)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+        "try: decode(sys.argv[1], longest=192)\nexcept ImageError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "large.png"], capture_output=True, text=True
+    )
+    assert "large.png: not enough memory for it; scale it down" in done.stdout, done.stderr
