@@ -30,8 +30,9 @@ class Lifetime:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # What is left to do ends by itself: being told again to stop is no failure.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         notify("STOPPING=1")
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     @property
     def stopping(self) -> bool:

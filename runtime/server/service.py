@@ -126,16 +126,24 @@ def serve(
     # Clients that send nonsense are told so; they have no say in what the log holds.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    server = uvicorn.Server(config)
-    # uvicorn raises the signal that ended it once more; SIGTERM is then no failure.
-    previous = signal.signal(signal.SIGTERM, lambda *_: None)
+    server = _Server(config)
+    # uvicorn raises the signal that ended it once more; SIGTERM is then no failure. One that comes
+    # before uvicorn listens for it ends it too.
+    signal.signal(signal.SIGTERM, server.handle_exit)
     interval, sys_interval = watchdog_interval_s(), sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         asyncio.run(_run(server, listener, interval, on_ready))
     finally:
         sys.setswitchinterval(sys_interval)
-        signal.signal(signal.SIGTERM, previous)
+        # The process ends now; being told so again is no failure either.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        notify("STOPPING=1")  # before the requests in flight, which may take their time
+        await super().shutdown(sockets)
 
 
 async def _run(
@@ -148,7 +156,6 @@ async def _run(
     try:
         await server.serve(sockets=[listener])
     finally:
-        notify("STOPPING=1")
         companion.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await companion

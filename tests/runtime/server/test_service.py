@@ -98,23 +98,35 @@ def test_a_model_that_is_replaced_answers_from_then_on(serve, tmp_path, photo):
     assert answer["model"]["precision"] == "float32"
 
 
-def test_systemd_is_told(tmp_path):
+def test_systemd_is_told(tmp_path, photo):
+    """Alive from the first to the last; and that it ends, before what is in flight is answered."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(30)
         process = subprocess.Popen(
             [sys.executable, "-m", "runtime.serve", "--port", "0"],
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
             env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"},
         )
-        try:
-            assert manager.recv(100) == b"READY=1"
-            assert [manager.recv(100) for _ in range(2)] == [b"WATCHDOG=1"] * 2
-            process.terminate()
-            said = b"WATCHDOG=1"
-            while said == b"WATCHDOG=1":
-                said = manager.recv(100)
-            assert said == b"STOPPING=1"
-        finally:
-            process.terminate()
-            assert process.wait(30) == 0
+        with process:
+            try:
+                assert manager.recv(100) == b"READY=1"
+                assert [manager.recv(100) for _ in range(2)] == [b"WATCHDOG=1"] * 2
+                port = int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])
+                request = http_load.post("/v1/classify", photo, "image/jpeg")
+                with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+                    client.sendall(request[:-1])
+                    said = [manager.recv(100) for _ in range(2)]  # it has begun to read that
+                    process.terminate()
+                    while said[-1] == b"WATCHDOG=1":
+                        said.append(manager.recv(100))
+                    assert said[-1] == b"STOPPING=1"
+                    client.sendall(request[-1:])
+                    assert client.recv(12) == b"HTTP/1.1 200"
+                while process.poll() is None:  # impatience is no failure
+                    process.terminate()
+                    time.sleep(0.001)
+                assert process.returncode == 0
+            finally:
+                process.kill()
