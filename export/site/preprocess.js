@@ -3,12 +3,11 @@
 // tests/export/test_web.py holds both to the same drawings. The sources of the recipe are named
 // there.
 
-import { roundHalfEven } from "./pillow.js";
-
 export const SIDE = 28;
 const INNER = 20;
 const LEAST_SIDE = 10;
 const MNIST_PEAK = 250;
+const ROUNDING = 0.5 + 2 ** -10;
 
 // A canvas drawn dark on white → pixels: Uint8Array of 28 × 28, 0 ground, 255 ink.
 export function toPixels(canvas) {
@@ -51,7 +50,7 @@ export function centred({ data, width, height }) {
     for (let x = 0; x < INNER; x++) {
       const [toX, toY] = [x + shiftX, y + shiftY];
       if (toX < 0 || toX >= SIDE || toY < 0 || toY >= SIDE) continue;
-      pixels[toY * SIDE + toX] = roundHalfEven(small[y * INNER + x]);
+      pixels[toY * SIDE + toX] = Math.fround(small[y * INNER + x] + ROUNDING);
     }
   }
   return pixels;
