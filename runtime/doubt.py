@@ -5,7 +5,8 @@ one does not.
 """
 
 import numpy as np
-from PIL import Image, ImageFilter
+import numpy.typing as npt
+from PIL import Image
 
 from runtime.backends import Pixels
 from runtime.preprocess import normalise
@@ -14,26 +15,40 @@ from runtime.preprocess import normalise
 _WAYS = ((0.0, 0.0), (0.2, 0.0), (-0.2, 0.0), (0.0, 0.25), (0.0, -0.25))
 # Enlarged, so that a pen can grow by less than a pixel; what is fainter is a resampling's rim.
 _SIDE, _FAINT = 84, 40
-_PENS = (None, ImageFilter.MaxFilter(5), ImageFilter.MinFilter(3))
+
+Planes = npt.NDArray[np.uint8]
 
 
 def variants(pixels: Pixels) -> Pixels:
     """The same ink written differently, (15, 28, 28, 1) uint8, of pixels (28, 28, 1) uint8."""
     large = Image.fromarray(pixels[:, :, 0]).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
     middle = np.full(2, _SIDE / 2)
-    written = []
+    ways = []
     for turn, slant in _WAYS:
         cos, sin = np.cos(turn), np.sin(turn)
         matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[1, slant], [0, 1]])
         x, y = (middle - matrix @ middle).tolist()
         across, down = matrix.tolist()
-        moved = large.transform(
+        way = large.transform(
             large.size,
             Image.Transform.AFFINE,
             (*across, x, *down, y),
             Image.Resampling.BILINEAR,
         )
-        for pen in _PENS:
-            ink = np.asarray(moved if pen is None else moved.filter(pen))
-            written.append(normalise(np.where(ink > _FAINT, ink, 0)))
-    return np.stack(written)
+        ways.append(np.asarray(way))
+    moved = np.stack(ways)
+    written = (moved, _spread(moved, 2, np.maximum), _spread(moved, 1, np.minimum))
+    inks = np.stack(written, axis=1).reshape(-1, _SIDE, _SIDE)
+    return np.stack([normalise(ink) for ink in np.where(inks > _FAINT, inks, 0)])
+
+
+def _spread(planes: Planes, reach: int, choose: np.ufunc) -> Planes:
+    """The largest or smallest value within `reach` rows and columns of each pixel.
+
+    On all planes at once: a tenth of the time that Pillow's rank filters take.
+    """
+    steps = np.arange(-reach, reach + 1)
+    near = np.clip(np.arange(_SIDE) + steps[:, np.newaxis], 0, _SIDE - 1)
+    rows: Planes = choose.reduce(planes.take(near, axis=1), axis=1)
+    both: Planes = choose.reduce(rows.take(near, axis=2), axis=2)
+    return both

@@ -164,8 +164,9 @@ def normalise(ink: npt.NDArray[Any]) -> Pixels:
 
     The recipe is MNIST's own as QMNIST reconstructed it (Yadav and Bottou, "Cold Case: The Lost
     MNIST Digits", 2019): the tight bounding box, centred in a square of side max(height, width,
-    10); area-weighted resampling to 20x20; the peak scaled to 255, rounded to the nearest (from
-    0.499 on up); a shift by whole pixels that brings the centre of mass c, pixel centres at +0.5, to (14, 15].
+    10); area-weighted resampling to 20x20; the peak scaled to 255, fractions from 0.499 rounded
+    up; a shift by whole pixels that brings the centre of mass c, pixel centres at +0.5, to
+    (14, 15].
     No ink gives all zeros. Raises ImageError where `ink` is no plane.
     """
     if ink.ndim != 2:
