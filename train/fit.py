@@ -14,7 +14,7 @@ from train.augment import distort
 from train.checkpoint import Checkpoint, Epoch
 from train.corrupt import Corruption, corrupt
 from train.evaluate import logits_of, loss_and_accuracy
-from train.model import CROP_PX, build_trainable, measure_norms
+from train.model import CROP_PX, build_trainable
 from train.recipe import Recipe
 from train.splits import Split
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 # An epoch of a small set passes over it several times, else all of its epochs were over before
 # the averages of normalisation and weights had settled.
 MIN_STEPS = 100
-# So many images, spread over the set, give the normalisation's statistics.
-MEASURED = 5000
 # Classes are weighted where the largest has more than so many times the images of the smallest.
 UNEVEN = 2.0
 
@@ -126,10 +124,6 @@ class Training:
         numbers = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)
         batches = tf.data.Dataset.from_tensor_slices((numbers, order))
         return batches.map(prepare, num_parallel_calls=2, deterministic=True).prefetch(4)
-
-    def finish(self) -> None:
-        """Make the average ready for use: its normalisation is that of undistorted images."""
-        measure_norms(self.average, self._pixels[:: -(-self._n // MEASURED)].numpy())
 
     def values(self) -> tuple[npt.NDArray[np.generic], ...]:
         """Values of all variables that a run needs to go on."""
@@ -253,5 +247,4 @@ def fit(
         )
         checkpoint.write(path, Checkpoint(settings, history, training.values()))
         report(history)
-    training.finish()
     return history

@@ -3,10 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime.errors import EdgeError
-from train.evaluate import logits_of
 
 if TYPE_CHECKING:
     import keras
@@ -83,22 +81,6 @@ def build_trainable(classes: int, dropout: float = 0.0, seed: int = 0) -> "keras
 def initial_seed(seed: int, n: int) -> int:
     """A seed of its own for each layer's first weights; Keras's have 32 bits."""
     return (seed * 10 + n) % 2**32
-
-
-def measure_norms(trained: "keras.Model", pixels: npt.NDArray[np.uint8]) -> None:
-    """Set the mean and variance of each normalisation to those of `pixels`, (N, 28, 28, 1) uint8.
-
-    While training they are those of distorted images, which interpolation has blurred, and of
-    weights of many steps ago. Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021).
-    """
-    import keras
-
-    for layer in trained.layers:  # the first first: the next one's depend on it
-        if isinstance(layer, keras.layers.BatchNormalization):
-            before = keras.Model(trained.input, layer.input)
-            values = logits_of(before, pixels).astype(np.float64).reshape(-1, layer.input.shape[-1])
-            layer.moving_mean.assign(values.mean(axis=0))
-            layer.moving_variance.assign(values.var(axis=0))
 
 
 def fold(trained: "keras.Model", temperature: float = 1.0) -> "keras.Model":

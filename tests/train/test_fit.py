@@ -10,7 +10,7 @@ from runtime.errors import EdgeError
 from train.__main__ import choose_recipe, parse_args
 from train.augment import Distortion
 from train.corrupt import Corruption
-from train.fit import Training, class_weights, fit, shuffled
+from train.fit import Training, class_weights, shuffled
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe, changed
 from train.splits import Split
 
@@ -110,17 +110,6 @@ def test_settings_of_what_spoils_images():
     for setting in ("corruption.share=1.1", "corruption.contrast=1", "corruption.fog=1"):
         with pytest.raises(EdgeError, match="--set"):
             changed(DEFAULT, [setting])
-
-
-def test_what_is_saved_has_the_normalisation_of_undistorted_images(tmp_path):
-    keras = pytest.importorskip("keras")
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), np.uint8)
-    split = Split(pixels, np.arange(64) % 2)
-    training = Training(Recipe(epochs=1, batch_size=16), split, 2, 0)
-    fit(training, split, tmp_path / "checkpoint.npz", "{}", False, lambda history: None)
-    first = training.average.get_layer("norm1")
-    seen = keras.Model(training.average.input, first.input)(pixels / np.float32(255)).numpy()
-    np.testing.assert_allclose(first.moving_mean.numpy(), seen.mean(axis=(0, 1, 2)), rtol=1e-3)
 
 
 def test_a_network_learns_what_its_teachers_answer():

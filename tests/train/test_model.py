@@ -5,7 +5,7 @@ import pytest
 
 from runtime.errors import EdgeError
 from train.evaluate import softmax
-from train.model import CROP_PX, build, build_trainable, fold, measure_norms
+from train.model import CROP_PX, build, build_trainable, fold
 
 keras = pytest.importorskip("keras")
 
@@ -46,17 +46,6 @@ def test_without_the_crop_six_rows_and_columns_would_be_lost(monkeypatch):
     monkeypatch.setattr("train.model.CROP_PX", 0)
     seen = _seen_pixels(build(10))
     assert seen[:22, :22].all() and not seen[22:].any() and not seen[:, 22:].any()
-
-
-def test_normalisation_takes_its_statistics_from_the_images_given():
-    trained = build_trainable(3, seed=1)
-    pixels = np.random.default_rng(2).integers(0, 256, (70, 28, 28, 1), np.uint8)
-    measure_norms(trained, pixels)
-    for number in (1, 2, 3):
-        normalised = keras.Model(trained.input, trained.get_layer(f"norm{number}").output)
-        values = normalised.predict_on_batch(pixels / np.float32(255))
-        np.testing.assert_allclose(values.mean(axis=(0, 1, 2)), 0, atol=1e-3)
-        np.testing.assert_allclose(values.std(axis=(0, 1, 2)), 1, atol=1e-3)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
