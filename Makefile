@@ -19,7 +19,8 @@ ENGINES = litert onnx tflite
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
 # tflite-runtime needs NumPy 1, so an environment of its own; measured where that exists.
 WITH_TFLITE = $(if $(wildcard .venv-tflite/installed), --python tflite-runtime=.venv-tflite/bin/python)
-CHECKPOINT = models/digits-checkpoint.npz
+# Of the network and of its teachers.
+CHECKPOINTS = models/digits-*checkpoint.npz
 
 run: models/report/report.md
 	.venv/bin/python -m runtime --model models/digits-int8.tflite examples/*.jpg examples/*.png
@@ -34,11 +35,11 @@ models/.exported: models/digits.keras
 
 # Interrupted, a training goes on where it stopped; other data start another one.
 models/digits.keras: models/.data | .venv/installed
-	.venv/bin/python -m train --out $@$(WITH_DATA)$(if $(wildcard $(CHECKPOINT)), --resume)
+	.venv/bin/python -m train --out $@$(WITH_DATA)$(if $(wildcard $(CHECKPOINTS)), --resume)
 
 models/.data: FORCE
 	@mkdir -p models
-	@echo "$(DATA)" | cmp -s - $@ || { rm -f $(CHECKPOINT); echo "$(DATA)" > $@; }
+	@echo "$(DATA)" | cmp -s - $@ || { rm -f $(CHECKPOINTS); echo "$(DATA)" > $@; }
 
 test: .venv/installed $(ENGINES:%=test-%)
 	.venv/bin/python -m pytest

@@ -45,7 +45,6 @@ class Training:
         split: Split,
         classes: int,
         seed: int,
-        build: "Callable[[int, float, int], keras.Model]" = build_trainable,
         teachers: "Sequence[keras.Model]" = (),
     ) -> None:
         """Prepare a run.
@@ -55,16 +54,15 @@ class Training:
             split: the images to train on.
             classes: how many labels there are.
             seed: of everything random.
-            build: makes the network from classes, dropout and seed; it answers logits.
             teachers: trained networks that answer logits.
         """
         import keras
         import tensorflow as tf
 
         self.recipe, self.seed, self._teachers = recipe, seed, teachers
-        self.network = build(classes, recipe.dropout, seed)
+        self.network = build_trainable(classes, recipe.dropout, seed)
         # What is validated and saved: the running average of the network's weights.
-        self.average = build(classes, 0.0, seed)
+        self.average = build_trainable(classes, 0.0, seed)
         shifts = [v for v in self.network.trainable_variables if len(v.shape) < 2]
         self._optimizer = keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay

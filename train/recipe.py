@@ -13,6 +13,7 @@ from train.corrupt import Corruption
 _Part = TypeVar("_Part", "Recipe", Distortion, Corruption)
 # Settings that stay below 1.
 _SHARES = ("warmup", "dropout", "label_smoothing", "averaging", "contrast")
+_AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points", "teacher_epochs")
 # Settings that may be 1.
 _UP_TO_ONE = ("share", "teacher_share")
 
@@ -30,7 +31,9 @@ class Recipe:
         weight_decay: of AdamW, on kernels alone, relative to the learning rate.
         dropout: share of the hidden layer's values dropped.
         label_smoothing: share of the target spread evenly over the classes.
-        teachers: larger networks trained first, on the same images, with the recipe `TEACHER`.
+        teachers: networks like this one, trained first on the same images, from other seeds, with
+            this recipe but for what concerns teachers and spoilt images.
+        teacher_epochs: passes that each of them makes, at most those of this recipe.
         teacher_share: of the target, how much is what the teachers answer to the image unspoilt.
         teacher_temperature: by which their logits are divided before the softmax.
         averaging: decay of the weights' moving average a step; the average is what is saved.
@@ -49,9 +52,10 @@ class Recipe:
     weight_decay: float = 5e-2
     dropout: float = 0.3
     label_smoothing: float = 0.02
-    teachers: int = 0
-    teacher_share: float = 0.0
-    teacher_temperature: float = 1.0
+    teachers: int = 2
+    teacher_epochs: int = 25
+    teacher_share: float = 0.9
+    teacher_temperature: float = 2.0
     averaging: float = 0.996
     distortion: Distortion = field(default_factory=Distortion)
     corruption: Corruption = field(default_factory=Corruption)
@@ -74,17 +78,29 @@ class Recipe:
         """Whether images are spoilt in `epoch` (from 0)."""
         return epoch >= self.epochs - self.spoilt_epochs
 
+    def of_teachers(self) -> "Recipe":
+        """The recipe by which the teachers are trained."""
+        return dataclasses.replace(
+            self,
+            name="teacher",
+            epochs=min(self.teacher_epochs, self.epochs),
+            teachers=0,
+            corruption=Corruption(),
+            spoilt_epochs=0,
+        )
+
     def strength(self, epoch: int) -> float:
         """Share of the distortion in `epoch` (from 0)."""
         return self.calm_strength if epoch >= self.epochs - self.calm_epochs else 1.0
 
 
 DEFAULT = Recipe()
-TEACHER = Recipe(name="teacher", epochs=20, label_smoothing=0.0)
 PUBLISHED = Recipe(
     name="published",
-    epochs=60,
-    spoilt_epochs=20,
+    epochs=80,
+    teachers=4,
+    teacher_epochs=50,
+    spoilt_epochs=25,
     corruption=Corruption(
         share=0.3,
         contrast=0.8,
@@ -98,6 +114,7 @@ PUBLISHED = Recipe(
 FAST = Recipe(
     name="fast",
     epochs=3,
+    teachers=0,
     batch_size=256,
     learning_rate=6e-3,
     warmup=0.3,
@@ -147,7 +164,7 @@ def _numbers(part: Recipe | Distortion | Corruption) -> dict[str, int | float]:
 def _replaced(part: _Part, name: str, text: str) -> _Part:
     value = type(_numbers(part)[name])(text)
     most = 1.0 if name in _SHARES else 1.0 + 1e-9 if name in _UP_TO_ONE else math.inf
-    least = 1 if name in ("epochs", "batch_size", "elastic_points") else 0
+    least = 1 if name in _AT_LEAST_ONE else 0
     if not least <= value < most:
         raise ValueError
     return dataclasses.replace(part, **{name: value})

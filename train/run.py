@@ -30,10 +30,9 @@ from train.evaluate import (
 )
 from train.fit import Training, fit
 from train.model import fold
-from train.recipe import TEACHER, Recipe
+from train.recipe import Recipe
 from train.save import save, versions
 from train.splits import Split
-from train.teacher import build_teacher
 
 if TYPE_CHECKING:
     import keras
@@ -75,11 +74,8 @@ def run(
     for n in range(1, recipe.teachers + 1):
         print(f"teacher {n} of {recipe.teachers}", flush=True)
         path = _beside(out, f"teacher{n}-checkpoint.npz")
-        # Tried for an epoch, the recipe does not take twenty for each teacher.
-        lessons = dataclasses.replace(TEACHER, epochs=min(TEACHER.epochs, recipe.epochs))
-        teachers.append(
-            _teach(lessons, train, held_back, len(data_set.labels), seed + n, about, path, resume)
-        )
+        lessons, classes = recipe.of_teachers(), len(data_set.labels)
+        teachers.append(_teach(lessons, train, held_back, classes, seed + n, about, path, resume))
     training = Training(recipe, train, len(data_set.labels), seed, teachers=teachers)
     settings = _settings(recipe, seed, about)
 
@@ -171,7 +167,7 @@ def _teach(
     resume: bool,
 ) -> "keras.Model":
     """Train a teacher on the very images that the network will be trained on."""
-    training = Training(recipe, train, classes, seed, build_teacher)
+    training = Training(recipe, train, classes, seed)
 
     def report(history: tuple[Epoch, ...]) -> None:
         _print_epoch(history[-1], recipe.epochs)

@@ -20,6 +20,7 @@ pytest.importorskip("sklearn")
 ROOT = Path(__file__).parents[2]
 EPOCHS = 3
 OPTIONS = ["--data", "embedded", "--epochs", str(EPOCHS), "--batch-size", "32", "--seed", "5"]
+OPTIONS += ["--set", "teachers=0"]
 
 
 def _start(out: Path, *options: str) -> subprocess.Popen:
@@ -148,10 +149,18 @@ def test_bad_input_is_one_line_and_status_2(options, words, tmp_path):
 
 
 def test_teachers_are_trained_first_and_not_again_when_going_on(tmp_path):
+    options = ("--published", "--epochs", "2", "--set", "teachers=1")
+    whole = tmp_path / "whole" / "digits.keras"
+    whole.parent.mkdir()
+    status, _, err = _end(_start(whole, *options))
+    assert status == 0 and err == "", err
     out = tmp_path / "digits.keras"
-    options = ("--published", "--epochs", "2", "--set", "teachers=1", "--set", "teacher_share=0.9")
     started = _start(out, *options)
     _wait_for(started, "teacher 1 of 1")
+    _wait_for(started, "epoch 1/2")
+    started.kill()
+    _end(started)
+    started = _start(out, *options, "--resume")
     _wait_for(started, "epoch 2/2")
     _wait_for(started, "epoch 1/2")
     started.kill()
@@ -162,3 +171,4 @@ def test_teachers_are_trained_first_and_not_again_when_going_on(tmp_path):
     assert status == 0 and err == "" and teacher.stat().st_mtime_ns == before
     provenance = dict(artefact.read(out).spec.provenance)
     assert '"name": "published"' in provenance["recipe"] and "test accuracy" in printed
+    assert out.read_bytes() == whole.read_bytes()
