@@ -14,7 +14,7 @@ Run again, it upgrades; an upgrade that fails its self-test leaves the old one i
   --dir DIR       where everything goes (default: ~/digit-edge)
   --wheels DIR    take all packages from this folder; the network is not used
   --engine NAME   litert, tflite or onnx (default: the best that exists here)
-  --extra NAME    mqtt, serve, update or vision: what some commands need besides
+  --extra NAME    mqtt, serve, update or vision: what some commands need besides; upgrades keep it
   --python PATH   the Python to use (default: python3)
   --service NAME  also run watch, camera or serve from now on and at every start (asks for sudo)
   --folder DIR    the folder that the service watch looks at (default: DIR/inbox)
@@ -56,6 +56,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 case $directory in /*) ;; *) directory=$PWD/$directory ;; esac
 directory=${directory%/}
 mark=$directory/.digit-edge
+made="made by install-pi.sh, which also removes it: --uninstall"
 units=${DIGIT_EDGE_UNITS:-/etc/systemd/system}
 for service in $services; do
     case $service in
@@ -67,6 +68,9 @@ for service in $services; do
         fail "$here/systemd is missing: copy it from deploy/ beside this script"
 done
 
+# An upgrade keeps the extras that are there: services stand on them.
+# shellcheck disable=SC2046,SC2086  # a word an extra
+extras=$(printf '%s\n' $(sed -n 's/^extras://p' "$mark" 2>/dev/null) $extras | sort -u | xargs)
 for extra in $extras; do
     case $extra in
         mqtt | serve | update | vision) ;;
@@ -89,7 +93,8 @@ uninstall() {
         [ -e "$mark" ] || fail "$directory was not made by this script: remove it yourself"
         # What was put there by hand, the inbox above all, is not ours to remove.
         rm -rf "$directory"/env "$directory"/env-* "$directory/token" "$mark"
-        rmdir "$directory/inbox" "$directory" 2>/dev/null ||
+        rmdir "$directory/inbox" 2>/dev/null || true
+        rmdir "$directory" 2>/dev/null ||
             echo "Kept $directory: it holds files of yours."
     fi
     echo "digit-edge is uninstalled."
@@ -172,16 +177,17 @@ plan() {
     echo "machine: $machine"
     echo "python:  3.$minor ($(command -v "$python"))"
     echo "engine:  $engine${package:+ ($package)}${wheels:+ from $wheels}"
+    if [ -n "$extras" ]; then echo "extras:  $extras"; fi
     echo "folder:  $directory"
 }
 
-# No wheel, no package: nothing is ever compiled.
+# No wheel, no package: nothing is ever compiled. That the engine's dependencies are missing is meant.
 pip() {
     if [ -n "$wheels" ]; then
         set -- --no-index --find-links "$wheels" "$@"
     fi
-    PYTHONPATH=$pip_wheel "$new/bin/python" -m pip install --quiet --disable-pip-version-check \
-        --no-warn-script-location --no-cache-dir --only-binary :all: "$@" >&2
+    PYTHONPATH=$new/pip "$new/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --no-warn-script-location --no-warn-conflicts --no-cache-dir --only-binary :all: "$@" >&2
 }
 
 # Inference needs none of what the engines declare but NumPy, and apt's NumPy is what picamera2 was
@@ -191,24 +197,24 @@ install_packages() {
     pip --no-deps digit-edge $package || return
     meets numpy "$numpy" || pip --no-deps "$numpy" || return
     meets PIL 'pillow>=9.4' || pip --no-deps 'pillow>=9.4' || return
-    for extra in $extras; do
-        if [ "$extra" = vision ]; then
-            # Its wheel would bring a NumPy of its own before apt's.
-            system_has cv2 || fail "OpenCV comes from Debian: sudo apt install python3-opencv"
-            continue
-        fi
-        # shellcheck disable=SC2046  # a word a package
-        pip $(requirements "$extra") || return
-    done
+    case " $extras " in
+        *" vision "*) # Its wheel would bring a NumPy of its own before apt's.
+            system_has cv2 || fail "OpenCV comes from Debian: sudo apt install python3-opencv" ;;
+    esac
+    wanted=$(requirements) || return
+    # shellcheck disable=SC2086  # a word a package
+    if [ -n "$wanted" ]; then pip $wanted; fi
 }
 
-# What the extra $1 of digit-edge asks for.
+# What the extras of digit-edge ask for, but for OpenCV.
 requirements() {
-    "$new/bin/python" - "$1" <<'PYTHON'
+    # shellcheck disable=SC2086  # a word an extra
+    "$new/bin/python" - $extras <<'PYTHON'
 import importlib.metadata, sys
+extras = set(sys.argv[1:]) - {"vision"}
 for line in importlib.metadata.requires("digit-edge"):
     package, _, marker = line.partition(";")
-    if sys.argv[1] in marker.replace("'", '"').split('"')[1::2]:
+    if extras.intersection(marker.replace("'", '"').split('"')[1::2]):
         print(package.strip())
 PYTHON
 }
@@ -226,7 +232,8 @@ PYTHON
 }
 
 install() {
-    # pip runs from the wheel that venv would unpack: 15 MB less in the folder, and half the time.
+    # pip comes from the wheel that venv would install, and goes again: 15 MB less in the folder. Run
+    # from within the wheel, it would be compiled anew each time.
     pip_wheel=$("$python" -c '
 import ensurepip, glob, os, venv
 folder = getattr(ensurepip, "_WHEEL_PKG_DIR", None)
@@ -237,14 +244,16 @@ print(max(glob.glob(os.path.join(folder or os.path.dirname(ensurepip.__file__) +
         fail "$directory is there already and not ours: choose another with --dir"
     fi
     mkdir -p "$directory" || fail "cannot write $directory: choose another with --dir"
-    echo "made by install-pi.sh, which also removes it: --uninstall" >"$mark"
+    [ -e "$mark" ] || echo "$made" >"$mark"
     new=$directory/env-$(date +%Y%m%d%H%M%S)-$$
     trap 'rm -rf "$new"' EXIT
     trap 'exit 130' INT TERM HUP
-    "$python" -m venv --system-site-packages --without-pip "$new" ||
+    { "$python" -m venv --system-site-packages --without-pip "$new" &&
+        "$python" -m zipfile -e "$pip_wheel" "$new/pip"; } ||
         fail "cannot make a virtual environment in $directory: is there space left?"
     install_packages ||
         fail "the packages cannot be had; look at pip's message above${wheels:+, and in $wheels}"
+    rm -rf "$new/pip"
     status=0
     "$new/bin/python" -m runtime.selftest || status=$?
     if [ $status -ne 0 ]; then
@@ -263,6 +272,7 @@ switch() {
     ln -s "${new##*/}" "$directory/env.next"
     mv -T "$directory/env.next" "$directory/env"
     trap - EXIT
+    printf '%s\n' "$made" "extras: $extras" >"$mark"
     # A running service keeps what it has open; the rest is for the next start.
     if [ -n "$old" ]; then rm -rf "${directory:?}/$old"; fi
 }

@@ -14,7 +14,7 @@ from runtime.errors import EdgeError
 
 CHECKOUT = Path(__file__).parents[1]
 ENGINES = {"litert": "ai-edge-litert", "onnx": "onnxruntime", "tflite": "tflite-runtime"}
-# What `install-pi.sh --extra` installs, with what it stands on; all but the last are pure Python.
+# What the extras mqtt and serve of install-pi.sh are, with what they stand on; all pure Python.
 EXTRAS = ("paho-mqtt", "starlette", "anyio", "idna", "uvicorn", "click", "h11")
 EXTRAS += ("python-multipart", "typing-extensions")
 # The oldest date that a zip file can hold: the same sources give the same wheel.

@@ -31,7 +31,8 @@ APT = {
     "bookworm-armhf": ("python3-numpy", "python3-pil"),
     "trixie-armhf": ("python3-numpy", "python3-pil", "python3-onnxruntime"),
 }
-BROKER = ("mosquitto", "mosquitto-clients")
+# What the page's commands use besides: curl, which Raspberry Pi OS has, and a broker by apt.
+PAGE = ("curl", "mosquitto", "mosquitto-clients")
 EMULATORS = Suite("trixie", "amd64")
 EMULATOR_PACKAGES = ("qemu-user", "qemu-system-arm", "e2fsprogs")
 KERNEL_PACKAGES = ("linux-image-cloud-arm64", "busybox-static")
@@ -47,7 +48,7 @@ def build() -> None:
     debian.mirror()
     with ThreadPoolExecutor(3) as pool:
         jobs = [pool.submit(_emulators), pool.submit(_kernel)]
-        jobs.append(pool.submit(_mosquitto))
+        jobs.append(pool.submit(_page))
         jobs += [pool.submit(_system, system) for system in SYSTEMS]
         jobs += [pool.submit(_wheels, system) for system in SYSTEMS]
         jobs.append(pool.submit(_pytest))
@@ -147,18 +148,18 @@ def _system(system: System) -> None:
     _made(CACHE / "systems" / system.name, [*FLASHED, "+", *APT[system.name]], make)
 
 
-def _mosquitto() -> None:
-    """What `apt install mosquitto mosquitto-clients` adds, for the documentation's commands."""
+def _page() -> None:
+    """What the commands of docs/raspberry-pi.md use besides, as a layer."""
     suite = Suite("trixie", "arm64")
 
     def make(place: Path) -> None:
-        apt = CACHE / "debian" / "mosquitto"
+        apt = CACHE / "debian" / "page"
         flashed = debian.fetch(suite, FLASHED, apt)
-        added = debian.fetch(suite, (*FLASHED, *BROKER), apt)
+        added = debian.fetch(suite, (*FLASHED, *PAGE), apt)
         debian.unpack([archive for archive in added if archive not in flashed], place)
         shutil.rmtree(apt)
 
-    _made(CACHE / "mosquitto", [*FLASHED, "+", *BROKER], make)
+    _made(CACHE / "page", [*FLASHED, "+", *PAGE], make)
 
 
 def _configure(root: Path) -> None:

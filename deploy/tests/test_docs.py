@@ -67,7 +67,7 @@ def shown(tmp_path_factory) -> dict[str, str]:
         if not re.search(r"(cp313|none|abi3).*(aarch64|any)", file.name):
             file.unlink()
     shutil.copy2(CHECKOUT / "examples/photo.jpg", home)
-    for layer in (roots.part("systems", TRIXIE.name) / "apt", roots.part("mosquitto")):
+    for layer in (roots.part("systems", TRIXIE.name) / "apt", roots.part("page")):
         link_tree(layer, card / "up/pi/apt")
     pi = roots.pi(TRIXIE, "cortex-a53", card, apt=False)
     files = {
@@ -75,8 +75,10 @@ def shown(tmp_path_factory) -> dict[str, str]:
         "/pi/docs": script(),
         "/etc/systemd/system/docs.service": UNIT,
         "/etc/systemd/system/default.target": "[Unit]\nRequires=docs.service basic.target\n",
+        # Left out (an empty unit is masked): a flashed system has that table of hardware already.
+        "/etc/systemd/system/systemd-hwdb-update.service": "",
         "/etc/machine-id": "0123456789abcdef0123456789abcdef\n",
-        "/etc/hosts": "127.0.0.1 localhost\n",
+        "/etc/hosts": "127.0.0.1 localhost raspberrypi.local\n",
         "/etc/nsswitch.conf": "hosts: files dns\n",
     }
     machine.disk(pi, {name: text.encode() for name, text in files.items()}, card / "disk")
@@ -92,6 +94,11 @@ def test_a_command_of_the_page_succeeds(command, shown):
     assert shown[command].endswith(" 0"), shown[command]
 
 
+def test_the_installer_shows_no_error_that_is_none(shown):
+    for command, text in shown.items():
+        assert "install-pi.sh" not in command or "error" not in text.lower(), text
+
+
 def test_the_photograph_is_read_as_the_page_shows(shown):
     (line,) = re.findall(r"^    (photo.jpg: .*)$", PAGE.read_text(), re.MULTILINE)
     assert line in shown["digit-edge/env/bin/python -m runtime photo.jpg"]
@@ -103,6 +110,17 @@ def test_the_service_reads_what_arrives(shown):
     assert '"label": "7"' in journal
     assert journal.count("Started digit-edge-watch") == 1
     assert "active (running)" in shown["systemctl status digit-edge-watch --no-pager"]
+
+
+def test_the_server_asks_for_the_token(shown):
+    refused, answered = (text for command, text in shown.items() if "/v1/classify" in command)
+    assert "send the server's token" in refused and '"label"' not in refused
+    assert '"label":"7"' in answered
+
+
+def test_the_camera_service_reads_its_source_once(shown):
+    journal = shown["journalctl -u digit-edge-camera -o cat"]
+    assert journal.count('"label": "7"') == journal.count("Started digit-edge-camera") == 1
 
 
 def test_mqtt_carries_the_result(shown):

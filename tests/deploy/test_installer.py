@@ -86,6 +86,16 @@ def test_where_no_engine_exists_it_says_so(plan, machine, facts, modules, option
     assert remedy in done.stderr
 
 
+def test_an_upgrade_keeps_the_extras(plan, tmp_path):
+    folder = tmp_path / "digit-edge"
+    folder.mkdir()
+    (folder / ".digit-edge").write_text("made by install-pi.sh\nextras: mqtt serve\n")
+    machine = ("aarch64", "64 3 13 glibc cpython")
+    assert "extras:  mqtt serve\n" in plan(*machine).stdout
+    added = plan(*machine, "--extra", "update", "--service", "serve").stdout
+    assert "extras:  mqtt serve update\n" in added
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -120,6 +130,15 @@ def test_what_is_in_the_inbox_survives_the_uninstallation(tmp_path):
     done = run("--uninstall", "--dir", str(folder), environment=os.environ | no_units(tmp_path))
     assert done.returncode == 0 and "holds files of yours" in done.stdout
     assert sorted(folder.rglob("*")) == [folder / "inbox", folder / "inbox/photo.jpg"]
+
+
+def test_a_folder_that_is_gone_is_not_said_to_be_kept(tmp_path):
+    folder = tmp_path / "digit-edge"
+    folder.mkdir()
+    (folder / ".digit-edge").touch()
+    done = run("--uninstall", "--dir", str(folder), environment=os.environ | no_units(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "digit-edge is uninstalled.\n")
+    assert not folder.exists()
 
 
 def test_shellcheck_finds_nothing():

@@ -49,9 +49,11 @@ def test_it_is_hardened(unit):
     assert done.returncode == 0, done.stdout
 
 
-def test_its_command_takes_its_options(unit):
-    (line,) = re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
-    words = line.split()
+def test_its_command_takes_its_options_and_those_of_its_example(unit):
+    text = unit.read_text()
+    (line,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
+    (example,) = re.findall(r"^# .*: OPTIONS=(.+)$", text, re.MULTILINE)
+    words = [*line.split(), *example.split()]
     module = words[words.index("-m") + 1]
     folder = Path(__file__).parents[2]
     done = subprocess.run(
