@@ -52,7 +52,7 @@ class Recipe:
     weight_decay: float = 5e-2
     dropout: float = 0.3
     label_smoothing: float = 0.02
-    teachers: int = 2
+    teachers: int = 0
     teacher_epochs: int = 25
     teacher_share: float = 0.9
     teacher_temperature: float = 2.0
@@ -114,7 +114,6 @@ PUBLISHED = Recipe(
 FAST = Recipe(
     name="fast",
     epochs=3,
-    teachers=0,
     batch_size=256,
     learning_rate=6e-3,
     warmup=0.3,

@@ -20,7 +20,6 @@ pytest.importorskip("sklearn")
 ROOT = Path(__file__).parents[2]
 EPOCHS = 3
 OPTIONS = ["--data", "embedded", "--epochs", str(EPOCHS), "--batch-size", "32", "--seed", "5"]
-OPTIONS += ["--set", "teachers=0"]
 
 
 def _start(out: Path, *options: str) -> subprocess.Popen:
