@@ -16,8 +16,8 @@ _BLANK = bytes(28 * 28)
 # Images whose ink is weighed in one product: past 2^18 multiplications, here 29 images, OpenBLAS
 # wakes its threads (interface/gemm.c).
 _AT_ONCE = 28
-# A mean over many looks is this much steadier than one score: how far above the threshold it is.
-_MARGIN = 1.0
+# Confidences above are taken for this one.
+_SUREST = 0.9999
 GRID = (10, 14)
 _FLOAT = np.dtype(np.float32)
 
@@ -27,12 +27,13 @@ class Acceptance:
     """A network of one hidden layer that tells digits' ink from other ink, and its threshold.
 
     With x the mean ink, 0 to 1, of each square of a grid of 10 x 14:
-    score = output · max(0, scale x (weights · x) + bias) + confidence_weight x confidence.
+    score = output · max(0, scale x (weights · x) + bias) + odds_weight x ln(c / (1 - c)),
+    where c is the confidence, at most 0.9999: past that, engines differ in what they leave to 1.
 
     Attributes:
         weights: int8 (hidden, 10, 14).
         scales, biases, outputs: float32 (hidden,).
-        confidence_weight: of the confidence, 0 to 1.
+        odds_weight: of the logarithm of the confidence's odds.
         threshold: an image that scores less is not accepted.
     """
 
@@ -40,7 +41,7 @@ class Acceptance:
     scales: npt.NDArray[np.float32]
     biases: npt.NDArray[np.float32]
     outputs: npt.NDArray[np.float32]
-    confidence_weight: float
+    odds_weight: float
     threshold: float
 
     def to_record(self) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class Acceptance:
             "scales": self.scales.tolist(),
             "biases": self.biases.tolist(),
             "outputs": self.outputs.tolist(),
-            "confidence_weight": self.confidence_weight,
+            "odds_weight": self.odds_weight,
             "threshold": self.threshold,
         }
 
@@ -64,7 +65,7 @@ class Acceptance:
             scales=np.array(record["scales"], np.float32),
             biases=np.array(record["biases"], np.float32),
             outputs=np.array(record["outputs"], np.float32),
-            confidence_weight=float(record["confidence_weight"]),
+            odds_weight=float(record["odds_weight"]),
             threshold=float(record["threshold"]),
         )
         numbers = (rule.scales, rule.biases, rule.outputs)
@@ -72,7 +73,7 @@ class Acceptance:
             raise ValueError("the acceptance rule's parts are not as many as its weights")
         if not all(np.isfinite(part).all() for part in numbers):
             raise ValueError("the acceptance rule is not made of finite numbers")
-        if not (math.isfinite(rule.confidence_weight) and math.isfinite(rule.threshold)):
+        if not (math.isfinite(rule.odds_weight) and math.isfinite(rule.threshold)):
             raise ValueError("the acceptance rule is not made of finite numbers")
         return rule
 
@@ -82,7 +83,6 @@ class Judge:
 
     def __init__(self, accept_confidence: float, rule: Acceptance | None) -> None:
         self._ruled = rule is not None
-        self.margin = 0.0 if rule is None else _MARGIN
         if rule is None:
             self.threshold = accept_confidence
             return
@@ -94,11 +94,11 @@ class Judge:
         self._weights = spread.reshape(len(spread), -1) * factors[:, None]
         self._outputs = rule.outputs
         # Looked up once: that is a twentieth of what a score costs.
-        self._weigh, self._sum = self._weights.dot, self._outputs.dot
+        self._weigh, self._sum, self._log = self._weights.dot, self._outputs.dot, math.log
         # max(0, a + b) = max(−b, a) + b: b is added once, here, rather than to every image.
         self._floor = -rule.biases
         self._offset = float(rule.outputs @ rule.biases)
-        self._confidence_weight = rule.confidence_weight
+        self._odds_weight = rule.odds_weight
 
     def score(self, pixels: npt.NDArray[np.uint8], confidence: float) -> float:
         """How much this looks like a digit; of use against `threshold` and other scores only.
@@ -119,7 +119,8 @@ class Judge:
         ink = pixels[TOP:BOTTOM].reshape(-1).astype(_FLOAT)
         hidden = np.maximum(self._weigh(ink), self._floor)
         of_ink = float(self._sum(hidden))
-        return of_ink + self._offset + self._confidence_weight * confidence
+        sure = confidence if confidence < _SUREST else _SUREST
+        return of_ink + self._offset + self._odds_weight * self._log(sure / (1 - sure))
 
     def accepts(self, pixels: npt.NDArray[np.uint8], confidence: float) -> bool:
         """Whether this is a digit: its score is at least the threshold."""
@@ -141,6 +142,13 @@ class Judge:
                 ink = pixels[part, TOP:BOTTOM].reshape(len(flat), -1).astype(_FLOAT)
                 hidden = np.maximum(ink @ self._weights.T, self._floor)
                 of_ink = hidden @ self._outputs
-                scores = of_ink + self._offset + self._confidence_weight * scores
+                scores = of_ink + self._offset + self._odds_weight * log_odds(scores)
             accepted[part] = (scores >= self.threshold) & (flat.min(axis=1) < flat.max(axis=1))
         return accepted
+
+
+def log_odds(confidences: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """ln(c / (1 - c)) of confidences from 0 to 1, those above 0.9999 taken for it."""
+    sure = np.minimum(confidences.astype(np.float64), _SUREST)
+    odds: npt.NDArray[np.float64] = np.log(sure / (1 - sure))
+    return odds

@@ -174,7 +174,7 @@ class Classifier:
             again = float(scores[:, prediction.scores.argmax()].mean())
             pairs = zip(written, scores.max(axis=1).tolist(), strict=True)
             mean = sum(self._judge.score(pixels, sure) for pixels, sure in pairs) / len(written)
-            accepted = again >= _LIKELY and mean >= self._judge.threshold + self._judge.margin
+            accepted = again >= _LIKELY and mean >= self._judge.threshold
         return prediction if accepted else replace(prediction, accepted=False)
 
     def _predict(self, pixels: Pixels, scores: Scores) -> Prediction:

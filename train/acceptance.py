@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from runtime.acceptance import BOTTOM, GRID, SQUARE, TOP, Acceptance, Judge
+from runtime.acceptance import BOTTOM, GRID, SQUARE, TOP, Acceptance, Judge, log_odds
 from runtime.backends import Pixels, Scores
 from train.evaluate import DOUBTED_SHARE
 from train.strangers import DIGITS, glyphs, strangers
@@ -16,7 +16,7 @@ from train.strangers import DIGITS, glyphs, strangers
 HIDDEN = 16
 # Digits of the training set, strangers, and printed digits: print is to be accepted as well.
 _SEEN, _STRANGE, _PRINTED = 40_000, 24_000, 4_000
-# Strangers that the weight of the confidence is fitted to.
+# Strangers that the weight of the confidence's odds is fitted to.
 _FRESH = 2_000
 _EPOCHS = 30
 # Share of the seen digits that are given another pen: blurred, thickened or thinned.
@@ -60,7 +60,7 @@ def fit_acceptance(
     rule = _fit_ink(known, strangers(max(_STRANGE // 8, round(share * _STRANGE)), seed), seed)
     fresh = strangers(_FRESH, seed + 1)
     confidences = answer(held_back).max(axis=1)
-    rule = _weigh_confidence(rule, held_back, confidences, fresh, answer(fresh).max(axis=1))
+    rule = _weigh_odds(rule, held_back, confidences, fresh, answer(fresh).max(axis=1))
     ranked = np.sort(_scores(rule, held_back, confidences))
     # Rounded down: the digits that decide it stay accepted on an engine that rounds otherwise.
     threshold = math.floor(ranked[int(DOUBTED_SHARE * len(ranked))] * 1e3) / 1e3
@@ -91,26 +91,26 @@ def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> Acceptance:
         scales=scales.astype(np.float32),
         biases=network.intercepts_[0].astype(np.float32),
         outputs=network.coefs_[1][:, 0].astype(np.float32),
-        confidence_weight=0.0,
+        odds_weight=0.0,
         threshold=0.0,
     )
 
 
-def _weigh_confidence(
+def _weigh_odds(
     rule: Acceptance, digits: Pixels, sure: Floats, strange: Pixels, strange_sure: Floats
 ) -> Acceptance:
-    """Set what a confidence is worth beside the ink: logistic regression on both."""
+    """Set what the confidence's odds are worth beside the ink: logistic regression on both."""
     from sklearn.linear_model import LogisticRegression
 
     ink = np.concatenate([_scores(rule, digits, sure), _scores(rule, strange, strange_sure)])
-    both = np.stack([ink, np.concatenate([sure, strange_sure])], axis=1)
+    both = np.stack([ink, log_odds(np.concatenate([sure, strange_sure]))], axis=1)
     # Pages of one grey are refused before any of this.
     judged = np.isfinite(ink)
     both, is_digit = both[judged], np.flatnonzero(judged) < len(digits)
-    of_ink, of_confidence = (
+    of_ink, of_odds = (
         LogisticRegression(class_weight="balanced").fit(both, is_digit).coef_[0].tolist()
     )
-    return dataclasses.replace(rule, confidence_weight=max(0.0, of_confidence / of_ink))
+    return dataclasses.replace(rule, odds_weight=max(0.0, of_odds / of_ink))
 
 
 def _scores(rule: Acceptance, pixels: Pixels, confidences: Floats) -> Floats:

@@ -107,7 +107,7 @@ class Local {
     const best = scores.indexOf(Math.max(...scores));
     const again = mean(all.map((each) => each[best]));
     const score = mean(written.map((one, i) => judge.score(one, Math.max(...all[i]))));
-    return again >= LIKELY && score >= judge.threshold + judge.margin;
+    return again >= LIKELY && score >= judge.threshold;
   }
 
   // The numbers in a drawing or a photograph, several lines and touching digits among them.

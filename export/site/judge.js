@@ -2,14 +2,13 @@
 // is explained.
 
 const TOP = 4, ROWS = 10, COLUMNS = 14, SQUARE = 2, SIDE = 28;
-const MARGIN = 1; // a mean over many looks is steadier than one score
+const SUREST = 0.9999; // confidences above are taken for this one
 
 export class Judge {
   // `rule` is the spec's acceptance; null where the model has none, and then confidence decides.
   constructor(acceptConfidence, rule) {
     this.threshold = rule ? rule.threshold : acceptConfidence;
     this.rule = rule;
-    this.margin = rule ? MARGIN : 0;
     this.weights = rule && Int8Array.from(atob(rule.weights), (c) => c.charCodeAt(0));
   }
 
@@ -28,7 +27,8 @@ export class Judge {
       }
     }
     const { scales, biases, outputs } = this.rule;
-    let score = this.rule.confidence_weight * confidence;
+    const sure = Math.min(confidence, SUREST);
+    let score = this.rule.odds_weight * Math.log(sure / (1 - sure));
     outputs.forEach((output, unit) => {
       let sum = 0;
       for (let i = 0; i < means.length; i++) sum += this.weights[unit * means.length + i] * means[i];

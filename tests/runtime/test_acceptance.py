@@ -24,7 +24,7 @@ def rule() -> Acceptance:
         scales=random.uniform(0.001, 0.01, 16).astype(np.float32),
         biases=random.normal(0, 1, 16).astype(np.float32),
         outputs=random.normal(0, 1, 16).astype(np.float32),
-        confidence_weight=2.5,
+        odds_weight=2.5,
         threshold=50.0,
     )
 
@@ -45,12 +45,13 @@ def test_the_score_is_the_formula_of_the_docstring(rule, images) -> None:
         squares = image[4:24, :, 0].reshape(10, 2, 14, 2).mean(axis=(1, 3)) / 255
         sums = (rule.weights.astype(np.float64) * squares).sum(axis=(1, 2))
         hidden = np.maximum(0, rule.scales * sums + rule.biases)
-        expected = rule.outputs @ hidden + 2.5 * 0.75
+        expected = rule.outputs @ hidden + 2.5 * np.log(0.75 / 0.25)
         score = judge.score(image, 0.75)
         assert score == pytest.approx(expected, abs=1e-4)
         assert judge.accepts(image, 0.75) == (score >= 50.0)
         exact = Judge(0.9, dataclasses.replace(rule, threshold=score))
         assert exact.accepts(image, 0.75)
+        assert judge.score(image, 0.9999) == judge.score(image, 1.0) < np.inf
 
 
 def test_without_a_rule_the_confidence_decides_and_a_blank_page_is_refused(images) -> None:
@@ -89,7 +90,7 @@ def test_a_spec_from_before_the_rule_is_read(published) -> None:
     ("field", "value"),
     [
         ("threshold", float("nan")),
-        ("confidence_weight", float("inf")),
+        ("odds_weight", float("inf")),
         ("biases", [0.0] * 15),
         ("outputs", [float("nan")] * 16),
         ("weights", "AAAA"),
