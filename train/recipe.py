@@ -97,10 +97,8 @@ class Recipe:
 DEFAULT = Recipe()
 PUBLISHED = Recipe(
     name="published",
-    epochs=80,
-    teachers=4,
-    teacher_epochs=50,
-    spoilt_epochs=25,
+    epochs=60,
+    spoilt_epochs=20,
     corruption=Corruption(
         share=0.3,
         contrast=0.8,
