@@ -19,7 +19,9 @@ _AT_ONCE = 28
 # Confidences above are taken for this one.
 _SUREST = 0.9999
 GRID = (10, 14)
-_FLOAT = np.dtype(np.float32)
+_FLOAT, _BYTE = np.dtype(np.float32), np.dtype(np.uint8)
+# Of an image's bytes, where the rows looked at begin, and how many they are.
+_START, _COUNT = TOP * 28, (BOTTOM - TOP) * 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,7 @@ class Judge:
         self._outputs = rule.outputs
         # Looked up once: that is a twentieth of what a score costs.
         self._weigh, self._sum, self._log = self._weights.dot, self._outputs.dot, math.log
+        self._read, self._largest = np.frombuffer, np.maximum
         # max(0, a + b) = max(−b, a) + b: b is added once, here, rather than to every image.
         self._floor = -rule.biases
         self._offset = float(rule.outputs @ rule.biases)
@@ -116,8 +119,8 @@ class Judge:
             return -math.inf
         if not self._ruled:
             return confidence
-        ink = pixels[TOP:BOTTOM].reshape(-1).astype(_FLOAT)
-        hidden = np.maximum(self._weigh(ink), self._floor)
+        ink = self._read(data, _BYTE, _COUNT, _START).astype(_FLOAT)
+        hidden = self._largest(self._weigh(ink), self._floor)
         of_ink = float(self._sum(hidden))
         sure = confidence if confidence < _SUREST else _SUREST
         return of_ink + self._offset + self._odds_weight * self._log(sure / (1 - sure))
