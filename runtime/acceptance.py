@@ -122,8 +122,10 @@ class Judge:
         ink = self._read(data, _BYTE, _COUNT, _START).astype(_FLOAT)
         hidden = self._largest(self._weigh(ink), self._floor)
         of_ink = float(self._sum(hidden))
-        sure = confidence if confidence < _SUREST else _SUREST
-        return of_ink + self._offset + self._odds_weight * self._log(sure / (1 - sure))
+        sure = _SUREST if confidence > _SUREST else confidence
+        # Of zero or no number, which no softmax gives: not a digit.
+        odds = self._log(sure / (1 - sure)) if sure > 0 else -math.inf
+        return of_ink + self._offset + self._odds_weight * odds
 
     def accepts(self, pixels: npt.NDArray[np.uint8], confidence: float) -> bool:
         """Whether this is a digit: its score is at least the threshold."""
@@ -152,6 +154,6 @@ class Judge:
 
 def log_odds(confidences: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """ln(c / (1 - c)) of confidences from 0 to 1, those above 0.9999 taken for it."""
-    sure = np.minimum(confidences.astype(np.float64), _SUREST)
+    sure = np.clip(confidences.astype(np.float64), np.finfo(np.float64).tiny, _SUREST)
     odds: npt.NDArray[np.float64] = np.log(sure / (1 - sure))
     return odds

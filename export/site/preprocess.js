@@ -50,6 +50,7 @@ export function centred({ data, width, height }) {
     for (let x = 0; x < INNER; x++) {
       const [toX, toY] = [x + shiftX, y + shiftY];
       if (toX < 0 || toX >= SIDE || toY < 0 || toY >= SIDE) continue;
+      // The array of bytes cuts the fraction off.
       pixels[toY * SIDE + toX] = Math.fround(small[y * INNER + x] + ROUNDING);
     }
   }

@@ -54,6 +54,13 @@ def test_the_score_is_the_formula_of_the_docstring(rule, images) -> None:
         assert judge.score(image, 0.9999) == judge.score(image, 1.0) < np.inf
 
 
+@pytest.mark.parametrize("confidence", [0.0, float("nan")])
+def test_a_confidence_that_no_softmax_gives_is_refused(rule, images, confidence) -> None:
+    judge = Judge(0.9, dataclasses.replace(rule, threshold=-10.0))
+    assert judge.accepts(images[0], 0.5) and not judge.accepts(images[0], confidence)
+    assert not judge.accept_all(images, np.full(len(images), confidence, np.float32)).any()
+
+
 def test_without_a_rule_the_confidence_decides_and_a_blank_page_is_refused(images) -> None:
     judge = Judge(0.8, None)
     assert judge.accepts(images[0], 0.8) and not judge.accepts(images[0], 0.79)
