@@ -49,10 +49,13 @@ def plant():
 
 @pytest.fixture(scope="session")
 def golden():
-    """Pictures of digits as PNG bytes, and the label that the published model gives each."""
-    spec = Classifier.load().spec
+    """Pictures of digits as PNG bytes that the published model accepts, and the label of each."""
+    classifier = Classifier.load()
+    spec = classifier.spec
     pictures = []
     for pixels, scores in zip(spec.golden.pixels, spec.golden.scores, strict=True):
+        if not classifier.classify(pixels).accepted:
+            continue
         file = io.BytesIO()
         Image.fromarray(pixels[:, :, 0]).save(file, "PNG")
         pictures.append((file.getvalue(), spec.labels[scores.argmax()]))
