@@ -167,6 +167,14 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box, bool] | None:
     if found is None:
         return None
     boxes, mass = found.boxes, found.mass
+    if mass.size == 1:
+        # Most pictures: nothing to choose from, in a third of the time.
+        left, top, right, bottom = bounds = tuple(boxes[0].tolist())
+        rims = (left == 0) + (top == 0) + (right == width) + (bottom == height)
+        small = (right - left) * (bottom - top) < 0.25 * height * width
+        if found.area[0] < LEAST_AREA or (rims >= 2 and small):
+            return None
+        return mask[top:bottom, left:right], bounds, False
     border_count = (boxes[:, :2] == 0).sum(axis=1) + (boxes[:, 2:] == (width, height)).sum(axis=1)
     border = border_count > 0
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height) - 0.5

@@ -144,13 +144,20 @@ def _given_pixels(image: Source) -> Pixels | None:
 
 def all_given_pixels(images: Sequence[Source]) -> Pixels | None:
     """Images that all are pixels already, alike in shape, as (N, 28, 28, 1) uint8; else None."""
-    if {type(image) for image in images} != {np.ndarray}:
+    if set(map(type, images)) != {np.ndarray}:
         return None
     arrays = cast("Sequence[Pixels]", images)
-    shapes, kinds = {array.shape for array in arrays}, {array.dtype.char for array in arrays}
-    if kinds != {"B"} or not shapes <= {(28, 28), PIXELS_SHAPE} or len(shapes) > 1:
+    if arrays[0].shape not in ((28, 28), PIXELS_SHAPE):
         return None
-    return np.concatenate(arrays).reshape(-1, *PIXELS_SHAPE)
+    # All that costs less than a microsecond an image: the axes but the first are compared by
+    # `concatenate`, and so are the dtypes.
+    try:
+        if set(map(len, arrays)) != {28}:
+            return None
+        joined = np.concatenate(arrays, dtype=np.uint8, casting="no")
+    except (TypeError, ValueError):
+        return None
+    return joined.reshape(-1, *PIXELS_SHAPE)
 
 
 def scaled(box: Box, x: float, y: float) -> Box:

@@ -1,11 +1,10 @@
 """Takes uneven light and the ground's noise out of a grey picture: what is left stands out."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from runtime.components import Plane
@@ -21,6 +20,8 @@ NOISE_FACTOR = 4.0
 LEAST_CONTRAST = 10.0
 # Fewer pixels than this make no digit.
 LEAST_AREA = 6
+# Of the 64 steps of a histogram.
+_BIN = np.arange(64)
 # Keeps the surface's equations solvable where the picture is a line.
 _RIDGE = (np.eye(6) * 1e-2).astype(np.float32)
 
@@ -55,7 +56,8 @@ def find_relief(grey: Grey) -> Relief | None:
     surface = _smooth_light(coarse)
     window = int(_WIDEST_STROKE * max(coarse.shape)) | 1
     # Both stay below the picture wherever there is no ink: take the closer one.
-    light = np.maximum(_opening(coarse, window), surface + _opening(coarse - surface, window))
+    opened = _opening(np.stack((coarse, coarse - surface), axis=1), window)
+    light = np.maximum(opened[:, 0], surface + opened[:, 1])
     if light.shape != plane.shape:
         enlarged = Image.fromarray(light).resize((width, height), Image.Resampling.BILINEAR)
         light = np.asarray(enlarged)
@@ -76,29 +78,32 @@ def _smooth_light(coarse: Plane) -> Plane:
 
     It takes out what a grey opening cannot at the rim: a gradient, or a lens's dark corners.
     """
-    terms, sparse = _surface_terms(*coarse.shape)
+    terms, sparse, evenly = _surface_terms(*coarse.shape)
     values = coarse[::2, ::2].ravel()
-    weighted: npt.NDArray[Any] = sparse
-    for _ in range(4):
-        normal = weighted @ sparse.T + _RIDGE
-        fit = np.linalg.solve(normal, weighted @ values)
+    fit: Plane = evenly @ values
+    for _ in range(3):
         above = values - fit @ sparse
-        scale = float(np.abs(above).mean()) + 0.5
+        scale = _mean(np.abs(above)) + 0.5
         above = np.maximum(above, 0) / scale
         weighted = sparse / (1 + above * above) ** 2
+        fit = np.linalg.solve(weighted @ sparse.T + _RIDGE, weighted @ values)
     surface: Plane = (fit @ terms).reshape(coarse.shape)
     return surface
 
 
 @lru_cache(maxsize=32)
-def _surface_terms(height: int, width: int) -> tuple[Plane, Plane]:
-    """1, x, y, x², xy and y² at each pixel, (6, pixels), and at every other one either way."""
+def _surface_terms(height: int, width: int) -> tuple[Plane, Plane, Plane]:
+    """1, x, y, x², xy and y² at each pixel, (6, pixels), and at every other one either way.
+
+    Third, what times those other ones' values is the surface in which all of them count alike.
+    """
     y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in (height, width))
     ones = np.ones((height, width), np.float32)
     down = ones * y[:, None]
     terms = np.stack((ones, ones * x, down, ones * x * x, down * x, down * down))
     sparse = np.ascontiguousarray(terms[:, ::2, ::2]).reshape(6, -1)
-    return terms.reshape(6, -1), sparse
+    evenly: Plane = np.linalg.solve(sparse @ sparse.T + _RIDGE, sparse)
+    return terms.reshape(6, -1), sparse, evenly
 
 
 def _ink_is_dark(coarse: Plane) -> bool:
@@ -110,14 +115,20 @@ def _ink_is_dark(coarse: Plane) -> bool:
     score = 0.0
     for part in (0.15, 0.5):
         local = coarse - _local_mean(coarse, int(part * max(coarse.shape)) // 2)
-        local -= local.mean()
-        spread = float(np.sqrt((local * local).mean()))
+        local -= _mean(local)
+        square = local * local
+        spread = math.sqrt(_mean(square))
         if spread > 0:
-            score += float((local * local * local).mean()) / spread**3
+            score += _mean(square * local) / spread**3
     if spread > 0:
         rim = np.concatenate((local[0], local[-1], local[:, 0], local[:, -1]))
-        score -= float(rim.mean()) / spread
+        score -= _mean(rim) / spread
     return score <= 0
+
+
+def _mean(plane: Plane) -> float:
+    """As `plane.mean()`, in a third of the time that takes for some thousand pixels."""
+    return float(np.add.reduce(plane, axis=None)) / plane.size
 
 
 def _local_mean(plane: Plane, half: int) -> Plane:
@@ -135,23 +146,26 @@ def _averaging(length: int, half: int) -> Plane:
     return weights
 
 
-def _opening(plane: Plane, window: int) -> Plane:
-    """Grey opening: takes out what is brighter than its surroundings and fits in the window."""
-    return _dilate(-_dilate(-plane, window), window)
+def _opening(planes: Plane, window: int) -> Plane:
+    """Grey opening: takes out what is brighter than its surroundings and fits in the window.
+
+    Of (height, N, width), N pictures side by side.
+    """
+    return _dilate(-_dilate(-planes, window), window)
 
 
-def _dilate(plane: Plane, window: int) -> Plane:
+def _dilate(planes: Plane, window: int) -> Plane:
     """The maximum over a square of an odd number of pixels, edges repeated, by doubling shifts."""
     for _ in range(2):
         half = window // 2
-        line = np.concatenate((plane[:1].repeat(half, 0), plane, plane[-1:].repeat(half, 0)))
+        line = np.concatenate((planes[:1].repeat(half, 0), planes, planes[-1:].repeat(half, 0)))
         have = 1
         while have < window:
             step = min(have, window - have)
             line = np.maximum(line[:-step], line[step:])
             have += step
-        plane = line.T
-    return plane
+        planes = line.T
+    return planes
 
 
 def _ground(depth: Plane) -> tuple[float, float]:
@@ -174,13 +188,12 @@ def _otsu(values: Plane) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     if high <= low:
         return low, 0.0
-    level = np.arange(64)
     counts = np.bincount(((values - low) * (63.99 / (high - low))).astype(np.intp), minlength=64)
-    below = np.cumsum(counts)[:-1]
-    moment = np.cumsum(counts * level)
-    mean = moment[-1] / values.size
+    moments = counts * _BIN
+    below, moment = np.add.accumulate(counts)[:-1], np.add.accumulate(moments)
+    mean = float(moment[-1]) / values.size
     # Neither side is empty: the first bin holds the least value and the last the greatest.
     between = (mean * below - moment[:-1]) ** 2 / (below * (values.size - below))
     best = int(between.argmax())
-    variance = float((counts * (level - mean) ** 2).sum())
-    return low + (best + 1) * (high - low) / 64, float(between[best]) / variance * values.size
+    variance = float(moments.dot(_BIN)) / values.size - mean * mean
+    return low + (best + 1) * (high - low) / 64, float(between[best]) / variance

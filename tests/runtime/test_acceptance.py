@@ -117,6 +117,22 @@ def test_a_broken_rule_is_an_artefact_error(rule, published, field, value) -> No
         ModelSpec.from_json(json.dumps(record))
 
 
+@pytest.mark.parametrize("count", [0, 2, 27, 28, 29, 448, 449, 1000])
+def test_many_are_judged_as_one_by_one(rule, count) -> None:
+    random = np.random.default_rng(5)
+    images = random.integers(0, 256, (count, 28, 28, 1)).astype(np.uint8)
+    images[3::7] = 9
+    confidences = random.uniform(0.2, 1, count).astype(np.float32)
+    judge, pairs = Judge(0, rule), zip(images, confidences.tolist(), strict=True)
+    scores = [judge.score(*pair) for pair in pairs]
+    # Between two scores: those of a batch are summed in another order.
+    middle = float(np.mean(np.sort(scores)[count // 2 - 1 : count // 2 + 1])) if count else 0.0
+    judge = Judge(0, dataclasses.replace(rule, threshold=middle))
+    accepted = judge.accept_all(images, confidences)
+    assert accepted.tolist() == [score >= middle for score in scores]
+    assert count < 2 or 0 < accepted.sum() < count
+
+
 def test_the_classifier_asks_the_rule(rule, published, images, tmp_path) -> None:
     plain = Classifier.load(published.path)
     answers = plain.classify_batch(images)
