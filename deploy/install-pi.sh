@@ -13,7 +13,7 @@ Run again, it upgrades; an upgrade that fails its self-test leaves the old one i
 
   --dir DIR       where everything goes (default: ~/digit-edge)
   --wheels DIR    take all packages from this folder; the network is not used
-  --engine NAME   litert, tflite or onnx (default: the best that exists here)
+  --engine NAME   litert, tflite or onnx (default: the best that exists here); upgrades keep it
   --extra NAME    mqtt, serve, update or vision: what some commands need besides; upgrades keep it
   --python PATH   the Python to use (default: python3)
   --service NAME  also run watch, camera or serve from now on and at every start (asks for sudo)
@@ -77,6 +77,10 @@ for extra in $extras; do
         *) fail "no extra $extra: choose mqtt, serve, update or vision" ;;
     esac
 done
+
+# And the engine that was asked for: one that nobody named is chosen anew.
+[ -n "$engine" ] || engine=$(sed -n 's/^engine: *//p' "$mark" 2>/dev/null) || true
+named=$engine
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -170,6 +174,17 @@ choose() {
                 "sudo apt install python3-numpy python3-pil"
         fi
     fi
+    for extra in $extras; do
+        case $extra in
+            vision) # Its wheel would bring a NumPy of its own before apt's.
+                system_has cv2 ||
+                    fail "OpenCV comes from Debian: sudo apt install python3-opencv" ;;
+            update) # Of cryptography there is no 32-bit wheel, and none in the bundle.
+                { [ -z "$wheels" ] && [ "$bits" = 64 ]; } || system_has cryptography ||
+                    ls "$wheels"/cryptography-*.whl >/dev/null 2>&1 ||
+                    fail "cryptography comes from Debian: sudo apt install python3-cryptography" ;;
+        esac
+    done
 }
 
 plan() {
@@ -197,10 +212,6 @@ install_packages() {
     pip --no-deps digit-edge $package || return
     meets numpy "$numpy" || pip --no-deps "$numpy" || return
     meets PIL 'pillow>=9.4' || pip --no-deps 'pillow>=9.4' || return
-    case " $extras " in
-        *" vision "*) # Its wheel would bring a NumPy of its own before apt's.
-            system_has cv2 || fail "OpenCV comes from Debian: sudo apt install python3-opencv" ;;
-    esac
     wanted=$(requirements) || return
     # shellcheck disable=SC2086  # a word a package
     if [ -n "$wanted" ]; then pip $wanted; fi
@@ -272,7 +283,7 @@ switch() {
     ln -s "${new##*/}" "$directory/env.next"
     mv -T "$directory/env.next" "$directory/env"
     trap - EXIT
-    printf '%s\n' "$made" "extras: $extras" >"$mark"
+    printf '%s\n' "$made" "extras: $extras" "engine: $named" >"$mark"
     # A running service keeps what it has open; the rest is for the next start.
     if [ -n "$old" ]; then rm -rf "${directory:?}/$old"; fi
 }

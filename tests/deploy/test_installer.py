@@ -96,6 +96,39 @@ def test_an_upgrade_keeps_the_extras(plan, tmp_path):
     assert "extras:  mqtt serve update\n" in added
 
 
+def test_an_upgrade_keeps_the_engine_that_was_named(plan, tmp_path):
+    folder = tmp_path / "digit-edge"
+    folder.mkdir()
+    mark, machine = folder / ".digit-edge", ("aarch64", "64 3 13 glibc cpython")
+    for line, engine in (("engine: onnx\n", "onnx"), ("engine: \n", "litert"), ("", "litert")):
+        mark.write_text(f"made by install-pi.sh\nextras: mqtt\n{line}")
+        assert f"engine:  {engine} (" in plan(*machine).stdout
+    mark.write_text("made by install-pi.sh\nextras:\nengine: onnx\n")
+    assert "engine:  litert (" in plan(*machine, "--engine", "litert").stdout
+
+
+def test_what_an_extra_needs_of_debian_is_said_before_anything_is_made(plan, tmp_path):
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    machine, offline = ("aarch64", "64 3 13 glibc cpython"), ("--wheels", str(wheels))
+    for extra, module, package in (
+        ("vision", "cv2", "python3-opencv"),
+        ("update", "cryptography", "python3-cryptography"),
+    ):
+        asked = (*machine, "--extra", extra, *offline)
+        done = plan(*asked)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert f"sudo apt install {package}\n" in done.stderr
+        assert plan(*asked, modules=module).returncode == 0
+    # With the network, or the wheel, pip has it.
+    assert plan(*machine, "--extra", "update").returncode == 0
+    assert (
+        plan("armv7l", "32 3 11 glibc cpython", "--extra", "update", modules=BOTH).returncode == 2
+    )
+    (wheels / "cryptography-48-cp313-abi3-linux.whl").touch()
+    assert plan(*machine, "--extra", "update", *offline).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
