@@ -2,6 +2,7 @@
 
 import base64
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,6 +158,7 @@ class Judge:
 
 def log_odds(confidences: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """ln(c / (1 - c)) of confidences from 0 to 1, those above 0.9999 taken for it."""
-    sure = np.clip(confidences.astype(np.float64), np.finfo(np.float64).tiny, _SUREST)
+    # Not from NumPy's finfo: 1.24 warns in it where an engine has subnormals flushed to zero.
+    sure = np.clip(confidences.astype(np.float64), sys.float_info.min, _SUREST)
     odds: npt.NDArray[np.float64] = np.log(sure / (1 - sure))
     return odds
