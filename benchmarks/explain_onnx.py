@@ -16,6 +16,7 @@ from benchmarks.jobs import Finding, Layer
 from benchmarks.traces import BATCH, Sums, lint_quantization
 from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores, install_hint
+from runtime.backends.onnx import EXACT
 from runtime.errors import BackendUnavailable
 from runtime.quiet import quiet
 from runtime.spec import Affine
@@ -69,6 +70,7 @@ class Model:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
+        options.add_session_config_entry(*EXACT)
         options.graph_optimization_level = (
             levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
         )
