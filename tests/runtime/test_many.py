@@ -160,7 +160,9 @@ def lines_left(shown: str) -> list[str]:
 def test_on_a_terminal_several_images_are_a_table(folder):
     path, labels = folder
     names = [str(path / name) for name in ("0000.png", "0070.png", "0001.png")]
-    header, first, error, second, end = lines_left(on_terminal(*names))
+    shown = on_terminal(*names)
+    assert shown.count("\n") == 4, shown
+    header, first, error, second, end = lines_left(shown)
     assert header == "digit  confidence  image"
     assert first.split()[0] == labels["0000.png"] and first.endswith(names[0])
     assert error.startswith(f"error: {names[1]}: ")
