@@ -16,7 +16,6 @@ from runtime.preprocess import (
     DARK_ON_LIGHT,
     LIGHT_ON_DARK,
     PIXELS_SHAPE,
-    all_given_pixels,
     normalise,
     to_pixels,
     view,
@@ -333,28 +332,3 @@ def test_blank_page_stays_blank(shape: tuple[int, int], noise: int, level: int) 
 @pytest.mark.parametrize("kind", ["gradient", "vignette"])
 def test_blank_page_under_uneven_light_stays_blank(kind: str) -> None:
     assert not to_pixels(encode(grey(225 * lighting(kind)), "JPEG")).any()
-
-
-_PIXELS = np.zeros((28, 28, 1), np.uint8)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        _PIXELS[:, :, 0],
-        _PIXELS[:14],
-        np.zeros((56, 28, 1), np.uint8),
-        np.zeros((28, 27, 1), np.uint8),
-        np.zeros((28, 28, 3), np.uint8),
-        _PIXELS.astype(bool),
-        _PIXELS.astype(np.int8),
-        _PIXELS.astype(np.float32),
-        np.array(3, np.uint8),
-        b"",
-    ],
-    ids=lambda other: f"{type(other).__name__}-{getattr(other, 'dtype', '')}",
-)
-def test_only_images_that_all_are_pixels_alike_are_taken_as_pixels(other) -> None:
-    assert all_given_pixels([_PIXELS] * 3).shape == (3, 28, 28, 1)
-    assert all_given_pixels([_PIXELS, other]) is None
-    assert all_given_pixels([other, _PIXELS]) is None

@@ -1,0 +1,30 @@
+"""Arrays that are pixels already are told from those that are images."""
+
+import numpy as np
+import pytest
+
+from runtime.preprocess import all_given_pixels
+
+PIXELS = np.zeros((28, 28, 1), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        PIXELS[:, :, 0],
+        PIXELS[:14],
+        np.zeros((56, 28, 1), np.uint8),
+        np.zeros((28, 27, 1), np.uint8),
+        np.zeros((28, 28, 3), np.uint8),
+        PIXELS.astype(bool),
+        PIXELS.astype(np.int8),
+        PIXELS.astype(np.float32),
+        np.array(3, np.uint8),
+        b"",
+    ],
+    ids=lambda other: f"{type(other).__name__}-{getattr(other, 'dtype', '')}",
+)
+def test_only_images_that_all_are_pixels_alike_are_taken_as_pixels(other) -> None:
+    assert all_given_pixels([PIXELS] * 3).shape == (3, 28, 28, 1)
+    assert all_given_pixels([PIXELS, other]) is None
+    assert all_given_pixels([other, PIXELS]) is None
