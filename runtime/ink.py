@@ -168,7 +168,7 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box, bool] | None:
         return None
     boxes, mass = found.boxes, found.mass
     if mass.size == 1:
-        # Most pictures: nothing to choose from, in a third of the time.
+        # Most pictures: nothing to choose from, so in fewer calls.
         left, top, right, bottom = bounds = tuple(boxes[0].tolist())
         rims = (left == 0) + (top == 0) + (right == width) + (bottom == height)
         small = (right - left) * (bottom - top) < 0.25 * height * width
