@@ -156,14 +156,14 @@ choose() {
         *) fail "no engine $engine: choose litert, tflite or onnx" ;;
     esac
     if [ "$engine" = tflite ] && [ "$minor" -gt 11 ]; then
-        fail "tflite-runtime ends with Python 3.11, this is 3.$minor: leave --engine out"
+        fail "tflite-runtime ends with Python 3.11, this is 3.$minor: name another with --engine"
     fi
     if [ "$bits" = 32 ]; then
-        [ "$engine" != litert ] || fail "LiteRT has no 32-bit wheel: leave --engine out"
+        [ "$engine" != litert ] || fail "LiteRT has no 32-bit wheel: name another with --engine"
         if [ "$engine" = onnx ]; then
             # Debian packages it since Trixie; there is no wheel.
             [ "$minor" -gt 11 ] ||
-                fail "onnxruntime has no 32-bit build for this system: leave --engine out"
+                fail "onnxruntime has no 32-bit build for this system: name another with --engine"
             system_has onnxruntime ||
                 fail "a 32-bit Python 3.$minor has one engine, Debian's:" \
                     "sudo apt install python3-onnxruntime python3-numpy python3-pil"

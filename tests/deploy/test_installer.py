@@ -74,7 +74,7 @@ def test_the_engine_that_exists_is_chosen(plan, machine, facts, modules, engine)
         ("armv7l", "32 3 11 glibc cpython", "numpy", [], "apt install python3-numpy python3-pil"),
         ("armv7l", "32 3 13 glibc cpython", BOTH, [], "apt install python3-onnxruntime"),
         ("armv7l", "32 3 11 glibc cpython", BOTH, ["--engine", "litert"], "no 32-bit wheel"),
-        ("armv7l", "32 3 11 glibc cpython", BOTH, ["--engine", "onnx"], "leave --engine out"),
+        ("armv7l", "32 3 11 glibc cpython", BOTH, ["--engine", "onnx"], "name another with --engine"),
         ("aarch64", "64 3 13 glibc cpython", "", ["--engine", "tflite"], "ends with Python 3.11"),
         ("aarch64", "64 3 13 glibc cpython", "", ["--engine", "magic"], "choose litert"),
     ],
