@@ -47,6 +47,9 @@ class Pool(Generic[Task, Answer]):
             jobs, multiprocessing.get_context(method), partial(_begin, work)
         )
         self._executor.submit(os.getpid)  # forks all workers, before there are threads here
+        # When workers end with tasks on their way, Python before 3.11.5 waits for ever for these
+        # to be read (python/cpython#94777, where the later ones do the same as this).
+        cast(Any, self._executor)._call_queue.cancel_join_thread()
         self._open = threading.Semaphore(_AHEAD * jobs)
         self._answers: queue.SimpleQueue[Future[Answer] | BaseException | None]
         self._answers = queue.SimpleQueue()
@@ -72,9 +75,10 @@ class Pool(Generic[Task, Answer]):
     def close(self) -> None:
         """End the workers, whatever they are at."""
         self._closed = True
-        self._executor.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
+        # Waiting, as an executor still at its end when Python exits may print a traceback there.
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _feed(self, tasks: Iterator[Task]) -> None:
         try:
