@@ -24,6 +24,7 @@ def install(system: System) -> None:
     place = _place(system)
     stamp = place.with_name(f"{place.name}.json")
     made_from = [
+        Path(__file__),
         CHECKOUT / "deploy/install-pi.sh",
         roots.CACHE / f"systems/{system.name}.json",
     ]
@@ -39,6 +40,13 @@ def install(system: System) -> None:
     for engine in system.engines:
         options = ("--engine", engine, "--dir", f"/home/pi/{engine}", "--wheels", "/srv/wheels")
         output(pi.run("sh", INSTALLER, *options))
+    # The scripts of Debian's packages, which were not run, would have compiled Python's modules.
+    # Those that an installation imports are compiled by now: for every other Pi, in two layers.
+    for part, folder in (("flashed", "python3.*"), ("apt", "python3")):
+        layer = place / "compiled" / part / "usr/lib"
+        layer.mkdir(parents=True)
+        for found in (place / "up/usr/lib").glob(folder):
+            found.rename(layer / found.name)
     stamp.write_text(json.dumps(digests))
 
 
@@ -50,9 +58,19 @@ def with_engines(
     Args:
         folders: folders and files of this machine, and where they are on the Pi.
     """
-    pi = roots.pi(system, cpu, written, above=[_place(system) / "up"])
+    pi = roots.pi(system, cpu, written, above=[_place(system) / "up", *_compiled(system, apt=True)])
     pi.folders = {**pi.folders, **(folders or {})}
     return pi
+
+
+def freshly_flashed(system: System, cpu: str, written: Path, *, apt: bool) -> Pi:
+    """A Pi without the runtime; with `apt`, what the documentation installs by apt is there."""
+    return roots.pi(system, cpu, written, apt=apt, above=_compiled(system, apt=apt))
+
+
+def compiled_by_apt(system: System) -> Path:
+    """What apt would have compiled, as a layer, of the packages that the documentation names."""
+    return _place(system) / "compiled/apt"
 
 
 def size_bytes(system: System, engine: str) -> int:
@@ -69,6 +87,11 @@ def python(engine: str) -> str:
 
 def _place(system: System) -> Path:
     return roots.part("installed", system.name)
+
+
+def _compiled(system: System, *, apt: bool) -> list[Path]:
+    flashed = _place(system) / "compiled/flashed"
+    return [compiled_by_apt(system), flashed] if apt else [flashed]
 
 
 def install_all() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from deploy.bundle import bundle
 from deploy.emulation import machine, roots
+from deploy.emulation.installed import compiled_by_apt, freshly_flashed
 from deploy.systems import SYSTEMS
 from deploy.wheels import CHECKOUT
 
@@ -67,9 +68,10 @@ def shown(tmp_path_factory) -> dict[str, str]:
         if not re.search(r"(cp313|none|abi3).*(aarch64|any)", file.name):
             file.unlink()
     shutil.copy2(CHECKOUT / "examples/photo.jpg", home)
-    for layer in (roots.part("systems", TRIXIE.name) / "apt", roots.part("page")):
+    apt = (roots.part("systems", TRIXIE.name) / "apt", compiled_by_apt(TRIXIE), roots.part("page"))
+    for layer in apt:
         link_tree(layer, card / "up/pi/apt")
-    pi = roots.pi(TRIXIE, "cortex-a53", card, apt=False)
+    pi = freshly_flashed(TRIXIE, "cortex-a53", card, apt=False)
     files = {
         "/usr/bin/apt": APT,
         "/pi/docs": script(),

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from deploy.emulation import roots
-from deploy.emulation.installed import INSTALLER, python, with_engines
+from deploy.emulation.installed import INSTALLER, freshly_flashed, python, with_engines
 from deploy.emulation.user import Pi, output
 from deploy.systems import SYSTEMS
 from deploy.wheels import CHECKOUT
@@ -14,9 +14,9 @@ BY_NAME = {system.name: system for system in SYSTEMS}
 OFFLINE = ("--wheels", "/srv/wheels")
 
 
-def freshly_flashed(name: str, card, *, apt: bool = True, cpu: str | None = None) -> Pi:
+def flashed(name: str, card, *, apt: bool = True, cpu: str | None = None) -> Pi:
     system = BY_NAME[name]
-    pi = roots.pi(system, cpu or system.cpus[0], card, apt=apt)
+    pi = freshly_flashed(system, cpu or system.cpus[0], card, apt=apt)
     pi.folders = {**pi.folders, CHECKOUT / "deploy": "/srv/deploy"}
     return pi
 
@@ -60,7 +60,7 @@ def test_an_upgrade_that_fails_its_selftest_leaves_the_old_one(card, tmp_path):
 
 
 def test_without_apts_libraries_the_wheels_bring_them(card):
-    pi = freshly_flashed("trixie-arm64", card, apt=False, cpu="cortex-a53")
+    pi = flashed("trixie-arm64", card, apt=False, cpu="cortex-a53")
     assert "PASS" in output(pi.run("sh", INSTALLER, *OFFLINE))
     where = "import numpy; print(numpy.__file__)"
     assert "/home/pi/digit-edge/" in output(pi.run("digit-edge/env/bin/python", "-c", where))
@@ -74,7 +74,7 @@ def test_apts_numpy_is_the_one_that_is_used(system, card):
 
 
 def test_the_index_serves_where_no_folder_is_named(card, tmp_path):
-    pi = freshly_flashed("bookworm-arm64", card)
+    pi = flashed("bookworm-arm64", card)
     (wheel,) = (roots.CACHE / "wheels/bookworm-arm64").glob("digit_edge-*.whl")
     shutil.copy2(wheel, tmp_path)
     pi.folders = {**pi.folders, tmp_path: "/srv/project"}
@@ -90,14 +90,14 @@ def test_the_index_serves_where_no_folder_is_named(card, tmp_path):
     ],
 )
 def test_a_32_bit_system_is_told_what_to_install(name, remedy, card):
-    done = freshly_flashed(name, card, apt=False).run("sh", INSTALLER, *OFFLINE)
+    done = flashed(name, card, apt=False).run("sh", INSTALLER, *OFFLINE)
     assert done.returncode == 2
     assert remedy in done.stderr
     assert not (card / "up/home/pi/digit-edge").exists()
 
 
 def test_wheels_that_are_not_there_are_named(card):
-    pi = freshly_flashed("trixie-arm64", card, cpu="cortex-a53")
+    pi = flashed("trixie-arm64", card, cpu="cortex-a53")
     done = pi.run("sh", INSTALLER, "--wheels", "/srv/deploy")
     assert done.returncode == 2
     assert "error: the packages cannot be had" in done.stderr and "/srv/deploy" in done.stderr
