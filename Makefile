@@ -42,7 +42,7 @@ models/.data: FORCE
 	@echo "$(DATA)" | cmp -s - $@ || { rm -f $(CHECKPOINTS); echo "$(DATA)" > $@; }
 
 test: .venv/installed $(ENGINES:%=test-%)
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 # The runtime from its wheel, where nothing is installed but one engine.
 test-%: .venv-%/installed FORCE

@@ -8,21 +8,6 @@ from urllib.parse import urlsplit
 import pytest
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-# Each takes minutes. Begun first, none is what all else waits for in the end.
-LONG = (
-    "test_training_run.py",
-    "test_latency.py",
-    "test_docs.py",
-    "test_notebook.py",
-    "test_letters.py",
-    "test_report.py",
-)
-
-
-def pytest_collection_modifyitems(items):
-    """Begin with the long files, the longest first."""
-    order = {name: at for at, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 
 
 @pytest.fixture(scope="module")
