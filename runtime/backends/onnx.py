@@ -70,7 +70,7 @@ PROVIDERS = {
 }
 _NO_GPU = "openvino-cpu"
 # An x86 processor that has AVX2 and no VNNI sums products of bytes in 16 bits, which overflow: int8
-# models would answer otherwise there than everywhere else. onnxruntime ignores it elsewhere.
+# models would answer otherwise there than everywhere else, where onnxruntime says it ignores it.
 EXACT = ("session.x64quantprecision", "1")
 _CPU_PROVIDER = "CPUExecutionProvider"
 # Images at once: on a CPU the activations of more leave the cache.
