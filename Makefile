@@ -19,9 +19,6 @@ ENGINES = litert onnx tflite
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
 # tflite-runtime needs NumPy 1, so an environment of its own; measured where that exists.
 WITH_TFLITE = $(if $(wildcard .venv-tflite/installed), --python tflite-runtime=.venv-tflite/bin/python)
-# Of the network and of its teachers.
-CHECKPOINTS = models/digits-*checkpoint.npz
-
 run: models/report/report.md
 	.venv/bin/python -m runtime --model models/digits-int8.tflite examples/*.jpg examples/*.png
 	@echo "The report: models/report/report.md and report.html"
@@ -35,11 +32,11 @@ models/.exported: models/digits.keras
 
 # Interrupted, a training goes on where it stopped; other data start another one.
 models/digits.keras: models/.data | .venv/installed
-	.venv/bin/python -m train --out $@$(WITH_DATA)$(if $(wildcard $(CHECKPOINTS)), --resume)
+	.venv/bin/python -m train --out $@$(WITH_DATA)$(if $(wildcard models/digits-checkpoint.npz), --resume)
 
 models/.data: FORCE
 	@mkdir -p models
-	@echo "$(DATA)" | cmp -s - $@ || { rm -f $(CHECKPOINTS); echo "$(DATA)" > $@; }
+	@echo "$(DATA)" | cmp -s - $@ || { rm -f models/digits-checkpoint.npz; echo "$(DATA)" > $@; }
 
 test: .venv/installed $(ENGINES:%=test-%)
 	.venv/bin/python -m pytest -n 2 --dist loadfile

@@ -74,7 +74,7 @@ def import_keras(name: str, device: str) -> None:
             import keras  # noqa: F401
     except ImportError as error:
         remedy = (
-            'pip install keras "jax[cuda12]"' if with_jax else ('pip install "digit-edge[train]"')
+            'pip install keras "jax[cuda13]"' if with_jax else ('pip install "digit-edge[train]"')
         )
         raise BackendUnavailable(f"{error.name} is not installed ({error}): {remedy}") from error
 
@@ -89,7 +89,7 @@ def _check_gpu(name: str) -> None:
         except RuntimeError as error:
             raise BackendUnavailable(
                 "JAX sees no GPU: it needs an NVIDIA card, its driver, and "
-                'pip install "jax[cuda12]"'
+                'pip install "jax[cuda13]"'
             ) from error
         return
     import tensorflow as tf

@@ -197,8 +197,9 @@ def training_of(corruption: Corruption, spec: ModelSpec) -> str:
     """
     try:
         recipe = json.loads(dict(spec.provenance)["recipe"])
-        amounts = {**recipe["distortion"], **recipe.get("corruption", {})}
-        seen = [amount for name, amount in amounts.items() if name.startswith(corruption.settings)]
+        parts = (recipe["distortion"], recipe.get("corruption", {}), recipe.get("spoiling", {}))
+        amounts = [amount for part in parts for amount in part.items()]
+        seen = [amount for name, amount in amounts if name.startswith(corruption.settings)]
     except (KeyError, ValueError, TypeError, AttributeError):
         return UNKNOWN
     return USED if any(seen) else UNUSED

@@ -1,7 +1,7 @@
 """Fits the network: the steps, the weights' average, the checkpoints."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,7 +12,7 @@ from runtime.errors import EdgeError
 from train import checkpoint
 from train.augment import distort
 from train.checkpoint import Checkpoint, Epoch
-from train.corrupt import Corruption, corrupt
+from train.corrupt import corrupt
 from train.evaluate import logits_of, loss_and_accuracy
 from train.model import CROP_PX, build_trainable
 from train.recipe import Recipe
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    # float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,), float32 targets (B, classes).
-    Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+    # float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,).
+    Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 
 # An epoch of a small set passes over it several times, else all of its epochs were over before
 # the averages of normalisation and weights had settled.
@@ -45,7 +45,6 @@ class Training:
         split: Split,
         classes: int,
         seed: int,
-        teachers: "Sequence[keras.Model]" = (),
     ) -> None:
         """Prepare a run.
 
@@ -54,12 +53,11 @@ class Training:
             split: the images to train on.
             classes: how many labels there are.
             seed: of everything random.
-            teachers: trained networks that answer logits.
         """
         import keras
         import tensorflow as tf
 
-        self.recipe, self.seed, self._teachers = recipe, seed, teachers
+        self.recipe, self.seed = recipe, seed
         self.network = build_trainable(classes, recipe.dropout, seed)
         # What is validated and saved: the running average of the network's weights.
         self.average = build_trainable(classes, 0.0, seed)
@@ -95,19 +93,19 @@ class Training:
         import tensorflow as tf
 
         total = self.recipe.epochs * self.steps
-        for at, (images, labels, targets) in enumerate(batches, epoch * self.steps):
+        for at, (images, labels) in enumerate(batches, epoch * self.steps):
             rate = tf.constant(self.recipe.rate((at + 1) / total), tf.float32)
             at_step = tf.constant(at, tf.float32)
-            loss, hit = self._step(images, labels, targets, rate, at_step)
+            loss, hit = self._step(images, labels, rate, at_step)
             yield float(loss), float(hit)
 
     def batches(self, epoch: int) -> "tf.data.Dataset":
-        """The epoch's batches, shuffled, distorted and spoilt, with what is to be answered."""
+        """The epoch's batches, shuffled, distorted and spoilt."""
         import tensorflow as tf
 
         size, seed = self.recipe.batch_size, self.seed
         strength = tf.constant(self.recipe.strength(epoch), tf.float32)
-        corruption = self.recipe.corruption if self.recipe.spoils(epoch) else Corruption()
+        corruption = self.recipe.corruption_in(epoch)
 
         def prepare(step: "tf.Tensor", indices: "tf.Tensor") -> "Batch":
             images = tf.cast(tf.gather(self._pixels, indices), tf.float32) / 255.0
@@ -115,8 +113,7 @@ class Training:
             images = distort(images, self.recipe.distortion, strength, own, CROP_PX)
             images = tf.ensure_shape(images, (size, *images.shape[1:]))
             labels = tf.gather(self._labels, indices)
-            targets = self._targets(images, labels)
-            return corrupt(images, size, corruption, own), labels, targets
+            return corrupt(images, size, corruption, own), labels
 
         order = shuffled(self._n, self.steps * size, [seed, epoch]).reshape(self.steps, size)
         numbers = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)
@@ -144,32 +141,17 @@ class Training:
         yield from self.average.weights
         yield from self._optimizer.variables
 
-    def _targets(self, images: "tf.Tensor", labels: "tf.Tensor") -> "tf.Tensor":
-        """The label, smoothed, and what the teachers say of the image before it is spoilt."""
-        import tensorflow as tf
-
-        recipe = self.recipe
-        smoothing = recipe.label_smoothing
-        targets = tf.one_hot(labels, self._classes) * (1 - smoothing) + smoothing / self._classes
-        if not self._teachers:
-            return targets
-        # The mean of the logits: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural
-        # Network" (2015). The network learns the softened answers as they are; the temperature
-        # fitted after the training sharpens them again.
-        logits = tf.add_n([teacher(images, training=False) for teacher in self._teachers])
-        taught = tf.nn.softmax(logits / (len(self._teachers) * recipe.teacher_temperature))
-        return recipe.teacher_share * taught + (1 - recipe.teacher_share) * targets
-
     def _take_step(
         self,
         images: "tf.Tensor",
         labels: "tf.Tensor",
-        targets: "tf.Tensor",
         rate: "tf.Tensor",
         at: "tf.Tensor",
     ) -> tuple["tf.Tensor", "tf.Tensor"]:
         import tensorflow as tf
 
+        smoothing, classes = self.recipe.label_smoothing, self._classes
+        targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.network(images, training=True)

@@ -12,10 +12,12 @@ from train.corrupt import Corruption
 
 _Part = TypeVar("_Part", "Recipe", Distortion, Corruption)
 # Settings that stay below 1.
-_SHARES = ("warmup", "dropout", "label_smoothing", "averaging", "contrast")
-_AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points", "teacher_epochs")
+_SHARES = ("warmup", "dropout", "label_smoothing", "averaging", "contrast", "calm")
+_AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
 # Settings that may be 1.
-_UP_TO_ONE = ("share", "teacher_share")
+_UP_TO_ONE = ("share",)
+# Settings that are groups of settings.
+_PARTS = ("distortion", "corruption", "spoiling")
 
 
 @dataclass(frozen=True)
@@ -31,37 +33,30 @@ class Recipe:
         weight_decay: of AdamW, on kernels alone, relative to the learning rate.
         dropout: share of the hidden layer's values dropped.
         label_smoothing: share of the target spread evenly over the classes.
-        teachers: networks like this one, trained first on the same images, from other seeds, with
-            this recipe but for what concerns teachers and spoilt images.
-        teacher_epochs: passes that each of them makes, at most those of this recipe.
-        teacher_share: of the target, how much is what the teachers answer to the image unspoilt.
-        teacher_temperature: by which their logits are divided before the softmax.
         averaging: decay of the weights' moving average a step; the average is what is saved.
         distortion: how images are distorted.
         corruption: how a share of them is spoilt.
-        spoilt_epochs: in so many epochs, the last ones; before, none is spoilt.
-        calm_epochs: in the last so many epochs the distortion is `calm_strength` of it.
+        spoilt_epochs: in so many epochs, the last ones, `spoiling` takes the place of `corruption`.
+        spoiling: how a share of the images is spoilt in those.
+        calm: share of the epochs, the last ones, in which the distortion is `calm_strength` of it.
         calm_strength: from 0 to 1.
     """
 
     name: str = "default"
-    epochs: int = 50
+    epochs: int = 40
     batch_size: int = 256
     learning_rate: float = 4e-3
     warmup: float = 0.07
-    weight_decay: float = 5e-2
+    weight_decay: float = 0.1
     dropout: float = 0.3
     label_smoothing: float = 0.02
-    teachers: int = 0
-    teacher_epochs: int = 25
-    teacher_share: float = 0.9
-    teacher_temperature: float = 2.0
     averaging: float = 0.996
     distortion: Distortion = field(default_factory=Distortion)
-    corruption: Corruption = field(default_factory=Corruption)
+    corruption: Corruption = field(default_factory=lambda: Corruption(share=0.15, stroke_px=1.4))
     spoilt_epochs: int = 0
-    calm_epochs: int = 0
-    calm_strength: float = 0.5
+    spoiling: Corruption = field(default_factory=Corruption)
+    calm: float = 0.1
+    calm_strength: float = 0.0
 
     def to_json(self) -> str:
         """One line, keys in order."""
@@ -74,32 +69,23 @@ class Recipe:
         rest = (progress - self.warmup) / (1 - self.warmup)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
 
-    def spoils(self, epoch: int) -> bool:
-        """Whether images are spoilt in `epoch` (from 0)."""
-        return epoch >= self.epochs - self.spoilt_epochs
-
-    def of_teachers(self) -> "Recipe":
-        """The recipe by which the teachers are trained."""
-        return dataclasses.replace(
-            self,
-            name="teacher",
-            epochs=min(self.teacher_epochs, self.epochs),
-            teachers=0,
-            corruption=Corruption(),
-            spoilt_epochs=0,
-        )
+    def corruption_in(self, epoch: int) -> Corruption:
+        """How images are spoilt in `epoch` (from 0)."""
+        return self.spoiling if epoch >= self.epochs - self.spoilt_epochs else self.corruption
 
     def strength(self, epoch: int) -> float:
         """Share of the distortion in `epoch` (from 0)."""
-        return self.calm_strength if epoch >= self.epochs - self.calm_epochs else 1.0
+        calm = epoch >= self.epochs - round(self.calm * self.epochs)
+        return self.calm_strength if calm else 1.0
 
 
 DEFAULT = Recipe()
 PUBLISHED = Recipe(
     name="published",
     epochs=60,
+    calm_strength=0.5,
     spoilt_epochs=20,
-    corruption=Corruption(
+    spoiling=Corruption(
         share=0.3,
         contrast=0.8,
         brightness=0.4,
@@ -120,11 +106,13 @@ FAST = Recipe(
     weight_decay=1e-2,
     averaging=0.98,
     distortion=Distortion(rotation_degrees=6.0, scale=0.06, shear=0.1, shift_px=1.0),
+    corruption=Corruption(),
+    calm=0.0,
 )
 
 
 def changed(recipe: Recipe, settings: list[str]) -> Recipe:
-    """A recipe with settings changed, each `name=value`, `distortion.name=…`, `corruption.name=…`.
+    """A recipe with settings changed, each `name=value`, `distortion.name=…` or the like.
 
     Raises:
         EdgeError: no such setting, or a value that makes no sense.
@@ -133,19 +121,15 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
         name, _, text = setting.partition("=")
         try:
             part, _, rest = name.partition(".")
-            if part == "distortion":
-                distortion = _replaced(recipe.distortion, rest, text)
-                recipe = dataclasses.replace(recipe, distortion=distortion)
-            elif part == "corruption":
-                corruption = _replaced(recipe.corruption, rest, text)
-                recipe = dataclasses.replace(recipe, corruption=corruption)
+            if part in _PARTS:
+                changed_part = _replaced(getattr(recipe, part), rest, text)
+                recipe = dataclasses.replace(recipe, **{part: changed_part})
             else:
                 recipe = _replaced(recipe, name, text)
         except (KeyError, ValueError):
             names = [
                 *_numbers(recipe),
-                *(f"distortion.{n}" for n in _numbers(recipe.distortion)),
-                *(f"corruption.{n}" for n in _numbers(recipe.corruption)),
+                *(f"{part}.{n}" for part in _PARTS for n in _numbers(getattr(recipe, part))),
             ]
             raise EdgeError(
                 f"--set {setting}: give NAME=NUMBER, one of {', '.join(names)}"

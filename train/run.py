@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,10 +31,6 @@ from train.fit import Training, fit
 from train.model import fold
 from train.recipe import Recipe
 from train.save import save, versions
-from train.splits import Split
-
-if TYPE_CHECKING:
-    import keras
 
 
 def run(
@@ -65,19 +60,18 @@ def run(
         flush=True,
     )
     start_tensorflow(seed)
-    about = {
-        "validation": validation,
-        "data": data_set.sha256,
-        "versions": dict(versions()),
-    }
-    teachers = []
-    for n in range(1, recipe.teachers + 1):
-        print(f"teacher {n} of {recipe.teachers}", flush=True)
-        path = _beside(out, f"teacher{n}-checkpoint.npz")
-        lessons, classes = recipe.of_teachers(), len(data_set.labels)
-        teachers.append(_teach(lessons, train, held_back, classes, seed + n, about, path, resume))
-    training = Training(recipe, train, len(data_set.labels), seed, teachers=teachers)
-    settings = _settings(recipe, seed, about)
+    training = Training(recipe, train, len(data_set.labels), seed)
+    # All that decides what a run ends in, as a checkpoint keeps it.
+    settings = json.dumps(
+        {
+            "recipe": json.loads(recipe.to_json()),
+            "seed": seed,
+            "validation": validation,
+            "data": data_set.sha256,
+            "versions": dict(versions()),
+        },
+        sort_keys=True,
+    )
 
     def report(history: tuple[Epoch, ...]) -> None:
         files.write(_beside(out, "history.csv"), _csv(history))
@@ -154,32 +148,6 @@ def start_tensorflow(seed: int) -> None:
     keras.utils.set_random_seed(seed)
     # Costs a tenth of the time on a CPU.
     tf.config.experimental.enable_op_determinism()
-
-
-def _teach(
-    recipe: Recipe,
-    train: Split,
-    held_back: Split,
-    classes: int,
-    seed: int,
-    about: dict[str, object],
-    path: Path,
-    resume: bool,
-) -> "keras.Model":
-    """Train a teacher on the very images that the network will be trained on."""
-    training = Training(recipe, train, classes, seed)
-
-    def report(history: tuple[Epoch, ...]) -> None:
-        _print_epoch(history[-1], recipe.epochs)
-
-    fit(training, held_back, path, _settings(recipe, seed, about), resume, report, _watch)
-    return training.average
-
-
-def _settings(recipe: Recipe, seed: int, about: dict[str, object]) -> str:
-    """All that decides what a run ends in, as a checkpoint keeps it."""
-    own = {"recipe": json.loads(recipe.to_json()), "seed": seed}
-    return json.dumps(about | own, sort_keys=True)
 
 
 def _beside(out: Path, what: str) -> Path:

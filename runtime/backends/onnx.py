@@ -34,7 +34,7 @@ PROVIDERS = {
     "tensorrt": Provider(
         "TensorrtExecutionProvider",
         (),
-        "an NVIDIA card, its driver, and pip install onnxruntime-gpu tensorrt-cu12",
+        "an NVIDIA card, its driver, and pip install onnxruntime-gpu tensorrt-cu13",
     ),
     "cuda": Provider(
         "CUDAExecutionProvider",

@@ -41,20 +41,20 @@ def test_the_rate_climbs_to_its_peak_and_falls_to_nothing():
 
 
 def test_the_last_epochs_are_calm():
-    recipe = Recipe(epochs=5, calm_epochs=2, calm_strength=0.25)
+    recipe = Recipe(epochs=5, calm=0.4, calm_strength=0.25)
     assert [recipe.strength(epoch) for epoch in range(5)] == [1, 1, 1, 0.25, 0.25]
+    assert Recipe(epochs=5, calm=0.0).strength(4) == 1
 
 
-def test_images_are_spoilt_in_the_last_epochs_only():
-    recipe = Recipe(epochs=5, spoilt_epochs=2)
-    assert [recipe.spoils(epoch) for epoch in range(5)] == [False, False, False, True, True]
+def test_the_last_epochs_spoil_images_in_a_way_of_their_own():
+    brighter, unspoilt = Corruption(share=1.0, brightness=0.5), Corruption()
+    recipe = Recipe(epochs=5, spoilt_epochs=2, corruption=unspoilt, spoiling=brighter)
+    assert [recipe.corruption_in(epoch) for epoch in range(5)] == ([unspoilt] * 3 + [brighter] * 2)
     pixels = np.full((40, 28, 28, 1), 100, np.uint8)
-    recipe = dataclasses.replace(
-        recipe, distortion=Distortion.none(), corruption=Corruption(share=1.0, brightness=0.5)
-    )
+    recipe = dataclasses.replace(recipe, distortion=Distortion.none())
     training = Training(recipe, Split(pixels, np.arange(40) % 2), 2, 0)
     for epoch, spoilt in ((2, False), (3, True)):
-        images, _, _ = next(iter(training.batches(epoch)))
+        images, _ = next(iter(training.batches(epoch)))
         assert (images.numpy().std(axis=0).max() > 0.05) == spoilt
 
 
@@ -94,8 +94,8 @@ def test_a_recipe_can_be_read_back_from_its_json():
     recipe = changed(PUBLISHED, ["dropout=0.125", "distortion.shear=0.5"])
     record = json.loads(recipe.to_json())
     distortion = Distortion(**record.pop("distortion"))
-    corruption = Corruption(**record.pop("corruption"))
-    assert Recipe(**record, distortion=distortion, corruption=corruption) == recipe
+    spoils = {name: Corruption(**record.pop(name)) for name in ("corruption", "spoiling")}
+    assert Recipe(**record, distortion=distortion, **spoils) == recipe
     assert "\n" not in recipe.to_json()
 
 
@@ -105,32 +105,10 @@ def test_each_recipe_has_its_option(options, expected):
 
 
 def test_settings_of_what_spoils_images():
-    recipe = changed(DEFAULT, ["corruption.share=1", "corruption.noise=0.2", "teacher_share=1"])
-    assert recipe.corruption == Corruption(share=1.0, noise=0.2) and recipe.teacher_share == 1
-    for setting in ("corruption.share=1.1", "corruption.contrast=1", "corruption.fog=1"):
+    settings = ["corruption.share=1", "corruption.noise=0.2", "spoiling.blur_px=1"]
+    recipe = changed(DEFAULT, settings)
+    assert recipe.corruption == dataclasses.replace(DEFAULT.corruption, share=1.0, noise=0.2)
+    assert recipe.spoiling == Corruption(blur_px=1.0)
+    for setting in ("corruption.share=1.1", "spoiling.contrast=1", "corruption.fog=1", "calm=1"):
         with pytest.raises(EdgeError, match="--set"):
             changed(DEFAULT, [setting])
-
-
-def test_a_network_learns_what_its_teachers_answer():
-    keras = pytest.importorskip("keras")
-    pixels = np.zeros((256, 28, 28, 1), np.uint8)
-    labels = np.arange(256) % 2
-    pixels[labels == 1, 8:20, 8:20] = 255
-
-    image = keras.Input((28, 28, 1))
-    brightness = keras.layers.GlobalAveragePooling2D()(image)
-    # Says of every image the contrary of its label.
-    contrary = keras.layers.Dense(
-        2,
-        kernel_initializer=keras.initializers.Constant([[100.0, -100.0]]),
-        bias_initializer=keras.initializers.Constant([-5.0, 5.0]),
-    )(brightness)
-    teacher = keras.Model(image, contrary)
-    recipe = Recipe(
-        epochs=1, batch_size=16, teachers=1, teacher_share=0.8, distortion=Distortion.none()
-    )
-    training = Training(recipe, Split(pixels, labels), 2, 0, teachers=[teacher])
-    _, right = training.run_epoch(0)
-    answers = np.asarray(training.average(pixels / np.float32(255))).argmax(axis=1)
-    assert right < 0.2 and (answers == 1 - labels).all()

@@ -145,29 +145,3 @@ def test_bad_input_is_one_line_and_status_2(options, words, tmp_path):
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     assert words in done.stderr
     assert not list(tmp_path.iterdir())
-
-
-def test_teachers_are_trained_first_and_not_again_when_going_on(tmp_path):
-    options = ("--published", "--epochs", "2", "--set", "teachers=1")
-    whole = tmp_path / "whole" / "digits.keras"
-    whole.parent.mkdir()
-    status, _, err = _end(_start(whole, *options))
-    assert status == 0 and err == "", err
-    out = tmp_path / "digits.keras"
-    started = _start(out, *options)
-    _wait_for(started, "teacher 1 of 1")
-    _wait_for(started, "epoch 1/2")
-    started.kill()
-    _end(started)
-    started = _start(out, *options, "--resume")
-    _wait_for(started, "epoch 2/2")
-    _wait_for(started, "epoch 1/2")
-    started.kill()
-    _end(started)
-    teacher = out.with_name("digits-teacher1-checkpoint.npz")
-    before = teacher.stat().st_mtime_ns
-    status, printed, err = _end(_start(out, *options, "--resume"))
-    assert status == 0 and err == "" and teacher.stat().st_mtime_ns == before
-    provenance = dict(artefact.read(out).spec.provenance)
-    assert '"name": "published"' in provenance["recipe"] and "test accuracy" in printed
-    assert out.read_bytes() == whole.read_bytes()
