@@ -19,6 +19,7 @@ ENGINES = litert onnx tflite
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
 # tflite-runtime needs NumPy 1, so an environment of its own; measured where that exists.
 WITH_TFLITE = $(if $(wildcard .venv-tflite/installed), --python tflite-runtime=.venv-tflite/bin/python)
+
 run: models/report/report.md
 	.venv/bin/python -m runtime --model models/digits-int8.tflite examples/*.jpg examples/*.png
 	@echo "The report: models/report/report.md and report.html"

@@ -197,9 +197,18 @@ def training_of(corruption: Corruption, spec: ModelSpec) -> str:
     """
     try:
         recipe = json.loads(dict(spec.provenance)["recipe"])
-        parts = (recipe["distortion"], recipe.get("corruption", {}), recipe.get("spoiling", {}))
-        amounts = [amount for part in parts for amount in part.items()]
-        seen = [amount for name, amount in amounts if name.startswith(corruption.settings)]
+        parts = [recipe["distortion"]]
+        # In the last epochs `spoiling` takes the place of `corruption`; recipes that know no
+        # `spoilt` call all of it `corruption`.
+        spoilt = recipe.get("spoilt", 0)
+        parts += [recipe["corruption"]] if "corruption" in recipe and spoilt < 1 else []
+        parts += [recipe["spoiling"]] if spoilt else []
+        seen = [
+            amount
+            for part in parts
+            for name, amount in part.items()
+            if part.get("share", 1) and name.startswith(corruption.settings)
+        ]
     except (KeyError, ValueError, TypeError, AttributeError):
         return UNKNOWN
     return USED if any(seen) else UNUSED

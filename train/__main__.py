@@ -65,8 +65,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         const=PUBLISHED,
         default=DEFAULT,
         dest="recipe",
-        help=f"as the published artefacts were made: {PUBLISHED.epochs} epochs, the last "
-        f"{PUBLISHED.spoilt_epochs} with images that are grey, noisy, blurred or partly covered",
+        help=f"as the published artefacts were made: {PUBLISHED.epochs} epochs, the last third "
+        "with images that are grey, noisy, blurred or partly covered",
     )
     kind.add_argument(
         "--fast",

@@ -12,10 +12,10 @@ from train.corrupt import Corruption
 
 _Part = TypeVar("_Part", "Recipe", Distortion, Corruption)
 # Settings that stay below 1.
-_SHARES = ("warmup", "dropout", "label_smoothing", "averaging", "contrast", "calm")
+_SHARES = ("warmup", "dropout", "label_smoothing", "averaging", "contrast", "calm", "spoilt")
 _AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
 # Settings that may be 1.
-_UP_TO_ONE = ("share",)
+_UP_TO_ONE = ("share", "calm_strength")
 # Settings that are groups of settings.
 _PARTS = ("distortion", "corruption", "spoiling")
 
@@ -36,10 +36,13 @@ class Recipe:
         averaging: decay of the weights' moving average a step; the average is what is saved.
         distortion: how images are distorted.
         corruption: how a share of them is spoilt.
-        spoilt_epochs: in so many epochs, the last ones, `spoiling` takes the place of `corruption`.
+        spoilt: share of the epochs, the last ones, in which `spoiling` takes the place of
+            `corruption`.
         spoiling: how a share of the images is spoilt in those.
         calm: share of the epochs, the last ones, in which the distortion is `calm_strength` of it.
         calm_strength: from 0 to 1.
+
+    Shares of the epochs are rounded to whole epochs.
     """
 
     name: str = "default"
@@ -53,7 +56,7 @@ class Recipe:
     averaging: float = 0.996
     distortion: Distortion = field(default_factory=Distortion)
     corruption: Corruption = field(default_factory=lambda: Corruption(share=0.15, stroke_px=1.4))
-    spoilt_epochs: int = 0
+    spoilt: float = 0.0
     spoiling: Corruption = field(default_factory=Corruption)
     calm: float = 0.1
     calm_strength: float = 0.0
@@ -71,12 +74,14 @@ class Recipe:
 
     def corruption_in(self, epoch: int) -> Corruption:
         """How images are spoilt in `epoch` (from 0)."""
-        return self.spoiling if epoch >= self.epochs - self.spoilt_epochs else self.corruption
+        return self.spoiling if self._in_last(self.spoilt, epoch) else self.corruption
 
     def strength(self, epoch: int) -> float:
         """Share of the distortion in `epoch` (from 0)."""
-        calm = epoch >= self.epochs - round(self.calm * self.epochs)
-        return self.calm_strength if calm else 1.0
+        return self.calm_strength if self._in_last(self.calm, epoch) else 1.0
+
+    def _in_last(self, share: float, epoch: int) -> bool:
+        return epoch >= self.epochs - round(share * self.epochs)
 
 
 DEFAULT = Recipe()
@@ -84,7 +89,7 @@ PUBLISHED = Recipe(
     name="published",
     epochs=60,
     calm_strength=0.5,
-    spoilt_epochs=20,
+    spoilt=1 / 3,
     spoiling=Corruption(
         share=0.3,
         contrast=0.8,

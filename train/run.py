@@ -146,7 +146,7 @@ def start_tensorflow(seed: int) -> None:
         import tensorflow as tf
 
     keras.utils.set_random_seed(seed)
-    # Costs a tenth of the time on a CPU.
+    # Costs 1 to 4 % of the processor time.
     tf.config.experimental.enable_op_determinism()
 
 

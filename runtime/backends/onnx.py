@@ -34,7 +34,8 @@ PROVIDERS = {
     "tensorrt": Provider(
         "TensorrtExecutionProvider",
         (),
-        "an NVIDIA card, its driver, and pip install onnxruntime-gpu tensorrt-cu13",
+        "an NVIDIA card, its driver, and pip install onnxruntime-gpu tensorrt-cu13 "
+        "(tensorrt-cu12 where it is built for CUDA 12)",
     ),
     "cuda": Provider(
         "CUDAExecutionProvider",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,16 +195,23 @@ def test_the_command_writes_its_report_and_says_3_when_an_artefact_is_missing(
 
 def test_what_training_used_is_read_from_the_recipe() -> None:
     spec = artefact.read(robustness.PUBLISHED / "digits.tflite").spec
-    recipe = {
+    recipe: dict[str, Any] = {
         "distortion": {"rotation_degrees": 12.0, "scale": 0.1},
-        "corruption": {"noise": 0.0, "stroke_px": 1.4, "blur_px": 0.0},
-        "spoiling": {"noise": 0.0, "stroke_px": 0.0, "blur_px": 1.0},
+        "corruption": {"share": 0.1, "noise": 0.0, "stroke_px": 1.4, "blur_px": 0.0},
+        "spoiling": {"share": 0.3, "noise": 0.0, "stroke_px": 0.0, "blur_px": 1.0},
+        "spoilt": 0.5,
     }
-    spec = dataclasses.replace(spec, provenance=(("recipe", json.dumps(recipe)),))
-    said = {c.name: robustness.training_of(c, spec) for c in CORRUPTIONS}
-    assert said["rotation"] == said["smaller"] == said["larger"] == USED
-    assert said["thick strokes"] == said["blur"] == USED
-    assert said["noise"] == said["occlusion"] == UNUSED
+
+    def said() -> dict[str, str]:
+        own = dataclasses.replace(spec, provenance=(("recipe", json.dumps(recipe)),))
+        return {c.name: robustness.training_of(c, own) for c in CORRUPTIONS}
+
+    before = said()
+    assert before["rotation"] == before["smaller"] == before["larger"] == USED
+    assert before["thick strokes"] == before["blur"] == USED
+    assert before["noise"] == before["occlusion"] == UNUSED
+    recipe["corruption"]["share"] = recipe["spoilt"] = 0
+    assert said()["thick strokes"] == said()["blur"] == UNUSED
     silent = dataclasses.replace(spec, provenance=(("recipe", "by hand"),))
     assert robustness.training_of(CORRUPTIONS[0], silent) == UNKNOWN
 

@@ -47,15 +47,26 @@ def test_the_last_epochs_are_calm():
 
 
 def test_the_last_epochs_spoil_images_in_a_way_of_their_own():
-    brighter, unspoilt = Corruption(share=1.0, brightness=0.5), Corruption()
-    recipe = Recipe(epochs=5, spoilt_epochs=2, corruption=unspoilt, spoiling=brighter)
-    assert [recipe.corruption_in(epoch) for epoch in range(5)] == ([unspoilt] * 3 + [brighter] * 2)
-    pixels = np.full((40, 28, 28, 1), 100, np.uint8)
+    paler, brighter = Corruption(share=1.0, contrast=0.9), Corruption(share=1.0, brightness=0.5)
+    recipe = Recipe(epochs=5, spoilt=0.4, calm=0.0, corruption=paler, spoiling=brighter)
+    assert [recipe.corruption_in(epoch) for epoch in range(5)] == [paler] * 3 + [brighter] * 2
+    pixels = np.zeros((40, 28, 28, 1), np.uint8)
+    pixels[:, 10:18, 10:18] = 200
     recipe = dataclasses.replace(recipe, distortion=Distortion.none())
     training = Training(recipe, Split(pixels, np.arange(40) % 2), 2, 0)
-    for epoch, spoilt in ((2, False), (3, True)):
-        images, _ = next(iter(training.batches(epoch)))
-        assert (images.numpy().std(axis=0).max() > 0.05) == spoilt
+    before, after = (next(iter(training.batches(epoch)))[0].numpy() for epoch in (2, 3))
+    ranges = [np.ptp(images, axis=(1, 2, 3)) for images in (before, after)]
+    assert ranges[0].max() - ranges[0].min() > 0.3, "paler, each in its own measure"
+    assert before.mean(axis=(1, 2, 3)).std() < 1e-3 < after.mean(axis=(1, 2, 3)).std()
+
+
+def test_calm_epochs_distort_as_little_as_their_strength_says():
+    pixels = np.zeros((40, 28, 28, 1), np.uint8)
+    pixels[:, 10:18, 10:18] = 200
+    recipe = Recipe(epochs=2, calm=0.5, calm_strength=0.0, corruption=Corruption())
+    training = Training(recipe, Split(pixels, np.arange(40) % 2), 2, 0)
+    wild, calm = (next(iter(training.batches(epoch)))[0].numpy() for epoch in (0, 1))
+    assert np.ptp(wild, axis=0).max() > 0.5 and not np.ptp(calm, axis=0).any()
 
 
 def test_options_change_the_recipe():

@@ -19,7 +19,11 @@ pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 3
-OPTIONS = ["--data", "embedded", "--epochs", str(EPOCHS), "--batch-size", "32", "--seed", "5"]
+# An epoch of each kind: as most are, spoilt, and spoilt and calm.
+OPTIONS = [
+    *("--data", "embedded", "--epochs", str(EPOCHS), "--batch-size", "32", "--seed", "5"),
+    *("--published", "--set", "spoilt=0.7", "--set", "calm=0.4"),
+]
 
 
 def _start(out: Path, *options: str) -> subprocess.Popen:
@@ -62,6 +66,7 @@ def test_the_model_explains_itself(whole):
     assert f"training accuracy {100 * spec.metrics.train_accuracy:.2f} %" in printed
     assert 0 < spec.accept_confidence < 1 and spec.temperature > 0
     assert dict(spec.provenance)["seed"] == "5" and "tensorflow" in dict(spec.provenance)
+    assert '"name": "published"' in dict(spec.provenance)["recipe"]
 
     model = keras.models.load_model(out, compile=False)
     assert model.count_params() == 65_354
