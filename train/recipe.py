@@ -46,20 +46,20 @@ class Recipe:
     """
 
     name: str = "default"
-    epochs: int = 40
+    epochs: int = 50
     batch_size: int = 256
     learning_rate: float = 4e-3
     warmup: float = 0.07
-    weight_decay: float = 0.1
+    weight_decay: float = 5e-2
     dropout: float = 0.3
     label_smoothing: float = 0.02
     averaging: float = 0.996
     distortion: Distortion = field(default_factory=Distortion)
-    corruption: Corruption = field(default_factory=lambda: Corruption(share=0.15, stroke_px=1.4))
+    corruption: Corruption = field(default_factory=Corruption)
     spoilt: float = 0.0
     spoiling: Corruption = field(default_factory=Corruption)
-    calm: float = 0.1
-    calm_strength: float = 0.0
+    calm: float = 0.0
+    calm_strength: float = 0.5
 
     def to_json(self) -> str:
         """One line, keys in order."""
@@ -88,7 +88,6 @@ DEFAULT = Recipe()
 PUBLISHED = Recipe(
     name="published",
     epochs=60,
-    calm_strength=0.5,
     spoilt=1 / 3,
     spoiling=Corruption(
         share=0.3,
@@ -111,8 +110,6 @@ FAST = Recipe(
     weight_decay=1e-2,
     averaging=0.98,
     distortion=Distortion(rotation_degrees=6.0, scale=0.06, shear=0.1, shift_px=1.0),
-    corruption=Corruption(),
-    calm=0.0,
 )
 
 
