@@ -197,18 +197,12 @@ def training_of(corruption: Corruption, spec: ModelSpec) -> str:
     """
     try:
         recipe = json.loads(dict(spec.provenance)["recipe"])
-        parts = [recipe["distortion"]]
-        # In the last epochs `spoiling` takes the place of `corruption`; recipes that know no
-        # `spoilt` call all of it `corruption`.
-        spoilt = recipe.get("spoilt", 0)
-        parts += [recipe["corruption"]] if "corruption" in recipe and spoilt < 1 else []
-        parts += [recipe["spoiling"]] if spoilt else []
-        seen = [
-            amount
-            for part in parts
-            for name, amount in part.items()
-            if part.get("share", 1) and name.startswith(corruption.settings)
-        ]
+        amounts = dict(recipe["distortion"])
+        spoils = recipe.get("corruption", {})
+        # Amounts say nothing where no image, or no epoch, has a share of them.
+        if spoils.get("share") and recipe.get("spoilt", 1):
+            amounts |= spoils
+        seen = [amount for name, amount in amounts.items() if name.startswith(corruption.settings)]
     except (KeyError, ValueError, TypeError, AttributeError):
         return UNKNOWN
     return USED if any(seen) else UNUSED

@@ -12,12 +12,12 @@ from train.corrupt import Corruption
 
 _Part = TypeVar("_Part", "Recipe", Distortion, Corruption)
 # Settings that stay below 1.
-_SHARES = ("warmup", "dropout", "label_smoothing", "averaging", "contrast", "calm", "spoilt")
+_SHARES = ("warmup", "dropout", "label_smoothing", "averaging", "contrast", "calm")
 _AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
 # Settings that may be 1.
-_UP_TO_ONE = ("share", "calm_strength")
+_UP_TO_ONE = ("share", "spoilt", "calm_strength")
 # Settings that are groups of settings.
-_PARTS = ("distortion", "corruption", "spoiling")
+_PARTS = ("distortion", "corruption")
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ class Recipe:
         averaging: decay of the weights' moving average a step; the average is what is saved.
         distortion: how images are distorted.
         corruption: how a share of them is spoilt.
-        spoilt: share of the epochs, the last ones, in which `spoiling` takes the place of
-            `corruption`.
-        spoiling: how a share of the images is spoilt in those.
+        spoilt: share of the epochs, the last ones, in which that is done.
         calm: share of the epochs, the last ones, in which the distortion is `calm_strength` of it.
         calm_strength: from 0 to 1.
 
@@ -56,8 +54,7 @@ class Recipe:
     averaging: float = 0.996
     distortion: Distortion = field(default_factory=Distortion)
     corruption: Corruption = field(default_factory=Corruption)
-    spoilt: float = 0.0
-    spoiling: Corruption = field(default_factory=Corruption)
+    spoilt: float = 1.0
     calm: float = 0.0
     calm_strength: float = 0.5
 
@@ -74,7 +71,7 @@ class Recipe:
 
     def corruption_in(self, epoch: int) -> Corruption:
         """How images are spoilt in `epoch` (from 0)."""
-        return self.spoiling if self._in_last(self.spoilt, epoch) else self.corruption
+        return self.corruption if self._in_last(self.spoilt, epoch) else Corruption()
 
     def strength(self, epoch: int) -> float:
         """Share of the distortion in `epoch` (from 0)."""
@@ -89,7 +86,7 @@ PUBLISHED = Recipe(
     name="published",
     epochs=60,
     spoilt=1 / 3,
-    spoiling=Corruption(
+    corruption=Corruption(
         share=0.3,
         contrast=0.8,
         brightness=0.4,
@@ -114,7 +111,7 @@ FAST = Recipe(
 
 
 def changed(recipe: Recipe, settings: list[str]) -> Recipe:
-    """A recipe with settings changed, each `name=value`, `distortion.name=…` or the like.
+    """A recipe with settings changed, each `name=value`, `distortion.name=…`, `corruption.name=…`.
 
     Raises:
         EdgeError: no such setting, or a value that makes no sense.
