@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from PIL import Image
@@ -172,14 +173,15 @@ def test_on_a_terminal_several_images_are_a_table(folder):
     assert line.startswith(f"{names[0]}: {labels['0000.png']} ")
 
 
-def test_long_work_says_how_far_it_is_on_a_terminal(folder):
+def test_long_work_says_how_far_it_is_on_a_terminal(folder, tmp_path):
     path, _ = folder
-    pipe = path / "pipe"
+    pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
     def feed() -> None:
-        while True:  # an image may be looked at again
-            with pipe.open("wb") as writer:  # open once the command has come to this image
+        while True:  # an image may be looked at again, and be left again
+            # Open once the command has come to this image.
+            with suppress(BrokenPipeError), pipe.open("wb") as writer:
                 time.sleep(1.1)
                 writer.write((path / "0000.png").read_bytes())
 
