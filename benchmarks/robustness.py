@@ -198,10 +198,12 @@ def training_of(corruption: Corruption, spec: ModelSpec) -> str:
     try:
         recipe = json.loads(dict(spec.provenance)["recipe"])
         amounts = dict(recipe["distortion"])
-        spoils = recipe.get("corruption", {})
-        # Amounts say nothing where no image, or no epoch, has a share of them.
-        if spoils.get("share") and recipe.get("spoilt", 1):
-            amounts |= spoils
+        late = recipe.get("spoilt", 1)
+        for part, epochs in (("corruption", late), ("corruption_before", 1 - late)):
+            spoils = recipe.get(part, {})
+            # Amounts say nothing where no image, or no epoch, has a share of them.
+            if spoils.get("share") and epochs:
+                amounts |= {name: amount for name, amount in spoils.items() if amount}
         seen = [amount for name, amount in amounts.items() if name.startswith(corruption.settings)]
     except (KeyError, ValueError, TypeError, AttributeError):
         return UNKNOWN

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 Logits = npt.NDArray[np.float32]
 
 # Known digits that may fall below the confidence asked for.
-DOUBTED_SHARE = 0.005
+DOUBTED_SHARE = 0.006
 
 
 def logits_of(network: "keras.Model", pixels: npt.NDArray[np.uint8]) -> Logits:

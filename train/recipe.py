@@ -17,7 +17,7 @@ _AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
 # Settings that may be 1.
 _UP_TO_ONE = ("share", "spoilt", "calm_strength")
 # Settings that are groups of settings.
-_PARTS = ("distortion", "corruption")
+_PARTS = ("distortion", "corruption", "corruption_before")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Recipe:
         distortion: how images are distorted.
         corruption: how a share of them is spoilt.
         spoilt: share of the epochs, the last ones, in which that is done.
+        corruption_before: how a share of them is spoilt in the epochs before those.
         calm: share of the epochs, the last ones, in which the distortion is `calm_strength` of it.
         calm_strength: from 0 to 1.
 
@@ -55,6 +56,7 @@ class Recipe:
     distortion: Distortion = field(default_factory=Distortion)
     corruption: Corruption = field(default_factory=Corruption)
     spoilt: float = 1.0
+    corruption_before: Corruption = field(default_factory=Corruption)
     calm: float = 0.0
     calm_strength: float = 0.5
 
@@ -71,7 +73,8 @@ class Recipe:
 
     def corruption_in(self, epoch: int) -> Corruption:
         """How images are spoilt in `epoch` (from 0)."""
-        return self.corruption if self._in_last(self.spoilt, epoch) else Corruption()
+        late = self._in_last(self.spoilt, epoch)
+        return self.corruption if late else self.corruption_before
 
     def strength(self, epoch: int) -> float:
         """Share of the distortion in `epoch` (from 0)."""
@@ -85,6 +88,8 @@ DEFAULT = Recipe()
 PUBLISHED = Recipe(
     name="published",
     epochs=60,
+    weight_decay=0.1,
+    corruption_before=Corruption(share=0.15, stroke_px=1.4),
     spoilt=1 / 3,
     corruption=Corruption(
         share=0.3,
@@ -95,6 +100,7 @@ PUBLISHED = Recipe(
         stroke_px=1.4,
         occlusion_px=9.0,
     ),
+    calm=0.1,
 )
 FAST = Recipe(
     name="fast",

@@ -199,6 +199,7 @@ def test_what_training_used_is_read_from_the_recipe() -> None:
         "distortion": {"rotation_degrees": 12.0, "scale": 0.1},
         "corruption": {"share": 0.3, "noise": 0.0, "stroke_px": 1.4},
         "spoilt": 0.5,
+        "corruption_before": {"share": 0.2, "noise": 0.0, "blur_px": 1.0, "stroke_px": 0.0},
     }
 
     def said(**settings: object) -> dict[str, str]:
@@ -208,9 +209,10 @@ def test_what_training_used_is_read_from_the_recipe() -> None:
 
     before = said()
     assert before["rotation"] == before["smaller"] == before["larger"] == USED
-    assert before["thick strokes"] == USED
+    assert before["thick strokes"] == before["blur"] == USED
     assert before["noise"] == before["occlusion"] == UNUSED
-    assert said(spoilt=0)["thick strokes"] == UNUSED
+    assert said(spoilt=0)["thick strokes"] == said(spoilt=1)["blur"] == UNUSED
+    assert said(spoilt=0)["blur"] == said(spoilt=1)["thick strokes"] == USED
     assert said(corruption=recipe["corruption"] | {"share": 0})["thick strokes"] == UNUSED
     silent = dataclasses.replace(spec, provenance=(("recipe", "by hand"),))
     assert robustness.training_of(CORRUPTIONS[0], silent) == UNKNOWN

@@ -57,6 +57,13 @@ def test_images_are_spoilt_in_the_last_epochs_only():
     assert not np.ptp(before) and np.ptp(after) > 0.2
 
 
+def test_images_may_be_spoilt_otherwise_before_the_last_epochs():
+    early, late = Corruption(share=0.2, blur_px=1.0), Corruption(share=0.5, noise=0.1)
+    recipe = Recipe(epochs=3, spoilt=0.3, corruption=late, corruption_before=early)
+    assert [recipe.corruption_in(epoch) for epoch in range(3)] == [early, early, late]
+    assert changed(recipe, ["corruption_before.share=0"]).corruption_in(0).share == 0
+
+
 def test_calm_epochs_distort_as_little_as_their_strength_says():
     pixels = np.zeros((40, 28, 28, 1), np.uint8)
     pixels[:, 10:18, 10:18] = 200
@@ -101,9 +108,15 @@ def test_options_that_make_no_sense_are_refused(options, capsys):
 def test_a_recipe_can_be_read_back_from_its_json():
     recipe = changed(PUBLISHED, ["dropout=0.125", "distortion.shear=0.5"])
     record = json.loads(recipe.to_json())
-    distortion = Distortion(**record.pop("distortion"))
-    corruption = Corruption(**record.pop("corruption"))
-    assert Recipe(**record, distortion=distortion, corruption=corruption) == recipe
+    parts = {
+        name: part(**record.pop(name))
+        for name, part in (
+            ("distortion", Distortion),
+            ("corruption", Corruption),
+            ("corruption_before", Corruption),
+        )
+    }
+    assert Recipe(**record, **parts) == recipe
     assert "\n" not in recipe.to_json()
 
 
