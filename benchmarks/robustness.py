@@ -197,14 +197,20 @@ def training_of(corruption: Corruption, spec: ModelSpec) -> str:
     """
     try:
         recipe = json.loads(dict(spec.provenance)["recipe"])
-        amounts = dict(recipe["distortion"])
         late = recipe.get("spoilt", 1)
-        for part, epochs in (("corruption", late), ("corruption_before", 1 - late)):
-            spoils = recipe.get(part, {})
-            # Amounts say nothing where no image, or no epoch, has a share of them.
-            if spoils.get("share") and epochs:
-                amounts |= {name: amount for name, amount in spoils.items() if amount}
-        seen = [amount for name, amount in amounts.items() if name.startswith(corruption.settings)]
+        spoils = (
+            (late, recipe.get("corruption", {})),
+            (1 - late, recipe.get("corruption_before", {})),
+        )
+        # Amounts say nothing where no epoch, or no image, has a share of them.
+        parts = [recipe["distortion"]]
+        parts += [part for epochs, part in spoils if epochs and part.get("share")]
+        seen = [
+            amount
+            for part in parts
+            for name, amount in part.items()
+            if name.startswith(corruption.settings)
+        ]
     except (KeyError, ValueError, TypeError, AttributeError):
         return UNKNOWN
     return USED if any(seen) else UNUSED

@@ -108,15 +108,9 @@ def test_options_that_make_no_sense_are_refused(options, capsys):
 def test_a_recipe_can_be_read_back_from_its_json():
     recipe = changed(PUBLISHED, ["dropout=0.125", "distortion.shear=0.5"])
     record = json.loads(recipe.to_json())
-    parts = {
-        name: part(**record.pop(name))
-        for name, part in (
-            ("distortion", Distortion),
-            ("corruption", Corruption),
-            ("corruption_before", Corruption),
-        )
-    }
-    assert Recipe(**record, **parts) == recipe
+    distortion = Distortion(**record.pop("distortion"))
+    spoils = {n: Corruption(**record.pop(n)) for n in ("corruption", "corruption_before")}
+    assert Recipe(**record, distortion=distortion, **spoils) == recipe
     assert "\n" not in recipe.to_json()
 
 
