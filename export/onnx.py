@@ -11,6 +11,7 @@ import numpy as np
 
 from export.calibration import Calibration
 from export.command import Target, run
+from export.softmax import look_up_in_onnx
 from export.source import INPUT_NAME, Source, endpoint
 from export.verify import Signature
 from runtime.errors import ArtefactError, exit_status
@@ -132,7 +133,9 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             # Quantised, the scores would be steps of 1/256, none above 0.996.
             nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
         )
-        return onnx.load(quantized)
+        model = onnx.load(quantized)
+    look_up_in_onnx(model)
+    return model
 
 
 def describe(data: bytes) -> Signature:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from export.calibration import Calibration
 from export.command import Target, run
+from export.softmax import look_up_in_tflite
 from export.source import Source, endpoint
 from export.verify import Signature
 from runtime.errors import ArtefactError, exit_status
@@ -44,7 +45,7 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
             try:
                 data = converter.convert()
                 if calibration is not None:
-                    data = _quantize(data)
+                    data = look_up_in_tflite(_quantize(data))
                 data = bytes(data)
             except (ValueError, RuntimeError, tf.errors.OpError) as error:
                 raise ArtefactError(

@@ -38,8 +38,8 @@ class Prediction:
         confidence: its score, 0 to 1; calibrated on the data the model was validated with.
         scores: (classes,) float32, in the order of the spec's labels.
         accepted: False where this is no digit the model knows: a blank page, other ink than that
-            of digits, ink whose shape no digit has (`View.odd`), or an answer less sure than all
-            but a few of the validation images gave.
+            of digits, ink whose shape no digit has (`View.odd`), a B in a picture, or an answer
+            less sure than all but a few of the validation images gave.
         view: how the image was seen, where that was asked for; else None.
     """
 
@@ -143,7 +143,7 @@ class Classifier:
         from runtime.reading import one_digit, read  # what reads one digit need not load it
 
         image = rereadable(image, describe(image))
-        reading = read(image, self._predict_batch, keep_unknown)
+        reading = read(image, self._predict_found, keep_unknown)
         if not any(digit.prediction.accepted for digit in reading.digits):
             alone = self.classify(image, explain=True)
             if alone.accepted:
@@ -153,6 +153,13 @@ class Classifier:
     def _predict_batch(self, batch: list[Pixels]) -> list[Prediction]:
         return self._predict_all(np.stack(batch)) if batch else []
 
+    def _predict_found(self, batch: list[Pixels]) -> list[Prediction]:
+        """As `_predict_batch`, of ink found in pictures: there a B is none of the digits."""
+        predictions = self._predict_batch(batch)
+        for prediction, pixels in zip(predictions, batch, strict=True):
+            prediction.accepted &= not self._is_letter(prediction, pixels)
+        return predictions
+
     def _predict_all(self, pixels: Pixels) -> list[Prediction]:
         scores = self.backend.scores(pixels)
         best, confidences = scores.argmax(axis=1), scores.max(axis=1)
@@ -161,11 +168,11 @@ class Classifier:
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
     def _settle(self, prediction: Prediction, seen: View) -> Prediction:
-        """Refuse what was found in an image and is odd, or in doubt and no digit when looked at
-        again: written a little differently, it scores less, or the network says something else."""
+        """Refuse what was found in an image and is odd, a B, or in doubt and no digit when it is
+        looked at again: written a little differently, it scores less or is something else."""
         if not prediction.accepted or seen.method in ("pixels", "mnist"):
             return prediction
-        accepted = not seen.odd
+        accepted = not seen.odd and not self._is_letter(prediction, seen.pixels)
         score = self._judge.score(seen.pixels, prediction.confidence)
         if accepted and (prediction.confidence < _SURE or score < self._judge.threshold + _CLEAR):
             from runtime.doubt import variants  # few images ask for it
@@ -177,6 +184,14 @@ class Classifier:
             mean = sum(self._judge.score(pixels, sure) for pixels, sure in pairs) / len(written)
             accepted = again >= _LIKELY and mean >= self._judge.threshold
         return prediction if accepted else replace(prediction, accepted=False)
+
+    def _is_letter(self, prediction: Prediction, pixels: Pixels) -> bool:
+        """Whether this 8 is a B; of models that read digits alone, which have a rule of ink."""
+        if prediction.label != "8" or self.spec.acceptance is None:
+            return False
+        from runtime.doubt import has_straight_back
+
+        return has_straight_back(pixels)
 
     def _predict(self, pixels: Pixels, scores: Scores) -> Prediction:
         best = int(scores.argmax())

@@ -1,7 +1,7 @@
 """A second look at what may be no digit: turned, slanted, thicker and thinner it is still the same.
 
 A digit stays what it is when it is written a little differently; what only happens to look like
-one does not.
+one does not. But for a B: it needs an eye of its own.
 """
 
 import numpy as np
@@ -16,7 +16,33 @@ _WAYS = ((0.0, 0.0), (0.2, 0.0), (-0.2, 0.0), (0.0, 0.25), (0.0, -0.25))
 # Enlarged, so that a pen can grow by less than a pixel; what is fainter is a resampling's rim.
 _SIDE, _FAINT = 84, 40
 
+# From here on a pixel is ink; this part of its height is left out above and below, where both
+# characters turn; and a back is straight that strays no further from a line, of 20 pixels' height.
+# So are 3 in 10,000 of MNIST's 8s to train on.
+_INK, _TURN, _STRAIGHT = 100, 0.12, 0.4
+
 Planes = npt.NDArray[np.uint8]
+
+
+def has_straight_back(pixels: Pixels) -> bool:
+    """Whether the left side of the ink is one straight line: a B's, where an 8 has a waist.
+
+    Of pixels (28, 28, 1) uint8 in MNIST's form; slanting lines are straight too.
+    """
+    plane = pixels[:, :, 0]
+    ink = plane >= _INK
+    rows = np.flatnonzero(ink.any(axis=1))
+    height = int(rows[-1] - rows[0]) + 1 if rows.size else 0
+    turn = round(_TURN * height)
+    y = np.arange(rows[0] + turn, rows[-1] + 1 - turn) if height >= 10 else rows[:0]
+    if not y.size or not ink[y].any(axis=1).all():
+        return False
+    x = ink[y].argmax(axis=1)
+    # Where between the first pixel of ink and the one before, fainter, its level is crossed.
+    first, before = plane[y, x].astype(float), np.where(x > 0, plane[y, x - 1], 0)
+    edge = x - (first - _INK) / (first - before)
+    line = np.polyval(np.polyfit(y, edge, 1), y)
+    return bool(np.abs(edge - line).max() < _STRAIGHT * height / 20)
 
 
 def variants(pixels: Pixels) -> Pixels:

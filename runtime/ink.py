@@ -52,7 +52,7 @@ def find_ink(grey: Grey) -> Found | None:
     kept, box, odd = chosen
     ink = depth[box[1] : box[3], box[0] : box[2]] / np.float32(level)
     ink = thicken(np.where(kept, np.minimum(ink, 1), np.float32(0)))
-    return Found(ink, box, relief.dark, odd or is_solid(kept))
+    return Found(ink, box, relief.dark, odd or relief.undecided or is_solid(kept))
 
 
 def is_solid(mask: Mask) -> bool:

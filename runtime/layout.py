@@ -52,7 +52,7 @@ class Layout:
 def find_lines(grey: Grey) -> Layout | None:
     """Find the writing in a grey picture, uint8 (height, width); None where there is none."""
     relief = find_relief(grey)
-    if relief is None:
+    if relief is None or relief.undecided:
         return None
     depth = relief.depth
     mask = depth > max(_FAINT * relief.level, relief.floor)

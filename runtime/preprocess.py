@@ -50,7 +50,7 @@ class View:
     `method` is "pixels" or "mnist" for what came in MNIST's form, "luminance" or "colour" for ink
     found by that contrast, and "blank" where there is none: then all pixels are 0 and the box is
     the whole image. `odd` says that the ink's shape is no digit's: a filled one, one part of a
-    drawing or a text, one with other ink in its hole.
+    drawing or a text, one with other ink in its hole, a pattern whose ground may as well be ink.
     """
 
     pixels: Pixels

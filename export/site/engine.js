@@ -2,7 +2,7 @@
 // engine.js, which asks a server: the same `open`, the same few members.
 
 import * as ort from "./ort.js";
-import { variants } from "./doubt.js";
+import { hasStraightBack, variants } from "./doubt.js";
 import { Judge } from "./judge.js";
 import { view } from "./photo.js";
 import { SIDE, bounds, inkOf, normalise } from "./preprocess.js";
@@ -97,9 +97,10 @@ class Local {
 
   // Whether what was found in a photograph has a digit's shape and, where that is in doubt, is the
   // same written a little differently. Mirrors `_settle` in runtime/classifier.py.
-  async #isDigit({ pixels, method, odd }, { confidence }, scores) {
+  async #isDigit({ pixels, method, odd }, prediction, scores) {
     if (method === "mnist") return true;
-    if (odd) return false;
+    if (odd || this.#isLetter(prediction, pixels)) return false;
+    const { confidence } = prediction;
     const { judge } = this;
     if (confidence >= SURE && judge.score(pixels, confidence) >= judge.threshold + CLEAR) return true;
     const written = variants(pixels);
@@ -120,7 +121,15 @@ class Local {
   async #predictAll(images) {
     if (!images.length) return [];
     const all = await this.scores(images.flatMap((pixels) => [...pixels]), images.length);
-    return images.map((pixels, i) => this.#predict(pixels, all[i]));
+    return images.map((pixels, i) => {
+      const prediction = this.#predict(pixels, all[i]);
+      return { ...prediction, accepted: prediction.accepted && !this.#isLetter(prediction, pixels) };
+    });
+  }
+
+  // Whether this 8 is a B; only of models that read digits alone, which have a rule of ink.
+  #isLetter({ label }, pixels) {
+    return label === "8" && Boolean(this.spec.acceptance) && hasStraightBack(pixels);
   }
 
   #predict(pixels, scores) {

@@ -12,14 +12,14 @@ const REACHES = 0.04, SOLID = 0.42, MOST_CLUTTER = 1.5;
 export function findInk(grey) {
   const relief = findRelief(grey);
   if (relief === null) return null;
-  const { depth, level, floor, dark } = relief;
+  const { depth, level, floor, dark, undecided } = relief;
   const least = Math.fround(Math.max(STROKE_LEVEL * level, 0.75 * floor));
   const mask = above(depth, least);
   const chosen = choose(transpose(withoutLines(transpose(withoutLines(mask)))), depth);
   if (chosen === null) return null;
   const { kept, box, odd } = chosen;
   const ink = map(crop(depth, box), (value, i) => kept.data[i] && Math.min(value / Math.fround(level), 1));
-  return { ink: thicken(ink), box, dark, odd: odd || isSolid(kept) };
+  return { ink: thicken(ink), box, dark, odd: odd || undecided || isSolid(kept) };
 }
 
 // How often ink and ground change along rows and columns.

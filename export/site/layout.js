@@ -14,7 +14,7 @@ const LEAST_HEIGHT = 5;
 // null where there is no writing.
 export function findLines(grey) {
   const relief = findRelief(grey);
-  if (relief === null) return null;
+  if (relief === null || relief.undecided) return null;
   const { depth } = relief;
   const least = Math.fround(Math.max(FAINT * relief.level, relief.floor));
   let mask = plane(grey.width, grey.height);

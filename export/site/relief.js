@@ -3,15 +3,15 @@
 
 import { plane, resize, transpose } from "./pillow.js";
 
-const COARSE = 48, WIDEST_STROKE = 0.4, RIDGE = 1e-2;
+const COARSE = 48, WIDEST_STROKE = 0.4, RIDGE = 1e-2, UNDECIDED = 0.02;
 export const NOISE_FACTOR = 4, LEAST_CONTRAST = 10, LEAST_AREA = 6;
 
-// { depth: a plane of floats, floor, level, dark }; null where the picture is blank.
+// { depth: a plane of floats, floor, level, dark, undecided }; null where the picture is blank.
 export function findRelief(grey) {
   const { width, height } = grey;
   let coarse = floats(resize(grey, Math.min(width, COARSE), Math.min(height, COARSE), "box"));
   let depth = floats(grey);
-  const dark = inkIsDark(coarse);
+  const lightness = lightnessOf(coarse), dark = lightness <= 0;
   if (dark) [depth, coarse] = [depth, coarse].map((one) => map(one, (value) => 255 - value));
   const surface = smoothLight(coarse);
   const window = Math.trunc(WIDEST_STROKE * Math.max(coarse.width, coarse.height)) | 1;
@@ -27,7 +27,8 @@ export function findRelief(grey) {
   const candidates = depth.data.filter((value) => value > Math.fround(floor));
   if (candidates.length < LEAST_AREA) return null;
   const threshold = Math.fround(otsu(candidates)[0]);
-  return { depth, floor, level: mean(candidates.filter((value) => value >= threshold)), dark };
+  const level = mean(candidates.filter((value) => value >= threshold));
+  return { depth, floor, level, dark, undecided: Math.abs(lightness) < UNDECIDED };
 }
 
 export function map(one, change) {
@@ -99,8 +100,9 @@ function solve(rows) {
   return rows.map((row, i) => row[count] / row[i]);
 }
 
-// Ink is the minority, so that grey levels are skewed towards it; and it shuns the rim.
-function inkIsDark(coarse) {
+// Above 0 where ink is lighter than its ground. Ink is the minority, so that grey levels are skewed
+// towards it; and it shuns the rim.
+function lightnessOf(coarse) {
   const { width, height } = coarse;
   let score = 0, spread = 0, local = [];
   for (const part of [0.15, 0.5]) {
@@ -117,7 +119,7 @@ function inkIsDark(coarse) {
     for (let y = 0; y < height; y++) rim.push(local[y * width], local[(y + 1) * width - 1]);
     score -= mean(rim) / spread;
   }
-  return score <= 0;
+  return score;
 }
 
 function localMean(one, half) {

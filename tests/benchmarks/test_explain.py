@@ -48,7 +48,8 @@ def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path, 
     batch = {f.artefact: f.detail for f in explanation.findings if f.check == "batch"}
     assert batch == {f"digits{suffix}": "free", f"digits-int8{suffix}": "free"}
     found = {f.check: f for f in explanation.findings if f.artefact == f"digits-int8{suffix}"}
-    assert found["input scale"].fine and found["output scale"].fine
+    # Of a network trained for seconds some channels stay silent.
+    assert {f.check for f in explanation.findings if not f.fine} <= {"silent channels"}
     assert found["calibration"].detail.endswith(", 6 of each class")
     tables = parity_tables.explanation_tables([explanation])
     assert [explanation.worst.name in table.note for table in tables] == [False, True, False]
