@@ -3,13 +3,14 @@
 # make test-slow           the few that take minutes
 # make publish [DATA=]     train and export the artefacts that the package carries
 # make pi                  the wheel on emulated Raspberry Pis: installed, tested, measured
+# make pi-page             the commands of docs/raspberry-pi.md on a booted one
 # make lint                style and types
 # make lock                renew requirements/*.lock after a change in pyproject.toml
 # make clean               forget the environments and what was trained
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test test-slow pi lint lock publish clean FORCE
+.PHONY: run test test-slow pi pi-page lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -56,6 +57,9 @@ test-slow: .venv/installed
 # Not in `make test`: it fetches 700 MB and takes minutes. docs/raspberry-pi.md, deploy/README.md
 pi: .venv/installed .venv-tflite/installed
 	.venv/bin/python -m deploy.emulation
+
+pi-page: .venv/installed
+	.venv/bin/python -m deploy.emulation --page
 
 lint: .venv/installed
 	.venv/bin/ruff check .

@@ -1,4 +1,4 @@
-"""What the tests on emulated Pis share. `make pi` runs them, once the Pis are built.
+"""What the tests on emulated Pis share: `make pi` and `make pi-page` run them on built Pis.
 
 They stand outside `tests/`: they need QEMU, Debian's packages from the network, and minutes.
 """

@@ -15,11 +15,10 @@ const INK = 100, TURN = 0.12, STRAIGHT = 0.4;
 export function hasStraightBack(pixels) {
   const lines = Array.from({ length: FORM }, (_, y) => pixels.slice(y * FORM, (y + 1) * FORM));
   const left = lines.map((line) => line.findIndex((value) => value >= INK));
-  const top = left.findIndex((x) => x >= 0), last = left.findLastIndex((x) => x >= 0);
-  const height = top < 0 ? 0 : last - top + 1, turn = Math.round(TURN * height);
-  if (height < 10) return false;
-  const at = Array.from({ length: height - 2 * turn }, (_, i) => top + turn + i);
-  if (at.some((y) => left[y] < 0)) return false;
+  const inked = lines.map((_, y) => y).filter((y) => left[y] >= 0);
+  const height = inked.length ? inked.at(-1) - inked[0] + 1 : 0, turn = Math.round(TURN * height);
+  if (height < 10 || inked.length < height) return false;
+  const at = inked.slice(turn, height - turn);
   const edge = at.map((y) => {
     const first = lines[y][left[y]], before = left[y] ? lines[y][left[y] - 1] : 0;
     return left[y] - (first - INK) / (first - before);

@@ -1,4 +1,4 @@
-"""docs/raspberry-pi.md agrees with the installer; `make pi` runs its commands on a Pi."""
+"""docs/raspberry-pi.md agrees with the installer; `make pi-page` runs its commands on a Pi."""
 
 import re
 import subprocess
