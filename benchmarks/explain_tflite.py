@@ -135,14 +135,11 @@ def lint(model: Model) -> list[Finding]:
     plain = [operator for operator in everything if operator.kind != "DELEGATE"]
     taken = [_inside(delegate, plain) for delegate in delegates]
     # Behind the last layer comes the softmax, of an int8 model a look-up: delegates know none.
-    end = max(at for at, operator in enumerate(plain) if operator.kind in _LAYERS)
-    layers = [operator for operator in plain[: end + 1] if operator.kind in _LAYERS]
-    partitions = [part for part in taken if any(layer.outputs[0] in part for layer in layers)]
-    outside = [
-        operator.kind
-        for operator in plain[: end + 1]
-        if not any(operator.outputs[0] in part for part in taken)
-    ]
+    layers = [at for at, operator in enumerate(plain) if operator.kind in _LAYERS]
+    network = plain[: layers[-1] + 1] if layers else plain
+    outputs = {operator.outputs[0] for operator in network}
+    partitions = [part for part in taken if part & outputs]
+    outside = [op.kind for op in network if not any(op.outputs[0] in part for part in partitions)]
     softmax = len(delegates) - len(partitions)
     return [
         *lint_quantization(model.artefact, _quantization(interpreter)),

@@ -35,9 +35,9 @@ def look_up_in_tflite(data: bytes) -> bytes:
     """A bare .tflite file whose softmax of int8 logits is a look-up; another file as it is.
 
     Made of operators that LiteRT's GPU accelerator knows too. It computes with the numbers that
-    int8 tensors stand for, so the codes are found again from those. Processors agree on a quotient
-    (IEEE 754), but tflite-runtime for 64-bit Arm divides a row by multiplying with a reciprocal: so
-    do all here.
+    int8 tensors stand for, so the codes are found again from those. A row divided by
+    its sum differs in its last bits in tflite-runtime for 64-bit Arm, multiplied with the sum's
+    reciprocal it does not.
     """
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
@@ -156,7 +156,7 @@ def look_up_in_onnx(model: "onnx.ModelProto") -> None:
 
     onnxruntime computes the last layer in whole numbers only where one DequantizeLinear reads its
     codes and one operator reads that, so they are found again here too. It divides in float64 and
-    rounds then: on 32-bit Arm, Debian's takes an approximation for the quotient of float32.
+    rounds then: quotients of float32 are off by up to 6e-6 in Debian's for 32-bit Arm.
     """
     from onnx import TensorProto, helper, numpy_helper
 

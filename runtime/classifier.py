@@ -157,7 +157,8 @@ class Classifier:
         """As `_predict_batch`, of ink found in pictures: there a B is none of the digits."""
         predictions = self._predict_batch(batch)
         for prediction, pixels in zip(predictions, batch, strict=True):
-            prediction.accepted &= not self._is_letter(prediction, pixels)
+            if prediction.accepted and self._is_letter(prediction, pixels):
+                prediction.accepted = False
         return predictions
 
     def _predict_all(self, pixels: Pixels) -> list[Prediction]:

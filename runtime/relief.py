@@ -22,8 +22,8 @@ LEAST_CONTRAST = 10.0
 LEAST_AREA = 6
 # Of the 64 steps of a histogram.
 _BIN = np.arange(64)
-# A pattern whose ink and ground are alike scores 0. Of MNIST's digits, cut out with a margin of a
-# twentieth of their height and either way round, 1 in 4,000 is as close; without one, 1 in 200.
+# A pattern whose ink and ground are alike scores 0. Of 4,000 of MNIST's digits, cut out with a
+# margin of a twentieth of their height, dark or light, 1 is as close; without any margin, 23.
 _UNDECIDED = 0.02
 # Keeps the surface's equations solvable where the picture is a line.
 _RIDGE = (np.eye(6) * 1e-2).astype(np.float32)
