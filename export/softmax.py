@@ -35,8 +35,8 @@ def look_up_in_tflite(data: bytes) -> bytes:
     """A bare .tflite file whose softmax of int8 logits is a look-up; another file as it is.
 
     Made of operators that LiteRT's GPU accelerator knows too. It computes with the numbers that
-    int8 tensors stand for, so the codes are found again from those. A row divided by
-    its sum differs in its last bits in tflite-runtime for 64-bit Arm, multiplied with the sum's
+    int8 tensors stand for, so the codes are found again from those. A row divided by its
+    sum differs in its last bits in tflite-runtime for 64-bit Arm; multiplied with the sum's
     reciprocal it does not.
     """
     from tensorflow.lite.python import schema_py_generated as schema

@@ -1,6 +1,7 @@
 """Where int8's differences come from, and the lint of the graphs."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -117,6 +118,22 @@ def test_an_onnx_graph_of_other_names_has_steps_and_no_layers(models, test_set, 
     )
     traced = explain.explain(job)
     assert traced.layers == () and traced.steps[0].flips == 0
+
+
+def test_a_graph_without_layers_is_linted_too(models, tmp_path) -> None:
+    import keras
+
+    from export import tflite
+
+    grey = keras.layers.AveragePooling2D((28, 14))
+    ends = [keras.layers.Flatten(), keras.layers.Softmax()]
+    model = keras.Sequential([keras.layers.Input((28, 28, 1)), grey, *ends])
+    known = artefact.read(models / "digits.tflite")
+    bare = tflite.convert(SimpleNamespace(model=model, artefact=known))
+    spec = dataclasses.replace(known.spec, labels=("left", "right"), golden=None)
+    opened = artefact.write(tmp_path / "halves.tflite", bare, spec)
+    found = {finding.check: finding for finding in explain.lint(opened)}
+    assert found["batch"].fine
 
 
 def test_a_damaged_artefact_fails_its_trace_and_says_so(faulty, tmp_path) -> None:

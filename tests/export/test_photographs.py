@@ -257,7 +257,8 @@ def test_photographs_are_seen_as_the_runtime_sees_them(
         assert answer["box"] == list(view.box), what
         if view.method != "colour":  # of an axis of colours either end may be the dark one
             assert answer["polarity"] == view.polarity, what
-    # 67 of the first 68 are the same with Pillow 13; older ones round some pixels of tall pictures otherwise.
+    # 67 of the first 68 are the same with Pillow 13; older ones round some pixels of tall pictures
+    # otherwise.
     assert np.mean(np.array(differences) == 0) > 0.75
     assert np.mean(np.array(differences) <= 2) > 0.85
     assert {"mnist", "luminance", "colour", "blank"} == {each["method"] for each in found.values()}
