@@ -16,6 +16,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo "$$p" && break; done)
 PIP = -m pip --disable-pip-version-check install --quiet
+NEED_PYTHON = @test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with its venv module here;" \
+	"install one (Debian: apt install python3-venv), or name it: make PYTHON=…" >&2; exit 2; }
 ENGINES = litert onnx tflite
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
 # tflite-runtime needs NumPy 1, so an environment of its own; measured where that exists.
@@ -44,7 +46,7 @@ test: .venv/installed $(ENGINES:%=test-%)
 	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 # The runtime from its wheel, where nothing is installed but one engine.
-test-%: .venv-%/installed FORCE
+test-%: .venv/installed .venv-%/installed FORCE
 	@rm -rf build dist/$*
 	@.venv/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps \
 		--no-build-isolation --wheel-dir dist/$* .
@@ -55,11 +57,11 @@ test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow
 
 # Not in `make test`: it fetches 700 MB and takes minutes. docs/raspberry-pi.md, deploy/README.md
-pi: .venv/installed .venv-tflite/installed
-	.venv/bin/python -m deploy.emulation
+pi: .venv-pi/installed .venv-tflite/installed
+	.venv-pi/bin/python -m deploy.emulation
 
-pi-page: .venv/installed
-	.venv/bin/python -m deploy.emulation --page
+pi-page: .venv-pi/installed
+	.venv-pi/bin/python -m deploy.emulation --page
 
 lint: .venv/installed
 	.venv/bin/ruff check .
@@ -71,14 +73,14 @@ lint: .venv/installed
 	@touch $@
 
 .venv/locked: requirements/dev.lock
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with its venv module here;" \
-		"install one (Debian: apt install python3-venv), or name it: make PYTHON=…" >&2; exit 2; }
+	$(NEED_PYTHON)
 	@echo "Installing the pinned dependencies into .venv (2.7 GB; once)"
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python $(PIP) --require-hashes --requirement $<
 	@touch $@
 
-.venv-%/installed: requirements/%.lock | .venv/installed
+.venv-%/installed: requirements/%.lock
+	$(NEED_PYTHON)
 	@$(PYTHON) -m venv --clear .venv-$*
 	@.venv-$*/bin/python $(PIP) --require-hashes --requirement $<
 	@touch $@
@@ -91,7 +93,7 @@ publish: .venv/installed
 		runtime/pretrained/
 
 lock:
-	for extra in dev $(ENGINES); do \
+	for extra in dev pi $(ENGINES); do \
 		uv pip compile pyproject.toml --extra $$extra --extra test --universal \
 		--python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --quiet --upgrade \

@@ -196,13 +196,15 @@ plan() {
     echo "folder:  $directory"
 }
 
-# No wheel, no package: nothing is ever compiled. That the engine's dependencies are missing is meant.
+# No wheel, no package: nothing needs a compiler. That the engine's dependencies are missing is meant.
+# Nor is byte code made of all that a package holds: what Python imports, it compiles.
 pip() {
     if [ -n "$wheels" ]; then
         set -- --no-index --find-links "$wheels" "$@"
     fi
     PYTHONPATH=$new/pip "$new/bin/python" -m pip install --quiet --disable-pip-version-check \
-        --no-warn-script-location --no-warn-conflicts --no-cache-dir --only-binary :all: "$@" >&2
+        --no-warn-script-location --no-warn-conflicts --no-cache-dir --no-compile \
+        --only-binary :all: "$@" >&2
 }
 
 # Inference needs none of what the engines declare but NumPy, and apt's NumPy is what picamera2 was
@@ -210,11 +212,15 @@ pip() {
 install_packages() {
     # shellcheck disable=SC2086  # an engine from apt is no word at all
     pip --no-deps digit-edge $package || return
-    meets numpy "$numpy" || pip --no-deps "$numpy" || return
-    meets PIL 'pillow>=9.4' || pip --no-deps 'pillow>=9.4' || return
+    wanted=$(lacking numpy "$numpy" PIL 'pillow>=9.4') || return
+    # shellcheck disable=SC2086  # a word a package
+    if [ -n "$wanted" ]; then pip --no-deps $wanted || return; fi
+    # A service may not write here, so it finds compiled what it imports.
+    "$new/bin/python" -m compileall -q "$new"/lib/python3*/site-packages/runtime || return
+    [ -n "$extras" ] || return 0
     wanted=$(requirements) || return
     # shellcheck disable=SC2086  # a word a package
-    if [ -n "$wanted" ]; then pip $wanted; fi
+    if [ -n "$wanted" ]; then pip --compile $wanted; fi
 }
 
 # What the extras of digit-edge ask for, but for OpenCV.
@@ -230,15 +236,25 @@ for line in importlib.metadata.requires("digit-edge"):
 PYTHON
 }
 
-# The module $1 is there and as new as $2 asks.
-meets() {
-    "$new/bin/python" - "$1" "$2" 2>/dev/null <<'PYTHON'
+# Of the requirements $2, $4, … those whose module $1, $3, … is not here, or not as new as asked.
+lacking() {
+    "$new/bin/python" - "$@" <<'PYTHON'
 import importlib, re, sys
-have = [int(part) for part in re.findall(r"\d+", importlib.import_module(sys.argv[1]).__version__)]
-for relation, version in re.findall(r"(>=|<)([\d.]+)", sys.argv[2]):
-    asked = [int(part) for part in version.split(".")]
-    if (have >= asked) != (relation == ">="):
-        sys.exit(1)
+
+def numbers(text):
+    return [int(part) for part in re.findall(r"\d+", text)]
+
+def met(module, requirement):
+    try:
+        have = numbers(importlib.import_module(module).__version__)
+    except Exception:
+        return False
+    bounds = re.findall(r"(>=|<)([\d.]+)", requirement)
+    return all((have >= numbers(version)) == (relation == ">=") for relation, version in bounds)
+
+for module, requirement in zip(sys.argv[1::2], sys.argv[2::2]):
+    if not met(module, requirement):
+        print(requirement)
 PYTHON
 }
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.emulation import installed, machine
+from deploy.emulation import installed, machine, roots
 from deploy.systems import NO_ENGINE, SYSTEMS, System
 from deploy.wheels import CHECKOUT
 from runtime import files
@@ -18,8 +18,8 @@ BASELINE = CHECKOUT / "benchmarks/results/pi.json"
 REMEDY = "make a new one: python -m deploy.emulation --measure --baseline"
 # More than this much worse than the baseline fails.
 MOST_WORSE = 0.02
-# The Zero 2 W's, the smallest that is supported: there the runtime tests itself in its memory too.
-_ZERO = "cortex-a53"
+# The Zero 2 W, the smallest that is supported: there the runtime is tested in its memory too.
+_ZERO = ("trixie-arm64", "cortex-a53")
 _ENGINES = ("litert", "tflite", "onnx")
 _BOARDS = {"cortex-a53": "Pi 3, Zero 2 W", "cortex-a72": "Pi 4", "cortex-a76": "Pi 5"}
 _TITLES = {
@@ -71,10 +71,15 @@ def measure(system: System, cpu: str, folder: Path) -> list[Row]:
     """
     pi = installed.with_engines(system, cpu, folder)
     job = f"exec python3 /pi/measure.py {' '.join(system.engines)}\n"
-    if cpu == _ZERO:
-        job = f"{installed.python(system.engines[0])} -m runtime.selftest || exit\n{job}"
     guest = Path(__file__).parent / "guest/measure.py"
-    content = {"/pi/job": job.encode(), "/pi/measure.py": guest.read_bytes()}
+    content = {"/pi/measure.py": guest.read_bytes()}
+    if (system.name, cpu) == _ZERO:
+        python = installed.python(system.engines[0])
+        suite = f"PYTHONPATH=/pi/pytest {python} -m pytest -q -p no:cacheprovider /pi/engines"
+        job = f"{python} -m runtime.selftest && (cd /tmp && {suite}) || exit\n{job}"
+        content |= _tree(roots.part("pytest"), "/pi/pytest")
+        content |= _tree(CHECKOUT / "tests/engines", "/pi/engines")
+    content["/pi/job"] = job.encode()
     for name in ("up", "work", "root"):
         (pi.written / name).mkdir(parents=True, exist_ok=True)
     machine.disk(pi, content | {"/pi/digit.png": _digit()}, folder / "disk")
@@ -171,6 +176,13 @@ def markdown(rows: list[Row]) -> str:
 
 def _millions(field: str, value: int) -> str:
     return f"{value / 1e6:.2f}" if field.startswith("inference") else f"{value / 1e6:.1f}"
+
+
+def _tree(folder: Path, place: str) -> dict[str, bytes]:
+    """Every Python file of a folder, by where it goes on the Pi."""
+    return {
+        f"{place}/{file.relative_to(folder)}": file.read_bytes() for file in folder.rglob("*.py")
+    }
 
 
 def _digit() -> bytes:

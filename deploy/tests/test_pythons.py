@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy import wheels
 from deploy.emulation import roots
 from deploy.wheels import CHECKOUT
 
@@ -35,11 +34,11 @@ def test_conformance_on_this_machine(minor, tmp_path):
     if not (environment / "installed").exists():
         shutil.rmtree(environment, ignore_errors=True)
         subprocess.run([python, "-m", "venv", environment], check=True)
-        for engine in ("litert", "onnx"):
-            lock = CHECKOUT / f"requirements/{engine}.lock"
-            pip(inside, "--require-hashes", "--requirement", str(lock))
+        locks = [f"--requirement={CHECKOUT}/requirements/{name}.lock" for name in ("litert", "onnx")]
+        pip(inside, "--require-hashes", *locks)
         (environment / "installed").touch()
-    pip(inside, "--no-deps", "--force-reinstall", str(wheels.project(tmp_path)))
+    (wheel,) = (roots.CACHE / "project").glob("digit_edge-*.whl")
+    pip(inside, "--no-deps", "--force-reinstall", str(wheel))
     done = subprocess.run(
         [inside, "-m", "pytest", "-q", "-p", "no:cacheprovider", CHECKOUT / "tests/engines"],
         cwd=tmp_path,
@@ -50,5 +49,5 @@ def test_conformance_on_this_machine(minor, tmp_path):
 
 
 def pip(python: Path, *options: str) -> None:
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*command, *options], check=True)
+    command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run([*command, "--no-compile", *options], check=True)

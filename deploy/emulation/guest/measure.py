@@ -27,9 +27,9 @@ for path in paths:
     image = classifier.spec.golden.pixels[:1]
     for part in range(2):
         start = time.perf_counter_ns()
-        for call in range(40):
+        for call in range(10):
             classifier.scores(image)
-        count = (time.perf_counter_ns() - start) / 40
+        count = (time.perf_counter_ns() - start) / 10
     print(round(count), classifier.backend.version)
 """
 _MODELS = {
