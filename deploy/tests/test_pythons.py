@@ -34,7 +34,9 @@ def test_conformance_on_this_machine(minor, tmp_path):
     if not (environment / "installed").exists():
         shutil.rmtree(environment, ignore_errors=True)
         subprocess.run([python, "-m", "venv", environment], check=True)
-        locks = [f"--requirement={CHECKOUT}/requirements/{name}.lock" for name in ("litert", "onnx")]
+        locks = [
+            f"--requirement={CHECKOUT}/requirements/{name}.lock" for name in ("litert", "onnx")
+        ]
         pip(inside, "--require-hashes", *locks)
         (environment / "installed").touch()
     (wheel,) = (roots.CACHE / "project").glob("digit_edge-*.whl")
