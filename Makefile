@@ -57,7 +57,8 @@ test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow
 
 # Not in `make test`: it fetches 700 MB and takes minutes. docs/raspberry-pi.md, deploy/README.md
-pi: .venv-pi/installed .venv-tflite/installed
+pi:
+	@$(MAKE) --jobs=2 .venv-pi/installed .venv-tflite/installed
 	.venv-pi/bin/python -m deploy.emulation
 
 pi-page: .venv-pi/installed
@@ -84,6 +85,9 @@ lint: .venv/installed
 	@$(PYTHON) -m venv --clear .venv-$*
 	@.venv-$*/bin/python $(PIP) --require-hashes --requirement $<
 	@touch $@
+
+# Of what is installed it imports little.
+.venv-pi/installed: PIP += --no-compile
 
 # What the package carries; interrupted, the training goes on where it stopped.
 publish: .venv/installed

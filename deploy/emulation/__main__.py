@@ -18,13 +18,13 @@ def main(argv: list[str] | None = None) -> int:
     """Build, test, measure; 0 when all runs and nothing got worse, 3 when not."""
     arguments = parse_args(argv)
     user.require_namespaces()
-    roots.build()
+    roots.build(page=arguments.page)
     installed.install_all()
     if arguments.page:
-        return 0 if run_tests([PAGE_TESTS]) else CHECK_FAILED
+        return 0 if run_tests([PAGE_TESTS], at_once=1) else CHECK_FAILED
     # Counted instructions do not depend on what else this machine does: both at once.
     with ThreadPoolExecutor(1) as pool:
-        passed = pool.submit(lambda: arguments.measure or run_tests(all_but_the_page()))
+        passed = pool.submit(lambda: arguments.measure or run_tests(all_but_the_page(), at_once=2))
         rows = measure_all(2 if arguments.measure else 1)
     table.write(rows, roots.CACHE / "pi.json")
     if not passed.result():
@@ -50,21 +50,14 @@ def all_but_the_page() -> list[Path]:
     return [file for file in sorted(PAGE_TESTS.parent.glob("test_*.py")) if file != PAGE_TESTS]
 
 
-def run_tests(tests: list[Path]) -> bool:
-    """Run these files, two at a time, and print what each said; true when all pass."""
-
-    def run(file: Path) -> bool:
-        # Beside the roots: layers and hard links are of one file system.
-        place = roots.CACHE / "tests" / file.stem
-        place.parent.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
-        command += ["--basetemp", str(place), str(file)]
-        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
-        print(f"{file.relative_to(CHECKOUT)}\n{done.stdout}{done.stderr}", flush=True)
-        return done.returncode == 0
-
-    with ThreadPoolExecutor(2) as pool:
-        return all(list(pool.map(run, tests)))
+def run_tests(files: list[Path], at_once: int) -> bool:
+    """Run these files' tests, so many at a time, and print what they said; true when all pass."""
+    # Beside the roots: layers and hard links are of one file system.
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
+    command += ["-n", str(at_once), "--basetemp", str(roots.CACHE / "tests"), *map(str, files)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
+    print(done.stdout + done.stderr, flush=True)
+    return done.returncode == 0
 
 
 def measure_all(at_once: int) -> list[table.Row]:

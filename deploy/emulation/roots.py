@@ -39,16 +39,19 @@ KERNEL_PACKAGES = ("linux-image-cloud-arm64", "busybox-static")
 PYTEST = ("iniconfig", "packaging", "pluggy", "pygments", "pytest")
 
 
-def build() -> None:
+def build(*, page: bool = False) -> None:
     """Make every part that is missing or out of date; print which.
+
+    Args:
+        page: what the commands of docs/raspberry-pi.md use besides, too.
 
     Raises:
         NotHere: this machine lacks what they are made with; the message says how to get it.
     """
     debian.mirror()
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(_emulators), pool.submit(_kernel)]
-        jobs.append(pool.submit(_page))
+        jobs += [pool.submit(_page)] if page else []
         jobs += [pool.submit(_system, system) for system in SYSTEMS]
         jobs += [pool.submit(_wheels, system) for system in SYSTEMS]
         jobs.append(pool.submit(_pytest))
@@ -190,6 +193,6 @@ def _pytest() -> None:
     wanted = [wheels.pinned("litert", name, "3.11") for name in PYTEST]
 
     def make(place: Path) -> None:
-        wheels.pip("install", ["--no-deps", "--no-compile", "--target", str(place), *wanted])
+        wheels.pip("install", ["--no-deps", "--target", str(place), *wanted])
 
     _made(CACHE / "pytest", wanted, make)

@@ -102,11 +102,10 @@ def test_conformance(row, card):
 
 
 @pytest.mark.parametrize("row", ONCE, ids=name)
-def test_command_and_selftest(row, card):
+def test_command(row, card):
+    """The command; the self-test has passed, as install-pi.sh ends with it."""
     system, engine, cpu = row
     pi = with_engines(system, cpu, card, {CHECKOUT / "examples": "/srv/examples"})
     pictures = [f"/srv/examples/{file}" for file in ("photo.jpg", "scan.png", "screen.png")]
     said = output(pi.run(python(engine), "-m", "runtime", "--json", *pictures))
     assert [json.loads(line)["label"] for line in said.splitlines()] == ["7", "5", "3"]
-    report = json.loads(output(pi.run(python(engine), "-m", "runtime.selftest", "--json")))
-    assert report["passed"] is True
