@@ -21,10 +21,10 @@ def main(argv: list[str] | None = None) -> int:
     roots.build(page=arguments.page)
     installed.install_all()
     if arguments.page:
-        return 0 if run_tests([PAGE_TESTS], at_once=1) else CHECK_FAILED
+        return 0 if run_tests([PAGE_TESTS], workers=0) else CHECK_FAILED
     # Counted instructions do not depend on what else this machine does: both at once.
     with ThreadPoolExecutor(1) as pool:
-        passed = pool.submit(lambda: arguments.measure or run_tests(all_but_the_page(), at_once=2))
+        passed = pool.submit(lambda: arguments.measure or run_tests(all_but_the_page(), workers=2))
         rows = measure_all(2 if arguments.measure else 1)
     table.write(rows, roots.CACHE / "pi.json")
     if not passed.result():
@@ -50,22 +50,31 @@ def all_but_the_page() -> list[Path]:
     return [file for file in sorted(PAGE_TESTS.parent.glob("test_*.py")) if file != PAGE_TESTS]
 
 
-def run_tests(files: list[Path], at_once: int) -> bool:
-    """Run these files' tests, so many at a time, and print what they said; true when all pass."""
+def run_tests(files: list[Path], workers: int) -> bool:
+    """Run these files' tests, print what they said; true when all pass. 0 workers: one by one."""
     # Beside the roots: layers and hard links are of one file system.
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
-    command += ["-n", str(at_once), "--basetemp", str(roots.CACHE / "tests"), *map(str, files)]
+    command += ["-n", str(workers), "--basetemp", str(roots.CACHE / "tests"), *map(str, files)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     print(done.stdout + done.stderr, flush=True)
     return done.returncode == 0
 
 
 def measure_all(at_once: int) -> list[table.Row]:
-    """Boot every system on every processor, so many at a time."""
+    """Boot every system on every processor, so many at a time.
+
+    What is worse than its baseline is measured once more: a wait for the disk counts, and is none.
+    """
+    baseline = table.read()
 
     def one(pair: tuple[roots.System, str]) -> list[table.Row]:
-        with tempfile.TemporaryDirectory(dir=roots.CACHE, prefix="measure-") as folder:
-            return table.measure(*pair, Path(folder))
+        before = [row for row in baseline if (row.system, row.cpu) == (pair[0].name, pair[1])]
+        for _ in range(2):
+            with tempfile.TemporaryDirectory(dir=roots.CACHE, prefix="measure-") as folder:
+                rows = table.measure(*pair, Path(folder))
+            if not table.compare(rows, before):
+                break
+        return rows
 
     with ThreadPoolExecutor(at_once) as pool:
         return [row for rows in pool.map(one, table.all_measurements()) for row in rows]
