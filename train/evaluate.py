@@ -23,7 +23,7 @@ def logits_of(network: "keras.Model", pixels: npt.NDArray[np.uint8]) -> Logits:
         piece = pixels[start : start + size]
         images = np.zeros((size, *pixels.shape[1:]), np.float32)
         images[: len(piece)] = piece / np.float32(255)
-        pieces.append(np.asarray(network(images, training=False))[: len(piece)])
+        pieces.append(network.predict_on_batch(images)[: len(piece)])
     return np.concatenate(pieces)
 
 
