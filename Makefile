@@ -43,7 +43,7 @@ models/.data: FORCE
 	@echo "$(DATA)" | cmp -s - $@ || { rm -f models/digits-checkpoint.npz; echo "$(DATA)" > $@; }
 
 test: .venv/installed $(ENGINES:%=test-%)
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/test_notebook.py tests
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The runtime from its wheel, where nothing is installed but one engine.
 test-%: .venv/installed .venv-%/installed FORCE

@@ -212,7 +212,8 @@ pip() {
 install_packages() {
     # shellcheck disable=SC2086  # an engine from apt is no word at all
     pip --no-deps digit-edge $package || return
-    wanted=$(lacking numpy "$numpy" PIL 'pillow>=9.4') || return
+    # A NumPy that kills Python is none.
+    wanted=$(lacking numpy "$numpy" PIL 'pillow>=9.4') || wanted="$numpy pillow>=9.4"
     # shellcheck disable=SC2086  # a word a package
     if [ -n "$wanted" ]; then pip --no-deps $wanted || return; fi
     # A service may not write here, so it finds compiled what it imports.

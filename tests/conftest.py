@@ -10,6 +10,11 @@ import pytest
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
+def pytest_collection_modifyitems(items):
+    """The notebook first: it takes longest, and at the end one worker would wait for it."""
+    items.sort(key=lambda item: item.path.name != "test_notebook.py")
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A real browser without a window, driven by Playwright.

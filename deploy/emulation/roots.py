@@ -49,17 +49,17 @@ def build(*, page: bool = False) -> None:
         NotHere: this machine lacks what they are made with; the message says how to get it.
     """
     debian.mirror()
+    built = CACHE / "project"
+    built.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(4) as pool:
-        jobs = [pool.submit(_emulators), pool.submit(_kernel)]
+        project = pool.submit(wheels.project, built)
+        jobs = [pool.submit(_emulators), pool.submit(_pytest), pool.submit(_kernel)]
         jobs += [pool.submit(_page)] if page else []
         jobs += [pool.submit(_system, system) for system in SYSTEMS]
         jobs += [pool.submit(_wheels, system) for system in SYSTEMS]
-        jobs.append(pool.submit(_pytest))
         for job in jobs:
             job.result()
-    built = CACHE / "project"
-    built.mkdir(exist_ok=True)
-    wheel = wheels.project(built)
+    wheel = project.result()
     for system in SYSTEMS:
         folder = CACHE / "wheels" / system.name
         for old in folder.glob("digit_edge-*.whl"):
