@@ -11,7 +11,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_collection_modifyitems(items):
-    """The notebook first: it takes longest, and at the end one worker would wait for it."""
+    """The notebook first: at the end one worker computed for minutes and the other waited."""
     items.sort(key=lambda item: item.path.name != "test_notebook.py")
 
 

@@ -63,7 +63,8 @@ def run_tests(files: list[Path], workers: int) -> bool:
 def measure_all(at_once: int) -> list[table.Row]:
     """Boot every system on every processor, so many at a time.
 
-    What is worse than its baseline is measured once more: a wait for the disk counts, and is none.
+    What is worse than its baseline is measured once more: while the disk is waited for, the clock
+    that counts instructions leaps.
     """
     baseline = table.read()
 

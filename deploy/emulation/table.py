@@ -15,7 +15,7 @@ from runtime.errors import EdgeError
 
 SCHEMA_VERSION = 1
 BASELINE = CHECKOUT / "benchmarks/results/pi.json"
-REMEDY = "make a new one: python -m deploy.emulation --measure --baseline"
+REMEDY = "make a new one: .venv-pi/bin/python -m deploy.emulation --measure --baseline"
 # More than this much worse than the baseline fails.
 MOST_WORSE = 0.02
 # The Zero 2 W, the smallest that is supported: there the runtime is tested in its memory too.

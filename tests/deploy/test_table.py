@@ -37,7 +37,7 @@ def test_better_and_new_rows_pass():
 
 
 def test_what_is_worse_is_measured_once_more(tmp_path, monkeypatch):
-    """Without a Pi: a wait for the disk, which counts, comes about once in a hundred boots."""
+    """Without a Pi: one boot of sixteen counted a wait for the disk."""
     slow, slower = (dataclasses.replace(ROW, start_instructions=count) for count in (2000, 4000))
     measured = []
     monkeypatch.setattr(table, "read", lambda: [ROW])

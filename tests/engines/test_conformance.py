@@ -91,7 +91,7 @@ def test_more_threads_give_the_same_answers(engine_and_path):
     opened = artefact.read(path)
     golden = opened.spec.golden
     backend = open_backend(opened, engine.name, threads=2)
-    many = np.concatenate([golden.pixels] * 9)
+    many = np.concatenate([golden.pixels] * 9)  # 72, more than onnxruntime is given at once
     for pixels, expected in (
         (golden.pixels, golden.scores),
         (many, np.tile(golden.scores, (9, 1))),
