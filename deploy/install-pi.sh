@@ -260,14 +260,18 @@ PYTHON
 }
 
 install() {
-    # pip comes from the wheel that venv would install, and goes again: 15 MB less in the folder. Run
-    # from within the wheel, it would be compiled anew each time.
+    # Where the system has no pip, that of the wheel which venv would install, and it goes again: 15 MB
+    # less in the folder. Run from within the wheel, it would be compiled anew each time.
     pip_wheel=$("$python" -c '
-import ensurepip, glob, os, venv
+import glob, importlib.util, os, sys
+# What a virtual environment has, one made by it has not.
+if sys.prefix == sys.base_prefix and importlib.util.find_spec("pip"):
+    sys.exit()
+import ensurepip
 folder = getattr(ensurepip, "_WHEEL_PKG_DIR", None)
 print(max(glob.glob(os.path.join(folder or os.path.dirname(ensurepip.__file__) + "/_bundled",
                                  "pip-*.whl"))))' 2>/dev/null) ||
-        fail "Python's venv module is missing: sudo apt install python3-venv"
+        fail "Python has neither pip nor its venv module: sudo apt install python3-venv"
     if [ -e "$directory" ] && [ ! -e "$mark" ] && [ -n "$(ls -A "$directory")" ]; then
         fail "$directory is there already and not ours: choose another with --dir"
     fi
@@ -277,7 +281,7 @@ print(max(glob.glob(os.path.join(folder or os.path.dirname(ensurepip.__file__) +
     trap 'rm -rf "$new"' EXIT
     trap 'exit 130' INT TERM HUP
     { "$python" -m venv --system-site-packages --without-pip "$new" &&
-        "$python" -m zipfile -e "$pip_wheel" "$new/pip"; } ||
+        { [ -z "$pip_wheel" ] || "$python" -m zipfile -e "$pip_wheel" "$new/pip"; }; } ||
         fail "cannot make a virtual environment in $directory: is there space left?"
     install_packages ||
         fail "the packages cannot be had; look at pip's message above${wheels:+, and in $wheels}"

@@ -18,8 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     """Build, test, measure; 0 when all runs and nothing got worse, 3 when not."""
     arguments = parse_args(argv)
     user.require_namespaces()
-    roots.build(page=arguments.page)
-    installed.install_all()
+    roots.build(install=installed.install, page=arguments.page)
     if arguments.page:
         return 0 if run_tests([PAGE_TESTS], workers=0) else CHECK_FAILED
     # Counted instructions do not depend on what else this machine does: both at once.

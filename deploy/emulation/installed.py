@@ -4,12 +4,11 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deploy.emulation import roots
 from deploy.emulation.user import Pi, output
-from deploy.systems import SYSTEMS, System
+from deploy.systems import System
 from deploy.wheels import CHECKOUT
 
 INSTALLER = "/srv/deploy/install-pi.sh"
@@ -92,9 +91,3 @@ def _place(system: System) -> Path:
 def _compiled(system: System, *, apt: bool) -> list[Path]:
     flashed = _place(system) / "compiled/flashed"
     return [compiled_by_apt(system), flashed] if apt else [flashed]
-
-
-def install_all() -> None:
-    """Install on every system, two at a time."""
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(install, SYSTEMS))

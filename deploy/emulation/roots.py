@@ -24,10 +24,10 @@ FLASHED = (
     *("gzip", "hostname", "libc-bin", "python3", "python3-venv", "sed", "systemd", "systemd-sysv"),
     *("tar", "udev", "util-linux", "kmod", "passwd", "base-passwd", "base-files", "libstdc++6"),
 )
-# What the documentation has the user install with apt.
+# What the documentation has the user install with apt. And pip, which many a Pi has: the 64-bit ones.
 APT = {
-    "bookworm-arm64": ("python3-numpy", "python3-pil"),
-    "trixie-arm64": ("python3-numpy", "python3-pil"),
+    "bookworm-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
+    "trixie-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
     "bookworm-armhf": ("python3-numpy", "python3-pil"),
     "trixie-armhf": ("python3-numpy", "python3-pil", "python3-onnxruntime"),
 }
@@ -39,10 +39,12 @@ KERNEL_PACKAGES = ("linux-image-cloud-arm64", "busybox-static")
 PYTEST = ("iniconfig", "packaging", "pluggy", "pygments", "pytest")
 
 
-def build(*, page: bool = False) -> None:
-    """Make every part that is missing or out of date; print which.
+def build(*, install: Callable[[System], None], page: bool = False) -> None:
+    """Make every part that is missing or out of date, and print which.
 
     Args:
+        install: called with each system when its parts are there; for two of them at a time, while
+            others are fetched.
         page: what the commands of docs/raspberry-pi.md use besides, too.
 
     Raises:
@@ -51,20 +53,27 @@ def build(*, page: bool = False) -> None:
     debian.mirror()
     built = CACHE / "project"
     built.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(4) as pool:
-        project = pool.submit(wheels.project, built)
-        jobs = [pool.submit(_emulators), pool.submit(_pytest), pool.submit(_kernel)]
-        jobs += [pool.submit(_page)] if page else []
-        jobs += [pool.submit(_system, system) for system in SYSTEMS]
-        jobs += [pool.submit(_wheels, system) for system in SYSTEMS]
+    with ThreadPoolExecutor(4) as making, ThreadPoolExecutor(2) as installing:
+        project, emulators = making.submit(wheels.project, built), making.submit(_emulators)
+        own = {
+            system.name: (making.submit(_system, system), making.submit(_wheels, system))
+            for system in SYSTEMS
+        }
+        jobs = [making.submit(_pytest), making.submit(_kernel)]
+        jobs += [making.submit(_page)] if page else []
+
+        def finish(system: System) -> None:
+            for job in (emulators, *own[system.name]):
+                job.result()
+            folder = CACHE / "wheels" / system.name
+            for old in folder.glob("digit_edge-*.whl"):
+                old.unlink()
+            shutil.copy2(project.result(), folder)
+            install(system)
+
+        jobs += [installing.submit(finish, system) for system in SYSTEMS]
         for job in jobs:
             job.result()
-    wheel = project.result()
-    for system in SYSTEMS:
-        folder = CACHE / "wheels" / system.name
-        for old in folder.glob("digit_edge-*.whl"):
-            old.unlink()
-        shutil.copy2(wheel, folder)
 
 
 def pi(
