@@ -1,5 +1,6 @@
 """Debian's packages of any suite and architecture, fetched and unpacked without installing any."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ class Suite:
     architecture: str
 
 
+@functools.cache
 def mirror() -> str:
     """The address Debian is fetched from: $DEBIAN_MIRROR, else the one apt is configured with.
 

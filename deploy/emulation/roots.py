@@ -24,7 +24,7 @@ FLASHED = (
     *("gzip", "hostname", "libc-bin", "python3", "python3-venv", "sed", "systemd", "systemd-sysv"),
     *("tar", "udev", "util-linux", "kmod", "passwd", "base-passwd", "base-files", "libstdc++6"),
 )
-# What the documentation has the user install with apt. And pip, which many a Pi has: the 64-bit ones.
+# What the documentation has the user install with apt; on the 64-bit ones pip too, as many a Pi has.
 APT = {
     "bookworm-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
     "trixie-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
@@ -54,16 +54,17 @@ def build(*, install: Callable[[System], None], page: bool = False) -> None:
     built = CACHE / "project"
     built.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(4) as making, ThreadPoolExecutor(2) as installing:
-        project, emulators = making.submit(wheels.project, built), making.submit(_emulators)
+        project = making.submit(wheels.project, built)
+        common = (making.submit(_emulators), making.submit(_pytest))
         own = {
             system.name: (making.submit(_system, system), making.submit(_wheels, system))
             for system in SYSTEMS
         }
-        jobs = [making.submit(_pytest), making.submit(_kernel)]
+        jobs = [making.submit(_kernel)]
         jobs += [making.submit(_page)] if page else []
 
         def finish(system: System) -> None:
-            for job in (emulators, *own[system.name]):
+            for job in (*common, *own[system.name]):
                 job.result()
             folder = CACHE / "wheels" / system.name
             for old in folder.glob("digit_edge-*.whl"):
