@@ -47,11 +47,14 @@ def mirror() -> str:
     raise NotHere("apt is configured with no mirror of Debian: name one in $DEBIAN_MIRROR")
 
 
-def fetch(suite: Suite, packages: Sequence[str], folder: Path) -> list[Path]:
+def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]]:
     """Download packages with all they depend on into a private apt directory, `folder`.
 
+    Args:
+        wanted: one or more lists of packages; the last contains the others.
+
     Returns:
-        The .deb files, as many as apt would install on an empty machine.
+        For each list the .deb files, as many as apt would install on an empty machine.
 
     Raises:
         NotHere: apt, its keyring or the network is missing.
@@ -60,12 +63,18 @@ def fetch(suite: Suite, packages: Sequence[str], folder: Path) -> list[Path]:
         raise NotHere(f"{KEYRING} is missing: {_NEEDS}")
     environment = _private_apt(suite, mirror(), folder)
     _run(["apt-get", "update", "-qq"], environment)
-    install = ["apt-get", "install", "-qq", "--yes", *packages]
+    install = ["apt-get", "install", "-qq", "--yes"]
     # Where nothing is cached, all of them are listed.
-    listed = _run([*install, "--print-uris", "-o", "Dir::Cache::archives=none/"], environment)
-    _run([*install, "--download-only"], environment)
-    names = sorted(line.split()[1] for line in listed.splitlines() if line.startswith("'"))
-    return [folder / "cache/archives" / name for name in names]
+    uris = ["--print-uris", "-o", "Dir::Cache::archives=none/"]
+    listed = [_run([*install, *packages, *uris], environment) for packages in wanted]
+    _run([*install, *wanted[-1], "--download-only"], environment)
+    return [
+        [
+            folder / "cache/archives" / name
+            for name in sorted(line.split()[1] for line in text.splitlines() if line[0] == "'")
+        ]
+        for text in listed
+    ]
 
 
 def unpack(archives: Sequence[Path], root: Path) -> None:

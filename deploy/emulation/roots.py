@@ -24,7 +24,8 @@ FLASHED = (
     *("gzip", "hostname", "libc-bin", "python3", "python3-venv", "sed", "systemd", "systemd-sysv"),
     *("tar", "udev", "util-linux", "kmod", "passwd", "base-passwd", "base-files", "libstdc++6"),
 )
-# What the documentation has the user install with apt; on the 64-bit ones pip too, as many a Pi has.
+# What the documentation has the user install with apt; on the 64-bit ones pip too, which many a Pi
+# has and the installer then uses.
 APT = {
     "bookworm-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
     "trixie-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
@@ -120,7 +121,8 @@ def _made(place: Path, recipe: Sequence[object], make: Callable[[Path], None]) -
 def _emulators() -> None:
     def make(place: Path) -> None:
         apt = CACHE / "debian" / "emulators"
-        debian.unpack(debian.fetch(EMULATORS, EMULATOR_PACKAGES, apt), place)
+        (archives,) = debian.fetch(EMULATORS, apt, EMULATOR_PACKAGES)
+        debian.unpack(archives, place)
         shutil.rmtree(apt)
 
     _made(CACHE / "emulators", EMULATOR_PACKAGES, make)
@@ -131,7 +133,7 @@ def _kernel() -> None:
 
     def make(place: Path) -> None:
         apt = CACHE / "debian" / "kernel"
-        archives = debian.fetch(Suite("trixie", "arm64"), KERNEL_PACKAGES, apt)
+        (archives,) = debian.fetch(Suite("trixie", "arm64"), apt, KERNEL_PACKAGES)
         (image,) = [archive for archive in archives if archive.name.startswith("linux-image-6")]
         (busybox,) = [archive for archive in archives if archive.name.startswith("busybox-static")]
         debian.unpack([image, busybox], apt / "unpacked")
@@ -147,10 +149,9 @@ def _system(system: System) -> None:
     suite = Suite(system.suite, system.architecture)
 
     def make(place: Path) -> None:
-        flashed = debian.fetch(suite, FLASHED, apt)
+        flashed, added = debian.fetch(suite, apt, FLASHED, (*FLASHED, *APT[system.name]))
         debian.unpack(flashed, place / "flashed")
         _configure(place / "flashed")
-        added = debian.fetch(suite, (*FLASHED, *APT[system.name]), apt)
         debian.unpack([archive for archive in added if archive not in flashed], place / "apt")
         # As update-alternatives would: the libraries by the names that are looked for.
         for library in ("blas/libblas.so.3", "lapack/liblapack.so.3"):
@@ -167,8 +168,7 @@ def _page() -> None:
 
     def make(place: Path) -> None:
         apt = CACHE / "debian" / "page"
-        flashed = debian.fetch(suite, FLASHED, apt)
-        added = debian.fetch(suite, (*FLASHED, *PAGE), apt)
+        flashed, added = debian.fetch(suite, apt, FLASHED, (*FLASHED, *PAGE))
         debian.unpack([archive for archive in added if archive not in flashed], place)
         shutil.rmtree(apt)
 

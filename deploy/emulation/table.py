@@ -18,8 +18,8 @@ BASELINE = CHECKOUT / "benchmarks/results/pi.json"
 REMEDY = "make a new one: .venv-pi/bin/python -m deploy.emulation --measure --baseline"
 # More than this much worse than the baseline fails.
 MOST_WORSE = 0.02
-# The Zero 2 W, the smallest that is supported: there the runtime is tested in its memory too.
-_ZERO = ("trixie-arm64", "cortex-a53")
+# The Zero 2 W, the smallest that is supported: there the first engine is tested in its memory too.
+ZERO = ("trixie-arm64", "cortex-a53")
 _ENGINES = ("litert", "tflite", "onnx")
 _BOARDS = {"cortex-a53": "Pi 3, Zero 2 W", "cortex-a72": "Pi 4", "cortex-a76": "Pi 5"}
 _TITLES = {
@@ -73,7 +73,7 @@ def measure(system: System, cpu: str, folder: Path) -> list[Row]:
     job = f"exec python3 /pi/measure.py {' '.join(system.engines)}\n"
     guest = Path(__file__).parent / "guest/measure.py"
     content = {"/pi/measure.py": guest.read_bytes()}
-    if (system.name, cpu) == _ZERO:
+    if (system.name, cpu) == ZERO:
         python = installed.python(system.engines[0])
         suite = f"PYTHONPATH=/pi/pytest {python} -m pytest -q -p no:cacheprovider /pi/engines"
         job = f"{python} -m runtime.selftest && (cd /tmp && {suite}) || exit\n{job}"
