@@ -13,6 +13,8 @@ from runtime.errors import EdgeError
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 # What is linked to /usr since Debian 12; a package of Bookworm may still ship either name.
 _MERGED = ("bin", "sbin", "lib", "lib64")
+# What nothing that runs reads: a fifth of the files.
+_LEFT_OUT = [f"--exclude=./usr/share/{name}/*" for name in ("man", "locale", "info", "lintian")]
 _NEEDS = "apt-get install apt dpkg debian-archive-keyring"
 
 
@@ -88,7 +90,15 @@ def unpack(archives: Sequence[Path], root: Path) -> None:
             ["dpkg-deb", "--fsys-tarfile", archive], stdout=subprocess.PIPE
         ) as content:
             subprocess.run(
-                ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", root],
+                [
+                    "tar",
+                    "-x",
+                    *_LEFT_OUT,
+                    "--keep-directory-symlink",
+                    "--no-same-owner",
+                    "-C",
+                    root,
+                ],
                 stdin=content.stdout,
                 check=True,
             )

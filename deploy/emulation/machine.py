@@ -77,6 +77,7 @@ def boot(
     cpu: str,
     *,
     start: str = "/pi/start",
+    environment: str = "",
     counted: bool = True,
     timeout_s: float = 3600,
 ) -> str:
@@ -85,6 +86,7 @@ def boot(
     Args:
         cpu: QEMU's name of the processor.
         start: the first program, /pi/start or an init.
+        environment: what it is told, NAME=VALUE.
         counted: one instruction is one nanosecond; else as fast as it goes.
 
     Raises:
@@ -101,7 +103,7 @@ def boot(
     # With the kernel's pages apart (kpti) QEMU forgets at each system call what addresses mean: a
     # fifth more time for the same counts.
     options = "quiet loglevel=3 panic=-1 norandmaps kpti=off console=ttyAMA0"
-    command += ["-append", f"{options} PI_START={start}"]
+    command += ["-append", f"{options} PI_START={start} {environment}"]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s

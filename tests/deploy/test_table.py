@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from deploy.emulation import __main__ as emulation
 from deploy.emulation import roots, table
 from deploy.emulation.__main__ import measure_all, verdict
 from deploy.emulation.table import BASELINE, Row, markdown, read, write
@@ -42,7 +43,8 @@ def test_what_is_worse_is_measured_once_more(tmp_path, monkeypatch):
     measured = []
     monkeypatch.setattr(table, "read", lambda: [ROW])
     monkeypatch.setattr(roots, "CACHE", tmp_path)
-    monkeypatch.setattr(table, "all_measurements", lambda: [(SYSTEMS[1], ROW.cpu)])
+    monkeypatch.setattr(emulation, "SYSTEMS", [dataclasses.replace(SYSTEMS[1], cpus=(ROW.cpu,))])
+    monkeypatch.setattr(table, "make_disk", lambda system, folder: folder)
     monkeypatch.setattr(table, "measure", lambda *_: [measured.pop(0)])
     for first, second, found in ((ROW, slow, ROW), (slow, ROW, ROW), (slower, slow, slow)):
         measured[:] = [first, second]
