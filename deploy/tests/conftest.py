@@ -9,18 +9,10 @@ import pytest
 
 from deploy.systems import SYSTEMS, System
 
-PAIRS = [(system, engine) for system in SYSTEMS for engine in system.engines]
-
 
 @pytest.fixture(params=SYSTEMS, ids=lambda system: system.name)
 def system(request) -> System:
     """Each emulated system."""
-    return request.param
-
-
-@pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0].name}-{pair[1]}")
-def system_and_engine(request) -> tuple[System, str]:
-    """Each system with each engine that exists for it."""
     return request.param
 
 

@@ -9,22 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy.emulation import roots, table
+from deploy.emulation import roots
 from deploy.emulation.installed import python, with_engines
 from deploy.emulation.user import output
 from deploy.systems import SYSTEMS
-from deploy.tests.conftest import PAIRS
 from deploy.wheels import CHECKOUT
+from runtime.backends import ENGINES
 
 GUEST = CHECKOUT / "deploy/emulation/guest"
 EVERYWHERE = [(s, e, cpu) for s in SYSTEMS for e in s.engines for cpu in s.cpus]
-# The suite: once for each system and engine, over all processors; but for the one that the table
-# tests in full-system mode.
-SUITE = [
-    (s, e, s.cpus[at % len(s.cpus)])
-    for at, (s, e) in enumerate(PAIRS)
-    if (s.name, e) != (table.ZERO[0], s.engines[0])
-]
 
 
 def name(row):
@@ -88,21 +81,25 @@ def test_answers_are_those_of_this_machine(row, card, images, answers_here, tmp_
             assert np.abs(scores - here).max() <= 1e-5
 
 
-@pytest.mark.parametrize("row", SUITE, ids=name)
-def test_conformance(row, card):
-    system, engine, cpu = row
+def test_conformance(system, card):
+    """All engines of a system in one Python; that each runs by itself the other tests show."""
     engines = CHECKOUT / "tests/engines"
+    cpu = system.cpus[len(system.cpus) // 2]
     pi = with_engines(system, cpu, card, {engines: "/srv/tests/engines"})
+    packages = f"env/lib/python{system.python}/site-packages"
+    places = ["/srv/pytest", *(f"/home/pi/{engine}/{packages}" for engine in system.engines[1:])]
     said = output(
         pi.run(
-            python(engine),
-            *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"),
+            python(system.engines[0]),
+            *("-m", "pytest", "-v", "-p", "no:cacheprovider", "-W", "error"),
             "/srv/tests/engines",
-            environment={"PYTHONPATH": "/srv/pytest"},
+            environment={"PYTHONPATH": ":".join(places)},
             folder="/tmp",
         )
     )
     assert " passed" in said and "failed" not in said
+    names = [engine.name for engine in ENGINES if engine.extra in system.engines]
+    assert all(f"[{name}-digits" in said for name in names)
 
 
 def test_command(system, card):

@@ -29,8 +29,11 @@ def written(card) -> set[str]:
     return {p for p in places if not p.startswith(temporary) and "__pycache__" not in p}
 
 
-def test_once_more_upgrades_and_uninstalling_leaves_nothing(card):
-    pi = with_engines(BY_NAME["trixie-arm64"], "cortex-a76", card)
+def test_once_more_upgrades_and_uninstalling_leaves_nothing(card, tmp_path):
+    # By the pip of the system alone: the wheel that venv would install is hidden.
+    (tmp_path / "none").mkdir()
+    hidden = {tmp_path / "none": "/usr/share/python-wheels"}
+    pi = with_engines(BY_NAME["trixie-arm64"], "cortex-a76", card, hidden)
     pi.folders = {**pi.folders, CHECKOUT / "deploy": "/srv/deploy"}
     before = output(pi.run("readlink", "litert/env"))
     said = output(pi.run("sh", INSTALLER, "--dir", "/home/pi/litert", *OFFLINE))
