@@ -139,6 +139,7 @@ class Rejection:
         digits, digits_refused: test images, and how many were not accepted.
         digits_refused_by_confidence: how many the confidence alone would have refused.
         cost_ns: of one decision, scores and pixels being there: the least of several series.
+        batch_cost_ns: the same for an image of the test set, judged at once.
     """
 
     row: Row
@@ -150,6 +151,7 @@ class Rejection:
     digits_refused: int
     digits_refused_by_confidence: int
     cost_ns: float
+    batch_cost_ns: float
     kinds: tuple[KindResult, ...]
 
 

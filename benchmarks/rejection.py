@@ -112,6 +112,7 @@ def _judge(
                 auroc_of_confidence=auroc(sure_of_digits, sure_of_kind),
             )
         )
+    alike = np.full(len(digits), 0.5, np.float32)
     return Rejection(
         row=row,
         version=backend.version,
@@ -121,7 +122,8 @@ def _judge(
         digits=len(digits),
         digits_refused=int((of_digits < judge.threshold).sum()),
         digits_refused_by_confidence=int((sure_of_digits < by_confidence.threshold).sum()),
-        cost_ns=_cost_ns(judge, digits[0]),
+        cost_ns=_cost_ns(lambda: judge.accepts(digits[0], 0.5), _COST_CALLS),
+        batch_cost_ns=_cost_ns(lambda: judge.accept_all(digits, alike), 1) / len(digits),
         kinds=tuple(results),
     )
 
@@ -140,11 +142,8 @@ def auroc(higher: Floats, lower: Floats) -> float:
     return float((below + at_most).mean() / (2 * len(lower)))
 
 
-def _cost_ns(judge: Judge, image: Pixels) -> float:
-    series = timeit.repeat(
-        lambda: judge.accepts(image, 0.5), number=_COST_CALLS, repeat=_COST_REPETITIONS
-    )
-    return 1e9 * min(series) / _COST_CALLS
+def _cost_ns(decide: Callable[[], object], calls: int) -> float:
+    return 1e9 * min(timeit.repeat(decide, number=calls, repeat=_COST_REPETITIONS)) / calls
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -202,7 +202,7 @@ pip() {
     if [ -n "$wheels" ]; then
         set -- --no-index --find-links "$wheels" "$@"
     fi
-    PYTHONPATH=$new/pip "$new/bin/python" -m pip install --quiet --disable-pip-version-check \
+    PYTHONPATH=$new/pip "$new/bin/python" -s -m pip install --quiet --disable-pip-version-check \
         --no-warn-script-location --no-warn-conflicts --no-cache-dir --no-compile \
         --only-binary :all: "$@" >&2
 }
@@ -261,8 +261,9 @@ PYTHON
 
 install() {
     # Where the system has no pip, that of the wheel which venv would install, and it goes again: 15 MB
-    # less in the folder. Run from within the wheel, it would be compiled anew each time.
-    pip_wheel=$("$python" -c '
+    # less in the folder. Run from within the wheel, it would be compiled anew each time. One in the
+    # user's home (-s) is not the system's.
+    pip_wheel=$("$python" -s -c '
 import glob, importlib.util, os, sys
 # What a virtual environment has, one made by it has not.
 if sys.prefix == sys.base_prefix and importlib.util.find_spec("pip"):

@@ -54,15 +54,8 @@ def run_tests(files: list[Path], workers: int) -> bool:
     """Run these files' tests, print what they said; true when all pass. 0 workers: one by one."""
     # Beside the roots: layers and hard links are of one file system.
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
-    command += [
-        "-n",
-        str(workers),
-        "--dist",
-        "worksteal",
-        "--basetemp",
-        str(roots.CACHE / "tests"),
-        *map(str, files),
-    ]
+    command += ["-n", str(workers), "--dist", "worksteal"]
+    command += ["--basetemp", str(roots.CACHE / "tests"), *map(str, files)]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     print(done.stdout + done.stderr, flush=True)
     return done.returncode == 0

@@ -85,23 +85,12 @@ def unpack(archives: Sequence[Path], root: Path) -> None:
         (root / "usr" / name).mkdir(parents=True, exist_ok=True)
         if not (root / name).exists():
             (root / name).symlink_to(f"usr/{name}")
+    extract = ["tar", "-x", *_LEFT_OUT, "--keep-directory-symlink", "--no-same-owner"]
     for archive in archives:
         with subprocess.Popen(
             ["dpkg-deb", "--fsys-tarfile", archive], stdout=subprocess.PIPE
         ) as content:
-            subprocess.run(
-                [
-                    "tar",
-                    "-x",
-                    *_LEFT_OUT,
-                    "--keep-directory-symlink",
-                    "--no-same-owner",
-                    "-C",
-                    root,
-                ],
-                stdin=content.stdout,
-                check=True,
-            )
+            subprocess.run(extract, stdin=content.stdout, cwd=root, check=True)
         if content.returncode:
             raise NotHere(f"{archive} cannot be unpacked: remove it and try again")
 
