@@ -84,7 +84,7 @@ def test_the_rejection_beside_a_report_stands_in_it(made, tmp_path) -> None:
         KindResult("printed digits", True, 1000, 3, 4, 0.4321, 0.5),
     )
     row = Row("digits.tflite", "litert", "cpu", 1)
-    result = Rejection(row, "2.1", "0" * 64, True, 0.5, 10000, 123, 45, 2345.0, kinds)
+    result = Rejection(row, "2.1", "0" * 64, True, 0.5, 10000, 123, 45, 2345.0, 678.0, kinds)
     rejection = RejectionReport(1, "2026-01-02T03:04:05", "MNIST", "0" * 64, (result,), ())
     (tmp_path / beside.REJECTION_NAME).write_text(to_json(rejection))
     writer.write(made, tmp_path)
