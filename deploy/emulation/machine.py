@@ -100,8 +100,7 @@ def boot(
     command += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(kernel / "initrd")]
     command += ["-drive", f"file={disk},if=none,format=raw,id=card,snapshot=on"]
     command += ["-device", "virtio-blk-pci,drive=card"]
-    # With the kernel's pages apart (kpti) QEMU forgets at each system call what addresses mean: a
-    # fifth more time for the same counts.
+    # With the kernel's pages apart (kpti) the same counts take QEMU a quarter more time.
     options = "quiet loglevel=3 panic=-1 norandmaps kpti=off console=ttyAMA0"
     command += ["-append", f"{options} PI_START={start} {environment}"]
     try:

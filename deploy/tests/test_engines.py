@@ -103,7 +103,7 @@ def test_conformance(system, card):
 
 
 def test_command(system, card):
-    """The command; of every engine the conformance suite and the table run it, on one picture.
+    """The command, by the first engine; by each the table runs it, on one picture.
 
     The self-test has passed, as install-pi.sh ends with it.
     """
