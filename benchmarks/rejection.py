@@ -112,7 +112,7 @@ def _judge(
                 auroc_of_confidence=auroc(sure_of_digits, sure_of_kind),
             )
         )
-    alike = np.full(len(digits), 0.5, np.float32)
+    digit, alike = digits[0], np.full(len(digits), 0.5, np.float32)
     return Rejection(
         row=row,
         version=backend.version,
@@ -122,7 +122,7 @@ def _judge(
         digits=len(digits),
         digits_refused=int((of_digits < judge.threshold).sum()),
         digits_refused_by_confidence=int((sure_of_digits < by_confidence.threshold).sum()),
-        cost_ns=_cost_ns(lambda: judge.accepts(digits[0], 0.5), _COST_CALLS),
+        cost_ns=_cost_ns(lambda: judge.accepts(digit, 0.5), _COST_CALLS),
         batch_cost_ns=_cost_ns(lambda: judge.accept_all(digits, alike), 1) / len(digits),
         kinds=tuple(results),
     )

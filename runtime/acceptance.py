@@ -20,9 +20,10 @@ _AT_ONCE, _PRODUCTS = 28, 16
 # Confidences above are taken for this one.
 _SUREST = 0.9999
 GRID = (10, 14)
-_FLOAT, _BYTE = np.dtype(np.float32), np.dtype(np.uint8)
-# Of an image's bytes, where the rows looked at begin, and how many they are.
-_START, _COUNT = TOP * 28, (BOTTOM - TOP) * 28
+_FLOAT = np.dtype(np.float32)
+# Of an image's pixels in a row, those looked at, and how many they are.
+_ROWS = slice(TOP * 28, BOTTOM * 28)
+_COUNT = (BOTTOM - TOP) * 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ class Judge:
         self._outputs = rule.outputs
         # Looked up once: that is a twentieth of what a score costs.
         self._weigh, self._sum, self._log = self._weights.dot, self._outputs.dot, math.log
-        self._read, self._largest = np.frombuffer, np.maximum
+        self._largest = np.maximum
         # max(0, a + b) = max(−b, a) + b: b is added once, here, rather than to every image.
         self._floor = -rule.biases
         self._offset = float(rule.outputs @ rule.biases)
@@ -120,7 +121,7 @@ class Judge:
             return -math.inf
         if not self._ruled:
             return confidence
-        ink = self._read(data, _BYTE, _COUNT, _START).astype(_FLOAT)
+        ink = pixels.ravel()[_ROWS].astype(_FLOAT)
         hidden = self._largest(self._weigh(ink), self._floor)
         of_ink = float(self._sum(hidden))
         sure = _SUREST if confidence > _SUREST else confidence
