@@ -63,7 +63,7 @@ class Training:
         self.average = build_trainable(classes, 0.0, seed)
         shifts = [v for v in self.network.trainable_variables if len(v.shape) < 2]
         self._optimizer = keras.optimizers.AdamW(
-            recipe.learning_rate, weight_decay=recipe.weight_decay
+            recipe.learning_rate, weight_decay=recipe.weight_decay, beta_2=recipe.second_moment
         )
         self._optimizer.exclude_from_weight_decay(var_list=shifts)
         self._optimizer.build(self.network.trainable_variables)

@@ -12,7 +12,8 @@ from train.corrupt import Corruption
 
 _Part = TypeVar("_Part", "Recipe", Distortion, Corruption)
 # Settings that stay below 1.
-_SHARES = ("warmup", "dropout", "label_smoothing", "averaging", "contrast", "calm")
+_SHARES = ("warmup", "second_moment", "dropout", "label_smoothing", "averaging")
+_SHARES += ("contrast", "calm")
 _AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
 # Settings that may be 1.
 _UP_TO_ONE = ("share", "spoilt", "calm_strength")
@@ -30,6 +31,7 @@ class Recipe:
         batch_size: images a step.
         learning_rate: its peak.
         warmup: share of the training in which the rate climbs from 0 to its peak.
+        second_moment: decay a step of AdamW's mean of squared gradients, its β₂.
         weight_decay: of AdamW, on kernels alone, relative to the learning rate.
         dropout: share of the hidden layer's values dropped.
         label_smoothing: share of the target spread evenly over the classes.
@@ -49,6 +51,7 @@ class Recipe:
     batch_size: int = 256
     learning_rate: float = 4e-3
     warmup: float = 0.07
+    second_moment: float = 0.999
     weight_decay: float = 5e-2
     dropout: float = 0.3
     label_smoothing: float = 0.02
@@ -106,10 +109,11 @@ FAST = Recipe(
     name="fast",
     epochs=3,
     batch_size=256,
-    learning_rate=6e-3,
+    learning_rate=1.2e-2,
     warmup=0.3,
+    second_moment=0.98,
     dropout=0.0,
-    label_smoothing=0.0,
+    label_smoothing=0.05,
     weight_decay=1e-2,
     averaging=0.98,
     distortion=Distortion(rotation_degrees=6.0, scale=0.06, shear=0.1, shift_px=1.0),

@@ -73,6 +73,23 @@ def test_calm_epochs_distort_as_little_as_their_strength_says():
     assert np.ptp(wild, axis=0).max() > 0.5 and not np.ptp(calm, axis=0).any()
 
 
+def test_the_second_moment_decides_how_soon_an_earlier_gradient_is_forgotten():
+    split = Split(np.zeros((40, 28, 28, 1), np.uint8), np.arange(40) % 2)
+    random = np.random.default_rng(0)
+    images = random.random((2, 4, 28, 28, 1), np.float32)
+    batches = [(images[0], np.array([0, 1, 0, 1])), (images[1], np.array([1, 1, 1, 0]))]
+
+    def weights(second_moment: float, steps: int) -> np.ndarray:
+        recipe = Recipe(epochs=1, batch_size=4, warmup=0.0, second_moment=second_moment)
+        training = Training(recipe, split, 2, 0)
+        list(training.take_steps(batches[:steps], 0))
+        return np.asarray(training.network.get_layer("hidden").kernel)
+
+    # The first step's estimate is corrected to its own gradient, whatever the decay.
+    once, twice = (np.median(np.abs(weights(0.5, n) - weights(0.999, n))) for n in (1, 2))
+    assert twice > 100 * once
+
+
 def test_options_change_the_recipe():
     args = parse_args(["--epochs", "3", "--batch-size", "64", "--learning-rate", "0.01"])
     expected = dataclasses.replace(DEFAULT, epochs=3, batch_size=64, learning_rate=0.01)
@@ -87,7 +104,15 @@ def test_options_change_the_recipe():
     "setting",
     ["nonsense=1", "dropout", "dropout=much", "epochs=1.5", "distortion=1", "nowhere.shift_px=1"]
     + ["name=x", "distortion.nonsense=1", "dropout=1", "epochs=0", "batch_size=0", "dropout=nan"]
-    + ["learning_rate=-1", "label_smoothing=1", "averaging=1", "warmup=1", "=", ""],
+    + [
+        "learning_rate=-1",
+        "label_smoothing=1",
+        "averaging=1",
+        "second_moment=1",
+        "warmup=1",
+        "=",
+        "",
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(setting):
     with pytest.raises(EdgeError, match="--set"):
