@@ -3,11 +3,12 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from benchmarks import latency, parity, remote, rows
+from benchmarks import host, latency, parity, remote, rows
 from runtime import artefact
-from runtime.errors import CHECK_FAILED, EdgeError, exit_status
+from runtime.errors import CHECK_FAILED, ArtefactError, exit_status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,12 +21,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = latency.settings_of(arguments)
     threads = latency.parse_threads(arguments.threads, arguments.quick)
     interpreters = tuple(map(rows.parse_interpreter, arguments.python))
-    if baseline is not None and settings.repetitions < 2:
-        raise EdgeError(compare.ONE_REPETITION)
-    artefact.read(arguments.models / rows.REFERENCE)  # before any data set is downloaded
+    folder = arguments.out or arguments.models / "report"
+    different = arguments.different_models, arguments.different_hosts
+    # What would be in vain is said before anything takes time.
+    artefact.read(arguments.models / rows.REFERENCE)
+    writer.check(folder)
+    if baseline is not None:
+        digests = _digests(arguments.models, tuple(arguments.backend))
+        compare.check(baseline, settings, host.describe(), digests, *different)
     device = remote.device_of(arguments)
     if device is not None:
-        remote.reach(device)  # before anything takes time
+        remote.reach(device)
     test_set = parity.load_test_set(arguments.data)
     elsewhere = None
     if device is not None:
@@ -64,11 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.clear()
     made = report.make(answers, times, elsewhere.latency if elsewhere else None)
     terminal.print_report(made)
-    folder = arguments.out or arguments.models / "report"
     writer.write(made, folder)
     print(f"written: {folder / writer.HTML_NAME}, {writer.MARKDOWN_NAME}, {writer.JSON_NAME}")
     if baseline is not None:
-        comparison = compare.compare(baseline, made, arguments.different_models)
+        comparison = compare.compare(baseline, made, *different)
         compare.print_comparison(comparison)
         slower = comparison.slower_than(arguments.max_slowdown)
         terminal.print_verdict(f"Baseline {arguments.baseline}", slower)
@@ -97,7 +102,21 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="compare with the baseline of other artefacts",
     )
+    parser.add_argument(
+        "--different-hosts",
+        action="store_true",
+        help="compare with the baseline of another machine",
+    )
     return parser.parse_args(argv)
+
+
+def _digests(models: Path, backends: tuple[str, ...]) -> dict[str, str]:
+    """Of the artefacts that will be measured; what cannot be read is a failed row, later."""
+    digests = {}
+    for name in {row.artefact for row in rows.plan(models, backends)} | {rows.REFERENCE}:
+        with suppress(ArtefactError):
+            digests[name] = artefact.read(models / name).spec.digest
+    return digests
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import processes, rows
+from benchmarks import destination, processes, rows
 from benchmarks.jobs import ScoresAnswer, ScoresJob
 from benchmarks.records import from_json, to_json
 from benchmarks.rows import FAILED, Row, Unmeasured
@@ -119,6 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if not arguments.pixels.exists():
         raise EdgeError(f"there is no {arguments.pixels}: name the images with --pixels")
+    destination.check_folder(arguments.out)
     arguments.out.mkdir(parents=True, exist_ok=True)
     planned = rows.plan(arguments.models, tuple(arguments.backend), arguments.device)
     write(arguments.models, arguments.pixels, arguments.out, planned, terminal.tell)

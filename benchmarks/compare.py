@@ -3,15 +3,16 @@
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.host import Host
 from benchmarks.report import Report
 from benchmarks.rows import Row
-from benchmarks.timing import LatencyResult
+from benchmarks.timing import LatencyResult, Settings
 from runtime.errors import EdgeError, exit_status
 
 FASTER, SLOWER, NO_DIFFERENCE = "faster", "slower", "no difference"
@@ -68,28 +69,47 @@ def compare(
         EdgeError: a run has one repetition, or the runs are of different machines or artefacts and
             that was not asked for.
     """
-    if min(run.latency.settings.repetitions for run in (before, after)) < 2:
-        raise EdgeError(ONE_REPETITION)
-    if not different_hosts and before.latency.host.identity() != after.latency.host.identity():
-        raise EdgeError(
-            f"the runs are of different machines, {_names(before)} and {_names(after)}: "
-            "compare with --different-hosts"
-        )
+    latency = after.latency
+    digests = _digests(after)
+    check(before, latency.settings, latency.host, digests, different_models, different_hosts)
     first, second = _samples(before), _samples(after)
     shared = [key for key in first if key in second]
-    if not different_models:
-        models = _digests(after)
-        for row, digest in _digests(before).items():
-            if models.get(row, digest) != digest:
-                raise EdgeError(
-                    f"{row.artefact} is not the same model in both runs: compare with "
-                    "--different-models"
-                )
     return Comparison(
         rows=tuple(compare_rows(*key, first[key], second[key]) for key in shared),
         only_before=tuple(f"{row}, {what}" for row, what in first if (row, what) not in second),
         only_after=tuple(f"{row}, {what}" for row, what in second if (row, what) not in first),
     )
+
+
+def check(
+    before: Report,
+    settings: Settings,
+    host: Host,
+    digests: Mapping[str, str],
+    different_models: bool = False,
+    different_hosts: bool = False,
+) -> None:
+    """Refuse a run that cannot be compared with the one before it; it need not be measured yet.
+
+    Args:
+        digests: of the run's artefacts, by their names.
+
+    Raises:
+        EdgeError: as `compare`.
+    """
+    if min(before.latency.settings.repetitions, settings.repetitions) < 2:
+        raise EdgeError(ONE_REPETITION)
+    first = before.latency.host
+    if not different_hosts and first.identity() != host.identity():
+        raise EdgeError(
+            f"the runs are of different machines, {_name(first)} and {_name(host)}: compare with "
+            "--different-hosts"
+        )
+    for artefact, digest in _digests(before).items():
+        if not different_models and digests.get(artefact, digest) != digest:
+            raise EdgeError(
+                f"{artefact} is not the same model in both runs: compare with --different-models"
+            )
 
 
 def compare_rows(
@@ -132,8 +152,8 @@ def _samples(report: Report) -> dict[tuple[Row, str], list[float]]:
     return samples
 
 
-def _digests(report: Report) -> dict[Row, str]:
-    return {result.row: result.digest for result in report.latency.results}
+def _digests(report: Report) -> dict[str, str]:
+    return {result.row.artefact: result.digest for result in report.latency.results}
 
 
 def _times_ns(result: LatencyResult) -> list[float]:
@@ -187,8 +207,7 @@ def print_comparison(comparison: Comparison) -> None:
             print(f"only in the {where} run: {name}")
 
 
-def _names(report: Report) -> str:
-    host = report.latency.host
+def _name(host: Host) -> str:
     return f"{host.cpu} ({host.cores} cores, {host.system.split()[0]})"
 
 

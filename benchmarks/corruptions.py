@@ -15,7 +15,8 @@ Apply = Callable[[Pixels, float, np.random.Generator], Pixels]
 MIDDLE = 2
 # Images worked on at once: the planes of some hundred fit in a processor's cache.
 _CHUNK = 250
-# Points a side into which a pixel is divided where strokes grow by parts of a pixel.
+# Points a side into which a pixel is divided where strokes grow by parts of a pixel; twice as
+# many where a disk's radius would else fall between two.
 _FINE = 4
 # Eight ways to shift: along either axis or along both.
 _WAYS = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y])
@@ -188,16 +189,17 @@ def _affine(pixels: Pixels, matrices: npt.NDArray[np.float64]) -> Pixels:
 
 
 def _morph(pixels: Pixels, change_px: float, extreme: np.ufunc) -> Pixels:
-    """Grey dilation or erosion by a disk, each pixel divided in points to allow for half a pixel.
+    """Grey dilation or erosion by a disk, each pixel divided in points to allow for parts of one.
 
     As Morpho-MNIST (Castro et al., 2019) does it on binary images four times as large.
     """
-    radius = _FINE * change_px / 2
+    points = _FINE if (_FINE * change_px / 2).is_integer() else 2 * _FINE
+    radius = points * change_px / 2
     reach = int(radius)
     result = np.empty_like(pixels)
-    n, size = len(pixels), pixels.shape[1] * _FINE
+    n, size = len(pixels), pixels.shape[1] * points
     for start in range(0, n, _CHUNK):
-        fine = pixels[start : start + _CHUNK, :, :, 0].repeat(_FINE, 1).repeat(_FINE, 2)
+        fine = pixels[start : start + _CHUNK, :, :, 0].repeat(points, 1).repeat(points, 2)
         padded = np.pad(fine, ((0, 0), (reach, reach), (reach, reach)))
         grown = fine.copy()
         for down in range(-reach, reach + 1):
@@ -207,7 +209,7 @@ def _morph(pixels: Pixels, change_px: float, extreme: np.ufunc) -> Pixels:
             rows = padded[:, reach + down : reach + down + size]
             for right in range(-across, across + 1):
                 extreme(grown, rows[:, :, reach + right : reach + right + size], out=grown)
-        parts = grown.reshape(len(grown), size // _FINE, _FINE, size // _FINE, _FINE)
+        parts = grown.reshape(len(grown), size // points, points, size // points, points)
         shares = parts.mean(axis=(2, 4), dtype=np.float32)
         result[start : start + _CHUNK] = _to_uint8(shares[..., None])
     return result

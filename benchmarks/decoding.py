@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (%(default)s)")
     arguments = parser.parse_args(argv)
+    if arguments.jobs < 1:
+        raise EdgeError(f"--jobs takes 1 or more, not {arguments.jobs}")
     paths = sorted(map(str, arguments.folder.glob("*.png")))
     if not paths:
         raise EdgeError(f"no PNG files in {arguments.folder}: name a folder that has some")

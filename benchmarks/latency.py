@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import commands, host, jobs, litert_program, many, processes, rows
+from benchmarks import commands, destination, host, jobs, litert_program, many, processes, rows
 from benchmarks.jobs import LatencyAnswer, LatencyJob, Peak, PeakJob, Series, StartUp
 from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
 from benchmarks.timing import (
@@ -157,7 +157,7 @@ def _repeat(
                     entry.batch = series.batch
                 elif series.scenario == jobs.MANY_BARE:
                     entry.bare_batch = series.batch
-    _forget(entries, unmeasured)
+    _forget(entries, unmeasured, settings.repetitions)
 
 
 def _start_again(
@@ -175,7 +175,7 @@ def _start_again(
             answer = _ask(entry, (), settings, interpreters)
             if isinstance(answer, Unmeasured):
                 unmeasured.append(answer)
-    _forget(entries, unmeasured)
+    _forget(entries, unmeasured, settings.repetitions)
 
 
 def _ask(
@@ -207,10 +207,13 @@ def _given_up(entry: _Entry, unmeasured: list[Unmeasured]) -> bool:
     return any(dataclasses.replace(u.row, threads=0) == same for u in unmeasured)
 
 
-def _forget(entries: list[_Entry], unmeasured: list[Unmeasured]) -> None:
-    """Drop what rows measured before they failed: a row has all its repetitions or none."""
+def _forget(entries: list[_Entry], unmeasured: list[Unmeasured], repetitions: int) -> None:
+    """Drop what rows measured before they failed, or were given up because the same with other
+    threads failed: a row has all its repetitions or none.
+    """
+    failed = {u.row for u in unmeasured}
     for entry in entries:
-        if any(u.row == entry.row for u in unmeasured):
+        if entry.row in failed or any(len(runs) < repetitions for runs in entry.runs.values()):
             entry.runs.clear()
 
 
@@ -292,6 +295,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.records import to_json
     from benchmarks.views import terminal
 
+    if arguments.json is not None:
+        destination.check_file(arguments.json)
     report = measure(
         arguments.models,
         settings_of(arguments),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import comparison, processes, rows
+from benchmarks import comparison, destination, processes, rows
 from benchmarks.answers import Answers
 from benchmarks.comparison import ParityResult, Tolerance
 from benchmarks.jobs import ExplainJob, Explanation, ScoresAnswer, ScoresJob
@@ -18,7 +18,7 @@ from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
 from runtime import artefact, files
 from runtime.artefact import Artefact
 from runtime.backends import Scores
-from runtime.errors import CHECK_FAILED, ArtefactError, DatasetError, exit_status
+from runtime.errors import CHECK_FAILED, ArtefactError, exit_status
 
 MAX_PICTURES = 64
 # Images that are traced layer by layer: enough for two figures, and reference kernels are slow.
@@ -72,11 +72,7 @@ def compare(
     """
     planned = rows.plan(models, backends, device)
     reference = artefact.read(models / rows.REFERENCE)
-    if reference.spec.labels != test_set.class_names:
-        raise DatasetError(
-            f"{test_set.name} has the classes {', '.join(test_set.class_names)}, {reference.path} "
-            f"answers {', '.join(reference.spec.labels)}: give the data it was trained for"
-        )
+    test_set.check_classes(reference.spec.labels, reference.path)
     learned = reference.spec.dataset
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
@@ -304,6 +300,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.records import to_json
     from benchmarks.views import terminal
 
+    if arguments.json is not None:
+        destination.check_file(arguments.json)
     artefact.read(arguments.models / rows.REFERENCE)  # before any data set is downloaded
     report = compare(
         arguments.models,

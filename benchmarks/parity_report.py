@@ -7,6 +7,7 @@ from benchmarks.jobs import Explanation
 from benchmarks.rows import Row, Unmeasured, why_failed
 from benchmarks.statistics import Integers
 from runtime.backends import Pixels
+from runtime.errors import DatasetError
 
 SCHEMA_VERSION = 1
 
@@ -22,6 +23,18 @@ class TestSet:
     class_names: tuple[str, ...]
     pixels: Pixels
     labels: Integers
+
+    def check_classes(self, labels: tuple[str, ...], model: object) -> None:
+        """Refuse a model that answers `labels` where the images are of other classes.
+
+        Raises:
+            DatasetError: they are; `model` is what its message calls it.
+        """
+        if labels != self.class_names:
+            raise DatasetError(
+                f"{self.name} has the classes {', '.join(self.class_names)}, {model} answers "
+                f"{', '.join(labels)}: give the data it was trained for"
+            )
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ import csv
 import difflib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from datetime import datetime, timezone
 from pathlib import Path
 
+from benchmarks import destination
 from benchmarks.photo_answers import (
     MULTI,
     SCHEMA_VERSION,
@@ -28,29 +30,34 @@ from runtime.classifier import Classifier, Prediction
 from runtime.errors import DatasetError, ImageError, exit_status
 from runtime.reading import Reading
 
+_COLUMNS = tuple(field.name for field in fields(Photo))
+_NEEDS = "it needs file, kind, label, writer and medium, parted by commas"
+
 
 def read_manifest(folder: Path) -> tuple[Photo, ...]:
     """The images of a folder.
 
     Raises:
-        DatasetError: there is no manifest, or it is none, or it names a kind that does not exist.
+        DatasetError: there is no manifest, or it is none, or a line of it is too short or names a
+            kind that does not exist.
     """
     path = folder / "manifest.csv"
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            photos = tuple(
-                Photo(line["file"], line["kind"], line["label"], line["writer"], line["medium"])
-                for line in csv.DictReader(file)
-            )
+        # Excel puts a byte order mark before UTF-8.
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.DictReader(file)
+            photos = tuple(_photo(line, f"{path}, line {lines.line_num}") for line in lines)
     except OSError as error:
         raise DatasetError(
             f"{path} cannot be read ({error.strerror}); give --data a folder of images with a "
             "manifest.csv"
         ) from error
-    except (KeyError, ValueError, csv.Error) as error:
-        raise DatasetError(
-            f"{path} has no column {error}; it needs file, kind, label, writer and medium"
-        ) from error
+    except KeyError as error:
+        raise DatasetError(f"{path} has no column {error}; {_NEEDS}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 text: save it as that") from error
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {lines.reader.line_num}: {error}; mend it") from error
     if not photos:
         raise DatasetError(f"{path} names no image; give one a line below its header")
     for photo in photos:
@@ -59,6 +66,13 @@ def read_manifest(folder: Path) -> tuple[Photo, ...]:
                 f"{path}: {photo.file} is {photo.kind!r}: give {SINGLE}, {MULTI} or {STRANGER}"
             )
     return photos
+
+
+def _photo(line: dict[str, str], where: str) -> Photo:
+    values = [line[column] for column in _COLUMNS]
+    if None in values:  # the reader's word for what a short line lacks
+        raise DatasetError(f"{where}, is too short; {_NEEDS}")
+    return Photo(*values)
 
 
 def measure(
@@ -156,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.views import terminal
     from runtime.classifier import find_model
 
+    destination.check_folder(arguments.out)
     path = arguments.model or find_model(arguments.backend)
     report = measure(
         arguments.data,

@@ -5,16 +5,14 @@ import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import parity
+from benchmarks.parity_report import TestSet
 from runtime.classifier import Classifier
-from runtime.errors import CHECK_FAILED, exit_status
-
-if TYPE_CHECKING:
-    from train.data import Split
+from runtime.errors import CHECK_FAILED, EdgeError, exit_status
 
 # Putting an MNIST digit through the preprocessing again changes next to nothing.
 MAX_DROP = 0.005
@@ -43,16 +41,21 @@ class PlacementResult:
         )
 
 
-def measure(classifier: Classifier, split: "Split", name: str, seed: int = 0) -> PlacementResult:
-    """Read each image of `split` as it is, and as a PNG of a page it was placed on."""
-    labels = np.array(classifier.spec.labels)[split.labels]
-    direct = classifier.scores(split.pixels).argmax(axis=1) == split.labels
+def measure(classifier: Classifier, test_set: TestSet, name: str, seed: int = 0) -> PlacementResult:
+    """Read each image of `test_set` as it is, and as a PNG of a page it was placed on.
+
+    Raises:
+        DatasetError: the images are not of the model's classes.
+    """
+    test_set.check_classes(classifier.spec.labels, name)
+    labels = np.array(test_set.class_names)[test_set.labels]
+    direct = classifier.scores(test_set.pixels).argmax(axis=1) == test_set.labels
     generator = np.random.default_rng(seed)
     read = [
         classifier.classify(page(pixels, generator)).label == label
-        for pixels, label in zip(split.pixels, labels, strict=True)
+        for pixels, label in zip(test_set.pixels, labels, strict=True)
     ]
-    return PlacementResult(name, len(split), float(direct.mean()), float(np.mean(read)))
+    return PlacementResult(name, len(labels), float(direct.mean()), float(np.mean(read)))
 
 
 def page(pixels: npt.NDArray[np.uint8], generator: np.random.Generator) -> bytes:
@@ -81,11 +84,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", help="the test digits; see python -m train --help")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
-    from train import data
-
+    if arguments.seed < 0:
+        raise EdgeError(f"--seed takes 0 or more, not {arguments.seed}")
     classifier = Classifier.load(arguments.model)
-    split = data.load(arguments.data).test
-    result = measure(classifier, split, arguments.model.name, arguments.seed)
+    test_set = parity.load_test_set(arguments.data)
+    result = measure(classifier, test_set, arguments.model.name, arguments.seed)
     print(result)
     return 0 if result else CHECK_FAILED
 

@@ -117,7 +117,7 @@ class KindResult:
         refused_by_confidence: how many the confidence alone would have refused, at its threshold.
         auroc: of the score against that of the test digits: how often a test digit scores higher
             than one of these, ties counted half. 1 is perfect, 0.5 a coin.
-        auroc_of_confidence: of the confidence alone, 0 where there is no ink.
+        auroc_of_confidence: of the confidence alone, minus infinity where all pixels are alike.
     """
 
     kind: str
@@ -139,7 +139,8 @@ class Rejection:
         digits, digits_refused: test images, and how many were not accepted.
         digits_refused_by_confidence: how many the confidence alone would have refused.
         cost_ns: of one decision, scores and pixels being there: the least of several series.
-        batch_cost_ns: the same for an image of the test set, judged at once.
+        kinds: what became of the images of each kind.
+        batch_cost_ns: the cost for an image of the test set, judged at once; 0: not measured.
     """
 
     row: Row
@@ -151,8 +152,8 @@ class Rejection:
     digits_refused: int
     digits_refused_by_confidence: int
     cost_ns: float
-    batch_cost_ns: float
     kinds: tuple[KindResult, ...]
+    batch_cost_ns: float = 0.0
 
 
 @dataclass(frozen=True)

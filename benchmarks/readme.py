@@ -40,9 +40,15 @@ def render(report_path: Path, readme: Path) -> str:
     note = (
         f"{host.cpu}, {host.cores} cores, {host.system}, {made.created[:10]}; "
         f"{made.parity.n:,} test images of {made.parity.dataset}; one image at a time on one "
-        "thread, images/s in the fastest batch, start up to the first answer. "
+        f"thread (Keras: {host.cores}), images/s in the fastest batch, start up to the first "
+        "answer. "
         f"{' and '.join(f'`{command}`' for command in commands)}, or both at once: "
-        f"`python -m benchmarks`. All figures: [{page.name}]({link})."
+        f"`python -m benchmarks`. All figures: [{page.name}]({link}).\n\n"
+        "p50 is the time of a typical call; agreement says how many answers are the same as "
+        "Keras's. INVALID timing: the machine was busy, for medians of halves or repetitions of a "
+        f"measurement differ by more than a factor of {settings.max_drift:g}; accuracy is not "
+        "touched by that. int8 is faster than float only on processors with instructions for it "
+        "(VNNI, dot product)."
     )
     if not made:
         note = f"**This run FAILED**: {'; '.join(made.failures)}.\n\n{note}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import parity, rows
+from benchmarks import destination, parity, rows
 from benchmarks.oddities import KINDS, Kind
 from benchmarks.parity import TestSet
 from benchmarks.readings import SCHEMA_VERSION, KindResult, Rejection, RejectionReport
@@ -123,8 +123,8 @@ def _judge(
         digits_refused=int((of_digits < judge.threshold).sum()),
         digits_refused_by_confidence=int((sure_of_digits < by_confidence.threshold).sum()),
         cost_ns=_cost_ns(lambda: judge.accepts(digit, 0.5), _COST_CALLS),
-        batch_cost_ns=_cost_ns(lambda: judge.accept_all(digits, alike), 1) / len(digits),
         kinds=tuple(results),
+        batch_cost_ns=_cost_ns(lambda: judge.accept_all(digits, alike), 1) / len(digits),
     )
 
 
@@ -152,6 +152,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.views import rejection as rejection_report
     from benchmarks.views import terminal
 
+    folder = arguments.out or arguments.models / "rejection"
+    destination.check_folder(folder)
     report = measure(
         arguments.models,
         parity.load_test_set(arguments.data),
@@ -160,7 +162,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     terminal.clear()
     rejection_report.print_report(report)
-    folder = arguments.out or arguments.models / "rejection"
     written = rejection_report.write(report, folder)
     print(f"written: {folder}: {', '.join(written)}")
     return 0 if report else CHECK_FAILED

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import parity, processes, rows
+from benchmarks import destination, parity, processes, rows
 from benchmarks.corruptions import CORRUPTIONS, Corruption
 from benchmarks.jobs import ScoresJob
 from benchmarks.parity import TestSet
@@ -253,6 +253,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.views import robustness as robustness_report
     from benchmarks.views import terminal
 
+    folder = arguments.out or arguments.models / "robustness"
+    destination.check_folder(folder)
     test_set = parity.load_test_set(arguments.data)
     report = measure(
         arguments.models,
@@ -264,7 +266,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     terminal.clear()
     robustness_report.print_report(report)
-    folder = arguments.out or arguments.models / "robustness"
     written = robustness_report.write(report, folder)
     print(f"written: {folder}: {', '.join(written)}")
     return 0 if report else CHECK_FAILED

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from benchmarks import http_load
+from benchmarks import destination, http_load
 from benchmarks.abuse import abuse
 from benchmarks.host import describe
 from runtime import Classifier, files
@@ -249,6 +249,8 @@ def _resident(server: Server) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 3 where a target is missed."""
     arguments = parse_args(argv)
+    if arguments.out is not None:
+        destination.check_file(arguments.out)
     checks: list[Check] = []
 
     def show(found: list[Check]) -> None:

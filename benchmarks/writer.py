@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from benchmarks import destination
 from benchmarks.records import to_json
 from benchmarks.report import Report
 from benchmarks.views import beside, markdown, page
@@ -10,13 +11,23 @@ from runtime import files
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 
 
+def check(folder: Path) -> None:
+    """Ask before a run whether `write` will do.
+
+    Raises:
+        EdgeError: nothing can be written there, or what lies there is no report.
+    """
+    destination.check_folder(folder)
+    beside.read(folder)
+
+
 def write(report: Report, folder: Path) -> None:
     """Write the three files into `folder`; with what other reports lie there.
 
     Raises:
         EdgeError: they cannot be written, or a robustness.json or rejection.json there is none.
     """
+    files.write(folder / JSON_NAME, to_json(report))  # first: minutes of measuring are in it
     others = beside.read(folder)
-    files.write(folder / JSON_NAME, to_json(report))
     files.write(folder / MARKDOWN_NAME, markdown.render(report, others))
     files.write(folder / HTML_NAME, page.render(report, others))

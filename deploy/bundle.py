@@ -8,9 +8,11 @@ from pathlib import Path
 
 from deploy import wheels
 from deploy.systems import SYSTEMS
-from runtime.errors import EdgeError, exit_status
+from export import folder
+from runtime.errors import exit_status
 
 _HERE = Path(__file__).parent
+_PARTS = {"install-pi.sh", "systemd", "wheels"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,27 +23,30 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def bundle(folder: Path) -> None:
-    """Put the installer, its units and every system's wheels into a folder.
+def bundle(out: Path) -> None:
+    """Put the installer, its units and every system's wheels into a folder, whole or not at all.
 
     Raises:
-        EdgeError: the folder holds other things, or the wheels cannot be had.
+        EdgeError: the folder holds other things or cannot be written, or the wheels cannot be had.
     """
-    if folder.exists() and not (folder / "install-pi.sh").exists():
-        raise EdgeError(f"{folder} is there already and no bundle: name another with --out")
-    shutil.rmtree(folder, ignore_errors=True)
-    place = folder / "wheels"
-    place.mkdir(parents=True)
-    shutil.copy2(_HERE / "install-pi.sh", folder)  # first: what breaks off is a bundle to replace
-    # Each into a folder of its own: systems share wheels, and pip replaces a file that is there.
-    with ThreadPoolExecutor(len(SYSTEMS)) as pool:
-        list(pool.map(lambda system: wheels.download(system, place / system.name), SYSTEMS))
-    for file in place.glob("*/*.whl"):
-        file.replace(place / file.name)
-    for system in SYSTEMS:
-        (place / system.name).rmdir()
-    wheels.project(place)
-    shutil.copytree(_HERE / "systemd", folder / "systemd")
+    with folder.replacing(out, _is_bundle) as fresh:
+        place = fresh / "wheels"
+        # Each into a folder of its own: systems share wheels, and pip replaces a file that
+        # is there.
+        with ThreadPoolExecutor(len(SYSTEMS)) as pool:
+            list(pool.map(lambda system: wheels.download(system, place / system.name), SYSTEMS))
+        for file in place.glob("*/*.whl"):
+            file.replace(place / file.name)
+        for system in SYSTEMS:
+            (place / system.name).rmdir()
+        wheels.project(place)
+        shutil.copy2(_HERE / "install-pi.sh", fresh)
+        shutil.copytree(_HERE / "systemd", fresh / "systemd")
+
+
+def _is_bundle(names: set[str]) -> bool:
+    """Whether a folder may be replaced; the checkout's own deploy holds the installer and more."""
+    return "install-pi.sh" in names and names <= _PARTS
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -39,8 +39,8 @@ def choose(data: DataSet, size: int = DEFAULT_SIZE, seed: int = 0) -> Calibratio
     """Draw `size` training images, as many of each class as of any other.
 
     Raises:
-        DatasetError: a class has no training image, there are fewer images than classes asked
-            for, or a training image is in the test set too.
+        DatasetError: fewer images are asked for than there are classes, or a class has no
+            training image that is not in the test set too; such images are left out.
     """
     classes = len(data.labels)
     if size < classes:

@@ -15,6 +15,7 @@ from runtime.artefact import Artefact
 from runtime.backends import Backend, open_backend
 from runtime.errors import CHECK_FAILED, DatasetError, ParityError, report
 from runtime.spec import Affine, Golden, Metrics, Quantization
+from train.options import whole
 
 if TYPE_CHECKING:
     from export.calibration import Calibration
@@ -169,7 +170,7 @@ def _parse(targets: Sequence[Target], argv: list[str] | None) -> argparse.Namesp
     )
     parser.add_argument(
         "--seed",
-        type=int,
+        type=whole(0),
         default=0,
         metavar="N",
         help="draws the calibration images (default: %(default)s)",

@@ -31,6 +31,8 @@ _ROLES = {
     ("add", 1): "bias",
     ("reshape", 1): "shape",
 }
+# Operators that change no value.
+_RESHAPERS = {"Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 
 
 def convert(source: Source, calibration: Calibration | None = None) -> bytes:
@@ -152,21 +154,44 @@ def describe(data: bytes) -> Signature:
 
 
 def quantization(data: bytes) -> tuple[Affine, Affine | None] | None:
-    """How an .onnx file quantises its input and scores, inside; None where each is float."""
+    """How an .onnx file quantises its input and scores, inside; None where its input stays float.
+
+    Raises:
+        ArtefactError: it is no ONNX model, or computes the scale.
+    """
     import onnx
 
     graph = _load(data).graph
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    # Nodes stand in the order of execution: the input passes the first quantiser. The scores are
-    # quantised where no softmax stands behind the last one.
-    quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
-    if not quantizers:
-        return None
-    scale_in, zero_in = (values[name].item() for name in quantizers[0].input[1:3])
-    if graph.node[-1].op_type != "DequantizeLinear":
-        return Affine(scale_in, zero_in), None
-    scale_out, zero_out = (values[name].item() for name in quantizers[-1].input[1:3])
-    return Affine(scale_in, zero_in), Affine(scale_out, zero_out)
+    # The input, and what holds the same values in another shape.
+    inputs = {value.name for value in graph.input} - values.keys()
+    scores = graph.output[0].name
+    of_input = of_scores = None
+    for node in graph.node:  # in the order of execution
+        if node.op_type == "Constant":
+            held = onnx.helper.get_attribute_value(node.attribute[0])
+            is_tensor = isinstance(held, onnx.TensorProto)
+            array = onnx.numpy_helper.to_array(held) if is_tensor else np.asarray(held)
+            values[node.output[0]] = array
+        elif node.op_type in _RESHAPERS and node.input[0] in inputs:
+            inputs.add(node.output[0])
+        elif node.op_type == "QuantizeLinear" and node.input[0] in inputs:
+            of_input = _affine(node, values)
+        elif node.op_type == "DequantizeLinear" and node.output[0] == scores:
+            of_scores = _affine(node, values)
+    return of_input and (of_input, of_scores)
+
+
+def _affine(node: "onnx.NodeProto", values: dict[str, np.ndarray]) -> Affine:
+    """Scale and zero point of a node that quantises or dequantises; it may have no zero point."""
+    scale, zero_point = (*node.input[1:3], "")[:2]
+    try:
+        return Affine(values[scale].item(), values[zero_point].item() if zero_point else 0)
+    except (KeyError, ValueError) as error:
+        raise ArtefactError(
+            f"the scale of {node.input[0]} is not one constant number ({error}): quantise the "
+            "model with one"
+        ) from error
 
 
 def _load(data: bytes) -> "onnx.ModelProto":

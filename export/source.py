@@ -2,6 +2,7 @@
 
 import math
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 INPUT_NAME, OUTPUT_NAME = "pixels", "scores"
+# What Keras and zipfile raise on what is no whole model; RuntimeError of a zip's unknown version.
+_REFUSALS = (ValueError, TypeError, KeyError, OSError, RuntimeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,10 @@ def load_keras(path: Path) -> "keras.Model":
         import keras
     try:
         return keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise ArtefactError(f"Keras cannot open {path} ({error}): train it again") from error
+    except _REFUSALS as error:
+        raise ArtefactError(
+            f"Keras cannot open {path} ({error}): copy it again, or train it again"
+        ) from error
 
 
 def scores_of(model: "keras.Model", pixels: Pixels) -> Scores:

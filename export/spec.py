@@ -11,6 +11,7 @@ from runtime import artefact
 from runtime.artefact import Artefact
 from runtime.backends import open_backend
 from runtime.errors import ArtefactError, exit_status
+from runtime.preprocess import PIXELS_SHAPE
 from runtime.spec import Dataset, Golden, ModelSpec, Quantization
 
 _UNKNOWN = Dataset("unknown", "")
@@ -60,7 +61,7 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artefact:
     spec = ModelSpec(
         name=path.stem,
         labels=labels,
-        input_shape=(28, 28, 1),
+        input_shape=PIXELS_SHAPE,
         precision="float32",
         temperature=1.0,
         accept_confidence=0.0,
@@ -74,9 +75,15 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artefact:
 
     pixels = golden_inputs()
     if path.suffix == ".keras":
-        scores = scores_of(load_keras(path), pixels)
-        if scores.shape[1:] != (len(labels),):
-            raise ArtefactError(f"{path} gives {scores.shape[1:]} scores for {len(labels)} labels")
+        model = load_keras(path)
+        # A model of several inputs has a list of shapes, one that was never built has none.
+        shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
+        if shapes != [(None, *PIXELS_SHAPE), (None, len(labels))]:
+            raise ArtefactError(
+                f"{path} takes {shapes[0]} and gives {shapes[1]}: give a model that takes "
+                f"(None, 28, 28, 1) and gives (None, {len(labels)}), one score a label"
+            )
+        scores = scores_of(model, pixels)
     else:
         spec = _with_quantization(spec, path, data)
         scores = open_backend(Artefact(path, data, spec)).scores(pixels)
@@ -86,7 +93,10 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artefact:
 
 def _with_quantization(spec: ModelSpec, path: Path, data: bytes) -> ModelSpec:
     target = tflite if path.suffix == ".tflite" else onnx
-    found = target.quantization(data)
+    try:
+        found = target.quantization(data)
+    except ArtefactError as error:
+        raise ArtefactError(f"{path}: {error}") from error
     if found is None:
         return spec
     return dataclasses.replace(

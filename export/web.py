@@ -3,12 +3,10 @@
 import argparse
 import hashlib
 import json
-import os
-import shutil
 import sys
 from pathlib import Path
 
-from export import onnxruntime_web
+from export import folder, onnxruntime_web
 from runtime import artefact
 from runtime.artefact import Artefact
 from runtime.backends import open_backend
@@ -19,7 +17,7 @@ _PAGE = _ROOT / "runtime/server/page"
 _SITE = Path(__file__).parent / "site"
 _PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"
 # A folder that holds these was written by this command, and may be replaced.
-_OURS = ("index.html", "sw.js", "spec.json", "model.onnx")
+_OURS = {"index.html", "sw.js", "spec.json", "model.onnx"}
 # A static host sets no headers: what the server sends as one stands in the page. WebAssembly needs
 # a permission of its own.
 _POLICY = (
@@ -125,29 +123,9 @@ def write(site: dict[str, bytes], out: Path) -> None:
     Raises:
         EdgeError: something else is there, or it cannot be written.
     """
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise EdgeError(f"{out} is no folder: choose another with --out")
-    if out.exists() and any(out.iterdir()) and not all((out / name).exists() for name in _OURS):
-        raise EdgeError(f"{out} holds other files: choose an empty or a new folder with --out")
-    target = out.absolute()
-    mark = os.urandom(4).hex()
-    fresh, old = (target.with_name(f".{target.name}-{part}-{mark}") for part in ("new", "old"))
-    try:
-        fresh.mkdir(parents=True)
+    with folder.replacing(out, _OURS.issubset) as fresh:
         for name, content in site.items():
             (fresh / name).write_bytes(content)
-        if target.exists():
-            target.rename(old)
-        fresh.rename(target)
-    except OSError as error:
-        raise EdgeError(
-            f"cannot write {out}: {error.strerror or error}; check the folder and the space left"
-        ) from error
-    finally:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        for leftover in (fresh, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _filled(template: bytes, name: str, value: str) -> bytes:

@@ -3,11 +3,11 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from runtime.errors import INTERRUPTED, exit_status
 from train import recipe
+from train.options import whole
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe
 
 DEFAULT_OUT = Path("models/digits.keras")
@@ -46,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--seed",
-        type=_whole(0),
+        type=whole(0),
         default=0,
         metavar="N",
         help="of everything random: the same one gives the same file (default: %(default)s)",
@@ -77,12 +77,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--epochs",
-        type=_whole(1),
+        type=whole(1),
         metavar="N",
         help="passes over the images (default: the recipe's)",
     )
     parser.add_argument(
-        "--batch-size", type=_whole(1), metavar="N", help="images a step (default: the recipe's)"
+        "--batch-size", type=whole(1), metavar="N", help="images a step (default: the recipe's)"
     )
     parser.add_argument(
         "--learning-rate", type=_rate, metavar="RATE", help="its peak (default: the recipe's)"
@@ -127,15 +127,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\ninterrupted; go on with: python -m train {options}", file=sys.stderr)
         return INTERRUPTED
     return 0
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) < 2**31:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {least}")
-        return int(text)
-
-    return parse
 
 
 def _rate(text: str) -> float:

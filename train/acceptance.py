@@ -34,7 +34,8 @@ def fit_acceptance(
     answer: Callable[[Pixels], Scores],
     seed: int,
 ) -> Acceptance | None:
-    """Fit the rule and its threshold; none where the classes are not the ten digits.
+    """Fit the rule and its threshold; none where the classes are not the ten digits, or where
+    every held-back image is of one grey.
 
     A letter is a stranger among digits and a class of its own elsewhere: only of digits is it
     known what is none.
@@ -45,7 +46,9 @@ def fit_acceptance(
         answer: the model: pixels → scores (N, classes).
         seed: decides what is drawn and where the fit starts.
     """
-    if labels != tuple(DIGITS):
+    # Images of one grey are refused before any rule is asked: they have no say in it.
+    held_back = held_back[held_back.min(axis=(1, 2, 3)) < held_back.max(axis=(1, 2, 3))]
+    if labels != tuple(DIGITS) or not len(held_back):
         return None
     random = np.random.default_rng([seed, len(seen)])
     some = seen[random.permutation(len(seen))[:_SEEN]]

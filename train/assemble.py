@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from runtime.errors import DatasetError
+from runtime.preprocess import PIXELS_SHAPE
 from train.mnist import MNIST, is_mnist
-from train.splits import INPUT_SHAPE, MIN_PER_CLASS, DataSet, Split, digest, hold_back
+from train.splits import MIN_PER_CLASS, DataSet, Split, digest, hold_back
 
 MAX_CLASSES = 1000
 
@@ -19,6 +20,7 @@ def assemble(
     Raises:
         DatasetError: too few or too many classes, or too few images in one.
     """
+    name = name.encode(errors="backslashreplace").decode()  # of a file whose name is not UTF-8
     if not 2 <= len(labels) <= MAX_CLASSES:
         raise DatasetError(f"{name} has {len(labels)} classes; give 2 to {MAX_CLASSES}")
     # A model's spec takes no other names; better refused now than after the training.
@@ -45,6 +47,6 @@ def assemble(
 
 def without_copies(split: Split) -> Split:
     """The split without images that another one equals in every pixel, in the same order."""
-    flat = split.pixels.reshape(len(split), math.prod(INPUT_SHAPE))
+    flat = split.pixels.reshape(len(split), math.prod(PIXELS_SHAPE))
     _, first = np.unique(flat, axis=0, return_index=True)
     return split.take(np.sort(first))

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -14,16 +15,16 @@ import numpy.typing as npt
 from runtime import files
 from runtime.errors import EdgeError
 
-# What NumPy, zipfile and json raise on bytes that are no checkpoint.
-_UNREADABLE = (
+# What NumPy and zipfile raise on bytes that are no whole .npz; RuntimeError where it is encrypted.
+DAMAGED = (
     OSError,
     ValueError,
-    KeyError,
     TypeError,
-    AttributeError,
     EOFError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
     zlib.error,
-    NotImplementedError,
     zipfile.BadZipFile,
 )
 
@@ -81,7 +82,7 @@ def read(path: Path, settings: str) -> Checkpoint:
             record = json.loads(str(archive["record"]))
             history = tuple(Epoch(**epoch) for epoch in record["history"])
             values = tuple(archive[f"value{n:03}"] for n in range(len(archive.files) - 1))
-    except _UNREADABLE as error:
+    except (*DAMAGED, KeyError, AttributeError) as error:
         raise EdgeError(
             f"cannot read the checkpoint {path} ({error}): start again without --resume"
         ) from error

@@ -12,6 +12,8 @@ Logits = npt.NDArray[np.float32]
 
 # Known digits that may fall below the confidence asked for.
 DOUBTED_SHARE = 0.006
+# Of the confidence, from 0 to 1, where it is compared with how often it is right.
+BINS = 15
 
 
 def logits_of(network: "keras.Model", pixels: npt.NDArray[np.uint8]) -> Logits:
@@ -82,11 +84,17 @@ def fit_accept_confidence(scores: npt.NDArray[np.float64]) -> float:
     return float(np.floor(confidences[int(DOUBTED_SHARE * len(confidences))] * 1e4) / 1e4)
 
 
-def calibration_error(
-    scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], bins: int = 15
-) -> float:
-    """Expected calibration error, from 0 to 1, over bins of equal width of the confidence."""
+def by_confidence(
+    scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Answers, the sum of their confidences, and right answers, in BINS bins of equal width."""
     confidences, right = scores.max(axis=1), scores.argmax(axis=1) == labels
-    at = np.minimum((confidences * bins).astype(int), bins - 1)
-    gaps = np.bincount(at, confidences - right, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    at = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    sums = (np.bincount(at, weights, minlength=BINS) for weights in (confidences, right))
+    return np.bincount(at, minlength=BINS), *sums
+
+
+def calibration_error(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
+    """Expected calibration error, from 0 to 1, over bins of equal width of the confidence."""
+    _, confidences, right = by_confidence(scores, labels)
+    return float(np.abs(confidences - right).sum() / len(labels))

@@ -12,15 +12,18 @@ from runtime.preprocess import PIXELS_SHAPE, Pixels, to_pixels
 from train.assemble import MAX_CLASSES, assemble
 from train.splits import DataSet, Split
 
-TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("test", "testing")
+# What the parts of a divided set are called.
+TRAIN_NAMES = ("train", "training", "val", "valid", "validation")
+TEST_NAMES = ("test", "testing")
 # Unreadable files named one by one; the rest are counted.
 LISTED = 10
 
 
 def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
-    """Read a folder with one subfolder a class, or with `train` and `test` of such folders.
+    """Read a folder with one subfolder a class, or with `train`, `val` and `test` of such folders.
 
-    Files that are no readable image are listed on stderr and left out.
+    What `val` holds counts as `train`: training holds back images of its own. That is said on
+    stderr, and so is which files are no readable image and left out.
 
     Args:
         folder: its name becomes the data set's.
@@ -28,24 +31,43 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
         test_share: of each class, where there is no `test`.
 
     Raises:
-        DatasetError: fewer than two classes, too many, or too few images in one.
+        DatasetError: fewer than two classes, too many, too few images in one, or a division that
+            is none.
     """
-    parts = {part.name.lower(): part for part in _subfolders(folder)}
-    train = next((parts[name] for name in TRAIN_NAMES if name in parts), None)
-    test = next((parts[name] for name in TEST_NAMES if name in parts), None)
-    if len(parts) > 2 or train is None or test is None:
-        train, test = folder, None
-    classes = sorted({c.name for part in (train, test) if part for c in _subfolders(part)})
+    train, test = _parts(folder)
+    classes = sorted({c.name for part in train + test for c in _subfolders(part)})
     if all(name.isdecimal() for name in classes):
         classes.sort(key=int)
     if not 2 <= len(classes) <= MAX_CLASSES:
         raise DatasetError(
-            f"{folder} has {len(classes)} subfolders; give one a class, 2 to {MAX_CLASSES}"
+            f"{_listed(train + test)}: {len(classes)} subfolders; give one a class, "
+            f"2 to {MAX_CLASSES}"
         )
-    splits = [_read_split(part, classes, as_is) for part in (train, test) if part]
+    if len(train) > 1:
+        print(f"{_listed(train)} are taken as one set to train on", file=sys.stderr)
+    splits = [_read_split(parts, classes, as_is) for parts in (train, test) if parts]
     held_out = splits[1] if test else None
     name = folder.resolve().name
     return assemble(name, splits[0], held_out, tuple(classes), test_share)
+
+
+def _parts(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folders to train on and to test with; of an undivided set itself, and none."""
+    subfolders = _subfolders(folder)
+    train = [part for part in subfolders if part.name.lower() in TRAIN_NAMES]
+    test = [part for part in subfolders if part.name.lower() in TEST_NAMES]
+    if len(train + test) < 2:
+        return [folder], []
+    if not train or len(train + test) < len(subfolders):
+        names = ", ".join(part.name for part in subfolders)
+        raise DatasetError(
+            f"{folder} is divided into {names}; give train, test and val, and nothing beside them"
+        )
+    return train, test
+
+
+def _listed(folders: list[Path]) -> str:
+    return " and ".join(map(str, folders))
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -53,9 +75,10 @@ def _subfolders(folder: Path) -> list[Path]:
     return [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(hidden)]
 
 
-def _read_split(folder: Path, classes: list[str], as_is: bool) -> Split:
+def _read_split(folders: list[Path], classes: list[str], as_is: bool) -> Split:
     files = [
         (file, index)
+        for folder in folders
         for index, name in enumerate(classes)
         if (folder / name).is_dir()
         for file in sorted((folder / name).rglob("*"))
@@ -63,7 +86,7 @@ def _read_split(folder: Path, classes: list[str], as_is: bool) -> Split:
     ]
     pixels, labels, refused = [], [], 0
     silent = not sys.stderr.isatty()
-    for file, index in tqdm(files, desc=f"reading {folder.name}", leave=False, disable=silent):
+    for file, index in tqdm(files, desc=f"reading {folders[0].name}", leave=False, disable=silent):
         try:
             pixels.append(_read_as_is(file) if as_is else to_pixels(file))
             labels.append(index)
@@ -72,7 +95,7 @@ def _read_split(folder: Path, classes: list[str], as_is: bool) -> Split:
             if refused <= LISTED:
                 print(f"left out: {error}", file=sys.stderr)
     if refused:
-        print(f"{folder}: {refused} of {len(files)} files left out", file=sys.stderr)
+        print(f"{_listed(folders)}: {refused} of {len(files)} files left out", file=sys.stderr)
     stacked = np.stack(pixels) if pixels else np.empty((0, *PIXELS_SHAPE), np.uint8)
     return Split(stacked, np.array(labels, np.int64))
 

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import EdgeError
+from runtime.preprocess import PIXELS_SHAPE
 
 if TYPE_CHECKING:
     import keras
 
-INPUT_SHAPE = (28, 28, 1)
 # With Keras's padding 28 → 26 → 13 → 11 → 5 → 3 → 1, and every pooling of an odd size drops a row
 # and a column: the network would be blind to six of each. 22 → 20 → 10 → 8 → 4 → 2 → 1 drops none.
 CROP_PX = 3
@@ -30,7 +30,7 @@ def build(classes: int) -> "keras.Model":
     import keras
     from keras import layers
 
-    pixels = keras.Input(INPUT_SHAPE, name="pixels")
+    pixels = keras.Input(PIXELS_SHAPE, name="pixels")
     x = layers.Cropping2D(CROP_PX, name="crop")(pixels)
     for n, filters in enumerate(FILTERS, 1):
         x = layers.Conv2D(filters, 3, activation="relu", name=f"conv{n}")(x)
@@ -53,7 +53,7 @@ def build_trainable(classes: int, dropout: float = 0.0, seed: int = 0) -> "keras
     from keras import layers
 
     weights = keras.initializers.HeNormal
-    pixels = keras.Input(INPUT_SHAPE, name="pixels")
+    pixels = keras.Input(PIXELS_SHAPE, name="pixels")
     x = layers.Cropping2D(CROP_PX, name="crop")(pixels)
     for n, filters in enumerate(FILTERS, 1):
         initial = weights(seed=initial_seed(seed, n))

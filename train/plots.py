@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from runtime import files
 from runtime.preprocess import view
 from train.checkpoint import Epoch
-from train.evaluate import calibration_error
+from train.evaluate import BINS, by_confidence, calibration_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 MOST_NUMBERED = 26
 MOST_MISTAKES = 60
 _COLUMNS = 10
-_BINS = 15
 
 
 def samples(
@@ -124,20 +123,17 @@ def mistakes(
 
 def reliability(scores: npt.NDArray[np.floating], truth: npt.NDArray[np.int64]) -> "Figure":
     """Accuracy by confidence, and how many answers had it."""
-    confidences, right = scores.max(axis=1), scores.argmax(axis=1) == truth
-    at = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
-    counts = np.bincount(at, minlength=_BINS)
+    counts, confidences, right = by_confidence(scores, truth)
     filled = counts > 0
-    accuracy = np.bincount(at, right, minlength=_BINS)[filled] / counts[filled]
-    confidence = np.bincount(at, confidences, minlength=_BINS)[filled] / counts[filled]
+    accuracy, confidence = (sums[filled] / counts[filled] for sums in (right, confidences))
     figure = _figure(5, 6)
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as it should be")
     upper.plot(confidence, accuracy, marker="o", label="measured")
-    error = calibration_error(scores.astype(np.float64), truth)
+    error = calibration_error(scores, truth)
     upper.set(ylabel="accuracy", title=f"expected calibration error {100 * error:.2f} %")
     upper.legend()
-    lower.bar((np.arange(_BINS) + 0.5) / _BINS, counts, width=1 / _BINS)
+    lower.bar((np.arange(BINS) + 0.5) / BINS, counts, width=1 / BINS)
     lower.set(xlabel="confidence", ylabel="answers", yscale="log")
     return figure
 

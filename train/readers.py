@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import DatasetError, ImageError
-from runtime.preprocess import to_pixels
+from runtime.preprocess import PIXELS_SHAPE, to_pixels
 from train import folders
 from train.assemble import assemble
+from train.checkpoint import DAMAGED
 from train.mnist import IDX_UBYTE
-from train.splits import INPUT_SHAPE, DataSet, Split
+from train.splits import DataSet, Split
 
 # 1.3 million images, twenty times MNIST: a header or an archive that promises more is refused
 # before it is given the memory.
@@ -34,6 +35,16 @@ def read(path: Path, as_is: bool, test_share: float) -> DataSet:
     Raises:
         DatasetError: absent, damaged, of no known form, or unfit to train on.
     """
+    try:
+        return _read(path, as_is, test_share)
+    except OSError as error:  # a name too long, a folder that may not be looked into
+        raise DatasetError(
+            f"cannot read {error.filename or path} ({error.strerror or error}); "
+            "give other data, or the right to read it"
+        ) from error
+
+
+def _read(path: Path, as_is: bool, test_share: float) -> DataSet:
     if path.is_file() and path.suffix == ".npz":
         return _read_npz(path, as_is, test_share)
     if not path.is_dir():
@@ -54,7 +65,10 @@ def index_labels(
     values: Sequence[npt.NDArray[np.generic]],
 ) -> tuple[tuple[str, ...], list[npt.NDArray[np.int64]]]:  # noqa: E501
     """Names of the classes, numbers in order of size, and each array's labels as indices."""
-    names, indices = np.unique(np.concatenate(values), return_inverse=True)
+    joined = np.concatenate(values)
+    if joined.dtype.kind == "f":  # int64 and uint64 have no whole type in common but Python's
+        joined = np.concatenate([v.astype(object) for v in values])
+    names, indices = np.unique(joined, return_inverse=True)
     at = np.cumsum([len(v) for v in values])[:-1]
     return tuple(str(name) for name in names), [
         part.astype(np.int64) for part in np.split(indices.reshape(-1), at)
@@ -103,7 +117,7 @@ def _read_idx_folder(folder: Path) -> DataSet:
         images_path = _find(folder, f"{part}-images-idx3-ubyte")
         labels_path = _find(folder, f"{part}-labels-idx1-ubyte")
         images, labels = read_idx(images_path), read_idx(labels_path)
-        if images.ndim != 3 or images.shape[1:] != INPUT_SHAPE[:2] or not len(images):
+        if images.ndim != 3 or images.shape[1:] != PIXELS_SHAPE[:2] or not len(images):
             raise DatasetError(
                 f"{images_path} holds an array of {images.shape}, not images of 28x28; "
                 "give MNIST's form"
@@ -122,7 +136,8 @@ def _read_idx_folder(folder: Path) -> DataSet:
 
 def _find(folder: Path, name: str) -> Path:
     names = [name, name.replace("-idx", ".idx")]
-    for candidate in [folder / f"{n}{suffix}" for n in names for suffix in ("", ".gz")]:
+    # The compressed one first: that is what is downloaded to take the place of what is damaged.
+    for candidate in [folder / f"{n}{suffix}" for suffix in (".gz", "") for n in names]:
         if candidate.is_file():
             return candidate
     raise DatasetError(f"{folder} has no {name}[.gz]; give all four of MNIST's files")
@@ -133,6 +148,8 @@ def _read_npz(path: Path, as_is: bool, test_share: float) -> DataSet:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
                 raise DatasetError(f"{path} unpacks to more than {MAX_BYTES} bytes; give less")
+            if any(member.compress_type == zipfile.ZIP_LZMA for member in archive.infolist()):
+                raise DatasetError(f"{path} is packed with LZMA; save it with numpy.savez again")
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             keys = set(arrays.files)
             if {"x_train", "y_train"} <= keys:
@@ -145,15 +162,9 @@ def _read_npz(path: Path, as_is: bool, test_share: float) -> DataSet:
                     f"{path} holds {', '.join(sorted(keys)) or 'nothing'}; "
                     "give x_train, y_train, x_test, y_test, or x and y"
                 )
-            read = [(arrays[x], arrays[y]) for x, y in pairs]
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        zlib.error,
-        zipfile.BadZipFile,
-        NotImplementedError,
-    ) as e:
+            # Members that are no .npy come as bytes.
+            read = [(np.asarray(arrays[x]), np.asarray(arrays[y])) for x, y in pairs]
+    except DAMAGED as e:
         raise DatasetError(
             f"{path} is no whole .npz of plain arrays ({e}); save it again"
         ) from None
@@ -169,7 +180,11 @@ def _read_npz(path: Path, as_is: bool, test_share: float) -> DataSet:
                 f"{path}: {x_name} {x.shape} and {y_name} {y.shape} {y.dtype} do not fit; "
                 "give images (N, height, width[, channels]) and N whole numbers or names"
             )
-    names, labels = index_labels([np.char.decode(y) if y.dtype.kind == "S" else y for _, y in read])
+    try:
+        decoded = [np.char.decode(y) if y.dtype.kind == "S" else y for _, y in read]
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: a label is not UTF-8 ({error}); save them as text") from None
+    names, labels = index_labels(decoded)
     splits = [
         Split(_pixels(f"{path}: {x_name}", x, as_is), y)
         for (x, _), (x_name, _), y in zip(read, pairs, labels, strict=True)
@@ -180,8 +195,8 @@ def _read_npz(path: Path, as_is: bool, test_share: float) -> DataSet:
 
 def _pixels(name: str, images: npt.NDArray[np.generic], as_is: bool) -> npt.NDArray[np.uint8]:
     """Arrays as pixels: uint8 of 28x28 are pixels already, all others are images."""
-    if images.dtype == np.uint8 and images.shape[1:] in (INPUT_SHAPE, INPUT_SHAPE[:2]):
-        return images.reshape(-1, *INPUT_SHAPE)
+    if images.dtype == np.uint8 and images.shape[1:] in (PIXELS_SHAPE, PIXELS_SHAPE[:2]):
+        return images.reshape(-1, *PIXELS_SHAPE)
     if as_is:
         raise DatasetError(
             f"{name} has {images.dtype} images of {images.shape[1:]}: as they are, they must be "

@@ -50,8 +50,8 @@ def run(
     Raises:
         EdgeError: the data are unfit, a file cannot be written, or the run to resume is another.
     """
-    if out.suffix != ".keras":
-        raise EdgeError(f"--out {out}: give a name that ends in .keras")
+    if out.suffix != ".keras" or not out.stem.isprintable():
+        raise EdgeError(f"--out {out}: give a name that can be printed and ends in .keras")
     data_set = data.load(source, as_is)
     train, held_back = data.hold_back(data_set.train, validation, seed)
     print(

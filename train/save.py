@@ -15,6 +15,7 @@ import numpy.typing as npt
 from runtime import artefact
 from runtime.acceptance import Acceptance
 from runtime.artefact import Artefact
+from runtime.preprocess import PIXELS_SHAPE
 from runtime.spec import Dataset, Golden, Metrics, ModelSpec
 from train.data import embedded
 from train.evaluate import logits_of
@@ -22,7 +23,6 @@ from train.evaluate import logits_of
 if TYPE_CHECKING:
     import keras
 
-INPUT_SHAPE = (28, 28, 1)
 GOLDEN_INPUTS = 8
 # The earliest time a zip archive can name.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -48,7 +48,7 @@ def save(
     spec = ModelSpec(
         name=path.stem,
         labels=labels,
-        input_shape=INPUT_SHAPE,
+        input_shape=PIXELS_SHAPE,
         precision="float32",
         temperature=temperature,
         accept_confidence=accept_confidence,

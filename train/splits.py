@@ -9,7 +9,6 @@ import numpy.typing as npt
 from runtime.errors import DatasetError
 from runtime.spec import Dataset
 
-INPUT_SHAPE = (28, 28, 1)
 MIN_PER_CLASS = 5
 
 

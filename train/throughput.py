@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from runtime.errors import exit_status
 from runtime.quiet import quiet
 from train import data
+from train.options import whole
 from train.recipe import DEFAULT
 
 BATCHES = 300
@@ -68,9 +69,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--data", metavar="PATH", help="as for python -m train")
     parser.add_argument(
-        "--batches", type=int, default=BATCHES, help="a round; default: %(default)s"
+        "--batches", type=whole(1), default=BATCHES, help="a round; default: %(default)s"
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
+    parser.add_argument("--rounds", type=whole(1), default=ROUNDS, help="default: %(default)s")
     args = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     found = measure(args.data, args.batches, args.rounds)

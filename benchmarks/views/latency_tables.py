@@ -112,7 +112,8 @@ def files_table(report: LatencyReport) -> Table:
          "JPEG: preprocessing", "JPEG → label", "classify(array)", "bare engine", "overhead"),
         tuple(lines),
         "Medians. PNG: 28×28; JPEG: 1024×768. Bare engine: set input, invoke, get output, nothing "
-        "else, timed in turns with classify(array) in one process.",
+        "else, timed in turns with classify(array) in one process. Overhead: the median of the "
+        "processes' own ratios, so not quite the quotient of the two columns before it.",
     )  # fmt: skip
 
 
@@ -174,7 +175,7 @@ def arrays_table(report: LatencyReport) -> Table:
                 f"{bare.row.threads}, {bare.batch}",
                 ratio(reached),
                 ratio(labels.images_per_second / bare.images_per_second),
-                _target(reached, MIN_ARRAYS),
+                f"scores(): {_target(reached, MIN_ARRAYS)}",
             )
         )
     return Table(
@@ -210,7 +211,8 @@ def many_files_table(report: LatencyReport) -> Table:
             for found in report.files
         ),
         "From the start of the process to its end; files of 28×28 in the system's cache. Decoding "
-        "alone: Pillow and as many processes, `python -m benchmarks.decoding`.",
+        "alone: Pillow and as many processes, `python -m benchmarks.decoding`. Ratio: the median "
+        "of the turns' own ratios, so not quite the quotient of the files/s.",
     )  # fmt: skip
 
 

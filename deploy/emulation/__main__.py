@@ -92,7 +92,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description="Build emulated Raspberry Pis in .pi/, install the runtime's wheel on them, "
         "test and measure it there, and compare with benchmarks/results/pi.json.",
         epilog="Exit status: 0 all well, 2 the emulators cannot be had, 3 a test failed or a "
-        "figure is more than 2 %% worse than the baseline.",
+        "figure is more than 2 % worse than the baseline.",
     )
     parser.add_argument("--measure", action="store_true", help="leave the tests out")
     parser.add_argument(

@@ -20,7 +20,6 @@ REMEDY = "make a new one: .venv-pi/bin/python -m deploy.emulation --measure --ba
 MOST_WORSE = 0.02
 # The Zero 2 W, the smallest that is supported: there the first engine is tested in its memory too.
 ZERO = ("trixie-arm64", "cortex-a53")
-_ENGINES = ("litert", "tflite", "onnx")
 _BOARDS = {"cortex-a53": "Pi 3, Zero 2 W", "cortex-a72": "Pi 4", "cortex-a76": "Pi 5"}
 _TITLES = {
     "inference_float32": "float32, M instructions",

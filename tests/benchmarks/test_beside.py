@@ -1,6 +1,7 @@
 """Robustness curves and rejection figures in a report, where their files lie beside it."""
 
 import dataclasses
+import json
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -84,7 +85,7 @@ def test_the_rejection_beside_a_report_stands_in_it(made, tmp_path) -> None:
         KindResult("printed digits", True, 1000, 3, 4, 0.4321, 0.5),
     )
     row = Row("digits.tflite", "litert", "cpu", 1)
-    result = Rejection(row, "2.1", "0" * 64, True, 0.5, 10000, 123, 45, 2345.0, 678.0, kinds)
+    result = Rejection(row, "2.1", "0" * 64, True, 0.5, 10000, 123, 45, 2345.0, kinds)
     rejection = RejectionReport(1, "2026-01-02T03:04:05", "MNIST", "0" * 64, (result,), ())
     (tmp_path / beside.REJECTION_NAME).write_text(to_json(rejection))
     writer.write(made, tmp_path)
@@ -93,6 +94,11 @@ def test_the_rejection_beside_a_report_stands_in_it(made, tmp_path) -> None:
         for figure in ("98.70 %", "1.23 %", "0.9876", "2.3 µs", "benchmarks.rejection"):
             assert figure in text
         assert "0.4321" not in text  # refusing digits is no merit
+    # As written before a decision in a batch was timed.
+    record = json.loads(to_json(rejection))
+    del record["results"][0]["batch_cost_ns"]
+    (tmp_path / beside.REJECTION_NAME).write_text(json.dumps(record))
+    assert beside.read(tmp_path).rejection == rejection
     none = dataclasses.replace(rejection, results=())
     assert beside.rejection_table(none).lines == ()
 

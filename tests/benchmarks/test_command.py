@@ -1,14 +1,19 @@
 """The commands as they are typed."""
 
+import dataclasses
+import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import compare, parity, report, writer
+from benchmarks import answers, compare, destination, parity, report, writer
 from benchmarks.__main__ import main
+from benchmarks.records import to_json
+from benchmarks.views import beside
 from runtime.errors import EdgeError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +42,98 @@ def test_a_missing_model_is_said_before_any_data_are_looked_for(tmp_path) -> Non
 def test_a_baseline_needs_repetitions(made_report: Path, models) -> None:
     with pytest.raises(EdgeError, match="--repetitions"):
         main(["--models", str(models), "--quick", "--baseline", str(made_report)])
+
+
+@pytest.mark.parametrize(
+    ("change", "option"),
+    [
+        ({"host": {"cpu": "Another"}}, "--different-hosts"),
+        ({"results": {"digest": "0" * 64}}, "--different-models"),
+        ({"settings": {"repetitions": 1}}, "--repetitions"),
+    ],
+)
+def test_a_baseline_that_cannot_be_compared_is_said_before_anything_is_measured(
+    made_report: Path, models, tmp_path, change, option: str
+) -> None:
+    made = report.read(made_report)
+    ((name, values),) = change.items()
+    part = getattr(made.latency, name)
+    if isinstance(part, tuple):
+        part = tuple(dataclasses.replace(one, **values) for one in part)
+    else:
+        part = dataclasses.replace(part, **values)
+    latency = dataclasses.replace(made.latency, **{name: part})
+    made_report.write_text(to_json(dataclasses.replace(made, latency=latency)))
+    typed = ["--models", str(models), "--data", str(tmp_path / "never")]
+    typed += ["--baseline", str(made_report)]
+    with pytest.raises(EdgeError, match=option):
+        main(typed)
+    if option != "--repetitions":  # which every run has
+        with pytest.raises(EdgeError, match="never"):
+            main([*typed, option])
+
+
+def test_a_baseline_of_other_artefacts_than_those_asked_is_none_of_another_model(
+    made_report: Path, models, tmp_path
+) -> None:
+    made = report.read(made_report)
+    results = tuple(
+        dataclasses.replace(r, digest="0" * 64) if r.row.backend == "onnxruntime" else r
+        for r in made.latency.results
+    )
+    latency = dataclasses.replace(made.latency, results=results)
+    made_report.write_text(to_json(dataclasses.replace(made, latency=latency)))
+    typed = ["--models", str(models), "--data", str(tmp_path / "never"), "--backend", "litert"]
+    with pytest.raises(EdgeError, match="never"):
+        main([*typed, "--baseline", str(made_report)])
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("__main__", "--out"), ("parity", "--json"), ("latency", "--json"),
+        ("robustness", "--out"), ("rejection", "--out"), ("photos", "--out"), ("serve", "--out"),
+    ],
+)  # fmt: skip
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(
+    tmp_path, models, name: str, option: str
+) -> None:
+    (tmp_path / "file").touch()
+    typed = [option, str(tmp_path / "file" / "results" / "results.json")]
+    typed += [] if name == "serve" else ["--data" if name != "latency" else "--backend", "never"]
+    typed += [] if name in ("serve", "photos") else ["--models", str(models)]
+    with pytest.raises(EdgeError, match="cannot write .*: Not a directory"):
+        import_module(f"benchmarks.{name}").main(typed)
+
+
+def test_a_place_is_tried_without_a_trace(tmp_path) -> None:
+    destination.check_folder(tmp_path / "new" / "folder")
+    destination.check_file(tmp_path / "new" / "file.json")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(EdgeError, match="it is a folder; name a file"):
+        destination.check_file(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_locked_folder_is_no_place(tmp_path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(EdgeError, match="Permission denied"):
+        destination.check_folder(tmp_path / "new")
+
+
+def test_what_lies_beside_is_read_before_anything_is_measured(models, tmp_path) -> None:
+    (tmp_path / beside.REJECTION_NAME).write_text("{}")
+    with pytest.raises(EdgeError, match="rejection.json"):
+        main(["--models", str(models), "--data", "never", "--out", str(tmp_path)])
+
+
+def test_answers_are_not_written_into_a_file(models, tmp_path) -> None:
+    file = tmp_path / "file"
+    np.save(tmp_path / "pixels.npy", np.zeros((1, 28, 28, 1), np.uint8))
+    file.touch()
+    typed = ["--models", str(models), "--pixels", str(tmp_path / "pixels.npy")]
+    with pytest.raises(EdgeError, match="cannot write .*file"):
+        answers.main([*typed, "--out", str(file)])
 
 
 def test_compare_prints_a_line_a_row(made_report: Path, capsys) -> None:

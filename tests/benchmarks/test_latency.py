@@ -76,7 +76,7 @@ def test_many_arrays_are_timed_beside_the_bare_engine(timings) -> None:
         assert timings.best(row.artefact, row.backend, jobs.MANY_SCORES) == scores
     table = latency_tables.arrays_table(timings)
     assert len(table.lines) == len(ENGINE_ROWS)
-    assert all(line[-1].startswith("target 0.9×: ") for line in table.lines)
+    assert all(line[-1].startswith("scores(): target 0.9×: ") for line in table.lines)
 
 
 def test_many_files_are_timed_beside_decoding_alone(timings) -> None:
@@ -98,6 +98,8 @@ def test_decoding_alone_reads_every_file(tmp_path, capsys) -> None:
     (tmp_path / "1.png").write_bytes(b"no picture")
     with pytest.raises(EdgeError, match="cannot decode .*1.png"):
         decoding.main([str(tmp_path)])
+    with pytest.raises(EdgeError, match="--jobs takes 1 or more"):
+        decoding.main([str(tmp_path), "--jobs", "0"])
     with pytest.raises(EdgeError, match="no PNG files"):
         decoding.main([str(tmp_path / "nothing")])
 
@@ -171,6 +173,31 @@ def test_a_crashing_engine_fails_its_rows_once_and_the_others_are_measured(
     assert "SIGABRT" in report.unmeasured[0].reason
     assert not report and {r.row.threads for r in report.results} == {1, 2}
     assert {r.row.backend for r in report.results} == {"litert"}
+
+
+@pytest.mark.parametrize(("repetitions", "kept"), [(2, {2}), (3, set())])
+def test_a_row_has_all_its_repetitions_or_none(models, tmp_path, repetitions, kept) -> None:
+    """The row of one thread fails in its second: that of two is complete, or is given up too."""
+    (tmp_path / "digits.tflite").write_bytes((models / "digits.tflite").read_bytes())
+    calls, python = tmp_path / "calls", tmp_path / "python"
+    # In turns, and every other time backwards, the fourth is the second of the first row.
+    python.write_text(
+        f'#!/bin/sh\necho >> "{calls}"\n[ $(wc -l < "{calls}") = 4 ] && kill -ABRT $$\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
+    python.chmod(0o755)
+    report = latency.measure(
+        tmp_path,
+        Settings(repetitions=repetitions, min_seconds=0.0, min_count=2, starts=0, images=20),
+        backends=("litert",),
+        threads=(1, 2),
+        interpreters=(Interpreter("litert", str(python)),),
+        keras=False,
+    )
+    (failed,) = (u for u in report.unmeasured if u.row.artefact == "digits.tflite")
+    assert failed.row.threads == 1 and "SIGABRT" in failed.reason
+    assert {r.row.threads for r in report.results} == kept
+    assert {len(r.runs) for r in report.results} <= {repetitions}
 
 
 def test_missing_artefacts_fail_and_an_absent_device_does_not(tmp_path, models) -> None:

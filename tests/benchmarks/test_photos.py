@@ -114,6 +114,26 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
+@pytest.mark.parametrize("line", [("b.png", "single"), ("b.png",), ("b.png", *"123")])
+def test_a_line_that_is_too_short_is_named(tmp_path: Path, line: tuple[str, ...]) -> None:
+    write_manifest(tmp_path, HEADER, ("a.png", "single", "1", "w", "photo"), line)
+    with pytest.raises(DatasetError, match="manifest.csv, line 3"):
+        read_manifest(tmp_path)
+
+
+def test_a_manifest_in_another_encoding_is_said(tmp_path: Path) -> None:
+    text = "file,kind,label,writer,medium\na.png,single,1,Zoë,photo\n"
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(text, "utf-8-sig")  # as Excel does
+    assert read_manifest(tmp_path) == (Photo("a.png", "single", "1", "Zoë", "photo"),)
+    manifest.write_text(text, "latin-1")
+    with pytest.raises(DatasetError, match="manifest.csv is not UTF-8"):
+        read_manifest(tmp_path)
+    manifest.write_text("x" * 200_000)
+    with pytest.raises(DatasetError, match="manifest.csv, line 1: field larger"):
+        read_manifest(tmp_path)
+
+
 def test_the_command_writes_the_report_or_says_what_is_missing(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -41,6 +41,8 @@ def test_the_table_is_the_reports(made, typed, tmp_path) -> None:
         assert dict(zip(rows[0], row, strict=True)).items() <= wanted.items()
     assert "(results/report.md)" in text and made.latency.host.cpu in text
     assert made.created[:10] in text and "--min-count 24" in text
+    assert f"(Keras: {made.latency.host.cores})" in text
+    assert f"factor of {made.latency.settings.max_drift:g}" in text
 
 
 def test_a_failed_run_is_not_shown_as_a_good_one(made, typed, tmp_path) -> None:

@@ -72,6 +72,7 @@ def test_a_corruption_is_repeatable_and_grows_with_its_strength(corruption, few)
     np.testing.assert_array_equal(spoilt[2], corruption.spoil(few.pixels, 2, seed=1))
     change = [np.abs(pixels.astype(int) - before).mean() for pixels in spoilt]
     assert change[0] > 0 and change[0] < change[2] < change[4]
+    assert len({pixels.tobytes() for pixels in spoilt}) == 5
 
 
 def test_shift_moves_by_whole_pixels_in_each_of_eight_ways(random) -> None:
@@ -120,12 +121,14 @@ def test_noise_contrast_and_brightness_have_the_amounts_stated(random) -> None:
     assert set(np.unique(raised)) == {round(0.3 * 255), 255}
 
 
-@pytest.mark.parametrize(("change", "width"), [(corruptions.thicken, 5), (corruptions.thin, 3)])
-def test_strokes_change_their_width_by_one_pixel(change, width, random) -> None:
+@pytest.mark.parametrize(("name", "sign"), [("thick strokes", 1), ("thin strokes", -1)])
+@pytest.mark.parametrize("step", range(5))
+def test_strokes_change_their_width_by_what_is_said(name, sign, step) -> None:
+    (corruption,) = (c for c in CORRUPTIONS if c.name == name)
     stroke = np.zeros((1, 28, 28, 1), np.uint8)
     stroke[:, :, 12:16] = 255
-    changed = change(stroke, 1.0, random)[0, 10, :, 0] / 255
-    assert changed.sum() == pytest.approx(width, abs=0.01)
+    changed = corruption.spoil(stroke, step, seed=1)[0, 10, :, 0] / 255
+    assert changed.sum() == pytest.approx(4 + sign * corruption.strengths[step], abs=0.01)
     np.testing.assert_array_equal(changed, changed[::-1])
 
 

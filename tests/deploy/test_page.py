@@ -53,15 +53,3 @@ def test_every_system_has_pinned_wheels():
     for system in SYSTEMS:
         assert all("==" in pin for pin in pins(system))
         assert any(pin.startswith("paho-mqtt==") for pin in pins(system))
-
-
-def test_a_folder_that_is_no_bundle_is_left_alone(tmp_path):
-    (tmp_path / "mine").touch()
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.bundle", "--out", tmp_path],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert done.returncode == 2 and "no bundle" in done.stderr
-    assert (tmp_path / "mine").exists()

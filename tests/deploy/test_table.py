@@ -15,6 +15,12 @@ ROW = Row("trixie-arm64", "cortex-a53", "litert", "", "2.3.0", 1000, 1000, 1000,
 FIGURES = [field.name for field in dataclasses.fields(Row) if field.type is int]
 
 
+def test_the_help_has_no_percent_sign_too_many(capsys):
+    with pytest.raises(SystemExit):
+        emulation.parse_args(["--help"])
+    assert "more than 2 % worse" in " ".join(capsys.readouterr().out.split())
+
+
 def test_five_figures_are_held():
     assert len(FIGURES) == 5
 

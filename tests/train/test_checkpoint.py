@@ -45,6 +45,15 @@ def test_a_damaged_checkpoint_is_refused(written, keep):
         checkpoint.read(path, SETTINGS)
 
 
+def test_a_damaged_header_is_refused(tmp_path):
+    """Of an array so large that its header is parsed before its checksum is known."""
+    path = tmp_path / "run-checkpoint.npz"
+    checkpoint.write(path, Checkpoint(SETTINGS, (), (np.zeros((99, 99)),)))
+    path.write_bytes(path.read_bytes().replace(b"(99, 99), }", b"(99, 99), {"))
+    with pytest.raises(EdgeError, match="run-checkpoint.npz.*without --resume"):
+        checkpoint.read(path, SETTINGS)
+
+
 def test_a_checkpoint_that_cannot_be_written_is_an_error_of_one_line(written):
     path = written[0] / "below-a-file.npz"
     with pytest.raises(EdgeError, match="cannot write"):

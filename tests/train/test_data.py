@@ -2,11 +2,14 @@
 
 import gzip
 import hashlib
+import io
 import os
+import re
 import struct
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -266,6 +269,62 @@ def test_a_damaged_npz_is_refused(tmp_path, keep):
     _refused(tmp_path / "cut.npz", "cut.npz")
 
 
+def _npz(path: Path, members: dict[str, bytes], packing: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", packing) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+MEMBERS = {"x.npy": _npy(X), "y.npy": _npy(Y)}
+
+
+def test_an_npz_with_a_damaged_header_is_refused(tmp_path):
+    path = tmp_path / "bent.npz"
+    for shape, bent in ((b"(24, 28, 28)", b"(24, 28, 28("), (b"'descr'", b"b'desc'")):
+        _npz(path, MEMBERS | {"x.npy": MEMBERS["x.npy"].replace(shape, bent)})
+        _refused(path, "bent.npz", "no whole .npz")
+
+
+def test_an_npz_that_is_encrypted_is_refused(tmp_path):
+    path = tmp_path / "secret.npz"
+    _npz(path, MEMBERS)
+    content = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for found in re.finditer(mark, bytes(content)):
+            content[found.start() + flags] |= 1
+    path.write_bytes(content)
+    _refused(path, "secret.npz", "encrypted")
+
+
+def test_an_npz_that_numpy_does_not_write_is_refused(tmp_path):
+    path = tmp_path / "odd.npz"
+    _npz(path, MEMBERS, zipfile.ZIP_LZMA)
+    path.write_bytes(path.read_bytes().replace(path.read_bytes()[60:90], b"\xff" * 30))
+    _refused(path, "odd.npz", "LZMA")
+    _npz(path, {"x": b"hello", "y": b"hello"})
+    _refused(path, "odd.npz", "do not fit")
+    np.savez(path, x=X, y=np.array([b"\xffa", b"b", b"c"])[Y])
+    _refused(path, "odd.npz", "not UTF-8")
+
+
+def test_whole_labels_of_two_kinds_keep_their_names(tmp_path):
+    path = tmp_path / "kinds.npz"
+    np.savez(path, x_train=X, y_train=Y.astype(np.uint64), x_test=X, y_test=Y.astype(np.int64))
+    read = data.load(path)
+    assert read.labels == ("0", "1", "2")
+    np.testing.assert_array_equal(read.train.labels, Y)
+
+
+def test_a_name_too_long_is_refused():
+    _refused(Path("a" * 300), "cannot read aaa")
+
+
 # --- what is loaded when nothing is named
 
 
@@ -286,6 +345,23 @@ def test_what_is_cached_is_not_downloaded_again(folder, monkeypatch, tmp_path_fa
     cache = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    folder.rename(cache / "digit-edge")
+    assert data.load().name == "MNIST"
+
+
+@pytest.mark.parametrize("old", [_idx(IMAGES), _idx(IMAGES)[:-1]], ids=["another set", "damaged"])
+def test_what_was_downloaded_takes_the_place_of_what_is_no_mnist(
+    folder, monkeypatch, tmp_path_factory, old
+):
+    """Uncompressed files of another kind stay beside what is downloaded."""
+    for name, array in _arrays().items():
+        digest = hashlib.sha256(_idx(array)).hexdigest()
+        monkeypatch.setitem(mnist.MNIST_SHA256, name, digest)
+    monkeypatch.delenv("DIGIT_EDGE_DATA", raising=False)
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    (folder / NAMES[0]).write_bytes(old)
     folder.rename(cache / "digit-edge")
     assert data.load().name == "MNIST"
 

@@ -1,5 +1,8 @@
 """Folders with one subfolder of images a class."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +46,62 @@ def test_a_folder_divided_already_keeps_its_division(tmp_path):
     _draw_letters(tmp_path / "test", "AB", 3)
     read = data.load(tmp_path)
     assert len(read.train) == 16 and len(read.test) == 6 and read.labels == ("A", "B")
+
+
+@pytest.mark.parametrize("val", ["val", "Valid", "validation"])
+def test_what_is_set_apart_to_validate_with_is_trained_on(tmp_path, val, capsys):
+    _draw_letters(tmp_path / "train", "AB", 8)
+    _draw_letters(tmp_path / val, "AB", 3)
+    undivided = data.load(tmp_path)
+    assert undivided.labels == ("A", "B") and len(undivided.test) > 0
+    _draw_letters(tmp_path / "test", "AB", 4)
+    read = data.load(tmp_path)
+    assert np.bincount(read.train.labels).tolist() == [11, 11]
+    assert np.bincount(read.test.labels).tolist() == [4, 4]
+    said = capsys.readouterr().err
+    assert str(tmp_path / val) in said and "are taken as one set to train on" in said
+
+
+def test_a_division_that_is_none_is_refused(tmp_path, refused):
+    for name in ("test", "train"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (28, 28)).save(tmp_path / name / "0.png")
+    refused(tmp_path, "0 subfolders", "train and", "test")
+    _draw_letters(tmp_path / "train", "AB")
+    (tmp_path / "extra").mkdir()
+    refused(tmp_path, "extra, test, train", "nothing beside them")
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    _draw_letters(tmp_path, "A")
+    _draw_letters(tmp_path / "more", "B")
+    (tmp_path / "more" / "B").rename(tmp_path / "train")
+    (tmp_path / "more").rmdir()
+    assert data.load(tmp_path).labels == ("A", "train")
+
+
+def test_a_name_that_is_not_utf_8_can_be_written(tmp_path):
+    folder = tmp_path / os.fsdecode(b"donn\xe9es")
+    try:
+        _draw_letters(folder)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    assert data.load(folder).name.encode() == rb"donn\udce9es"
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path):
+    """In a process of its own, which is nobody where the tests are root."""
+    tmp_path.chmod(0)
+    script = (
+        "import os, sys; from train import data; os.geteuid() or os.setuid(65534)\n"
+        "from runtime.errors import exit_status\n"
+        "sys.exit(exit_status(lambda: data.load(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    tmp_path.chmod(0o700)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: cannot read {tmp_path}") and "denied" in done.stderr
 
 
 def test_numbers_are_classes_in_their_own_order(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from runtime import artefact
+from runtime.errors import EdgeError
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("sklearn")
@@ -75,6 +76,15 @@ def test_the_model_explains_itself(whole):
     scores = np.asarray(model(golden.pixels / np.float32(255)))
     np.testing.assert_allclose(scores, golden.scores, atol=1e-6)
     assert (golden.scores.argmax(axis=1) == np.arange(8)).sum() >= 7
+
+
+@pytest.mark.parametrize("name", ["digits.h5", os.fsdecode(b"donn\xe9es.keras")])
+def test_a_name_that_the_model_cannot_have_is_refused_at_once(tmp_path, name):
+    from train.recipe import FAST
+    from train.run import run
+
+    with pytest.raises(EdgeError, match=r"ends in \.keras"):
+        run(FAST, "nowhere", False, 0, 0.1, tmp_path / name, False)
 
 
 def test_history_and_plots_stand_beside_the_model(whole):
