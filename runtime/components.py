@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from runtime.grey import strips
+
 Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]
 Plane = npt.NDArray[np.float32]
@@ -13,10 +15,16 @@ Plane = npt.NDArray[np.float32]
 def find_runs(mask: Mask) -> tuple[Index, Index]:
     """Start and end (exclusive) of each row's runs, counted along rows of width + 1 pixels."""
     height, width = mask.shape
-    line = np.zeros(height * (width + 1) + 1, np.int8)
-    line[1:].reshape(height, width + 1)[:, :width] = mask
-    change = line[1:] - line[:-1]
-    return np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+    starts, ends = [], []
+    for rows in strips(height, width + 1):
+        part = mask[rows]
+        line = np.zeros(len(part) * (width + 1) + 1, np.int8)
+        line[1:].reshape(-1, width + 1)[:, :width] = part
+        change = line[1:] - line[:-1]
+        before = rows.start * (width + 1)
+        starts.append(np.flatnonzero(change == 1) + before)
+        ends.append(np.flatnonzero(change == -1) + before)
+    return np.concatenate(starts), np.concatenate(ends)
 
 
 def paint_runs(starts: Index, ends: Index, shape: tuple[int, int]) -> Mask:
@@ -74,11 +82,15 @@ class Components:
     def paint(self, chosen: Mask, box: tuple[int, int, int, int]) -> Mask:
         """The mask of the components chosen, (N,) bool, cut to a box that holds them all."""
         left, top, right, bottom = box
-        ours = chosen[self.labels]
-        width = self.shape[1]
-        offset = top * (width + 1)
-        rows = (bottom - top, width)
-        return paint_runs(self.starts[ours] - offset, self.ends[ours] - offset, rows)[:, left:right]
+        stride = self.shape[1] + 1
+        # Runs are in the order of their rows.
+        first, last = np.searchsorted(self.starts, (top * stride, bottom * stride))
+        inside = first + np.flatnonzero(chosen[self.labels[first:last]])
+        # From rows as long as the picture's to rows as long as the box.
+        row = self.starts[inside] // stride
+        moved = left + row * stride - (row - top) * (right - left + 1)
+        shape = (bottom - top, right - left)
+        return paint_runs(self.starts[inside] - moved, self.ends[inside] - moved, shape)
 
 
 def find_components(mask: Mask, depth: Plane) -> Components | None:
@@ -109,10 +121,20 @@ def find_components(mask: Mask, depth: Plane) -> Components | None:
     )
 
 
-def sum_runs(starts: Index, ends: Index, values: Plane) -> Plane:
-    """The sum of `values`, (height, width), over each run."""
-    row = starts // (values.shape[1] + 1)
-    # reduceat sums from one index to the next, so every second sum is a run.
-    bounds = np.stack((starts - row, ends - row), axis=1).ravel()
-    sums: Plane = np.add.reduceat(np.append(values.ravel(), np.float32(0)), bounds)[::2]
-    return sums
+def sum_runs(starts: Index, ends: Index, values: Plane, power: int = 1) -> Plane:
+    """The sum of `values`, (height, width), or of a power of them, over each run."""
+    height, width = values.shape
+    sums = [np.empty(0, np.float32)]
+    for rows in strips(height, width):
+        first, last = np.searchsorted(starts, (rows.start * (width + 1), rows.stop * (width + 1)))
+        if first == last:
+            continue
+        part = base = values[rows]
+        for _ in range(power - 1):
+            part = part * base
+        row = starts[first:last] // (width + 1)
+        before = row + rows.start * width
+        # reduceat sums from one index to the next, so every second sum is a run.
+        bounds = np.stack((starts[first:last] - before, ends[first:last] - before), axis=1).ravel()
+        sums.append(np.add.reduceat(np.append(part.ravel(), np.float32(0)), bounds)[::2])
+    return np.concatenate(sums)

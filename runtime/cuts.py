@@ -66,25 +66,23 @@ def join(pieces: list[Blob]) -> Blob:
 def _seams(ink: Plane) -> tuple[npt.NDArray[np.intp], Plane]:
     """For each column at the top: its path, (width, height) columns, and the ink on it."""
     rows, columns = ink.shape
-    cost = np.empty_like(ink)
-    cost[-1] = ink[-1]
+    # The paths' costs from a row on, between two walls.
+    cost = np.full(columns + 2, np.inf, np.float32)
+    cost[1:-1] = ink[-1]
     steps = np.zeros((rows, columns), np.intp)
-    wall = np.full(1, np.inf, np.float32)
     for row in range(rows - 2, -1, -1):
-        below = cost[row + 1]
         # A step aside costs a little: of two paths through as much ink the straighter one.
-        choices = np.stack(
-            (below, np.append(below[1:], wall) + 0.05, np.append(wall, below[:-1]) + 0.05)
-        )
-        best = choices.argmin(axis=0)
-        cost[row] = ink[row] + np.take_along_axis(choices, best[None], 0)[0]
-        steps[row] = np.array((0, 1, -1))[best]
+        below, aside = cost[1:-1], cost + np.float32(0.05)
+        best = np.minimum(below, aside[2:])
+        steps[row] = aside[2:] < below
+        steps[row][aside[:-2] < best] = -1
+        cost[1:-1] = ink[row] + np.minimum(best, aside[:-2])
     seams = np.empty((columns, rows), np.intp)
     at = np.arange(columns)
     for row in range(rows):
         seams[:, row] = at
         at = at + steps[row, at]
-    return seams, cost[0]
+    return seams, cost[1:-1]
 
 
 def _tight(ink: Plane, blob: Blob) -> Blob | None:

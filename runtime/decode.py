@@ -27,9 +27,11 @@ from runtime.grey import Grey, fit, luminance, principal_axis, to_uint8
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
 
-# What Pillow may hold in memory at once, in pixels: an A4 page scanned at 600 dpi is 35 million.
-# A JPEG is decoded at a reduced scale, so a larger one passes.
+# What Pillow may decode at once: an A4 page scanned at 600 dpi is 35 million pixels, in colour
+# 140 MB; a phone's photograph of 12 million takes 195 MB as WebP. A JPEG is decoded at a reduced
+# scale, so a larger one passes, unless it is progressive.
 MAX_DECODED_PIXELS = 40_000_000
+MAX_DECODED_BYTES = 200_000_000
 # Decoders that read pixels and nothing else (no Ghostscript, no nested documents); the ones that
 # Pillow loads at once come first.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
@@ -51,7 +53,7 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-_ORIENTATION_TAG = 0x0112
+_ORIENTATION_TAG, _ROWS_PER_STRIP, _TILE_LENGTH = 0x0112, 278, 323
 _HAS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
@@ -98,22 +100,22 @@ def decode(
         return Decoded(plain, (plain.shape[1], plain.shape[0]), False)
     name = describe(image, name)
     with _opened(image, name) as picture:
-        return _shrink(picture, longest, colour, name)
+        return _shrink(picture, longest, colour, name, picture is not image)
 
 
 def decode_colour(image: Source, *, longest: int, name: str | None = None) -> Picture:
     """Decode an image for people to look at: RGB, what is transparent over white, see `decode`."""
     name = describe(image, name)
     with _opened(image, name) as picture:
-        width, height = _load(picture, longest, True, name)
+        width, height = _load(picture, longest, True, name, picture is not image)
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
             shown = Image.fromarray(luminance(picture, longest)).convert("RGB")
         elif "A" in picture.getbands() or "transparency" in picture.info:
-            small = fit(picture.convert("RGBA"), longest)
+            small = fit(picture, longest, lambda part: part.convert("RGBA"))
             shown = Image.new("RGB", small.size, "white")
             shown.paste(small, mask=small.getchannel("A"))
         else:
-            shown = fit(picture.convert("RGB"), longest)
+            shown = fit(picture, longest, lambda part: part.convert("RGB"))
         turn = _turn(picture)
     upright = _upright(np.asarray(shown), turn)
     return Picture(upright, (height, width) if turn > 4 else (width, height))
@@ -251,10 +253,10 @@ def _image_of_array(array: npt.NDArray[Any], name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _shrink(image: Image.Image, longest: int, colour: bool, name: str) -> Decoded:
-    """The image in grey at its reduced size, upright."""
+def _shrink(image: Image.Image, longest: int, colour: bool, name: str, ours: bool) -> Decoded:
+    """The image in grey at its reduced size, upright; see `_load`."""
     coloured = image.mode not in ("1", "L", "LA", "La", "I", "F") and image.mode[:2] != "I;"
-    width, height = _load(image, longest, colour, name)
+    width, height = _load(image, longest, colour, name, ours)
     grey = principal_axis(image, longest) if colour and coloured else luminance(image, longest)
     turn = _turn(image)
     if turn > 4:
@@ -262,14 +264,22 @@ def _shrink(image: Image.Image, longest: int, colour: bool, name: str) -> Decode
     return Decoded(_upright(grey, turn), (width, height), coloured)
 
 
-def _load(image: Image.Image, longest: int, colour: bool, name: str) -> tuple[int, int]:
-    """Decode no more of the image than is needed; its (width, height) as stored."""
+def _load(image: Image.Image, longest: int, colour: bool, name: str, ours: bool) -> tuple[int, int]:
+    """Decode no more of the image than is needed; its (width, height) as stored.
+
+    `ours` is False for an image of the caller's, which stays as large and as coloured as it is.
+    """
     width, height = image.size
     if not width or not height:
         raise ImageError(f"{name}: {width}x{height} has no pixels; give an image that has some")
-    if image.format in ("JPEG", "MPO"):
-        # The decoder can leave out the fine detail: a half, a quarter or an eighth of the size.
-        scale = next((s for s in (8, 4, 2) if max(width, height) >= s * longest * 0.65), 1)
+    if ours:
+        needed = memory_bytes(image, longest, colour)
+        if needed > MAX_DECODED_BYTES:
+            raise ImageError(
+                f"{name}: {width}x{height} takes {needed // 1_000_000} MB to decode, more than "
+                f"{MAX_DECODED_BYTES // 1_000_000}; scale it down, or save it as a plain JPEG"
+            )
+        scale = _scale(image, longest)
         image.draft("RGB" if colour else "L", (width // scale, height // scale))
     if image.size[0] * image.size[1] > MAX_DECODED_PIXELS:
         raise ImageError(
@@ -278,6 +288,49 @@ def _load(image: Image.Image, longest: int, colour: bool, name: str) -> tuple[in
         )
     image.load()
     return width, height
+
+
+def _scale(image: Image.Image, longest: int) -> int:
+    """How many times smaller the file's own decoder is to make it.
+
+    That of a JPEG can leave out the fine detail: a half, a quarter or an eighth of the size.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return 1
+    return next((s for s in (8, 4, 2) if max(image.size) >= s * longest * 0.65), 1)
+
+
+def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -> int:
+    """What Pillow and its decoder hold of a file that it has opened and not yet loaded, about.
+
+    For a picture of at most `longest`, as `decode` makes it; by default the closest look that is
+    taken. Measured on Pillow 13.
+    """
+    width, height = image.size
+    scale = _scale(image, longest)
+    pixels = -(-width // scale) * -(-height // scale)
+    if image.mode in ("1", "L", "P"):
+        held = pixels
+    elif image.format in ("JPEG", "MPO") and image.mode == "RGB" and not colour:
+        held = pixels
+    elif image.mode in ("I", "F"):
+        held = 5 * pixels  # and what they are scaled to
+    else:
+        held = pixels * (3 if image.mode.startswith("I;16") else 4)
+    if "progressive" in image.info:
+        # Until the last scan libjpeg holds all coefficients, of the whole size, 2 bytes each.
+        layers = [(across, down) for _, across, down, _ in image.layer]  # type: ignore[attr-defined]
+        most = max(across for across, _ in layers) * max(down for _, down in layers)
+        held += 2 * width * height * sum(across * down for across, down in layers) // most
+    elif image.format == "WEBP":
+        held *= 4  # two canvases, and all of it as bytes
+    elif image.format == "TIFF" and image.tile[0][0] == "libtiff":  # type: ignore[attr-defined]
+        # A strip or a row of tiles is unpacked at a time; a strip may be the whole.
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        held += (
+            held * min(tags.get(_TILE_LENGTH, tags.get(_ROWS_PER_STRIP, height)), height) // height
+        )
+    return held
 
 
 def _turn(image: Image.Image) -> int:

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.components import Components, Mask, Plane, find_components, sum_runs
-from runtime.grey import Grey
+from runtime.errors import ImageError
+from runtime.grey import Grey, strips
 from runtime.ink import Box, without_lines
 from runtime.relief import find_relief
 
@@ -25,6 +26,9 @@ _REACH = 6.0
 _RING, _MOST_DARK = 0.2, 0.2
 # Lower writing than this, in pixels, cannot be read.
 _LEAST_HEIGHT = 5
+# What holds more is no page of digits: blobs, the pixels in all their boxes; and with more runs of
+# ink along rows or columns it is a texture.
+_MOST_BLOBS, _MOST_AREA, _MOST_RUNS = 2000, 4096 * 3072, 600_000
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,23 +53,24 @@ class Layout:
     dark: bool
 
 
-def find_lines(grey: Grey) -> Layout | None:
-    """Find the writing in a grey picture, uint8 (height, width); None where there is none."""
+def find_lines(grey: Grey, name: str) -> Layout | None:
+    """Find the writing in a grey picture, uint8 (height, width); None where there is none.
+
+    Raises ImageError, with `name`, where there is more than a page holds.
+    """
     relief = find_relief(grey)
     if relief is None or relief.undecided:
         return None
     depth = relief.depth
     mask = depth > max(_FAINT * relief.level, relief.floor)
+    if max(np.count_nonzero(one[1:] > one[:-1]) for one in (mask, mask.T)) > _MOST_RUNS:
+        return None
     mask = without_lines(without_lines(mask, _BROKEN).T, _BROKEN).T
     faint = find_components(mask, depth)
     if faint is None:
         return None
-    levels = _levels(faint, depth)
-    level = np.zeros((grey.shape[0], grey.shape[1] + 1), np.float32)
-    lengths = faint.ends - faint.starts
-    inside = np.repeat(faint.starts, lengths) + _counting(lengths)
-    level.reshape(-1)[inside] = np.repeat(levels[faint.labels], lengths)
-    found = find_components(mask & (depth > _OWN_LEVEL * level[:, :-1]), depth)
+    _keep_own_level(mask, faint, depth)
+    found = find_components(mask, depth)
     if found is None:
         return None
     height = _typical_height(found)
@@ -76,6 +81,9 @@ def find_lines(grey: Grey) -> Layout | None:
     if not writing.any():
         return None
     writing &= own > _GHOST * np.average(own[writing], weights=found.mass[writing])
+    sizes = found.boxes[writing, 2:] - found.boxes[writing, :2]
+    if len(sizes) > _MOST_BLOBS or sizes.prod(axis=1).sum(dtype=np.int64) > _MOST_AREA:
+        raise too_much_ink(name)
     groups = _group(found, np.flatnonzero(writing), height)
     blobs = [_cut_out(found, own, depth, group) for group in groups]
     everything = found.paint(np.ones(len(own), np.bool_), (0, 0, grey.shape[1], grey.shape[0]))
@@ -86,6 +94,26 @@ def find_lines(grey: Grey) -> Layout | None:
     return Layout(lines, height, relief.dark) if lines else None
 
 
+def too_much_ink(name: str) -> ImageError:
+    """What is said of a picture with more on it than a page of digits holds."""
+    return ImageError(f"{name}: more pieces of ink than a page of digits; crop it to the digits")
+
+
+def _keep_own_level(mask: Mask, faint: Components, depth: Plane) -> None:
+    """Take out of the mask what is fainter than its component's strokes."""
+    levels = _levels(faint, depth)
+    height, width = mask.shape
+    for rows in strips(height, width + 1):
+        before = rows.start * (width + 1)
+        first, last = np.searchsorted(faint.starts, (before, rows.stop * (width + 1)))
+        starts, ends = faint.starts[first:last], faint.ends[first:last]
+        lengths = ends - starts
+        level = np.zeros((rows.stop - rows.start, width + 1), np.float32)
+        inside = np.repeat(starts - before, lengths) + _counting(lengths)
+        level.reshape(-1)[inside] = np.repeat(levels[faint.labels[first:last]], lengths)
+        mask[rows] &= depth[rows] > _OWN_LEVEL * level[:, :-1]
+
+
 def _counting(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     """0, 1, … up to each of the lengths, one after the other."""
     return np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -93,10 +121,9 @@ def _counting(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
 
 def _levels(found: Components, depth: Plane) -> Plane:
     """The depth of each component's strokes: a mean that the rim and the paper count little in."""
-    squares = depth * depth
     above, below = (
-        np.bincount(found.labels, sum_runs(found.starts, found.ends, power), len(found.mass))
-        for power in (squares * depth, squares)
+        np.bincount(found.labels, sum_runs(found.starts, found.ends, depth, power), len(found.mass))
+        for power in (3, 2)
     )
     return (above / np.maximum(below, 1e-6)).astype(np.float32)
 

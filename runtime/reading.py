@@ -9,12 +9,15 @@ from runtime.classifier import Prediction
 from runtime.cuts import cut, join
 from runtime.decode import Decoded, Source, decode, describe
 from runtime.ink import Box, is_solid, thicken
-from runtime.layout import Blob, Layout, find_lines
+from runtime.layout import Blob, Layout, find_lines, too_much_ink
 from runtime.preprocess import normalise, scaled
 
 # The longest side, in pixels, at which writing is looked for; where its digits are lower than
-# the smallest, it is looked at again with digits of the other height.
+# the smallest, it is looked at again with digits of the other height, in so many pixels at most.
 _LONGEST, _SMALLEST, _ENLARGED, _LARGEST = 1024, 24, 40, 4096
+_MOST_PIXELS = 4096 * 3072
+# What finding its lines takes, in bytes a pixel.
+_PIXEL_BYTES = 10
 # A blob is cut where it is broader than this part of the height, or not surely a digit.
 _NARROW, _SURE = 0.7, 0.95
 # Blobs are tried as one digit up to this gap between them, in heights.
@@ -27,6 +30,8 @@ _REFUSED, _CUT, _INK, _JOIN = 0.2, 0.12, 1.0, 0.07
 _BROADER, _BROAD_FROM, _LOWER, _LOW_FROM = 0.85, 0.85, 0.45, 1.05
 # In heights: what is lower or broader is no digit.
 _LOW, _BROAD = 0.4, 1.7
+# A digit is of no more pieces; and a page on which more would have to be tried is none of digits.
+_MOST_PIECES, _MOST_TRIED = 12, 6000
 UNKNOWN = "?"
 
 
@@ -76,17 +81,24 @@ def read(
         keep_unknown: whether what is no digit stands in the text, as `UNKNOWN`.
 
     Raises:
-        ImageError: it cannot be read as an image.
+        ImageError: it cannot be read as an image, or holds more ink than a page of digits.
     """
-    decoded, layout = _look(image)
+    name = describe(image)
+    decoded, layout = _look(image, name)
     if layout is None:
         return Reading((), ())
     x = decoded.size[0] / decoded.grey.shape[1]
     y = decoded.size[1] / decoded.grey.shape[0]
     lines: list[str] = []
     digits: list[Digit] = []
+    tried = 0
     for blobs in layout.lines:
-        read_line = _read_line(blobs, layout.height, predict)
+        pieces = _cut_up(blobs, layout.height, predict)
+        spans = _spans(pieces, layout.height)
+        tried += len(spans)
+        if tried > _MOST_TRIED:
+            raise too_much_ink(name)
+        read_line = _read_line(pieces, spans, layout.height, predict)
         text = "".join(
             prediction.label if prediction.accepted else UNKNOWN * keep_unknown
             for _, prediction in read_line
@@ -99,24 +111,29 @@ def read(
     return Reading(tuple(lines), tuple(digits))
 
 
+def page_bytes(size: tuple[int, int]) -> int:
+    """About how many bytes `read` holds of a picture of this width and height, once decoded."""
+    return _PIXEL_BYTES * min(size[0] * size[1], _MOST_PIXELS)
+
+
 def one_digit(prediction: Prediction) -> Reading:
     """The reading of a picture that shows one digit, whose prediction tells how it was seen."""
     assert prediction.view is not None
     return Reading((prediction.label,), (Digit(prediction.view.box, prediction, 0, 0),))
 
 
-def _look(image: Source) -> tuple[Decoded, Layout | None]:
-    name = describe(image)
+def _look(image: Source, name: str) -> tuple[Decoded, Layout | None]:
     for colour in (False, True):
         decoded = decode(image, longest=_LONGEST, name=name, colour=colour)
-        layout = find_lines(decoded.grey)
+        layout = find_lines(decoded.grey, name)
         if layout is not None or not decoded.coloured:
             break
     if layout is not None and layout.height < _SMALLEST and max(decoded.size) > _LONGEST:
         enlarged = round(max(decoded.grey.shape) * _ENLARGED / layout.height)
-        longest = min(enlarged, max(decoded.size), _LARGEST)
+        shape = max(decoded.size) / min(decoded.size)
+        longest = min(enlarged, max(decoded.size), _LARGEST, int(math.sqrt(_MOST_PIXELS * shape)))
         closer = decode(image, longest=longest, name=name, colour=colour)
-        nearer = find_lines(closer.grey)
+        nearer = find_lines(closer.grey, name)
         if nearer is not None:
             return closer, nearer
     return decoded, layout
@@ -136,10 +153,10 @@ class _Piece:
     joinable: bool
 
 
-def _read_line(
+def _cut_up(
     blobs: tuple[Blob, ...], height: float, predict: Callable[[list[Pixels]], list[Prediction]]
-) -> list[tuple[Blob, Prediction]]:
-    """The cheapest way to part a line's ink into digits: dynamic programming over its pieces."""
+) -> list[_Piece]:
+    """The pieces of a line's blobs: of one that is surely a digit, itself."""
     whole = predict([_pixels(blob) for blob in blobs])
     pieces: list[_Piece] = []
     for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True)):
@@ -151,23 +168,34 @@ def _read_line(
         for part, (piece, ink) in enumerate(parts):
             cost = _CUT + _INK * ink if part else 0.0
             pieces.append(_Piece(piece, part > 0, cost, part > 0 or near))
-    spans = _spans(pieces, height)
+    return pieces
+
+
+def _read_line(
+    pieces: list[_Piece],
+    spans: list[tuple[int, int]],
+    height: float,
+    predict: Callable[[list[Pixels]], list[Prediction]],
+) -> list[tuple[Blob, Prediction]]:
+    """The cheapest way to join a line's pieces to digits: dynamic programming over them."""
     joined = [join([piece.blob for piece in pieces[first:last]]) for first, last in spans]
     predictions = [
         replace(prediction, accepted=prediction.accepted and _is_digit(blob, height))
         for blob, prediction in zip(joined, predict(list(map(_pixels, joined))), strict=True)
     ]
+    ending: list[list[tuple[int, Blob, Prediction]]] = [[] for _ in pieces]
+    for (first, last), blob, prediction in zip(spans, joined, predictions, strict=True):
+        ending[last - 1].append((first, blob, prediction))
     best: list[tuple[float, list[tuple[Blob, Prediction]]]] = [(0.0, [])]
-    for end in range(1, len(pieces) + 1):
+    for end, tried in enumerate(ending, 1):
         options = [
             (
-                best[first][0] + _cost(blob, height, prediction, pieces[first:last]),
+                best[first][0] + _cost(blob, height, prediction, pieces[first:end]),
                 first,
                 blob,
                 prediction,
             )
-            for (first, last), blob, prediction in zip(spans, joined, predictions, strict=True)
-            if last == end
+            for first, blob, prediction in tried
         ]
         cost, first, blob, prediction = min(options, key=lambda option: option[0])
         best.append((cost, [*best[first][1], (blob, prediction)]))
@@ -180,7 +208,7 @@ def _spans(pieces: list[_Piece], height: float) -> list[tuple[int, int]]:
     for first, piece in enumerate(pieces):
         left, _, right, _ = piece.blob.box
         spans.append((first, first + 1))
-        for last in range(first + 1, len(pieces)):
+        for last in range(first + 1, min(first + _MOST_PIECES, len(pieces))):
             box = pieces[last].blob.box
             left, right = min(left, box[0]), max(right, box[2])
             if not pieces[last].joinable or right - left > _BROAD * height:

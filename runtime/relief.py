@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.components import Plane
-from runtime.grey import Grey
+from runtime.grey import Grey, strips
 
 # Lighting is estimated on a copy of at most this many pixels a side, where whatever is narrower
 # than this part of the side is taken for ink.
@@ -54,20 +54,16 @@ def find_relief(grey: Grey) -> Relief | None:
     size = (min(width, _COARSE), min(height, _COARSE))
     picture = Image.fromarray(grey)
     coarse = np.asarray(picture.resize(size, Image.Resampling.BOX)).astype(np.float32)
-    plane = grey.astype(np.float32)
     lightness = _lightness(coarse)
     dark = lightness <= 0
     if dark:
-        plane, coarse = 255 - plane, 255 - coarse
+        coarse = 255 - coarse
     surface = _smooth_light(coarse)
     window = int(_WIDEST_STROKE * max(coarse.shape)) | 1
     # Both stay below the picture wherever there is no ink: take the closer one.
     opened = _opening(np.stack((coarse, coarse - surface), axis=1), window)
     light = np.maximum(opened[:, 0], surface + opened[:, 1])
-    if light.shape != plane.shape:
-        enlarged = Image.fromarray(light).resize((width, height), Image.Resampling.BILINEAR)
-        light = np.asarray(enlarged)
-    depth: Plane = plane - light
+    depth = _above(grey, light, dark)
     ground, noise = _ground(depth)
     depth -= np.float32(ground)
     np.maximum(depth, 0, out=depth)
@@ -77,6 +73,30 @@ def find_relief(grey: Grey) -> Relief | None:
         return None
     level = float(candidates[candidates >= _otsu(candidates)[0]].mean())
     return Relief(depth, floor, level, dark, abs(lightness) < _UNDECIDED)
+
+
+def _above(grey: Grey, light: Plane, dark: bool) -> Plane:
+    """How far the picture stands above the light, which is enlarged to its size.
+
+    Of a large picture some columns at a time: so there is one such plane of it, and not four.
+    """
+    height, width = grey.shape
+    parts = list(strips(width, height))
+    if len(parts) > 1:
+        # As Pillow enlarges it at once: first across, then down.
+        across = Image.fromarray(light).resize((width, len(light)), Image.Resampling.BILINEAR)
+        depth = np.empty(grey.shape, np.float32)
+        for columns in parts:
+            part = across.crop((columns.start, 0, columns.stop, len(light)))
+            depth[:, columns] = _above(grey[:, columns], np.asarray(part), dark)
+        return depth
+    plane = grey.astype(np.float32)
+    if dark:
+        plane = 255 - plane
+    if light.shape != plane.shape:
+        enlarged = Image.fromarray(light).resize((width, height), Image.Resampling.BILINEAR)
+        light = np.asarray(enlarged)
+    return plane - light
 
 
 def _smooth_light(coarse: Plane) -> Plane:
@@ -196,7 +216,11 @@ def _otsu(values: Plane) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     if high <= low:
         return low, 0.0
-    counts = np.bincount(((values - low) * (63.99 / (high - low))).astype(np.intp), minlength=64)
+    scale = 63.99 / (high - low)
+    counts = sum(
+        np.bincount(((values[rows] - low) * scale).astype(np.intp), minlength=64)
+        for rows in strips(values.size, 1)
+    )
     moments = counts * _BIN
     below, moment = np.add.accumulate(counts)[:-1], np.add.accumulate(moments)
     mean = float(moment[-1]) / values.size

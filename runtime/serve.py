@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         raise EdgeError(f'{package} is not installed: pip install "digit-edge[serve]"') from None
     loopback = service.is_loopback(arguments.host)
-    token = find_token(arguments.token, arguments.token_file)
+    token = None if arguments.no_auth else find_token(arguments.token, arguments.token_file)
     if not loopback and token is None and not arguments.no_auth:
         raise EdgeError(
             f"--host {arguments.host} lets others in: give --token-file FILE, or set "
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         )
     limits = Limits(
         body_bytes=arguments.max_body << 20,
-        memory_bytes=max(8 * arguments.max_body, 64) << 20,
+        memory_bytes=max(2 * arguments.max_body, 32) << 20,
         pixels=arguments.max_pixels * 1_000_000,
         seconds=arguments.timeout,
     )

@@ -58,9 +58,7 @@ def read(classifier: Classifier, image: bytes, metrics: Metrics) -> dict[str, An
     reading = classifier.read(image)
     seconds = time.perf_counter() - start
     for digit in reading.digits:
-        metrics.count_answer(
-            digit.prediction.label, digit.prediction.accepted, seconds / len(reading.digits)
-        )
+        metrics.count_answer(digit.prediction.label, digit.prediction.accepted)
     return {
         "text": reading.text,
         "lines": list(reading.lines),

@@ -17,9 +17,9 @@ from runtime.classifier import Classifier
 from runtime.errors import EdgeError, ImageError
 from runtime.server import answers, metrics, openapi, pages
 from runtime.server.guard import Access, Guard
-from runtime.server.limits import Limits, Memory, Workers
+from runtime.server.limits import Limits, Memory, Room, Workers
 from runtime.server.problems import Problem
-from runtime.server.uploads import check_pixels, read_image
+from runtime.server.uploads import check_size, read_image
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -65,6 +65,7 @@ class _Api:
         self._current, self._limits, self.access = current, limits, access
         self.counts = metrics.Metrics()
         self._memory = Memory(limits.memory_bytes)
+        self._room = Room(limits)
         self._workers = Workers(limits)
         self._document = openapi.document(limits, access, _version())
 
@@ -81,18 +82,19 @@ class _Api:
 
     async def read(self, request: Request) -> Response:
         return await self._with_image(
-            request, lambda image: answers.read(self._current(), image, self.counts)
+            request, lambda image: answers.read(self._current(), image, self.counts), page=True
         )
 
     async def _with_image(
-        self, request: Request, answer: Callable[[bytes], dict[str, Any]]
+        self, request: Request, answer: Callable[[bytes], dict[str, Any]], page: bool = False
     ) -> Response:
         with self._memory.lease() as take:
             image = await read_image(request, self._limits, take)
 
             def work() -> bytes:
-                check_pixels(image, self._limits)
-                return _encoded(answer(image))
+                # A job that nobody waits for any more gives its room back when it ends.
+                with self._room.lease(check_size(image, self._limits, page)):
+                    return _encoded(answer(image))
 
             return Response(await self._workers.run(work), media_type="application/json")
 

@@ -18,8 +18,9 @@ class Connection(H11Protocol):
     # All three are set by `limited`.
     seconds: ClassVar[float]
     most: ClassVar[int]
-    # Those that are waiting for the headers of a request, the longest waiting one first.
-    _idle: "ClassVar[dict[Connection, asyncio.TimerHandle]]"
+    # Those that are waiting for a request, the longest waiting one first, and what ends the wait;
+    # None after an answer, where uvicorn's own timer does.
+    _idle: "ClassVar[dict[Connection, asyncio.TimerHandle | None]]"
 
     @classmethod
     def limited(cls, seconds: float, most: int) -> "type[Connection]":
@@ -40,7 +41,9 @@ class Connection(H11Protocol):
             if not self._idle:
                 transport.abort()
                 return
-            next(iter(self._idle)).transport.abort()
+            longest = next(iter(self._idle))
+            longest._wait_no_more()
+            longest.transport.abort()
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -50,7 +53,7 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Pass on what arrived; the first byte of another request starts the clock again."""
-        if not self._busy() and self not in self._idle:
+        if not self._busy() and self._idle.get(self) is None:
             self._wait()
         super().data_received(data)
         if self._busy():
@@ -65,11 +68,15 @@ class Connection(H11Protocol):
         return None
 
     def on_response_complete(self) -> None:
-        """Give the rest of a body that was refused some time to arrive, then close."""
+        """Be idle again; the rest of a body that was refused gets some time to arrive."""
         unread = self.cycle.more_body
         super().on_response_complete()
-        if unread and not self.transport.is_closing() and self not in self._idle:
+        if self._busy() or self.transport.is_closing() or self in self._idle:
+            return
+        if unread:
             self._wait()
+        else:
+            self._idle[self] = None
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, as everything else is refused."""
@@ -92,6 +99,7 @@ class Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _wait(self) -> None:
+        self._idle.pop(self, None)
         self._idle[self] = self.loop.call_later(self.seconds, self.transport.abort)
 
     def _wait_no_more(self) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from runtime.decode import MAX_DECODED_BYTES
 from runtime.server.problems import Problem
 
 T = TypeVar("T")
@@ -22,6 +24,8 @@ class Limits:
         body_bytes: a larger body, 413.
         memory_bytes: what all bodies that are held may take together; past that, 503.
         pixels: an image of more, 413.
+        work_bytes: what looking at images may take together; an image of more, 413, and what does
+            not fit at once waits.
         seconds: for a request to arrive (408), and then for its answer (503).
         waiting: requests that wait for their turn; one more gets 503.
         connections: kept open at once; the longest idle one makes room for a new one.
@@ -29,8 +33,9 @@ class Limits:
     """
 
     body_bytes: int = 16 << 20
-    memory_bytes: int = 128 << 20
+    memory_bytes: int = 32 << 20
     pixels: int = 24_000_000
+    work_bytes: int = MAX_DECODED_BYTES
     seconds: float = 30.0
     waiting: int = 512
     connections: int = 1024
@@ -65,6 +70,31 @@ class Memory:
             yield take
         finally:
             self.held -= taken
+
+
+class Room:
+    """What the threads that look at images may take together."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits, self._free = limits, limits.work_bytes
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def lease(self, size: int) -> Iterator[None]:
+        """Wait for `size` bytes, no more than there are in all; give them back at the end.
+
+        Raises Problem 503 where none become free in time.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._free >= size, self._limits.seconds):
+                raise Problem(503, "too many large images at once: try again in a second")
+            self._free -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += size
+                self._changed.notify_all()
 
 
 class Workers:

@@ -54,11 +54,12 @@ class Metrics:
             self._requests[path, status] += 1
             self._durations.setdefault(path, Histogram()).add(seconds)
 
-    def count_answer(self, label: str, accepted: bool, seconds: float) -> None:
-        """Count one digit that was classified."""
+    def count_answer(self, label: str, accepted: bool, seconds: float | None = None) -> None:
+        """Count one digit that was classified, and how long that took where it is known."""
         with self._lock:
             self._answers[label, accepted] += 1
-            self._inference.add(seconds)
+            if seconds is not None:
+                self._inference.add(seconds)
 
     def text(self, model: dict[str, str], waiting: int) -> str:
         """All of it. `model` is what identifies the artefact that answers."""
@@ -73,7 +74,7 @@ class Metrics:
             for path, histogram in sorted(self._durations.items()):
                 lines += histogram.lines(name, f'path="{path}"')
             name = "digit_edge_inference_duration_seconds"
-            lines += _head(name, "histogram", "Of the network alone.")
+            lines += _head(name, "histogram", "Of a digit at /v1/classify, once found.")
             lines += self._inference.lines(name)
             name = "digit_edge_answers_total"
             lines += _head(name, "counter", "Digits classified.")

@@ -39,7 +39,8 @@ def document(limits: Limits, access: Access, version: str) -> Schema:
     """The document for a server with these limits; a token is asked for where there is one."""
     description = (
         "Reads handwritten digits. An image is a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM of at most "
-        f"{limits.body_bytes:,} bytes and {limits.pixels:,} pixels (a JPEG four times as many)."
+        f"{limits.body_bytes:,} bytes and {limits.pixels:,} pixels (a JPEG four times as many) "
+        f"that takes no more than {limits.work_bytes // 1_000_000} MB to decode."
     )
     drawing = {
         "name": "drawing",

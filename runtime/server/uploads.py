@@ -9,7 +9,8 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from runtime.decode import FORMATS
+from runtime.decode import FORMATS, memory_bytes
+from runtime.reading import page_bytes
 from runtime.server.limits import Limits
 from runtime.server.problems import Problem
 
@@ -28,7 +29,7 @@ async def read_image(request: Request, limits: Limits, take: Callable[[int], Non
         take: told the size of every piece that arrives; see `Memory.lease`.
 
     Raises:
-        Problem: 400, 408, 411, 413, 415 or 503.
+        Problem: 400, 408, 413, 415 or 503.
     """
     kind = request.headers.get("content-type", "application/octet-stream")
     kind = kind.partition(";")[0].strip().lower()
@@ -49,17 +50,18 @@ async def read_image(request: Request, limits: Limits, take: Callable[[int], Non
     return image
 
 
-def check_pixels(image: bytes, limits: Limits) -> None:
-    """Refuse an image that says it is too large, before anything is decoded.
+def check_size(image: bytes, limits: Limits, page: bool) -> int:
+    """About how many bytes it takes to look at an image, or to read it as a `page`.
 
-    What is no image passes: the decoder says better what is wrong with it.
+    Nothing is decoded yet. What is no image takes none: the decoder says better what is wrong.
 
     Raises:
-        Problem: 413.
+        Problem: 413 for one that says it is too large.
     """
     try:
         with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
             pixels = opened.size[0] * opened.size[1]
+            needed = max(memory_bytes(opened), page_bytes(opened.size) if page else 0)
             # The decoder reduces a JPEG while it reads it: to an eighth of its sides.
             if opened.format in ("JPEG", "MPO"):
                 pixels //= 4
@@ -67,11 +69,18 @@ def check_pixels(image: bytes, limits: Limits) -> None:
         raise Problem(413, f"the image has more than {limits.pixels:,} pixels") from error
     # What Pillow raises on damaged files; the decoder meets the same, and names it.
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError):
-        return
+        return 0
     except (AttributeError, AssertionError, MemoryError, RuntimeError):
-        return
+        return 0
     if pixels > limits.pixels:
         raise Problem(413, f"the image has more than {limits.pixels:,} pixels: scale it down")
+    if needed > limits.work_bytes:
+        raise Problem(
+            413,
+            f"the image takes {needed // 1_000_000} MB to decode, more than "
+            f"{limits.work_bytes // 1_000_000}: scale it down, or save it as a plain JPEG",
+        )
+    return needed
 
 
 async def _read_body(request: Request, limits: Limits, take: Callable[[int], None]) -> bytes:

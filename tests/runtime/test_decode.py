@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.decode import decode
+from runtime import grey
+from runtime.decode import MAX_DECODED_BYTES, decode, decode_colour, memory_bytes
 from runtime.errors import ImageError
 from runtime.preprocess import PIXELS_SHAPE, to_pixels
 
@@ -185,3 +186,100 @@ def test_too_little_memory_is_said_and_not_called_damage(tmp_path):
         [sys.executable, "-c", script, tmp_path / "large.png"], capture_output=True, text=True
     )
     assert "large.png: not enough memory for it; scale it down" in done.stdout, done.stderr
+
+
+def sized(data: bytes, side: int) -> bytes:
+    """A progressive JPEG, its header changed to say that it is as large."""
+    at = data.index(b"\xff\xc2") + 5
+    return data[:at] + struct.pack(">HH", side, side) + data[at + 4 :]
+
+
+def test_what_takes_too_much_memory_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.fromarray(drawn()).convert("RGB").save(file, "JPEG", progressive=True)
+    message = refusal(sized(file.getvalue(), 9700))
+    # All its coefficients, 1.5 a pixel, 2 bytes each, and an eighth of its sides.
+    assert f"9700x9700 takes 283 MB to decode, more than {MAX_DECODED_BYTES // 10**6};" in message
+    Image.new("RGB", (4000, 3200)).save(tmp_path / "large.webp")
+    assert "takes 204 MB" in refusal(tmp_path / "large.webp")
+
+
+def test_a_phones_photograph_as_webp_is_not_too_large(tmp_path: Path) -> None:
+    Image.new("RGB", (4032, 3024)).save(tmp_path / "phone.webp")
+    with Image.open(tmp_path / "phone.webp") as image:
+        assert memory_bytes(image) <= MAX_DECODED_BYTES
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux")
+@pytest.mark.parametrize("kind", ["I;16", "RGBA", "LA", "F", "progressive", "WEBP", "CMYK"])
+def test_decoding_takes_no_more_than_is_estimated(kind: str, tmp_path: Path) -> None:
+    if kind == "I;16":
+        image = Image.fromarray(np.full((2500, 3000), 60_000, np.uint16))
+    else:
+        mode = {"WEBP": "RGB", "progressive": "RGB"}.get(kind, kind)
+        image = Image.new("RGB", (3000, 2500), "white").convert(mode)
+    if "A" in image.getbands():
+        image.putalpha(0)
+    image.paste(0, (1400, 900, 1500, 1600))
+    format = {"progressive": "JPEG", "WEBP": "WEBP", "F": "TIFF", "CMYK": "TIFF"}.get(kind, "PNG")
+    path = tmp_path / "large"
+    image.save(path, format, progressive=True)
+    script = (
+        "import sys\nfrom runtime.decode import decode\n"
+        "def peak(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+        "decode(sys.argv[1], longest=20)\nbefore = peak()\n"
+        "for longest in (192, 4096): decode(sys.argv[2], longest=longest)\n"
+        "print(peak() - before)\n"
+    )
+    small = tmp_path / "small"
+    image.resize((30, 30), Image.Resampling.NEAREST).save(small, format)
+    done = subprocess.run(
+        [sys.executable, "-c", script, small, path], capture_output=True, text=True, check=True
+    )
+    with Image.open(path) as opened:
+        estimate = memory_bytes(opened)
+        made = opened.width * opened.height
+    # Besides, the grey picture that comes out, with its alpha, and what strips take on their way.
+    assert int(done.stdout) << 10 < estimate + 3 * made + (24 << 20)
+
+
+@pytest.mark.parametrize(
+    "mode", ["L", "1", "P", "RGB", "RGBA", "opaque", "LA", "PA", "CMYK", "HSV", "I", "F", "I;16"]
+)
+def test_strips_give_what_the_whole_gives(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.fromarray(drawn()).convert("RGB")
+    if mode == "I;16":
+        picture = Image.fromarray(drawn().astype(np.uint16) * 257)
+    elif mode == "PA":
+        picture = picture.convert("P")
+        picture.putalpha(Image.fromarray(drawn(lying=True)))
+    elif mode in ("LA", "RGBA"):
+        picture = picture.convert(mode)
+        picture.putalpha(Image.fromarray(drawn(lying=True)))
+    else:
+        picture = picture.convert("RGBA" if mode == "opaque" else mode)
+
+    def seen(longest: int) -> list[Array]:
+        grey = decode(picture, longest=longest).grey
+        return [grey, decode_colour(picture, longest=longest).rgb]
+
+    for longest in (50, 192, 300, 480):
+        whole = seen(longest)
+        with monkeypatch.context() as patched:
+            patched.setattr(grey, "_STRIP", 7000)
+            for one, other in zip(seen(longest), whole, strict=True):
+                assert np.array_equal(one, other)
+
+
+def test_the_callers_image_stays_as_it_is() -> None:
+    red = np.zeros((600, 800, 3), np.uint8)
+    red[..., 1] = 130
+    red[150:450, 380:410] = 255, 0, 0  # as light as the green around it
+    file = io.BytesIO()
+    Image.fromarray(red).save(file, "JPEG", quality=95, subsampling=0)
+    with Image.open(file) as opened:
+        pixels = to_pixels(opened)
+        assert (opened.mode, opened.size) == ("RGB", (800, 600))
+    assert pixels.any()
+    difference = np.abs(pixels.astype(int) - to_pixels(file.getvalue()))
+    assert difference.mean() < 2

@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from runtime import show
 from runtime.classifier import Classifier
 from runtime.errors import ImageError
-from runtime.reading import UNKNOWN
+from runtime.reading import UNKNOWN, page_bytes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 HEIGHT = 64
@@ -247,3 +247,48 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
         writer.start()
         assert ask() == "7"
         writer.join()
+
+
+@pytest.mark.parametrize(("side", "high", "wide", "apart"), [(1024, 8, 2, 8), (4096, 20, 5, 20)])
+def test_a_page_of_dashes_is_refused(side: int, high: int, wide: int, apart: int) -> None:
+    random = np.random.default_rng(1)
+    grey = np.full((side, side), 255, np.uint8)
+    for row in range(high, side - 2 * high, high + apart):
+        for column in range(wide, side - 2 * wide, wide + apart):
+            if random.random() < 0.9:
+                grey[row : row + high, column : column + wide] = random.integers(0, 40)
+    with pytest.raises(ImageError, match="more pieces of ink than a page of digits; crop it"):
+        CLASSIFIER.read(grey)
+
+
+def test_a_page_on_which_too_much_would_be_tried_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ink, _ = page(3, 4)
+    CLASSIFIER.read(paper(ink))
+    monkeypatch.setattr("runtime.reading._MOST_TRIED", 20)
+    with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
+        CLASSIFIER.read(paper(ink))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux")
+def test_a_photographed_page_takes_no_more_than_is_estimated(tmp_path: Path) -> None:
+    ink, text = page(3, 8)
+    sheet = np.full((3000, 4000), 220, np.uint8)
+    small = Image.fromarray(paper(ink)).reduce(2)  # so that it is looked at closely
+    sheet[1000 : 1000 + small.height, 1500 : 1500 + small.width] = np.asarray(small)
+    Image.fromarray(sheet).save(tmp_path / "page.jpg", quality=95)
+    script = (
+        "import sys\nfrom runtime import Classifier\n"
+        "def peak(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+        "classifier = Classifier.load()\nclassifier.read(sys.argv[1])\nbefore = peak()\n"
+        "classifier.read(sys.argv[2])\nprint(peak() - before)\n"
+    )
+    Image.fromarray(sheet[1000:1400, 1500:1900]).save(tmp_path / "small.png")
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "small.png", tmp_path / "page.jpg"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) << 10 < page_bytes((4000, 3000))

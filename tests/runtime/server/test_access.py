@@ -111,7 +111,7 @@ def test_others_are_let_in_only_when_that_is_said(serve):
     done = run("--host", "0.0.0.0")
     assert done.returncode == 2
     assert done.stderr.startswith("error: --host 0.0.0.0 lets others in: give --token-file")
-    server = serve("--host", "0.0.0.0", "--no-auth")
+    server = serve("--host", "0.0.0.0", "--no-auth", DIGIT_EDGE_TOKEN=TOKEN)
     assert "0.0.0.0" not in server.url  # where to find it is said, not where it listens
     assert server.client.get("/v1/model").status_code == 200
     assert server.client.get(f"http://127.0.0.1:{server.port}/v1/model").status_code == 200

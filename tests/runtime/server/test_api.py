@@ -103,6 +103,11 @@ def test_metrics_count_requests_and_answers(server, page, photo):
         server.client.post("/v1/classify", content=photo, headers=JPEG)
     assert server.metric(name) == before[0] + 3
     assert server.metric(answers) == before[1] + 3
+    # A reading is decoding and layout as well: its digits are counted, not timed.
+    timed = server.metric("digit_edge_inference_duration_seconds_count")
+    server.client.post("/v1/read", content=photo, headers=JPEG)
+    assert server.metric(answers) == before[1] + 4
+    assert server.metric("digit_edge_inference_duration_seconds_count") == timed
     # What a client makes up makes no series of its own.
     server.client.get("/made-up")
     answer = server.client.get("/metrics")

@@ -2,14 +2,18 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import json
 import socket
+import threading
 import time
 
+import numpy as np
 import pytest
 
-from runtime.server.limits import Limits, Memory, Workers
+from runtime.server.limits import Limits, Memory, Room, Workers
 from runtime.server.problems import Problem
+from tests.runtime.server.conftest import encoded
 
 
 def head(length, path="/v1/classify"):
@@ -189,6 +193,68 @@ def test_the_longest_idle_connection_makes_room(serve_with):
     assert read_all(idle[0]) == b""
     for connection in idle:
         connection.close()
+
+
+def test_connections_that_were_answered_make_room_too(serve_with):
+    server = serve_with("connections=3")
+    ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    def is_answered(connection):
+        received = b""
+        connection.sendall(ask)
+        while b"ok" not in received:
+            received += connection.recv(65536) or b"ok"
+        return received.startswith(b"HTTP/1.1 200")
+
+    with contextlib.ExitStack() as stack:
+        first, second, third = (stack.enter_context(server.connect()) for _ in range(3))
+        assert all(map(is_answered, (first, second, third, first)))
+        assert is_answered(stack.enter_context(server.connect()))
+        # The second has been idle for longest: the first has asked again.
+        with contextlib.suppress(ConnectionResetError):
+            assert read_all(second) == b""
+        assert is_answered(first) and is_answered(third)
+
+
+def test_what_does_not_fit_beside_others_waits_and_then_is_refused():
+    room = Room(Limits(work_bytes=100, seconds=0.2))
+    with room.lease(60):
+        with room.lease(40):
+            pass
+        with pytest.raises(Problem) as refused, room.lease(41):
+            pass
+        assert refused.value.status == 503
+    entered = threading.Event()
+
+    def hold():
+        with room.lease(100):
+            entered.set()
+            time.sleep(0.05)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    entered.wait(5)
+    with room.lease(100):
+        pass
+    holder.join()
+
+
+def test_large_images_are_looked_at_one_after_the_other(serve_with):
+    """Each takes all there is; one that takes more is refused."""
+    server = serve_with("work_bytes=5_000_000, workers=4")
+    image = encoded(np.full((1000, 1200, 3), 240, np.uint8))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda _: server.client.post("/v1/classify", content=image), range(8))
+        )
+    assert {answer.status_code for answer in answers} == {200}
+    larger = server.client.post(
+        "/v1/classify", content=encoded(np.full((1200, 1200, 3), 240, np.uint8))
+    )
+    assert larger.status_code == 413
+    assert larger.json()["detail"] == (
+        "the image takes 5 MB to decode, more than 5: scale it down, or save it as a plain JPEG"
+    )
 
 
 def test_memory_is_lent_and_given_back():
