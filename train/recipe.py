@@ -107,7 +107,7 @@ PUBLISHED = Recipe(
 )
 FAST = Recipe(
     name="fast",
-    epochs=3,
+    epochs=2,
     batch_size=256,
     learning_rate=1.2e-2,
     warmup=0.3,
