@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TextIO
 
-from runtime import options, paths
+from runtime import host, options, paths
 from runtime.batch import Job, Printed
 from runtime.errors import BAD_INPUT, EdgeError, exit_status
 from runtime.progress import Progress
@@ -60,7 +60,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=_cores(),
+        default=host.usable_cores(),
         metavar="N",
         help="processes for many images (default: the cores)",
     )
@@ -127,13 +127,6 @@ def _count(arguments: argparse.Namespace) -> int | None:
     if paths.STANDARD_INPUT in arguments.paths:
         return None
     return sum(1 for _ in paths.find(arguments.paths))
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from runtime.paths import Problem
 
 # What is remembered of images that are in the folder no more, which may come back with it.
 MAX_GONE = 100_000
+# How many lines the file, and stamps the memory, may have beyond twice those remembered.
+_SLACK = 1000
 # An image that cannot be read may be half an image: it gets this many times the settling time.
 _PATIENCE = 10
 
@@ -117,6 +120,7 @@ class Memory:
         self._stamps: set[Stamp] = set()
         self._met: set[str] = set()
         self._unsaved: list[str] = []
+        self._lines = 0
         self._failing = False
         self.is_new = True
         if file is not None:
@@ -158,7 +162,12 @@ class Memory:
             self._failing = True
             return
         self._failing = False
+        self._lines += len(self._unsaved)
         self._unsaved.clear()
+        if self._lines > 2 * len(self._by_path) + _SLACK:
+            # Where there is no room for that, the file is as it was, and as good.
+            with suppress(EdgeError):
+                self._rewrite(self._file)
 
     def forget_gone(self) -> None:
         """Forget the oldest of those that were not met since the last call, past `MAX_GONE`."""
@@ -168,6 +177,9 @@ class Memory:
             gone = [path for path in self._by_path if path not in met]
             for path in gone[:excess]:
                 self._stamps.discard(self._by_path.pop(path))
+        # Those of images that were overwritten; one of them may have been moved away before.
+        if len(self._stamps) > 2 * len(self._by_path) + _SLACK:
+            self._stamps = set(self._by_path.values())
 
     def _load(self, file: Path) -> None:
         if file.exists() and not file.is_file():
@@ -191,7 +203,11 @@ class Memory:
                 continue  # empty, or cut short by a full disk or a power cut
             self._by_path[path] = stamp
         self._stamps = set(self._by_path.values())
-        # Written anew: without what was said twice, and so that a place where nothing can be
-        # written is found out before the work begins.
+        # Here too: where nothing can be written, that is found out before the work begins.
+        self._rewrite(file)
+
+    def _rewrite(self, file: Path) -> None:
+        """Write the file anew, in one step, without what was said twice or is forgotten."""
+        self._lines = len(self._by_path)
         content = "".join(f"\n{json.dumps([p, *stamp])}" for p, stamp in self._by_path.items())
         files.write(file, content)

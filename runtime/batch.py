@@ -1,5 +1,7 @@
 """Many images to printed lines: alone while that is quick, then on all cores."""
 
+import contextlib
+import os
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -113,11 +115,12 @@ class Job:
             pool.close()
 
     def _classify(self, images: Sequence[str]) -> Sequence[Prediction | str]:
-        try:
-            return self.classifier.classify_batch(images)
-        except ImageError:
-            # It does not matter which: each is read by itself now.
-            return [self._classify_one(image) for image in images]
+        # Not what can be read but once, as a pipe: a batch may have to be read again.
+        if all(map(os.path.isfile, images)):
+            # Where one is bad, it does not matter which: each is read by itself then.
+            with contextlib.suppress(ImageError):
+                return self.classifier.classify_batch(images)
+        return [self._classify_one(image) for image in images]
 
     def _classify_one(self, image: str) -> Prediction | str:
         try:

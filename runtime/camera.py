@@ -116,7 +116,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m runtime.camera",
         description="Say which digits a camera sees: a JSON object each time one appears.",
-        epilog="Exit status: 0 the source has ended or SIGTERM came, 2 it cannot be read.",
+        epilog="Exit status: 0 the source has ended or SIGTERM came, 2 it cannot be read, or a "
+        "camera hangs.",
     )
     parser.add_argument(
         "--source",
@@ -162,7 +163,7 @@ def _agree(text: str) -> tuple[int, int]:
     try:
         needed, of = map(int, text.split("/"))
         Agreement(needed, of)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not N/M with N more than half of M, like 4/6"
         ) from None

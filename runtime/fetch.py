@@ -1,6 +1,7 @@
 """Fetches a file of a bounded size over HTTP: time-outs, a lowest rate, begun again when broken."""
 
 import http.client
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -48,6 +49,11 @@ def fetch(url: str, path: Path, limit: int) -> None:
             reason = str(getattr(error.reason, "strerror", None) or error.reason)
         except (OSError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
+        except ValueError as error:
+            raise EdgeError(
+                f"cannot fetch {_shown(url)}: it is no address, or leads to none ({error}); "
+                "write what is not ASCII as %XX"
+            ) from error
         if last:
             raise EdgeError(f"cannot fetch {_shown(url)}: {reason}; check the address")
         time.sleep(0.5)
@@ -98,8 +104,7 @@ def _unwritable(path: Path, error: OSError) -> EdgeError:
 
 def _shown(url: str) -> str:
     """A URL without a password that it may hold."""
-    parts = urllib.parse.urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return re.sub("//[^/?#]*@", "//", url, count=1)
 
 
 class _StaysSecure(urllib.request.HTTPRedirectHandler):

@@ -23,6 +23,8 @@ Picture = npt.NDArray[np.uint8]
 TIMEOUT_S = 5.0
 # How long a camera may take to let go.
 _LEAVE_S = 1.0
+# How often a camera that hangs is asked for again before it is given up.
+_TRIES = 6
 # How long nothing may happen before the caller is asked whether to go on.
 _PULSE_S = 0.25
 # The longest side that a folder's images are decoded to: about that of a camera's pictures.
@@ -64,7 +66,7 @@ def open_source(name: str | None) -> Source:
     Raises:
         EdgeError: there is no such file, it is no video, or OpenCV is not installed.
     """
-    if name is None or name.isdecimal():
+    if name is None or (name.isdecimal() and len(name) < 10):
         number = int(name or 0)
         if _has_pi_camera(number):
             return Live(f"camera {number}", lambda: _PiCamera(number))
@@ -152,18 +154,31 @@ class Live:
     """A camera or a stream. Always its newest picture: what comes meanwhile is passed over.
 
     It is opened, read and let go of on a thread of its own: a driver that hangs takes that one
-    along, and nothing else.
+    along, and nothing else. Until that comes back the camera is not opened again.
     """
 
     def __init__(self, name: str, open_camera: Callable[[], Camera]) -> None:
         self.name = name
         self._open = open_camera
         self._number = 0
+        self._thread = threading.Thread()
+        self._tries = 0
 
     def frames(self) -> Generator[Frame | None, None, None]:
-        """The newest picture each time, until it is lost: SourceLost."""
+        """The newest picture each time, until it is lost: SourceLost.
+
+        EdgeError where it still hangs after `_TRIES` calls: then a new process may help.
+        """
+        if self._thread.is_alive():
+            self._tries += 1
+            if self._tries >= _TRIES:
+                raise EdgeError(f"{self.name} hangs; unplug it and plug it in, then start again")
+            raise self._silent()
+        self._tries = 0
         slot = _Slot(self.name)
-        thread = threading.Thread(target=slot.fill, args=(self._open,), name="camera", daemon=True)
+        self._thread = thread = threading.Thread(
+            target=slot.fill, args=(self._open,), name="camera", daemon=True
+        )
         thread.start()
         last = time.monotonic()
         try:
@@ -174,13 +189,16 @@ class Live:
                     yield Frame(picture, self._number)
                     self._number += 1
                 elif time.monotonic() - last > 2 * TIMEOUT_S:
-                    raise SourceLost(f"{self.name} gives no pictures; check it and its cable")
+                    raise self._silent()
                 else:
                     yield None
         finally:
             slot.stop()
             # A thread that comes out of OpenCV while the interpreter ends takes the process down.
             thread.join(_LEAVE_S)
+
+    def _silent(self) -> SourceLost:
+        return SourceLost(f"{self.name} gives no pictures; check it and its cable")
 
 
 class _Slot:

@@ -48,6 +48,7 @@ class Hook:
             raise EdgeError(f"--on-digit: no command {program!r} here; install it or give its path")
         self._program = program
         self._last_failure = ""
+        self._passed_over = False
         self._queue: queue.Queue[list[str] | None] = queue.Queue(MAX_WAITING + 1)
         self._stop_at: float | None = None
         self._worker = threading.Thread(target=self._work, name="on-digit", daemon=True)
@@ -58,12 +59,20 @@ class Hook:
         """Commands not run to their end yet."""
         return self._queue.unfinished_tasks
 
+    @property
+    def full(self) -> bool:
+        """Whether the next digits may be passed over."""
+        return self.waiting >= MAX_WAITING
+
     def write(self, record: dict[str, object]) -> None:
         """Have the command run for a record that is a digit; others are passed over."""
         if "label" not in record or not record.get("accepted", True):
             return
         if self._queue.unfinished_tasks > MAX_WAITING:
-            self._fail(f"{MAX_WAITING} runs wait already: digits are passed over; make it quicker")
+            if not self._passed_over:
+                report(EdgeError(f"--on-digit {self._program}: {MAX_WAITING} runs wait already: "
+                                 "digits are passed over; make it quicker"))  # fmt: skip
+            self._passed_over = True
             return
         self._queue.put([_fill(argument, record) for argument in self._arguments])
 

@@ -2,8 +2,6 @@
 
 import os
 import platform
-import shutil
-import subprocess
 from pathlib import Path
 
 # What the bits of a Raspberry Pi's `get_throttled` mean; 16 bits higher, that it has happened
@@ -46,6 +44,9 @@ def celsius(sys: Path = Path("/sys")) -> float:
 
 def throttled(sys: Path = Path("/sys")) -> str:
     """A Raspberry Pi's `get_throttled` flags, "0x50005"; empty elsewhere."""
+    import shutil
+    import subprocess  # what reads an image need not load it
+
     flags = text(sys / _THROTTLED)
     if not flags and shutil.which("vcgencmd") is not None:
         answer = subprocess.run(

@@ -49,6 +49,11 @@ class Lines:
         """Lines taken and not written yet."""
         return len(self._kept)
 
+    @property
+    def full(self) -> bool:
+        """Whether the oldest of those kept may be lost with the next."""
+        return self.waiting >= MAX_KEPT
+
     def write(self, record: dict[str, object]) -> None:
         """Append a record, or keep it until there is room again."""
         with self._lock:

@@ -13,11 +13,12 @@ from runtime.errors import EdgeError, report
 
 # Identifiers of MQTT messages are 16 bits wide.
 MAX_KEPT = 10_000
+# Room besides them for what is said of the reader itself, a few messages each connection.
+_ROOM = 64
 CLOSE_S = 5.0
 _KEEPALIVE_S = 30
 _CONNECT_S = 5.0
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
-_QUEUE_FULL = 15  # paho's MQTT_ERR_QUEUE_SIZE
 
 
 class Publisher:
@@ -32,10 +33,13 @@ class Publisher:
         """Begin to connect; a broker that is away is a message, not an error.
 
         Raises:
-            EdgeError: `url` is no mqtt[s]://host/topic, or paho-mqtt is not installed.
+            EdgeError: `url` is no mqtt[s]://host/topic, `discovery` no prefix of topics, or
+                paho-mqtt is not installed.
         """
         address = _split(url)
         self._topic = unquote(address.path[1:])
+        if discovery is not None and not _is_topic(discovery):
+            raise EdgeError(f"--mqtt-discovery takes a prefix of topics: {_TOPIC}")
         self._name = f"{address.scheme}://{address.hostname}:{_port(address)}"
         self._discovery = discovery
         self._sent = 0
@@ -53,17 +57,22 @@ class Publisher:
         """Messages that the broker has not acknowledged yet."""
         return self._sent + self._announced - self._acknowledged
 
+    @property
+    def full(self) -> bool:
+        """Whether the next results may not be published."""
+        return self.waiting > MAX_KEPT - _ROOM
+
     def write(self, record: dict[str, object]) -> None:
         """Publish a record, now or when the broker is back."""
         topic = f"{self._topic}/error" if "error" in record else self._topic
         with self._lock:
-            # The queue is the client's own: full, it refuses the message.
-            if self._client.publish(topic, json.dumps(record), qos=1).rc == _QUEUE_FULL:
+            if self.waiting >= MAX_KEPT:
                 self._dropped += 1
                 if self._dropped == 1:
                     report(EdgeError(f"{self._name}: {MAX_KEPT} results wait for the broker; what "
                                      "comes now is not published"))  # fmt: skip
             else:
+                self._client.publish(topic, json.dumps(record), qos=1)
                 self._sent += 1
 
     def close(self) -> None:
@@ -105,7 +114,6 @@ class Publisher:
             ) from error
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"digit-edge-{_random()}")
         client.connect_timeout = _CONNECT_S
-        client.max_queued_messages_set(MAX_KEPT)
         client.reconnect_delay_set(1, 30)
         client.will_set(f"{self._topic}/availability", "offline", qos=1, retain=True)
         if address.scheme == "mqtts":
@@ -137,8 +145,10 @@ class Publisher:
         messages = [(f"{self._topic}/availability", "online")]
         if self._discovery is not None:
             messages += _discovery(self._discovery, self._topic)
-        for topic, payload in messages:
-            if client.publish(topic, payload, qos=1, retain=True).rc != _QUEUE_FULL:
+        # Where a broker takes connections and no messages, those kept say the same already.
+        if kept < MAX_KEPT + _ROOM:
+            for topic, payload in messages:
+                client.publish(topic, payload, qos=1, retain=True)
                 self._announced += 1
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
@@ -169,16 +179,28 @@ def _split(url: str) -> SplitResult:
     try:
         address = urlsplit(url)
         port = address.port
+        (address.hostname or "").encode("idna")  # as the client's thread will do
+        url.encode()
     except ValueError as error:
         raise EdgeError(wrong) from error
     if address.scheme not in _PORTS or not address.hostname or port == 0:
         raise EdgeError(wrong)
     if "?" in url or "#" in url:
         raise EdgeError(f"{wrong}: write ? as %3F and # as %23 in a password")
-    topic = unquote(address.path[1:])
-    if not topic or topic.startswith("$") or re.search("[+#\0]", topic) or len(topic) > 1000:
-        raise EdgeError(f"{wrong}; a topic is some words and slashes, without + and #")
+    if not _is_topic(unquote(address.path[1:])):
+        raise EdgeError(f"{wrong}; a topic is {_TOPIC}")
     return address
+
+
+_TOPIC = "some words and slashes, without + and #"
+
+
+def _is_topic(text: str) -> bool:
+    return (
+        0 < len(text) <= 1000
+        and not text.startswith("$")
+        and re.search("[+#\0-\x1f\x7f-\x9f\ud800-\udfff]", text) is None
+    )
 
 
 def _port(address: SplitResult) -> int:

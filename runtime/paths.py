@@ -93,23 +93,34 @@ def _expand(name: str) -> Iterator[str | Problem]:
 
 def walk(folder: str) -> Iterator[str | Problem]:
     """The images in a folder and those below it, and the folders that cannot be read."""
-    names = _Names()
-    folders: list[str] = []
+    waiting = [folder]  # the next one last; folders may lie deeper than calls may
+    while waiting:
+        folder = waiting.pop()
+        names = _Names()
+        below: list[str] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if not entry.name.startswith("."):
+                            below.append(entry.name)
+                    elif is_image(entry.name) and _may_be_file(entry):
+                        names.add(entry.name)
+        except OSError as error:
+            yield Problem(
+                folder, f"{folder}: cannot be read ({error.strerror}); check its permissions"
+            )
+            continue
+        for name in names.in_order():
+            yield os.path.join(folder, name)
+        waiting += [os.path.join(folder, name) for name in sorted(below, reverse=True)]
+
+
+def _may_be_file(entry: "os.DirEntry[str]") -> bool:
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    if not entry.name.startswith("."):
-                        folders.append(entry.name)
-                elif is_image(entry.name) and entry.is_file():
-                    names.add(entry.name)
-    except OSError as error:
-        yield Problem(folder, f"{folder}: cannot be read ({error.strerror}); check its permissions")
-        return
-    for name in names.in_order():
-        yield os.path.join(folder, name)
-    for name in sorted(folders):
-        yield from walk(os.path.join(folder, name))
+        return entry.is_file()
+    except OSError:  # a link that leads to itself, or where nothing may be seen: who opens it says
+        return True
 
 
 class _Names:
@@ -145,7 +156,11 @@ def _match(pattern: str) -> Iterator[str | Problem]:
     """What a pattern matches: the shells of Windows leave that to the program."""
     import glob
 
-    matched = sorted(glob.iglob(pattern, recursive=True))
+    try:
+        matched = sorted(glob.iglob(pattern, recursive=True))
+    except RecursionError:
+        yield Problem(pattern, f"{pattern}: folders too deep for a pattern; name the folder")
+        return
     if not matched:
         yield Problem(pattern, f"{pattern}: matches no file; check the pattern")
     for name in matched:

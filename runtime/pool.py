@@ -39,7 +39,6 @@ class Pool(Generic[Task, Answer]):
     """Worker processes that live until `close`; no more tasks and answers are held than needed."""
 
     def __init__(self, work: Work[Task, Answer], jobs: int) -> None:
-        self._jobs = jobs
         # Where a process can be forked it starts in milliseconds, with everything imported.
         # macOS could fork too, but its own libraries do not survive it.
         method = "fork" if sys.platform == "linux" else "spawn"

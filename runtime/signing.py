@@ -21,8 +21,6 @@ if TYPE_CHECKING:
         Ed25519PublicKey,
     )
 
-SIGNATURE_BYTES = 64
-
 
 class Untrusted(EdgeError):
     """A file's signature is missing, or of none of the keys that are trusted."""

@@ -3,7 +3,9 @@
 A command calls `add_arguments`, then `open_sinks`, then `write` for each result: a record that JSON
 can hold. A digit has at least `label` and `confidence` in it and, where it was no digit after all,
 `accepted: false`; what could not be read has `error`. No sink makes its caller wait: what cannot be
-delivered now is kept, tried again, and counted in `waiting` until it is delivered.
+delivered now is kept, tried again, and counted in `waiting` until it is delivered. What is written
+while a sink is `full` may be dropped, which it says once. That is right for a camera, whose digits
+pass; a caller that can come back for the rest, as to the files of a folder, holds back meanwhile.
 """
 
 import argparse
@@ -27,8 +29,12 @@ class Sink(Protocol):
     def waiting(self) -> int:
         """Results taken and not delivered yet."""
 
+    @property
+    def full(self) -> bool:
+        """Whether so many wait that further ones may be dropped."""
+
     def write(self, record: Record) -> None:
-        """Take a result; deliver it now, or keep it."""
+        """Take a result; deliver it now, keep it, or where it is full drop one."""
 
     def close(self) -> None:
         """Deliver what was kept, within seconds; EdgeError where that cannot be done."""
@@ -106,12 +112,21 @@ class Sinks:
 
     def __init__(self, sinks: list[Sink]) -> None:
         self._sinks = sinks
+        self._full: list[Sink] = []
         self._lock = threading.Lock()
 
     @property
     def waiting(self) -> int:
         """Results that the slowest sink holds undelivered; 0 says that every one has arrived."""
         return max((sink.waiting for sink in self._sinks), default=0)
+
+    @property
+    def full(self) -> bool:
+        """Whether a sink is full, or was and has not delivered everything since."""
+        self._full = [
+            sink for sink in self._sinks if sink.full or (sink in self._full and sink.waiting)
+        ]
+        return bool(self._full)
 
     def write(self, record: Record) -> None:
         """Give a result to every sink.

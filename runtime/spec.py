@@ -13,6 +13,15 @@ from runtime.acceptance import Acceptance
 from runtime.errors import ArtefactError
 
 SCHEMA_VERSION = 1
+# What reading a text raises that is no spec; an infinite number is an OverflowError.
+_MALFORMED = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ class ModelSpec:
                     "upgrade digit-edge"
                 )
             spec = _from_record(record, digest)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except _MALFORMED as error:
             raise ArtefactError(
                 f"its spec cannot be read ({error!r}): export the model again"
             ) from error

@@ -21,6 +21,7 @@ from runtime.reload import previous
 from runtime.selftest import selftest
 
 MAX_BYTES = 64 << 20
+_SUFFIXES = (".tflite", ".onnx")
 # Names of what is not in its place yet; a power cut may leave some, the next update removes them.
 _TEMPORARY = ".update-"
 
@@ -49,7 +50,7 @@ def update(source: str, into: Path, keys: Path | None, allow_unsigned: bool = Fa
         ArtefactError, EdgeError: no such source, damaged, or a folder that cannot be written.
     """
     name = _name(source)
-    target = into / name if into.is_dir() or not into.suffix else into
+    target = into / name if _is_folder(into) else into
     if target.suffix != Path(name).suffix:
         raise EdgeError(f"{name} cannot take the place of {target}: a model of another format")
     with _folder(target.parent) as folder:
@@ -67,13 +68,18 @@ def update(source: str, into: Path, keys: Path | None, allow_unsigned: bool = Fa
             _clear(target.parent)
 
 
-def go_back(target: Path) -> list[str]:
+def go_back(into: Path) -> list[str]:
     """Swap a model with the one that was in its place before.
+
+    Args:
+        into: the model's place, or a folder with one model only that has one before it.
 
     Raises:
         ArtefactError: there is none, or it is damaged.
         Failed: it does not pass its self-test.
+        EdgeError: the folder has no such model, or several.
     """
+    target = _with_previous(into) if _is_folder(into) else into
     kept = previous(target)
     with _folder(target.parent) as folder:
         _prove(kept, str(kept))
@@ -92,6 +98,19 @@ def go_back(target: Path) -> list[str]:
         finally:
             _clear(target.parent)
     return [f"{target}: the model before is back; the other one is {kept}"]
+
+
+def _with_previous(folder: Path) -> Path:
+    """The one model of a folder that has a model before it."""
+    models = [path for path in folder.glob("*") if path.suffix in _SUFFIXES]
+    found = sorted(path for path in models if previous(path).exists())
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(path.name for path in found) or "none"
+    raise EdgeError(
+        f"--back: which model of {folder}? Those with the one before it beside it: {names}; "
+        "give --into FILE"
+    )
 
 
 def _install(new: Path, target: Path, source: str, folder: int) -> list[str]:
@@ -197,11 +216,18 @@ def _trusted(
 
 
 def _name(source: str) -> str:
-    path = urllib.parse.urlsplit(source).path if _is_url(source) else source
+    try:
+        path = urllib.parse.urlsplit(source).path if _is_url(source) else source
+    except ValueError as error:
+        raise EdgeError(f"{source} is no address: {error}") from error
     name = Path(urllib.parse.unquote(path) if _is_url(source) else path).name
-    if Path(name).suffix not in (".tflite", ".onnx"):
+    if Path(name).suffix not in _SUFFIXES:
         raise EdgeError(f"{source} is no model's name: give a .tflite or .onnx file or its URL")
     return name
+
+
+def _is_folder(into: Path) -> bool:
+    return into.is_dir() or not into.suffix
 
 
 def _is_url(source: str) -> bool:
@@ -261,7 +287,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--into",
         default="models",
         metavar="PATH",
-        help="the model in use, or a folder where the new one gets its own name (default: models)",
+        help="the model in use, or a folder where the new one gets its own name, or with --back "
+        "the one model that can (default: models)",
     )
     parser.add_argument(
         "--keys",

@@ -1,6 +1,7 @@
 """python -m runtime.watch FOLDER: classifies each image that arrives in a folder, once."""
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -36,11 +37,11 @@ def main(argv: list[str] | None = None) -> int:
     if memory.is_new and not arguments.existing:
         arrivals.pass_over()
         memory.save()
-    with Lifetime() as lifetime, sinks.open_sinks(arguments) as out:
-        lifetime.ready(f"watching {folder}")
-        watch(arrivals, reader, out, memory, lifetime, folder, arguments.interval)
-        if not out.waiting:
-            memory.save()
+    with Lifetime() as lifetime:
+        with sinks.open_sinks(arguments) as out:
+            lifetime.ready(f"watching {folder}")
+            watch(arrivals, reader, out, memory, lifetime, folder, arguments.interval)
+        memory.save()  # every result has reached its place, else this is not reached
     return 0
 
 
@@ -68,6 +69,9 @@ def watch(
             else:
                 report(EdgeError(f"{folder} cannot be read any more: waiting for it to come back"))
         for arrival in found or []:
+            # The images stay where they are: waiting loses none, and a full sink would.
+            if out.full or lifetime.stopping:
+                break
             record = _read(arrival, reader)
             if record is None:
                 arrivals.put_off(arrival)
@@ -75,8 +79,6 @@ def watch(
                 out.write(record)
                 arrivals.done(arrival)
             lifetime.alive()
-            if lifetime.stopping:
-                break
         # Only what has reached its place is never done again.
         if not out.waiting:
             memory.save()
@@ -122,7 +124,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     sinks.add_arguments(parser)
     arguments = parser.parse_args(argv)
-    if arguments.settle < 0 or arguments.interval <= 0:
+    if not (0 <= arguments.settle < math.inf and 0 < arguments.interval < math.inf):
         parser.error("--settle takes 0 or more seconds, --interval more than 0")
     return arguments
 

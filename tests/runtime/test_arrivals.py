@@ -1,5 +1,11 @@
 """What is remembered of the images that have arrived."""
 
+import random
+import subprocess
+import sys
+import time
+
+from runtime import arrivals
 from runtime.arrivals import Memory, Stamp
 
 
@@ -24,3 +30,45 @@ def test_what_is_remembered_survives_torn_lines_and_does_not_grow_for_ever(tmp_p
     memory.forget_gone()
     assert memory.knows("0.png", Stamp(10, 0, 1)) and memory.knows("19.png", Stamp(10, 19, 20))
     assert not memory.knows("1.png", Stamp(10, 1, 2))
+
+
+def test_the_file_does_not_grow_while_it_runs(tmp_path):
+    """As where one image is overwritten again and again."""
+    file = tmp_path / "memory.jsonl"
+    memory = Memory(file)
+    most = 0
+    for number in range(3 * arrivals._SLACK):
+        memory.add(f"{number % 3}.png", Stamp(10, number, number + 1))
+        memory.save()
+        memory.forget_gone()
+        most = max(most, file.read_bytes().count(b"\n"))
+    assert arrivals._SLACK < most <= arrivals._SLACK + 6
+    assert len(memory._stamps) <= arrivals._SLACK + 6
+    memory = Memory(file)
+    assert [memory.knows(f"{n}.png", Stamp(10, number - 2 + n, 0)) for n in range(3)] == [True] * 3
+
+
+def test_killed_at_any_moment_it_has_what_was_saved(tmp_path):
+    """Also while it writes its file anew, which is most of the time here."""
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from runtime import arrivals\n"
+        "arrivals._SLACK = 0\n"
+        "memory = arrivals.Memory(Path(sys.argv[1]))\n"
+        "for number in range(10**9):\n"
+        "    memory.add(f'{number % 3}.png', arrivals.Stamp(10, number, number + 1))\n"
+        "    memory.save()\n"
+        "    print(number, flush=True)\n"
+    )
+    for turn in range(5):
+        file = tmp_path / f"{turn}.jsonl"
+        command = [sys.executable, "-c", program, file]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            first = process.stdout.readline()
+            time.sleep(random.random() * 0.2)
+            process.kill()
+            last = int([first, *process.stdout.read().splitlines()][-1])
+        memory = Memory(file)
+        saved = max(stamp.mtime_ns for stamp in memory._by_path.values())
+        assert last <= saved <= last + 1

@@ -125,6 +125,7 @@ def test_a_spec_that_is_none_is_refused(tmp_path, suffix, text):
         ("golden", {"pixels": "", "scores": [[1, 0, 0]]}, "not as many"),
         ("metrics", {"accuracy": 1}, "cannot be read"),
         ("input_shape", None, "cannot be read"),
+        ("input_shape", [float("inf")], "cannot be read"),
     ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(spec, tmp_path, field, value, message):

@@ -92,6 +92,8 @@ def test_a_folder_of_pictures_is_a_source(pages, digits, tmp_path):
         (["--roi", "1,2,0,3"], "'1,2,0,3' has nothing in it"),
         (["--agree", "3/6"], "'3/6' is not N/M with N more than half of M"),
         (["--agree", "7/6"], "'7/6' is not N/M"),
+        (["--agree", f"{10**20}/{10**20}"], "is not N/M"),
+        (["--source", "9" * 20], f"error: cannot open {'9' * 20}: No such file"),
     ],
 )
 def test_bad_usage_is_one_message_and_exit_2(tmp_path, arguments, message):

@@ -251,6 +251,40 @@ def test_a_pi_camera_is_read_by_picamera2(camera, pages, digits, tmp_path):
     assert running.end() == 0
 
 
+def test_a_camera_that_hangs_is_asked_for_on_one_thread_and_given_up_in_the_end(tmp_path):
+    """Its driver does not come back from its first call; a service is then started anew."""
+    opened = tmp_path / "opened"
+    (tmp_path / "picamera2.py").write_text(
+        PICAMERA2.replace("        self.left = 10\n", "        HANG\n").replace(
+            "HANG", f"open({str(opened)!r}, 'a').write('x'); import time; time.sleep(600)"
+        )
+    )
+    program = (
+        "import sys, threading\n"
+        "from runtime import camera, frames\n"
+        "from runtime.errors import exit_status\n"
+        "frames.TIMEOUT_S = frames._LEAVE_S = 0.1\n"
+        "camera._FIRST_RETRY_S = camera._LAST_RETRY_S = 0.1\n"
+        "status = exit_status(lambda: camera.main([]))\n"
+        "print(sum(thread.name == 'camera' for thread in threading.enumerate()))\n"
+        "sys.exit(status)"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=WAIT_S,
+    )
+    lost, hangs = done.stderr.splitlines()
+    assert lost.startswith(
+        "error: camera 0 gives no pictures; check it and its cable; trying again"
+    )
+    assert hangs == "error: camera 0 hangs; unplug it and plug it in, then start again"
+    assert (done.returncode, done.stdout, opened.read_text()) == (2, "1\n", "x")
+
+
 def test_a_password_in_a_url_is_not_shown():
     assert without_password("rtsp://me:secret@host:554/x@y") == "rtsp://me:***@host:554/x@y"
     assert without_password("http://host:80/a") == "http://host:80/a"

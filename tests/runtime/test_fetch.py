@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -116,6 +118,7 @@ def test_a_file_arrives_whole(fetched, faults):
         (["403"], "the server answers 403"),
         (["to file:///etc/passwd"], "is not allowed; check the address"),
         (["to ftp://host/model.tflite"], "leads to ftp: give the address itself"),
+        (["to http://a..b/model.tflite"], "it is no address, or leads to none"),
     ],
 )
 def test_what_does_not_arrive_is_a_message(fetched, server, faults, message):
@@ -123,6 +126,19 @@ def test_what_does_not_arrive_is_a_message(fetched, server, faults, message):
         fetched(*faults)
     assert f"{server.url}/digits.tflite" in str(caught.value)
     assert len(server.asked) == len(faults)
+
+
+def test_a_server_that_leads_to_no_address_is_one_message(server, tmp_path):
+    server.faults[:] = ["to http://[x/digits.tflite"]
+    url = f"{server.url}/digits.tflite"
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime.update", url, "--into", tmp_path / "models"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: cannot fetch {url}: it is no address, or leads to none")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_more_than_the_limit_is_refused(fetched, tmp_path):

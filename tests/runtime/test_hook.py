@@ -114,6 +114,17 @@ def test_more_digits_than_it_can_take_are_passed_over_with_a_message(monkeypatch
     assert "100 runs wait already" in capfd.readouterr().err
 
 
+def test_that_digits_are_passed_over_is_said_once(monkeypatch, capfd):
+    """Also where runs that went well lie between."""
+    monkeypatch.setattr(hook, "MAX_WAITING", 1)
+    command = Hook("sleep 0.02")
+    for _ in range(60):
+        command.write(DIGIT)
+        time.sleep(0.005)
+    command.close()
+    assert capfd.readouterr().err.count("runs wait already") == 1
+
+
 def test_what_a_command_prints_is_no_result():
     program = (
         "import argparse\n"

@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 from runtime import paths
+from runtime.batch import Job
+from runtime.table import JsonLines
 
 WAIT_S = 60
 
@@ -69,6 +71,48 @@ def test_the_folders_below_are_read_and_what_is_no_image_is_passed_over(tmp_path
         )
     ]
     assert done.returncode == 0
+
+
+def test_a_link_that_leads_to_itself_hides_no_image(tmp_path, golden):
+    data, label = golden[0]
+    (tmp_path / "a.png").write_bytes(data)
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    done = run(tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.startswith(f"{tmp_path / 'a.png'}: {label} ")
+    assert "loop.png" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_folders_may_lie_deep(tmp_path, golden):
+    data, label = golden[0]
+    below = os.sep.join(["a"] * 1100)
+    try:
+        for end in range(1, len(below) + 1, 2):
+            os.mkdir(tmp_path / below[:end])
+        (tmp_path / below / "1.png").write_bytes(data)
+        done = run("a", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"{below}{os.sep}1.png: {label} ")
+        # What matches patterns may not go as deep.
+        assert len(run("**/*.png", cwd=tmp_path).stderr.splitlines()) <= 1
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "a"], check=True)  # pytest could not
+
+
+def test_what_comes_from_a_pipe_is_read_though_another_image_is_bad(tmp_path, golden):
+    data, label = golden[0]
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "good.png").write_bytes(data)
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    names = [str(tmp_path / name) for name in ("bad.png", *["good.png"] * 6)]
+    job = Job(None, None, 1, "cpu", JsonLines(), 1)
+    job.open()
+    done = job.do([f"/dev/fd/{reader}", *names])  # as <(cat good.png) of a shell
+    os.close(reader)
+    records = [json.loads(line) for _, line in done.lines]
+    assert [record.get("label") for record in records] == [label, None, *[label] * 6]
 
 
 def test_a_long_folder_is_in_order_too(tmp_path):

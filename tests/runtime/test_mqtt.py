@@ -153,12 +153,29 @@ def test_a_broker_that_comes_later_gets_everything(until, broker, reader, monkey
     until(lambda: subscriber.of("digits/availability"), "nothing arrives")
 
 
+def test_as_many_results_as_are_kept_do_not_keep_it_offline(until, broker, reader, monkeypatch):
+    monkeypatch.setattr(mqtt, "MAX_KEPT", 5)
+    running = broker()
+    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits", "homeassistant")
+    until(lambda: publisher.waiting == 0 and publisher._announced == 3, "not announced")
+    running.kill()
+    running.store.unlink(missing_ok=True)  # a new broker: what was retained is gone with the old
+    write(publisher, *range(5))
+    assert publisher.waiting == 5
+    running.start()
+    subscriber = reader(running)
+    until(lambda: publisher.waiting == 0, "not acknowledged")
+    until(lambda: len({name for name, _ in subscriber.seen} - {"digits"}) == 3, "not announced")
+    assert subscriber.of("digits/availability")[-1] == "online"
+    publisher.close()
+
+
 def test_a_broker_that_never_comes_is_an_error_in_the_end(monkeypatch, capfd):
     monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
     monkeypatch.setattr(mqtt, "MAX_KEPT", 10)
     publisher = Publisher("mqtt://user:secret@127.0.0.1:1/digits")
     write(publisher, *range(15))
-    assert publisher.waiting == 10
+    assert publisher.waiting == 10 and publisher.full
     with pytest.raises(EdgeError, match="^15 results were not published .*Connection refused"):
         publisher.close()
     said = capfd.readouterr().err
@@ -272,12 +289,22 @@ def certify(folder: Path) -> tuple[Path, Path]:
         "mqtt://user:sec?ret@host/topic",
         "mqtt://user:secret@host/$SYS/x",
         "mqtt://user:secret@host/" + "x" * 2000,
+        "mqtt://user:secret@host/a%01b",
+        "mqtt://user:secret@a..b/topic",
+        "mqtt://user:secret@host.with." + "x" * 64 + "/topic",
+        "mqtt://user:sec\udcff@host/topic",
     ],
 )
 def test_a_url_that_is_none_is_refused_and_its_password_not_shown(url):
     with pytest.raises(EdgeError, match=r"^--mqtt takes mqtt\[s\]://") as caught:
         Publisher(url)
     assert "sec" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["home#", "a/+", "", "$SYS"])
+def test_a_prefix_that_is_none_is_refused(prefix):
+    with pytest.raises(EdgeError, match="^--mqtt-discovery takes a prefix of topics"):
+        Publisher("mqtt://127.0.0.1:1/digits", prefix)
 
 
 def test_without_paho_the_command_says_how_to_get_it():

@@ -38,6 +38,22 @@ def test_a_signed_model_takes_its_place_and_the_old_one_is_kept(device):
     assert device.holds(OLD, kept=NEW)
 
 
+def test_a_folders_one_model_with_one_before_it_can_go_back(device):
+    folder = device.target.parent
+    update(str(device.new), device.target, None)
+    shutil.copy(device.old, folder / "another.tflite")
+    done = run("--back", cwd=folder.parent)  # whose default is the folder `models`
+    assert (done.returncode, done.stderr) == (0, "")
+    (folder / "another.tflite").unlink()
+    assert device.holds(OLD, kept=NEW)
+    for name in ("another.tflite", "another.previous.tflite"):
+        shutil.copy(device.old, folder / name)
+    done = run("--back", "--into", folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: --back: which model of {folder}? ")
+    assert "another.tflite, model.tflite; give --into FILE" in done.stderr
+
+
 def test_a_folder_takes_the_model_under_its_own_name(device):
     folder = device.target.parent
     update(str(device.new), folder, None)
@@ -149,6 +165,10 @@ def test_a_damaged_model_in_use_is_replaced_and_not_kept(device):
         (["absent.tflite"], "error: cannot read absent.tflite: No such file"),
         (["model.txt"], "error: model.txt is no model's name"),
         (["ftp://host/model.tflite"], "error: cannot read ftp://host/model.tflite: No such file"),
+        (["http://[x/m.tflite"], "error: http://[x/m.tflite is no address"),
+        (["http://a..b/m.tflite"], "error: cannot fetch http://a..b/m.tflite: it is no address"),
+        (["http://127.0.0.1:9/ü.tflite"], "error: cannot fetch http://127.0.0.1:9/ü.tflite: it is"),
+        (["--back"], "error: --back: which model of models? "),
         (["{new}", "--into", "m.onnx"], "error: new.tflite cannot take the place of m.onnx"),
         (["{new}", "--into", "/proc/models"], "error: cannot write into /proc/models"),
         (["--back", "--into", "m.tflite"], "error: cannot read the model m.previous.tflite"),

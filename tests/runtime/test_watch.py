@@ -37,7 +37,8 @@ class Watcher:
             "NOTIFY_SOCKET": "@" + address[1:],
             **options.pop("environment", {}),
         }
-        command = [sys.executable, "-m", "runtime.watch", folder, "--settle", 0.2]
+        program = options.pop("program", ("-m", "runtime.watch"))
+        command = [sys.executable, *program, folder, "--settle", 0.2]
         self.process = subprocess.Popen(
             [*map(str, command), "--interval", "0.05", *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -120,6 +121,7 @@ def test_each_image_that_arrives_is_classified_once(watch, tmp_path, pictures):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "before.bmp").write_bytes(pictures[0][0])
+    (folder / "loop.bmp").symlink_to("loop.bmp")
     watcher = watch()
     data, label = pictures[3]
     # Put there whole, written slowly, renamed into place, in a folder of its own.
@@ -288,6 +290,82 @@ def test_what_it_cannot_write_down_stops_nothing(watch, tmp_path, pictures):
     assert watcher.errors.empty()
 
 
+# The command with sinks that are soon full.
+NARROW = (
+    "import sys\n"
+    "from runtime import hook, lines\n"
+    "hook.MAX_WAITING = lines.MAX_KEPT = 3\n"
+    "from runtime.watch import exit_status, main\n"
+    "sys.exit(exit_status(main))"
+)
+
+
+def remembered(state: Path) -> list[str]:
+    return sorted(json.loads(line)[0] for line in state.read_text().splitlines() if line)
+
+
+def test_a_command_that_is_slow_runs_for_every_image(watch, tmp_path, pictures):
+    state, ran = tmp_path / "remembered", tmp_path / "ran"
+    slow = f"sh -c 'sleep 0.05; echo \"$0\" >> {ran}' {{image}}"
+    watcher = watch("--state", state, "--on-digit", slow, program=("-c", NARROW))
+    names = [f"{number:02}.bmp" for number in range(20)]
+    for name in names:
+        (tmp_path / "in" / name).write_bytes(pictures[3][0])
+    assert sorted(os.path.basename(watcher.next()["image"]) for _ in names) == names
+    assert watcher.end() == 0
+    assert watcher.errors.empty()
+    assert sorted(os.path.basename(line) for line in ran.read_text().splitlines()) == names
+    assert remembered(state) == names
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_full_disk_loses_no_image_across_a_restart(watch, tmp_path, pictures, number):
+    """A limit on the size of files stands for the disk."""
+    state, out = tmp_path / "remembered", tmp_path / "results.jsonl"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+
+    arguments = ("--state", state, "--out", out)
+    watcher = watch(*arguments, program=("-c", NARROW), preexec_fn=limit)
+    names = [f"{number:02}.bmp" for number in range(20)]
+    for name in names:
+        (tmp_path / "in" / name).write_bytes(pictures[3][0])
+    assert "results are kept" in watcher.errors.get(timeout=WAIT_S)
+    time.sleep(1)  # several times as long as it takes to look
+    written = len(out.read_text().splitlines())
+    assert 0 < watcher.records.qsize() == written + 3 < 20  # what the sink keeps, and no more
+    assert watcher.end(number) == (2 if number == signal.SIGTERM else -signal.SIGKILL)
+    before = remembered(state)
+    assert len(before) <= written
+    watcher = watch(*arguments)
+    assert watcher.names(20 - len(before)) == names[len(before) :]
+    assert watcher.end() == 0
+    lines = out.read_text().splitlines()
+    assert {os.path.basename(json.loads(line)["image"]) for line in lines} == set(names)
+    assert remembered(state) == names
+
+
+def test_once_there_is_room_again_it_goes_on(watch, tmp_path, pictures):
+    out = tmp_path / "results.jsonl"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+
+    watcher = watch("--out", out, program=("-c", NARROW), preexec_fn=limit)
+    for number in range(20):
+        (tmp_path / "in" / f"{number}.bmp").write_bytes(pictures[3][0])
+    assert "results are kept" in watcher.errors.get(timeout=WAIT_S)
+    time.sleep(0.5)
+    everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(watcher.process.pid, resource.RLIMIT_FSIZE, everything)
+    assert len(watcher.names(20)) == 20
+    assert watcher.end() == 0
+    assert "3 kept results with it" in watcher.errors.get()
+    assert watcher.errors.empty()
+    assert len(out.read_text().splitlines()) == 20
+
+
 def test_without_a_place_to_remember_it_says_so_and_runs(watch, tmp_path, pictures):
     (tmp_path / "file").write_text("")
     watcher = watch(environment={"STATE_DIRECTORY": str(tmp_path / "file")})
@@ -307,6 +385,12 @@ def test_without_a_place_to_remember_it_says_so_and_runs(watch, tmp_path, pictur
         ([".", "--model", "absent.tflite"], "error: cannot read the model absent.tflite"),
         ([".", "--on-digit", "no-such-command"], "error: --on-digit: no command"),
         ([".", "--interval", "0"], "--interval more than 0"),
+        ([".", "--interval", "nan"], "--interval more than 0"),
+        ([".", "--interval", "inf"], "--interval more than 0"),
+        ([".", "--settle", "nan"], "--settle takes 0 or more"),
+        ([".", "--settle", "inf"], "--settle takes 0 or more"),
+        ([".", "--settle", "-1"], "--settle takes 0 or more"),
+        ([".", "--mqtt", "mqtt://a..b/t"], "error: --mqtt takes mqtt[s]://"),
     ],
 )
 def test_bad_usage_is_one_message_and_exit_2(tmp_path, arguments, message):
