@@ -59,7 +59,7 @@ def is_solid(mask: Mask) -> bool:
     """Whether this is a filled shape rather than a stroke: see `thicken` for the mean width."""
     inner = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     outer = sum(np.count_nonzero(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
-    width = 2 * np.count_nonzero(mask) / (np.pi / 4 * (inner + outer))
+    width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * (inner + outer), 1)
     return bool(width > SOLID * max(mask.shape))
 
 

@@ -28,7 +28,7 @@ _RING, _MOST_DARK = 0.2, 0.2
 _LEAST_HEIGHT = 5
 # What holds more is no page of digits: blobs, the pixels in all their boxes; and with more runs of
 # ink along rows or columns it is a texture.
-_MOST_BLOBS, _MOST_AREA, _MOST_RUNS = 2000, 4096 * 3072, 600_000
+_MOST_BLOBS, _MOST_AREA, _MOST_RUNS = 5000, 4096 * 3072, 600_000
 
 Floats = npt.NDArray[np.float64]
 

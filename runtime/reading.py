@@ -31,7 +31,7 @@ _BROADER, _BROAD_FROM, _LOWER, _LOW_FROM = 0.85, 0.85, 0.45, 1.05
 # In heights: what is lower or broader is no digit.
 _LOW, _BROAD = 0.4, 1.7
 # A digit is of no more pieces; and a page on which more would have to be tried is none of digits.
-_MOST_PIECES, _MOST_TRIED = 12, 6000
+_MOST_PIECES, _MOST_TRIED = 12, 30_000
 UNKNOWN = "?"
 
 

@@ -18,6 +18,7 @@ from runtime import show
 from runtime.classifier import Classifier
 from runtime.errors import ImageError
 from runtime.reading import UNKNOWN, page_bytes
+from train.data import embedded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 HEIGHT = 64
@@ -249,14 +250,27 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
         writer.join()
 
 
-@pytest.mark.parametrize(("side", "high", "wide", "apart"), [(1024, 8, 2, 8), (4096, 20, 5, 20)])
-def test_a_page_of_dashes_is_refused(side: int, high: int, wide: int, apart: int) -> None:
+def test_a_page_full_of_digits_is_not_too_much() -> None:
+    digits = embedded().train
+    random = np.random.default_rng(0)
+    ink = np.zeros((30 * 44 + 80, 35 * 24 + 80), np.uint8)
+    for number, pixels in enumerate(digits.pixels[: 30 * 35, :, :, 0]):
+        row, column = divmod(number, 35)
+        top, left = 40 + 44 * row + random.integers(-3, 4), 40 + 24 * column
+        place = ink[top : top + 28, left : left + 28]
+        np.maximum(place, pixels, out=place)
+    height, width = ink.shape
+    shown = Image.fromarray(255 - ink).resize((2 * width, 2 * height))
+    assert len(CLASSIFIER.read(shown).digits) > 450
+
+
+def test_a_page_of_dashes_is_refused() -> None:
     random = np.random.default_rng(1)
-    grey = np.full((side, side), 255, np.uint8)
-    for row in range(high, side - 2 * high, high + apart):
-        for column in range(wide, side - 2 * wide, wide + apart):
+    grey = np.full((1100, 1100), 255, np.uint8)
+    for row in range(8, 1084, 16):
+        for column in range(2, 1096, 10):
             if random.random() < 0.9:
-                grey[row : row + high, column : column + wide] = random.integers(0, 40)
+                grey[row : row + 8, column : column + 2] = random.integers(0, 40)
     with pytest.raises(ImageError, match="more pieces of ink than a page of digits; crop it"):
         CLASSIFIER.read(grey)
 
