@@ -306,6 +306,7 @@ def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -
     For a picture of at most `longest`, as `decode` makes it; by default the closest look that is
     taken. Measured on Pillow 13.
     """
+    own: Any = image  # whose attributes beyond Image's are those of its format's class
     width, height = image.size
     scale = _scale(image, longest)
     pixels = -(-width // scale) * -(-height // scale)
@@ -319,14 +320,14 @@ def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -
         held = pixels * (3 if image.mode.startswith("I;16") else 4)
     if "progressive" in image.info:
         # Until the last scan libjpeg holds all coefficients, of the whole size, 2 bytes each.
-        layers = [(across, down) for _, across, down, _ in image.layer]  # type: ignore[attr-defined]
+        layers = [(across, down) for _, across, down, _ in own.layer]
         most = max(across for across, _ in layers) * max(down for _, down in layers)
         held += 2 * width * height * sum(across * down for across, down in layers) // most
     elif image.format == "WEBP":
         held *= 4  # two canvases, and all of it as bytes
-    elif image.format == "TIFF" and image.tile[0][0] == "libtiff":  # type: ignore[attr-defined]
+    elif image.format == "TIFF" and own.tile[0][0] == "libtiff":
         # A strip or a row of tiles is unpacked at a time; a strip may be the whole.
-        tags = image.tag_v2  # type: ignore[attr-defined]
+        tags = own.tag_v2
         held += (
             held * min(tags.get(_TILE_LENGTH, tags.get(_ROWS_PER_STRIP, height)), height) // height
         )
