@@ -10,7 +10,7 @@ from runtime import host, options, paths
 from runtime.batch import Job, Printed
 from runtime.errors import BAD_INPUT, EdgeError, exit_status
 from runtime.progress import Progress
-from runtime.table import Csv, Form, JsonLines, Lines, Table
+from runtime.table import Csv, Form, JsonLines, PlainLines, Table
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -92,7 +92,7 @@ def _form(arguments: argparse.Namespace) -> Form:
     if arguments.csv:
         return Csv(arguments.top)
     several = len(arguments.paths) > 1 or not os.path.isfile(arguments.paths[0])
-    return Table() if several and _is_terminal(sys.stdout) else Lines()
+    return Table() if several and _is_terminal(sys.stdout) else PlainLines()
 
 
 def _print(done: Printed, form: Form) -> bool:

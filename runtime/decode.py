@@ -1,8 +1,4 @@
-"""Decodes anything image-like into a small upright grey array.
-
-The rest of the runtime never sees a file, a mode, a bit depth, transparency or an EXIF
-orientation: they end here, and so does every exception of the image library.
-"""
+"""Decodes anything image-like; files, modes, bit depths, EXIF and Pillow's errors end here."""
 
 import io
 import os
@@ -24,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from runtime import png
 from runtime.errors import ImageError
 from runtime.grey import Grey, fit, luminance, principal_axis, to_uint8
+from runtime.memory import memory_bytes, reduction
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
 
@@ -53,7 +50,7 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-_ORIENTATION_TAG, _ROWS_PER_STRIP, _TILE_LENGTH = 0x0112, 278, 323
+_ORIENTATION_TAG = 0x0112
 _HAS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
@@ -279,7 +276,7 @@ def _load(image: Image.Image, longest: int, colour: bool, name: str, ours: bool)
                 f"{name}: {width}x{height} takes {needed // 1_000_000} MB to decode, more than "
                 f"{MAX_DECODED_BYTES // 1_000_000}; scale it down, or save it as a plain JPEG"
             )
-        scale = _scale(image, longest)
+        scale = reduction(image, longest)
         image.draft("RGB" if colour else "L", (width // scale, height // scale))
     if image.size[0] * image.size[1] > MAX_DECODED_PIXELS:
         raise ImageError(
@@ -288,50 +285,6 @@ def _load(image: Image.Image, longest: int, colour: bool, name: str, ours: bool)
         )
     image.load()
     return width, height
-
-
-def _scale(image: Image.Image, longest: int) -> int:
-    """How many times smaller the file's own decoder is to make it.
-
-    That of a JPEG can leave out the fine detail: a half, a quarter or an eighth of the size.
-    """
-    if image.format not in ("JPEG", "MPO"):
-        return 1
-    return next((s for s in (8, 4, 2) if max(image.size) >= s * longest * 0.65), 1)
-
-
-def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -> int:
-    """What Pillow and its decoder hold of a file that it has opened and not yet loaded, about.
-
-    For a picture of at most `longest`, as `decode` makes it; by default the closest look that is
-    taken. Measured on Pillow 13.
-    """
-    own: Any = image  # whose attributes beyond Image's are those of its format's class
-    width, height = image.size
-    scale = _scale(image, longest)
-    pixels = -(-width // scale) * -(-height // scale)
-    if image.mode in ("1", "L", "P"):
-        held = pixels
-    elif image.format in ("JPEG", "MPO") and image.mode == "RGB" and not colour:
-        held = pixels
-    elif image.mode in ("I", "F"):
-        held = 5 * pixels  # and what they are scaled to
-    else:
-        held = pixels * (3 if image.mode.startswith("I;16") else 4)
-    if "progressive" in image.info:
-        # Until the last scan libjpeg holds all coefficients, of the whole size, 2 bytes each.
-        layers = [(across, down) for _, across, down, _ in own.layer]
-        most = max(across for across, _ in layers) * max(down for _, down in layers)
-        held += 2 * width * height * sum(across * down for across, down in layers) // most
-    elif image.format == "WEBP":
-        held *= 4  # two canvases, and all of it as bytes
-    elif image.format == "TIFF" and own.tile[0][0] == "libtiff":
-        # A strip or a row of tiles is unpacked at a time; a strip may be the whole.
-        tags = own.tag_v2
-        held += (
-            held * min(tags.get(_TILE_LENGTH, tags.get(_ROWS_PER_STRIP, height)), height) // height
-        )
-    return held
 
 
 def _turn(image: Image.Image) -> int:

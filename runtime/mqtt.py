@@ -19,6 +19,7 @@ CLOSE_S = 5.0
 _KEEPALIVE_S = 30
 _CONNECT_S = 5.0
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
+_TOPIC = "some words and slashes, without + and #"
 
 
 class Publisher:
@@ -190,9 +191,6 @@ def _split(url: str) -> SplitResult:
     if not _is_topic(unquote(address.path[1:])):
         raise EdgeError(f"{wrong}; a topic is {_TOPIC}")
     return address
-
-
-_TOPIC = "some words and slashes, without + and #"
 
 
 def _is_topic(text: str) -> bool:

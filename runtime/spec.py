@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -189,6 +190,9 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
 
 def check(spec: ModelSpec) -> None:
     """Raise an ArtefactError where a spec contradicts itself."""
+    for key, text in _texts(spec):
+        if not isinstance(text, str):
+            raise ArtefactError(f"its {key} {text!r} is no text: export it again")
     labels = spec.labels
     if len(labels) < 2 or not all(isinstance(label, str) for label in labels):
         raise ArtefactError("its spec names fewer than two labels: export it again")
@@ -202,3 +206,14 @@ def check(spec: ModelSpec) -> None:
             raise ArtefactError("its calibration counts are not one a label: export it again")
     if spec.golden is not None and len(spec.golden.pixels) != len(spec.golden.scores):
         raise ArtefactError("its golden inputs and scores are not as many: export it again")
+
+
+def _texts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
+    """What of a spec is text and checked nowhere else, and what a message calls it."""
+    yield "name", spec.name
+    yield "source_sha256", spec.source_sha256
+    yield "dataset's name", spec.dataset.name
+    yield "dataset's sha256", spec.dataset.sha256
+    if spec.quantization is not None:
+        yield "calibration's name", spec.quantization.calibration.name
+        yield "calibration's sha256", spec.quantization.calibration.sha256

@@ -51,7 +51,7 @@ class Csv:
         return _row([record["image"], record["label"], record["confidence"], accepted, *others, ""])
 
 
-class Lines:
+class PlainLines:
     """`image: label confidence`, and `?` where it is no digit."""
 
     header = ""

@@ -9,7 +9,8 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from runtime.decode import FORMATS, memory_bytes
+from runtime.decode import FORMATS
+from runtime.memory import memory_bytes
 from runtime.reading import page_bytes
 from runtime.server.limits import Limits
 from runtime.server.problems import Problem

@@ -113,6 +113,11 @@ def test_a_spec_that_is_none_is_refused(tmp_path, suffix, text):
     assert str(path) in str(caught.value)
 
 
+def calibrated_on(name: object, sha256: object) -> dict[str, object]:
+    scales = {"scale": 1.0, "zero_point": 0}
+    return {"input": scales, "output": None, "calibration": {"name": name, "sha256": sha256}}
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -126,6 +131,12 @@ def test_a_spec_that_is_none_is_refused(tmp_path, suffix, text):
         ("metrics", {"accuracy": 1}, "cannot be read"),
         ("input_shape", None, "cannot be read"),
         ("input_shape", [float("inf")], "cannot be read"),
+        ("name", 7, "its name 7 is no text"),
+        ("source_sha256", None, "its source_sha256 None is no text"),
+        ("dataset", {"name": ["digits"], "sha256": ""}, "its dataset's name .* is no text"),
+        ("dataset", {"name": "digits", "sha256": 1.5}, "its dataset's sha256 1.5 is no text"),
+        ("quantization", calibrated_on(True, ""), "its calibration's name True is no text"),
+        ("quantization", calibrated_on("", 0), "its calibration's sha256 0 is no text"),
     ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(spec, tmp_path, field, value, message):
@@ -153,8 +164,9 @@ def test_calibration_counts_are_kept_and_files_made_before_them_read(spec, tmp_p
         artefact.read(path)
 
 
-def test_a_bad_spec_is_not_written(spec, tmp_path):
-    bad = dataclasses.replace(spec, labels=("only one",))
+@pytest.mark.parametrize("wrong", [{"labels": ("only one",)}, {"name": 7}], ids=["labels", "name"])
+def test_a_bad_spec_is_not_written(spec, tmp_path, wrong):
+    bad = dataclasses.replace(spec, **wrong)
     with pytest.raises(ArtefactError):
         artefact.write(tmp_path / "model.onnx", MODELS[".onnx"], bad)
     assert os.listdir(tmp_path) == []

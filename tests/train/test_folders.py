@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from runtime.errors import DatasetError
 from train import data
 
 
@@ -115,19 +114,6 @@ def test_numbers_are_classes_in_their_own_order(tmp_path):
     assert read.labels == ("9", "10", "100")
     by_class = [read.train.pixels[read.train.labels == n][0, 6].sum() // 255 for n in range(3)]
     assert by_class == [3, 4, 5], "taken as they are, each with its own label"
-
-
-@pytest.fixture
-def refused():
-    """Asserts that a path is refused with one line that holds every word given."""
-
-    def check(path: Path, *words: str, as_is: bool = False) -> None:
-        with pytest.raises(DatasetError) as caught:
-            data.load(path, as_is)
-        assert "\n" not in str(caught.value)
-        assert [word for word in words if word not in str(caught.value)] == []
-
-    return check
 
 
 def test_unfit_folders_are_refused(tmp_path, refused):

@@ -1,0 +1,52 @@
+"""How much memory it takes to decode an image, and how far its own decoder reduces it."""
+
+from typing import Any
+
+from PIL import Image
+
+# Tags of TIFF.
+_ROWS_PER_STRIP, _TILE_LENGTH = 278, 323
+
+
+def reduction(image: Image.Image, longest: int) -> int:
+    """How many times smaller the file's own decoder is to make it.
+
+    That of a JPEG can leave out the fine detail: a half, a quarter or an eighth of the size.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return 1
+    return next((s for s in (8, 4, 2) if max(image.size) >= s * longest * 0.65), 1)
+
+
+def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -> int:
+    """What Pillow and its decoder hold of a file that it has opened and not yet loaded, about.
+
+    For a picture of at most `longest`, as `decode` makes it; by default the closest look that is
+    taken. Measured on Pillow 13.
+    """
+    own: Any = image  # whose attributes beyond Image's are those of its format's class
+    width, height = image.size
+    scale = reduction(image, longest)
+    pixels = -(-width // scale) * -(-height // scale)
+    if image.mode in ("1", "L", "P"):
+        held = pixels
+    elif image.format in ("JPEG", "MPO") and image.mode == "RGB" and not colour:
+        held = pixels
+    elif image.mode in ("I", "F"):
+        held = 5 * pixels  # and what they are scaled to
+    else:
+        held = pixels * (3 if image.mode.startswith("I;16") else 4)
+    if "progressive" in image.info:
+        # Until the last scan libjpeg holds all coefficients, of the whole size, 2 bytes each.
+        layers = [(across, down) for _, across, down, _ in own.layer]
+        most = max(across for across, _ in layers) * max(down for _, down in layers)
+        held += 2 * width * height * sum(across * down for across, down in layers) // most
+    elif image.format == "WEBP":
+        held *= 4  # two canvases, and all of it as bytes
+    elif image.format == "TIFF" and own.tile[0][0] == "libtiff":
+        # A strip or a row of tiles is unpacked at a time; a strip may be the whole.
+        tags = own.tag_v2
+        held += (
+            held * min(tags.get(_TILE_LENGTH, tags.get(_ROWS_PER_STRIP, height)), height) // height
+        )
+    return held

@@ -1,0 +1,118 @@
+"""Running commands of `python -m runtime.watch`, and what is put into their folders."""
+
+import io
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from runtime import Classifier
+
+WAIT_S = 60
+
+
+class Watcher:
+    """A running command; `ready` once it says so to the service manager, which the test plays."""
+
+    def __init__(self, folder: Path, *arguments: object, ready: bool = True, **options) -> None:
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.manager.settimeout(WAIT_S)
+        address = f"\0digit-edge-test-{os.getpid()}-{id(self)}"
+        self.manager.bind(address)
+        environment = {
+            **os.environ,
+            "XDG_STATE_HOME": str(folder.parent / "state"),
+            "NOTIFY_SOCKET": "@" + address[1:],
+            **options.pop("environment", {}),
+        }
+        program = options.pop("program", ("-m", "runtime.watch"))
+        command = [sys.executable, *program, folder, "--settle", 0.2]
+        self.process = subprocess.Popen(
+            [*map(str, command), "--interval", "0.05", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            **options,
+        )
+        self.records: queue.Queue[dict] = queue.Queue()
+        self.errors: queue.Queue[str] = queue.Queue()
+        self.threads = [
+            threading.Thread(
+                target=self._read, args=(self.process.stdout, self.records, json.loads)
+            ),
+            threading.Thread(target=self._read, args=(self.process.stderr, self.errors, str)),
+        ]
+        for thread in self.threads:
+            thread.start()
+        if ready:
+            assert self.manager.recv(1000).startswith(b"READY=1\n")
+
+    @staticmethod
+    def _read(stream, into, parse) -> None:
+        with stream:
+            for line in stream:
+                into.put(parse(line))
+
+    def next(self) -> dict:
+        return self.records.get(timeout=WAIT_S)
+
+    def complaint(self) -> str:
+        """The next line on its stderr."""
+        return self.errors.get(timeout=WAIT_S)
+
+    def names(self, count: int) -> list[str]:
+        """The names of so many images, and that there are no more for a while."""
+        names = sorted(os.path.basename(self.next()["image"]) for _ in range(count))
+        time.sleep(0.5)
+        assert self.records.empty()
+        return names
+
+    def end(self, number: int | None = signal.SIGTERM) -> int:
+        if number is not None:
+            self.process.send_signal(number)
+        status = self.process.wait(WAIT_S)
+        for thread in self.threads:
+            thread.join()
+        self.manager.close()
+        return status
+
+
+@pytest.fixture
+def watch(tmp_path):
+    """Starts a command; ends it with the test."""
+    started = []
+
+    def start(*arguments: object, folder: Path = tmp_path / "in", **options) -> Watcher:
+        folder.mkdir(exist_ok=True)
+        started.append(Watcher(folder, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for watcher in started:
+        if watcher.process.poll() is None:
+            watcher.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """BMP files of digits that the published model is sure of, and their labels."""
+    spec = Classifier.load().spec
+    found = []
+    for pixels, scores in zip(spec.golden.pixels, spec.golden.scores, strict=True):
+        file = io.BytesIO()
+        # Large and noisy enough to be written piece by piece.
+        page = Image.new("L", (200, 200), 240)
+        page.paste(Image.fromarray(255 - pixels[:, :, 0]).resize((140, 140)), (30, 30))
+        page.save(file, "BMP")
+        found.append((file.getvalue(), spec.labels[scores.argmax()]))
+    return found

@@ -1,0 +1,85 @@
+"""python -m runtime.watch whose results find no room: no image is lost."""
+
+import json
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+# The command with sinks that are soon full.
+NARROW = (
+    "import sys\n"
+    "from runtime import hook, lines\n"
+    "hook.MAX_WAITING = lines.MAX_KEPT = 3\n"
+    "from runtime.watch import exit_status, main\n"
+    "sys.exit(exit_status(main))"
+)
+
+
+def remembered(state: Path) -> list[str]:
+    return sorted(json.loads(line)[0] for line in state.read_text().splitlines() if line)
+
+
+def test_a_command_that_is_slow_runs_for_every_image(watch, tmp_path, pictures):
+    state, ran = tmp_path / "remembered", tmp_path / "ran"
+    slow = f"sh -c 'sleep 0.05; echo \"$0\" >> {ran}' {{image}}"
+    watcher = watch("--state", state, "--on-digit", slow, program=("-c", NARROW))
+    names = [f"{number:02}.bmp" for number in range(20)]
+    for name in names:
+        (tmp_path / "in" / name).write_bytes(pictures[3][0])
+    assert sorted(os.path.basename(watcher.next()["image"]) for _ in names) == names
+    assert watcher.end() == 0
+    assert watcher.errors.empty()
+    assert sorted(os.path.basename(line) for line in ran.read_text().splitlines()) == names
+    assert remembered(state) == names
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_full_disk_loses_no_image_across_a_restart(watch, tmp_path, pictures, number):
+    """A limit on the size of files stands for the disk."""
+    state, out = tmp_path / "remembered", tmp_path / "results.jsonl"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+
+    arguments = ("--state", state, "--out", out)
+    watcher = watch(*arguments, program=("-c", NARROW), preexec_fn=limit)
+    names = [f"{number:02}.bmp" for number in range(20)]
+    for name in names:
+        (tmp_path / "in" / name).write_bytes(pictures[3][0])
+    assert "results are kept" in watcher.complaint()
+    time.sleep(1)  # several times as long as it takes to look
+    written = len(out.read_text().splitlines())
+    assert 0 < watcher.records.qsize() == written + 3 < 20  # what the sink keeps, and no more
+    assert watcher.end(number) == (2 if number == signal.SIGTERM else -signal.SIGKILL)
+    before = remembered(state)
+    assert len(before) <= written
+    watcher = watch(*arguments)
+    assert watcher.names(20 - len(before)) == names[len(before) :]
+    assert watcher.end() == 0
+    lines = out.read_text().splitlines()
+    assert {os.path.basename(json.loads(line)["image"]) for line in lines} == set(names)
+    assert remembered(state) == names
+
+
+def test_once_there_is_room_again_it_goes_on(watch, tmp_path, pictures):
+    out = tmp_path / "results.jsonl"
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+
+    watcher = watch("--out", out, program=("-c", NARROW), preexec_fn=limit)
+    for number in range(20):
+        (tmp_path / "in" / f"{number}.bmp").write_bytes(pictures[3][0])
+    assert "results are kept" in watcher.complaint()
+    time.sleep(0.5)
+    everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(watcher.process.pid, resource.RLIMIT_FSIZE, everything)
+    assert len(watcher.names(20)) == 20
+    assert watcher.end() == 0
+    assert "3 kept results with it" in watcher.errors.get()
+    assert watcher.errors.empty()
+    assert len(out.read_text().splitlines()) == 20
