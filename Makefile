@@ -93,7 +93,7 @@ lint: .venv/installed
 publish: .venv/installed
 	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)
 	.venv/bin/python -m export --model models/published/digits.keras$(WITH_DATA)
-	cp $(foreach a,digits.tflite digits-int8.tflite digits.onnx digits-int8.onnx,models/published/$a) \
+	cp $(foreach a,digits.keras digits.tflite digits-int8.tflite digits.onnx digits-int8.onnx,models/published/$a) \
 		runtime/pretrained/
 
 lock:

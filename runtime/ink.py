@@ -115,10 +115,11 @@ def _overlaps(length: int, bins: int, side: int) -> Plane:
     return weights
 
 
-def without_lines(mask: Mask, broken: float = 0.1) -> Mask:
+def without_lines(mask: Mask, broken: float = 0.1, inked: float = 0.0) -> Mask:
     """Take out thin horizontal lines from the edge of the picture, but not the strokes across.
 
-    A line may be broken for the part `broken` of the picture's width.
+    A line may be broken for the part `broken` of the picture's width; the part `inked` of its own
+    length, at least, is ink.
 
     A line is where the mask, thickened a little so that slanting or broken lines hold together,
     runs on for long; of it go the pixels whose vertical run is no thicker than the line.
@@ -136,8 +137,10 @@ def without_lines(mask: Mask, broken: float = 0.1) -> Mask:
     starts, ends = find_runs(thick)
     apart = starts[1:] - ends[:-1] > broken * width
     apart |= starts[1:] // (width + 1) != starts[:-1] // (width + 1)
-    starts, ends = starts[np.append(True, apart)], ends[np.append(apart, True)]
-    long = ends - starts > 0.4 * width
+    first = np.flatnonzero(np.append(True, apart))
+    ink = np.add.reduceat(ends - starts, first)
+    starts, ends = starts[first], ends[np.append(apart, True)]
+    long = (ends - starts > 0.4 * width) & (ink >= inked * (ends - starts))
     line = paint_runs(starts[long], ends[long], mask.shape)
     reach = np.flatnonzero(line.any(axis=0))
     if not reach.size or (reach[0] > left and reach[-1] < right):

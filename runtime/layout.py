@@ -15,7 +15,8 @@ from runtime.relief import find_relief
 # then each component keeps what reaches this part of its own level.
 _FAINT, _OWN_LEVEL = 0.1, 0.3
 # A ruled line is broken for no more than this part of the picture: digits' own bars stand apart.
-_BROKEN = 0.02
+# Ink is this part of it at least: of those photographed 0.8, of a row of printed digits' tops 0.6.
+_BROKEN, _INKED = 0.02, 0.7
 # What is this much fainter than the writing is none.
 _GHOST = 0.25
 # In heights of a digit: smaller in both directions is a speck; higher or wider is no writing.
@@ -65,7 +66,7 @@ def find_lines(grey: Grey, name: str) -> Layout | None:
     mask = depth > max(_FAINT * relief.level, relief.floor)
     if max(np.count_nonzero(one[1:] > one[:-1]) for one in (mask, mask.T)) > _MOST_RUNS:
         return None
-    mask = without_lines(without_lines(mask, _BROKEN).T, _BROKEN).T
+    mask = without_lines(without_lines(mask, _BROKEN, _INKED).T, _BROKEN, _INKED).T
     faint = find_components(mask, depth)
     if faint is None:
         return None

@@ -75,8 +75,9 @@ export function thicken(ink) {
 }
 
 // Take out thin horizontal lines from the edge of the picture, but not the strokes across. A line
-// may be broken for the part `broken` of the picture's width.
-export function withoutLines(mask, broken = 0.1) {
+// may be broken for the part `broken` of the picture's width; the part `inked` of its own length, at
+// least, is ink.
+export function withoutLines(mask, broken = 0.1, inked = 0) {
   const { data, width, height } = mask;
   const left = Math.trunc(REACHES * width), right = Math.ceil((1 - REACHES) * (width - 1));
   if (Math.min(height, width) < 32) return mask;
@@ -94,7 +95,7 @@ export function withoutLines(mask, broken = 0.1) {
     fullest = Math.max(fullest, full);
   }
   if (fullest < 0.25 * width) return mask;
-  const line = longRuns(thick, broken);
+  const line = longRuns(thick, broken, inked);
   const columns = Array.from({ length: width }, (_, x) => x).filter((x) => {
     for (let y = 0; y < height; y++) if (line.data[y * width + x]) return true;
     return false;
@@ -116,20 +117,24 @@ export function withoutLines(mask, broken = 0.1) {
   return cleared;
 }
 
-// The mask of the runs that go on for long, small gaps closed.
-function longRuns(mask, broken) {
+// The mask of the runs that go on for long, small gaps closed, the part `inked` of them ink.
+function longRuns(mask, broken, inked) {
   const { width, height } = mask;
   const [starts, ends] = findRuns(mask);
-  const from = [], to = [];
+  const from = [], to = [], ink = [];
   starts.forEach((start, i) => {
     const sameRow = i > 0 && Math.floor(start / (width + 1)) === Math.floor(starts[i - 1] / (width + 1));
     if (sameRow && start - ends[i - 1] <= broken * width) to[to.length - 1] = ends[i];
     else {
       from.push(start);
       to.push(ends[i]);
+      ink.push(0);
     }
+    ink[ink.length - 1] += ends[i] - start;
   });
-  const long = from.map((_, i) => i).filter((i) => to[i] - from[i] > 0.4 * width);
+  const lengths = from.map((start, i) => to[i] - start);
+  const long = [...lengths.keys()]
+    .filter((i) => lengths[i] > 0.4 * width && ink[i] >= inked * lengths[i]);
   return paintRuns(long.map((i) => from[i]), long.map((i) => to[i]), width, height);
 }
 

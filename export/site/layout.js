@@ -6,7 +6,7 @@ import { median, withoutLines } from "./ink.js";
 import { plane, transpose } from "./pillow.js";
 import { findRelief, map, mean } from "./relief.js";
 
-const FAINT = 0.1, OWN_LEVEL = 0.3, BROKEN = 0.02, GHOST = 0.25;
+const FAINT = 0.1, OWN_LEVEL = 0.3, BROKEN = 0.02, INKED = 0.7, GHOST = 0.25;
 const SPECK = 0.25, TALL = 2.5, WIDE = 8, REACH = 6, RING = 0.2, MOST_DARK = 0.2;
 const LEAST_HEIGHT = 5;
 
@@ -19,7 +19,7 @@ export function findLines(grey) {
   const least = Math.fround(Math.max(FAINT * relief.level, relief.floor));
   let mask = plane(grey.width, grey.height);
   for (let i = 0; i < mask.data.length; i++) mask.data[i] = depth.data[i] > least;
-  mask = transpose(withoutLines(transpose(withoutLines(mask, BROKEN)), BROKEN));
+  mask = transpose(withoutLines(transpose(withoutLines(mask, BROKEN, INKED)), BROKEN, INKED));
   const faint = findComponents(mask, depth);
   if (faint === null) return null;
   const level = plane(grey.width, grey.height, Float32Array);

@@ -1,12 +1,13 @@
 """Parity of real artefacts in real engines: sound ones pass, each planted fault is caught."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import parity, processes, reference, rows
-from benchmarks.comparison import ParityResult
+from benchmarks.comparison import ParityResult, Tolerance
 from benchmarks.jobs import ScoresJob
 from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
 from benchmarks.views import parity_tables
@@ -30,6 +31,16 @@ def test_sound_artefacts_pass(report, row_of, name: str, backend: str) -> None:
     assert result.candidate.accuracy > 0.8
     assert (result.precision == "int8") == ("int8" in name)
     assert result.max_difference > 0 and result.min_cosine > 0.9
+
+
+def test_the_published_artefacts_answer_as_the_original_beside_them(test_set) -> None:
+    published = Path(artefact.__file__).with_name("pretrained")
+    # These are digits of other hands and few: an answer in a hundred may turn.
+    tolerance = Tolerance(min_agreement=0.99, max_drop=0.01)
+    engines = ("litert", "onnxruntime")
+    report = parity.compare(published, test_set, backends=engines, tolerance=tolerance)
+    assert [row.row.artefact for row in report.results] == [name for name, _ in SOUND]
+    assert report, [row.failures for row in report.results]
 
 
 def test_the_run_passes_when_no_row_failed(report) -> None:

@@ -7,7 +7,8 @@ import pytest
 import runtime
 from runtime.backends import ENGINES
 
-PUBLISHED = sorted((Path(runtime.__file__).parent / "pretrained").glob("digits*.*"))
+_PRETRAINED = Path(runtime.__file__).parent / "pretrained"
+PUBLISHED = sorted([*_PRETRAINED.glob("*.onnx"), *_PRETRAINED.glob("*.tflite")])
 INSTALLED = [engine for engine in ENGINES if engine.installed()]
 PAIRS = [
     (engine, path) for engine in INSTALLED for path in PUBLISHED if engine.suffix == path.suffix

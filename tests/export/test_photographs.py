@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits
 
 import runtime
@@ -179,7 +179,7 @@ def scenes() -> dict[str, bytes]:
 
 
 def numbers() -> list[bytes]:
-    """PNG files of several digits: apart, touching, in lines, aslant, ruled, inverted, tiny."""
+    """PNG files of several digits: apart, touching, in lines, aslant, inverted, tiny, printed."""
     random = np.random.default_rng(5)
     made = []
     for count, gap, slant, lines, light, inverted, size in [
@@ -207,6 +207,12 @@ def numbers() -> list[bytes]:
     rows = np.full((1400, 1900), 220, np.uint8)
     small = np.concatenate([strokes(number, 24) for number in (1, 2, 3, 4)], axis=1)
     rows[700:724, 900:996] = np.rint(220 * (1 - 0.8 * small))
+    sheet = Image.new("L", (1100, 200), 255)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(40)
+    for row, column in np.ndindex(2, 30):
+        digit = str(random.integers(10))
+        draw.text((40 + 34 * column, 40 + 60 * row), digit, font=font, fill=0)
+    made.append(png(np.asarray(sheet)))
     return [*made, png(rows), png(np.full((200, 300), 200, np.uint8))]
 
 

@@ -10,7 +10,8 @@ import pytest
 import runtime
 from runtime import ArtefactError, Classifier, artefact
 
-PUBLISHED = sorted((Path(runtime.__file__).parent / "pretrained").glob("digits*.*"))
+_PRETRAINED = Path(runtime.__file__).parent / "pretrained"
+PUBLISHED = sorted([*_PRETRAINED.glob("*.onnx"), *_PRETRAINED.glob("*.tflite")])
 
 
 @pytest.fixture(params=PUBLISHED, ids=lambda path: path.name)

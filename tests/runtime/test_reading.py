@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits
 
 from runtime import show
@@ -121,6 +121,19 @@ def test_ruled_lines_specks_and_a_shadow_are_no_digits() -> None:
         pages.append((grey, text))
     # A line may go through a digit; what else is on the page is none.
     assert read_all(pages) >= 0.85
+
+
+def test_the_tops_of_printed_digits_in_a_row_are_no_ruled_line() -> None:
+    text = ["".join(map(str, row)) for row in np.random.default_rng(0).integers(0, 10, (20, 30))]
+    sheet = Image.new("L", (80 + 30 * 34, 80 + 20 * 60), 255)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(40)
+    for row, digits in enumerate(text):
+        for column, digit in enumerate(digits):
+            draw.text((40 + 34 * column, 40 + 60 * row), digit, font=font, fill=0)
+    lines = CLASSIFIER.read(sheet).lines
+    assert [len(line) for line in lines] == [30] * 20
+    pairs = zip("".join(lines), "".join(text), strict=True)
+    assert sum(one == other for one, other in pairs) >= 0.85 * 600
 
 
 def test_pencil_beside_marker_is_read() -> None:
