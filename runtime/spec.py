@@ -151,6 +151,8 @@ class ModelSpec:
 
 
 def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
+    if not isinstance(record["labels"], list):
+        raise TypeError("its labels are no list")
     labels = tuple(record["labels"])
     shape = tuple(int(n) for n in record["input_shape"])
     golden = quantization = metrics = None
@@ -194,7 +196,7 @@ def check(spec: ModelSpec) -> None:
         if not isinstance(text, str):
             raise ArtefactError(f"its {key} {text!r} is no text: export it again")
     labels = spec.labels
-    if len(labels) < 2 or not all(isinstance(label, str) for label in labels):
+    if len(labels) < 2:
         raise ArtefactError("its spec names fewer than two labels: export it again")
     if len(set(labels)) < len(labels) or not all(label.isprintable() and label for label in labels):
         raise ArtefactError("its labels are not distinct, printable and non-empty: mend the labels")
@@ -212,6 +214,8 @@ def _texts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
     """What of a spec is text and checked nowhere else, and what a message calls it."""
     yield "name", spec.name
     yield "source_sha256", spec.source_sha256
+    for label in spec.labels:
+        yield "label", label
     yield "dataset's name", spec.dataset.name
     yield "dataset's sha256", spec.dataset.sha256
     if spec.quantization is not None:

@@ -123,6 +123,8 @@ def calibrated_on(name: object, sha256: object) -> dict[str, object]:
     [
         ("schema_version", 99, "upgrade digit-edge"),
         ("labels", ["a"], "fewer than two labels"),
+        ("labels", [1, 2, 3], "its label 1 is no text"),
+        ("labels", "abc", "its spec cannot be read .*labels"),
         ("labels", ["a", "a", "b"], "not distinct"),
         ("labels", ["a", "b\nc", "d"], "printable"),
         ("precision", "float16", "neither float32 nor int8"),
