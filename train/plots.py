@@ -104,6 +104,7 @@ def mistakes(
     scores: npt.NDArray[np.floating],
     truth: npt.NDArray[np.int64],
     labels: tuple[str, ...],
+    what: str = "mistakes",
 ) -> "Figure":
     """The images that were misread, the surest first: what it is → what it was read as."""
     read_as = scores.argmax(axis=1)
@@ -115,9 +116,7 @@ def mistakes(
         names = f"{_plain(labels[truth[n]])} → {_plain(labels[read_as[n]])}"
         _show(axes, pixels[n], f"{names}\n{100 * scores[n].max():.0f} %")
     more = f", the surest {len(shown)}" if len(shown) < len(wrong) else ""
-    figure.suptitle(
-        f"{len(wrong)} mistakes of {len(truth)}{more}: what it is → what it was read as"
-    )
+    figure.suptitle(f"{len(wrong)} {what} of {len(truth)}{more}: what it is → what it was read as")
     return figure
 
 
