@@ -132,9 +132,7 @@ def run(
     }
     if len(left_out):
         doubted, scores = train.take(left_out), train_scores[left_out]
-        figures["left-out"] = plots.mistakes(
-            doubted.pixels, scores, doubted.labels, labels, "read otherwise"
-        )
+        figures["left-out"] = plots.left_out(doubted.pixels, scores, doubted.labels, labels)
     for name, figure in figures.items():
         plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)

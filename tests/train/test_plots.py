@@ -74,6 +74,13 @@ def test_the_mistakes_are_the_surest_first():
     assert figure.get_suptitle().startswith("2 mistakes of 6:")
 
 
+def test_all_images_left_out_are_shown():
+    figure = plots.left_out(PIXELS, SCORES, TRUTH, LABELS)
+    titles = [axes.get_title() for axes, _ in _shown(figure)]
+    assert len(titles) == 6 and titles[:2] == ["1 → 1\n100 %", "0 → 0\n90 %"]
+    assert figure.get_suptitle().startswith("6 images left out of training:")
+
+
 def test_reliability_is_accuracy_by_confidence():
     upper, lower = plots.reliability(
         np.repeat(SCORES[1:2], 10, 0), np.array([1] * 6 + [0] * 4)
