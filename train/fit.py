@@ -13,7 +13,7 @@ from train import checkpoint
 from train.augment import distort
 from train.checkpoint import Checkpoint, Epoch
 from train.corrupt import corrupt
-from train.evaluate import logits_of, loss_and_accuracy, softmax
+from train.evaluate import logits_of, loss_and_accuracy
 from train.model import CROP_PX, build_trainable
 from train.recipe import Recipe
 from train.splits import Split
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 MIN_STEPS = 100
 # Classes are weighted where the largest has more than so many times the images of the smallest.
 UNEVEN = 2.0
-# A label is contradicted where another class has more than this share of the answer's confidence.
-CONTRADICTED = 0.5
-# Where more than this share of a class is contradicted, the network does not know it well enough.
-MOST_CONTRADICTED = 0.02
 
 
 class Training:
@@ -72,9 +68,7 @@ class Training:
         self._optimizer.exclude_from_weight_decay(var_list=shifts)
         self._optimizer.build(self.network.trainable_variables)
         self.steps = max(len(split) // recipe.batch_size, MIN_STEPS)
-        self._split = split
-        # Which images are trained on no more.
-        self.left_out = np.zeros(len(split), np.bool_)
+        self._n = len(split)
         self._classes = classes
         self._pixels = tf.constant(split.pixels)
         self._labels = tf.constant(split.labels)
@@ -93,18 +87,6 @@ class Training:
         for loss, hit in self.take_steps(watch(self.batches(epoch)), epoch):
             losses, hits = losses + loss, hits + hit
         return losses / self.steps, hits / (self.steps * self.recipe.batch_size)
-
-    def clean(self) -> None:
-        """Leave out from now on the images whose label the average network contradicts.
-
-        Most of them are mislabelled, and would be learned by heart. After Northcutt, Jiang and
-        Chuang, "Confident Learning" (2021), who judge by networks that have not seen the image;
-        one that is distorted anew each time has not learned it by heart in the first epochs.
-        """
-        scores, labels = softmax(logits_of(self.average, self._split.pixels)), self._split.labels
-        contradicted = (scores.argmax(axis=1) != labels) & (scores.max(axis=1) > CONTRADICTED)
-        share = np.bincount(labels, contradicted) / np.maximum(np.bincount(labels), 1)
-        self.left_out = contradicted & (share <= MOST_CONTRADICTED)[labels]
 
     def take_steps(self, batches: Iterable["Batch"], epoch: int) -> Iterator[tuple[float, float]]:
         """Train on batches, the first of which begins `epoch`: loss and right answers of each."""
@@ -133,16 +115,14 @@ class Training:
             labels = tf.gather(self._labels, indices)
             return corrupt(images, size, corruption, own), labels
 
-        kept = np.flatnonzero(~self.left_out).astype(np.int32)
-        order = kept[shuffled(len(kept), self.steps * size, [seed, epoch])]
-        order = order.reshape(self.steps, size)
+        order = shuffled(self._n, self.steps * size, [seed, epoch]).reshape(self.steps, size)
         numbers = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)
         batches = tf.data.Dataset.from_tensor_slices((numbers, order))
         return batches.map(prepare, num_parallel_calls=2, deterministic=True).prefetch(4)
 
     def values(self) -> tuple[npt.NDArray[np.generic], ...]:
-        """Values of all variables that a run needs to go on; the last says what is left out."""
-        return *(np.asarray(v) for v in self._variables()), self.left_out
+        """Values of all variables that a run needs to go on."""
+        return tuple(np.asarray(v) for v in self._variables())
 
     def restore(self, values: tuple[npt.NDArray[np.generic], ...]) -> None:
         """Set all variables to `values`, which `values()` gave.
@@ -151,13 +131,10 @@ class Training:
             EdgeError: they are those of another network.
         """
         variables = list(self._variables())
-        shapes = [*(tuple(v.shape) for v in variables), self.left_out.shape]
-        if [v.shape for v in values] != shapes:
+        if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
             raise EdgeError("the checkpoint is of another network: start again without --resume")
-        *values_of_variables, left_out = values
-        for variable, value in zip(variables, values_of_variables, strict=True):
+        for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        self.left_out = left_out.astype(np.bool_)
 
     def _variables(self) -> Iterator["keras.Variable"]:
         yield from self.network.weights
@@ -239,8 +216,6 @@ def fit(
         report(history)
     for epoch in range(len(history), training.recipe.epochs):
         start = time.perf_counter()
-        if training.recipe.cleans(epoch):
-            training.clean()
         train_loss, train_accuracy = training.run_epoch(epoch, watch)
         val_loss, val_accuracy = loss_and_accuracy(
             logits_of(training.average, validation.pixels), validation.labels

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Beyond so many classes the numbers in a confusion matrix cannot be read.
 MOST_NUMBERED = 26
-MOST_SHOWN = 60
+MOST_MISTAKES = 60
 _COLUMNS = 10
 
 
@@ -104,40 +104,19 @@ def mistakes(
     scores: npt.NDArray[np.floating],
     truth: npt.NDArray[np.int64],
     labels: tuple[str, ...],
+    what: str = "mistakes",
 ) -> "Figure":
     """The images that were misread, the surest first: what it is → what it was read as."""
-    wrong = np.flatnonzero(scores.argmax(axis=1) != truth)
-    more = f", the surest {MOST_SHOWN}" if len(wrong) > MOST_SHOWN else ""
-    title = f"{len(wrong)} mistakes of {len(truth)}{more}: what it is → what it was read as"
-    return _readings(pixels[wrong], scores[wrong], truth[wrong], labels, title)
-
-
-def left_out(
-    pixels: npt.NDArray[np.uint8],
-    scores: npt.NDArray[np.floating],
-    truth: npt.NDArray[np.int64],
-    labels: tuple[str, ...],
-) -> "Figure":
-    """The training images that were left out: their label → what they are read as."""
-    more = f", {MOST_SHOWN} of them" if len(truth) > MOST_SHOWN else ""
-    title = f"{len(truth)} images left out of training{more}: label → what it is read as"
-    return _readings(pixels, scores, truth, labels, title)
-
-
-def _readings(
-    pixels: npt.NDArray[np.uint8],
-    scores: npt.NDArray[np.floating],
-    truth: npt.NDArray[np.int64],
-    labels: tuple[str, ...],
-    title: str,
-) -> "Figure":
-    """The first images, the surest answers first."""
-    shown = np.argsort(-scores.max(axis=1), kind="stable")[:MOST_SHOWN]
+    read_as = scores.argmax(axis=1)
+    wrong = np.flatnonzero(read_as != truth)
+    wrong = wrong[np.argsort(-scores.max(axis=1)[wrong], kind="stable")]
+    shown = wrong[:MOST_MISTAKES]
     figure, grid = _grid(len(shown), title_inches=0.6)
     for axes, n in zip(grid, shown, strict=False):
-        names = f"{_plain(labels[truth[n]])} → {_plain(labels[scores[n].argmax()])}"
+        names = f"{_plain(labels[truth[n]])} → {_plain(labels[read_as[n]])}"
         _show(axes, pixels[n], f"{names}\n{100 * scores[n].max():.0f} %")
-    figure.suptitle(title)
+    more = f", the surest {len(shown)}" if len(shown) < len(wrong) else ""
+    figure.suptitle(f"{len(wrong)} {what} of {len(truth)}{more}: what it is → what it was read as")
     return figure
 
 

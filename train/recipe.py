@@ -16,7 +16,7 @@ _SHARES = ("warmup", "second_moment", "dropout", "label_smoothing", "averaging")
 _SHARES += ("contrast", "calm")
 _AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
 # Settings that may be 1.
-_UP_TO_ONE = ("share", "spoilt", "calm_strength", "clean_after")
+_UP_TO_ONE = ("share", "spoilt", "calm_strength")
 # Settings that are groups of settings.
 _PARTS = ("distortion", "corruption", "corruption_before")
 
@@ -42,8 +42,6 @@ class Recipe:
         corruption_before: how a share of them is spoilt in the epochs before those.
         calm: share of the epochs, the last ones, in which the distortion is `calm_strength` of it.
         calm_strength: from 0 to 1.
-        clean_after: share of the epochs after which images are left out whose label the average
-            of the weights contradicts; 1 for never.
 
     Shares of the epochs are rounded to whole epochs.
     """
@@ -64,7 +62,6 @@ class Recipe:
     corruption_before: Corruption = field(default_factory=Corruption)
     calm: float = 0.0
     calm_strength: float = 0.5
-    clean_after: float = 0.3
 
     def to_json(self) -> str:
         """One line, keys in order."""
@@ -85,10 +82,6 @@ class Recipe:
     def strength(self, epoch: int) -> float:
         """Share of the distortion in `epoch` (from 0)."""
         return self.calm_strength if self._in_last(self.calm, epoch) else 1.0
-
-    def cleans(self, epoch: int) -> bool:
-        """Whether images are left out before `epoch` (from 0)."""
-        return epoch == round(self.clean_after * self.epochs)
 
     def _in_last(self, share: float, epoch: int) -> bool:
         return epoch >= self.epochs - round(share * self.epochs)
@@ -111,7 +104,6 @@ PUBLISHED = Recipe(
         occlusion_px=9.0,
     ),
     calm=0.1,
-    clean_after=1.0,
 )
 FAST = Recipe(
     name="fast",
@@ -125,7 +117,6 @@ FAST = Recipe(
     weight_decay=1e-2,
     averaging=0.98,
     distortion=Distortion(rotation_degrees=6.0, scale=0.06, shear=0.1, shift_px=1.0),
-    clean_after=1.0,
 )
 
 

@@ -45,8 +45,7 @@ def run(
     """Train, evaluate and save; prints how it goes.
 
     Beside `out` stand, under its name: `-checkpoint.npz`, `-history.csv`, and the plots
-    `-curves.png`, `-confusion.png`, `-mistakes.png`, `-reliability.png`, and `-left-out.png` where
-    training images were left out.
+    `-curves.png`, `-confusion.png`, `-mistakes.png`, `-doubted.png`, `-reliability.png`.
 
     Raises:
         EdgeError: the data are unfit, a file cannot be written, or the run to resume is another.
@@ -85,9 +84,8 @@ def run(
         # A folder that cannot be written is to show before the first epoch, not after it; and
         # nobody is to go on later with what an earlier run left.
         files.write(_beside(out, "history.csv"), _csv(()))
-        for left in (path, _beside(out, "left-out.png")):
-            with suppress(OSError):
-                left.unlink()
+        with suppress(OSError):
+            path.unlink()
     history = fit(training, held_back, path, settings, resume, report, _watch)
 
     logits = logits_of(training.average, held_back.pixels)
@@ -100,7 +98,6 @@ def run(
     )
     train_scores = logits_of(model, train.pixels)
     on_train = float(np.mean(train_scores.argmax(1) == train.labels))
-    left_out = np.flatnonzero(training.left_out)
     test_scores = logits_of(model, data_set.test.pixels)
     on_test = float(np.mean(test_scores.argmax(1) == data_set.test.labels))
     val_loss, val_accuracy = loss_and_accuracy(logits, held_back.labels, temperature)
@@ -116,7 +113,6 @@ def run(
             ("recipe", recipe.to_json()),
             ("seed", str(seed)),
             ("held back", f"{len(held_back)} images"),
-            ("left out", f"{len(left_out)} images"),
             ("validation accuracy", f"{val_accuracy:.4f}"),
             ("validation loss", f"{val_loss:.5f}"),
             *versions(),
@@ -124,21 +120,16 @@ def run(
         acceptance=acceptance,
     )
     test, labels = data_set.test, data_set.labels
-    figures = {
-        "curves": plots.curves(history),
-        "confusion": plots.confusion(test_scores, test.labels, labels),
-        "mistakes": plots.mistakes(test.pixels, test_scores, test.labels, labels),
-        "reliability": plots.reliability(test_scores, test.labels),
-    }
-    if len(left_out):
-        doubted, scores = train.take(left_out), train_scores[left_out]
-        figures["left-out"] = plots.left_out(doubted.pixels, scores, doubted.labels, labels)
-    for name, figure in figures.items():
+    doubted = "doubted labels"  # not even learned by heart: wrong, many of them, or hard to tell
+    for name, figure in (
+        ("curves", plots.curves(history)),
+        ("confusion", plots.confusion(test_scores, test.labels, labels)),
+        ("mistakes", plots.mistakes(test.pixels, test_scores, test.labels, labels)),
+        ("doubted", plots.mistakes(train.pixels, train_scores, train.labels, labels, doubted)),
+        ("reliability", plots.reliability(test_scores, test.labels)),
+    ):
         plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
-    if len(left_out):
-        picture = _beside(out, "left-out.png")
-        print(f"{len(left_out)} images left out whose labels the network contradicted: {picture}")
     print(f"temperature {temperature:.3f}, accepted from a confidence of {accept_confidence:.4f}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
     print(f"training accuracy {100 * on_train:.2f} % of {len(train):,} images")

@@ -90,56 +90,6 @@ def test_the_second_moment_decides_how_soon_an_earlier_gradient_is_forgotten():
     assert twice > 100 * once
 
 
-def sides(wrong: list[int]) -> Split:
-    """600 images of ink on the left (even ones) or the right, some with the other's label."""
-    pixels = np.zeros((600, 28, 28, 1), np.uint8)
-    pixels[::2, 8:20, 6:12], pixels[1::2, 8:20, 16:22] = 255, 255
-    labels = np.arange(600) % 2
-    labels[wrong] = 1 - labels[wrong]
-    return Split(pixels, labels)
-
-
-def seen_once(split: Split) -> Training:
-    """A training on it after one epoch."""
-    recipe = Recipe(epochs=2, batch_size=20, learning_rate=1e-2, averaging=0.9, dropout=0.0)
-    training = Training(recipe, split, 2, 0)
-    training.run_epoch(0)
-    return training
-
-
-def test_images_whose_label_the_network_contradicts_are_left_out():
-    wrong = [14, 200, 307, 401]
-    split = sides(wrong)
-    training = seen_once(split)
-    training.clean()
-    assert np.flatnonzero(training.left_out).tolist() == wrong
-    right = {tuple(pair) for pair in [(0, 0), (1, 1)]}
-    drawn = {
-        (int(image[:, 14:].sum() > image[:, :14].sum()), int(label))
-        for images, labels in training.batches(1)
-        for image, label in zip(images.numpy(), labels.numpy(), strict=True)
-    }
-    assert drawn == right
-    # What goes on from a checkpoint leaves out the same ones.
-    other = Training(training.recipe, split, 2, 0)
-    other.restore(training.values())
-    np.testing.assert_array_equal(other.left_out, training.left_out)
-
-
-def test_of_a_class_that_the_network_does_not_know_nothing_is_left_out():
-    training = seen_once(sides([2, 4, 6, 8, 10, 12, 14, 401]))  # 2.3 % of those labelled 1
-    training.clean()
-    assert np.flatnonzero(training.left_out).tolist() == [401]
-
-
-def test_images_are_left_out_after_a_share_of_the_epochs_or_never():
-    recipe = Recipe(epochs=10, clean_after=0.3)
-    assert [epoch for epoch in range(10) if recipe.cleans(epoch)] == [3]
-    never = changed(recipe, ["clean_after=1"])
-    assert not any(never.cleans(epoch) for epoch in range(10))
-    assert not any(kept.cleans(epoch) for kept in (FAST, PUBLISHED) for epoch in range(kept.epochs))
-
-
 def test_options_change_the_recipe():
     args = parse_args(["--epochs", "3", "--batch-size", "64", "--learning-rate", "0.01"])
     expected = dataclasses.replace(DEFAULT, epochs=3, batch_size=64, learning_rate=0.01)

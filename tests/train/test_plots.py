@@ -72,13 +72,8 @@ def test_the_mistakes_are_the_surest_first():
     assert second[0].get_title() == "cost in \\$ o… → 0\n70 %"
     np.testing.assert_array_equal(first[1], PIXELS[1, :, :, 0])
     assert figure.get_suptitle().startswith("2 mistakes of 6:")
-
-
-def test_all_images_left_out_are_shown():
-    figure = plots.left_out(PIXELS, SCORES, TRUTH, LABELS)
-    titles = [axes.get_title() for axes, _ in _shown(figure)]
-    assert len(titles) == 6 and titles[:2] == ["1 → 1\n100 %", "0 → 0\n90 %"]
-    assert figure.get_suptitle().startswith("6 images left out of training:")
+    doubted = plots.mistakes(PIXELS, SCORES, TRUTH, LABELS, "doubted labels")
+    assert doubted.get_suptitle().startswith("2 doubted labels of 6:")
 
 
 def test_reliability_is_accuracy_by_confidence():

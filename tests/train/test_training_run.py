@@ -23,7 +23,7 @@ EPOCHS = 3
 # An epoch of each kind: as most are, spoilt, and spoilt and calm.
 OPTIONS = [
     *("--data", "embedded", "--epochs", str(EPOCHS), "--batch-size", "32", "--seed", "5"),
-    *("--published", "--set", "spoilt=0.7", "--set", "calm=0.4", "--set", "clean_after=0.3"),
+    *("--published", "--set", "spoilt=0.7", "--set", "calm=0.4"),
 ]
 
 
@@ -95,7 +95,7 @@ def test_history_and_plots_stand_beside_the_model(whole):
     assert printed.count("epoch ") == EPOCHS
     assert all(float(row["seconds"]) > 0 for row in rows)
     assert float(rows[-1]["val_accuracy"]) > float(rows[-1]["learning_rate"]) >= 0
-    for plot in ("curves", "confusion", "mistakes", "reliability", "left-out"):
+    for plot in ("curves", "confusion", "mistakes", "doubted", "reliability"):
         with Image.open(out.with_name(f"digits-{plot}.png")) as image:
             assert image.width > 300 and np.asarray(image.convert("L")).std() > 5
     assert not list(out.parent.glob(".*")), "no temporary file is left"
