@@ -18,6 +18,7 @@ from benchmarks.timing import (
     LatencyResult,
     Settings,
     StartResult,
+    drift,
 )
 from runtime import artefact, files
 from runtime.artefact import Artefact
@@ -76,6 +77,7 @@ def measure(
     unmeasured: list[Unmeasured] = []
     entries = _open(models, planned, threads[0], unmeasured)
     _repeat(entries, settings, interpreters, unmeasured, progress)
+    _measure_noisy_again(entries, settings, interpreters, unmeasured, progress)
     started = [e for e in entries if e.row.threads == threads[0] and _is_engine(e)]
     _start_again(started, settings, interpreters, unmeasured, progress)
     entries = [e for e in entries if e.runs]
@@ -158,6 +160,43 @@ def _repeat(
                 elif series.scenario == jobs.MANY_BARE:
                     entry.bare_batch = series.batch
     _forget(entries, unmeasured, settings.repetitions)
+
+
+def _measure_noisy_again(
+    entries: list[_Entry],
+    settings: Settings,
+    interpreters: tuple[Interpreter, ...],
+    unmeasured: list[Unmeasured],
+    progress: Callable[[str], None],
+) -> None:
+    """Measure anew what is too noisy, all its repetitions, and keep the steadier ones.
+
+    Which are kept is decided by how steady they are alone, never by how fast.
+    """
+    for number in range(settings.again):
+        noisy = [
+            (entry, dataclasses.replace(entry, scenarios=asked, runs={}))
+            for entry in entries
+            if (asked := tuple(s for s in entry.scenarios if _drift(entry, s) > settings.max_drift))
+        ]
+        _repeat(
+            [again for _, again in noisy],
+            settings,
+            interpreters,
+            unmeasured,
+            lambda line, number=number: progress(f"too noisy, again {number + 1}: {line}"),
+        )
+        for entry, again in noisy:
+            for asked in again.scenarios:
+                if again.runs and _drift(again, asked) < _drift(entry, asked):
+                    measured = jobs.MEASURED[asked]
+                    entry.runs.update({s: r for s, r in again.runs.items() if s in measured})
+    _forget(entries, unmeasured, settings.repetitions)
+
+
+def _drift(entry: _Entry, asked: str) -> float:
+    """Of all that was measured when this scenario was asked for."""
+    return max((drift(entry.runs[s]) for s in jobs.MEASURED[asked] if s in entry.runs), default=1.0)
 
 
 def _start_again(

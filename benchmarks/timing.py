@@ -1,6 +1,7 @@
 """What a latency benchmark measured: LatencyResult, its derived figures, and its validity."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ class Settings:
         images: how many arrays, and how many files, are many.
         max_drift: the ratio of two medians, of the halves of a repetition or of two repetitions,
             past which a result is INVALID.
+        again: how often what is too noisy is measured anew.
     """
 
     repetitions: int = 3
@@ -36,9 +38,10 @@ class Settings:
     starts: int = 8
     max_drift: float = 1.2
     images: int = 10_000
+    again: int = 3
 
 
-QUICK = Settings(repetitions=1, min_seconds=0.15, min_count=15, starts=3, images=1_000)
+QUICK = Settings(repetitions=1, min_seconds=0.15, min_count=15, starts=3, images=1_000, again=0)
 
 
 @dataclass(frozen=True)
@@ -112,14 +115,7 @@ class LatencyResult:
     @property
     def drift(self) -> float:
         """The largest ratio of two medians: of a repetition's halves, or of two repetitions."""
-        ratios = [max(self.medians_ns) / min(self.medians_ns)]
-        for run in self.runs:
-            half = len(run.samples_ns) // 2
-            if half >= _MIN_HALF:
-                first = statistics.percentile(run.samples_ns[:half], 50)
-                second = statistics.percentile(run.samples_ns[half:], 50)
-                ratios.append(max(first, second) / min(first, second))
-        return max(ratios)
+        return drift(self.runs)
 
     def problems(self, settings: Settings) -> tuple[str, ...]:
         """Why the result is INVALID; empty where it is VALID."""
@@ -134,6 +130,19 @@ class LatencyResult:
         if self.fallback:
             problems.append(f"not all on {self.row.device}: {self.fallback}")
         return tuple(problems)
+
+
+def drift(runs: Sequence[Series]) -> float:
+    """The largest ratio of two medians: of a repetition's halves, or of two repetitions."""
+    medians = [statistics.percentile(run.samples_ns, 50) for run in runs]
+    ratios = [max(medians) / min(medians)]
+    for run in runs:
+        half = len(run.samples_ns) // 2
+        if half >= _MIN_HALF:
+            first = statistics.percentile(run.samples_ns[:half], 50)
+            second = statistics.percentile(run.samples_ns[half:], 50)
+            ratios.append(max(first, second) / min(first, second))
+    return max(ratios)
 
 
 @dataclass(frozen=True)

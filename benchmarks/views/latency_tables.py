@@ -41,7 +41,8 @@ def latency_table(report: LatencyReport) -> Table:
         tuple(lines),
         f"Each row in {settings.repetitions} processes of its own, in turns with the others; at "
         f"least {settings.min_seconds:g} s and {settings.min_count} calls; INVALID where medians "
-        f"of halves or repetitions differ by more than a factor of {settings.max_drift:g}.",
+        f"of halves or repetitions differ by more than a factor of {settings.max_drift:g}, and did "
+        f"so when measured again, up to {settings.again} times.",
     )  # fmt: skip
 
 

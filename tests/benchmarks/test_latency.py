@@ -1,6 +1,7 @@
 """Timings: what is recorded, when they are invalid, and rows that fail. No test times anything."""
 
 import dataclasses
+import math
 import sys
 
 import numpy as np
@@ -11,6 +12,7 @@ from benchmarks.jobs import LatencyAnswer, LatencyJob, Series
 from benchmarks.rows import ABSENT, FAILED, Interpreter, Row
 from benchmarks.timing import FilesResult, LatencyReport, LatencyResult, Settings
 from benchmarks.views import latency_tables
+from runtime import artefact
 from runtime.errors import EdgeError
 
 ENGINE_ROWS = [
@@ -157,7 +159,7 @@ def test_the_host_is_described(timings) -> None:
 def test_a_crashing_engine_fails_its_rows_once_and_the_others_are_measured(
     models, crashing
 ) -> None:
-    settings = Settings(repetitions=2, min_seconds=0.0, min_count=2, starts=0)
+    settings = Settings(repetitions=2, min_seconds=0.0, min_count=2, starts=0, again=0)
     report = latency.measure(
         models,
         settings,
@@ -188,7 +190,9 @@ def test_a_row_has_all_its_repetitions_or_none(models, tmp_path, repetitions, ke
     python.chmod(0o755)
     report = latency.measure(
         tmp_path,
-        Settings(repetitions=repetitions, min_seconds=0.0, min_count=2, starts=0, images=20),
+        Settings(
+            repetitions=repetitions, min_seconds=0.0, min_count=2, starts=0, images=20, again=0
+        ),
         backends=("litert",),
         threads=(1, 2),
         interpreters=(Interpreter("litert", str(python)),),
@@ -198,6 +202,42 @@ def test_a_row_has_all_its_repetitions_or_none(models, tmp_path, repetitions, ke
     assert failed.row.threads == 1 and "SIGABRT" in failed.reason
     assert {r.row.threads for r in report.results} == kept
     assert {len(r.runs) for r in report.results} <= {repetitions}
+
+
+@pytest.mark.parametrize(
+    ("max_drift", "again", "expected"), [(1.0, 2, [1, 2]), (1.0, 0, []), (math.inf, 2, [])]
+)
+def test_what_is_too_noisy_is_measured_again(models, tmp_path, max_drift, again, expected) -> None:
+    (tmp_path / "digits.onnx").write_bytes((models / "digits.onnx").read_bytes())
+    said: list[str] = []
+    report = latency.measure(
+        tmp_path,
+        Settings(2, 0.0, 2, starts=0, max_drift=max_drift, images=20, again=again),
+        backends=("onnxruntime",),
+        threads=(1,),
+        keras=False,
+        progress=said.append,
+    )
+    rounds = dict.fromkeys(line.split(":")[0] for line in said if "again" in line)
+    assert list(rounds) == [f"too noisy, again {number}" for number in expected]
+    assert report.results and {len(result.runs) for result in report.results} == {2}
+
+
+def test_of_two_measurements_the_steadier_is_kept(models) -> None:
+    row = Row("digits.onnx", "onnxruntime", "cpu", 1)
+    opened = artefact.read(models / row.artefact)
+    settings = Settings(2, 0.0, 20, starts=0, images=20, again=1)
+
+    def entry_of(*runs: list[int]) -> latency._Entry:
+        return latency._Entry(
+            row, (jobs.SINGLE,), opened, runs={jobs.SINGLE: list(result_of(*runs).runs)}
+        )
+
+    steady, wild = entry_of(STEADY, STEADY), entry_of([1] * 80, [10**9] * 80)
+    latency._measure_noisy_again([steady, wild], settings, (), [], lambda line: None)
+    assert [run.samples_ns for run in steady.runs[jobs.SINGLE]] == [tuple(STEADY)] * 2
+    first, second = wild.runs[jobs.SINGLE]
+    assert 1 < min(first.samples_ns) and max(second.samples_ns) < 10**9
 
 
 def test_missing_artefacts_fail_and_an_absent_device_does_not(tmp_path, models) -> None:
