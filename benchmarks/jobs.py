@@ -16,17 +16,10 @@ MANY_SCORES = "scores of many arrays"
 MANY_CLASSIFY = "classify_batch of many arrays"
 MANY_BARE = "bare engine, its best batch"
 
+# What can be asked for; PNG, JPEG and CLASSIFY measure their counterpart in the same loop,
+# MANY_SCORES the two that follow it.
+SCENARIOS = (SINGLE, OFFLINE, PNG, JPEG, CLASSIFY, MANY_SCORES)
 MANY = (MANY_SCORES, MANY_CLASSIFY, MANY_BARE)
-# What can be asked for, and what is measured then, by turns in one loop.
-MEASURED = {
-    SINGLE: (SINGLE,),
-    OFFLINE: (OFFLINE,),
-    PNG: (PNG, PNG_PREPROCESSING),
-    JPEG: (JPEG, JPEG_PREPROCESSING),
-    CLASSIFY: (CLASSIFY, BARE),
-    MANY_SCORES: MANY,
-}
-SCENARIOS = tuple(MEASURED)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
 
 # Size of the matrices and seconds: large enough for full speed, small enough for the cache.
 _PEAK = (768, 0.5)
+# What the summary shows. Each is measured alone, so that it can be measured again alone.
+_SHOWN = (jobs.SINGLE, jobs.OFFLINE)
 
 
 @dataclass
@@ -169,7 +171,7 @@ def _measure_noisy_again(
     unmeasured: list[Unmeasured],
     progress: Callable[[str], None],
 ) -> None:
-    """Measure anew what is too noisy, all its repetitions, and keep the steadier ones.
+    """Measure anew what the summary shows and is too noisy; keep the steadier repetitions.
 
     Which are kept is decided by how steady they are alone, never by how fast.
     """
@@ -177,7 +179,7 @@ def _measure_noisy_again(
         noisy = [
             (entry, dataclasses.replace(entry, scenarios=asked, runs={}))
             for entry in entries
-            if (asked := tuple(s for s in entry.scenarios if _drift(entry, s) > settings.max_drift))
+            if (asked := tuple(s for s in _SHOWN if _drift(entry, s) > settings.max_drift))
         ]
         _repeat(
             [again for _, again in noisy],
@@ -187,16 +189,14 @@ def _measure_noisy_again(
             lambda line, number=number: progress(f"too noisy, again {number + 1}: {line}"),
         )
         for entry, again in noisy:
-            for asked in again.scenarios:
-                if again.runs and _drift(again, asked) < _drift(entry, asked):
-                    measured = jobs.MEASURED[asked]
-                    entry.runs.update({s: r for s, r in again.runs.items() if s in measured})
+            for scenario, runs in again.runs.items():
+                if drift(runs) < _drift(entry, scenario):
+                    entry.runs[scenario] = runs
     _forget(entries, unmeasured, settings.repetitions)
 
 
-def _drift(entry: _Entry, asked: str) -> float:
-    """Of all that was measured when this scenario was asked for."""
-    return max((drift(entry.runs[s]) for s in jobs.MEASURED[asked] if s in entry.runs), default=1.0)
+def _drift(entry: _Entry, scenario: str) -> float:
+    return drift(entry.runs[scenario]) if scenario in entry.runs else 1.0
 
 
 def _start_again(
