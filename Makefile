@@ -93,8 +93,7 @@ lint: .venv/installed
 publish: .venv/installed
 	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)
 	.venv/bin/python -m export --model models/published/digits.keras$(WITH_DATA)
-	cp $(foreach a,digits.keras digits.tflite digits-int8.tflite digits.onnx digits-int8.onnx,models/published/$a) \
-		runtime/pretrained/
+	cp $(addprefix models/published/digits,.keras .tflite -int8.tflite .onnx -int8.onnx) runtime/pretrained/
 
 lock:
 	for extra in dev pi $(ENGINES); do \

@@ -2,47 +2,28 @@
 
 import argparse
 import dataclasses
-import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import commands, destination, host, jobs, litert_program, many, processes, rows
-from benchmarks.jobs import LatencyAnswer, LatencyJob, Peak, PeakJob, Series, StartUp
+from benchmarks.jobs import Peak, PeakJob
 from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
 from benchmarks.timing import (
+    FULL,
     QUICK,
     SCHEMA_VERSION,
     LatencyReport,
     LatencyResult,
     Settings,
     StartResult,
-    drift,
 )
+from benchmarks.turns import Entry, Turns
 from runtime import artefact, files
-from runtime.artefact import Artefact
 from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
 
 # Size of the matrices and seconds: large enough for full speed, small enough for the cache.
 _PEAK = (768, 0.5)
-# What the summary shows. Each is measured alone, so that it can be measured again alone.
-_SHOWN = (jobs.SINGLE, jobs.OFFLINE)
-
-
-@dataclass
-class _Entry:
-    """A row, what is asked of it, and what it has answered so far."""
-
-    row: Row
-    scenarios: tuple[str, ...]
-    model: Artefact
-    version: str = ""
-    fallback: str = ""
-    batch: int = 0
-    bare_batch: int = 0
-    runs: dict[str, list[Series]] = field(default_factory=dict)
-    starts: list[StartUp] = field(default_factory=list)
 
 
 def measure(
@@ -78,10 +59,10 @@ def measure(
     before = host.describe()
     unmeasured: list[Unmeasured] = []
     entries = _open(models, planned, threads[0], unmeasured)
-    _repeat(entries, settings, interpreters, unmeasured, progress)
-    _measure_noisy_again(entries, settings, interpreters, unmeasured, progress)
-    started = [e for e in entries if e.row.threads == threads[0] and _is_engine(e)]
-    _start_again(started, settings, interpreters, unmeasured, progress)
+    turns = Turns(settings, interpreters, unmeasured, progress)
+    turns.repeat(entries)
+    turns.repeat_noisy(entries)
+    turns.start([e for e in entries if e.row.threads == threads[0] and _is_engine(e)])
     entries = [e for e in entries if e.runs]
     # Another Python would be compared with this one's start.
     others = {interpreter.backend for interpreter in interpreters}
@@ -118,7 +99,7 @@ def measure(
 
 def _open(
     models: Path, planned: list[Row], first_threads: int, unmeasured: list[Unmeasured]
-) -> list[_Entry]:
+) -> list[Entry]:
     entries = []
     for row in planned:
         try:
@@ -130,133 +111,11 @@ def _open(
         scenarios: tuple[str, ...] = (jobs.SINGLE, jobs.OFFLINE)
         if row.artefact != rows.REFERENCE and row.device == "cpu":
             scenarios = jobs.SCENARIOS if row.threads == 1 else (*scenarios, jobs.MANY_SCORES)
-        entries.append(_Entry(row, scenarios, opened))
+        entries.append(Entry(row, scenarios, opened))
     return entries
 
 
-def _repeat(
-    entries: list[_Entry],
-    settings: Settings,
-    interpreters: tuple[Interpreter, ...],
-    unmeasured: list[Unmeasured],
-    progress: Callable[[str], None],
-) -> None:
-    """Run every row, `repetitions` times over, so that a drifting machine hits all alike."""
-    for repetition in range(settings.repetitions):
-        # Backwards every other time: no row is always the one behind the same neighbour.
-        for number, entry in enumerate(entries[:: -1 if repetition % 2 else 1], 1):
-            if _given_up(entry, unmeasured):
-                continue
-            progress(
-                f"repetition {repetition + 1} of {settings.repetitions}, "
-                f"row {number} of {len(entries)}: {entry.row}"
-            )
-            answer = _ask(entry, entry.scenarios, settings, interpreters)
-            if isinstance(answer, Unmeasured):
-                unmeasured.append(answer)
-                continue
-            for series in answer.series:
-                entry.runs.setdefault(series.scenario, []).append(series)
-                if series.scenario == jobs.OFFLINE:
-                    entry.batch = series.batch
-                elif series.scenario == jobs.MANY_BARE:
-                    entry.bare_batch = series.batch
-    _forget(entries, unmeasured, settings.repetitions)
-
-
-def _measure_noisy_again(
-    entries: list[_Entry],
-    settings: Settings,
-    interpreters: tuple[Interpreter, ...],
-    unmeasured: list[Unmeasured],
-    progress: Callable[[str], None],
-) -> None:
-    """Measure anew what the summary shows and is too noisy; keep the steadier repetitions.
-
-    Which are kept is decided by how steady they are alone, never by how fast.
-    """
-    for number in range(settings.again):
-        noisy = [
-            (entry, dataclasses.replace(entry, scenarios=asked, runs={}))
-            for entry in entries
-            if (asked := tuple(s for s in _SHOWN if _drift(entry, s) > settings.max_drift))
-        ]
-        _repeat(
-            [again for _, again in noisy],
-            settings,
-            interpreters,
-            unmeasured,
-            lambda line, number=number: progress(f"too noisy, again {number + 1}: {line}"),
-        )
-        for entry, again in noisy:
-            for scenario, runs in again.runs.items():
-                if drift(runs) < _drift(entry, scenario):
-                    entry.runs[scenario] = runs
-    _forget(entries, unmeasured, settings.repetitions)
-
-
-def _drift(entry: _Entry, scenario: str) -> float:
-    return drift(entry.runs[scenario]) if scenario in entry.runs else 1.0
-
-
-def _start_again(
-    entries: list[_Entry],
-    settings: Settings,
-    interpreters: tuple[Interpreter, ...],
-    unmeasured: list[Unmeasured],
-    progress: Callable[[str], None],
-) -> None:
-    for number in range(settings.starts):
-        for entry in entries:
-            if _given_up(entry, unmeasured):
-                continue
-            progress(f"start {number + 1} of {settings.starts}: {entry.row}")
-            answer = _ask(entry, (), settings, interpreters)
-            if isinstance(answer, Unmeasured):
-                unmeasured.append(answer)
-    _forget(entries, unmeasured, settings.repetitions)
-
-
-def _ask(
-    entry: _Entry,
-    scenarios: tuple[str, ...],
-    settings: Settings,
-    interpreters: tuple[Interpreter, ...],
-) -> LatencyAnswer | Unmeasured:
-    job = LatencyJob(
-        row=entry.row,
-        model=str(entry.model.path.resolve()),
-        scenarios=scenarios,
-        min_seconds=settings.min_seconds / settings.repetitions,
-        min_count=math.ceil(settings.min_count / settings.repetitions),
-        batch=entry.batch,
-        images=settings.images,
-        bare_batch=entry.bare_batch,
-    )
-    answer = processes.ask_latency(job, interpreters)
-    if isinstance(answer, LatencyAnswer):
-        entry.version, entry.fallback = answer.version, answer.fallback
-        entry.starts.append(answer.start)
-    return answer
-
-
-def _given_up(entry: _Entry, unmeasured: list[Unmeasured]) -> bool:
-    """Whether the row, or the same with other threads, could not be measured already."""
-    same = dataclasses.replace(entry.row, threads=0)
-    return any(dataclasses.replace(u.row, threads=0) == same for u in unmeasured)
-
-
-def _forget(entries: list[_Entry], unmeasured: list[Unmeasured], repetitions: int) -> None:
-    """Drop what rows measured before they failed, or were given up because the same with other
-    threads failed: a row has all its repetitions or none.
-    """
-    failed = {u.row for u in unmeasured}
-    for entry in entries:
-        if entry.row in failed or any(len(runs) < repetitions for runs in entry.runs.values()):
-            entry.runs.clear()
-
-
-def _is_engine(entry: _Entry) -> bool:
+def _is_engine(entry: Entry) -> bool:
     return entry.row.artefact != rows.REFERENCE
 
 
@@ -265,7 +124,7 @@ def _one_per_engine(planned: list[Row]) -> list[Row]:
     return list({row.backend: row for row in planned}.values())
 
 
-def _results(entry: _Entry) -> list[LatencyResult]:
+def _results(entry: Entry) -> list[LatencyResult]:
     return [
         LatencyResult(
             schema_version=SCHEMA_VERSION,
@@ -302,7 +161,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         for name in ("repetitions", "min_seconds", "min_count")
         if (value := getattr(arguments, name)) is not None
     }
-    settings = dataclasses.replace(QUICK if arguments.quick else Settings(), **chosen)
+    settings = dataclasses.replace(QUICK if arguments.quick else FULL, **chosen)
     if min(settings.repetitions, settings.min_count) < 1 or settings.min_seconds < 0:
         raise EdgeError("--repetitions and --min-count take 1 or more, --min-seconds 0 or more")
     return settings
@@ -310,7 +169,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that `python -m benchmarks` shares."""
-    default = Settings()
+    default = FULL
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--threads", help="as 1,2,4 (1 and the number of cores)")
     parser.add_argument("--quick", action="store_true", help="a glance: short, once, less certain")

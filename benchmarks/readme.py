@@ -46,9 +46,9 @@ def render(report_path: Path, readme: Path) -> str:
         f"`python -m benchmarks`. All figures: [{page.name}]({link}).\n\n"
         "p50 is the time of a typical call; agreement says how many answers are the same as "
         "Keras's. INVALID timing: the machine was busy, for medians of halves or repetitions of a "
-        f"measurement differ by more than a factor of {settings.max_drift:g}, in each of "
-        f"{settings.again + 1} tries; accuracy is not touched by that. int8 is "
-        "faster than float only on processors with instructions for it (VNNI, dot product)."
+        f"measurement differ by more than a factor of {settings.max_drift:g}{settings.tries}; "
+        "accuracy is not touched by that. int8 is faster than float only on processors with "
+        "instructions for it (VNNI, dot product)."
     )
     if not made:
         note = f"**This run FAILED**: {'; '.join(made.failures)}.\n\n{note}"

@@ -29,7 +29,7 @@ class Settings:
         images: how many arrays, and how many files, are many.
         max_drift: the ratio of two medians, of the halves of a repetition or of two repetitions,
             past which a result is INVALID.
-        again: how often what is too noisy is measured anew.
+        again: how often single calls and the fastest batch are measured anew where too noisy.
     """
 
     repetitions: int = 3
@@ -38,10 +38,20 @@ class Settings:
     starts: int = 8
     max_drift: float = 1.2
     images: int = 10_000
-    again: int = 3
+    again: int = 0
+
+    @property
+    def tries(self) -> str:
+        """What a sentence about INVALID results adds: what was measured again, and how often."""
+        return (
+            f" (single calls and the fastest batch: in {self.again + 1} tries)"
+            if self.again
+            else ""
+        )
 
 
-QUICK = Settings(repetitions=1, min_seconds=0.15, min_count=15, starts=3, images=1_000, again=0)
+FULL = Settings(again=3)
+QUICK = Settings(repetitions=1, min_seconds=0.15, min_count=15, starts=3, images=1_000)
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,8 @@ def latency_table(report: LatencyReport) -> Table:
         tuple(lines),
         f"Each row in {settings.repetitions} processes of its own, in turns with the others; at "
         f"least {settings.min_seconds:g} s and {settings.min_count} calls; INVALID where medians "
-        f"of halves or repetitions differ by more than a factor of {settings.max_drift:g}; "
-        "single calls and the fastest batch are then measured again, up to "
-        f"{settings.again} times.",
+        f"of halves or repetitions differ by more than a factor of {settings.max_drift:g}"
+        f"{settings.tries}.",
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from runtime import artefact
 from runtime.spec import Dataset, Golden, ModelSpec, Quantization
 
 # Short: the tests look at what is recorded, never at how long it took.
-SETTINGS = Settings(repetitions=2, min_seconds=0.02, min_count=24, starts=1, images=200, again=0)
+SETTINGS = Settings(repetitions=2, min_seconds=0.02, min_count=24, starts=1, images=200)
 
 
 @pytest.fixture(scope="session")

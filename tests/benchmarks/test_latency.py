@@ -11,6 +11,7 @@ from benchmarks import decoding, jobs, latency, litert_program, processes, scena
 from benchmarks.jobs import LatencyAnswer, LatencyJob, Series
 from benchmarks.rows import ABSENT, FAILED, Interpreter, Row
 from benchmarks.timing import FilesResult, LatencyReport, LatencyResult, Settings
+from benchmarks.turns import Entry, Turns
 from benchmarks.views import latency_tables
 from runtime import artefact
 from runtime.errors import EdgeError
@@ -159,7 +160,7 @@ def test_the_host_is_described(timings) -> None:
 def test_a_crashing_engine_fails_its_rows_once_and_the_others_are_measured(
     models, crashing
 ) -> None:
-    settings = Settings(repetitions=2, min_seconds=0.0, min_count=2, starts=0, again=0)
+    settings = Settings(repetitions=2, min_seconds=0.0, min_count=2, starts=0)
     report = latency.measure(
         models,
         settings,
@@ -177,25 +178,28 @@ def test_a_crashing_engine_fails_its_rows_once_and_the_others_are_measured(
     assert {r.row.backend for r in report.results} == {"litert"}
 
 
+def failing(folder, call: int) -> Interpreter:
+    """A Python for litert that aborts when it is started for the `call`th time."""
+    calls, python = folder / "calls", folder / "python"
+    python.write_text(
+        f'#!/bin/sh\necho >> "{calls}"\n[ $(wc -l < "{calls}") = {call} ] && kill -ABRT $$\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
+    python.chmod(0o755)
+    return Interpreter("litert", str(python))
+
+
 @pytest.mark.parametrize(("repetitions", "kept"), [(2, {2}), (3, set())])
 def test_a_row_has_all_its_repetitions_or_none(models, tmp_path, repetitions, kept) -> None:
     """The row of one thread fails in its second: that of two is complete, or is given up too."""
     (tmp_path / "digits.tflite").write_bytes((models / "digits.tflite").read_bytes())
-    calls, python = tmp_path / "calls", tmp_path / "python"
-    # In turns, and every other time backwards, the fourth is the second of the first row.
-    python.write_text(
-        f'#!/bin/sh\necho >> "{calls}"\n[ $(wc -l < "{calls}") = 4 ] && kill -ABRT $$\n'
-        f'exec "{sys.executable}" "$@"\n'
-    )
-    python.chmod(0o755)
     report = latency.measure(
         tmp_path,
-        Settings(
-            repetitions=repetitions, min_seconds=0.0, min_count=2, starts=0, images=20, again=0
-        ),
+        Settings(repetitions=repetitions, min_seconds=0.0, min_count=2, starts=0, images=20),
         backends=("litert",),
         threads=(1, 2),
-        interpreters=(Interpreter("litert", str(python)),),
+        # In turns, and every other time backwards, the fourth is the second of the first row.
+        interpreters=(failing(tmp_path, 4),),
         keras=False,
     )
     (failed,) = (u for u in report.unmeasured if u.row.artefact == "digits.tflite")
@@ -223,18 +227,30 @@ def test_what_is_too_noisy_is_measured_again(models, tmp_path, max_drift, again,
     assert report.results and {len(result.runs) for result in report.results} == {2}
 
 
+def test_a_row_that_fails_when_it_is_measured_again_has_failed(models, tmp_path) -> None:
+    (tmp_path / "digits.tflite").write_bytes((models / "digits.tflite").read_bytes())
+    report = latency.measure(
+        tmp_path,
+        Settings(2, 0.0, 2, starts=0, max_drift=1.0, images=20, again=2),
+        backends=("litert",),
+        threads=(1,),
+        interpreters=(failing(tmp_path, 3),),
+        keras=False,
+    )
+    (failed,) = (u for u in report.unmeasured if u.row.artefact == "digits.tflite")
+    assert "SIGABRT" in failed.reason and not report.results
+
+
 def test_of_two_measurements_the_steadier_is_kept(models) -> None:
     row = Row("digits.onnx", "onnxruntime", "cpu", 1)
     opened = artefact.read(models / row.artefact)
     settings = Settings(2, 0.0, 20, starts=0, images=20, again=1)
 
-    def entry_of(*runs: list[int]) -> latency._Entry:
-        return latency._Entry(
-            row, (jobs.SINGLE,), opened, runs={jobs.SINGLE: list(result_of(*runs).runs)}
-        )
+    def entry_of(*runs: list[int]) -> Entry:
+        return Entry(row, (jobs.SINGLE,), opened, runs={jobs.SINGLE: list(result_of(*runs).runs)})
 
     steady, wild = entry_of(STEADY, STEADY), entry_of([1] * 80, [10**9] * 80)
-    latency._measure_noisy_again([steady, wild], settings, (), [], lambda line: None)
+    Turns(settings, (), [], lambda line: None).repeat_noisy([steady, wild])
     assert [run.samples_ns for run in steady.runs[jobs.SINGLE]] == [tuple(STEADY)] * 2
     first, second = wild.runs[jobs.SINGLE]
     assert 1 < min(first.samples_ns) and max(second.samples_ns) < 10**9
