@@ -1,6 +1,7 @@
 """Classifies images with an exported digit model; needs NumPy, Pillow and one engine."""
 
-from runtime.classifier import Classifier, Prediction
+from typing import TYPE_CHECKING, Any
+
 from runtime.errors import (
     ArtefactError,
     BackendUnavailable,
@@ -9,6 +10,9 @@ from runtime.errors import (
     ImageError,
     ParityError,
 )
+
+if TYPE_CHECKING:
+    from runtime.classifier import Classifier, Prediction
 
 __all__ = [
     "ArtefactError",
@@ -20,3 +24,13 @@ __all__ = [
     "ParityError",
     "Prediction",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # NumPy and Pillow are imported only if someone classifies: a process that serves HTTP, or
+    # that has to handle Ctrl-C from its first moment, imports `runtime.errors` alone.
+    if name in ("Classifier", "Prediction"):
+        from runtime import classifier
+
+        return getattr(classifier, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
