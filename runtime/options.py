@@ -2,7 +2,7 @@
 
 import argparse
 
-from runtime.backends import ENGINES
+from runtime.engines import ENGINES
 
 
 def add_model_arguments(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:

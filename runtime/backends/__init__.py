@@ -1,16 +1,30 @@
-"""The engines: one file each, one row each in `ENGINES`; `open_backend` chooses among them."""
+"""The engines: one file each, one row each in `runtime.engines`; `open_backend` chooses one."""
 
 import importlib
-import importlib.util
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol, cast
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.artefact import Artefact
+from runtime.engines import ENGINES, Engine, install_hint
 from runtime.errors import ArtefactError, BackendUnavailable, ImageError
 from runtime.spec import ModelSpec
+
+__all__ = [
+    "ENGINES",
+    "Backend",
+    "Engine",
+    "FellBack",
+    "Pixels",
+    "Scores",
+    "check_model",
+    "check_pixels",
+    "devices",
+    "install_hint",
+    "open_backend",
+]
 
 Pixels = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
@@ -33,30 +47,8 @@ class Backend(Protocol):
         """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8."""
 
 
-class Engine(NamedTuple):
-    """An engine: what it opens, the module that drives it, the package it needs, its extra."""
-
-    name: str
-    suffix: str
-    module: str
-    package: str
-    extra: str
-
-    def installed(self) -> bool:
-        """Whether its package can be found; importing it may still fail."""
-        return importlib.util.find_spec(self.package) is not None
-
-
 class FellBack(BackendUnavailable):
     """The device is there by name, and the engine would have computed on the CPU instead."""
-
-
-# In the order of preference among those that open the same files.
-ENGINES = (
-    Engine("litert", ".tflite", "runtime.backends.litert", "ai_edge_litert", "litert"),
-    Engine("tflite-runtime", ".tflite", "runtime.backends.litert", "tflite_runtime", "tflite"),
-    Engine("onnxruntime", ".onnx", "runtime.backends.onnx", "onnxruntime", "onnx"),
-)
 
 
 def open_backend(
@@ -110,12 +102,6 @@ def devices(engine: str) -> tuple[str, ...]:
     row = next(row for row in ENGINES if row.name == engine)
     known: tuple[str, ...] = importlib.import_module(row.module).devices(engine)
     return known
-
-
-def install_hint(engine: str) -> str:
-    """The command that installs an engine."""
-    extra = next(row.extra for row in ENGINES if row.name == engine)
-    return f'pip install "digit-edge[{extra}]"'
 
 
 def check_pixels(pixels: Pixels, shape: tuple[int, ...]) -> None:
