@@ -217,12 +217,21 @@ def _rate(work: Callable[[int], object], seconds: float) -> float:
 
 
 def _cpu_s(server: Server) -> float:
-    """CPU time of the server so far; Linux says it, elsewhere 0."""
-    try:
-        fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the CPU time of the server and its worker so far; 0 if the system does not tell."""
+    ticks = 0
+    for process in (server.process.pid, *_children(server.process.pid)):
+        try:
+            stat = Path(f"/proc/{process}/stat").read_text()
+        except OSError:
+            return 0.0
+        fields = stat.rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _children(process: int) -> list[int]:
+    threads = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for thread in threads for child in thread.read_text().split()]
 
 
 def _small_images() -> list[bytes]:
@@ -237,13 +246,16 @@ def _small_images() -> list[bytes]:
 
 
 def _resident(server: Server) -> int:
+    """Return the resident bytes of the server and its worker together."""
+
     async def ask() -> bytes:
         async with http_load.connect(server.port) as connection:
             return (await connection.ask(http_load.get("/metrics"))).body
 
-    found = re.search(rb"^process_resident_memory_bytes (\d+)", asyncio.run(ask()), re.M)
-    assert found is not None
-    return int(found[1])
+    # Of the server and of its worker.
+    found = re.findall(rb"^\S+resident_memory_bytes (\d+)", asyncio.run(ask()), re.M)
+    assert len(found) == 2
+    return sum(map(int, found))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from runtime.errors import EdgeError, exit_status
 from runtime.options import add_model_arguments
-from runtime.reload import Reloading
 
 TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"
 _LEAST_TOKEN = 16
@@ -35,6 +34,8 @@ def main(argv: list[str] | None = None) -> int:
         from runtime.server.app import create_app
         from runtime.server.guard import Access, own_names
         from runtime.server.limits import Limits
+        from runtime.server.supervisor import Supervisor
+        from runtime.server.wire import Model
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise EdgeError(f'{package} is not installed: pip install "digit-edge[serve]"') from None
@@ -54,25 +55,23 @@ def main(argv: list[str] | None = None) -> int:
     names = () if loopback else own_names()
     hosts = (*names, *(name.lower() for name in arguments.allow_host))
     listener = service.bind(arguments.host, arguments.port)
-    model = Reloading(
-        arguments.model,
-        backend=arguments.backend,
-        threads=arguments.threads,
-        device=arguments.device,
+    supervisor = Supervisor(
+        Model(arguments.model, arguments.backend, arguments.threads, arguments.device), limits
     )
-    app = create_app(lambda: model.classifier, limits, Access(token, loopback, hosts))
+    app = create_app(supervisor, limits, Access(token, loopback, hosts))
     certificate = None
     if arguments.certificate is not None:
         certificate = service.Certificate(arguments.certificate, arguments.key)
     scheme = "http" if certificate is None else "https"
     address = f"{scheme}://{service.address_of(listener)}/"
 
-    def announce() -> None:
-        backend = model.classifier.backend
-        print(f"{backend.spec.name} ({backend.spec.precision}) on {backend.name}: {address}")
-        sys.stdout.flush()
+    opened = supervisor.start()
 
-    service.serve(app, listener, limits, certificate, announce)
+    def announce() -> None:
+        what = f"{opened['name']} ({opened['precision']}) on {opened['backend']}"
+        print(f"{what}: {address}", flush=True)
+
+    service.serve(app, listener, limits, certificate, announce, supervisor.is_progressing)
     return 0
 
 

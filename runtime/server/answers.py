@@ -2,24 +2,30 @@
 
 import base64
 import time
-from typing import Any
+from typing import Any, TypeAlias
 
 from runtime.classifier import Classifier, Prediction
 from runtime.decode import decode
 from runtime.preprocess import DARK_ON_LIGHT, View, normalise, view
-from runtime.server.metrics import Metrics
+
+# A classified digit for the metrics: label, accepted, and the seconds that its inference took, or
+# None if that was not measured.
+Counted: TypeAlias = "tuple[str, bool, float | None]"
 
 # A drawing is sent as it is; a larger one than this is reduced, as a photograph is.
 _LONGEST_DRAWING = 512
 
 
 def classify(
-    classifier: Classifier, image: bytes, drawing: bool, metrics: Metrics
-) -> dict[str, Any]:
-    """Read one digit: the body of POST /v1/classify.
+    classifier: Classifier, image: bytes, drawing: bool
+) -> tuple[dict[str, Any], list[Counted]]:
+    """Read one digit.
 
     Args:
         drawing: whether every mark on the image counts as ink, as on a drawing pad.
+
+    Returns:
+        The body of the response to POST /v1/classify, and the digit for the metrics.
 
     Raises:
         ImageError: it cannot be read as an image.
@@ -29,8 +35,7 @@ def classify(
     found = time.perf_counter()
     prediction = classifier.classify(seen.pixels) if drawing else classifier.classify_view(seen)
     end = time.perf_counter()
-    metrics.count_answer(prediction.label, prediction.accepted, end - found)
-    return {
+    record = {
         **_prediction(classifier, prediction),
         "scores": [
             {"label": label, "score": _rounded(score)}
@@ -46,10 +51,14 @@ def classify(
         "inference_ms": _milliseconds(end - found),
         "model": identity(classifier),
     }
+    return record, [(prediction.label, prediction.accepted, end - found)]
 
 
-def read(classifier: Classifier, image: bytes, metrics: Metrics) -> dict[str, Any]:
-    """Read the numbers on a page: the body of POST /v1/read.
+def read(classifier: Classifier, image: bytes) -> tuple[dict[str, Any], list[Counted]]:
+    """Read the numbers on a page.
+
+    Returns:
+        The body of the response to POST /v1/read, and its digits for the metrics.
 
     Raises:
         ImageError: it cannot be read as an image.
@@ -57,9 +66,7 @@ def read(classifier: Classifier, image: bytes, metrics: Metrics) -> dict[str, An
     start = time.perf_counter()
     reading = classifier.read(image)
     seconds = time.perf_counter() - start
-    for digit in reading.digits:
-        metrics.count_answer(digit.prediction.label, digit.prediction.accepted)
-    return {
+    record = {
         "text": reading.text,
         "lines": list(reading.lines),
         "digits": [
@@ -69,6 +76,10 @@ def read(classifier: Classifier, image: bytes, metrics: Metrics) -> dict[str, An
         "total_ms": _milliseconds(seconds),
         "model": identity(classifier),
     }
+    counted: list[Counted] = [
+        (digit.prediction.label, digit.prediction.accepted, None) for digit in reading.digits
+    ]
+    return record, counted
 
 
 def identity(classifier: Classifier) -> dict[str, str]:

@@ -13,29 +13,27 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from runtime.classifier import Classifier
-from runtime.errors import EdgeError, ImageError
-from runtime.server import answers, metrics, openapi, pages
+from runtime.server import metrics, openapi, pages
 from runtime.server.guard import Access, Guard
-from runtime.server.limits import Limits, Memory, Room, Workers
+from runtime.server.limits import Limits, Memory
 from runtime.server.problems import Problem
-from runtime.server.uploads import check_size, read_image
+from runtime.server.supervisor import Supervisor
+from runtime.server.uploads import read_image
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
-    current: Callable[[], Classifier], limits: Limits | None = None, access: Access | None = None
+    supervisor: Supervisor, limits: Limits | None = None, access: Access | None = None
 ) -> ASGIApp:
-    """The ASGI application: the page, the API, its metrics.
+    """Return the ASGI application: the page, the API, its metrics.
 
     Args:
-        current: gives the classifier that answers; asked at each request, so that a model can be
-            replaced while the server runs.
-        limits: what is refused; the default ones where None.
-        access: who may ask; whoever reaches this machine's loopback address where None.
+        supervisor: of the worker process that answers; started, and closed by the application.
+        limits: what is refused; the default ones if None.
+        access: who may ask; whoever reaches this machine's loopback address if None.
     """
-    api = _Api(current, limits or Limits(), access or Access())
+    api = _Api(supervisor, limits or Limits(), access or Access())
     handlers: dict[str, tuple[str, Handler]] = {
         "/v1/classify": ("POST", api.classify),
         "/v1/read": ("POST", api.read),
@@ -51,7 +49,6 @@ def create_app(
         exception_handlers={
             Problem: _problem,
             HTTPException: _http_problem,
-            EdgeError: _refused,
             Exception: _bug,
         },
         lifespan=api.lifespan,
@@ -61,59 +58,50 @@ def create_app(
 
 
 class _Api:
-    def __init__(self, current: Callable[[], Classifier], limits: Limits, access: Access) -> None:
-        self._current, self._limits, self.access = current, limits, access
+    def __init__(self, supervisor: Supervisor, limits: Limits, access: Access) -> None:
+        self._supervisor, self._limits, self.access = supervisor, limits, access
         self.counts = metrics.Metrics()
         self._memory = Memory(limits.memory_bytes)
-        self._room = Room(limits)
-        self._workers = Workers(limits)
         self._document = openapi.document(limits, access, _version())
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        await self._supervisor.open()
         yield
-        self._workers.close()
+        await self._supervisor.close()
 
     async def classify(self, request: Request) -> Response:
-        drawing = _flag(request, "drawing")
-        return await self._with_image(
-            request, lambda image: answers.classify(self._current(), image, drawing, self.counts)
-        )
+        return await self._with_image(request, "classify", drawing=_flag(request, "drawing"))
 
     async def read(self, request: Request) -> Response:
-        return await self._with_image(
-            request, lambda image: answers.read(self._current(), image, self.counts), page=True
-        )
+        return await self._with_image(request, "read")
 
-    async def _with_image(
-        self, request: Request, answer: Callable[[bytes], dict[str, Any]], page: bool = False
-    ) -> Response:
+    async def _with_image(self, request: Request, task: str, **options: bool) -> Response:
         with self._memory.lease() as take:
             image = await read_image(request, self._limits, take)
-
-            def work() -> bytes:
-                # A job that nobody waits for any more gives its room back when it ends.
-                with self._room.lease(check_size(image, self._limits, page)):
-                    return _encoded(answer(image))
-
-            return Response(await self._workers.run(work), media_type="application/json")
+            answer = await self._supervisor.ask(task, image, **options)
+        for label, accepted, seconds in answer.digits:
+            self.counts.count_answer(label, accepted, seconds)
+        return Response(answer.body, media_type="application/json")
 
     async def model(self, _: Request) -> Response:
         return _json(
             {
-                **answers.describe(self._current()),
+                **await self._supervisor.describe(),
                 "max_body_bytes": self._limits.body_bytes,
                 "max_pixels": self._limits.pixels,
             }
         )
 
     async def healthz(self, _: Request) -> Response:
-        # A thread has to answer: a server whose workers all hang is not well.
-        await self._workers.run(lambda: None)
+        if not await self._supervisor.is_healthy():
+            raise Problem(503, "images cannot be read now; the server's log says why")
         return _json({"status": "ok"})
 
     async def metrics(self, _: Request) -> Response:
-        text = self.counts.text(answers.identity(self._current()), self._workers.waiting)
+        supervisor = self._supervisor
+        model = await supervisor.describe()
+        text = self.counts.text(model, supervisor.waiting, supervisor.pid, supervisor.restarts)
         return Response(text, headers={"Content-Type": metrics.MEDIA_TYPE})
 
     async def openapi(self, _: Request) -> Response:
@@ -128,11 +116,7 @@ def _flag(request: Request, name: str) -> bool:
 
 
 def _json(record: dict[str, Any]) -> Response:
-    return Response(_encoded(record), media_type="application/json")
-
-
-def _encoded(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return Response(json.dumps(record, ensure_ascii=False), media_type="application/json")
 
 
 def _version() -> str:
@@ -157,12 +141,6 @@ async def _http_problem(_: Request, error: Exception) -> Response:
     return Problem(
         error.status_code, detail.get(error.status_code, error.detail), headers
     ).response()
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    """What the runtime refuses: an image is the client's fault, all else the server's."""
-    detail = str(error).removeprefix("<bytes>: ")
-    return Problem(422 if isinstance(error, ImageError) else 500, detail).response()
 
 
 async def _bug(_: Request, error: Exception) -> Response:

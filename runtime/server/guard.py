@@ -1,5 +1,6 @@
 """Decides who may ask, and puts the security headers on every answer."""
 
+import asyncio
 import hmac
 import ipaddress
 import socket
@@ -37,6 +38,7 @@ _HEADERS = tuple(
         ("cross-origin-resource-policy", "same-origin"),
     )
 )
+_ENDING = Problem(503, "the server is ending: try again in a while", {"Connection": "close"})
 # Behind the token, where there is one: the page itself holds nothing worth hiding.
 _PROTECTED = ("/v1/", "/metrics")
 
@@ -97,11 +99,12 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status, answering = time.perf_counter(), 500, False
 
         async def send_guarded(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answering
             if message["type"] == "http.response.start":
+                answering = True
                 status = message["status"]
                 given = {name for name, _ in message["headers"]}
                 message["headers"] += [pair for pair in _HEADERS if pair[0] not in given]
@@ -114,6 +117,10 @@ class Guard:
             problem = self._refusal(scope)
             app = self._app if problem is None else problem.response()
             await app(scope, receive, send_guarded)
+        except asyncio.CancelledError:
+            # The server ends and has waited for this request for as long as it may.
+            if not answering:
+                await _ENDING.response()(scope, receive, send_guarded)
         finally:
             self._metrics.in_flight -= 1
             path = scope["path"] if scope["path"] in self._routes else "other"

@@ -1,19 +1,16 @@
 """What one request, and all of them together, may cost."""
 
-import asyncio
-import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
-from runtime.decode import MAX_DECODED_BYTES
 from runtime.server.problems import Problem
 
-T = TypeVar("T")
+# For decoding, of the 260 MB that the service may take: the server holds 30 MB and a body of
+# 16 MB, its worker 50 MB and the same body.
+WORK_BYTES = 130_000_000
 
 
 @dataclass(frozen=True)
@@ -26,16 +23,17 @@ class Limits:
         pixels: an image of more, 413.
         work_bytes: what looking at images may take together; an image of more, 413, and what does
             not fit at once waits.
-        seconds: for a request to arrive (408), and then for its answer (503).
+        seconds: for a request to arrive (408), then to wait for its turn (503), then for the
+            worker process to answer (422, and the process is killed).
         waiting: requests that wait for their turn; one more gets 503.
         connections: kept open at once; the longest idle one makes room for a new one.
-        workers: threads that decode and classify.
+        workers: requests that the worker process decodes and classifies at a time.
     """
 
     body_bytes: int = 16 << 20
     memory_bytes: int = 32 << 20
     pixels: int = 24_000_000
-    work_bytes: int = MAX_DECODED_BYTES
+    work_bytes: int = WORK_BYTES
     seconds: float = 30.0
     waiting: int = 512
     connections: int = 1024
@@ -95,37 +93,3 @@ class Room:
             with self._changed:
                 self._free += size
                 self._changed.notify_all()
-
-
-class Workers:
-    """Threads that classify, and a queue before them that has an end."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._pool = ThreadPoolExecutor(limits.workers, thread_name_prefix="classify")
-        self.waiting = 0
-
-    async def run(self, job: Callable[[], T]) -> T:
-        """Run `job` in a thread and return what it returns.
-
-        Raises:
-            Problem: 503 where too many wait, or where the answer takes too long: then `job` is
-                dropped, or, where it runs already, left to end.
-        """
-        if self.waiting >= self._limits.waiting:
-            raise Problem(503, f"{self.waiting} requests wait already: try again in a second")
-        self.waiting += 1
-        try:
-            # wait_for cancels what it waits for: a job that has not begun never will.
-            future = asyncio.get_running_loop().run_in_executor(self._pool, functools.partial(job))
-            return await asyncio.wait_for(future, self._limits.seconds)
-        except (TimeoutError, asyncio.TimeoutError) as error:
-            raise Problem(
-                503, f"no answer within {self._limits.seconds:g} s: try again, or send less at once"
-            ) from error
-        finally:
-            self.waiting -= 1
-
-    def close(self) -> None:
-        """End the threads once their jobs are done."""
-        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -7,9 +7,12 @@ import bisect
 import os
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Of the artifact's description, the labels of digit_edge_model_info.
+MODEL_LABELS = ("name", "precision", "digest", "backend", "backend_version", "device")
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -61,8 +64,17 @@ class Metrics:
             if seconds is not None:
                 self._inference.add(seconds)
 
-    def text(self, model: dict[str, str], waiting: int) -> str:
-        """All of it. `model` is what identifies the artefact that answers."""
+    def text(
+        self, model: Mapping[str, object], waiting: int, worker_pid: int | None, restarts: int
+    ) -> str:
+        """Return all of it in Prometheus's text form.
+
+        Args:
+            model: describes the open artifact, see `MODEL_LABELS`.
+            waiting: requests that the worker process has not answered.
+            worker_pid: that process's ID; None if there is none right now.
+            restarts: how often it was replaced.
+        """
         with self._lock:
             lines = _head("digit_edge_requests_total", "counter", "Requests answered.")
             for (path, status), count in sorted(self._requests.items()):
@@ -84,11 +96,19 @@ class Metrics:
                 )
         for name, text, value in (
             ("digit_edge_requests_in_flight", "Requests not yet answered.", self.in_flight),
-            ("digit_edge_requests_waiting", "Requests that wait for a worker.", waiting),
-            ("process_resident_memory_bytes", "Resident memory.", _resident_bytes()),
+            ("digit_edge_requests_waiting", "Requests that the worker has to answer.", waiting),
+            ("process_resident_memory_bytes", "Resident memory.", _resident_bytes("self")),
+            (
+                "digit_edge_worker_resident_memory_bytes",
+                "Resident memory of the process that decodes images.",
+                0 if worker_pid is None else _resident_bytes(worker_pid),
+            ),
         ):
             lines += [*_head(name, "gauge", text), f"{name} {value}"]
-        labels = ",".join(f'{key}="{_escape(value)}"' for key, value in model.items())
+        name = "digit_edge_worker_restarts_total"
+        lines += _head(name, "counter", "Processes that decode images that had to be replaced.")
+        lines.append(f"{name} {restarts}")
+        labels = ",".join(f'{key}="{_escape(str(model[key]))}"' for key in MODEL_LABELS)
         name = "digit_edge_model_info"
         lines += [*_head(name, "gauge", "The artefact that answers."), f"{name}{{{labels}}} 1"]
         return "\n".join(lines) + "\n"
@@ -102,10 +122,10 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
-def _resident_bytes() -> int:
-    """Resident size of this process; 0 where the system does not say."""
+def _resident_bytes(process: int | str) -> int:
+    """Return the resident size of a process; 0 if the system does not tell."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")

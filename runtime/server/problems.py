@@ -2,8 +2,10 @@
 
 import http
 import json
+from typing import TYPE_CHECKING
 
-from starlette.responses import Response
+if TYPE_CHECKING:
+    from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -25,8 +27,10 @@ class Problem(Exception):
         if status == 503:
             self.headers.setdefault("Retry-After", "1")
 
-    def response(self) -> Response:
-        """The problem document."""
+    def response(self) -> "Response":
+        """Return the problem document."""
+        from starlette.responses import Response  # the worker process has no use for Starlette
+
         return Response(
             body(self.status, self.detail),
             self.status,

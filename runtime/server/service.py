@@ -6,14 +6,11 @@ import ipaddress
 import logging
 import signal
 import socket
-import sys
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import uvicorn
-from PIL import Image
 from starlette.types import ASGIApp
 
 from runtime.errors import EdgeError
@@ -29,8 +26,10 @@ _Address: TypeAlias = (
 _BACKLOG = 1024
 # Addresses that are nobody's (RFC 5737, RFC 3849), by family.
 _ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
-# Threads take turns at Python's lock: at the default of 5 ms, every answer waits for others' work.
-_SWITCH_INTERVAL_S = 0.0005
+# SIGTERM ends the server within 10 s: requests in flight have this long to be answered.
+_GRACE_S = 7
+# How often a watchdog's interval is divided: a check that fails once is repeated in time.
+_CHECKS_AN_INTERVAL = 5
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,14 @@ def serve(
     limits: Limits,
     certificate: Certificate | None = None,
     on_ready: Callable[[], None] = lambda: None,
+    is_progressing: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
-    """Answer until SIGTERM or SIGINT; requests in flight are answered first.
+    """Answer until SIGTERM or SIGINT; requests in flight have `_GRACE_S` to be answered first.
+
+    Args:
+        on_ready: called once requests are answered.
+        is_progressing: tells whether requests are answered; systemd's watchdog is notified only
+            if they are. Without it they always are.
 
     Raises:
         EdgeError: the certificate cannot be used.
@@ -113,8 +118,7 @@ def serve(
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=max(5, int(limits.seconds)),
-        # The body, the wait and the work of what is in flight, each within its limit.
-        timeout_graceful_shutdown=int(2 * limits.seconds) + 2,
+        timeout_graceful_shutdown=_GRACE_S,
         ssl_certfile=None if certificate is None else certificate.chain,
         ssl_keyfile=None if certificate is None else certificate.key,
     )
@@ -125,17 +129,13 @@ def serve(
         raise EdgeError(f"cannot use the certificate {name}: {error}") from error
     # Clients that send nonsense are told so; they have no say in what the log holds.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     server = _Server(config)
     # uvicorn raises the signal that ended it once more; SIGTERM is then no failure. One that comes
     # before uvicorn listens for it ends it too.
     signal.signal(signal.SIGTERM, server.handle_exit)
-    interval, sys_interval = watchdog_interval_s(), sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
-        asyncio.run(_run(server, listener, interval, on_ready))
+        asyncio.run(_run(server, listener, on_ready, is_progressing))
     finally:
-        sys.setswitchinterval(sys_interval)
         # The process ends now; being told so again is no failure either.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -149,10 +149,10 @@ class _Server(uvicorn.Server):
 async def _run(
     server: uvicorn.Server,
     listener: socket.socket,
-    interval: float | None,
     on_ready: Callable[[], None],
+    is_progressing: Callable[[], Awaitable[bool]] | None,
 ) -> None:
-    companion = asyncio.create_task(_tell_systemd(server, interval, on_ready))
+    companion = asyncio.create_task(_tell_systemd(server, on_ready, is_progressing))
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -162,15 +162,19 @@ async def _run(
 
 
 async def _tell_systemd(
-    server: uvicorn.Server, interval: float | None, on_ready: Callable[[], None]
+    server: uvicorn.Server,
+    on_ready: Callable[[], None],
+    is_progressing: Callable[[], Awaitable[bool]] | None,
 ) -> None:
     while not server.started:
         await asyncio.sleep(0.01)
     on_ready()
     notify("READY=1")
+    interval = watchdog_interval_s()
     while interval is not None:
-        await asyncio.sleep(interval)
-        notify("WATCHDOG=1")
+        await asyncio.sleep(interval / _CHECKS_AN_INTERVAL)
+        if is_progressing is None or await is_progressing():
+            notify("WATCHDOG=1")
 
 
 def _resolve(host: str, port: int) -> Sequence[_Address]:

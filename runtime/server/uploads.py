@@ -1,17 +1,12 @@
 """Takes the image out of a request, within the limits."""
 
 import asyncio
-import io
 from collections.abc import AsyncGenerator, Callable
 
-from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from runtime.decode import FORMATS
-from runtime.memory import memory_bytes
-from runtime.reading import page_bytes
 from runtime.server.limits import Limits
 from runtime.server.problems import Problem
 
@@ -23,8 +18,10 @@ class _Parser(MultiPartParser):
     spool_max_size = 1 << 40
 
 
-async def read_image(request: Request, limits: Limits, take: Callable[[int], None]) -> bytes:
-    """The bytes of the image that a request carries, as its body or in a form.
+async def read_image(
+    request: Request, limits: Limits, take: Callable[[int], None]
+) -> bytes | bytearray:
+    """Return the bytes of the image that a request carries, as its body or in a form.
 
     Args:
         take: told the size of every piece that arrives; see `Memory.lease`.
@@ -51,57 +48,23 @@ async def read_image(request: Request, limits: Limits, take: Callable[[int], Non
     return image
 
 
-def check_size(image: bytes, limits: Limits, page: bool) -> int:
-    """About how many bytes it takes to look at an image, or to read it as a `page`.
-
-    Nothing is decoded yet. What is no image takes none: the decoder says better what is wrong.
-
-    Raises:
-        Problem: 413 for one that says it is too large.
-    """
-    try:
-        with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
-            pixels = opened.size[0] * opened.size[1]
-            needed = max(memory_bytes(opened), page_bytes(opened.size) if page else 0)
-            # The decoder reduces a JPEG while it reads it: to an eighth of its sides.
-            if opened.format in ("JPEG", "MPO"):
-                pixels //= 4
-    except Image.DecompressionBombError as error:
-        raise Problem(413, f"the image has more than {limits.pixels:,} pixels") from error
-    # What Pillow raises on damaged files; the decoder meets the same, and names it.
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError):
-        return 0
-    except (AttributeError, AssertionError, MemoryError, RuntimeError):
-        return 0
-    if pixels > limits.pixels:
-        raise Problem(413, f"the image has more than {limits.pixels:,} pixels: scale it down")
-    if needed > limits.work_bytes:
-        raise Problem(
-            413,
-            f"the image takes {needed // 1_000_000} MB to decode, more than "
-            f"{limits.work_bytes // 1_000_000}: scale it down, or save it as a plain JPEG",
-        )
-    return needed
-
-
-async def _read_body(request: Request, limits: Limits, take: Callable[[int], None]) -> bytes:
+async def _read_body(request: Request, limits: Limits, take: Callable[[int], None]) -> bytearray:
     too_large = Problem(413, f"the body is larger than {limits.body_bytes:,} bytes")
     stated = request.headers.get("content-length", "0")
     if stated.isdecimal() and int(stated) > limits.body_bytes:
         raise too_large
-    pieces, size = [], 0
+    body = bytearray()
     async for piece in request.stream():
-        size += len(piece)
-        if size > limits.body_bytes:
+        if len(body) + len(piece) > limits.body_bytes:
             raise too_large
         take(len(piece))
-        pieces.append(piece)
-    return b"".join(pieces)
+        body += piece
+    return body
 
 
-async def _file_in_form(request: Request, body: bytes) -> bytes:
+async def _file_in_form(request: Request, body: bytearray) -> bytes:
     async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
+        yield bytes(body)
         yield b""
 
     try:

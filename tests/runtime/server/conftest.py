@@ -82,16 +82,19 @@ def serve_with(tmp_path):
 
         def start(limits):
             script = (
-                "from runtime import Classifier\n"
                 "from runtime.server import service\n"
                 "from runtime.server.app import create_app\n"
                 "from runtime.server.limits import Limits\n"
+                "from runtime.server.supervisor import Supervisor\n"
+                "from runtime.server.wire import Model\n"
                 f"limits = Limits({limits})\n"
-                "classifier = Classifier.load()\n"
+                "supervisor = Supervisor(Model(None, None, 1, 'cpu'), limits)\n"
                 "listener = service.bind('127.0.0.1', 0)\n"
                 "address = f'http://127.0.0.1:{listener.getsockname()[1]}/'\n"
-                "service.serve(create_app(lambda: classifier, limits), listener, limits,\n"
-                "              on_ready=lambda: print(address, flush=True))\n"
+                "supervisor.start()\n"
+                "service.serve(create_app(supervisor, limits), listener, limits,\n"
+                "              on_ready=lambda: print(address, flush=True),\n"
+                "              is_progressing=supervisor.is_progressing)\n"
             )
             return stack.enter_context(started(tmp_path, [sys.executable, "-c", script]))
 

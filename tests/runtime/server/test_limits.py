@@ -1,6 +1,5 @@
 """Clients that are slow, broken, greedy or too many: they are refused, the others are answered."""
 
-import asyncio
 import concurrent.futures
 import contextlib
 import json
@@ -11,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from runtime.server.limits import Limits, Memory, Room, Workers
+from runtime.server.limits import Limits, Memory, Room
 from runtime.server.problems import Problem
 from tests.runtime.server.conftest import encoded
 
@@ -163,22 +162,6 @@ def test_headers_without_measure_end_their_connection(server):
         except OSError:
             return  # closed while we were still sending
         assert received == b"" or problem(received)["status"] == 400
-
-
-def test_an_answer_that_takes_too_long_is_503():
-    """And what had to wait behind it for too long is never begun."""
-    begun = []
-
-    async def ask():
-        workers = Workers(Limits(workers=1, seconds=0.05))
-        slow = workers.run(lambda: time.sleep(0.5))
-        behind = workers.run(lambda: begun.append(True))
-        refused = await asyncio.gather(slow, behind, return_exceptions=True)
-        workers.close()
-        return refused
-
-    assert [refused.status for refused in asyncio.run(ask())] == [503, 503]
-    assert begun == []
 
 
 def test_the_longest_idle_connection_makes_room(serve_with):

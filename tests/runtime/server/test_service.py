@@ -24,9 +24,12 @@ def test_a_crowd_is_answered_and_nobody_dropped(server, photo):
 def test_memory_does_not_grow_with_requests(server, photo):
     requests = [http_load.post("/v1/classify", photo, "image/jpeg"), http_load.get("/v1/model")]
     asyncio.run(http_load.load(server.port, requests, 8, 200))
-    before = server.metric("process_resident_memory_bytes")
+    names = ("process_resident_memory_bytes", "digit_edge_worker_resident_memory_bytes")
+    before = [server.metric(name) for name in names]
+    assert all(before)
     asyncio.run(http_load.load(server.port, requests, 8, 500))
-    assert server.metric("process_resident_memory_bytes") < 1.1 * before
+    for name, size in zip(names, before, strict=True):
+        assert server.metric(name) < 1.1 * size
 
 
 def test_it_answers_while_others_misbehave(serve, photo):

@@ -1,0 +1,367 @@
+"""Runs the worker process: hands it requests, kills it at a request's deadline, replaces it."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from runtime.errors import EdgeError, report
+from runtime.server import wire
+from runtime.server.limits import Limits
+from runtime.server.problems import Problem
+
+START_TIMEOUT_S = 60.0  # a start takes 0.3 s on a server, some 5 s on a Raspberry Pi Zero 2
+_RETRY_START_S = 1.0  # from a start that failed until the next one is tried
+_PING_TIMEOUT_S = 0.7  # a health check is answered within a second
+_END_TIMEOUT_S = 1.0  # a worker whose connection is closed is killed after this
+_POLL_S = 0.005  # between two looks at whether a process has ended
+_RECEIVE_BYTES = 1 << 16
+# Imports the worker from the folder of this package, whatever the working directory holds.
+_PROGRAM = (
+    "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; "
+    "from runtime.server import worker; worker.main()"
+)
+_ROOT = str(Path(__file__).resolve().parents[2])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A worker's answer: the body of the HTTP response, and its digits for the metrics."""
+
+    body: bytes
+    digits: list[tuple[str, bool, float | None]]
+
+
+_Reply: TypeAlias = "asyncio.Future[tuple[wire.Header, bytes]]"
+
+
+class _WorkerLost(Exception):
+    """The worker process ended before it answered this request."""
+
+
+@dataclass
+class _Worker:
+    """A running worker process.
+
+    Attributes:
+        process: its handle.
+        connection: the socket to it, which does not block.
+        replies: by their numbers, the messages that it has not answered.
+        requests: how many of these are requests, and not pings.
+        sending: held while a message is sent.
+    """
+
+    process: "subprocess.Popen[bytes]"
+    connection: socket.socket
+    replies: dict[int, _Reply] = field(default_factory=dict)
+    requests: int = 0
+    sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Supervisor:
+    """Keeps one worker process running and has it answer requests.
+
+    At most `limits.workers` requests are with the worker at a time; up to `limits.waiting` others
+    wait for their turn in the order in which they came. If a request takes longer than
+    `limits.seconds` there, the process is killed and the request refused. Other requests that were
+    with that process are sent to the next one, one at a time: one of them may have ended it.
+
+    Call `start` before the event loop runs, then `open`, `ask` and `close` on the loop.
+    """
+
+    def __init__(self, model: wire.Model, limits: Limits) -> None:
+        self._options = wire.pack_options(model, limits)
+        self._limits = limits
+        self._worker: _Worker | None = None
+        self._started: tuple[subprocess.Popen[bytes], socket.socket] | None = None
+        self._model: dict[str, Any] = {}
+        self._refusal = ""
+        self._next_start_s = 0.0
+        self._numbers = itertools.count()
+        self._answered = 0
+        self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(limits.workers)
+        self._alone = asyncio.Lock()  # held by a request that is sent again
+        self._starting = asyncio.Lock()
+        self.waiting = 0
+        self.restarts = 0
+
+    def start(self) -> dict[str, Any]:
+        """Start the process and wait until its model is open.
+
+        Returns:
+            The description of the open artifact, as GET /v1/model gives it.
+
+        Raises:
+            EdgeError: the model cannot be opened, or no process can be started.
+        """
+        process, connection, self._model = _start(self._options)
+        self._started = process, connection
+        return self._model
+
+    async def open(self) -> None:
+        """Begin to read the worker's answers."""
+        assert self._started is not None, "start() comes first"
+        self._follow(*self._started)
+
+    async def close(self) -> None:
+        """End the worker, whatever it is doing."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        if self._worker is not None:
+            self._worker.connection.close()
+            await _end(self._worker.process, _END_TIMEOUT_S)
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process ID; None while it is being replaced."""
+        return None if self._worker is None else self._worker.process.pid
+
+    async def ask(self, task: str, image: bytes | bytearray = b"", **options: Any) -> Answer:
+        """Have the worker do a task; `runtime.server.worker` lists them.
+
+        Raises:
+            Problem: the image is refused (413, 422), takes longer than `limits.seconds` or ends
+                the process (422); too much is asked at once, or no worker can be started (503).
+        """
+        limits, header = self._limits, {"task": task, **options}
+        if self.waiting >= limits.waiting:
+            raise Problem(503, f"{self.waiting} requests wait already: try again in a second")
+        self.waiting += 1
+        try:
+            try:
+                await asyncio.wait_for(self._slots.acquire(), limits.seconds)
+            except (TimeoutError, asyncio.TimeoutError) as error:
+                raise Problem(
+                    503, f"no turn within {limits.seconds:g} s: try again, or send less at once"
+                ) from error
+            try:
+                reply, body = await self._request(header, image)
+            except _WorkerLost:
+                reply = None
+            finally:
+                self._slots.release()
+            if reply is None:
+                reply, body = await self._request_alone(header, image)
+        finally:
+            self.waiting -= 1
+            self._answered += 1
+        if "problem" in reply:
+            raise Problem(*reply["problem"])
+        return Answer(body, reply["digits"])
+
+    async def describe(self) -> dict[str, Any]:
+        """Return the description of the open artifact; the last known if no worker answers."""
+        with contextlib.suppress(Problem):
+            self._model = json.loads((await self.ask("model")).body)
+        return self._model
+
+    async def is_healthy(self) -> bool:
+        """Return within a second whether requests are answered.
+
+        So it is if the worker answers a ping, if it has requests, which end at their deadlines,
+        or if it is being replaced.
+        """
+        worker = self._worker
+        if worker is None:
+            return not self._refusal
+        return await self._ping(worker) or worker.requests > 0 or self._worker is not worker
+
+    async def is_progressing(self) -> bool:
+        """Return whether a request was answered since the last call, or there is none to answer.
+
+        If there is none, the worker has to answer a ping.
+        """
+        answered, self._answered = self._answered, 0
+        if answered:
+            return True
+        worker = self._worker
+        return worker is not None and not worker.requests and await self._ping(worker)
+
+    async def _request_alone(
+        self, header: wire.Header, image: bytes | bytearray
+    ) -> tuple[wire.Header, bytes]:
+        """Send a request again while the worker has no other."""
+        taken = 0
+        async with self._alone:
+            try:
+                for _ in range(self._limits.workers):
+                    await self._slots.acquire()
+                    taken += 1
+                return await self._request(header, image)
+            except _WorkerLost:
+                raise Problem(
+                    422, "the process that decodes the image ended, twice: scale the image down"
+                ) from None
+            finally:
+                for _ in range(taken):
+                    self._slots.release()
+
+    async def _request(
+        self, header: wire.Header, image: bytes | bytearray
+    ) -> tuple[wire.Header, bytes]:
+        worker = await self._running_worker()
+        loop, seconds = asyncio.get_running_loop(), self._limits.seconds
+        number = next(self._numbers)
+        reply: _Reply = loop.create_future()
+        worker.replies[number] = reply
+
+        def kill() -> None:
+            if not reply.done():
+                reply.set_exception(
+                    Problem(422, f"the image takes longer than {seconds:g} s: scale it down")
+                )
+            worker.process.kill()
+
+        deadline = loop.call_later(seconds, kill)
+        worker.requests += 1
+        try:
+            # In a task of its own: cancelled while it sends, it would leave half a message.
+            self._spawn(self._send(worker, {**header, "id": number}, image))
+            return await reply
+        finally:
+            deadline.cancel()
+            worker.requests -= 1
+            worker.replies.pop(number, None)
+
+    async def _ping(self, worker: _Worker) -> bool:
+        number = next(self._numbers)
+        reply: _Reply = asyncio.get_running_loop().create_future()
+        worker.replies[number] = reply
+        self._spawn(self._send(worker, {"task": "ping", "id": number}))
+        answered, _ = await asyncio.wait({reply}, timeout=_PING_TIMEOUT_S)
+        worker.replies.pop(number, None)
+        return bool(answered) and reply.exception() is None
+
+    async def _send(
+        self, worker: _Worker, header: wire.Header, image: bytes | bytearray = b""
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        # If the worker has ended, `_read` finds that out and tells those who wait.
+        async with worker.sending:
+            with contextlib.suppress(OSError):
+                await loop.sock_sendall(worker.connection, wire.pack(header, len(image)))
+                await loop.sock_sendall(worker.connection, image)
+
+    async def _running_worker(self) -> _Worker:
+        """Return the worker; start one if there is none.
+
+        Raises:
+            Problem: 503 if none can be started.
+        """
+        async with self._starting:
+            if self._worker is not None:
+                return self._worker
+            if time.monotonic() >= self._next_start_s:
+                loop = asyncio.get_running_loop()
+                try:
+                    started = await loop.run_in_executor(None, _start, self._options)
+                except EdgeError as error:
+                    self._refusal = str(error)
+                    self._next_start_s = time.monotonic() + _RETRY_START_S
+                    report(error)
+                else:
+                    process, connection, self._model = started
+                    self._refusal = ""
+                    self.restarts += 1
+                    return self._follow(process, connection)
+            raise Problem(503, f"no model is open: {self._refusal}")
+
+    def _follow(self, process: "subprocess.Popen[bytes]", connection: socket.socket) -> _Worker:
+        connection.setblocking(False)
+        self._worker = _Worker(process, connection)
+        self._spawn(self._read(self._worker))
+        return self._worker
+
+    async def _read(self, worker: _Worker) -> None:
+        """Pass the worker's answers on; when it has ended, start another one."""
+        loop, received = asyncio.get_running_loop(), bytearray()
+        with contextlib.suppress(OSError):
+            while data := await loop.sock_recv(worker.connection, _RECEIVE_BYTES):
+                received += data
+                while (message := wire.unpack(received)) is not None:
+                    reply = worker.replies.get(message[0]["id"])
+                    if reply is not None and not reply.done():
+                        reply.set_result(message)
+        self._worker = None
+        for reply in worker.replies.values():
+            if not reply.done():
+                reply.set_exception(_WorkerLost())
+        worker.connection.close()
+        status = await _end(worker.process, 0)
+        report(EdgeError(f"the process that decodes images {status}; another one is started"))
+        with contextlib.suppress(Problem):
+            await self._running_worker()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # the loop itself keeps no reference
+        task.add_done_callback(self._tasks.discard)
+
+
+def _start(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket, dict[str, Any]]":
+    """Start a worker and wait until its model is open.
+
+    Returns:
+        The process, the socket to it, and the description of the artifact.
+
+    Raises:
+        EdgeError: the model cannot be opened, or no process can be started.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        command = [sys.executable, "-c", _PROGRAM, _ROOT, str(theirs.fileno()), options]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                # Ctrl-C in a terminal is for the server, which ends the worker.
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise EdgeError(
+                f"cannot start {sys.executable}: {error.strerror}; end other programs"
+            ) from error
+    ours.settimeout(START_TIMEOUT_S)
+    message = None
+    try:
+        with contextlib.suppress(OSError), ours.makefile("rb") as file:
+            message = wire.receive(file)
+    finally:
+        if message is None or "refused" in message[0]:
+            ours.close()
+            process.kill()
+            process.wait()
+    if message is None:
+        raise EdgeError(
+            f"the process that decodes images did not start within {START_TIMEOUT_S:g} s, or ended"
+        )
+    if "refused" in message[0]:
+        raise EdgeError(message[0]["refused"])
+    return process, ours, message[0]["model"]
+
+
+async def _end(process: "subprocess.Popen[bytes]", timeout_s: float) -> str:
+    """Wait for a process to end, kill it after `timeout_s`, and say how it ended."""
+    end = time.monotonic() + timeout_s
+    while process.poll() is None:
+        if time.monotonic() >= end:
+            process.kill()
+        await asyncio.sleep(_POLL_S)
+    if process.returncode < 0:
+        return f"was ended by {signal.Signals(-process.returncode).name}"
+    return f"ended with status {process.returncode}"
