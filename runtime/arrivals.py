@@ -58,7 +58,7 @@ class Arrivals:
             if item is None:
                 return None
             path, stamp = item
-            if stamp.size == 0 or self._memory.knows(self._name(path), stamp):
+            if stamp.size == 0 or self._memory.knows(self.name(path), stamp):
                 continue
             before, since, tried = self._pending.get(path, (stamp, now, False))
             if before != stamp:
@@ -80,16 +80,16 @@ class Arrivals:
     def done(self, arrival: Arrival) -> None:
         """Say that it is dealt with: it comes no more."""
         self._pending.pop(arrival.path, None)
-        self._memory.add(self._name(arrival.path), arrival.stamp)
+        self._memory.add(self.name(arrival.path), arrival.stamp)
 
     def pass_over(self) -> None:
         """Take all that is there now as dealt with."""
         for item in self._stamps():
             if item is not None:
-                self._memory.add(self._name(item[0]), item[1])
+                self._memory.add(self.name(item[0]), item[1])
 
-    def _name(self, path: str) -> str:
-        """What it is remembered by: the same whatever way the folder is named."""
+    def name(self, path: str) -> str:
+        """Return the path below the folder: the same whatever way the folder is named."""
         return path[len(self._folder) :].lstrip(os.sep)
 
     def _stamps(self) -> Iterator[tuple[str, Stamp] | None]:
@@ -115,7 +115,7 @@ class Memory:
     """
 
     def __init__(self, file: Path | None) -> None:
-        self._file = file
+        self.file = file
         self._by_path: dict[str, Stamp] = {}
         self._stamps: set[Stamp] = set()
         self._met: set[str] = set()
@@ -143,21 +143,21 @@ class Memory:
         self._by_path.pop(path, None)
         self._by_path[path] = stamp
         self._stamps.add(stamp)
-        if self._file is not None:
+        if self.file is not None:
             self._unsaved.append(json.dumps([path, *stamp]))
 
     def save(self) -> None:
         """Append what is new to the file; where that fails, say so once and try again later."""
-        if not self._unsaved or self._file is None:
+        if not self._unsaved or self.file is None:
             return
         # Each line begins with the newline: what a full disk cut short stays a line by itself.
         text = "".join(f"\n{line}" for line in self._unsaved)
         try:
-            with open(self._file, "ab") as file:
+            with open(self.file, "ab") as file:
                 file.write(text.encode())
         except OSError as error:
             if not self._failing:
-                report(EdgeError(f"cannot write {self._file}: {error.strerror}; a restart may "
+                report(EdgeError(f"cannot write {self.file}: {error.strerror}; a restart may "
                                  "classify images again"))  # fmt: skip
             self._failing = True
             return
@@ -167,7 +167,7 @@ class Memory:
         if self._lines > 2 * len(self._by_path) + _SLACK:
             # Where there is no room for that, the file is as it was, and as good.
             with suppress(EdgeError):
-                self._rewrite(self._file)
+                self._rewrite(self.file)
 
     def forget_gone(self) -> None:
         """Forget the oldest of those that were not met since the last call, past `MAX_GONE`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from runtime import options, records, sinks
 from runtime.arrivals import Arrival, Arrivals, Memory
 from runtime.errors import EdgeError, ImageError, exit_status, report
+from runtime.kills import MAX_KILLS, KillCounter
 from runtime.lifetime import Lifetime
 from runtime.records import Record
 from runtime.reload import Reloading
@@ -32,7 +33,9 @@ def main(argv: list[str] | None = None) -> int:
         threads=arguments.threads,
         device=arguments.device,
     )
-    memory = _memory(arguments)
+    state = _state_file(arguments)
+    memory = _memory(arguments, state)
+    kills = KillCounter(None if memory.file is None else state.with_name(f"{state.name}.reading"))
     arrivals = Arrivals(folder, arguments.settle, memory)
     if memory.is_new and not arguments.existing:
         arrivals.pass_over()
@@ -40,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     with Lifetime() as lifetime:
         with sinks.open_sinks(arguments) as out:
             lifetime.ready(f"watching {folder}")
-            watch(arrivals, reader, out, memory, lifetime, folder, arguments.interval)
+            watch(arrivals, reader, out, memory, kills, lifetime, folder, arguments.interval)
         memory.save()  # every result has reached its place, else this is not reached
     return 0
 
@@ -50,6 +53,7 @@ def watch(
     reader: Reloading,
     out: sinks.Sinks,
     memory: Memory,
+    kills: KillCounter,
     lifetime: Lifetime,
     folder: str,
     interval_s: float,
@@ -72,16 +76,21 @@ def watch(
             # The images stay where they are: waiting loses none, and a full sink would.
             if out.full or lifetime.stopping:
                 break
-            record = _read(arrival, reader)
+            record = _read(arrival, arrivals.name(arrival.path), reader, kills)
             if record is None:
                 arrivals.put_off(arrival)
             else:
                 out.write(record)
                 arrivals.done(arrival)
+            _save(memory, out)
             lifetime.alive()
-        # Only what has reached its place is never done again.
-        if not out.waiting:
-            memory.save()
+        _save(memory, out)
+
+
+def _save(memory: Memory, out: sinks.Sinks) -> None:
+    """Save the images that were read, once all of their results are delivered."""
+    if not out.waiting:
+        memory.save()
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -129,12 +138,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _memory(arguments: argparse.Namespace) -> Memory:
-    if arguments.state is not None:
-        return Memory(Path(arguments.state))
+def _memory(arguments: argparse.Namespace, state: Path) -> Memory:
     try:
-        return Memory(_state_file(arguments))
+        return Memory(state)
     except EdgeError as error:
+        if arguments.state is not None:
+            raise
         report(EdgeError(f"{error}. Without it, images that arrive between two runs are not read"))
         return Memory(None)
 
@@ -142,6 +151,8 @@ def _memory(arguments: argparse.Namespace) -> Memory:
 def _state_file(arguments: argparse.Namespace) -> Path:
     from hashlib import sha256
 
+    if arguments.state is not None:
+        return Path(arguments.state)
     absolute = os.path.realpath(arguments.folder)
     name = f"watch-{sha256(os.fsencode(absolute)).hexdigest()[:16]}.jsonl"
     # What systemd gives a service by StateDirectory=; of several, the first.
@@ -152,16 +163,25 @@ def _state_file(arguments: argparse.Namespace) -> Path:
     return Path(base) / "digit-edge" / name
 
 
-def _read(arrival: Arrival, reader: Reloading) -> Record | None:
-    """What is said of an image; None where it may not be whole yet."""
+def _read(arrival: Arrival, name: str, reader: Reloading, kills: KillCounter) -> Record | None:
+    """Return the record of an image; None if it may not be whole yet."""
     classifier = reader.classifier
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    if kills.is_deadly(name, arrival.stamp):
+        error = (
+            f"{arrival.path}: the program was killed {MAX_KILLS} times while it read this image; "
+            "it is skipped: check it, and copy it here again to have it read"
+        )
+        return {"image": arrival.path, "error": error, "time": now}
+    kills.begin(name, arrival.stamp)
     try:
         prediction = classifier.classify(arrival.path)
     except ImageError as error:
         if not arrival.last:
             return None
         return {"image": arrival.path, "error": str(error), "time": now}
+    finally:
+        kills.end(name, arrival.stamp)
     record = records.describe(arrival.path, prediction, classifier.spec.labels)
     return {**record, "backend": classifier.backend.name, "time": now}
 

@@ -228,3 +228,34 @@ def test_bad_usage_is_one_message_and_exit_2(tmp_path, arguments, message):
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_image_that_kills_it_twice_is_set_aside_and_reported(watch, tmp_path, pictures):
+    folder = tmp_path / "in"
+    # A decoder that runs out of memory ends like this.
+    program = (
+        "import os, signal, sys\n"
+        "from runtime import watch\n"
+        "from runtime.classifier import Classifier\n"
+        "from runtime.errors import exit_status\n"
+        "classify = Classifier.classify\n"
+        "def deadly(self, image):\n"
+        "    if image.endswith('deadly.bmp'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return classify(self, image)\n"
+        "Classifier.classify = deadly\n"
+        "sys.exit(exit_status(watch.main))\n"
+    )
+    watcher = watch(program=("-c", program))
+    for name, seconds in (("first.bmp", 1), ("deadly.bmp", 2), ("last.bmp", 3)):
+        (folder / name).write_bytes(pictures[0][0])
+        os.utime(folder / name, (seconds, seconds))
+    assert watcher.end(None) == -signal.SIGKILL
+    assert watch(program=("-c", program)).end(None) == -signal.SIGKILL
+    watcher = watch(program=("-c", program))
+    records = [watcher.next() for _ in range(2)]
+    assert [Path(record["image"]).name for record in records] == ["deadly.bmp", "last.bmp"]
+    assert "killed 2 times while it read this image" in records[0]["error"]
+    assert records[1]["label"] == pictures[0][1]
+    assert watcher.end() == 0
+    assert watch(program=("-c", program)).names(0) == []

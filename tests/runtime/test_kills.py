@@ -1,0 +1,91 @@
+"""How often reading an image was killed is remembered across restarts."""
+
+import os
+import subprocess
+import sys
+
+from runtime.arrivals import Stamp
+from runtime.kills import KillCounter
+
+STAMP = Stamp(10, 20, 30)
+
+
+def killed_while_reading(file, path, stamp=STAMP):
+    KillCounter(file).begin(path, stamp)
+
+
+def test_image_is_deadly_after_two_kills(tmp_path):
+    file = tmp_path / "state.reading"
+    killed_while_reading(file, "a.png")
+    assert not KillCounter(file).is_deadly("a.png", STAMP)
+    killed_while_reading(file, "a.png")
+    assert KillCounter(file).is_deadly("a.png", STAMP)
+    assert KillCounter(file).is_deadly("a.png", STAMP)  # not forgotten by the next start
+
+
+def test_kills_are_remembered_while_other_images_are_read(tmp_path):
+    file = tmp_path / "state.reading"
+    killed_while_reading(file, "a.png")
+    counter = KillCounter(file)
+    counter.begin("b.png", STAMP)
+    counter.end("b.png", STAMP)
+    killed_while_reading(file, "a.png")
+    assert KillCounter(file).is_deadly("a.png", STAMP)
+
+
+def test_image_that_was_changed_is_another_one(tmp_path):
+    file = tmp_path / "state.reading"
+    killed_while_reading(file, "a.png")
+    killed_while_reading(file, "a.png")
+    assert not KillCounter(file).is_deadly("a.png", STAMP._replace(mtime_ns=21))
+
+
+def test_image_that_was_read_in_the_end_is_not_deadly(tmp_path):
+    file = tmp_path / "state.reading"
+    killed_while_reading(file, "a.png")
+    counter = KillCounter(file)
+    counter.begin("a.png", STAMP)
+    counter.end("a.png", STAMP)
+    killed_while_reading(file, "a.png")
+    assert not KillCounter(file).is_deadly("a.png", STAMP)
+
+
+def test_damaged_file_counts_as_empty(tmp_path):
+    file = tmp_path / "state.reading"
+    for content in (b"", b"\0" * 100, b'["a.png"', b"[1, 2]\n", b'[["a.png", "x"], []]\n', b"{}\n"):
+        file.write_bytes(content)
+        assert not KillCounter(file).is_deadly("a.png", STAMP)
+        killed_while_reading(file, "a.png")
+        killed_while_reading(file, "a.png")
+        assert KillCounter(file).is_deadly("a.png", STAMP)
+
+
+def test_names_that_are_not_utf8_are_counted(tmp_path):
+    file = tmp_path / "state.reading"
+    name = os.fsdecode(b"\xff.png")
+    killed_while_reading(file, name)
+    killed_while_reading(file, name)
+    assert KillCounter(file).is_deadly(name, STAMP)
+
+
+def test_file_that_cannot_be_written_stops_nothing(tmp_path):
+    program = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from runtime.arrivals import Stamp\n"
+        "from runtime.kills import KillCounter\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))\n"
+        "counter = KillCounter(Path(sys.argv[1]))\n"
+        "counter.begin('a.png', Stamp(1, 2, 3))\n"
+        "counter.end('a.png', Stamp(1, 2, 3))\n"
+    )
+    for file in (tmp_path / "state.reading", tmp_path / "no" / "folder", tmp_path):
+        subprocess.run([sys.executable, "-c", program, file], check=True, timeout=60)
+        counter = KillCounter(file)
+        assert not counter.is_deadly("a.png", Stamp(1, 2, 3))
+
+
+def test_without_a_file_nothing_is_counted():
+    counter = KillCounter(None)
+    counter.begin("a.png", STAMP)
+    assert not counter.is_deadly("a.png", STAMP)
