@@ -88,7 +88,6 @@ class Supervisor:
         self._next_start_s = 0.0
         self._numbers = itertools.count()
         self._answered = 0
-        self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(limits.workers)
         self._alone = asyncio.Lock()  # held by a request that is sent again
@@ -105,23 +104,37 @@ class Supervisor:
         Raises:
             EdgeError: the model cannot be opened, or no process can be started.
         """
-        process, connection, self._model = _start(self._options)
+        process, connection = _launch(self._options)
+        connection.settimeout(START_TIMEOUT_S)
+        message = None
+        try:
+            with contextlib.suppress(OSError), connection.makefile("rb") as file:
+                message = wire.receive(file)
+            self._model = _model_of(message)
+        except EdgeError:
+            connection.close()
+            process.kill()
+            process.wait()
+            raise
+        connection.setblocking(False)
         self._started = process, connection
         return self._model
 
     async def open(self) -> None:
         """Begin to read the worker's answers."""
         assert self._started is not None, "start() comes first"
-        self._follow(*self._started)
+        self._worker = _Worker(*self._started)
+        self._spawn(self._read(self._worker))
 
     async def close(self) -> None:
         """End the worker, whatever it is doing."""
-        self._closed = True
+        worker, self._worker = self._worker, None
         for task in self._tasks:
             task.cancel()
-        if self._worker is not None:
-            self._worker.connection.close()
-            await _end(self._worker.process, _END_TIMEOUT_S)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if worker is not None:
+            worker.connection.close()
+            await _end(worker.process, _END_TIMEOUT_S)
 
     @property
     def pid(self) -> int | None:
@@ -156,7 +169,6 @@ class Supervisor:
                 reply, body = await self._request_alone(header, image)
         finally:
             self.waiting -= 1
-            self._answered += 1
         if "problem" in reply:
             raise Problem(*reply["problem"])
         return Answer(body, reply["digits"])
@@ -223,13 +235,16 @@ class Supervisor:
                     Problem(422, f"the image takes longer than {seconds:g} s: scale it down")
                 )
             worker.process.kill()
+            self._answered += 1
 
         deadline = loop.call_later(seconds, kill)
         worker.requests += 1
         try:
             # In a task of its own: cancelled while it sends, it would leave half a message.
             self._spawn(self._send(worker, {**header, "id": number}, image))
-            return await reply
+            answer = await reply
+            self._answered += 1
+            return answer
         finally:
             deadline.cancel()
             worker.requests -= 1
@@ -264,25 +279,34 @@ class Supervisor:
             if self._worker is not None:
                 return self._worker
             if time.monotonic() >= self._next_start_s:
-                loop = asyncio.get_running_loop()
                 try:
-                    started = await loop.run_in_executor(None, _start, self._options)
+                    self._worker = await self._start_another()
                 except EdgeError as error:
                     self._refusal = str(error)
                     self._next_start_s = time.monotonic() + _RETRY_START_S
                     report(error)
                 else:
-                    process, connection, self._model = started
                     self._refusal = ""
                     self.restarts += 1
-                    return self._follow(process, connection)
+                    return self._worker
             raise Problem(503, f"no model is open: {self._refusal}")
 
-    def _follow(self, process: "subprocess.Popen[bytes]", connection: socket.socket) -> _Worker:
-        connection.setblocking(False)
-        self._worker = _Worker(process, connection)
-        self._spawn(self._read(self._worker))
-        return self._worker
+    async def _start_another(self) -> _Worker:
+        worker = _Worker(*_launch(self._options))
+        worker.connection.setblocking(False)
+        ready: _Reply = asyncio.get_running_loop().create_future()
+        worker.replies[wire.READY] = ready
+        self._spawn(self._read(worker))
+        message, started = None, False
+        try:
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError, _WorkerLost):
+                message = await asyncio.wait_for(ready, START_TIMEOUT_S)
+            self._model = _model_of(message)
+            started = True
+        finally:
+            if not started:
+                worker.process.kill()
+        return worker
 
     async def _read(self, worker: _Worker) -> None:
         """Pass the worker's answers on; when it has ended, start another one."""
@@ -291,18 +315,22 @@ class Supervisor:
             while data := await loop.sock_recv(worker.connection, _RECEIVE_BYTES):
                 received += data
                 while (message := wire.unpack(received)) is not None:
-                    reply = worker.replies.get(message[0]["id"])
+                    reply = worker.replies.pop(message[0]["id"], None)
                     if reply is not None and not reply.done():
                         reply.set_result(message)
-        self._worker = None
+        was_in_use = self._worker is worker
+        if was_in_use:
+            self._worker = None
         for reply in worker.replies.values():
             if not reply.done():
                 reply.set_exception(_WorkerLost())
-        worker.connection.close()
+        async with worker.sending:  # what is being sent fails first
+            worker.connection.close()
         status = await _end(worker.process, 0)
-        report(EdgeError(f"the process that decodes images {status}; another one is started"))
-        with contextlib.suppress(Problem):
-            await self._running_worker()
+        if was_in_use:
+            report(EdgeError(f"the process that decodes images {status}; another one is started"))
+            with contextlib.suppress(Problem):
+                await self._running_worker()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -310,14 +338,11 @@ class Supervisor:
         task.add_done_callback(self._tasks.discard)
 
 
-def _start(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket, dict[str, Any]]":
-    """Start a worker and wait until its model is open.
-
-    Returns:
-        The process, the socket to it, and the description of the artifact.
+def _launch(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
+    """Start a worker; return its process and the socket to it.
 
     Raises:
-        EdgeError: the model cannot be opened, or no process can be started.
+        EdgeError: no process can be started.
     """
     ours, theirs = socket.socketpair()
     with theirs:
@@ -336,23 +361,24 @@ def _start(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket, dict[
             raise EdgeError(
                 f"cannot start {sys.executable}: {error.strerror}; end other programs"
             ) from error
-    ours.settimeout(START_TIMEOUT_S)
-    message = None
-    try:
-        with contextlib.suppress(OSError), ours.makefile("rb") as file:
-            message = wire.receive(file)
-    finally:
-        if message is None or "refused" in message[0]:
-            ours.close()
-            process.kill()
-            process.wait()
+    return process, ours
+
+
+def _model_of(message: tuple[wire.Header, bytes] | None) -> dict[str, Any]:
+    """Return the description of the artifact in a worker's first message.
+
+    Raises:
+        EdgeError: it says why the model cannot be opened; or there was no message.
+    """
     if message is None:
         raise EdgeError(
-            f"the process that decodes images did not start within {START_TIMEOUT_S:g} s, or ended"
+            f"the process that decodes images ended, or did not start in {START_TIMEOUT_S:g} s"
         )
-    if "refused" in message[0]:
-        raise EdgeError(message[0]["refused"])
-    return process, ours, message[0]["model"]
+    header, _ = message
+    if "refused" in header:
+        raise EdgeError(header["refused"])
+    model: dict[str, Any] = header["model"]
+    return model
 
 
 async def _end(process: "subprocess.Popen[bytes]", timeout_s: float) -> str:

@@ -10,6 +10,7 @@ from runtime.server.limits import Limits
 
 Header = dict[str, Any]
 
+READY = -1  # number of a worker's first message, whose header holds `model` or `refused`
 # Sizes of header and body in bytes, big-endian.
 SIZES = struct.Struct("!II")
 

@@ -20,9 +20,12 @@ import socket
 import sys
 import threading
 import traceback
+import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
+
+from PIL import Image
 
 from runtime.errors import EdgeError, ImageError
 from runtime.reload import Reloading
@@ -44,7 +47,7 @@ class _Worker:
     def run(self) -> None:
         """Answer messages until the server closes the connection."""
         description = answers.describe(self._model.classifier)
-        self._send({"ready": True, "model": description})
+        self._send({"id": wire.READY, "model": description})
         pool = ThreadPoolExecutor(self._limits.workers, thread_name_prefix="classify")
         with self._connection.makefile("rb") as messages:
             while (message := wire.receive(messages)) is not None:
@@ -96,6 +99,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` refuses them
     connection = socket.socket(fileno=int(sys.argv[1]))
     chosen, limits = wire.unpack_options(sys.argv[2])
     try:
@@ -103,7 +107,7 @@ def main() -> None:
             chosen.path, backend=chosen.backend, threads=chosen.threads, device=chosen.device
         )
     except EdgeError as error:
-        wire.send(connection, {"refused": str(error)})
+        wire.send(connection, {"id": wire.READY, "refused": str(error)})
     else:
         try:
             _Worker(connection, model, limits).run()

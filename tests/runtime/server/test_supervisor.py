@@ -154,7 +154,7 @@ import os, socket, sys, time
 sys.path.insert(0, sys.argv[1])
 from runtime.server import wire
 connection = socket.socket(fileno=int(sys.argv[2]))
-wire.send(connection, {"ready": True, "model": {}})
+wire.send(connection, {"id": wire.READY, "model": {}})
 with connection.makefile("rb") as messages:
     while message := wire.receive(messages):
         if message[1] == b"poison":
