@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime import artefact
+from runtime import artefact, interrupt
 from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores
 from runtime.errors import ArtefactError
@@ -56,7 +56,8 @@ def load_keras(path: Path) -> "keras.Model":
         ArtefactError: Keras cannot build it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet(2):  # what TensorFlow says of oneDNN and CUDA when it is first imported
+    # quiet: what TensorFlow says of oneDNN and CUDA when it is first imported
+    with interrupt.at_once(), quiet(2):
         import keras
     try:
         return keras.saving.load_model(path, compile=False)
