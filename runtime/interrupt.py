@@ -125,6 +125,9 @@ class Command:
         if interrupted:
             _state.reported = True
             print(_state.message, file=sys.stderr)
+            # If KeyboardInterrupt has left an `exec` of text (namedtuple and dataclass use it),
+            # Python kills itself with SIGINT at its end, unless another `exec` came after it.
+            exec("")
         if self._installed:
             uninstall()
         return interrupted
