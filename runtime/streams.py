@@ -84,7 +84,7 @@ def lost_output() -> str | None:
     failure = None if _stdout is None else _stdout.failure
     if failure is None or isinstance(failure, BrokenPipeError):
         return None
-    remedy = "make room" if failure.errno in NO_ROOM else "send it to another file"
+    remedy = "make room" if failure.errno in NO_ROOM else "redirect it"
     return f"cannot write to standard output: {failure.strerror}; {remedy} and run it again"
 
 
@@ -111,11 +111,12 @@ def _is_plain(stream: object, original: object) -> bool:
 
 def _text(raw: _Output, like: object) -> io.TextIOWrapper:
     old = like if isinstance(like, io.TextIOWrapper) else None
-    unbuffered = old is not None and isinstance(old.buffer, io.RawIOBase)  # python -u
+    # Under `python -u` there is no buffer, and what a write leaves over is lost without an error.
+    # A buffer that is flushed after each line is the same for a reader.
+    unbuffered = old is not None and isinstance(old.buffer, io.RawIOBase)
     return io.TextIOWrapper(
-        raw if unbuffered else io.BufferedWriter(raw),  # type: ignore[type-var]
+        io.BufferedWriter(raw),  # type: ignore[type-var]
         encoding="utf-8" if old is None else old.encoding,
         errors="backslashreplace",
-        line_buffering=old is not None and old.line_buffering,
-        write_through=unbuffered,
+        line_buffering=unbuffered or (old is not None and old.line_buffering),
     )
