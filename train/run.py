@@ -123,15 +123,15 @@ def run(
     )
     test, labels = data_set.test, data_set.labels
     doubted = "doubted labels"  # not even learned by heart: wrong, many of them, or hard to tell
-    for name, figure in (
-        ("curves", plots.curves(history)),
-        ("confusion", plots.confusion(test_scores, test.labels, labels)),
-        ("mistakes", plots.mistakes(test.pixels, test_scores, test.labels, labels)),
-        ("doubted", plots.mistakes(train.pixels, train_scores, train.labels, labels, doubted)),
-        ("reliability", plots.reliability(test_scores, test.labels)),
-    ):
-        interrupt.check()
-        plots.save(figure, _beside(out, f"{name}.png"))
+    with interrupt.immediate():
+        for name, figure in (
+            ("curves", plots.curves(history)),
+            ("confusion", plots.confusion(test_scores, test.labels, labels)),
+            ("mistakes", plots.mistakes(test.pixels, test_scores, test.labels, labels)),
+            ("doubted", plots.mistakes(train.pixels, train_scores, train.labels, labels, doubted)),
+            ("reliability", plots.reliability(test_scores, test.labels)),
+        ):
+            plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
     print(f"temperature {temperature:.3f}, accepted from a confidence of {accept_confidence:.4f}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
