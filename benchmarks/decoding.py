@@ -2,10 +2,12 @@
 
 import argparse
 import multiprocessing
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime import interrupt
 from runtime.errors import EdgeError, exit_status
 
 # Files a task: handing one out costs as much as decoding some.
@@ -28,6 +30,10 @@ def decode(path: str) -> int:
         raise EdgeError(f"cannot decode {path} ({error}): leave it out") from error
 
 
+def _ignore_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; prints how many files it decoded."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding", description=__doc__)
@@ -46,8 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.jobs == 1:
         sizes = list(map(decode, paths))
     else:
-        with multiprocessing.Pool(arguments.jobs) as pool:
-            sizes = pool.map(decode, paths, _CHUNK)
+        # Ctrl-C reaches every process of a terminal; this one ends the others.
+        with interrupt.deferred(), multiprocessing.Pool(arguments.jobs, _ignore_ctrl_c) as pool:
+            with interrupt.immediate():
+                sizes = pool.map(decode, paths, _CHUNK)
     print(f"{len(sizes)} files")
     return 0
 

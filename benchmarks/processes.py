@@ -24,6 +24,7 @@ from benchmarks.jobs import (
 )
 from benchmarks.records import from_json, to_json
 from benchmarks.rows import FAILED, Interpreter, Unmeasured
+from runtime import interrupt
 from runtime.errors import EdgeError
 
 JOB_FILE, ANSWER_FILE, REFUSAL_FILE, STAGE_FILE = "job.json", "answer.json", "refusal.json", "stage"
@@ -80,16 +81,8 @@ def _ask(
         (folder / JOB_FILE).write_text(to_json(job), "utf-8")
         command = [python, "-m", "benchmarks.worker", kind, name]
         try:
-            ended = subprocess.run(
-                [*command, str(time.monotonic_ns())],
-                env=environment() | dict(variables),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                timeout=TIMEOUT_S,
-                check=False,
+            ended = _complete(
+                [*command, str(time.monotonic_ns())], subprocess.DEVNULL, dict(variables)
             )
         except subprocess.TimeoutExpired:
             reason = f"no answer after {TIMEOUT_S} s, while {_stage(folder)}"
@@ -113,16 +106,7 @@ def run(command: Sequence[str]) -> str:
         EdgeError: it cannot be started, takes too long, or ends with another status than 0.
     """
     try:
-        ended = subprocess.run(
-            command,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        ended = _complete(command, subprocess.PIPE, {})
     except subprocess.TimeoutExpired as error:
         raise EdgeError(f"no end after {TIMEOUT_S} s") from error
     except OSError as error:
@@ -134,6 +118,37 @@ def run(command: Sequence[str]) -> str:
         why = f": {named[-1].strip()}" if named else ""
         raise EdgeError(f"its process {_end(ended.returncode)}{why}")
     return ended.stdout
+
+
+def _complete(
+    command: Sequence[str], stdout: int, variables: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end; whatever happens, it and its own children end with this call.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than `TIMEOUT_S`.
+        OSError: it cannot be started.
+    """
+    # Deferred: an exception between the start and `try` would leave the program running.
+    with interrupt.deferred():
+        process = subprocess.Popen(
+            command,
+            env=environment() | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a process group of its own, so that its children end too
+        )
+        with process, interrupt.child(process.pid):
+            try:
+                with interrupt.immediate():
+                    printed, said = process.communicate(timeout=TIMEOUT_S)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, printed, said)
 
 
 def environment() -> dict[str, str]:

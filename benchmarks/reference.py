@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import KERAS_CALLS
+from runtime import interrupt
 from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores, check_model, check_pixels
 from runtime.errors import ArtefactError, BackendUnavailable
@@ -66,7 +67,7 @@ def import_keras(name: str, device: str) -> None:
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     try:
-        with quiet(2):  # TensorFlow's remarks about the processor, from C++
+        with interrupt.at_once(), quiet(2):  # TensorFlow's remarks about the processor, from C++
             if with_jax:
                 import jax  # noqa: F401
             else:

@@ -1,1 +1,5 @@
 """Turns a trained Keras model into TFLite and ONNX artefacts, float32 and int8."""
+
+from runtime import interrupt
+
+interrupt.install_for(__name__)

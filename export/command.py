@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from export.verify import Signature, Verification, verify
-from runtime import artefact
+from runtime import artefact, interrupt
 from runtime.artefact import Artefact
 from runtime.backends import Backend, open_backend
 from runtime.errors import CHECK_FAILED, DatasetError, ParityError, report
@@ -53,7 +53,8 @@ def export(
         ArtefactError: a converter or the engine refuses the model.
         EdgeError: `out` cannot be written.
     """
-    model = target.convert(source, calibration)
+    with interrupt.deferred():  # converters call back from C++, where an exception can be lost
+        model = target.convert(source, calibration)
     affine = target.quantization(model)
     if (affine is None) != (calibration is None):
         raise ParityError(f"{out} is not written: {target.name}'s converter ignored the precision")
@@ -108,6 +109,7 @@ def run(targets: Sequence[Target], argv: list[str] | None) -> int:
     failed = 0
     for target in targets:
         for quantize in arguments.precisions:
+            interrupt.check()
             out = arguments.out or _default_out(arguments.model, target, quantize)
             print(out)
             try:

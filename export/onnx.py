@@ -2,9 +2,7 @@
 
 import logging
 import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +12,7 @@ from export.command import Target, run
 from export.softmax import look_up_in_onnx
 from export.source import INPUT_NAME, Source, endpoint
 from export.verify import Signature
+from runtime import files
 from runtime.errors import ArtefactError, exit_status
 from runtime.quiet import quiet
 from runtime.spec import Affine
@@ -119,8 +118,8 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             batch = next(self.batches, None)
             return None if batch is None else {INPUT_NAME: batch}
 
-    with tempfile.TemporaryDirectory() as folder, quiet(1, 2):
-        plain, prepared, quantized = (Path(folder, f"{n}.onnx") for n in ("plain", "prepared", "q"))
+    with files.temporary_folder() as folder, quiet(1, 2):
+        plain, prepared, quantized = (folder / f"{n}.onnx" for n in ("plain", "prepared", "q"))
         onnx.save(model, plain)
         # Fuses MatMul and Add, so that the biases are quantised with their products. Symbolic
         # shapes would need sympy, and this graph has none but the batch.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime import artefact
+from runtime import artefact, files, interrupt
 from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores
 from runtime.errors import ArtefactError
@@ -56,10 +56,13 @@ def load_keras(path: Path) -> "keras.Model":
         ArtefactError: Keras cannot build it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet(2):  # what TensorFlow says of oneDNN and CUDA when it is first imported
+    # quiet: what TensorFlow says of oneDNN and CUDA when it is first imported
+    with interrupt.at_once(), quiet(2):
         import keras
     try:
-        return keras.saving.load_model(path, compile=False)
+        # Deferred: an exception in the middle would leave Keras's temporary files behind.
+        with interrupt.deferred(), files.temporary_folder():
+            return keras.saving.load_model(path, compile=False)
     except _REFUSALS as error:
         raise ArtefactError(
             f"Keras cannot open {path} ({error}): copy it again, or train it again"

@@ -1,7 +1,6 @@
 """python -m export.tflite: .keras → .tflite, float32 or int8."""
 
 import sys
-import tempfile
 from typing import TYPE_CHECKING
 
 from export.calibration import Calibration
@@ -9,6 +8,7 @@ from export.command import Target, run
 from export.softmax import look_up_in_tflite
 from export.source import Source, endpoint
 from export.verify import Signature
+from runtime import files
 from runtime.errors import ArtefactError, exit_status
 from runtime.quiet import quiet
 from runtime.spec import Affine
@@ -31,13 +31,15 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
         import tensorflow as tf
 
         tf.get_logger().setLevel("ERROR")  # in a notebook its remarks pass `quiet` by
-        with tempfile.TemporaryDirectory() as folder:
+        with files.temporary_folder() as folder:
             function = endpoint(source.model)
             archive = keras.export.ExportArchive()
             archive.track(function.model)
             archive.add_endpoint("serve", function)
-            archive.write_out(folder, verbose=False)
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
+            archive.write_out(str(folder), verbose=False)
+            converter = tf.lite.TFLiteConverter.from_saved_model(
+                str(folder), signature_keys=["serve"]
+            )
             if calibration is not None:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
                 converter.representative_dataset = lambda: ([x] for x in calibration.batches())

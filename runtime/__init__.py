@@ -1,8 +1,12 @@
 """Classifies images with an exported digit model; needs NumPy, Pillow and one engine."""
 
-from typing import TYPE_CHECKING, Any
+from runtime import interrupt
 
-from runtime.errors import (
+interrupt.install_for(__name__)  # first: an interrupt of the other imports is handled
+
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from runtime.errors import (  # noqa: E402
     ArtefactError,
     BackendUnavailable,
     DatasetError,

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TextIO
 
-from runtime import host, options, paths
+from runtime import host, interrupt, options, paths, streams
 from runtime.batch import Job, Printed
 from runtime.errors import BAD_INPUT, EdgeError, exit_status
 from runtime.progress import Progress
@@ -33,12 +33,15 @@ def main(argv: list[str] | None = None) -> int:
     sys.stdout.flush()  # rows go past the text layer, which would keep the header back
     failed = False
     found = paths.find(arguments.paths, null=arguments.null)
-    with contextlib.closing(job.run(found, arguments.jobs)) as batches:
-        for done in batches:
-            progress.clear()
-            failed |= _print(done, job.form)
-            progress.advance(done.count)
-    progress.clear()
+    try:
+        with contextlib.closing(job.run(found, arguments.jobs)) as batches:
+            for done in batches:
+                interrupt.check()
+                progress.clear()
+                failed |= _print(done, job.form)
+                progress.advance(done.count)
+    finally:
+        progress.clear()
     return BAD_INPUT if failed else 0
 
 
@@ -108,6 +111,9 @@ def _print(done: Printed, form: Form) -> bool:
             sys.stdout.buffer.write(line.encode(sys.stdout.encoding, "backslashreplace"))
         failed |= is_error
     sys.stdout.flush()
+    lost = streams.lost_output()
+    if lost is not None:
+        raise EdgeError(lost)  # further lines would be lost too
     return failed
 
 

@@ -10,14 +10,15 @@
 Each message is one line: what was wrong, with which file, and what to do next.
 """
 
-import io
-import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+
+from runtime import interrupt, streams
+from runtime.interrupt import INTERRUPTED
 
 BAD_INPUT = 2
 CHECK_FAILED = 3
-INTERRUPTED = 130
 
 
 class EdgeError(Exception):
@@ -56,33 +57,57 @@ def report(error: EdgeError) -> None:
 def exit_status(main: Callable[[], int]) -> int:
     """Run a command and turn what it refuses into a message and an exit status.
 
-    0 done · 2 bad input or usage · 3 a check that failed · 130 interrupted.
+    0 done · 2 bad input or usage, or lines on standard output were lost · 3 a check that failed ·
+    130 interrupted.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # A file name or a tick that the terminal's encoding lacks is no reason to fail.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        status = main()
-        sys.stdout.flush()
+    status, refusal = 0, None
+    with streams.guarded():
+        with interrupt.Command() as command:
+            status, refusal = _run(main)
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()  # before the line on stderr, which may go to the same file
+        lost = streams.lost_output()
+        if command.end():
+            return INTERRUPTED
+        if refusal is not None:
+            report(refusal)
+        elif lost is not None:
+            report(EdgeError(lost))
+            status = status or BAD_INPUT
         return status
+
+
+def _run(main: Callable[[], int]) -> tuple[int, EdgeError | None]:
+    """Return a command's exit status, and the error if it ended with one."""
+    try:
+        try:
+            status = main()
+        except SystemExit as stop:  # argparse, after --help and after wrong options
+            if not isinstance(stop.code, int | None):
+                raise
+            status = stop.code or 0
+        sys.stdout.flush()
+        return status, None
     except EdgeError as error:
-        report(error)
-        return error.exit_code
+        return error.exit_code, error
     except ModuleNotFoundError as error:
         # The device has the runtime alone; what trains and exports is asked for by name.
         package = (error.name or "").partition(".")[0]
         if package in ("", "train", "export", "runtime", "benchmarks"):
             raise
-        report(EdgeError(f'{package} is not installed: pip install "digit-edge[train]"'))
-        return BAD_INPUT
+        missing = f'{package} is not installed: pip install "digit-edge[train]"'
+        return BAD_INPUT, EdgeError(missing)
     except MemoryError:
-        report(EdgeError("out of memory: end other programs, or raise the limit on this one"))
-        return BAD_INPUT
+        full = "out of memory: end other programs, or raise the limit on this one"
+        return BAD_INPUT, EdgeError(full)
     except BrokenPipeError:
-        # The reader left (`… | head`); without this the interpreter complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return 0, None  # the reader left (`… | head`)
+    except OSError as error:
+        # The one without a name is that of `tempfile`, if no folder for temporary files has room.
+        no_temporary = isinstance(error, FileNotFoundError) and error.filename is None
+        if error.errno not in streams.NO_ROOM and not no_temporary:
+            raise
+        return BAD_INPUT, EdgeError(
+            f"cannot write {error.filename or 'a file'}: {error.strerror}; make room on its disk, "
+            "or set TMPDIR to a folder with room for temporary files, and run it again"
+        )

@@ -1,10 +1,11 @@
-"""Puts files in place whole or not at all."""
+"""Puts files in place whole or not at all; a folder for temporary ones."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from runtime import streams
 from runtime.errors import EdgeError
 
 
@@ -44,3 +45,30 @@ def write(path: str | os.PathLike[str], content: bytes | str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder that is removed at the end, and let libraries put their temporary files there.
+
+    Keras leaves its own behind if the disk is full.
+
+    Raises:
+        EdgeError: there is no room for temporary files.
+    """
+    import tempfile  # a process that reads an image need not load it
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
+            before, tempfile.tempdir = tempfile.tempdir, name
+            try:
+                yield Path(name)
+            finally:
+                tempfile.tempdir = before
+    except OSError as error:
+        if error.errno not in streams.NO_ROOM:
+            raise
+        raise EdgeError(
+            f"cannot write temporary files in {tempfile.gettempdir()}: {error.strerror}; "
+            "make room there, or set TMPDIR to another folder, and run it again"
+        ) from error

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from runtime import interrupt
 from runtime.errors import EdgeError
 
 _NO_MEMORY = "there is not memory enough for it: end other programs, or raise the limit"
@@ -38,26 +39,30 @@ def isolated(work: Callable[[], Any], timeout_s: float) -> Any:
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    with warnings.catch_warnings():
-        # Of NumPy's idle threads: OpenBLAS ends them before a fork, and begins them anew after it.
-        warnings.simplefilter("ignore", DeprecationWarning)
+    # Deferred: an exception between the fork and `try` would leave the copy running.
+    with interrupt.deferred():
+        with warnings.catch_warnings():
+            # Of NumPy's idle threads: OpenBLAS ends them before a fork, and begins them anew after.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                child = os.fork()
+            except OSError as error:
+                os.close(reader)
+                os.close(writer)
+                raise Crashed(f"no process for it: {error.strerror}; end other programs") from error
+        if child == 0:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends this process
+            _answer(work, writer)
+        os.close(writer)
+        answer = None
         try:
-            child = os.fork()
-        except OSError as error:
+            with interrupt.child(child), interrupt.immediate():
+                answer = _read_all(reader, time.monotonic() + timeout_s)
+        finally:
             os.close(reader)
-            os.close(writer)
-            raise Crashed(f"no process for it: {error.strerror}; end other programs") from error
-    if child == 0:
-        _answer(work, writer)
-    os.close(writer)
-    answer = None
-    try:
-        answer = _read_all(reader, time.monotonic() + timeout_s)
-    finally:
-        os.close(reader)
-        if answer is None:
-            os.kill(child, signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if answer is None:
+                os.kill(child, signal.SIGKILL)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if answer is None:
         raise Crashed(f"no answer after {timeout_s:g} s")
     if status < 0:

@@ -14,6 +14,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPo
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from runtime import interrupt
 from runtime.errors import EdgeError
 
 Task = TypeVar("Task")
@@ -42,10 +43,13 @@ class Pool(Generic[Task, Answer]):
         # Where a process can be forked it starts in milliseconds, with everything imported.
         # macOS could fork too, but its own libraries do not survive it.
         method = "fork" if sys.platform == "linux" else "spawn"
-        self._executor = ProcessPoolExecutor(
-            jobs, multiprocessing.get_context(method), partial(_begin, work)
-        )
-        self._executor.submit(os.getpid)  # forks all workers, before there are threads here
+        # Deferred: half of the workers would have nobody to end them, and one that is just forked
+        # would raise KeyboardInterrupt before `_begin` ignores Ctrl-C.
+        with interrupt.deferred():
+            self._executor = ProcessPoolExecutor(
+                jobs, multiprocessing.get_context(method), partial(_begin, work)
+            )
+            self._executor.submit(os.getpid)  # forks all workers, before there are threads here
         # When workers end with tasks on their way, Python before 3.11.5 waits for ever for these
         # to be read (python/cpython#94777, where the later ones do the same as this).
         cast(Any, self._executor)._call_queue.cancel_join_thread()

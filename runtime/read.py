@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from runtime import options
+from runtime import interrupt, options
 from runtime.classifier import Classifier
 from runtime.errors import BAD_INPUT, ImageError, exit_status, report
 from runtime.reading import UNKNOWN, Reading
@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             for line in reading.lines or ("no digits",):
                 print(f"{path}: {line}")
+        interrupt.check()
     return status
 
 

@@ -5,7 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from runtime.errors import INTERRUPTED, exit_status
+from runtime import interrupt
+from runtime.errors import exit_status
 from train import recipe
 from train.options import whole
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe
@@ -118,14 +119,12 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
     chosen = choose_recipe(args)
-    from train import run
-
-    try:
+    options = shlex.join([*(a for a in argv if a != "--resume"), "--resume"])
+    interrupt.report_as(f"interrupted; go on with: python -m train {options}")
+    with interrupt.deferred():
+        with interrupt.at_once():
+            from train import run
         run.run(chosen, args.data, args.as_is, args.seed, args.validation, args.out, args.resume)
-    except KeyboardInterrupt:
-        options = shlex.join([*(a for a in argv if a != "--resume"), "--resume"])
-        print(f"\ninterrupted; go on with: python -m train {options}", file=sys.stderr)
-        return INTERRUPTED
     return 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from runtime import interrupt
 from runtime.acceptance import BOTTOM, GRID, SQUARE, TOP, Acceptance, Judge, log_odds
 from runtime.backends import Pixels, Scores
 from train.evaluate import DOUBTED_SHARE
@@ -86,7 +87,9 @@ def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> Acceptance:
     squares = np.concatenate([_squares(known), _squares(unknown)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the epochs are meant to be few
+        warnings.filterwarnings("ignore", "Training interrupted by user", UserWarning)
         network.fit(squares, np.arange(len(squares)) < len(known))
+    interrupt.check()  # of KeyboardInterrupt scikit-learn makes that warning
     weights = network.coefs_[0].T.reshape(HIDDEN, *GRID)
     scales = np.abs(weights).max(axis=(1, 2)) / 127
     return Acceptance(

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from runtime import interrupt
+
 if TYPE_CHECKING:
     import keras
 
@@ -22,6 +24,7 @@ def logits_of(network: "keras.Model", pixels: npt.NDArray[np.uint8]) -> Logits:
     size = min(1000, len(pixels))
     pieces = []
     for start in range(0, len(pixels), size):
+        interrupt.check()
         piece = pixels[start : start + size]
         images = np.zeros((size, *pixels.shape[1:]), np.float32)
         images[: len(piece)] = piece / np.float32(255)

@@ -6,13 +6,13 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from runtime import files
+from runtime import files, interrupt
 from runtime.artefact import Artefact
 from runtime.errors import EdgeError
 from runtime.quiet import quiet
@@ -52,7 +52,8 @@ def run(
     """
     if out.suffix != ".keras" or not out.stem.isprintable():
         raise EdgeError(f"--out {out}: give a name that can be printed and ends in .keras")
-    data_set = data.load(source, as_is)
+    with interrupt.immediate():  # a download, or many files
+        data_set = data.load(source, as_is)
     train, held_back = data.hold_back(data_set.train, validation, seed)
     print(
         f"{data_set.name}: {len(train):,} images to train on, {len(held_back):,} held back, "
@@ -93,9 +94,10 @@ def run(
     model = fold(training.average, temperature)
     scores = logits_of(model, held_back.pixels)
     accept_confidence = fit_accept_confidence(scores)
-    acceptance = fit_acceptance(
-        data_set.labels, train.pixels, held_back.pixels, lambda p: logits_of(model, p), seed
-    )
+    with interrupt.immediate():
+        acceptance = fit_acceptance(
+            data_set.labels, train.pixels, held_back.pixels, lambda p: logits_of(model, p), seed
+        )
     train_scores = logits_of(model, train.pixels)
     on_train = float(np.mean(train_scores.argmax(1) == train.labels))
     test_scores = logits_of(model, data_set.test.pixels)
@@ -121,14 +123,15 @@ def run(
     )
     test, labels = data_set.test, data_set.labels
     doubted = "doubted labels"  # not even learned by heart: wrong, many of them, or hard to tell
-    for name, figure in (
-        ("curves", plots.curves(history)),
-        ("confusion", plots.confusion(test_scores, test.labels, labels)),
-        ("mistakes", plots.mistakes(test.pixels, test_scores, test.labels, labels)),
-        ("doubted", plots.mistakes(train.pixels, train_scores, train.labels, labels, doubted)),
-        ("reliability", plots.reliability(test_scores, test.labels)),
-    ):
-        plots.save(figure, _beside(out, f"{name}.png"))
+    with interrupt.immediate():
+        for name, figure in (
+            ("curves", plots.curves(history)),
+            ("confusion", plots.confusion(test_scores, test.labels, labels)),
+            ("mistakes", plots.mistakes(test.pixels, test_scores, test.labels, labels)),
+            ("doubted", plots.mistakes(train.pixels, train_scores, train.labels, labels, doubted)),
+            ("reliability", plots.reliability(test_scores, test.labels)),
+        ):
+            plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
     print(f"temperature {temperature:.3f}, accepted from a confidence of {accept_confidence:.4f}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
@@ -144,7 +147,7 @@ def run(
 def start_tensorflow(seed: int) -> None:
     """Import it without its chatter, and make the same seed give the same weights."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its own messages, for its developers
-    with quiet(2):
+    with interrupt.at_once(), quiet(2):
         import keras
         import tensorflow as tf
 
@@ -176,8 +179,12 @@ def _print_epoch(epoch: Epoch, epochs: int) -> None:
     )
 
 
-def _watch(batches: Iterable[object]) -> Iterable[object]:
-    """Show a bar on a terminal, and nothing elsewhere."""
+def _watch(batches: Iterable[object]) -> Iterator[object]:
+    """Pass on batches until Ctrl-C, and show a progress bar if stderr is a terminal."""
     from tqdm import tqdm
 
-    return tqdm(batches, leave=False, unit="batch", disable=not sys.stderr.isatty())
+    off = not sys.stderr.isatty()
+    with tqdm(batches, leave=False, unit="batch", disable=off) as shown:
+        for batch in shown:
+            interrupt.check()  # raised here, it leaves the block and with it clears the bar
+            yield batch

@@ -4,7 +4,6 @@ import io
 import json
 import platform
 import re
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from runtime import artefact
+from runtime import artefact, files
 from runtime.acceptance import Acceptance
 from runtime.artefact import Artefact
 from runtime.preprocess import PIXELS_SHAPE
@@ -71,8 +70,8 @@ def golden_inputs() -> npt.NDArray[np.uint8]:
 
 def to_bytes(model: "keras.Model") -> bytes:
     """A model in Keras's own format, less the traces of when and where in memory it was saved."""
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "model.keras"
+    with files.temporary_folder() as folder:
+        saved = folder / "model.keras"
         model.save(saved)
         buffer = io.BytesIO()
         with zipfile.ZipFile(saved) as source, zipfile.ZipFile(buffer, "w") as target:

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+from runtime import interrupt
 from runtime.errors import exit_status
 from runtime.quiet import quiet
 from train import data
@@ -40,7 +41,7 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
     Raises:
         DatasetError: the source is absent, damaged, or unfit to train on.
     """
-    with quiet(2):
+    with interrupt.at_once(), quiet(2):
         import tensorflow as tf
     from train.fit import Training
 
@@ -55,7 +56,7 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
         for piped in (True, False):
             start = time.perf_counter()
             for _ in training.take_steps(training.batches(0).take(batches) if piped else kept, 0):
-                pass
+                interrupt.check()
             seconds[piped].append(time.perf_counter() - start)
     images = len(kept) * DEFAULT.batch_size
     return Throughput(images / min(seconds[True]), images / min(seconds[False]))

@@ -7,12 +7,18 @@ from benchmarks.report import Report
 from benchmarks.timing import LatencyReport
 from benchmarks.views import device_tables, latency_tables, parity_tables, tables
 from benchmarks.views.formats import Table
+from runtime import interrupt
 
 _MOST_FLIPS = 20
 
 
 def tell(line: str) -> None:
-    """Print a progress line on stderr; on a terminal it replaces the one before."""
+    """Print a progress line on stderr; on a terminal it replaces the one before.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed and the exception was lost in a callback.
+    """
+    interrupt.check()
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
     else:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+import os
 import re
+import resource
 import subprocess
 import sys
 
@@ -291,3 +293,24 @@ def test_help_answers_without_loading_tensorflow(module):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stderr == ""
     assert done.stdout.startswith(f"usage: python -m {module} ")
+
+
+def test_full_folder_for_temporary_files_is_one_line_and_nothing_is_left(trained, tmp_path):
+    """A limit on the size of files stands for the full disk: Keras's weights do not fit."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    out = tmp_path / "digits.tflite"
+    command = [sys.executable, "-m", "export.tflite", "--model", str(trained), "--out", str(out)]
+    done = subprocess.run(
+        [*command, "--data", "embedded"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: cannot write temporary files in {temporary}: File too large; make room there, or "
+        "set TMPDIR to another folder, and run it again\n",
+    )
+    assert not list(temporary.iterdir()) and not out.exists()

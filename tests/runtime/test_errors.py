@@ -1,5 +1,6 @@
 """How a command reports what it refuses."""
 
+import errno
 import subprocess
 import sys
 
@@ -21,6 +22,12 @@ def refuse(error: BaseException):
         (ArtefactError("bad\n  file"), 2, "error: bad file\n"),
         (ParityError("other answers"), 3, "error: other answers\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "report.html"),
+            2,
+            "error: cannot write report.html: No space left on device; make room on its disk, or "
+            "set TMPDIR to a folder with room for temporary files, and run it again\n",
+        ),
     ],
 )
 def test_a_refusal_is_one_line_and_a_status(capsys, error, status, message):
@@ -68,6 +75,11 @@ def test_where_tensorflow_is_absent_the_command_says_how_to_get_it(command, tmp_
         'error: keras is not installed: pip install "digit-edge[train]"'
     )
     assert "Traceback" not in done.stderr
+
+
+def test_an_error_of_another_kind_on_a_file_is_a_bug():
+    with pytest.raises(PermissionError):
+        exit_status(refuse(PermissionError(errno.EACCES, "Permission denied", "report.html")))
 
 
 def test_a_module_of_our_own_that_is_missing_is_a_bug():

@@ -1,0 +1,177 @@
+"""Ctrl-C ends a command: status 130, one line, nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WAIT_S = 60
+START = (
+    "import os, signal, subprocess, sys, time\n"
+    "from runtime import interrupt\n"
+    "from runtime.errors import exit_status\n"
+    "def press():\n"
+    "    os.kill(os.getpid(), signal.SIGINT)\n"
+)
+
+
+def start(*arguments: str, **options) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # What starts the tests in the background has SIGINT ignored, and children inherit that.
+        **{"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options},
+    )
+
+
+def command(body: str, **options) -> subprocess.Popen:
+    """A process whose command has `body` as its main function."""
+    indented = "".join(f"    {line}\n" for line in body.splitlines())
+    return start("-c", f"{START}def main():\n{indented}sys.exit(exit_status(main))", **options)
+
+
+def end(process: subprocess.Popen) -> tuple[int, str, str]:
+    printed, said = process.communicate(timeout=WAIT_S)
+    return process.returncode, printed, said
+
+
+def assert_gone(pid: int) -> None:
+    for _ in range(500):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"process {pid} still runs")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "class Trap:\n    def __del__(self):\n        press()\nTrap()\nreturn 0",
+        "import weakref\nclass Trap: pass\ntrap = Trap()\n"
+        "held = weakref.ref(trap, lambda _: press())\ndel trap\nreturn 0",
+        "try:\n    press()\nexcept KeyboardInterrupt:\n    pass\nreturn 0",
+        "try:\n    press()\nexcept KeyboardInterrupt:\n    raise ImportError('half a module')",
+        "try:\n    press()\nfinally:\n    raise SystemExit(0)",
+    ],
+    ids=["destructor", "weakref callback", "caught", "turned into another error", "exit"],
+)
+def test_swallowed_interrupt_ends_the_command(body):
+    assert end(command(body)) == (130, "", "interrupted\n")
+
+
+def test_check_raises_a_swallowed_interrupt_at_the_next_step():
+    body = (
+        "class Trap:\n    def __del__(self):\n        press()\n"
+        "for step in range(3):\n    interrupt.check()\n    print(step)\n    Trap()"
+    )
+    assert end(command(body)) == (130, "0\n", "interrupted\n")
+
+
+def test_deferred_interrupt_is_raised_at_the_end_of_the_block():
+    body = "with interrupt.deferred():\n    press()\n    print('saved')\nprint('never')"
+    assert end(command(body)) == (130, "saved\n", "interrupted\n")
+
+
+@pytest.mark.parametrize("earlier", ["press()", "pass"])
+def test_wait_within_deferred_is_interrupted(earlier):
+    body = (
+        f"with interrupt.deferred():\n    {earlier}\n    print('waiting', flush=True)\n"
+        "    with interrupt.immediate():\n        time.sleep(1000)"
+    )
+    process = command(body)
+    assert process.stdout.readline() == "waiting\n"
+    if earlier == "pass":
+        process.send_signal(signal.SIGINT)
+    assert end(process) == (130, "", "interrupted\n")
+
+
+def test_interrupt_of_imports_ends_at_once():
+    body = (
+        "with interrupt.at_once():\n    try:\n        press()\n    finally:\n        print('never')"
+    )
+    assert end(command(body)) == (130, "", "interrupted\n")
+
+
+def test_second_interrupt_ends_at_once_and_kills_children():
+    body = (
+        "from runtime.isolate import isolated\n"
+        "def child():\n    print(os.getpid(), flush=True)\n    time.sleep(1000)\n"
+        "with interrupt.deferred():\n"
+        "    process = subprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
+        "    with interrupt.child(process.pid):\n"
+        "        print(process.pid, flush=True)\n"
+        "        while True:\n            time.sleep(1000)"
+    )
+    process = command(body)
+    child = int(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.2)
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, "", "interrupted\n")
+    assert_gone(child)
+
+
+def test_isolated_work_ends_with_its_caller():
+    body = (
+        "from runtime.isolate import isolated\n"
+        "def work():\n    print(os.getpid(), flush=True)\n    time.sleep(1000)\n"
+        "isolated(work, 1000)"
+    )
+    process = command(body)
+    child = int(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    assert end(process) == (130, "", "interrupted\n")
+    assert_gone(child)
+
+
+def test_ignored_sigint_stays_ignored():
+    """As under nohup, or of `command &` in a script."""
+    ignore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    assert end(command("press()\nprint('done')\nreturn 0", **ignore)) == (0, "done\n", "")
+
+
+def test_interrupt_that_leaves_exec_is_an_exit_status(tmp_path):
+    """Python kills itself with SIGINT after `python -m` if nothing is done about it."""
+    (tmp_path / "odd.py").write_text(
+        f"{START}def main():\n    exec('press()')\nsys.exit(exit_status(main))"
+    )
+    assert end(start("-m", "odd", cwd=tmp_path)) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize("module", ["runtime", "runtime.camera", "export", "benchmarks.latency"])
+def test_interrupt_while_a_command_starts_is_one_line(module):
+    process = start("-X", "importtime", "-m", module, "--help", cwd=ROOT)
+    for line in process.stderr:  # each import, when it is done
+        if "numpy" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    status, printed, said = end(process)
+    lines = [line for line in said.splitlines() if not line.startswith("import time:")]
+    assert (status, printed, lines) == (130, "", ["interrupted"])
+
+
+def test_a_program_that_imports_the_library_keeps_its_handler():
+    code = "import signal, runtime, runtime.classifier\nprint(signal.getsignal(signal.SIGINT))"
+    assert "default_int_handler" in end(start("-c", code))[1]
+
+
+def test_the_handler_is_given_back_after_a_command(capsys):
+    from runtime.errors import exit_status
+
+    before = signal.getsignal(signal.SIGINT), sys.stdout, sys.unraisablehook
+    assert exit_status(lambda: 0) == 0
+    assert (signal.getsignal(signal.SIGINT), sys.stdout, sys.unraisablehook) == before

@@ -1,0 +1,112 @@
+"""Standard output that cannot be written: one line, status 2, and the work is done all the same."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PNG = str(next((ROOT / "examples").glob("*.png")))
+LOST = "error: cannot write to standard output: {}; {} and run it again\n"
+FULL = LOST.format("No space left on device", "make room")
+COMMANDS = [
+    ["runtime", PNG],
+    ["runtime", "--csv", PNG],
+    ["runtime", "--json", "--jobs", "2", str(ROOT / "examples")],
+    ["runtime.read", PNG],
+    ["runtime.selftest"],
+    *(
+        [module, "--help"]
+        for module in (
+            "runtime",
+            "runtime.watch",
+            "runtime.signing",
+            "runtime.update",
+            "train",
+            "export",
+            "export.spec",
+            "export.web",
+            "benchmarks",
+            "benchmarks.compare",
+            "benchmarks.placement",
+            "benchmarks.robustness",
+            "benchmarks.photos",
+            "deploy.bundle",
+        )
+    ),
+]
+PRINT_AND_SAVE = (
+    "import sys\nfrom pathlib import Path\nfrom runtime.errors import exit_status\n"
+    "def main():\n    print('epoch 1', flush=True)\n    Path(sys.argv[1]).write_text('model')\n"
+    "    print('done')\n    return 0\n"
+    "sys.exit(exit_status(main))"
+)
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
+    options = {"stderr": subprocess.PIPE, **options}
+    return subprocess.run([sys.executable, *arguments], env=environment, text=True, **options)
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments[:2]))
+def test_full_standard_output_is_one_line(arguments):
+    with open("/dev/full", "w") as full:
+        done = run("-m", *arguments, stdout=full, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (2, FULL)
+
+
+@pytest.mark.parametrize("options", [[], ["-u"]])
+def test_the_work_is_done_although_its_lines_are_lost(tmp_path, options):
+    with open("/dev/full", "w") as full:
+        done = run(*options, "-c", PRINT_AND_SAVE, str(tmp_path / "model"), stdout=full)
+    assert (done.returncode, done.stderr) == (2, FULL)
+    assert (tmp_path / "model").read_text() == "model"
+
+
+def test_closed_standard_output_is_one_line():
+    done = run("-m", "runtime", PNG, preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (2, LOST.format("it is closed", "redirect it"))
+
+
+def test_terminal_that_is_gone_is_one_line():
+    controller, terminal = os.openpty()
+    os.close(controller)
+    done = run("-m", "runtime", PNG, stdout=terminal)
+    os.close(terminal)
+    assert (done.returncode, done.stderr) == (2, LOST.format("Input/output error", "redirect it"))
+
+
+@pytest.mark.parametrize("options", [[], ["-u"]])
+def test_limit_on_the_size_of_files_is_one_line(tmp_path, options):
+    with open(tmp_path / "out", "w") as out:
+        done = run(
+            *options, "-m", "runtime", "--help", stdout=out,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, LOST.format("File too large", "make room"))
+
+
+@pytest.mark.parametrize(("image", "status"), [(PNG, 0), ("nowhere.png", 2)])
+def test_full_standard_error_leaves_the_status_right(image, status):
+    with open("/dev/full", "w") as full:
+        done = run("-m", "runtime", image, stdout=subprocess.PIPE, stderr=full)
+    assert done.returncode == status
+
+
+def test_closed_standard_error_leaves_standard_output_alone():
+    done = run(
+        "-m", "runtime", "nowhere.png", stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2)
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_reader_of_help_that_leaves_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run("-m", "runtime", "--help", stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
