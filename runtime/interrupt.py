@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -27,6 +28,9 @@ from runtime import streams
 INTERRUPTED = 130
 
 _MESSAGE = "interrupted"
+# Two signals within this time are one Ctrl-C: `timeout -s INT` sends one to the process and one to
+# its group.
+_SAME_S = 0.05
 
 
 class _Mode(Enum):
@@ -41,6 +45,7 @@ class _State:
     def __init__(self) -> None:
         self.mode = _Mode.RAISE
         self.pending = False
+        self.pending_since_s = 0.0
         self.message = _MESSAGE
         self.reported = False
         self.children: set[int] = set()
@@ -191,9 +196,14 @@ def _in_mode(mode: _Mode) -> Iterator[None]:
 
 
 def _on_sigint(number: int, frame: FrameType | None) -> None:
-    if _state.pending or _state.mode is _Mode.END:
+    now_s = time.monotonic()
+    if _state.mode is _Mode.END:
         _end_process()
-    _state.pending = True
+    if _state.pending:
+        if now_s - _state.pending_since_s > _SAME_S:
+            _end_process()
+        return
+    _state.pending, _state.pending_since_s = True, now_s
     if _state.mode is _Mode.RAISE:
         raise KeyboardInterrupt
 

@@ -105,10 +105,15 @@ def test_interrupt_of_imports_ends_at_once():
     assert end(command(body)) == (130, "", "interrupted\n")
 
 
+def test_signal_that_is_sent_twice_at_once_is_one_interrupt():
+    # `timeout -s INT` does that: once to the process and once to its group.
+    body = "try:\n    with interrupt.deferred():\n        press()\n        press()\n"
+    body += "        print('saved', flush=True)\nfinally:\n    print('tidied')"
+    assert end(command(body)) == (130, "saved\ntidied\n", "interrupted\n")
+
+
 def test_second_interrupt_ends_at_once_and_kills_children():
     body = (
-        "from runtime.isolate import isolated\n"
-        "def child():\n    print(os.getpid(), flush=True)\n    time.sleep(1000)\n"
         "with interrupt.deferred():\n"
         "    process = subprocess.Popen(['sleep', '1000'], start_new_session=True)\n"
         "    with interrupt.child(process.pid):\n"
