@@ -37,9 +37,12 @@ class Prediction:
         label: the likeliest class.
         confidence: its score, 0 to 1; calibrated on the data the model was validated with.
         scores: (classes,) float32, in the order of the spec's labels.
-        accepted: False where this is no digit the model knows: a blank page, other ink than that
-            of digits, ink whose shape no digit has (`View.odd`), a B in a picture, or an answer
-            less sure than all but a few of the validation images gave.
+        accepted: False if the image is probably not one of the classes. A blank image is always
+            rejected. With a rejection model, which models of the ten digits carry, an image is
+            rejected if that scores it below its threshold, if the ink found in a picture has an
+            implausible shape (`View.odd`) or looks like a B, or if test-time augmentation does
+            not confirm an uncertain prediction. Otherwise the confidence alone decides: it has
+            to reach the spec's `accept_confidence`.
         view: how the image was seen, where that was asked for; else None.
     """
 
@@ -143,7 +146,7 @@ class Classifier:
         from runtime.reading import one_digit, read  # what reads one digit need not load it
 
         image = rereadable(image, describe(image))
-        reading = read(image, self._predict_found, keep_unknown)
+        reading = read(image, self._predict_found, keep_unknown, self.spec.acceptance is not None)
         if not any(digit.prediction.accepted for digit in reading.digits):
             alone = self.classify(image, explain=True)
             if alone.accepted:
@@ -169,9 +172,15 @@ class Classifier:
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
     def _settle(self, prediction: Prediction, seen: View) -> Prediction:
-        """Refuse what was found in an image and is odd, a B, or in doubt and no digit when it is
-        looked at again: written a little differently, it scores less or is something else."""
-        if not prediction.accepted or seen.method in ("pixels", "mnist"):
+        """Reject a digit if the ink has an implausible shape, if an 8 looks like a B, or if
+        test-time augmentation does not confirm an uncertain prediction.
+
+        Only models with a rejection model: filled shapes, B and marks that change their meaning
+        if they are turned can be classes of others.
+        """
+        if self.spec.acceptance is None or not prediction.accepted:
+            return prediction
+        if seen.method in ("pixels", "mnist"):
             return prediction
         accepted = not seen.odd and not self._is_letter(prediction, seen.pixels)
         score = self._judge.score(seen.pixels, prediction.confidence)

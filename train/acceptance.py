@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from runtime.acceptance import BOTTOM, GRID, SQUARE, TOP, Acceptance, Judge, log_odds
 from runtime.backends import Pixels, Scores
-from train.evaluate import DOUBTED_SHARE
 from train.strangers import DIGITS, glyphs, strangers
 
 HIDDEN = 16
+DOUBTED_SHARE = 0.006  # share of the held-back digits that may score below the threshold
 # Digits of the training set, strangers, and printed digits: print is to be accepted as well.
 _SEEN, _STRANGE, _PRINTED = 40_000, 24_000, 4_000
 # Strangers that the weight of the confidence's odds is fitted to.
