@@ -23,10 +23,6 @@ _PRETRAINED = Path(__file__).parent / "pretrained"
 # What `load` looks for when no model is named, best first for a small device.
 _DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
 
-# What is found in an image is looked at again where the confidence, or the score above its
-# threshold, is less than this; and is a digit where it is then likelier than not the same one.
-_SURE, _CLEAR, _LIKELY = 0.95, 4.0, 0.5
-
 
 # Not frozen: making ten thousand would take three times as long.
 @dataclass(slots=True)
@@ -184,15 +180,12 @@ class Classifier:
             return prediction
         accepted = not seen.odd and not self._is_letter(prediction, seen.pixels)
         score = self._judge.score(seen.pixels, prediction.confidence)
-        if accepted and (prediction.confidence < _SURE or score < self._judge.threshold + _CLEAR):
-            from runtime.doubt import variants  # few images ask for it
+        if accepted and self._judge.is_uncertain(score, prediction.confidence):
+            from runtime.doubt import second_score  # few images ask for it
 
-            written = variants(seen.pixels)
-            scores = self.backend.scores(written)
-            again = float(scores[:, prediction.scores.argmax()].mean())
-            pairs = zip(written, scores.max(axis=1).tolist(), strict=True)
-            mean = sum(self._judge.score(pixels, sure) for pixels, sure in pairs) / len(written)
-            accepted = again >= _LIKELY and mean >= self._judge.threshold
+            best = int(prediction.scores.argmax())
+            again = second_score(seen.pixels, best, self.backend.scores, self._judge)
+            accepted = again >= self._judge.threshold
         return prediction if accepted else replace(prediction, accepted=False)
 
     def _is_letter(self, prediction: Prediction, pixels: Pixels) -> bool:

@@ -19,7 +19,7 @@ from runtime.errors import EdgeError
 from runtime.quiet import quiet
 from runtime.spec import Metrics
 from train import data, plots
-from train.acceptance import fit_acceptance
+from train.acceptance import fit_acceptance, lower_threshold
 from train.checkpoint import Epoch
 from train.evaluate import (
     MIN_CALIBRATION_IMAGES,
@@ -98,6 +98,8 @@ def run(
     acceptance = fit_acceptance(
         data_set.labels, train.pixels, held_back.pixels, lambda p: logits_of(model, p), seed
     )
+    if acceptance is not None:
+        acceptance = lower_threshold(acceptance, held_back, lambda p: logits_of(model, p))
     train_scores = logits_of(model, train.pixels)
     on_train = float(np.mean(train_scores.argmax(1) == train.labels))
     test_scores = logits_of(model, data_set.test.pixels)
