@@ -21,7 +21,7 @@ from runtime.acceptance import (
 )
 from runtime.backends import Pixels, Scores
 from runtime.doubt import second_score
-from train.evaluate import MAX_FALSE_REJECTIONS, MIN_CALIBRATION_IMAGES
+from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
 from train.splits import Split
 from train.strangers import DIGITS, glyphs, strangers
 
@@ -115,9 +115,8 @@ def lower_threshold(
         again = second_score(pixels, predicted, answer, judge)
         highest.append(max(without, min(score, again)))
     # No threshold accepts those of minus infinity.
-    ranked = sorted(highest)
-    allowed = int(MAX_FALSE_REJECTIONS * len(ranked))
-    possible = [one for one in ranked[allowed:] if one > -math.inf]
+    allowed = max(allowed_rejections(len(highest)), 0)
+    possible = [one for one in sorted(highest)[allowed:] if one > -math.inf]
     if not possible:
         return rule
     threshold = math.floor(possible[0] * 1e3) / 1e3

@@ -91,7 +91,8 @@ def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64]) -> float:
 def fit_accept_confidence(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
     """Return the confidence from which a prediction is accepted, without a rejection model.
 
-    At most MAX_FALSE_REJECTIONS of the right predictions have less. It is 0 with fewer than
+    At most MAX_FALSE_REJECTIONS of the right predictions have less, here and, as this is the
+    quantile of split conformal prediction, on average of new images too. It is 0 with fewer than
     MIN_CALIBRATION_IMAGES right predictions: too few to estimate so small a share.
 
     Args:
@@ -103,9 +104,17 @@ def fit_accept_confidence(scores: npt.NDArray[np.floating], labels: npt.NDArray[
     if len(confidences) < MIN_CALIBRATION_IMAGES:
         return 0.0
     # The first one that has to be accepted. `log_odds` is finite for a confidence of 1 too.
-    lowest = confidences[int(MAX_FALSE_REJECTIONS * len(confidences))]
+    lowest = confidences[allowed_rejections(len(confidences))]
     odds = float(log_odds(np.array([lowest]))[0]) - THRESHOLD_MARGIN
     return math.floor(1e4 / (1 + math.exp(-odds))) / 1e4
+
+
+def allowed_rejections(right: int) -> int:
+    """Return how many of the right held-back predictions may be rejected, from 100 of them on.
+
+    One fewer than MAX_FALSE_REJECTIONS of them: a new image is equally likely to have any rank.
+    """
+    return int(MAX_FALSE_REJECTIONS * (right + 1)) - 1
 
 
 def by_confidence(
