@@ -8,7 +8,9 @@ from pathlib import Path
 
 from benchmarks import host, latency, parity, remote, rows
 from runtime import artefact
-from runtime.errors import CHECK_FAILED, ArtefactError, exit_status
+from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
+
+MAX_SLOWDOWN = 1.2  # times the baseline's time
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks import compare, report, writer
     from benchmarks.views import terminal
 
+    device = remote.device_of(arguments)
     baseline = report.read(arguments.baseline) if arguments.baseline else None
     settings = latency.settings_of(arguments)
     threads = latency.parse_threads(arguments.threads, arguments.quick)
@@ -29,7 +32,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if baseline is not None:
         digests = _digests(arguments.models, tuple(arguments.backend))
         compare.check(baseline, settings, host.describe(), digests, *different)
-    device = remote.device_of(arguments)
     if device is not None:
         remote.reach(device)
     test_set = parity.load_test_set(arguments.data)
@@ -75,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if baseline is not None:
         comparison = compare.compare(baseline, made, *different)
         compare.print_comparison(comparison)
-        slower = comparison.slower_than(arguments.max_slowdown)
+        allowed = MAX_SLOWDOWN if arguments.max_slowdown is None else arguments.max_slowdown
+        slower = comparison.failures + comparison.slower_than(allowed)
         terminal.print_verdict(f"Baseline {arguments.baseline}", slower)
         if slower:
             return CHECK_FAILED
@@ -94,8 +97,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--max-slowdown",
         type=float,
-        default=1.2,
-        help="fail where a row is surely slower, and by more than this factor (%(default)s)",
+        help=f"fail if a row is surely slower than the baseline's by more than this factor "
+        f"({MAX_SLOWDOWN})",
     )
     parser.add_argument(
         "--different-models",
@@ -107,7 +110,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="compare with the baseline of another machine",
     )
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.baseline is None:
+        for given, option in (
+            (arguments.max_slowdown is not None, "--max-slowdown"),
+            (arguments.different_models, "--different-models"),
+            (arguments.different_hosts, "--different-hosts"),
+        ):
+            if given:
+                raise EdgeError(f"{option} compares with a baseline: give --baseline REPORT too")
+    return arguments
 
 
 def _digests(models: Path, backends: tuple[str, ...]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from benchmarks.host import Host
 from benchmarks.report import Report
 from benchmarks.rows import Row
 from benchmarks.timing import LatencyResult, Settings
-from runtime.errors import EdgeError, exit_status
+from runtime.errors import CHECK_FAILED, EdgeError, exit_status
 
 FASTER, SLOWER, NO_DIFFERENCE = "faster", "slower", "no difference"
 ONE_REPETITION = (
@@ -49,6 +49,11 @@ class Comparison:
     rows: tuple[RowComparison, ...]
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why there is no comparison; empty if there is one."""
+        return () if self.rows else ("nothing was compared: the runs have no row in common",)
 
     def slower_than(self, max_slowdown: float) -> tuple[str, ...]:
         """The rows that are surely slower and by more than this factor, and those that are gone."""
@@ -212,7 +217,7 @@ def _name(host: Host) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 2 where the runs cannot be compared."""
+    """Run the command; 2 if the runs cannot be compared, 3 if they have no row in common."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
     parser.add_argument("before", type=Path, metavar="A.json")
     parser.add_argument("after", type=Path, metavar="B.json")
@@ -220,15 +225,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--different-models", action="store_true", help="compare all the same")
     arguments = parser.parse_args(argv)
     from benchmarks import report
+    from benchmarks.views import terminal
 
-    print_comparison(
-        compare(
-            report.read(arguments.before),
-            report.read(arguments.after),
-            arguments.different_models,
-            arguments.different_hosts,
-        )
+    comparison = compare(
+        report.read(arguments.before),
+        report.read(arguments.after),
+        arguments.different_models,
+        arguments.different_hosts,
     )
+    print_comparison(comparison)
+    if comparison.failures:
+        terminal.print_verdict("Comparison", comparison.failures)
+        return CHECK_FAILED
     return 0
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks import answers, device
 from benchmarks.answers import Answers
 from benchmarks.records import from_json
+from benchmarks.rows import FAILED
 from benchmarks.timing import LatencyReport, Settings
 from runtime.backends import Pixels
 from runtime.errors import BackendUnavailable, EdgeError
@@ -113,7 +114,7 @@ def measure(
             raise EdgeError(f"{sent} is damaged ({error}): try again") from error
         report = from_json(LatencyReport, timed, sent)
         answered = None if pixels is None else answers.read(Path(name), sent)
-    if not report.results and report:
+    if not report.results and all(u.status != FAILED for u in report.unmeasured):
         reasons = "; ".join(dict.fromkeys(u.reason for u in report.unmeasured))
         raise BackendUnavailable(
             f"no engine on {where.destination} opens any artefact ({reasons}): install one there, "
@@ -193,17 +194,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on", metavar="USER@HOST", help="time and ask the artefacts on this device too, over ssh"
     )
-    parser.add_argument("--on-port", type=int, default=0, metavar="PORT", help="ssh's port there")
+    parser.add_argument("--on-port", type=int, metavar="PORT", help="ssh's port there")
     parser.add_argument(
         "--on-python",
-        default=Device.python,
         metavar="PYTHON",
-        help="the Python there that has an engine, from the home folder (%(default)s)",
+        help=f"the Python there that has an engine, from the home folder ({Device.python})",
     )
 
 
 def device_of(arguments: argparse.Namespace) -> Device | None:
-    """The device that the options of `add_arguments` name."""
-    if arguments.on is None:
-        return None
-    return Device(arguments.on, arguments.on_port, arguments.on_python)
+    """Return the device that the options of `add_arguments` name, None without --on.
+
+    Raises:
+        EdgeError: an option describes a device, and --on names none.
+    """
+    port, python = arguments.on_port, arguments.on_python
+    if arguments.on is not None:
+        return Device(
+            arguments.on,
+            Device.port if port is None else port,
+            Device.python if python is None else python,
+        )
+    for given, option in ((port, "--on-port"), (python, "--on-python")):
+        if given is not None:
+            raise EdgeError(f"{option} describes a device: give --on USER@HOST too")
+    return None

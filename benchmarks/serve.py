@@ -299,7 +299,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--abuse-seconds", type=float, default=60, help="of misbehaviour (60)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if min(arguments.clients, arguments.each, arguments.requests) < 1:
+        raise EdgeError("--clients, --each and --requests take 1 or more")
+    if not min(arguments.seconds, arguments.abuse_seconds) > 0:
+        raise EdgeError("--seconds and --abuse-seconds take more than 0")
+    return arguments
 
 
 if __name__ == "__main__":

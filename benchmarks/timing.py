@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks import jobs, statistics
 from benchmarks.host import Host
 from benchmarks.jobs import Peak, Series, StartUp
-from benchmarks.rows import FAILED, Row, Unmeasured
+from benchmarks.rows import Row, Unmeasured, why_failed
 
 SCHEMA_VERSION = 1
 # Fewer samples than this have no 90th or 99th percentile worth the name.
@@ -265,7 +265,7 @@ class LatencyReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; an absent engine or device and a noisy machine are no failure."""
-        return tuple(f"{u.row}: {u.reason}" for u in self.unmeasured if u.status == FAILED)
+        return tuple(why_failed(self.results, self.unmeasured))
 
     def find(self, row: Row, scenario: str) -> LatencyResult | None:
         """The result of a row in a scenario."""

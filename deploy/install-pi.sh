@@ -68,6 +68,11 @@ for service in $services; do
         fail "$here/systemd is missing: copy it from deploy/ beside this script"
 done
 
+case " $services " in
+    *" watch "*) ;;
+    *) [ -z "$folder" ] || fail "--folder is for the service watch: give --service watch too" ;;
+esac
+
 # An upgrade keeps the extras that are there: services stand on them.
 # shellcheck disable=SC2046,SC2086  # a word an extra
 extras=$(printf '%s\n' $(sed -n 's/^extras://p' "$mark" 2>/dev/null) $extras | sort -u | xargs)

@@ -13,7 +13,7 @@ from export.verify import Signature, Verification, verify
 from runtime import artefact, interrupt
 from runtime.artefact import Artefact
 from runtime.backends import Backend, open_backend
-from runtime.errors import CHECK_FAILED, DatasetError, ParityError, report
+from runtime.errors import CHECK_FAILED, DatasetError, EdgeError, ParityError, report
 from runtime.spec import Affine, Golden, Metrics, Quantization
 from train.options import whole
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from export.calibration import Calibration
     from export.source import Source
     from train.splits import DataSet, Split
+
+DEFAULT_CALIBRATION = 500  # training images
 
 
 class Target(NamedTuple):
@@ -166,16 +168,14 @@ def _parse(targets: Sequence[Target], argv: list[str] | None) -> argparse.Namesp
     parser.add_argument(
         "--calibration",
         type=int,
-        default=500,
         metavar="N",
-        help="training images from which int8's ranges are read (default: %(default)s)",
+        help=f"training images from which int8's ranges are read (default: {DEFAULT_CALIBRATION})",
     )
     parser.add_argument(
         "--seed",
         type=whole(0),
-        default=0,
         metavar="N",
-        help="draws the calibration images (default: %(default)s)",
+        help="draws the calibration images (default: 0)",
     )
     if only:
         parser.add_argument("--quantize", action="store_true", help="int8 instead of float32")
@@ -188,9 +188,16 @@ def _parse(targets: Sequence[Target], argv: list[str] | None) -> argparse.Namesp
         )
     arguments = parser.parse_args(argv)
     if only:
+        for option in ("calibration", "seed"):
+            if getattr(arguments, option) is not None and not arguments.quantize:
+                raise EdgeError(f"--{option} chooses images to quantize with: give --quantize too")
         arguments.precisions = (arguments.quantize,)
         if arguments.out and arguments.out.suffix != only.suffix:
             parser.error(f"--out must end in {only.suffix}")
     else:
         arguments.precisions, arguments.out = (False, True), None
+    if arguments.calibration is None:
+        arguments.calibration = DEFAULT_CALIBRATION
+    if arguments.seed is None:
+        arguments.seed = 0
     return arguments

@@ -84,6 +84,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--top takes 1 or more")
     if arguments.jobs < 1:
         parser.error("--jobs takes 1 or more")
+    if arguments.null and paths.STANDARD_INPUT not in arguments.paths:
+        raise EdgeError("--null is about names on standard input: give - as a PATH too")
     if arguments.show is not None and len(arguments.paths) != 1:
         parser.error("--show takes one image")
     return arguments

@@ -17,6 +17,8 @@ _BLANK = bytes(28 * 28)
 # Images whose ink is weighed in one product: past 2^18 multiplications, here 29 images, OpenBLAS
 # wakes its threads (interface/gemm.c). And products in one call of NumPy.
 _AT_ONCE, _PRODUCTS = 28, 16
+CONFIDENT = 0.95  # a lower confidence makes a prediction uncertain
+CLEAR_MARGIN = 4.0  # of the score; one that is less above the threshold is uncertain
 # Confidences above are taken for this one.
 _SUREST = 0.9999
 GRID = (10, 14)
@@ -132,6 +134,10 @@ class Judge:
     def accepts(self, pixels: npt.NDArray[np.uint8], confidence: float) -> bool:
         """Whether this is a digit: its score is at least the threshold."""
         return self.score(pixels, confidence) >= self.threshold
+
+    def is_uncertain(self, score: float, confidence: float) -> bool:
+        """Return whether a digit found in a picture needs test-time augmentation."""
+        return confidence < CONFIDENT or score < self.threshold + CLEAR_MARGIN
 
     def accept_all(
         self, pixels: npt.NDArray[np.uint8], confidences: npt.NDArray[np.float32]

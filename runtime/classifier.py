@@ -23,10 +23,6 @@ _PRETRAINED = Path(__file__).parent / "pretrained"
 # What `load` looks for when no model is named, best first for a small device.
 _DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
 
-# What is found in an image is looked at again where the confidence, or the score above its
-# threshold, is less than this; and is a digit where it is then likelier than not the same one.
-_SURE, _CLEAR, _LIKELY = 0.95, 4.0, 0.5
-
 
 # Not frozen: making ten thousand would take three times as long.
 @dataclass(slots=True)
@@ -37,9 +33,12 @@ class Prediction:
         label: the likeliest class.
         confidence: its score, 0 to 1; calibrated on the data the model was validated with.
         scores: (classes,) float32, in the order of the spec's labels.
-        accepted: False where this is no digit the model knows: a blank page, other ink than that
-            of digits, ink whose shape no digit has (`View.odd`), a B in a picture, or an answer
-            less sure than all but a few of the validation images gave.
+        accepted: False if the image is probably not one of the classes. A blank image is always
+            rejected. With a rejection model, which models of the ten digits carry, an image is
+            rejected if that scores it below its threshold, if the ink found in a picture has an
+            implausible shape (`View.odd`) or looks like a B, or if test-time augmentation does
+            not confirm an uncertain prediction. Otherwise the confidence alone decides: it has
+            to reach the spec's `accept_confidence`.
         view: how the image was seen, where that was asked for; else None.
     """
 
@@ -143,7 +142,7 @@ class Classifier:
         from runtime.reading import one_digit, read  # what reads one digit need not load it
 
         image = rereadable(image, describe(image))
-        reading = read(image, self._predict_found, keep_unknown)
+        reading = read(image, self._predict_found, keep_unknown, self.spec.acceptance is not None)
         if not any(digit.prediction.accepted for digit in reading.digits):
             alone = self.classify(image, explain=True)
             if alone.accepted:
@@ -169,21 +168,24 @@ class Classifier:
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
     def _settle(self, prediction: Prediction, seen: View) -> Prediction:
-        """Refuse what was found in an image and is odd, a B, or in doubt and no digit when it is
-        looked at again: written a little differently, it scores less or is something else."""
-        if not prediction.accepted or seen.method in ("pixels", "mnist"):
+        """Reject a digit if the ink has an implausible shape, if an 8 looks like a B, or if
+        test-time augmentation does not confirm an uncertain prediction.
+
+        Only models with a rejection model: filled shapes, B and marks that change their meaning
+        if they are turned can be classes of others.
+        """
+        if self.spec.acceptance is None or not prediction.accepted:
+            return prediction
+        if seen.method in ("pixels", "mnist"):
             return prediction
         accepted = not seen.odd and not self._is_letter(prediction, seen.pixels)
         score = self._judge.score(seen.pixels, prediction.confidence)
-        if accepted and (prediction.confidence < _SURE or score < self._judge.threshold + _CLEAR):
-            from runtime.doubt import variants  # few images ask for it
+        if accepted and self._judge.is_uncertain(score, prediction.confidence):
+            from runtime.doubt import second_score  # few images ask for it
 
-            written = variants(seen.pixels)
-            scores = self.backend.scores(written)
-            again = float(scores[:, prediction.scores.argmax()].mean())
-            pairs = zip(written, scores.max(axis=1).tolist(), strict=True)
-            mean = sum(self._judge.score(pixels, sure) for pixels, sure in pairs) / len(written)
-            accepted = again >= _LIKELY and mean >= self._judge.threshold
+            best = int(prediction.scores.argmax())
+            again = second_score(seen.pixels, best, self.backend.scores, self._judge)
+            accepted = again >= self._judge.threshold
         return prediction if accepted else replace(prediction, accepted=False)
 
     def _is_letter(self, prediction: Prediction, pixels: Pixels) -> bool:

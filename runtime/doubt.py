@@ -4,11 +4,15 @@ A digit stays what it is when it is written a little differently; what only happ
 one does not. But for a B: it needs an eye of its own.
 """
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from runtime.backends import Pixels
+from runtime.acceptance import Judge
+from runtime.backends import Pixels, Scores
 from runtime.preprocess import normalise
 
 # Radians turned and slant, as it is and either way; each with the pen as it is, thicker, thinner.
@@ -21,6 +25,8 @@ _SIDE, _FAINT = 84, 40
 # So are 3 in 10,000 of MNIST's 8s to train on.
 _INK, _TURN, _STRAIGHT = 100, 0.12, 0.4
 _IS_INK = bytes(level >= _INK for level in range(256))
+
+_LIKELY = 0.5  # the predicted class needs this mean probability with test-time augmentation
 
 Planes = npt.NDArray[np.uint8]
 
@@ -51,6 +57,28 @@ def has_straight_back(pixels: Pixels) -> bool:
     slope /= sum((y - middle) ** 2 for y in back)
     astray = [abs(x - centre - slope * (y - middle)) for y, x in zip(back, edge, strict=True)]
     return max(astray) < _STRAIGHT * height / 20
+
+
+def second_score(
+    pixels: Pixels, predicted: int, answer: Callable[[Pixels], Scores], judge: Judge
+) -> float:
+    """Return the mean score of varied copies: test-time augmentation.
+
+    Args:
+        pixels: (28, 28, 1) uint8.
+        predicted: the index of the class that was predicted.
+        answer: the model: pixels → scores (N, classes).
+        judge: scores each copy.
+
+    Returns:
+        Minus infinity if the mean probability of the predicted class is below 0.5.
+    """
+    written = variants(pixels)
+    scores = answer(written)
+    if float(scores[:, predicted].mean()) < _LIKELY:
+        return -math.inf
+    pairs = zip(written, scores.max(axis=1).tolist(), strict=True)
+    return sum(judge.score(copy, confidence) for copy, confidence in pairs) / len(written)
 
 
 def variants(pixels: Pixels) -> Pixels:

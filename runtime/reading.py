@@ -71,7 +71,10 @@ class Reading:
 
 
 def read(
-    image: Source, predict: Callable[[list[Pixels]], list[Prediction]], keep_unknown: bool = False
+    image: Source,
+    predict: Callable[[list[Pixels]], list[Prediction]],
+    keep_unknown: bool = False,
+    digits_only: bool = True,
 ) -> Reading:
     """Read all digits in an image.
 
@@ -79,6 +82,8 @@ def read(
         image: a path, bytes, a Pillow image or an array.
         predict: answers pixels, one or more.
         keep_unknown: whether what is no digit stands in the text, as `UNKNOWN`.
+        digits_only: whether ink is rejected if its size or stroke is not that of a digit; other
+            classes can be filled, low or broad.
 
     Raises:
         ImageError: it cannot be read as an image, or holds more ink than a page of digits.
@@ -98,7 +103,7 @@ def read(
         tried += len(spans)
         if tried > _MOST_TRIED:
             raise too_much_ink(name)
-        read_line = _read_line(pieces, spans, layout.height, predict)
+        read_line = _read_line(pieces, spans, layout.height, predict, digits_only)
         text = "".join(
             prediction.label if prediction.accepted else UNKNOWN * keep_unknown
             for _, prediction in read_line
@@ -176,13 +181,16 @@ def _read_line(
     spans: list[tuple[int, int]],
     height: float,
     predict: Callable[[list[Pixels]], list[Prediction]],
+    digits_only: bool,
 ) -> list[tuple[Blob, Prediction]]:
     """The cheapest way to join a line's pieces to digits: dynamic programming over them."""
     joined = [join([piece.blob for piece in pieces[first:last]]) for first, last in spans]
-    predictions = [
-        replace(prediction, accepted=prediction.accepted and _is_digit(blob, height))
-        for blob, prediction in zip(joined, predict(list(map(_pixels, joined))), strict=True)
-    ]
+    predictions = predict(list(map(_pixels, joined)))
+    if digits_only:
+        predictions = [
+            replace(prediction, accepted=prediction.accepted and _is_digit(blob, height))
+            for blob, prediction in zip(joined, predictions, strict=True)
+        ]
     ending: list[list[tuple[int, Blob, Prediction]]] = [[] for _ in pieces]
     for (first, last), blob, prediction in zip(spans, joined, predictions, strict=True):
         ending[last - 1].append((first, blob, prediction))

@@ -85,12 +85,13 @@ class ModelSpec:
         precision: "float32" or "int8".
         quantization: for int8 models.
         temperature: what the logits were divided by; it is folded into the last layer already.
-        accept_confidence: below this confidence an answer is not accepted, where there is no rule.
+        accept_confidence: a prediction with a lower confidence is rejected, unless there is a
+            rejection model, which decides instead.
         source_sha256: SHA-256 of the Keras file this was exported from; empty for that file itself.
         dataset: what it was trained on.
         metrics: what it reached.
         provenance: how it was made, (key, text) pairs: recipe, seed, versions.
-        acceptance: the rule by which an image is accepted; files made before it have none.
+        acceptance: the rejection model, of models of the ten digits alone.
         golden: inputs and the answers this very artefact gave when it was made.
         digest: SHA-256 of the file, filled in by `artefact.read`.
     """

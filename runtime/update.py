@@ -304,6 +304,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.back == (arguments.source is not None):
         parser.error("give the new model, or --back without one")
+    if arguments.back and (arguments.keys is not None or arguments.allow_unsigned):
+        raise EdgeError("--back checks no signature: leave out --keys and --allow-unsigned")
     return arguments
 
 

@@ -1,19 +1,22 @@
-"""Evaluates: loss, accuracy, the temperature, and the confidence below which to doubt."""
+"""Evaluates: loss, accuracy, the temperature, and the threshold of the confidence."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime import interrupt
+from runtime.acceptance import log_odds
 
 if TYPE_CHECKING:
     import keras
 
 Logits = npt.NDArray[np.float32]
 
-# Known digits that may fall below the confidence asked for.
-DOUBTED_SHARE = 0.006
+MIN_CALIBRATION_IMAGES = 100  # with fewer held back the temperature is 1 and nothing is rejected
+MAX_FALSE_REJECTIONS = 0.01  # share of the right predictions that may be below the threshold
+THRESHOLD_MARGIN = 0.3  # of log-odds, in nats: int8 artifacts differ by up to 0.29
 # Of the confidence, from 0 to 1, where it is compared with how often it is right.
 BINS = 15
 
@@ -51,14 +54,19 @@ def loss_and_accuracy(
 
 
 def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64]) -> float:
-    """The temperature, from 1/20 to 20, that makes these labels likeliest.
+    """Return the temperature, from 1/20 to 20, that makes these labels likeliest.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017), with the targets of Platt (1999):
     one answer more, and wrong, than were seen. A few images without a mistake would else make
     every answer infinitely sure. Golden-section search: the loss has one minimum in the logarithm
     of the temperature.
+
+    Platt's targets can raise the loss of images without a mistake. The temperature stays at 1 if
+    the fitted one does not lower the loss, or if there are fewer than MIN_CALIBRATION_IMAGES.
     """
     n, classes = logits.shape
+    if n < MIN_CALIBRATION_IMAGES:
+        return 1.0
     doubt = 1 / (n + 2)
 
     def loss(log_temperature: float) -> float:
@@ -77,14 +85,38 @@ def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64]) -> float:
             high = right
         else:
             low = left
-    return float(np.exp((low + high) / 2))
+    fitted = float(np.exp((low + high) / 2))
+    before, after = (loss_and_accuracy(logits, labels, t)[0] for t in (1.0, fitted))
+    return fitted if after < before else 1.0
 
 
-def fit_accept_confidence(scores: npt.NDArray[np.float64]) -> float:
-    """The confidence below which at most DOUBTED_SHARE of these (N, classes) answers lie."""
-    confidences = np.sort(scores.max(axis=1))
-    # Rounded down: the digits that decide it stay accepted on an engine that rounds otherwise.
-    return float(np.floor(confidences[int(DOUBTED_SHARE * len(confidences))] * 1e4) / 1e4)
+def fit_accept_confidence(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
+    """Return the confidence from which a prediction is accepted, without a rejection model.
+
+    At most MAX_FALSE_REJECTIONS of the right predictions have less, here and, as this is the
+    quantile of split conformal prediction, on average of new images too. It is 0 with fewer than
+    MIN_CALIBRATION_IMAGES right predictions: too few to estimate so small a share.
+
+    Args:
+        scores: of held-back images, (N, classes).
+        labels: their classes, (N,).
+    """
+    right = scores.argmax(axis=1) == labels
+    confidences = np.sort(scores.max(axis=1)[right])
+    if len(confidences) < MIN_CALIBRATION_IMAGES:
+        return 0.0
+    # The first one that has to be accepted. `log_odds` is finite for a confidence of 1 too.
+    lowest = confidences[allowed_rejections(len(confidences))]
+    odds = float(log_odds(np.array([lowest]))[0]) - THRESHOLD_MARGIN
+    return math.floor(1e4 / (1 + math.exp(-odds))) / 1e4
+
+
+def allowed_rejections(right: int) -> int:
+    """Return how many of the right held-back predictions may be rejected, from 100 of them on.
+
+    One fewer than MAX_FALSE_REJECTIONS of them: a new image is equally likely to have any rank.
+    """
+    return int(MAX_FALSE_REJECTIONS * (right + 1)) - 1
 
 
 def by_confidence(

@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from runtime import files, interrupt
+from runtime.acceptance import Acceptance, Judge
 from runtime.artefact import Artefact
 from runtime.errors import EdgeError
 from runtime.quiet import quiet
 from runtime.spec import Metrics
 from train import data, plots
-from train.acceptance import fit_acceptance
+from train.acceptance import fit_acceptance, lower_threshold
 from train.checkpoint import Epoch
 from train.evaluate import (
+    MIN_CALIBRATION_IMAGES,
     calibration_error,
     fit_accept_confidence,
     fit_temperature,
@@ -93,11 +95,13 @@ def run(
     temperature = fit_temperature(logits, held_back.labels)
     model = fold(training.average, temperature)
     scores = logits_of(model, held_back.pixels)
-    accept_confidence = fit_accept_confidence(scores)
+    accept_confidence = fit_accept_confidence(scores, held_back.labels)
     with interrupt.immediate():
         acceptance = fit_acceptance(
             data_set.labels, train.pixels, held_back.pixels, lambda p: logits_of(model, p), seed
         )
+        if acceptance is not None:
+            acceptance = lower_threshold(acceptance, held_back, lambda p: logits_of(model, p))
     train_scores = logits_of(model, train.pixels)
     on_train = float(np.mean(train_scores.argmax(1) == train.labels))
     test_scores = logits_of(model, data_set.test.pixels)
@@ -133,12 +137,19 @@ def run(
         ):
             plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
-    print(f"temperature {temperature:.3f}, accepted from a confidence of {accept_confidence:.4f}")
+    print(f"temperature {temperature:.3f}; {_acceptance(accept_confidence, acceptance)}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
     print(f"training accuracy {100 * on_train:.2f} % of {len(train):,} images")
     print(
         f"test accuracy {100 * on_test:.2f} % of {len(test):,} images of {data_set.name}, "
         f"calibration error {100 * error:.2f} %"
+    )
+    right = test_scores.argmax(1) == test.labels
+    accepted = Judge(accept_confidence, acceptance).accept_all(test.pixels, test_scores.max(1))
+    rejected = int((right & ~accepted).sum())
+    print(
+        f"false rejections {100 * rejected / max(right.sum(), 1):.2f} %: {rejected:,} of "
+        f"{right.sum():,} right predictions on the test images are not accepted"
     )
     print(f"{out}: {out.stat().st_size:,} bytes", flush=True)
     return artefact
@@ -154,6 +165,18 @@ def start_tensorflow(seed: int) -> None:
     keras.utils.set_random_seed(seed)
     # Costs 1 to 4 % of the processor time.
     tf.config.experimental.enable_op_determinism()
+
+
+def _acceptance(accept_confidence: float, rejection: Acceptance | None) -> str:
+    """Describe the rule by which a prediction is accepted."""
+    if rejection is not None:
+        return "a rejection model decides which images are accepted as digits"
+    if accept_confidence > 0:
+        return f"a prediction is accepted from a confidence of {accept_confidence:.4f}"
+    return (
+        f"every prediction is accepted, as fewer than {MIN_CALIBRATION_IMAGES} held-back images "
+        "were predicted right: too few to choose a threshold"
+    )
 
 
 def _beside(out: Path, what: str) -> Path:

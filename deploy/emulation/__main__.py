@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.emulation import installed, roots, table, user
 from deploy.systems import SYSTEMS, System
 from deploy.wheels import CHECKOUT
-from runtime.errors import CHECK_FAILED, exit_status
+from runtime.errors import CHECK_FAILED, EdgeError, exit_status
 
 PAGE_TESTS = CHECKOUT / "deploy/tests/test_docs.py"
 
@@ -101,7 +101,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--baseline", action="store_true", help="make these figures the baseline: pi.json, pi.md"
     )
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.page and (arguments.measure or arguments.baseline):
+        raise EdgeError("--page measures nothing: leave out --measure and --baseline")
+    return arguments
 
 
 if __name__ == "__main__":

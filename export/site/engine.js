@@ -95,10 +95,11 @@ class Local {
     };
   }
 
-  // Whether what was found in a photograph has a digit's shape and, where that is in doubt, is the
-  // same written a little differently. Mirrors `_settle` in runtime/classifier.py.
+  // Whether ink found in a photograph has a digit's shape and, if the prediction is uncertain,
+  // test-time augmentation confirms it; only for models with a rejection model. Mirrors `_settle` in
+  // runtime/classifier.py.
   async #isDigit({ pixels, method, odd }, prediction, scores) {
-    if (method === "mnist") return true;
+    if (!this.spec.acceptance || method === "mnist") return true;
     if (odd || this.#isLetter(prediction, pixels)) return false;
     const { confidence } = prediction;
     const { judge } = this;
@@ -114,7 +115,8 @@ class Local {
   // The numbers in a drawing or a photograph, several lines and touching digits among them.
   async read(canvas) {
     const start = performance.now();
-    const { lines, digits } = await readNumbers(canvas, (images) => this.#predictAll(images));
+    const { lines, digits } = await readNumbers(
+      canvas, (images) => this.#predictAll(images), Boolean(this.spec.acceptance));
     return { text: lines.join("\n"), lines, digits, total_ms: performance.now() - start };
   }
 

@@ -16,13 +16,14 @@ const BROADER = 0.85, BROAD_FROM = 0.85, LOWER = 0.45, LOW_FROM = 1.05;
 const LOW = 0.4, BROAD = 1.7;
 
 // { lines: texts, digits: [{ label, confidence, accepted, box }] }. `predict` answers a list of
-// pixels with a list of { label, confidence, accepted }, or a promise of one.
-export async function read(canvas, predict) {
+// pixels with a list of { label, confidence, accepted }, or a promise of one. With `digitsOnly` ink is
+// rejected if its size or stroke is not that of a digit.
+export async function read(canvas, predict, digitsOnly) {
   const { width, height } = canvas;
   const { grey, layout } = look(new Picture(canvas));
   const lines = [], digits = [];
   for (const blobs of layout?.lines ?? []) {
-    const found = await readLine(blobs, layout.height, predict);
+    const found = await readLine(blobs, layout.height, predict, digitsOnly);
     const text = found.map(([, { label, accepted }]) => (accepted ? label : "")).join("");
     for (const [{ box }, prediction] of found) {
       digits.push({ ...prediction, box: scaled(box, width / grey.width, height / grey.height) });
@@ -50,7 +51,7 @@ function look(picture) {
 }
 
 // The cheapest way to part a line's ink into digits: dynamic programming over its pieces.
-async function readLine(blobs, height, predict) {
+async function readLine(blobs, height, predict, digitsOnly) {
   const whole = await predict(blobs.map(pixelsOf));
   const pieces = [];
   blobs.forEach((blob, number) => {
@@ -65,7 +66,7 @@ async function readLine(blobs, height, predict) {
   const spans = spansOf(pieces, height);
   const joined = spans.map(([first, last]) => join(pieces.slice(first, last).map(({ blob }) => blob)));
   const predictions = (await predict(joined.map(pixelsOf))).map((prediction, i) =>
-    ({ ...prediction, accepted: prediction.accepted && isDigit(joined[i], height) }));
+    ({ ...prediction, accepted: prediction.accepted && (!digitsOnly || isDigit(joined[i], height)) }));
   const best = [[0, []]];
   for (let end = 1; end <= pieces.length; end++) {
     let least = Infinity, cheapest = null;

@@ -126,7 +126,7 @@ def _schemas() -> dict[str, Schema]:
     prediction = {
         "label": _STRING,
         "confidence": _SHARE,
-        "accepted": {"type": "boolean", "description": "false: this is no digit the model knows"},
+        "accepted": {"type": "boolean", "description": "false: probably none of the labels"},
     }
     view = {
         "pixels": {

@@ -1,6 +1,8 @@
 """The commands as they are typed."""
 
 import dataclasses
+import importlib.util
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -9,13 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import answers, compare, destination, parity, report, writer
+from benchmarks import (
+    answers,
+    compare,
+    destination,
+    latency,
+    parity,
+    report,
+    robustness,
+    serve,
+    writer,
+)
 from benchmarks.__main__ import main
 from benchmarks.records import to_json
 from benchmarks.views import beside
-from runtime.errors import EdgeError
+from runtime.errors import CHECK_FAILED, EdgeError
 
 ROOT = Path(__file__).resolve().parents[2]
+PRETRAINED = ROOT / "runtime" / "pretrained"
 
 
 @pytest.mark.parametrize("name", ["", ".parity", ".latency", ".compare", ".readme"])
@@ -36,6 +49,42 @@ def test_help_needs_no_engine_and_no_tensorflow(name: str) -> None:
 def test_a_missing_model_is_said_before_any_data_are_looked_for(tmp_path) -> None:
     with pytest.raises(EdgeError, match="digits.keras"):
         main(["--models", str(tmp_path), "--data", str(tmp_path / "never")])
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        (["--max-slowdown", "2"], "--baseline"),
+        (["--different-models"], "--baseline"),
+        (["--different-hosts"], "--baseline"),
+        (["--on-port", "22"], "--on"),
+        (["--on-python", "python3"], "--on"),
+    ],
+)
+def test_an_option_without_the_one_it_belongs_to_is_a_usage_error(options, needed) -> None:
+    with pytest.raises(EdgeError, match=f"^{options[0]} .*give {needed} "):
+        main(options)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("tflite_runtime") is not None, reason="needs an engine that is missing"
+)
+@pytest.mark.parametrize("command", [latency, robustness])
+def test_a_command_fails_if_its_only_engine_is_missing(
+    command, data_file, tmp_path, capsys
+) -> None:
+    options = ["--models", str(PRETRAINED), "--backend", "tflite-runtime", "--quick", "--no-keras"]
+    if command is robustness:
+        options += ["--data", str(data_file), "--out", str(tmp_path / "report")]
+    assert command.main(options) == CHECK_FAILED
+    printed = capsys.readouterr().out
+    assert re.search(r"FAILED\n  nothing was measured", printed), printed
+
+
+@pytest.mark.parametrize("option", ["--clients", "--each", "--requests", "--seconds"])
+def test_serve_measures_something(option) -> None:
+    with pytest.raises(EdgeError, match=f"{option}.* take "):
+        serve.main([option, "0"])
 
 
 def test_a_baseline_needs_repetitions(made_report: Path, models) -> None:
@@ -133,6 +182,16 @@ def test_compare_prints_a_line_a_row(made_report: Path, capsys) -> None:
     printed = capsys.readouterr().out
     rows = len(report.read(made_report).latency.results)
     assert printed.count("no difference") >= rows > 20
+
+
+def test_compare_fails_if_no_row_is_in_both_runs(made_report: Path, tmp_path, capsys) -> None:
+    made = report.read(made_report)
+    row = dataclasses.replace(made.latency.results[0].row, threads=99)
+    result = dataclasses.replace(made.latency.results[0], row=row)
+    other = dataclasses.replace(made.latency, results=(result,), starts=())
+    (tmp_path / "other.json").write_text(to_json(dataclasses.replace(made, latency=other)))
+    assert compare.main([str(made_report), str(tmp_path / "other.json")]) == CHECK_FAILED
+    assert "Comparison: FAILED\n  nothing was compared" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import decoding, jobs, latency, litert_program, processes, scenarios
 from benchmarks.jobs import LatencyAnswer, LatencyJob, Series
-from benchmarks.rows import ABSENT, FAILED, Interpreter, Row
+from benchmarks.rows import ABSENT, FAILED, Interpreter, Row, Unmeasured
 from benchmarks.timing import FilesResult, LatencyReport, LatencyResult, Settings
 from benchmarks.turns import Entry, Turns
 from benchmarks.views import latency_tables
@@ -37,6 +37,16 @@ def test_every_row_has_every_scenario_in_every_repetition(timings: LatencyReport
         assert result.seconds >= timings.settings.min_seconds
         assert all(0 < s <= run.slowest_ns for run in result.runs for s in run.samples_ns)
         assert len({run.batch for run in result.runs}) == 1
+
+
+def test_the_keras_reference_alone_is_no_measurement(timings) -> None:
+    """A run that was to measure an engine that is missing fails, though Keras was measured."""
+    row = Row("digits.keras", "keras", "cpu", 1)
+    keras = dataclasses.replace(timings.results[0], row=row)
+    absent = Unmeasured(ENGINE_ROWS[0], ABSENT, "litert is not installed")
+    only_keras = dataclasses.replace(timings, results=(keras,), unmeasured=(absent,))
+    assert not only_keras and "nothing was measured" in only_keras.failures[0]
+    assert dataclasses.replace(only_keras, results=(keras, timings.results[0]))
 
 
 def test_percentiles_are_ordered(timings) -> None:

@@ -142,6 +142,7 @@ def test_what_an_extra_needs_of_debian_is_said_before_anything_is_made(plan, tmp
         (["--fast"], "no option --fast"),
         (["--service", "coffee"], "choose watch, camera or serve"),
         (["--extra", "coffee"], "choose mqtt, serve, update or vision"),
+        (["--folder", "inbox"], "give --service watch too"),
         (["--python", "no-such-python", "--plan"], "apt install python3"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from export import __main__ as export_all
 from export import calibration, onnx, softmax, tflite
 from export.command import export
-from runtime import ArtefactError, Classifier, DatasetError, ParityError, artefact
+from runtime import ArtefactError, Classifier, DatasetError, EdgeError, ParityError, artefact
 from runtime.backends import open_backend
 from runtime.spec import Affine
 
@@ -280,6 +280,12 @@ def test_a_seed_below_zero_is_refused(capsys):
         export_all.main(["--seed", "-1"])
     assert ended.value.code == 2
     assert "-1 is not a whole number from 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--calibration", "--seed"])
+def test_a_float_export_takes_no_option_of_the_calibration(option):
+    with pytest.raises(EdgeError, match=f"^{option} .*give --quantize too"):
+        tflite.main([option, "7"])
 
 
 @pytest.mark.parametrize("module", ["export", "export.tflite", "export.onnx", "export.spec"])

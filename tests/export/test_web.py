@@ -12,17 +12,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 import runtime
 from export import onnxruntime_web
 from runtime import Classifier, artefact
-from runtime.preprocess import normalise
+from runtime.preprocess import normalise, view
 from train.data import cache_folder
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 SEVEN = [[(0.25, 0.22), (0.75, 0.2), (0.62, 0.45), (0.48, 0.82)], [(0.38, 0.52), (0.68, 0.5)]]
 FOUR = [[(0.62, 0.2), (0.3, 0.55), (0.72, 0.55)], [(0.62, 0.2), (0.62, 0.82)]]
 SIDE = 256
+# Classifies the picture disc.png and reads row.png.
+CLASSIFY_AND_READ = """async () => {
+  const { open } = await import("./engine.js");
+  const { openPicture } = await import("./picture.js");
+  const engine = await open();
+  const [disc, row] = await Promise.all(["disc.png", "row.png"].map(
+    async (name) => openPicture(await (await fetch(name)).blob())));
+  const one = await engine.classify(disc, false);
+  return [{ ...one, pixels: [] }, await engine.read(row)];
+}"""
 # Reads the cases, draws each on a canvas, and says what it drew and what it made of it.
 CLASSIFY = """async () => {
   const { open } = await import("./engine.js");
@@ -145,6 +156,28 @@ def test_an_artefact_with_other_labels(exported, tmp_path, hosted, opened, draw,
         assert "zero, one, two" in page.inner_text("#hint")
         draw(page, SEVEN)
         shows(page, "seven")
+
+
+def test_own_classes_of_filled_shapes_are_accepted(tmp_path, hosted, opened):
+    """Without a rejection model the page accepts by the confidence alone, as the runtime does."""
+    own = {"name": "own", "acceptance": None, "accept_confidence": 0.0}
+    model = other_artefact(tmp_path / "own.onnx", **own)
+    done = run("--out", tmp_path / "site", "--model", model)
+    assert (done.returncode, done.stderr) == (0, "")
+    disc = Image.new("L", (160, 160), 230)
+    ImageDraw.Draw(disc).ellipse((60, 60, 100, 100), fill=30)
+    disc.save(tmp_path / "site" / "disc.png")
+    row = Image.new("L", (240, 120), 230)
+    for left in (20, 90, 160):
+        ImageDraw.Draw(row).rectangle((left, 30, left + 50, 90), fill=30)
+    row.save(tmp_path / "site" / "row.png")
+    with hosted(tmp_path / "site") as url, opened(url) as page:
+        one, several = page.evaluate(CLASSIFY_AND_READ)
+    classifier = Classifier.load(model)
+    assert view(disc).odd and one["odd"]
+    assert one["accepted"] and classifier.classify(disc).accepted
+    assert several["lines"] == list(classifier.read(row).lines)
+    assert len(several["digits"]) == 3 and all(each["accepted"] for each in several["digits"])
 
 
 def test_a_browser_that_computes_otherwise_answers_nothing(

@@ -38,6 +38,13 @@ def test_a_signed_model_takes_its_place_and_the_old_one_is_kept(device):
     assert device.holds(OLD, kept=NEW)
 
 
+@pytest.mark.parametrize("option", [["--keys", "keys"], ["--allow-unsigned"]])
+def test_back_takes_no_option_of_a_new_model(device, option):
+    done = run("--back", "--into", device.target, *option)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: --back checks no signature")
+
+
 def test_a_folders_one_model_with_one_before_it_can_go_back(device):
     folder = device.target.parent
     update(str(device.new), device.target, None)

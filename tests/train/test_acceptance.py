@@ -1,16 +1,25 @@
 """The rule that tells digits from what is none, fitted to sets that hold blank pages."""
 
+import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import runtime
+from runtime import artefact
 from runtime.acceptance import Judge
+from runtime.backends import open_backend
+from runtime.classifier import Classifier
+from runtime.preprocess import View
 
 pytest.importorskip("sklearn")
 
-from train.acceptance import fit_acceptance
+from train.acceptance import fit_acceptance, lower_threshold
 from train.data import embedded
+
+PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 
 
 def answer(pixels):
@@ -35,3 +44,43 @@ def test_of_blank_pages_alone_there_is_no_rule():
     digits = embedded()
     blank = np.zeros_like(digits.test.pixels[:20])
     assert fit_acceptance(digits.labels, digits.train.pixels[:300], blank, answer, 0) is None
+
+
+def test_few_digits_give_no_rejection_model():
+    digits = embedded()
+    pixels = digits.test.pixels
+    few = fit_acceptance(digits.labels, digits.train.pixels[:300], pixels[:99], answer, 0)
+    enough = fit_acceptance(digits.labels, digits.train.pixels[:300], pixels[:100], answer, 0)
+    assert few is None and enough is not None
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The published float model, open, and its rule."""
+    backend = Classifier.load(PRETRAINED / "digits.tflite").backend
+    return backend, backend.spec.acceptance
+
+
+def test_the_threshold_is_lowered_until_digits_in_pictures_are_accepted(published):
+    backend, rule = published
+    test = embedded().test
+    strict = dataclasses.replace(rule, threshold=6.0)
+    lowered = lower_threshold(strict, test, backend.scores)
+    spec = dataclasses.replace(backend.spec, acceptance=lowered)
+    opened = dataclasses.replace(artefact.read(PRETRAINED / "digits.tflite"), spec=spec)
+    classifier = Classifier(open_backend(opened))
+    found = [View(pixels, (0, 0, 28, 28), "dark on light", "luminance") for pixels in test.pixels]
+    predictions = list(map(classifier.classify_view, found))
+    right = [
+        prediction.accepted
+        for prediction, label in zip(predictions, test.labels, strict=True)
+        if prediction.label == str(label) and label != 8  # an 8 can look like a B
+    ]
+    assert lowered.threshold < strict.threshold
+    assert 0.99 <= np.mean(right) < 1
+
+
+def test_a_threshold_that_suffices_is_kept(published):
+    backend, rule = published
+    easy = dataclasses.replace(rule, threshold=-50.0)
+    assert lower_threshold(easy, embedded().test, backend.scores).threshold == -50.0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from train.evaluate import (
+    MIN_CALIBRATION_IMAGES,
     calibration_error,
     fit_accept_confidence,
     fit_temperature,
@@ -29,18 +30,55 @@ def test_the_temperature_undoes_a_factor_on_the_logits(drawn, factor):
 
 
 def test_a_few_images_without_a_mistake_do_not_make_every_answer_certain():
-    labels = np.arange(60) % 3
+    labels = np.arange(120) % 3
     logits = np.eye(3, dtype=np.float32)[labels] * 4
     temperature = fit_temperature(logits, labels)
     worst = softmax(logits, temperature).max(axis=1).min()
-    assert 0.95 < worst < 0.99  # one wrong answer in 62 is what 60 right ones leave possible
+    assert 0.95 < worst < 0.995  # 120 right predictions leave one wrong one in 122 possible
 
 
-def test_at_most_six_known_digits_in_a_thousand_fall_below_the_threshold(drawn):
-    scores = softmax(drawn[0])
-    threshold = fit_accept_confidence(scores)
-    below = (scores.max(axis=1) < threshold).mean()
-    assert 0.005 < below <= 0.006
+@pytest.mark.parametrize("confident", [1, 4, 12, 40])
+@pytest.mark.parametrize("n", [12, 99, 100, 400])
+def test_the_temperature_never_raises_the_held_back_loss(n, confident):
+    labels = np.arange(n) % 3
+    logits = np.eye(3, dtype=np.float32)[labels] * confident
+    temperature = fit_temperature(logits, labels)
+    before, after = (loss_and_accuracy(logits, labels, t)[0] for t in (1.0, temperature))
+    assert after <= before
+    if n < MIN_CALIBRATION_IMAGES:
+        assert temperature == 1.0
+
+
+def threshold_of(confidences):
+    """The threshold fitted to right predictions of two classes with these confidences."""
+    scores = np.stack([confidences, 1 - np.array(confidences)], axis=1)
+    return fit_accept_confidence(scores, np.zeros(len(scores), int))
+
+
+@pytest.mark.parametrize("n", [100, 199, 5000])
+def test_at_most_one_right_prediction_in_a_hundred_is_rejected(n):
+    confidences = 1 / (1 + np.exp(-np.random.default_rng(0).normal(4, 1, n)))
+    rejected = (confidences < threshold_of(confidences)).mean()
+    assert rejected <= 0.01 and (rejected > 0.003 or n < 5000)
+
+
+def test_the_threshold_leaves_room_for_the_rounding_of_int8():
+    confidences = np.linspace(0.9, 0.99, 1000)
+    threshold = threshold_of(confidences)
+    rounded = 1 / (1 + (1 / confidences - 1) * np.exp(0.25))  # log-odds 0.25 less
+    assert 0.8 < threshold and (rounded < threshold).mean() <= 0.01
+
+
+def test_nothing_is_rejected_with_fewer_than_100_right_predictions():
+    assert threshold_of(np.full(99, 0.9)) == 0.0
+    scores = np.array([[0.9, 0.1]] * 150)
+    assert fit_accept_confidence(scores, np.arange(150) % 2) == 0.0
+
+
+@pytest.mark.parametrize("confidence", [0.6, 0.9999, 1.0])
+def test_equal_confidences_are_all_accepted(confidence):
+    threshold = threshold_of(np.full(100, confidence, np.float32))
+    assert 0 < threshold < min(confidence, 0.9999)
 
 
 def test_calibration_error_of_known_answers(drawn):

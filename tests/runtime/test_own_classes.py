@@ -1,0 +1,84 @@
+"""Models of own classes, which carry no rejection model: the confidence alone decides."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from runtime import artefact
+from runtime.backends import open_backend
+from runtime.classifier import Classifier, find_model
+from runtime.preprocess import view
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def own_classes(accept_confidence: float) -> Classifier:
+    """The published network, as if its classes were words."""
+    known = artefact.read(find_model())
+    spec = replace(known.spec, labels=WORDS, acceptance=None, accept_confidence=accept_confidence)
+    return Classifier(open_backend(replace(known, spec=spec)))
+
+
+@pytest.fixture(scope="module")
+def lenient() -> Classifier:
+    return own_classes(0.0)
+
+
+def letter(text: str, size: int = 64) -> np.ndarray:
+    page = Image.new("L", (96, 96), 230)
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(page).text((48, 48), text, 30, font, anchor="mm")
+    return np.asarray(page)
+
+
+def row_of_filled_shapes(height: int = 60) -> np.ndarray:
+    """A square, a disc and a triangle side by side."""
+    page = Image.new("L", (4 * height, 2 * height), 230)
+    draw = ImageDraw.Draw(page)
+    top, bottom = height // 2, height // 2 + height
+    draw.rectangle((20, top, 20 + height, bottom), fill=30)
+    draw.ellipse((90, top, 90 + height, bottom), fill=30)
+    draw.polygon(((190, top), (160, bottom), (220, bottom)), fill=30)
+    return np.asarray(page)
+
+
+LETTERS = [letter(text) for text in "ABCDEFGHKLMNPQRSTUVWXYZ&%?"]
+
+
+def test_a_filled_shape_is_accepted(lenient):
+    disc = Image.new("L", (160, 160), 230)
+    ImageDraw.Draw(disc).ellipse((60, 60, 100, 100), fill=30)
+    assert view(disc).odd
+    assert lenient.classify(disc).accepted
+    assert all(prediction.accepted for prediction in lenient.classify_batch([disc, disc]))
+    assert not Classifier.load().classify(disc).accepted
+
+
+def test_no_prediction_is_confirmed_by_test_time_augmentation(lenient):
+    predictions = lenient.classify_batch(LETTERS)
+    assert min(prediction.confidence for prediction in predictions) < 0.6
+    assert all(prediction.accepted for prediction in predictions)
+    assert all(lenient.classify(page).accepted for page in LETTERS)
+
+
+def test_the_confidence_alone_decides():
+    threshold = 0.9
+    predictions = own_classes(threshold).classify_batch(LETTERS)
+    accepted = [prediction.accepted for prediction in predictions]
+    assert accepted == [prediction.confidence >= threshold for prediction in predictions]
+    assert 0 < sum(accepted) < len(accepted)
+
+
+def test_a_blank_page_is_rejected(lenient):
+    blank = np.full((96, 96), 230, np.uint8)
+    assert not lenient.classify(blank).accepted
+    assert not lenient.classify(np.zeros((28, 28, 1), np.uint8)).accepted
+
+
+def test_filled_shapes_are_read_in_a_row(lenient):
+    reading = lenient.read(row_of_filled_shapes())
+    assert len(reading.digits) == 3
+    assert all(digit.prediction.accepted for digit in reading.digits)
+    assert Classifier.load().read(row_of_filled_shapes()).text == ""
