@@ -181,10 +181,10 @@ class Classifier:
         accepted = not seen.odd and not self._is_letter(prediction, seen.pixels)
         score = self._judge.score(seen.pixels, prediction.confidence)
         if accepted and self._judge.is_uncertain(score, prediction.confidence):
-            from runtime.doubt import second_score  # few images ask for it
+            from runtime.doubt import second_score, variants  # few images need it
 
-            best = int(prediction.scores.argmax())
-            again = second_score(seen.pixels, best, self.backend.scores, self._judge)
+            written, best = variants(seen.pixels), int(prediction.scores.argmax())
+            again = second_score(written, self.backend.scores(written), best, self._judge)
             accepted = again >= self._judge.threshold
         return prediction if accepted else replace(prediction, accepted=False)
 

@@ -5,7 +5,6 @@ one does not. But for a B: it needs an eye of its own.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -59,22 +58,18 @@ def has_straight_back(pixels: Pixels) -> bool:
     return max(astray) < _STRAIGHT * height / 20
 
 
-def second_score(
-    pixels: Pixels, predicted: int, answer: Callable[[Pixels], Scores], judge: Judge
-) -> float:
-    """Return the mean score of varied copies: test-time augmentation.
+def second_score(written: Pixels, scores: Scores, predicted: int, judge: Judge) -> float:
+    """Return the mean score of the varied copies of an image: test-time augmentation.
 
     Args:
-        pixels: (28, 28, 1) uint8.
-        predicted: the index of the class that was predicted.
-        answer: the model: pixels → scores (N, classes).
+        written: the copies, as `variants` makes them.
+        scores: of the copies, (15, classes).
+        predicted: the index of the class that was predicted for the image.
         judge: scores each copy.
 
     Returns:
         Minus infinity if the mean probability of the predicted class is below 0.5.
     """
-    written = variants(pixels)
-    scores = answer(written)
     if float(scores[:, predicted].mean()) < _LIKELY:
         return -math.inf
     pairs = zip(written, scores.max(axis=1).tolist(), strict=True)

@@ -21,7 +21,7 @@ from runtime.acceptance import (
     log_odds,
 )
 from runtime.backends import Pixels, Scores
-from runtime.doubt import second_score
+from runtime.doubt import second_score, variants
 from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
 from train.splits import Split
 from train.strangers import DIGITS, glyphs, strangers
@@ -102,19 +102,23 @@ def lower_threshold(
         answer: the model: pixels → scores (N, classes).
     """
     scores = answer(held_back.pixels)
-    right = scores.argmax(axis=1) == held_back.labels
+    right = np.flatnonzero(scores.argmax(axis=1) == held_back.labels).tolist()
     judge = Judge(0.0, rule)
+    confidences = scores.max(axis=1).tolist()
     # Of each digit the highest threshold with which it is accepted; enough if it is certain.
-    highest = []
-    for pixels, of_one in zip(held_back.pixels[right], scores[right], strict=True):
-        confidence, predicted = float(of_one.max()), int(of_one.argmax())
-        score = judge.score(pixels, confidence)
-        if not judge.is_uncertain(score, confidence) or score == -math.inf:
-            highest.append(score)
-            continue
-        without = score - CLEAR_MARGIN if confidence >= CONFIDENT else -math.inf
-        again = second_score(pixels, predicted, answer, judge)
-        highest.append(max(without, min(score, again)))
+    highest = [judge.score(held_back.pixels[n], confidences[n]) for n in right]
+    uncertain = [
+        (at, n)
+        for at, n in enumerate(right)
+        if highest[at] > -math.inf and judge.is_uncertain(highest[at], confidences[n])
+    ]
+    if uncertain:
+        written = np.stack([variants(held_back.pixels[n]) for _, n in uncertain])
+        copies = answer(written.reshape(-1, *written.shape[2:])).reshape(*written.shape[:2], -1)
+        for (at, n), images, of_copies in zip(uncertain, written, copies, strict=True):
+            without = highest[at] - CLEAR_MARGIN if confidences[n] >= CONFIDENT else -math.inf
+            again = second_score(images, of_copies, int(scores[n].argmax()), judge)
+            highest[at] = max(without, min(highest[at], again))
     # No threshold accepts those of minus infinity.
     allowed = max(allowed_rejections(len(highest)), 0)
     possible = [one for one in sorted(highest)[allowed:] if one > -math.inf]
