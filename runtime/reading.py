@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from runtime.backends import Pixels
 from runtime.classifier import Prediction
 from runtime.cuts import cut, join
-from runtime.decode import Decoded, Source, decode, describe
+from runtime.decode import Decoded, Looks, Source
 from runtime.ink import Box, is_solid, thicken
 from runtime.layout import Blob, Layout, find_lines, too_much_ink
 from runtime.preprocess import normalise, scaled
@@ -16,6 +16,7 @@ from runtime.preprocess import normalise, scaled
 # the smallest, it is looked at again with digits of the other height, in so many pixels at most.
 _LONGEST, _SMALLEST, _ENLARGED, _LARGEST = 1024, 24, 40, 4096
 _MOST_PIXELS = 4096 * 3072
+_MOST_HELD_PIXELS = 12_000_000  # a larger picture is freed before lines are found in a close look
 # What finding its lines takes, in bytes a pixel.
 _PIXEL_BYTES = 10
 # A blob is cut where it is broader than this part of the height, or not surely a digit.
@@ -71,7 +72,9 @@ class Reading:
 
 
 def read(
-    image: Source, predict: Callable[[list[Pixels]], list[Prediction]], keep_unknown: bool = False
+    image: "Source | Looks",
+    predict: Callable[[list[Pixels]], list[Prediction]],
+    keep_unknown: bool = False,
 ) -> Reading:
     """Read all digits in an image.
 
@@ -83,8 +86,8 @@ def read(
     Raises:
         ImageError: it cannot be read as an image, or holds more ink than a page of digits.
     """
-    name = describe(image)
-    decoded, layout = _look(image, name)
+    looks = image if isinstance(image, Looks) else Looks(image)
+    decoded, layout = _look(looks)
     if layout is None:
         return Reading((), ())
     x = decoded.size[0] / decoded.grey.shape[1]
@@ -97,7 +100,7 @@ def read(
         spans = _spans(pieces, layout.height)
         tried += len(spans)
         if tried > _MOST_TRIED:
-            raise too_much_ink(name)
+            raise too_much_ink(looks.name)
         read_line = _read_line(pieces, spans, layout.height, predict)
         text = "".join(
             prediction.label if prediction.accepted else UNKNOWN * keep_unknown
@@ -122,18 +125,19 @@ def one_digit(prediction: Prediction) -> Reading:
     return Reading((prediction.label,), (Digit(prediction.view.box, prediction, 0, 0),))
 
 
-def _look(image: Source, name: str) -> tuple[Decoded, Layout | None]:
+def _look(looks: Looks) -> tuple[Decoded, Layout | None]:
     for colour in (False, True):
-        decoded = decode(image, longest=_LONGEST, name=name, colour=colour)
-        layout = find_lines(decoded.grey, name)
+        decoded = looks.decode(longest=_LONGEST, colour=colour)
+        layout = find_lines(decoded.grey, looks.name)
         if layout is not None or not decoded.coloured:
             break
     if layout is not None and layout.height < _SMALLEST and max(decoded.size) > _LONGEST:
         enlarged = round(max(decoded.grey.shape) * _ENLARGED / layout.height)
         shape = max(decoded.size) / min(decoded.size)
         longest = min(enlarged, max(decoded.size), _LARGEST, int(math.sqrt(_MOST_PIXELS * shape)))
-        closer = decode(image, longest=longest, name=name, colour=colour)
-        nearer = find_lines(closer.grey, name)
+        closer = looks.decode(longest=longest, colour=colour)
+        looks.release(_MOST_HELD_PIXELS)
+        nearer = find_lines(closer.grey, looks.name)
         if nearer is not None:
             return closer, nearer
     return decoded, layout
