@@ -9,7 +9,7 @@ from runtime.classifier import Prediction
 from runtime.cuts import cut, join
 from runtime.decode import Decoded, Looks, Source
 from runtime.ink import Box, is_solid, thicken
-from runtime.layout import Blob, Layout, find_lines, too_much_ink
+from runtime.layout import Blob, Layout, find_lines, find_writing, too_much_ink
 from runtime.preprocess import normalise, scaled
 
 # The longest side, in pixels, at which writing is looked for; where its digits are lower than
@@ -128,11 +128,13 @@ def one_digit(prediction: Prediction) -> Reading:
 def _look(looks: Looks) -> tuple[Decoded, Layout | None]:
     for colour in (False, True):
         decoded = looks.decode(longest=_LONGEST, colour=colour)
-        layout = find_lines(decoded.grey, looks.name)
-        if layout is not None or not decoded.coloured:
+        writing = find_writing(decoded.grey, looks.name)
+        if writing is not None or not decoded.coloured:
             break
-    if layout is not None and layout.height < _SMALLEST and max(decoded.size) > _LONGEST:
-        enlarged = round(max(decoded.grey.shape) * _ENLARGED / layout.height)
+    if writing is None:
+        return decoded, None
+    if writing.height < _SMALLEST and max(decoded.size) > _LONGEST:
+        enlarged = round(max(decoded.grey.shape) * _ENLARGED / writing.height)
         shape = max(decoded.size) / min(decoded.size)
         longest = min(enlarged, max(decoded.size), _LARGEST, int(math.sqrt(_MOST_PIXELS * shape)))
         closer = looks.decode(longest=longest, colour=colour)
@@ -140,7 +142,7 @@ def _look(looks: Looks) -> tuple[Decoded, Layout | None]:
         nearer = find_lines(closer.grey, looks.name)
         if nearer is not None:
             return closer, nearer
-    return decoded, layout
+    return decoded, writing.layout()
 
 
 @dataclass(frozen=True)
