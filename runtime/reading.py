@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from runtime.backends import Pixels
 from runtime.classifier import Prediction
-from runtime.cuts import cut, join
+from runtime.cuts import cut_all, join
 from runtime.decode import Decoded, Looks, Source
 from runtime.ink import Box, is_solid, thicken
 from runtime.layout import Blob, Layout, find_lines, find_writing, too_much_ink
@@ -31,8 +31,8 @@ _REFUSED, _CUT, _INK, _JOIN = 0.2, 0.12, 1.0, 0.07
 _BROADER, _BROAD_FROM, _LOWER, _LOW_FROM = 0.85, 0.85, 0.45, 1.05
 # In heights: what is lower or broader is no digit.
 _LOW, _BROAD = 0.4, 1.7
-# A digit is of no more pieces; and a page on which more would have to be tried is none of digits.
-_MOST_PIECES, _MOST_TRIED = 12, 30_000
+_MOST_PIECES = 12  # of one digit
+_MOST_TRIED = 10_000  # joins of pieces on a page; each takes 0.1 ms
 UNKNOWN = "?"
 
 
@@ -150,13 +150,14 @@ class _Piece:
     """What no digit is smaller than.
 
     `cut` says that it hangs together with the piece before it, `cost` what parting the two costs;
-    `joinable` that both may be one digit.
+    `joinable` that both may be one digit; `prediction` is that of a whole blob, left uncut.
     """
 
     blob: Blob
     cut: bool
     cost: float
     joinable: bool
+    prediction: Prediction | None
 
 
 def _cut_up(
@@ -164,16 +165,24 @@ def _cut_up(
 ) -> list[_Piece]:
     """The pieces of a line's blobs: of one that is surely a digit, itself."""
     whole = predict([_pixels(blob) for blob in blobs])
+    doubtful = [
+        number
+        for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True))
+        if blob.box[2] - blob.box[0] > _NARROW * height
+        or prediction.confidence < _SURE
+        or not prediction.accepted
+    ]
+    parts_of = {number: [(blob, 0.0)] for number, blob in enumerate(blobs)}
+    cuts = cut_all([blobs[number] for number in doubtful], height)
+    parts_of.update(zip(doubtful, cuts, strict=True))
     pieces: list[_Piece] = []
     for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True)):
-        parts = [(blob, 0.0)]
-        wide = blob.box[2] - blob.box[0] > _NARROW * height
-        if wide or prediction.confidence < _SURE or not prediction.accepted:
-            parts = cut(blob, height)
+        parts = parts_of[number]
+        uncut = prediction if [part.box for part, _ in parts] == [blob.box] else None
         near = number > 0 and blob.box[0] - blobs[number - 1].box[2] < _GAP * height
         for part, (piece, ink) in enumerate(parts):
             cost = _CUT + _INK * ink if part else 0.0
-            pieces.append(_Piece(piece, part > 0, cost, part > 0 or near))
+            pieces.append(_Piece(piece, part > 0, cost, part > 0 or near, uncut))
     return pieces
 
 
@@ -185,9 +194,11 @@ def _read_line(
 ) -> list[tuple[Blob, Prediction]]:
     """The cheapest way to join a line's pieces to digits: dynamic programming over them."""
     joined = [join([piece.blob for piece in pieces[first:last]]) for first, last in spans]
+    known = [pieces[first].prediction if last == first + 1 else None for first, last in spans]
+    new = iter(predict([_pixels(blob) for blob, one in zip(joined, known, strict=True) if not one]))
     predictions = [
         replace(prediction, accepted=prediction.accepted and _is_digit(blob, height))
-        for blob, prediction in zip(joined, predict(list(map(_pixels, joined))), strict=True)
+        for blob, prediction in zip(joined, (one or next(new) for one in known), strict=True)
     ]
     ending: list[list[tuple[int, Blob, Prediction]]] = [[] for _ in pieces]
     for (first, last), blob, prediction in zip(spans, joined, predictions, strict=True):
