@@ -25,6 +25,7 @@ _PART_NS = 5_000  # a chunk or segment, parsed by Python code
 _PNG_BYTE_NS = 6  # a byte of inflated and unfiltered rows
 _INTERLACED_BYTE_NS = 9  # the same of an interlaced PNG
 _PROFILE_BYTE_NS = 1  # a byte of inflated text or color profile
+_JUNK_BYTE_NS = 1_000  # a byte between two segments, skipped by Python code each time it is opened
 _JPEG_BLOCK_NS = 30  # a block of 8x8 coefficients, decoded in one scan
 _JPEG_PIXEL_NS = 2  # a pixel, transformed and converted; at full size
 _JPEG_BYTE_NS = 12  # a byte of Huffman-coded data
@@ -35,12 +36,15 @@ _PLAIN_BYTE_NS = 80  # a character of a plain PNM file, decoded by Python code
 _PLAIN_SAMPLE_NS = 350  # a sample that the same code scales
 _STRIP_BYTE_NS = 8  # a byte of inflated TIFF strips or tiles
 
-_BLOCK_BYTES = 16_384  # read at once
-_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # neither stuffed zero nor restart marker
+_BLOCK_BYTES = 2_048  # read at once
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither stuffed zero nor restart marker
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE_SOF = {0xC2, 0xC6, 0xCA, 0xCE}
 _ARITHMETIC_SOF = range(0xC9, 0xD0)
-_SOI, _EOI, _SOS, _APP1 = 0xD8, 0xD9, 0xDA, 0xE1
+_EOI = 0xD9
+_SOS = 0xDA
+_APP1 = 0xE1
+_APP13 = 0xED
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
 
 
@@ -152,7 +156,7 @@ def _check_jpeg(file: BinaryIO, work: _Work) -> None:
     width = height = 0
     sampling: dict[int, tuple[int, int]] = {}
     scans = 0
-    for marker, payload in _jpeg_segments(file):
+    for marker, payload in _jpeg_segments(file, work):
         work.add_parts(1, "segments")
         if marker in _SOF:
             sof = marker
@@ -162,6 +166,8 @@ def _check_jpeg(file: BinaryIO, work: _Work) -> None:
             work.add(width * height * _JPEG_PIXEL_NS, f"{width}x{height} pixels")
         elif marker == _APP1 and payload.startswith(b"Exif"):
             work.add_parts(len(payload) // 12, "entries of EXIF")
+        elif marker == _APP13:
+            work.add_parts(payload.count(b"8BIM"), "resources of Photoshop")
         elif marker == _SOS:
             scans += 1
             # Sampling factors above 4 are damage.
@@ -198,7 +204,7 @@ def buffers_coefficients(file: BinaryIO) -> bool:
     return several
 
 
-def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def _jpeg_segments(file: BinaryIO, work: _Work | None = None) -> Iterator[tuple[int, bytes]]:
     """Yield marker and payload of each segment up to the end of the image.
 
     Stops behind the payload of a scan's header: the caller may skip the entropy-coded data, which
@@ -206,7 +212,13 @@ def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """
     file.seek(2)
     scanned = False
-    while (marker := _next_marker(file)) is not None:
+    while True:
+        before = file.tell()
+        marker = _next_marker(file)
+        if work is not None and not scanned:
+            work.add((file.tell() - before) * _JUNK_BYTE_NS, "bytes between segments")
+        if marker is None:
+            return
         if marker == _EOI and scanned:
             return
         if marker in _WITHOUT_LENGTH and marker != _SOS:

@@ -28,7 +28,9 @@ _REACH = 6.0
 _RING, _MOST_DARK = 0.2, 0.2
 # Lower writing than this, in pixels, cannot be read.
 _LEAST_HEIGHT = 5
-_MOST_BLOBS = 2_500  # pieces of writing; each takes 0.2 to 0.5 ms, and an A4 page holds 2,000 digits
+_MOST_BLOBS = (
+    2_500  # pieces of writing; each takes 0.2 to 0.5 ms, and an A4 page holds 2,000 digits
+)
 _MOST_AREA = 4096 * 3072  # pixels in the boxes of all pieces
 _MOST_RUNS = 600_000  # runs of ink along rows or columns; more are a texture
 _MOST_PAIRS = 100_000  # of boxes compared at once
@@ -225,7 +227,7 @@ def _group(
 
 
 def _joined(boxes: npt.NDArray[np.intp], height: float) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of boxes that belong together, in both orders, sorted."""
+    """Yield the pairs of boxes that belong together, both ways round, sorted."""
     pairs = [np.empty((0, 2), np.intp)]
     sizes = boxes[:, 2:] - boxes[:, :2]
     for one, other in _near_pairs(boxes, height):
@@ -251,8 +253,7 @@ def _joined(boxes: npt.NDArray[np.intp], height: float) -> Iterator[tuple[int, i
         pairs.append(np.stack((one[joined], other[joined]), axis=1))
         pairs.append(np.stack((other[joined], one[joined]), axis=1))
     found = np.concatenate(pairs)
-    for one_of, other_of in found[np.lexsort((found[:, 1], found[:, 0]))].tolist():
-        yield one_of, other_of
+    yield from found[np.lexsort((found[:, 1], found[:, 0]))].tolist()
 
 
 def _near_pairs(

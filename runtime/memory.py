@@ -9,7 +9,9 @@ from runtime.decode_cost import buffers_coefficients, png_metadata_bytes
 # Tags of TIFF.
 _ROWS_PER_STRIP, _TILE_LENGTH = 278, 323
 _ORIENTATION_TAG = 274
-_ROW_BYTES = 8  # Pillow keeps a pointer to each row
+# Pillow keeps a pointer to each row. A decoder holds two rows, and a copy of one is converted.
+_ROW_BYTES = 8
+_LOOKS_SHARE = 1.3125  # of the picture: itself, and its reduced copies while it is looked at
 
 
 def reduction(image: Image.Image, longest: int) -> int:
@@ -45,7 +47,8 @@ def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -
         held = 5 * pixels  # and what they are scaled to
     else:
         held = pixels * (3 if image.mode.startswith("I;16") else 4)
-    held += _ROW_BYTES * -(-height // scale)
+    held += _ROW_BYTES * -(-height // scale) + 3 * held // -(-height // scale)
+    looked_at = int(held * _LOOKS_SHARE)
     if image.format in ("JPEG", "MPO") and buffers_coefficients(own.fp):
         # Until the last scan libjpeg holds all coefficients, of the whole size, 2 bytes each.
         layers = [(across, down) for _, across, down, _ in own.layer]
@@ -61,7 +64,7 @@ def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -
             # A strip or a row of tiles is unpacked at a time; a strip may be the whole.
             rows = min(tags.get(_TILE_LENGTH, tags.get(_ROWS_PER_STRIP, height)), height)
             held += held * rows // height
-    return held + _metadata_bytes(own)
+    return max(held, looked_at) + _metadata_bytes(own)
 
 
 def _metadata_bytes(opened: Any) -> int:
