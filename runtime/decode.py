@@ -121,10 +121,21 @@ class Looks:
         with _Guard(self.name):
             image = loaded.image
             seen_in_colour = colour and loaded.coloured
+            self._check_copy(image, longest)
             grey = (principal_axis if seen_in_colour else luminance)(image, longest)
         width, height = loaded.size
         size = (height, width) if loaded.turn > 4 else (width, height)
         return Decoded(_upright(grey, loaded.turn), size, loaded.coloured)
+
+    def _check_copy(self, image: Image.Image, longest: int) -> None:
+        """Raise ImageError if a close look takes a converted copy that is too large."""
+        pixels = image.width * image.height
+        converted = image.mode not in ("1", "L", "I", "F", "RGB") and image.mode[:2] != "I;"
+        if converted and 4 * longest > max(image.size) and 6 * pixels > MAX_DECODED_BYTES:
+            raise ImageError(
+                f"{self.name}: {image.width}x{image.height} of mode {image.mode} is too large for "
+                "writing this small; save it in gray, or crop it"
+            )
 
     def release(self, most_pixels: int) -> None:
         """Free the decoded picture if it has more pixels; a further look decodes it again."""
@@ -141,6 +152,9 @@ class Looks:
             coloured = picture.mode not in _GREY_MODES and picture.mode[:2] != "I;"
             own = picture is not self._image
             size = _load(picture, longest, colour, self.name, own)
+            if own and picture.format == "WEBP":
+                opened: Any = picture
+                opened._decoder = None  # it holds two more canvases
             reduced = own and picture.format in ("JPEG", "MPO")
             form = (reduction_of(size, longest), colour) if reduced else None
             self._loaded = _Loaded(picture, size, _turn(picture), coloured, form)

@@ -11,7 +11,8 @@ _ROWS_PER_STRIP, _TILE_LENGTH = 278, 323
 _ORIENTATION_TAG = 274
 # Pillow keeps a pointer to each row. A decoder holds two rows, and a copy of one is converted.
 _ROW_BYTES = 8
-_LOOKS_SHARE = 1.3125  # of the picture: itself, and its reduced copies while it is looked at
+_LARGE_BYTES = 100_000_000  # from here on the reduced copies of a picture count too
+_LOOKS_SHARE = 1.3125  # a picture and its reduced copies, in parts of the picture
 
 
 def reduction(image: Image.Image, longest: int) -> int:
@@ -48,7 +49,7 @@ def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -
     else:
         held = pixels * (3 if image.mode.startswith("I;16") else 4)
     held += _ROW_BYTES * -(-height // scale) + 3 * held // -(-height // scale)
-    looked_at = int(held * _LOOKS_SHARE)
+    looked_at = int(held * _LOOKS_SHARE) if held > _LARGE_BYTES else held
     if image.format in ("JPEG", "MPO") and buffers_coefficients(own.fp):
         # Until the last scan libjpeg holds all coefficients, of the whole size, 2 bytes each.
         layers = [(across, down) for _, across, down, _ in own.layer]
