@@ -32,6 +32,7 @@ _BROADER, _BROAD_FROM, _LOWER, _LOW_FROM = 0.85, 0.85, 0.45, 1.05
 # In heights: what is lower or broader is no digit.
 _LOW, _BROAD = 0.4, 1.7
 _MOST_PIECES = 12  # of one digit
+_MOST_JOINED_PIXELS = 24_000_000  # of all joins in a line, held at once as 4 bytes each
 _MOST_TRIED = 10_000  # joins of pieces on a page; each takes 0.1 ms
 UNKNOWN = "?"
 
@@ -90,6 +91,7 @@ def read(
     decoded, layout = _look(looks)
     if layout is None:
         return Reading((), ())
+    looks.release(_MOST_HELD_PIXELS)
     x = decoded.size[0] / decoded.grey.shape[1]
     y = decoded.size[1] / decoded.grey.shape[0]
     lines: list[str] = []
@@ -99,7 +101,7 @@ def read(
         pieces = _cut_up(blobs, layout.height, predict)
         spans = _spans(pieces, layout.height)
         tried += len(spans)
-        if tried > _MOST_TRIED:
+        if tried > _MOST_TRIED or _joined_pixels(pieces, spans) > _MOST_JOINED_PIXELS:
             raise too_much_ink(looks.name)
         read_line = _read_line(pieces, spans, layout.height, predict)
         text = "".join(
@@ -232,6 +234,16 @@ def _spans(pieces: list[_Piece], height: float) -> list[tuple[int, int]]:
                 break
             spans.append((first, last + 1))
     return spans
+
+
+def _joined_pixels(pieces: list[_Piece], spans: list[tuple[int, int]]) -> int:
+    """Return how many pixels the boxes of all spans hold."""
+    pixels = 0
+    for first, last in spans:
+        boxes = [piece.blob.box for piece in pieces[first:last]]
+        width = max(box[2] for box in boxes) - min(box[0] for box in boxes)
+        pixels += width * (max(box[3] for box in boxes) - min(box[1] for box in boxes))
+    return pixels
 
 
 def _is_digit(blob: Blob, height: float) -> bool:

@@ -372,6 +372,15 @@ def test_a_page_on_which_too_much_would_be_tried_is_refused(
         CLASSIFIER.read(paper(ink))
 
 
+def test_line_whose_joined_pieces_take_too_much_memory_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ink, _ = page(3, 1)
+    monkeypatch.setattr("runtime.reading._MOST_JOINED_PIXELS", 10_000)
+    with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
+        CLASSIFIER.read(paper(ink))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux")
 def test_a_photographed_page_takes_no_more_than_is_estimated(tmp_path: Path) -> None:
     ink, text = page(3, 8)
