@@ -11,7 +11,7 @@ import numpy as np
 from runtime import artefact
 from runtime.acceptance import Judge
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
-from runtime.decode import Source, describe
+from runtime.decode import Looks, Source, describe
 from runtime.errors import ArtefactError, BackendUnavailable
 from runtime.preprocess import View, all_given_pixels, rereadable, view, view_batch
 from runtime.spec import ModelSpec
@@ -141,10 +141,13 @@ class Classifier:
         """
         from runtime.reading import one_digit, read  # what reads one digit need not load it
 
-        image = rereadable(image, describe(image))
-        reading = read(image, self._predict_found, keep_unknown, self.spec.acceptance is not None)
+        name = describe(image)
+        image = rereadable(image, name)
+        looks = Looks(image, name)
+        reading = read(looks, self._predict_found, keep_unknown, self.spec.acceptance is not None)
         if not any(digit.prediction.accepted for digit in reading.digits):
-            alone = self.classify(image, explain=True)
+            seen = view(image if isinstance(image, np.ndarray) else looks)
+            alone = replace(self.classify_view(seen), view=seen)
             if alone.accepted:
                 return one_digit(alone)
         return reading

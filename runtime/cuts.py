@@ -10,28 +10,52 @@ from runtime.layout import Blob
 _MOST_CUTS = 8
 # In parts of a digit's height: how far cuts are apart, and how much ink one may go through.
 _APART, _MOST_INK = 0.15, 0.6
+_MOST_STACKED_PIXELS = 200_000  # of the blobs in which seams are sought at once
 
 
-def cut(blob: Blob, height: float) -> list[tuple[Blob, float]]:
-    """Pieces of a blob from left to right, and what the cut before each goes through.
+def cut_all(blobs: list[Blob], height: float) -> list[list[tuple[Blob, float]]]:
+    """Cut each blob to pieces from left to right, with the cost of the cut before each.
 
     A cut is the path from top to bottom, a column aside a row at most, through the least ink
     (a seam: S. Avidan and A. Shamir, "Seam carving for content-aware image resizing", 2007).
 
     Args:
+        blobs: of one line.
         height: of a typical digit, in pixels.
 
     Returns:
         Each piece and the ink cut through to its left, in parts of the height; 0 for the first.
     """
-    seams, costs = _seams(blob.ink)
+    pieces: list[list[tuple[Blob, float]]] = [[] for _ in blobs]
+    # Blobs of about the same width together, so that little of the stack is padding.
+    order = sorted(range(len(blobs)), key=lambda number: blobs[number].ink.shape[1])
+    while order:
+        together = [order.pop()]
+        columns, rows = blobs[together[0]].ink.shape[1], blobs[together[0]].ink.shape[0]
+        while order:
+            rows = max(rows, blobs[order[-1]].ink.shape[0])
+            if (len(together) + 1) * columns * rows > _MOST_STACKED_PIXELS:
+                break
+            together.append(order.pop())
+        found = _seams([blobs[number].ink for number in together])
+        for number, (seams, costs) in zip(together, found, strict=True):
+            pieces[number] = _cut(blobs[number], height, seams, costs)
+    return pieces
+
+
+def _cut(
+    blob: Blob, height: float, seams: npt.NDArray[np.intp], costs: Plane
+) -> list[tuple[Blob, float]]:
+    """Cut a blob along its cheapest seams that are far enough apart."""
     kept: list[int] = []
-    for number in np.argsort(costs, kind="stable"):
-        if costs[number] > _MOST_INK * height or len(kept) == _MOST_CUTS:
+    open_to_cut = costs <= _MOST_INK * height
+    for number in np.argsort(costs, kind="stable").tolist():
+        if len(kept) == _MOST_CUTS:
             break
-        apart = [np.abs(seams[number] - seams[other]).mean() for other in kept]
-        if all(gap >= _APART * height for gap in apart):
-            kept.append(int(number))
+        if open_to_cut[number]:
+            kept.append(number)
+            apart = np.abs(seams - seams[number]).mean(axis=1)
+            open_to_cut &= apart >= _APART * height
     kept.sort(key=lambda number: float(seams[number].mean()))
     columns = np.arange(blob.ink.shape[1])
     pieces: list[tuple[Blob, float]] = []
@@ -52,6 +76,8 @@ def cut(blob: Blob, height: float) -> list[tuple[Blob, float]]:
 
 def join(pieces: list[Blob]) -> Blob:
     """The pieces as one."""
+    if len(pieces) == 1:
+        return pieces[0]
     boxes = np.array([piece.box for piece in pieces])
     left, top = (int(edge) for edge in boxes[:, :2].min(axis=0))
     right, bottom = (int(edge) for edge in boxes[:, 2:].max(axis=0))
@@ -63,26 +89,42 @@ def join(pieces: list[Blob]) -> Blob:
     return Blob(ink, (left, top, right, bottom))
 
 
-def _seams(ink: Plane) -> tuple[npt.NDArray[np.intp], Plane]:
-    """For each column at the top: its path, (width, height) columns, and the ink on it."""
-    rows, columns = ink.shape
+def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
+    """Return for each column at a blob's top: its path, (width, height), and the ink on it.
+
+    Dynamic programming from the bottom up, on all blobs at once: they stand on the last row.
+    """
+    rows, columns = (max(ink.shape[axis] for ink in inks) for axis in (0, 1))
+    stack = np.full((rows, len(inks), columns), np.inf, np.float32)
+    tops = [rows - len(ink) for ink in inks]
+    for number, (ink, top) in enumerate(zip(inks, tops, strict=True)):
+        stack[top:, number, : ink.shape[1]] = ink
     # The paths' costs from a row on, between two walls.
-    cost = np.full(columns + 2, np.inf, np.float32)
-    cost[1:-1] = ink[-1]
-    steps = np.zeros((rows, columns), np.intp)
+    cost = np.full((len(inks), columns + 2), np.inf, np.float32)
+    cost[:, 1:-1] = stack[-1]
+    steps = np.zeros(stack.shape, np.int8)
     for row in range(rows - 2, -1, -1):
         # A step aside costs a little: of two paths through as much ink the straighter one.
-        below, aside = cost[1:-1], cost + np.float32(0.05)
-        best = np.minimum(below, aside[2:])
-        steps[row] = aside[2:] < below
-        steps[row][aside[:-2] < best] = -1
-        cost[1:-1] = ink[row] + np.minimum(best, aside[:-2])
-    seams = np.empty((columns, rows), np.intp)
-    at = np.arange(columns)
+        below, aside = cost[:, 1:-1], cost + np.float32(0.05)
+        best = np.minimum(below, aside[:, 2:])
+        steps[row] = aside[:, 2:] < below
+        steps[row][aside[:, :-2] < best] = -1
+        stack[row] += np.minimum(best, aside[:, :-2])
+        cost[:, 1:-1] = stack[row]
+    for number, top in enumerate(tops):
+        steps[:top, number] = 0
+    paths = np.empty((rows, len(inks), columns), np.intp)
+    at = np.arange(columns)[np.newaxis].repeat(len(inks), 0)
     for row in range(rows):
-        seams[:, row] = at
-        at = at + steps[row, at]
-    return seams, cost[1:-1]
+        paths[row] = at
+        at = at + np.take_along_axis(steps[row], at, axis=1)
+    return [
+        (
+            np.ascontiguousarray(paths[top:, number, : ink.shape[1]].T),
+            stack[top, number, : ink.shape[1]],
+        )
+        for number, (ink, top) in enumerate(zip(inks, tops, strict=True))
+    ]
 
 
 def _tight(ink: Plane, blob: Blob) -> Blob | None:

@@ -18,9 +18,10 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from runtime import png
+from runtime.decode_cost import check_work
 from runtime.errors import ImageError
 from runtime.grey import Grey, fit, luminance, principal_axis, to_uint8
-from runtime.memory import memory_bytes, reduction
+from runtime.memory import memory_bytes, reduction, reduction_of
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
 
@@ -51,6 +52,7 @@ _DAMAGE = (
     zlib.error,
 )
 _ORIENTATION_TAG = 0x0112
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 _HAS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
@@ -88,16 +90,93 @@ def decode(
     luminance, or with `colour` the axis along which the colours differ most. Where an image is
     transparent, see `grey._composite`. Raises ImageError, naming the file.
     """
-    plain = None
-    if isinstance(image, bytes):
-        plain = png.decode_plain(image)
-    elif isinstance(image, (str, os.PathLike)):
-        plain = png.read_plain(image)
-    if plain is not None and max(plain.shape) <= longest:
-        return Decoded(plain, (plain.shape[1], plain.shape[0]), False)
-    name = describe(image, name)
-    with _opened(image, name) as picture:
-        return _shrink(picture, longest, colour, name, picture is not image)
+    return Looks(image, name).decode(longest=longest, colour=colour)
+
+
+class Looks:
+    """An image that is decoded once for several looks at it, of any size and in color.
+
+    A JPEG is decoded anew for a look at another scale or in color. Not safe to share between
+    threads.
+
+    Attributes:
+        name: what messages call the image.
+    """
+
+    def __init__(self, image: Source, name: str | None = None) -> None:
+        self.name = describe(image, name)
+        self._image = image
+        self._loaded: _Loaded | None = None
+
+    def decode(self, *, longest: int, colour: bool = False) -> Decoded:
+        """Return the image in gray, see the function `decode`."""
+        plain = None
+        if isinstance(self._image, bytes):
+            plain = png.decode_plain(self._image)
+        elif isinstance(self._image, (str, os.PathLike)):
+            plain = png.read_plain(self._image)
+        if plain is not None and max(plain.shape) <= longest:
+            return Decoded(plain, (plain.shape[1], plain.shape[0]), False)
+        loaded = self._load(longest, colour)
+        with _Guard(self.name):
+            image = loaded.image
+            seen_in_colour = colour and loaded.coloured
+            self._check_copy(image, longest)
+            grey = (principal_axis if seen_in_colour else luminance)(image, longest)
+        width, height = loaded.size
+        size = (height, width) if loaded.turn > 4 else (width, height)
+        return Decoded(_upright(grey, loaded.turn), size, loaded.coloured)
+
+    def _check_copy(self, image: Image.Image, longest: int) -> None:
+        """Raise ImageError if a close look takes a converted copy that is too large."""
+        pixels = image.width * image.height
+        converted = image.mode not in ("1", "L", "I", "F", "RGB") and image.mode[:2] != "I;"
+        if converted and 4 * longest > max(image.size) and 6 * pixels > MAX_DECODED_BYTES:
+            raise ImageError(
+                f"{self.name}: {image.width}x{image.height} of mode {image.mode} is too large for "
+                "writing this small; save it in gray, or crop it"
+            )
+
+    def release(self, most_pixels: int) -> None:
+        """Free the decoded picture if it has more pixels; a further look decodes it again."""
+        if self._loaded is not None:
+            width, height = self._loaded.image.size
+            if width * height > most_pixels:
+                self._loaded = None
+
+    def _load(self, longest: int, colour: bool) -> "_Loaded":
+        if self._loaded is not None and self._loaded.serves(longest, colour):
+            return self._loaded
+        self._loaded = None
+        with _opened(self._image, self.name) as picture:
+            coloured = picture.mode not in _GREY_MODES and picture.mode[:2] != "I;"
+            own = picture is not self._image
+            size = _load(picture, longest, colour, self.name, own)
+            if own and picture.format == "WEBP":
+                opened: Any = picture
+                opened._decoder = None  # it holds two more canvases
+            reduced = own and picture.format in ("JPEG", "MPO")
+            form = (reduction_of(size, longest), colour) if reduced else None
+            self._loaded = _Loaded(picture, size, _turn(picture), coloured, form)
+        return self._loaded
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A decoded picture as it is stored, and what is known of the original.
+
+    `form` is None, or the reduction of a JPEG and whether it was decoded in color.
+    """
+
+    image: Image.Image
+    size: tuple[int, int]
+    turn: int
+    coloured: bool
+    form: tuple[int, bool] | None
+
+    def serves(self, longest: int, colour: bool) -> bool:
+        """Return whether a look of this size and kind can be taken at it."""
+        return self.form is None or self.form == (reduction_of(self.size, longest), colour)
 
 
 def decode_colour(image: Source, *, longest: int, name: str | None = None) -> Picture:
@@ -140,8 +219,12 @@ def _opened(image: Source, name: str) -> Iterator[Image.Image]:
             f"{name}: not an image; give a path, bytes, a binary file, a Pillow image or an array"
         )
     try:
-        with _Guard(name), Image.open(file, formats=FORMATS) as opened:
-            yield opened
+        with _Guard(name):
+            if not file.seekable():
+                file = io.BytesIO(file.read())
+            check_work(file, name)
+            with Image.open(file, formats=FORMATS) as opened:
+                yield opened
     finally:
         if file is not image:
             file.close()
@@ -248,17 +331,6 @@ def _image_of_array(array: npt.NDArray[Any], name: str) -> Image.Image:
             f"{name}: dtype {array.dtype} is no image; convert with .astype(numpy.uint8)"
         )
     return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _shrink(image: Image.Image, longest: int, colour: bool, name: str, ours: bool) -> Decoded:
-    """The image in grey at its reduced size, upright; see `_load`."""
-    coloured = image.mode not in ("1", "L", "LA", "La", "I", "F") and image.mode[:2] != "I;"
-    width, height = _load(image, longest, colour, name, ours)
-    grey = principal_axis(image, longest) if colour and coloured else luminance(image, longest)
-    turn = _turn(image)
-    if turn > 4:
-        width, height = height, width
-    return Decoded(_upright(grey, turn), (width, height), coloured)
 
 
 def _load(image: Image.Image, longest: int, colour: bool, name: str, ours: bool) -> tuple[int, int]:

@@ -115,8 +115,8 @@ def _composite(pair: Grey) -> Grey:
     seen = int(counts.sum())
     if seen == 0:
         ground = 255.0
-    elif seen > 0.5 * alpha.size and _quantile(counts, 0.98) - _quantile(counts, 0.02) > 48:
-        ground = _quantile(counts, 0.5)
+    elif seen > 0.5 * alpha.size and quantile(counts, 0.98) - quantile(counts, 0.02) > 48:
+        ground = quantile(counts, 0.5)
     else:
         ground = 255.0 if counts @ np.arange(256) < 128 * seen else 0.0
     laid = np.empty(light.shape, np.uint8)
@@ -126,7 +126,7 @@ def _composite(pair: Grey) -> Grey:
     return laid
 
 
-def _quantile(counts: npt.NDArray[np.int64], part: float) -> float:
+def quantile(counts: npt.NDArray[np.int64], part: float) -> float:
     """`np.quantile` of whole numbers from 0, of which there are so many each."""
     at = part * (int(counts.sum()) - 1)
     below, above = np.searchsorted(np.cumsum(counts), (int(at), int(np.ceil(at))), "right")

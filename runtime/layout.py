@@ -1,5 +1,6 @@
 """Finds the ink of several digits in a grey picture, and the lines that it stands in."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy.typing as npt
 
 from runtime.components import Components, Mask, Plane, find_components, sum_runs
 from runtime.errors import ImageError
-from runtime.grey import Grey, strips
+from runtime.grey import Grey, quantile, strips
 from runtime.ink import Box, without_lines
 from runtime.relief import find_relief
 
@@ -27,9 +28,12 @@ _REACH = 6.0
 _RING, _MOST_DARK = 0.2, 0.2
 # Lower writing than this, in pixels, cannot be read.
 _LEAST_HEIGHT = 5
-# What holds more is no page of digits: blobs, the pixels in all their boxes; and with more runs of
-# ink along rows or columns it is a texture.
-_MOST_BLOBS, _MOST_AREA, _MOST_RUNS = 5000, 4096 * 3072, 600_000
+_MOST_BLOBS = (
+    2_500  # pieces of writing; each takes 0.2 to 0.5 ms, and an A4 page holds 2,000 digits
+)
+_MOST_AREA = 4096 * 3072  # pixels in the boxes of all pieces
+_MOST_RUNS = 600_000  # runs of ink along rows or columns; more are a texture
+_MOST_PAIRS = 100_000  # of boxes compared at once
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,10 +58,49 @@ class Layout:
     dark: bool
 
 
-def find_lines(grey: Grey, name: str) -> Layout | None:
-    """Find the writing in a grey picture, uint8 (height, width); None where there is none.
+@dataclass(frozen=True)
+class Writing:
+    """Ink that is large, small and free enough to be writing; not yet cut out and arranged."""
 
-    Raises ImageError, with `name`, where there is more than a page holds.
+    found: Components
+    levels: Plane
+    depth: Plane
+    groups: list[npt.NDArray[np.intp]]
+    everything: Mask
+    raw: Grey
+    height: float
+    dark: bool
+
+    def blobs(self) -> Iterator[Blob]:
+        """Yield each group's ink, unless it is the edge of something dark."""
+        for group in self.groups:
+            blob = _cut_out(self.found, self.levels, self.depth, group)
+            if not _is_edge(blob, self.raw, self.everything, self.height):
+                yield blob
+
+    def layout(self) -> Layout | None:
+        """Return its lines; None if there are none."""
+        blobs = list(self.blobs())
+        boxes = np.array([blob.box for blob in blobs], np.intp).reshape(-1, 4)
+        lines = tuple(
+            tuple(blobs[number] for number in line) for line in _arrange(boxes, self.height)
+        )
+        return Layout(lines, self.height, self.dark) if lines else None
+
+
+def find_lines(grey: Grey, name: str) -> Layout | None:
+    """Find the lines of writing in a gray picture, uint8 (height, width); None if there are none.
+
+    Raises ImageError, with `name`, if there is more ink than a page holds.
+    """
+    writing = find_writing(grey, name)
+    return None if writing is None else writing.layout()
+
+
+def find_writing(grey: Grey, name: str) -> Writing | None:
+    """Find the writing in a gray picture, uint8 (height, width); None if there is none.
+
+    Raises ImageError, with `name`, if there is more ink than a page holds.
     """
     relief = find_relief(grey)
     if relief is None or relief.undecided:
@@ -86,13 +129,10 @@ def find_lines(grey: Grey, name: str) -> Layout | None:
     if len(sizes) > _MOST_BLOBS or sizes.prod(axis=1).sum(dtype=np.int64) > _MOST_AREA:
         raise too_much_ink(name)
     groups = _group(found, np.flatnonzero(writing), height)
-    blobs = [_cut_out(found, own, depth, group) for group in groups]
     everything = found.paint(np.ones(len(own), np.bool_), (0, 0, grey.shape[1], grey.shape[0]))
     raw = 255 - grey if relief.dark else grey
-    blobs = [blob for blob in blobs if not _is_edge(blob, raw, everything, height)]
-    boxes = np.array([blob.box for blob in blobs], np.intp).reshape(-1, 4)
-    lines = tuple(tuple(blobs[number] for number in line) for line in _arrange(boxes, height))
-    return Layout(lines, height, relief.dark) if lines else None
+    writing_found = Writing(found, own, depth, groups, everything, raw, height, relief.dark)
+    return writing_found if any(True for _ in writing_found.blobs()) else None
 
 
 def too_much_ink(name: str) -> ImageError:
@@ -180,28 +220,65 @@ def _group(
     """
     boxes = found.boxes[writing]
     root = np.arange(len(writing))
-    for one in range(len(writing)):
-        across = np.minimum(boxes[:, 2], boxes[one, 2]) - np.maximum(boxes[:, 0], boxes[one, 0])
-        down = np.maximum(boxes[:, 1], boxes[one, 1]) - np.minimum(boxes[:, 3], boxes[one, 3])
-        widths, heights = (boxes[:, 2:] - boxes[:, :2]).T
-        small = np.minimum(heights, heights[one]) < 0.6 * height
-        above = across > 0.5 * np.minimum(widths, widths[one])
-        beside = (across > -0.1 * height) & (
-            np.minimum(widths, widths[one]) * np.minimum(heights, heights[one])
-            < 0.2 * height * height
+    for one, other in _joined(boxes, height):
+        if root[one] != root[other]:
+            root[root == root[other]] = root[one]
+    return [writing[root == number] for number in np.unique(root)]
+
+
+def _joined(boxes: npt.NDArray[np.intp], height: float) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of boxes that belong together, both ways round, sorted."""
+    pairs = [np.empty((0, 2), np.intp)]
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    for one, other in _near_pairs(boxes, height):
+        across = np.minimum(boxes[other, 2], boxes[one, 2]) - np.maximum(
+            boxes[other, 0], boxes[one, 0]
         )
+        down = np.maximum(boxes[other, 1], boxes[one, 1]) - np.minimum(
+            boxes[other, 3], boxes[one, 3]
+        )
+        width, low = np.minimum(sizes[one], sizes[other]).T
+        above = across > 0.5 * width
+        beside = (across > -0.1 * height) & (width * low < 0.2 * height * height)
         joined = (
-            small
+            (low < 0.6 * height)
             & (above | beside)
             & (down < 0.25 * height)
             & (
-                np.maximum(boxes[:, 3], boxes[one, 3]) - np.minimum(boxes[:, 1], boxes[one, 1])
+                np.maximum(boxes[other, 3], boxes[one, 3])
+                - np.minimum(boxes[other, 1], boxes[one, 1])
                 < 1.8 * height
             )
         )
-        for other in np.flatnonzero(joined):
-            root[root == root[other]] = root[one]
-    return [writing[root == number] for number in np.unique(root)]
+        pairs.append(np.stack((one[joined], other[joined]), axis=1))
+        pairs.append(np.stack((other[joined], one[joined]), axis=1))
+    found = np.concatenate(pairs)
+    yield from found[np.lexsort((found[:, 1], found[:, 0]))].tolist()
+
+
+def _near_pairs(
+    boxes: npt.NDArray[np.intp], height: float
+) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Yield pairs of boxes that overlap or nearly so, along the axis on which fewer do.
+
+    Sweeps over the boxes, sorted by where they start, some pairs at a time.
+    """
+    sweeps = []
+    for axis in (0, 1):
+        order = np.argsort(boxes[:, axis], kind="stable")
+        ends = boxes[order, axis + 2] + 0.25 * height
+        until = np.searchsorted(boxes[order, axis], ends, "right")
+        counts = np.maximum(until - np.arange(len(boxes)) - 1, 0)
+        sweeps.append((int(counts.sum()), order, counts))
+    _, order, counts = min(sweeps, key=lambda sweep: sweep[0])
+    totals = np.cumsum(counts)
+    first = 0
+    while first < len(boxes):
+        last = max(int(np.searchsorted(totals, totals[first] + _MOST_PAIRS)), first + 1)
+        part = counts[first:last]
+        at = np.repeat(np.arange(first, last), part)
+        yield order[at], order[at + 1 + _counting(part)]
+        first = last
 
 
 def _is_edge(blob: Blob, raw: Grey, everything: Mask, height: float) -> bool:
@@ -215,12 +292,13 @@ def _is_edge(blob: Blob, raw: Grey, everything: Mask, height: float) -> bool:
         slice(max(top - reach, 0), bottom + reach),
         slice(max(left - reach, 0), right + reach),
     )
-    ground = raw[around][~everything[around]].astype(np.float32)
-    if not ground.size:
+    ground = np.bincount(raw[around][~everything[around]], minlength=256)
+    pixels = int(ground.sum())
+    if not pixels:
         return False
-    ink = float(np.median(raw[top:bottom, left:right][blob.ink > 0.5]))
-    paper = float(np.quantile(ground, 0.25))
-    return bool((ground > (ink + paper) / 2).mean() > _MOST_DARK)
+    ink = quantile(np.bincount(raw[top:bottom, left:right][blob.ink > 0.5], minlength=256), 0.5)
+    middle = (ink + quantile(ground, 0.25)) / 2
+    return int(ground[int(middle) + 1 :].sum()) / pixels > _MOST_DARK
 
 
 def _arrange(boxes: npt.NDArray[np.intp], height: float) -> list[list[int]]:
@@ -233,28 +311,44 @@ def _arrange(boxes: npt.NDArray[np.intp], height: float) -> list[list[int]]:
     # Each box hangs on the nearest one to its left that stands at its own height.
     root = np.arange(len(boxes))
     level = centres[:, 1] - slope * centres[:, 0]
-    for one in np.argsort(centres[:, 0], kind="stable"):
-        right = centres[:, 0] - centres[one, 0]
-        off = np.abs(level - level[one])
-        near = (right < 0) & (-right < _REACH * height) & (off < 0.55 * height)
+    order = np.argsort(centres[:, 0], kind="stable")
+    across = centres[order, 0]
+    first = np.searchsorted(across, across - _REACH * height, "right")
+    last = np.searchsorted(across, across, "left")
+    for at, one in enumerate(order):
+        left = order[first[at] : last[at]]
+        off = np.abs(level[left] - level[one])
+        near = off < 0.55 * height
         if near.any():
-            distance = np.where(near, -right + 2 * off, np.inf)
-            root[one] = root[int(distance.argmin())]
+            left, off = left[near], off[near]
+            root[one] = root[_nearest(centres[one, 0] - centres[left, 0] + 2 * off, left)]
     lines = [np.flatnonzero(root == number) for number in np.unique(root)]
     lines = _join(lines, level, height)
     lines.sort(key=lambda line: float(level[line].mean()))
     return [line[np.argsort(centres[line, 0], kind="stable")].tolist() for line in lines]
 
 
+def _nearest(distances: Floats, numbers: npt.NDArray[np.intp]) -> int:
+    """Return the number of the least distance, the lowest one of several."""
+    return int(numbers[distances == distances.min()].min())
+
+
 def _slope(centres: Floats, height: float) -> float:
     """How steeply the lines rise: the median over each digit's nearest one to the right."""
     slopes = []
-    for x, y in centres:
-        right, down = centres[:, 0] - x, centres[:, 1] - y
-        near = (right > 0.2 * height) & (right < _REACH * height) & (np.abs(down) < 0.5 * right)
+    order = np.argsort(centres[:, 0], kind="stable")
+    across = centres[order, 0]
+    first = np.searchsorted(across, across + 0.2 * height, "right")
+    last = np.searchsorted(across, across + _REACH * height, "left")
+    for at, one in enumerate(order):
+        others = order[first[at] : last[at]]
+        right, down = (centres[others] - centres[one]).T
+        near = np.abs(down) < 0.5 * right
         if near.any():
-            nearest = int(np.where(near, right + 2 * np.abs(down), np.inf).argmin())
-            slopes.append(down[nearest] / right[nearest])
+            others, right, down = others[near], right[near], down[near]
+            nearest = _nearest(right + 2 * np.abs(down), others)
+            steep = centres[nearest] - centres[one]
+            slopes.append(steep[1] / steep[0])
     return float(np.median(slopes)) if slopes else 0.0
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime import png, thumbnail
-from runtime.decode import Source, decode, describe
+from runtime.decode import Looks, Source, describe
 from runtime.errors import ImageError
 from runtime.grey import Grey
 from runtime.ink import Box, Found, area_resample, find_ink
@@ -77,7 +77,7 @@ def view_batch(images: Sequence[Source]) -> list[View]:
     ]
 
 
-def view(image: Source, *, name: str | None = None) -> View:
+def view(image: "Source | Looks", *, name: str | None = None) -> View:
     """Find the digit in an image and bring it into MNIST's form.
 
     A path, bytes, a binary file object, a Pillow image or an array: (height, width[, 1, 3 or 4])
@@ -85,12 +85,13 @@ def view(image: Source, *, name: str | None = None) -> View:
     pixels already and returned as such, not copied. A page without ink gives blank pixels.
     `name` is what messages call the image. Raises ImageError where there is no image to read.
     """
-    pixels = _given_pixels(image)
-    if pixels is not None:
-        return View(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
-    name = describe(image, name)
-    image = rereadable(image, name)
-    decoded = decode(image, longest=_LONGEST, name=name)
+    if not isinstance(image, Looks):
+        pixels = _given_pixels(image)
+        if pixels is not None:
+            return View(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
+        name = describe(image, name)
+        image = Looks(rereadable(image, name), name)
+    decoded = image.decode(longest=_LONGEST)
     grey, (width, height) = decoded.grey, decoded.size
     if grey.shape == (28, 28):
         inverted = grey[0, 0] > 127
@@ -100,7 +101,7 @@ def view(image: Source, *, name: str | None = None) -> View:
             return View(pixels.reshape(PIXELS_SHAPE), (0, 0, 28, 28), polarity, "mnist")
     for colour in (False, True) if decoded.coloured else (False,):
         if colour:
-            grey = decode(image, longest=_LONGEST, name=name, colour=True).grey
+            grey = image.decode(longest=_LONGEST, colour=True).grey
         found = _find_ink(grey)
         if found is not None:
             break
@@ -111,7 +112,7 @@ def view(image: Source, *, name: str | None = None) -> View:
     side = max(found.ink.shape)
     if side < _SMALLEST and max(width, height) > _LONGEST:
         longest = min(_LONGEST * _ENLARGED // side, max(width, height))
-        grey = decode(image, longest=longest, name=name, colour=colour).grey
+        grey = image.decode(longest=longest, colour=colour).grey
         x, y = grey.shape[1] / width, grey.shape[0] / height
         margin = max(box[2] - box[0], box[3] - box[1]) // 2
         left, top = max(int((box[0] - margin) * x), 0), max(int((box[1] - margin) * y), 0)

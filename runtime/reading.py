@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 
 from runtime.backends import Pixels
 from runtime.classifier import Prediction
-from runtime.cuts import cut, join
-from runtime.decode import Decoded, Source, decode, describe
+from runtime.cuts import cut_all, join
+from runtime.decode import Decoded, Looks, Source
 from runtime.ink import Box, is_solid, thicken
-from runtime.layout import Blob, Layout, find_lines, too_much_ink
+from runtime.layout import Blob, Layout, find_lines, find_writing, too_much_ink
 from runtime.preprocess import normalise, scaled
 
 # The longest side, in pixels, at which writing is looked for; where its digits are lower than
 # the smallest, it is looked at again with digits of the other height, in so many pixels at most.
 _LONGEST, _SMALLEST, _ENLARGED, _LARGEST = 1024, 24, 40, 4096
 _MOST_PIXELS = 4096 * 3072
+_MOST_HELD_PIXELS = 12_000_000  # a larger picture is freed before lines are found in a close look
 # What finding its lines takes, in bytes a pixel.
 _PIXEL_BYTES = 10
 # A blob is cut where it is broader than this part of the height, or not surely a digit.
@@ -30,8 +31,9 @@ _REFUSED, _CUT, _INK, _JOIN = 0.2, 0.12, 1.0, 0.07
 _BROADER, _BROAD_FROM, _LOWER, _LOW_FROM = 0.85, 0.85, 0.45, 1.05
 # In heights: what is lower or broader is no digit.
 _LOW, _BROAD = 0.4, 1.7
-# A digit is of no more pieces; and a page on which more would have to be tried is none of digits.
-_MOST_PIECES, _MOST_TRIED = 12, 30_000
+_MOST_PIECES = 12  # of one digit
+_MOST_JOINED_PIXELS = 24_000_000  # of all joins in a line, held at once as 4 bytes each
+_MOST_TRIED = 10_000  # joins of pieces on a page; each takes 0.1 ms
 UNKNOWN = "?"
 
 
@@ -71,7 +73,7 @@ class Reading:
 
 
 def read(
-    image: Source,
+    image: "Source | Looks",
     predict: Callable[[list[Pixels]], list[Prediction]],
     keep_unknown: bool = False,
     digits_only: bool = True,
@@ -88,10 +90,11 @@ def read(
     Raises:
         ImageError: it cannot be read as an image, or holds more ink than a page of digits.
     """
-    name = describe(image)
-    decoded, layout = _look(image, name)
+    looks = image if isinstance(image, Looks) else Looks(image)
+    decoded, layout = _look(looks)
     if layout is None:
         return Reading((), ())
+    looks.release(_MOST_HELD_PIXELS)
     x = decoded.size[0] / decoded.grey.shape[1]
     y = decoded.size[1] / decoded.grey.shape[0]
     lines: list[str] = []
@@ -101,8 +104,8 @@ def read(
         pieces = _cut_up(blobs, layout.height, predict)
         spans = _spans(pieces, layout.height)
         tried += len(spans)
-        if tried > _MOST_TRIED:
-            raise too_much_ink(name)
+        if tried > _MOST_TRIED or _joined_pixels(pieces, spans) > _MOST_JOINED_PIXELS:
+            raise too_much_ink(looks.name)
         read_line = _read_line(pieces, spans, layout.height, predict, digits_only)
         text = "".join(
             prediction.label if prediction.accepted else UNKNOWN * keep_unknown
@@ -127,21 +130,24 @@ def one_digit(prediction: Prediction) -> Reading:
     return Reading((prediction.label,), (Digit(prediction.view.box, prediction, 0, 0),))
 
 
-def _look(image: Source, name: str) -> tuple[Decoded, Layout | None]:
+def _look(looks: Looks) -> tuple[Decoded, Layout | None]:
     for colour in (False, True):
-        decoded = decode(image, longest=_LONGEST, name=name, colour=colour)
-        layout = find_lines(decoded.grey, name)
-        if layout is not None or not decoded.coloured:
+        decoded = looks.decode(longest=_LONGEST, colour=colour)
+        writing = find_writing(decoded.grey, looks.name)
+        if writing is not None or not decoded.coloured:
             break
-    if layout is not None and layout.height < _SMALLEST and max(decoded.size) > _LONGEST:
-        enlarged = round(max(decoded.grey.shape) * _ENLARGED / layout.height)
+    if writing is None:
+        return decoded, None
+    if writing.height < _SMALLEST and max(decoded.size) > _LONGEST:
+        enlarged = round(max(decoded.grey.shape) * _ENLARGED / writing.height)
         shape = max(decoded.size) / min(decoded.size)
         longest = min(enlarged, max(decoded.size), _LARGEST, int(math.sqrt(_MOST_PIXELS * shape)))
-        closer = decode(image, longest=longest, name=name, colour=colour)
-        nearer = find_lines(closer.grey, name)
+        closer = looks.decode(longest=longest, colour=colour)
+        looks.release(_MOST_HELD_PIXELS)
+        nearer = find_lines(closer.grey, looks.name)
         if nearer is not None:
             return closer, nearer
-    return decoded, layout
+    return decoded, writing.layout()
 
 
 @dataclass(frozen=True)
@@ -149,13 +155,14 @@ class _Piece:
     """What no digit is smaller than.
 
     `cut` says that it hangs together with the piece before it, `cost` what parting the two costs;
-    `joinable` that both may be one digit.
+    `joinable` that both may be one digit; `prediction` is that of a whole blob, left uncut.
     """
 
     blob: Blob
     cut: bool
     cost: float
     joinable: bool
+    prediction: Prediction | None
 
 
 def _cut_up(
@@ -163,16 +170,24 @@ def _cut_up(
 ) -> list[_Piece]:
     """The pieces of a line's blobs: of one that is surely a digit, itself."""
     whole = predict([_pixels(blob) for blob in blobs])
+    doubtful = [
+        number
+        for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True))
+        if blob.box[2] - blob.box[0] > _NARROW * height
+        or prediction.confidence < _SURE
+        or not prediction.accepted
+    ]
+    parts_of = {number: [(blob, 0.0)] for number, blob in enumerate(blobs)}
+    cuts = cut_all([blobs[number] for number in doubtful], height)
+    parts_of.update(zip(doubtful, cuts, strict=True))
     pieces: list[_Piece] = []
     for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True)):
-        parts = [(blob, 0.0)]
-        wide = blob.box[2] - blob.box[0] > _NARROW * height
-        if wide or prediction.confidence < _SURE or not prediction.accepted:
-            parts = cut(blob, height)
+        parts = parts_of[number]
+        uncut = prediction if [part.box for part, _ in parts] == [blob.box] else None
         near = number > 0 and blob.box[0] - blobs[number - 1].box[2] < _GAP * height
         for part, (piece, ink) in enumerate(parts):
             cost = _CUT + _INK * ink if part else 0.0
-            pieces.append(_Piece(piece, part > 0, cost, part > 0 or near))
+            pieces.append(_Piece(piece, part > 0, cost, part > 0 or near, uncut))
     return pieces
 
 
@@ -185,7 +200,9 @@ def _read_line(
 ) -> list[tuple[Blob, Prediction]]:
     """The cheapest way to join a line's pieces to digits: dynamic programming over them."""
     joined = [join([piece.blob for piece in pieces[first:last]]) for first, last in spans]
-    predictions = predict(list(map(_pixels, joined)))
+    known = [pieces[first].prediction if last == first + 1 else None for first, last in spans]
+    new = iter(predict([_pixels(blob) for blob, one in zip(joined, known, strict=True) if not one]))
+    predictions = [one or next(new) for one in known]
     if digits_only:
         predictions = [
             replace(prediction, accepted=prediction.accepted and _is_digit(blob, height))
@@ -223,6 +240,16 @@ def _spans(pieces: list[_Piece], height: float) -> list[tuple[int, int]]:
                 break
             spans.append((first, last + 1))
     return spans
+
+
+def _joined_pixels(pieces: list[_Piece], spans: list[tuple[int, int]]) -> int:
+    """Return how many pixels the boxes of all spans hold."""
+    pixels = 0
+    for first, last in spans:
+        boxes = [piece.blob.box for piece in pieces[first:last]]
+        width = max(box[2] for box in boxes) - min(box[0] for box in boxes)
+        pixels += width * (max(box[3] for box in boxes) - min(box[1] for box in boxes))
+    return pixels
 
 
 def _is_digit(blob: Blob, height: float) -> bool:

@@ -5,6 +5,8 @@ import io
 from PIL import Image
 
 from runtime.decode import FORMATS
+from runtime.decode_cost import check_work
+from runtime.errors import ImageError
 from runtime.memory import memory_bytes
 from runtime.reading import page_bytes
 from runtime.server.limits import Limits
@@ -12,13 +14,17 @@ from runtime.server.problems import Problem
 
 
 def check_size(image: bytes, limits: Limits, page: bool) -> int:
-    """About how many bytes it takes to look at an image, or to read it as a `page`.
+    """Return about how many bytes it takes to decode an image, or to read it as a `page`.
 
-    Nothing is decoded yet. What is no image takes none: the decoder says better what is wrong.
+    Nothing is decoded yet. For a damaged image 0 is returned: the decoder reports the damage.
 
     Raises:
-        Problem: 413 for one that says it is too large.
+        Problem: 413 if its header or its markers say that it takes too much memory or time.
     """
+    try:
+        check_work(io.BytesIO(image), "the image")
+    except ImageError as error:
+        raise Problem(413, str(error)) from error
     try:
         with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
             pixels = opened.size[0] * opened.size[1]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits
 
-from runtime import show
+from runtime import layout, show
 from runtime.classifier import Classifier
+from runtime.cuts import cut_all
 from runtime.errors import ImageError
+from runtime.layout import Blob
 from runtime.reading import UNKNOWN, page_bytes
 from train.data import embedded
 
@@ -288,12 +291,92 @@ def test_a_page_of_dashes_is_refused() -> None:
         CLASSIFIER.read(grey)
 
 
+def test_page_of_2000_digits_is_read() -> None:
+    random = np.random.default_rng(0)
+    sheet = np.full((50 * 56 + 56, 40 * 40 + 40), 230, np.uint8)
+    for row in range(50):
+        for column in range(40):
+            ink = GLYPHS[random.integers(len(GLYPHS))][1]
+            digit = Image.fromarray((230 - 200 * ink).astype(np.uint8)).reduce(2)
+            y, x = 40 + row * 56, 30 + column * 40
+            sheet[y : y + digit.height, x : x + digit.width] = np.asarray(digit)
+    reading = CLASSIFIER.read(sheet)
+    assert len(reading.lines) == 50
+    assert sum(map(len, reading.lines)) > 1990
+
+
+def test_page_of_more_pieces_than_digits_on_a_page_is_refused_before_it_is_read() -> None:
+    sheet = np.full((3000, 3000), 255, np.uint8)
+    for y in range(56, 2950, 56):
+        for x in range(56, 2950, 56):
+            sheet[y : y + 20, x : x + 20] = 0
+    started = time.process_time()
+    with pytest.raises(ImageError, match="more pieces of ink than a page of digits; crop it"):
+        CLASSIFIER.read(sheet)
+    assert time.process_time() - started < 1
+
+
+def test_pieces_are_grouped_as_if_each_pair_was_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.layout._MOST_PAIRS", 500)
+    random = np.random.default_rng(0)
+    height = 20.0
+    for shape in ((200, 200), (60, 900), (900, 60)):
+        corners = random.integers(0, shape, (70, 2))
+        boxes = np.concatenate((corners, corners + random.integers(2, 30, (70, 2))), axis=1)
+        expected = []
+        for one, first in enumerate(boxes):
+            for other, second in enumerate(boxes):
+                near_x, near_y = np.maximum(first[:2], second[:2])
+                far_x, far_y = np.minimum(first[2:], second[2:])
+                width, low = np.minimum(first[2:] - first[:2], second[2:] - second[:2])
+                beside = far_x - near_x > -0.1 * height and width * low < 0.2 * height**2
+                high = max(first[3], second[3]) - min(first[1], second[1])
+                if (
+                    one != other
+                    and low < 0.6 * height
+                    and (far_x - near_x > 0.5 * width or beside)
+                    and near_y - far_y < 0.25 * height
+                    and high < 1.8 * height
+                ):
+                    expected.append([one, other])
+        assert list(layout._joined(boxes, height)) == expected
+        assert expected
+
+
+def test_blobs_cut_together_give_the_pieces_of_each_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("runtime.cuts._MOST_STACKED_PIXELS", 20_000)
+    random = np.random.default_rng(0)
+    blobs = []
+    for number in range(20):
+        height, width = random.integers(8, 60, 2).tolist()
+        ink = np.where(random.random((height, width)) < 0.4, 0, random.random((height, width)))
+        blobs.append(Blob(ink.astype(np.float32), (number, 0, number + width, height)))
+    together = cut_all(blobs, 40)
+    assert max(map(len, together)) > 3
+    for blob, pieces in zip(blobs, together, strict=True):
+        (alone,) = cut_all([blob], 40)
+        assert [(piece.box, ink) for piece, ink in pieces] == [
+            (piece.box, ink) for piece, ink in alone
+        ]
+
+
 def test_a_page_on_which_too_much_would_be_tried_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ink, _ = page(3, 4)
     CLASSIFIER.read(paper(ink))
     monkeypatch.setattr("runtime.reading._MOST_TRIED", 20)
+    with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
+        CLASSIFIER.read(paper(ink))
+
+
+def test_line_whose_joined_pieces_take_too_much_memory_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ink, _ = page(3, 1)
+    monkeypatch.setattr("runtime.reading._MOST_JOINED_PIXELS", 10_000)
     with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
         CLASSIFIER.read(paper(ink))
 
