@@ -25,8 +25,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from PIL import Image
-
 from runtime.errors import EdgeError, ImageError
 from runtime.reload import Reloading
 from runtime.server import answers, wire
@@ -99,7 +97,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` refuses them
+    warnings.simplefilter("ignore")  # Pillow warns of each damaged tag of a file
     connection = socket.socket(fileno=int(sys.argv[1]))
     chosen, limits = wire.unpack_options(sys.argv[2])
     try:
