@@ -391,6 +391,32 @@ def _tiff_numbers(file: BinaryIO, work: _Work) -> dict[int, list[int]]:
     return numbers
 
 
+def _check_webp(file: BinaryIO, work: _Work) -> None:
+    """Count the chunks, for each of which the decoder keeps a record."""
+    for _ in _webp_chunks(file):
+        work.add_parts(1, "chunks")
+
+
+def is_lossless_webp(file: BinaryIO) -> bool:
+    """Return whether the first frame of a WebP file is compressed losslessly.
+
+    The position of the file is lost.
+    """
+    return next((kind for kind in _webp_chunks(file) if kind.startswith(b"VP8")), b"") == b"VP8L"
+
+
+def _webp_chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the kind of each chunk; of an animation, those of the frames' own chunks too."""
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        kind, length = head[:4], int.from_bytes(head[4:], "little")
+        if kind == b"ANMF":
+            length = 16  # the frame's place and duration; its chunks follow
+        if kind != b"VP8X":
+            yield kind
+        file.seek(length + length % 2, 1)
+
+
 def _size(file: BinaryIO) -> int:
     return file.seek(0, 2)
 
@@ -403,4 +429,5 @@ _CHECKS: tuple[tuple[bytes, Callable[[BinaryIO, _Work], None]], ...] = (
     (b"GIF8", _check_gif),
     (b"II", _check_tiff),
     (b"MM", _check_tiff),
+    (b"RIFF", _check_webp),
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from PIL import Image
 
-from runtime.decode_cost import buffers_coefficients, png_metadata_bytes
+from runtime.decode_cost import buffers_coefficients, is_lossless_webp, png_metadata_bytes
 
 # Tags of TIFF.
 _ROWS_PER_STRIP, _TILE_LENGTH = 278, 323
@@ -57,6 +57,9 @@ def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -
         held += 2 * width * height * sum(across * down for across, down in layers) // most
     elif image.format == "WEBP":
         held *= 4  # two canvases, and all of it as bytes
+        held += own.fp.seek(0, 2)  # the decoder's copy of the file
+        if is_lossless_webp(own.fp):
+            held += 4 * width * height  # the frame, before it is drawn on a canvas
     elif image.format == "TIFF":
         tags = own.tag_v2
         if tags.get(_ORIENTATION_TAG, 1) != 1:

@@ -126,7 +126,7 @@ def view(image: "Source | Looks", *, name: str | None = None) -> View:
             box = scaled((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
     method = "colour" if colour else "luminance"
-    return View(_centred(found.ink), box, polarity, method, found.odd)
+    return View(normalise_tight(found.ink), box, polarity, method, found.odd)
 
 
 def _find_ink(grey: Grey) -> Found | None:
@@ -184,11 +184,11 @@ def normalise(ink: npt.NDArray[Any]) -> Pixels:
         return np.zeros(PIXELS_SHAPE, np.uint8)
     columns = np.flatnonzero(ink.any(axis=0))
     tight = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return _centred(tight.astype(np.float32))
+    return normalise_tight(tight.astype(np.float32))
 
 
-def _centred(tight: Plane) -> Pixels:
-    """`normalise` of ink whose first and last rows and columns are not empty."""
+def normalise_tight(tight: Plane) -> Pixels:
+    """Return `normalise` of ink whose first and last rows and columns are not empty."""
     small = area_resample(tight, 20, max(*tight.shape, 10))
     small *= 255 / small.max()
     (mass, x), (y, _) = _MOMENTS.dot(small).dot(_MOMENTS.T).tolist()

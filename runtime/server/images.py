@@ -16,6 +16,8 @@ from runtime.server.problems import Problem
 def check_size(image: bytes, limits: Limits, page: bool) -> int:
     """Return about how many bytes it takes to decode an image, or to read it as a `page`.
 
+    The file itself counts twice: the server holds it, and so does the worker.
+
     Nothing is decoded yet. For a damaged image 0 is returned: the decoder reports the damage.
 
     Raises:
@@ -29,6 +31,7 @@ def check_size(image: bytes, limits: Limits, page: bool) -> int:
         with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
             pixels = opened.size[0] * opened.size[1]
             needed = max(memory_bytes(opened), page_bytes(opened.size) if page else 0)
+            needed += 2 * len(image)
             # The decoder reduces a JPEG while it reads it: to an eighth of its sides.
             if opened.format in ("JPEG", "MPO"):
                 pixels //= 4

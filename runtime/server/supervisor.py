@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -25,6 +26,9 @@ _PING_TIMEOUT_S = 0.7  # a health check is answered within a second
 _END_TIMEOUT_S = 1.0  # a worker whose connection is closed is killed after this
 _POLL_S = 0.005  # between two looks at whether a process has ended
 _RECEIVE_BYTES = 1 << 16
+# Of glibc: one heap for all threads, and none of it for pictures. What an image has taken goes back
+# to the system when it is freed, so that the next one can have as much.
+_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(8 << 20)}
 # Imports the worker from the folder of this package, whatever the working directory holds.
 _PROGRAM = (
     "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; "
@@ -352,6 +356,7 @@ def _launch(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                env=os.environ | _HEAP,
                 pass_fds=[theirs.fileno()],
                 # Ctrl-C in a terminal is for the server, which ends the worker.
                 start_new_session=True,

@@ -55,6 +55,7 @@ class _Worker:
                 else:
                     job = pool.submit(self._work, header, image)
                     job.add_done_callback(partial(self._answer, header["id"]))
+                    del image, message, job  # they would hold an image until the next one comes
 
     def _work(self, header: wire.Header, image: bytes) -> tuple[list[answers.Counted], bytes]:
         classifier, task = self._model.classifier, header["task"]
