@@ -16,7 +16,7 @@ from runtime.preprocess import normalise_tight, scaled
 # the smallest, it is looked at again with digits of the other height, in so many pixels at most.
 _LONGEST, _SMALLEST, _ENLARGED, _LARGEST = 1024, 24, 40, 4096
 _MOST_PIXELS = 4096 * 3072
-_MOST_HELD_PIXELS = 12_000_000  # a larger picture is freed before lines are found in a close look
+_MOST_HELD_PIXELS = 8_000_000  # a larger picture is freed before lines are found in a close look
 # What finding its lines takes, in bytes a pixel.
 _PIXEL_BYTES = 10
 # A blob is cut where it is broader than this part of the height, or not surely a digit.

@@ -116,7 +116,8 @@ def _flag(request: Request, name: str) -> bool:
 
 
 def _json(record: dict[str, Any]) -> Response:
-    return Response(json.dumps(record, ensure_ascii=False), media_type="application/json")
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    return Response(text, media_type="application/json")
 
 
 def _version() -> str:
