@@ -132,4 +132,4 @@ def _digests(models: Path, backends: tuple[str, ...]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(main))
+    sys.exit(exit_status(main, needs_stdout=False))

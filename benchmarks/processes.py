@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -145,9 +146,11 @@ def _complete(
             try:
                 with interrupt.immediate():
                     printed, said = process.communicate(timeout=TIMEOUT_S)
-            finally:
-                if process.poll() is None:
+            except BaseException:
+                # Also if the program itself has ended: its children may go on.
+                with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
+                raise
     return subprocess.CompletedProcess(command, process.returncode, printed, said)
 
 

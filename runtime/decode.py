@@ -52,6 +52,7 @@ _DAMAGE = (
     zlib.error,
 )
 _ORIENTATION_TAG = 0x0112
+_MAX_EXIF_BYTES = 1 << 17  # cameras write less than 64 kB, twice that as hexadecimal text
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F")
 _HAS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
@@ -107,6 +108,7 @@ class Looks:
         self.name = describe(image, name)
         self._image = image
         self._loaded: _Loaded | None = None
+        self._spent_ns = 0.0  # estimated work of the decodings so far
 
     def decode(self, *, longest: int, colour: bool = False) -> Decoded:
         """Return the image in gray, see the function `decode`."""
@@ -148,7 +150,7 @@ class Looks:
         if self._loaded is not None and self._loaded.serves(longest, colour):
             return self._loaded
         self._loaded = None
-        with _opened(self._image, self.name) as picture:
+        with _opened(self._image, self.name, self._spent_ns) as (picture, self._spent_ns):
             coloured = picture.mode not in _GREY_MODES and picture.mode[:2] != "I;"
             own = picture is not self._image
             size = _load(picture, longest, colour, self.name, own)
@@ -182,7 +184,7 @@ class _Loaded:
 def decode_colour(image: Source, *, longest: int, name: str | None = None) -> Picture:
     """Decode an image for people to look at: RGB, what is transparent over white, see `decode`."""
     name = describe(image, name)
-    with _opened(image, name) as picture:
+    with _opened(image, name) as (picture, _):
         width, height = _load(picture, longest, True, name, picture is not image)
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
             shown = Image.fromarray(luminance(picture, longest)).convert("RGB")
@@ -198,13 +200,14 @@ def decode_colour(image: Source, *, longest: int, name: str | None = None) -> Pi
 
 
 @contextmanager
-def _opened(image: Source, name: str) -> Iterator[Image.Image]:
+def _opened(image: Source, name: str, spent_ns: float = 0.0) -> Iterator[tuple[Image.Image, float]]:
+    """Yield the opened image, and the estimated work of decoding it, added to `spent_ns`."""
     if isinstance(image, np.ndarray):
-        yield _image_of_array(image, name)
+        yield _image_of_array(image, name), spent_ns
         return
     if isinstance(image, Image.Image):
         with _Guard(name):
-            yield image
+            yield image, spent_ns
         return
     if isinstance(image, bytes):
         if not image:
@@ -222,9 +225,9 @@ def _opened(image: Source, name: str) -> Iterator[Image.Image]:
         with _Guard(name):
             if not file.seekable():
                 file = io.BytesIO(file.read())
-            check_work(file, name)
+            work_ns = check_work(file, name, spent_ns)
             with Image.open(file, formats=FORMATS) as opened:
-                yield opened
+                yield opened, work_ns
     finally:
         if file is not image:
             file.close()
@@ -367,6 +370,8 @@ def _turn(image: Image.Image) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
+    if any(len(image.info.get(key, "")) > _MAX_EXIF_BYTES for key in _HAS_ORIENTATION):
+        return 1  # Pillow would unpack all of it for one number
     try:
         turn = image.getexif().get(_ORIENTATION_TAG, 1)
     except _DAMAGE:

@@ -16,6 +16,7 @@ from runtime.errors import ImageError
 
 # Times are those of one core of a 2020s server, measured with Pillow 13.
 MAX_WORK_NS = 1_000_000_000  # of decoding an image once
+MAX_LOOKS_NS = 1_500_000_000  # of decoding an image several times: a JPEG, at several scales
 MAX_PARTS = 20_000  # chunks, segments, blocks, strips or tags that Python code handles one by one
 MAX_HEADER_BYTES = 65_536  # of a PNM file, its comments included; Pillow reads it byte by byte
 MAX_COMMENTS = 1_000  # in the values of a plain PNM file; Pillow copies 1 MB for each
@@ -23,12 +24,13 @@ MAX_PROFILE_BYTES = 1 << 20  # Pillow inflates compressed text and color profile
 
 _PART_NS = 5_000  # a chunk or segment, parsed by Python code
 _PNG_BYTE_NS = 6  # a byte of inflated and unfiltered rows
+_STORED_BYTE_NS = 25  # a byte of a PNG file's rows, compressed as badly as can be
 _INTERLACED_BYTE_NS = 9  # the same of an interlaced PNG
 _PROFILE_BYTE_NS = 1  # a byte of inflated text or color profile
 _JUNK_BYTE_NS = 1_000  # a byte between two segments, skipped by Python code each time it is opened
-_JPEG_BLOCK_NS = 30  # a block of 8x8 coefficients, decoded in one scan
+_JPEG_BLOCK_NS = 45  # a block of 8x8 coefficients, decoded in one scan
 _JPEG_PIXEL_NS = 2  # a pixel, transformed and converted; at full size
-_JPEG_BYTE_NS = 12  # a byte of Huffman-coded data
+_JPEG_BYTE_NS = 40  # a byte of Huffman-coded data, of noise
 _ARITHMETIC_BYTE_NS = 150  # a byte of arithmetic-coded data
 _RLE_BYTE_NS = 300  # a byte of run-length-encoded BMP, decoded by Python code
 _RLE_PIXEL_NS = 160  # a pixel that the same code appends alone
@@ -71,45 +73,58 @@ class _Work:
             raise _TooMuch(what)
 
 
-def check_work(file: BinaryIO, name: str) -> None:
+def check_work(file: BinaryIO, name: str, spent_ns: float = 0.0) -> float:
     """Raise ImageError if it takes too long to open and decode an image.
 
     Args:
         file: a seekable file; its position is lost.
         name: what the message calls it.
+        spent_ns: estimated work that was spent on decoding the same image before.
+
+    Returns:
+        The estimate with what was spent before, in nanoseconds.
     """
+    work = _Work()
     file.seek(0)
     head = file.read(16)
     file.seek(0)
     check = next((check for magic, check in _CHECKS if head.startswith(magic)), None)
     try:
         if check is not None:
-            check(file, _Work())
+            check(file, work)
+        if spent_ns and spent_ns + work.ns > MAX_LOOKS_NS:
+            raise _TooMuch("it has to be decoded again for a closer look, or in color")
     except _TooMuch as error:
         raise ImageError(
-            f"{name}: too large to decode in time ({error}); scale it down, or save it again as a "
-            "plain PNG or JPEG"
+            f"{name}: decoding would take too long ({error}); save it again as a plain PNG or "
+            "JPEG, or scale it down"
         ) from None
-    except (struct.error, LookupError, OSError, OverflowError):
-        pass  # cut short: Pillow's message names the damage
+    except (struct.error, LookupError, OSError, ArithmeticError, ValueError):
+        pass  # cut short or damaged: Pillow's message names the damage
     finally:
         file.seek(0)
+    return spent_ns + work.ns
 
 
 def _check_png(file: BinaryIO, work: _Work) -> None:
     """Count the chunks, and the bytes of rows and compressed text."""
-    width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", file.read(29)[16:])
-    samples = {2: 3, 4: 2, 6: 4}.get(kind, 1)
-    row_bytes = 1 + width * samples * bits // 8
-    work.add(
-        height * row_bytes * (_INTERLACED_BYTE_NS if interlaced else _PNG_BYTE_NS),
-        f"{width}x{height} pixels of {samples * bits} bits",
-    )
-    for kind_of_chunk, length in _png_chunks(file):
+    for kind, length in _png_chunks(file):
         work.add_parts(1, "chunks")
-        if kind_of_chunk in _COMPRESSED_CHUNKS:
+        if kind == b"IHDR":  # of several, Pillow takes the last
+            before = file.tell()
+            width, height, bits, color, _, _, interlaced = struct.unpack(">IIBBBBB", file.read(13))
+            file.seek(before)
+            samples = {2: 3, 4: 2, 6: 4}.get(color, 1)
+            row_bytes = 1 + width * samples * bits // 8
+            work.add(
+                height * row_bytes * (_INTERLACED_BYTE_NS if interlaced else _PNG_BYTE_NS),
+                f"{width}x{height} pixels of {samples * bits} bits",
+            )
+        elif kind in _COMPRESSED_CHUNKS:
             inflated = min(length * 1032, MAX_PROFILE_BYTES)  # 1032: the most that deflate packs
             work.add(inflated * _PROFILE_BYTE_NS, "compressed text and color profiles")
+        elif kind in _PIXEL_CHUNKS:
+            work.add(length * _STORED_BYTE_NS, "compressed pixels")
 
 
 _COMPRESSED_CHUNKS = {b"zTXt", b"iTXt", b"iCCP"}
@@ -252,6 +267,8 @@ def _check_pnm(file: BinaryIO, work: _Work) -> None:
     """Bound the header, and the samples that Python code decodes."""
     head = file.read(MAX_HEADER_BYTES)
     tokens = _COMMENT.sub(b"", head).split(maxsplit=4)
+    if any(len(token) > _MAX_NUMBER_BYTES for token in tokens[1:4]):
+        return  # Pillow refuses it too
     bilevel = tokens[0] in (b"P1", b"P4")
     if len(tokens) < (3 if bilevel else 4):
         if len(head) == MAX_HEADER_BYTES:
@@ -275,6 +292,7 @@ def _check_pnm(file: BinaryIO, work: _Work) -> None:
         work.add(samples * _PLAIN_SAMPLE_NS, f"{samples:,} samples from 0 to {full_scale}")
 
 
+_MAX_NUMBER_BYTES = 10  # of a PNM header
 _COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")
 
 
@@ -315,8 +333,8 @@ def _check_gif(file: BinaryIO, work: _Work) -> None:
             pass
 
 
-# The size in bytes of a number of each TIFF type, and the tags whose numbers Pillow unpacks.
-_NUMBER_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+_BYTE_TYPES = (1, 2, 7)  # of TIFF values; Pillow keeps them as bytes
+_LAYOUT_FORMATS = {3: "H", 4: "I", 16: "Q"}  # types that a number of the layout may have
 _WIDTH = 256
 _HEIGHT = 257
 _BITS = 258
@@ -328,66 +346,80 @@ _TILE_WIDTH = 322
 _TILE_HEIGHT = 323
 _TILE_OFFSETS = 324
 _TILE_BYTES = 325
-# Photometric interpretation, fill order, orientation, rows a strip, resolutions, their unit,
-# planes, palette, extra samples, sample format.
-_OTHER_NUMBERS = {262, 266, 274, 278, 282, 283, 284, 296, 320, 338, 339}
-_NUMBERS = _OTHER_NUMBERS | {
+_LAYOUT = {
     _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _STRIP_OFFSETS, _STRIP_BYTES,
     _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES,
 }  # fmt: skip
 _RAW = 1
 _JPEGS = (6, 7)
+_MAX_TILE_PIXELS = 1 << 20  # of a tile that is larger than the picture
 
 
 def _check_tiff(file: BinaryIO, work: _Work) -> None:
-    """Count tags, strips and tiles, and their pixels."""
+    """Count tags, strips and tiles, and their pixels.
+
+    What this cannot read is refused: libtiff goes on where a strict reader stops.
+    """
     size = _size(file)
-    numbers = _tiff_numbers(file, work)
-    width, height = numbers[_WIDTH][0], numbers[_HEIGHT][0]
-    tiled = _TILE_OFFSETS in numbers
-    if tiled:
-        # Decoders inflate whole tiles.
-        width += -width % max(numbers[_TILE_WIDTH][0], 1)
-        height += -height % max(numbers[_TILE_HEIGHT][0], 1)
+    try:
+        numbers = _tiff_layout(file, work)
+        width, height = numbers[_WIDTH][0], numbers[_HEIGHT][0]
+        tiled = _TILE_OFFSETS in numbers
+        if tiled:
+            # Decoders inflate whole tiles.
+            tile_width, tile_height = numbers[_TILE_WIDTH][0], numbers[_TILE_HEIGHT][0]
+            if tile_width * tile_height > max(width * height, _MAX_TILE_PIXELS):
+                raise _TooMuch(f"tiles of {tile_width}x{tile_height} pixels")
+            width += -width % max(tile_width, 1)
+            height += -height % max(tile_height, 1)
+        strips = len(numbers[_TILE_OFFSETS if tiled else _STRIP_OFFSETS])
+    except (struct.error, LookupError):
+        raise _TooMuch("a damaged directory of a TIFF") from None
     bits = numbers.get(_BITS, [1])[0] * numbers.get(_SAMPLES, [1])[0]
     what = f"{width}x{height} pixels of {bits} bits"
-    if numbers.get(_COMPRESSION, [_RAW])[0] == _RAW:
+    compression = numbers.get(_COMPRESSION, [_RAW])[0]
+    if compression == _RAW:
         return
     work.add(width * height * bits / 8 * _STRIP_BYTE_NS, what)
     stored = sum(numbers.get(_TILE_BYTES if tiled else _STRIP_BYTES, []))
     if stored > 2 * size:
         raise _TooMuch("strips or tiles that overlap in the file")
-    if numbers[_COMPRESSION][0] in _JPEGS:
-        strips = len(numbers[_TILE_OFFSETS if tiled else _STRIP_OFFSETS])
-        blocks = width * height * bits / 8 / 64 / strips
+    if compression in _JPEGS:
+        blocks = width * height * bits / 8 / 64 / max(strips, 1)
         file.seek(0)
         while block := file.read(1 << 20):
             work.add(block.count(b"\xff\xda") * blocks * _JPEG_BLOCK_NS, f"the scans of {what}")
 
 
-def _tiff_numbers(file: BinaryIO, work: _Work) -> dict[int, list[int]]:
-    """Return the numbers of the first directory's tags that Pillow unpacks."""
+def _tiff_layout(file: BinaryIO, work: _Work) -> dict[int, list[int]]:
+    """Count the values of all tags of the first directory; return the numbers of `_LAYOUT`."""
     file.seek(0)
     head = file.read(16)
     order = "<" if head[:2] == b"II" else ">"
-    big = head[2] == 43
+    big = head[2:4] in (b"+\0", b"\0+")
     count_form, entry_form = ("Q", "HHQ8s") if big else ("H", "HHI4s")
-    file.seek(struct.unpack_from(order + ("Q" if big else "I"), head, 8 if big else 4)[0])
-    (count,) = struct.unpack(order + count_form, file.read(struct.calcsize(count_form)))
+    offset_form = order + ("Q" if big else "I")
+    file.seek(struct.unpack_from(offset_form, head, 8 if big else 4)[0])
+    (count,) = struct.unpack(order + count_form, file.read(struct.calcsize(order + count_form)))
     work.add_parts(4 * count, "values of tags")  # Pillow and its decoder read each several times
     entry_bytes = struct.calcsize(order + entry_form)
     entries = file.read(count * entry_bytes)
+    if len(entries) < count * entry_bytes:
+        raise _TooMuch("a damaged directory of a TIFF")
     numbers: dict[int, list[int]] = {}
-    for at in range(0, len(entries) - entry_bytes + 1, entry_bytes):
+    for at in range(0, len(entries), entry_bytes):
         tag, kind, length, value = struct.unpack_from(order + entry_form, entries, at)
-        if tag not in _NUMBERS or kind not in _NUMBER_BYTES or tag in numbers:
+        if kind not in _BYTE_TYPES:
+            work.add_parts(length, "values of tags")
+        if tag not in _LAYOUT:
             continue
-        work.add_parts(length, "values of tags")
-        if length * _NUMBER_BYTES[kind] > len(value):
-            file.seek(struct.unpack(order + ("Q" if big else "I"), value)[0])
-            value = file.read(length * _NUMBER_BYTES[kind])
-        form = {2: "H", 4: "I", 8: "Q"}[_NUMBER_BYTES[kind]]
-        numbers[tag] = list(struct.unpack_from(f"{order}{length}{form}", value))
+        if kind not in _LAYOUT_FORMATS or tag in numbers:
+            raise _TooMuch("an unusual or repeated tag of a TIFF")
+        form = f"{order}{length}{_LAYOUT_FORMATS[kind]}"
+        if struct.calcsize(form) > len(value):
+            file.seek(struct.unpack(offset_form, value)[0])
+            value = file.read(struct.calcsize(form))
+        numbers[tag] = list(struct.unpack_from(form, value))
     return numbers
 
 

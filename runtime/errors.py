@@ -54,14 +54,19 @@ def report(error: EdgeError) -> None:
     print("error:", " ".join(str(error).split()), file=sys.stderr)
 
 
-def exit_status(main: Callable[[], int]) -> int:
+def exit_status(main: Callable[[], int], needs_stdout: bool = True) -> int:
     """Run a command and turn what it refuses into a message and an exit status.
 
-    0 done · 2 bad input or usage, or lines on standard output were lost · 3 a check that failed ·
-    130 interrupted.
+    Args:
+        main: the command.
+        needs_stdout: False if it writes files, so that it goes on if the reader of a pipe leaves.
+
+    Returns:
+        0 done · 2 bad input or usage, or lost lines on standard output · 3 a failed check ·
+        130 interrupted.
     """
     status, refusal = 0, None
-    with streams.guarded():
+    with streams.guarded(needs_stdout):
         with interrupt.Command() as command:
             status, refusal = _run(main)
         with suppress(BrokenPipeError):

@@ -28,24 +28,27 @@ from runtime import streams
 INTERRUPTED = 130
 
 _MESSAGE = "interrupted"
+_WRITE = streams.Output.write.__code__
 # Two signals within this time are one Ctrl-C: `timeout -s INT` sends one to the process and one to
 # its group.
 _SAME_S = 0.05
+_AFTER_WRITE_S = 0.002  # until an interrupt that came in the middle of a write is raised
 
 
 class _Mode(Enum):
-    RAISE = "raise KeyboardInterrupt"
-    RECORD = "record it for `check`"
-    END = "end the process"
+    IMMEDIATE = "raise KeyboardInterrupt"
+    DEFERRED = "record it for `check`"
+    AT_ONCE = "end the process"
 
 
 class _State:
     """The state of the one handler of this process."""
 
     def __init__(self) -> None:
-        self.mode = _Mode.RAISE
+        self.mode = _Mode.IMMEDIATE
         self.pending = False
         self.pending_since_s = 0.0
+        self.is_again = False  # whether the next signal is the recorded one, sent once more
         self.message = _MESSAGE
         self.reported = False
         self.children: set[int] = set()
@@ -67,7 +70,7 @@ def install_for(package: str) -> None:
         return
     module = sys.orig_argv[sys.orig_argv.index("-m") + 1]
     if module.partition(".")[0] == package and install():
-        _state.mode = _Mode.END
+        _state.mode = _Mode.AT_ONCE
         # The last thing that Python calls; after it the signal would kill the process, which has
         # done its work.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
@@ -110,7 +113,7 @@ class Command:
 
     def __enter__(self) -> "Command":
         self._installed = install()
-        _state.mode = _Mode.RAISE
+        _state.mode = _Mode.IMMEDIATE
         return self
 
     def __exit__(
@@ -119,9 +122,11 @@ class Command:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        _state.mode = _Mode.RECORD
+        _state.mode = _Mode.DEFERRED
         if kind is KeyboardInterrupt:
             _state.pending = True
+        if kind is not None and not _state.pending:
+            self._restore()  # a bug: the traceback is on its way
         return _state.pending
 
     def end(self) -> bool:
@@ -133,9 +138,13 @@ class Command:
             # If KeyboardInterrupt has left an `exec` of text (namedtuple and dataclass use it),
             # Python kills itself with SIGINT at its end, unless another `exec` came after it.
             exec("")
-        if self._installed:
-            uninstall()
+        self._restore()
         return interrupted
+
+    def _restore(self) -> None:
+        if self._installed:
+            self._installed = False
+            uninstall()
 
 
 def report_as(message: str) -> None:
@@ -152,22 +161,22 @@ def check() -> None:
 @contextmanager
 def deferred() -> Iterator[None]:
     """Only record an interrupt within the block; `check` raises it, and so does the end."""
-    with _in_mode(_Mode.RECORD):
+    with _in_mode(_Mode.DEFERRED):
         yield
 
 
 @contextmanager
 def immediate() -> Iterator[None]:
     """Raise KeyboardInterrupt at any point of the block, for a wait within `deferred`."""
-    with _in_mode(_Mode.RAISE):
+    with _in_mode(_Mode.IMMEDIATE):
         yield
 
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """End the process if an interrupt arrives within the block; it must leave nothing to undo."""
+    """End the process if an interrupt arrives within the block, which has nothing to clean up."""
     sys.stdout.flush()
-    with _in_mode(_Mode.END):
+    with _in_mode(_Mode.AT_ONCE):
         yield
 
 
@@ -197,15 +206,35 @@ def _in_mode(mode: _Mode) -> Iterator[None]:
 
 def _on_sigint(number: int, frame: FrameType | None) -> None:
     now_s = time.monotonic()
-    if _state.mode is _Mode.END:
+    if _state.is_again:
+        _state.is_again = False
+        _raise(frame)
+        return
+    if _state.mode is _Mode.AT_ONCE:
         _end_process()
     if _state.pending:
         if now_s - _state.pending_since_s > _SAME_S:
             _end_process()
         return
     _state.pending, _state.pending_since_s = True, now_s
-    if _state.mode is _Mode.RAISE:
+    _raise(frame)
+
+
+def _raise(frame: FrameType | None) -> None:
+    if _state.mode is not _Mode.IMMEDIATE:
+        return
+    if frame is None or frame.f_code is not _WRITE:
         raise KeyboardInterrupt
+    # In a write an exception would hide that the bytes are out: they would be written again.
+    timer = threading.Timer(_AFTER_WRITE_S, _deliver_again)
+    timer.daemon = True
+    timer.start()
+
+
+def _deliver_again() -> None:
+    if _state.pending and _state.mode is _Mode.IMMEDIATE:
+        _state.is_again = True
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def _end_process() -> None:

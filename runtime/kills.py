@@ -7,6 +7,11 @@ from pathlib import Path
 
 from runtime.arrivals import Stamp
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
 # An image is not read again after this many kills: the first may have been a coincidence.
 MAX_KILLS = 2
 # Images with kills that are remembered; more than that were killed by something else.
@@ -14,12 +19,12 @@ _MAX_REMEMBERED = 100
 
 
 class KillCounter:
-    """Keeps in a file which image is being read; at the next start, that reading was killed.
+    """Record in a file which image is being read; one still there at the next start ended us.
 
     The file holds one line of JSON: [the image being read or null, [[image, kills], …]], an image
     being [path below the folder, size, mtime_ns, inode]. It is overwritten in place and not synced:
     a killed process leaves what it wrote, and a power cut is not the image's fault. If the file
-    cannot be written, kills are not counted.
+    cannot be written, or another process has it open here, kills are not counted.
 
     Args:
         file: where; None counts nothing.
@@ -31,8 +36,12 @@ class KillCounter:
         if file is None:
             return
         with suppress(OSError):
-            self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            self._load(os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0))
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = descriptor
+            if fcntl is not None and not _lock(descriptor):
+                self.close()
+                return
+            self._load(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
 
     def is_deadly(self, path: str, stamp: Stamp) -> bool:
         """Return whether reading this image was killed `MAX_KILLS` times."""
@@ -46,6 +55,12 @@ class KillCounter:
         """Note that reading this image has ended, well or with an error."""
         self._kills.pop((path, stamp), None)
         self._write(None)
+
+    def close(self) -> None:
+        """Count nothing any more, and leave the file to others."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _load(self, content: bytes) -> None:
         try:
@@ -70,9 +85,18 @@ class KillCounter:
         ]
         line = json.dumps(record).encode() + b"\n"
         try:
-            # Whatever a longer line has left behind it is cut off after the new one is in place.
+            # Write first, then cut off the rest of a longer old line.
             whole = os.pwrite(self._descriptor, line, 0) == len(line)
             os.ftruncate(self._descriptor, len(line) if whole else 0)
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, 0)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file; return whether no other process has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -28,9 +28,8 @@ _REACH = 6.0
 _RING, _MOST_DARK = 0.2, 0.2
 # Lower writing than this, in pixels, cannot be read.
 _LEAST_HEIGHT = 5
-_MOST_BLOBS = (
-    2_500  # pieces of writing; each takes 0.2 to 0.5 ms, and an A4 page holds 2,000 digits
-)
+_MOST_BLOBS = 2_500  # pieces of ink; each takes 0.2 to 0.5 ms, an A4 page holds 2,000 digits
+_MOST_BLOB_AREA = 1_000_000  # pixels in the box of one piece; cutting it takes 40 bytes each
 _MOST_AREA = 4096 * 3072  # pixels in the boxes of all pieces
 _MOST_RUNS = 600_000  # runs of ink along rows or columns; more are a texture
 _MOST_PAIRS = 100_000  # of boxes compared at once
@@ -126,7 +125,8 @@ def find_writing(grey: Grey, name: str) -> Writing | None:
         return None
     writing &= own > _GHOST * np.average(own[writing], weights=found.mass[writing])
     sizes = found.boxes[writing, 2:] - found.boxes[writing, :2]
-    if len(sizes) > _MOST_BLOBS or sizes.prod(axis=1).sum(dtype=np.int64) > _MOST_AREA:
+    areas = sizes.prod(axis=1, dtype=np.int64)
+    if len(sizes) > _MOST_BLOBS or areas.max() > _MOST_BLOB_AREA or areas.sum() > _MOST_AREA:
         raise too_much_ink(name)
     groups = _group(found, np.flatnonzero(writing), height)
     everything = found.paint(np.ones(len(own), np.bool_), (0, 0, grey.shape[1], grey.shape[0]))

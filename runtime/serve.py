@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from runtime.errors import EdgeError, exit_status
+from runtime.host import return_freed_memory
 from runtime.options import add_model_arguments
 
 TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"
@@ -20,7 +21,7 @@ On a network (--host 0.0.0.0) whoever asks must know a token of at least 16 char
 that holds it, or set {TOKEN_VARIABLE}; open the page with #token=… behind its address. Browsers
 show a camera's live picture on localhost and over HTTPS only (--certificate).
 
-Exit status: 0 ended by SIGTERM, 2 bad usage, 130 ended by Ctrl-C; requests in flight are answered.
+Exit status: 0 ended by SIGTERM, 2 bad usage, 130 ended by Ctrl-C; requests in flight have 5 s.
 """
 
 
@@ -65,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     scheme = "http" if certificate is None else "https"
     address = f"{scheme}://{service.address_of(listener)}/"
 
+    return_freed_memory()
     opened = supervisor.start()
 
     def announce() -> None:
@@ -116,7 +118,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=_seconds,
         default=30.0,
         metavar="S",
-        help="for a request to arrive, and for its answer (30)",
+        help="for a request to arrive, then for its turn, then to read the image (30 each)",
     )
     arguments = parser.parse_args(argv)
     if arguments.key is not None and arguments.certificate is None:

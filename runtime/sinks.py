@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from runtime import streams
 from runtime.errors import EdgeError, report
 from runtime.lines import Lines
 
@@ -101,7 +102,10 @@ def open_sinks(arguments: argparse.Namespace, stdout: bool = True) -> "Sinks":
 
             sinks.append(Publisher(arguments.mqtt, arguments.mqtt_discovery))
         opened.pop_all()
-    if stdout and sys.stdout is not None:
+    if stdout and streams.is_closed():
+        if not sinks:
+            raise EdgeError("standard output is closed: give --out FILE, --mqtt or --on-digit")
+    elif stdout and sys.stdout is not None:
         # The last one: when the reader of a pipe leaves, the others have their result already.
         sinks.append(Lines(None))
     return Sinks(sinks)

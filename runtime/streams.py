@@ -8,6 +8,8 @@ raises an error of its own as soon as `lost_output` returns one.
 import errno
 import io
 import os
+import select
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,16 +18,22 @@ from contextlib import contextmanager
 NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-class _Output(io.FileIO):
+# Bytes that a pipe takes without blocking once it is writable. Windows waits for none.
+_PIPE_BUF = getattr(select, "PIPE_BUF", sys.maxsize)
+
+
+class Output(io.FileIO):
     """A file descriptor that drops everything after the first write that fails.
 
     The interpreter flushes the streams at its end: they must not fail a second time there.
     """
 
-    def __init__(self, descriptor: int, is_stdout: bool, was_closed: bool) -> None:
+    def __init__(self, descriptor: int, is_needed: bool, was_closed: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)
-        self._is_stdout = is_stdout
-        self._was_closed = was_closed
+        self._is_needed = is_needed
+        self.was_closed = was_closed
+        may_block = not stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self._most_bytes = _PIPE_BUF if may_block else sys.maxsize
         self.failure: OSError | None = None
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]
@@ -36,48 +44,57 @@ class _Output(io.FileIO):
         """
         if self.failure is None:
             try:
-                if self._was_closed:
+                if self.was_closed:
                     raise OSError(errno.EBADF, "it is closed")
-                return super().write(data)
+                self._wait()
+                return super().write(memoryview(data)[: self._most_bytes])
             except BrokenPipeError as error:
                 self.failure = error
-                if self._is_stdout:
+                if self._is_needed:
                     raise
             except OSError as error:
                 self.failure = error
         return memoryview(data).nbytes
 
+    def _wait(self) -> None:
+        """Wait until a write does not block. Here, unlike in `write`, Ctrl-C raises at once."""
+        if self._most_bytes < sys.maxsize:
+            select.select((), (self.fileno(),), ())
 
-_stdout: _Output | None = None
+
+_stdout: Output | None = None
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
+def guarded(needs_stdout: bool) -> Iterator[None]:
     """Replace `sys.stdout` and `sys.stderr` within the block; a failing write raises no OSError.
+
+    Args:
+        needs_stdout: whether BrokenPipeError is raised once if the reader of a pipe leaves.
 
     Streams that somebody else has put there, such as pytest, stay as they are.
     """
     global _stdout
     open_closed_descriptors()
-    before = sys.stdout, sys.stderr
+    before, stdout_before = (sys.stdout, sys.stderr), _stdout
     for stream in before:
         # A file name or a tick that the terminal's encoding lacks is no reason to fail.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if _is_plain(sys.stdout, sys.__stdout__):
-        _stdout = _Output(1, is_stdout=True, was_closed=sys.stdout is None)
+        _stdout = Output(1, needs_stdout, was_closed=sys.stdout is None)
         sys.stdout = _text(_stdout, sys.stdout)
     if _is_plain(sys.stderr, sys.__stderr__):
-        sys.stderr = _text(_Output(2, is_stdout=False, was_closed=False), sys.stderr)
+        sys.stderr = _text(Output(2, False, was_closed=False), sys.stderr)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = before
-        _stdout = None
+        _stdout = stdout_before
 
 
 def lost_output() -> str | None:
-    """Return an error message if a line on standard output was lost, else None.
+    """Return an error message if a line on standard output was lost, or None.
 
     The reader of a pipe that has left (`… | head`) has not lost anything.
     """
@@ -86,6 +103,11 @@ def lost_output() -> str | None:
         return None
     remedy = "make room" if failure.errno in NO_ROOM else "redirect it"
     return f"cannot write to standard output: {failure.strerror}; {remedy} and run it again"
+
+
+def is_closed() -> bool:
+    """Return whether the command was started with standard output closed."""
+    return _stdout is not None and _stdout.was_closed
 
 
 def open_closed_descriptors() -> None:
@@ -102,14 +124,14 @@ def open_closed_descriptors() -> None:
 
 
 def _is_plain(stream: object, original: object) -> bool:
-    """Return whether a stream is the interpreter's own over a descriptor, or None if closed."""
+    """Return whether the stream is Python's own, or None because it was closed."""
     if stream is None or stream is not original:
         return stream is original
     buffer = getattr(stream, "buffer", None)
     return isinstance(getattr(buffer, "raw", buffer), io.FileIO)
 
 
-def _text(raw: _Output, like: object) -> io.TextIOWrapper:
+def _text(raw: Output, like: object) -> io.TextIOWrapper:
     old = like if isinstance(like, io.TextIOWrapper) else None
     # Under `python -u` there is no buffer, and what a write leaves over is lost without an error.
     # A buffer that is flushed after each line is the same for a reader.

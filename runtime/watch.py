@@ -169,7 +169,7 @@ def _read(arrival: Arrival, name: str, reader: Reloading, kills: KillCounter) ->
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     if kills.is_deadly(name, arrival.stamp):
         error = (
-            f"{arrival.path}: the program was killed {MAX_KILLS} times while it read this image; "
+            f"{arrival.path}: the program ended {MAX_KILLS} times while it read this image; "
             "it is skipped: check it, and copy it here again to have it read"
         )
         return {"image": arrival.path, "error": error, "time": now}
@@ -177,11 +177,14 @@ def _read(arrival: Arrival, name: str, reader: Reloading, kills: KillCounter) ->
     try:
         prediction = classifier.classify(arrival.path)
     except ImageError as error:
+        kills.end(name, arrival.stamp)
         if not arrival.last:
             return None
         return {"image": arrival.path, "error": str(error), "time": now}
-    finally:
+    except KeyboardInterrupt:
         kills.end(name, arrival.stamp)
+        raise
+    kills.end(name, arrival.stamp)
     record = records.describe(arrival.path, prediction, classifier.spec.labels)
     return {**record, "backend": classifier.backend.name, "time": now}
 

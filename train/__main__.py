@@ -150,4 +150,4 @@ def _number(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_status(main))
+    sys.exit(exit_status(main, needs_stdout=False))

@@ -137,7 +137,8 @@ def run(
         ):
             plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
-    print(f"temperature {temperature:.3f}; {_acceptance(accept_confidence, acceptance)}")
+    rule = _acceptance(accept_confidence, acceptance, len(held_back))
+    print(f"temperature {temperature:.3f}; {rule}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
     print(f"training accuracy {100 * on_train:.2f} % of {len(train):,} images")
     print(
@@ -167,15 +168,16 @@ def start_tensorflow(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _acceptance(accept_confidence: float, rejection: Acceptance | None) -> str:
+def _acceptance(accept_confidence: float, rejection: Acceptance | None, held_back: int) -> str:
     """Describe the rule by which a prediction is accepted."""
     if rejection is not None:
         return "a rejection model decides which images are accepted as digits"
     if accept_confidence > 0:
         return f"a prediction is accepted from a confidence of {accept_confidence:.4f}"
+    least = MIN_CALIBRATION_IMAGES
     return (
-        f"every prediction is accepted, as fewer than {MIN_CALIBRATION_IMAGES} held-back images "
-        "were predicted right: too few to choose a threshold"
+        f"every prediction is accepted: {held_back} images are held back, and a threshold needs "
+        f"{least} that are predicted right (--validation {least}, or more images)"
     )
 
 

@@ -38,7 +38,9 @@ _HEADERS = tuple(
         ("cross-origin-resource-policy", "same-origin"),
     )
 )
-_ENDING = Problem(503, "the server is ending: try again in a while", {"Connection": "close"})
+_ENDING = Problem(
+    503, "the server is shutting down: try again in a minute", {"Connection": "close"}
+)
 # Behind the token, where there is one: the page itself holds nothing worth hiding.
 _PROTECTED = ("/v1/", "/metrics")
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from runtime.server.problems import Problem
 
-# Of the 260 MB that the service may take; the server without a request takes 33 MB, its worker 48.
-WORK_BYTES = 160_000_000
+WORK_BYTES = 160_000_000  # of 260 MB; the idle server takes 33 MB, its idle worker 48
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Limits:
     work_bytes: int = WORK_BYTES
     seconds: float = 30.0
     waiting: int = 512
-    connections: int = 1024
+    connections: int = 256
     workers: int = min(4, os.cpu_count() or 1)
 
 

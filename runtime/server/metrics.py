@@ -96,7 +96,7 @@ class Metrics:
                 )
         for name, text, value in (
             ("digit_edge_requests_in_flight", "Requests not yet answered.", self.in_flight),
-            ("digit_edge_requests_waiting", "Requests that the worker has to answer.", waiting),
+            ("digit_edge_requests_waiting", "Requests waiting for the worker, or in it.", waiting),
             ("process_resident_memory_bytes", "Resident memory.", _resident_bytes("self")),
             (
                 "digit_edge_worker_resident_memory_bytes",

@@ -27,9 +27,9 @@ _BACKLOG = 1024
 # Addresses that are nobody's (RFC 5737, RFC 3849), by family.
 _ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 # SIGTERM ends the server within 10 s: requests in flight have this long to be answered.
-_GRACE_S = 7
-# How often a watchdog's interval is divided: a check that fails once is repeated in time.
-_CHECKS_AN_INTERVAL = 5
+_GRACE_S = 5
+_MAX_HEADER_BYTES = 16_384  # of a request that is not complete, for each connection
+_CHECKS_PER_INTERVAL = 5  # so that one failed check does not miss the watchdog
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,7 @@ def serve(
         backlog=_BACKLOG,
         timeout_keep_alive=max(5, int(limits.seconds)),
         timeout_graceful_shutdown=_GRACE_S,
+        h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
         ssl_certfile=None if certificate is None else certificate.chain,
         ssl_keyfile=None if certificate is None else certificate.key,
     )
@@ -172,7 +173,7 @@ async def _tell_systemd(
     notify("READY=1")
     interval = watchdog_interval_s()
     while interval is not None:
-        await asyncio.sleep(interval / _CHECKS_AN_INTERVAL)
+        await asyncio.sleep(interval / _CHECKS_PER_INTERVAL)
         if is_progressing is None or await is_progressing():
             notify("WATCHDOG=1")
 

@@ -1,11 +1,8 @@
-"""Runs the worker process: hands it requests, kills it at a request's deadline, replaces it."""
+"""Keeps the worker process: hands it requests, kills it at a request's deadline, replaces it."""
 
 import asyncio
 import contextlib
 import itertools
-import json
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -22,13 +19,10 @@ from runtime.server.problems import Problem
 
 START_TIMEOUT_S = 60.0  # a start takes 0.3 s on a server, some 5 s on a Raspberry Pi Zero 2
 _RETRY_START_S = 1.0  # from a start that failed until the next one is tried
-_PING_TIMEOUT_S = 0.7  # a health check is answered within a second
+_REPLY_TIMEOUT_S = 0.7  # for a message without an image; /healthz answers within a second
 _END_TIMEOUT_S = 1.0  # a worker whose connection is closed is killed after this
 _POLL_S = 0.005  # between two looks at whether a process has ended
 _RECEIVE_BYTES = 1 << 16
-# Of glibc: one heap for all threads, and none of it for pictures. What an image has taken goes back
-# to the system when it is freed, so that the next one can have as much.
-_HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": str(8 << 20)}
 # Imports the worker from the folder of this package, whatever the working directory holds.
 _PROGRAM = (
     "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; "
@@ -48,6 +42,10 @@ class Answer:
 _Reply: TypeAlias = "asyncio.Future[tuple[wire.Header, bytes]]"
 
 
+class _StartInterrupted(EdgeError):
+    """The worker process ended before its model was open; another one may not."""
+
+
 class _WorkerLost(Exception):
     """The worker process ended before it answered this request."""
 
@@ -59,9 +57,10 @@ class _Worker:
     Attributes:
         process: its handle.
         connection: the socket to it, which does not block.
-        replies: by their numbers, the messages that it has not answered.
-        requests: how many of these are requests, and not pings.
-        sending: held while a message is sent.
+        replies: pending messages by number.
+        requests: pending messages that are images.
+        sending: held while one message is written.
+        ended: whether it was killed, or its connection has ended.
     """
 
     process: "subprocess.Popen[bytes]"
@@ -69,15 +68,15 @@ class _Worker:
     replies: dict[int, _Reply] = field(default_factory=dict)
     requests: int = 0
     sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ended: bool = False
 
 
 class Supervisor:
     """Keeps one worker process running and has it answer requests.
 
-    At most `limits.workers` requests are with the worker at a time; up to `limits.waiting` others
-    wait for their turn in the order in which they came. If a request takes longer than
-    `limits.seconds` there, the process is killed and the request refused. Other requests that were
-    with that process are sent to the next one, one at a time: one of them may have ended it.
+    At most `limits.workers` requests run at a time; others queue in order of arrival, so that
+    `limits.waiting` are there in all. If a request runs longer than `limits.seconds`, the worker is
+    killed and the request gets 422. Requests that ran beside it get 503: their clients try again.
 
     Call `start` before the event loop runs, then `open`, `ask` and `close` on the loop.
     """
@@ -93,8 +92,8 @@ class Supervisor:
         self._numbers = itertools.count()
         self._answered = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._processes: set[subprocess.Popen[bytes]] = set()  # that have not ended
         self._slots = asyncio.Semaphore(limits.workers)
-        self._alone = asyncio.Lock()  # held by a request that is sent again
         self._starting = asyncio.Lock()
         self.waiting = 0
         self.restarts = 0
@@ -115,13 +114,14 @@ class Supervisor:
             with contextlib.suppress(OSError), connection.makefile("rb") as file:
                 message = wire.receive(file)
             self._model = _model_of(message)
-        except EdgeError:
+        except BaseException:  # Ctrl-C too
             connection.close()
             process.kill()
             process.wait()
             raise
         connection.setblocking(False)
         self._started = process, connection
+        self._processes.add(process)
         return self._model
 
     async def open(self) -> None:
@@ -138,61 +138,65 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if worker is not None:
             worker.connection.close()
-            await _end(worker.process, _END_TIMEOUT_S)
+        for process in self._processes:
+            await _end(process, _END_TIMEOUT_S)
 
     @property
     def pid(self) -> int | None:
         """The worker's process ID; None while it is being replaced."""
         return None if self._worker is None else self._worker.process.pid
 
-    async def ask(self, task: str, image: bytes | bytearray = b"", **options: Any) -> Answer:
-        """Have the worker do a task; `runtime.server.worker` lists them.
+    async def ask(self, task: str, image: bytes | bytearray, **options: Any) -> Answer:
+        """Have the worker do a task with an image; `runtime.server.worker` lists them.
 
         Raises:
-            Problem: the image is refused (413, 422), takes longer than `limits.seconds` or ends
-                the process (422); too much is asked at once, or no worker can be started (503).
+            Problem: the image is refused (413, 422) or takes longer than `limits.seconds` (422);
+                too much is asked at once, the worker ended, or none can be started (503).
         """
-        limits, header = self._limits, {"task": task, **options}
+        limits = self._limits
         if self.waiting >= limits.waiting:
             raise Problem(503, f"{self.waiting} requests wait already: try again in a second")
         self.waiting += 1
         try:
+            await asyncio.wait_for(self._slots.acquire(), limits.seconds)
             try:
-                await asyncio.wait_for(self._slots.acquire(), limits.seconds)
-            except (TimeoutError, asyncio.TimeoutError) as error:
-                raise Problem(
-                    503, f"no turn within {limits.seconds:g} s: try again, or send less at once"
-                ) from error
-            try:
-                reply, body = await self._request(header, image)
-            except _WorkerLost:
-                reply = None
+                header, body = await self._request({"task": task, **options}, image)
             finally:
                 self._slots.release()
-            if reply is None:
-                reply, body = await self._request_alone(header, image)
+        except _WorkerLost:
+            raise Problem(
+                503, "the process that decodes images was replaced: try again in a second"
+            ) from None
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            raise Problem(
+                503, f"no turn within {limits.seconds:g} s: try again, or send less at once"
+            ) from error
         finally:
             self.waiting -= 1
-        if "problem" in reply:
-            raise Problem(*reply["problem"])
-        return Answer(body, reply["digits"])
+        self._answered += 1
+        if "problem" in header:
+            raise Problem(*header["problem"])
+        return Answer(body, header["digits"])
 
     async def describe(self) -> dict[str, Any]:
         """Return the description of the open artifact; the last known if no worker answers."""
-        with contextlib.suppress(Problem):
-            self._model = json.loads((await self.ask("model")).body)
+        message = None if self._worker is None else await self._message(self._worker, "model")
+        if message is not None:
+            self._model = message[0]["model"]
         return self._model
 
     async def is_healthy(self) -> bool:
         """Return within a second whether requests are answered.
 
-        So it is if the worker answers a ping, if it has requests, which end at their deadlines,
-        or if it is being replaced.
+        They are if the worker replies to a ping, has requests, which end at their deadlines, or is
+        being replaced.
         """
         worker = self._worker
         if worker is None:
             return not self._refusal
-        return await self._ping(worker) or worker.requests > 0 or self._worker is not worker
+        if await self._message(worker, "ping") is not None:
+            return True
+        return worker.requests > 0 or self._worker is not worker
 
     async def is_progressing(self) -> bool:
         """Return whether a request was answered since the last call, or there is none to answer.
@@ -203,26 +207,9 @@ class Supervisor:
         if answered:
             return True
         worker = self._worker
-        return worker is not None and not worker.requests and await self._ping(worker)
-
-    async def _request_alone(
-        self, header: wire.Header, image: bytes | bytearray
-    ) -> tuple[wire.Header, bytes]:
-        """Send a request again while the worker has no other."""
-        taken = 0
-        async with self._alone:
-            try:
-                for _ in range(self._limits.workers):
-                    await self._slots.acquire()
-                    taken += 1
-                return await self._request(header, image)
-            except _WorkerLost:
-                raise Problem(
-                    422, "the process that decodes the image ended, twice: scale the image down"
-                ) from None
-            finally:
-                for _ in range(taken):
-                    self._slots.release()
+        if worker is None or worker.requests:
+            return False
+        return await self._message(worker, "ping") is not None
 
     async def _request(
         self, header: wire.Header, image: bytes | bytearray
@@ -234,34 +221,34 @@ class Supervisor:
         worker.replies[number] = reply
 
         def kill() -> None:
-            if not reply.done():
+            # Only the request that ran longest is refused: it may have held up the others.
+            if not worker.ended and not reply.done():
                 reply.set_exception(
                     Problem(422, f"the image takes longer than {seconds:g} s: scale it down")
                 )
+            worker.ended = True
             worker.process.kill()
-            self._answered += 1
 
         deadline = loop.call_later(seconds, kill)
         worker.requests += 1
         try:
             # In a task of its own: cancelled while it sends, it would leave half a message.
             self._spawn(self._send(worker, {**header, "id": number}, image))
-            answer = await reply
-            self._answered += 1
-            return answer
+            return await reply
         finally:
             deadline.cancel()
             worker.requests -= 1
             worker.replies.pop(number, None)
 
-    async def _ping(self, worker: _Worker) -> bool:
+    async def _message(self, worker: _Worker, task: str) -> tuple[wire.Header, bytes] | None:
+        """Send a message without an image; return the reply, or None if there is none in time."""
         number = next(self._numbers)
         reply: _Reply = asyncio.get_running_loop().create_future()
         worker.replies[number] = reply
-        self._spawn(self._send(worker, {"task": "ping", "id": number}))
-        answered, _ = await asyncio.wait({reply}, timeout=_PING_TIMEOUT_S)
+        self._spawn(self._send(worker, {"task": task, "id": number}))
+        answered, _ = await asyncio.wait({reply}, timeout=_REPLY_TIMEOUT_S)
         worker.replies.pop(number, None)
-        return bool(answered) and reply.exception() is None
+        return reply.result() if answered and reply.exception() is None else None
 
     async def _send(
         self, worker: _Worker, header: wire.Header, image: bytes | bytearray = b""
@@ -284,7 +271,10 @@ class Supervisor:
                 return self._worker
             if time.monotonic() >= self._next_start_s:
                 try:
-                    self._worker = await self._start_another()
+                    try:
+                        self._worker = await self._start_another()
+                    except _StartInterrupted:
+                        self._worker = await self._start_another()
                 except EdgeError as error:
                     self._refusal = str(error)
                     self._next_start_s = time.monotonic() + _RETRY_START_S
@@ -298,6 +288,7 @@ class Supervisor:
     async def _start_another(self) -> _Worker:
         worker = _Worker(*_launch(self._options))
         worker.connection.setblocking(False)
+        self._processes.add(worker.process)
         ready: _Reply = asyncio.get_running_loop().create_future()
         worker.replies[wire.READY] = ready
         self._spawn(self._read(worker))
@@ -306,10 +297,12 @@ class Supervisor:
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError, _WorkerLost):
                 message = await asyncio.wait_for(ready, START_TIMEOUT_S)
             self._model = _model_of(message)
+            if worker.ended:
+                raise _StartInterrupted("the process that decodes images ended after its start")
             started = True
         finally:
             if not started:
-                worker.process.kill()
+                await _end(worker.process, 0)
         return worker
 
     async def _read(self, worker: _Worker) -> None:
@@ -322,6 +315,7 @@ class Supervisor:
                     reply = worker.replies.pop(message[0]["id"], None)
                     if reply is not None and not reply.done():
                         reply.set_result(message)
+        worker.ended = True
         was_in_use = self._worker is worker
         if was_in_use:
             self._worker = None
@@ -331,6 +325,7 @@ class Supervisor:
         async with worker.sending:  # what is being sent fails first
             worker.connection.close()
         status = await _end(worker.process, 0)
+        self._processes.discard(worker.process)
         if was_in_use:
             report(EdgeError(f"the process that decodes images {status}; another one is started"))
             with contextlib.suppress(Problem):
@@ -348,7 +343,10 @@ def _launch(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
     Raises:
         EdgeError: no process can be started.
     """
-    ours, theirs = socket.socketpair()
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:
+        raise EdgeError(f"no process can be started: {error.strerror}") from error
     with theirs:
         command = [sys.executable, "-c", _PROGRAM, _ROOT, str(theirs.fileno()), options]
         try:
@@ -356,7 +354,6 @@ def _launch(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=os.environ | _HEAP,
                 pass_fds=[theirs.fileno()],
                 # Ctrl-C in a terminal is for the server, which ends the worker.
                 start_new_session=True,
@@ -376,7 +373,7 @@ def _model_of(message: tuple[wire.Header, bytes] | None) -> dict[str, Any]:
         EdgeError: it says why the model cannot be opened; or there was no message.
     """
     if message is None:
-        raise EdgeError(
+        raise _StartInterrupted(
             f"the process that decodes images ended, or did not start in {START_TIMEOUT_S:g} s"
         )
     header, _ = message
@@ -394,5 +391,5 @@ async def _end(process: "subprocess.Popen[bytes]", timeout_s: float) -> str:
             process.kill()
         await asyncio.sleep(_POLL_S)
     if process.returncode < 0:
-        return f"was ended by {signal.Signals(-process.returncode).name}"
+        return f"was ended by signal {-process.returncode}"
     return f"ended with status {process.returncode}"

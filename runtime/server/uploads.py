@@ -1,7 +1,8 @@
 """Takes the image out of a request, within the limits."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -14,7 +15,7 @@ _ACCEPTED = "image/*, application/octet-stream or multipart/form-data"
 
 
 class _Parser(MultiPartParser):
-    # The body is in memory already: no second copy of it in a temporary file.
+    # The body stays in memory: it is smaller than a limit.
     spool_max_size = 1 << 40
 
 
@@ -34,41 +35,53 @@ async def read_image(
     form = kind == "multipart/form-data"
     if not (form or kind == "application/octet-stream" or kind.startswith("image/")):
         raise Problem(415, f"the content type is {kind or 'empty'}: send {_ACCEPTED}")
+    pieces = _pieces(request, limits, take)
+    reading: Coroutine[Any, Any, bytes | bytearray]
+    reading = _file_in_form(request, pieces) if form else _whole(pieces)
     try:
-        body = await asyncio.wait_for(_read_body(request, limits, take), limits.seconds)
+        image: bytes | bytearray = await asyncio.wait_for(reading, limits.seconds)
     except (TimeoutError, asyncio.TimeoutError) as error:
         raise Problem(
             408, f"the body did not arrive within {limits.seconds:g} s", {"Connection": "close"}
         ) from error
     except ClientDisconnect as error:
         raise Problem(400, "the connection ended before the body did") from error
-    image = await _file_in_form(request, body) if form else body
     if not image:
         raise Problem(400, "no image was sent: send the bytes of one as the body, or in a form")
     return image
 
 
-async def _read_body(request: Request, limits: Limits, take: Callable[[int], None]) -> bytearray:
+async def _pieces(
+    request: Request, limits: Limits, take: Callable[[int], None]
+) -> AsyncGenerator[bytes, None]:
+    """Yield the body as it arrives.
+
+    Raises:
+        Problem: 413 if it is too large, 503 if too much is being sent.
+    """
     too_large = Problem(413, f"the body is larger than {limits.body_bytes:,} bytes")
     stated = request.headers.get("content-length", "0")
     if stated.isdecimal() and int(stated) > limits.body_bytes:
         raise too_large
-    body = bytearray()
+    size = 0
     async for piece in request.stream():
-        if len(body) + len(piece) > limits.body_bytes:
+        size += len(piece)
+        if size > limits.body_bytes:
             raise too_large
         take(len(piece))
+        yield piece
+
+
+async def _whole(pieces: AsyncGenerator[bytes, None]) -> bytearray:
+    body = bytearray()
+    async for piece in pieces:
         body += piece
     return body
 
 
-async def _file_in_form(request: Request, body: bytearray) -> bytes:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield bytes(body)
-        yield b""
-
+async def _file_in_form(request: Request, pieces: AsyncGenerator[bytes, None]) -> bytes:
     try:
-        form = await _Parser(request.headers, stream(), max_files=1, max_fields=8).parse()
+        form = await _Parser(request.headers, pieces, max_files=1, max_fields=8).parse()
     except MultiPartException as error:
         raise Problem(400, f"the form cannot be read: {error.message}") from error
     except (KeyError, ValueError, LookupError) as error:

@@ -1,10 +1,10 @@
 """The worker: decodes and classifies images in a process of its own, which the server can kill.
 
-It reads messages from a socket that it inherits, see `runtime.server.wire`, and ends with the
-socket's other side. A header holds `id` and `task`:
+It reads messages from a socket that it inherits, see `runtime.server.wire`, and exits when the
+server closes it. A header holds `id` and `task`:
 
     ping      answered at once by the thread that reads the messages
-    model     the description of the open artifact
+    model     the answer's header holds `model`, the description of the open artifact
     classify  the body is an image; `drawing` as in POST /v1/classify
     read      the body is an image
 
@@ -14,6 +14,7 @@ body is that of the HTTP response.
 """
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -22,10 +23,12 @@ import threading
 import traceback
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from runtime.errors import EdgeError, ImageError
+from runtime.host import data_bytes, return_freed_memory
 from runtime.reload import Reloading
 from runtime.server import answers, wire
 from runtime.server.images import check_size
@@ -34,6 +37,8 @@ from runtime.server.problems import Problem
 
 # Threads take turns holding Python's lock; with the default of 5 ms, short requests wait.
 _SWITCH_INTERVAL_S = 0.0005
+_STACK_BYTES = 8 << 20  # of a thread
+_SLACK_BYTES = 40_000_000  # for what a heap keeps between two used blocks
 
 
 class _Worker:
@@ -44,23 +49,26 @@ class _Worker:
 
     def run(self) -> None:
         """Answer messages until the server closes the connection."""
-        description = answers.describe(self._model.classifier)
-        self._send({"id": wire.READY, "model": description})
+        self._describe(wire.READY)
         pool = ThreadPoolExecutor(self._limits.workers, thread_name_prefix="classify")
         with self._connection.makefile("rb") as messages:
             while (message := wire.receive(messages)) is not None:
                 header, image = message
                 if header["task"] == "ping":
                     self._send({"id": header["id"]})
+                elif header["task"] == "model":
+                    # Not by this thread: a model that was replaced is opened first.
+                    pool.submit(self._describe, header["id"])
                 else:
                     job = pool.submit(self._work, header, image)
                     job.add_done_callback(partial(self._answer, header["id"]))
                     del image, message, job  # they would hold an image until the next one comes
 
+    def _describe(self, number: int) -> None:
+        self._send({"id": number, "model": answers.describe(self._model.classifier)})
+
     def _work(self, header: wire.Header, image: bytes) -> tuple[list[answers.Counted], bytes]:
         classifier, task = self._model.classifier, header["task"]
-        if task == "model":
-            return [], _encoded(answers.describe(classifier))
         with self._room.lease(check_size(image, self._limits, page=task == "read")):
             if task == "read":
                 record, digits = answers.read(classifier, image)
@@ -94,9 +102,11 @@ class _Worker:
 
 def main() -> None:
     """Open the model, say so or why not, and answer until the server ends."""
-    # A signal to the whole process group or unit is for the server, which ends this process.
+    # The server ends this process; signals sent to the whole group are for the server.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    return_freed_memory()
+    _keep_decoders_quiet()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     warnings.simplefilter("ignore")  # Pillow warns of each damaged tag of a file
     connection = socket.socket(fileno=int(sys.argv[1]))
@@ -108,12 +118,33 @@ def main() -> None:
     except EdgeError as error:
         wire.send(connection, {"id": wire.READY, "refused": str(error)})
     else:
+        _limit_memory(limits)
         try:
             _Worker(connection, model, limits).run()
         except OSError:
             pass  # the server is gone
     # Without waiting for threads that still decode.
     os._exit(0)
+
+
+def _keep_decoders_quiet() -> None:
+    """Send what decoders print of damaged files to nowhere; this program's own lines stay."""
+    sys.stderr = open(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    logging.getLogger("PIL").propagate = False
+
+
+def _limit_memory(limits: Limits) -> None:
+    """Have the system refuse what a decoder takes beyond its estimate: the image is refused."""
+    allowed = data_bytes() + limits.work_bytes + (limits.workers + 1) * _STACK_BYTES + _SLACK_BYTES
+    # Not on macOS; and the unit for systemd forbids it, but has a limit of its own.
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (allowed, resource.RLIM_INFINITY))
 
 
 def _encoded(record: dict[str, Any]) -> bytes:

@@ -52,7 +52,7 @@ FILES = {
     "text.png": (b"this is no picture\n", "not an image"),
     "cut.png": (WHOLE[: len(WHOLE) // 2], "damaged"),
     "cut.jpg": (encode(drawn(), "JPEG")[:2000], "damaged"),
-    "bomb.png": (png_header(50_000, 50_000), "too large"),
+    "bomb.png": (png_header(50_000, 50_000), "too long"),
     "large.png": (png_header(9_000, 9_000), "too large"),
 }
 

@@ -137,6 +137,45 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         3000, 3000, 7, data := with_scans(jpeg(3000, progressive=True), 400), [len(data)], 6
     ),
 }
+
+
+def tiff_with_signed_offsets() -> bytes:
+    data = tiff_strips(64, 4, 1, bytes(256), [64] * 4)
+    return data.replace(struct.pack("<HHI", 273, 4, 4), struct.pack("<HHI", 273, 6, 4))
+
+
+def tiff_with_large_tile() -> bytes:
+    side = 20_000
+    tile = zlib.compress(bytes(1000))
+    tags = [(256, [64]), (257, [64]), (258, [8]), (259, [8]), (262, [1]), (277, [1])]
+    tags += [(322, [side]), (323, [side]), (324, [8]), (325, [len(tile)])]
+    return tiff([(tag, 4, values) for tag, values in tags], tile)
+
+
+def png_with_another_header(width: int, height: int) -> bytes:
+    return png(8, 8, chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)))
+
+
+HOSTILE |= {
+    "layout of a TIFF in numbers of another type": tiff_with_signed_offsets,
+    "tile that is larger than the TIFF": tiff_with_large_tile,
+    "values of a private tag of a TIFF": lambda: tiff(
+        [(256, 4, [8]), (257, 4, [8]), (273, 4, [8]), (65000, 3, [0] * MANY)], bytes(64)
+    ),
+    "directory of a TIFF that ends outside the file": lambda: tiff_strips(8, 8, 1, bytes(64), [64])[
+        :-20
+    ],
+    "second header of a PNG": lambda: png_with_another_header(30_000, 30_000),
+    "chunks of a WebP": lambda: (
+        (data := saved(Image.new("RGB", (8, 8)), "WEBP"))[:12] + b"abcd\0\0\0\0" * MANY + data[12:]
+    ),
+}
+DAMAGED = {
+    "PGM of numbers with thousands of digits": b"P5 " + b"9" * 4200 + b" " + b"9" * 4200 + b" 9\n",
+    "TIFF of JPEGs without strips": tiff(
+        [(256, 4, [8]), (257, 4, [8]), (259, 3, [7]), (273, 4, []), (279, 4, [])], b""
+    ),
+}
 ORDINARY: dict[str, Callable[[], bytes]] = {
     "progressive JPEG": lambda: jpeg(3000, progressive=True),
     "JPEG with restart markers": lambda: jpeg(1000, restart_marker_blocks=1),
@@ -164,8 +203,28 @@ ORDINARY: dict[str, Callable[[], bytes]] = {
 def test_expensive_file_is_refused(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "small-file"
     path.write_bytes(HOSTILE[kind]())
-    with pytest.raises(ImageError, match=r"small-file: too large to decode in time .*; scale it"):
+    with pytest.raises(ImageError, match=r"small-file: decoding would take too long .*; save it"):
         decode(path, longest=192)
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_file_is_one_message(kind: str) -> None:
+    with pytest.raises(ImageError):
+        decode(DAMAGED[kind], longest=192)
+
+
+def test_jpeg_that_needs_many_looks_is_refused_in_time() -> None:
+    looks = Looks(with_scans(jpeg(3500, progressive=True), 70), "many-looks.jpg")
+    with pytest.raises(ImageError, match="many-looks.jpg: decoding would take too long"):
+        for longest in (192, 1024, 4096):
+            for colour in (False, True):
+                looks.decode(longest=longest, colour=colour)
+
+
+def test_orientation_in_megabytes_of_exif_is_not_unpacked() -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHII", 274, 3, 70_000, 26) + bytes(4)
+    data = png(8, 8, before=chunk(b"eXIf", exif[6:] + struct.pack("<H", 6) * 70_000))
+    assert decode(data, longest=192).size == (8, 8)
 
 
 @pytest.mark.parametrize("kind", ORDINARY)

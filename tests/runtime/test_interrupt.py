@@ -180,3 +180,26 @@ def test_the_handler_is_given_back_after_a_command(capsys):
     before = signal.getsignal(signal.SIGINT), sys.stdout, sys.unraisablehook
     assert exit_status(lambda: 0) == 0
     assert (signal.getsignal(signal.SIGINT), sys.stdout, sys.unraisablehook) == before
+
+
+def test_lines_are_not_written_twice_if_a_pipe_is_full():
+    body = "for number in range(100_000):\n    print(f'{number:07}')"
+    for _ in range(5):
+        process = command(body)
+        time.sleep(0.3)  # the pipe is full
+        process.send_signal(signal.SIGINT)
+        status, printed, said = end(process)
+        assert (status, said) == (130, "interrupted\n")
+        numbers = [int(line) for line in printed.split()]
+        assert numbers == list(range(len(numbers)))
+
+
+def test_exception_leaves_no_handler_behind():
+    code = (
+        f"{START}"
+        "def main():\n    raise RuntimeError('a bug')\n"
+        "try:\n    exit_status(main)\n"
+        "except RuntimeError:\n    pass\n"
+        "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
+    )
+    assert end(start("-c", code)) == (0, "True\n", "")

@@ -1,5 +1,6 @@
 """How often reading an image was killed is remembered across restarts."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,54 +11,67 @@ from runtime.kills import KillCounter
 STAMP = Stamp(10, 20, 30)
 
 
+@contextlib.contextmanager
+def counter_of(file):
+    """A program's counter; a killed program leaves its file too, and nobody's lock on it."""
+    with contextlib.closing(KillCounter(file)) as counter:
+        yield counter
+
+
 def killed_while_reading(file, path, stamp=STAMP):
-    KillCounter(file).begin(path, stamp)
+    with counter_of(file) as counter:
+        counter.begin(path, stamp)
+
+
+def is_deadly(file, path, stamp=STAMP):
+    with counter_of(file) as counter:
+        return counter.is_deadly(path, stamp)
 
 
 def test_image_is_deadly_after_two_kills(tmp_path):
     file = tmp_path / "state.reading"
     killed_while_reading(file, "a.png")
-    assert not KillCounter(file).is_deadly("a.png", STAMP)
+    assert not is_deadly(file, "a.png")
     killed_while_reading(file, "a.png")
-    assert KillCounter(file).is_deadly("a.png", STAMP)
-    assert KillCounter(file).is_deadly("a.png", STAMP)  # not forgotten by the next start
+    assert is_deadly(file, "a.png")
+    assert is_deadly(file, "a.png")  # not forgotten by the next start
 
 
 def test_kills_are_remembered_while_other_images_are_read(tmp_path):
     file = tmp_path / "state.reading"
     killed_while_reading(file, "a.png")
-    counter = KillCounter(file)
-    counter.begin("b.png", STAMP)
-    counter.end("b.png", STAMP)
+    with counter_of(file) as counter:
+        counter.begin("b.png", STAMP)
+        counter.end("b.png", STAMP)
     killed_while_reading(file, "a.png")
-    assert KillCounter(file).is_deadly("a.png", STAMP)
+    assert is_deadly(file, "a.png")
 
 
 def test_image_that_was_changed_is_another_one(tmp_path):
     file = tmp_path / "state.reading"
     killed_while_reading(file, "a.png")
     killed_while_reading(file, "a.png")
-    assert not KillCounter(file).is_deadly("a.png", STAMP._replace(mtime_ns=21))
+    assert not is_deadly(file, "a.png", STAMP._replace(mtime_ns=21))
 
 
 def test_image_that_was_read_in_the_end_is_not_deadly(tmp_path):
     file = tmp_path / "state.reading"
     killed_while_reading(file, "a.png")
-    counter = KillCounter(file)
-    counter.begin("a.png", STAMP)
-    counter.end("a.png", STAMP)
+    with counter_of(file) as counter:
+        counter.begin("a.png", STAMP)
+        counter.end("a.png", STAMP)
     killed_while_reading(file, "a.png")
-    assert not KillCounter(file).is_deadly("a.png", STAMP)
+    assert not is_deadly(file, "a.png")
 
 
 def test_damaged_file_counts_as_empty(tmp_path):
     file = tmp_path / "state.reading"
     for content in (b"", b"\0" * 100, b'["a.png"', b"[1, 2]\n", b'[["a.png", "x"], []]\n', b"{}\n"):
         file.write_bytes(content)
-        assert not KillCounter(file).is_deadly("a.png", STAMP)
+        assert not is_deadly(file, "a.png")
         killed_while_reading(file, "a.png")
         killed_while_reading(file, "a.png")
-        assert KillCounter(file).is_deadly("a.png", STAMP)
+        assert is_deadly(file, "a.png")
 
 
 def test_names_that_are_not_utf8_are_counted(tmp_path):
@@ -65,7 +79,7 @@ def test_names_that_are_not_utf8_are_counted(tmp_path):
     name = os.fsdecode(b"\xff.png")
     killed_while_reading(file, name)
     killed_while_reading(file, name)
-    assert KillCounter(file).is_deadly(name, STAMP)
+    assert is_deadly(file, name)
 
 
 def test_file_that_cannot_be_written_stops_nothing(tmp_path):
@@ -81,11 +95,20 @@ def test_file_that_cannot_be_written_stops_nothing(tmp_path):
     )
     for file in (tmp_path / "state.reading", tmp_path / "no" / "folder", tmp_path):
         subprocess.run([sys.executable, "-c", program, file], check=True, timeout=60)
-        counter = KillCounter(file)
-        assert not counter.is_deadly("a.png", Stamp(1, 2, 3))
+        assert not is_deadly(file, "a.png", Stamp(1, 2, 3))
 
 
 def test_without_a_file_nothing_is_counted():
     counter = KillCounter(None)
     counter.begin("a.png", STAMP)
     assert not counter.is_deadly("a.png", STAMP)
+
+
+def test_image_that_another_process_reads_has_killed_nobody(tmp_path):
+    file = tmp_path / "state.reading"
+    with counter_of(file) as running:
+        for _ in range(3):
+            running.begin("a.png", STAMP)
+            assert not is_deadly(file, "a.png")
+        running.end("a.png", STAMP)
+    assert not is_deadly(file, "a.png")

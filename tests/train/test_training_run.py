@@ -146,11 +146,11 @@ def test_no_interrupt_of_a_training_is_lost():
         "training = Training(FAST, data.embedded().train, 10, 0)\n"
         "def press(): os.kill(os.getpid(), signal.SIGINT)\n"
         "def epochs():\n"
+        "    threading.Timer(2 if not statuses else random.uniform(0, 0.5), press).start()\n"
         "    with interrupt.deferred():\n"
         "        while True: training.run_epoch(0, run._watch)\n"
         "statuses = []\n"
         "for moment in range(12):\n"
-        "    threading.Timer(2 if moment == 0 else random.uniform(0, 0.5), press).start()\n"
         "    statuses.append(exit_status(epochs))\n"
         "print(statuses)\n"
     )

@@ -255,7 +255,7 @@ def test_image_that_kills_it_twice_is_set_aside_and_reported(watch, tmp_path, pi
     watcher = watch(program=("-c", program))
     records = [watcher.next() for _ in range(2)]
     assert [Path(record["image"]).name for record in records] == ["deadly.bmp", "last.bmp"]
-    assert "killed 2 times while it read this image" in records[0]["error"]
+    assert "ended 2 times while it read this image" in records[0]["error"]
     assert records[1]["label"] == pictures[0][1]
     assert watcher.end() == 0
     assert watch(program=("-c", program)).names(0) == []
