@@ -38,7 +38,7 @@ from runtime.server.problems import Problem
 # Threads take turns holding Python's lock; with the default of 5 ms, short requests wait.
 _SWITCH_INTERVAL_S = 0.0005
 _STACK_BYTES = 8 << 20  # of a thread
-_SLACK_BYTES = 40_000_000  # for what a heap keeps between two used blocks
+_SLACK_BYTES = 10_000_000  # for what a heap keeps between two used blocks
 
 
 class _Worker:
@@ -139,7 +139,8 @@ def _keep_decoders_quiet() -> None:
 
 def _limit_memory(limits: Limits) -> None:
     """Have the system refuse what a decoder takes beyond its estimate: the image is refused."""
-    allowed = data_bytes() + limits.work_bytes + (limits.workers + 1) * _STACK_BYTES + _SLACK_BYTES
+    allowed = data_bytes() + limits.work_bytes + limits.memory_bytes + _SLACK_BYTES
+    allowed += (limits.workers + 1) * _STACK_BYTES
     # Not on macOS; and the unit for systemd forbids it, but has a limit of its own.
     with suppress(ImportError, OSError, ValueError):
         import resource
