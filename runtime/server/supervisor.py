@@ -50,7 +50,7 @@ class _WorkerLost(Exception):
     """The worker process ended before it answered this request."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     """A running worker process.
 
@@ -60,6 +60,7 @@ class _Worker:
         replies: pending messages by number.
         requests: pending messages that are images.
         sending: held while one message is written.
+        in_use: whether requests were sent to it; not before its model is open.
         ended: whether it was killed, or its connection has ended.
     """
 
@@ -68,6 +69,7 @@ class _Worker:
     replies: dict[int, _Reply] = field(default_factory=dict)
     requests: int = 0
     sending: asyncio.Lock = field(default_factory=asyncio.Lock)
+    in_use: bool = False
     ended: bool = False
 
 
@@ -92,7 +94,7 @@ class Supervisor:
         self._numbers = itertools.count()
         self._answered = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._processes: set[subprocess.Popen[bytes]] = set()  # that have not ended
+        self._living: set[_Worker] = set()  # whose processes have not ended
         self._slots = asyncio.Semaphore(limits.workers)
         self._starting = asyncio.Lock()
         self.waiting = 0
@@ -121,25 +123,24 @@ class Supervisor:
             raise
         connection.setblocking(False)
         self._started = process, connection
-        self._processes.add(process)
         return self._model
 
     async def open(self) -> None:
         """Begin to read the worker's answers."""
         assert self._started is not None, "start() comes first"
-        self._worker = _Worker(*self._started)
+        self._worker = _Worker(*self._started, in_use=True)
+        self._living.add(self._worker)
         self._spawn(self._read(self._worker))
 
     async def close(self) -> None:
         """End the worker, whatever it is doing."""
-        worker, self._worker = self._worker, None
+        self._worker = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if worker is not None:
+        for worker in self._living:
             worker.connection.close()
-        for process in self._processes:
-            await _end(process, _END_TIMEOUT_S)
+            await _end(worker.process, _END_TIMEOUT_S)
 
     @property
     def pid(self) -> int | None:
@@ -267,7 +268,7 @@ class Supervisor:
             Problem: 503 if none can be started.
         """
         async with self._starting:
-            if self._worker is not None:
+            if self._worker is not None and not self._worker.ended:
                 return self._worker
             if time.monotonic() >= self._next_start_s:
                 try:
@@ -282,13 +283,14 @@ class Supervisor:
                 else:
                     self._refusal = ""
                     self.restarts += 1
+                    self._worker.in_use = True
                     return self._worker
             raise Problem(503, f"no model is open: {self._refusal}")
 
     async def _start_another(self) -> _Worker:
         worker = _Worker(*_launch(self._options))
         worker.connection.setblocking(False)
-        self._processes.add(worker.process)
+        self._living.add(worker)
         ready: _Reply = asyncio.get_running_loop().create_future()
         worker.replies[wire.READY] = ready
         self._spawn(self._read(worker))
@@ -316,8 +318,7 @@ class Supervisor:
                     if reply is not None and not reply.done():
                         reply.set_result(message)
         worker.ended = True
-        was_in_use = self._worker is worker
-        if was_in_use:
+        if self._worker is worker:
             self._worker = None
         for reply in worker.replies.values():
             if not reply.done():
@@ -325,8 +326,8 @@ class Supervisor:
         async with worker.sending:  # what is being sent fails first
             worker.connection.close()
         status = await _end(worker.process, 0)
-        self._processes.discard(worker.process)
-        if was_in_use:
+        self._living.discard(worker)
+        if worker.in_use:
             report(EdgeError(f"the process that decodes images {status}; another one is started"))
             with contextlib.suppress(Problem):
                 await self._running_worker()
