@@ -146,7 +146,7 @@ def _complete(
             try:
                 with interrupt.immediate():
                     printed, said = process.communicate(timeout=TIMEOUT_S)
-            except BaseException:
+            except BaseException:  # Ctrl-C too; raised again below
                 # Also if the program itself has ended: its children may go on.
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)

@@ -165,7 +165,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A decoded picture as it is stored, and what is known of the original.
+    """A decoded picture as it is stored, and the size and orientation of the original.
 
     `form` is None, or the reduction of a JPEG and whether it was decoded in color.
     """

@@ -56,7 +56,7 @@ class _TooMuch(Exception):
 
 @dataclass
 class _Work:
-    """What was found in a file so far; raises _TooMuch beyond the limits."""
+    """The parts and the estimated work counted so far; raises _TooMuch beyond the limits."""
 
     parts: int = 0
     ns: float = 0.0
@@ -78,11 +78,11 @@ def check_work(file: BinaryIO, name: str, spent_ns: float = 0.0) -> float:
 
     Args:
         file: a seekable file; its position is lost.
-        name: what the message calls it.
+        name: of the file, for the message.
         spent_ns: estimated work that was spent on decoding the same image before.
 
     Returns:
-        The estimate with what was spent before, in nanoseconds.
+        The estimate plus `spent_ns`, in nanoseconds.
     """
     work = _Work()
     file.seek(0)
@@ -358,7 +358,7 @@ _MAX_TILE_PIXELS = 1 << 20  # of a tile that is larger than the picture
 def _check_tiff(file: BinaryIO, work: _Work) -> None:
     """Count tags, strips and tiles, and their pixels.
 
-    What this cannot read is refused: libtiff goes on where a strict reader stops.
+    A directory that cannot be read is refused: libtiff ignores damage that stops this reader.
     """
     size = _size(file)
     try:

@@ -93,8 +93,8 @@ def data_bytes() -> int:
 def return_freed_memory() -> None:
     """Have the C library give large blocks back to the system as soon as they are freed.
 
-    glibc keeps a heap for each thread, and what lies between two used blocks of a heap: after some
-    large images a server holds twice what it uses. Elsewhere nothing changes.
+    glibc has a heap for each thread, and keeps free memory between two used blocks of a heap: after
+    some large images a server holds twice the memory that it uses. Other C libraries: no effect.
     """
     import ctypes  # few programs need it
 

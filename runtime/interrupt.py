@@ -95,7 +95,7 @@ def install() -> bool:
 
 
 def uninstall() -> None:
-    """Return SIGINT to Python's own handler, and forget what was recorded."""
+    """Restore Python's own handler of SIGINT and clear a recorded interrupt."""
     global _state
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.unraisablehook = _state.unraisable_hook

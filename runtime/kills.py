@@ -10,7 +10,7 @@ from runtime.arrivals import Stamp
 try:
     import fcntl
 except ModuleNotFoundError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 # An image is not read again after this many kills: the first may have been a coincidence.
 MAX_KILLS = 2
@@ -23,7 +23,7 @@ class KillCounter:
 
     The file holds one line of JSON: [the image being read or null, [[image, kills], …]], an image
     being [path below the folder, size, mtime_ns, inode]. It is overwritten in place and not synced:
-    a killed process leaves what it wrote, and a power cut is not the image's fault. If the file
+    a killed process leaves its last write, and a power cut is not the image's fault. If the file
     cannot be written, or another process has it open here, kills are not counted.
 
     Args:

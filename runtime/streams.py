@@ -36,7 +36,7 @@ class Output(io.FileIO):
         self._most_bytes = _PIPE_BUF if may_block else sys.maxsize
         self.failure: OSError | None = None
 
-    def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]  # no other buffers come
         """Write some or all of the bytes, or drop them.
 
         Raises:
@@ -137,7 +137,7 @@ def _text(raw: Output, like: object) -> io.TextIOWrapper:
     # A buffer that is flushed after each line is the same for a reader.
     unbuffered = old is not None and isinstance(old.buffer, io.RawIOBase)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),  # type: ignore[type-var]
+        io.BufferedWriter(raw),  # type: ignore[type-var]  # typeshed wants another `write`
         encoding="utf-8" if old is None else old.encoding,
         errors="backslashreplace",
         line_buffering=unbuffered or (old is not None and old.line_buffering),

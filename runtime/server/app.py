@@ -30,7 +30,7 @@ def create_app(
 
     Args:
         supervisor: of the worker process that answers; started, and closed by the application.
-        limits: what is refused; the default ones if None.
+        limits: the limits on requests; the default ones if None.
         access: who may ask; whoever reaches this machine's loopback address if None.
     """
     api = _Api(supervisor, limits or Limits(), access or Access())

@@ -116,7 +116,7 @@ class Supervisor:
             with contextlib.suppress(OSError), connection.makefile("rb") as file:
                 message = wire.receive(file)
             self._model = _model_of(message)
-        except BaseException:  # Ctrl-C too
+        except BaseException:  # Ctrl-C too; raised again below
             connection.close()
             process.kill()
             process.wait()
@@ -200,9 +200,10 @@ class Supervisor:
         return worker.requests > 0 or self._worker is not worker
 
     async def is_progressing(self) -> bool:
-        """Return whether a request was answered since the last call, or there is none to answer.
+        """Return whether requests complete.
 
-        If there is none, the worker has to answer a ping.
+        They do if one was answered since the last call, or if none is pending and the worker
+        replies to a ping.
         """
         answered, self._answered = self._answered, 0
         if answered:
