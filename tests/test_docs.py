@@ -23,11 +23,25 @@ from pathlib import Path
 
 import pytest
 
+from train import recipe
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = ("train", "export", "runtime", "benchmarks")
 # Tested by a file of its own.
 ELSEWHERE = {"raspberry-pi.md"}
+# Pages without commands to run, whose links, commands and settings are checked.
+TEXTS = {"experiments": DOCS / "experiments.md", "RECIPE": ROOT / "train" / "RECIPE.md"}
+FILES = {name: DOCS / f"{name}.md" for name in PAGES} | TEXTS
+# Recipe fields by the names that the pages give them, if the code has another name.
+FIELDS = {
+    "ema_decay": "averaging",
+    "beta2": "second_moment",
+    "corrupted_fraction": "spoilt",
+    "early_corruption": "corruption_before",
+    "cooldown": "calm",
+    "cooldown_strength": "calm_strength",
+}
 MODULE = re.compile(r"python -m ((?:train|export|runtime|benchmarks)[a-z_.]*)([^`#\n]*)")
 FIGURE = r"[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
 MARK = "--- end of a command ---"
@@ -188,9 +202,9 @@ def help_of(module: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", FILES)
 def test_each_command_named_is_there_and_knows_the_options_shown(name):
-    page = (DOCS / f"{name}.md").read_text().replace("\\\n", " ")
+    page = FILES[name].read_text().replace("\\\n", " ")
     found = MODULE.findall(page)
     assert found
     for module, rest in found:
@@ -199,20 +213,65 @@ def test_each_command_named_is_there_and_knows_the_options_shown(name):
             assert option in text, f"{module} has no {option}"
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", FILES)
 def test_each_option_in_the_tables_is_one_of_some_command_of_the_page(name):
-    page = (DOCS / f"{name}.md").read_text()
+    page = FILES[name].read_text()
     known = " ".join(help_of(module.rstrip(".")) for module, _ in MODULE.findall(page))
     for option in re.findall(r"`(--[a-z][a-z-]+)", page):
         assert re.search(rf"{option}\b", known), option
 
 
-def test_there_are_five_pages_at_most_and_their_links_hold():
+def test_every_page_is_tested():
     pages = {path.name for path in DOCS.glob("*.md")}
-    assert {f"{name}.md" for name in PAGES} <= pages <= {f"{n}.md" for n in PAGES} | ELSEWHERE
-    for name in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", (DOCS / f"{name}.md").read_text()):
-            assert target.startswith("http") or (DOCS / target).exists(), f"{name}.md: {target}"
+    tested = {path.name for path in FILES.values() if path.parent == DOCS}
+    assert tested <= pages <= tested | ELSEWHERE
+
+
+def anchor(heading: str) -> str:
+    """The fragment of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("path", FILES.values(), ids=FILES)
+def test_links_lead_to_files_and_headings(path):
+    for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", path.read_text()):
+        if target.startswith("http"):
+            continue
+        file = path.parent / target if target else path
+        assert file.exists(), f"{path.name}: {target}"
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert heading in map(anchor, headings), f"{path.name}: {target}#{heading}"
+
+
+def field_of(name: str) -> str:
+    part, dot, rest = name.partition(".")
+    return FIELDS.get(part, part) + dot + rest
+
+
+@pytest.mark.parametrize("path", TEXTS.values(), ids=TEXTS)
+def test_each_setting_named_is_one_of_the_recipe(path):
+    found = re.findall(r"(?<![\w.-])([a-z][a-z_0-9.]*)=(\d[\d.]*)", path.read_text())
+    for name, value in found:
+        assert recipe.changed(recipe.DEFAULT, [f"{field_of(name)}={value}"]), name
+    assert found or path.name == "RECIPE.md"
+
+
+def test_the_table_of_settings_shows_the_recipes():
+    rows = re.findall(
+        r"^\| `([a-z_0-9.]+)`[^|]*\|([^|]+)\|([^|]+)\|([^|]+)\|$", recipe_page(), re.M
+    )
+    assert len(rows) > 10
+    for name, *shown in rows:
+        for kind, value in zip((recipe.DEFAULT, recipe.FAST, recipe.PUBLISHED), shown, strict=True):
+            part, _, rest = field_of(name).partition(".")
+            actual = getattr(kind, part)
+            actual = getattr(actual, rest) if rest else actual
+            assert float(value) == pytest.approx(actual, rel=1e-3), f"{kind.name}: {name}"
+
+
+def recipe_page() -> str:
+    return TEXTS["RECIPE"].read_text()
 
 
 @pytest.mark.parametrize(

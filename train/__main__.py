@@ -23,8 +23,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description="Train the nine-layer CNN on labelled images and save it with its spec as one "
         "file; its plots and its history stand beside it.",
         epilog="Without --data: $DIGIT_EDGE_DATA, else MNIST from the user's cache, else MNIST "
-        "downloaded, else the 1,797 digits embedded in scikit-learn. All settings and what each "
-        "is worth: train/RECIPE.md. Exit status: 0 saved, 2 bad input, 130 interrupted.",
+        "downloaded, else the 1,797 digits embedded in scikit-learn. The settings: "
+        "train/RECIPE.md. Exit status: 0 saved, 2 bad input, 130 interrupted.",
     )
     parser.add_argument(
         "--data",

@@ -23,7 +23,7 @@ _PARTS = ("distortion", "corruption", "corruption_before")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every setting that decides what a training run ends in; RECIPE.md says why these.
+    """Every setting that decides the outcome of a training run; RECIPE.md gives the reasons.
 
     Attributes:
         name: how the saved model names it.
