@@ -6,7 +6,6 @@ import json
 import re
 
 import pytest
-from scipy import stats
 
 from benchmarks import compare, report, writer
 from benchmarks.records import to_json
@@ -222,8 +221,3 @@ def test_two_models_are_not_compared_silently(made) -> None:
     with pytest.raises(EdgeError, match="not the same model"):
         compare.compare(made, other)
     assert compare.compare(made, other, different_models=True).rows
-
-
-@pytest.mark.parametrize("freedom", [1.0, 1.7, 2.0, 4.0, 30.0])
-def test_t_quantile_is_scipys(freedom: float) -> None:
-    assert compare.t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-3)
