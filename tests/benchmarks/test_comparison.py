@@ -95,7 +95,6 @@ def judge(
         p99_difference=apart.p99,
         mean_difference=apart.mean,
         min_cosine=apart.min_cosine,
-        mean_cosine=apart.mean_cosine,
         batch_difference=0.0,
         flips=comparison.find_flips(original, candidate, labels),
         tolerance=tolerance or Tolerance(),
