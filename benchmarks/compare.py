@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import statistics
 from benchmarks.host import Host
 from benchmarks.report import Report
 from benchmarks.rows import Row
@@ -72,7 +73,7 @@ def compare(
 
     Raises:
         EdgeError: a run has one repetition, or the runs are of different machines or artefacts and
-            that was not asked for.
+            that was not asked for; or SciPy is not installed.
     """
     latency = after.latency
     digests = _digests(after)
@@ -123,27 +124,18 @@ def compare_rows(
     """The ratio of two times, each known from several processes, with its 95 % interval.
 
     The unit of chance is the process, not the call: memory layout and neighbours stay the same
-    within one. So the interval is Welch's t interval of the difference between mean logarithms of
-    the processes' times.
+    within one. So the interval is Welch's, of the mean logarithms of the processes' times.
     """
-    logs = [np.log(times) for times in (before_ns, after_ns)]
-    means = [float(values.mean()) for values in logs]
-    variances = [float(values.var(ddof=1)) / len(values) for values in logs]
-    difference, variance = means[1] - means[0], sum(variances)
-    half = 0.0
-    if variance > 0:
-        freedom = variance**2 / sum(
-            v**2 / (len(values) - 1) for v, values in zip(variances, logs, strict=True)
-        )
-        half = t_quantile(freedom) * math.sqrt(variance)
+    before, after = np.log(before_ns), np.log(after_ns)
+    low, high = statistics.welch_interval(before, after)
     return RowComparison(
         row=row,
         scenario=scenario,
-        before_ns=math.exp(means[0]),
-        after_ns=math.exp(means[1]),
-        ratio=math.exp(difference),
-        low=math.exp(difference - half),
-        high=math.exp(difference + half),
+        before_ns=math.exp(before.mean()),
+        after_ns=math.exp(after.mean()),
+        ratio=math.exp(after.mean() - before.mean()),
+        low=math.exp(low),
+        high=math.exp(high),
     )
 
 
@@ -164,19 +156,6 @@ def _digests(report: Report) -> dict[str, str]:
 def _times_ns(result: LatencyResult) -> list[float]:
     """The median call of each repetition, per image."""
     return [time / result.batch for time in result.medians_ns]
-
-
-def t_quantile(freedom: float) -> float:
-    """The 97.5 % quantile of Student's t for `freedom` ≥ 1, without SciPy, which a device lacks.
-
-    With t = √f·tan(u) its density is proportional to cos(u)^(f − 1), which a sum over equal steps
-    of the angle integrates well.
-    """
-    angles = np.linspace(0, math.pi / 2, 20001)
-    density = np.cos(angles) ** (freedom - 1)
-    total = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
-    angle = float(np.interp(0.95 * total[-1], total, angles))
-    return math.sqrt(freedom) * math.tan(angle)
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -104,7 +104,7 @@ class ParityResult:
         only_original, only_candidate: images only the one, only the other answers rightly.
         max_difference, p99_difference, mean_difference: of the scores: the largest; the largest
             of an image, 99 % of the images; over all scores, all of them absolute.
-        min_cosine, mean_cosine: between the scores of an image.
+        min_cosine: the least cosine between the scores of an image.
         batch_difference: the largest between images answered alone and in one batch.
         flips: every image answered otherwise.
         tolerance: what it is judged by.
@@ -124,7 +124,6 @@ class ParityResult:
     p99_difference: float
     mean_difference: float
     min_cosine: float
-    mean_cosine: float
     batch_difference: float
     flips: tuple[Flip, ...]
     tolerance: Tolerance
@@ -263,22 +262,20 @@ class Distance:
     p99: float
     mean: float
     min_cosine: float
-    mean_cosine: float
 
 
 def distance(original: Scores, candidate: Scores) -> Distance:
     """Compare scores (N, classes) of the same images."""
     sound = np.isfinite(original).all(axis=1) & np.isfinite(candidate).all(axis=1)
     if not sound.any():
-        return Distance(0.0, 0.0, 0.0, 0.0, 0.0)
+        return Distance(0.0, 0.0, 0.0, 0.0)
     first, second = original[sound].astype(np.float64), candidate[sound].astype(np.float64)
-    differences, cosines = np.abs(first - second), statistics.cosines(first, second)
+    differences = np.abs(first - second)
     return Distance(
         largest=float(differences.max()),
         p99=statistics.percentile(differences.max(axis=1), 99),
         mean=float(differences.mean()),
-        min_cosine=float(cosines.min()),
-        mean_cosine=float(cosines.mean()),
+        min_cosine=float(statistics.cosines(first, second).min()),
     )
 
 

@@ -6,10 +6,9 @@ Runs in a process of its own, with the engine that opens the format.
 import numpy as np
 
 from benchmarks import explain_onnx, explain_tflite
-from benchmarks.jobs import ExplainJob, Explanation, Finding
+from benchmarks.jobs import ExplainJob, Explanation
 from benchmarks.traces import lint_layers, step
 from runtime import artefact
-from runtime.artefact import Artefact
 
 # Each has a Model with `scores`, literal or as the engine runs it by itself; `layers` and `lint`.
 _TRACERS = {".tflite": explain_tflite, ".onnx": explain_onnx}
@@ -40,9 +39,3 @@ def explain(job: ExplainJob) -> Explanation:
     name = int8.artefact.path.name
     findings = (*tracer.lint(plain), *tracer.lint(int8), *lint_layers(name, layers))
     return Explanation(len(pixels), steps, layers, findings, name, tracer.ENGINE)
-
-
-def lint(opened: Artefact) -> tuple[Finding, ...]:
-    """Check one artefact's graph, as the engine opens it."""
-    tracer = _TRACERS[opened.format]
-    return tuple(tracer.lint(tracer.Model(opened)))

@@ -127,12 +127,10 @@ def _one_per_engine(planned: list[Row]) -> list[Row]:
 def _results(entry: Entry) -> list[LatencyResult]:
     return [
         LatencyResult(
-            schema_version=SCHEMA_VERSION,
             row=entry.row,
             version=entry.version,
             precision=entry.model.spec.precision,
             digest=entry.model.spec.digest,
-            size_bytes=len(entry.model.data),
             scenario=scenario,
             runs=tuple(runs),
             fallback=entry.fallback,

@@ -191,7 +191,6 @@ class _Judge:
             p99_difference=apart.p99,
             mean_difference=apart.mean,
             min_cosine=apart.min_cosine,
-            mean_cosine=apart.mean_cosine,
             batch_difference=answer.batch_difference,
             flips=comparison.find_flips(original, scores, labels),
             tolerance=self.tolerance,

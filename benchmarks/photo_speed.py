@@ -19,8 +19,6 @@ _JPEGS = ((1000, 1000, 6, 12, 1.0), (1024, 768, 6, 12, 1.0), (4000, 3000, 2, 6, 
 _PNG_SIDE, _PNGS, _PNG_REPETITIONS, _PNG_LIMIT = 28, 200, 15, 4.0
 _SEED = 50
 
-Grey = npt.NDArray[np.uint8]
-
 
 @dataclass(frozen=True)
 class Speed:

@@ -57,7 +57,6 @@ class Result:
 
     row: Row
     version: str
-    precision: str
     digest: str
     clean: Reading
     curves: tuple[Curve, ...]

@@ -20,7 +20,7 @@ def to_json(value: Any) -> str:
 
 
 def from_json(kind: type[T], text: str | bytes, name: str) -> T:
-    """Read a dataclass back from `to_json`'s text.
+    """Read a dataclass back from `to_json`'s text, without keys that it has no fields for.
 
     Args:
         name: what messages call the text, a file's name.
@@ -39,7 +39,9 @@ def _decode(kind: Any, value: Any) -> Any:
         if not isinstance(value, dict):
             raise TypeError(f"{value!r:.40} is no {kind}")
         hints = typing.get_type_hints(kind)
-        fields = {key: _decode(hints[key], part) for key, part in value.items()}
+        # Reports of older versions have keys that are no fields any more.
+        known = ((key, part) for key, part in value.items() if key in hints)
+        fields = {key: _decode(hints[key], part) for key, part in known}
         return typing.cast(Any, kind)(**fields)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):

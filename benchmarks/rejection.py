@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import destination, parity, rows
+from benchmarks import destination, parity, rows, statistics
 from benchmarks.oddities import KINDS, Kind
 from benchmarks.parity import TestSet
 from benchmarks.readings import SCHEMA_VERSION, KindResult, Rejection, RejectionReport
@@ -108,8 +108,8 @@ def _judge(
                 n=len(pixels),
                 refused=int((of_kind < judge.threshold).sum()),
                 refused_by_confidence=int((sure_of_kind < by_confidence.threshold).sum()),
-                auroc=auroc(of_digits, of_kind),
-                auroc_of_confidence=auroc(sure_of_digits, sure_of_kind),
+                auroc=statistics.auroc(of_digits, of_kind),
+                auroc_of_confidence=statistics.auroc(sure_of_digits, sure_of_kind),
             )
         )
     digit, alike = digits[0], np.full(len(digits), 0.5, np.float32)
@@ -126,20 +126,6 @@ def _judge(
         kinds=tuple(results),
         batch_cost_ns=_cost_ns(lambda: judge.accept_all(digits, alike), 1) / len(digits),
     )
-
-
-def auroc(higher: Floats, lower: Floats) -> float:
-    """The area under the receiver operating characteristic: Mann and Whitney's U over n·m.
-
-    Args:
-        higher, lower: scores of what ought to score higher, and lower.
-    """
-    ranked = np.sort(lower)
-    below, at_most = (
-        np.searchsorted(ranked, higher, "left"),
-        np.searchsorted(ranked, higher, "right"),
-    )
-    return float((below + at_most).mean() / (2 * len(lower)))
 
 
 def _cost_ns(decide: Callable[[], object], calls: int) -> float:

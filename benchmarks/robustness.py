@@ -187,7 +187,7 @@ def _result(
         strengths = tuple(corruption.unit.format(strength) for strength in corruption.strengths)
         own, readings = readings[: len(strengths)], readings[len(strengths) :]
         curves.append(Curve(corruption.name, training_of(corruption, spec), strengths, tuple(own)))
-    return Result(row, version, spec.precision, spec.digest, clean, tuple(curves))
+    return Result(row, version, spec.digest, clean, tuple(curves))
 
 
 def training_of(corruption: Corruption, spec: ModelSpec) -> str:

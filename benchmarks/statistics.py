@@ -1,10 +1,14 @@
 """The statistics of two models' answers to the same images."""
 
 import math
+import warnings
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from runtime.errors import EdgeError
 
 Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.int64]
@@ -13,34 +17,58 @@ _Z95 = NormalDist().inv_cdf(0.975)
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion.
+    """Return Wilson's 95 % interval of a proportion (1927); unlike the normal approximation it
+    stays inside [0, 1] and keeps its coverage near 100 %.
 
-    Wilson (1927), "Probable inference, the law of succession, and statistical inference": unlike
-    the normal approximation it stays inside [0, 1] and keeps its coverage near 100 %.
+    Raises:
+        EdgeError: SciPy is not installed.
     """
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = successes / n, _Z95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    # At 0 and at n successes one end is exact; rounding must not push it past the proportion.
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    high = 1.0 if successes == n else min(1.0, centre + half)
-    return low, high
+    low, high = _scipy_stats().binomtest(successes, n).proportion_ci(method="wilson")
+    return float(low), float(high)
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """The two-sided p-value of McNemar's exact test.
+    """Return the two-sided p-value of McNemar's exact test (1947): a binomial test of the images
+    that only one of two models predicts correctly.
 
     Args:
-        only_first, only_second: images that only the first, only the second model reads rightly.
+        only_first, only_second: images that only the first, only the second model predicts
+            correctly.
 
-    Under the hypothesis of equal accuracy each of them is a fair coin's toss: the binomial test
-    of McNemar (1947), without the chi-squared approximation, which is bad for few tosses.
+    Raises:
+        EdgeError: SciPy is not installed.
     """
-    n, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(n, k) for k in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**n)
+    n = only_first + only_second
+    return float(_scipy_stats().binomtest(only_first, n).pvalue) if n else 1.0
+
+
+def welch_interval(first: Floats, second: Floats) -> tuple[float, float]:
+    """Return Welch's 95 % interval of mean(second) − mean(first), samples of unequal variance.
+
+    Raises:
+        EdgeError: SciPy is not installed.
+    """
+    with warnings.catch_warnings():
+        # SciPy warns if all values of a sample are equal; its interval is right even then.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        test = _scipy_stats().ttest_ind(second, first, equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    return float(low), float(high)
+
+
+def auroc(higher: Floats, lower: Floats) -> float:
+    """Return the area under the ROC curve: Mann and Whitney's U over the number of pairs.
+
+    scikit-learn's `roc_auc_score` takes no infinite scores, which blank images have.
+
+    Args:
+        higher, lower: scores of the class that should score higher, and of the other.
+
+    Raises:
+        EdgeError: SciPy is not installed.
+    """
+    u = _scipy_stats().mannwhitneyu(higher, lower, method="asymptotic").statistic
+    return float(u) / (len(higher) * len(lower))
 
 
 def paired_drop_interval(only_first: int, only_second: int, n: int) -> tuple[float, float]:
@@ -77,3 +105,18 @@ def confusion(labels: Integers, answers: Integers, classes: int) -> Integers:
 def percentile(samples: npt.ArrayLike, q: float) -> float:
     """The q-th percentile, an actual sample: the smallest with q % of the samples at or below."""
     return float(np.percentile(np.asarray(samples), q, method="inverted_cdf"))
+
+
+def _scipy_stats() -> Any:
+    """Import `scipy.stats`, of which a device needs nothing.
+
+    Raises:
+        EdgeError: SciPy is not installed.
+    """
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise EdgeError(
+            f'the intervals need SciPy ({error}): pip install "digit-edge[train]"'
+        ) from error
+    return stats

@@ -63,18 +63,15 @@ class LatencyResult:
         version: the engine's.
         precision: "float32" or "int8".
         digest: the artefact's.
-        size_bytes: of the file.
         scenario: one of those in `jobs`.
         runs: a series of samples for each repetition.
         fallback: what of the model ran on the CPU and not on the row's device; empty where nothing.
     """
 
-    schema_version: int
     row: Row
     version: str
     precision: str
     digest: str
-    size_bytes: int
     scenario: str
     runs: tuple[Series, ...]
     fallback: str = ""

@@ -55,7 +55,6 @@ class Classifier:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._labels = backend.spec.labels
-        self._shape = backend.spec.input_shape
         self._judge = Judge(backend.spec.accept_confidence, backend.spec.acceptance)
 
     @classmethod

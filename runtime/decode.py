@@ -81,9 +81,7 @@ class Picture:
     size: tuple[int, int]
 
 
-def decode(
-    image: Source, *, longest: int, name: str | None = None, colour: bool = False
-) -> Decoded:
+def decode(image: Source, *, longest: int, colour: bool = False) -> Decoded:
     """Decode an image to grey, its longest side reduced to at most `longest` pixels.
 
     A path, bytes, a binary file object, a Pillow image, or an array (height, width[, 1, 3 or 4])
@@ -91,7 +89,7 @@ def decode(
     luminance, or with `colour` the axis along which the colours differ most. Where an image is
     transparent, see `grey._composite`. Raises ImageError, naming the file.
     """
-    return Looks(image, name).decode(longest=longest, colour=colour)
+    return Looks(image).decode(longest=longest, colour=colour)
 
 
 class Looks:
@@ -181,9 +179,9 @@ class _Loaded:
         return self.form is None or self.form == (reduction_of(self.size, longest), colour)
 
 
-def decode_colour(image: Source, *, longest: int, name: str | None = None) -> Picture:
+def decode_colour(image: Source, *, longest: int) -> Picture:
     """Decode an image for people to look at: RGB, what is transparent over white, see `decode`."""
-    name = describe(image, name)
+    name = describe(image)
     with _opened(image, name) as (picture, _):
         width, height = _load(picture, longest, True, name, picture is not image)
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):

@@ -252,7 +252,6 @@ class _Capture:
     def __init__(self, source: int | str, name: str, failure: type[EdgeError] = SourceLost) -> None:
         cv2 = opencv()
         self._cv2 = cv2
-        self._name = name
         if isinstance(source, str) and "://" in source:
             milliseconds = int(TIMEOUT_S * 1000)
             limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds]

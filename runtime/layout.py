@@ -49,12 +49,11 @@ class Blob:
 class Layout:
     """Lines from top to bottom, in each its blobs from left to right.
 
-    `height` is that of a typical digit, in pixels; `dark` says that ink is darker than its ground.
+    `height` is that of a typical digit, in pixels.
     """
 
     lines: tuple[tuple[Blob, ...], ...]
     height: float
-    dark: bool
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,6 @@ class Writing:
     everything: Mask
     raw: Grey
     height: float
-    dark: bool
 
     def blobs(self) -> Iterator[Blob]:
         """Yield each group's ink, unless it is the edge of something dark."""
@@ -84,7 +82,7 @@ class Writing:
         lines = tuple(
             tuple(blobs[number] for number in line) for line in _arrange(boxes, self.height)
         )
-        return Layout(lines, self.height, self.dark) if lines else None
+        return Layout(lines, self.height) if lines else None
 
 
 def find_lines(grey: Grey, name: str) -> Layout | None:
@@ -131,7 +129,7 @@ def find_writing(grey: Grey, name: str) -> Writing | None:
     groups = _group(found, np.flatnonzero(writing), height)
     everything = found.paint(np.ones(len(own), np.bool_), (0, 0, grey.shape[1], grey.shape[0]))
     raw = 255 - grey if relief.dark else grey
-    writing_found = Writing(found, own, depth, groups, everything, raw, height, relief.dark)
+    writing_found = Writing(found, own, depth, groups, everything, raw, height)
     return writing_found if any(True for _ in writing_found.blobs()) else None
 
 

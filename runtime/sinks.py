@@ -74,11 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_sinks(arguments: argparse.Namespace, stdout: bool = True) -> "Sinks":
-    """The sinks that the arguments of `add_arguments` name.
-
-    Args:
-        stdout: whether the results also go to stdout, as JSON lines.
+def open_sinks(arguments: argparse.Namespace) -> "Sinks":
+    """Open the sinks that the arguments of `add_arguments` name, and stdout for JSON lines.
 
     Raises:
         EdgeError: a file cannot be written, a URL or a command is none, a package is missing.
@@ -102,10 +99,10 @@ def open_sinks(arguments: argparse.Namespace, stdout: bool = True) -> "Sinks":
 
             sinks.append(Publisher(arguments.mqtt, arguments.mqtt_discovery))
         opened.pop_all()
-    if stdout and streams.is_closed():
+    if streams.is_closed():
         if not sinks:
             raise EdgeError("standard output is closed: give --out FILE, --mqtt or --on-digit")
-    elif stdout and sys.stdout is not None:
+    elif sys.stdout is not None:
         # The last one: when the reader of a pipe leaves, the others have their result already.
         sinks.append(Lines(None))
     return Sinks(sinks)

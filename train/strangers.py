@@ -33,8 +33,6 @@ _FONTS = (
 _CANVAS, _GLYPH = 72, 40
 _SIDE = 28
 
-Planes = npt.NDArray[np.float32]
-
 
 def strangers(n: int, seed: int) -> Pixels:
     """Some `n` images of what is no digit, uint8 (N, 28, 28, 1), a third of them letters."""

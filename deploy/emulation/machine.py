@@ -17,6 +17,7 @@ from deploy.emulation.user import Pi
 from runtime.errors import EdgeError
 
 MEMORY_MIB = 512  # a Zero 2 W
+_TIMEOUT_S = 3600  # from the start of the emulated Pi until it switches itself off
 _DISK_MIB = 1400
 _INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /new
@@ -78,8 +79,6 @@ def boot(
     *,
     start: str = "/pi/start",
     environment: str = "",
-    counted: bool = True,
-    timeout_s: float = 3600,
 ) -> str:
     """Boot a disk, wait until it switches itself off, and return what the console showed.
 
@@ -87,7 +86,6 @@ def boot(
         cpu: QEMU's name of the processor.
         start: the first program, /pi/start or an init.
         environment: what it is told, NAME=VALUE.
-        counted: one instruction is one nanosecond; else as fast as it goes.
 
     Raises:
         EdgeError: it did not switch itself off in time; the message ends with the console.
@@ -96,7 +94,7 @@ def boot(
     command = [*_emulator("qemu-system-aarch64"), "-M", "virt", "-cpu", cpu]
     command += ["-m", str(MEMORY_MIB), "-nographic", "-no-reboot", "-nic", "none"]
     command += ["-L", str(roots.part("emulators") / "usr/share/qemu")]
-    command += ["-icount", "shift=0,sleep=off"] if counted else []
+    command += ["-icount", "shift=0,sleep=off"]  # one instruction is one nanosecond
     command += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(kernel / "initrd")]
     command += ["-drive", f"file={disk},if=none,format=raw,id=card,snapshot=on"]
     command += ["-device", "virtio-blk-pci,drive=card"]
@@ -105,11 +103,11 @@ def boot(
     command += ["-append", f"{options} PI_START={start} {environment}"]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S
         )
     except subprocess.TimeoutExpired as error:
         shown = (error.stdout or b"").decode(errors="replace")[-2000:]
-        raise EdgeError(f"the emulated Pi did not finish in {timeout_s:.0f} s: {shown}") from error
+        raise EdgeError(f"the emulated Pi did not finish in {_TIMEOUT_S} s: {shown}") from error
     shown = (done.stdout + done.stderr).decode(errors="replace").replace("\r", "")
     if done.returncode:
         raise EdgeError(f"the emulated Pi broke off: {shown[-2000:]}")

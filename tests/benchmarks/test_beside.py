@@ -37,7 +37,7 @@ def robustness() -> RobustnessReport:
 
     results = tuple(
         Result(
-            Row(name, "litert", "cpu", 1), "2.1", "int8", "0" * 64, Reading(9877, 10000),
+            Row(name, "litert", "cpu", 1), "2.1", "0" * 64, Reading(9877, 10000),
             (curve("blur", 8765), curve("ink", low)),
         )
         for name, low in (("digits.tflite", 4321), ("digits-int8.tflite", 4320))

@@ -31,11 +31,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PRETRAINED = ROOT / "runtime" / "pretrained"
 
 
-@pytest.mark.parametrize("name", ["", ".parity", ".latency", ".compare", ".readme"])
+@pytest.mark.parametrize(
+    "name", ["", ".parity", ".latency", ".compare", ".readme", ".rejection", ".robustness"]
+)
 def test_help_needs_no_engine_and_no_tensorflow(name: str) -> None:
     program = (
         "import runpy, sys\n"
-        "for absent in ('tensorflow', 'keras', 'onnxruntime', 'ai_edge_litert', 'scipy'):\n"
+        "for absent in ('tensorflow', 'keras', 'onnxruntime', 'ai_edge_litert', 'scipy',\n"
+        "               'sklearn', 'matplotlib'):\n"
         "    sys.modules[absent] = None\n"
         f"sys.argv = ['x', '--help']\n"
         f"runpy.run_module('benchmarks{name}', run_name='__main__')\n"

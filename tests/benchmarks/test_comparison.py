@@ -1,28 +1,57 @@
 """The statistics, and the verdict on two models' answers."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from benchmarks import comparison, statistics
 from benchmarks.comparison import Answers, ParityResult, Tolerance
 from benchmarks.rows import Row
+from runtime.errors import EdgeError
 
 ROW = Row("digits.tflite", "litert", "cpu", 1)
 
 
-@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (9946, 10000), (1, 3), (5, 9)])
-def test_wilson_interval_is_scipys(successes: int, n: int) -> None:
-    expected = stats.binomtest(successes, n).proportion_ci(method="wilson")
-    assert statistics.wilson_interval(successes, n) == pytest.approx((expected.low, expected.high))
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    # Newcombe (1998), "Two-sided confidence intervals for the single proportion", table I.
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (20, 20, 0.8389, 1)],
+)
+def test_wilson_interval_is_that_of_the_literature(
+    successes: int, n: int, low: float, high: float
+) -> None:
+    assert statistics.wilson_interval(successes, n) == pytest.approx((low, high), abs=6e-5)
 
 
-@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (7, 2), (2, 7), (900, 850)])
-def test_mcnemar_is_the_binomial_test(first: int, second: int) -> None:
-    expected = stats.binomtest(first, first + second).pvalue if first + second else 1.0
-    assert statistics.mcnemar_exact(first, second) == pytest.approx(expected)
+def test_mcnemar_counts_tosses_of_a_fair_coin() -> None:
+    # Of 9 tosses at most 2 or at least 7 fall on one side: 2 * (1 + 9 + 36) of 2**9 outcomes.
+    assert statistics.mcnemar_exact(7, 2) == pytest.approx(92 / 512)
+    assert statistics.mcnemar_exact(2, 7) == pytest.approx(92 / 512)
+    assert statistics.mcnemar_exact(0, 0) == statistics.mcnemar_exact(1, 0) == 1
+
+
+def test_welch_interval_takes_its_t_from_the_table() -> None:
+    # Two variances of 2 leave two degrees of freedom, of which the table says 4.303.
+    half = 4.303 * np.sqrt(2)
+    interval = statistics.welch_interval(np.array([0.0, 2.0]), np.array([10.0, 12.0]))
+    assert interval == pytest.approx((10 - half, 10 + half), abs=1e-3)
+    equal = statistics.welch_interval(np.array([1.0, 1.0]), np.array([3.0, 3.0, 3.0]))
+    assert equal == pytest.approx((2, 2))
+
+
+def test_auroc_counts_pairs_in_order_and_half_of_the_equal_ones() -> None:
+    assert statistics.auroc(np.array([1.0, 3.0]), np.array([0.0, 1.0, 2.0])) == 4.5 / 6
+    assert statistics.auroc(np.array([2.0, np.inf]), np.array([-np.inf, 1.0])) == 1
+    assert statistics.auroc(np.array([0.0]), np.array([1.0])) == 0
+    assert statistics.auroc(np.zeros(3), np.zeros(4)) == 0.5
+
+
+def test_a_missing_scipy_is_named_with_its_remedy(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(EdgeError, match=r"SciPy .*pip install .digit-edge\[train\]"):
+        statistics.wilson_interval(1, 2)
 
 
 def test_interval_of_a_drop_holds_the_drop() -> None:
@@ -66,7 +95,6 @@ def judge(
         p99_difference=apart.p99,
         mean_difference=apart.mean,
         min_cosine=apart.min_cosine,
-        mean_cosine=apart.mean_cosine,
         batch_difference=0.0,
         flips=comparison.find_flips(original, candidate, labels),
         tolerance=tolerance or Tolerance(),

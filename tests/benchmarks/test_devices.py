@@ -106,7 +106,7 @@ def test_a_row_that_falls_back_is_marked_invalid(models, silent, tmp_path) -> No
 def test_a_row_that_falls_back_in_part_is_invalid() -> None:
     row = Row("digits.onnx", "onnxruntime", "cuda", 1)
     steady = Series(jobs.SINGLE, 1, 100, 100_000, 1000, (1000,) * 100)
-    whole = LatencyResult(1, row, "1", "float32", "", 1, jobs.SINGLE, (steady, steady))
+    whole = LatencyResult(row, "1", "float32", "", jobs.SINGLE, (steady, steady))
     limits = Settings(repetitions=2, min_seconds=1e-4, min_count=100)
     assert whole.problems(limits) == ()
     partly = dataclasses.replace(whole, fallback="2 of 16 operators run on the CPU")

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import explain, processes
-from benchmarks.jobs import ExplainJob, Explanation, Layer
+from benchmarks import explain, explain_onnx, explain_tflite, processes
+from benchmarks.jobs import ExplainJob, Explanation, Finding, Layer
 from benchmarks.rows import FAILED, Row, Unmeasured
 from benchmarks.views import parity_tables
 from runtime import artefact
+from runtime.artefact import Artefact
 from runtime.backends import open_backend
 
 LAYERS = {
@@ -132,7 +133,7 @@ def test_a_graph_without_layers_is_linted_too(models, tmp_path) -> None:
     bare = tflite.convert(SimpleNamespace(model=model, artefact=known))
     spec = dataclasses.replace(known.spec, labels=("left", "right"), golden=None)
     opened = artefact.write(tmp_path / "halves.tflite", bare, spec)
-    found = {finding.check: finding for finding in explain.lint(opened)}
+    found = {finding.check: finding for finding in lint(opened)}
     assert found["batch"].fine
 
 
@@ -151,6 +152,11 @@ def test_a_damaged_artefact_fails_its_trace_and_says_so(faulty, tmp_path) -> Non
     assert "cut short" in answer.reason
 
 
+def lint(opened: Artefact) -> list[Finding]:
+    tracer = {".tflite": explain_tflite, ".onnx": explain_onnx}[opened.format]
+    return tracer.lint(tracer.Model(opened))
+
+
 def linted(models, path, change) -> dict:
     """The findings of the int8 model with a changed spec, by check."""
     sound = artefact.read(models / f"digits-int8{path.suffix}")
@@ -163,4 +169,4 @@ def linted(models, path, change) -> dict:
         graph = model.SerializeToString()
     spec = dataclasses.replace(sound.spec, quantization=change(sound.spec.quantization))
     artefact.write(path, graph, spec)
-    return {finding.check: finding for finding in explain.lint(artefact.read(path))}
+    return {finding.check: finding for finding in lint(artefact.read(path))}

@@ -291,7 +291,7 @@ def test_a_python_that_does_not_exist_is_a_failed_row(models, tmp_path) -> None:
 
 def result_of(*runs: list[int]) -> LatencyResult:
     series = tuple(Series(jobs.SINGLE, 1, len(run), sum(run), max(run), tuple(run)) for run in runs)
-    return LatencyResult(1, ENGINE_ROWS[0], "1", "int8", "", 1, jobs.SINGLE, series)
+    return LatencyResult(ENGINE_ROWS[0], "1", "int8", "", jobs.SINGLE, series)
 
 
 LIMITS = Settings(repetitions=2, min_seconds=1e-4, min_count=100, max_drift=1.2)

@@ -65,17 +65,6 @@ def test_letters_that_look_like_digits_are_left_out() -> None:
         assert not set(letters) & set("OoIlZzSsBbgq") and len(letters) == 33
 
 
-def test_auroc_is_scikit_learns() -> None:
-    from sklearn.metrics import roc_auc_score
-
-    random = np.random.default_rng(5)
-    higher, lower = random.integers(3, 9, 300), random.integers(0, 7, 200)
-    expected = roc_auc_score(np.repeat([1, 0], (300, 200)), np.concatenate([higher, lower]))
-    assert rejection.auroc(higher, lower) == pytest.approx(expected, abs=1e-12)
-    assert rejection.auroc(np.array([2.0, np.inf]), np.array([-np.inf, 1.0])) == 1.0
-    assert rejection.auroc(np.zeros(3), np.zeros(4)) == 0.5
-
-
 def test_decisions_are_those_of_the_classifier(published, digits) -> None:
     kinds = (KINDS[0], Kind("letters", 60, oddities.letters))
     report = rejection.measure(published, digits, kinds=kinds, backends=("litert",))

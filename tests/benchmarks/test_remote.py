@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import parity, remote, report, writer
+from benchmarks import device, parity, remote, report, writer
 from benchmarks.__main__ import main
 from benchmarks.answers import Answers
 from benchmarks.comparison import Tolerance
@@ -66,10 +66,10 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(folder) -> Path:
-    """The device's Python: Keras and TensorFlow leave a mark there when they are imported."""
+    """The device's Python: packages that it lacks leave a mark there when they are imported."""
     absent = folder / "absent"
     absent.mkdir()
-    for name in ("keras", "tensorflow", "train"):
+    for name in ("keras", "tensorflow", "train", "scipy", "sklearn", "matplotlib"):
         text = f"open({str(folder / 'imported')!r}, 'a').write({name!r})\nraise ImportError\n"
         (absent / f"{name}.py").write_text(text)
     (folder / "temporary").mkdir()
@@ -204,6 +204,27 @@ def test_a_device_measures_the_same_files_without_keras(measured, server, timing
     assert {(r.row.artefact, r.digest) for r in got.results} <= digests
     assert got.commands and any("digits-int8.onnx" in line for line in told)
     assert not server.imported.exists(), server.imported.read_text()
+
+
+def test_a_device_needs_numpy_pillow_and_an_engine_alone(
+    python, folder, models, test_set, tmp_path
+) -> None:
+    program = Path(device.__file__).read_text("utf-8")
+    options = ["--repetitions=1", "--min-seconds=0.01", "--min-count=12", "--quick"]
+    with (tmp_path / "archive.zip").open("w+b") as archive:
+        remote.pack(models, archive, test_set.pixels[:20])
+        archive.seek(0)
+        ended = subprocess.run(
+            [python, "-c", program, *options, "--threads=1", "--backend=onnxruntime"],
+            stdin=archive,
+            capture_output=True,
+            check=False,
+        )
+    assert ended.returncode == 0, ended.stderr.decode()
+    with zipfile.ZipFile(io.BytesIO(ended.stdout.partition(device.MARKER)[2])) as results:
+        assert {"latency.json", "answers.json", "0.npy", "1.npy"} <= set(results.namelist())
+    imported = folder / "imported"
+    assert not imported.exists(), imported.read_text()
 
 
 def test_nothing_stays_on_the_device(measured, server) -> None:
