@@ -135,18 +135,24 @@ def test_a_drawing_is_answered_as_the_server_answers_it(
     site = shutil.copytree(exported[precision], tmp_path / "site")
     digits, labels = written(300)
     classifier = Classifier.load(PRETRAINED / name)
-    accepted = right = 0
+    accepted = right = equal = 0
     cases = [*digits, *marks()]
     for number, (canvas, answer) in enumerate(classified(site, cases, hosted, opened)):
         pixels, expected = served(classifier, canvas)
-        np.testing.assert_array_equal(answer["pixels"], pixels, str(number))
+        seen = np.array(answer["pixels"], np.uint8)
+        assert np.abs(seen.astype(int) - pixels).max() <= 1, number
+        equal += np.array_equal(seen, pixels)
         scores = [each["score"] for each in answer["scores"]]
-        np.testing.assert_allclose(scores, expected.scores, atol=1e-3)
+        theirs = classifier.scores(seen.reshape(1, 28, 28, 1))[0]
+        np.testing.assert_allclose(scores, theirs, atol=1e-3)
         assert answer["label"] == expected.label, number
         assert answer["accepted"] == expected.accepted, number
         assert (answer["method"] == "blank") == (not pixels.any())
         accepted += answer["accepted"]
         right += number < len(labels) and answer["label"] == labels[number]
+    # NumPy sums in single precision, in an order that depends on the processor: of 2,000 drawings
+    # four had one pixel that is one level off.
+    assert equal >= 0.98 * len(cases)
     assert right > 0.9 * len(labels)  # they are drawn as digits
     assert len(labels) / 2 < accepted < len(cases) - 30  # the cases ask for both
 
