@@ -303,6 +303,8 @@ def test_a_page_of_three_own_classes_does_not_talk_about_digits(
         # Three bars stand together, not spread over the card.
         rows = [row.bounding_box() for row in page.locator("#scores li").all()]
         assert rows[-1]["y"] + rows[-1]["height"] - rows[0]["y"] < 150
+        bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
+        assert len({(bar["x"], bar["width"]) for bar in bars}) == 1
 
 
 def test_a_browser_that_computes_otherwise_answers_nothing(

@@ -56,7 +56,7 @@ async function start() {
     ? "Draw a digit, 0 to 9" : `Draw ${labels.slice(0, 12).join(", ")}${labels.length > 12 ? ", …" : ""}`;
   $("scores").replaceChildren(...labels.map(scoreRow));
   $("scores").classList.toggle("many", labels.length > 12);
-  $("scores").classList.toggle("few", labels.length < 8);
+  $("scores").classList.toggle("own", !digits && labels.length <= 12);
   showFacts();
   document.body.dataset.ready = "true";
   if (!pad.empty) onDrawing(false);
