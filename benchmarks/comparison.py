@@ -1,6 +1,5 @@
 """One artefact's answers against its original's: ParityResult, and the verdict on it."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,33 +7,13 @@ import numpy as np
 from benchmarks import statistics
 from benchmarks.rows import Row
 from runtime.backends import Scores
+from runtime.model.tolerance import Tolerance
 
 # A flip of an image that the original was sure of is more than rounding near a boundary.
 SURE_MARGIN = 0.5
-# Kernels chosen by batch size may round what an int8 model's softmax takes, or an older file's
-# softmax gives in steps of 1/256, up or down by one step; more is another answer.
-MAX_INT8_BATCH_DIFFERENCE = 2.5 / 256
 _BINS = 15
 # Scores below this count as this: int8 ones are 0 now and then. Keras's own loss does the same.
 _LEAST_SCORE = 1e-7
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """What passes. Float artefacts are judged by value, int8 ones by what they answer.
-
-    Attributes:
-        max_difference: of any score of a float artefact.
-        max_drop: of an int8 artefact's accuracy, as a share of the images (0.0005: 0.05 points).
-        min_agreement: share of the images an int8 artefact answers as the original does.
-
-    Shares are compared as whole images, rounded in the artefact's favour: among 300 images the
-    strictest drop that can be told from none is one image.
-    """
-
-    max_difference: float = 1e-5
-    max_drop: float = 0.0005
-    min_agreement: float = 0.999
 
 
 @dataclass(frozen=True)
@@ -175,27 +154,27 @@ class ParityResult:
             failures.append(f"the original gives {self.original.non_finite} NaN or Inf")
         if self.candidate.non_finite:
             failures.append(f"{self.candidate.non_finite} scores are NaN or Inf")
-        if self.precision == "int8":
-            allowed, lost = _images(self.tolerance.max_drop, self.n), round(self.drop * self.n)
-            if lost > allowed:
-                failures.append(
-                    f"{lost} of {self.n} answers fewer are right ({100 * self.drop:.2f} points), "
-                    f"{allowed} may be"
-                )
-            allowed = _images(1 - self.tolerance.min_agreement, self.n)
-            if len(self.flips) > allowed:
-                failures.append(f"{len(self.flips)} of {self.n} answers differ, {allowed} may")
-            if self.batch_difference > MAX_INT8_BATCH_DIFFERENCE:
-                failures.append(
-                    f"images are answered otherwise in a batch than alone, by up to "
-                    f"{self.batch_difference:.2g}"
-                )
-        else:
-            largest = max(self.max_difference, self.batch_difference)
-            if largest > self.tolerance.max_difference:
-                failures.append(
-                    f"scores differ by {largest:.2g}, {self.tolerance.max_difference:.2g} may be"
-                )
+        tolerance, precision, n = self.tolerance, self.precision, self.n
+        if not tolerance.allows_difference(precision, self.max_difference):
+            failures.append(
+                f"scores differ by {self.max_difference:.2g}, {tolerance.max_difference:.2g} may be"
+            )
+        lost = self.only_original - self.only_candidate
+        if not tolerance.allows_lost(precision, lost, n):
+            failures.append(
+                f"{lost} of {n} answers fewer are right ({100 * self.drop:.2f} points), "
+                f"{tolerance.max_lost(n)} may be"
+            )
+        if not tolerance.allows_flips(precision, len(self.flips), n):
+            failures.append(
+                f"{len(self.flips)} of {n} answers differ, {tolerance.max_flips(n)} may"
+            )
+        if not tolerance.allows_batch_difference(precision, self.batch_difference):
+            failures.append(
+                f"images are answered otherwise in a batch than alone, by up to "
+                f"{self.batch_difference:.2g}; "
+                f"{tolerance.max_batch_difference(precision):.2g} may be"
+            )
         return tuple(failures)
 
     @property
@@ -277,8 +256,3 @@ def distance(original: Scores, candidate: Scores) -> Distance:
         mean=float(differences.mean()),
         min_cosine=float(statistics.cosines(first, second).min()),
     )
-
-
-def _images(share: float, n: int) -> int:
-    # 10,000 × (1 − 0.999) is a hair above 10: rounding errors must not allow an eleventh.
-    return math.ceil(share * n - 1e-6)

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import comparison, destination, processes, rows
 from benchmarks.answers import Answers
-from benchmarks.comparison import ParityResult, Tolerance
+from benchmarks.comparison import ParityResult
 from benchmarks.jobs import ExplainJob, Explanation, ScoresAnswer, ScoresJob
 from benchmarks.parity_report import SCHEMA_VERSION, ParityReport, Picture, TestSet
 from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
@@ -19,6 +19,7 @@ from runtime import artefact, files
 from runtime.artefact import Artefact
 from runtime.backends import Scores
 from runtime.errors import CHECK_FAILED, ArtefactError, exit_status
+from runtime.model.tolerance import Tolerance
 
 MAX_PICTURES = 64
 # Images that are traced layer by layer: enough for two figures, and reference kernels are slow.

@@ -8,14 +8,8 @@ import numpy as np
 from export.source import INPUT_NAME, OUTPUT_NAME
 from runtime.backends import Pixels, Scores
 from runtime.errors import ParityError
+from runtime.model.tolerance import Tolerance
 from train.splits import Split
-
-# A float artefact computes what Keras computes; only the order of the sums differs.
-MAX_FLOAT_DIFFERENCE = 1e-5
-# An int8 artefact is judged by what it answers: 99.9 % the same, at most 0.05 points less right.
-# One image is allowed in any case: on a few hundred of them it alone is more than that.
-MAX_FLIPPED_SHARE = 0.001
-MAX_ACCURACY_DROP = 0.0005
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ def verify(
         reference: Keras's scores of `split.pixels`.
         split: real images and their labels.
         shape: of one image, (28, 28, 1).
-        precision: "float32" is judged by value, "int8" by its answers.
+        precision: "float32" is judged by value, "int8" by its answers; see `Tolerance`.
     """
     classes = reference.shape[1]
     wanted = Signature(INPUT_NAME, OUTPUT_NAME, (None, *shape), (None, classes))
@@ -92,40 +86,47 @@ def verify(
         ),
     ]
     scores = run(split.pixels)
-    if scores.shape != reference.shape or not np.isfinite(scores).all():
-        bad = int(np.sum(~np.isfinite(scores)))
-        checks.append(Check("values", False, f"{scores.shape} scores, {bad} of them NaN or Inf"))
+    if scores.shape != reference.shape:
+        checks.append(Check("values", False, f"{scores.shape} scores, Keras {reference.shape}"))
         return Verification(tuple(checks))
-    count = len(split)
+    for name, values in (("", scores), ("Keras: ", reference)):
+        bad = int(np.sum(~np.isfinite(values)))
+        if bad:
+            detail = f"{name}{bad} of the {values.shape} scores are NaN or Inf"
+            checks.append(Check("values", False, detail))
+            return Verification(tuple(checks))
+    tolerance, count = Tolerance(), len(split)
     difference = float(np.abs(scores - reference).max())
     answers, expected = scores.argmax(axis=1), reference.argmax(axis=1)
     flipped = int(np.sum(answers != expected))
     right, keras_right = (int(np.sum(a == split.labels)) for a in (answers, expected))
-    by_value = precision == "float32"
+    # The device runs one image at a time and also batches: both must give the same answers.
+    single = np.concatenate([run(split.pixels[at : at + 1]) for at in range(min(16, count))])
+    spread = float(np.abs(single - scores[: len(single)]).max())
+    by_value = precision != "int8"
     checks += [
         Check(
             "values",
-            not by_value or difference <= MAX_FLOAT_DIFFERENCE,
+            tolerance.allows_difference(precision, difference),
             f"largest difference {difference:.2g}"
-            + (f" (at most {MAX_FLOAT_DIFFERENCE:g})" if by_value else ""),
+            + (f" (at most {tolerance.max_difference:g})" if by_value else ""),
         ),
         Check(
             "top-1",
-            flipped <= max(1, MAX_FLIPPED_SHARE * count),
+            tolerance.allows_flips(precision, flipped, count),
             f"{1 - flipped / count:.2%} of {count:,} answers the same ({flipped} flipped)",
         ),
         Check(
             "accuracy",
-            keras_right - right <= max(1, MAX_ACCURACY_DROP * count),
+            tolerance.allows_lost(precision, keras_right - right, count),
             f"{right / count:.2%}, Keras {keras_right / count:.2%}",
         ),
+        Check(
+            "batches",
+            tolerance.allows_batch_difference(precision, spread),
+            f"one by one or together: difference {spread:.2g}",
+        ),
     ]
-    # The device runs one image at a time and also batches: both must give the same answers.
-    single = np.concatenate([run(split.pixels[at : at + 1]) for at in range(min(16, len(split)))])
-    spread = float(np.abs(single - scores[: len(single)]).max())
-    checks.append(
-        Check("batches", spread <= 1 / 128, f"one by one or together: difference {spread:.2g}")
-    )
     return Verification(tuple(checks))
 
 

@@ -1,35 +1,28 @@
 """python -m export.web: the page to draw on with the model in the browser, as a folder of files."""
 
 import argparse
+import base64
 import hashlib
+import html
 import json
+import shlex
 import sys
 from pathlib import Path
 
 from export import folder, onnxruntime_web
-from runtime import artefact
+from runtime import artefact, golden
 from runtime.artefact import Artefact
 from runtime.backends import open_backend
-from runtime.errors import ArtefactError, EdgeError, exit_status
+from runtime.errors import ArtefactError, exit_status
 
 _ROOT = Path(__file__).parents[1]
 _PAGE = _ROOT / "runtime/server/page"
+_SHARED = ("app.js", "pad.js", "style.css", "icon.svg")  # of the page of runtime.serve
 _SITE = Path(__file__).parent / "site"
 _PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"
 # A folder that holds these was written by this command, and may be replaced.
 _OURS = {"index.html", "sw.js", "spec.json", "model.onnx"}
-# A static host sets no headers: what the server sends as one stands in the page. WebAssembly needs
-# a permission of its own.
-_POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
-    "img-src 'self' blob: data:; connect-src 'self'; manifest-src 'self'; worker-src 'self'; "
-    "base-uri 'none'; form-action 'none'"
-)
-_CHARSET = '<meta charset="utf-8">'
-_HEAD = f"""{_CHARSET}
-  <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-  <meta name="referrer" content="no-referrer">
-  <link rel="manifest" href="site.webmanifest">"""
+_DIGITS = tuple("0123456789")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,7 +50,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description="Write the page to draw on with the model in it: a folder that any static "
         "server can host (GitHub Pages, nginx, python -m http.server). The network runs in the "
         "visitor's browser; nothing drawn leaves it, and after the first visit no network is "
-        "needed. Any .onnx artefact of this project will do, whatever its labels.",
+        "needed. The page reads drawings of one digit; photographs and numbers of several digits "
+        "are read by python -m runtime.serve. Any .onnx artefact of this project will do, whatever "
+        "its labels.",
         epilog=f"The engine is onnxruntime-web {onnxruntime_web.VERSION}, fetched once with npm, "
         "checked against the SHA-512 written in this program, and copied into the folder. "
         "Exit status: 0 written, 2 bad input, or npm is missing or offline.",
@@ -96,16 +91,19 @@ def build(opened: Artefact, engine: dict[str, bytes]) -> dict[str, bytes]:
     Args:
         engine: `ort.js` and `ort.wasm`.
     """
-    site = {path.name: path.read_bytes() for path in sorted(_PAGE.iterdir()) if path.is_file()}
+    site = {name: (_PAGE / name).read_bytes() for name in _SHARED}
     site |= {path.name: path.read_bytes() for path in sorted(_SITE.iterdir()) if path.is_file()}
     site |= engine
-    page = site["index.html"].decode()
-    if _CHARSET not in page:
-        raise EdgeError(f"{_PAGE}/index.html has no {_CHARSET}, behind which the policy goes")
-    site["index.html"] = page.replace(_CHARSET, _HEAD, 1).encode()
+    site["index.html"] = _page(site["index.html"], opened)
+    tagline = json.dumps(_tagline(opened))
+    site["site.webmanifest"] = _filled(site["site.webmanifest"], "tagline", tagline)
     site["NOTICE.txt"] = _filled(site["NOTICE.txt"], "version", onnxruntime_web.VERSION)
     site["model.onnx"] = opened.data
-    spec = {**json.loads(opened.spec.to_json()), "digest": opened.spec.digest}
+    spec = {
+        **json.loads(opened.spec.to_json()),
+        "digest": opened.spec.digest,
+        "golden_tolerance": golden.TOLERANCE[opened.spec.precision],
+    }
     site["spec.json"] = json.dumps(spec, ensure_ascii=False).encode()
     worker = site.pop("sw.js")
     digest = hashlib.sha256()
@@ -126,6 +124,32 @@ def write(site: dict[str, bytes], out: Path) -> None:
     with folder.replacing(out, _OURS.issubset) as fresh:
         for name, content in site.items():
             (fresh / name).write_bytes(content)
+
+
+def _page(template: bytes, opened: Artefact) -> bytes:
+    digits = opened.spec.labels == _DIGITS
+    command = "python -m runtime.serve"
+    if opened.path.resolve() != _PUBLISHED.resolve():
+        command += f" --model {shlex.quote(opened.path.name)}"
+    values = {
+        "title": "digit-edge: draw a digit" if digits else "digit-edge: draw",
+        "tagline": _tagline(opened),
+        "one": "digit" if digits else "character or sign",
+        "several": "numbers of several digits" if digits else "pictures of several",
+        "command": command,
+    }
+    for name, value in values.items():
+        template = _filled(template, name, html.escape(value))
+    # The policy allows the one inline script by its digest.
+    _, _, script = template.partition(b"<script>")
+    digest = base64.b64encode(hashlib.sha256(script.partition(b"</script>")[0]).digest())
+    return _filled(template, "script", f"sha256-{digest.decode()}")
+
+
+def _tagline(opened: Artefact) -> str:
+    if opened.spec.labels == _DIGITS:
+        return "Draw a digit; a small network reads it."
+    return "A small network reads what you draw."
 
 
 def _filled(template: bytes, name: str, value: str) -> bytes:

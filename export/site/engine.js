@@ -1,21 +1,12 @@
 // The model in the browser, with onnxruntime-web on one thread. It stands in for the page's own
-// engine.js, which asks a server: the same `open`, the same few members.
+// engine.js, which asks a server: the same `open` and `classify`. Photographs and numbers of several
+// digits are read by `python -m runtime.serve` alone.
 
 import * as ort from "./ort.js";
-import { hasStraightBack, variants } from "./doubt.js";
 import { Judge } from "./judge.js";
-import { view } from "./photo.js";
-import { SIDE, bounds, inkOf, normalise } from "./preprocess.js";
-import { read as readNumbers } from "./reading.js";
-import { mean } from "./relief.js";
+import { SIDE, inkOf, normalise } from "./preprocess.js";
 
 export class Refusal extends Error {}
-
-// By how much a score may differ from what the artefact gave where it was made.
-const GOLDEN_TOLERANCE = { float32: 1e-4, int8: 0.05 };
-// What is found in a photograph is looked at again where it is less sure than this: see
-// runtime/classifier.py.
-const SURE = 0.95, CLEAR = 4, LIKELY = 0.5;
 
 export async function open() {
   keepForOffline();
@@ -32,12 +23,7 @@ export async function open() {
   }
   const local = new Local(spec, session);
   await local.prove();
-  return {
-    model: local.model,
-    photographs: true,
-    classify: (canvas, drawing) => local.classify(canvas, drawing),
-    read: (canvas) => local.read(canvas),
-  };
+  return { model: local.model, classify: (canvas) => local.classify(canvas) };
 }
 
 class Local {
@@ -63,89 +49,40 @@ class Local {
     return Array.from({ length: count }, (_, i) => data.slice(i * classes, (i + 1) * classes));
   }
 
-  // Answer the golden inputs as the artefact did when it was made, or refuse to answer at all.
+  // Compute the golden scores within the tolerance that export.web wrote, or refuse to open.
   async prove() {
-    const { golden, precision } = this.spec;
+    const { golden, golden_tolerance: tolerance } = this.spec;
     if (!golden) return;
     const pixels = Uint8Array.from(atob(golden.pixels), (c) => c.charCodeAt(0));
     const found = await this.scores(pixels, golden.scores.length);
     golden.scores.forEach((expected, image) => expected.forEach((score, i) => {
-      if (!(Math.abs(found[image][i] - score) <= GOLDEN_TOLERANCE[precision])) {
+      if (!(Math.abs(found[image][i] - score) <= tolerance)) {
         throw new Refusal("This browser does not compute as the model's own test says: its answers would be wrong.");
       }
     }));
   }
 
-  // One digit: a drawing, every mark of which is ink, or a photograph.
-  async classify(canvas, drawing) {
+  // Predict one drawing, dark on white, every mark of which is ink.
+  async classify(canvas) {
     const start = performance.now();
-    const seen = drawing ? drawingOf(canvas) : view(canvas);
+    const pixels = normalise(inkOf(canvas), canvas.width, canvas.height);
     const prepared = performance.now();
-    const [scores] = await this.scores(seen.pixels, 1);
-    const prediction = this.#predict(seen.pixels, scores);
-    if (!drawing && prediction.accepted) prediction.accepted = await this.#isDigit(seen, prediction, scores);
+    const [scores] = await this.scores(pixels, 1);
+    const confidence = Math.max(...scores);
+    const accepted = this.judge.accepts(pixels, confidence);
     const end = performance.now();
     return {
-      ...prediction,
-      ...seen,
+      label: this.spec.labels[scores.indexOf(confidence)],
+      confidence,
+      accepted,
+      pixels,
+      method: pixels.some(Boolean) ? "drawing" : "blank",
       scores: this.spec.labels.map((label, i) => ({ label, score: scores[i] })),
       preprocess_ms: prepared - start,
       inference_ms: end - prepared,
       total_ms: end - start,
     };
   }
-
-  // Whether ink found in a photograph has a digit's shape and, if the prediction is uncertain,
-  // test-time augmentation confirms it; only for models with a rejection model. Mirrors `_settle` in
-  // runtime/classifier.py.
-  async #isDigit({ pixels, method, odd }, prediction, scores) {
-    if (!this.spec.acceptance || method === "mnist") return true;
-    if (odd || this.#isLetter(prediction, pixels)) return false;
-    const { confidence } = prediction;
-    const { judge } = this;
-    if (confidence >= SURE && judge.score(pixels, confidence) >= judge.threshold + CLEAR) return true;
-    const written = variants(pixels);
-    const all = await this.scores(written.flatMap((one) => [...one]), written.length);
-    const best = scores.indexOf(Math.max(...scores));
-    const again = mean(all.map((each) => each[best]));
-    const score = mean(written.map((one, i) => judge.score(one, Math.max(...all[i]))));
-    return again >= LIKELY && score >= judge.threshold;
-  }
-
-  // The numbers in a drawing or a photograph, several lines and touching digits among them.
-  async read(canvas) {
-    const start = performance.now();
-    const { lines, digits } = await readNumbers(
-      canvas, (images) => this.#predictAll(images), Boolean(this.spec.acceptance));
-    return { text: lines.join("\n"), lines, digits, total_ms: performance.now() - start };
-  }
-
-  async #predictAll(images) {
-    if (!images.length) return [];
-    const all = await this.scores(images.flatMap((pixels) => [...pixels]), images.length);
-    return images.map((pixels, i) => {
-      const prediction = this.#predict(pixels, all[i]);
-      return { ...prediction, accepted: prediction.accepted && !this.#isLetter(prediction, pixels) };
-    });
-  }
-
-  // Whether this 8 is a B; only of models that read digits alone, which have a rule of ink.
-  #isLetter({ label }, pixels) {
-    return label === "8" && Boolean(this.spec.acceptance) && hasStraightBack(pixels);
-  }
-
-  #predict(pixels, scores) {
-    const confidence = Math.max(...scores);
-    const label = this.spec.labels[scores.indexOf(confidence)];
-    return { label, confidence, accepted: this.judge.accepts(pixels, confidence) };
-  }
-}
-
-function drawingOf(canvas) {
-  const { width, height } = canvas;
-  const ink = inkOf(canvas);
-  const box = bounds(ink, width, height);
-  return { pixels: normalise(ink, width, height), box, method: box[0] < box[2] ? "drawing" : "blank" };
 }
 
 async function bytes(name) {

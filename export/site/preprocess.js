@@ -6,13 +6,7 @@
 export const SIDE = 28;
 const INNER = 20;
 const LEAST_SIDE = 10;
-const MNIST_PEAK = 250;
 const ROUNDING = 0.5 + 2 ** -10;
-
-// A canvas drawn dark on white → pixels: Uint8Array of 28 × 28, 0 ground, 255 ink.
-export function toPixels(canvas) {
-  return normalise(inkOf(canvas), canvas.width, canvas.height);
-}
 
 // How dark each pixel of a canvas is, 0 to 255, row by row.
 export function inkOf(canvas) {
@@ -21,6 +15,7 @@ export function inkOf(canvas) {
   return Uint8Array.from({ length: width * height }, (_, i) => 255 - data[4 * i]);
 }
 
+// Ink, 0 to 255 → pixels: Uint8Array of 28 × 28, 0 ground, 255 ink.
 export function normalise(ink, width, height) {
   const pixels = new Uint8Array(SIDE * SIDE);
   const [left, top, right, bottom] = bounds(ink, width, height);
@@ -30,13 +25,7 @@ export function normalise(ink, width, height) {
   for (let y = 0; y < h; y++) {
     for (let x = 0; x < w; x++) tight[y * w + x] = ink[(top + y) * width + left + x];
   }
-  return centred({ data: tight, width: w, height: h });
-}
-
-// `normalise` of ink, a plane of floats, whose first and last rows and columns are not empty.
-export function centred({ data, width, height }) {
-  const pixels = new Uint8Array(SIDE * SIDE);
-  const small = areaResample(data, width, height, Math.max(width, height, LEAST_SIDE));
+  const small = areaResample(tight, w, h, Math.max(w, h, LEAST_SIDE));
   const scale = Math.fround(255 / small.reduce((most, value) => Math.max(most, value)));
   let mass = 0, across = 0, down = 0;
   for (let i = 0; i < small.length; i++) {
@@ -57,23 +46,8 @@ export function centred({ data, width, height }) {
   return pixels;
 }
 
-// Whether 28 × 28 pixels are an MNIST digit: the ink's peak, its mass, its rim and its centre.
-export function isMnistForm(pixels) {
-  let highest = 0, mass = 0, across = 0, down = 0, rim = 0;
-  pixels.forEach((value, i) => {
-    const x = i % SIDE, y = Math.floor(i / SIDE);
-    highest = Math.max(highest, value);
-    mass += value;
-    across += value * x;
-    down += value * y;
-    rim += value * ((x % (SIDE - 1) === 0) + (y % (SIDE - 1) === 0));
-  });
-  return highest >= MNIST_PEAK && mass < 0.8 * 255 * INNER * INNER && rim < 1000 &&
-    Math.abs(across / mass - 14) < 1 && Math.abs(down / mass - 14) < 1;
-}
-
 // The box of all ink: left, top, right, bottom, the last two exclusive.
-export function bounds(ink, width, height) {
+function bounds(ink, width, height) {
   let [left, top, right, bottom] = [width, height, 0, 0];
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks import latency, parity
-from benchmarks.comparison import ParityResult, Tolerance
+from benchmarks.comparison import ParityResult
 from benchmarks.parity_report import ParityReport, TestSet
 from benchmarks.rows import Interpreter, Unmeasured
 from benchmarks.timing import LatencyReport, Settings
 from runtime import artefact
+from runtime.model.tolerance import Tolerance
 from runtime.spec import Dataset, Golden, ModelSpec, Quantization
 
 # Short: the tests look at what is recorded, never at how long it took.

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from benchmarks import comparison, statistics
-from benchmarks.comparison import Answers, ParityResult, Tolerance
+from benchmarks.comparison import Answers, ParityResult
 from benchmarks.rows import Row
+from export.verify import Signature, verify
 from runtime.errors import EdgeError
+from runtime.model.tolerance import Tolerance
+from train.splits import Split
 
 ROW = Row("digits.tflite", "litert", "cpu", 1)
 
@@ -218,3 +221,80 @@ def test_negative_log_likelihood_is_scikit_learns() -> None:
     told = comparison.answers(some[:4], labels[:4]).negative_log_likelihood
     assert told == pytest.approx(-np.log(1e-7))
     assert comparison.answers(some[:3], labels[:3]).negative_log_likelihood is None
+
+
+def export_passes(
+    original: np.ndarray, candidate: np.ndarray, precision: str, batch_difference: float
+) -> bool:
+    """What export says of the scores that `judge` gets, images alone having other scores."""
+    n = len(original)
+    pixels = np.zeros((n, 28, 28, 1), np.uint8)
+    pixels[:, 0, 0, 0], pixels[:, 0, 1, 0] = np.divmod(np.arange(n), 256)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        at = images[:, 0, 0, 0].astype(int) * 256 + images[:, 0, 1, 0]
+        found = candidate[at]
+        if len(images) == 1:
+            found[0, found[0].argmin()] += np.float32(batch_difference)
+        return found
+
+    signature = Signature("pixels", "scores", (None, 28, 28, 1), (None, 10))
+    split = Split(pixels, np.arange(n) % 10)
+    return bool(verify(signature, run, original, split, (28, 28, 1), precision))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize(
+    ("n", "changed", "where", "int8_passes"),
+    [(n, changed, where, passes)
+     for where, at_most in (("lost", {300: 1, 1000: 1, 10_000: 5}),
+                            ("flipped", {300: 1, 1000: 1, 1999: 1, 2000: 2, 10_000: 10}))
+     for n, allowed in at_most.items()
+     for changed, passes in ((allowed, True), (allowed + 1, False))],
+)  # fmt: skip
+def test_export_and_parity_reach_the_same_verdict(precision, n, changed, where, int8_passes):
+    """At the allowance and one image beyond it."""
+    labels = np.arange(n) % 10
+    before, after = labels.copy(), labels.copy()
+    if where == "flipped":  # from one wrong prediction to another, so that accuracy stays
+        before[:changed] = (labels[:changed] + 1) % 10
+    after[:changed] = (labels[:changed] + 2) % 10
+    original, candidate = scores(before, sure=1), scores(after, sure=1)
+    parity = bool(judge(original, candidate, precision))
+    assert parity == export_passes(original, candidate, precision, 0)
+    assert parity == (precision == "int8" and int8_passes)
+
+
+LIMIT, BEYOND = np.float32(1e-5), np.nextafter(np.float32(1e-5), np.float32(1))
+
+
+@pytest.mark.parametrize(
+    ("precision", "difference", "batch_difference", "passes"),
+    [
+        ("float32", LIMIT, 0, True),
+        ("float32", BEYOND, 0, False),
+        ("float32", 0, LIMIT, True),
+        ("float32", 0, BEYOND, False),
+        ("float32", 0, 1 / 256, False),
+        ("int8", 0.3, 0, True),
+        ("int8", 0, 2 / 256, True),
+        ("int8", 0, 2.5 / 256, True),
+        ("int8", 0, 3 / 256, False),
+        ("int8", np.nan, 0, False),
+        ("float32", np.nan, 0, False),
+    ],
+)
+def test_export_and_parity_draw_the_same_limits(precision, difference, batch_difference, passes):
+    original = scores(RIGHT[:300], sure=1)
+    candidate = original.copy()
+    candidate[7, 0] += difference
+    result = judge(original, candidate, precision)
+    result = dataclasses.replace(result, batch_difference=float(batch_difference))
+    assert bool(result) == export_passes(original, candidate, precision, batch_difference) == passes
+
+
+def test_a_reference_with_nan_fails_in_export_and_in_parity() -> None:
+    broken = scores(RIGHT[:300], sure=1)
+    broken[17, 3] = np.nan
+    assert not judge(broken, scores(RIGHT[:300], sure=1), "int8")
+    assert not export_passes(broken, scores(RIGHT[:300], sure=1), "int8", 0)

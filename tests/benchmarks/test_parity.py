@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from benchmarks import parity, processes, reference, rows
-from benchmarks.comparison import ParityResult, Tolerance
+from benchmarks.comparison import ParityResult
 from benchmarks.jobs import ScoresJob
 from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
 from benchmarks.views import parity_tables
 from runtime import artefact
 from runtime.errors import ArtefactError, BackendUnavailable, DatasetError
+from runtime.model.tolerance import Tolerance
 
 SOUND = [
     ("digits.tflite", "litert"),

@@ -20,7 +20,6 @@ import pytest
 from benchmarks import device, parity, remote, report, writer
 from benchmarks.__main__ import main
 from benchmarks.answers import Answers
-from benchmarks.comparison import Tolerance
 from benchmarks.parity_report import ParityReport
 from benchmarks.records import to_json
 from benchmarks.remote import Device, Elsewhere
@@ -28,6 +27,7 @@ from benchmarks.rows import FAILED, Unmeasured
 from benchmarks.timing import LatencyReport, Settings
 from benchmarks.views import device_tables, page, tables
 from runtime.errors import BackendUnavailable, EdgeError
+from runtime.model.tolerance import Tolerance
 
 SETTINGS = Settings(repetitions=1, min_seconds=0.01, min_count=12)
 SSHD = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")

@@ -12,41 +12,52 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
 import runtime
 from export import onnxruntime_web
 from runtime import Classifier, artefact
-from runtime.preprocess import normalise, view
+from runtime.preprocess import normalise
 from train.data import cache_folder
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 SEVEN = [[(0.25, 0.22), (0.75, 0.2), (0.62, 0.45), (0.48, 0.82)], [(0.38, 0.52), (0.68, 0.5)]]
 FOUR = [[(0.62, 0.2), (0.3, 0.55), (0.72, 0.55)], [(0.62, 0.2), (0.62, 0.82)]]
+STAR = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)], [(0.5, 0.1), (0.5, 0.9)]]
 SIDE = 256
-# Classifies the picture disc.png and reads row.png.
-CLASSIFY_AND_READ = """async () => {
-  const { open } = await import("./engine.js");
-  const { openPicture } = await import("./picture.js");
-  const engine = await open();
-  const [disc, row] = await Promise.all(["disc.png", "row.png"].map(
-    async (name) => openPicture(await (await fetch(name)).blob())));
-  const one = await engine.classify(disc, false);
-  return [{ ...one, pixels: [] }, await engine.read(row)];
-}"""
-# Reads the cases, draws each on a canvas, and says what it drew and what it made of it.
+# A person's digits, as strokes of few points; the pad rounds their corners.
+DIGITS = {
+    "0": [[(0.5, 0.1), (0.25, 0.3), (0.25, 0.7), (0.5, 0.9), (0.75, 0.7), (0.75, 0.3), (0.5, 0.1)]],
+    "1": [[(0.4, 0.25), (0.55, 0.1), (0.53, 0.5), (0.5, 0.9)]],
+    "2": [[(0.3, 0.25), (0.5, 0.1), (0.7, 0.28), (0.5, 0.6), (0.27, 0.88), (0.75, 0.87)]],
+    "3": [[(0.3, 0.15), (0.65, 0.15), (0.7, 0.35), (0.45, 0.48), (0.72, 0.6), (0.65, 0.85),
+           (0.28, 0.85)]],
+    "4": FOUR,
+    "5": [[(0.68, 0.12), (0.35, 0.14), (0.33, 0.45), (0.6, 0.42), (0.72, 0.65), (0.55, 0.88),
+           (0.28, 0.84)]],
+    "6": [[(0.62, 0.1), (0.35, 0.4), (0.3, 0.75), (0.5, 0.9), (0.7, 0.72), (0.55, 0.55),
+           (0.33, 0.65)]],
+    "7": SEVEN,
+    "8": [[(0.68, 0.2), (0.45, 0.1), (0.32, 0.28), (0.66, 0.62), (0.6, 0.88), (0.36, 0.86),
+           (0.34, 0.62), (0.66, 0.35), (0.68, 0.2)]],
+    "9": [[(0.68, 0.25), (0.45, 0.12), (0.32, 0.32), (0.5, 0.48), (0.68, 0.3), (0.66, 0.6),
+           (0.55, 0.9)]],
+}  # fmt: skip
+# Draws each case as the pad does for the network ("digit"), or anyhow; returns the drawn canvas and
+# what the engine made of it.
 CLASSIFY = """async () => {
   const { open } = await import("./engine.js");
-  const { render } = await import("./pad.js");
+  const { Pad, render } = await import("./pad.js");
   const engine = await open();
+  const pad = new Pad(document.createElement("canvas"), () => {}, () => {});
   const found = [];
-  for (const { strokes, scale, width } of await (await fetch("cases.json")).json()) {
-    const canvas = render(strokes, 256, 256, [scale, 0, 0], width);
-    const answer = await engine.classify(canvas, true);
+  for (const { strokes, pen } of await (await fetch("cases.json")).json()) {
+    pad.strokes = strokes;
+    const canvas = pen === null ? pad.digit() : render(strokes, 256, 256, [256, 0, 0], pen);
+    const answer = await engine.classify(canvas);
     const { data } = canvas.getContext("2d").getImageData(0, 0, 256, 256);
-    const grey = Uint8Array.from({ length: 256 * 256 }, (_, i) => data[4 * i]);
-    const text = Array.from(grey, (value) => String.fromCharCode(value)).join("");
-    found.push({ ...answer, grey: btoa(text), pixels: [...answer.pixels] });
+    const gray = Uint8Array.from({ length: 256 * 256 }, (_, i) => data[4 * i]);
+    const text = Array.from(gray, (value) => String.fromCharCode(value)).join("");
+    found.push({ ...answer, gray: btoa(text), pixels: [...answer.pixels] });
   }
   return found;
 }"""
@@ -62,8 +73,24 @@ def run(*options, **environment):
     )
 
 
-def cases():
-    """Drawings: digits and scribbles at many places, sizes and widths of the pen."""
+def written(count):
+    """Digits as people draw them on the pad: shifted, slanted, turned, wavering; and the labels."""
+    random = np.random.default_rng(3)
+    labels = [str(number % 10) for number in range(count)]
+    made = []
+    for label in labels:
+        turn, slant = random.normal(0, 0.1, 2)
+        matrix = random.uniform(0.3, 1) * np.array([[1, slant + turn], [-turn, 1]])
+        middle = random.uniform(0.35, 0.65, 2)
+        strokes = [np.array(stroke) - 0.5 for stroke in DIGITS[label]]
+        strokes = [stroke + random.normal(0, 0.015, stroke.shape) for stroke in strokes]
+        moved = [(stroke @ matrix.T + middle).round(4).tolist() for stroke in strokes]
+        made.append({"strokes": moved, "pen": None})
+    return made, labels
+
+
+def marks():
+    """Digits and scribbles at many places, sizes and widths of the pen, a blank one and a dot."""
     noise = np.random.default_rng(7)
     made = []
     for number in range(60):
@@ -76,36 +103,58 @@ def cases():
                 (np.array(stroke) * size + shift).round(4).tolist()
                 for stroke in (SEVEN, FOUR)[number % 2]
             ]
-        made.append({"strokes": strokes, "scale": SIDE, "width": float(noise.uniform(3, 30))})
-    blank = {"strokes": [], "scale": SIDE, "width": 10}
-    dot = {"strokes": [[[0.5, 0.5]]], "scale": SIDE, "width": 1}
-    return [*made, blank, dot]
+        made.append({"strokes": strokes, "pen": float(noise.uniform(3, 30))})
+    return [*made, {"strokes": [], "pen": 10}, {"strokes": [[[0.5, 0.5]]], "pen": 1}]
+
+
+def classified(site, cases, hosted, opened):
+    """The canvas of each case, uint8 (256, 256), and what the site answers."""
+    (site / "cases.json").write_text(json.dumps(cases))
+    with hosted(site) as url, opened(url) as page:
+        found = page.evaluate(CLASSIFY)
+    assert len(found) == len(cases)
+    shape = (SIDE, SIDE)
+    return [
+        (np.frombuffer(base64.b64decode(answer["gray"]), np.uint8).reshape(shape), answer)
+        for answer in found
+    ]
+
+
+def served(classifier, canvas):
+    """What `runtime.serve` makes of a drawing: the pixels, the prediction."""
+    pixels = normalise(255 - canvas)
+    return pixels.reshape(-1), classifier.classify(pixels)
 
 
 @pytest.mark.parametrize(
     ("precision", "name"), [("int8", "digits-int8.onnx"), ("float32", "digits.onnx")]
 )
-def test_the_browser_answers_as_the_runtime_does(
+def test_a_drawing_is_answered_as_the_server_answers_it(
     exported, tmp_path, precision, name, hosted, opened
 ):
     site = shutil.copytree(exported[precision], tmp_path / "site")
-    (site / "cases.json").write_text(json.dumps(cases()))
-    with hosted(site) as url, opened(url) as page:
-        found = page.evaluate(CLASSIFY)
+    digits, labels = written(300)
     classifier = Classifier.load(PRETRAINED / name)
-    assert len(found) == len(cases())
-    accepted = 0
-    for answer in found:
-        grey = np.frombuffer(base64.b64decode(answer["grey"]), np.uint8).reshape(SIDE, SIDE)
-        pixels = normalise(255 - grey)
-        expected = classifier.classify(pixels)
-        np.testing.assert_array_equal(answer["pixels"], pixels.reshape(-1))
+    accepted = right = equal = 0
+    cases = [*digits, *marks()]
+    for number, (canvas, answer) in enumerate(classified(site, cases, hosted, opened)):
+        pixels, expected = served(classifier, canvas)
+        seen = np.array(answer["pixels"], np.uint8)
+        assert np.abs(seen.astype(int) - pixels).max() <= 1, number
+        equal += np.array_equal(seen, pixels)
         scores = [each["score"] for each in answer["scores"]]
-        np.testing.assert_allclose(scores, expected.scores, atol=1e-3)
-        assert answer["label"] == expected.label
-        assert answer["accepted"] == expected.accepted
+        theirs = classifier.scores(seen.reshape(1, 28, 28, 1))[0]
+        np.testing.assert_allclose(scores, theirs, atol=1e-3)
+        assert answer["label"] == expected.label, number
+        assert answer["accepted"] == expected.accepted, number
+        assert (answer["method"] == "blank") == (not pixels.any())
         accepted += answer["accepted"]
-    assert 10 < accepted < len(found) - 10  # the cases ask for both
+        right += number < len(labels) and answer["label"] == labels[number]
+    # NumPy sums in single precision, in an order that depends on the processor: of 2,000 drawings
+    # four had one pixel that is one level off.
+    assert equal >= 0.98 * len(cases)
+    assert right > 0.9 * len(labels)  # they are drawn as digits
+    assert len(labels) / 2 < accepted < len(cases) - 30  # the cases ask for both
 
 
 def test_what_is_drawn_is_read_in_the_browser(exported, hosted, opened, draw, shows):
@@ -114,11 +163,47 @@ def test_what_is_drawn_is_read_in_the_browser(exported, hosted, opened, draw, sh
         shows(page, "7")
         facts = page.inner_text("#facts")
         assert f"onnxruntime-web {onnxruntime_web.VERSION}" in facts and "int8" in facts
-        page.click("#clear")
-        page.get_by_role("radio", name="A number").check(force=True)
-        draw(page, FOUR, right=0.1)
-        draw(page, SEVEN, right=1.0)
-        shows(page, "47")
+        page.click("#undo")
+        page.click("#undo")
+        shows(page, "–")
+        draw(page, FOUR)
+        shows(page, "4")
+        page.keyboard.press("Escape")
+        draw(page, STAR)
+        shows(page, "?")
+        assert "No digit I know" in page.inner_text("#sure")
+
+
+def test_photographs_and_numbers_are_left_to_the_server(exported, hosted, opened, hand_over):
+    with hosted(exported["int8"]) as url, opened(url) as page:
+        text = " ".join(page.inner_text("main").split())
+        assert "Photographs and numbers of several digits are read by" in text
+        assert text.count("python -m runtime.serve") == 1
+        for control in ("input", "video", "dialog", "#choose", "#camera", "#modes"):
+            assert page.locator(control).count() == 0, control
+        hand_over(page, "drop", b"a picture")
+        hand_over(page, "paste", b"a picture")
+        assert page.inner_text("#answer") == "–" and page.inner_text("#problem") == ""
+
+
+def test_opened_as_a_file_the_page_says_what_to_do(exported, opened):
+    """Browsers load no modules from a file; every line but the notice is about that."""
+    blocked = ("CORS", "ERR_FAILED")
+    url = (exported["int8"] / "index.html").as_uri()
+    with opened(url, ready=False, allowed=blocked) as page:
+        notice = page.locator("#from-file")
+        assert notice.is_visible() and page.locator("main").is_hidden()
+        text = " ".join(notice.inner_text().split())
+        assert "cannot run from a file" in text and "neither modules nor WebAssembly" in text
+        assert "python -m http.server --bind 127.0.0.1" in text
+        assert notice.get_by_role("link").get_attribute("href") == "http://127.0.0.1:8000/"
+        style = "() => getComputedStyle(document.body).backgroundColor"
+        assert page.evaluate(style) != "rgba(0, 0, 0, 0)"  # the style sheet is loaded all the same
+
+
+def test_served_the_page_does_not_talk_of_files(exported, hosted, opened):
+    with hosted(exported["int8"]) as url, opened(url) as page:
+        assert page.locator("#from-file").is_hidden() and page.locator("main").is_visible()
 
 
 def test_after_the_first_visit_no_network_is_needed(exported, hosted, opened, draw, shows):
@@ -158,26 +243,68 @@ def test_an_artefact_with_other_labels(exported, tmp_path, hosted, opened, draw,
         shows(page, "seven")
 
 
-def test_own_classes_of_filled_shapes_are_accepted(tmp_path, hosted, opened):
-    """Without a rejection model the page accepts by the confidence alone, as the runtime does."""
-    own = {"name": "own", "acceptance": None, "accept_confidence": 0.0}
-    model = other_artefact(tmp_path / "own.onnx", **own)
+def test_own_classes_are_accepted_as_the_server_accepts_them(tmp_path, hosted, opened):
+    """Without a rejection model the confidence alone decides: no rule about digits' shapes."""
+    model = other_artefact(tmp_path / "own.onnx", name="own", acceptance=None)
     done = run("--out", tmp_path / "site", "--model", model)
     assert (done.returncode, done.stderr) == (0, "")
-    disc = Image.new("L", (160, 160), 230)
-    ImageDraw.Draw(disc).ellipse((60, 60, 100, 100), fill=30)
-    disc.save(tmp_path / "site" / "disc.png")
-    row = Image.new("L", (240, 120), 230)
-    for left in (20, 90, 160):
-        ImageDraw.Draw(row).rectangle((left, 30, left + 50, 90), fill=30)
-    row.save(tmp_path / "site" / "row.png")
-    with hosted(tmp_path / "site") as url, opened(url) as page:
-        one, several = page.evaluate(CLASSIFY_AND_READ)
     classifier = Classifier.load(model)
-    assert view(disc).odd and one["odd"]
-    assert one["accepted"] and classifier.classify(disc).accepted
-    assert several["lines"] == list(classifier.read(row).lines)
-    assert len(several["digits"]) == 3 and all(each["accepted"] for each in several["digits"])
+    accepted = []
+    for canvas, answer in classified(tmp_path / "site", marks(), hosted, opened):
+        _, expected = served(classifier, canvas)
+        assert (answer["label"], answer["accepted"]) == (expected.label, expected.accepted)
+        accepted.append(answer["accepted"])
+    assert 5 < sum(accepted) < len(accepted) - 5
+
+
+def few_classes(path):
+    """The published float artefact, cut to its first three outputs."""
+    import onnx
+
+    model = onnx.load_from_string(artefact.read(PRETRAINED / "digits.onnx").data)
+    del model.metadata_props[:]
+    (output,) = model.graph.output
+    last = next(node for node in model.graph.node if output.name in node.output)
+    last.output[list(last.output).index(output.name)] = "all"
+    bounds = {"starts": [0], "ends": [3], "axes": [1]}
+    for name, value in bounds.items():
+        tensor = onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [1], value)
+        model.graph.initializer.append(tensor)
+    model.graph.node.append(onnx.helper.make_node("Slice", ["all", *bounds], [output.name]))
+    output.type.tensor_type.shape.dim[1].dim_value = 3
+    source = artefact.read(PRETRAINED / "digits.onnx").spec
+    golden = dataclasses.replace(source.golden, scores=source.golden.scores[:, :3])
+    changes = {"labels": ("ring", "bar", "hook"), "golden": golden, "name": "signs"}
+    spec = dataclasses.replace(source, acceptance=None, accept_confidence=0.5, **changes)
+    artefact.write(path, model.SerializeToString(deterministic=True), spec)
+    return path
+
+
+def test_a_page_of_three_own_classes_does_not_talk_about_digits(
+    tmp_path, hosted, opened, draw, shows
+):
+    model = few_classes(tmp_path / "signs.onnx")
+    done = run("--out", tmp_path / "site", "--model", model)
+    assert (done.returncode, done.stderr) == (0, "")
+    with hosted(tmp_path / "site") as url, opened(url) as page:
+        assert page.inner_text("#hint") == "Draw ring, bar, hook"
+        draw(page, DIGITS["1"])
+        shows(page, "bar")
+        page.click("#clear")
+        draw(page, SEVEN)
+        shows(page, "?")
+        assert "None of these" in page.inner_text("#sure")
+        shown = page.inner_text("body") + page.title()
+        for selector, attribute in (("meta[name=description]", "content"), ("#pad", "aria-label")):
+            shown += page.get_attribute(selector, attribute)
+        shown += (tmp_path / "site" / "site.webmanifest").read_text()
+        assert "digit" not in shown.replace("digit-edge", "")
+        assert "python -m runtime.serve --model signs.onnx" in page.inner_text("main")
+        # Three bars stand together, not spread over the card.
+        rows = [row.bounding_box() for row in page.locator("#scores li").all()]
+        assert rows[-1]["y"] + rows[-1]["height"] - rows[0]["y"] < 150
+        bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
+        assert len({(bar["x"], bar["width"]) for bar in bars}) == 1
 
 
 def test_a_browser_that_computes_otherwise_answers_nothing(
@@ -204,7 +331,8 @@ def test_the_site_is_whole_and_the_same_each_time(exported, tmp_path):
     assert "script-src 'self' 'wasm-unsafe-eval'" in page and "{{" not in worker
     for path in site.glob("*.*"):
         if path.name not in ("ort.js", "ort.wasm", "model.onnx", "icon.svg"):
-            assert "http://" not in path.read_text() and "https://" not in path.read_text()
+            text = path.read_text().replace("http://127.0.0.1:8000/", "")
+            assert "http://" not in text and "https://" not in text
     assert (site / "model.onnx").read_bytes() == (PRETRAINED / "digits-int8.onnx").read_bytes()
     again = tmp_path / "again"
     assert run("--out", again).returncode == 0

@@ -2,7 +2,6 @@
 
 import { open, Refusal } from "./engine.js";
 import { Pad } from "./pad.js";
-import { takePictures } from "./picture.js";
 
 const $ = (id) => document.getElementById(id);
 const SPEAK_AFTER_MS = 600; // of quiet: a screen reader hears answers, not every change of mind
@@ -11,17 +10,15 @@ let engine = null;
 let wanted = null; // the newest question; older ones are dropped unasked
 let asking = false;
 let speaking = 0;
+let digits = true; // the classes are 0 to 9
+let pictures = null; // stops the camera; the static site reads drawings alone
 
 const pad = new Pad($("pad"), onDrawing, say);
-const pictures = takePictures(
-  { body: document.body, choose: $("choose"), camera: $("camera"), take: $("take"),
-    file: $("file"), snap: $("snap"), live: $("live") },
-  onPicture, showProblem,
-);
-const mode = () => document.querySelector("[name=mode]:checked").value;
+const mode = () => document.querySelector("[name=mode]:checked")?.value ?? "digit";
+const rejected = () => (digits ? "No digit I know" : "None of these");
 
 $("clear").addEventListener("click", () => {
-  pictures.stop();
+  pictures?.stop();
   pad.clear();
   pad.canvas.focus();
 });
@@ -31,13 +28,21 @@ for (const input of document.querySelectorAll("[name=mode]")) {
 }
 addEventListener("keydown", (event) => {
   // Escape clears from anywhere but where it has a meaning of its own.
-  if (event.key === "Escape" && !$("ask-token").open && event.target !== pad.canvas) $("clear").click();
+  if (event.key === "Escape" && !$("ask-token")?.open && event.target !== pad.canvas) $("clear").click();
 });
 
 start();
 
 async function start() {
   onMode();
+  if ($("choose")) {
+    const { takePictures } = await import("./picture.js");
+    pictures = takePictures(
+      { body: document.body, choose: $("choose"), camera: $("camera"), take: $("take"),
+        file: $("file"), snap: $("snap"), live: $("live") },
+      onPicture, showProblem,
+    );
+  }
   try {
     engine = await open(askToken);
   } catch (error) {
@@ -45,15 +50,23 @@ async function start() {
     return showProblem(error.message);
   }
   const { labels } = engine.model;
-  for (const each of document.querySelectorAll("[data-photographs]")) each.hidden = !engine.photographs;
-  $("modes").hidden = !engine.read;
-  $("hint").textContent = labels.length === 10 && labels.every((label, i) => label === String(i))
+  digits = labels.length === 10 && labels.every((label, i) => label === String(i));
+  if (!digits) showOwnClasses();
+  $("hint").textContent = digits
     ? "Draw a digit, 0 to 9" : `Draw ${labels.slice(0, 12).join(", ")}${labels.length > 12 ? ", …" : ""}`;
   $("scores").replaceChildren(...labels.map(scoreRow));
   $("scores").classList.toggle("many", labels.length > 12);
+  $("scores").classList.toggle("own", !digits && labels.length <= 12);
   showFacts();
   document.body.dataset.ready = "true";
   if (!pad.empty) onDrawing(false);
+}
+
+// The page's texts for classes that are not the ten digits.
+function showOwnClasses() {
+  document.title = "digit-edge: draw";
+  $("tagline").textContent = "A small network reads what you draw.";
+  document.querySelectorAll("#modes span").forEach((span, i) => { span.textContent = ["One", "Several"][i]; });
 }
 
 function onMode() {
@@ -117,27 +130,28 @@ function showAnswer(answer, { canvas, isDrawing, unfinished }) {
     return;
   }
   showText(accepted ? label : "?", accepted);
-  showSure(accepted ? percent(confidence) : "No digit I know", accepted ? "sure" : `at most ${label}, ${percent(confidence)}`);
+  showSure(accepted ? percent(confidence) : rejected(), accepted ? "sure" : `at most ${label}, ${percent(confidence)}`);
   drawPixels(pixels);
   scores.forEach(({ score }, i) => showScore($("scores").children[i], score, score === confidence));
   showFacts(answer);
   if (!isDrawing) pad.showPicture(canvas, [{ box, text: accepted ? label : "?" }]);
-  speak(accepted ? `${label}, ${percent(confidence)} sure` : "No digit I know", unfinished);
+  speak(accepted ? `${label}, ${percent(confidence)} sure` : rejected(), unfinished);
 }
 
 function showReading(answer, { canvas, isDrawing, unfinished }) {
-  const { text, digits } = answer;
+  const { text, digits: found } = answer;
   showText(text || "?", text !== "");
   $("result").classList.toggle("free", text.includes("\n"));
-  const sure = digits.filter((digit) => digit.accepted).map((digit) => digit.confidence);
-  if (text === "") showSure("No digits found", "");
+  const sure = found.filter((digit) => digit.accepted).map((digit) => digit.confidence);
+  const none = digits ? "No digits found" : "Nothing found";
+  if (text === "") showSure(none, "");
   else if (sure.length === 1) showSure(percent(sure[0]), "sure");
-  else showSure(`≥ ${percent(Math.min(...sure))}`, `sure of each of ${sure.length} digits`);
+  else showSure(`≥ ${percent(Math.min(...sure))}`, `sure of each of ${sure.length}${digits ? " digits" : ""}`);
   showFacts(answer);
   if (!isDrawing) {
-    pad.showPicture(canvas, digits.map(({ box, label, accepted }) => ({ box, text: accepted ? label : "?" })));
+    pad.showPicture(canvas, found.map(({ box, label, accepted }) => ({ box, text: accepted ? label : "?" })));
   }
-  speak(text || "No digits found", unfinished);
+  speak(text || none, unfinished);
 }
 
 function showNothing(why = pad.picture ? "" : "Nothing drawn yet") {

@@ -1,5 +1,6 @@
 // Who answers: the server this page came from. The static site puts another file in this place,
-// which answers in the browser; both give `open` and an engine with the same few members.
+// which answers in the browser; both give `open` and an engine with `model` and `classify`. Only this
+// one has `read`.
 
 const KEY = "digit-edge-token";
 
@@ -12,7 +13,6 @@ export async function open(askToken) {
   const model = await (await server.ask("v1/model")).json();
   return {
     model,
-    photographs: true,
     classify: (canvas, drawing) => server.classify(canvas, drawing),
     read: (canvas, drawing) => server.read(canvas, drawing),
   };
