@@ -111,7 +111,7 @@ def latencies(lanes: Sequence[Lane]) -> Chart:
         heights = (_LANE_HEIGHT_PX - 8) * np.sqrt(counts / counts.max())
         bars = "".join(
             f"M{x(edge)} {base}v{-height:.1f}h{width}V{base}z"
-            for edge, height in zip(edges, heights, strict=False)
+            for edge, height in zip(edges[:-1], heights, strict=True)
             if height
         )
         p50, p99 = (float(np.percentile(lane.samples_ns, q)) for q in (50, 99))
