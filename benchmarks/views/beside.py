@@ -8,7 +8,7 @@ from benchmarks.corruptions import MIDDLE
 from benchmarks.readings import SCHEMA_VERSION, RejectionReport, Result, RobustnessReport
 from benchmarks.records import from_json
 from benchmarks.views import charts
-from benchmarks.views.charts import Charts, Curve
+from benchmarks.views.charts import Charts
 from benchmarks.views.formats import Table, duration, percent
 from runtime.errors import EdgeError
 
@@ -119,9 +119,9 @@ def robustness_curves(report: RobustnessReport | None) -> Charts | None:
     )
 
 
-def _line(result: Result, number: int) -> Curve:
+def _line(result: Result, number: int) -> tuple[str, tuple[float, ...]]:
     readings = (result.clean, *result.curves[number].readings)
-    return Curve(_name(result), tuple(reading.accuracy for reading in readings))
+    return _name(result), tuple(reading.accuracy for reading in readings)
 
 
 def _name(result: Result) -> str:

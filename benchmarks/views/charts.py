@@ -16,14 +16,6 @@ _LINE_STYLES = 6  # classes style0 … style5 of style.css
 
 
 @dataclass(frozen=True)
-class Lane:
-    """One row of the latency chart: its name and samples."""
-
-    name: str
-    samples_ns: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Point:
     """One point of a scatter chart: x is positive, y a share with its interval."""
 
@@ -32,14 +24,6 @@ class Point:
     y: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line of a chart by strength: its name and a share at each strength."""
-
-    name: str
-    shares: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -77,8 +61,6 @@ class Chart:
     """
 
     title: str
-    width: int
-    height: int
     x: Axis
     y: Axis
     x_ticks: Sequence[tuple[float, str]]
@@ -97,16 +79,16 @@ class Charts:
     legend: tuple[tuple[str, str], ...] = ()
 
 
-def latencies(lanes: Sequence[Lane]) -> Chart:
-    """Return a histogram per lane over one logarithmic axis, with p50 and p99."""
-    logs = [np.log10(lane.samples_ns) for lane in lanes]
+def latencies(samples_ns: Sequence[tuple[str, Sequence[int]]]) -> Chart:
+    """Return a histogram per name over one logarithmic axis, with p50 and p99."""
+    logs = [np.log10(samples) for _, samples in samples_ns]
     low, high = min(map(np.min, logs)) - 0.05, max(map(np.max, logs)) + 0.05
-    x, y = Axis(low, high, 250, 840), Axis(0, len(lanes), 0, _LANE_HEIGHT_PX * len(lanes))
+    x, y = Axis(low, high, 250, 840), Axis(0, len(logs), 0, _LANE_HEIGHT_PX * len(logs))
     edges = np.linspace(low, high, _LATENCY_BINS + 1)
     width = f"{(x.end - x.start) / _LATENCY_BINS:.1f}"
     marks = []
-    for lane, values, base in zip(lanes, logs, map(y, range(1, len(lanes) + 1)), strict=True):
-        counts = np.histogram(values, edges)[0]
+    for number, (name, samples) in enumerate(samples_ns, 1):
+        base, counts = y(number), np.histogram(logs[number - 1], edges)[0]
         # The square root keeps the tail visible beside the peak.
         heights = (_LANE_HEIGHT_PX - 8) * np.sqrt(counts / counts.max())
         bars = "".join(
@@ -114,8 +96,8 @@ def latencies(lanes: Sequence[Lane]) -> Chart:
             for edge, height in zip(edges[:-1], heights, strict=True)
             if height
         )
-        p50, p99 = (float(np.percentile(lane.samples_ns, q)) for q in (50, 99))
-        tooltip = f"{lane.name}: p50 {duration(p50)}, p99 {duration(p99)}"
+        p50, p99 = (float(np.percentile(samples, q)) for q in (50, 99))
+        tooltip = f"{name}: p50 {duration(p50)}, p99 {duration(p99)}"
         marks += [
             Mark("bars", bars, tooltip),
             Mark("mark", f"M{x(math.log10(p50))} {base}v-30"),
@@ -123,12 +105,10 @@ def latencies(lanes: Sequence[Lane]) -> Chart:
         ]
     return Chart(
         "Latency of one image: histogram per artifact and engine",
-        860,
-        _LANE_HEIGHT_PX * len(lanes) + 30,
         x,
         y,
         _decades(x, lambda ns: duration(ns).replace(".0 ", " ").replace(".00 ", " ")),
-        [(y(number), lane.name) for number, lane in enumerate(lanes, 1)],
+        [(y(number), name) for number, (name, _) in enumerate(samples_ns, 1)],
         marks,
     )
 
@@ -151,8 +131,6 @@ def scatter(points: Sequence[Point], title: str, unit: str) -> Chart:
         labels.append((at, y.end - 8 - 12 * near, str(number)))
     return Chart(
         title,
-        420,
-        310,
         x,
         y,
         _decades(x, "{:g}".format),
@@ -182,8 +160,6 @@ def reliability(bins: Sequence[Bin], name: str, *caption: str) -> Chart:
     ]
     return Chart(
         f"Reliability of {name}",
-        220,
-        194,
         x,
         y,
         [(x(share), text) for share, text in ticks],
@@ -193,14 +169,14 @@ def reliability(bins: Sequence[Bin], name: str, *caption: str) -> Chart:
     )
 
 
-def curves(lines: Sequence[Curve], strengths: Sequence[str], title: str) -> Chart:
+def curves(
+    lines: Sequence[tuple[str, Sequence[float]]], strengths: Sequence[str], title: str
+) -> Chart:
     """Return accuracy by strength from 0 to 100 %, one line per artifact and engine."""
     last = len(strengths) - 1
     x, y = Axis(0, last, 34, 252), Axis(0, 1, 164, 10)
     return Chart(
         f"Accuracy by strength: {title}",
-        280,
-        190,
         x,
         y,
         # The texts of all strengths would overlap.
@@ -209,10 +185,10 @@ def curves(lines: Sequence[Curve], strengths: Sequence[str], title: str) -> Char
         [
             Mark(
                 f"curve {style(number)}",
-                "M" + "L".join(f"{x(step)} {y(share)}" for step, share in enumerate(line.shares)),
-                f"{line.name}: {', '.join(map(percent, line.shares))}",
+                "M" + "L".join(f"{x(step)} {y(share)}" for step, share in enumerate(shares)),
+                f"{name}: {', '.join(map(percent, shares))}",
             )
-            for number, line in enumerate(lines)
+            for number, (name, shares) in enumerate(lines)
         ],
         caption=(title,),
     )

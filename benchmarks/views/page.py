@@ -21,7 +21,7 @@ from benchmarks.views import (
     tables,
 )
 from benchmarks.views.beside import Beside
-from benchmarks.views.charts import Charts, Lane, Point
+from benchmarks.views.charts import Charts, Point
 from benchmarks.views.formats import Table, nats, percent
 
 _ALONE = Beside()
@@ -49,12 +49,12 @@ def render(report: Report, beside: Beside = _ALONE) -> str:
     """
     taken: set[str] = set()
     groups = []
-    for title, sections in _groups(report, beside):
-        listed = [section for section in sections if section.content]
-        if listed:
-            group_id = _unique_id(title, taken)
-            identified = [{**vars(s), "id": _unique_id(s.title, taken)} for s in listed]
-            groups.append({"id": group_id, "title": title, "sections": identified})
+    for title, parts in _groups(report, beside).items():
+        sections = [_section(part) if isinstance(part, Table) else part for part in parts]
+        group = {"title": title, "id": _unique_id(title, taken)}
+        shown = [{**vars(s), "id": _unique_id(s.title, taken)} for s in sections if s.content]
+        if shown:
+            groups.append({**group, "sections": shown})
     host = report.latency.host
     return html_templates.render(
         "report.html",
@@ -66,68 +66,49 @@ def render(report: Report, beside: Beside = _ALONE) -> str:
     )
 
 
-def _groups(report: Report, beside: Beside) -> list[tuple[str, list[_Section]]]:
+def _groups(report: Report, beside: Beside) -> dict[str, list[Table | _Section]]:
+    """Return the parts of the page by the heading above them."""
     parity, latency = report.parity, report.latency
-    return [
-        (
-            "Overview",
-            [
-                _table(tables.summary(parity, latency)),
-                _table(device_tables.side_by_side(latency, report.device)),
-                _latencies(report),
-                _scatters(report),
-            ],
-        ),
-        (
-            "Accuracy",
-            [
-                _table(parity_tables.parity_table(parity)),
-                _table(parity_tables.scores_table(parity)),
-                *map(_table, parity_tables.device_tables(parity)),
-                *map(_table, parity_tables.device_flips(parity, _MOST_FLIPS)),
-                _flips(parity),
-                _confusions(parity),
-                _reliabilities(parity),
-            ],
-        ),
-        (
-            "Speed",
-            [
-                _table(latency_tables.latency_table(latency)),
-                _table(latency_tables.starts_table(latency)),
-                _table(latency_tables.files_table(latency)),
-                _table(latency_tables.limit_table(parity, latency)),
-                _table(latency_tables.commands_table(latency)),
-                _table(latency_tables.arrays_table(latency)),
-                _table(latency_tables.many_files_table(latency)),
-                _table(latency_tables.programs_table(latency)),
-                _table(latency_tables.invalid_table(latency)),
-            ],
-        ),
-        ("Quantization", list(map(_table, parity_tables.explanation_tables(parity.explanations)))),
-        (
-            "Other images",
-            [
-                _table(beside_tables.robustness_table(beside.robustness)),
-                _Section(
-                    "Robustness curves",
-                    "charts.html",
-                    beside_tables.robustness_curves(beside.robustness),
-                    "Accuracy in % by strength. If lines coincide, one hides the others.",
-                ),
-                _table(beside_tables.rejection_table(beside.rejection)),
-            ],
-        ),
-        (
-            "This run",
-            [
-                _table(tables.unmeasured_table(parity.unmeasured + latency.unmeasured)),
-                _table(tables.host_table(latency)),
-                *map(_table, device_tables.details(report.device, parity.device_unmeasured)),
-                _table(tables.sources_table(latency, beside)),
-            ],
-        ),
-    ]
+    return {
+        "Overview": [
+            tables.summary(parity, latency),
+            device_tables.side_by_side(latency, report.device),
+            _latencies(report),
+            _scatters(report),
+        ],
+        "Accuracy": [
+            parity_tables.parity_table(parity),
+            parity_tables.scores_table(parity),
+            *parity_tables.device_tables(parity),
+            *parity_tables.device_flips(parity, _MOST_FLIPS),
+            _flips(parity),
+            _confusions(parity),
+            _reliabilities(parity),
+        ],
+        "Speed": [
+            latency_tables.latency_table(latency),
+            latency_tables.starts_table(latency),
+            latency_tables.files_table(latency),
+            latency_tables.limit_table(parity, latency),
+            latency_tables.commands_table(latency),
+            latency_tables.arrays_table(latency),
+            latency_tables.many_files_table(latency),
+            latency_tables.programs_table(latency),
+            latency_tables.invalid_table(latency),
+        ],
+        "Quantization": [*parity_tables.explanation_tables(parity.explanations)],
+        "Other images": [
+            beside_tables.robustness_table(beside.robustness),
+            _robustness(beside),
+            beside_tables.rejection_table(beside.rejection),
+        ],
+        "This run": [
+            tables.unmeasured_table(parity.unmeasured + latency.unmeasured),
+            tables.host_table(latency),
+            *device_tables.details(report.device, parity.device_unmeasured),
+            tables.sources_table(latency, beside),
+        ],
+    }
 
 
 def _unique_id(title: str, taken: set[str]) -> str:
@@ -141,7 +122,7 @@ def _unique_id(title: str, taken: set[str]) -> str:
     return unique
 
 
-def _table(table: Table) -> _Section:
+def _section(table: Table) -> _Section:
     return _Section(table.title, "table.html", table if table.lines else None, table.note)
 
 
@@ -160,8 +141,8 @@ def _name(result: ParityResult | LatencyResult) -> str:
 
 
 def _latencies(report: Report) -> _Section:
-    lanes = [
-        Lane(_name(result), tuple(ns for run in result.runs for ns in run.samples_ns))
+    samples_ns = [
+        (_name(result), tuple(ns for run in result.runs for ns in run.samples_ns))
         for result in report.latency.results
         if result.scenario == jobs.SINGLE
         and (result.row.threads == 1 or result.row.artefact == rows.REFERENCE)
@@ -169,7 +150,7 @@ def _latencies(report: Report) -> _Section:
     return _Section(
         "Latency of one image",
         "charts.html",
-        Charts((charts.latencies(lanes),)) if lanes else None,
+        Charts((charts.latencies(samples_ns),)) if samples_ns else None,
         "Logarithmic; the height is the square root of the number of calls. Tall mark: median, "
         "short mark: 99th percentile.",
     )
@@ -199,6 +180,15 @@ def _scatters(report: Report) -> _Section:
         "charts.html",
         Charts(tuple(plots)) if plots else None,
         "Accuracy in %, with its 95 % interval.",
+    )
+
+
+def _robustness(beside: Beside) -> _Section:
+    return _Section(
+        "Robustness curves",
+        "charts.html",
+        beside_tables.robustness_curves(beside.robustness),
+        "Accuracy in % by strength. If lines coincide, one hides the others.",
     )
 
 

@@ -14,7 +14,7 @@ from benchmarks import report
 from benchmarks.photo_answers import PhotosReport
 from benchmarks.records import from_json
 from benchmarks.views import beside, charts, html_templates, page, photos
-from benchmarks.views.charts import Lane, Point
+from benchmarks.views.charts import Point
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 STYLE = Path(html_templates.__file__).parent / "templates" / "style.css"
@@ -199,7 +199,7 @@ def test_flips_beyond_the_limit_are_counted(texts) -> None:
 
 def test_lines_of_a_latency_chart_mark_median_and_p99() -> None:
     samples = tuple(range(1000, 101_000, 1000))
-    chart = charts.latencies([Lane("a · litert", samples), Lane("b", (50_000,))])
+    chart = charts.latencies([("a · litert", samples), ("b", (50_000,))])
     median, p99 = (
         float(re.findall(r"M([\d.]+)", mark.path)[0])
         for mark in chart.marks
