@@ -166,11 +166,12 @@ def edit_distance(one: str, other: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     arguments = parse_args(argv)
+    from benchmarks.views import html_templates, terminal
     from benchmarks.views import photos as view
-    from benchmarks.views import terminal
     from runtime.classifier import find_model
 
     destination.check_folder(arguments.out)
+    html_templates.environment()  # fails here, not after minutes, if jinja2 is missing
     path = arguments.model or find_model(arguments.backend)
     report = measure(
         arguments.data,

@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks import destination
 from benchmarks.records import to_json
 from benchmarks.report import Report
-from benchmarks.views import beside, markdown, page
+from benchmarks.views import beside, html_templates, markdown, page
 from runtime import files
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
@@ -16,7 +16,9 @@ def check(folder: Path) -> None:
 
     Raises:
         EdgeError: nothing can be written there, or what lies there is no report.
+        ModuleNotFoundError: jinja2 is not installed.
     """
+    html_templates.environment()
     destination.check_folder(folder)
     beside.read(folder)
 

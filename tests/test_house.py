@@ -8,7 +8,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"train", "export", "runtime", "benchmarks"}
-HEAVY = {"tensorflow", "keras", "onnx", "tf2onnx", "sklearn", "scipy", "matplotlib", "onnxruntime"}
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "onnx",
+    "tf2onnx",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "jinja2",
+    "onnxruntime",
+}
 ALLOWED = {
     "runtime": {"runtime"},
     "train": {"train", "runtime"},

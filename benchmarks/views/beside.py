@@ -1,7 +1,6 @@
 """What lies beside a report: what the robustness and the rejection commands left in its folder."""
 
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +8,7 @@ from benchmarks.corruptions import MIDDLE
 from benchmarks.readings import SCHEMA_VERSION, RejectionReport, Result, RobustnessReport
 from benchmarks.records import from_json
 from benchmarks.views import charts
-from benchmarks.views.charts import Curve
+from benchmarks.views.charts import Charts
 from benchmarks.views.formats import Table, duration, percent
 from runtime.errors import EdgeError
 
@@ -103,31 +102,26 @@ def robustness_table(report: RobustnessReport | None) -> Table:
     )
 
 
-def robustness_curves(report: RobustnessReport | None) -> str:
-    """The curves as HTML, one plot a corruption; empty where there are none."""
+def robustness_curves(report: RobustnessReport | None) -> Charts | None:
+    """Return one chart per corruption; None if there are no results."""
     if report is None or not report.results:
-        return ""
-    plots = []
-    for number, curve in enumerate(report.results[0].curves):
-        lines = [_line(result, number) for result in report.results]
-        drawing = charts.curves(lines, ("none", *curve.strengths), curve.corruption)
-        plots.append(
-            f"<figure>{drawing}<figcaption>{escape(curve.corruption)}</figcaption></figure>"
-        )
-    names = " &nbsp; ".join(
-        f"{charts.key(number)} {escape(_name(result))}"
-        for number, result in enumerate(report.results)
-    )
-    return (
-        f'<section><h2>Robustness curves</h2><div class="row">{"".join(plots)}</div>'
-        f"<p>Accuracy in % by strength. {names}. Where lines coincide, one hides the others.</p>"
-        "</section>"
+        return None
+    return Charts(
+        tuple(
+            charts.curves(
+                [_line(result, number) for result in report.results],
+                ("none", *curve.strengths),
+                curve.corruption,
+            )
+            for number, curve in enumerate(report.results[0].curves)
+        ),
+        tuple((charts.style(n), _name(result)) for n, result in enumerate(report.results)),
     )
 
 
-def _line(result: Result, number: int) -> Curve:
+def _line(result: Result, number: int) -> tuple[str, tuple[float, ...]]:
     readings = (result.clean, *result.curves[number].readings)
-    return Curve(_name(result), tuple(reading.accuracy for reading in readings))
+    return _name(result), tuple(reading.accuracy for reading in readings)
 
 
 def _name(result: Result) -> str:

@@ -1,34 +1,23 @@
-"""The plots of the HTML report, as inline SVG in the page's own colours."""
+"""The charts of the HTML report in pixels; `templates/charts.html` draws them as SVG."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
-from string import ascii_uppercase
 
 import numpy as np
 
 from benchmarks.comparison import Bin
 from benchmarks.views.formats import duration, percent
 
-_LANE = 34
-_LABEL_WIDTH = 250
-_WIDTH = 860
-# Kinds of lines in the style sheet.
-_STYLES = 4
-
-
-@dataclass(frozen=True)
-class Lane:
-    """One row of the latency plot: its name and samples."""
-
-    name: str
-    samples_ns: tuple[int, ...]
+_LANE_HEIGHT_PX = 34
+_LABEL_WIDTH_PX = 14  # labels of points that are closer are stacked
+_LATENCY_BINS = 160
+_LINE_STYLES = 6  # classes style0 … style5 of style.css
 
 
 @dataclass(frozen=True)
 class Point:
-    """One row of a scatter plot: x is positive, y a share with its interval."""
+    """One point of a scatter chart: x is positive, y a share with its interval."""
 
     name: str
     x: float
@@ -38,182 +27,181 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One row of a plot by strength: its name and a share at each."""
+class Axis:
+    """A linear map from the values `low` … `high` to the pixels `start` … `end`."""
 
-    name: str
-    shares: tuple[float, ...]
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return round(float(self.start + share * (self.end - self.start)), 1)
 
 
-def latencies(lanes: Sequence[Lane]) -> str:
-    """The distribution of each lane's samples over one logarithmic axis, p50 and p99 marked."""
-    everything = np.concatenate([lane.samples_ns for lane in lanes])
-    least, most = math.log10(everything.min()) - 0.05, math.log10(everything.max()) + 0.05
-    inner = _WIDTH - _LABEL_WIDTH - 20
+@dataclass(frozen=True)
+class Mark:
+    """An SVG path, its class in the style sheet, and its tooltip.
 
-    def x(ns: float) -> float:
-        return _LABEL_WIDTH + inner * (math.log10(ns) - least) / (most - least)
+    A `diameter` makes a dot of the path "M x y h0".
+    """
 
-    height = _LANE * len(lanes) + 30
-    parts = [_ticks(x, least, most, height)]
-    edges = np.linspace(least, most, 161)
-    for number, lane in enumerate(lanes):
-        base = _LANE * (number + 1)
-        counts = np.histogram(np.log10(lane.samples_ns), edges)[0]
+    style: str
+    path: str
+    tooltip: str = ""
+    diameter: float | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The plot area, its ticks as (pixel, text), and what is drawn in it.
+
+    `labels` are (x, y, text), centered; `caption` are the lines below the chart.
+    """
+
+    title: str
+    x: Axis
+    y: Axis
+    x_ticks: Sequence[tuple[float, str]]
+    y_ticks: Sequence[tuple[float, str]]
+    marks: Sequence[Mark]
+    labels: Sequence[tuple[float, float, str]] = ()
+    x_title: str = ""
+    caption: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Charts side by side, and the legend of their lines as (class, name)."""
+
+    charts: tuple[Chart, ...]
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+def latencies(samples_ns: Sequence[tuple[str, Sequence[int]]]) -> Chart:
+    """Return a histogram per name over one logarithmic axis, with p50 and p99."""
+    logs = [np.log10(samples) for _, samples in samples_ns]
+    low, high = min(map(np.min, logs)) - 0.05, max(map(np.max, logs)) + 0.05
+    x, y = Axis(low, high, 250, 840), Axis(0, len(logs), 0, _LANE_HEIGHT_PX * len(logs))
+    edges = np.linspace(low, high, _LATENCY_BINS + 1)
+    width = f"{(x.end - x.start) / _LATENCY_BINS:.1f}"
+    marks = []
+    for number, (name, samples) in enumerate(samples_ns, 1):
+        base, counts = y(number), np.histogram(logs[number - 1], edges)[0]
         # The square root keeps the tail visible beside the peak.
-        heights = (_LANE - 8) * np.sqrt(counts / counts.max())
-        step = inner / len(counts)
+        heights = (_LANE_HEIGHT_PX - 8) * np.sqrt(counts / counts.max())
         bars = "".join(
-            f"M{_LABEL_WIDTH + n * step:.1f} {base}v{-tall:.1f}h{step:.1f}V{base}z"
-            for n, tall in enumerate(heights)
-            if tall
+            f"M{x(edge)} {base}v{-height:.1f}h{width}V{base}z"
+            for edge, height in zip(edges[:-1], heights, strict=True)
+            if height
         )
-        p50, p99 = (float(np.percentile(lane.samples_ns, q)) for q in (50, 99))
-        title = f"{lane.name}: p50 {duration(p50)}, p99 {duration(p99)}"
-        parts.append(
-            f'<g><title>{escape(title)}</title><path class="bars" d="{bars}"/>'
-            f'<path class="mark" d="M{x(p50):.1f} {base}v-30"/>'
-            f'<path class="mark far" d="M{x(p99):.1f} {base}v-18"/>'
-            f'<text x="{_LABEL_WIDTH - 8}" y="{base - 4}" text-anchor="end">'
-            f"{escape(lane.name)}</text></g>"
-        )
-    return _svg(_WIDTH, height, parts, "Distribution of the latency of one image, by row")
+        p50, p99 = (float(np.percentile(samples, q)) for q in (50, 99))
+        tooltip = f"{name}: p50 {duration(p50)}, p99 {duration(p99)}"
+        marks += [
+            Mark("bars", bars, tooltip),
+            Mark("mark", f"M{x(math.log10(p50))} {base}v-30"),
+            Mark("mark far", f"M{x(math.log10(p99))} {base}v-18"),
+        ]
+    return Chart(
+        "Latency of one image: histogram per artifact and engine",
+        x,
+        y,
+        _decades(x, lambda ns: duration(ns).replace(".0 ", " ").replace(".00 ", " ")),
+        [(y(number), name) for number, (name, _) in enumerate(samples_ns, 1)],
+        marks,
+    )
 
 
-def _ticks(x: Callable[[float], float], least: float, most: float, height: int) -> str:
-    parts = []
-    for power in range(math.floor(least), math.ceil(most) + 1):
-        for step in (1, 2, 5) if most - least < 3 else (1,):
-            ns = step * 10.0**power
-            if least <= math.log10(ns) <= most:
-                at = x(ns)
-                text = duration(ns).replace(".0 ", " ").replace(".00 ", " ")
-                parts.append(
-                    f'<path class="grid" d="M{at:.1f} 0V{height - 24}"/>'
-                    f'<text class="tick" x="{at:.1f}" y="{height - 8}" text-anchor="middle">'
-                    f"{text}</text>"
-                )
-    return "".join(parts)
-
-
-def scatter(points: Sequence[Point], title: str, unit: str) -> str:
-    """Accuracy with its 95 % interval over something logarithmic; points are named by letters."""
-    width, height, left, bottom, right, top = 420, 300, 56, 34, 16, 70
-    xs = [math.log10(point.x) for point in points]
-    least, most = min(xs) - 0.15, max(xs) + 0.15
+def scatter(points: Sequence[Point], title: str, unit: str) -> Chart:
+    """Return accuracy with its 95 % interval over a logarithmic axis; points are numbered."""
+    logs = [math.log10(point.x) for point in points]
     low, high = min(p.low for p in points), max(p.high for p in points)
-    spread = max(high - low, 1e-4)
-    low, high = low - 0.08 * spread, high + 0.08 * spread
-
-    def x(value: float) -> float:
-        return left + (width - left - right) * (math.log10(value) - least) / (most - least)
-
-    def y(value: float) -> float:
-        return top + (height - bottom - top) * (high - value) / (high - low)
-
-    parts = []
-    for value in np.linspace(low, high, 5):
-        parts.append(
-            f'<path class="grid" d="M{left} {y(value):.1f}H{width - right}"/>'
-            f'<text class="tick" x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">'
-            f"{100 * value:.2f}</text>"
-        )
-    parts.append(
-        f'<text class="tick" x="{(left + width) / 2:.0f}" y="{height - 4}" '
-        f'text-anchor="middle">{escape(unit)}, logarithmic</text>'
+    margin = 0.08 * max(high - low, 1e-4)
+    x = Axis(min(logs) - 0.15, max(logs) + 0.15, 56, 404)
+    y = Axis(low - margin, high + margin, 262, 70)
+    marks, labels = [], []
+    for number, (point, log) in enumerate(zip(points, logs, strict=True), 1):
+        at = x(log)
+        marks += [
+            Mark("whisker", f"M{at} {y(point.low)}V{y(point.high)}"),
+            Mark("dot", f"M{at} {y(point.y)}h0", f"{number}: {point.name}, {percent(point.y)}", 9),
+        ]
+        near = sum(abs(at - other) < _LABEL_WIDTH_PX for other, _, _ in labels)
+        labels.append((at, y.end - 8 - 12 * near, str(number)))
+    return Chart(
+        title,
+        x,
+        y,
+        _decades(x, "{:g}".format),
+        [(y(value), f"{100 * value:.2f}") for value in np.linspace(y.low, y.high, 5)],
+        marks,
+        labels,
+        f"{unit}, logarithmic",
+        tuple(f"{number} {point.name}" for number, point in enumerate(points, 1)),
     )
-    taken: list[float] = []
-    for letter, p in zip(ascii_uppercase, points, strict=False):
-        at = x(p.x)
-        # Points all but coincide: letters of neighbours are stacked above the plot.
-        height_of = 12 * sum(abs(at - other) < 12 for other in taken)
-        taken.append(at)
-        parts.append(
-            f"<g><title>{letter}: {escape(p.name)}, {percent(p.y)}</title>"
-            f'<path class="whisker" d="M{at:.1f} {y(p.low):.1f}V{y(p.high):.1f}"/>'
-            f'<circle class="dot" cx="{at:.1f}" cy="{y(p.y):.1f}" r="4.5"/>'
-            f'<text x="{at:.1f}" y="{top - 8 - height_of:.1f}" text-anchor="middle">'
-            f"{letter}</text></g>"
-        )
-    names = "<br>".join(
-        f"{letter} {escape(p.name)}" for letter, p in zip(ascii_uppercase, points, strict=False)
-    )
-    drawing = _svg(width, height, parts, title)
-    return f"<figure>{drawing}<figcaption>{names}</figcaption></figure>"
 
 
-def reliability(bins: Sequence[Bin], name: str) -> str:
-    """How often answers of each confidence are right, beside the diagonal; area by number."""
-    size, left, bottom = 220, 34, 26
-    inner = size - left - bottom
+def reliability(bins: Sequence[Bin], name: str, *caption: str) -> Chart:
+    """Return accuracy over confidence, a dot per bin; its area grows with the predictions."""
+    x, y = Axis(0, 1, 34, 194), Axis(0, 1, 170, 10)
+    ticks = [(share, f"{100 * share:.0f}") for share in (0, 0.5, 1)]
     most = max(b.count for b in bins)
-
-    def x(share: float) -> float:
-        return left + inner * share
-
-    def y(share: float) -> float:
-        return 10 + inner * (1 - share)
-
-    parts = [f'<path class="grid" d="M{x(0)} {y(0)}L{x(1)} {y(1)}M{x(0)} {y(1)}V{y(0)}H{x(1)}"/>']
-    for share in (0, 0.5, 1):
-        parts.append(
-            f'<text class="tick" x="{x(share)}" y="{y(0) + 16}" text-anchor="middle">'
-            f"{100 * share:.0f}</text>"
-            f'<text class="tick" x="{left - 5}" y="{y(share) + 4}" text-anchor="end">'
-            f"{100 * share:.0f}</text>"
+    dots = [
+        Mark(
+            "dot soft",
+            f"M{x(b.confidence)} {y(b.accuracy)}h0",
+            f"{b.count:,} predictions of mean confidence {percent(b.confidence)}, "
+            f"{percent(b.accuracy)} correct",
+            round(4 + 14 * math.sqrt(b.count / most), 1),
         )
-    for b in bins:
-        if b.count:
-            radius = 2 + 7 * math.sqrt(b.count / most)
-            parts.append(
-                f'<circle class="dot soft" cx="{x(b.confidence):.1f}" cy="{y(b.accuracy):.1f}" '
-                f'r="{radius:.1f}"><title>{b.count:,} answers of mean confidence '
-                f"{percent(b.confidence)}, {percent(b.accuracy)} right</title></circle>"
-            )
-    return _svg(size, size, parts, f"Reliability of {name}")
-
-
-def curves(lines: Sequence[Curve], strengths: Sequence[str], title: str) -> str:
-    """Accuracy by strength, from 0 to 100 %, a line a row."""
-    width, height, left, right, top, bottom = 280, 190, 34, 28, 10, 26
-    step = (width - left - right) / (len(strengths) - 1)
-
-    def y(share: float) -> float:
-        return top + (height - bottom - top) * (1 - share)
-
-    parts = []
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(
-            f'<path class="grid" d="M{left} {y(share):.1f}H{width - right}"/>'
-            f'<text class="tick" x="{left - 5}" y="{y(share) + 4:.1f}" text-anchor="end">'
-            f"{100 * share:.0f}</text>"
-        )
-    # None, the middle and the strongest: more would run into each other.
-    for number in (0, len(strengths) // 2, len(strengths) - 1):
-        parts.append(
-            f'<text class="tick" x="{left + step * number:.1f}" y="{height - 8}" '
-            f'text-anchor="middle">{escape(strengths[number])}</text>'
-        )
-    for number, line in enumerate(lines):
-        points = " ".join(
-            f"{left + step * at:.1f},{y(share):.1f}" for at, share in enumerate(line.shares)
-        )
-        told = ", ".join(map(percent, line.shares))
-        parts.append(
-            f'<polyline class="curve style{number % _STYLES}" points="{points}">'
-            f"<title>{escape(line.name)}: {told}</title></polyline>"
-        )
-    return _svg(width, height, parts, f"Accuracy by strength: {title}")
-
-
-def key(number: int) -> str:
-    """A piece of the line that `curves` draws for row `number`, for a legend."""
-    line = f'<path class="curve style{number % _STYLES}" d="M0 5H28"/>'
-    return f'<svg class="key" viewBox="0 0 28 10" width="28">{line}</svg>'
-
-
-def _svg(width: int, height: int, parts: Sequence[str], title: str) -> str:
-    return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
+        for b in bins
+        if b.count
+    ]
+    return Chart(
+        f"Reliability of {name}",
+        x,
+        y,
+        [(x(share), text) for share, text in ticks],
+        [(y(share), text) for share, text in ticks],
+        [Mark("grid", f"M{x(0)} {y(0)}L{x(1)} {y(1)}"), *dots],
+        caption=(name, *caption),
     )
+
+
+def curves(
+    lines: Sequence[tuple[str, Sequence[float]]], strengths: Sequence[str], title: str
+) -> Chart:
+    """Return accuracy by strength from 0 to 100 %, one line per artifact and engine."""
+    last = len(strengths) - 1
+    x, y = Axis(0, last, 34, 252), Axis(0, 1, 164, 10)
+    return Chart(
+        f"Accuracy by strength: {title}",
+        x,
+        y,
+        # The texts of all strengths would overlap.
+        [(x(step), strengths[step]) for step in (0, len(strengths) // 2, last)],
+        [(y(share), f"{100 * share:.0f}") for share in (0, 0.25, 0.5, 0.75, 1)],
+        [
+            Mark(
+                f"curve {style(number)}",
+                "M" + "L".join(f"{x(step)} {y(share)}" for step, share in enumerate(shares)),
+                f"{name}: {', '.join(map(percent, shares))}",
+            )
+            for number, (name, shares) in enumerate(lines)
+        ],
+        caption=(title,),
+    )
+
+
+def style(number: int) -> str:
+    """Return the class of line `number` in the style sheet."""
+    return f"style{number % _LINE_STYLES}"
+
+
+def _decades(x: Axis, text: Callable[[float], str]) -> list[tuple[float, str]]:
+    """Return the ticks of an axis of base-10 logarithms; below 3 decades also 2 and 5."""
+    steps = (1, 2, 5) if x.high - x.low < 3 else (1,)
+    powers = range(math.floor(x.low), math.ceil(x.high) + 1)
+    values = [step * 10.0**power for power in powers for step in steps]
+    return [(x(math.log10(v)), text(v)) for v in values if x.low <= math.log10(v) <= x.high]

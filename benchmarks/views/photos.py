@@ -1,9 +1,6 @@
 """A report of real images: on the terminal, as JSON and Markdown, and a sheet of every mistake."""
 
-import base64
-import io
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +19,8 @@ from benchmarks.photo_answers import (
     PhotosReport,
 )
 from benchmarks.records import to_json
-from benchmarks.views import markdown, terminal
+from benchmarks.views import html_templates, markdown, terminal
 from benchmarks.views.formats import Table, duration, percent, ratio
-from benchmarks.views.style import CSS
 from runtime import files
 from runtime.decode import decode_colour
 
@@ -162,47 +158,42 @@ def _mistakes(report: PhotosReport) -> Table:
 
 
 def render_sheet(report: PhotosReport, pictures: Path | None = None) -> str:
-    """Every mistake with the 28x28 pixels that the network saw, as one page of HTML."""
+    """Return the HTML page of every mistake, with the 28x28 pixels given to the model.
+
+    Args:
+        pictures: the folder of the images, to show them too.
+
+    Raises:
+        ModuleNotFoundError: jinja2 is not installed.
+    """
     sections = (
-        ("Single digits read wrongly, or refused", [*_wrong(report.singles)]),
-        ("Taken for a digit", [*_taken(report.strangers)]),
-        ("Numbers read wrongly", [one for one in report.numbers if one.edits]),
+        ("Single digits predicted wrong, or rejected", _wrong(report.singles)),
+        ("Accepted, although not a digit", _taken(report.strangers)),
+        ("Numbers read wrong", [number for number in report.numbers if number.edits]),
     )
-    body = [f"<h1>Mistakes: {escape(report.artefact)}, {escape(report.created[:10])}</h1>"]
-    for title, mistakes in sections:
-        cards = "".join(_card(one, pictures) for one in mistakes)
-        shown = f'<div class="sheet">{cards}</div>' if cards else "<p>None.</p>"
-        body.append(f"<section><h2>{title}</h2>{shown}</section>")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Mistakes</title><style>\n{CSS}"
-        ".sheet { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; }\n"
-        ".sheet img { image-rendering: pixelated; max-width: 100%; vertical-align: top; }\n"
-        "</style></head>\n<body><main>\n" + "\n".join(body) + "\n</main></body></html>\n"
+    return html_templates.render(
+        "photos.html",
+        name=report.artefact,
+        date=report.created[:10],
+        sections=[(title, [_card(m, pictures) for m in found]) for title, found in sections],
     )
 
 
-def _card(mistake: Answer | NumberRead, pictures: Path | None) -> str:
-    images = []
+def _card(mistake: Answer | NumberRead, pictures: Path | None) -> dict[str, str]:
+    """Return the file, the text and the images, as data: URIs, of a mistake."""
+    card = {"file": mistake.photo.file, "photo": "", "pixels": ""}
     if pictures is not None:
         decoded = decode_colour(pictures / mistake.photo.file, longest=_PICTURE)
-        images.append(_img(Image.fromarray(np.ascontiguousarray(decoded.rgb)), ""))
+        image = Image.fromarray(np.ascontiguousarray(decoded.rgb))
+        card["photo"] = html_templates.png_uri(image)
     if isinstance(mistake, Answer):
         pixels = np.array(mistake.pixels, np.uint8).reshape(28, 28)
-        images.append(_img(Image.fromarray(pixels), ' width="112" height="112"'))
-        said = f"{mistake.photo.label}, read as {_said(mistake)}; {mistake.method}"
+        card["pixels"] = html_templates.png_uri(Image.fromarray(pixels))
+        card["text"] = f"{mistake.photo.label}, read as {_said(mistake)}; {mistake.method}"
     else:
-        said = f"{' / '.join(mistake.expected)}, read as {' / '.join(mistake.lines) or 'nothing'}"
-    caption = f"{escape(mistake.photo.file)}<br>{escape(said)}"
-    return f"<figure>{' '.join(images)}<figcaption>{caption}</figcaption></figure>\n"
-
-
-def _img(image: Image.Image, attributes: str) -> str:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="" src="data:image/png;base64,{data}"{attributes}>'
+        read = " / ".join(mistake.lines) or "nothing"
+        card["text"] = f"{' / '.join(mistake.expected)}, read as {read}"
+    return card
 
 
 def _wrong(answers: Iterable[Answer]) -> list[Answer]:

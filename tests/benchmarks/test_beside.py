@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -66,17 +67,20 @@ def test_without_curves_nothing_is_said_of_them(made, tmp_path) -> None:
         assert "python -m benchmarks.parity --explain" in text
 
 
-def test_a_plot_a_corruption_and_a_line_a_row(robustness) -> None:
-    drawing = ElementTree.fromstring(beside.robustness_curves(robustness).replace("&nbsp;", ""))
-    plots = list(drawing.iter("figure"))
-    assert len([svg for svg in drawing.iter("svg") if svg.get("class") == "key"]) == 2
-    assert len(plots) == 2
-    for plot, low in zip(plots, ("87.65 %", "43.20 %"), strict=True):
-        lines = list(plot.iter("polyline"))
-        assert len(lines) == 2 and len(lines[0].get("points", "").split()) == 6
-        assert low in "".join(lines[1].itertext())
-        heights = [float(point.split(",")[1]) for point in lines[1].get("points", "").split()]
-        assert max(heights) == heights[1 + MIDDLE]
+def test_robustness_charts_have_a_line_per_case(made, robustness) -> None:
+    text = page.render(made, Beside(robustness))
+    (section,) = re.findall(r'<section id="robustness-curves">.*?</section>', text, re.DOTALL)
+    drawing = ElementTree.fromstring(section)
+    charts = [svg for svg in drawing.iter("svg") if svg.get("role") == "img"]
+    assert [chart.findtext("title", "").split(": ")[1] for chart in charts] == ["blur", "ink"]
+    assert len([svg for svg in drawing.iter("svg") if svg.get("aria-hidden") == "true"]) == 2
+    for chart, low in zip(charts, ("87.65 %", "43.20 %"), strict=True):
+        lines = [path for path in chart.iter("path") if "curve" in path.get("class", "")]
+        assert [line.get("class") for line in lines] == ["curve style0", "curve style1"]
+        assert low in lines[1].findtext("title", "") and low in chart.findtext("desc", "")
+        points = lines[1].get("d", "").removeprefix("M").split("L")
+        heights = [float(point.split()[1]) for point in points]
+        assert len(heights) == 6 and max(heights) == heights[1 + MIDDLE]
 
 
 def test_the_rejection_beside_a_report_stands_in_it(made, tmp_path) -> None:

@@ -1,9 +1,7 @@
 """The three files of a report, and two reports compared."""
 
 import dataclasses
-import html.parser
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from benchmarks.readings import RejectionReport, RobustnessReport
 from benchmarks.records import from_json, to_json
 from benchmarks.report import Report
 from benchmarks.timing import LatencyReport
-from benchmarks.views import latency_tables, page, parity_tables, tables
+from benchmarks.views import latency_tables, parity_tables, tables
 from runtime.errors import EdgeError
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -124,58 +122,6 @@ def test_the_limit_counts_weights_and_values_by_precision(made) -> None:
         ("int8", f"{moved / 1e3:,.0f} KB"),
     }
     assert all(pace.endswith("s") for _, _, pace in found)
-
-
-class Tags(html.parser.HTMLParser):
-    """Checks that every tag is closed, and collects what the page refers to."""
-
-    VOID = {"meta", "img", "br"}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        if tag not in self.VOID:
-            self.open.append(tag)
-        self.addresses += [value or "" for name, value in attributes if name in ("src", "href")]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def test_the_page_is_well_formed_and_needs_no_network(made) -> None:
-    text = page.render(made)
-    tags = Tags()
-    tags.feed(text)
-    assert tags.open == []
-    assert tags.addresses and all(a.startswith("data:image/png") for a in tags.addresses)
-    assert "<script" not in text and "@import" not in text and "url(" not in text
-    assert text.count("<svg") >= 3 and "prefers-color-scheme: dark" in text
-    for drawing in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
-        assert not re.search(r"(?<![a-z])(nan|inf)(?![a-z.])", drawing)
-
-
-def test_a_browser_shows_the_page_whole_dark_on_a_phone_and_on_paper(folder, browser) -> None:
-    backgrounds = set()
-    for width, scheme in ((1280, "light"), (1280, "dark"), (390, "light")):
-        shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        shown.goto((folder / "report.html").as_uri())
-        # Wide tables scroll by themselves; the page does not.
-        assert shown.evaluate("document.documentElement.scrollWidth") == width
-        backgrounds.add(shown.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert len(backgrounds) == 2
-    # On paper nothing scrolls: each table ends before the page does.
-    shown.set_viewport_size({"width": 1032, "height": 700})  # A4 across, less its margins
-    shown.emulate_media(media="print")
-    shown.wait_for_timeout(100)
-    widest = shown.evaluate(
-        "Math.max(...[...document.querySelectorAll('table:not(.reasons)')]"
-        ".map(t => t.getBoundingClientRect().right))"
-    )
-    assert 0 < widest <= 1032
-    assert shown.pdf(prefer_css_page_size=True).startswith(b"%PDF")
 
 
 def slowed(made: Report, factor: float) -> Report:
