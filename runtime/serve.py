@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     opened = supervisor.start()
 
     def announce() -> None:
-        what = f"{opened['name']} ({opened['precision']}) on {opened['backend']}"
+        what = f"{opened.name} ({opened.precision}) on {opened.backend}"
         print(f"{what}: {address}", flush=True)
 
     service.serve(app, listener, limits, certificate, announce, supervisor.is_progressing)

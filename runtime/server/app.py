@@ -1,10 +1,8 @@
 """The application: its routes, and how each refusal becomes a problem document."""
 
 import importlib.metadata
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from runtime.server import metrics, openapi, pages
+from runtime.server import bodies, metrics, openapi, pages
 from runtime.server.guard import Access, Guard
 from runtime.server.limits import Limits, Memory
 from runtime.server.problems import Problem
@@ -35,12 +33,7 @@ def create_app(
     """
     api = _Api(supervisor, limits or Limits(), access or Access())
     handlers: dict[str, tuple[str, Handler]] = {
-        "/v1/classify": ("POST", api.classify),
-        "/v1/read": ("POST", api.read),
-        "/v1/model": ("GET", api.model),
-        "/healthz": ("GET", api.healthz),
-        "/metrics": ("GET", api.metrics),
-        "/openapi.json": ("GET", api.openapi),
+        each.path: (each.method, getattr(api, each.name)) for each in openapi.OPERATIONS
     }
     for path, file in pages.load().items():
         handlers[path] = ("GET", file.respond)
@@ -85,18 +78,12 @@ class _Api:
         return Response(answer.body, media_type="application/json")
 
     async def model(self, _: Request) -> Response:
-        return _json(
-            {
-                **await self._supervisor.describe(),
-                "max_body_bytes": self._limits.body_bytes,
-                "max_pixels": self._limits.pixels,
-            }
-        )
+        return _json(await self._supervisor.describe())
 
     async def healthz(self, _: Request) -> Response:
         if not await self._supervisor.is_healthy():
             raise Problem(503, "images cannot be read now; the server's log says why")
-        return _json({"status": "ok"})
+        return _json(bodies.Health("ok"))
 
     async def metrics(self, _: Request) -> Response:
         supervisor = self._supervisor
@@ -115,9 +102,8 @@ def _flag(request: Request, name: str) -> bool:
     return given == "true"
 
 
-def _json(record: dict[str, Any]) -> Response:
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-    return Response(text, media_type="application/json")
+def _json(body: object) -> Response:
+    return Response(bodies.encode(body), media_type="application/json")
 
 
 def _version() -> str:
