@@ -1,8 +1,8 @@
 """The application: its routes, and how each refusal becomes a problem document."""
 
 import importlib.metadata
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -37,17 +37,44 @@ def create_app(
     }
     for path, file in pages.load().items():
         handlers[path] = ("GET", file.respond)
+    app = starlette_app(
+        [Route(path, do, methods=[method]) for path, (method, do) in handlers.items()],
+        api.lifespan,
+        "nothing is here: /openapi.json lists what is",
+    )
+    guarded = Guard(app, api.access, openapi.PROTECTED)
+    return metrics.Counting(guarded, api.counts, frozenset(handlers))
+
+
+def starlette_app(
+    routes: Sequence[Route],
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
+    not_found: str,
+) -> Starlette:
+    """Return an application that answers errors with problem documents.
+
+    Args:
+        not_found: the detail of a 404.
+    """
+
+    async def http_problem(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        headers = {key: value for key, value in (error.headers or {}).items()}
+        detail = {
+            404: not_found,
+            405: f"this takes {headers.get('Allow', headers.get('allow', ''))}",
+        }
+        return Problem(
+            error.status_code, detail.get(error.status_code, error.detail), headers
+        ).response()
+
     app = Starlette(
-        routes=[Route(path, do, methods=[method]) for path, (method, do) in handlers.items()],
-        exception_handlers={
-            Problem: _problem,
-            HTTPException: _http_problem,
-            Exception: _bug,
-        },
-        lifespan=api.lifespan,
+        routes=routes,
+        exception_handlers={Problem: _problem, HTTPException: http_problem, Exception: _bug},
+        lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return Guard(app, api.access, api.counts, frozenset(handlers))
+    return app
 
 
 class _Api:
@@ -116,18 +143,6 @@ def _version() -> str:
 async def _problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return error.response()
-
-
-async def _http_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    headers = {key: value for key, value in (error.headers or {}).items()}
-    detail = {
-        404: "nothing is here: /openapi.json lists what is",
-        405: f"this takes {headers.get('Allow', headers.get('allow', ''))}",
-    }
-    return Problem(
-        error.status_code, detail.get(error.status_code, error.detail), headers
-    ).response()
 
 
 async def _bug(_: Request, error: Exception) -> Response:

@@ -7,8 +7,11 @@ import bisect
 import dataclasses
 import os
 import threading
+import time
 from collections import Counter
 from pathlib import Path
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.server import bodies
 
@@ -111,6 +114,34 @@ class Metrics:
         name = "digit_edge_model_info"
         lines += [*_head(name, "gauge", "The artefact that answers."), f"{name}{{{labels}}} 1"]
         return "\n".join(lines) + "\n"
+
+
+class Counting:
+    """ASGI middleware that counts requests; a path that is not among `routes` counts as "other"."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]) -> None:
+        self._app, self._metrics, self._routes = app, metrics, routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and count it with the status of its response."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self._metrics.in_flight += 1
+        try:
+            await self._app(scope, receive, send_counted)
+        finally:
+            self._metrics.in_flight -= 1
+            path = scope["path"] if scope["path"] in self._routes else "other"
+            self._metrics.count_request(path, status, time.perf_counter() - start)
 
 
 def _head(name: str, kind: str, text: str) -> list[str]:
