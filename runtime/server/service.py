@@ -141,7 +141,7 @@ class BackgroundServer:
     def close(self) -> None:
         """Stop listening; responses that have begun get `_GRACE_S` to end if they are read."""
         self._server.should_exit = True
-        self._thread.join()
+        self._thread.join(_GRACE_S + 1)
 
     def _run(self) -> None:
         asyncio.run(self._server.serve(sockets=[self._listener]))

@@ -153,7 +153,7 @@ def test_ctrl_c_ends_it(camera, stream, digits):
 
 def get(port: int, path: str, **headers: str) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
-    connection.request("GET", path, headers=headers)
+    connection.request("GET", path, headers={"Connection": "close", **headers})
     response = connection.getresponse()
     response.connection = connection  # closed with it
     return response
