@@ -23,7 +23,7 @@ from runtime.server.problems import Problem
 
 MAX_VIEWERS = 16  # each holds up to two pictures in memory
 # A client that does not read for 10 s is disconnected.
-LIMITS = Limits(seconds=10.0, connections=2 * MAX_VIEWERS)
+LIMITS = Limits(seconds=10.0)
 _PAGE = Path(__file__).parent / "preview_page"
 _SHARED = ("/engine.js", "/style.css", "/icon.svg")  # of the page of `serve`
 _PROTECTED = ("/stream", "/picture.jpg")

@@ -107,6 +107,9 @@ class Connection(H11Protocol):
             pass  # an answer has begun already
         else:
             self.transport.write(b"".join(part or b"" for part in parts))
+        if self._busy():  # with a request whose body is broken: its own response is not sent
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.close()
 
     def _unread_no_more(self) -> None:

@@ -203,7 +203,7 @@ def test_nothing_is_drawn_while_nobody_looks(shown, until):
 
 
 def test_a_client_that_reads_nothing_is_disconnected_and_holds_nobody_up(shown, monkeypatch, until):
-    monkeypatch.setattr(preview_server, "LIMITS", Limits(seconds=0.5, connections=32))
+    monkeypatch.setattr(preview_server, "LIMITS", Limits(seconds=0.5))
     served = shown()
     served.picture = Image.effect_noise((1600, 1200), 80).convert("RGB")
     with contextlib.ExitStack() as stack:
@@ -232,7 +232,7 @@ def test_too_many_viewers_are_rejected_until_one_leaves(shown, until):
 
 
 def test_a_camera_without_pictures_is_a_problem(shown, monkeypatch):
-    monkeypatch.setattr(preview_server, "LIMITS", Limits(seconds=0.2, connections=32))
+    monkeypatch.setattr(preview_server, "LIMITS", Limits(seconds=0.2))
     served = shown()
     served.stop()
     answer = served.get("/picture.jpg")
