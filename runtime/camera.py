@@ -12,8 +12,14 @@ from runtime.errors import EdgeError, exit_status, report
 from runtime.frames import Frame, Picture, Source, SourceLost, open_source
 from runtime.ink import Box
 from runtime.lifetime import Lifetime
-from runtime.preview import Preview, Server, draw, open_preview
+from runtime.preview import Preview, draw, open_preview
 from runtime.reload import Reloading
+from runtime.server.access_options import (
+    TOKEN_VARIABLE,
+    AccessOptions,
+    access_options,
+    add_access_arguments,
+)
 
 # A lost camera is tried again after so long, and after twice that each time, up to the second.
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 30.0
@@ -30,8 +36,10 @@ def main(argv: list[str] | None = None) -> int:
         device=arguments.device,
     )
     agreement = Agreement(*arguments.agree)
-    preview = None if arguments.preview is None else open_preview(arguments.preview)
-    if isinstance(preview, Server):
+    preview = None
+    if arguments.preview is not None:
+        preview = open_preview(arguments.preview, arguments.access)
+    if preview is not None and preview.url:
         print(f"preview at {preview.url}", file=sys.stderr)
     try:
         with Lifetime() as lifetime, sinks.open_sinks(arguments) as out:
@@ -141,12 +149,24 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         nargs="?",
         const="window",
         metavar="[HOST]:PORT",
-        help="show what is seen: in a window, or at a port for browsers, of this machine alone "
-        "unless HOST says otherwise",
+        help="show the pictures: in a window, or at a port for browsers (extra `serve`), of this "
+        "machine alone unless HOST says otherwise",
     )
+    access = parser.add_argument_group(
+        "who may see --preview HOST:PORT",
+        "On a network a viewer must know a token of at least 16 characters: name a file that holds "
+        f"it, or set {TOKEN_VARIABLE}; open the page with #token=… behind its address.",
+    )
+    add_access_arguments(access)
     options.add_model_arguments(parser)
     sinks.add_arguments(parser)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    arguments.access = access_options(parser, arguments)
+    if arguments.preview in (None, "window") and arguments.access != AccessOptions():
+        parser.error(
+            "--token, --token-file, --no-auth and --allow-host go with --preview HOST:PORT"
+        )
+    return arguments
 
 
 def _roi(text: str) -> Box:

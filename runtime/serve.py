@@ -1,16 +1,13 @@
 """python -m runtime.serve: a page to draw on, and an HTTP API, answered by an artefact."""
 
 import argparse
-import os
 import sys
-from pathlib import Path
 
 from runtime.errors import EdgeError, exit_status
 from runtime.host import return_freed_memory
 from runtime.options import add_model_arguments
+from runtime.server.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
 
-TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"
-_LEAST_TOKEN = 16
 _EPILOG = f"""\
 Open the address it prints: draw with mouse, finger, pen or keyboard, drop or paste a photograph, or
 use the camera. Programs ask the API: curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify
@@ -33,33 +30,25 @@ def main(argv: list[str] | None = None) -> int:
 
         from runtime.server import service
         from runtime.server.app import create_app
-        from runtime.server.guard import Access, own_names
+        from runtime.server.guard import find_access
         from runtime.server.limits import Limits
         from runtime.server.supervisor import Supervisor
         from runtime.server.wire import Model
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise EdgeError(f'{package} is not installed: pip install "digit-edge[serve]"') from None
-    loopback = service.is_loopback(arguments.host)
-    token = None if arguments.no_auth else find_token(arguments.token, arguments.token_file)
-    if not loopback and token is None and not arguments.no_auth:
-        raise EdgeError(
-            f"--host {arguments.host} lets others in: give --token-file FILE, or set "
-            f"{TOKEN_VARIABLE}; or, where all may ask, --no-auth"
-        )
+    access = find_access(arguments.host, arguments.access, option="--host")
     limits = Limits(
         body_bytes=arguments.max_body << 20,
         memory_bytes=max(2 * arguments.max_body, 32) << 20,
         pixels=arguments.max_pixels * 1_000_000,
         seconds=arguments.timeout,
     )
-    names = () if loopback else own_names()
-    hosts = (*names, *(name.lower() for name in arguments.allow_host))
     listener = service.bind(arguments.host, arguments.port)
     supervisor = Supervisor(
         Model(arguments.model, arguments.backend, arguments.threads, arguments.device), limits
     )
-    app = create_app(supervisor, limits, Access(token, loopback, hosts))
+    app = create_app(supervisor, limits, access)
     certificate = None
     if arguments.certificate is not None:
         certificate = service.Certificate(arguments.certificate, arguments.key)
@@ -70,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     opened = supervisor.start()
 
     def announce() -> None:
-        what = f"{opened['name']} ({opened['precision']}) on {opened['backend']}"
+        what = f"{opened.name} ({opened.precision}) on {opened.backend}"
         print(f"{what}: {address}", flush=True)
 
     service.serve(app, listener, limits, certificate, announce, supervisor.is_progressing)
@@ -92,18 +81,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     model = parser.add_argument_group("the model; a file that is replaced is taken up at once")
     add_model_arguments(model)
     access = parser.add_argument_group("who may ask")
-    access.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token")
-    access.add_argument("--token", help="the token itself, which other users then see in `ps`")
-    access.add_argument(
-        "--no-auth", action="store_true", help="let everybody on the network ask, without a token"
-    )
-    access.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a name by which this machine is called, besides its own; may be repeated",
-    )
+    add_access_arguments(access)
     access.add_argument("--certificate", metavar="FILE", help="serve HTTPS with this PEM file")
     access.add_argument("--key", metavar="FILE", help="its key, where it is in a file of its own")
     limits = parser.add_argument_group("limits")
@@ -123,34 +101,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.key is not None and arguments.certificate is None:
         parser.error("--key goes with --certificate")
-    if arguments.no_auth and (arguments.token or arguments.token_file):
-        parser.error("--no-auth takes no token")
+    arguments.access = access_options(parser, arguments)
     return arguments
-
-
-def find_token(given: str | None, file: Path | None) -> str | None:
-    """The token, from the option, the file or the environment; None where there is none.
-
-    Raises:
-        EdgeError: the file cannot be read, or the token is too short or holds other than ASCII.
-    """
-    token, source = given, "--token"
-    if file is not None:
-        source = str(file)
-        try:
-            token = file.read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise EdgeError(f"cannot read the token in {file}: {error}") from error
-    elif token is None:
-        token, source = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
-    if token is None:
-        return None
-    if len(token) < _LEAST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
-        raise EdgeError(
-            f"the token of {source} is no {_LEAST_TOKEN} characters of ASCII without spaces: make "
-            "one with python -c 'import secrets; print(secrets.token_urlsafe())'"
-        )
-    return token
 
 
 def _port(text: str) -> int:

@@ -30,6 +30,7 @@ OF_PARTS = {
     "runtime/backends": {"onnxruntime"},
     "runtime/server": {"starlette", "uvicorn", "h11"},
     "runtime/serve.py": {"python_multipart"},
+    "runtime/preview_server.py": {"starlette"},
     "runtime/frames.py": {"cv2", "picamera2"},
     "runtime/mqtt.py": {"paho"},
     "runtime/signing.py": {"cryptography"},

@@ -1,12 +1,14 @@
-"""What the classifier saw, as the JSON that the API answers with."""
+"""Calls the classifier and returns the bodies of the API's responses."""
 
 import base64
 import time
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from runtime.classifier import Classifier, Prediction
 from runtime.decode import decode
 from runtime.preprocess import DARK_ON_LIGHT, View, normalise, view
+from runtime.server import bodies
+from runtime.server.limits import Limits
 
 # A classified digit for the metrics: label, accepted, and the seconds that its inference took, or
 # None if that was not measured.
@@ -18,7 +20,7 @@ _LONGEST_DRAWING = 512
 
 def classify(
     classifier: Classifier, image: bytes, drawing: bool
-) -> tuple[dict[str, Any], list[Counted]]:
+) -> tuple[bodies.Classification, list[Counted]]:
     """Read one digit.
 
     Args:
@@ -35,26 +37,26 @@ def classify(
     found = time.perf_counter()
     prediction = classifier.classify(seen.pixels) if drawing else classifier.classify_view(seen)
     end = time.perf_counter()
-    record = {
-        **_prediction(classifier, prediction),
-        "scores": [
-            {"label": label, "score": _rounded(score)}
+    body = bodies.Classification(
+        **vars(_prediction(prediction)),
+        scores=[
+            bodies.Score(label, _rounded(score))
             for label, score in zip(classifier.spec.labels, prediction.scores, strict=True)
         ],
-        "view": {
-            "pixels": base64.b64encode(seen.pixels.tobytes()).decode(),
-            "box": list(seen.box),
-            "polarity": seen.polarity,
-            "method": seen.method,
-        },
-        "preprocess_ms": _milliseconds(found - start),
-        "inference_ms": _milliseconds(end - found),
-        "model": identity(classifier),
-    }
-    return record, [(prediction.label, prediction.accepted, end - found)]
+        view=bodies.View(
+            pixels=base64.b64encode(seen.pixels.tobytes()).decode(),
+            box=seen.box,
+            polarity=seen.polarity,
+            method=seen.method,
+        ),
+        preprocess_ms=_milliseconds(found - start),
+        inference_ms=_milliseconds(end - found),
+        model=_model(classifier),
+    )
+    return body, [(prediction.label, prediction.accepted, end - found)]
 
 
-def read(classifier: Classifier, image: bytes) -> tuple[dict[str, Any], list[Counted]]:
+def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Counted]]:
     """Read the numbers on a page.
 
     Returns:
@@ -66,47 +68,48 @@ def read(classifier: Classifier, image: bytes) -> tuple[dict[str, Any], list[Cou
     start = time.perf_counter()
     reading = classifier.read(image)
     seconds = time.perf_counter() - start
-    record = {
-        "text": reading.text,
-        "lines": list(reading.lines),
-        "digits": [
-            {"box": list(digit.box), **_prediction(classifier, digit.prediction)}
+    body = bodies.Reading(
+        text=reading.text,
+        lines=list(reading.lines),
+        digits=[
+            bodies.Digit(box=digit.box, **vars(_prediction(digit.prediction)))
             for digit in reading.digits
         ],
-        "total_ms": _milliseconds(seconds),
-        "model": identity(classifier),
-    }
+        total_ms=_milliseconds(seconds),
+        model=_model(classifier),
+    )
     counted: list[Counted] = [
         (digit.prediction.label, digit.prediction.accepted, None) for digit in reading.digits
     ]
-    return record, counted
+    return body, counted
 
 
-def identity(classifier: Classifier) -> dict[str, str]:
-    """What tells one artefact and engine from another."""
-    spec, backend = classifier.spec, classifier.backend
-    return {
-        "name": spec.name,
-        "precision": spec.precision,
-        "digest": spec.digest,
-        "backend": backend.name,
-        "backend_version": backend.version,
-        "device": backend.device,
-    }
-
-
-def describe(classifier: Classifier) -> dict[str, Any]:
-    """What the artefact says of itself: the body of GET /v1/model, less what the server adds."""
+def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:
+    """Return the body of the response to GET /v1/model."""
     spec = classifier.spec
-    return {
-        **identity(classifier),
-        "labels": list(spec.labels),
-        "input_shape": list(spec.input_shape),
-        "dataset": spec.dataset.name,
-        "test_accuracy": None if spec.metrics is None else spec.metrics.test_accuracy,
-        "n_test": None if spec.metrics is None else spec.metrics.n_test,
-        "provenance": dict(spec.provenance),
-    }
+    return bodies.ModelDescription(
+        **vars(_model(classifier)),
+        labels=list(spec.labels),
+        input_shape=list(spec.input_shape),
+        dataset=spec.dataset.name,
+        test_accuracy=None if spec.metrics is None else spec.metrics.test_accuracy,
+        n_test=None if spec.metrics is None else spec.metrics.n_test,
+        provenance=dict(spec.provenance),
+        max_body_bytes=limits.body_bytes,
+        max_pixels=limits.pixels,
+    )
+
+
+def _model(classifier: Classifier) -> bodies.Model:
+    spec, backend = classifier.spec, classifier.backend
+    return bodies.Model(
+        name=spec.name,
+        precision=spec.precision,
+        digest=spec.digest,
+        backend=backend.name,
+        backend_version=backend.version,
+        device=backend.device,
+    )
 
 
 def _drawing(image: bytes) -> View:
@@ -131,12 +134,12 @@ def _drawing(image: bytes) -> View:
     return View(pixels, box, DARK_ON_LIGHT, "drawing")
 
 
-def _prediction(classifier: Classifier, prediction: Prediction) -> dict[str, Any]:
-    return {
-        "label": prediction.label,
-        "confidence": _rounded(prediction.confidence),
-        "accepted": prediction.accepted,
-    }
+def _prediction(prediction: Prediction) -> bodies.Prediction:
+    return bodies.Prediction(
+        label=prediction.label,
+        confidence=_rounded(prediction.confidence),
+        accepted=prediction.accepted,
+    )
 
 
 def _rounded(score: float) -> float:

@@ -1,10 +1,8 @@
 """The application: its routes, and how each refusal becomes a problem document."""
 
 import importlib.metadata
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from runtime.server import metrics, openapi, pages
+from runtime.server import bodies, metrics, openapi, pages
 from runtime.server.guard import Access, Guard
 from runtime.server.limits import Limits, Memory
 from runtime.server.problems import Problem
@@ -35,26 +33,48 @@ def create_app(
     """
     api = _Api(supervisor, limits or Limits(), access or Access())
     handlers: dict[str, tuple[str, Handler]] = {
-        "/v1/classify": ("POST", api.classify),
-        "/v1/read": ("POST", api.read),
-        "/v1/model": ("GET", api.model),
-        "/healthz": ("GET", api.healthz),
-        "/metrics": ("GET", api.metrics),
-        "/openapi.json": ("GET", api.openapi),
+        each.path: (each.method, getattr(api, each.name)) for each in openapi.OPERATIONS
     }
     for path, file in pages.load().items():
         handlers[path] = ("GET", file.respond)
+    app = starlette_app(
+        [Route(path, do, methods=[method]) for path, (method, do) in handlers.items()],
+        api.lifespan,
+        "nothing is here: /openapi.json lists what is",
+    )
+    guarded = Guard(app, api.access, openapi.PROTECTED)
+    return metrics.Counting(guarded, api.counts, frozenset(handlers))
+
+
+def starlette_app(
+    routes: Sequence[Route],
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
+    not_found: str,
+) -> Starlette:
+    """Return an application that answers errors with problem documents.
+
+    Args:
+        not_found: the detail of a 404.
+    """
+
+    async def http_problem(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        headers = {key: value for key, value in (error.headers or {}).items()}
+        detail = {
+            404: not_found,
+            405: f"this takes {headers.get('Allow', headers.get('allow', ''))}",
+        }
+        return Problem(
+            error.status_code, detail.get(error.status_code, error.detail), headers
+        ).response()
+
     app = Starlette(
-        routes=[Route(path, do, methods=[method]) for path, (method, do) in handlers.items()],
-        exception_handlers={
-            Problem: _problem,
-            HTTPException: _http_problem,
-            Exception: _bug,
-        },
-        lifespan=api.lifespan,
+        routes=routes,
+        exception_handlers={Problem: _problem, HTTPException: http_problem, Exception: _bug},
+        lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return Guard(app, api.access, api.counts, frozenset(handlers))
+    return app
 
 
 class _Api:
@@ -85,18 +105,12 @@ class _Api:
         return Response(answer.body, media_type="application/json")
 
     async def model(self, _: Request) -> Response:
-        return _json(
-            {
-                **await self._supervisor.describe(),
-                "max_body_bytes": self._limits.body_bytes,
-                "max_pixels": self._limits.pixels,
-            }
-        )
+        return _json(await self._supervisor.describe())
 
     async def healthz(self, _: Request) -> Response:
         if not await self._supervisor.is_healthy():
             raise Problem(503, "images cannot be read now; the server's log says why")
-        return _json({"status": "ok"})
+        return _json(bodies.Health("ok"))
 
     async def metrics(self, _: Request) -> Response:
         supervisor = self._supervisor
@@ -115,9 +129,8 @@ def _flag(request: Request, name: str) -> bool:
     return given == "true"
 
 
-def _json(record: dict[str, Any]) -> Response:
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-    return Response(text, media_type="application/json")
+def _json(body: object) -> Response:
+    return Response(bodies.encode(body), media_type="application/json")
 
 
 def _version() -> str:
@@ -130,18 +143,6 @@ def _version() -> str:
 async def _problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return error.response()
-
-
-async def _http_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    headers = {key: value for key, value in (error.headers or {}).items()}
-    detail = {
-        404: "nothing is here: /openapi.json lists what is",
-        405: f"this takes {headers.get('Allow', headers.get('allow', ''))}",
-    }
-    return Problem(
-        error.status_code, detail.get(error.status_code, error.detail), headers
-    ).response()
 
 
 async def _bug(_: Request, error: Exception) -> Response:

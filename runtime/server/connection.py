@@ -10,9 +10,10 @@ from runtime.server import problems
 
 
 class Connection(H11Protocol):
-    """Closes a connection on which no request gets complete in time.
+    """Closes a connection on which no request gets complete, or no response is read, in time.
 
-    uvicorn waits forever for the headers of a request, and for a body that nobody reads.
+    uvicorn waits forever for the headers of a request, for a body that nobody reads, and for a
+    client that does not read its response.
     """
 
     # All three are set by `limited`.
@@ -21,6 +22,8 @@ class Connection(H11Protocol):
     # Those that are waiting for a request, the longest waiting one first, and what ends the wait;
     # None after an answer, where uvicorn's own timer does.
     _idle: "ClassVar[dict[Connection, asyncio.TimerHandle | None]]"
+    # Ends a connection whose client does not read; None while it does.
+    _unread: asyncio.TimerHandle | None = None
 
     @classmethod
     def limited(cls, seconds: float, most: int) -> "type[Connection]":
@@ -49,6 +52,7 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._wait_no_more()
+        self._unread_no_more()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -78,6 +82,16 @@ class Connection(H11Protocol):
         else:
             self._idle[self] = None
 
+    def pause_writing(self) -> None:
+        """Close the connection if the client does not read its response in time."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(self.seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the client has read."""
+        super().resume_writing()
+        self._unread_no_more()
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, as everything else is refused."""
         body = problems.body(400, "this is not HTTP/1.1 as RFC 9112 describes it")
@@ -93,7 +107,15 @@ class Connection(H11Protocol):
             pass  # an answer has begun already
         else:
             self.transport.write(b"".join(part or b"" for part in parts))
+        if self._busy():  # with a request whose body is broken: its own response is not sent
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self.transport.close()
+
+    def _unread_no_more(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

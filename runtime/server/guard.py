@@ -4,12 +4,13 @@ import asyncio
 import hmac
 import ipaddress
 import socket
-import time
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runtime.server.metrics import Metrics
+from runtime.errors import EdgeError
+from runtime.server import service
+from runtime.server.access_options import TOKEN_VARIABLE, AccessOptions, find_token
 from runtime.server.problems import Problem
 
 # The page brings all it needs with it, and nothing may frame it or be loaded from elsewhere.
@@ -41,8 +42,6 @@ _HEADERS = tuple(
 _ENDING = Problem(
     503, "the server is shutting down: try again in a minute", {"Connection": "close"}
 )
-# Behind the token, where there is one: the page itself holds nothing worth hiding.
-_PROTECTED = ("/v1/", "/metrics")
 
 
 @dataclass(frozen=True)
@@ -88,33 +87,56 @@ def own_names() -> tuple[str, ...]:
     return (name, f"{name.partition('.')[0]}.local")
 
 
-class Guard:
-    """ASGI middleware around the whole application."""
+def find_access(host: str, options: AccessOptions, option: str, port: int | None = None) -> Access:
+    """Return who may send requests to a server that listens on `host`.
 
-    def __init__(
-        self, app: ASGIApp, access: Access, metrics: Metrics, routes: frozenset[str]
-    ) -> None:
-        self._app, self._access, self._metrics, self._routes = app, access, metrics, routes
+    Args:
+        option: the option that named the host, for messages.
+        port: the port, if that option named it too.
+
+    Raises:
+        EdgeError: others can reach the host and there is no token, the token is invalid, or the
+            host is unknown.
+    """
+    loopback = service.is_loopback(host, option)
+    token = find_token(options)
+    if not loopback and token is None and not options.no_auth:
+        shown = host if port is None else f"{host}:{port}"
+        raise EdgeError(
+            f"{option} {shown} lets others in: give --token-file FILE, or set {TOKEN_VARIABLE}; "
+            "or, where all may ask, --no-auth"
+        )
+    names = () if loopback else own_names()
+    return Access(token, loopback, (*names, *(name.lower() for name in options.allow_hosts)))
+
+
+class Guard:
+    """ASGI middleware that rejects requests without access and adds the security headers.
+
+    Below the `protected` paths a request needs the token, if there is one, and may not come from a
+    page of another site.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, protected: tuple[str, ...]) -> None:
+        self._app, self._access, self._protected = app, access, protected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check a request, pass it on, count its answer."""
+        """Check a request and pass it on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status, answering = time.perf_counter(), 500, False
+        answering = False
 
         async def send_guarded(message: Message) -> None:
-            nonlocal status, answering
+            nonlocal answering
             if message["type"] == "http.response.start":
                 answering = True
-                status = message["status"]
                 given = {name for name, _ in message["headers"]}
                 message["headers"] += [pair for pair in _HEADERS if pair[0] not in given]
                 if b"cache-control" not in given:
                     message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
-        self._metrics.in_flight += 1
         try:
             problem = self._refusal(scope)
             app = self._app if problem is None else problem.response()
@@ -123,10 +145,6 @@ class Guard:
             # The server ends and has waited for this request for as long as it may.
             if not answering:
                 await _ENDING.response()(scope, receive, send_guarded)
-        finally:
-            self._metrics.in_flight -= 1
-            path = scope["path"] if scope["path"] in self._routes else "other"
-            self._metrics.count_request(path, status, time.perf_counter() - start)
 
     def _refusal(self, scope: Scope) -> Problem | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
@@ -137,7 +155,7 @@ class Guard:
                 f"{_host_name(host) or 'no host'} is not a name of this server: use its address, "
                 "or start it with --allow-host",
             )
-        if not scope["path"].startswith(_PROTECTED):
+        if not scope["path"].startswith(self._protected):
             return None
         # A page of another site may send a request, though it cannot read the answer.
         origin = headers.get(b"origin")

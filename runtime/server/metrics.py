@@ -4,15 +4,18 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 import bisect
+import dataclasses
 import os
 import threading
+import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runtime.server import bodies
+
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# Of the artifact's description, the labels of digit_edge_model_info.
-MODEL_LABELS = ("name", "precision", "digest", "backend", "backend_version", "device")
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -64,13 +67,11 @@ class Metrics:
             if seconds is not None:
                 self._inference.add(seconds)
 
-    def text(
-        self, model: Mapping[str, object], waiting: int, worker_pid: int | None, restarts: int
-    ) -> str:
+    def text(self, model: bodies.Model, waiting: int, worker_pid: int | None, restarts: int) -> str:
         """Return all of it in Prometheus's text form.
 
         Args:
-            model: describes the open artifact, see `MODEL_LABELS`.
+            model: the open artifact; digit_edge_model_info has the fields of `bodies.Model`.
             waiting: requests that the worker process has not answered.
             worker_pid: that process's ID; None if there is none right now.
             restarts: how often it was replaced.
@@ -108,10 +109,39 @@ class Metrics:
         name = "digit_edge_worker_restarts_total"
         lines += _head(name, "counter", "Processes that decode images that had to be replaced.")
         lines.append(f"{name} {restarts}")
-        labels = ",".join(f'{key}="{_escape(str(model[key]))}"' for key in MODEL_LABELS)
+        names = [field.name for field in dataclasses.fields(bodies.Model)]
+        labels = ",".join(f'{key}="{_escape(getattr(model, key))}"' for key in names)
         name = "digit_edge_model_info"
         lines += [*_head(name, "gauge", "The artefact that answers."), f"{name}{{{labels}}} 1"]
         return "\n".join(lines) + "\n"
+
+
+class Counting:
+    """ASGI middleware that counts requests; a path that is not among `routes` counts as "other"."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]) -> None:
+        self._app, self._metrics, self._routes = app, metrics, routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and count it with the status of its response."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self._metrics.in_flight += 1
+        try:
+            await self._app(scope, receive, send_counted)
+        finally:
+            self._metrics.in_flight -= 1
+            path = scope["path"] if scope["path"] in self._routes else "other"
+            self._metrics.count_request(path, status, time.perf_counter() - start)
 
 
 def _head(name: str, kind: str, text: str) -> list[str]:

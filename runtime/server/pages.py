@@ -1,4 +1,4 @@
-"""The page's files, read once: only what is in the folder can be asked for."""
+"""A page's files, read once: only what is in the folder can be asked for."""
 
 import hashlib
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ class File:
         return Response(self.content, media_type=self.media_type, headers=headers)
 
 
-def load() -> dict[str, File]:
-    """Path → file; the index is at / too."""
+def load(folder: Path = FOLDER) -> dict[str, File]:
+    """Return the files of a page by path; the index is at / too."""
     files = {
         f"/{path.name}": _open(path)
-        for path in sorted(FOLDER.iterdir())
+        for path in sorted(folder.iterdir())
         if path.suffix in _MEDIA_TYPES
     }
     return {"/": files[f"/{INDEX}"], **files}

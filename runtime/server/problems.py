@@ -4,6 +4,8 @@ import http
 import json
 from typing import TYPE_CHECKING
 
+from runtime.server import bodies
+
 if TYPE_CHECKING:
     from starlette.responses import Response
 
@@ -40,11 +42,6 @@ class Problem(Exception):
 
 
 def body(status: int, detail: str) -> bytes:
-    """The document's JSON. Its type is "about:blank", so that its title is the status's phrase."""
-    record = {
-        "type": "about:blank",
-        "title": http.HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-    }
-    return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")
+    """Return the JSON of a problem document."""
+    problem = bodies.Problem("about:blank", http.HTTPStatus(status).phrase, status, detail)
+    return json.dumps(vars(problem), ensure_ascii=False).encode("utf-8", "replace")

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -40,23 +41,29 @@ class Certificate:
     key: str | None
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`.
+def is_loopback(host: str, option: str = "--host") -> bool:
+    """Return whether only this machine can reach `host`.
+
+    Args:
+        option: the option that named the host, for messages.
 
     Raises:
         EdgeError: the name is not known.
     """
-    addresses = [info[4][0] for info in _resolve(host, 0)]
+    addresses = [info[4][0] for info in _resolve(host, 0, option)]
     return all(ipaddress.ip_address(str(address)).is_loopback for address in addresses)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) -> socket.socket:
+    """Return a socket that listens.
+
+    Args:
+        options: the options that named host and port, for messages.
 
     Raises:
         EdgeError: the address is taken, not this machine's, or not allowed.
     """
-    family, kind, protocol, _, address = _resolve(host, port)[0]
+    family, kind, protocol, _, address = _resolve(host, port, options[0])[0]
     # asyncio turns Nagle's wait of 40 ms off where it sees that the protocol is TCP.
     listener = socket.socket(family, kind, protocol)
     try:
@@ -67,7 +74,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise EdgeError(
-            f"cannot listen on {host}:{port}: {reason}; choose another with --host or --port"
+            f"cannot listen on {host}:{port}: {reason}; choose another with {' or '.join(options)}"
         ) from error
     return listener
 
@@ -108,6 +115,52 @@ def serve(
         EdgeError: the certificate cannot be used.
         KeyboardInterrupt: after SIGINT.
     """
+    config = _config(app, limits, certificate)
+    # Clients that send nonsense are told so; they have no say in what the log holds.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    server = _Server(config)
+    # uvicorn raises the signal that ended it once more; SIGTERM is then no failure. One that comes
+    # before uvicorn listens for it ends it too.
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    try:
+        asyncio.run(_run(server, listener, on_ready, is_progressing))
+    finally:
+        # The process ends now; being told so again is no failure either.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+class BackgroundServer:
+    """Runs an application in a thread of its own, beside the program's work."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, limits: Limits, name: str) -> None:
+        self._server = _UnwaitingServer(_config(app, limits))
+        self._listener = listener
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening; responses that have begun get `_GRACE_S` to end if they are read."""
+        self._server.should_exit = True
+        self._thread.join(_GRACE_S + 1)
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._listener]))
+
+
+class _UnwaitingServer(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection) and connection.flow.write_paused:
+                connection.transport.abort()  # its client does not read
+        await super().shutdown(sockets)
+
+
+def _config(app: ASGIApp, limits: Limits, certificate: Certificate | None = None) -> uvicorn.Config:
+    """Return the configuration of a server.
+
+    Raises:
+        EdgeError: the certificate cannot be used.
+    """
     config = uvicorn.Config(
         app,
         http=Connection.limited(limits.seconds, limits.connections),
@@ -128,17 +181,7 @@ def serve(
     except OSError as error:  # ssl.SSLError is one
         name = certificate.chain if certificate else "?"
         raise EdgeError(f"cannot use the certificate {name}: {error}") from error
-    # Clients that send nonsense are told so; they have no say in what the log holds.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
-    server = _Server(config)
-    # uvicorn raises the signal that ended it once more; SIGTERM is then no failure. One that comes
-    # before uvicorn listens for it ends it too.
-    signal.signal(signal.SIGTERM, server.handle_exit)
-    try:
-        asyncio.run(_run(server, listener, on_ready, is_progressing))
-    finally:
-        # The process ends now; being told so again is no failure either.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return config
 
 
 class _Server(uvicorn.Server):
@@ -178,8 +221,8 @@ async def _tell_systemd(
             notify("WATCHDOG=1")
 
 
-def _resolve(host: str, port: int) -> Sequence[_Address]:
+def _resolve(host: str, port: int, option: str) -> Sequence[_Address]:
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise EdgeError(f"--host {host} is no address or name that is known here") from error
+        raise EdgeError(f"{option} {host} is no address or name that is known here") from error

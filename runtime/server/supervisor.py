@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from runtime.errors import EdgeError, report
-from runtime.server import wire
+from runtime.server import bodies, wire
 from runtime.server.limits import Limits
 from runtime.server.problems import Problem
 
@@ -88,7 +88,7 @@ class Supervisor:
         self._limits = limits
         self._worker: _Worker | None = None
         self._started: tuple[subprocess.Popen[bytes], socket.socket] | None = None
-        self._model: dict[str, Any] = {}
+        self._model: bodies.ModelDescription  # the last one that a worker sent
         self._refusal = ""
         self._next_start_s = 0.0
         self._numbers = itertools.count()
@@ -100,11 +100,8 @@ class Supervisor:
         self.waiting = 0
         self.restarts = 0
 
-    def start(self) -> dict[str, Any]:
-        """Start the process and wait until its model is open.
-
-        Returns:
-            The description of the open artifact, as GET /v1/model gives it.
+    def start(self) -> bodies.ModelDescription:
+        """Start the process, wait until its model is open, and return the model's description.
 
         Raises:
             EdgeError: the model cannot be opened, or no process can be started.
@@ -179,11 +176,11 @@ class Supervisor:
             raise Problem(*header["problem"])
         return Answer(body, header["digits"])
 
-    async def describe(self) -> dict[str, Any]:
+    async def describe(self) -> bodies.ModelDescription:
         """Return the description of the open artifact; the last known if no worker answers."""
         message = None if self._worker is None else await self._message(self._worker, "model")
         if message is not None:
-            self._model = message[0]["model"]
+            self._model = bodies.ModelDescription(**message[0]["model"])
         return self._model
 
     async def is_healthy(self) -> bool:
@@ -368,7 +365,7 @@ def _launch(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
     return process, ours
 
 
-def _model_of(message: tuple[wire.Header, bytes] | None) -> dict[str, Any]:
+def _model_of(message: tuple[wire.Header, bytes] | None) -> bodies.ModelDescription:
     """Return the description of the artifact in a worker's first message.
 
     Raises:
@@ -381,8 +378,7 @@ def _model_of(message: tuple[wire.Header, bytes] | None) -> dict[str, Any]:
     header, _ = message
     if "refused" in header:
         raise EdgeError(header["refused"])
-    model: dict[str, Any] = header["model"]
-    return model
+    return bodies.ModelDescription(**header["model"])
 
 
 async def _end(process: "subprocess.Popen[bytes]", timeout_s: float) -> str:

@@ -13,7 +13,6 @@ None] for each digit that was classified, or `problem`, an HTTP status and its d
 body is that of the HTTP response.
 """
 
-import json
 import logging
 import os
 import signal
@@ -25,12 +24,11 @@ import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from runtime.errors import EdgeError, ImageError
 from runtime.host import data_bytes, return_freed_memory
 from runtime.reload import Reloading
-from runtime.server import answers, wire
+from runtime.server import answers, bodies, wire
 from runtime.server.images import check_size
 from runtime.server.limits import Limits, Room
 from runtime.server.problems import Problem
@@ -65,16 +63,17 @@ class _Worker:
                     del image, message, job  # they would hold an image until the next one comes
 
     def _describe(self, number: int) -> None:
-        self._send({"id": number, "model": answers.describe(self._model.classifier)})
+        model = answers.describe(self._model.classifier, self._limits)
+        self._send({"id": number, "model": vars(model)})
 
     def _work(self, header: wire.Header, image: bytes) -> tuple[list[answers.Counted], bytes]:
         classifier, task = self._model.classifier, header["task"]
         with self._room.lease(check_size(image, self._limits, page=task == "read")):
             if task == "read":
-                record, digits = answers.read(classifier, image)
-            else:
-                record, digits = answers.classify(classifier, image, header["drawing"])
-            return digits, _encoded(record)
+                reading, digits = answers.read(classifier, image)
+                return digits, bodies.encode(reading)
+            classification, digits = answers.classify(classifier, image, header["drawing"])
+            return digits, bodies.encode(classification)
 
     def _answer(self, number: int, job: "Future[tuple[list[answers.Counted], bytes]]") -> None:
         error = job.exception()
@@ -146,7 +145,3 @@ def _limit_memory(limits: Limits) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (allowed, resource.RLIM_INFINITY))
-
-
-def _encoded(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

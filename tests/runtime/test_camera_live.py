@@ -17,7 +17,7 @@ from PIL import Image
 
 from runtime.errors import EdgeError
 from runtime.frames import without_password
-from runtime.preview import Server, open_preview
+from runtime.preview import open_preview
 
 WAIT_S = 60
 
@@ -79,7 +79,7 @@ class Stream:
 
     def __init__(self, page: Image.Image, port: int = 0) -> None:
         self.page = page
-        self.server = Server("127.0.0.1", port)
+        self.server = open_preview(f":{port}")
         self.port = self.server.port
         self.url = f"{self.server.url}stream"
         self.stopped = threading.Event()
@@ -153,7 +153,7 @@ def test_ctrl_c_ends_it(camera, stream, digits):
 
 def get(port: int, path: str, **headers: str) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
-    connection.request("GET", path, headers=headers)
+    connection.request("GET", path, headers={"Connection": "close", **headers})
     response = connection.getresponse()
     response.connection = connection  # closed with it
     return response
@@ -168,7 +168,7 @@ def test_a_browser_sees_what_is_read(camera, stream, digits):
     assert url.startswith("http://127.0.0.1:")
     port = int(url.rstrip("/").rpartition(":")[2])
     with get(port, "/") as page:
-        assert page.status == 200 and b"src=stream" in page.read()
+        assert page.status == 200 and b"preview.js" in page.read()
     with get(port, "/picture.jpg") as answer:
         picture = np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB")).astype(int)
     assert picture.shape == (240, 320, 3)
@@ -187,7 +187,7 @@ def test_a_browser_sees_what_is_read(camera, stream, digits):
         assert answer.status == 404
     # A page that has had its own name lead here may not look.
     with get(port, "/picture.jpg", Host=f"evil.example:{port}") as answer:
-        assert answer.status == 403
+        assert answer.status == 421
     with get(port, "/", Host=f"localhost:{port}") as answer:
         assert answer.status == 200
     assert running.end() == 0
@@ -200,9 +200,9 @@ def test_what_is_no_address_is_refused(where):
 
 
 def test_an_address_in_use_is_refused():
-    server = Server("127.0.0.1", 0)
-    with pytest.raises(EdgeError, match="cannot listen"):
-        Server("127.0.0.1", server.port)
+    server = open_preview(":0")
+    with pytest.raises(EdgeError, match="cannot listen .* choose another with --preview"):
+        open_preview(f":{server.port}")
     server.close()
 
 

@@ -18,7 +18,7 @@ export async function open(askToken) {
   };
 }
 
-class Server {
+export class Server {
   constructor(askToken) {
     this.askToken = askToken;
     // …/#token=… hands the token to the page: what stands behind # is not sent over the network.

@@ -1,9 +1,19 @@
-"""The server against its own description, by schemathesis."""
+"""The server against its own description, by schemathesis; how that is made from dataclasses."""
 
+import dataclasses
+import inspect
+from typing import Annotated, Literal
+
+import jsonschema
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from runtime.server import bodies, openapi
+from runtime.server.guard import Access
+from runtime.server.json_schema import Keywords, schema_of
+from runtime.server.limits import Limits
 
 EXAMPLES = 25
 
@@ -65,11 +75,127 @@ def test_every_path_is_described(server, document):
     assert described == set(OPERATIONS)
 
 
-def test_answers_have_all_that_is_described_and_nothing_else(server, document, photo):
-    schemas = document["components"]["schemas"]
-    for path, name in (("/v1/classify", "Classification"), ("/v1/read", "Reading")):
-        answer = server.client.post(path, content=photo).json()
-        assert set(answer) == set(schemas[name]["properties"])
-    assert set(server.client.get("/v1/model").json()) == set(
-        schemas["ModelDescription"]["properties"]
-    )
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "status"),
+    [
+        ("POST", "/v1/classify", {"content": "photo"}, 200),
+        ("POST", "/v1/classify?drawing=true", {"content": "photo"}, 200),
+        ("POST", "/v1/classify", {"files": {"image": "photo"}}, 200),
+        ("POST", "/v1/read", {"content": "photo"}, 200),
+        ("POST", "/v1/read", {"files": {"image": "photo"}}, 200),
+        ("GET", "/v1/model", {}, 200),
+        ("GET", "/healthz", {}, 200),
+        ("GET", "/openapi.json", {}, 200),
+        ("POST", "/v1/classify?drawing=perhaps", {"content": "photo"}, 400),
+        ("POST", "/v1/read", {"content": b""}, 400),
+        ("POST", "/v1/read", {"content": "photo", "headers": {"Origin": "http://a.example"}}, 403),
+        ("POST", "/v1/classify", {"content": bytes(17 << 20)}, 413),
+        ("POST", "/v1/read", {"data": {"image": "text"}}, 415),
+        ("GET", "/v1/model", {"headers": {"Host": "evil.example"}}, 421),
+        ("POST", "/v1/classify", {"content": b"no image"}, 422),
+    ],
+)
+def test_a_response_has_all_that_is_described_and_nothing_else(
+    server, document, photo, method, path, sent, status
+):
+    def filled(value):
+        if isinstance(value, dict):
+            return {key: filled(inner) for key, inner in value.items()}
+        return photo if value == "photo" else value
+
+    answer = server.client.request(method, path, **filled(sent))
+    assert answer.status_code == status
+    described = document["paths"][path.partition("?")[0]][method.lower()]["responses"]
+    schema = described[str(status)]["content"][answer.headers["content-type"]]["schema"]
+    closed = {
+        name: {**each, "additionalProperties": False}
+        for name, each in document["components"]["schemas"].items()
+    }
+    jsonschema.validate(answer.json(), {**schema, "components": {"schemas": closed}})
+
+
+def test_without_the_token_the_problem_is_as_described(serve):
+    server = serve(DIGIT_EDGE_TOKEN="correct-horse-battery-staple")
+    document = server.client.get("/openapi.json").json()
+    public = {
+        path for path, methods in document["paths"].items() if "security" in str(methods.values())
+    }
+    for path, methods in document["paths"].items():
+        for method, described in methods.items():
+            answer = server.client.request(method, path)
+            assert (answer.status_code == 401) == ("401" in described["responses"])
+            assert (answer.status_code == 401) == (path not in public)
+            if answer.status_code == 401:
+                schema = {"$ref": "#/components/schemas/Problem"}
+                jsonschema.validate(answer.json(), {**schema, "components": document["components"]})
+
+
+def test_a_field_that_is_added_to_a_body_is_in_the_document(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Signed(bodies.Reading):
+        """A reading with a signature.
+
+        Attributes:
+            signature: of the text, in two
+                lines.
+        """
+
+        signature: str | None
+
+    read = next(each for each in openapi.OPERATIONS if each.name == "read")
+    monkeypatch.setattr(openapi, "OPERATIONS", [dataclasses.replace(read, body=Signed)])
+    document = openapi.document(Limits(), Access(), "1")
+    schema = document["components"]["schemas"]["Signed"]
+    assert schema["properties"]["signature"] == {
+        "type": ["string", "null"],
+        "description": "of the text, in two lines.",
+    }
+    assert schema["description"] == "A reading with a signature."
+    assert schema["required"][-1] == "signature"
+    # The fields of the base class and their descriptions are there too.
+    assert schema["properties"]["text"]["description"].startswith("all lines")
+
+
+def test_every_field_is_described():
+    schemas = openapi.document(Limits(), Access(), "1")["components"]["schemas"]
+    assert set(schemas) == {
+        name
+        for name, each in inspect.getmembers(bodies, dataclasses.is_dataclass)
+        if not name.startswith("_") and name not in ("Keywords", "Prediction")
+    }
+    for name, schema in schemas.items():
+        assert schema["description"], name
+        for field, described in schema["properties"].items():
+            assert described["description"], f"{name}.{field}"
+
+
+@pytest.mark.parametrize(
+    ("hint", "schema"),
+    [
+        (str, {"type": "string"}),
+        (bool, {"type": "boolean"}),
+        (float | None, {"type": ["number", "null"]}),
+        (list[int], {"type": "array", "items": {"type": "integer"}}),
+        (tuple[str, ...], {"type": "array", "items": {"type": "string"}}),
+        (
+            tuple[int, int],
+            {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+        ),
+        (dict[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
+        (Literal["a"], {"const": "a"}),
+        (Literal["a", 1], {"enum": ["a", 1]}),
+        (Annotated[int, Keywords({"minimum": 1})], {"type": "integer", "minimum": 1}),
+        (
+            bodies.Score | None,
+            {"anyOf": [{"$ref": "#/components/schemas/Score"}, {"type": "null"}]},
+        ),
+    ],
+)
+def test_a_type_has_its_json_schema(hint, schema):
+    assert schema_of(hint, {}) == schema
+
+
+def test_a_type_without_a_json_schema_is_rejected():
+    for hint in (bytes, set[str], dict[int, str], tuple[int, str]):
+        with pytest.raises(TypeError, match="no JSON schema"):
+            schema_of(hint, {})

@@ -170,8 +170,10 @@ _SHORT_LIVED_WORKER = """
 import os, socket, sys
 sys.path.insert(0, sys.argv[1])
 from runtime.server import wire
+from runtime.server.bodies import ModelDescription
 connection = socket.socket(fileno=int(sys.argv[2]))
-wire.send(connection, {"id": wire.READY, "model": {}})
+model = ModelDescription("m", "int8", "", "litert", "", "cpu", [], [], "", None, None, {}, 1, 1)
+wire.send(connection, {"id": wire.READY, "model": vars(model)})
 os._exit(3)
 """
 
@@ -302,7 +304,7 @@ def test_package_in_the_working_directory_is_not_taken_for_the_server(tmp_path):
         "from runtime.server.wire import Model\n"
         "import os\n"
         f"os.chdir({str(tmp_path)!r})\n"
-        "print(Supervisor(Model(None, None, 1, 'cpu'), Limits()).start()['name'])\n"
+        "print(Supervisor(Model(None, None, 1, 'cpu'), Limits()).start().name)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
