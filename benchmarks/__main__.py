@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks import host, latency, parity, remote, rows
-from runtime import artefact
 from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
+from runtime.model import artifact
 
 MAX_SLOWDOWN = 1.2  # times the baseline's time
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = arguments.out or arguments.models / "report"
     different = arguments.different_models, arguments.different_hosts
     # What would be in vain is said before anything takes time.
-    artefact.read(arguments.models / rows.REFERENCE)
+    artifact.read(arguments.models / rows.REFERENCE)
     writer.check(folder)
     if baseline is not None:
         digests = _digests(arguments.models, tuple(arguments.backend))
@@ -127,7 +127,7 @@ def _digests(models: Path, backends: tuple[str, ...]) -> dict[str, str]:
     digests = {}
     for name in {row.artefact for row in rows.plan(models, backends)} | {rows.REFERENCE}:
         with suppress(ArtefactError):
-            digests[name] = artefact.read(models / name).spec.digest
+            digests[name] = artifact.read(models / name).spec.digest
     return digests
 
 

@@ -16,9 +16,10 @@ from benchmarks import destination, processes, rows
 from benchmarks.jobs import ScoresAnswer, ScoresJob
 from benchmarks.records import from_json, to_json
 from benchmarks.rows import FAILED, Row, Unmeasured
-from runtime import artefact, files
 from runtime.backends import Scores
 from runtime.errors import ArtefactError, EdgeError, exit_status
+from runtime.model import artifact
+from runtime.system import atomic_write
 
 INDEX = "answers.json"
 
@@ -69,7 +70,7 @@ def write(
         progress(str(row))
         path, file = models / row.artefact, out / f"{number}.npy"
         try:
-            artefact.read(path)
+            artifact.read(path)
         except ArtefactError as error:
             unmeasured.append(Unmeasured(row, FAILED, str(error)))
             continue
@@ -81,7 +82,7 @@ def write(
         else:
             answered.append(Answered(row, answer, file.name))
     index = Index(tuple(answered), tuple(unmeasured))
-    files.write(out / INDEX, to_json(index))
+    atomic_write.write(out / INDEX, to_json(index))
     return index
 
 

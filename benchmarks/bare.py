@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores
 from runtime.backends.onnx import EXACT
+from runtime.model.artifact import Artefact
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def open(artefact: Artefact, engine: str, threads: int) -> BareEngine:
 def _tflite(artefact: Artefact, engine: str, threads: int) -> BareEngine:
     import importlib
 
-    from runtime.quiet import quiet
+    from runtime.system.native_output import quiet
 
     package = "ai_edge_litert" if engine == "litert" else "tflite_runtime"
     module = importlib.import_module(f"{package}.interpreter")

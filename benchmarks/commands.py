@@ -11,9 +11,9 @@ from statistics import median
 from benchmarks import processes
 from benchmarks.rows import FAILED, Row, Unmeasured
 from benchmarks.timing import CommandResult
-from runtime import artefact
 from runtime.backends import ENGINES
 from runtime.errors import EdgeError
+from runtime.model import artifact
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
@@ -51,7 +51,7 @@ def _measure_row(model: Path, row: Row, repetitions: int) -> CommandResult:
     imports = ["-c", f"import numpy, PIL.Image, {module}\nprint('ready')"]
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         digit = Path(name) / "digit.png"
-        digit.write_bytes(png(images_of(artefact.read(model).spec)[0]))
+        digit.write_bytes(png(images_of(artifact.read(model).spec)[0]))
         command = ["-m", "runtime", str(digit), "--model", str(model), "--backend", row.backend]
         ours, theirs = [], []
         for _ in range(repetitions + 1):

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime import interrupt
 from runtime.errors import EdgeError, exit_status
+from runtime.system import interrupt
 
 # Files a task: handing one out costs as much as decoding some.
 _CHUNK = 64

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import explain_onnx, explain_tflite
 from benchmarks.jobs import ExplainJob, Explanation
 from benchmarks.traces import lint_layers, step
-from runtime import artefact
+from runtime.model import artifact
 
 # Each has a Model with `scores`, literal or as the engine runs it by itself; `layers` and `lint`.
 _TRACERS = {".tflite": explain_tflite, ".onnx": explain_onnx}
@@ -23,7 +23,7 @@ def explain(job: ExplainJob) -> Explanation:
     """
     tracer = _TRACERS[job.int8[job.int8.rindex(".") :]]
     pixels, original = np.load(job.pixels), np.load(job.scores)
-    plain, int8 = tracer.Model(artefact.read(job.plain)), tracer.Model(artefact.read(job.int8))
+    plain, int8 = tracer.Model(artifact.read(job.plain)), tracer.Model(artifact.read(job.int8))
     literal = int8.scores(pixels, literal=True)
     steps = (
         step(

@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from benchmarks.jobs import Finding, Layer
 from benchmarks.traces import BATCH, Sums, lint_quantization
-from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores, install_hint
 from runtime.backends.onnx import EXACT
 from runtime.errors import BackendUnavailable
-from runtime.quiet import quiet
-from runtime.spec import Affine
+from runtime.model.artifact import Artefact
+from runtime.model.spec import Affine
+from runtime.system.native_output import quiet
 
 ENGINE = "onnxruntime"
 # What the report says of the steps.

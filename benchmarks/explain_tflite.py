@@ -11,11 +11,11 @@ import numpy as np
 
 from benchmarks.jobs import Finding, Layer
 from benchmarks.traces import BATCH, Sums, lint_quantization, real
-from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores
 from runtime.errors import BackendUnavailable
-from runtime.quiet import quiet
-from runtime.spec import Affine
+from runtime.model.artifact import Artefact
+from runtime.model.spec import Affine
+from runtime.system.native_output import quiet
 
 ENGINE = "litert"
 # What the report says of the steps.

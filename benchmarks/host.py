@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from runtime.host import celsius, peak_memory_bytes, text, throttled, usable_cores
+from runtime.system.host import celsius, peak_memory_bytes, text, throttled, usable_cores
 
 __all__ = ["Host", "describe", "peak_memory_bytes", "usable_cores"]
 

@@ -19,8 +19,9 @@ from benchmarks.timing import (
     StartResult,
 )
 from benchmarks.turns import Entry, Turns
-from runtime import artefact, files
 from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
+from runtime.model import artifact
+from runtime.system import atomic_write
 
 # Size of the matrices and seconds: large enough for full speed, small enough for the cache.
 _PEAK = (768, 0.5)
@@ -103,7 +104,7 @@ def _open(
     entries = []
     for row in planned:
         try:
-            opened = artefact.read(models / row.artefact)
+            opened = artifact.read(models / row.artefact)
         except ArtefactError as error:
             if row.threads == first_threads or row.artefact == rows.REFERENCE:
                 unmeasured.append(Unmeasured(row, FAILED, str(error)))
@@ -206,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.clear()
     terminal.print_latency(report)
     if arguments.json is not None:
-        files.write(arguments.json, to_json(report))
+        atomic_write.write(arguments.json, to_json(report))
     return 0 if report else CHECK_FAILED
 
 

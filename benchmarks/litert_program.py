@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks import jobs, processes
 from benchmarks.rows import ABSENT, Interpreter, Row, Unmeasured
 from benchmarks.timing import LatencyResult, ProgramResult, Settings
-from runtime import artefact
 from runtime.errors import EdgeError
+from runtime.model import artifact
 
 MODULE = "ai_edge_litert.tools.benchmark_litert_model"
 _ITEM_BYTES = {"float32": 4, "int8": 1}
@@ -59,7 +59,7 @@ def measure(
 def _run(path: Path, runs: int, interpreters: tuple[Interpreter, ...]) -> tuple[float, float]:
     """The mean and the median that it prints, in ns."""
     python = next((i.python for i in interpreters if i.backend == "litert"), sys.executable)
-    spec = artefact.read(path).spec
+    spec = artifact.read(path).spec
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as folder:
         file = Path(folder, "result.json")
         command = [python, "-m", MODULE, "--model", str(path), "--num_threads", "1"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks import host, processes
 from benchmarks.rows import FAILED, Row, Unmeasured
 from benchmarks.timing import FilesResult, Settings
-from runtime import artefact
 from runtime.errors import EdgeError
+from runtime.model import artifact
 
 
 def measure(
@@ -33,7 +33,7 @@ def measure(
         model = models / row.artefact
         with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
             progress(f"{settings.images:,} PNG files: {row}")
-            pictures = [png(image) for image in images_of(artefact.read(model).spec)]
+            pictures = [png(image) for image in images_of(artifact.read(model).spec)]
             for number in range(settings.images):
                 file = Path(name, f"{number:06}.png")
                 file.write_bytes(pictures[number % len(pictures)])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from runtime.backends import Pixels
-from runtime.preprocess import to_pixels
+from runtime.preprocess.pipeline import to_pixels
 
 # Letters that a hand's 0, 1, 2, 5, 6, 8 or 9 cannot be told from; capitals of 0 include D.
 LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"

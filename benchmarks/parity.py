@@ -15,11 +15,12 @@ from benchmarks.comparison import ParityResult
 from benchmarks.jobs import ExplainJob, Explanation, ScoresAnswer, ScoresJob
 from benchmarks.parity_report import SCHEMA_VERSION, ParityReport, Picture, TestSet
 from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
-from runtime import artefact, files
-from runtime.artefact import Artefact
 from runtime.backends import Scores
 from runtime.errors import CHECK_FAILED, ArtefactError, exit_status
+from runtime.model import artifact
+from runtime.model.artifact import Artefact
 from runtime.model.tolerance import Tolerance
+from runtime.system import atomic_write
 
 MAX_PICTURES = 64
 # Images that are traced layer by layer: enough for two figures, and reference kernels are slow.
@@ -72,7 +73,7 @@ def compare(
         BackendUnavailable: Keras, or an engine named in `backends`, is not there.
     """
     planned = rows.plan(models, backends, device)
-    reference = artefact.read(models / rows.REFERENCE)
+    reference = artifact.read(models / rows.REFERENCE)
     test_set.check_classes(reference.spec.labels, reference.path)
     learned = reference.spec.dataset
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
@@ -113,7 +114,7 @@ def compare(
     device_results: list[ParityResult] = []
     device_unmeasured = list(elsewhere.unmeasured) if elsewhere else []
     for row, answer, scores in elsewhere.answered if elsewhere else ():
-        compared = judge.compare(artefact.read(models / row.artefact), row, scores, answer)
+        compared = judge.compare(artifact.read(models / row.artefact), row, scores, answer)
         if isinstance(compared, Unmeasured):
             device_unmeasured.append(compared)
         else:
@@ -150,7 +151,7 @@ def _ask_row(
     interpreters: tuple[Interpreter, ...],
 ) -> ParityResult | Unmeasured:
     try:
-        opened = artefact.read(path)
+        opened = artifact.read(path)
     except ArtefactError as error:
         return Unmeasured(row, FAILED, str(error))
     answered = _scores(folder, path, row, interpreters)
@@ -302,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if arguments.json is not None:
         destination.check_file(arguments.json)
-    artefact.read(arguments.models / rows.REFERENCE)  # before any data set is downloaded
+    artifact.read(arguments.models / rows.REFERENCE)  # before any data set is downloaded
     report = compare(
         arguments.models,
         load_test_set(arguments.data),
@@ -317,7 +318,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.clear()
     terminal.print_parity(report)
     if arguments.json is not None:
-        files.write(arguments.json, to_json(report))
+        atomic_write.write(arguments.json, to_json(report))
     return 0 if report else CHECK_FAILED
 
 

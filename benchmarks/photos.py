@@ -28,7 +28,7 @@ from benchmarks.photo_answers import (
 from benchmarks.photo_speed import measure_speed
 from runtime.classifier import Classifier, Prediction
 from runtime.errors import DatasetError, ImageError, exit_status
-from runtime.reading import Reading
+from runtime.multi_digit.recognize import Reading
 
 _COLUMNS = tuple(field.name for field in fields(Photo))
 _NEEDS = "it needs file, kind, label, writer and medium, parted by commas"

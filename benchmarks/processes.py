@@ -25,8 +25,8 @@ from benchmarks.jobs import (
 )
 from benchmarks.records import from_json, to_json
 from benchmarks.rows import FAILED, Interpreter, Unmeasured
-from runtime import interrupt
 from runtime.errors import EdgeError
+from runtime.system import interrupt
 
 JOB_FILE, ANSWER_FILE, REFUSAL_FILE, STAGE_FILE = "job.json", "answer.json", "refusal.json", "stage"
 # Several times what the slowest row, Keras on a Raspberry Pi, may take.

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime import files
 from runtime.errors import CHECK_FAILED, EdgeError, exit_status
+from runtime.system import atomic_write
 
 START, END = "<!-- results -->", "<!-- /results -->"
 _REPORT, _README = Path("benchmarks/results/report.json"), Path("README.md")
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return CHECK_FAILED
-    files.write(arguments.readme, wanted)
+    atomic_write.write(arguments.readme, wanted)
     print(f"written: {arguments.readme}")
     return 0
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.rows import KERAS_CALLS
-from runtime import interrupt
-from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores, check_model, check_pixels
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.quiet import quiet
+from runtime.model.artifact import Artefact
+from runtime.system import interrupt
+from runtime.system.native_output import quiet
 
 _BATCH = 256
 

@@ -18,8 +18,6 @@ from benchmarks.oddities import KINDS, Kind
 from benchmarks.parity import TestSet
 from benchmarks.readings import SCHEMA_VERSION, KindResult, Rejection, RejectionReport
 from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
-from runtime import artefact
-from runtime.acceptance import Judge
 from runtime.backends import Backend, Pixels, open_backend
 from runtime.errors import (
     CHECK_FAILED,
@@ -28,6 +26,8 @@ from runtime.errors import (
     DatasetError,
     exit_status,
 )
+from runtime.model import artifact
+from runtime.model.rejection import Judge
 
 _SEED = 40
 # Short series, so that one of them runs undisturbed by whatever else the machine does.
@@ -65,7 +65,7 @@ def measure(
     for row in rows.plan(models, backends):
         progress(str(row))
         try:
-            backend = open_backend(artefact.read(models / row.artefact), row.backend)
+            backend = open_backend(artifact.read(models / row.artefact), row.backend)
             results.append(_judge(backend, row, test_set.pixels, kinds, drawn))
         except BackendUnavailable as error:
             unmeasured.append(Unmeasured(row, ABSENT, str(error)))

@@ -31,12 +31,12 @@ from benchmarks.readings import (
     RobustnessReport,
 )
 from benchmarks.rows import FAILED, Interpreter, Row, Unmeasured
-from runtime import artefact
 from runtime.backends import Pixels
 from runtime.errors import CHECK_FAILED, ArtefactError, exit_status
-from runtime.spec import ModelSpec
+from runtime.model import artifact
+from runtime.model.spec import ModelSpec
 
-PUBLISHED = Path(artefact.__file__).with_name("pretrained")
+PUBLISHED = Path(artifact.__file__).with_name("pretrained")
 QUICK_IMAGES = 1_000
 
 SEED = 20
@@ -113,7 +113,7 @@ def measure(
                 right = answers.classes.reshape(len(piece), -1) == test_set.labels
                 counts[row] += right.sum(axis=1).tolist()
         for row, correct in counts.items():
-            spec = artefact.read(models / row.artefact).spec
+            spec = artifact.read(models / row.artefact).spec
             results.append(_result(row, versions[row], spec, correct, test_set, corruptions))
         others = [
             _read_other_hands(ask, folder, row, unmeasured)
@@ -156,7 +156,7 @@ class _Asker:
 
     def answers(self, path: Path, row: Row, class_names: tuple[str, ...]) -> _Answers | Unmeasured:
         try:
-            labels = artefact.read(path).spec.labels
+            labels = artifact.read(path).spec.labels
         except ArtefactError as error:
             return Unmeasured(row, FAILED, str(error))
         if labels != class_names:
@@ -225,7 +225,7 @@ def _read_other_hands(
     digits = embedded()
     path = folder / row.artefact
     try:
-        spec = artefact.read(path).spec
+        spec = artifact.read(path).spec
     except ArtefactError as error:
         unmeasured.append(Unmeasured(row, FAILED, str(error)))
         return None

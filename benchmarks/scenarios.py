@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks import jobs
 from benchmarks.jobs import LatencyJob, Series
 from benchmarks.rows import Row
-from runtime.artefact import Artefact
 from runtime.backends import ENGINES, Backend, Pixels, open_backend
-from runtime.spec import ModelSpec
+from runtime.model.artifact import Artefact
+from runtime.model.spec import ModelSpec
 
 # Calls of one kind in a row before the other kind's turn, where two are measured together.
 _BLOCK = 20
@@ -167,7 +167,7 @@ def _calls(
         return [Timed(scenario, size, lambda n: backend.scores(batch))]
 
     from runtime.classifier import Classifier
-    from runtime.preprocess import to_pixels
+    from runtime.preprocess.pipeline import to_pixels
 
     classifier = Classifier(backend)
     if scenario == jobs.CLASSIFY:

@@ -22,8 +22,9 @@ from PIL import Image
 from benchmarks import destination, http_load
 from benchmarks.abuse import abuse
 from benchmarks.host import describe
-from runtime import Classifier, files
+from runtime import Classifier
 from runtime.errors import CHECK_FAILED, EdgeError, exit_status
+from runtime.system import atomic_write
 
 # Targets; each is a ratio or a count within this run.
 LEAST_RATIO = 0.6
@@ -278,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     show(measure_end())
     if arguments.out is not None:
         record = {"host": asdict(describe()), "checks": [asdict(check) for check in checks]}
-        files.write(arguments.out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        atomic_write.write(arguments.out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return 0 if all(check.passed for check in checks) else CHECK_FAILED
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.jobs import Finding, Layer, Step
-from runtime.artefact import Artefact
 from runtime.backends import Scores
-from runtime.spec import Affine
+from runtime.model.artifact import Artefact
+from runtime.model.spec import Affine
 
 # How many images are answered at once: every output of every layer is held.
 BATCH = 50

@@ -9,7 +9,7 @@ from benchmarks import jobs, processes
 from benchmarks.jobs import LatencyAnswer, LatencyJob, Series, StartUp
 from benchmarks.rows import Interpreter, Row, Unmeasured
 from benchmarks.timing import Settings, drift
-from runtime.artefact import Artefact
+from runtime.model.artifact import Artefact
 
 # What the summary shows. Each is measured alone, so that it can be measured again alone.
 _SHOWN = (jobs.SINGLE, jobs.OFFLINE)

@@ -61,10 +61,10 @@ def _scores(job: "ScoresJob", stage: Path) -> "ScoresAnswer":
     from benchmarks.jobs import ScoresAnswer
     from benchmarks.reference import KerasBackend
     from benchmarks.scenarios import open_row
-    from runtime import artefact
+    from runtime.model import artifact
 
     stage.write_text("opening the model", "utf-8")
-    backend = open_row(artefact.read(job.model), job.row)
+    backend = open_row(artifact.read(job.model), job.row)
     pixels = np.load(job.pixels)
     stage.write_text("answering one image", "utf-8")
     few = pixels[:3]
@@ -96,10 +96,10 @@ def _latency(job: "LatencyJob", stage: Path, process_ns: int, entered: int) -> "
 
     scenarios.import_engine(job.row)
     imported = time.monotonic_ns()
-    from runtime import artefact
+    from runtime.model import artifact
 
     stage.write_text("opening the model", "utf-8")
-    opened = artefact.read(job.model)
+    opened = artifact.read(job.model)
     backend = scenarios.open_row(opened, job.row)
     loaded = time.monotonic_ns()
     images = scenarios.images_of(opened.spec)

@@ -6,7 +6,7 @@ from benchmarks import destination
 from benchmarks.records import to_json
 from benchmarks.report import Report
 from benchmarks.views import beside, html_templates, markdown, page
-from runtime import files
+from runtime.system import atomic_write
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 
@@ -29,7 +29,7 @@ def write(report: Report, folder: Path) -> None:
     Raises:
         EdgeError: they cannot be written, or a robustness.json or rejection.json there is none.
     """
-    files.write(folder / JSON_NAME, to_json(report))  # first: minutes of measuring are in it
+    atomic_write.write(folder / JSON_NAME, to_json(report))  # first: minutes of measuring are in it
     others = beside.read(folder)
-    files.write(folder / MARKDOWN_NAME, markdown.render(report, others))
-    files.write(folder / HTML_NAME, page.render(report, others))
+    atomic_write.write(folder / MARKDOWN_NAME, markdown.render(report, others))
+    atomic_write.write(folder / HTML_NAME, page.render(report, others))

@@ -1,5 +1,5 @@
 """How the runtime gets onto a Raspberry Pi: the installer, its services, and Pis to try them on."""
 
-from runtime import interrupt
+from runtime.system import interrupt
 
 interrupt.install_for(__name__)

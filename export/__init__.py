@@ -1,5 +1,5 @@
 """Turns a trained Keras model into TFLite and ONNX artefacts, float32 and int8."""
 
-from runtime import interrupt
+from runtime.system import interrupt
 
 interrupt.install_for(__name__)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from runtime.backends import Pixels
 from runtime.errors import DatasetError
-from runtime.spec import Dataset
+from runtime.model.spec import Dataset
 from train.splits import DataSet
 
 DEFAULT_SIZE = 500

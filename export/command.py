@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from export.verify import Signature, Verification, verify
-from runtime import artefact, interrupt
-from runtime.artefact import Artefact
 from runtime.backends import Backend, open_backend
 from runtime.errors import CHECK_FAILED, DatasetError, EdgeError, ParityError, report
-from runtime.spec import Affine, Golden, Metrics, Quantization
+from runtime.model import artifact
+from runtime.model.artifact import Artefact
+from runtime.model.spec import Affine, Golden, Metrics, Quantization
+from runtime.system import interrupt
 from train.options import whole
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def export(
         ),
         golden=known and Golden(known.pixels, candidate.scores(known.pixels)),
     )
-    return artefact.write(out, model, spec)
+    return artifact.write(out, model, spec)
 
 
 def run(targets: Sequence[Target], argv: list[str] | None) -> int:

@@ -12,10 +12,10 @@ from export.command import Target, run
 from export.softmax import look_up_in_onnx
 from export.source import INPUT_NAME, Source, endpoint
 from export.verify import Signature
-from runtime import files
 from runtime.errors import ArtefactError, exit_status
-from runtime.quiet import quiet
-from runtime.spec import Affine
+from runtime.model.spec import Affine
+from runtime.system import atomic_write
+from runtime.system.native_output import quiet
 
 if TYPE_CHECKING:
     import onnx
@@ -118,7 +118,7 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             batch = next(self.batches, None)
             return None if batch is None else {INPUT_NAME: batch}
 
-    with files.temporary_folder() as folder, quiet(1, 2):
+    with atomic_write.temporary_folder() as folder, quiet(1, 2):
         plain, prepared, quantized = (folder / f"{n}.onnx" for n in ("plain", "prepared", "q"))
         onnx.save(model, plain)
         # Fuses MatMul and Add, so that the biases are quantised with their products. Symbolic

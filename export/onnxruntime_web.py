@@ -8,8 +8,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from runtime import files
 from runtime.errors import EdgeError
+from runtime.system import atomic_write
 
 VERSION = "1.30.0"
 # What the registry and package-lock.json files call its integrity: SHA-512, in base64.
@@ -74,4 +74,4 @@ def _download(tarball: Path) -> None:
             raise EdgeError(
                 f"npm cannot fetch {TARBALL} ({said[0][:200]}): check the network, {by_hand}"
             )
-        files.write(tarball, packed.read_bytes())
+        atomic_write.write(tarball, packed.read_bytes())

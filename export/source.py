@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime import artefact, files, interrupt
-from runtime.artefact import Artefact
 from runtime.backends import Pixels, Scores
 from runtime.errors import ArtefactError
-from runtime.quiet import quiet
+from runtime.model import artifact
+from runtime.model.artifact import Artefact
+from runtime.system import atomic_write, interrupt
+from runtime.system.native_output import quiet
 
 if TYPE_CHECKING:
     import keras
@@ -45,7 +46,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     path = Path(path)
     if path.suffix != ".keras":
         raise ArtefactError(f"{path} is no Keras model: give the .keras file that train wrote")
-    opened = artefact.read(path)
+    opened = artifact.read(path)
     return Source(opened, load_keras(path))
 
 
@@ -61,7 +62,7 @@ def load_keras(path: Path) -> "keras.Model":
         import keras
     try:
         # Deferred: an exception in the middle would leave Keras's temporary files behind.
-        with interrupt.deferred(), files.temporary_folder():
+        with interrupt.deferred(), atomic_write.temporary_folder():
             return keras.saving.load_model(path, compile=False)
     except _REFUSALS as error:
         raise ArtefactError(

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from export import onnx, tflite
 from export.source import load_keras, scores_of
-from runtime import artefact
-from runtime.artefact import Artefact
 from runtime.backends import open_backend
 from runtime.errors import ArtefactError, exit_status
-from runtime.preprocess import PIXELS_SHAPE
-from runtime.spec import Dataset, Golden, ModelSpec, Quantization
+from runtime.model import artifact
+from runtime.model.artifact import Artefact
+from runtime.model.spec import Dataset, Golden, ModelSpec, Quantization
+from runtime.preprocess.pipeline import PIXELS_SHAPE
 
 _UNKNOWN = Dataset("unknown", "")
 
@@ -55,7 +55,7 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artefact:
         ArtefactError: it has a spec already, or is no model that the runtime can run.
         EdgeError: `out` cannot be written.
     """
-    data = artefact.read_bare(path)
+    data = artifact.read_bare(path)
     if out.suffix != path.suffix:
         raise ArtefactError(f"{out} must end in {path.suffix}, as {path} does")
     spec = ModelSpec(
@@ -88,7 +88,7 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artefact:
         spec = _with_quantization(spec, path, data)
         scores = open_backend(Artefact(path, data, spec)).scores(pixels)
     golden = Golden(pixels, scores)
-    return artefact.write(out, data, dataclasses.replace(spec, golden=golden))
+    return artifact.write(out, data, dataclasses.replace(spec, golden=golden))
 
 
 def _with_quantization(spec: ModelSpec, path: Path, data: bytes) -> ModelSpec:

@@ -8,10 +8,10 @@ from export.command import Target, run
 from export.softmax import look_up_in_tflite
 from export.source import Source, endpoint
 from export.verify import Signature
-from runtime import files
 from runtime.errors import ArtefactError, exit_status
-from runtime.quiet import quiet
-from runtime.spec import Affine
+from runtime.model.spec import Affine
+from runtime.system import atomic_write
+from runtime.system.native_output import quiet
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
@@ -31,7 +31,7 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
         import tensorflow as tf
 
         tf.get_logger().setLevel("ERROR")  # in a notebook its remarks pass `quiet` by
-        with files.temporary_folder() as folder:
+        with atomic_write.temporary_folder() as folder:
             function = endpoint(source.model)
             archive = keras.export.ExportArchive()
             archive.track(function.model)

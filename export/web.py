@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from export import folder, onnxruntime_web
-from runtime import artefact, golden
-from runtime.artefact import Artefact
-from runtime.backends import open_backend
+from runtime.backends import golden, open_backend
 from runtime.errors import ArtefactError, exit_status
+from runtime.model import artifact
+from runtime.model.artifact import Artefact
 
 _ROOT = Path(__file__).parents[1]
 _PAGE = _ROOT / "runtime/server/page"
@@ -80,7 +80,7 @@ def open_model(path: Path) -> Artefact:
     """
     if path.suffix != ".onnx":
         raise ArtefactError(f"{path}: browsers run .onnx artefacts; give one with --model")
-    opened = artefact.read(path)
+    opened = artifact.read(path)
     open_backend(opened)
     return opened
 

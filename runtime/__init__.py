@@ -1,6 +1,6 @@
 """Classifies images with an exported digit model; needs NumPy, Pillow and one engine."""
 
-from runtime import interrupt
+from runtime.system import interrupt
 
 interrupt.install_for(__name__)  # first: an interrupt of the other imports is handled
 

@@ -6,11 +6,12 @@ import os
 import sys
 from typing import TextIO
 
-from runtime import host, interrupt, options, paths, streams
-from runtime.batch import Job, Printed
+from runtime.cli import inputs, options
+from runtime.cli.batch import Job, Printed
+from runtime.cli.formats import Csv, Form, JsonLines, PlainLines, Table
+from runtime.cli.progress import Progress
 from runtime.errors import BAD_INPUT, EdgeError, exit_status
-from runtime.progress import Progress
-from runtime.table import Csv, Form, JsonLines, PlainLines, Table
+from runtime.system import host, interrupt, streams
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     sys.stdout.write(job.form.header)
     sys.stdout.flush()  # rows go past the text layer, which would keep the header back
     failed = False
-    found = paths.find(arguments.paths, null=arguments.null)
+    found = inputs.find(arguments.paths, null=arguments.null)
     try:
         with contextlib.closing(job.run(found, arguments.jobs)) as batches:
             for done in batches:
@@ -84,7 +85,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--top takes 1 or more")
     if arguments.jobs < 1:
         parser.error("--jobs takes 1 or more")
-    if arguments.null and paths.STANDARD_INPUT not in arguments.paths:
+    if arguments.null and inputs.STANDARD_INPUT not in arguments.paths:
         raise EdgeError("--null is about names on standard input: give - as a PATH too")
     if arguments.show is not None and len(arguments.paths) != 1:
         parser.error("--show takes one image")
@@ -121,20 +122,20 @@ def _print(done: Printed, form: Form) -> bool:
 
 def _show(job: Job, names: list[str], out: str) -> None:
     """Draw how the image was seen."""
-    if names[0] == paths.STANDARD_INPUT or os.path.isdir(names[0]):
+    if names[0] == inputs.STANDARD_INPUT or os.path.isdir(names[0]):
         raise EdgeError(f"--show takes one image: {names[0]} is none")
-    from runtime import show
+    from runtime import visualize
 
     prediction = job.classifier.classify(names[0], explain=True)
     if prediction.view is not None:
-        show.save(show.draw_view(names[0], prediction.view, prediction), out)
+        visualize.save(visualize.draw_view(names[0], prediction.view, prediction), out)
 
 
 def _count(arguments: argparse.Namespace) -> int | None:
     """How many images there are; None where standard input names them."""
-    if paths.STANDARD_INPUT in arguments.paths:
+    if inputs.STANDARD_INPUT in arguments.paths:
         return None
-    return sum(1 for _ in paths.find(arguments.paths))
+    return sum(1 for _ in inputs.find(arguments.paths))
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

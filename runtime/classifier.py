@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime import artefact
-from runtime.acceptance import Judge
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
-from runtime.decode import Looks, Source, describe
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.preprocess import View, all_given_pixels, rereadable, view, view_batch
-from runtime.spec import ModelSpec
+from runtime.model import artifact
+from runtime.model.rejection import Judge
+from runtime.model.spec import ModelSpec
+from runtime.preprocess.decode import Looks, Source, describe
+from runtime.preprocess.pipeline import View, all_given_pixels, rereadable, view, view_batch
 
 if TYPE_CHECKING:
-    from runtime.reading import Reading
+    from runtime.multi_digit.recognize import Reading
 
 _PRETRAINED = Path(__file__).parent / "pretrained"
 # What `load` looks for when no model is named, best first for a small device.
@@ -78,7 +78,7 @@ class Classifier:
             ArtefactError: the file is missing, damaged, or not what its spec says.
             BackendUnavailable: no engine for it is installed, or not on that device.
         """
-        opened = artefact.read(path if path is not None else find_model(backend))
+        opened = artifact.read(path if path is not None else find_model(backend))
         return cls(open_backend(opened, backend, threads, device))
 
     @property
@@ -98,7 +98,7 @@ class Classifier:
         """Read one image: a path, bytes, a file object, a PIL image, an array, or pixels.
 
         Args:
-            explain: whether the prediction shall hold how the image was seen; `runtime.show`
+            explain: whether the prediction shall hold how the image was seen; `runtime.visualize`
                 draws that.
 
         Raises:
@@ -109,7 +109,7 @@ class Classifier:
         return replace(prediction, view=seen) if explain else prediction
 
     def classify_view(self, seen: View) -> Prediction:
-        """Read an image that `runtime.preprocess.view` has brought into MNIST's form."""
+        """Read an image that `runtime.preprocess.pipeline.view` has brought into MNIST's form."""
         scores = self.backend.scores(seen.pixels[np.newaxis])[0]
         return self._settle(self._predict(seen.pixels, scores), seen)
 
@@ -138,7 +138,10 @@ class Classifier:
         Raises:
             ImageError: it cannot be read as an image.
         """
-        from runtime.reading import one_digit, read  # what reads one digit need not load it
+        from runtime.multi_digit.recognize import (  # what reads one digit need not load it
+            one_digit,
+            read,
+        )
 
         name = describe(image)
         image = rereadable(image, name)
@@ -183,7 +186,7 @@ class Classifier:
         accepted = not seen.odd and not self._is_letter(prediction, seen.pixels)
         score = self._judge.score(seen.pixels, prediction.confidence)
         if accepted and self._judge.is_uncertain(score, prediction.confidence):
-            from runtime.doubt import second_score, variants  # few images need it
+            from runtime.tta import second_score, variants  # few images need it
 
             written, best = variants(seen.pixels), int(prediction.scores.argmax())
             again = second_score(written, self.backend.scores(written), best, self._judge)
@@ -194,7 +197,7 @@ class Classifier:
         """Whether this 8 is a B; of models that read digits alone, which have a rule of ink."""
         if prediction.label != "8" or self.spec.acceptance is None:
             return False
-        from runtime.doubt import has_straight_back
+        from runtime.tta import has_straight_back
 
         return has_straight_back(pixels)
 

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from runtime import interrupt, streams
-from runtime.interrupt import INTERRUPTED
+from runtime.system import interrupt, streams
+from runtime.system.interrupt import INTERRUPTED
 
 BAD_INPUT = 2
 CHECK_FAILED = 3

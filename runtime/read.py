@@ -5,10 +5,11 @@ import json
 import sys
 from typing import Any
 
-from runtime import interrupt, options
 from runtime.classifier import Classifier
+from runtime.cli import options
 from runtime.errors import BAD_INPUT, ImageError, exit_status, report
-from runtime.reading import UNKNOWN, Reading
+from runtime.multi_digit.recognize import UNKNOWN, Reading
+from runtime.system import interrupt
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,9 +33,9 @@ def main(argv: list[str] | None = None) -> int:
                 report(error)
             continue
         if arguments.show is not None:
-            from runtime import show
+            from runtime import visualize
 
-            show.save(show.draw_reading(path, reading), arguments.show)
+            visualize.save(visualize.draw_reading(path, reading), arguments.show)
         if arguments.json:
             print(json.dumps(_record(path, reading, classifier.backend.name)))
         else:

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from runtime import golden
+from runtime.backends import golden
 from runtime.classifier import Classifier, find_model
 from runtime.errors import ArtefactError, EdgeError, report
 

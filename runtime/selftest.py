@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from runtime import artefact, golden, host
-from runtime.artefact import Artefact
-from runtime.backends import ENGINES, install_hint, open_backend
+from runtime.backends import ENGINES, golden, install_hint, open_backend
 from runtime.classifier import find_model
 from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
-from runtime.isolate import Crashed, isolated
-from runtime.preprocess import to_pixels
+from runtime.model import artifact
+from runtime.model.artifact import Artefact
+from runtime.preprocess.pipeline import to_pixels
+from runtime.system import host
+from runtime.system.fork import Crashed, isolated
 
 BATCHES = (1, 2, 8)
 # Some dozens of calls: a Raspberry Pi Zero 2 makes them in a tenth of a second.
@@ -113,9 +114,9 @@ def selftest(path: Path) -> Report:
         ArtefactError: there is no such file; a damaged one is a check that failed.
     """
     if not path.exists():
-        artefact.read(path)  # says so
+        artifact.read(path)  # says so
     try:
-        opened = artefact.read(path)
+        opened = artifact.read(path)
     except ArtefactError as error:
         return _report(path, "", [Check("digest", False, str(error))], [])
     spec = opened.spec

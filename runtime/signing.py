@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime import artefact, files
 from runtime.errors import CHECK_FAILED, EdgeError, exit_status
+from runtime.model import artifact
+from runtime.system import atomic_write
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -47,7 +48,7 @@ def make_key(name: Path) -> tuple[Path, Path]:
     open_text = key.public_key().public_bytes(
         forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo
     )
-    files.write(public, open_text)
+    atomic_write.write(public, open_text)
     try:
         descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:
@@ -67,9 +68,9 @@ def sign(model: Path, key: Path) -> Path:
         EdgeError: the key cannot be read, or the signature not written.
     """
     private = _read_private(key)
-    signature = private.sign(artefact.read(model).data)
+    signature = private.sign(artifact.read(model).data)
     path = signature_of(model)
-    files.write(path, signature)
+    atomic_write.write(path, signature)
     return path
 
 

@@ -29,10 +29,10 @@ ALLOWED = {
 OF_PARTS = {
     "runtime/backends": {"onnxruntime"},
     "runtime/server": {"starlette", "uvicorn", "h11"},
-    "runtime/serve.py": {"python_multipart"},
-    "runtime/preview_server.py": {"starlette"},
-    "runtime/frames.py": {"cv2", "picamera2"},
-    "runtime/mqtt.py": {"paho"},
+    "runtime/serve/run.py": {"python_multipart"},
+    "runtime/camera/preview_server.py": {"starlette"},
+    "runtime/camera/sources.py": {"cv2", "picamera2"},
+    "runtime/outputs/mqtt.py": {"paho"},
     "runtime/signing.py": {"cryptography"},
 }
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

@@ -1,5 +1,5 @@
 """Trains the nine-layer Keras CNN on digits, or on any small labelled images."""
 
-from runtime import interrupt
+from runtime.system import interrupt
 
 interrupt.install_for(__name__)

@@ -5,8 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from runtime import interrupt
 from runtime.errors import exit_status
+from runtime.system import interrupt
 from train import recipe
 from train.options import whole
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from runtime import interrupt
-from runtime.acceptance import (
+from runtime.backends import Pixels, Scores
+from runtime.model.rejection import (
     BOTTOM,
     CLEAR_MARGIN,
     CONFIDENT,
@@ -20,8 +20,8 @@ from runtime.acceptance import (
     Judge,
     log_odds,
 )
-from runtime.backends import Pixels, Scores
-from runtime.doubt import second_score, variants
+from runtime.system import interrupt
+from runtime.tta import second_score, variants
 from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
 from train.splits import Split
 from train.strangers import DIGITS, glyphs, strangers

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from runtime import files
 from runtime.errors import EdgeError
+from runtime.system import atomic_write
 
 # What NumPy and zipfile raise on bytes that are no whole .npz; RuntimeError where it is encrypted.
 DAMAGED = (
@@ -67,7 +67,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     buffer = io.BytesIO()
     arrays = {f"value{n:03}": value for n, value in enumerate(checkpoint.values)}
     np.savez(buffer, record=np.array(json.dumps(record)), **arrays)
-    files.write(path, buffer.getvalue())
+    atomic_write.write(path, buffer.getvalue())
 
 
 def read(path: Path, settings: str) -> Checkpoint:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.errors import DatasetError
-from runtime.preprocess import normalise
+from runtime.preprocess.pipeline import normalise
 from train import download, readers
 from train.assemble import without_copies
 from train.mnist import MNIST

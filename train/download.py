@@ -14,8 +14,8 @@ from queue import Empty, SimpleQueue
 
 from tqdm import tqdm
 
-from runtime import files
 from runtime.errors import DatasetError, EdgeError
+from runtime.system import atomic_write
 from train.mnist import MNIST_SHA256
 
 MIRRORS = (
@@ -78,7 +78,7 @@ def _fetch(url: str, path: Path, expected: str) -> None:
                 raise
             continue
         if _has(part, expected):
-            files.write(path, part.read_bytes())
+            atomic_write.write(path, part.read_bytes())
             part.unlink()
             return
         part.unlink()  # of another mirror's stream, or not MNIST: nothing to go on with

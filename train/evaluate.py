@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from runtime import interrupt
-from runtime.acceptance import log_odds
+from runtime.model.rejection import log_odds
+from runtime.system import interrupt
 
 if TYPE_CHECKING:
     import keras

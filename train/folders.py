@@ -8,7 +8,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from runtime.errors import DatasetError, ImageError
-from runtime.preprocess import PIXELS_SHAPE, Pixels, to_pixels
+from runtime.preprocess.pipeline import PIXELS_SHAPE, Pixels, to_pixels
 from train.assemble import MAX_CLASSES, assemble
 from train.splits import DataSet, Split
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from runtime import files
-from runtime.preprocess import view
+from runtime.preprocess.pipeline import view
+from runtime.system import atomic_write
 from train.checkpoint import Epoch
 from train.evaluate import BINS, by_confidence, calibration_error
 
@@ -166,7 +166,7 @@ def save(figure: "Figure", path: Path) -> None:
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
-    files.write(path, buffer.getvalue())
+    atomic_write.write(path, buffer.getvalue())
 
 
 def _figure(width: float, height: float) -> "Figure":

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import DatasetError, ImageError
-from runtime.preprocess import PIXELS_SHAPE, to_pixels
+from runtime.preprocess.pipeline import PIXELS_SHAPE, to_pixels
 from train import folders
 from train.assemble import assemble
 from train.checkpoint import DAMAGED

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime import files, interrupt
-from runtime.acceptance import Acceptance, Judge
-from runtime.artefact import Artefact
 from runtime.errors import EdgeError
-from runtime.quiet import quiet
-from runtime.spec import Metrics
+from runtime.model.artifact import Artefact
+from runtime.model.rejection import Acceptance, Judge
+from runtime.model.spec import Metrics
+from runtime.system import atomic_write, interrupt
+from runtime.system.native_output import quiet
 from train import data, plots
 from train.acceptance import fit_acceptance, lower_threshold
 from train.checkpoint import Epoch
@@ -77,7 +77,7 @@ def run(
     )
 
     def report(history: tuple[Epoch, ...]) -> None:
-        files.write(_beside(out, "history.csv"), _csv(history))
+        atomic_write.write(_beside(out, "history.csv"), _csv(history))
         _print_epoch(history[-1], recipe.epochs)
 
     path = _beside(out, "checkpoint.npz")
@@ -86,7 +86,7 @@ def run(
     if not resume:
         # A folder that cannot be written is to show before the first epoch, not after it; and
         # nobody is to go on later with what an earlier run left.
-        files.write(_beside(out, "history.csv"), _csv(()))
+        atomic_write.write(_beside(out, "history.csv"), _csv(()))
         with suppress(OSError):
             path.unlink()
     history = fit(training, held_back, path, settings, resume, report, _watch)

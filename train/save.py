@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from runtime import artefact, files
-from runtime.acceptance import Acceptance
-from runtime.artefact import Artefact
-from runtime.preprocess import PIXELS_SHAPE
-from runtime.spec import Dataset, Golden, Metrics, ModelSpec
+from runtime.model import artifact
+from runtime.model.artifact import Artefact
+from runtime.model.rejection import Acceptance
+from runtime.model.spec import Dataset, Golden, Metrics, ModelSpec
+from runtime.preprocess.pipeline import PIXELS_SHAPE
+from runtime.system import atomic_write
 from train.data import embedded
 from train.evaluate import logits_of
 
@@ -58,7 +59,7 @@ def save(
         provenance=provenance,
         acceptance=acceptance,
     )
-    return artefact.write(path, to_bytes(model), spec)
+    return artifact.write(path, to_bytes(model), spec)
 
 
 def golden_inputs() -> npt.NDArray[np.uint8]:
@@ -70,7 +71,7 @@ def golden_inputs() -> npt.NDArray[np.uint8]:
 
 def to_bytes(model: "keras.Model") -> bytes:
     """A model in Keras's own format, less the traces of when and where in memory it was saved."""
-    with files.temporary_folder() as folder:
+    with atomic_write.temporary_folder() as folder:
         saved = folder / "model.keras"
         model.save(saved)
         buffer = io.BytesIO()

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import DatasetError
-from runtime.spec import Dataset
+from runtime.model.spec import Dataset
 
 MIN_PER_CLASS = 5
 

@@ -6,9 +6,9 @@ import sys
 import time
 from dataclasses import dataclass
 
-from runtime import interrupt
 from runtime.errors import exit_status
-from runtime.quiet import quiet
+from runtime.system import interrupt
+from runtime.system.native_output import quiet
 from train import data
 from train.options import whole
 from train.recipe import DEFAULT

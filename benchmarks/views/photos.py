@@ -21,8 +21,8 @@ from benchmarks.photo_answers import (
 from benchmarks.records import to_json
 from benchmarks.views import html_templates, markdown, terminal
 from benchmarks.views.formats import Table, duration, percent, ratio
-from runtime import files
-from runtime.decode import decode_colour
+from runtime.preprocess.decode import decode_colour
+from runtime.system import atomic_write
 
 JSON_NAME, MARKDOWN_NAME, SHEET_NAME = "photos.json", "photos.md", "photos.html"
 _PICTURE = 420
@@ -43,9 +43,9 @@ def write(report: PhotosReport, folder: Path, pictures: Path | None = None) -> t
     Raises:
         EdgeError: they cannot be written.
     """
-    files.write(folder / JSON_NAME, to_json(report))
-    files.write(folder / MARKDOWN_NAME, render(report))
-    files.write(folder / SHEET_NAME, render_sheet(report, pictures))
+    atomic_write.write(folder / JSON_NAME, to_json(report))
+    atomic_write.write(folder / MARKDOWN_NAME, render(report))
+    atomic_write.write(folder / SHEET_NAME, render_sheet(report, pictures))
     return JSON_NAME, MARKDOWN_NAME, SHEET_NAME
 
 

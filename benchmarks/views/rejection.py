@@ -15,7 +15,7 @@ from benchmarks.records import to_json
 from benchmarks.views import markdown, terminal
 from benchmarks.views.formats import Table, duration, percent
 from benchmarks.views.tables import unmeasured_table
-from runtime import files
+from runtime.system import atomic_write
 
 JSON_NAME, MARKDOWN_NAME = "rejection.json", "rejection.md"
 
@@ -35,8 +35,8 @@ def write(report: RejectionReport, folder: Path) -> tuple[str, ...]:
     Raises:
         EdgeError: they cannot be written.
     """
-    files.write(folder / JSON_NAME, to_json(report))
-    files.write(folder / MARKDOWN_NAME, render(report))
+    atomic_write.write(folder / JSON_NAME, to_json(report))
+    atomic_write.write(folder / MARKDOWN_NAME, render(report))
     return JSON_NAME, MARKDOWN_NAME
 
 

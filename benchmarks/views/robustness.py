@@ -18,7 +18,7 @@ from benchmarks.records import to_json
 from benchmarks.views import markdown, terminal
 from benchmarks.views.formats import Table, interval, percent
 from benchmarks.views.tables import unmeasured_table
-from runtime import files
+from runtime.system import atomic_write
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "robustness.json", "robustness.md", "robustness.svg"
 
@@ -43,11 +43,11 @@ def write(report: RobustnessReport, folder: Path) -> tuple[str, ...]:
     Raises:
         EdgeError: they cannot be written.
     """
-    files.write(folder / JSON_NAME, to_json(report))
-    files.write(folder / MARKDOWN_NAME, render(report))
+    atomic_write.write(folder / JSON_NAME, to_json(report))
+    atomic_write.write(folder / MARKDOWN_NAME, render(report))
     if not report.results:
         return JSON_NAME, MARKDOWN_NAME
-    files.write(folder / PLOT_NAME, draw(report))
+    atomic_write.write(folder / PLOT_NAME, draw(report))
     return JSON_NAME, MARKDOWN_NAME, PLOT_NAME
 
 

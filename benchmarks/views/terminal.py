@@ -7,7 +7,7 @@ from benchmarks.report import Report
 from benchmarks.timing import LatencyReport
 from benchmarks.views import device_tables, latency_tables, parity_tables, tables
 from benchmarks.views.formats import Table
-from runtime import interrupt
+from runtime.system import interrupt
 
 _MOST_FLIPS = 20
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from deploy.emulation import installed, machine, roots
 from deploy.systems import NO_ENGINE, System
 from deploy.wheels import CHECKOUT
-from runtime import files
 from runtime.errors import EdgeError
+from runtime.system import atomic_write
 
 SCHEMA_VERSION = 1
 BASELINE = CHECKOUT / "benchmarks/results/pi.json"
@@ -150,8 +150,8 @@ def read(path: Path = BASELINE) -> list[Row]:
 def write(rows: list[Row], path: Path) -> None:
     """Write the rows as JSON, and beside it the table as Markdown."""
     content = {"schema_version": SCHEMA_VERSION, "rows": list(map(dataclasses.asdict, rows))}
-    files.write(path, json.dumps(content, indent=1) + "\n")
-    files.write(path.with_suffix(".md"), markdown(rows))
+    atomic_write.write(path, json.dumps(content, indent=1) + "\n")
+    atomic_write.write(path.with_suffix(".md"), markdown(rows))
 
 
 def markdown(rows: list[Row]) -> str:

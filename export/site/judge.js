@@ -1,4 +1,4 @@
-// Whether what was drawn is a digit at all. Mirrors `Judge` in runtime/acceptance.py, where the rule
+// Whether what was drawn is a digit at all. Mirrors `Judge` in runtime/model/rejection.py, where the rule
 // is explained.
 
 const TOP = 4, ROWS = 10, COLUMNS = 14, SQUARE = 2, SIDE = 28;

@@ -1,5 +1,5 @@
-// A drawing in MNIST's form, in the browser. Mirrors `normalise` in runtime/preprocess.py and
-// `area_resample` in runtime/ink.py, line by line and in single precision as NumPy computes them;
+// A drawing in MNIST's form, in the browser. Mirrors `normalise` in runtime/preprocess/pipeline.py and
+// `area_resample` in runtime/preprocess/segment.py, line by line and in single precision as NumPy computes them;
 // tests/export/test_web.py holds both to the same drawings. The sources of the recipe are named
 // there.
 

@@ -7,10 +7,10 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from runtime.artefact import Artefact
 from runtime.engines import ENGINES, Engine, install_hint
 from runtime.errors import ArtefactError, BackendUnavailable, ImageError
-from runtime.spec import ModelSpec
+from runtime.model.artifact import Artefact
+from runtime.model.spec import ModelSpec
 
 __all__ = [
     "ENGINES",

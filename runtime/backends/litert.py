@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.artefact import Artefact
 from runtime.backends import Backend, Pixels, Scores, check_model, check_pixels, install_hint
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.quiet import quiet
+from runtime.model.artifact import Artefact
+from runtime.system.native_output import quiet
 
 _PACKAGES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 # Images at once: the activations of more leave the cache, those of fewer leave threads waiting.

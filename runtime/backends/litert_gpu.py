@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from runtime.artefact import Artefact
 from runtime.backends import FellBack, Pixels, Scores, check_model, check_pixels
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.quiet import quiet
+from runtime.model.artifact import Artefact
+from runtime.system.native_output import quiet
 
 _CHUNK = 256
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from runtime.artefact import Artefact
 from runtime.backends import FellBack, Pixels, Scores, check_model, check_pixels, install_hint
 from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.quiet import quiet
+from runtime.model.artifact import Artefact
+from runtime.system.native_output import quiet
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor

@@ -22,7 +22,7 @@ class Tolerance:
     single one already exceeds it and would fail any int8 model. A limit of exactly zero images
     (`max_drop=0`, `min_agreement=1`) allows none.
 
-    Golden outputs have their own limit, in `runtime.golden`.
+    Golden outputs have their own limit, in `runtime.backends.golden`.
     """
 
     max_difference: float = 1e-5  # of any score of a float artifact, alone or in a batch

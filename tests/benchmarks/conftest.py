@@ -13,9 +13,9 @@ from benchmarks.comparison import ParityResult
 from benchmarks.parity_report import ParityReport, TestSet
 from benchmarks.rows import Interpreter, Unmeasured
 from benchmarks.timing import LatencyReport, Settings
-from runtime import artefact
+from runtime.model import artifact
+from runtime.model.spec import Dataset, Golden, ModelSpec, Quantization
 from runtime.model.tolerance import Tolerance
-from runtime.spec import Dataset, Golden, ModelSpec, Quantization
 
 # Short: the tests look at what is recorded, never at how long it took.
 SETTINGS = Settings(repetitions=2, min_seconds=0.02, min_count=24, starts=1, images=200)
@@ -62,14 +62,14 @@ def models(tmp_path_factory) -> Path:
         metrics=None,
         golden=Golden(golden, model.predict(np.divide(golden, 255, dtype=np.float32), verbose=0)),
     )
-    original = artefact.write(folder / "digits.keras", bare.read_bytes(), spec)
+    original = artifact.write(folder / "digits.keras", bare.read_bytes(), spec)
     bare.unlink()
     source = open_source(original.path)
     samples = calibration.choose(data, 60)
     spec = dataclasses.replace(spec, source_sha256=original.spec.digest)
     for target in (tflite.TARGET, onnx.TARGET):
         plain = f"digits{target.suffix}", f"digits-int8{target.suffix}"
-        artefact.write(folder / plain[0], target.convert(source, None), spec)
+        artifact.write(folder / plain[0], target.convert(source, None), spec)
         converted = target.convert(source, samples)
         scales = target.quantization(converted)
         assert scales is not None
@@ -78,7 +78,7 @@ def models(tmp_path_factory) -> Path:
             precision="int8",
             quantization=Quantization(*scales, samples.dataset, samples.counts),
         )
-        artefact.write(folder / plain[1], converted, int8)
+        artifact.write(folder / plain[1], converted, int8)
     return folder
 
 
@@ -109,21 +109,21 @@ def faulty(models, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("faulty")
     for path in models.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    sound = artefact.read(models / "digits.onnx")
+    sound = artifact.read(models / "digits.onnx")
     (folder / "truncated.onnx").write_bytes(sound.data[:-1000])
-    tflite = artefact.read(models / "digits.tflite")
+    tflite = artifact.read(models / "digits.tflite")
 
     swapped = dataclasses.replace(tflite.spec, labels=tflite.spec.labels[::-1])
     graph = tflite.data[: tflite.data.index(b"PK\x03\x04")]
-    artefact.write(folder / "swapped-names.tflite", graph, swapped)
+    artifact.write(folder / "swapped-names.tflite", graph, swapped)
     stranger = dataclasses.replace(tflite.spec, source_sha256="0" * 64)
-    artefact.write(folder / "stranger.tflite", graph, stranger)
+    artifact.write(folder / "stranger.tflite", graph, stranger)
 
     def edited(name: str, edit) -> None:
         model = onnx.load_from_string(sound.data)
         del model.metadata_props[:]
         edit(model.graph)
-        artefact.write(folder / name, model.SerializeToString(), sound.spec)
+        artifact.write(folder / name, model.SerializeToString(), sound.spec)
 
     def last_bias(graph) -> tuple[object, np.ndarray]:
         (tensor,) = [t for t in graph.initializer if list(t.dims) == [10]]

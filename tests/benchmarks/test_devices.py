@@ -13,10 +13,10 @@ from benchmarks.jobs import LatencyJob, ScoresAnswer, ScoresJob, Series
 from benchmarks.rows import ABSENT, INVALID, Interpreter, Row, Unmeasured
 from benchmarks.timing import LatencyResult, Settings
 from benchmarks.views import tables
-from runtime import artefact
 from runtime.backends import FellBack, devices, open_backend
 from runtime.backends import onnx as driver
 from runtime.errors import BackendUnavailable
+from runtime.model import artifact
 
 # Compiled into the ordinary wheel; it takes no operator of such a model, and says nothing of it.
 SILENT = driver.Provider("AzureExecutionProvider", (), "nothing that would help")
@@ -69,7 +69,7 @@ def test_keras_has_a_row_on_tensorflows_gpu_and_on_jaxs(models, tmp_path) -> Non
 def test_a_provider_that_computes_nothing_is_caught(models, silent) -> None:
     for name in ("digits.onnx", "digits-int8.onnx"):
         with pytest.raises(FellBack, match="computes on the CPU all the same"):
-            open_backend(artefact.read(models / name), "onnxruntime", device="silent")
+            open_backend(artifact.read(models / name), "onnxruntime", device="silent")
 
 
 def test_a_provider_that_is_dropped_is_caught(models, monkeypatch) -> None:
@@ -81,7 +81,7 @@ def test_a_provider_that_is_dropped_is_caught(models, monkeypatch) -> None:
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["ROCMExecutionProvider", *known]
     )
-    opened = artefact.read(models / "digits.onnx")
+    opened = artifact.read(models / "digits.onnx")
     with (
         pytest.warns(UserWarning, match="not in available provider names"),
         pytest.raises(FellBack, match="from ROCMExecutionProvider to CPUExecutionProvider"),
@@ -119,7 +119,7 @@ def test_a_row_that_falls_back_in_part_is_invalid() -> None:
 )
 @pytest.mark.parametrize("name", ["digits.tflite", "digits-int8.tflite"])
 def test_litert_answers_on_a_gpu_that_is_emulated(models, tmp_path, name) -> None:
-    opened = artefact.read(models / name)
+    opened = artifact.read(models / name)
     pixels = np.concatenate([opened.spec.golden.pixels] * 3)[:20]
     np.save(tmp_path / "pixels.npy", pixels)
     python = wrapper(
@@ -142,6 +142,6 @@ def test_litert_answers_on_a_gpu_that_is_emulated(models, tmp_path, name) -> Non
 def test_no_engine_takes_a_device_that_it_does_not_know(models) -> None:
     for name, engine in (("digits.onnx", "onnxruntime"), ("digits.tflite", "litert")):
         with pytest.raises(BackendUnavailable, match="has no abacus: choose"):
-            open_backend(artefact.read(models / name), engine, device="abacus")
+            open_backend(artifact.read(models / name), engine, device="abacus")
     with pytest.raises(BackendUnavailable, match="no way 'keras torch'"):
-        reference.open(artefact.read(models / "digits.keras"), "keras torch")
+        reference.open(artifact.read(models / "digits.keras"), "keras torch")

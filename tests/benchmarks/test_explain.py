@@ -10,9 +10,9 @@ from benchmarks import explain, explain_onnx, explain_tflite, processes
 from benchmarks.jobs import ExplainJob, Explanation, Finding, Layer
 from benchmarks.rows import FAILED, Row, Unmeasured
 from benchmarks.views import parity_tables
-from runtime import artefact
-from runtime.artefact import Artefact
 from runtime.backends import open_backend
+from runtime.model import artifact
+from runtime.model.artifact import Artefact
 
 LAYERS = {
     ".tflite": ["conv1", "conv2", "conv3", "hidden", "scores"],
@@ -31,7 +31,7 @@ def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path, 
     )
     pixels = test_set.pixels[:109]  # no whole number of batches
     np.save(tmp_path / "pixels.npy", pixels)
-    opened = open_backend(artefact.read(models / f"digits{suffix}"))
+    opened = open_backend(artifact.read(models / f"digits{suffix}"))
     np.save(tmp_path / "scores.npy", opened.scores(pixels))
     explanation = processes.ask_explanation(job)
     assert isinstance(explanation, Explanation), explanation
@@ -100,14 +100,14 @@ def test_calibration_is_judged_by_class(models, tmp_path, counts, fine, said) ->
 def test_an_onnx_graph_of_other_names_has_steps_and_no_layers(models, test_set, tmp_path) -> None:
     """As one that another quantiser made: nothing is compared that does not belong together."""
     onnx = pytest.importorskip("onnx")
-    sound = artefact.read(models / "digits.onnx")
+    sound = artifact.read(models / "digits.onnx")
     model = onnx.load_from_string(sound.data)
     inside = {name for node in model.graph.node for name in node.output} - {"scores"}
     for node in model.graph.node:
         node.input[:] = [f"{name}_" if name in inside else name for name in node.input]
         node.output[:] = [f"{name}_" if name in inside else name for name in node.output]
     del model.metadata_props[:]
-    artefact.write(tmp_path / "other.onnx", model.SerializeToString(), sound.spec)
+    artifact.write(tmp_path / "other.onnx", model.SerializeToString(), sound.spec)
     np.save(tmp_path / "pixels.npy", test_set.pixels[:9])
     np.save(tmp_path / "scores.npy", open_backend(sound).scores(test_set.pixels[:9]))
     files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
@@ -129,10 +129,10 @@ def test_a_graph_without_layers_is_linted_too(models, tmp_path) -> None:
     grey = keras.layers.AveragePooling2D((28, 14))
     ends = [keras.layers.Flatten(), keras.layers.Softmax()]
     model = keras.Sequential([keras.layers.Input((28, 28, 1)), grey, *ends])
-    known = artefact.read(models / "digits.tflite")
+    known = artifact.read(models / "digits.tflite")
     bare = tflite.convert(SimpleNamespace(model=model, artefact=known))
     spec = dataclasses.replace(known.spec, labels=("left", "right"), golden=None)
-    opened = artefact.write(tmp_path / "halves.tflite", bare, spec)
+    opened = artifact.write(tmp_path / "halves.tflite", bare, spec)
     found = {finding.check: finding for finding in lint(opened)}
     assert found["batch"].fine
 
@@ -159,7 +159,7 @@ def lint(opened: Artefact) -> list[Finding]:
 
 def linted(models, path, change) -> dict:
     """The findings of the int8 model with a changed spec, by check."""
-    sound = artefact.read(models / f"digits-int8{path.suffix}")
+    sound = artifact.read(models / f"digits-int8{path.suffix}")
     graph = sound.data[: sound.data.index(b"PK\x03\x04")] if path.suffix == ".tflite" else None
     if graph is None:
         import onnx
@@ -168,5 +168,5 @@ def linted(models, path, change) -> dict:
         del model.metadata_props[:]
         graph = model.SerializeToString()
     spec = dataclasses.replace(sound.spec, quantization=change(sound.spec.quantization))
-    artefact.write(path, graph, spec)
-    return {finding.check: finding for finding in lint(artefact.read(path))}
+    artifact.write(path, graph, spec)
+    return {finding.check: finding for finding in lint(artifact.read(path))}

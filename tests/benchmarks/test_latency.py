@@ -13,8 +13,8 @@ from benchmarks.rows import ABSENT, FAILED, Interpreter, Row, Unmeasured
 from benchmarks.timing import FilesResult, LatencyReport, LatencyResult, Settings
 from benchmarks.turns import Entry, Turns
 from benchmarks.views import latency_tables
-from runtime import artefact
 from runtime.errors import EdgeError
+from runtime.model import artifact
 
 ENGINE_ROWS = [
     Row("digits.tflite", "litert", "cpu", 1),
@@ -253,7 +253,7 @@ def test_a_row_that_fails_when_it_is_measured_again_has_failed(models, tmp_path)
 
 def test_of_two_measurements_the_steadier_is_kept(models) -> None:
     row = Row("digits.onnx", "onnxruntime", "cpu", 1)
-    opened = artefact.read(models / row.artefact)
+    opened = artifact.read(models / row.artefact)
     settings = Settings(2, 0.0, 20, starts=0, images=20, again=1)
 
     def entry_of(*runs: list[int]) -> Entry:

@@ -11,8 +11,8 @@ from benchmarks.comparison import ParityResult
 from benchmarks.jobs import ScoresJob
 from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
 from benchmarks.views import parity_tables
-from runtime import artefact
 from runtime.errors import ArtefactError, BackendUnavailable, DatasetError
+from runtime.model import artifact
 from runtime.model.tolerance import Tolerance
 
 SOUND = [
@@ -35,7 +35,7 @@ def test_sound_artefacts_pass(report, row_of, name: str, backend: str) -> None:
 
 
 def test_the_published_artefacts_answer_as_the_original_beside_them(test_set) -> None:
-    published = Path(artefact.__file__).with_name("pretrained")
+    published = Path(artifact.__file__).with_name("pretrained")
     # These are digits of other hands and few: an answer in a hundred may turn.
     tolerance = Tolerance(min_agreement=0.99, max_drop=0.01)
     engines = ("litert", "onnxruntime")
@@ -162,7 +162,7 @@ def test_an_absent_engine_is_no_failure_but_comparing_nothing_is(report, row_of)
 
 
 def test_a_tf_function_answers_as_predict_does(models, test_set, report) -> None:
-    opened = artefact.read(models / "digits.keras")
+    opened = artifact.read(models / "digits.keras")
     predicted, traced = (
         reference.open(opened, call).scores(test_set.pixels) for call in rows.KERAS_CALLS["cpu"]
     )

@@ -11,10 +11,10 @@ from benchmarks.oddities import BLANK, KINDS, Kind
 from benchmarks.parity import TestSet
 from benchmarks.rows import ABSENT, FAILED
 from benchmarks.views import rejection as rejection_report
-from runtime import artefact
-from runtime.acceptance import Acceptance
 from runtime.classifier import Classifier
 from runtime.errors import CHECK_FAILED, DatasetError
+from runtime.model import artifact
+from runtime.model.rejection import Acceptance
 from train import strangers
 
 
@@ -83,7 +83,7 @@ def test_decisions_are_those_of_the_classifier(published, digits) -> None:
 
 
 def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
-    opened = artefact.read(published / "digits.tflite")
+    opened = artifact.read(published / "digits.tflite")
     counts_ink = Acceptance(
         weights=np.full((1, 10, 14), 127, np.int8),
         scales=np.ones(1, np.float32),
@@ -94,7 +94,7 @@ def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
     )
     spec = dataclasses.replace(opened.spec, acceptance=counts_ink)
     graph = opened.data[: opened.data.index(b"PK\x03\x04")]
-    artefact.write(published / "digits.tflite", graph, spec)
+    artifact.write(published / "digits.tflite", graph, spec)
     grey = Kind("bright", 20, lambda n, random: random.integers(200, 256, (n, 28, 28, 1), np.uint8))
     report = rejection.measure(published, digits, kinds=(grey,), backends=("litert",))
     ruled = next(r for r in report.results if r.row.artefact == "digits.tflite")

@@ -13,9 +13,9 @@ from benchmarks.parity import TestSet
 from benchmarks.readings import UNKNOWN, UNUSED, USED
 from benchmarks.rows import FAILED
 from benchmarks.views import robustness as robustness_report
-from runtime import artefact
 from runtime.backends import open_backend
 from runtime.errors import CHECK_FAILED
+from runtime.model import artifact
 
 MIDDLE_STRENGTHS = {
     "shift": "3 px", "rotation": "20°", "smaller": "× 0.75", "larger": "× 1.25", "shear": "0.3",
@@ -150,7 +150,7 @@ def test_every_reading_is_what_the_engine_answers(published, few) -> None:
     assert report, report.failures
     assert len(report.results) == 2 and len(report.other_hands) == 2
     for result in report.results:
-        backend = open_backend(artefact.read(published / result.row.artefact))
+        backend = open_backend(artifact.read(published / result.row.artefact))
         assert result.digest == backend.spec.digest
 
         def right(pixels, backend=backend) -> int:
@@ -197,7 +197,7 @@ def test_the_command_writes_its_report_and_says_3_when_an_artefact_is_missing(
 
 
 def test_what_training_used_is_read_from_the_recipe() -> None:
-    spec = artefact.read(robustness.PUBLISHED / "digits.tflite").spec
+    spec = artifact.read(robustness.PUBLISHED / "digits.tflite").spec
     recipe: dict[str, Any] = {
         "distortion": {"rotation_degrees": 12.0, "scale": 0.1},
         "corruption": {"share": 0.3, "noise": 0.0, "stroke_px": 1.4},

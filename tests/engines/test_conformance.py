@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime import ArtefactError, BackendUnavailable, Classifier, ImageError, artefact
+from runtime import ArtefactError, BackendUnavailable, Classifier, ImageError
 from runtime.backends import ENGINES, devices, open_backend
-from runtime.spec import Affine
+from runtime.model import artifact
+from runtime.model.spec import Affine
 
 # In an int8 model the kernels of two engines round one step apart now and then, and one step inside
 # the network moves the scores of an unsure answer by a few of 1/256.
@@ -22,7 +23,7 @@ TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
 @pytest.fixture
 def backend(engine_and_path):
     engine, path = engine_and_path
-    return open_backend(artefact.read(path), engine.name)
+    return open_backend(artifact.read(path), engine.name)
 
 
 def test_some_engine_is_installed():
@@ -34,7 +35,7 @@ def test_a_backend_says_what_it_is(backend, engine_and_path):
     assert backend.name == engine.name
     assert backend.version[0].isdigit()
     assert backend.device == "cpu"
-    assert backend.spec.digest == artefact.read(path).spec.digest
+    assert backend.spec.digest == artifact.read(path).spec.digest
 
 
 @pytest.mark.parametrize("batch", [1, 2, 8])
@@ -88,7 +89,7 @@ def test_other_than_pixels_is_refused(backend, pixels):
 
 def test_more_threads_give_the_same_answers(engine_and_path):
     engine, path = engine_and_path
-    opened = artefact.read(path)
+    opened = artifact.read(path)
     golden = opened.spec.golden
     backend = open_backend(opened, engine.name, threads=2)
     many = np.concatenate([golden.pixels] * 9)  # 72, more than onnxruntime is given at once
@@ -114,7 +115,7 @@ def test_callers_in_several_threads_get_their_own_answers(engine_and_path):
 
 def test_a_spec_that_lies_about_the_model_is_refused(engine_and_path):
     engine, path = engine_and_path
-    opened = artefact.read(path)
+    opened = artifact.read(path)
     eleven = dataclasses.replace(opened.spec, labels=(*opened.spec.labels, "eleventh"))
     with pytest.raises(ArtefactError, match="its spec says"):
         open_backend(dataclasses.replace(opened, spec=eleven), engine.name)
@@ -125,7 +126,7 @@ def test_a_spec_that_lies_about_the_model_is_refused(engine_and_path):
 
 def test_a_wrong_scale_is_refused(engine_and_path):
     engine, path = engine_and_path
-    opened = artefact.read(path)
+    opened = artifact.read(path)
     if opened.format != ".tflite" or opened.spec.precision != "int8":
         pytest.skip("only int8 in and out has a scale that a caller could get wrong")
     stated = opened.spec.quantization
@@ -147,7 +148,7 @@ def test_a_wrong_scale_is_refused(engine_and_path):
 def test_an_absent_device_is_refused_and_not_replaced(engine_and_path):
     engine, path = engine_and_path
     try:
-        found = open_backend(artefact.read(path), engine.name, device="gpu")
+        found = open_backend(artifact.read(path), engine.name, device="gpu")
     except BackendUnavailable as error:
         assert "gpu" in str(error).lower()
     else:  # this machine has one
@@ -157,14 +158,14 @@ def test_an_absent_device_is_refused_and_not_replaced(engine_and_path):
 def test_an_engine_does_not_open_the_files_of_another(published):
     other = next(engine for engine in ENGINES if engine.suffix != published.suffix)
     with pytest.raises(BackendUnavailable, match="does not open"):
-        open_backend(artefact.read(published), other.name)
+        open_backend(artifact.read(published), other.name)
 
 
 def test_an_absent_engine_is_named_with_its_remedy(published):
     absent = [e for e in ENGINES if e.suffix == published.suffix and not e.installed()]
     for engine in absent:
         with pytest.raises(BackendUnavailable, match=r'pip install "digit-edge\['):
-            open_backend(artefact.read(published), engine.name)
+            open_backend(artifact.read(published), engine.name)
 
 
 def test_without_a_model_named_a_published_one_answers():

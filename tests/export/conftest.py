@@ -28,7 +28,7 @@ def trained(tmp_path_factory, data) -> Path:
     """A `.keras` artefact trained on the embedded digits for some seconds."""
     import keras
 
-    from runtime.spec import Metrics
+    from runtime.model.spec import Metrics
     from train.model import build
     from train.save import save
 

@@ -14,9 +14,10 @@ import pytest
 from export import __main__ as export_all
 from export import calibration, onnx, softmax, tflite
 from export.command import export
-from runtime import ArtefactError, Classifier, DatasetError, EdgeError, ParityError, artefact
+from runtime import ArtefactError, Classifier, DatasetError, EdgeError, ParityError
 from runtime.backends import open_backend
-from runtime.spec import Affine
+from runtime.model import artifact
+from runtime.model.spec import Affine
 
 TARGETS = pytest.mark.parametrize("target", [tflite.TARGET, onnx.TARGET], ids=lambda t: t.name)
 PRECISIONS = pytest.mark.parametrize("precision", ["float32", "int8"])
@@ -159,11 +160,11 @@ def test_a_tflite_model_with_int8_scores_is_still_read(
         calibrated, input_data_type=tf.int8, output_data_type=tf.int8
     ))  # fmt: skip
     path = made(source, tflite.TARGET, data, tmp_path, samples).path
-    assert artefact.read(path).spec.quantization.output == Affine(1 / 256, -128)
+    assert artifact.read(path).spec.quantization.output == Affine(1 / 256, -128)
     steps = Classifier.load(path).scores(data.test.pixels) * 256
     np.testing.assert_array_equal(steps, np.round(steps))
     assert steps.max() == 255
-    record = artefact.read(path)
+    record = artifact.read(path)
     wrong = dataclasses.replace(record.spec.quantization, output=None)
     lying = dataclasses.replace(record, spec=dataclasses.replace(record.spec, quantization=wrong))
     with pytest.raises(ArtefactError, match="is quantised with"):

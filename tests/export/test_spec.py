@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from export import onnx, spec, tflite
-from runtime import ArtefactError, Classifier, artefact
-from runtime.spec import Affine
+from runtime import ArtefactError, Classifier
+from runtime.model import artifact
+from runtime.model.spec import Affine
 
 
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".keras"])
@@ -17,9 +18,9 @@ def test_a_model_made_elsewhere_gets_a_spec(source, data, tmp_path, suffix, caps
         target = tflite if suffix == ".tflite" else onnx
         bare.write_bytes(target.convert(source))
     with pytest.raises(ArtefactError, match="python -m export.spec"):
-        artefact.read(bare)
+        artifact.read(bare)
     assert spec.main([str(bare), "--labels", ",".join(data.labels)]) == 0
-    opened = artefact.read(bare)
+    opened = artifact.read(bare)
     assert opened.spec.labels == data.labels
     expected = source.scores(opened.spec.golden.pixels)
     np.testing.assert_allclose(opened.spec.golden.scores, expected, atol=1e-5)
@@ -40,7 +41,7 @@ def test_an_int8_model_made_elsewhere_keeps_its_scales(source, samples, data, tm
     bare = tmp_path / "found.tflite"
     bare.write_bytes(tflite.convert(source, samples))
     spec.main([str(bare), "--labels", ",".join(data.labels)])
-    stated = artefact.read(bare).spec.quantization
+    stated = artifact.read(bare).spec.quantization
     assert stated.input == Affine(pytest.approx(1 / 255, rel=1e-5), -128)
 
 

@@ -15,8 +15,9 @@ import pytest
 
 import runtime
 from export import onnxruntime_web
-from runtime import Classifier, artefact
-from runtime.preprocess import normalise
+from runtime import Classifier
+from runtime.model import artifact
+from runtime.preprocess.pipeline import normalise
 from train.data import cache_folder
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
@@ -224,11 +225,11 @@ def other_artefact(path, **changes):
     """The published float artefact with another spec."""
     import onnx
 
-    source = artefact.read(PRETRAINED / "digits.onnx")
+    source = artifact.read(PRETRAINED / "digits.onnx")
     model = onnx.load_from_string(source.data)
     del model.metadata_props[:]
     spec = dataclasses.replace(source.spec, **changes)
-    artefact.write(path, model.SerializeToString(deterministic=True), spec)
+    artifact.write(path, model.SerializeToString(deterministic=True), spec)
     return path
 
 
@@ -261,7 +262,7 @@ def few_classes(path):
     """The published float artefact, cut to its first three outputs."""
     import onnx
 
-    model = onnx.load_from_string(artefact.read(PRETRAINED / "digits.onnx").data)
+    model = onnx.load_from_string(artifact.read(PRETRAINED / "digits.onnx").data)
     del model.metadata_props[:]
     (output,) = model.graph.output
     last = next(node for node in model.graph.node if output.name in node.output)
@@ -272,11 +273,11 @@ def few_classes(path):
         model.graph.initializer.append(tensor)
     model.graph.node.append(onnx.helper.make_node("Slice", ["all", *bounds], [output.name]))
     output.type.tensor_type.shape.dim[1].dim_value = 3
-    source = artefact.read(PRETRAINED / "digits.onnx").spec
+    source = artifact.read(PRETRAINED / "digits.onnx").spec
     golden = dataclasses.replace(source.golden, scores=source.golden.scores[:, :3])
     changes = {"labels": ("ring", "bar", "hook"), "golden": golden, "name": "signs"}
     spec = dataclasses.replace(source, acceptance=None, accept_confidence=0.5, **changes)
-    artefact.write(path, model.SerializeToString(deterministic=True), spec)
+    artifact.write(path, model.SerializeToString(deterministic=True), spec)
     return path
 
 
@@ -310,7 +311,7 @@ def test_a_page_of_three_own_classes_does_not_talk_about_digits(
 def test_a_browser_that_computes_otherwise_answers_nothing(
     exported, tmp_path, hosted, opened, draw, shows
 ):
-    golden = artefact.read(PRETRAINED / "digits.onnx").spec.golden
+    golden = artifact.read(PRETRAINED / "digits.onnx").spec.golden
     wrong = dataclasses.replace(golden, scores=np.roll(golden.scores, 1, axis=1))
     model = other_artefact(tmp_path / "wrong.onnx", golden=wrong)
     assert run("--out", tmp_path / "site", "--model", model).returncode == 0

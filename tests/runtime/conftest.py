@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 import runtime
-from runtime import Classifier, artefact
+from runtime import Classifier
+from runtime.model import artifact
 from runtime.reload import previous
 from runtime.signing import make_key, sign
 
@@ -32,7 +33,7 @@ def plant():
     """
 
     def write(path: Path, source: str = "digits-int8.tflite", scores=None, flip=(), **spec) -> Path:
-        opened = artefact.read(PRETRAINED / source)
+        opened = artifact.read(PRETRAINED / source)
         with zipfile.ZipFile(PRETRAINED / source) as archive:
             size = min(member.header_offset for member in archive.infolist())
         model = bytearray(opened.data[:size])
@@ -41,7 +42,7 @@ def plant():
         if scores is not None:
             golden = opened.spec.golden
             spec["golden"] = dataclasses.replace(golden, scores=scores(golden.scores.copy()))
-        artefact.write(path, bytes(model), dataclasses.replace(opened.spec, **spec))
+        artifact.write(path, bytes(model), dataclasses.replace(opened.spec, **spec))
         return path
 
     return write
@@ -241,12 +242,12 @@ class Device:
             shutil.copy(PRETRAINED / name, path)
             sign(path, maker)
 
-    def holds(self, model: artefact.Artefact, kept: artefact.Artefact | None = None) -> bool:
+    def holds(self, model: artifact.Artefact, kept: artifact.Artefact | None = None) -> bool:
         """Whether `model` is in the place and `kept` beside it, and nothing else is left."""
-        kept_digest = artefact.read(previous(self.target)).spec.digest if kept else None
+        kept_digest = artifact.read(previous(self.target)).spec.digest if kept else None
         expected = {"keys", self.target.name} | ({previous(self.target).name} if kept else set())
         return (
-            artefact.read(self.target).spec.digest == model.spec.digest
+            artifact.read(self.target).spec.digest == model.spec.digest
             and (kept is None or kept_digest == kept.spec.digest)
             and set(os.listdir(self.target.parent)) == expected
         )

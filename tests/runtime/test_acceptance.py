@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from runtime import artefact
-from runtime.acceptance import Acceptance, Judge
 from runtime.classifier import Classifier, find_model
 from runtime.errors import ArtefactError
-from runtime.spec import ModelSpec
+from runtime.model import artifact
+from runtime.model.rejection import Acceptance, Judge
+from runtime.model.spec import ModelSpec
 
 BLANK = np.zeros((28, 28, 1), np.uint8)
 
@@ -30,8 +30,8 @@ def rule() -> Acceptance:
 
 
 @pytest.fixture(scope="module")
-def published() -> artefact.Artefact:
-    return artefact.read(find_model())
+def published() -> artifact.Artefact:
+    return artifact.read(find_model())
 
 
 @pytest.fixture

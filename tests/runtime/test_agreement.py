@@ -2,7 +2,7 @@
 
 import pytest
 
-from runtime.agreement import Agreement
+from runtime.camera.debounce import Agreement
 
 
 def test_agreement_holds_on_to_what_is_there():

@@ -10,8 +10,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from runtime import ArtefactError, EdgeError, artefact, files
-from runtime.spec import Affine, Dataset, Golden, Metrics, ModelSpec, Quantization
+from runtime import ArtefactError, EdgeError
+from runtime.model import artifact
+from runtime.model.spec import Affine, Dataset, Golden, Metrics, ModelSpec, Quantization
+from runtime.system import atomic_write
 
 MODELS = {".tflite": b"\x1c\0\0\0TFL3" + bytes(200), ".onnx": b"\x08\x08" + b"\x12\x03abc" * 9}
 
@@ -52,8 +54,8 @@ def spec() -> ModelSpec:
 @FORMATS
 def test_what_is_written_is_read_back(spec, tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
-    written = artefact.write(path, MODELS[suffix], spec)
-    opened = artefact.read(path)
+    written = artifact.write(path, MODELS[suffix], spec)
+    opened = artifact.read(path)
     assert opened.spec.to_json() == spec.to_json()
     assert opened.spec.quantization == spec.quantization
     assert opened.spec.provenance == spec.provenance
@@ -65,7 +67,7 @@ def test_what_is_written_is_read_back(spec, tmp_path, suffix):
 
 @FORMATS
 def test_the_model_itself_is_untouched(spec, suffix):
-    data = artefact.embed(suffix, MODELS[suffix], spec)
+    data = artifact.embed(suffix, MODELS[suffix], spec)
     if suffix == ".keras":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             assert archive.read("config.json") == b"{}"
@@ -75,7 +77,7 @@ def test_the_model_itself_is_untouched(spec, suffix):
 
 @FORMATS
 def test_the_same_model_and_spec_give_the_same_bytes(spec, suffix):
-    assert artefact.embed(suffix, MODELS[suffix], spec) == artefact.embed(
+    assert artifact.embed(suffix, MODELS[suffix], spec) == artifact.embed(
         suffix, MODELS[suffix], spec
     )
 
@@ -83,7 +85,7 @@ def test_the_same_model_and_spec_give_the_same_bytes(spec, suffix):
 def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(spec):
     import hashlib
 
-    data = artefact.embed(".tflite", MODELS[".tflite"], spec)
+    data = artifact.embed(".tflite", MODELS[".tflite"], spec)
     assert hashlib.sha256(data[:-64] + b"0" * 64).hexdigest().encode() == data[-64:]
 
 
@@ -96,7 +98,7 @@ def rewrite(path, suffix, text: str):
         def to_json(self):
             return text
 
-    path.write_bytes(artefact.embed(suffix, MODELS[suffix], Fake()))
+    path.write_bytes(artifact.embed(suffix, MODELS[suffix], Fake()))
 
 
 @FORMATS
@@ -109,7 +111,7 @@ def test_a_spec_that_is_none_is_refused(tmp_path, suffix, text):
     path = tmp_path / f"model{suffix}"
     rewrite(path, suffix, text)
     with pytest.raises(ArtefactError, match="its spec cannot be read") as caught:
-        artefact.read(path)
+        artifact.read(path)
     assert str(path) in str(caught.value)
 
 
@@ -145,32 +147,32 @@ def test_a_spec_that_contradicts_itself_is_refused(spec, tmp_path, field, value,
     path = tmp_path / "model.onnx"
     rewrite(path, ".onnx", json.dumps({**json.loads(spec.to_json()), field: value}))
     with pytest.raises(ArtefactError, match=message):
-        artefact.read(path)
+        artifact.read(path)
 
 
 def test_calibration_counts_are_kept_and_files_made_before_them_read(spec, tmp_path):
     path = tmp_path / "model.onnx"
     counted = dataclasses.replace(spec.quantization, calibration_counts=(3, 0, 4))
-    artefact.write(path, MODELS[".onnx"], dataclasses.replace(spec, quantization=counted))
-    assert artefact.read(path).spec.quantization == counted
+    artifact.write(path, MODELS[".onnx"], dataclasses.replace(spec, quantization=counted))
+    assert artifact.read(path).spec.quantization == counted
     floating = dataclasses.replace(spec.quantization, output=None)
-    artefact.write(path, MODELS[".onnx"], dataclasses.replace(spec, quantization=floating))
-    assert artefact.read(path).spec.quantization == floating
+    artifact.write(path, MODELS[".onnx"], dataclasses.replace(spec, quantization=floating))
+    assert artifact.read(path).spec.quantization == floating
     before = json.loads(spec.to_json())
     del before["quantization"]["calibration_counts"]
     rewrite(path, ".onnx", json.dumps(before))
-    assert artefact.read(path).spec.quantization == spec.quantization
+    assert artifact.read(path).spec.quantization == spec.quantization
     before["quantization"]["calibration_counts"] = [3, 4]
     rewrite(path, ".onnx", json.dumps(before))
     with pytest.raises(ArtefactError, match="calibration counts are not one a label"):
-        artefact.read(path)
+        artifact.read(path)
 
 
 @pytest.mark.parametrize("wrong", [{"labels": ("only one",)}, {"name": 7}], ids=["labels", "name"])
 def test_a_bad_spec_is_not_written(spec, tmp_path, wrong):
     bad = dataclasses.replace(spec, **wrong)
     with pytest.raises(ArtefactError):
-        artefact.write(tmp_path / "model.onnx", MODELS[".onnx"], bad)
+        artifact.write(tmp_path / "model.onnx", MODELS[".onnx"], bad)
     assert os.listdir(tmp_path) == []
 
 
@@ -178,7 +180,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "kept.txt"
     path.write_text("old")
     with pytest.raises(RuntimeError):
-        with files.replacing(path) as temporary:
+        with atomic_write.replacing(path) as temporary:
             temporary.write_text("half of the n")
             raise RuntimeError
     assert path.read_text() == "old"
@@ -188,13 +190,13 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
 def test_where_nothing_can_be_written_the_error_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgeError, match="cannot write .*file/model.txt"):
-        files.write(tmp_path / "file" / "model.txt", "text")
+        atomic_write.write(tmp_path / "file" / "model.txt", "text")
     with pytest.raises(EdgeError, match="cannot write"):
-        files.write("/proc/model.txt", "text")
+        atomic_write.write("/proc/model.txt", "text")
 
 
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
-    files.write(tmp_path / "written.txt", "text")
+    atomic_write.write(tmp_path / "written.txt", "text")
     (tmp_path / "plain.txt").write_text("text")
     modes = {stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("written.txt", "plain.txt")}
     assert len(modes) == 1

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 import runtime
-from runtime import artefact
-from runtime.update import update
+from runtime.model import artifact
+from runtime.update.run import update
 
 PUBLISHED = Path(runtime.__file__).parent / "pretrained" / "digits-int8.tflite"
-GOLDEN = artefact.read(PUBLISHED).spec.golden
+GOLDEN = artifact.read(PUBLISHED).spec.golden
 LABELS = [str(label) for label in GOLDEN.scores.argmax(1)]
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.camera.preview import open_preview
+from runtime.camera.sources import without_password
 from runtime.errors import EdgeError
-from runtime.frames import without_password
-from runtime.preview import open_preview
 
 WAIT_S = 60
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import runtime
-from runtime import ArtefactError, Classifier, artefact
+from runtime import ArtefactError, Classifier
+from runtime.model import artifact
 
 _PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 PUBLISHED = sorted([*_PRETRAINED.glob("*.onnx"), *_PRETRAINED.glob("*.tflite")])
@@ -41,7 +42,7 @@ def test_a_flipped_byte_anywhere_is_found(published, tmp_path):
         refusal(damaged)
         data[place] ^= 1 << place % 8
     damaged.write_bytes(data)
-    assert artefact.read(damaged).spec.digest == data[-64:].decode()
+    assert artifact.read(damaged).spec.digest == data[-64:].decode()
 
 
 def test_a_truncated_file_is_found(published, tmp_path):

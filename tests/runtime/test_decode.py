@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import grey
-from runtime.decode import MAX_DECODED_BYTES, decode, decode_colour
 from runtime.errors import ImageError
-from runtime.preprocess import PIXELS_SHAPE, to_pixels
+from runtime.preprocess import grayscale
+from runtime.preprocess.decode import MAX_DECODED_BYTES, decode, decode_colour
+from runtime.preprocess.pipeline import PIXELS_SHAPE, to_pixels
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -164,7 +164,7 @@ def test_threads_leave_the_warning_filters_alone() -> None:
 
 
 def test_import_is_cheap() -> None:
-    code = "import sys, runtime.preprocess as p; print(*sys.modules)"
+    code = "import sys, runtime.preprocess.pipeline as p; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
@@ -175,7 +175,7 @@ def test_import_is_cheap() -> None:
 def test_too_little_memory_is_said_and_not_called_damage(tmp_path):
     Image.new("L", (6000, 5000)).save(tmp_path / "large.png")
     script = (
-        "import resource, sys\nfrom runtime.decode import decode\n"
+        "import resource, sys\nfrom runtime.preprocess.decode import decode\n"
         "from runtime.errors import ImageError\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "limit = pages * resource.getpagesize() + (20 << 20)\n"
@@ -227,7 +227,7 @@ def test_strips_give_what_the_whole_gives(mode: str, monkeypatch: pytest.MonkeyP
     for longest in (50, 192, 300, 480):
         whole = seen(longest)
         with monkeypatch.context() as patched:
-            patched.setattr(grey, "_STRIP", 7000)
+            patched.setattr(grayscale, "_STRIP", 7000)
             for one, other in zip(seen(longest), whole, strict=True):
                 assert np.array_equal(one, other)
 

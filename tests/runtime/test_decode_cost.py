@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.decode import Looks, decode
-from runtime.decode_cost import MAX_PARTS
 from runtime.errors import ImageError
-from runtime.memory import memory_bytes
+from runtime.preprocess.decode import Looks, decode
+from runtime.preprocess.decode_cost import MAX_PARTS
+from runtime.preprocess.decode_memory import memory_bytes
 
 MANY = MAX_PARTS + 1
 

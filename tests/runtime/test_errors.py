@@ -45,7 +45,7 @@ def test_where_tensorflow_is_absent_the_command_says_how_to_get_it(command, tmp_
     pytest.importorskip("keras")
     import keras
 
-    from runtime.spec import Metrics
+    from runtime.model.spec import Metrics
     from train.data import embedded
     from train.model import build
     from train.save import save

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import runtime
-from runtime import artefact, fetch
 from runtime.errors import ArtefactError, EdgeError
-from runtime.fetch import Absent
+from runtime.model import artifact
 from runtime.signing import Untrusted, make_key, sign
-from runtime.update import update
+from runtime.update import download
+from runtime.update.download import Absent
+from runtime.update.run import update
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 
@@ -79,12 +80,12 @@ def server(tmp_path):
 @pytest.fixture
 def fetched(server, tmp_path, monkeypatch):
     """Fetches the model with these faults in the way."""
-    monkeypatch.setattr(fetch, "TIMEOUT_S", 1.0)
-    monkeypatch.setattr(fetch.time, "sleep", lambda _: None)
+    monkeypatch.setattr(download, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(download.time, "sleep", lambda _: None)
 
     def attempt(*faults: str, path: str = "digits.tflite", limit: int = 1 << 20) -> bytes:
         server.faults[:] = faults
-        fetch.fetch(f"{server.url}/{path}", tmp_path / "fetched", limit)
+        download.fetch(f"{server.url}/{path}", tmp_path / "fetched", limit)
         return (tmp_path / "fetched").read_bytes()
 
     return attempt
@@ -155,7 +156,7 @@ def test_an_absent_file_is_told_from_a_failure(fetched):
 
 def test_where_nobody_answers_the_address_is_named_without_its_password(tmp_path):
     with pytest.raises(EdgeError, match="cannot fetch http://127.0.0.1:1/m.tflite") as caught:
-        fetch.fetch("http://user:secret@127.0.0.1:1/m.tflite", tmp_path / "fetched", 100)
+        download.fetch("http://user:secret@127.0.0.1:1/m.tflite", tmp_path / "fetched", 100)
     assert "secret" not in str(caught.value)
 
 
@@ -164,7 +165,7 @@ def test_from_https_to_http_is_refused():
 
     request = urllib.request.Request("https://host/model.tflite")
     with pytest.raises(EdgeError, match="leads to http: give the address itself"):
-        fetch._StaysSecure().redirect_request(
+        download._StaysSecure().redirect_request(
             request, io.BytesIO(), 302, "", {}, "http://host/m.tflite"
         )
 
@@ -179,7 +180,7 @@ def test_an_update_comes_with_its_signature(server, tmp_path):
     sign(server.folder / "digits.tflite", tmp_path / "maker.key")
     assert "signed by maker.pub" in update(url, place, None)[0]
     assert server.asked[-1] == "/digits.tflite.sig?version=2"
-    assert artefact.read(place).data == DATA
+    assert artifact.read(place).data == DATA
     server.faults[:] = ["", "503", "503", "503"]  # the model comes, its signature does not
     with pytest.raises(EdgeError, match="cannot fetch .*sig"):
         update(url, place, None, allow_unsigned=True)
@@ -189,5 +190,5 @@ def test_an_update_comes_with_its_signature(server, tmp_path):
     (server.folder / "digits.tflite.sig").unlink()
     with pytest.raises(ArtefactError, match="is not a .tflite model"):
         update(url, place, None, allow_unsigned=True)
-    assert artefact.read(place).data == DATA
+    assert artifact.read(place).data == DATA
     assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["keys", "model.tflite"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtime.preprocess import all_given_pixels
+from runtime.preprocess.pipeline import all_given_pixels
 
 PIXELS = np.zeros((28, 28, 1), np.uint8)
 

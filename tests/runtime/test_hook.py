@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from runtime import hook
 from runtime.errors import EdgeError
-from runtime.hook import Hook
+from runtime.outputs import command_hook
+from runtime.outputs.command_hook import Hook
 
 DIGIT = {"image": "a.png", "label": "7", "confidence": 0.98765432, "accepted": True}
 
@@ -68,7 +68,7 @@ def test_a_file_named_like_an_option_is_none(script, tmp_path):
 
 
 def test_a_command_that_hangs_is_ended_with_its_children(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(hook, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(command_hook, "TIMEOUT_S", 0.5)
     command = Hook(f"sh -c 'sleep 300 & echo $! > {tmp_path}/child; wait'")
     command.write(DIGIT)
     command.close()
@@ -104,11 +104,11 @@ def test_a_failure_is_a_message_once(capfd):
 
 
 def test_more_digits_than_it_can_take_are_passed_over_with_a_message(monkeypatch, capfd):
-    monkeypatch.setattr(hook, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(command_hook, "TIMEOUT_S", 0.3)
     command = Hook("sleep 0.2")
-    for _ in range(hook.MAX_WAITING + 50):
+    for _ in range(command_hook.MAX_WAITING + 50):
         command.write(DIGIT)
-    assert command.waiting <= hook.MAX_WAITING + 1
+    assert command.waiting <= command_hook.MAX_WAITING + 1
     with pytest.raises(EdgeError, match="not run for the last 9[0-9] digits"):
         command.close()
     assert "100 runs wait already" in capfd.readouterr().err
@@ -116,7 +116,7 @@ def test_more_digits_than_it_can_take_are_passed_over_with_a_message(monkeypatch
 
 def test_that_digits_are_passed_over_is_said_once(monkeypatch, capfd):
     """Also where runs that went well lie between."""
-    monkeypatch.setattr(hook, "MAX_WAITING", 1)
+    monkeypatch.setattr(command_hook, "MAX_WAITING", 1)
     command = Hook("sleep 0.02")
     for _ in range(60):
         command.write(DIGIT)
@@ -128,7 +128,7 @@ def test_that_digits_are_passed_over_is_said_once(monkeypatch, capfd):
 def test_what_a_command_prints_is_no_result():
     program = (
         "import argparse\n"
-        "from runtime.sinks import add_arguments, open_sinks\n"
+        "from runtime.outputs.sinks import add_arguments, open_sinks\n"
         "parser = argparse.ArgumentParser()\n"
         "add_arguments(parser)\n"
         "with open_sinks(parser.parse_args()) as sinks:\n"

@@ -132,7 +132,7 @@ def test_second_interrupt_ends_at_once_and_kills_children():
 
 def test_isolated_work_ends_with_its_caller():
     body = (
-        "from runtime.isolate import isolated\n"
+        "from runtime.system.fork import isolated\n"
         "def work():\n    print(os.getpid(), flush=True)\n    time.sleep(1000)\n"
         "isolated(work, 1000)"
     )

@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 
-from runtime.arrivals import Stamp
-from runtime.kills import KillCounter
+from runtime.watch.folder import Stamp
+from runtime.watch.kill_counter import KillCounter
 
 STAMP = Stamp(10, 20, 30)
 
@@ -86,8 +86,8 @@ def test_file_that_cannot_be_written_stops_nothing(tmp_path):
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from runtime.arrivals import Stamp\n"
-        "from runtime.kills import KillCounter\n"
+        "from runtime.watch.folder import Stamp\n"
+        "from runtime.watch.kill_counter import KillCounter\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))\n"
         "counter = KillCounter(Path(sys.argv[1]))\n"
         "counter.begin('a.png', Stamp(1, 2, 3))\n"

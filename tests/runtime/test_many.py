@@ -14,9 +14,9 @@ from contextlib import suppress
 import pytest
 from PIL import Image
 
-from runtime import paths
-from runtime.batch import Job
-from runtime.table import JsonLines
+from runtime.cli import inputs
+from runtime.cli.batch import Job
+from runtime.cli.formats import JsonLines
 
 WAIT_S = 60
 
@@ -122,7 +122,7 @@ def test_a_long_folder_is_in_order_too(tmp_path):
     names += [b"\xff.png", "ä.png".encode(), b"."]
     for name in names[:-1]:
         os.link(tmp_path / "a.png", os.path.join(os.fsencode(tmp_path), name))
-    found = [os.fsencode(os.path.basename(path)) for path in paths.walk(str(tmp_path))]
+    found = [os.fsencode(os.path.basename(path)) for path in inputs.walk(str(tmp_path))]
     assert found == sorted([*names[:-1], b"a.png"])
 
 

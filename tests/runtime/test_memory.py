@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.decode import MAX_DECODED_BYTES
-from runtime.memory import memory_bytes
+from runtime.preprocess.decode import MAX_DECODED_BYTES
+from runtime.preprocess.decode_memory import memory_bytes
 
 
 def test_a_phones_photograph_as_webp_is_not_too_large(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_decoding_takes_no_more_than_is_estimated(kind: str, tmp_path: Path) -> 
     path = tmp_path / "large"
     image.save(path, format, progressive=True)
     script = (
-        "import sys\nfrom runtime.decode import decode\n"
+        "import sys\nfrom runtime.preprocess.decode import decode\n"
         "def peak(): return int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
         "decode(sys.argv[1], longest=20)\nbefore = peak()\n"
         "for longest in (192, 4096): decode(sys.argv[2], longest=longest)\n"

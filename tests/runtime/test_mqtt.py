@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime import mqtt
 from runtime.errors import EdgeError
-from runtime.mqtt import Publisher
+from runtime.outputs import mqtt
+from runtime.outputs.mqtt import Publisher
 
 pytest.importorskip("paho.mqtt", reason='needs paho-mqtt: pip install "digit-edge[mqtt]"')
 
@@ -86,7 +86,7 @@ def test_the_last_will_tells_of_a_program_that_died(until, broker, reader):
     running = broker()
     subscriber = reader(running)
     program = (
-        "from runtime.mqtt import Publisher\n"
+        "from runtime.outputs.mqtt import Publisher\n"
         f"Publisher('mqtt://127.0.0.1:{running.port}/digits').write({{}})\n"
         "import time; time.sleep(60)"
     )
@@ -312,7 +312,7 @@ def test_without_paho_the_command_says_how_to_get_it():
         "import sys\n"
         "sys.modules['paho'] = None\n"
         "from runtime.errors import exit_status\n"
-        "from runtime.mqtt import Publisher\n"
+        "from runtime.outputs.mqtt import Publisher\n"
         "sys.exit(exit_status(lambda: Publisher('mqtt://host/topic')))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime.artefact import Artefact, read
 from runtime.backends import open_backend
+from runtime.model.artifact import Artefact, read
 
 onnx = pytest.importorskip("onnx", reason="the model is made with onnx")
 pytest.importorskip("onnxruntime")

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from runtime import artefact
 from runtime.backends import open_backend
 from runtime.classifier import Classifier, find_model
-from runtime.preprocess import view
+from runtime.model import artifact
+from runtime.preprocess.pipeline import view
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def own_classes(accept_confidence: float) -> Classifier:
     """The published network, as if its classes were words."""
-    known = artefact.read(find_model())
+    known = artifact.read(find_model())
     spec = replace(known.spec, labels=WORDS, acceptance=None, accept_confidence=accept_confidence)
     return Classifier(open_backend(replace(known, spec=spec)))
 

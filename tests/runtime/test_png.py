@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from runtime import Classifier, ImageError
-from runtime.png import read_all_plain, read_plain
-from runtime.preprocess import view, view_batch
+from runtime.preprocess.fast_png import read_all_plain, read_plain
+from runtime.preprocess.pipeline import view, view_batch
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""runtime.pool: what is left of a pool once it is closed."""
+"""runtime.cli.worker_pool: what is left of a pool once it is closed."""
 
 import itertools
 import multiprocessing
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from runtime.pool import Pool
+from runtime.cli.worker_pool import Pool
 
 
 class Doubling:

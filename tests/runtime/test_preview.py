@@ -13,11 +13,11 @@ import httpx
 import pytest
 from PIL import Image
 
-from runtime import preview_server
+from runtime.camera import preview_server
+from runtime.camera.preview import open_preview
 from runtime.errors import EdgeError
-from runtime.preview import open_preview
-from runtime.server.access_options import AccessOptions
-from runtime.server.limits import Limits
+from runtime.serve.access_options import AccessOptions
+from runtime.serve.limits import Limits
 
 WAIT_S = 30
 TOKEN = "correct-horse-battery-staple"
@@ -127,7 +127,7 @@ def test_without_the_extra_the_error_names_it():
         "import sys\n"
         "sys.modules['starlette'] = None\n"
         "from runtime.errors import exit_status\n"
-        "from runtime.preview import open_preview\n"
+        "from runtime.camera.preview import open_preview\n"
         "sys.exit(exit_status(lambda: open_preview(':0')))\n"
     )
     done = subprocess.run(

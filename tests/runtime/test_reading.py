@@ -15,12 +15,13 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_digits
 
-from runtime import layout, show
+from runtime import visualize
 from runtime.classifier import Classifier
-from runtime.cuts import cut_all
 from runtime.errors import ImageError
-from runtime.layout import Blob
-from runtime.reading import UNKNOWN, page_bytes
+from runtime.multi_digit import layout
+from runtime.multi_digit.layout import Blob
+from runtime.multi_digit.recognize import UNKNOWN, page_bytes
+from runtime.multi_digit.split_touching import cut_all
 from train.data import embedded
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -198,7 +199,7 @@ def test_the_picture_shows_each_box() -> None:
     ink, _ = page(7)
     grey = paper(ink)
     reading = CLASSIFIER.read(grey)
-    picture = np.asarray(show.draw_reading(grey, reading))
+    picture = np.asarray(visualize.draw_reading(grey, reading))
     scale = picture.shape[1] / grey.shape[1]
     for digit in reading.digits:
         left, top, _, bottom = digit.box
@@ -317,7 +318,7 @@ def test_page_of_more_pieces_than_digits_on_a_page_is_refused_before_it_is_read(
 
 
 def test_pieces_are_grouped_as_if_each_pair_was_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.layout._MOST_PAIRS", 500)
+    monkeypatch.setattr("runtime.multi_digit.layout._MOST_PAIRS", 500)
     random = np.random.default_rng(0)
     height = 20.0
     for shape in ((200, 200), (60, 900), (900, 60)):
@@ -346,7 +347,7 @@ def test_pieces_are_grouped_as_if_each_pair_was_compared(monkeypatch: pytest.Mon
 def test_blobs_cut_together_give_the_pieces_of_each_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("runtime.cuts._MOST_STACKED_PIXELS", 20_000)
+    monkeypatch.setattr("runtime.multi_digit.split_touching._MOST_STACKED_PIXELS", 20_000)
     random = np.random.default_rng(0)
     blobs = []
     for number in range(20):
@@ -367,7 +368,7 @@ def test_a_page_on_which_too_much_would_be_tried_is_refused(
 ) -> None:
     ink, _ = page(3, 4)
     CLASSIFIER.read(paper(ink))
-    monkeypatch.setattr("runtime.reading._MOST_TRIED", 20)
+    monkeypatch.setattr("runtime.multi_digit.recognize._MOST_TRIED", 20)
     with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
         CLASSIFIER.read(paper(ink))
 
@@ -376,7 +377,7 @@ def test_line_whose_joined_pieces_take_too_much_memory_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ink, _ = page(3, 1)
-    monkeypatch.setattr("runtime.reading._MOST_JOINED_PIXELS", 10_000)
+    monkeypatch.setattr("runtime.multi_digit.recognize._MOST_JOINED_PIXELS", 10_000)
     with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
         CLASSIFIER.read(paper(ink))
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 import runtime
-from runtime import ArtefactError, BackendUnavailable, artefact, reload
+from runtime import ArtefactError, BackendUnavailable, reload
+from runtime.model import artifact
 from runtime.reload import Reloading, previous
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 SMALL, LARGE = (
-    artefact.read(PRETRAINED / name) for name in ("digits-int8.tflite", "digits.tflite")
+    artifact.read(PRETRAINED / name) for name in ("digits-int8.tflite", "digits.tflite")
 )
 
 

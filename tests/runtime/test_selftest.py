@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime import artefact, backends, host, selftest
+from runtime import backends, selftest
 from runtime.backends import ENGINES, Engine
 from runtime.errors import ArtefactError, EdgeError
-from runtime.isolate import Crashed, isolated
+from runtime.model import artifact
+from runtime.system import host
+from runtime.system.fork import Crashed, isolated
 
 PRETRAINED = Path(selftest.__file__).parent / "pretrained"
 PUBLISHED = sorted([*PRETRAINED.glob("*.onnx"), *PRETRAINED.glob("*.tflite")])
@@ -94,7 +96,7 @@ def test_a_name_that_is_no_text_is_caught_and_nothing_else_printed(tmp_path, cap
     path = tmp_path / "model.onnx"
     model, name, spec = (PRETRAINED / "digits.onnx").read_bytes().partition(b"model_spec.json")
     data = model.replace(b"pixels", b"pixel\xf6") + name + spec
-    path.write_bytes(data[:-64] + artefact._digest(data).encode())
+    path.write_bytes(data[:-64] + artifact._digest(data).encode())
     assert "onnxruntime refuses" in caught(path, "engine")
     assert capfd.readouterr() == ("", "")
 

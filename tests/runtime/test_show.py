@@ -8,12 +8,13 @@ import pytest
 from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 
-from runtime import artefact, show
+from runtime import visualize
 from runtime.backends import open_backend
 from runtime.classifier import Classifier, find_model
-from runtime.doubt import has_straight_back, variants
 from runtime.errors import EdgeError
-from runtime.preprocess import DARK_ON_LIGHT, view
+from runtime.model import artifact
+from runtime.preprocess.pipeline import DARK_ON_LIGHT, view
+from runtime.tta import has_straight_back, variants
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CLASSIFIER = Classifier.load()
@@ -48,7 +49,7 @@ def test_the_picture_shows_the_box_and_the_pixels() -> None:
     page = digit()
     prediction = CLASSIFIER.classify(page, explain=True)
     assert prediction.view is not None and prediction.accepted
-    picture = np.asarray(show.draw_view(page, prediction.view, prediction)).astype(int)
+    picture = np.asarray(visualize.draw_view(page, prediction.view, prediction)).astype(int)
     left, top, _, bottom = prediction.view.box
     red, green, _ = picture[12 + (top + bottom) // 2, 12 + left]
     assert green > red + 60
@@ -62,17 +63,17 @@ def test_any_image_can_be_drawn(mode: str, size: tuple[int, int]) -> None:
     image = Image.new(mode, size)
     prediction = CLASSIFIER.classify(image, explain=True)
     assert prediction.view is not None
-    assert show.draw_view(image, prediction.view, prediction).mode == "RGB"
+    assert visualize.draw_view(image, prediction.view, prediction).mode == "RGB"
 
 
 def test_a_picture_that_cannot_be_written_is_one_error(tmp_path) -> None:
     picture = Image.new("RGB", (4, 4))
-    show.save(picture, tmp_path / "new" / "seen.png")
+    visualize.save(picture, tmp_path / "new" / "seen.png")
     with Image.open(tmp_path / "new" / "seen.png") as written:
         assert written.size == (4, 4)
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgeError, match="cannot write"):
-        show.save(picture, tmp_path / "file" / "seen.png")
+        visualize.save(picture, tmp_path / "file" / "seen.png")
 
 
 # What has no digit's shape
@@ -149,7 +150,7 @@ def test_a_b_is_not_read_as_8(slant: float, width: int) -> None:
 
 def test_a_model_of_other_classes_may_read_a_b_as_it_likes() -> None:
     """Only of ten digits is it known what else there is: they alone have a rule of ink."""
-    known = artefact.read(find_model())
+    known = artifact.read(find_model())
     letters = replace(known.spec, acceptance=None, accept_confidence=0.1)
     classifier = Classifier(open_backend(replace(known, spec=letters)))
     page = letter_b(0, 10)

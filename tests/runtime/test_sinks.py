@@ -12,14 +12,14 @@ import time
 import pytest
 
 from runtime.errors import EdgeError
-from runtime.lines import MAX_KEPT, Lines
+from runtime.outputs.json_lines import MAX_KEPT, Lines
 
 # A command like watch or camera: a result for each line of its input, and its number on stderr
 # when it has been taken.
 PROGRAM = """
 import argparse, resource, sys
 from runtime.errors import exit_status
-from runtime.sinks import add_arguments, open_sinks
+from runtime.outputs.sinks import add_arguments, open_sinks
 
 def main():
     parser = argparse.ArgumentParser()
@@ -255,7 +255,7 @@ def test_what_is_kept_is_bounded_and_what_is_lost_is_counted(capfd):
 
 
 def test_without_another_result_what_is_kept_is_tried_again(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("runtime.lines._RETRY_S", 0.05)
+    monkeypatch.setattr("runtime.outputs.json_lines._RETRY_S", 0.05)
     lines = Lines(tmp_path / "results.jsonl")
     (tmp_path / "results.jsonl").unlink()
     (tmp_path / "results.jsonl").mkdir()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from runtime import components, ink, thumbnail
-from runtime.preprocess import normalise, view
+from runtime.preprocess import connected_components, segment, segment_tiny
+from runtime.preprocess.pipeline import normalise, view
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = [normalise(digit)[:, :, 0] for digit in load_digits().images[:60]]
@@ -25,7 +25,7 @@ def test_it_finds_what_the_thorough_way_finds(dark: bool, noise: float) -> None:
     for digit in DIGITS:
         moved = np.roll(digit.astype(float), (2, -3), (0, 1))
         picture = grey(235 - 0.8 * moved if dark else 20 + 0.7 * moved, noise)
-        quick, thorough = thumbnail.find_ink(picture), ink.find_ink(picture)
+        quick, thorough = segment_tiny.find_ink(picture), segment.find_ink(picture)
         assert quick is not None and thorough is not None
         assert quick.dark == thorough.dark == dark
         assert np.abs(np.subtract(quick.box, thorough.box)).max() <= 3
@@ -40,7 +40,7 @@ def test_specks_are_left_out_and_pieces_kept(shape: tuple[int, int]) -> None:
     picture[2:9, 6:8] = 40  # two pieces of one stroke
     picture[10:11, 6:8] = 40
     picture[1, 13] = 60  # a speck too far away
-    found = thumbnail.find_ink(picture)
+    found = segment_tiny.find_ink(picture)
     assert found is not None
     assert found.box == (6, 2, 8, 11)
 
@@ -53,11 +53,11 @@ def test_components_are_the_same_however_the_ink_lies() -> None:
         mask[:, 0] = False
         bits = int("".join("01"[pixel] for pixel in mask.ravel().tolist()), 2)
         seed = bits & -bits
-        grown = thumbnail._grow(seed, bits, int(width))
-        starts, ends = components.find_runs(mask)
-        labels = components.find_components(mask, mask.astype(np.float32)).labels
+        grown = segment_tiny._grow(seed, bits, int(width))
+        starts, ends = connected_components.find_runs(mask)
+        labels = connected_components.find_components(mask, mask.astype(np.float32)).labels
         last = starts.size - 1  # the lowest bit is the last pixel
-        box = thumbnail._box(grown, int(width), int(height))
+        box = segment_tiny._box(grown, int(width), int(height))
         chosen = labels == labels[last]
         lengths = int((ends - starts)[chosen].sum())
         assert grown.bit_count() == lengths
@@ -76,5 +76,5 @@ def test_components_are_the_same_however_the_ink_lies() -> None:
     ids=["blank", "uneven light", "ink on the rim"],
 )
 def test_what_is_not_simple_is_left_to_the_thorough_way(picture: Array) -> None:
-    assert thumbnail.find_ink(picture) is None
+    assert segment_tiny.find_ink(picture) is None
     assert view(picture[:, :, None].repeat(3, axis=2)).method in ("blank", "luminance")

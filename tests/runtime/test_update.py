@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 import runtime
-from runtime import artefact
 from runtime.errors import EdgeError
+from runtime.model import artifact
 from runtime.reload import previous
 from runtime.signing import Untrusted, make_key, sign
-from runtime.update import Failed, update
+from runtime.update.run import Failed, update
 
 pytest.importorskip("cryptography", reason='needs cryptography: pip install "digit-edge[update]"')
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
-OLD, NEW = (artefact.read(PRETRAINED / name) for name in ("digits-int8.tflite", "digits.tflite"))
+OLD, NEW = (artifact.read(PRETRAINED / name) for name in ("digits-int8.tflite", "digits.tflite"))
 
 
 def run(*arguments, **options):
@@ -64,7 +64,7 @@ def test_a_folders_one_model_with_one_before_it_can_go_back(device):
 def test_a_folder_takes_the_model_under_its_own_name(device):
     folder = device.target.parent
     update(str(device.new), folder, None)
-    assert artefact.read(folder / "new.tflite").spec.digest == NEW.spec.digest
+    assert artifact.read(folder / "new.tflite").spec.digest == NEW.spec.digest
     assert not previous(folder / "new.tflite").exists()
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 import runtime
-from runtime import Classifier, artefact
+from runtime import Classifier
+from runtime.model import artifact
 from runtime.reload import previous
-from runtime.update import update
+from runtime.update.run import update
 
 pytest.importorskip("cryptography", reason='needs cryptography: pip install "digit-edge[update]"')
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
-OLD, NEW = (artefact.read(PRETRAINED / name) for name in ("digits-int8.tflite", "digits.tflite"))
+OLD, NEW = (artifact.read(PRETRAINED / name) for name in ("digits-int8.tflite", "digits.tflite"))
 
 
 def mounted(device, size: str, then: str = "true"):
@@ -156,7 +157,7 @@ def killed(device):
     # A device that was cut off goes on: the next update works, and leaves nothing of the others.
     for path, model in ((device.old, OLD), (device.new, NEW)):
         update(str(path), device.target, None)
-        assert artefact.read(device.target).spec.digest == model.spec.digest
+        assert artifact.read(device.target).spec.digest == model.spec.digest
     assert device.holds(NEW, kept=OLD)
     assert Classifier.load(device.target).classify(NEW.spec.golden.pixels[0])
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime import artefact
-from runtime.acceptance import Judge
 from runtime.backends import open_backend
 from runtime.classifier import Classifier
-from runtime.preprocess import View
+from runtime.model import artifact
+from runtime.model.rejection import Judge
+from runtime.preprocess.pipeline import View
 
 pytest.importorskip("sklearn")
 
@@ -67,7 +67,7 @@ def test_the_threshold_is_lowered_until_digits_in_pictures_are_accepted(publishe
     strict = dataclasses.replace(rule, threshold=6.0)
     lowered = lower_threshold(strict, test, backend.scores)
     spec = dataclasses.replace(backend.spec, acceptance=lowered)
-    opened = dataclasses.replace(artefact.read(PRETRAINED / "digits.tflite"), spec=spec)
+    opened = dataclasses.replace(artifact.read(PRETRAINED / "digits.tflite"), spec=spec)
     classifier = Classifier(open_backend(opened))
     found = [View(pixels, (0, 0, 28, 28), "dark on light", "luminance") for pixels in test.pixels]
     predictions = list(map(classifier.classify_view, found))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from runtime.errors import DatasetError
-from runtime.spec import Dataset
+from runtime.model.spec import Dataset
 from train import data, mnist
 from train.mnist import KINDS
 from train.splits import Split, hold_back

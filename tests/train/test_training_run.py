@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime import artefact
 from runtime.errors import EdgeError
+from runtime.model import artifact
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("sklearn")
@@ -59,7 +59,7 @@ def whole(tmp_path_factory):
 def test_the_model_explains_itself(whole):
     keras = pytest.importorskip("keras")
     out, printed = whole
-    spec = artefact.read(out).spec
+    spec = artifact.read(out).spec
     assert spec.labels == tuple("0123456789") and spec.dataset.name == "embedded digits"
     assert spec.metrics.n_test == 359 and spec.metrics.test_accuracy > 0.95
     assert f"test accuracy {100 * spec.metrics.test_accuracy:.2f} %" in printed

@@ -7,8 +7,8 @@ from platform import machine
 import numpy as np
 
 import runtime
-from runtime import artefact
 from runtime.backends import ENGINES, open_backend
+from runtime.model import artifact
 
 
 def main(engine: str, images: str, folder: str) -> None:
@@ -17,7 +17,7 @@ def main(engine: str, images: str, folder: str) -> None:
     pixels = np.load(images)
     Path(folder).mkdir(parents=True, exist_ok=True)
     for path in sorted((Path(runtime.__file__).parent / "pretrained").glob(f"digits*{row.suffix}")):
-        opened = artefact.read(path)
+        opened = artifact.read(path)
         if engine == "tflite" and opened.spec.precision == "int8" and machine() == "x86_64":
             scores = reference_scores(opened.data, pixels)
         else:

@@ -82,11 +82,11 @@ def serve_with(tmp_path):
 
         def start(limits):
             script = (
-                "from runtime.server import service\n"
-                "from runtime.server.app import create_app\n"
-                "from runtime.server.limits import Limits\n"
-                "from runtime.server.supervisor import Supervisor\n"
-                "from runtime.server.wire import Model\n"
+                "from runtime.serve import service\n"
+                "from runtime.serve.app import create_app\n"
+                "from runtime.serve.limits import Limits\n"
+                "from runtime.serve.supervisor import Supervisor\n"
+                "from runtime.serve.wire import Model\n"
                 f"limits = Limits({limits})\n"
                 "supervisor = Supervisor(Model(None, None, 1, 'cpu'), limits)\n"
                 "listener = service.bind('127.0.0.1', 0)\n"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from runtime.server.guard import Access
+from runtime.serve.access import Access
 
 TOKEN = "correct-horse-battery-staple"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.preprocess import normalise, view
+from runtime.preprocess.pipeline import normalise, view
 
 JPEG = {"Content-Type": "image/jpeg"}
 

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from runtime.server.limits import Limits, Memory, Room
-from runtime.server.problems import Problem
+from runtime.serve.limits import Limits, Memory, Room
+from runtime.serve.problem_details import Problem
 from tests.runtime.server.conftest import encoded
 
 

@@ -10,10 +10,10 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.server import bodies, openapi
-from runtime.server.guard import Access
-from runtime.server.json_schema import Keywords, schema_of
-from runtime.server.limits import Limits
+from runtime.serve import bodies, openapi
+from runtime.serve.access import Access
+from runtime.serve.json_schema import Keywords, schema_of
+from runtime.serve.limits import Limits
 
 EXAMPLES = 25
 

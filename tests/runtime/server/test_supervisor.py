@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from runtime.server import supervisor
-from runtime.server.limits import Limits
-from runtime.server.problems import Problem
-from runtime.server.wire import Model
+from runtime.serve import supervisor
+from runtime.serve.limits import Limits
+from runtime.serve.problem_details import Problem
+from runtime.serve.wire import Model
 
 STOPPING_S = 10  # SIGTERM ends the server within this
 HEALTH_S = 1  # /healthz answers within this
@@ -169,8 +169,8 @@ def test_metrics_and_model_do_not_wait_for_images(serve, photo):
 _SHORT_LIVED_WORKER = """
 import os, socket, sys
 sys.path.insert(0, sys.argv[1])
-from runtime.server import wire
-from runtime.server.bodies import ModelDescription
+from runtime.serve import wire
+from runtime.serve.bodies import ModelDescription
 connection = socket.socket(fileno=int(sys.argv[2]))
 model = ModelDescription("m", "int8", "", "litert", "", "cpu", [], [], "", None, None, {}, 1, 1)
 wire.send(connection, {"id": wire.READY, "model": vars(model)})
@@ -299,9 +299,9 @@ def test_package_in_the_working_directory_is_not_taken_for_the_server(tmp_path):
     (tmp_path / "runtime").mkdir()
     (tmp_path / "runtime" / "__init__.py").write_text("raise SystemExit('the wrong package')")
     script = (
-        "from runtime.server.supervisor import Supervisor\n"
-        "from runtime.server.limits import Limits\n"
-        "from runtime.server.wire import Model\n"
+        "from runtime.serve.supervisor import Supervisor\n"
+        "from runtime.serve.limits import Limits\n"
+        "from runtime.serve.wire import Model\n"
         "import os\n"
         f"os.chdir({str(tmp_path)!r})\n"
         "print(Supervisor(Model(None, None, 1, 'cpu'), Limits()).start().name)\n"

@@ -1,0 +1,1 @@
+"""Reads a camera, a stream, a video or a folder of frames."""

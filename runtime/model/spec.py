@@ -1,0 +1,224 @@
+"""ModelSpec: what a model file says of itself."""
+
+import base64
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import ArtefactError
+from runtime.model.rejection import Acceptance
+
+SCHEMA_VERSION = 1
+# What reading a text raises that is no spec; an infinite number is an OverflowError.
+_MALFORMED = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set's name and the SHA-256 of its content."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Accuracies from 0 to 1 of this very model, on `n_train` and `n_test` images."""
+
+    train_accuracy: float
+    n_train: int
+    test_accuracy: float
+    n_test: int
+
+
+@dataclass(frozen=True)
+class Affine:
+    """real value = scale × (quantised value − zero_point)."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How an int8 model's input and output are quantised, and on what that was calibrated.
+
+    `output` is None where the scores are float: their softmax is not quantised.
+    `calibration_counts` says how many of the images were of each label; files made before it, or
+    elsewhere, leave it empty.
+    """
+
+    input: Affine
+    output: Affine | None
+    calibration: Dataset
+    calibration_counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """Known answers: pixels (N, 28, 28, 1) uint8 and the scores (N, classes) float32 they gave."""
+
+    pixels: npt.NDArray[np.uint8]
+    scores: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model file says of itself.
+
+    Attributes:
+        name: the model's name.
+        labels: one per class, in the order of the scores.
+        input_shape: of one image, (28, 28, 1).
+        precision: "float32" or "int8".
+        quantization: for int8 models.
+        temperature: what the logits were divided by; it is folded into the last layer already.
+        accept_confidence: a prediction with a lower confidence is rejected, unless there is a
+            rejection model, which decides instead.
+        source_sha256: SHA-256 of the Keras file this was exported from; empty for that file itself.
+        dataset: what it was trained on.
+        metrics: what it reached.
+        provenance: how it was made, (key, text) pairs: recipe, seed, versions.
+        acceptance: the rejection model, of models of the ten digits alone.
+        golden: inputs and the answers this very artefact gave when it was made.
+        digest: SHA-256 of the file, filled in by `artefact.read`.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    precision: str
+    temperature: float
+    accept_confidence: float
+    source_sha256: str
+    dataset: Dataset
+    metrics: Metrics | None
+    golden: Golden | None
+    quantization: Quantization | None = None
+    provenance: tuple[tuple[str, str], ...] = ()
+    acceptance: Acceptance | None = None
+    schema_version: int = SCHEMA_VERSION
+    digest: str = field(default="", compare=False)
+
+    def to_json(self) -> str:
+        """JSON text, without the digest; arrays as base64 (pixels) and numbers (scores)."""
+        record = dataclasses.asdict(self)
+        del record["digest"]
+        if self.golden is not None:
+            record["golden"] = {
+                "pixels": base64.b64encode(self.golden.pixels.tobytes()).decode(),
+                # repr of a float32's double is exact both ways.
+                "scores": self.golden.scores.tolist(),
+            }
+        record["provenance"] = dict(self.provenance)
+        if self.acceptance is not None:
+            record["acceptance"] = self.acceptance.to_record()
+        return json.dumps(record, indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, digest: str = "") -> "ModelSpec":
+        """The inverse of `to_json`.
+
+        Raises:
+            ArtefactError: the text is no spec, or one of a newer schema.
+        """
+        try:
+            record = json.loads(text)
+            version = record["schema_version"]
+            if version > SCHEMA_VERSION:
+                raise ArtefactError(
+                    f"its spec has schema {version}, this program reads up to {SCHEMA_VERSION}: "
+                    "upgrade digit-edge"
+                )
+            spec = _from_record(record, digest)
+        except _MALFORMED as error:
+            raise ArtefactError(
+                f"its spec cannot be read ({error!r}): export the model again"
+            ) from error
+        check(spec)
+        return spec
+
+
+def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
+    if not isinstance(record["labels"], list):
+        raise TypeError("its labels are no list")
+    labels = tuple(record["labels"])
+    shape = tuple(int(n) for n in record["input_shape"])
+    golden = quantization = metrics = None
+    if record["golden"] is not None:
+        pixels = np.frombuffer(base64.b64decode(record["golden"]["pixels"]), np.uint8)
+        scores = np.array(record["golden"]["scores"], np.float32)
+        golden = Golden(pixels.reshape(-1, *shape), scores.reshape(-1, len(labels)))
+    if record["metrics"] is not None:
+        metrics = Metrics(**record["metrics"])
+    if record["quantization"] is not None:
+        output = record["quantization"]["output"]
+        quantization = Quantization(
+            input=Affine(**record["quantization"]["input"]),
+            output=None if output is None else Affine(**output),
+            calibration=Dataset(**record["quantization"]["calibration"]),
+            calibration_counts=tuple(record["quantization"].get("calibration_counts", ())),
+        )
+    acceptance = record.get("acceptance")
+    return ModelSpec(
+        name=record["name"],
+        labels=labels,
+        input_shape=shape,
+        precision=record["precision"],
+        temperature=float(record["temperature"]),
+        accept_confidence=float(record["accept_confidence"]),
+        source_sha256=record["source_sha256"],
+        dataset=Dataset(**record["dataset"]),
+        metrics=metrics,
+        golden=golden,
+        quantization=quantization,
+        provenance=tuple((str(k), str(v)) for k, v in record["provenance"].items()),
+        acceptance=None if acceptance is None else Acceptance.from_record(acceptance),
+        schema_version=int(record["schema_version"]),
+        digest=digest,
+    )
+
+
+def check(spec: ModelSpec) -> None:
+    """Raise an ArtefactError where a spec contradicts itself."""
+    for key, text in _texts(spec):
+        if not isinstance(text, str):
+            raise ArtefactError(f"its {key} {text!r} is no text: export it again")
+    labels = spec.labels
+    if len(labels) < 2:
+        raise ArtefactError("its spec names fewer than two labels: export it again")
+    if len(set(labels)) < len(labels) or not all(label.isprintable() and label for label in labels):
+        raise ArtefactError("its labels are not distinct, printable and non-empty: mend the labels")
+    if spec.precision not in ("float32", "int8"):
+        raise ArtefactError(f"its precision {spec.precision!r} is neither float32 nor int8")
+    if spec.quantization is not None:
+        counts = spec.quantization.calibration_counts
+        if counts and (len(counts) != len(labels) or not all(isinstance(n, int) for n in counts)):
+            raise ArtefactError("its calibration counts are not one a label: export it again")
+    if spec.golden is not None and len(spec.golden.pixels) != len(spec.golden.scores):
+        raise ArtefactError("its golden inputs and scores are not as many: export it again")
+
+
+def _texts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
+    """What of a spec is text and checked nowhere else, and what a message calls it."""
+    yield "name", spec.name
+    yield "source_sha256", spec.source_sha256
+    for label in spec.labels:
+        yield "label", label
+    yield "dataset's name", spec.dataset.name
+    yield "dataset's sha256", spec.dataset.sha256
+    if spec.quantization is not None:
+        yield "calibration's name", spec.quantization.calibration.name
+        yield "calibration's sha256", spec.quantization.calibration.sha256

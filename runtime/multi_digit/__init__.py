@@ -1,0 +1,1 @@
+"""Reads numbers: text lines, touching digits, recognition."""

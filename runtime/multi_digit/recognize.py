@@ -1,0 +1,277 @@
+"""Reads numbers of several digits: which ink is a digit is left to the classifier's confidence."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from runtime.backends import Pixels
+from runtime.classifier import Prediction
+from runtime.multi_digit.layout import Blob, Layout, find_lines, find_writing, too_much_ink
+from runtime.multi_digit.split_touching import cut_all, join
+from runtime.preprocess.decode import Decoded, Looks, Source
+from runtime.preprocess.pipeline import normalise_tight, scaled
+from runtime.preprocess.segment import Box, is_solid, thicken
+
+# The longest side, in pixels, at which writing is looked for; where its digits are lower than
+# the smallest, it is looked at again with digits of the other height, in so many pixels at most.
+_LONGEST, _SMALLEST, _ENLARGED, _LARGEST = 1024, 24, 40, 4096
+_MOST_PIXELS = 4096 * 3072
+_MOST_HELD_PIXELS = 8_000_000  # a larger picture is freed before lines are found in a close look
+# What finding its lines takes, in bytes a pixel.
+_PIXEL_BYTES = 10
+# A blob is cut where it is broader than this part of the height, or not surely a digit.
+_NARROW, _SURE = 0.7, 0.95
+# Blobs are tried as one digit up to this gap between them, in heights.
+_GAP = 0.25
+# What a digit costs, in nats, beside the negative logarithm of its confidence: where it is refused;
+# for the cut to its left, and the ink that goes through, in heights; for each gap in it; for what
+# it is broader than this part of its height, and lower than this part of the line's. Chosen on
+# MNIST's training digits set side by side, touching and overlapping.
+_REFUSED, _CUT, _INK, _JOIN = 0.2, 0.12, 1.0, 0.07
+_BROADER, _BROAD_FROM, _LOWER, _LOW_FROM = 0.85, 0.85, 0.45, 1.05
+# In heights: what is lower or broader is no digit.
+_LOW, _BROAD = 0.4, 1.7
+_MOST_PIECES = 12  # of one digit
+_MOST_JOINED_PIXELS = 24_000_000  # of all joins in a line, held at once as 4 bytes each
+_MOST_TRIED = 8_500  # joins of pieces on a page: of 2,000 handwritten digits; 0.12 ms each
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True)
+class Digit:
+    """One thing read.
+
+    Attributes:
+        box: left, top, right, bottom in pixels of the upright original, the last two exclusive.
+        prediction: what it is; not `accepted` where it is no digit.
+        line: the number of its line in `Reading.lines`; None where nothing in it is a digit.
+        order: its number in the whole reading, from 0, line by line and from left to right.
+    """
+
+    box: Box
+    prediction: Prediction
+    line: int | None
+    order: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an image with several digits says.
+
+    Attributes:
+        lines: the labels of each line, from top to bottom; a line without any is left out.
+        digits: all that was looked at, also what is no digit and stands in no line.
+    """
+
+    lines: tuple[str, ...]
+    digits: tuple[Digit, ...]
+
+    @property
+    def text(self) -> str:
+        """The lines, one under the other."""
+        return "\n".join(self.lines)
+
+
+def read(
+    image: "Source | Looks",
+    predict: Callable[[list[Pixels]], list[Prediction]],
+    keep_unknown: bool = False,
+    digits_only: bool = True,
+) -> Reading:
+    """Read all digits in an image.
+
+    Args:
+        image: a path, bytes, a Pillow image or an array.
+        predict: answers pixels, one or more.
+        keep_unknown: whether what is no digit stands in the text, as `UNKNOWN`.
+        digits_only: whether ink is rejected if its size or stroke is not that of a digit; other
+            classes can be filled, low or broad.
+
+    Raises:
+        ImageError: it cannot be read as an image, or holds more ink than a page of digits.
+    """
+    looks = image if isinstance(image, Looks) else Looks(image)
+    decoded, layout = _look(looks)
+    if layout is None:
+        return Reading((), ())
+    looks.release(_MOST_HELD_PIXELS)
+    x = decoded.size[0] / decoded.grey.shape[1]
+    y = decoded.size[1] / decoded.grey.shape[0]
+    lines: list[str] = []
+    digits: list[Digit] = []
+    tried = 0
+    for blobs in layout.lines:
+        pieces = _cut_up(blobs, layout.height, predict)
+        spans = _spans(pieces, layout.height)
+        tried += len(spans)
+        if tried > _MOST_TRIED or _joined_pixels(pieces, spans) > _MOST_JOINED_PIXELS:
+            raise too_much_ink(looks.name)
+        read_line = _read_line(pieces, spans, layout.height, predict, digits_only)
+        text = "".join(
+            prediction.label if prediction.accepted else UNKNOWN * keep_unknown
+            for _, prediction in read_line
+        )
+        for blob, prediction in read_line:
+            box = scaled(blob.box, x, y)
+            digits.append(Digit(box, prediction, len(lines) if text else None, len(digits)))
+        if text:
+            lines.append(text)
+    return Reading(tuple(lines), tuple(digits))
+
+
+def page_bytes(size: tuple[int, int]) -> int:
+    """About how many bytes `read` holds of a picture of this width and height, once decoded."""
+    return _PIXEL_BYTES * min(size[0] * size[1], _MOST_PIXELS)
+
+
+def one_digit(prediction: Prediction) -> Reading:
+    """The reading of a picture that shows one digit, whose prediction tells how it was seen."""
+    assert prediction.view is not None
+    return Reading((prediction.label,), (Digit(prediction.view.box, prediction, 0, 0),))
+
+
+def _look(looks: Looks) -> tuple[Decoded, Layout | None]:
+    for colour in (False, True):
+        decoded = looks.decode(longest=_LONGEST, colour=colour)
+        writing = find_writing(decoded.grey, looks.name)
+        if writing is not None or not decoded.coloured:
+            break
+    if writing is None:
+        return decoded, None
+    if writing.height < _SMALLEST and max(decoded.size) > _LONGEST:
+        enlarged = round(max(decoded.grey.shape) * _ENLARGED / writing.height)
+        shape = max(decoded.size) / min(decoded.size)
+        longest = min(enlarged, max(decoded.size), _LARGEST, int(math.sqrt(_MOST_PIXELS * shape)))
+        closer = looks.decode(longest=longest, colour=colour)
+        looks.release(_MOST_HELD_PIXELS)
+        nearer = find_lines(closer.grey, looks.name)
+        if nearer is not None:
+            return closer, nearer
+    return decoded, writing.layout()
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What no digit is smaller than.
+
+    `cut` says that it hangs together with the piece before it, `cost` what parting the two costs;
+    `joinable` that both may be one digit; `prediction` is that of a whole blob, left uncut.
+    """
+
+    blob: Blob
+    cut: bool
+    cost: float
+    joinable: bool
+    prediction: Prediction | None
+
+
+def _cut_up(
+    blobs: tuple[Blob, ...], height: float, predict: Callable[[list[Pixels]], list[Prediction]]
+) -> list[_Piece]:
+    """The pieces of a line's blobs: of one that is surely a digit, itself."""
+    whole = predict([_pixels(blob) for blob in blobs])
+    doubtful = [
+        number
+        for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True))
+        if blob.box[2] - blob.box[0] > _NARROW * height
+        or prediction.confidence < _SURE
+        or not prediction.accepted
+    ]
+    parts_of = {number: [(blob, 0.0)] for number, blob in enumerate(blobs)}
+    cuts = cut_all([blobs[number] for number in doubtful], height)
+    parts_of.update(zip(doubtful, cuts, strict=True))
+    pieces: list[_Piece] = []
+    for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True)):
+        parts = parts_of[number]
+        uncut = prediction if [part.box for part, _ in parts] == [blob.box] else None
+        near = number > 0 and blob.box[0] - blobs[number - 1].box[2] < _GAP * height
+        for part, (piece, ink) in enumerate(parts):
+            cost = _CUT + _INK * ink if part else 0.0
+            pieces.append(_Piece(piece, part > 0, cost, part > 0 or near, uncut))
+    return pieces
+
+
+def _read_line(
+    pieces: list[_Piece],
+    spans: list[tuple[int, int]],
+    height: float,
+    predict: Callable[[list[Pixels]], list[Prediction]],
+    digits_only: bool,
+) -> list[tuple[Blob, Prediction]]:
+    """The cheapest way to join a line's pieces to digits: dynamic programming over them."""
+    joined = [join([piece.blob for piece in pieces[first:last]]) for first, last in spans]
+    known = [pieces[first].prediction if last == first + 1 else None for first, last in spans]
+    new = iter(predict([_pixels(blob) for blob, one in zip(joined, known, strict=True) if not one]))
+    predictions = [one or next(new) for one in known]
+    if digits_only:
+        predictions = [
+            replace(prediction, accepted=prediction.accepted and _is_digit(blob, height))
+            for blob, prediction in zip(joined, predictions, strict=True)
+        ]
+    ending: list[list[tuple[int, Blob, Prediction]]] = [[] for _ in pieces]
+    for (first, last), blob, prediction in zip(spans, joined, predictions, strict=True):
+        ending[last - 1].append((first, blob, prediction))
+    best: list[tuple[float, list[tuple[Blob, Prediction]]]] = [(0.0, [])]
+    for end, tried in enumerate(ending, 1):
+        options = [
+            (
+                best[first][0] + _cost(blob, height, prediction, pieces[first:end]),
+                first,
+                blob,
+                prediction,
+            )
+            for first, blob, prediction in tried
+        ]
+        cost, first, blob, prediction = min(options, key=lambda option: option[0])
+        best.append((cost, [*best[first][1], (blob, prediction)]))
+    return best[-1][1]
+
+
+def _spans(pieces: list[_Piece], height: float) -> list[tuple[int, int]]:
+    """First and last (exclusive) of the pieces that may be one digit together."""
+    spans = []
+    for first, piece in enumerate(pieces):
+        left, _, right, _ = piece.blob.box
+        spans.append((first, first + 1))
+        for last in range(first + 1, min(first + _MOST_PIECES, len(pieces))):
+            box = pieces[last].blob.box
+            left, right = min(left, box[0]), max(right, box[2])
+            if not pieces[last].joinable or right - left > _BROAD * height:
+                break
+            spans.append((first, last + 1))
+    return spans
+
+
+def _joined_pixels(pieces: list[_Piece], spans: list[tuple[int, int]]) -> int:
+    """Return how many pixels the boxes of all spans hold."""
+    pixels = 0
+    for first, last in spans:
+        boxes = [piece.blob.box for piece in pieces[first:last]]
+        width = max(box[2] for box in boxes) - min(box[0] for box in boxes)
+        pixels += width * (max(box[3] for box in boxes) - min(box[1] for box in boxes))
+    return pixels
+
+
+def _is_digit(blob: Blob, height: float) -> bool:
+    """Whether size and stroke are those of a digit."""
+    left, top, right, bottom = blob.box
+    sized = bottom - top > _LOW * height and right - left < _BROAD * height
+    return sized and not is_solid(blob.ink > 0.5)
+
+
+def _cost(blob: Blob, height: float, prediction: Prediction, pieces: list[_Piece]) -> float:
+    left, top, right, bottom = blob.box
+    high = (bottom - top) / height
+    aspect = (right - left) / height / max(high, 0.6)
+    return (
+        -math.log(max(prediction.confidence, 1e-6))
+        + _REFUSED * (not prediction.accepted)
+        + pieces[0].cost
+        + _JOIN * sum(not piece.cut for piece in pieces[1:])
+        + _BROADER * max(0, aspect - _BROAD_FROM)
+        + _LOWER * max(0, _LOW_FROM - high)
+    )
+
+
+def _pixels(blob: Blob) -> Pixels:
+    return normalise_tight(thicken(blob.ink))

@@ -1,0 +1,231 @@
+"""Finds the ink of one digit in a grey picture: lines, specks and other things aside."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.preprocess.background import LEAST_AREA, find_relief
+from runtime.preprocess.connected_components import (
+    Mask,
+    Plane,
+    find_components,
+    find_runs,
+    paint_runs,
+)
+from runtime.preprocess.grayscale import Grey
+
+Box = tuple[int, int, int, int]
+
+# Whatever is darker than this part of the ink's own level belongs to a stroke.
+STROKE_LEVEL = 0.3
+# Strokes of a digit 20 pixels high are made at least this wide: MNIST's are mostly 2 to 4.
+THIN_STROKE = 1.8
+# A ruled line ends no further than this part of the picture's width from its edge.
+_REACHES = 0.04
+# A product of matrices this small stays in the BLAS's own thread.
+_SMALL = 1024
+# Strokes wider than this part of the digit's size are none: a square's are 0.64, a disc's 0.5.
+SOLID = 0.42
+# As much other ink as the digit's, this many times, and it is a part of a drawing or of a text.
+_MOST_CLUTTER = 1.5
+
+
+@dataclass(frozen=True)
+class Found:
+    """A digit's ink, float32 from 0 to 1, cut to its box (left, top, right, bottom), right and
+    bottom exclusive; whether it is darker than its ground; and whether its shape is no digit's."""
+
+    ink: Plane
+    box: Box
+    dark: bool
+    odd: bool = False
+
+
+def find_ink(grey: Grey) -> Found | None:
+    """Find the digit in a grey picture, uint8 (height, width); None where there is no ink."""
+    relief = find_relief(grey)
+    if relief is None:
+        return None
+    depth, level = relief.depth, relief.level
+    mask = depth > max(STROKE_LEVEL * level, 0.75 * relief.floor)
+    mask = without_lines(without_lines(mask).T).T
+    chosen = _choose(mask, depth)
+    if chosen is None:
+        return None
+    kept, box, odd = chosen
+    ink = depth[box[1] : box[3], box[0] : box[2]] / np.float32(level)
+    ink = thicken(np.where(kept, np.minimum(ink, 1), np.float32(0)))
+    return Found(ink, box, relief.dark, odd or relief.undecided or is_solid(kept))
+
+
+def is_solid(mask: Mask) -> bool:
+    """Whether this is a filled shape rather than a stroke: see `thicken` for the mean width."""
+    inner = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    outer = sum(np.count_nonzero(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+    width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * (inner + outer), 1)
+    return bool(width > SOLID * max(mask.shape))
+
+
+def thicken(ink: Plane) -> Plane:
+    """Widen strokes that would be too thin, among MNIST's, once the digit is 20 pixels high.
+
+    The mean width of a stroke is its area over half its outline, which is pi / 4 of the steps
+    between ink and ground counted along rows and columns.
+    """
+    mask = ink > 0.5
+    steps = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * steps, 1)
+    missing = THIN_STROKE * max(ink.shape) / 20 - width
+    extra = min(int(missing + 0.5), max(ink.shape) // 8)
+    if extra < 1:
+        return ink
+    window = extra + 1
+    padded = np.zeros((ink.shape[0] + 2 * extra, ink.shape[1] + 2 * extra), np.float32)
+    padded[extra:-extra, extra:-extra] = ink
+    for _ in range(2):
+        have = 1
+        while have < window:
+            step = min(have, window - have)
+            padded = np.maximum(padded[:-step], padded[step:])
+            have += step
+        padded = padded.T
+    return padded
+
+
+def area_resample(plane: Plane, bins: int, side: int) -> Plane:
+    """Means over bins x bins equal cells of a square of `side`, `plane` in its middle.
+
+    Exact area weights: each pixel counts by the part of it that a cell covers.
+    """
+    height, width = plane.shape
+    down, across = _overlaps(height, bins, side), _overlaps(width, bins, side)
+    if plane.size <= _SMALL:
+        small: Plane = down.dot(plane).dot(across.T)
+        return small
+    # einsum rather than a product, which wakes every thread of the BLAS for a millisecond's work.
+    means: Plane = np.einsum("ij,kj->ik", np.einsum("ij,jk->ik", down, plane), across)
+    return means
+
+
+@lru_cache(maxsize=256)
+def _overlaps(length: int, bins: int, side: int) -> Plane:
+    """(bins, length): which part of each bin each of `length` pixels, centred in side, covers."""
+    edges = np.arange(bins + 1) * (side / bins) - (side - length) // 2
+    pixels = np.arange(length)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    weights: Plane = (np.maximum(overlap, 0) * (bins / side)).astype(np.float32)
+    weights.flags.writeable = False
+    return weights
+
+
+def without_lines(mask: Mask, broken: float = 0.1, inked: float = 0.0) -> Mask:
+    """Take out thin horizontal lines from the edge of the picture, but not the strokes across.
+
+    A line may be broken for the part `broken` of the picture's width; the part `inked` of its own
+    length, at least, is ink.
+
+    A line is where the mask, thickened a little so that slanting or broken lines hold together,
+    runs on for long; of it go the pixels whose vertical run is no thicker than the line.
+    """
+    height, width = mask.shape
+    left, right = int(_REACHES * width), math.ceil((1 - _REACHES) * (width - 1))
+    if min(height, width) < 32 or not (mask[:, : left + 1].any() or mask[:, right:].any()):
+        return mask
+    thick = mask.copy()
+    for shift in (1, 2):
+        thick[shift:] |= mask[:-shift]
+        thick[:-shift] |= mask[shift:]
+    if np.count_nonzero(thick, axis=1).max() < 0.25 * width:
+        return mask
+    starts, ends = find_runs(thick)
+    apart = starts[1:] - ends[:-1] > broken * width
+    apart |= starts[1:] // (width + 1) != starts[:-1] // (width + 1)
+    first = np.flatnonzero(np.append(True, apart))
+    ink = np.add.reduceat(ends - starts, first)
+    starts, ends = starts[first], ends[np.append(apart, True)]
+    long = (ends - starts > 0.4 * width) & (ink >= inked * (ends - starts))
+    line = paint_runs(starts[long], ends[long], mask.shape)
+    reach = np.flatnonzero(line.any(axis=0))
+    if not reach.size or (reach[0] > left and reach[-1] < right):
+        return mask
+    starts, ends = find_runs(mask.T)
+    stride = height + 1
+    middle = (starts + ends) // 2
+    on_line = line[middle % stride, middle // stride]
+    if not on_line.any():
+        return mask
+    length = ends - starts
+    thickness = float(np.median(length[on_line]))
+    if thickness > 0.02 * max(height, width):
+        return mask
+    gone = on_line & (length <= 1.5 * thickness + 1)
+    cleared: Mask = mask & ~paint_runs(starts[gone], ends[gone], (width, height)).T
+    return cleared
+
+
+def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box, bool] | None:
+    """The component that is the digit, with the pieces that lie close to it, cut to its box.
+
+    And whether that is an odd one: amid more ink than its own, or around ink apart from its own.
+    """
+    height, width = mask.shape
+    found = find_components(mask, depth)
+    if found is None:
+        return None
+    boxes, mass = found.boxes, found.mass
+    if mass.size == 1:
+        # Most pictures: nothing to choose from, so in fewer calls.
+        left, top, right, bottom = bounds = tuple(boxes[0].tolist())
+        rims = (left == 0) + (top == 0) + (right == width) + (bottom == height)
+        small = (right - left) * (bottom - top) < 0.25 * height * width
+        if found.area[0] < LEAST_AREA or (rims >= 2 and small):
+            return None
+        return mask[top:bottom, left:right], bounds, False
+    border_count = (boxes[:, :2] == 0).sum(axis=1) + (boxes[:, 2:] == (width, height)).sum(axis=1)
+    border = border_count > 0
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height) - 0.5
+    corner = (border_count >= 2) & (
+        np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) < 0.25 * height * width
+    )
+    score = mass * np.exp(-4 * (centre**2).sum(axis=1)) * np.where(border, 0.2, 1)
+    score[corner] *= 0.1
+    main = int(score.argmax())
+    if found.area[main] < LEAST_AREA or corner[main]:
+        return None
+    kept = np.zeros(mass.size, np.bool_)
+    kept[main] = True
+    near = (mass > 0.03 * mass[main]) & (~border | border[main])
+    box = boxes[main]
+    for _ in range(3):
+        reach = 0.15 * max(box[2] - box[0], box[3] - box[1])
+        gap = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:]).max(axis=1)
+        joined = near & (gap <= reach) & ~kept
+        if not joined.any():
+            break
+        kept |= joined
+        box = np.concatenate((boxes[kept, :2].min(axis=0), boxes[kept, 2:].max(axis=0)))
+    left, top, right, bottom = (int(edge) for edge in box)
+    bounds = left, top, right, bottom
+    others = float(mass[~kept & ~border & (mass > 0.05 * mass[main])].sum())
+    odd = others > _MOST_CLUTTER * float(mass[kept].sum())
+    pieces = np.flatnonzero(kept & (mass > 0.03 * mass[main]))
+    if pieces.size > 1:
+        alone = np.arange(mass.size) == main
+        outline = found.paint(alone, bounds)
+        odd |= any(_surrounds(outline, boxes[piece] - (left, top) * 2) for piece in pieces)
+    return found.paint(kept, bounds), bounds, odd
+
+
+def _surrounds(outline: Mask, box: npt.NDArray[np.intp]) -> bool:
+    """Whether there is outline on all four sides of a box: no digit has ink apart in its hole."""
+    left, top, right, bottom = (int(edge) for edge in box)
+    x, y = (left + right) // 2, (top + bottom) // 2
+    return bool(
+        outline[y, :left].any()
+        and outline[y, right:].any()
+        and outline[:top, x].any()
+        and outline[bottom:, x].any()
+    )

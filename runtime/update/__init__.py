@@ -1,0 +1,1 @@
+"""Replaces the model of a running device."""

@@ -1,0 +1,1 @@
+"""Classifies the images that arrive in a folder."""

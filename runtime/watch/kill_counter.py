@@ -1,0 +1,102 @@
+"""Counts how often a program was killed while it read an image, across restarts."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from runtime.watch.folder import Stamp
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # on Windows
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
+
+# An image is not read again after this many kills: the first may have been a coincidence.
+MAX_KILLS = 2
+# Images with kills that are remembered; more than that were killed by something else.
+_MAX_REMEMBERED = 100
+
+
+class KillCounter:
+    """Record in a file which image is being read; one still there at the next start ended us.
+
+    The file holds one line of JSON: [the image being read or null, [[image, kills], …]], an image
+    being [path below the folder, size, mtime_ns, inode]. It is overwritten in place and not synced:
+    a killed process leaves its last write, and a power cut is not the image's fault. If the file
+    cannot be written, or another process has it open here, kills are not counted.
+
+    Args:
+        file: where; None counts nothing.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._kills: dict[tuple[str, Stamp], int] = {}
+        self._descriptor: int | None = None
+        if file is None:
+            return
+        with suppress(OSError):
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = descriptor
+            if fcntl is not None and not _lock(descriptor):
+                self.close()
+                return
+            self._load(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+
+    def is_deadly(self, path: str, stamp: Stamp) -> bool:
+        """Return whether reading this image was killed `MAX_KILLS` times."""
+        return self._kills.get((path, stamp), 0) >= MAX_KILLS
+
+    def begin(self, path: str, stamp: Stamp) -> None:
+        """Note that this image is being read."""
+        self._write((path, stamp))
+
+    def end(self, path: str, stamp: Stamp) -> None:
+        """Note that reading this image has ended, well or with an error."""
+        self._kills.pop((path, stamp), None)
+        self._write(None)
+
+    def close(self) -> None:
+        """Count nothing any more, and leave the file to others."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _load(self, content: bytes) -> None:
+        try:
+            reading, kills = json.loads(content.partition(b"\n")[0])
+            self._kills = {(path, Stamp(*stamp)): int(n) for (path, *stamp), n in kills}
+            if reading is not None:
+                path, *stamp = reading
+                killed = path, Stamp(*stamp)
+                self._kills[killed] = self._kills.get(killed, 0) + 1
+        except (ValueError, TypeError):
+            return  # empty, or of something else
+        while len(self._kills) > _MAX_REMEMBERED:
+            del self._kills[next(iter(self._kills))]
+        self._write(None)
+
+    def _write(self, reading: tuple[str, Stamp] | None) -> None:
+        if self._descriptor is None:
+            return
+        record = [
+            None if reading is None else [reading[0], *reading[1]],
+            [[[path, *stamp], count] for (path, stamp), count in self._kills.items()],
+        ]
+        line = json.dumps(record).encode() + b"\n"
+        try:
+            # Write first, then cut off the rest of a longer old line.
+            whole = os.pwrite(self._descriptor, line, 0) == len(line)
+            os.ftruncate(self._descriptor, len(line) if whole else 0)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file; return whether no other process has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
