@@ -1,4 +1,4 @@
-"""Draws what is no digit, to measure with: nothing that `train.strangers` fits the rule to."""
+"""Draws what is no digit, to measure with: nothing that `train.negatives` fits the rule to."""
 
 import math
 import string
@@ -99,7 +99,7 @@ def printed_digits(n: int, random: np.random.Generator) -> Pixels:
 
 def embedded_digits(n: int, random: np.random.Generator) -> Pixels:
     """Digits of other hands: scikit-learn's, the test split."""
-    from train.data import embedded
+    from train.data.load import embedded
 
     pixels = embedded().test.pixels
     return pixels[random.permutation(len(pixels))[:n]]

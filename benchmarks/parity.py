@@ -29,10 +29,10 @@ _TRACED = (("litert", *rows.EXPECTED[:2]), ("onnxruntime", *rows.EXPECTED[2:]))
 
 
 def load_test_set(source: str | None) -> TestSet:
-    """The test split of the data set that `train.data` finds; see --data."""
-    from train import data
+    """The test split of the data set that `train.data.load` finds; see --data."""
+    from train.data import load
 
-    dataset = data.load(source)
+    dataset = load.load(source)
     return TestSet(
         dataset.name,
         dataset.sha256,

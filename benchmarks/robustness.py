@@ -134,7 +134,7 @@ def measure(
 
 def quick_subset(test_set: TestSet, n: int = QUICK_IMAGES) -> TestSet:
     """At most `n` images of it, each class by its share, always the same ones."""
-    from train.splits import Split, hold_back
+    from train.data.splits import Split, hold_back
 
     if len(test_set.labels) <= n:
         return test_set
@@ -220,7 +220,7 @@ def _read_other_hands(
     ask: _Asker, folder: Path, row: Row, unmeasured: list[Unmeasured]
 ) -> OtherHands | None:
     """What a row makes of the embedded digits; nothing where it knows other classes."""
-    from train.data import embedded
+    from train.data.load import embedded
 
     digits = embedded()
     path = folder / row.artefact

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from runtime.backends import Pixels
 from runtime.errors import DatasetError
 from runtime.model.spec import Dataset
-from train.splits import DataSet
+from train.data.splits import DataSet
 
 DEFAULT_SIZE = 500
 

@@ -21,7 +21,7 @@ from train.options import whole
 if TYPE_CHECKING:
     from export.calibration import Calibration
     from export.source import Source
-    from train.splits import DataSet, Split
+    from train.data.splits import DataSet, Split
 
 DEFAULT_CALIBRATION = 500  # training images
 
@@ -98,7 +98,7 @@ def run(targets: Sequence[Target], argv: list[str] | None) -> int:
     arguments = _parse(targets, argv)
     from export import calibration
     from export.source import open_source
-    from train import data as datasets
+    from train.data import load as datasets
 
     source = open_source(arguments.model)
     data = datasets.load(arguments.data)

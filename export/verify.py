@@ -9,7 +9,7 @@ from export.source import INPUT_NAME, OUTPUT_NAME
 from runtime.backends import Pixels, Scores
 from runtime.errors import ParityError
 from runtime.model.tolerance import Tolerance
-from train.splits import Split
+from train.data.splits import Split
 
 
 @dataclass(frozen=True)

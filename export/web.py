@@ -28,7 +28,7 @@ _DIGITS = tuple("0123456789")
 def main(argv: list[str] | None = None) -> int:
     """The command `python -m export.web`."""
     arguments = parse_args(argv)
-    from train.data import cache_folder
+    from train.data.load import cache_folder
 
     opened = open_model(arguments.model)
     engine = onnxruntime_web.fetch(arguments.cache or cache_folder())

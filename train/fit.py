@@ -13,10 +13,10 @@ from train import checkpoint
 from train.augment import distort
 from train.checkpoint import Checkpoint, Epoch
 from train.corrupt import corrupt
+from train.data.splits import Split
 from train.evaluate import logits_of, loss_and_accuracy
 from train.model import CROP_PX, build_trainable
 from train.recipe import Recipe
-from train.splits import Split
 
 if TYPE_CHECKING:
     import keras

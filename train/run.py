@@ -18,9 +18,9 @@ from runtime.model.rejection import Acceptance, Judge
 from runtime.model.spec import Metrics
 from runtime.system import atomic_write, interrupt
 from runtime.system.native_output import quiet
-from train import data, plots
-from train.acceptance import fit_acceptance, lower_threshold
+from train import plots
 from train.checkpoint import Epoch
+from train.data import load
 from train.evaluate import (
     MIN_CALIBRATION_IMAGES,
     calibration_error,
@@ -32,6 +32,7 @@ from train.evaluate import (
 from train.fit import Training, fit
 from train.model import fold
 from train.recipe import Recipe
+from train.rejection import fit_acceptance, lower_threshold
 from train.save import save, versions
 
 
@@ -55,8 +56,8 @@ def run(
     if out.suffix != ".keras" or not out.stem.isprintable():
         raise EdgeError(f"--out {out}: give a name that can be printed and ends in .keras")
     with interrupt.immediate():  # a download, or many files
-        data_set = data.load(source, as_is)
-    train, held_back = data.hold_back(data_set.train, validation, seed)
+        data_set = load.load(source, as_is)
+    train, held_back = load.hold_back(data_set.train, validation, seed)
     print(
         f"{data_set.name}: {len(train):,} images to train on, {len(held_back):,} held back, "
         f"{len(data_set.test):,} to test; {len(data_set.labels)} classes",

@@ -17,7 +17,7 @@ from runtime.model.rejection import Acceptance
 from runtime.model.spec import Dataset, Golden, Metrics, ModelSpec
 from runtime.preprocess.pipeline import PIXELS_SHAPE
 from runtime.system import atomic_write
-from train.data import embedded
+from train.data.load import embedded
 from train.evaluate import logits_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from runtime.errors import exit_status
 from runtime.system import interrupt
 from runtime.system.native_output import quiet
-from train import data
+from train.data import load
 from train.options import whole
 from train.recipe import DEFAULT
 
@@ -34,7 +34,7 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
     """Train on distorted images as they are made, and on the same ones made before.
 
     Args:
-        source: see `train.data.load`.
+        source: see `train.data.load.load`.
         batches: a round, of the default recipe's size.
         rounds: of each kind.
 
@@ -46,7 +46,7 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
     from train.fit import Training
 
     tf.config.experimental.enable_op_determinism()
-    data_set = data.load(source)
+    data_set = load.load(source)
     training = Training(DEFAULT, data_set.train, len(data_set.labels), seed=0)
     kept = list(training.batches(0).take(batches))
     for _ in training.take_steps(kept[:5], 0):  # builds the graph

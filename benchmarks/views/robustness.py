@@ -178,7 +178,7 @@ def draw(report: RobustnessReport) -> bytes:
 
 
 def _other_hands_target(other: OtherHands) -> str:
-    from train.mnist import MNIST
+    from train.data.mnist import MNIST
 
     accuracy = other.reading.accuracy
     name = f"other hands, {other.folder}/{other.row.artefact} · {other.row.backend}"

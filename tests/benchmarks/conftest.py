@@ -24,7 +24,7 @@ SETTINGS = Settings(repetitions=2, min_seconds=0.02, min_count=24, starts=1, ima
 @pytest.fixture(scope="session")
 def test_set() -> TestSet:
     """The embedded digits' test split."""
-    from train.data import embedded
+    from train.data.load import embedded
 
     data = embedded()
     return TestSet(data.name, data.sha256, data.labels, data.test.pixels, data.test.labels)
@@ -37,7 +37,7 @@ def models(tmp_path_factory) -> Path:
 
     from export import calibration, onnx, tflite
     from export.source import open_source
-    from train.data import embedded
+    from train.data.load import embedded
     from train.model import build
 
     data = embedded()

@@ -207,7 +207,7 @@ def made_report(request, timings, tmp_path) -> Path:
 @pytest.fixture
 def data_file(test_set, tmp_path) -> Path:
     """The embedded digits as an .npz, so that no test looks for MNIST."""
-    from train.data import embedded
+    from train.data.load import embedded
 
     train = embedded().train
     path = tmp_path / "digits.npz"

@@ -12,7 +12,7 @@ from benchmarks.rows import Row
 from export.verify import Signature, verify
 from runtime.errors import EdgeError
 from runtime.model.tolerance import Tolerance
-from train.splits import Split
+from train.data.splits import Split
 
 ROW = Row("digits.tflite", "litert", "cpu", 1)
 

@@ -12,7 +12,7 @@ from benchmarks.parity_report import TestSet
 from benchmarks.placement import PlacementResult
 from runtime import Classifier
 from runtime.errors import DatasetError, EdgeError
-from train.data import embedded
+from train.data.load import embedded
 
 
 def some(test_set: TestSet, n: int) -> TestSet:

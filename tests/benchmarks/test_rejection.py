@@ -15,13 +15,13 @@ from runtime.classifier import Classifier
 from runtime.errors import CHECK_FAILED, DatasetError
 from runtime.model import artifact
 from runtime.model.rejection import Acceptance
-from train import strangers
+from train import negatives
 
 
 @pytest.fixture(scope="module")
 def digits() -> TestSet:
     """The embedded digits' test split."""
-    from train.data import embedded
+    from train.data.load import embedded
 
     data = embedded()
     return TestSet(data.name, data.sha256, data.labels, data.test.pixels, data.test.labels)
@@ -48,10 +48,10 @@ def test_a_kind_is_repeatable_pixels_and_not_all_the_same(kind) -> None:
 
 
 def test_nothing_that_is_measured_with_was_fitted_to() -> None:
-    assert not set(oddities._FONTS) & set(strangers._FONTS)
+    assert not set(oddities._FONTS) & set(negatives._FONTS)
     assert not any(name.startswith("DejaVu") for name in oddities._FONTS)
     random = np.random.default_rng(0)
-    fitted = strangers.strangers(400, 0)
+    fitted = negatives.strangers(400, 0)
     for kind in KINDS:
         if kind.name == BLANK:
             continue
@@ -61,7 +61,7 @@ def test_nothing_that_is_measured_with_was_fitted_to() -> None:
 
 
 def test_letters_that_look_like_digits_are_left_out() -> None:
-    for letters in (oddities.LETTERS, strangers.LETTERS):
+    for letters in (oddities.LETTERS, negatives.LETTERS):
         assert not set(letters) & set("OoIlZzSsBbgq") and len(letters) == 33
 
 

@@ -27,7 +27,7 @@ MIDDLE_STRENGTHS = {
 @pytest.fixture(scope="module")
 def few() -> TestSet:
     """A tenth of the embedded digits' test split."""
-    from train.data import embedded
+    from train.data.load import embedded
 
     data = embedded()
     whole = TestSet(data.name, data.sha256, data.labels, data.test.pixels, data.test.labels)

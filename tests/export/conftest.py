@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import runtime
-from train.data import embedded
+from train.data.load import embedded
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 

@@ -267,7 +267,7 @@ def test_the_command_makes_all_four_and_prints_its_checks(trained, tmp_path):
 
 
 def test_other_data_than_it_was_trained_on_is_refused(trained, tmp_path):
-    from train.data import embedded
+    from train.data.load import embedded
 
     other = tmp_path / "other.npz"
     split = embedded().train

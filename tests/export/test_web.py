@@ -18,7 +18,7 @@ from export import onnxruntime_web
 from runtime import Classifier
 from runtime.model import artifact
 from runtime.preprocess.pipeline import normalise
-from train.data import cache_folder
+from train.data.load import cache_folder
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 SEVEN = [[(0.25, 0.22), (0.75, 0.2), (0.62, 0.45), (0.48, 0.82)], [(0.38, 0.52), (0.68, 0.5)]]

@@ -46,7 +46,7 @@ def test_where_tensorflow_is_absent_the_command_says_how_to_get_it(command, tmp_
     import keras
 
     from runtime.model.spec import Metrics
-    from train.data import embedded
+    from train.data.load import embedded
     from train.model import build
     from train.save import save
 

@@ -22,7 +22,7 @@ from runtime.multi_digit import layout
 from runtime.multi_digit.layout import Blob
 from runtime.multi_digit.recognize import UNKNOWN, page_bytes
 from runtime.multi_digit.split_touching import cut_all
-from train.data import embedded
+from train.data.load import embedded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 HEIGHT = 64

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import DatasetError
-from train import data
+from train.data import load
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def refused():
 
     def check(path: Path, *words: str, as_is: bool = False) -> None:
         with pytest.raises(DatasetError) as caught:
-            data.load(path, as_is)
+            load.load(path, as_is)
         message = str(caught.value)
         assert "\n" not in message and ";" in message, "one line, with a remedy"
         assert [word for word in words if word not in message] == []

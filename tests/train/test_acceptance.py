@@ -16,8 +16,8 @@ from runtime.preprocess.pipeline import View
 
 pytest.importorskip("sklearn")
 
-from train.acceptance import fit_acceptance, lower_threshold
-from train.data import embedded
+from train.data.load import embedded
+from train.rejection import fit_acceptance, lower_threshold
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 

@@ -14,9 +14,9 @@ import pytest
 
 from runtime.errors import DatasetError
 from runtime.model.spec import Dataset
-from train import data, mnist
-from train.mnist import KINDS
-from train.splits import Split, hold_back
+from train.data import load, mnist
+from train.data.mnist import KINDS
+from train.data.splits import Split, hold_back
 
 pytest.importorskip("sklearn")
 NAMES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in KINDS]
@@ -44,7 +44,7 @@ def folder(tmp_path):
 
 
 def test_the_embedded_digits_are_split_once_and_no_image_is_in_both():
-    embedded = data.embedded()
+    embedded = load.embedded()
     assert embedded.name == "embedded digits" and embedded.labels == tuple("0123456789")
     assert len(embedded.train) + len(embedded.test) == 1797 and len(embedded.test) == 359
     for split in (embedded.train, embedded.test):
@@ -57,7 +57,7 @@ def test_the_embedded_digits_are_split_once_and_no_image_is_in_both():
     assert len(seen) == len(embedded.train)
     assert not seen & {pixels.tobytes() for pixels in embedded.test.pixels}
     assert embedded.dataset == Dataset("embedded digits", embedded.sha256)
-    assert data.load("embedded") is embedded
+    assert load.load("embedded") is embedded
 
 
 # --- holding back
@@ -97,7 +97,7 @@ def test_idx_files_are_read_packed_or_raw_under_either_name(tmp_path, packed, do
         name = name.replace("-idx", ".idx") if dotted else name
         content = gzip.compress(_idx(array)) if packed else _idx(array)
         (tmp_path / f"{name}{'.gz' if packed else ''}").write_bytes(content)
-    read = data.load(tmp_path)
+    read = load.load(tmp_path)
     assert read.name == tmp_path.name, "what is not MNIST is not called MNIST"
     assert read.labels == tuple("0123456789")
     for split, (images, labels) in (
@@ -115,20 +115,20 @@ def test_the_digest_is_of_the_content(folder, tmp_path_factory):
         array = array.copy()
         array.flat[-1] ^= 1
         (changed / name).write_bytes(_idx(array))
-    assert data.load(raw).sha256 == data.load(folder).sha256 != data.load(changed).sha256
+    assert load.load(raw).sha256 == load.load(folder).sha256 != load.load(changed).sha256
 
 
 def test_only_the_official_content_is_called_mnist(folder, tmp_path, monkeypatch):
     arrays = _arrays()
     official = {name: hashlib.sha256(_idx(array)).hexdigest() for name, array in arrays.items()}
     monkeypatch.setattr(mnist, "MNIST_SHA256", official)
-    assert data.load(folder).name == "MNIST"
+    assert load.load(folder).name == "MNIST"
     keys = ("x_train", "y_train", "x_test", "y_test")
     np.savez(tmp_path / "mnist.npz", **dict(zip(keys, arrays.values(), strict=True)))
-    assert data.load(tmp_path / "mnist.npz").name == "MNIST"
+    assert load.load(tmp_path / "mnist.npz").name == "MNIST"
     arrays[NAMES[2]][0, 0, 0] ^= 1
     np.savez(tmp_path / "mnist.npz", **dict(zip(keys, arrays.values(), strict=True)))
-    assert data.load(tmp_path / "mnist.npz").name == "mnist"
+    assert load.load(tmp_path / "mnist.npz").name == "mnist"
 
 
 IMAGES = np.zeros((60, 28, 28), np.uint8)
@@ -193,11 +193,11 @@ def test_a_name_too_long_is_refused(refused):
 
 def test_the_environment_names_a_data_set_and_the_source_given_wins(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("DIGIT_EDGE_DATA", str(folder))
-    assert data.load().name == folder.name
-    assert data.load("embedded").name == "embedded digits"
+    assert load.load().name == folder.name
+    assert load.load("embedded").name == "embedded digits"
     monkeypatch.setenv("DIGIT_EDGE_DATA", str(tmp_path / "gone"))
     with pytest.raises(DatasetError, match="gone does not exist"):
-        data.load()
+        load.load()
 
 
 def test_what_is_cached_is_not_downloaded_again(folder, monkeypatch, tmp_path_factory):
@@ -209,7 +209,7 @@ def test_what_is_cached_is_not_downloaded_again(folder, monkeypatch, tmp_path_fa
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     folder.rename(cache / "digit-edge")
-    assert data.load().name == "MNIST"
+    assert load.load().name == "MNIST"
 
 
 @pytest.mark.parametrize("old", [_idx(IMAGES), _idx(IMAGES)[:-1]], ids=["another set", "damaged"])
@@ -226,7 +226,7 @@ def test_what_was_downloaded_takes_the_place_of_what_is_no_mnist(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     (folder / NAMES[0]).write_bytes(old)
     folder.rename(cache / "digit-edge")
-    assert data.load().name == "MNIST"
+    assert load.load().name == "MNIST"
 
 
 def test_without_a_network_the_embedded_digits_are_announced_within_seconds(tmp_path):
@@ -237,7 +237,7 @@ def test_without_a_network_the_embedded_digits_are_announced_within_seconds(tmp_
     environment |= {"XDG_CACHE_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", "from train.data import load; print(load().name)"],
+        [sys.executable, "-c", "from train.data.load import load; print(load().name)"],
         env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "embedded digits\n" and done.returncode == 0, done.stderr

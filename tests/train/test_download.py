@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from runtime.errors import DatasetError
-from train import download as module
-from train.download import download
+from train.data import download as module
+from train.data.download import download
 
 # Contents that do not shrink, so that half a stream is half a content.
 CONTENT = {

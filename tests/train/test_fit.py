@@ -10,9 +10,9 @@ from runtime.errors import EdgeError
 from train.__main__ import choose_recipe, parse_args
 from train.augment import Distortion
 from train.corrupt import Corruption
+from train.data.splits import Split
 from train.fit import Training, class_weights, shuffled
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe, changed
-from train.splits import Split
 
 
 def test_each_pass_sees_every_image_once():

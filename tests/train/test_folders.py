@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from train import data
+from train.data import load
 
 
 def _draw_letters(folder: Path, classes: str = "ABC", n: int = 8) -> None:
@@ -31,7 +31,7 @@ def test_a_folder_of_images_of_any_kind(tmp_path, capsys):
     (tmp_path / "letters" / ".git").mkdir()
     (tmp_path / "letters" / "A" / "notes.txt").write_text("no image")
     (tmp_path / "letters" / "B" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    read = data.load(tmp_path / "letters")
+    read = load.load(tmp_path / "letters")
     assert (read.name, read.labels) == ("letters", ("A", "B", "C"))
     assert len(read.train) + len(read.test) == 24
     assert (np.bincount(read.test.labels, minlength=3) >= 1).all()
@@ -43,7 +43,7 @@ def test_a_folder_of_images_of_any_kind(tmp_path, capsys):
 def test_a_folder_divided_already_keeps_its_division(tmp_path):
     _draw_letters(tmp_path / "train", "AB", 8)
     _draw_letters(tmp_path / "test", "AB", 3)
-    read = data.load(tmp_path)
+    read = load.load(tmp_path)
     assert len(read.train) == 16 and len(read.test) == 6 and read.labels == ("A", "B")
 
 
@@ -51,10 +51,10 @@ def test_a_folder_divided_already_keeps_its_division(tmp_path):
 def test_what_is_set_apart_to_validate_with_is_trained_on(tmp_path, val, capsys):
     _draw_letters(tmp_path / "train", "AB", 8)
     _draw_letters(tmp_path / val, "AB", 3)
-    undivided = data.load(tmp_path)
+    undivided = load.load(tmp_path)
     assert undivided.labels == ("A", "B") and len(undivided.test) > 0
     _draw_letters(tmp_path / "test", "AB", 4)
-    read = data.load(tmp_path)
+    read = load.load(tmp_path)
     assert np.bincount(read.train.labels).tolist() == [11, 11]
     assert np.bincount(read.test.labels).tolist() == [4, 4]
     said = capsys.readouterr().err
@@ -76,7 +76,7 @@ def test_a_class_may_be_called_train(tmp_path):
     _draw_letters(tmp_path / "more", "B")
     (tmp_path / "more" / "B").rename(tmp_path / "train")
     (tmp_path / "more").rmdir()
-    assert data.load(tmp_path).labels == ("A", "train")
+    assert load.load(tmp_path).labels == ("A", "train")
 
 
 def test_a_name_that_is_not_utf_8_can_be_written(tmp_path):
@@ -85,7 +85,7 @@ def test_a_name_that_is_not_utf_8_can_be_written(tmp_path):
         _draw_letters(folder)
     except OSError:
         pytest.skip("this file system takes UTF-8 alone")
-    assert data.load(folder).name.encode() == rb"donn\udce9es"
+    assert load.load(folder).name.encode() == rb"donn\udce9es"
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path):
@@ -110,7 +110,7 @@ def test_numbers_are_classes_in_their_own_order(tmp_path):
             pixels = np.zeros((28, 28), np.uint8)
             pixels[4 : 12 + k, 8 : 10 + len(name)] = 255
             Image.fromarray(pixels).save(tmp_path / name / f"{k}.png")
-    read = data.load(tmp_path, as_is=True)
+    read = load.load(tmp_path, as_is=True)
     assert read.labels == ("9", "10", "100")
     by_class = [read.train.pixels[read.train.labels == n][0, 6].sum() // 255 for n in range(3)]
     assert by_class == [3, 4, 5], "taken as they are, each with its own label"

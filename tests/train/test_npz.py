@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train import data
+from train.data import load
 
 
 def _digits(n_a_class: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -21,11 +21,11 @@ def test_an_npz_of_x_and_y_is_split_stratified_and_the_same_each_time(tmp_path):
     x, y = _digits()
     path = tmp_path / "mine.npz"
     np.savez_compressed(path, x=x, y=np.array(["ä", "b", "c"])[y])
-    read = data.load(path)
+    read = load.load(path)
     assert (read.name, read.labels) == ("mine", ("b", "c", "ä"))
     assert len(read.train) == 19 and len(read.test) == 5
     assert (np.bincount(read.test.labels, minlength=3) >= 1).all()
-    assert read.sha256 == data.load(path).sha256
+    assert read.sha256 == load.load(path).sha256
     for pixels, label in zip(read.test.pixels[..., 0], read.test.labels, strict=True):
         (at,) = np.flatnonzero((x == pixels).all(axis=(1, 2)))
         assert ("ä", "b", "c")[y[at]] == read.labels[label]
@@ -36,7 +36,7 @@ def test_other_arrays_than_pixels_go_through_the_runtime_s_preprocessing(tmp_pat
     for n in range(24):
         page[n, 10 : 30 + n, 15:20] = 20  # dark strokes of different lengths on a light page
     np.savez(tmp_path / "pages.npz", x=page, y=np.arange(24) % 2)
-    read = data.load(tmp_path / "pages.npz")
+    read = load.load(tmp_path / "pages.npz")
     corners = read.train.pixels[:, [0, -1], :, 0]
     assert not corners.any() and (read.train.pixels.max(axis=(1, 2, 3)) == 255).all()
     refused(tmp_path / "pages.npz", "pages.npz", "--as-is", as_is=True)
@@ -45,7 +45,7 @@ def test_other_arrays_than_pixels_go_through_the_runtime_s_preprocessing(tmp_pat
 def test_copies_do_not_stand_on_both_sides_of_a_split(tmp_path):
     x, y = _digits()
     np.savez(tmp_path / "twice.npz", x=np.concatenate([x, x]), y=np.concatenate([y, y]))
-    read = data.load(tmp_path / "twice.npz")
+    read = load.load(tmp_path / "twice.npz")
     assert len(read.train) + len(read.test) == len(x)
 
 
@@ -128,6 +128,6 @@ def test_an_npz_that_numpy_does_not_write_is_refused(tmp_path, refused):
 def test_whole_labels_of_two_kinds_keep_their_names(tmp_path):
     path = tmp_path / "kinds.npz"
     np.savez(path, x_train=X, y_train=Y.astype(np.uint64), x_test=X, y_test=Y.astype(np.int64))
-    read = data.load(path)
+    read = load.load(path)
     assert read.labels == ("0", "1", "2")
     np.testing.assert_array_equal(read.train.labels, Y)

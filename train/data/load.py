@@ -10,10 +10,10 @@ from PIL import Image
 
 from runtime.errors import DatasetError
 from runtime.preprocess.pipeline import normalise
-from train import download, readers
-from train.assemble import without_copies
-from train.mnist import MNIST
-from train.splits import DataSet, Split, digest, hold_back
+from train.data import download, idx_npz
+from train.data.mnist import MNIST
+from train.data.splits import DataSet, Split, digest, hold_back
+from train.data.validate import without_copies
 
 __all__ = ["DataSet", "Split", "cache_folder", "embedded", "hold_back", "load"]
 
@@ -41,11 +41,11 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
     if source == EMBEDDED:
         return embedded()
     if source is not None:
-        return readers.read(Path(source), as_is, TEST_SHARE)
+        return idx_npz.read(Path(source), as_is, TEST_SHARE)
     folder = cache_folder()
     try:
         if any(folder.glob("*-ubyte*")):
-            cached = readers.read(folder, as_is, TEST_SHARE)
+            cached = idx_npz.read(folder, as_is, TEST_SHARE)
             if cached.name == MNIST:
                 return cached
             print(f"{folder}: not MNIST; downloading it again", file=sys.stderr)
@@ -53,7 +53,7 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
         print(f"{error}; downloading it again", file=sys.stderr)
     try:
         download.download(folder)
-        return readers.read(folder, as_is, TEST_SHARE)
+        return idx_npz.read(folder, as_is, TEST_SHARE)
     except DatasetError as error:
         print(
             f"MNIST cannot be had: {error}\n"

@@ -22,9 +22,9 @@ from runtime.model.rejection import (
 )
 from runtime.system import interrupt
 from runtime.tta import second_score, variants
+from train.data.splits import Split
 from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
-from train.splits import Split
-from train.strangers import DIGITS, glyphs, strangers
+from train.negatives import DIGITS, glyphs, strangers
 
 HIDDEN = 16
 DOUBTED_SHARE = 0.006  # share of the held-back digits that may score below the threshold

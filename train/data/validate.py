@@ -6,8 +6,8 @@ import numpy as np
 
 from runtime.errors import DatasetError
 from runtime.preprocess.pipeline import PIXELS_SHAPE
-from train.mnist import MNIST, is_mnist
-from train.splits import MIN_PER_CLASS, DataSet, Split, digest, hold_back
+from train.data.mnist import MNIST, is_mnist
+from train.data.splits import MIN_PER_CLASS, DataSet, Split, digest, hold_back
 
 MAX_CLASSES = 1000
 

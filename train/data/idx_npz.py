@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from runtime.errors import DatasetError, ImageError
 from runtime.preprocess.pipeline import PIXELS_SHAPE, to_pixels
-from train import folders
-from train.assemble import assemble
 from train.checkpoint import DAMAGED
-from train.mnist import IDX_UBYTE
-from train.splits import DataSet, Split
+from train.data import image_folder
+from train.data.mnist import IDX_UBYTE
+from train.data.splits import DataSet, Split
+from train.data.validate import assemble
 
 # 1.3 million images, twenty times MNIST: a header or an archive that promises more is refused
 # before it is given the memory.
@@ -28,8 +28,8 @@ def read(path: Path, as_is: bool, test_share: float) -> DataSet:
     """Read the data set at `path`, whichever of the known forms it has.
 
     Args:
-        path: see `train.data.load`.
-        as_is: see `train.data.load`.
+        path: see `train.data.load.load`.
+        as_is: see `train.data.load.load`.
         test_share: of a set that comes undivided, what to keep to measure with.
 
     Raises:
@@ -58,7 +58,7 @@ def _read(path: Path, as_is: bool, test_share: float) -> DataSet:
     archives = sorted(path.glob("*.npz"))
     if len(archives) == 1:
         return _read_npz(archives[0], as_is, test_share)
-    return folders.read(path, as_is, test_share)
+    return image_folder.read(path, as_is, test_share)
 
 
 def index_labels(

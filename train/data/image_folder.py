@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from runtime.errors import DatasetError, ImageError
 from runtime.preprocess.pipeline import PIXELS_SHAPE, Pixels, to_pixels
-from train.assemble import MAX_CLASSES, assemble
-from train.splits import DataSet, Split
+from train.data.splits import DataSet, Split
+from train.data.validate import MAX_CLASSES, assemble
 
 # What the parts of a divided set are called.
 TRAIN_NAMES = ("train", "training", "val", "valid", "validation")

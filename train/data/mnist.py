@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-from train.splits import Split
+from train.data.splits import Split
 
 MNIST = "MNIST"
 # SHA-256 of the decompressed IDX files: gzip streams differ between mirrors, the content does not.

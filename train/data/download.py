@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from runtime.errors import DatasetError, EdgeError
 from runtime.system import atomic_write
-from train.mnist import MNIST_SHA256
+from train.data.mnist import MNIST_SHA256
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

@@ -1,0 +1,1 @@
+"""Data sets: finding, reading, checking and splitting them."""
