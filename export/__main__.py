@@ -3,7 +3,7 @@
 import sys
 
 from export import onnx, tflite
-from export.command import run
+from export.pipeline import run
 from runtime.errors import exit_status
 
 

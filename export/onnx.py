@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.calibration import Calibration
-from export.command import Target, run
-from export.softmax import look_up_in_onnx
-from export.source import INPUT_NAME, Source, endpoint
+from export.keras_model import INPUT_NAME, Source, endpoint
+from export.pipeline import Target, run
+from export.softmax_lut import look_up_in_onnx
 from export.verify import Signature
 from runtime.errors import ArtefactError, exit_status
 from runtime.model.spec import Affine

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from export import onnx, tflite
-from export.source import load_keras, scores_of
+from export.keras_model import load_keras, scores_of
 from runtime.backends import open_backend
 from runtime.errors import ArtefactError, exit_status
 from runtime.model import artifact

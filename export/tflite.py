@@ -4,9 +4,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from export.calibration import Calibration
-from export.command import Target, run
-from export.softmax import look_up_in_tflite
-from export.source import Source, endpoint
+from export.keras_model import Source, endpoint
+from export.pipeline import Target, run
+from export.softmax_lut import look_up_in_tflite
 from export.verify import Signature
 from runtime.errors import ArtefactError, exit_status
 from runtime.model.spec import Affine

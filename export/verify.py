@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from export.source import INPUT_NAME, OUTPUT_NAME
+from export.keras_model import INPUT_NAME, OUTPUT_NAME
 from runtime.backends import Pixels, Scores
 from runtime.errors import ParityError
 from runtime.model.tolerance import Tolerance

@@ -36,7 +36,7 @@ def models(tmp_path_factory) -> Path:
     import keras
 
     from export import calibration, onnx, tflite
-    from export.source import open_source
+    from export.keras_model import open_source
     from train.data.load import embedded
     from train.model import build
 

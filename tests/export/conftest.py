@@ -46,7 +46,7 @@ def trained(tmp_path_factory, data) -> Path:
 @pytest.fixture(scope="session")
 def source(trained):
     """The trained model, open."""
-    from export.source import open_source
+    from export.keras_model import open_source
 
     return open_source(trained)
 

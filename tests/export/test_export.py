@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from export import __main__ as export_all
-from export import calibration, onnx, softmax, tflite
-from export.command import export
+from export import calibration, onnx, softmax_lut, tflite
+from export.pipeline import export
 from runtime import ArtefactError, Classifier, DatasetError, EdgeError, ParityError
 from runtime.backends import open_backend
 from runtime.model import artifact
@@ -99,7 +99,7 @@ def test_an_int8_softmax_is_a_look_up(source, data, samples, tmp_path, target):
     written = made(source, target, data, tmp_path, samples)
     operators, scale = _inside(target, written.data)
     assert not {"SOFTMAX", "Softmax", "EXP", "Exp"} & operators
-    table = softmax.powers(scale, 10, np.float64 if target is onnx.TARGET else np.float32)
+    table = softmax_lut.powers(scale, 10, np.float64 if target is onnx.TARGET else np.float32)
     scores = Classifier.load(written.path).scores(data.test.pixels).astype(np.float64)
     shares = scores / scores.max(axis=1, keepdims=True)
     apart = np.abs(shares[..., None] - table).min(axis=-1)
@@ -129,7 +129,7 @@ def _inside(target, data):
 def test_the_table_of_a_softmax_has_exact_sums(classes, dtype):
     random = np.random.default_rng(classes)
     for scale in (0.01, 0.07, 0.5, 4.0):
-        table = softmax.powers(scale, classes, dtype)
+        table = softmax_lut.powers(scale, classes, dtype)
         assert table.dtype == dtype and table[0] == 1
         assert (
             np.abs(table - np.exp(-scale * np.arange(256))).max() <= classes * np.finfo(dtype).eps
@@ -142,10 +142,10 @@ def test_the_table_of_a_softmax_has_exact_sums(classes, dtype):
 
 def test_a_softmax_of_float_logits_stays_as_it_is(source):
     float_file = tflite.convert(source)
-    assert softmax.look_up_in_tflite(float_file) == float_file
+    assert softmax_lut.look_up_in_tflite(float_file) == float_file
     model = onnx._load(onnx.convert(source))
     before = model.SerializeToString()
-    softmax.look_up_in_onnx(model)
+    softmax_lut.look_up_in_onnx(model)
     assert model.SerializeToString() == before
 
 

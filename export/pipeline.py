@@ -20,7 +20,7 @@ from train.options import whole
 
 if TYPE_CHECKING:
     from export.calibration import Calibration
-    from export.source import Source
+    from export.keras_model import Source
     from train.data.splits import DataSet, Split
 
 DEFAULT_CALIBRATION = 500  # training images
@@ -97,7 +97,7 @@ def run(targets: Sequence[Target], argv: list[str] | None) -> int:
     """The body of `python -m export`, `export.tflite` and `export.onnx`."""
     arguments = _parse(targets, argv)
     from export import calibration
-    from export.source import open_source
+    from export.keras_model import open_source
     from train.data import load as datasets
 
     source = open_source(arguments.model)
