@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks import host, latency, parity, remote, rows
+from benchmarks.harness import cases, machine
+from benchmarks.latency import run as latency
+from benchmarks.parity import run as parity
+from benchmarks.remote import client
 from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
 from runtime.model import artifact
 
@@ -16,28 +19,29 @@ MAX_SLOWDOWN = 1.2  # times the baseline's time
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 3 where a row fails, or is slower than the baseline allows."""
     arguments = parse_args(argv)
-    from benchmarks import compare, report, writer
-    from benchmarks.views import terminal
+    from benchmarks import compare
+    from benchmarks.report import terminal, write
+    from benchmarks.schema import report
 
-    device = remote.device_of(arguments)
+    device = client.device_of(arguments)
     baseline = report.read(arguments.baseline) if arguments.baseline else None
     settings = latency.settings_of(arguments)
     threads = latency.parse_threads(arguments.threads, arguments.quick)
-    interpreters = tuple(map(rows.parse_interpreter, arguments.python))
+    interpreters = tuple(map(cases.parse_interpreter, arguments.python))
     folder = arguments.out or arguments.models / "report"
     different = arguments.different_models, arguments.different_hosts
     # What would be in vain is said before anything takes time.
-    artifact.read(arguments.models / rows.REFERENCE)
-    writer.check(folder)
+    artifact.read(arguments.models / cases.REFERENCE)
+    write.check(folder)
     if baseline is not None:
         digests = _digests(arguments.models, tuple(arguments.backend))
-        compare.check(baseline, settings, host.describe(), digests, *different)
+        compare.check(baseline, settings, machine.describe(), digests, *different)
     if device is not None:
-        remote.reach(device)
+        client.reach(device)
     test_set = parity.load_test_set(arguments.data)
     elsewhere = None
     if device is not None:
-        elsewhere = remote.measure(
+        elsewhere = client.measure(
             device,
             arguments.models,
             settings,
@@ -72,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.clear()
     made = report.make(answers, times, elsewhere.latency if elsewhere else None)
     terminal.print_report(made)
-    writer.write(made, folder)
-    print(f"written: {folder / writer.HTML_NAME}, {writer.MARKDOWN_NAME}, {writer.JSON_NAME}")
+    write.write(made, folder)
+    print(f"written: {folder / write.HTML_NAME}, {write.MARKDOWN_NAME}, {write.JSON_NAME}")
     if baseline is not None:
         comparison = compare.compare(baseline, made, *different)
         compare.print_comparison(comparison)
@@ -88,10 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    rows.add_arguments(parser)
+    cases.add_arguments(parser)
     parity.add_arguments(parser)
     latency.add_arguments(parser)
-    remote.add_arguments(parser)
+    client.add_arguments(parser)
     parser.add_argument("--out", type=Path, help="folder of the report (MODELS/report)")
     parser.add_argument("--baseline", type=Path, help="a report.json to be compared with")
     parser.add_argument(
@@ -125,7 +129,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def _digests(models: Path, backends: tuple[str, ...]) -> dict[str, str]:
     """Of the artefacts that will be measured; what cannot be read is a failed row, later."""
     digests = {}
-    for name in {row.artefact for row in rows.plan(models, backends)} | {rows.REFERENCE}:
+    for name in {row.artefact for row in cases.plan(models, backends)} | {cases.REFERENCE}:
         with suppress(ArtefactError):
             digests[name] = artifact.read(models / name).spec.digest
     return digests

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import statistics
-from benchmarks.host import Host
-from benchmarks.report import Report
-from benchmarks.rows import Row
-from benchmarks.timing import LatencyResult, Settings
+from benchmarks.harness import statistics
+from benchmarks.harness.cases import Row
+from benchmarks.harness.machine import Host
+from benchmarks.schema.latency import LatencyResult, Settings
+from benchmarks.schema.report import Report
 from runtime.errors import CHECK_FAILED, EdgeError, exit_status
 
 FASTER, SLOWER, NO_DIFFERENCE = "faster", "slower", "no difference"
@@ -160,8 +160,8 @@ def _times_ns(result: LatencyResult) -> list[float]:
 
 def print_comparison(comparison: Comparison) -> None:
     """Print a line a row."""
-    from benchmarks.views import terminal
-    from benchmarks.views.formats import Table, duration
+    from benchmarks.report import terminal
+    from benchmarks.report.formats import Table, duration
 
     terminal.print_table(
         Table(
@@ -203,8 +203,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--different-hosts", action="store_true", help="compare all the same")
     parser.add_argument("--different-models", action="store_true", help="compare all the same")
     arguments = parser.parse_args(argv)
-    from benchmarks import report
-    from benchmarks.views import terminal
+    from benchmarks.report import terminal
+    from benchmarks.schema import report
 
     comparison = compare(
         report.read(arguments.before),

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import parity
-from benchmarks.parity_report import TestSet
+from benchmarks.parity import run as parity
+from benchmarks.schema.parity_report import TestSet
 from runtime.classifier import Classifier
 from runtime.errors import CHECK_FAILED, EdgeError, exit_status
 

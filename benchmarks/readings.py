@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.corruptions import MIDDLE
-from benchmarks.rows import Row, Unmeasured, why_failed
-from benchmarks.statistics import wilson_interval
+from benchmarks.harness.cases import Row, Unmeasured, why_failed
+from benchmarks.harness.statistics import wilson_interval
+from benchmarks.robustness.corruptions import MIDDLE
 
 SCHEMA_VERSION = 1
 

@@ -22,11 +22,11 @@ def render(report_path: Path, readme: Path) -> str:
     Raises:
         EdgeError: the report cannot be read.
     """
-    from benchmarks import report
-    from benchmarks.views import markdown, tables
+    from benchmarks.report import markdown, summary_tables
+    from benchmarks.schema import report
 
     made = report.read(report_path)
-    summary = tables.summary(made.parity, made.latency)
+    summary = summary_tables.summary(made.parity, made.latency)
     places = [summary.header.index(name) for name in _COLUMNS]
     lines = [tuple(line[place] for place in places) for line in summary.lines]
     page = report_path.with_suffix(".md")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from benchmarks.jobs import (
+    from benchmarks.harness.messages import (
         Explanation,
         LatencyAnswer,
         LatencyJob,
@@ -20,26 +20,26 @@ def main(argv: list[str]) -> int:
     """`worker KIND FOLDER SPAWNED_NS`; the monotonic clock is the same in all processes."""
     entered = time.monotonic_ns()
     process_ns = entered - int(argv[2])
-    from benchmarks import processes
-    from benchmarks.jobs import ExplainJob, LatencyJob, PeakJob, ScoresJob
-    from benchmarks.records import from_json, to_json
-    from benchmarks.rows import ABSENT, FAILED, INVALID
+    from benchmarks.harness import subprocesses
+    from benchmarks.harness.cases import ABSENT, FAILED, INVALID
+    from benchmarks.harness.messages import ExplainJob, LatencyJob, PeakJob, ScoresJob
+    from benchmarks.harness.serialize import from_json, to_json
     from runtime.backends import FellBack
     from runtime.errors import BackendUnavailable, EdgeError
 
     kind, folder = argv[0], Path(argv[1])
-    text = (folder / processes.JOB_FILE).read_text("utf-8")
-    stage = folder / processes.STAGE_FILE
+    text = (folder / subprocesses.JOB_FILE).read_text("utf-8")
+    stage = folder / subprocesses.STAGE_FILE
     answer: ScoresAnswer | LatencyAnswer | Peak | Explanation
     try:
         if kind == "scores":
             answer = _scores(from_json(ScoresJob, text, "the job"), stage)
         elif kind == "peak":
-            from benchmarks import peak
+            from benchmarks.latency import roofline
 
-            answer = peak.measure(from_json(PeakJob, text, "the job"))
+            answer = roofline.measure(from_json(PeakJob, text, "the job"))
         elif kind == "explain":
-            from benchmarks import explain
+            from benchmarks.quantization import explain
 
             stage.write_text("tracing the layers", "utf-8")
             answer = explain.explain(from_json(ExplainJob, text, "the job"))
@@ -48,19 +48,19 @@ def main(argv: list[str]) -> int:
     except EdgeError as error:
         status = ABSENT if isinstance(error, BackendUnavailable) else FAILED
         status = INVALID if isinstance(error, FellBack) else status
-        refusal = to_json(processes.Refusal(status, " ".join(str(error).split())))
-        (folder / processes.REFUSAL_FILE).write_text(refusal, "utf-8")
+        refusal = to_json(subprocesses.Refusal(status, " ".join(str(error).split())))
+        (folder / subprocesses.REFUSAL_FILE).write_text(refusal, "utf-8")
         return error.exit_code
-    (folder / processes.ANSWER_FILE).write_text(to_json(answer), "utf-8")
+    (folder / subprocesses.ANSWER_FILE).write_text(to_json(answer), "utf-8")
     return 0
 
 
 def _scores(job: "ScoresJob", stage: Path) -> "ScoresAnswer":
     import numpy as np
 
-    from benchmarks.jobs import ScoresAnswer
-    from benchmarks.reference import KerasBackend
-    from benchmarks.scenarios import open_row
+    from benchmarks.harness.keras_reference import KerasBackend
+    from benchmarks.harness.messages import ScoresAnswer
+    from benchmarks.latency.scenarios import open_row
     from runtime.model import artifact
 
     stage.write_text("opening the model", "utf-8")
@@ -88,11 +88,11 @@ def _scores(job: "ScoresJob", stage: Path) -> "ScoresAnswer":
 
 
 def _latency(job: "LatencyJob", stage: Path, process_ns: int, entered: int) -> "LatencyAnswer":
-    from benchmarks.host import peak_memory_bytes
-    from benchmarks.jobs import LatencyAnswer, StartUp
+    from benchmarks.harness.machine import peak_memory_bytes
+    from benchmarks.harness.messages import LatencyAnswer, StartUp
 
     stage.write_text("importing the engine", "utf-8")
-    from benchmarks import scenarios
+    from benchmarks.latency import scenarios
 
     scenarios.import_engine(job.row)
     imported = time.monotonic_ns()

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import latency, parity
-from benchmarks.comparison import ParityResult
-from benchmarks.parity_report import ParityReport, TestSet
-from benchmarks.rows import Interpreter, Unmeasured
-from benchmarks.timing import LatencyReport, Settings
+from benchmarks.harness.cases import Interpreter, Unmeasured
+from benchmarks.latency import run as latency
+from benchmarks.parity import run as parity
+from benchmarks.parity.metrics import ParityResult
+from benchmarks.schema.latency import LatencyReport, Settings
+from benchmarks.schema.parity_report import ParityReport, TestSet
 from runtime.model import artifact
 from runtime.model.spec import Dataset, Golden, ModelSpec, Quantization
 from runtime.model.tolerance import Tolerance

@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks import report, writer
-from benchmarks.corruptions import MIDDLE
+from benchmarks.harness.cases import Row
+from benchmarks.harness.serialize import to_json
 from benchmarks.readings import (
     UNUSED,
     Curve,
@@ -19,10 +19,10 @@ from benchmarks.readings import (
     Result,
     RobustnessReport,
 )
-from benchmarks.records import to_json
-from benchmarks.rows import Row
-from benchmarks.views import beside, markdown, page
-from benchmarks.views.beside import Beside
+from benchmarks.report import html, markdown, related, write
+from benchmarks.report.related import Beside
+from benchmarks.robustness.corruptions import MIDDLE
+from benchmarks.schema import report
 from runtime.errors import EdgeError
 
 
@@ -52,23 +52,23 @@ def made(timings, request):
 
 
 def test_the_curves_beside_a_report_stand_in_it(made, robustness, tmp_path) -> None:
-    (tmp_path / beside.ROBUSTNESS_NAME).write_text(to_json(robustness))
-    writer.write(made, tmp_path)
-    for name in (writer.MARKDOWN_NAME, writer.HTML_NAME):
+    (tmp_path / related.ROBUSTNESS_NAME).write_text(to_json(robustness))
+    write.write(made, tmp_path)
+    for name in (write.MARKDOWN_NAME, write.HTML_NAME):
         text = (tmp_path / name).read_text("utf-8")
         assert "43.21 %" in text and "ink (3)" in text and "benchmarks.robustness" in text
 
 
 def test_without_curves_nothing_is_said_of_them(made, tmp_path) -> None:
-    writer.write(made, tmp_path)
-    for name in (writer.MARKDOWN_NAME, writer.HTML_NAME):
+    write.write(made, tmp_path)
+    for name in (write.MARKDOWN_NAME, write.HTML_NAME):
         text = (tmp_path / name).read_text("utf-8")
         assert "obustness" not in text and "ejection" not in text
         assert "python -m benchmarks.parity --explain" in text
 
 
 def test_robustness_charts_have_a_line_per_case(made, robustness) -> None:
-    text = page.render(made, Beside(robustness))
+    text = html.render(made, Beside(robustness))
     (section,) = re.findall(r'<section id="robustness-curves">.*?</section>', text, re.DOTALL)
     drawing = ElementTree.fromstring(section)
     charts = [svg for svg in drawing.iter("svg") if svg.get("role") == "img"]
@@ -91,9 +91,9 @@ def test_the_rejection_beside_a_report_stands_in_it(made, tmp_path) -> None:
     row = Row("digits.tflite", "litert", "cpu", 1)
     result = Rejection(row, "2.1", "0" * 64, True, 0.5, 10000, 123, 45, 2345.0, kinds)
     rejection = RejectionReport(1, "2026-01-02T03:04:05", "MNIST", "0" * 64, (result,), ())
-    (tmp_path / beside.REJECTION_NAME).write_text(to_json(rejection))
-    writer.write(made, tmp_path)
-    for name in (writer.MARKDOWN_NAME, writer.HTML_NAME):
+    (tmp_path / related.REJECTION_NAME).write_text(to_json(rejection))
+    write.write(made, tmp_path)
+    for name in (write.MARKDOWN_NAME, write.HTML_NAME):
         text = (tmp_path / name).read_text("utf-8")
         for figure in ("98.70 %", "1.23 %", "0.9876", "2.3 µs", "benchmarks.rejection"):
             assert figure in text
@@ -101,31 +101,31 @@ def test_the_rejection_beside_a_report_stands_in_it(made, tmp_path) -> None:
     # As written before a decision in a batch was timed.
     record = json.loads(to_json(rejection))
     del record["results"][0]["batch_cost_ns"]
-    (tmp_path / beside.REJECTION_NAME).write_text(json.dumps(record))
-    assert beside.read(tmp_path).rejection == rejection
+    (tmp_path / related.REJECTION_NAME).write_text(json.dumps(record))
+    assert related.read(tmp_path).rejection == rejection
     none = dataclasses.replace(rejection, results=())
-    assert beside.rejection_table(none).lines == ()
+    assert related.rejection_table(none).lines == ()
 
 
-@pytest.mark.parametrize("name", [beside.ROBUSTNESS_NAME, beside.REJECTION_NAME])
+@pytest.mark.parametrize("name", [related.ROBUSTNESS_NAME, related.REJECTION_NAME])
 @pytest.mark.parametrize("text", ["", "[]", "{}", "\xff"])
 def test_another_file_of_that_name_is_an_error(tmp_path, text: str, name: str) -> None:
     (tmp_path / name).write_bytes(text.encode("latin-1"))
     with pytest.raises(EdgeError, match=name):
-        beside.read(tmp_path)
+        related.read(tmp_path)
 
 
 def test_another_schema_is_an_error(robustness, tmp_path) -> None:
     newer = dataclasses.replace(robustness, schema_version=2)
-    (tmp_path / beside.ROBUSTNESS_NAME).write_text(to_json(newer))
+    (tmp_path / related.ROBUSTNESS_NAME).write_text(to_json(newer))
     with pytest.raises(EdgeError, match="schema 2"):
-        beside.read(tmp_path)
+        related.read(tmp_path)
 
 
 def test_rows_that_could_not_be_read_leave_no_curve(made, robustness) -> None:
     empty = dataclasses.replace(robustness, results=())
-    assert "Robustness curves" not in page.render(made, Beside(empty))
-    assert "Robustness curves" in page.render(made, Beside(robustness))
+    assert "Robustness curves" not in html.render(made, Beside(empty))
+    assert "Robustness curves" in html.render(made, Beside(robustness))
     assert "Robustness" not in markdown.render(made, Beside(empty)).replace(
         "benchmarks.robustness", ""
     )

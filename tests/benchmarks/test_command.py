@@ -11,20 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import (
-    answers,
-    compare,
-    destination,
-    latency,
-    parity,
-    report,
-    robustness,
-    serve,
-    writer,
-)
+from benchmarks import compare
 from benchmarks.__main__ import main
-from benchmarks.records import to_json
-from benchmarks.views import beside
+from benchmarks.harness import output_dir
+from benchmarks.harness.serialize import to_json
+from benchmarks.latency import run as latency
+from benchmarks.parity import run as parity
+from benchmarks.remote import predict
+from benchmarks.report import related, write
+from benchmarks.robustness import run as robustness
+from benchmarks.schema import report
+from benchmarks.serve import run as serve
 from runtime.errors import CHECK_FAILED, EdgeError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,15 +155,15 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(
 
 
 def test_a_place_is_tried_without_a_trace(tmp_path) -> None:
-    destination.check_folder(tmp_path / "new" / "folder")
-    destination.check_file(tmp_path / "new" / "file.json")
+    output_dir.check_folder(tmp_path / "new" / "folder")
+    output_dir.check_file(tmp_path / "new" / "file.json")
     assert not list(tmp_path.iterdir())
     with pytest.raises(EdgeError, match="it is a folder; name a file"):
-        destination.check_file(tmp_path)
+        output_dir.check_file(tmp_path)
 
 
 def test_what_lies_beside_is_read_before_anything_is_measured(models, tmp_path) -> None:
-    (tmp_path / beside.REJECTION_NAME).write_text("{}")
+    (tmp_path / related.REJECTION_NAME).write_text("{}")
     with pytest.raises(EdgeError, match="rejection.json"):
         main(["--models", str(models), "--data", "never", "--out", str(tmp_path)])
 
@@ -177,7 +174,7 @@ def test_answers_are_not_written_into_a_file(models, tmp_path) -> None:
     file.touch()
     typed = ["--models", str(models), "--pixels", str(tmp_path / "pixels.npy")]
     with pytest.raises(EdgeError, match="cannot write .*file"):
-        answers.main([*typed, "--out", str(file)])
+        predict.main([*typed, "--out", str(file)])
 
 
 def test_compare_prints_a_line_a_row(made_report: Path, capsys) -> None:
@@ -200,8 +197,8 @@ def test_compare_fails_if_no_row_is_in_both_runs(made_report: Path, tmp_path, ca
 @pytest.fixture
 def made_report(request, timings, tmp_path) -> Path:
     made = report.make(request.getfixturevalue("report"), timings)
-    writer.write(made, tmp_path)
-    return tmp_path / writer.JSON_NAME
+    write.write(made, tmp_path)
+    return tmp_path / write.JSON_NAME
 
 
 @pytest.fixture

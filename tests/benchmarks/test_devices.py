@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import jobs, latency, processes, reference, rows
-from benchmarks.jobs import LatencyJob, ScoresAnswer, ScoresJob, Series
-from benchmarks.rows import ABSENT, INVALID, Interpreter, Row, Unmeasured
-from benchmarks.timing import LatencyResult, Settings
-from benchmarks.views import tables
+from benchmarks.harness import cases, keras_reference, messages, subprocesses
+from benchmarks.harness.cases import ABSENT, INVALID, Interpreter, Row, Unmeasured
+from benchmarks.harness.messages import LatencyJob, ScoresAnswer, ScoresJob, Series
+from benchmarks.latency import run as latency
+from benchmarks.report import summary_tables
+from benchmarks.schema.latency import LatencyResult, Settings
 from runtime.backends import FellBack, devices, open_backend
 from runtime.backends import onnx as driver
 from runtime.errors import BackendUnavailable
@@ -52,16 +53,18 @@ def test_every_accelerator_has_a_row_that_says_how_to_get_it(models, tmp_path) -
 
 
 def test_lines_of_the_same_want_are_one() -> None:
-    table = tables.unmeasured_table(
+    table = summary_tables.unmeasured_table(
         [Unmeasured(Row(name, "onnxruntime", "cuda", 1), ABSENT, "why") for name in ("a", "b", "a")]
     )
     assert table.lines == (("a, b", "onnxruntime", "cuda", "ABSENT", "why"),)
 
 
 def test_keras_has_a_row_on_tensorflows_gpu_and_on_jaxs(models, tmp_path) -> None:
-    for call in rows.KERAS_CALLS["gpu"][1:]:
-        row = Row(rows.REFERENCE, call, "gpu", 1)
-        answer = processes.ask_latency(LatencyJob(row, str(models / row.artefact), (), 0.0, 1, 0))
+    for call in cases.KERAS_CALLS["gpu"][1:]:
+        row = Row(cases.REFERENCE, call, "gpu", 1)
+        answer = subprocesses.ask_latency(
+            LatencyJob(row, str(models / row.artefact), (), 0.0, 1, 0)
+        )
         if isinstance(answer, Unmeasured):  # else this machine has one
             assert answer.status == ABSENT and "pip install" in answer.reason, answer
 
@@ -96,17 +99,17 @@ def test_a_row_that_falls_back_is_marked_invalid(models, silent, tmp_path) -> No
     )
     python = wrapper(tmp_path, f'export PYTHONPATH="{tmp_path}:$PYTHONPATH"')
     row = Row("digits.onnx", "onnxruntime", "silent", 1)
-    job = LatencyJob(row, str(models / row.artefact), (jobs.SINGLE,), 0.0, 1, 0)
-    answer = processes.ask_latency(job, (Interpreter("onnxruntime", python),))
+    job = LatencyJob(row, str(models / row.artefact), (messages.SINGLE,), 0.0, 1, 0)
+    answer = subprocesses.ask_latency(job, (Interpreter("onnxruntime", python),))
     assert isinstance(answer, Unmeasured) and answer.status == INVALID, answer
     assert "computes on the CPU" in answer.reason
-    assert tables.unmeasured_table([answer]).lines[0][3] == "INVALID"
+    assert summary_tables.unmeasured_table([answer]).lines[0][3] == "INVALID"
 
 
 def test_a_row_that_falls_back_in_part_is_invalid() -> None:
     row = Row("digits.onnx", "onnxruntime", "cuda", 1)
-    steady = Series(jobs.SINGLE, 1, 100, 100_000, 1000, (1000,) * 100)
-    whole = LatencyResult(row, "1", "float32", "", jobs.SINGLE, (steady, steady))
+    steady = Series(messages.SINGLE, 1, 100, 100_000, 1000, (1000,) * 100)
+    whole = LatencyResult(row, "1", "float32", "", messages.SINGLE, (steady, steady))
     limits = Settings(repetitions=2, min_seconds=1e-4, min_count=100)
     assert whole.problems(limits) == ()
     partly = dataclasses.replace(whole, fallback="2 of 16 operators run on the CPU")
@@ -129,7 +132,7 @@ def test_litert_answers_on_a_gpu_that_is_emulated(models, tmp_path, name) -> Non
     )
     row = Row(name, "litert", "gpu", 1)
     files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
-    answer = processes.ask_scores(
+    answer = subprocesses.ask_scores(
         ScoresJob(row, str(opened.path), *files), (Interpreter("litert", python),)
     )
     assert isinstance(answer, ScoresAnswer), answer
@@ -144,4 +147,4 @@ def test_no_engine_takes_a_device_that_it_does_not_know(models) -> None:
         with pytest.raises(BackendUnavailable, match="has no abacus: choose"):
             open_backend(artifact.read(models / name), engine, device="abacus")
     with pytest.raises(BackendUnavailable, match="no way 'keras torch'"):
-        reference.open(artifact.read(models / "digits.keras"), "keras torch")
+        keras_reference.open(artifact.read(models / "digits.keras"), "keras torch")

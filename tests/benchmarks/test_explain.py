@@ -6,10 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import explain, explain_onnx, explain_tflite, processes
-from benchmarks.jobs import ExplainJob, Explanation, Finding, Layer
-from benchmarks.rows import FAILED, Row, Unmeasured
-from benchmarks.views import parity_tables
+from benchmarks.harness import subprocesses
+from benchmarks.harness.cases import FAILED, Row, Unmeasured
+from benchmarks.harness.messages import ExplainJob, Explanation, Finding, Layer
+from benchmarks.quantization import explain
+from benchmarks.quantization import onnx as explain_onnx
+from benchmarks.quantization import tflite as explain_tflite
+from benchmarks.report import parity_tables
 from runtime.backends import open_backend
 from runtime.model import artifact
 from runtime.model.artifact import Artefact
@@ -33,7 +36,7 @@ def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path, 
     np.save(tmp_path / "pixels.npy", pixels)
     opened = open_backend(artifact.read(models / f"digits{suffix}"))
     np.save(tmp_path / "scores.npy", opened.scores(pixels))
-    explanation = processes.ask_explanation(job)
+    explanation = subprocesses.ask_explanation(job)
     assert isinstance(explanation, Explanation), explanation
     assert explanation.artefact == f"digits-int8{suffix}"
     assert [step.name for step in explanation.steps] == ["conversion", "quantisation", "kernels"]
@@ -147,7 +150,7 @@ def test_a_damaged_artefact_fails_its_trace_and_says_so(faulty, tmp_path) -> Non
     )
     np.save(tmp_path / "pixels.npy", np.zeros((1, 28, 28, 1), np.uint8))
     np.save(tmp_path / "scores.npy", np.zeros((1, 10), np.float32))
-    answer = processes.ask_explanation(job)
+    answer = subprocesses.ask_explanation(job)
     assert isinstance(answer, Unmeasured) and answer.status == FAILED
     assert "cut short" in answer.reason
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import report
-from benchmarks.photo_answers import PhotosReport
-from benchmarks.records import from_json
-from benchmarks.views import beside, charts, html_templates, page, photos
-from benchmarks.views.charts import Point
+from benchmarks.harness.serialize import from_json
+from benchmarks.photos import report as photos
+from benchmarks.report import charts, html_templates, related
+from benchmarks.report import html as page
+from benchmarks.report.charts import Point
+from benchmarks.schema import report
+from benchmarks.schema.photos import PhotosReport
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 STYLE = Path(html_templates.__file__).parent / "templates" / "style.css"
@@ -89,7 +91,7 @@ def texts(published) -> dict[str, str]:
     device = dataclasses.replace(published, parity=parity, device=published.latency)
     photo_report = from_json(PhotosReport, (RESULTS / "photos.json").read_bytes(), "photos.json")
     return {
-        "report": page.render(published, beside.read(RESULTS)),
+        "report": page.render(published, related.read(RESULTS)),
         "device": page.render(device),
         "photos": photos.render_sheet(photo_report),
     }
@@ -171,7 +173,7 @@ def test_verdicts_have_the_color_of_their_word(published) -> None:
 
 
 def test_same_report_gives_same_bytes(published, texts) -> None:
-    assert page.render(published, beside.read(RESULTS)) == texts["report"]
+    assert page.render(published, related.read(RESULTS)) == texts["report"]
 
 
 def test_names_are_escaped(published) -> None:

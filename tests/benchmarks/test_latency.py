@@ -7,12 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import decoding, jobs, latency, litert_program, processes, scenarios
-from benchmarks.jobs import LatencyAnswer, LatencyJob, Series
-from benchmarks.rows import ABSENT, FAILED, Interpreter, Row, Unmeasured
-from benchmarks.timing import FilesResult, LatencyReport, LatencyResult, Settings
-from benchmarks.turns import Entry, Turns
-from benchmarks.views import latency_tables
+from benchmarks.harness import messages, subprocesses
+from benchmarks.harness.cases import ABSENT, FAILED, Interpreter, Row, Unmeasured
+from benchmarks.harness.messages import LatencyAnswer, LatencyJob, Series
+from benchmarks.latency import decode_only, litert_benchmark_tool, scenarios
+from benchmarks.latency import run as latency
+from benchmarks.latency.interleave import Entry, Turns
+from benchmarks.report import latency_tables
+from benchmarks.schema.latency import FilesResult, LatencyReport, LatencyResult, Settings
 from runtime.errors import EdgeError
 from runtime.model import artifact
 
@@ -22,8 +24,13 @@ ENGINE_ROWS = [
     Row("digits.onnx", "onnxruntime", "cpu", 1),
     Row("digits-int8.onnx", "onnxruntime", "cpu", 1),
 ]
-ALL_SCENARIOS = {*jobs.SCENARIOS, jobs.PNG_PREPROCESSING, jobs.JPEG_PREPROCESSING, jobs.BARE}
-ALL_SCENARIOS |= {*jobs.MANY}
+ALL_SCENARIOS = {
+    *messages.SCENARIOS,
+    messages.PNG_PREPROCESSING,
+    messages.JPEG_PREPROCESSING,
+    messages.BARE,
+}
+ALL_SCENARIOS |= {*messages.MANY}
 
 
 @pytest.mark.parametrize("row", ENGINE_ROWS, ids=str)
@@ -32,7 +39,7 @@ def test_every_row_has_every_scenario_in_every_repetition(timings: LatencyReport
     assert {r.scenario for r in results} == ALL_SCENARIOS
     for result in results:
         assert len(result.runs) == timings.settings.repetitions
-        enough = 2 if result.scenario in jobs.MANY else timings.settings.min_count
+        enough = 2 if result.scenario in messages.MANY else timings.settings.min_count
         assert result.count >= enough
         assert result.seconds >= timings.settings.min_seconds
         assert all(0 < s <= run.slowest_ns for run in result.runs for s in run.samples_ns)
@@ -57,7 +64,7 @@ def test_percentiles_are_ordered(timings) -> None:
 
 def test_preprocessing_and_inference_are_apart(timings) -> None:
     row = ENGINE_ROWS[0]
-    whole, part = timings.find(row, jobs.PNG), timings.find(row, jobs.PNG_PREPROCESSING)
+    whole, part = timings.find(row, messages.PNG), timings.find(row, messages.PNG_PREPROCESSING)
     assert whole is not None and part is not None and whole.runs != part.runs
 
 
@@ -81,12 +88,12 @@ def test_the_command_is_measured_beside_bare_imports(timings) -> None:
 
 def test_many_arrays_are_timed_beside_the_bare_engine(timings) -> None:
     for row in ENGINE_ROWS:
-        scores, labels, bare = (timings.find(row, scenario) for scenario in jobs.MANY)
+        scores, labels, bare = (timings.find(row, scenario) for scenario in messages.MANY)
         assert scores.batch == labels.batch == timings.settings.images
         assert bare.batch in scenarios.OFFLINE_BATCHES
         # Of each as many images: they had their turns.
         assert bare.batch * bare.count >= timings.settings.images
-        assert timings.best(row.artefact, row.backend, jobs.MANY_SCORES) == scores
+        assert timings.best(row.artefact, row.backend, messages.MANY_SCORES) == scores
     table = latency_tables.arrays_table(timings)
     assert len(table.lines) == len(ENGINE_ROWS)
     assert all(line[-1].startswith("scores(): target 0.9×: ") for line in table.lines)
@@ -106,15 +113,15 @@ def test_many_files_are_timed_beside_decoding_alone(timings) -> None:
 def test_decoding_alone_reads_every_file(tmp_path, capsys) -> None:
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(scenarios.png(np.zeros((28, 28, 1), np.uint8)))
-    assert decoding.main([str(tmp_path)]) == 0
+    assert decode_only.main([str(tmp_path)]) == 0
     assert capsys.readouterr().out == "3 files\n"
     (tmp_path / "1.png").write_bytes(b"no picture")
     with pytest.raises(EdgeError, match="cannot decode .*1.png"):
-        decoding.main([str(tmp_path)])
+        decode_only.main([str(tmp_path)])
     with pytest.raises(EdgeError, match="--jobs takes 1 or more"):
-        decoding.main([str(tmp_path), "--jobs", "0"])
+        decode_only.main([str(tmp_path), "--jobs", "0"])
     with pytest.raises(EdgeError, match="no PNG files"):
-        decoding.main([str(tmp_path / "nothing")])
+        decode_only.main([str(tmp_path / "nothing")])
 
 
 def test_litert_own_program_is_measured_over_the_same_files(timings) -> None:
@@ -134,7 +141,7 @@ def test_litert_own_program_is_measured_over_the_same_files(timings) -> None:
 
 def test_litert_own_program_may_be_missing(models, timings, tmp_path) -> None:
     """As in wheels before 2.2, and on processors that its CompiledModel does not run on."""
-    ours = [r for r in timings.results if r.scenario == jobs.SINGLE]
+    ours = [r for r in timings.results if r.scenario == messages.SINGLE]
     python = tmp_path / "python"
     for script, why in (
         (f'exec "{sys.executable}" -m a_module_that_is_not', "a_module_that_is_not"),
@@ -142,7 +149,7 @@ def test_litert_own_program_may_be_missing(models, timings, tmp_path) -> None:
     ):
         python.write_text(f"#!/bin/sh\n{script}\n")
         python.chmod(0o755)
-        measured, absent = litert_program.measure(
+        measured, absent = litert_benchmark_tool.measure(
             models, ours, timings.settings, (Interpreter("litert", str(python)),)
         )
         assert not measured and {u.status for u in absent} == {ABSENT}
@@ -151,7 +158,7 @@ def test_litert_own_program_may_be_missing(models, timings, tmp_path) -> None:
 
 def test_overhead_is_the_ratio_of_two_medians(timings) -> None:
     row = ENGINE_ROWS[0]
-    ours, bare = timings.find(row, jobs.CLASSIFY), timings.find(row, jobs.BARE)
+    ours, bare = timings.find(row, messages.CLASSIFY), timings.find(row, messages.BARE)
     ratios = [a / b for a, b in zip(ours.medians_ns, bare.medians_ns, strict=True)]
     assert timings.overhead(row) == pytest.approx(sum(ratios) / 2)
     assert timings.overhead(Row("digits.keras", "keras", "cpu", 2)) is None
@@ -257,12 +264,14 @@ def test_of_two_measurements_the_steadier_is_kept(models) -> None:
     settings = Settings(2, 0.0, 20, starts=0, images=20, again=1)
 
     def entry_of(*runs: list[int]) -> Entry:
-        return Entry(row, (jobs.SINGLE,), opened, runs={jobs.SINGLE: list(result_of(*runs).runs)})
+        return Entry(
+            row, (messages.SINGLE,), opened, runs={messages.SINGLE: list(result_of(*runs).runs)}
+        )
 
     steady, wild = entry_of(STEADY, STEADY), entry_of([1] * 80, [10**9] * 80)
     Turns(settings, (), [], lambda line: None).repeat_noisy([steady, wild])
-    assert [run.samples_ns for run in steady.runs[jobs.SINGLE]] == [tuple(STEADY)] * 2
-    first, second = wild.runs[jobs.SINGLE]
+    assert [run.samples_ns for run in steady.runs[messages.SINGLE]] == [tuple(STEADY)] * 2
+    first, second = wild.runs[messages.SINGLE]
     assert 1 < min(first.samples_ns) and max(second.samples_ns) < 10**9
 
 
@@ -284,14 +293,16 @@ def test_missing_artefacts_fail_and_an_absent_device_does_not(tmp_path, models) 
 def test_a_python_that_does_not_exist_is_a_failed_row(models, tmp_path) -> None:
     row = ENGINE_ROWS[0]
     job = LatencyJob(row, str(models / row.artefact), (), 0.0, 1, 0)
-    answer = processes.ask_latency(job, (Interpreter("litert", str(tmp_path / "python")),))
+    answer = subprocesses.ask_latency(job, (Interpreter("litert", str(tmp_path / "python")),))
     assert not isinstance(answer, LatencyAnswer)
     assert answer.status == FAILED and "cannot start" in answer.reason
 
 
 def result_of(*runs: list[int]) -> LatencyResult:
-    series = tuple(Series(jobs.SINGLE, 1, len(run), sum(run), max(run), tuple(run)) for run in runs)
-    return LatencyResult(ENGINE_ROWS[0], "1", "int8", "", jobs.SINGLE, series)
+    series = tuple(
+        Series(messages.SINGLE, 1, len(run), sum(run), max(run), tuple(run)) for run in runs
+    )
+    return LatencyResult(ENGINE_ROWS[0], "1", "int8", "", messages.SINGLE, series)
 
 
 LIMITS = Settings(repetitions=2, min_seconds=1e-4, min_count=100, max_drift=1.2)
@@ -338,6 +349,6 @@ def test_threads_are_refused(text: str) -> None:
 
 
 def test_total_time_counts_batches() -> None:
-    run = Series(jobs.OFFLINE, 64, 10, 1_000_000, 110_000, (100_000,) * 10)
-    offline = dataclasses.replace(result_of([1]), scenario=jobs.OFFLINE, runs=(run, run))
+    run = Series(messages.OFFLINE, 64, 10, 1_000_000, 110_000, (100_000,) * 10)
+    offline = dataclasses.replace(result_of([1]), scenario=messages.OFFLINE, runs=(run, run))
     assert offline.images_per_second == pytest.approx(640_000)

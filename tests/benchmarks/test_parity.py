@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import parity, processes, reference, rows
-from benchmarks.comparison import ParityResult
-from benchmarks.jobs import ScoresJob
-from benchmarks.rows import ABSENT, FAILED, Row, Unmeasured
-from benchmarks.views import parity_tables
+from benchmarks.harness import cases, keras_reference, subprocesses
+from benchmarks.harness.cases import ABSENT, FAILED, Row, Unmeasured
+from benchmarks.harness.messages import ScoresJob
+from benchmarks.parity import run as parity
+from benchmarks.parity.metrics import ParityResult
+from benchmarks.report import parity_tables
 from runtime.errors import ArtefactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
 from runtime.model.tolerance import Tolerance
@@ -61,7 +62,7 @@ def ask(models, test_set, tmp_path):
 
     def ask_row(row: Row):
         files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
-        return processes.ask_scores(ScoresJob(row, str(models / row.artefact), *files))
+        return subprocesses.ask_scores(ScoresJob(row, str(models / row.artefact), *files))
 
     return ask_row
 
@@ -164,7 +165,8 @@ def test_an_absent_engine_is_no_failure_but_comparing_nothing_is(report, row_of)
 def test_a_tf_function_answers_as_predict_does(models, test_set, report) -> None:
     opened = artifact.read(models / "digits.keras")
     predicted, traced = (
-        reference.open(opened, call).scores(test_set.pixels) for call in rows.KERAS_CALLS["cpu"]
+        keras_reference.open(opened, call).scores(test_set.pixels)
+        for call in cases.KERAS_CALLS["cpu"]
     )
     np.testing.assert_allclose(traced, predicted, atol=1e-6)
     right = predicted.argmax(axis=1) == test_set.labels

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from benchmarks.photo_answers import NumberRead, Photo, PhotosReport
-from benchmarks.photo_speed import Speed, measure_speed
-from benchmarks.photos import edit_distance, measure, read_manifest
-from benchmarks.views import photos as view
+from benchmarks.photos import report as view
+from benchmarks.photos.run import edit_distance, measure, read_manifest
+from benchmarks.photos.speed import Speed, measure_speed
+from benchmarks.schema.photos import NumberRead, Photo, PhotosReport
 from runtime.classifier import Classifier
 from runtime.errors import DatasetError
 

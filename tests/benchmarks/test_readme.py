@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 
-from benchmarks import readme, report, writer
+from benchmarks import readme
+from benchmarks.harness.serialize import to_json
 from benchmarks.readme import END, START
-from benchmarks.records import to_json
-from benchmarks.views import tables
+from benchmarks.report import summary_tables, write
+from benchmarks.schema import report
 from runtime.errors import EdgeError
 
 
@@ -19,10 +20,10 @@ def made(timings, request):
 @pytest.fixture
 def typed(made, tmp_path) -> list[str]:
     """The options that name a report and a README with an empty place for it."""
-    writer.write(made, tmp_path / "results")
+    write.write(made, tmp_path / "results")
     text = f"# Title\n\nbefore\n\n{START}\n{END}\n\nafter | it\n"
     (tmp_path / "README.md").write_text(text)
-    file = tmp_path / "results" / writer.JSON_NAME
+    file = tmp_path / "results" / write.JSON_NAME
     return ["--report", str(file), "--readme", str(tmp_path / "README.md")]
 
 
@@ -34,7 +35,7 @@ def test_the_table_is_the_reports(made, typed, tmp_path) -> None:
     assert text.startswith(f"# Title\n\nbefore\n\n{START}\n\n| artefact | engine | accuracy |")
     assert text.endswith(f"{END}\n\nafter | it\n")
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    summary = tables.summary(made.parity, made.latency)
+    summary = summary_tables.summary(made.parity, made.latency)
     assert len(rows) == 2 + len(summary.lines)
     for row, line in zip(rows[2:], summary.lines, strict=True):
         wanted = dict(zip(summary.header, line, strict=True))
@@ -56,7 +57,7 @@ def test_another_figure_is_a_drift(made, typed, tmp_path, capsys) -> None:
     before = (tmp_path / "README.md").read_bytes()
     other = dataclasses.replace(made.parity, reference_bytes=made.parity.reference_bytes + 5000)
     changed = to_json(dataclasses.replace(made, parity=other))
-    (tmp_path / "results" / writer.JSON_NAME).write_text(changed)
+    (tmp_path / "results" / write.JSON_NAME).write_text(changed)
     assert readme.main([*typed, "--check"]) == 3
     assert "run python -m benchmarks.readme" in capsys.readouterr().err
     assert (tmp_path / "README.md").read_bytes() == before

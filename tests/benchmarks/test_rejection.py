@@ -6,11 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import oddities, rejection, robustness
-from benchmarks.oddities import BLANK, KINDS, Kind
-from benchmarks.parity import TestSet
-from benchmarks.rows import ABSENT, FAILED
-from benchmarks.views import rejection as rejection_report
+from benchmarks.harness.cases import ABSENT, FAILED
+from benchmarks.parity.run import TestSet
+from benchmarks.rejection import negatives as oddities
+from benchmarks.rejection import report as rejection_report
+from benchmarks.rejection import run as rejection
+from benchmarks.rejection.negatives import BLANK, KINDS, Kind
+from benchmarks.robustness import run as robustness
 from runtime.classifier import Classifier
 from runtime.errors import CHECK_FAILED, DatasetError
 from runtime.model import artifact

@@ -17,15 +17,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import device, parity, remote, report, writer
 from benchmarks.__main__ import main
-from benchmarks.answers import Answers
-from benchmarks.parity_report import ParityReport
-from benchmarks.records import to_json
-from benchmarks.remote import Device, Elsewhere
-from benchmarks.rows import FAILED, Unmeasured
-from benchmarks.timing import LatencyReport, Settings
-from benchmarks.views import device_tables, page, tables
+from benchmarks.harness.cases import FAILED, Unmeasured
+from benchmarks.harness.serialize import to_json
+from benchmarks.parity import run as parity
+from benchmarks.remote import agent
+from benchmarks.remote import client as remote
+from benchmarks.remote.client import Device, Elsewhere
+from benchmarks.remote.predict import Answers
+from benchmarks.report import device_tables, html, summary_tables, write
+from benchmarks.schema import report
+from benchmarks.schema.latency import LatencyReport, Settings
+from benchmarks.schema.parity_report import ParityReport
 from runtime.errors import BackendUnavailable, EdgeError
 from runtime.model.tolerance import Tolerance
 
@@ -191,7 +194,7 @@ def test_a_device_that_answers_otherwise_fails_the_run(compared, measured, timin
     made = report.make(compared, timings, measured[0])
     assert set(said) <= set(made.failures)
     assert report.from_json(report.Report, to_json(made), "it") == made
-    text = page.render(made)
+    text = html.render(made)
     assert "Parity on the device" in text and "SIGILL" in text
     assert "answers differ, on the device" in text
 
@@ -209,7 +212,7 @@ def test_a_device_measures_the_same_files_without_keras(measured, server, timing
 def test_a_device_needs_numpy_pillow_and_an_engine_alone(
     python, folder, models, test_set, tmp_path
 ) -> None:
-    program = Path(device.__file__).read_text("utf-8")
+    program = Path(agent.__file__).read_text("utf-8")
     options = ["--repetitions=1", "--min-seconds=0.01", "--min-count=12", "--quick"]
     with (tmp_path / "archive.zip").open("w+b") as archive:
         remote.pack(models, archive, test_set.pixels[:20])
@@ -221,7 +224,7 @@ def test_a_device_needs_numpy_pillow_and_an_engine_alone(
             check=False,
         )
     assert ended.returncode == 0, ended.stderr.decode()
-    with zipfile.ZipFile(io.BytesIO(ended.stdout.partition(device.MARKER)[2])) as results:
+    with zipfile.ZipFile(io.BytesIO(ended.stdout.partition(agent.MARKER)[2])) as results:
         assert {"latency.json", "answers.json", "0.npy", "1.npy"} <= set(results.namelist())
     imported = folder / "imported"
     assert not imported.exists(), imported.read_text()
@@ -237,12 +240,12 @@ def test_both_machines_stand_side_by_side(measured, timings, request, tmp_path) 
     assert {line[0] for line in table.lines} == {"digits.onnx", "digits-int8.onnx"}
     assert all(len(line) == len(table.header) and line[5].endswith("×") for line in table.lines)
     made = report.make(request.getfixturevalue("report"), timings, there)
-    writer.write(made, tmp_path)
-    assert report.read(tmp_path / writer.JSON_NAME) == made
-    for name in (writer.MARKDOWN_NAME, writer.HTML_NAME):
+    write.write(made, tmp_path)
+    assert report.read(tmp_path / write.JSON_NAME) == made
+    for name in (write.MARKDOWN_NAME, write.HTML_NAME):
         assert table.title in (tmp_path / name).read_text("utf-8")
     without = report.make(made.parity, timings)
-    assert table.title not in page.render(without)
+    assert table.title not in html.render(without)
 
 
 def test_a_row_that_fails_on_the_device_fails_the_run(measured, timings, request) -> None:
@@ -252,7 +255,7 @@ def test_a_row_that_fails_on_the_device_fails_the_run(measured, timings, request
     )
     made = report.make(request.getfixturevalue("report"), timings, failed)
     assert any(why.startswith("on the device") and "burnt" in why for why in made.failures)
-    assert tables.unmeasured_table(failed.unmeasured).lines
+    assert summary_tables.unmeasured_table(failed.unmeasured).lines
 
 
 def test_an_absent_engine_is_said(server, models) -> None:
@@ -295,5 +298,7 @@ def test_what_is_sent_is_the_runtime_and_the_artefacts(models) -> None:
     names = zipfile.ZipFile(file).namelist()
     sent = np.load(io.BytesIO(zipfile.ZipFile(file).read("pixels.npy")))
     np.testing.assert_array_equal(sent, pixels)
-    assert {"runtime/classifier.py", "benchmarks/latency.py", "models/digits.tflite"} <= set(names)
+    assert {"runtime/classifier.py", "benchmarks/latency/run.py", "models/digits.tflite"} <= set(
+        names
+    )
     assert not any(n.startswith(("train", "export")) or n.endswith(".keras") for n in names)

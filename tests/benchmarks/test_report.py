@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import compare, report, writer
-from benchmarks.photo_answers import PhotosReport
+from benchmarks import compare
+from benchmarks.harness.serialize import from_json, to_json
 from benchmarks.readings import RejectionReport, RobustnessReport
-from benchmarks.records import from_json, to_json
-from benchmarks.report import Report
-from benchmarks.timing import LatencyReport
-from benchmarks.views import latency_tables, parity_tables, tables
+from benchmarks.report import latency_tables, parity_tables, summary_tables, write
+from benchmarks.schema import report
+from benchmarks.schema.latency import LatencyReport
+from benchmarks.schema.photos import PhotosReport
+from benchmarks.schema.report import Report
 from runtime.errors import EdgeError
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -26,7 +27,7 @@ def made(timings, request) -> Report:
 @pytest.fixture(scope="module")
 def folder(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    writer.write(made, folder)
+    write.write(made, folder)
     return folder
 
 
@@ -89,7 +90,7 @@ def test_a_failed_row_fails_the_report_and_stands_in_each_file(made, folder) -> 
 def test_tables_are_rectangular(made) -> None:
     parity, latency = made.parity, made.latency
     for table in (
-        tables.summary(parity, latency),
+        summary_tables.summary(parity, latency),
         parity_tables.parity_table(parity),
         parity_tables.scores_table(parity),
         latency_tables.latency_table(latency),
@@ -97,14 +98,14 @@ def test_tables_are_rectangular(made) -> None:
         latency_tables.files_table(latency),
         latency_tables.limit_table(parity, latency),
         latency_tables.commands_table(latency),
-        tables.unmeasured_table(parity.unmeasured),
-        tables.host_table(latency),
+        summary_tables.unmeasured_table(parity.unmeasured),
+        summary_tables.host_table(latency),
     ):
         assert table.lines and all(len(line) == len(table.header) for line in table.lines)
 
 
 def test_the_summary_has_a_line_a_row(made) -> None:
-    lines = tables.summary(made.parity, made.latency).lines
+    lines = summary_tables.summary(made.parity, made.latency).lines
     rows = (*made.parity.results, *made.parity.unmeasured)
     assert len(lines) == 1 + len(rows)
     verdicts = {line[0]: line[2] for line in lines if "tflite-runtime" not in line[1]}

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import corruptions, robustness
-from benchmarks.corruptions import CORRUPTIONS, MIDDLE
-from benchmarks.parity import TestSet
+from benchmarks.harness.cases import FAILED
+from benchmarks.parity.run import TestSet
 from benchmarks.readings import UNKNOWN, UNUSED, USED
-from benchmarks.rows import FAILED
-from benchmarks.views import robustness as robustness_report
+from benchmarks.robustness import corruptions
+from benchmarks.robustness import report as robustness_report
+from benchmarks.robustness import run as robustness
+from benchmarks.robustness.corruptions import CORRUPTIONS, MIDDLE
 from runtime.backends import open_backend
 from runtime.errors import CHECK_FAILED
 from runtime.model import artifact

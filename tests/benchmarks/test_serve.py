@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks.serve import photographs
+from benchmarks.serve.run import photographs
 from runtime import Classifier
 
 

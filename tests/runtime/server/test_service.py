@@ -10,24 +10,24 @@ import time
 
 import pytest
 
-from benchmarks import http_load
-from benchmarks.abuse import abuse
+from benchmarks.serve import load
+from benchmarks.serve.hostile_clients import abuse
 from runtime.classifier import find_model
 
 
 def test_a_crowd_is_answered_and_nobody_dropped(server, photo):
-    requests = [http_load.post("/v1/classify", photo, "image/jpeg")]
-    crowd = asyncio.run(http_load.load(server.port, requests, 200, 200))
+    requests = [load.post("/v1/classify", photo, "image/jpeg")]
+    crowd = asyncio.run(load.load(server.port, requests, 200, 200))
     assert (len(crowd.latencies_ns), crowd.failed) == (200, 0)
 
 
 def test_memory_does_not_grow_with_requests(server, photo):
-    requests = [http_load.post("/v1/classify", photo, "image/jpeg"), http_load.get("/v1/model")]
-    asyncio.run(http_load.load(server.port, requests, 8, 200))
+    requests = [load.post("/v1/classify", photo, "image/jpeg"), load.get("/v1/model")]
+    asyncio.run(load.load(server.port, requests, 8, 200))
     names = ("process_resident_memory_bytes", "digit_edge_worker_resident_memory_bytes")
     before = [server.metric(name) for name in names]
     assert all(before)
-    asyncio.run(http_load.load(server.port, requests, 8, 500))
+    asyncio.run(load.load(server.port, requests, 8, 500))
     for name, size in zip(names, before, strict=True):
         assert server.metric(name) < 1.1 * size
 
@@ -40,8 +40,8 @@ def test_it_answers_while_others_misbehave(serve, photo):
         end = time.monotonic() + 3
         failed = 0
         while time.monotonic() < end:
-            request = http_load.post("/v1/classify", photo, "image/jpeg")
-            failed += (await http_load.load(server.port, [request], 1, 1)).failed
+            request = load.post("/v1/classify", photo, "image/jpeg")
+            failed += (await load.load(server.port, [request], 1, 1)).failed
         bad.cancel()
         await asyncio.wait([bad])
         return failed
@@ -60,14 +60,14 @@ def test_a_signal_ends_it_once_all_is_answered(tmp_path, photo, sent, status):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     port = int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])
-    request = http_load.post("/v1/classify", photo, "image/jpeg")
+    request = load.post("/v1/classify", photo, "image/jpeg")
 
     async def end():
         idle = await asyncio.open_connection("127.0.0.1", port)  # holds nothing up
         reader, writer = [], []
         for _ in range(20):
             r, w = await asyncio.open_connection("127.0.0.1", port)
-            connection = http_load.Connection(r, w)
+            connection = load.Connection(r, w)
             reader.append(asyncio.create_task(connection.ask(request)))
             writer.append(w)
         await asyncio.wait(reader, return_when=asyncio.FIRST_COMPLETED)
@@ -117,7 +117,7 @@ def test_systemd_is_told(tmp_path, photo):
                 assert manager.recv(100) == b"READY=1"
                 assert [manager.recv(100) for _ in range(2)] == [b"WATCHDOG=1"] * 2
                 port = int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])
-                request = http_load.post("/v1/classify", photo, "image/jpeg")
+                request = load.post("/v1/classify", photo, "image/jpeg")
                 with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
                     client.sendall(request[:-1])
                     said = [manager.recv(100) for _ in range(2)]  # it has begun to read that

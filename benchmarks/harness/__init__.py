@@ -1,0 +1,1 @@
+"""What every benchmark needs: cases, subprocesses, machine, statistics."""

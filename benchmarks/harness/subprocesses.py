@@ -1,0 +1,172 @@
+"""Runs each row in a process of its own: what one row does or breaks cannot touch another."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from benchmarks.harness.cases import FAILED, Interpreter, Unmeasured
+from benchmarks.harness.messages import (
+    ExplainJob,
+    Explanation,
+    LatencyAnswer,
+    LatencyJob,
+    Peak,
+    PeakJob,
+    ScoresAnswer,
+    ScoresJob,
+)
+from benchmarks.harness.serialize import from_json, to_json
+from runtime.errors import EdgeError
+from runtime.system import interrupt
+
+JOB_FILE, ANSWER_FILE, REFUSAL_FILE, STAGE_FILE = "job.json", "answer.json", "refusal.json", "stage"
+# Several times what the slowest row, Keras on a Raspberry Pi, may take.
+TIMEOUT_S = 900
+# What NumPy's BLAS reads before it starts: OpenBLAS, MKL, and builds on OpenMP.
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+Answer = TypeVar("Answer", ScoresAnswer, LatencyAnswer, Peak, Explanation)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a row's process reports when it ends in an EdgeError."""
+
+    status: str
+    reason: str
+
+
+def ask_scores(
+    job: ScoresJob, interpreters: tuple[Interpreter, ...] = ()
+) -> ScoresAnswer | Unmeasured:
+    """Have a process of its own answer `job`; a row that fails says why."""
+    return _ask("scores", job, ScoresAnswer, interpreters)
+
+
+def ask_latency(
+    job: LatencyJob, interpreters: tuple[Interpreter, ...] = ()
+) -> LatencyAnswer | Unmeasured:
+    """Have a process of its own time `job`; a row that fails says why."""
+    return _ask("latency", job, LatencyAnswer, interpreters)
+
+
+def ask_peak(job: PeakJob) -> Peak | Unmeasured:
+    """Have a process of its own measure what the processor can do at most."""
+    return _ask("peak", job, Peak, (), _ONE_THREAD)
+
+
+def ask_explanation(job: ExplainJob) -> Explanation | Unmeasured:
+    """Have a process of its own trace the float and the int8 artefact."""
+    return _ask("explain", job, Explanation, ())
+
+
+def _ask(
+    kind: str,
+    job: ScoresJob | LatencyJob | PeakJob | ExplainJob,
+    answer: type[Answer],
+    interpreters: tuple[Interpreter, ...],
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Answer | Unmeasured:
+    python = next((i.python for i in interpreters if i.backend == job.row.backend), sys.executable)
+    with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
+        folder = Path(name)
+        (folder / JOB_FILE).write_text(to_json(job), "utf-8")
+        command = [python, "-m", "benchmarks.worker", kind, name]
+        try:
+            ended = _complete(
+                [*command, str(time.monotonic_ns())], subprocess.DEVNULL, dict(variables)
+            )
+        except subprocess.TimeoutExpired:
+            reason = f"no answer after {TIMEOUT_S} s, while {_stage(folder)}"
+            return Unmeasured(job.row, FAILED, reason)
+        except OSError as error:
+            return Unmeasured(job.row, FAILED, f"cannot start {python}: {error.strerror}")
+        if (folder / REFUSAL_FILE).exists():
+            refusal = from_json(Refusal, (folder / REFUSAL_FILE).read_text("utf-8"), str(job.row))
+            return Unmeasured(job.row, refusal.status, refusal.reason)
+        if ended.returncode != 0 or not (folder / ANSWER_FILE).exists():
+            said = ended.stderr.strip().splitlines()
+            reason = f"its process {_end(ended.returncode)} while {_stage(folder)}"
+            return Unmeasured(job.row, FAILED, f"{reason}: {said[-1]}" if said else reason)
+        return from_json(answer, (folder / ANSWER_FILE).read_text("utf-8"), str(job.row))
+
+
+def run(command: Sequence[str]) -> str:
+    """Run a program that finds the packages beside this one; what it printed.
+
+    Raises:
+        EdgeError: it cannot be started, takes too long, or ends with another status than 0.
+    """
+    try:
+        ended = _complete(command, subprocess.PIPE, {})
+    except subprocess.TimeoutExpired as error:
+        raise EdgeError(f"no end after {TIMEOUT_S} s") from error
+    except OSError as error:
+        raise EdgeError(f"cannot start {command[0]}: {error.strerror}") from error
+    if ended.returncode != 0:
+        # A native library may go on talking after the error: the last line that names one.
+        said = ended.stderr.strip().splitlines()
+        named = [line for line in said if "rror" in line or "No module" in line] or said
+        why = f": {named[-1].strip()}" if named else ""
+        raise EdgeError(f"its process {_end(ended.returncode)}{why}")
+    return ended.stdout
+
+
+def _complete(
+    command: Sequence[str], stdout: int, variables: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end; whatever happens, it and its own children end with this call.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than `TIMEOUT_S`.
+        OSError: it cannot be started.
+    """
+    # Deferred: an exception between the start and `try` would leave the program running.
+    with interrupt.deferred():
+        process = subprocess.Popen(
+            command,
+            env=environment() | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # a process group of its own, so that its children end too
+        )
+        with process, interrupt.child(process.pid):
+            try:
+                with interrupt.immediate():
+                    printed, said = process.communicate(timeout=TIMEOUT_S)
+            except BaseException:  # Ctrl-C too; raised again below
+                # Also if the program itself has ended: its children may go on.
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
+    return subprocess.CompletedProcess(command, process.returncode, printed, said)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, in which a Python elsewhere finds the packages beside this."""
+    root = str(Path(__file__).resolve().parents[1])
+    inherited = os.environ.get("PYTHONPATH")
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (root, inherited)))}
+
+
+def _stage(folder: Path) -> str:
+    file = folder / STAGE_FILE
+    return file.read_text("utf-8") if file.exists() else "starting"
+
+
+def _end(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}"

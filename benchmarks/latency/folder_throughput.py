@@ -1,0 +1,57 @@
+"""How long `python -m runtime FOLDER` takes for many PNG files, beside decoding them alone."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.harness import machine, subprocesses
+from benchmarks.harness.cases import FAILED, Row, Unmeasured
+from benchmarks.schema.latency import FilesResult, Settings
+from runtime.errors import EdgeError
+from runtime.model import artifact
+
+
+def measure(
+    models: Path,
+    planned: Sequence[Row],
+    settings: Settings,
+    progress: Callable[[str], None] = lambda line: None,
+) -> tuple[list[FilesResult], list[Unmeasured]]:
+    """Run both programs in turns, from the start of the process to its end, on all cores.
+
+    Args:
+        planned: rows that have been measured, so that their engines are there.
+    """
+    from benchmarks.latency.scenarios import images_of, png
+
+    results: list[FilesResult] = []
+    failed: list[Unmeasured] = []
+    jobs = machine.usable_cores()
+    for row in planned:
+        model = models / row.artefact
+        with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
+            progress(f"{settings.images:,} PNG files: {row}")
+            pictures = [png(image) for image in images_of(artifact.read(model).spec)]
+            for number in range(settings.images):
+                file = Path(name, f"{number:06}.png")
+                file.write_bytes(pictures[number % len(pictures)])
+            ours = ["-m", "runtime", name, "--json", "--jobs", str(jobs)]
+            ours += ["--model", str(model.resolve()), "--backend", row.backend]
+            alone = ["-m", "benchmarks.latency.decode_only", name, "--jobs", str(jobs)]
+            try:
+                _time(alone)  # the files into the system's cache, and the programs
+                times = [(_time(alone), _time(ours)) for _ in range(settings.repetitions)]
+            except EdgeError as error:
+                failed.append(Unmeasured(row, FAILED, f"many files: {error}"))
+                continue
+        decoding, classifying = zip(*times, strict=True)
+        results.append(FilesResult(row, settings.images, jobs, classifying, decoding))
+    return results, failed
+
+
+def _time(arguments: list[str]) -> int:
+    began = time.perf_counter_ns()
+    subprocesses.run([sys.executable, *arguments])
+    return time.perf_counter_ns() - began

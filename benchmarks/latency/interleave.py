@@ -1,0 +1,125 @@
+"""Times rows in turns, each repetition in a process of its own, so that a drift hits all alike."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.harness import messages, subprocesses
+from benchmarks.harness.cases import Interpreter, Row, Unmeasured
+from benchmarks.harness.messages import LatencyAnswer, LatencyJob, Series, StartUp
+from benchmarks.schema.latency import Settings, drift
+from runtime.model.artifact import Artefact
+
+# What the summary shows. Each is measured alone, so that it can be measured again alone.
+_SHOWN = (messages.SINGLE, messages.OFFLINE)
+
+
+@dataclass
+class Entry:
+    """A row, what is asked of it, and what it has answered so far."""
+
+    row: Row
+    scenarios: tuple[str, ...]
+    model: Artefact
+    version: str = ""
+    fallback: str = ""
+    batch: int = 0
+    bare_batch: int = 0
+    runs: dict[str, list[Series]] = field(default_factory=dict)
+    starts: list[StartUp] = field(default_factory=list)
+
+    def drift(self, scenario: str) -> float:
+        """See `timing.drift`; 1, which is none, of what was not measured."""
+        return drift(self.runs[scenario]) if scenario in self.runs else 1.0
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Asks the rows' processes; a row that fails is added to `unmeasured`, and asked no more."""
+
+    settings: Settings
+    interpreters: tuple[Interpreter, ...]
+    unmeasured: list[Unmeasured]
+    progress: Callable[[str], None]
+
+    def repeat(self, entries: Sequence[Entry], why: str = "") -> None:
+        """Time every row, `repetitions` times over."""
+        repetitions = self.settings.repetitions
+        for repetition in range(repetitions):
+            # Backwards every other time: no row is always the one behind the same neighbour.
+            for number, entry in enumerate(entries[:: -1 if repetition % 2 else 1], 1):
+                self.progress(
+                    f"{why}repetition {repetition + 1} of {repetitions}, "
+                    f"row {number} of {len(entries)}: {entry.row}"
+                )
+                for series in self._ask(entry, entry.scenarios):
+                    entry.runs.setdefault(series.scenario, []).append(series)
+                    if series.scenario == messages.OFFLINE:
+                        entry.batch = series.batch
+                    elif series.scenario == messages.MANY_BARE:
+                        entry.bare_batch = series.batch
+        self._forget_failed(entries)
+
+    def repeat_noisy(self, entries: Sequence[Entry]) -> None:
+        """Time anew what the summary shows and is too noisy; keep the steadier repetitions.
+
+        Which are kept is decided by how steady they are alone, never by how fast.
+        """
+        for number in range(self.settings.again):
+            noisy = [
+                (entry, dataclasses.replace(entry, scenarios=asked, runs={}))
+                for entry in entries
+                if (asked := tuple(s for s in _SHOWN if entry.drift(s) > self.settings.max_drift))
+            ]
+            self.repeat([again for _, again in noisy], f"too noisy, again {number + 1}: ")
+            for entry, again in noisy:
+                for scenario, runs in again.runs.items():
+                    if again.drift(scenario) < entry.drift(scenario):
+                        entry.runs[scenario] = runs
+        self._forget_failed(entries)
+
+    def start(self, entries: Sequence[Entry]) -> None:
+        """Start every row `starts` times more, and have it answer once."""
+        for number in range(self.settings.starts):
+            for entry in entries:
+                self.progress(f"start {number + 1} of {self.settings.starts}: {entry.row}")
+                self._ask(entry, ())
+        self._forget_failed(entries)
+
+    def _ask(self, entry: Entry, scenarios: tuple[str, ...]) -> tuple[Series, ...]:
+        if self._given_up(entry):
+            return ()
+        settings = self.settings
+        job = LatencyJob(
+            row=entry.row,
+            model=str(entry.model.path.resolve()),
+            scenarios=scenarios,
+            min_seconds=settings.min_seconds / settings.repetitions,
+            min_count=math.ceil(settings.min_count / settings.repetitions),
+            batch=entry.batch,
+            images=settings.images,
+            bare_batch=entry.bare_batch,
+        )
+        answer = subprocesses.ask_latency(job, self.interpreters)
+        if not isinstance(answer, LatencyAnswer):
+            self.unmeasured.append(answer)
+            return ()
+        entry.version, entry.fallback = answer.version, answer.fallback
+        entry.starts.append(answer.start)
+        return answer.series
+
+    def _given_up(self, entry: Entry) -> bool:
+        """Whether the row, or the same with other threads, could not be measured already."""
+        same = dataclasses.replace(entry.row, threads=0)
+        return any(dataclasses.replace(u.row, threads=0) == same for u in self.unmeasured)
+
+    def _forget_failed(self, entries: Sequence[Entry]) -> None:
+        """Drop what rows measured before they failed, or were given up because the same with
+        other threads failed: a row has all its repetitions or none.
+        """
+        failed = {u.row for u in self.unmeasured}
+        for entry in entries:
+            short = any(len(runs) < self.settings.repetitions for runs in entry.runs.values())
+            if entry.row in failed or short:
+                entry.runs.clear()

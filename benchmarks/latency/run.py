@@ -1,0 +1,218 @@
+"""Latency, throughput, start-up and memory of each artefact: python -m benchmarks.latency."""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.harness import cases, machine, messages, output_dir, subprocesses
+from benchmarks.harness.cases import FAILED, Interpreter, Row, Unmeasured
+from benchmarks.harness.messages import Peak, PeakJob
+from benchmarks.latency import cli_startup, folder_throughput, litert_benchmark_tool
+from benchmarks.latency.interleave import Entry, Turns
+from benchmarks.schema.latency import (
+    FULL,
+    QUICK,
+    SCHEMA_VERSION,
+    LatencyReport,
+    LatencyResult,
+    Settings,
+    StartResult,
+)
+from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
+from runtime.model import artifact
+from runtime.system import atomic_write
+
+# Size of the matrices and seconds: large enough for full speed, small enough for the cache.
+_PEAK = (768, 0.5)
+
+
+def measure(
+    models: Path,
+    settings: Settings,
+    *,
+    backends: tuple[str, ...] = (),
+    device: str = "cpu",
+    threads: tuple[int, ...] = (),
+    interpreters: tuple[Interpreter, ...] = (),
+    keras: bool = True,
+    progress: Callable[[str], None] = lambda line: None,
+) -> LatencyReport:
+    """Time each artefact in each engine, each repetition in a process of its own, in turns.
+
+    Args:
+        models: the folder with digits.keras and what was exported from it.
+        backends: engines' names; all of them by default.
+        device: "cpu" or "gpu".
+        threads: by default 1 and as many as there are cores; with "gpu" 1.
+        interpreters: other Pythons, for engines that are not installed in this one.
+        keras: whether to time the original too.
+        progress: is told what is being done.
+
+    Raises:
+        BackendUnavailable: `backends` names one that does not exist.
+    """
+    cores = machine.usable_cores()
+    threads = threads or (tuple(dict.fromkeys((1, cores))) if device == "cpu" else (1,))
+    planned = [row for count in threads for row in cases.plan(models, backends, device, count)]
+    if keras:
+        planned += [Row(cases.REFERENCE, call, device, cores) for call in cases.KERAS_CALLS[device]]
+    before = machine.describe()
+    unmeasured: list[Unmeasured] = []
+    entries = _open(models, planned, threads[0], unmeasured)
+    turns = Turns(settings, interpreters, unmeasured, progress)
+    turns.repeat(entries)
+    turns.repeat_noisy(entries)
+    turns.start([e for e in entries if e.row.threads == threads[0] and _is_engine(e)])
+    entries = [e for e in entries if e.runs]
+    # Another Python would be compared with this one's start.
+    others = {interpreter.backend for interpreter in interpreters}
+    compared = [
+        e.row
+        for e in entries
+        if _is_engine(e) and e.row.threads == 1 and device == "cpu" and e.row.backend not in others
+    ]
+    compared = _one_per_engine(compared) if settings.starts else []
+    measured, failed = cli_startup.measure(models, compared, settings.starts, progress)
+    of_files, unread = folder_throughput.measure(models, compared, settings, progress)
+    results = tuple(result for entry in entries for result in _results(entry))
+    programs, without = litert_benchmark_tool.measure(
+        models, results if settings.starts else (), settings, interpreters, progress
+    )
+    peak = None
+    if entries:  # else there is nothing to set beside it
+        progress("the processor's peak")
+        peak = subprocesses.ask_peak(PeakJob(Row("", "matrix product", "cpu", 1), *_PEAK))
+    return LatencyReport(
+        schema_version=SCHEMA_VERSION,
+        host=before,
+        host_after=machine.describe(),
+        settings=settings,
+        results=results,
+        starts=tuple(StartResult(e.row, tuple(e.starts)) for e in entries),
+        commands=tuple(measured),
+        programs=tuple(programs),
+        files=tuple(of_files),
+        unmeasured=tuple(unmeasured + failed + unread + without),
+        peak=peak if isinstance(peak, Peak) else None,
+    )
+
+
+def _open(
+    models: Path, planned: list[Row], first_threads: int, unmeasured: list[Unmeasured]
+) -> list[Entry]:
+    entries = []
+    for row in planned:
+        try:
+            opened = artifact.read(models / row.artefact)
+        except ArtefactError as error:
+            if row.threads == first_threads or row.artefact == cases.REFERENCE:
+                unmeasured.append(Unmeasured(row, FAILED, str(error)))
+            continue
+        scenarios: tuple[str, ...] = (messages.SINGLE, messages.OFFLINE)
+        if row.artefact != cases.REFERENCE and row.device == "cpu":
+            scenarios = (
+                messages.SCENARIOS if row.threads == 1 else (*scenarios, messages.MANY_SCORES)
+            )
+        entries.append(Entry(row, scenarios, opened))
+    return entries
+
+
+def _is_engine(entry: Entry) -> bool:
+    return entry.row.artefact != cases.REFERENCE
+
+
+def _one_per_engine(planned: list[Row]) -> list[Row]:
+    """The last row of each engine: the int8 artefact's, where there is one."""
+    return list({row.backend: row for row in planned}.values())
+
+
+def _results(entry: Entry) -> list[LatencyResult]:
+    return [
+        LatencyResult(
+            row=entry.row,
+            version=entry.version,
+            precision=entry.model.spec.precision,
+            digest=entry.model.spec.digest,
+            scenario=scenario,
+            runs=tuple(runs),
+            fallback=entry.fallback,
+        )
+        for scenario, runs in entry.runs.items()
+    ]
+
+
+def parse_threads(text: str | None, quick: bool = False) -> tuple[int, ...]:
+    """`1,2,4`, as given to --threads; where it is not given none, or 1 if it shall be quick."""
+    if text is None:
+        return (1,) if quick else ()
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        counts = (0,)
+    if min(counts) < 1:
+        raise EdgeError(f"--threads takes numbers from 1 on, as 1,2,4, not {text!r}")
+    return counts
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings that the options of `add_arguments` state."""
+    chosen = {
+        name: value
+        for name in ("repetitions", "min_seconds", "min_count")
+        if (value := getattr(arguments, name)) is not None
+    }
+    settings = dataclasses.replace(QUICK if arguments.quick else FULL, **chosen)
+    if min(settings.repetitions, settings.min_count) < 1 or settings.min_seconds < 0:
+        raise EdgeError("--repetitions and --min-count take 1 or more, --min-seconds 0 or more")
+    return settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `python -m benchmarks` shares."""
+    default = FULL
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--threads", help="as 1,2,4 (1 and the number of cores)")
+    parser.add_argument("--quick", action="store_true", help="a glance: short, once, less certain")
+    parser.add_argument("--repetitions", type=int, help=f"processes a row ({default.repetitions})")
+    parser.add_argument(
+        "--min-seconds", type=float, help=f"a row and scenario ({default.min_seconds})"
+    )
+    parser.add_argument(
+        "--min-count", type=int, help=f"calls a row and scenario ({default.min_count})"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
+    cases.add_arguments(parser)
+    add_arguments(parser)
+    parser.add_argument("--no-keras", action="store_true", help="leave the original out")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    arguments = parser.parse_args(argv)
+    from benchmarks.harness.serialize import to_json
+    from benchmarks.report import terminal
+
+    if arguments.json is not None:
+        output_dir.check_file(arguments.json)
+    report = measure(
+        arguments.models,
+        settings_of(arguments),
+        backends=tuple(arguments.backend),
+        device=arguments.device,
+        threads=parse_threads(arguments.threads, arguments.quick),
+        interpreters=tuple(map(cases.parse_interpreter, arguments.python)),
+        keras=not arguments.no_keras,
+        progress=terminal.tell,
+    )
+    terminal.clear()
+    terminal.print_latency(report)
+    if arguments.json is not None:
+        atomic_write.write(arguments.json, to_json(report))
+    return 0 if report else CHECK_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, needs_stdout=False))

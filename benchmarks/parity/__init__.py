@@ -1,0 +1,1 @@
+"""Compares artifacts with the Keras model."""

@@ -1,0 +1,327 @@
+"""Accuracy of each artefact and agreement with its Keras original: python -m benchmarks.parity."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import cases, output_dir, subprocesses
+from benchmarks.harness.cases import FAILED, Interpreter, Row, Unmeasured
+from benchmarks.harness.messages import ExplainJob, Explanation, ScoresAnswer, ScoresJob
+from benchmarks.parity import metrics
+from benchmarks.parity.metrics import ParityResult
+from benchmarks.remote.predict import Answers
+from benchmarks.schema.parity_report import SCHEMA_VERSION, ParityReport, Picture, TestSet
+from runtime.backends import Scores
+from runtime.errors import CHECK_FAILED, ArtefactError, exit_status
+from runtime.model import artifact
+from runtime.model.artifact import Artefact
+from runtime.model.tolerance import Tolerance
+from runtime.system import atomic_write
+
+MAX_PICTURES = 64
+# Images that are traced layer by layer: enough for two figures, and reference kernels are slow.
+_EXPLAINED = 500
+_TRACED = (("litert", *cases.EXPECTED[:2]), ("onnxruntime", *cases.EXPECTED[2:]))
+
+
+def load_test_set(source: str | None) -> TestSet:
+    """The test split of the data set that `train.data.load` finds; see --data."""
+    from train.data import load
+
+    dataset = load.load(source)
+    return TestSet(
+        dataset.name,
+        dataset.sha256,
+        tuple(dataset.labels),
+        dataset.test.pixels,
+        dataset.test.labels,
+    )
+
+
+def compare(
+    models: Path,
+    test_set: TestSet,
+    *,
+    backends: tuple[str, ...] = (),
+    device: str = "cpu",
+    tolerance: Tolerance | None = None,
+    fail_fast: bool = False,
+    explain: bool = False,
+    interpreters: tuple[Interpreter, ...] = (),
+    elsewhere: Answers | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> ParityReport:
+    """Ask the original and each artefact of `models` the same images, each in its own process.
+
+    Args:
+        models: the folder with digits.keras and what was exported from it.
+        backends: engines' names; all of them by default.
+        tolerance: the default one judges as issued artefacts are.
+        fail_fast: stop at the first failing row.
+        explain: trace the int8 artefacts layer by layer too.
+        interpreters: other Pythons, for engines that are not installed in this one.
+        elsewhere: what the same artefacts answered to the same images on a device.
+        progress: is told what is being done.
+
+    Raises:
+        ArtefactError: the original is missing or damaged, or its process failed.
+        DatasetError: the images are not of the original's classes.
+        BackendUnavailable: Keras, or an engine named in `backends`, is not there.
+    """
+    planned = cases.plan(models, backends, device)
+    reference = artifact.read(models / cases.REFERENCE)
+    test_set.check_classes(reference.spec.labels, reference.path)
+    learned = reference.spec.dataset
+    with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
+        folder = Path(name)
+        np.save(folder / "pixels.npy", test_set.pixels)
+        row = Row(cases.REFERENCE, "keras", "cpu", 1)
+        progress(f"{row}: the original")
+        answered = _scores(folder, reference.path, row, ())
+        if isinstance(answered, Unmeasured):
+            raise ArtefactError(f"the original cannot be asked: {answered.reason}")
+        original, asked = answered
+        judge = _Judge(reference, original, test_set, tolerance or Tolerance())
+        results: list[ParityResult] = []
+        unmeasured: list[Unmeasured] = []
+        for row in planned:
+            progress(str(row))
+            result = _ask_row(folder, models / row.artefact, row, judge, interpreters)
+            if isinstance(result, Unmeasured):
+                unmeasured.append(result)
+                failed = result.status == FAILED
+            else:
+                results.append(result)
+                failed = not result
+            if failed and fail_fast:
+                break
+        explanations: list[Explanation] = []
+        for engine, plain, int8 in _TRACED if explain else ():
+            known = (models / plain).exists() and (models / int8).exists()
+            if not known or (backends and engine not in backends):
+                continue
+            progress(f"where the differences of {int8} come from")
+            row = Row(int8, f"{engine}, traced", "cpu", 1)
+            traced = _explain(folder, row, models / plain, models / int8, original, test_set)
+            if isinstance(traced, Unmeasured):
+                unmeasured.append(traced)
+            else:
+                explanations.append(traced)
+    device_results: list[ParityResult] = []
+    device_unmeasured = list(elsewhere.unmeasured) if elsewhere else []
+    for row, answer, scores in elsewhere.answered if elsewhere else ():
+        compared = judge.compare(artifact.read(models / row.artefact), row, scores, answer)
+        if isinstance(compared, Unmeasured):
+            device_unmeasured.append(compared)
+        else:
+            device_results.append(compared)
+    return ParityReport(
+        schema_version=SCHEMA_VERSION,
+        dataset=test_set.name,
+        dataset_sha256=test_set.sha256,
+        n=len(test_set.labels),
+        class_names=test_set.class_names,
+        reference=Row(cases.REFERENCE, "keras", "cpu", 1),
+        reference_version=asked.version,
+        reference_digest=reference.spec.digest,
+        reference_bytes=len(reference.data),
+        trained_on="" if learned.sha256 == test_set.sha256 else learned.name,
+        macs=asked.macs,
+        parameters=asked.parameters,
+        original=metrics.answers(original, test_set.labels),
+        results=tuple(results),
+        unmeasured=tuple(unmeasured),
+        pictures=_pictures(results, test_set),
+        explanations=tuple(explanations),
+        activations=asked.activations,
+        device_results=tuple(device_results),
+        device_unmeasured=tuple(device_unmeasured),
+    )
+
+
+def _ask_row(
+    folder: Path,
+    path: Path,
+    row: Row,
+    judge: "_Judge",
+    interpreters: tuple[Interpreter, ...],
+) -> ParityResult | Unmeasured:
+    try:
+        opened = artifact.read(path)
+    except ArtefactError as error:
+        return Unmeasured(row, FAILED, str(error))
+    answered = _scores(folder, path, row, interpreters)
+    if isinstance(answered, Unmeasured):
+        return answered
+    scores, answer = answered
+    return judge.compare(opened, row, scores, answer)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """The original, what it answers, and what passes."""
+
+    reference: Artefact
+    original: Scores
+    test_set: TestSet
+    tolerance: Tolerance
+
+    def compare(
+        self, opened: Artefact, row: Row, scores: Scores, answer: ScoresAnswer
+    ) -> ParityResult | Unmeasured:
+        """A row's scores, (N, classes), wherever they were computed, beside the original's."""
+        original, labels = self.original, self.test_set.labels
+        if scores.shape != original.shape:
+            return Unmeasured(row, FAILED, f"scores of shape {scores.shape}, not {original.shape}")
+        apart = metrics.distance(original, scores)
+        before, after = _right(original, self.test_set), _right(scores, self.test_set)
+        return ParityResult(
+            row=row,
+            version=answer.version,
+            precision=opened.spec.precision,
+            digest=opened.spec.digest,
+            size_bytes=len(opened.data),
+            original=metrics.answers(original, labels),
+            candidate=metrics.answers(scores, labels),
+            only_original=int((before & ~after).sum()),
+            only_candidate=int((after & ~before).sum()),
+            max_difference=apart.largest,
+            p99_difference=apart.p99,
+            mean_difference=apart.mean,
+            min_cosine=apart.min_cosine,
+            batch_difference=answer.batch_difference,
+            flips=metrics.find_flips(original, scores, labels),
+            tolerance=self.tolerance,
+            faults=_faults(opened, self.reference),
+        )
+
+
+def _scores(
+    folder: Path, path: Path, row: Row, interpreters: tuple[Interpreter, ...]
+) -> tuple[Scores, ScoresAnswer] | Unmeasured:
+    file = folder / "scores.npy"
+    file.unlink(missing_ok=True)
+    job = ScoresJob(row, str(path.resolve()), str(folder / "pixels.npy"), str(file))
+    answer = subprocesses.ask_scores(job, interpreters)
+    if isinstance(answer, Unmeasured):
+        return answer
+    return np.load(file), answer
+
+
+def _explain(
+    folder: Path, row: Row, plain: Path, int8: Path, original: Scores, test_set: TestSet
+) -> Explanation | Unmeasured:
+    few = slice(_EXPLAINED)
+    np.save(folder / "few.npy", test_set.pixels[few])
+    np.save(folder / "original.npy", original[few])
+    job = ExplainJob(
+        row=row,
+        plain=str(plain.resolve()),
+        int8=str(int8.resolve()),
+        pixels=str(folder / "few.npy"),
+        scores=str(folder / "original.npy"),
+    )
+    return subprocesses.ask_explanation(job)
+
+
+def _right(scores: Scores, test_set: TestSet) -> np.ndarray:
+    sound = np.isfinite(scores).all(axis=1)
+    return sound & (np.where(np.isfinite(scores), scores, 0).argmax(axis=1) == test_set.labels)
+
+
+def _faults(candidate: Artefact, reference: Artefact) -> tuple[str, ...]:
+    faults = []
+    if candidate.spec.labels != reference.spec.labels:
+        faults.append(
+            f"its labels are {', '.join(candidate.spec.labels)}, the original's "
+            f"{', '.join(reference.spec.labels)}"
+        )
+    if candidate.spec.source_sha256 != reference.spec.digest:
+        faults.append(f"it was exported from another model than {reference.path}: export it again")
+    return tuple(faults)
+
+
+def _pictures(results: list[ParityResult], test_set: TestSet) -> tuple[Picture, ...]:
+    margins = {flip.index: flip.margin for result in results for flip in result.flips}
+    surest = sorted(margins, key=lambda index: -margins[index])[:MAX_PICTURES]
+    return tuple(
+        Picture(index, tuple(int(v) for v in test_set.pixels[index].ravel())) for index in surest
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `python -m benchmarks` shares."""
+    default = Tolerance()
+    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
+    parser.add_argument(
+        "--max-difference",
+        type=float,
+        default=default.max_difference,
+        help="of a float artefact's scores (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        default=100 * default.max_drop,
+        help="of an int8 artefact's accuracy, in points (%(default)s)",
+    )
+    parser.add_argument(
+        "--min-agreement",
+        type=float,
+        default=100 * default.min_agreement,
+        help="of an int8 artefact's answers with the original's, in %% (%(default)s)",
+    )
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="say which step and layer int8's differences come from",
+    )
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing row")
+
+
+def tolerance_of(arguments: argparse.Namespace) -> Tolerance:
+    """The tolerance that the options of `add_arguments` state."""
+    return Tolerance(
+        arguments.max_difference, arguments.max_drop / 100, arguments.min_agreement / 100
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=__doc__)
+    cases.add_arguments(parser)
+    add_arguments(parser)
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    arguments = parser.parse_args(argv)
+    from benchmarks.harness.serialize import to_json
+    from benchmarks.report import terminal
+
+    if arguments.json is not None:
+        output_dir.check_file(arguments.json)
+    artifact.read(arguments.models / cases.REFERENCE)  # before any data set is downloaded
+    report = compare(
+        arguments.models,
+        load_test_set(arguments.data),
+        backends=tuple(arguments.backend),
+        device=arguments.device,
+        tolerance=tolerance_of(arguments),
+        fail_fast=arguments.fail_fast,
+        explain=arguments.explain,
+        interpreters=tuple(map(cases.parse_interpreter, arguments.python)),
+        progress=terminal.tell,
+    )
+    terminal.clear()
+    terminal.print_parity(report)
+    if arguments.json is not None:
+        atomic_write.write(arguments.json, to_json(report))
+    return 0 if report else CHECK_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, needs_stdout=False))

@@ -1,0 +1,1 @@
+"""Explains where an int8 model differs from its float model."""

@@ -1,0 +1,1 @@
+"""Measures how well images that are not digits are rejected."""

@@ -1,0 +1,178 @@
+"""How well artefacts tell digits from what is none: python -m benchmarks.rejection.
+
+Measured with `benchmarks.rejection.negatives`: other fonts, shapes and textures than the rule was fitted to.
+"""
+
+import argparse
+import sys
+import timeit
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.harness import cases, output_dir, statistics
+from benchmarks.harness.cases import ABSENT, FAILED, Row, Unmeasured
+from benchmarks.parity import run as parity
+from benchmarks.parity.run import TestSet
+from benchmarks.readings import SCHEMA_VERSION, KindResult, Rejection, RejectionReport
+from benchmarks.rejection.negatives import KINDS, Kind
+from runtime.backends import Backend, Pixels, open_backend
+from runtime.errors import (
+    CHECK_FAILED,
+    ArtefactError,
+    BackendUnavailable,
+    DatasetError,
+    exit_status,
+)
+from runtime.model import artifact
+from runtime.model.rejection import Judge
+
+_SEED = 40
+# Short series, so that one of them runs undisturbed by whatever else the machine does.
+_COST_CALLS, _COST_REPETITIONS = 100, 300
+
+Floats = npt.NDArray[np.float64]
+
+
+def measure(
+    models: Path,
+    test_set: TestSet,
+    *,
+    kinds: Sequence[Kind] = KINDS,
+    backends: tuple[str, ...] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> RejectionReport:
+    """Show each artefact of `models` digits, and what is none.
+
+    Raises:
+        BackendUnavailable: an engine named in `backends` does not exist.
+        DatasetError: the test set is none of the ten digits.
+    """
+    digits = tuple("0123456789")
+    if test_set.class_names != digits:
+        raise DatasetError(
+            f"{test_set.name} has the classes {', '.join(test_set.class_names)}: what is no digit "
+            "is known of the digits 0 to 9 alone; give --data with those"
+        )
+    drawn = []
+    for number, kind in enumerate(kinds):
+        progress(f"drawing {kind.name}")
+        drawn.append(kind.draw(kind.n, np.random.default_rng([_SEED, number])))
+    results: list[Rejection] = []
+    unmeasured: list[Unmeasured] = []
+    for row in cases.plan(models, backends):
+        progress(str(row))
+        try:
+            backend = open_backend(artifact.read(models / row.artefact), row.backend)
+            results.append(_judge(backend, row, test_set.pixels, kinds, drawn))
+        except BackendUnavailable as error:
+            unmeasured.append(Unmeasured(row, ABSENT, str(error)))
+        except ArtefactError as error:
+            unmeasured.append(Unmeasured(row, FAILED, str(error)))
+    return RejectionReport(
+        schema_version=SCHEMA_VERSION,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        dataset=test_set.name,
+        dataset_sha256=test_set.sha256,
+        results=tuple(results),
+        unmeasured=tuple(unmeasured),
+    )
+
+
+def _judge(
+    backend: Backend, row: Row, digits: Pixels, kinds: Sequence[Kind], drawn: Sequence[Pixels]
+) -> Rejection:
+    spec = backend.spec
+    judge, by_confidence = (Judge(spec.accept_confidence, rule) for rule in (spec.acceptance, None))
+
+    def scores(pixels: Pixels) -> tuple[Floats, Floats]:
+        answers = backend.scores(pixels)
+        if answers.shape[1] != len(spec.labels) or not np.isfinite(answers).all():
+            raise ArtefactError(f"{row.artefact} gives scores that are no numbers: export it again")
+        pairs = list(zip(pixels, answers.max(axis=1).tolist(), strict=True))
+        return (
+            np.array([judge.score(image, confidence) for image, confidence in pairs]),
+            np.array([by_confidence.score(image, confidence) for image, confidence in pairs]),
+        )
+
+    of_digits, sure_of_digits = scores(digits)
+    results = []
+    for kind, pixels in zip(kinds, drawn, strict=True):
+        of_kind, sure_of_kind = scores(pixels)
+        results.append(
+            KindResult(
+                kind=kind.name,
+                known=kind.known,
+                n=len(pixels),
+                refused=int((of_kind < judge.threshold).sum()),
+                refused_by_confidence=int((sure_of_kind < by_confidence.threshold).sum()),
+                auroc=statistics.auroc(of_digits, of_kind),
+                auroc_of_confidence=statistics.auroc(sure_of_digits, sure_of_kind),
+            )
+        )
+    digit, alike = digits[0], np.full(len(digits), 0.5, np.float32)
+    return Rejection(
+        row=row,
+        version=backend.version,
+        digest=spec.digest,
+        has_rule=spec.acceptance is not None,
+        threshold=judge.threshold,
+        digits=len(digits),
+        digits_refused=int((of_digits < judge.threshold).sum()),
+        digits_refused_by_confidence=int((sure_of_digits < by_confidence.threshold).sum()),
+        cost_ns=_cost_ns(lambda: judge.accepts(digit, 0.5), _COST_CALLS),
+        kinds=tuple(results),
+        batch_cost_ns=_cost_ns(lambda: judge.accept_all(digits, alike), 1) / len(digits),
+    )
+
+
+def _cost_ns(decide: Callable[[], object], calls: int) -> float:
+    return 1e9 * min(timeit.repeat(decide, number=calls, repeat=_COST_REPETITIONS)) / calls
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails."""
+    arguments = parse_args(argv)
+    from benchmarks.rejection import report as rejection_report
+    from benchmarks.report import terminal
+
+    folder = arguments.out or arguments.models / "rejection"
+    output_dir.check_folder(folder)
+    report = measure(
+        arguments.models,
+        parity.load_test_set(arguments.data),
+        backends=tuple(arguments.backend),
+        progress=terminal.tell,
+    )
+    terminal.clear()
+    rejection_report.print_report(report)
+    written = rejection_report.write(report, folder)
+    print(f"written: {folder}: {', '.join(written)}")
+    return 0 if report else CHECK_FAILED
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rejection",
+        description="How many blank pages, letters, shapes, … each artefact refuses as no digit, "
+        "how many digits with them, and what a decision costs.",
+        epilog="Exit status: 0 all rows asked, 2 bad input, 3 a row failed. Targets are reported "
+        "and decide nothing.",
+    )
+    parser.add_argument(
+        "--models", type=Path, default=cases.DEFAULT_MODELS, help="folder of the artefacts (models)"
+    )
+    parser.add_argument(
+        "--backend", action="append", default=[], help="only this engine; may be repeated"
+    )
+    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
+    parser.add_argument("--out", type=Path, help="folder of the report (MODELS/rejection)")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, needs_stdout=False))

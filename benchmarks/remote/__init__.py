@@ -1,0 +1,1 @@
+"""Runs benchmarks on another machine over ssh."""

@@ -1,0 +1,134 @@
+"""What each artefact of a folder answers: python -m benchmarks.remote.predict.
+
+Runs on a device, where there is neither Keras nor a data set; `parity` compares the scores with the
+original's where those are.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import cases, output_dir, subprocesses
+from benchmarks.harness.cases import FAILED, Row, Unmeasured
+from benchmarks.harness.messages import ScoresAnswer, ScoresJob
+from benchmarks.harness.serialize import from_json, to_json
+from runtime.backends import Scores
+from runtime.errors import ArtefactError, EdgeError, exit_status
+from runtime.model import artifact
+from runtime.system import atomic_write
+
+INDEX = "answers.json"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A row's answers: the .npy file of its scores (N, classes) float32, in the index's folder."""
+
+    row: Row
+    answer: ScoresAnswer
+    scores: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """Every row of a folder, those that answered and those that did not."""
+
+    answered: tuple[Answered, ...]
+    unmeasured: tuple[Unmeasured, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a device answered: (row, what its process says, scores) each, and the other rows."""
+
+    answered: tuple[tuple[Row, ScoresAnswer, Scores], ...]
+    unmeasured: tuple[Unmeasured, ...]
+
+
+def write(
+    models: Path,
+    pixels: Path,
+    out: Path,
+    planned: Sequence[Row],
+    progress: Callable[[str], None] = lambda line: None,
+) -> Index:
+    """Ask each row in a process of its own, and write the index and the scores into `out`.
+
+    Args:
+        pixels: a .npy file of (N, 28, 28, 1) uint8.
+
+    Raises:
+        EdgeError: the files cannot be written.
+    """
+    answered: list[Answered] = []
+    unmeasured: list[Unmeasured] = []
+    for number, row in enumerate(planned):
+        progress(str(row))
+        path, file = models / row.artefact, out / f"{number}.npy"
+        try:
+            artifact.read(path)
+        except ArtefactError as error:
+            unmeasured.append(Unmeasured(row, FAILED, str(error)))
+            continue
+        answer = subprocesses.ask_scores(
+            ScoresJob(row, str(path.resolve()), str(pixels.resolve()), str(file.resolve()))
+        )
+        if isinstance(answer, Unmeasured):
+            unmeasured.append(answer)
+        else:
+            answered.append(Answered(row, answer, file.name))
+    index = Index(tuple(answered), tuple(unmeasured))
+    atomic_write.write(out / INDEX, to_json(index))
+    return index
+
+
+def read(folder: Path, name: str) -> Answers:
+    """Read what `write` wrote; `name` is what messages call it.
+
+    Raises:
+        EdgeError: the folder holds no such thing.
+    """
+    try:
+        index = from_json(Index, (folder / INDEX).read_bytes(), name)
+        return Answers(
+            tuple(
+                (one.row, one.answer, np.load(folder / Path(one.scores).name))
+                for one in index.answered
+            ),
+            index.unmeasured,
+        )
+    except (OSError, ValueError) as error:
+        raise EdgeError(f"{name} cannot be read ({error}): measure again") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 0 also where rows fail, for the index says so."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.remote.predict", description=__doc__
+    )
+    parser.add_argument("--models", type=Path, required=True, help="folder of the artefacts")
+    parser.add_argument("--pixels", type=Path, required=True, help=".npy, (N, 28, 28, 1) uint8")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the scores")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument(
+        "--backend", action="append", default=[], help="only this engine; may be repeated"
+    )
+    arguments = parser.parse_args(argv)
+    from benchmarks.report import terminal
+
+    if not arguments.pixels.exists():
+        raise EdgeError(f"there is no {arguments.pixels}: name the images with --pixels")
+    output_dir.check_folder(arguments.out)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    planned = cases.plan(arguments.models, tuple(arguments.backend), arguments.device)
+    write(arguments.models, arguments.pixels, arguments.out, planned, terminal.tell)
+    terminal.clear()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))

@@ -1,0 +1,67 @@
+"""A report as Markdown."""
+
+from collections.abc import Sequence
+
+from benchmarks.report import device_tables, latency_tables, parity_tables, summary_tables
+from benchmarks.report import related as beside_tables
+from benchmarks.report.formats import Table
+from benchmarks.report.related import Beside
+from benchmarks.schema.report import Report
+
+_ALONE = Beside()
+_MOST_FLIPS = 30
+
+
+def render(report: Report, beside: Beside = _ALONE) -> str:
+    """The whole report as Markdown text, with what lies beside it."""
+    parity, latency = report.parity, report.latency
+    verdict = "**passed**" if report else "**FAILED**"
+    parts = [
+        "# Benchmarks",
+        f"{report.created[:10]}, `python -m benchmarks`, {latency.host.cpu}, "
+        f"{latency.host.cores} cores: {verdict}.",
+        *(f"- {why}" for why in report.failures),
+    ]
+    ordered = [
+        summary_tables.summary(parity, latency),
+        device_tables.side_by_side(latency, report.device),
+        parity_tables.parity_table(parity),
+        parity_tables.scores_table(parity),
+        *(parity_tables.flips_table(r, parity.class_names, _MOST_FLIPS) for r in parity.results),
+        *parity_tables.device_tables(parity),
+        *parity_tables.device_flips(parity, _MOST_FLIPS),
+        *parity_tables.explanation_tables(parity.explanations),
+        beside_tables.robustness_table(beside.robustness),
+        beside_tables.rejection_table(beside.rejection),
+        latency_tables.latency_table(latency),
+        latency_tables.starts_table(latency),
+        latency_tables.files_table(latency),
+        latency_tables.limit_table(parity, latency),
+        latency_tables.commands_table(latency),
+        latency_tables.arrays_table(latency),
+        latency_tables.many_files_table(latency),
+        latency_tables.programs_table(latency),
+        latency_tables.invalid_table(latency),
+        summary_tables.unmeasured_table(parity.unmeasured + latency.unmeasured),
+        summary_tables.host_table(latency),
+        summary_tables.sources_table(latency, beside),
+        *device_tables.details(report.device, parity.device_unmeasured),
+    ]
+    parts += [render_table(table) for table in ordered if table.lines]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_table(table: Table) -> str:
+    """A table under its title."""
+    text = render_lines(table.header, table.lines)
+    return f"## {table.title}\n\n{text}" + (f"\n\n{table.note}" if table.note else "")
+
+
+def render_lines(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Columns under their header."""
+    everything = [header, ("---",) * len(header), *lines]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in everything)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

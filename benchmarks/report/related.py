@@ -1,0 +1,128 @@
+"""What lies beside a report: what the robustness and the rejection commands left in its folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from benchmarks.harness.serialize import from_json
+from benchmarks.readings import SCHEMA_VERSION, RejectionReport, Result, RobustnessReport
+from benchmarks.report import charts
+from benchmarks.report.charts import Charts
+from benchmarks.report.formats import Table, duration, percent
+from benchmarks.robustness.corruptions import MIDDLE
+from runtime.errors import EdgeError
+
+ROBUSTNESS_NAME, REJECTION_NAME = "robustness.json", "rejection.json"
+
+T = TypeVar("T", RobustnessReport, RejectionReport)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """The other reports of a folder; None where there is none."""
+
+    robustness: RobustnessReport | None = None
+    rejection: RejectionReport | None = None
+
+
+def read(folder: Path) -> Beside:
+    """The other reports of a folder.
+
+    Raises:
+        EdgeError: a file cannot be read, is no such report, or of another schema.
+    """
+    return Beside(
+        _read(folder / ROBUSTNESS_NAME, RobustnessReport),
+        _read(folder / REJECTION_NAME, RejectionReport),
+    )
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EdgeError(f"cannot read {path}: {error.strerror}") from error
+    report = from_json(kind, text, str(path))
+    if report.schema_version != SCHEMA_VERSION:
+        raise EdgeError(
+            f"{path} has schema {report.schema_version}, this program reads {SCHEMA_VERSION}: "
+            "measure again, or move it away"
+        )
+    return report
+
+
+def rejection_table(report: RejectionReport | None) -> Table:
+    """What is taken for a digit: a line a row."""
+    if report is None:
+        return Table("Rejection", (), ())
+    kinds = report.results[0].kinds if report.results else ()
+    return Table(
+        "Rejection",
+        ("artefact", "engine", "test digits", *(kind.kind for kind in kinds), "lowest AUROC",
+         "a decision"),
+        tuple(
+            (
+                result.row.artefact,
+                f"{result.row.engine} {result.version}",
+                percent(result.digits_refused / result.digits),
+                *(percent(kind.refused / kind.n) for kind in result.kinds),
+                f"{min((k.auroc for k in result.kinds if not k.known), default=0.0):.4f}",
+                duration(result.cost_ns),
+            )
+            for result in report.results
+        ),
+        f"Share that is refused as no digit; against the test images of {report.dataset}, "
+        f"{report.created[:10]}, python -m benchmarks.rejection. Of digits few ought to be. "
+        "AUROC: how often a test digit scores higher than what is none.",
+    )  # fmt: skip
+
+
+def robustness_table(report: RobustnessReport | None) -> Table:
+    """Accuracy at the middle strengths: a line a row, and what costs it most."""
+    if report is None:
+        return Table("Robustness", (), ())
+    return Table(
+        "Robustness",
+        ("artefact", "engine", "as it is", "mean when spoilt", "lowest", "by"),
+        tuple(
+            (
+                result.row.artefact,
+                f"{result.row.backend} {result.version}",
+                percent(result.clean.accuracy),
+                percent(result.mean),
+                percent(result.worst.middle.accuracy),
+                f"{result.worst.corruption} ({result.worst.strengths[MIDDLE]})",
+            )
+            for result in report.results
+        ),
+        f"{report.n:,} test images of {report.dataset}, {report.created[:10]}, "
+        "python -m benchmarks.robustness; spoilt at the middle of five strengths.",
+    )
+
+
+def robustness_curves(report: RobustnessReport | None) -> Charts | None:
+    """Return one chart per corruption; None if there are no results."""
+    if report is None or not report.results:
+        return None
+    return Charts(
+        tuple(
+            charts.curves(
+                [_line(result, number) for result in report.results],
+                ("none", *curve.strengths),
+                curve.corruption,
+            )
+            for number, curve in enumerate(report.results[0].curves)
+        ),
+        tuple((charts.style(n), _name(result)) for n, result in enumerate(report.results)),
+    )
+
+
+def _line(result: Result, number: int) -> tuple[str, tuple[float, ...]]:
+    readings = (result.clean, *result.curves[number].readings)
+    return _name(result), tuple(reading.accuracy for reading in readings)
+
+
+def _name(result: Result) -> str:
+    return f"{result.row.artefact} · {result.row.backend}"

@@ -1,0 +1,96 @@
+"""Results on the terminal."""
+
+import sys
+
+from benchmarks.report import device_tables, latency_tables, parity_tables, summary_tables
+from benchmarks.report.formats import Table
+from benchmarks.schema.latency import LatencyReport
+from benchmarks.schema.parity_report import ParityReport
+from benchmarks.schema.report import Report
+from runtime.system import interrupt
+
+_MOST_FLIPS = 20
+
+
+def tell(line: str) -> None:
+    """Print a progress line on stderr; on a terminal it replaces the one before.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed and the exception was lost in a callback.
+    """
+    interrupt.check()
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+    else:
+        print(line, file=sys.stderr)
+
+
+def clear() -> None:
+    """Remove the progress line of a terminal."""
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def print_parity(report: ParityReport) -> None:
+    """Print a line a row, every flip, and why the run fails."""
+    print_table(parity_tables.parity_table(report))
+    print_table(parity_tables.scores_table(report))
+    for result in report.results:
+        print_table(parity_tables.flips_table(result, report.class_names, _MOST_FLIPS))
+    for table in parity_tables.explanation_tables(report.explanations):
+        print_table(table)
+    print_table(summary_tables.unmeasured_table(report.unmeasured))
+    print_verdict("Parity", report.failures)
+
+
+def print_latency(report: LatencyReport) -> None:
+    """Print the tables of a latency run, and why it fails."""
+    for table in (
+        latency_tables.latency_table(report),
+        latency_tables.starts_table(report),
+        latency_tables.files_table(report),
+        latency_tables.commands_table(report),
+        latency_tables.arrays_table(report),
+        latency_tables.many_files_table(report),
+        latency_tables.programs_table(report),
+        latency_tables.invalid_table(report),
+        summary_tables.unmeasured_table(report.unmeasured),
+        summary_tables.host_table(report),
+    ):
+        print_table(table)
+    print_verdict("Latency", report.failures)
+
+
+def print_report(report: Report) -> None:
+    """Print the summary, what was not measured, and why the run fails."""
+    print_table(summary_tables.summary(report.parity, report.latency))
+    print_table(device_tables.side_by_side(report.latency, report.device))
+    for table in parity_tables.device_tables(report.parity):
+        print_table(table)
+    print_table(latency_tables.files_table(report.latency))
+    print_table(latency_tables.commands_table(report.latency))
+    print_table(latency_tables.arrays_table(report.latency))
+    print_table(latency_tables.many_files_table(report.latency))
+    print_table(
+        summary_tables.unmeasured_table(report.parity.unmeasured + report.latency.unmeasured),
+    )
+    print_verdict("Benchmarks", report.failures)
+
+
+def print_verdict(what: str, failures: tuple[str, ...]) -> None:
+    """Print whether a run passes, and why it does not."""
+    print(f"{what}: FAILED" if failures else f"{what}: passed")
+    for why in failures:
+        print(f"  {why}")
+
+
+def print_table(table: Table) -> None:
+    """Print columns, each as wide as its widest cell; nothing where there are no lines."""
+    if not table.lines:
+        return
+    print(table.title)
+    widths = [max(map(len, column)) for column in zip(table.header, *table.lines, strict=True)]
+    for line in (table.header, *table.lines):
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  " + "  ".join(cells).rstrip())
+    print(f"  {table.note}\n" if table.note else "")

@@ -1,0 +1,195 @@
+"""A robustness report on the terminal, as Markdown, as JSON, and its curves as a picture."""
+
+import io
+from pathlib import Path
+
+from benchmarks.harness.serialize import to_json
+from benchmarks.readings import (
+    MIN_EACH,
+    MIN_MEAN,
+    MIN_OTHER_HANDS,
+    UNKNOWN,
+    UNUSED,
+    OtherHands,
+    Result,
+    RobustnessReport,
+)
+from benchmarks.report import markdown, terminal
+from benchmarks.report.formats import Table, interval, percent
+from benchmarks.report.summary_tables import unmeasured_table
+from benchmarks.robustness.corruptions import MIDDLE
+from runtime.system import atomic_write
+
+JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "robustness.json", "robustness.md", "robustness.svg"
+
+_MARKS = {UNUSED: " *", UNKNOWN: " ?"}
+_LEGEND = "* not used in training; ? the artefact does not say."
+_COLUMNS = 4
+
+
+def print_report(report: RobustnessReport) -> None:
+    """Print the tables, the targets, and why the run fails."""
+    for table in (middle_table(report), other_hands_table(report)):
+        terminal.print_table(table)
+    terminal.print_table(unmeasured_table(report.unmeasured))
+    for line in targets(report):
+        print(line)
+    terminal.print_verdict("Robustness", report.failures)
+
+
+def write(report: RobustnessReport, folder: Path) -> tuple[str, ...]:
+    """Write the report's files into `folder`; their names.
+
+    Raises:
+        EdgeError: they cannot be written.
+    """
+    atomic_write.write(folder / JSON_NAME, to_json(report))
+    atomic_write.write(folder / MARKDOWN_NAME, render(report))
+    if not report.results:
+        return JSON_NAME, MARKDOWN_NAME
+    atomic_write.write(folder / PLOT_NAME, draw(report))
+    return JSON_NAME, MARKDOWN_NAME, PLOT_NAME
+
+
+def render(report: RobustnessReport) -> str:
+    """The whole report as Markdown text."""
+    tables = [
+        middle_table(report),
+        other_hands_table(report),
+        *map(strengths_table, report.results),
+        unmeasured_table(report.unmeasured),
+    ]
+    parts = [
+        "# Robustness",
+        f"{report.created[:10]}, `python -m benchmarks.robustness`, {report.n:,} test images of "
+        f"{report.dataset} (SHA-256 {report.dataset_sha256[:12]}…).",
+        "\n".join(f"- {line}" for line in (*targets(report), *report.failures)),
+        *([f"![accuracy by corruption and strength]({PLOT_NAME})"] if report.results else []),
+        *(markdown.render_table(table) for table in tables if table.lines),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def middle_table(report: RobustnessReport) -> Table:
+    """Accuracy at the middle strength: one line a corruption, one column a row."""
+    if not report.results:
+        return Table("Middle strengths", (), ())
+    lines = [("none", "", *(percent(r.clean.accuracy) for r in report.results))]
+    for curves in zip(*(result.curves for result in report.results), strict=True):
+        first = curves[0]
+        lines.append(
+            (
+                first.corruption,
+                first.strengths[MIDDLE],
+                *(percent(c.middle.accuracy) + _MARKS.get(c.training, "") for c in curves),
+            )
+        )
+    lines.append(("mean of the corruptions", "", *(percent(r.mean) for r in report.results)))
+    return Table(
+        "Accuracy at the middle strengths",
+        ("corruption", "strength", *(_name(r) for r in report.results)),
+        tuple(lines),
+        f"{report.n:,} test images of {report.dataset}. {_LEGEND}",
+    )
+
+
+def strengths_table(result: Result) -> Table:
+    """One row at all five strengths."""
+    return Table(
+        f"{_name(result)} {result.version}, every strength",
+        ("corruption", "mildest", "mild", "middle", "strong", "strongest"),
+        tuple(
+            (
+                curve.corruption + _MARKS.get(curve.training, ""),
+                *(
+                    f"{percent(reading.accuracy)} ({strength})"
+                    for strength, reading in zip(curve.strengths, curve.readings, strict=True)
+                ),
+            )
+            for curve in result.curves
+        ),
+        f"Without corruption {percent(result.clean.accuracy)}. {_LEGEND}",
+    )
+
+
+def other_hands_table(report: RobustnessReport) -> Table:
+    """One line an artefact and engine."""
+    return Table(
+        "Other hands: scikit-learn's digits in MNIST's form",
+        ("artefact", "engine", "trained on", "accuracy", "95 %", "images"),
+        tuple(
+            (
+                f"{other.folder}/{other.row.artefact}",
+                f"{other.row.backend} {other.version}",
+                other.trained_on,
+                percent(other.reading.accuracy),
+                interval(*other.reading.interval),
+                f"{other.reading.n:,}",
+            )
+            for other in report.other_hands
+        ),
+    )
+
+
+def targets(report: RobustnessReport) -> tuple[str, ...]:
+    """A line a target and row: met or missed."""
+    lines = []
+    for result in report.results:
+        worst = result.worst
+        lines.append(
+            f"{_name(result)}: mean over the middle strengths {percent(result.mean)} "
+            f"({_verdict(result.mean, MIN_MEAN)}), lowest {percent(worst.middle.accuracy)} for "
+            f"{worst.corruption} ({_verdict(worst.middle.accuracy, MIN_EACH)})"
+        )
+    return (*lines, *map(_other_hands_target, report.other_hands))
+
+
+def draw(report: RobustnessReport) -> bytes:
+    """The curves as SVG: one plot a corruption, one line a row."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    curves = report.results[0].curves
+    height = -(-len(curves) // _COLUMNS)
+    # Fixed names for what the picture defines: the same figures give the same bytes.
+    with matplotlib.rc_context({"svg.hashsalt": "digit-edge", "font.size": 8}):
+        figure = Figure(figsize=(13, 2.9 * height + 0.5), layout="constrained")
+        plots = figure.subplots(height, _COLUMNS, squeeze=False, sharey=True).ravel()
+        for plot in plots[len(curves) :]:
+            plot.set_axis_off()
+        for number, (plot, curve) in enumerate(zip(plots, curves, strict=False)):
+            marks = {_MARKS.get(r.curves[number].training, "") for r in report.results}
+            for result in report.results:
+                readings = (result.clean, *result.curves[number].readings)
+                accuracies = [100 * reading.accuracy for reading in readings]
+                plot.plot(accuracies, marker=".", alpha=0.8, label=_name(result))
+            plot.axhline(100 * MIN_EACH, color="grey", linestyle=":", linewidth=1)
+            plot.axvline(1 + MIDDLE, color="grey", linestyle=":", linewidth=1)
+            plot.set_xticks(range(len(curve.strengths) + 1), ("none", *curve.strengths))
+            plot.set_title(curve.corruption + "".join(sorted(marks)))
+            plot.grid(alpha=0.3)
+            if number % _COLUMNS == 0:
+                plot.set_ylabel("accuracy [%]")
+        handles, labels = plots[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        picture = io.BytesIO()
+        figure.savefig(picture, format="svg", metadata={"Date": None})
+    return picture.getvalue()
+
+
+def _other_hands_target(other: OtherHands) -> str:
+    from train.data.mnist import MNIST
+
+    accuracy = other.reading.accuracy
+    name = f"other hands, {other.folder}/{other.row.artefact} · {other.row.backend}"
+    if other.trained_on != MNIST:
+        return f"{name}: {percent(accuracy)} (no target: trained on {other.trained_on})"
+    return f"{name}: {percent(accuracy)} ({_verdict(accuracy, MIN_OTHER_HANDS)})"
+
+
+def _verdict(value: float, least: float) -> str:
+    return f"target {100 * least:g} %: {'met' if value >= least else 'MISSED'}"
+
+
+def _name(result: Result) -> str:
+    return f"{result.row.artefact} · {result.row.backend}"

@@ -1,0 +1,294 @@
+"""Accuracy of each artefact on spoilt images and on other hands: python -m benchmarks.robustness.
+
+The test set is spoilt by each of `benchmarks.robustness.corruptions` at five strengths. Other hands are
+scikit-learn's 1,797 digits, in MNIST's form.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import cases as rows
+from benchmarks.harness import output_dir, subprocesses
+from benchmarks.harness.cases import FAILED, Interpreter, Row, Unmeasured
+from benchmarks.harness.messages import ScoresJob
+from benchmarks.parity import run as parity
+from benchmarks.parity.run import TestSet
+from benchmarks.readings import (
+    SCHEMA_VERSION,
+    UNKNOWN,
+    UNUSED,
+    USED,
+    Curve,
+    OtherHands,
+    Reading,
+    Result,
+    RobustnessReport,
+)
+from benchmarks.robustness.corruptions import CORRUPTIONS, Corruption
+from runtime.backends import Pixels
+from runtime.errors import CHECK_FAILED, ArtefactError, exit_status
+from runtime.model import artifact
+from runtime.model.spec import ModelSpec
+
+PUBLISHED = Path(artifact.__file__).with_name("pretrained")
+QUICK_IMAGES = 1_000
+
+SEED = 20
+# Images a row's process is asked at once: some hundred megabytes as float32.
+_MAX_IMAGES = 150_000
+
+
+@dataclass(frozen=True)
+class _Case:
+    """The test set as it is, or spoilt by a corruption at strength number `step`."""
+
+    corruption: Corruption | None = None
+    step: int = 0
+
+    def pixels(self, clean: Pixels) -> Pixels:
+        return clean if self.corruption is None else self.corruption.spoil(clean, self.step, SEED)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a row answered: the engine's version and the classes, (N,) int64."""
+
+    version: str
+    classes: np.ndarray
+
+
+def measure(
+    models: Path,
+    test_set: TestSet,
+    published: Path = PUBLISHED,
+    *,
+    corruptions: Sequence[Corruption] = CORRUPTIONS,
+    backends: tuple[str, ...] = (),
+    keras: bool = True,
+    interpreters: tuple[Interpreter, ...] = (),
+    progress: Callable[[str], None] = lambda line: None,
+) -> RobustnessReport:
+    """Spoil the test set and have each artefact of `models` read it, in processes of their own.
+
+    Args:
+        models: the folder of the artefacts, and of the digits.keras they came from, if it is there.
+        published: a folder of artefacts that read other hands as well.
+        backends: engines' names; all of them by default.
+        keras: whether the original is asked too.
+        interpreters: other Pythons, for engines that are not installed in this one.
+        progress: is told what is being done.
+
+    Raises:
+        BackendUnavailable: an engine named in `backends` does not exist.
+    """
+    planned = rows.plan(models, backends)
+    if keras and (models / rows.REFERENCE).exists():
+        planned.insert(0, Row(rows.REFERENCE, "keras", "cpu", 1))
+    cases = [_Case(), *(_Case(c, step) for c in corruptions for step in range(len(c.strengths)))]
+    unmeasured: list[Unmeasured] = []
+    results: list[Result] = []
+    with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
+        ask = _Asker(Path(name), interpreters)
+        versions: dict[Row, str] = {}
+        counts: dict[Row, list[int]] = {row: [] for row in planned}
+        per_piece = max(1, _MAX_IMAGES // len(test_set.labels))
+        for start in range(0, len(cases), per_piece):
+            piece = cases[start : start + per_piece]
+            progress(f"spoiling images: {start} of {len(cases)} sets")
+            ask.show(np.concatenate([case.pixels(test_set.pixels) for case in piece]))
+            for row in list(counts):
+                progress(f"{row}: from set {start} of {len(cases)}")
+                answers = ask.answers(models / row.artefact, row, test_set.class_names)
+                if isinstance(answers, Unmeasured):
+                    unmeasured.append(answers)
+                    del counts[row]
+                    continue
+                versions[row] = answers.version
+                right = answers.classes.reshape(len(piece), -1) == test_set.labels
+                counts[row] += right.sum(axis=1).tolist()
+        for row, correct in counts.items():
+            spec = artifact.read(models / row.artefact).spec
+            results.append(_result(row, versions[row], spec, correct, test_set, corruptions))
+        others = [
+            _read_other_hands(ask, folder, row, unmeasured)
+            for folder in dict.fromkeys((published, models))
+            for row in (rows.plan(folder, backends) if folder != models else counts)
+        ]
+    return RobustnessReport(
+        schema_version=SCHEMA_VERSION,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        dataset=test_set.name,
+        dataset_sha256=test_set.sha256,
+        n=len(test_set.labels),
+        results=tuple(results),
+        other_hands=tuple(other for other in others if other is not None),
+        unmeasured=tuple(dict.fromkeys(unmeasured)),
+    )
+
+
+def quick_subset(test_set: TestSet, n: int = QUICK_IMAGES) -> TestSet:
+    """At most `n` images of it, each class by its share, always the same ones."""
+    from train.data.splits import Split, hold_back
+
+    if len(test_set.labels) <= n:
+        return test_set
+    _, few = hold_back(Split(test_set.pixels, test_set.labels), n, SEED)
+    return TestSet(test_set.name, test_set.sha256, test_set.class_names, few.pixels, few.labels)
+
+
+class _Asker:
+    """Has rows answer the images that were shown last, each in a process of its own."""
+
+    def __init__(self, folder: Path, interpreters: tuple[Interpreter, ...]) -> None:
+        self._pixels, self._scores = folder / "pixels.npy", folder / "scores.npy"
+        self._interpreters = interpreters
+        self._n = 0
+
+    def show(self, pixels: Pixels) -> None:
+        np.save(self._pixels, pixels)
+        self._n = len(pixels)
+
+    def answers(self, path: Path, row: Row, class_names: tuple[str, ...]) -> _Answers | Unmeasured:
+        try:
+            labels = artifact.read(path).spec.labels
+        except ArtefactError as error:
+            return Unmeasured(row, FAILED, str(error))
+        if labels != class_names:
+            why = f"it answers {', '.join(labels)}, the images are {', '.join(class_names)}"
+            return Unmeasured(row, FAILED, f"{why}: give the data it was trained for")
+        self._scores.unlink(missing_ok=True)
+        job = ScoresJob(row, str(path.resolve()), str(self._pixels), str(self._scores))
+        answer = subprocesses.ask_scores(job, self._interpreters)
+        if isinstance(answer, Unmeasured):
+            return answer
+        scores = np.load(self._scores)
+        if scores.shape != (self._n, len(labels)) or not np.isfinite(scores).all():
+            return Unmeasured(row, FAILED, f"its scores, {scores.shape}, are not all numbers")
+        return _Answers(answer.version, scores.argmax(axis=1))
+
+
+def _result(
+    row: Row,
+    version: str,
+    spec: ModelSpec,
+    correct: Sequence[int],
+    test_set: TestSet,
+    corruptions: Sequence[Corruption],
+) -> Result:
+    clean, *readings = (Reading(count, len(test_set.labels)) for count in correct)
+    curves = []
+    for corruption in corruptions:
+        strengths = tuple(corruption.unit.format(strength) for strength in corruption.strengths)
+        own, readings = readings[: len(strengths)], readings[len(strengths) :]
+        curves.append(Curve(corruption.name, training_of(corruption, spec), strengths, tuple(own)))
+    return Result(row, version, spec.digest, clean, tuple(curves))
+
+
+def training_of(corruption: Corruption, spec: ModelSpec) -> str:
+    """Whether a model saw a corruption when it was trained: USED, UNUSED, or UNKNOWN.
+
+    The recipe that `python -m train` leaves in a spec's provenance names what it did to images.
+    """
+    try:
+        recipe = json.loads(dict(spec.provenance)["recipe"])
+        late = recipe.get("spoilt", 1)
+        spoils = (
+            (late, recipe.get("corruption", {})),
+            (1 - late, recipe.get("corruption_before", {})),
+        )
+        # Amounts say nothing where no epoch, or no image, has a share of them.
+        parts = [recipe["distortion"]]
+        parts += [part for epochs, part in spoils if epochs and part.get("share")]
+        seen = [
+            amount
+            for part in parts
+            for name, amount in part.items()
+            if name.startswith(corruption.settings)
+        ]
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return UNKNOWN
+    return USED if any(seen) else UNUSED
+
+
+def _read_other_hands(
+    ask: _Asker, folder: Path, row: Row, unmeasured: list[Unmeasured]
+) -> OtherHands | None:
+    """What a row makes of the embedded digits; nothing where it knows other classes."""
+    from train.data.load import embedded
+
+    digits = embedded()
+    path = folder / row.artefact
+    try:
+        spec = artifact.read(path).spec
+    except ArtefactError as error:
+        unmeasured.append(Unmeasured(row, FAILED, str(error)))
+        return None
+    if spec.labels != digits.labels:
+        return None
+    ask.show(np.concatenate([digits.train.pixels, digits.test.pixels]))
+    answers = ask.answers(path, row, digits.labels)
+    if isinstance(answers, Unmeasured):
+        unmeasured.append(answers)
+        return None
+    right = answers.classes == np.concatenate([digits.train.labels, digits.test.labels])
+    return OtherHands(
+        row=row,
+        folder=folder.name,
+        version=answers.version,
+        digest=spec.digest,
+        trained_on=spec.dataset.name,
+        reading=Reading(int(right.sum()), len(right)),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails."""
+    arguments = parse_args(argv)
+    from benchmarks.report import terminal
+    from benchmarks.robustness import report as robustness_report
+
+    folder = arguments.out or arguments.models / "robustness"
+    output_dir.check_folder(folder)
+    test_set = parity.load_test_set(arguments.data)
+    report = measure(
+        arguments.models,
+        quick_subset(test_set) if arguments.quick else test_set,
+        backends=tuple(arguments.backend),
+        keras=not arguments.no_keras,
+        interpreters=tuple(map(rows.parse_interpreter, arguments.python)),
+        progress=terminal.tell,
+    )
+    terminal.clear()
+    robustness_report.print_report(report)
+    written = robustness_report.write(report, folder)
+    print(f"written: {folder}: {', '.join(written)}")
+    return 0 if report else CHECK_FAILED
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.robustness",
+        description="Accuracy of each artefact on images that are shifted, turned, blurred, …, "
+        "and on other hands than those it was trained on.",
+        epilog="Exit status: 0 all rows read, 2 bad input, 3 a row failed. Targets are reported "
+        "and decide nothing.",
+    )
+    rows.add_arguments(parser)
+    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
+    parser.add_argument("--out", type=Path, help="folder of the report (MODELS/robustness)")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_IMAGES:,} test images only")
+    parser.add_argument("--no-keras", action="store_true", help="leave out the Keras original")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, needs_stdout=False))

@@ -1,0 +1,100 @@
+"""What a parity run compares, and its outcome: TestSet, ParityReport."""
+
+from dataclasses import dataclass
+
+from benchmarks.harness.cases import Row, Unmeasured, why_failed
+from benchmarks.harness.messages import Explanation
+from benchmarks.harness.statistics import Integers
+from benchmarks.parity.metrics import Answers, ParityResult
+from runtime.backends import Pixels
+from runtime.errors import DatasetError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """What is classified: pixels (N, 28, 28, 1) uint8 and their classes (N,) int64."""
+
+    __test__ = False  # pytest: this is no test
+
+    name: str
+    sha256: str
+    class_names: tuple[str, ...]
+    pixels: Pixels
+    labels: Integers
+
+    def check_classes(self, labels: tuple[str, ...], model: object) -> None:
+        """Refuse a model that answers `labels` where the images are of other classes.
+
+        Raises:
+            DatasetError: they are; `model` is what its message calls it.
+        """
+        if labels != self.class_names:
+            raise DatasetError(
+                f"{self.name} has the classes {', '.join(self.class_names)}, {model} answers "
+                f"{', '.join(labels)}: give the data it was trained for"
+            )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A test image, for the flips to be looked at: its pixels, row by row."""
+
+    index: int
+    pixels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """Every row against the original; true where all that could run passed.
+
+    Attributes:
+        dataset, dataset_sha256, n: what was classified.
+        class_names: in the order of the scores.
+        reference: the original's file; `reference_version` its Keras.
+        reference_digest, reference_bytes: of that file.
+        trained_on: the data the original was trained on, where they are not those classified.
+        macs, parameters, activations: multiply-accumulates for one image, weights, and values
+            computed for one image, of the original.
+        original: what the original answers.
+        results, unmeasured: the rows.
+        pictures: the images of the flips the original was surest of.
+        device_results, device_unmeasured: the rows of a device, where one was asked too.
+        explanations: where the differences of int8 come from, for each format, if that was asked.
+    """
+
+    schema_version: int
+    dataset: str
+    dataset_sha256: str
+    n: int
+    class_names: tuple[str, ...]
+    reference: Row
+    reference_version: str
+    reference_digest: str
+    reference_bytes: int
+    trained_on: str
+    macs: int
+    parameters: int
+    original: Answers
+    results: tuple[ParityResult, ...]
+    unmeasured: tuple[Unmeasured, ...]
+    pictures: tuple[Picture, ...]
+    explanations: tuple[Explanation, ...] = ()
+    activations: int = 0
+    device_results: tuple[ParityResult, ...] = ()
+    device_unmeasured: tuple[Unmeasured, ...] = ()
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why the run fails; empty where it passes. An absent engine is no failure."""
+        failures = [f"{r.row}: {why}" for r in self.results for why in r.failures]
+        failures += why_failed(self.results, self.unmeasured)
+        if self.device_results or self.device_unmeasured:
+            there = [f"{r.row}: {why}" for r in self.device_results for why in r.failures]
+            there += why_failed(self.device_results, self.device_unmeasured)
+            failures += [f"on the device: {why}" for why in there]
+        return tuple(failures)

@@ -1,0 +1,68 @@
+"""What was read of real images, and what ought to be."""
+
+from dataclasses import dataclass
+
+from benchmarks.photos.speed import Speed
+
+SCHEMA_VERSION = 1
+SINGLE, MULTI, STRANGER = "single", "multi", "notdigit"
+
+# The targets that the figures are reported against.
+MIN_RIGHT, MIN_RIGHT_MEDIUM, MIN_RIGHT_WRITER = 0.985, 0.98, 0.90
+MIN_LINES, MIN_DIGITS = 0.90, 0.97
+MIN_STRANGERS_REFUSED, MAX_DIGITS_REFUSED = 0.90, 0.01
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A line of the manifest; `file` is relative to the folder."""
+
+    file: str
+    kind: str
+    label: str
+    writer: str
+    medium: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was made of one digit, or of what is none; of mistakes also the 784 pixels seen."""
+
+    photo: Photo
+    label: str
+    confidence: float
+    accepted: bool
+    pixels: tuple[int, ...]
+    method: str
+
+    @property
+    def right(self) -> bool:
+        return self.label == self.photo.label
+
+
+@dataclass(frozen=True)
+class NumberRead:
+    """What was read of several digits; `edits` is Levenshtein's distance of the whole texts."""
+
+    photo: Photo
+    expected: tuple[str, ...]
+    lines: tuple[str, ...]
+    right_lines: int
+    edits: int
+    digits: int
+
+
+@dataclass(frozen=True)
+class PhotosReport:
+    """Everything read, right or wrong. Targets are reported, and fail nothing."""
+
+    schema_version: int
+    created: str
+    artefact: str
+    digest: str
+    backend: str
+    version: str
+    singles: tuple[Answer, ...]
+    numbers: tuple[NumberRead, ...]
+    strangers: tuple[Answer, ...]
+    speeds: tuple[Speed, ...]

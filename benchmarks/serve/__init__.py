@@ -1,0 +1,1 @@
+"""Measures the HTTP server under load and hostile clients."""
