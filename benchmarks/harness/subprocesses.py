@@ -156,7 +156,7 @@ def _complete(
 
 def environment() -> dict[str, str]:
     """This process's environment, in which a Python elsewhere finds the packages beside this."""
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     inherited = os.environ.get("PYTHONPATH")
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (root, inherited)))}
 

@@ -21,7 +21,7 @@ from benchmarks.schema.latency import LatencyReport, Settings
 from runtime.backends import Pixels
 from runtime.errors import BackendUnavailable, EdgeError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = ("runtime", "benchmarks")
 _CONNECT_S, _ALIVE_S = 10, 15
 # ssh's own failures, and a shell's "command not found".

@@ -24,7 +24,7 @@ from runtime.serve.problem_details import Problem
 MAX_VIEWERS = 16  # each holds up to two pictures in memory
 # A client that does not read for 10 s is disconnected.
 LIMITS = Limits(seconds=10.0)
-_PAGE = Path(__file__).parent / "preview_page"
+_PAGE = Path(__file__).parent / "page"
 _SHARED = ("/engine.js", "/style.css", "/icon.svg")  # of the page of `serve`
 _PROTECTED = ("/stream", "/picture.jpg")
 _QUALITY = 80  # of the JPEGs
