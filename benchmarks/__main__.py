@@ -10,7 +10,8 @@ from benchmarks.harness import cases, machine
 from benchmarks.latency import run as latency
 from benchmarks.parity import run as parity
 from benchmarks.remote import client
-from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError
 from runtime.model import artifact
 
 MAX_SLOWDOWN = 1.2  # times the baseline's time

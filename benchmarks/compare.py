@@ -14,7 +14,8 @@ from benchmarks.harness.cases import Row
 from benchmarks.harness.machine import Host
 from benchmarks.schema.latency import LatencyResult, Settings
 from benchmarks.schema.report import Report
-from runtime.errors import CHECK_FAILED, EdgeError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, EdgeError
 
 FASTER, SLOWER, NO_DIFFERENCE = "faster", "slower", "no difference"
 ONE_REPETITION = (

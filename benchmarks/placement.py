@@ -12,7 +12,8 @@ import numpy.typing as npt
 from benchmarks.parity import run as parity
 from benchmarks.schema.parity_report import TestSet
 from runtime.classifier import Classifier
-from runtime.errors import CHECK_FAILED, EdgeError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, EdgeError
 
 # Putting an MNIST digit through the preprocessing again changes next to nothing.
 MAX_DROP = 0.005

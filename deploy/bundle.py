@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy import wheels
 from deploy.systems import SYSTEMS
 from export import folder
-from runtime.errors import exit_status
+from runtime.cli.exit_status import exit_status
 
 _HERE = Path(__file__).parent
 _PARTS = {"install-pi.sh", "systemd", "wheels"}

@@ -4,7 +4,7 @@ import sys
 
 from export import onnx, tflite
 from export.pipeline import run
-from runtime.errors import exit_status
+from runtime.cli.exit_status import exit_status
 
 
 def main(argv: list[str] | None = None) -> int:

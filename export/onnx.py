@@ -12,7 +12,8 @@ from export.keras_model import INPUT_NAME, Source, endpoint
 from export.pipeline import Target, run
 from export.softmax_lut import look_up_in_onnx
 from export.verify import Signature
-from runtime.errors import ArtefactError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import ArtefactError
 from runtime.model.spec import Affine
 from runtime.system import atomic_write
 from runtime.system.native_output import quiet

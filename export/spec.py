@@ -8,11 +8,12 @@ from pathlib import Path
 from export import onnx, tflite
 from export.keras_model import load_keras, scores_of
 from runtime.backends import open_backend
-from runtime.errors import ArtefactError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import ArtefactError
 from runtime.model import artifact
 from runtime.model.artifact import Artefact
 from runtime.model.spec import Dataset, Golden, ModelSpec, Quantization
-from runtime.preprocess.pipeline import PIXELS_SHAPE
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
 
 _UNKNOWN = Dataset("unknown", "")
 

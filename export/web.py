@@ -11,7 +11,8 @@ from pathlib import Path
 
 from export import folder, onnxruntime_web
 from runtime.backends import golden, open_backend
-from runtime.errors import ArtefactError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import ArtefactError
 from runtime.model import artifact
 from runtime.model.artifact import Artefact
 

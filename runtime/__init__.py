@@ -16,7 +16,8 @@ from runtime.errors import (  # noqa: E402
 )
 
 if TYPE_CHECKING:
-    from runtime.classifier import Classifier, Prediction
+    from runtime.classifier import Classifier
+    from runtime.prediction import Prediction
 
 __all__ = [
     "ArtefactError",

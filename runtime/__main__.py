@@ -8,9 +8,10 @@ from typing import TextIO
 
 from runtime.cli import inputs, options
 from runtime.cli.batch import Job, Printed
+from runtime.cli.exit_status import exit_status
 from runtime.cli.formats import Csv, Form, JsonLines, PlainLines, Table
 from runtime.cli.progress import Progress
-from runtime.errors import BAD_INPUT, EdgeError, exit_status
+from runtime.errors import BAD_INPUT, EdgeError
 from runtime.system import host, interrupt, streams
 
 

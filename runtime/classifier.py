@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from runtime.errors import ArtefactError, BackendUnavailable
 from runtime.model import artifact
 from runtime.model.rejection import Judge
 from runtime.model.spec import ModelSpec
+from runtime.prediction import Prediction
 from runtime.preprocess.decode import Looks, Source, describe
 from runtime.preprocess.pipeline import View, all_given_pixels, rereadable, view, view_batch
 
@@ -22,31 +23,6 @@ if TYPE_CHECKING:
 _PRETRAINED = Path(__file__).parent / "pretrained"
 # What `load` looks for when no model is named, best first for a small device.
 _DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
-
-
-# Not frozen: making ten thousand would take three times as long.
-@dataclass(slots=True)
-class Prediction:
-    """What the network says of one image.
-
-    Attributes:
-        label: the likeliest class.
-        confidence: its score, 0 to 1; calibrated on the data the model was validated with.
-        scores: (classes,) float32, in the order of the spec's labels.
-        accepted: False if the image is probably not one of the classes. A blank image is always
-            rejected. With a rejection model, which models of the ten digits carry, an image is
-            rejected if that scores it below its threshold, if the ink found in a picture has an
-            implausible shape (`View.odd`) or looks like a B, or if test-time augmentation does
-            not confirm an uncertain prediction. Otherwise the confidence alone decides: it has
-            to reach the spec's `accept_confidence`.
-        view: how the image was seen, where that was asked for; else None.
-    """
-
-    label: str
-    confidence: float
-    scores: Scores
-    accepted: bool
-    view: View | None = None
 
 
 class Classifier:
@@ -197,7 +173,7 @@ class Classifier:
         """Whether this 8 is a B; of models that read digits alone, which have a rule of ink."""
         if prediction.label != "8" or self.spec.acceptance is None:
             return False
-        from runtime.tta import has_straight_back
+        from runtime.lookalikes import has_straight_back
 
         return has_straight_back(pixels)
 

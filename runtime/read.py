@@ -7,7 +7,8 @@ from typing import Any
 
 from runtime.classifier import Classifier
 from runtime.cli import options
-from runtime.errors import BAD_INPUT, ImageError, exit_status, report
+from runtime.cli.exit_status import exit_status
+from runtime.errors import BAD_INPUT, ImageError, report
 from runtime.multi_digit.recognize import UNKNOWN, Reading
 from runtime.system import interrupt
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from runtime.backends import ENGINES, golden, install_hint, open_backend
 from runtime.classifier import find_model
-from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError
 from runtime.model import artifact
 from runtime.model.artifact import Artefact
 from runtime.preprocess.pipeline import to_pixels

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.errors import CHECK_FAILED, EdgeError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, EdgeError
 from runtime.model import artifact
 from runtime.system import atomic_write
 

@@ -6,8 +6,8 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from runtime.classifier import Prediction
 from runtime.multi_digit.recognize import Reading
+from runtime.prediction import Prediction
 from runtime.preprocess.decode import Source, decode_colour
 from runtime.preprocess.pipeline import View
 from runtime.preprocess.segment import Box

@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from runtime.errors import exit_status
+from runtime.cli.exit_status import exit_status
 from runtime.system import interrupt
 from train import recipe
 from train.options import whole

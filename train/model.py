@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.errors import EdgeError
-from runtime.preprocess.pipeline import PIXELS_SHAPE
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
 
 if TYPE_CHECKING:
     import keras

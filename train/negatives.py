@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from runtime.backends import Pixels
-from runtime.preprocess.pipeline import normalise
+from runtime.preprocess.mnist_format import normalise
 
 # Letters that someone's hand would make of a digit: 0, 1, 2, 5, 6, 8 and 9 in this order.
 LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"

@@ -15,7 +15,7 @@ from runtime.model import artifact
 from runtime.model.artifact import Artefact
 from runtime.model.rejection import Acceptance
 from runtime.model.spec import Dataset, Golden, Metrics, ModelSpec
-from runtime.preprocess.pipeline import PIXELS_SHAPE
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from runtime.system import atomic_write
 from train.data.load import embedded
 from train.evaluate import logits_of

@@ -6,7 +6,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from runtime.errors import exit_status
+from runtime.cli.exit_status import exit_status
 from runtime.system import interrupt
 from runtime.system.native_output import quiet
 from train.data import load

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness.cases import KERAS_CALLS
-from runtime.backends import Pixels, Scores, check_model, check_pixels
+from runtime.backends import Pixels, Scores
+from runtime.backends.checks import check_model, check_pixels
 from runtime.errors import ArtefactError, BackendUnavailable
 from runtime.model.artifact import Artefact
 from runtime.system import interrupt

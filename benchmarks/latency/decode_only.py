@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.errors import EdgeError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import EdgeError
 from runtime.system import interrupt
 
 # Files a task: handing one out costs as much as decoding some.

@@ -20,7 +20,8 @@ from benchmarks.schema.latency import (
     Settings,
     StartResult,
 )
-from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError
 from runtime.model import artifact
 from runtime.system import atomic_write
 

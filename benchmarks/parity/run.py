@@ -17,7 +17,8 @@ from benchmarks.parity.metrics import ParityResult
 from benchmarks.remote.predict import Answers
 from benchmarks.schema.parity_report import SCHEMA_VERSION, ParityReport, Picture, TestSet
 from runtime.backends import Scores
-from runtime.errors import CHECK_FAILED, ArtefactError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, ArtefactError
 from runtime.model import artifact
 from runtime.model.artifact import Artefact
 from runtime.model.tolerance import Tolerance

@@ -26,9 +26,11 @@ from benchmarks.schema.photos import (
     Photo,
     PhotosReport,
 )
-from runtime.classifier import Classifier, Prediction
-from runtime.errors import DatasetError, ImageError, exit_status
+from runtime.classifier import Classifier
+from runtime.cli.exit_status import exit_status
+from runtime.errors import DatasetError, ImageError
 from runtime.multi_digit.recognize import Reading
+from runtime.prediction import Prediction
 
 _COLUMNS = tuple(field.name for field in fields(Photo))
 _NEEDS = "it needs file, kind, label, writer and medium, parted by commas"

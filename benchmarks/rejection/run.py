@@ -20,13 +20,8 @@ from benchmarks.parity.run import TestSet
 from benchmarks.readings import SCHEMA_VERSION, KindResult, Rejection, RejectionReport
 from benchmarks.rejection.negatives import KINDS, Kind
 from runtime.backends import Backend, Pixels, open_backend
-from runtime.errors import (
-    CHECK_FAILED,
-    ArtefactError,
-    BackendUnavailable,
-    DatasetError,
-    exit_status,
-)
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, ArtefactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
 from runtime.model.rejection import Judge
 

@@ -17,7 +17,8 @@ from benchmarks.harness.cases import FAILED, Row, Unmeasured
 from benchmarks.harness.messages import ScoresAnswer, ScoresJob
 from benchmarks.harness.serialize import from_json, to_json
 from runtime.backends import Scores
-from runtime.errors import ArtefactError, EdgeError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import ArtefactError, EdgeError
 from runtime.model import artifact
 from runtime.system import atomic_write
 

@@ -34,7 +34,8 @@ from benchmarks.readings import (
 )
 from benchmarks.robustness.corruptions import CORRUPTIONS, Corruption
 from runtime.backends import Pixels
-from runtime.errors import CHECK_FAILED, ArtefactError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, ArtefactError
 from runtime.model import artifact
 from runtime.model.spec import ModelSpec
 

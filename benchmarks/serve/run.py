@@ -24,7 +24,8 @@ from benchmarks.harness.machine import describe
 from benchmarks.serve import load
 from benchmarks.serve.hostile_clients import abuse
 from runtime import Classifier
-from runtime.errors import CHECK_FAILED, EdgeError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, EdgeError
 from runtime.system import atomic_write
 
 # Targets; each is a ratio or a count within this run.

@@ -10,7 +10,8 @@ from pathlib import Path
 from deploy.emulation import installed, roots, table, user
 from deploy.systems import SYSTEMS, System
 from deploy.wheels import CHECKOUT
-from runtime.errors import CHECK_FAILED, EdgeError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED, EdgeError
 
 PAGE_TESTS = CHECKOUT / "deploy/tests/test_docs.py"
 

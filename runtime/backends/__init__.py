@@ -104,33 +104,5 @@ def devices(engine: str) -> tuple[str, ...]:
     return known
 
 
-def check_pixels(pixels: Pixels, shape: tuple[int, ...]) -> None:
-    """Raise an ImageError unless `pixels` is uint8 of shape (N,) + `shape`, N ≥ 1."""
-    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or len(pixels) == 0:
-        raise ImageError(
-            f"pixels are uint8 of shape (N, {', '.join(map(str, shape))}), not {pixels.dtype} "
-            f"{pixels.shape}: use classify() for images, or to_pixels()"
-        )
-
-
-def check_model(
-    artefact: Artefact, inputs: Sequence[Sequence[object]], outputs: Sequence[Sequence[object]]
-) -> None:
-    """Raise an ArtefactError unless a model's one input and one output are as its spec says.
-
-    Args:
-        inputs, outputs: the shapes of all of them; the batch axis, the first, may be anything.
-    """
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ArtefactError(f"{artefact.path} has not one input and one output: export it again")
-    found = tuple(inputs[0][1:]), tuple(outputs[0][1:])
-    expected = artefact.spec.input_shape, (len(artefact.spec.labels),)
-    if found != expected:
-        raise ArtefactError(
-            f"{artefact.path} takes {found[0]} and gives {found[1]}, its spec says {expected[0]} "
-            f"and {expected[1]}: export it again"
-        )
-
-
 def _names(rows: Iterable[Engine]) -> str:
     return ", ".join(row.name for row in rows)

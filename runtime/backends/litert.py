@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.backends import Backend, Pixels, Scores, check_model, check_pixels, install_hint
+from runtime.backends import Backend, Pixels, Scores, install_hint
+from runtime.backends.checks import check_model, check_pixels, check_quantization
 from runtime.errors import ArtefactError, BackendUnavailable
 from runtime.model.artifact import Artefact
 from runtime.system.native_output import quiet
@@ -139,24 +140,3 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> Backend:
             "environment of its own, or use ai-edge-litert"
         ) from error
     return LiteRTBackend(artefact, name, version, interpreter)
-
-
-def check_quantization(
-    artefact: Artefact, source: tuple[float, int], result: tuple[float, int]
-) -> None:
-    """Raise an ArtefactError unless a graph's (scale, zero point)s are the spec's, and ours."""
-    stated = artefact.spec.quantization
-    if stated is None or (source, result) != (
-        (stated.input.scale, stated.input.zero_point),
-        # A float tensor has the scale 0.
-        (stated.output.scale, stated.output.zero_point) if stated.output else (0, 0),
-    ):
-        raise ArtefactError(
-            f"{artefact.path} is quantised with {source} and {result}, its spec says {stated}: "
-            "export it again"
-        )
-    if source[1] != -128 or abs(source[0] * 255 - 1) > 0.01:
-        raise ArtefactError(
-            f"{artefact.path} expects another input than int8 = pixel − 128 (scale {source[0]:g}, "
-            f"zero point {source[1]}): quantise it again with images from 0 to 1"
-        )

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.backends import FellBack, Pixels, Scores, check_model, check_pixels
+from runtime.backends import FellBack, Pixels, Scores
+from runtime.backends.checks import check_model, check_pixels
 from runtime.errors import ArtefactError, BackendUnavailable
 from runtime.model.artifact import Artefact
 from runtime.system.native_output import quiet
@@ -99,7 +100,7 @@ def open(artefact: Artefact, version: str) -> LiteRTGpuBackend:
             "pip install --upgrade ai-edge-litert ml_dtypes"
         ) from error
     if artefact.spec.precision == "int8":
-        from runtime.backends.litert import check_quantization
+        from runtime.backends.checks import check_quantization
 
         # The compiled model does not tell its scales.
         with quiet(2):

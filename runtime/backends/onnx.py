@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from runtime.backends import FellBack, Pixels, Scores, check_model, check_pixels, install_hint
+from runtime.backends import FellBack, Pixels, Scores, install_hint
+from runtime.backends.checks import check_model, check_pixels
 from runtime.errors import ArtefactError, BackendUnavailable
 from runtime.model.artifact import Artefact
 from runtime.system.native_output import quiet

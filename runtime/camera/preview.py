@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from runtime.camera.sources import Picture, opencv
-from runtime.classifier import Prediction
 from runtime.errors import EdgeError
+from runtime.prediction import Prediction
 from runtime.preprocess.segment import Box
 from runtime.serve.access_options import AccessOptions
 

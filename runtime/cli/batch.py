@@ -7,12 +7,13 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-from runtime.classifier import Classifier, Prediction
+from runtime.classifier import Classifier
 from runtime.cli import inputs
 from runtime.cli.formats import Form
 from runtime.cli.inputs import Problem
 from runtime.errors import ImageError
 from runtime.outputs import records
+from runtime.prediction import Prediction
 
 # One process is enough for what it does in this time; starting others takes longer.
 _ALONE_S = 0.05

@@ -16,7 +16,8 @@ from runtime.preprocess.connected_components import (
     sum_runs,
 )
 from runtime.preprocess.grayscale import Grey, quantile, strips
-from runtime.preprocess.segment import Box, without_lines
+from runtime.preprocess.ruled_lines import without_lines
+from runtime.preprocess.segment import Box
 
 # Ink is first looked for at this part of the picture's level, for pencil stands beside marker;
 # then each component keeps what reaches this part of its own level.

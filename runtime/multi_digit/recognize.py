@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from runtime.backends import Pixels
-from runtime.classifier import Prediction
 from runtime.multi_digit.layout import Blob, Layout, find_lines, find_writing, too_much_ink
 from runtime.multi_digit.split_touching import cut_all, join
+from runtime.prediction import Prediction
 from runtime.preprocess.decode import Decoded, Looks, Source
-from runtime.preprocess.pipeline import normalise_tight, scaled
+from runtime.preprocess.mnist_format import normalise_tight
+from runtime.preprocess.pipeline import scaled
 from runtime.preprocess.segment import Box, is_solid, thicken
 
 # The longest side, in pixels, at which writing is looked for; where its digits are lower than

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.classifier import Prediction
+from runtime.prediction import Prediction
 
 Record = dict[str, Any]
 

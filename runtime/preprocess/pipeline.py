@@ -11,18 +11,23 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime.errors import ImageError
 from runtime.preprocess import fast_png, segment_tiny
 from runtime.preprocess.decode import Looks, Source, describe
 from runtime.preprocess.grayscale import Grey
-from runtime.preprocess.segment import Box, Found, area_resample, find_ink
+from runtime.preprocess.mnist_format import (
+    _BATCH_PAYS,
+    _MNIST_PEAK,
+    _SUMS,
+    PIXELS_SHAPE,
+    Pixels,
+    _has_mnist_sums,
+    _in_mnist_form,
+    normalise_tight,
+)
+from runtime.preprocess.segment import Box, Found, find_ink
 
-Pixels = npt.NDArray[np.uint8]
-Plane = npt.NDArray[np.float32]
-
-PIXELS_SHAPE = (28, 28, 1)
 DARK_ON_LIGHT = "dark on light"
 LIGHT_ON_DARK = "light on dark"
 
@@ -30,15 +35,6 @@ LIGHT_ON_DARK = "light on dark"
 _LONGEST = 192
 # A digit that is smaller than this there is looked at again, this large, in its surroundings.
 _SMALLEST, _ENLARGED = 28, 48
-# An MNIST digit's darkest ink; and how many images are worth reading together.
-_MNIST_PEAK, _BATCH_PAYS = 250, 4
-# Added before the fraction is cut off. Means of a drawing are often an exact half, which another
-# order of summation moves to either side; next to nothing lies a thousandth below it.
-_ROUNDING = np.float32(0.5 + 2**-10)
-# On either side of 20x20 ink these give the sum and the moment of rows and columns.
-_MOMENTS = np.stack((np.ones(20), np.arange(20) + 0.5)).astype(np.float32)
-# On either side of (28, 28) pixels these give the sum, the moment and the sum on the rim.
-_SUMS = np.stack((np.ones(28), np.arange(28), np.arange(28) % 27 == 0)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -167,43 +163,6 @@ def scaled(box: Box, x: float, y: float) -> Box:
     return int(left * x), int(top * y), int(np.ceil(right * x)), int(np.ceil(bottom * y))
 
 
-def normalise(ink: npt.NDArray[Any]) -> Pixels:
-    """Bring ink, (height, width) of any scale on 0, into MNIST's form: uint8 (28, 28, 1).
-
-    The recipe is MNIST's own as QMNIST reconstructed it (Yadav and Bottou, "Cold Case: The Lost
-    MNIST Digits", 2019): the tight bounding box, centred in a square of side max(height, width,
-    10); area-weighted resampling to 20x20; the peak scaled to 255, fractions from 0.499 rounded
-    up; a shift by whole pixels that brings the centre of mass c, pixel centres at +0.5, to
-    (14, 15].
-    No ink gives all zeros. Raises ImageError where `ink` is no plane.
-    """
-    if ink.ndim != 2:
-        raise ImageError(f"<array>: ink of shape {ink.shape}; give (height, width)")
-    rows = np.flatnonzero(ink.any(axis=1))
-    if not rows.size:
-        return np.zeros(PIXELS_SHAPE, np.uint8)
-    columns = np.flatnonzero(ink.any(axis=0))
-    tight = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return normalise_tight(tight.astype(np.float32))
-
-
-def normalise_tight(tight: Plane) -> Pixels:
-    """Return `normalise` of ink whose first and last rows and columns are not empty."""
-    small = area_resample(tight, 20, max(*tight.shape, 10))
-    small *= 255 / small.max()
-    (mass, x), (y, _) = _MOMENTS.dot(small).dot(_MOMENTS.T).tolist()
-    down, right = int(15 - y / mass), int(15 - x / mass)
-    # The part of the 20x20 that lies on the 28x28; the rest, hardly ever any, is cut off.
-    rows = slice(max(-down, 0), min(28 - down, 20))
-    columns = slice(max(-right, 0), min(28 - right, 20))
-    pixels = np.zeros((28, 28), np.uint8)
-    small += _ROUNDING
-    pixels[rows.start + down : rows.stop + down, columns.start + right : columns.stop + right] = (
-        small[rows, columns]
-    )
-    return pixels.reshape(PIXELS_SHAPE)
-
-
 def _plain_mnist(images: Sequence[Source]) -> list[View | None]:
     """How those are seen that are plain PNG files in MNIST's form; `view` on whole arrays."""
     seen: list[View | None] = [None] * len(images)
@@ -224,29 +183,6 @@ def _plain_mnist(images: Sequence[Source]) -> list[View | None]:
             polarity = DARK_ON_LIGHT if inverted[number] else LIGHT_ON_DARK
             seen[place] = View(ready[number], (0, 0, 28, 28), polarity, "mnist")
     return seen
-
-
-def _in_mnist_form(grey: Grey) -> bool:
-    """Whether a (28, 28) image is an MNIST digit; see `_has_mnist_sums`."""
-    highest = int(grey.max())
-    return highest >= _MNIST_PEAK and _has_mnist_sums(
-        (_SUMS @ grey.astype(np.float32) @ _SUMS.T).tolist()
-    )
-
-
-def _has_mnist_sums(sums: list[list[float]]) -> bool:
-    """Whether next to nothing is on the rim, and the digit centred by mass.
-
-    All 70,000 images of MNIST are so: their ink is at most 0.78 of 20x20 white pixels, their rims
-    add up to at most 932.
-    """
-    (mass, x, columns), (y, _, _), (rows, _, _) = sums
-    return (
-        0 < mass < 0.8 * 255 * 400
-        and rows + columns < 1000
-        and abs(x / mass - 14) < 1
-        and abs(y / mass - 14) < 1
-    )
 
 
 def rereadable(image: Source, name: str) -> Source:

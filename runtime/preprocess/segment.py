@@ -1,8 +1,6 @@
 """Finds the ink of one digit in a grey picture: lines, specks and other things aside."""
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +10,9 @@ from runtime.preprocess.connected_components import (
     Mask,
     Plane,
     find_components,
-    find_runs,
-    paint_runs,
 )
 from runtime.preprocess.grayscale import Grey
+from runtime.preprocess.ruled_lines import without_lines
 
 Box = tuple[int, int, int, int]
 
@@ -23,10 +20,6 @@ Box = tuple[int, int, int, int]
 STROKE_LEVEL = 0.3
 # Strokes of a digit 20 pixels high are made at least this wide: MNIST's are mostly 2 to 4.
 THIN_STROKE = 1.8
-# A ruled line ends no further than this part of the picture's width from its edge.
-_REACHES = 0.04
-# A product of matrices this small stays in the BLAS's own thread.
-_SMALL = 1024
 # Strokes wider than this part of the digit's size are none: a square's are 0.64, a disc's 0.5.
 SOLID = 0.42
 # As much other ink as the digit's, this many times, and it is a part of a drawing or of a text.
@@ -93,77 +86,6 @@ def thicken(ink: Plane) -> Plane:
             have += step
         padded = padded.T
     return padded
-
-
-def area_resample(plane: Plane, bins: int, side: int) -> Plane:
-    """Means over bins x bins equal cells of a square of `side`, `plane` in its middle.
-
-    Exact area weights: each pixel counts by the part of it that a cell covers.
-    """
-    height, width = plane.shape
-    down, across = _overlaps(height, bins, side), _overlaps(width, bins, side)
-    if plane.size <= _SMALL:
-        small: Plane = down.dot(plane).dot(across.T)
-        return small
-    # einsum rather than a product, which wakes every thread of the BLAS for a millisecond's work.
-    means: Plane = np.einsum("ij,kj->ik", np.einsum("ij,jk->ik", down, plane), across)
-    return means
-
-
-@lru_cache(maxsize=256)
-def _overlaps(length: int, bins: int, side: int) -> Plane:
-    """(bins, length): which part of each bin each of `length` pixels, centred in side, covers."""
-    edges = np.arange(bins + 1) * (side / bins) - (side - length) // 2
-    pixels = np.arange(length)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    weights: Plane = (np.maximum(overlap, 0) * (bins / side)).astype(np.float32)
-    weights.flags.writeable = False
-    return weights
-
-
-def without_lines(mask: Mask, broken: float = 0.1, inked: float = 0.0) -> Mask:
-    """Take out thin horizontal lines from the edge of the picture, but not the strokes across.
-
-    A line may be broken for the part `broken` of the picture's width; the part `inked` of its own
-    length, at least, is ink.
-
-    A line is where the mask, thickened a little so that slanting or broken lines hold together,
-    runs on for long; of it go the pixels whose vertical run is no thicker than the line.
-    """
-    height, width = mask.shape
-    left, right = int(_REACHES * width), math.ceil((1 - _REACHES) * (width - 1))
-    if min(height, width) < 32 or not (mask[:, : left + 1].any() or mask[:, right:].any()):
-        return mask
-    thick = mask.copy()
-    for shift in (1, 2):
-        thick[shift:] |= mask[:-shift]
-        thick[:-shift] |= mask[shift:]
-    if np.count_nonzero(thick, axis=1).max() < 0.25 * width:
-        return mask
-    starts, ends = find_runs(thick)
-    apart = starts[1:] - ends[:-1] > broken * width
-    apart |= starts[1:] // (width + 1) != starts[:-1] // (width + 1)
-    first = np.flatnonzero(np.append(True, apart))
-    ink = np.add.reduceat(ends - starts, first)
-    starts, ends = starts[first], ends[np.append(apart, True)]
-    long = (ends - starts > 0.4 * width) & (ink >= inked * (ends - starts))
-    line = paint_runs(starts[long], ends[long], mask.shape)
-    reach = np.flatnonzero(line.any(axis=0))
-    if not reach.size or (reach[0] > left and reach[-1] < right):
-        return mask
-    starts, ends = find_runs(mask.T)
-    stride = height + 1
-    middle = (starts + ends) // 2
-    on_line = line[middle % stride, middle // stride]
-    if not on_line.any():
-        return mask
-    length = ends - starts
-    thickness = float(np.median(length[on_line]))
-    if thickness > 0.02 * max(height, width):
-        return mask
-    gone = on_line & (length <= 1.5 * thickness + 1)
-    cleared: Mask = mask & ~paint_runs(starts[gone], ends[gone], (width, height)).T
-    return cleared
 
 
 def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box, bool] | None:

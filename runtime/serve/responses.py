@@ -4,9 +4,11 @@ import base64
 import time
 from typing import TypeAlias
 
-from runtime.classifier import Classifier, Prediction
+from runtime.classifier import Classifier
+from runtime.prediction import Prediction
 from runtime.preprocess.decode import decode
-from runtime.preprocess.pipeline import DARK_ON_LIGHT, View, normalise, view
+from runtime.preprocess.mnist_format import normalise
+from runtime.preprocess.pipeline import DARK_ON_LIGHT, View, view
 from runtime.serve import bodies
 from runtime.serve.limits import Limits
 

@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from runtime.watch.folder import Stamp
+from runtime.watch.seen_files import Stamp
 
 try:
     import fcntl

@@ -1,52 +1,20 @@
 """python -m runtime.watch FOLDER: classifies each image that arrives in a folder, once."""
 
-import argparse
-import math
-import os
 import sys
 import time
 from datetime import datetime, timezone
-from pathlib import Path
 
-from runtime.cli import options
-from runtime.errors import EdgeError, ImageError, exit_status, report
+from runtime.errors import EdgeError, ImageError, report
 from runtime.outputs import records, sinks
 from runtime.outputs.records import Record
 from runtime.reload import Reloading
 from runtime.system.service import Lifetime
-from runtime.watch.folder import Arrival, Arrivals, Memory
+from runtime.watch.folder import Arrival, Arrivals
 from runtime.watch.kill_counter import MAX_KILLS, KillCounter
+from runtime.watch.seen_files import Memory
 
 # Looking shall not take more than this part of the time, however many images there are.
 _LOOKING_SHARE = 0.2
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Watch until SIGTERM, which is 0, or Ctrl-C, 130."""
-    arguments = parse_args(argv)
-    folder = arguments.folder
-    if not os.path.isdir(folder):
-        reason = "it is no folder" if os.path.exists(folder) else "there is no such folder"
-        raise EdgeError(f"cannot watch {folder}: {reason}; make it, or give another")
-    reader = Reloading(
-        arguments.model,
-        backend=arguments.backend,
-        threads=arguments.threads,
-        device=arguments.device,
-    )
-    state = _state_file(arguments)
-    memory = _memory(arguments, state)
-    kills = KillCounter(None if memory.file is None else state.with_name(f"{state.name}.reading"))
-    arrivals = Arrivals(folder, arguments.settle, memory)
-    if memory.is_new and not arguments.existing:
-        arrivals.pass_over()
-        memory.save()
-    with Lifetime() as lifetime:
-        with sinks.open_sinks(arguments) as out:
-            lifetime.ready(f"watching {folder}")
-            watch(arrivals, reader, out, memory, kills, lifetime, folder, arguments.interval)
-        memory.save()  # every result has reached its place, else this is not reached
-    return 0
 
 
 def watch(
@@ -94,76 +62,6 @@ def _save(memory: Memory, out: sinks.Sinks) -> None:
         memory.save()
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m runtime.watch",
-        description="Classify each image that arrives in a folder or below it, once, also when it "
-        "is written slowly or renamed into place, and print a JSON object for each.",
-        epilog="Hidden files and those without an image's suffix (like .part) are passed over. "
-        "Exit status: 0 ended by SIGTERM, 2 the folder or the model cannot be read.",
-    )
-    parser.add_argument("folder", metavar="FOLDER", help="where the images arrive")
-    options.add_model_arguments(parser)
-    parser.add_argument(
-        "--existing",
-        action="store_true",
-        help="the first time, classify what is there already too",
-    )
-    parser.add_argument(
-        "--settle",
-        type=float,
-        default=0.5,
-        metavar="S",
-        help="an image is whole when it has not changed for S seconds (default: 0.5); one that "
-        "cannot be read is given up after ten times that",
-    )
-    parser.add_argument(
-        "--interval",
-        type=float,
-        default=0.25,
-        metavar="S",
-        help="look every S seconds (default: 0.25)",
-    )
-    parser.add_argument(
-        "--state",
-        metavar="FILE",
-        help="where to remember what was classified, so that a restart goes on with what has "
-        "arrived meanwhile (default: one for each folder in $STATE_DIRECTORY, else in "
-        "~/.local/state/digit-edge)",
-    )
-    sinks.add_arguments(parser)
-    arguments = parser.parse_args(argv)
-    if not (0 <= arguments.settle < math.inf and 0 < arguments.interval < math.inf):
-        parser.error("--settle takes 0 or more seconds, --interval more than 0")
-    return arguments
-
-
-def _memory(arguments: argparse.Namespace, state: Path) -> Memory:
-    try:
-        return Memory(state)
-    except EdgeError as error:
-        if arguments.state is not None:
-            raise
-        report(EdgeError(f"{error}. Without it, images that arrive between two runs are not read"))
-        return Memory(None)
-
-
-def _state_file(arguments: argparse.Namespace) -> Path:
-    from hashlib import sha256
-
-    if arguments.state is not None:
-        return Path(arguments.state)
-    absolute = os.path.realpath(arguments.folder)
-    name = f"watch-{sha256(os.fsencode(absolute)).hexdigest()[:16]}.jsonl"
-    # What systemd gives a service by StateDirectory=; of several, the first.
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given) / name
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(base) / "digit-edge" / name
-
-
 def _read(arrival: Arrival, name: str, reader: Reloading, kills: KillCounter) -> Record | None:
     """Return the record of an image; None if it may not be whole yet."""
     classifier = reader.classifier
@@ -188,7 +86,3 @@ def _read(arrival: Arrival, name: str, reader: Reloading, kills: KillCounter) ->
     kills.end(name, arrival.stamp)
     record = records.describe(arrival.path, prediction, classifier.spec.labels)
     return {**record, "backend": classifier.backend.name, "time": now}
-
-
-if __name__ == "__main__":
-    sys.exit(exit_status(main))

@@ -17,7 +17,7 @@ import runtime
 from export import onnxruntime_web
 from runtime import Classifier
 from runtime.model import artifact
-from runtime.preprocess.pipeline import normalise
+from runtime.preprocess.mnist_format import normalise
 from train.data.load import cache_folder
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"

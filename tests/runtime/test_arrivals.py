@@ -5,8 +5,8 @@ import subprocess
 import sys
 import time
 
-from runtime.watch import folder
-from runtime.watch.folder import Memory, Stamp
+from runtime.watch import seen_files
+from runtime.watch.seen_files import Memory, Stamp
 
 
 def test_what_is_remembered_survives_torn_lines_and_does_not_grow_for_ever(tmp_path, monkeypatch):
@@ -26,7 +26,7 @@ def test_what_is_remembered_survives_torn_lines_and_does_not_grow_for_ever(tmp_p
     assert memory.knows("21.png", Stamp(10, 21, 22)) and memory.knows("0.png", Stamp(10, 0, 99))
     assert not memory.knows("20.png", Stamp(1, 0, 0))
     # The oldest of those gone are forgotten, what is there never.
-    monkeypatch.setattr("runtime.watch.folder.MAX_GONE", 5)
+    monkeypatch.setattr("runtime.watch.seen_files.MAX_GONE", 5)
     memory.forget_gone()
     assert memory.knows("0.png", Stamp(10, 0, 1)) and memory.knows("19.png", Stamp(10, 19, 20))
     assert not memory.knows("1.png", Stamp(10, 1, 2))
@@ -37,13 +37,13 @@ def test_the_file_does_not_grow_while_it_runs(tmp_path):
     file = tmp_path / "memory.jsonl"
     memory = Memory(file)
     most = 0
-    for number in range(3 * folder._SLACK):
+    for number in range(3 * seen_files._SLACK):
         memory.add(f"{number % 3}.png", Stamp(10, number, number + 1))
         memory.save()
         memory.forget_gone()
         most = max(most, file.read_bytes().count(b"\n"))
-    assert folder._SLACK < most <= folder._SLACK + 6
-    assert len(memory._stamps) <= folder._SLACK + 6
+    assert seen_files._SLACK < most <= seen_files._SLACK + 6
+    assert len(memory._stamps) <= seen_files._SLACK + 6
     memory = Memory(file)
     assert [memory.knows(f"{n}.png", Stamp(10, number - 2 + n, 0)) for n in range(3)] == [True] * 3
 

@@ -17,7 +17,8 @@ from PIL import Image
 from runtime.errors import ImageError
 from runtime.preprocess import grayscale
 from runtime.preprocess.decode import MAX_DECODED_BYTES, decode, decode_colour
-from runtime.preprocess.pipeline import PIXELS_SHAPE, to_pixels
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
+from runtime.preprocess.pipeline import to_pixels
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

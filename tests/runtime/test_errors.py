@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from runtime.errors import ArtefactError, ParityError, exit_status
+from runtime.cli.exit_status import exit_status
+from runtime.errors import ArtefactError, ParityError
 
 
 def refuse(error: BaseException):

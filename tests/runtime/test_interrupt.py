@@ -175,7 +175,7 @@ def test_a_program_that_imports_the_library_keeps_its_handler():
 
 
 def test_the_handler_is_given_back_after_a_command(capsys):
-    from runtime.errors import exit_status
+    from runtime.cli.exit_status import exit_status
 
     before = signal.getsignal(signal.SIGINT), sys.stdout, sys.unraisablehook
     assert exit_status(lambda: 0) == 0

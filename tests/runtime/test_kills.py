@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 
-from runtime.watch.folder import Stamp
 from runtime.watch.kill_counter import KillCounter
+from runtime.watch.seen_files import Stamp
 
 STAMP = Stamp(10, 20, 30)
 

@@ -12,14 +12,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from runtime.errors import ImageError
-from runtime.preprocess.pipeline import (
-    DARK_ON_LIGHT,
-    LIGHT_ON_DARK,
-    PIXELS_SHAPE,
-    normalise,
-    to_pixels,
-    view,
-)
+from runtime.preprocess.mnist_format import PIXELS_SHAPE, normalise
+from runtime.preprocess.pipeline import DARK_ON_LIGHT, LIGHT_ON_DARK, to_pixels, view
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = load_digits().images[:40]

@@ -12,9 +12,10 @@ from runtime import visualize
 from runtime.backends import open_backend
 from runtime.classifier import Classifier, find_model
 from runtime.errors import EdgeError
+from runtime.lookalikes import has_straight_back
 from runtime.model import artifact
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, view
-from runtime.tta import has_straight_back, variants
+from runtime.tta import variants
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CLASSIFIER = Classifier.load()

@@ -7,7 +7,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from runtime.preprocess import connected_components, segment, segment_tiny
-from runtime.preprocess.pipeline import normalise, view
+from runtime.preprocess.mnist_format import normalise
+from runtime.preprocess.pipeline import view
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = [normalise(digit)[:, :, 0] for digit in load_digits().images[:60]]

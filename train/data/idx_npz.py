@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import DatasetError, ImageError
-from runtime.preprocess.pipeline import PIXELS_SHAPE, to_pixels
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
+from runtime.preprocess.pipeline import to_pixels
 from train.checkpoint import DAMAGED
 from train.data import image_folder
 from train.data.mnist import IDX_UBYTE

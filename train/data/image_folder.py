@@ -8,7 +8,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from runtime.errors import DatasetError, ImageError
-from runtime.preprocess.pipeline import PIXELS_SHAPE, Pixels, to_pixels
+from runtime.preprocess.mnist_format import PIXELS_SHAPE, Pixels
+from runtime.preprocess.pipeline import to_pixels
 from train.data.splits import DataSet, Split
 from train.data.validate import MAX_CLASSES, assemble
 

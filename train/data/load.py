@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.errors import DatasetError
-from runtime.preprocess.pipeline import normalise
+from runtime.preprocess.mnist_format import normalise
 from train.data import download, idx_npz
 from train.data.mnist import MNIST
 from train.data.splits import DataSet, Split, digest, hold_back

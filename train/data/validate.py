@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from runtime.errors import DatasetError
-from runtime.preprocess.pipeline import PIXELS_SHAPE
+from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from train.data.mnist import MNIST, is_mnist
 from train.data.splits import MIN_PER_CLASS, DataSet, Split, digest, hold_back
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.preprocess.pipeline import normalise, view
+from runtime.preprocess.mnist_format import normalise
+from runtime.preprocess.pipeline import view
 
 JPEG = {"Content-Type": "image/jpeg"}
 

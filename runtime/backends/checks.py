@@ -1,0 +1,58 @@
+"""Checks that every engine shares: pixels, a model's inputs and outputs, its quantization."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from runtime.backends import Pixels
+from runtime.errors import ArtefactError, ImageError
+from runtime.model.artifact import Artefact
+
+
+def check_quantization(
+    artefact: Artefact, source: tuple[float, int], result: tuple[float, int]
+) -> None:
+    """Raise an ArtefactError unless a graph's (scale, zero point)s are the spec's, and ours."""
+    stated = artefact.spec.quantization
+    if stated is None or (source, result) != (
+        (stated.input.scale, stated.input.zero_point),
+        # A float tensor has the scale 0.
+        (stated.output.scale, stated.output.zero_point) if stated.output else (0, 0),
+    ):
+        raise ArtefactError(
+            f"{artefact.path} is quantised with {source} and {result}, its spec says {stated}: "
+            "export it again"
+        )
+    if source[1] != -128 or abs(source[0] * 255 - 1) > 0.01:
+        raise ArtefactError(
+            f"{artefact.path} expects another input than int8 = pixel − 128 (scale {source[0]:g}, "
+            f"zero point {source[1]}): quantise it again with images from 0 to 1"
+        )
+
+
+def check_pixels(pixels: Pixels, shape: tuple[int, ...]) -> None:
+    """Raise an ImageError unless `pixels` is uint8 of shape (N,) + `shape`, N ≥ 1."""
+    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or len(pixels) == 0:
+        raise ImageError(
+            f"pixels are uint8 of shape (N, {', '.join(map(str, shape))}), not {pixels.dtype} "
+            f"{pixels.shape}: use classify() for images, or to_pixels()"
+        )
+
+
+def check_model(
+    artefact: Artefact, inputs: Sequence[Sequence[object]], outputs: Sequence[Sequence[object]]
+) -> None:
+    """Raise an ArtefactError unless a model's one input and one output are as its spec says.
+
+    Args:
+        inputs, outputs: the shapes of all of them; the batch axis, the first, may be anything.
+    """
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ArtefactError(f"{artefact.path} has not one input and one output: export it again")
+    found = tuple(inputs[0][1:]), tuple(outputs[0][1:])
+    expected = artefact.spec.input_shape, (len(artefact.spec.labels),)
+    if found != expected:
+        raise ArtefactError(
+            f"{artefact.path} takes {found[0]} and gives {found[1]}, its spec says {expected[0]} "
+            f"and {expected[1]}: export it again"
+        )

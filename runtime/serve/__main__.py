@@ -1,0 +1,131 @@
+"""python -m runtime.serve: a page to draw on, and an HTTP API, answered by an artefact."""
+
+import argparse
+import sys
+
+from runtime.cli.exit_status import exit_status
+from runtime.cli.options import add_model_arguments
+from runtime.errors import EdgeError
+from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
+from runtime.system.host import return_freed_memory
+
+_EPILOG = f"""\
+Open the address it prints: draw with mouse, finger, pen or keyboard, drop or paste a photograph, or
+use the camera. Programs ask the API: curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify
+(/v1/read for a number). /openapi.json describes it, /metrics counts for Prometheus, /healthz says
+whether it is well.
+
+On a network (--host 0.0.0.0) whoever asks must know a token of at least 16 characters: name a file
+that holds it, or set {TOKEN_VARIABLE}; open the page with #token=… behind its address. Browsers
+show a camera's live picture on localhost and over HTTPS only (--certificate).
+
+Exit status: 0 ended by SIGTERM, 2 bad usage, 130 ended by Ctrl-C; requests in flight have 5 s.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until a signal ends it."""
+    arguments = parse_args(argv)
+    try:
+        import python_multipart  # noqa: F401  (what Starlette reads forms with, and asks for late)
+
+        from runtime.serve import service
+        from runtime.serve.access import find_access
+        from runtime.serve.app import create_app
+        from runtime.serve.limits import Limits
+        from runtime.serve.supervisor import Supervisor
+        from runtime.serve.wire import Model
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        raise EdgeError(f'{package} is not installed: pip install "digit-edge[serve]"') from None
+    access = find_access(arguments.host, arguments.access, option="--host")
+    limits = Limits(
+        body_bytes=arguments.max_body << 20,
+        memory_bytes=max(2 * arguments.max_body, 32) << 20,
+        pixels=arguments.max_pixels * 1_000_000,
+        seconds=arguments.timeout,
+    )
+    listener = service.bind(arguments.host, arguments.port)
+    supervisor = Supervisor(
+        Model(arguments.model, arguments.backend, arguments.threads, arguments.device), limits
+    )
+    app = create_app(supervisor, limits, access)
+    certificate = None
+    if arguments.certificate is not None:
+        certificate = service.Certificate(arguments.certificate, arguments.key)
+    scheme = "http" if certificate is None else "https"
+    address = f"{scheme}://{service.address_of(listener)}/"
+
+    return_freed_memory()
+    opened = supervisor.start()
+
+    def announce() -> None:
+        what = f"{opened.name} ({opened.precision}) on {opened.backend}"
+        print(f"{what}: {address}", flush=True)
+
+    service.serve(app, listener, limits, certificate, announce, supervisor.is_progressing)
+    return 0
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime.serve",
+        description="A page to draw digits on, and an HTTP API, answered by an artefact.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument(
+        "--port", type=_port, default=8080, help="port to listen on (8080); 0 takes a free one"
+    )
+    model = parser.add_argument_group("the model; a file that is replaced is taken up at once")
+    add_model_arguments(model)
+    access = parser.add_argument_group("who may ask")
+    add_access_arguments(access)
+    access.add_argument("--certificate", metavar="FILE", help="serve HTTPS with this PEM file")
+    access.add_argument("--key", metavar="FILE", help="its key, where it is in a file of its own")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--max-body", type=_positive, default=16, metavar="MIB", help="of one request (16)"
+    )
+    limits.add_argument(
+        "--max-pixels", type=_positive, default=24, metavar="MEGAPIXELS", help="of an image (24)"
+    )
+    limits.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="for a request to arrive, then for its turn, then to read the image (30 each)",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.key is not None and arguments.certificate is None:
+        parser.error("--key goes with --certificate")
+    arguments.access = access_options(parser, arguments)
+    return arguments
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
+    return port
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("takes 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError("takes 0.1 to 3600")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main))
