@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.harness import cases, machine
+from benchmarks.harness import cases, machine, test_set
 from benchmarks.latency import run as latency
 from benchmarks.parity import run as parity
 from benchmarks.remote import client
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         compare.check(baseline, settings, machine.describe(), digests, *different)
     if device is not None:
         client.reach(device)
-    test_set = parity.load_test_set(arguments.data)
+    test_set = test_set.load_test_set(arguments.data)
     elsewhere = None
     if device is not None:
         elsewhere = client.measure(

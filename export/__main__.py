@@ -3,7 +3,7 @@
 import sys
 
 from export import onnx, tflite
-from export.pipeline import run
+from export.cli import run
 from runtime.cli.exit_status import exit_status
 
 

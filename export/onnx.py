@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.calibration import Calibration
+from export.cli import run
 from export.keras_model import INPUT_NAME, Source, endpoint
-from export.pipeline import Target, run
+from export.pipeline import Target
 from export.softmax_lut import look_up_in_onnx
 from export.verify import Signature
 from runtime.cli.exit_status import exit_status

@@ -4,8 +4,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from export.calibration import Calibration
+from export.cli import run
 from export.keras_model import Source, endpoint
-from export.pipeline import Target, run
+from export.pipeline import Target
 from export.softmax_lut import look_up_in_tflite
 from export.verify import Signature
 from runtime.cli.exit_status import exit_status

@@ -2,11 +2,10 @@
 
 import argparse
 import dataclasses
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.harness import cases, machine, messages, output_dir, subprocesses
+from benchmarks.harness import cases, machine, messages, subprocesses
 from benchmarks.harness.cases import FAILED, Interpreter, Row, Unmeasured
 from benchmarks.harness.messages import Peak, PeakJob
 from benchmarks.latency import cli_startup, folder_throughput, litert_benchmark_tool
@@ -20,10 +19,8 @@ from benchmarks.schema.latency import (
     Settings,
     StartResult,
 )
-from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError
+from runtime.errors import ArtefactError, EdgeError
 from runtime.model import artifact
-from runtime.system import atomic_write
 
 # Size of the matrices and seconds: large enough for full speed, small enough for the cache.
 _PEAK = (768, 0.5)
@@ -183,37 +180,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-count", type=int, help=f"calls a row and scenario ({default.min_count})"
     )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where a row fails."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
-    cases.add_arguments(parser)
-    add_arguments(parser)
-    parser.add_argument("--no-keras", action="store_true", help="leave the original out")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    arguments = parser.parse_args(argv)
-    from benchmarks.harness.serialize import to_json
-    from benchmarks.report import terminal
-
-    if arguments.json is not None:
-        output_dir.check_file(arguments.json)
-    report = measure(
-        arguments.models,
-        settings_of(arguments),
-        backends=tuple(arguments.backend),
-        device=arguments.device,
-        threads=parse_threads(arguments.threads, arguments.quick),
-        interpreters=tuple(map(cases.parse_interpreter, arguments.python)),
-        keras=not arguments.no_keras,
-        progress=terminal.tell,
-    )
-    terminal.clear()
-    terminal.print_latency(report)
-    if arguments.json is not None:
-        atomic_write.write(arguments.json, to_json(report))
-    return 0 if report else CHECK_FAILED
-
-
-if __name__ == "__main__":
-    sys.exit(exit_status(main, needs_stdout=False))

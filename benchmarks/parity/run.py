@@ -1,47 +1,31 @@
 """Accuracy of each artefact and agreement with its Keras original: python -m benchmarks.parity."""
 
 import argparse
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import cases, output_dir, subprocesses
+from benchmarks.harness import cases, subprocesses
 from benchmarks.harness.cases import FAILED, Interpreter, Row, Unmeasured
 from benchmarks.harness.messages import ExplainJob, Explanation, ScoresAnswer, ScoresJob
+from benchmarks.harness.test_set import TestSet
 from benchmarks.parity import metrics
-from benchmarks.parity.metrics import ParityResult
-from benchmarks.remote.predict import Answers
-from benchmarks.schema.parity_report import SCHEMA_VERSION, ParityReport, Picture, TestSet
+from benchmarks.schema.parity import ParityResult
+from benchmarks.schema.parity_report import SCHEMA_VERSION, ParityReport, Picture
+from benchmarks.schema.remote import Answers
 from runtime.backends import Scores
-from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, ArtefactError
+from runtime.errors import ArtefactError
 from runtime.model import artifact
 from runtime.model.artifact import Artefact
 from runtime.model.tolerance import Tolerance
-from runtime.system import atomic_write
 
 MAX_PICTURES = 64
 # Images that are traced layer by layer: enough for two figures, and reference kernels are slow.
 _EXPLAINED = 500
 _TRACED = (("litert", *cases.EXPECTED[:2]), ("onnxruntime", *cases.EXPECTED[2:]))
-
-
-def load_test_set(source: str | None) -> TestSet:
-    """The test split of the data set that `train.data.load` finds; see --data."""
-    from train.data import load
-
-    dataset = load.load(source)
-    return TestSet(
-        dataset.name,
-        dataset.sha256,
-        tuple(dataset.labels),
-        dataset.test.pixels,
-        dataset.test.labels,
-    )
 
 
 def compare(
@@ -290,39 +274,3 @@ def tolerance_of(arguments: argparse.Namespace) -> Tolerance:
     return Tolerance(
         arguments.max_difference, arguments.max_drop / 100, arguments.min_agreement / 100
     )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where a row fails."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=__doc__)
-    cases.add_arguments(parser)
-    add_arguments(parser)
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    arguments = parser.parse_args(argv)
-    from benchmarks.harness.serialize import to_json
-    from benchmarks.report import terminal
-
-    if arguments.json is not None:
-        output_dir.check_file(arguments.json)
-    artifact.read(arguments.models / cases.REFERENCE)  # before any data set is downloaded
-    report = compare(
-        arguments.models,
-        load_test_set(arguments.data),
-        backends=tuple(arguments.backend),
-        device=arguments.device,
-        tolerance=tolerance_of(arguments),
-        fail_fast=arguments.fail_fast,
-        explain=arguments.explain,
-        interpreters=tuple(map(cases.parse_interpreter, arguments.python)),
-        progress=terminal.tell,
-    )
-    terminal.clear()
-    terminal.print_parity(report)
-    if arguments.json is not None:
-        atomic_write.write(arguments.json, to_json(report))
-    return 0 if report else CHECK_FAILED
-
-
-if __name__ == "__main__":
-    sys.exit(exit_status(main, needs_stdout=False))

@@ -6,36 +6,18 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.schema.photos import Speed
 from runtime.classifier import Classifier
 
 # Width, height, how many pictures, how often each is read, and the ratio to stay below.
 _JPEGS = ((1000, 1000, 6, 12, 1.0), (1024, 768, 6, 12, 1.0), (4000, 3000, 2, 6, 0.6))
 _PNG_SIDE, _PNGS, _PNG_REPETITIONS, _PNG_LIMIT = 28, 200, 15, 4.0
 _SEED = 50
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Medians over the pictures of each one's least time, both ways alternating.
-
-    `limit` is the ratio that the figure is reported against.
-    """
-
-    name: str
-    n: int
-    decode_ns: float
-    classify_ns: float
-    limit: float
-
-    @property
-    def ratio(self) -> float:
-        return self.classify_ns / self.decode_ns
 
 
 def measure_speed(classifier: Classifier) -> tuple[Speed, ...]:

@@ -3,7 +3,11 @@
 from pathlib import Path
 
 from benchmarks.harness.serialize import to_json
-from benchmarks.readings import (
+from benchmarks.rejection.negatives import BLANK
+from benchmarks.report import markdown, terminal
+from benchmarks.report.formats import Table, duration, percent
+from benchmarks.report.summary_tables import unmeasured_table
+from benchmarks.schema.rejection import (
     MAX_COST_NS,
     MAX_DIGITS_REFUSED,
     MIN_AUROC,
@@ -11,10 +15,6 @@ from benchmarks.readings import (
     Rejection,
     RejectionReport,
 )
-from benchmarks.rejection.negatives import BLANK
-from benchmarks.report import markdown, terminal
-from benchmarks.report.formats import Table, duration, percent
-from benchmarks.report.summary_tables import unmeasured_table
 from runtime.system import atomic_write
 
 JSON_NAME, MARKDOWN_NAME = "rejection.json", "rejection.md"

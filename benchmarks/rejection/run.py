@@ -3,8 +3,6 @@
 Measured with `benchmarks.rejection.negatives`: other fonts, shapes and textures than the rule was fitted to.
 """
 
-import argparse
-import sys
 import timeit
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -13,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.harness import cases, output_dir, statistics
+from benchmarks.harness import cases, statistics
 from benchmarks.harness.cases import ABSENT, FAILED, Row, Unmeasured
-from benchmarks.parity import run as parity
 from benchmarks.parity.run import TestSet
-from benchmarks.readings import SCHEMA_VERSION, KindResult, Rejection, RejectionReport
 from benchmarks.rejection.negatives import KINDS, Kind
+from benchmarks.schema.rejection import KindResult, Rejection, RejectionReport
+from benchmarks.schema.robustness import SCHEMA_VERSION
 from runtime.backends import Backend, Pixels, open_backend
-from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, ArtefactError, BackendUnavailable, DatasetError
+from runtime.errors import ArtefactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
 from runtime.model.rejection import Judge
 
@@ -126,48 +123,3 @@ def _judge(
 
 def _cost_ns(decide: Callable[[], object], calls: int) -> float:
     return 1e9 * min(timeit.repeat(decide, number=calls, repeat=_COST_REPETITIONS)) / calls
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where a row fails."""
-    arguments = parse_args(argv)
-    from benchmarks.rejection import report as rejection_report
-    from benchmarks.report import terminal
-
-    folder = arguments.out or arguments.models / "rejection"
-    output_dir.check_folder(folder)
-    report = measure(
-        arguments.models,
-        parity.load_test_set(arguments.data),
-        backends=tuple(arguments.backend),
-        progress=terminal.tell,
-    )
-    terminal.clear()
-    rejection_report.print_report(report)
-    written = rejection_report.write(report, folder)
-    print(f"written: {folder}: {', '.join(written)}")
-    return 0 if report else CHECK_FAILED
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.rejection",
-        description="How many blank pages, letters, shapes, … each artefact refuses as no digit, "
-        "how many digits with them, and what a decision costs.",
-        epilog="Exit status: 0 all rows asked, 2 bad input, 3 a row failed. Targets are reported "
-        "and decide nothing.",
-    )
-    parser.add_argument(
-        "--models", type=Path, default=cases.DEFAULT_MODELS, help="folder of the artefacts (models)"
-    )
-    parser.add_argument(
-        "--backend", action="append", default=[], help="only this engine; may be repeated"
-    )
-    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
-    parser.add_argument("--out", type=Path, help="folder of the report (MODELS/rejection)")
-    return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(exit_status(main, needs_stdout=False))

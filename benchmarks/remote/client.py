@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks.harness.cases import FAILED
 from benchmarks.harness.serialize import from_json
 from benchmarks.remote import agent, predict
-from benchmarks.remote.predict import Answers
 from benchmarks.schema.latency import LatencyReport, Settings
+from benchmarks.schema.remote import Answers
 from runtime.backends import Pixels
 from runtime.errors import BackendUnavailable, EdgeError
 

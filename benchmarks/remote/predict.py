@@ -7,47 +7,21 @@ original's where those are.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.harness import cases, output_dir, subprocesses
 from benchmarks.harness.cases import FAILED, Row, Unmeasured
-from benchmarks.harness.messages import ScoresAnswer, ScoresJob
+from benchmarks.harness.messages import ScoresJob
 from benchmarks.harness.serialize import from_json, to_json
-from runtime.backends import Scores
+from benchmarks.schema.remote import Answered, Answers, Index
 from runtime.cli.exit_status import exit_status
 from runtime.errors import ArtefactError, EdgeError
 from runtime.model import artifact
 from runtime.system import atomic_write
 
 INDEX = "answers.json"
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A row's answers: the .npy file of its scores (N, classes) float32, in the index's folder."""
-
-    row: Row
-    answer: ScoresAnswer
-    scores: str
-
-
-@dataclass(frozen=True)
-class Index:
-    """Every row of a folder, those that answered and those that did not."""
-
-    answered: tuple[Answered, ...]
-    unmeasured: tuple[Unmeasured, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What a device answered: (row, what its process says, scores) each, and the other rows."""
-
-    answered: tuple[tuple[Row, ScoresAnswer, Scores], ...]
-    unmeasured: tuple[Unmeasured, ...]
 
 
 def write(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.parity.metrics import Bin
 from benchmarks.report.formats import duration, percent
+from benchmarks.schema.parity import Bin
 
 _LANE_HEIGHT_PX = 34
 _LABEL_WIDTH_PX = 14  # labels of points that are closer are stacked

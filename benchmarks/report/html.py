@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.harness import cases, messages
-from benchmarks.parity.metrics import Answers, Flip, ParityResult
 from benchmarks.report import (
     charts,
     device_tables,
@@ -21,6 +20,7 @@ from benchmarks.report.charts import Charts, Point
 from benchmarks.report.formats import Table, nats, percent
 from benchmarks.report.related import Beside
 from benchmarks.schema.latency import LatencyResult
+from benchmarks.schema.parity import Answers, Flip, ParityResult
 from benchmarks.schema.parity_report import ParityReport
 from benchmarks.schema.report import Report
 

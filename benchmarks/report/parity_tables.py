@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.harness.messages import Explanation
-from benchmarks.parity.metrics import ParityResult
 from benchmarks.report.formats import Table, interval, nats, percent, points
+from benchmarks.schema.parity import ParityResult
 from benchmarks.schema.parity_report import ParityReport
 
 

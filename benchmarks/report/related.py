@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.harness.serialize import from_json
-from benchmarks.readings import SCHEMA_VERSION, RejectionReport, Result, RobustnessReport
 from benchmarks.report import charts
 from benchmarks.report.charts import Charts
 from benchmarks.report.formats import Table, duration, percent
-from benchmarks.robustness.corruptions import MIDDLE
+from benchmarks.schema.rejection import RejectionReport
+from benchmarks.schema.robustness import MIDDLE, SCHEMA_VERSION, Result, RobustnessReport
 from runtime.errors import EdgeError
 
 ROBUSTNESS_NAME, REJECTION_NAME = "robustness.json", "rejection.json"

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from benchmarks.harness import messages
 from benchmarks.harness.cases import Unmeasured
-from benchmarks.parity.metrics import ParityResult
 from benchmarks.report import parity_tables
 from benchmarks.report.formats import Table, duration, interval, kilobytes, megabytes, percent
 from benchmarks.report.related import Beside
 from benchmarks.schema.latency import LatencyReport
+from benchmarks.schema.parity import ParityResult
 from benchmarks.schema.parity_report import ParityReport
 
 _UNTOLD = "the system does not say"

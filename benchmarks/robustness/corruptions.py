@@ -12,7 +12,6 @@ from runtime.backends import Pixels
 Floats = npt.NDArray[np.float32]
 Apply = Callable[[Pixels, float, np.random.Generator], Pixels]
 
-MIDDLE = 2
 # Images worked on at once: the planes of some hundred fit in a processor's cache.
 _CHUNK = 250
 # Points a side into which a pixel is divided where strokes grow by parts of a pixel; twice as

@@ -4,7 +4,11 @@ import io
 from pathlib import Path
 
 from benchmarks.harness.serialize import to_json
-from benchmarks.readings import (
+from benchmarks.report import markdown, terminal
+from benchmarks.report.formats import Table, interval, percent
+from benchmarks.report.summary_tables import unmeasured_table
+from benchmarks.schema.robustness import (
+    MIDDLE,
     MIN_EACH,
     MIN_MEAN,
     MIN_OTHER_HANDS,
@@ -14,10 +18,6 @@ from benchmarks.readings import (
     Result,
     RobustnessReport,
 )
-from benchmarks.report import markdown, terminal
-from benchmarks.report.formats import Table, interval, percent
-from benchmarks.report.summary_tables import unmeasured_table
-from benchmarks.robustness.corruptions import MIDDLE
 from runtime.system import atomic_write
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "robustness.json", "robustness.md", "robustness.svg"

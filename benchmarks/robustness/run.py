@@ -4,9 +4,7 @@ The test set is spoilt by each of `benchmarks.robustness.corruptions` at five st
 scikit-learn's 1,797 digits, in MNIST's form.
 """
 
-import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import cases as rows
-from benchmarks.harness import output_dir, subprocesses
+from benchmarks.harness import subprocesses
 from benchmarks.harness.cases import FAILED, Interpreter, Row, Unmeasured
 from benchmarks.harness.messages import ScoresJob
-from benchmarks.parity import run as parity
 from benchmarks.parity.run import TestSet
-from benchmarks.readings import (
+from benchmarks.robustness.corruptions import CORRUPTIONS, Corruption
+from benchmarks.schema.robustness import (
     SCHEMA_VERSION,
     UNKNOWN,
     UNUSED,
@@ -32,10 +30,8 @@ from benchmarks.readings import (
     Result,
     RobustnessReport,
 )
-from benchmarks.robustness.corruptions import CORRUPTIONS, Corruption
 from runtime.backends import Pixels
-from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, ArtefactError
+from runtime.errors import ArtefactError
 from runtime.model import artifact
 from runtime.model.spec import ModelSpec
 
@@ -248,48 +244,3 @@ def _read_other_hands(
         trained_on=spec.dataset.name,
         reading=Reading(int(right.sum()), len(right)),
     )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where a row fails."""
-    arguments = parse_args(argv)
-    from benchmarks.report import terminal
-    from benchmarks.robustness import report as robustness_report
-
-    folder = arguments.out or arguments.models / "robustness"
-    output_dir.check_folder(folder)
-    test_set = parity.load_test_set(arguments.data)
-    report = measure(
-        arguments.models,
-        quick_subset(test_set) if arguments.quick else test_set,
-        backends=tuple(arguments.backend),
-        keras=not arguments.no_keras,
-        interpreters=tuple(map(rows.parse_interpreter, arguments.python)),
-        progress=terminal.tell,
-    )
-    terminal.clear()
-    robustness_report.print_report(report)
-    written = robustness_report.write(report, folder)
-    print(f"written: {folder}: {', '.join(written)}")
-    return 0 if report else CHECK_FAILED
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.robustness",
-        description="Accuracy of each artefact on images that are shifted, turned, blurred, …, "
-        "and on other hands than those it was trained on.",
-        epilog="Exit status: 0 all rows read, 2 bad input, 3 a row failed. Targets are reported "
-        "and decide nothing.",
-    )
-    rows.add_arguments(parser)
-    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
-    parser.add_argument("--out", type=Path, help="folder of the report (MODELS/robustness)")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_IMAGES:,} test images only")
-    parser.add_argument("--no-keras", action="store_true", help="leave out the Keras original")
-    return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(exit_status(main, needs_stdout=False))

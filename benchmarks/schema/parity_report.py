@@ -4,37 +4,9 @@ from dataclasses import dataclass
 
 from benchmarks.harness.cases import Row, Unmeasured, why_failed
 from benchmarks.harness.messages import Explanation
-from benchmarks.harness.statistics import Integers
-from benchmarks.parity.metrics import Answers, ParityResult
-from runtime.backends import Pixels
-from runtime.errors import DatasetError
+from benchmarks.schema.parity import Answers, ParityResult
 
 SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, eq=False)
-class TestSet:
-    """What is classified: pixels (N, 28, 28, 1) uint8 and their classes (N,) int64."""
-
-    __test__ = False  # pytest: this is no test
-
-    name: str
-    sha256: str
-    class_names: tuple[str, ...]
-    pixels: Pixels
-    labels: Integers
-
-    def check_classes(self, labels: tuple[str, ...], model: object) -> None:
-        """Refuse a model that answers `labels` where the images are of other classes.
-
-        Raises:
-            DatasetError: they are; `model` is what its message calls it.
-        """
-        if labels != self.class_names:
-            raise DatasetError(
-                f"{self.name} has the classes {', '.join(self.class_names)}, {model} answers "
-                f"{', '.join(labels)}: give the data it was trained for"
-            )
 
 
 @dataclass(frozen=True)

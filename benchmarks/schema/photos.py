@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.photos.speed import Speed
+pass
 
 SCHEMA_VERSION = 1
 SINGLE, MULTI, STRANGER = "single", "multi", "notdigit"
@@ -66,3 +66,21 @@ class PhotosReport:
     numbers: tuple[NumberRead, ...]
     strangers: tuple[Answer, ...]
     speeds: tuple[Speed, ...]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Medians over the pictures of each one's least time, both ways alternating.
+
+    `limit` is the ratio that the figure is reported against.
+    """
+
+    name: str
+    n: int
+    decode_ns: float
+    classify_ns: float
+    limit: float
+
+    @property
+    def ratio(self) -> float:
+        return self.classify_ns / self.decode_ns

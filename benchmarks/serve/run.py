@@ -1,32 +1,26 @@
 """python -m benchmarks.serve: what runtime.serve does under load, beside classify in process."""
 
-import argparse
 import asyncio
 import contextlib
 import io
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.harness import output_dir
-from benchmarks.harness.machine import describe
 from benchmarks.serve import load
 from benchmarks.serve.hostile_clients import abuse
 from runtime import Classifier
-from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, EdgeError
-from runtime.system import atomic_write
+from runtime.errors import EdgeError
 
 # Targets; each is a ratio or a count within this run.
 LEAST_RATIO = 0.6
@@ -258,56 +252,3 @@ def _resident(server: Server) -> int:
     found = re.findall(rb"^\S+resident_memory_bytes (\d+)", asyncio.run(ask()), re.M)
     assert len(found) == 2
     return sum(map(int, found))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where a target is missed."""
-    arguments = parse_args(argv)
-    if arguments.out is not None:
-        output_dir.check_file(arguments.out)
-    checks: list[Check] = []
-
-    def show(found: list[Check]) -> None:
-        for check in found:
-            print(f"{'✓' if check.passed else '✗'} {check.name:18} {check.text}", flush=True)
-        checks.extend(found)
-
-    with started() as server:
-        show(measure_throughput(server, arguments.seconds))
-        show(measure_crowd(server, arguments.clients, arguments.each))
-        show(measure_memory(server, arguments.requests))
-        show(measure_abuse(server, arguments.abuse_seconds))
-    show(measure_end())
-    if arguments.out is not None:
-        record = {"host": asdict(describe()), "checks": [asdict(check) for check in checks]}
-        atomic_write.write(arguments.out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    return 0 if all(check.passed for check in checks) else CHECK_FAILED
-
-
-def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.serve",
-        description="Start python -m runtime.serve and load it: images a second against classify "
-        "in process, a crowd of clients, memory over many requests, a minute of clients that "
-        "misbehave, and SIGTERM with requests in flight. Some minutes.",
-        epilog="Exit status: 0 all within target, 2 bad input, 3 a target missed.",
-    )
-    parser.add_argument("--seconds", type=float, default=24, help="of throughput (24)")
-    parser.add_argument("--clients", type=int, default=200, help="at once (200)")
-    parser.add_argument("--each", type=int, default=10, help="requests of each client (10)")
-    parser.add_argument(
-        "--requests", type=int, default=100_000, help="over which memory is flat (100000)"
-    )
-    parser.add_argument("--abuse-seconds", type=float, default=60, help="of misbehaviour (60)")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
-    arguments = parser.parse_args(argv)
-    if min(arguments.clients, arguments.each, arguments.requests) < 1:
-        raise EdgeError("--clients, --each and --requests take 1 or more")
-    if not min(arguments.seconds, arguments.abuse_seconds) > 0:
-        raise EdgeError("--seconds and --abuse-seconds take more than 0")
-    return arguments
-
-
-if __name__ == "__main__":
-    sys.exit(exit_status(main, needs_stdout=False))

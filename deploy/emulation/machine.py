@@ -5,8 +5,6 @@ machine does meanwhile. So its clocks count instructions, repeatably: a metric f
 a time that a real Pi would take.
 """
 
-import gzip
-import lzma
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -19,15 +17,6 @@ from runtime.errors import EdgeError
 MEMORY_MIB = 512  # a Zero 2 W
 _TIMEOUT_S = 3600  # from the start of the emulated Pi until it switches itself off
 _DISK_MIB = 1400
-_INIT = """#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev /new
-/bin/busybox mount -t proc proc /proc
-/bin/busybox insmod /virtio_blk.ko
-/bin/busybox mount -t devtmpfs dev /dev
-/bin/busybox mount -t ext4 /dev/vda /new
-/bin/busybox mount -t devtmpfs dev /new/dev
-exec /bin/busybox switch_root /new "$PI_START"
-"""
 _START = """#!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/home/pi USER=pi LANG=C.UTF-8
@@ -112,35 +101,6 @@ def boot(
     if done.returncode:
         raise EdgeError(f"the emulated Pi broke off: {shown[-2000:]}")
     return shown
-
-
-def make_kernel(kernel: Path, busybox: Path, place: Path) -> None:
-    """Lay out a kernel, and the initial file system that mounts the disk.
-
-    Args:
-        kernel, busybox: unpacked packages linux-image-… and busybox-static for arm64.
-    """
-    (image,) = kernel.glob("boot/vmlinuz-*")
-    shutil.copy2(image, place / "vmlinuz")
-    (module,) = kernel.rglob("virtio_blk.ko.xz")
-    members = {
-        "bin": None,
-        "bin/busybox": (busybox / "usr/bin/busybox").read_bytes(),
-        "init": _INIT.encode(),
-        "virtio_blk.ko": lzma.decompress(module.read_bytes()),
-    }
-    archive = b"".join(_member(name, content) for name, content in members.items())
-    with gzip.open(place / "initrd", "wb") as file:
-        file.write(archive + _member("TRAILER!!!", b""))
-
-
-def _member(name: str, content: bytes | None) -> bytes:
-    """A member of a cpio archive, "newc" form (cpio(5)); without content, a folder."""
-    mode = 0o040755 if content is None else 0o100755
-    content = content or b""
-    fields = (1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
-    head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
-    return head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)
 
 
 def _emulator(program: str) -> list[str]:

@@ -129,7 +129,7 @@ def _emulators() -> None:
 
 
 def _kernel() -> None:
-    from deploy.emulation.machine import make_kernel  # which needs this module
+    from deploy.emulation.kernel import make_kernel  # which needs this module
 
     def make(place: Path) -> None:
         apt = CACHE / "debian" / "kernel"

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.cases import Interpreter, Unmeasured
+from benchmarks.harness.test_set import TestSet
 from benchmarks.latency import run as latency
 from benchmarks.parity import run as parity
-from benchmarks.parity.metrics import ParityResult
 from benchmarks.schema.latency import LatencyReport, Settings
-from benchmarks.schema.parity_report import ParityReport, TestSet
+from benchmarks.schema.parity import ParityResult
+from benchmarks.schema.parity_report import ParityReport
 from runtime.model import artifact
 from runtime.model.spec import Dataset, Golden, ModelSpec, Quantization
 from runtime.model.tolerance import Tolerance

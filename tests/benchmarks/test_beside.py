@@ -9,20 +9,11 @@ import pytest
 
 from benchmarks.harness.cases import Row
 from benchmarks.harness.serialize import to_json
-from benchmarks.readings import (
-    UNUSED,
-    Curve,
-    KindResult,
-    Reading,
-    Rejection,
-    RejectionReport,
-    Result,
-    RobustnessReport,
-)
 from benchmarks.report import html, markdown, related, write
 from benchmarks.report.related import Beside
-from benchmarks.robustness.corruptions import MIDDLE
 from benchmarks.schema import report
+from benchmarks.schema.rejection import KindResult, Rejection, RejectionReport
+from benchmarks.schema.robustness import MIDDLE, UNUSED, Curve, Reading, Result, RobustnessReport
 from runtime.errors import EdgeError
 
 

@@ -16,12 +16,12 @@ from benchmarks.__main__ import main
 from benchmarks.harness import output_dir
 from benchmarks.harness.serialize import to_json
 from benchmarks.latency import run as latency
-from benchmarks.parity import run as parity
+from benchmarks.parity.__main__ import main as parity_main
 from benchmarks.remote import predict
 from benchmarks.report import related, write
 from benchmarks.robustness import run as robustness
 from benchmarks.schema import report
-from benchmarks.serve import run as serve
+from benchmarks.serve.__main__ import main as serve_main
 from runtime.errors import CHECK_FAILED, EdgeError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +84,7 @@ def test_a_command_fails_if_its_only_engine_is_missing(
 @pytest.mark.parametrize("option", ["--clients", "--each", "--requests", "--seconds"])
 def test_serve_measures_something(option) -> None:
     with pytest.raises(EdgeError, match=f"{option}.* take "):
-        serve.main([option, "0"])
+        serve_main([option, "0"])
 
 
 def test_a_baseline_needs_repetitions(made_report: Path, models) -> None:
@@ -219,7 +219,7 @@ def data_file(test_set, tmp_path) -> Path:
 
 
 def test_parity_as_typed(models, data_file, tmp_path, capsys) -> None:
-    status = parity.main(
+    status = parity_main(
         ["--models", str(models), "--data", str(data_file), "--backend", "onnxruntime",
          "--max-difference", "0", "--fail-fast", "--json", str(tmp_path / "parity.json")]
     )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.harness import statistics
 from benchmarks.harness.cases import Row
 from benchmarks.parity import metrics
-from benchmarks.parity.metrics import Answers, ParityResult
+from benchmarks.schema.parity import Answers, ParityResult
 from export.verify import Signature, verify
 from runtime.errors import EdgeError
 from runtime.model.tolerance import Tolerance

@@ -10,8 +10,8 @@ from benchmarks.harness import cases, keras_reference, subprocesses
 from benchmarks.harness.cases import ABSENT, FAILED, Row, Unmeasured
 from benchmarks.harness.messages import ScoresJob
 from benchmarks.parity import run as parity
-from benchmarks.parity.metrics import ParityResult
 from benchmarks.report import parity_tables
+from benchmarks.schema.parity import ParityResult
 from runtime.errors import ArtefactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
 from runtime.model.tolerance import Tolerance

@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 
 from benchmarks.photos import report as view
 from benchmarks.photos.run import edit_distance, measure, read_manifest
-from benchmarks.photos.speed import Speed, measure_speed
-from benchmarks.schema.photos import NumberRead, Photo, PhotosReport
+from benchmarks.photos.speed import measure_speed
+from benchmarks.schema.photos import NumberRead, Photo, PhotosReport, Speed
 from runtime.classifier import Classifier
 from runtime.errors import DatasetError
 

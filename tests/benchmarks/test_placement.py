@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from benchmarks import placement
+from benchmarks.harness.test_set import TestSet
 from benchmarks.placement import PlacementResult
-from benchmarks.schema.parity_report import TestSet
 from runtime import Classifier
 from runtime.errors import DatasetError, EdgeError
 from train.data.load import embedded

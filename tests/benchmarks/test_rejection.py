@@ -11,6 +11,7 @@ from benchmarks.parity.run import TestSet
 from benchmarks.rejection import negatives as oddities
 from benchmarks.rejection import report as rejection_report
 from benchmarks.rejection import run as rejection
+from benchmarks.rejection.__main__ import main as rejection_main
 from benchmarks.rejection.negatives import BLANK, KINDS, Kind
 from benchmarks.robustness import run as robustness
 from runtime.classifier import Classifier
@@ -114,7 +115,7 @@ def test_the_command_writes_its_report_and_says_3_when_an_artefact_is_damaged(
     (published / "digits.onnx").write_bytes(data[:-100])
     out = tmp_path / "report"
     arguments = ["--models", str(published), "--data", "embedded", "--out", str(out)]
-    assert rejection.main(arguments) == CHECK_FAILED
+    assert rejection_main(arguments) == CHECK_FAILED
     printed = capsys.readouterr().out
     assert "Rejection: FAILED" in printed and "digits.onnx" in printed
     text = (out / rejection_report.MARKDOWN_NAME).read_text("utf-8")

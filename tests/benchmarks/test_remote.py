@@ -24,11 +24,11 @@ from benchmarks.parity import run as parity
 from benchmarks.remote import agent
 from benchmarks.remote import client as remote
 from benchmarks.remote.client import Device, Elsewhere
-from benchmarks.remote.predict import Answers
 from benchmarks.report import device_tables, html, summary_tables, write
 from benchmarks.schema import report
 from benchmarks.schema.latency import LatencyReport, Settings
 from benchmarks.schema.parity_report import ParityReport
+from benchmarks.schema.remote import Answers
 from runtime.errors import BackendUnavailable, EdgeError
 from runtime.model.tolerance import Tolerance
 

@@ -8,12 +8,13 @@ import pytest
 
 from benchmarks import compare
 from benchmarks.harness.serialize import from_json, to_json
-from benchmarks.readings import RejectionReport, RobustnessReport
 from benchmarks.report import latency_tables, parity_tables, summary_tables, write
 from benchmarks.schema import report
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.photos import PhotosReport
+from benchmarks.schema.rejection import RejectionReport
 from benchmarks.schema.report import Report
+from benchmarks.schema.robustness import RobustnessReport
 from runtime.errors import EdgeError
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"

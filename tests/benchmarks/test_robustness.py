@@ -9,11 +9,12 @@ import pytest
 
 from benchmarks.harness.cases import FAILED
 from benchmarks.parity.run import TestSet
-from benchmarks.readings import UNKNOWN, UNUSED, USED
 from benchmarks.robustness import corruptions
 from benchmarks.robustness import report as robustness_report
 from benchmarks.robustness import run as robustness
-from benchmarks.robustness.corruptions import CORRUPTIONS, MIDDLE
+from benchmarks.robustness.__main__ import main as robustness_main
+from benchmarks.robustness.corruptions import CORRUPTIONS
+from benchmarks.schema.robustness import MIDDLE, UNKNOWN, UNUSED, USED
 from runtime.backends import open_backend
 from runtime.errors import CHECK_FAILED
 from runtime.model import artifact
@@ -186,7 +187,7 @@ def test_the_command_writes_its_report_and_says_3_when_an_artefact_is_missing(
     arguments = ["--models", str(published), "--data", "embedded", "--quick", "--no-keras"]
     arguments += ["--backend", "onnxruntime"]
     out = tmp_path / "report"
-    assert robustness.main([*arguments, "--out", str(out)]) == CHECK_FAILED
+    assert robustness_main([*arguments, "--out", str(out)]) == CHECK_FAILED
     printed = capsys.readouterr().out
     assert "Robustness: FAILED" in printed and "digits.onnx" in printed
     text = (out / robustness_report.MARKDOWN_NAME).read_text("utf-8")

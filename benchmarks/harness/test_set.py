@@ -1,0 +1,48 @@
+"""The test set that benchmarks measure with."""
+
+from dataclasses import dataclass
+
+from benchmarks.harness.statistics import Integers
+from runtime.backends import Pixels
+from runtime.errors import DatasetError
+
+pass
+
+
+def load_test_set(source: str | None) -> TestSet:
+    """The test split of the data set that `train.data.load` finds; see --data."""
+    from train.data import load
+
+    dataset = load.load(source)
+    return TestSet(
+        dataset.name,
+        dataset.sha256,
+        tuple(dataset.labels),
+        dataset.test.pixels,
+        dataset.test.labels,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """What is classified: pixels (N, 28, 28, 1) uint8 and their classes (N,) int64."""
+
+    __test__ = False  # pytest: this is no test
+
+    name: str
+    sha256: str
+    class_names: tuple[str, ...]
+    pixels: Pixels
+    labels: Integers
+
+    def check_classes(self, labels: tuple[str, ...], model: object) -> None:
+        """Refuse a model that answers `labels` where the images are of other classes.
+
+        Raises:
+            DatasetError: they are; `model` is what its message calls it.
+        """
+        if labels != self.class_names:
+            raise DatasetError(
+                f"{self.name} has the classes {', '.join(self.class_names)}, {model} answers "
+                f"{', '.join(labels)}: give the data it was trained for"
+            )

@@ -1,0 +1,46 @@
+"""Latency, throughput, start-up and memory of each artefact: python -m benchmarks.latency."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.harness import cases, output_dir
+from benchmarks.latency.run import add_arguments, measure, parse_threads, settings_of
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED
+from runtime.system import atomic_write
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
+    cases.add_arguments(parser)
+    add_arguments(parser)
+    parser.add_argument("--no-keras", action="store_true", help="leave the original out")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    arguments = parser.parse_args(argv)
+    from benchmarks.harness.serialize import to_json
+    from benchmarks.report import terminal
+
+    if arguments.json is not None:
+        output_dir.check_file(arguments.json)
+    report = measure(
+        arguments.models,
+        settings_of(arguments),
+        backends=tuple(arguments.backend),
+        device=arguments.device,
+        threads=parse_threads(arguments.threads, arguments.quick),
+        interpreters=tuple(map(cases.parse_interpreter, arguments.python)),
+        keras=not arguments.no_keras,
+        progress=terminal.tell,
+    )
+    terminal.clear()
+    terminal.print_latency(report)
+    if arguments.json is not None:
+        atomic_write.write(arguments.json, to_json(report))
+    return 0 if report else CHECK_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, needs_stdout=False))

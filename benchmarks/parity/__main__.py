@@ -1,0 +1,50 @@
+"""Accuracy of each artefact and agreement with its Keras original: python -m benchmarks.parity."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.harness import cases, output_dir
+from benchmarks.harness.test_set import load_test_set
+from benchmarks.parity.run import add_arguments, compare, tolerance_of
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED
+from runtime.model import artifact
+from runtime.system import atomic_write
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=__doc__)
+    cases.add_arguments(parser)
+    add_arguments(parser)
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    arguments = parser.parse_args(argv)
+    from benchmarks.harness.serialize import to_json
+    from benchmarks.report import terminal
+
+    if arguments.json is not None:
+        output_dir.check_file(arguments.json)
+    artifact.read(arguments.models / cases.REFERENCE)  # before any data set is downloaded
+    report = compare(
+        arguments.models,
+        load_test_set(arguments.data),
+        backends=tuple(arguments.backend),
+        device=arguments.device,
+        tolerance=tolerance_of(arguments),
+        fail_fast=arguments.fail_fast,
+        explain=arguments.explain,
+        interpreters=tuple(map(cases.parse_interpreter, arguments.python)),
+        progress=terminal.tell,
+    )
+    terminal.clear()
+    terminal.print_parity(report)
+    if arguments.json is not None:
+        atomic_write.write(arguments.json, to_json(report))
+    return 0 if report else CHECK_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, needs_stdout=False))

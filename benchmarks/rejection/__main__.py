@@ -1,0 +1,56 @@
+"""How well artefacts tell digits from what is none: python -m benchmarks.rejection."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.harness import cases, output_dir, test_set
+from benchmarks.rejection.run import measure
+from runtime.cli.exit_status import exit_status
+from runtime.errors import CHECK_FAILED
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; 3 where a row fails."""
+    arguments = parse_args(argv)
+    from benchmarks.rejection import report as rejection_report
+    from benchmarks.report import terminal
+
+    folder = arguments.out or arguments.models / "rejection"
+    output_dir.check_folder(folder)
+    report = measure(
+        arguments.models,
+        test_set.load_test_set(arguments.data),
+        backends=tuple(arguments.backend),
+        progress=terminal.tell,
+    )
+    terminal.clear()
+    rejection_report.print_report(report)
+    written = rejection_report.write(report, folder)
+    print(f"written: {folder}: {', '.join(written)}")
+    return 0 if report else CHECK_FAILED
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rejection",
+        description="How many blank pages, letters, shapes, … each artefact refuses as no digit, "
+        "how many digits with them, and what a decision costs.",
+        epilog="Exit status: 0 all rows asked, 2 bad input, 3 a row failed. Targets are reported "
+        "and decide nothing.",
+    )
+    parser.add_argument(
+        "--models", type=Path, default=cases.DEFAULT_MODELS, help="folder of the artefacts (models)"
+    )
+    parser.add_argument(
+        "--backend", action="append", default=[], help="only this engine; may be repeated"
+    )
+    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
+    parser.add_argument("--out", type=Path, help="folder of the report (MODELS/rejection)")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_status(main, needs_stdout=False))

@@ -1,0 +1,181 @@
+"""Results of the parity benchmark."""
+
+from dataclasses import dataclass
+
+from benchmarks.harness import statistics
+from benchmarks.harness.cases import Row
+from runtime.model.tolerance import Tolerance
+
+# A flip of an image that the original was sure of is more than rounding near a boundary.
+SURE_MARGIN = 0.5
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A test image that the artefact answers otherwise than the original.
+
+    `margin` is how far the original's first answer stood above its second, 0 to 1.
+    """
+
+    index: int
+    label: int
+    original: int
+    answer: int
+    margin: float
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The answers of one part of the confidence scale: how many, how sure, how often right."""
+
+    count: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How one model answers the test set, without regard to any other.
+
+    `confusion` has a row per true class and a column per answer; `reliability` 15 bins of equal
+    width; `calibration_error` is the expected calibration error over them (Guo et al. 2017);
+    `negative_log_likelihood` the mean of −ln of the true class's score, in nats, over the images
+    without NaN or Inf; None where there is no such image, or the report is older than the figure.
+    """
+
+    n: int
+    correct: int
+    non_finite: int
+    confidence: float
+    confusion: tuple[tuple[int, ...], ...]
+    reliability: tuple[Bin, ...]
+    calibration_error: float
+    negative_log_likelihood: float | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images answered rightly."""
+        return self.correct / self.n
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """Its 95 % interval (Wilson)."""
+        return statistics.wilson_interval(self.correct, self.n)
+
+
+@dataclass(frozen=True)
+class ParityResult:
+    """One artefact in one engine against the original; true where within the tolerance.
+
+    Attributes:
+        row: the artefact, engine, device.
+        version: the engine's.
+        precision: "float32" or "int8": what is judged.
+        digest: the artefact's.
+        size_bytes: of the file.
+        original, candidate: what each answers.
+        only_original, only_candidate: images only the one, only the other answers rightly.
+        max_difference, p99_difference, mean_difference: of the scores: the largest; the largest
+            of an image, 99 % of the images; over all scores, all of them absolute.
+        min_cosine: the least cosine between the scores of an image.
+        batch_difference: the largest between images answered alone and in one batch.
+        flips: every image answered otherwise.
+        tolerance: what it is judged by.
+        faults: what makes the comparison itself void: another origin, other labels.
+    """
+
+    row: Row
+    version: str
+    precision: str
+    digest: str
+    size_bytes: int
+    original: Answers
+    candidate: Answers
+    only_original: int
+    only_candidate: int
+    max_difference: float
+    p99_difference: float
+    mean_difference: float
+    min_cosine: float
+    batch_difference: float
+    flips: tuple[Flip, ...]
+    tolerance: Tolerance
+    faults: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def n(self) -> int:
+        """Images compared."""
+        return self.candidate.n
+
+    @property
+    def agreement(self) -> float:
+        """Share of the images with the same first answer."""
+        return 1 - len(self.flips) / self.n
+
+    @property
+    def drop(self) -> float:
+        """Accuracy of the original less the artefact's; negative where the artefact is better."""
+        return (self.only_original - self.only_candidate) / self.n
+
+    @property
+    def drop_interval(self) -> tuple[float, float]:
+        """The drop's 95 % interval (Agresti and Min)."""
+        return statistics.paired_drop_interval(self.only_original, self.only_candidate, self.n)
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact test of equal accuracy."""
+        return statistics.mcnemar_exact(self.only_original, self.only_candidate)
+
+    @property
+    def confidence_drift(self) -> float:
+        """Mean confidence of the artefact less the original's."""
+        return self.candidate.confidence - self.original.confidence
+
+    @property
+    def alarms(self) -> tuple[Flip, ...]:
+        """The flips of images that the original was sure of."""
+        return tuple(flip for flip in self.flips if flip.margin > SURE_MARGIN)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why it fails; empty where it passes."""
+        failures = [*self.faults]
+        if self.original.non_finite:
+            failures.append(f"the original gives {self.original.non_finite} NaN or Inf")
+        if self.candidate.non_finite:
+            failures.append(f"{self.candidate.non_finite} scores are NaN or Inf")
+        tolerance, precision, n = self.tolerance, self.precision, self.n
+        if not tolerance.allows_difference(precision, self.max_difference):
+            failures.append(
+                f"scores differ by {self.max_difference:.2g}, {tolerance.max_difference:.2g} may be"
+            )
+        lost = self.only_original - self.only_candidate
+        if not tolerance.allows_lost(precision, lost, n):
+            failures.append(
+                f"{lost} of {n} answers fewer are right ({100 * self.drop:.2f} points), "
+                f"{tolerance.max_lost(n)} may be"
+            )
+        if not tolerance.allows_flips(precision, len(self.flips), n):
+            failures.append(
+                f"{len(self.flips)} of {n} answers differ, {tolerance.max_flips(n)} may"
+            )
+        if not tolerance.allows_batch_difference(precision, self.batch_difference):
+            failures.append(
+                f"images are answered otherwise in a batch than alone, by up to "
+                f"{self.batch_difference:.2g}; "
+                f"{tolerance.max_batch_difference(precision):.2g} may be"
+            )
+        return tuple(failures)
+
+    @property
+    def minimum_tolerance(self) -> Tolerance:
+        """The strictest tolerance that would have passed, NaN and faults aside."""
+        return Tolerance(
+            max_difference=max(self.max_difference, self.batch_difference),
+            max_drop=max(0, self.only_original - self.only_candidate) / self.n,
+            min_agreement=self.agreement,
+        )

@@ -1,0 +1,107 @@
+"""Results of the robustness benchmark."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.harness.cases import Row, Unmeasured, why_failed
+from benchmarks.harness.statistics import wilson_interval
+
+pass
+
+MIDDLE = 2
+
+
+SCHEMA_VERSION = 1
+# The targets that the figures are reported against.
+MIN_MEAN, MIN_EACH, MIN_OTHER_HANDS = 0.97, 0.90, 0.975
+# Whether a model saw a corruption when it was trained.
+USED, UNUSED, UNKNOWN = "used", "not used", "unknown"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How many of `n` images were read rightly."""
+
+    correct: int
+    n: int
+
+    @property
+    def accuracy(self) -> float:
+        """From 0 to 1."""
+        return self.correct / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Of the accuracy, 95 %."""
+        return wilson_interval(self.correct, self.n)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Readings at the five strengths of a corruption; `training` is USED, UNUSED or UNKNOWN."""
+
+    corruption: str
+    training: str
+    strengths: tuple[str, ...]
+    readings: tuple[Reading, ...]
+
+    @property
+    def middle(self) -> Reading:
+        """At the strength that targets are set for."""
+        return self.readings[MIDDLE]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row's readings of the test set as it is, and spoilt."""
+
+    row: Row
+    version: str
+    digest: str
+    clean: Reading
+    curves: tuple[Curve, ...]
+
+    @property
+    def mean(self) -> float:
+        """Accuracy, the mean over the corruptions at the middle strength."""
+        return float(np.mean([curve.middle.accuracy for curve in self.curves]))
+
+    @property
+    def worst(self) -> Curve:
+        """The corruption that costs most at the middle strength."""
+        return min(self.curves, key=lambda curve: curve.middle.accuracy)
+
+
+@dataclass(frozen=True)
+class OtherHands:
+    """A row's reading of scikit-learn's digits; a target only where it was not trained on them."""
+
+    row: Row
+    folder: str
+    version: str
+    digest: str
+    trained_on: str
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class RobustnessReport:
+    """Every row; true where all that could run did. Targets are reported, and fail nothing."""
+
+    schema_version: int
+    created: str
+    dataset: str
+    dataset_sha256: str
+    n: int
+    results: tuple[Result, ...]
+    other_hands: tuple[OtherHands, ...]
+    unmeasured: tuple[Unmeasured, ...]
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why the run fails; empty where it passes. An absent engine is no failure."""
+        return tuple(why_failed(self.results, self.unmeasured))

@@ -1,0 +1,45 @@
+"""Builds the kernel and initramfs of an emulated Raspberry Pi."""
+
+import gzip
+import lzma
+import shutil
+from pathlib import Path
+
+_INIT = """#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /new
+/bin/busybox mount -t proc proc /proc
+/bin/busybox insmod /virtio_blk.ko
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox mount -t ext4 /dev/vda /new
+/bin/busybox mount -t devtmpfs dev /new/dev
+exec /bin/busybox switch_root /new "$PI_START"
+"""
+
+
+def make_kernel(kernel: Path, busybox: Path, place: Path) -> None:
+    """Lay out a kernel, and the initial file system that mounts the disk.
+
+    Args:
+        kernel, busybox: unpacked packages linux-image-… and busybox-static for arm64.
+    """
+    (image,) = kernel.glob("boot/vmlinuz-*")
+    shutil.copy2(image, place / "vmlinuz")
+    (module,) = kernel.rglob("virtio_blk.ko.xz")
+    members = {
+        "bin": None,
+        "bin/busybox": (busybox / "usr/bin/busybox").read_bytes(),
+        "init": _INIT.encode(),
+        "virtio_blk.ko": lzma.decompress(module.read_bytes()),
+    }
+    archive = b"".join(_member(name, content) for name, content in members.items())
+    with gzip.open(place / "initrd", "wb") as file:
+        file.write(archive + _member("TRAILER!!!", b""))
+
+
+def _member(name: str, content: bytes | None) -> bytes:
+    """A member of a cpio archive, "newc" form (cpio(5)); without content, a folder."""
+    mode = 0o040755 if content is None else 0o100755
+    content = content or b""
+    fields = (1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
+    head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
+    return head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)
