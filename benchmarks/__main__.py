@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.harness import cases, machine, test_set
+from benchmarks.harness import cases, machine
+from benchmarks.harness.test_set import load_test_set
 from benchmarks.latency import run as latency
 from benchmarks.parity import run as parity
 from benchmarks.remote import client
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         compare.check(baseline, settings, machine.describe(), digests, *different)
     if device is not None:
         client.reach(device)
-    test_set = test_set.load_test_set(arguments.data)
+    test_set = load_test_set(arguments.data)
     elsewhere = None
     if device is not None:
         elsewhere = client.measure(

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.harness import test_set
-from benchmarks.harness.test_set import TestSet
+from benchmarks.harness.test_set import TestSet, load_test_set
 from runtime.classifier import Classifier
 from runtime.cli.exit_status import exit_status
 from runtime.errors import CHECK_FAILED, EdgeError
@@ -88,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.seed < 0:
         raise EdgeError(f"--seed takes 0 or more, not {arguments.seed}")
     classifier = Classifier.load(arguments.model)
-    test_set = test_set.load_test_set(arguments.data)
+    test_set = load_test_set(arguments.data)
     result = measure(classifier, test_set, arguments.model.name, arguments.seed)
     print(result)
     return 0 if result else CHECK_FAILED

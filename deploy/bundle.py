@@ -8,8 +8,8 @@ from pathlib import Path
 
 from deploy import wheels
 from deploy.systems import SYSTEMS
-from export import folder
 from runtime.cli.exit_status import exit_status
+from runtime.system import atomic_write
 
 _HERE = Path(__file__).parent
 _PARTS = {"install-pi.sh", "systemd", "wheels"}
@@ -29,7 +29,7 @@ def bundle(out: Path) -> None:
     Raises:
         EdgeError: the folder holds other things or cannot be written, or the wheels cannot be had.
     """
-    with folder.replacing(out, _is_bundle) as fresh:
+    with atomic_write.atomic_folder(out, _is_bundle) as fresh:
         place = fresh / "wheels"
         # Each into a folder of its own: systems share wheels, and pip replaces a file that
         # is there.

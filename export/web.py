@@ -9,12 +9,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from export import folder, onnxruntime_web
+from export import onnxruntime_web
 from runtime.backends import golden, open_backend
 from runtime.cli.exit_status import exit_status
 from runtime.errors import ArtefactError
 from runtime.model import artifact
 from runtime.model.artifact import Artefact
+from runtime.system import atomic_write
 
 _ROOT = Path(__file__).parents[1]
 _PAGE = _ROOT / "runtime/server/page"
@@ -122,7 +123,7 @@ def write(site: dict[str, bytes], out: Path) -> None:
     Raises:
         EdgeError: something else is there, or it cannot be written.
     """
-    with folder.replacing(out, _OURS.issubset) as fresh:
+    with atomic_write.atomic_folder(out, _OURS.issubset) as fresh:
         for name, content in site.items():
             (fresh / name).write_bytes(content)
 

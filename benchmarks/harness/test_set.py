@@ -6,22 +6,6 @@ from benchmarks.harness.statistics import Integers
 from runtime.backends import Pixels
 from runtime.errors import DatasetError
 
-pass
-
-
-def load_test_set(source: str | None) -> TestSet:
-    """The test split of the data set that `train.data.load` finds; see --data."""
-    from train.data import load
-
-    dataset = load.load(source)
-    return TestSet(
-        dataset.name,
-        dataset.sha256,
-        tuple(dataset.labels),
-        dataset.test.pixels,
-        dataset.test.labels,
-    )
-
 
 @dataclass(frozen=True, eq=False)
 class TestSet:
@@ -46,3 +30,17 @@ class TestSet:
                 f"{self.name} has the classes {', '.join(self.class_names)}, {model} answers "
                 f"{', '.join(labels)}: give the data it was trained for"
             )
+
+
+def load_test_set(source: str | None) -> TestSet:
+    """The test split of the data set that `train.data.load` finds; see --data."""
+    from train.data import load
+
+    dataset = load.load(source)
+    return TestSet(
+        dataset.name,
+        dataset.sha256,
+        tuple(dataset.labels),
+        dataset.test.pixels,
+        dataset.test.labels,
+    )

@@ -1,4 +1,4 @@
-"""Decodes the PNG files of a folder on all cores, no more: python -m benchmarks.latency.decode_only."""
+"""Decodes a folder's PNG files on all cores, no more: python -m benchmarks.latency.decode_only."""
 
 import argparse
 import multiprocessing

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import cases, output_dir, test_set
+from benchmarks.harness import cases, output_dir
+from benchmarks.harness.test_set import load_test_set
 from benchmarks.rejection.run import measure
 from runtime.cli.exit_status import exit_status
 from runtime.errors import CHECK_FAILED
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output_dir.check_folder(folder)
     report = measure(
         arguments.models,
-        test_set.load_test_set(arguments.data),
+        load_test_set(arguments.data),
         backends=tuple(arguments.backend),
         progress=terminal.tell,
     )

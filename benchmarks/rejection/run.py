@@ -1,6 +1,7 @@
 """How well artefacts tell digits from what is none: python -m benchmarks.rejection.
 
-Measured with `benchmarks.rejection.negatives`: other fonts, shapes and textures than the rule was fitted to.
+Measured with `benchmarks.rejection.negatives`: fonts, shapes and textures other than those that the
+rule was fitted to.
 """
 
 import timeit

@@ -22,8 +22,8 @@ OLDEST = (3, 10)
 
 
 def main(arguments: list[str]) -> int:
-    """Run `python -m benchmarks.latency` with `arguments`, and `benchmarks.remote.predict` where the
-    archive brings images; what they write goes to standard output as one zip archive.
+    """Run `python -m benchmarks.latency` with `arguments`, and `benchmarks.remote.predict` if
+    the archive brings images; what they write goes to standard output as one zip archive.
     """
     if sys.version_info < OLDEST:
         version = ".".join(map(str, sys.version_info[:3]))

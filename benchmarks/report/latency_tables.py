@@ -214,8 +214,8 @@ def many_files_table(report: LatencyReport) -> Table:
             for found in report.files
         ),
         "From the start of the process to its end; files of 28×28 in the system's cache. Decoding "
-        "alone: Pillow and as many processes, `python -m benchmarks.latency.decode_only`. Ratio: the median "
-        "of the turns' own ratios, so not quite the quotient of the files/s.",
+        "alone: Pillow and as many processes, `python -m benchmarks.latency.decode_only`. "
+        "Ratio: the median of the turns' own ratios, so not quite the quotient of the files/s.",
     )  # fmt: skip
 
 

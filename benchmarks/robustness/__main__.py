@@ -1,4 +1,4 @@
-"""Accuracy of each artefact on spoilt images and on other hands: python -m benchmarks.robustness."""
+"""Accuracy of each artefact on corrupted images and other writers: python -m benchmarks.robustness."""
 
 import argparse
 import sys
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import cases as rows
-from benchmarks.harness import output_dir, test_set
+from benchmarks.harness import output_dir
+from benchmarks.harness.test_set import load_test_set
 from benchmarks.robustness.run import QUICK_IMAGES, measure, quick_subset
 from runtime.cli.exit_status import exit_status
 from runtime.errors import CHECK_FAILED
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder = arguments.out or arguments.models / "robustness"
     output_dir.check_folder(folder)
-    test_set = test_set.load_test_set(arguments.data)
+    test_set = load_test_set(arguments.data)
     report = measure(
         arguments.models,
         quick_subset(test_set) if arguments.quick else test_set,

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-pass
-
 SCHEMA_VERSION = 1
 SINGLE, MULTI, STRANGER = "single", "multi", "notdigit"
 
@@ -53,22 +51,6 @@ class NumberRead:
 
 
 @dataclass(frozen=True)
-class PhotosReport:
-    """Everything read, right or wrong. Targets are reported, and fail nothing."""
-
-    schema_version: int
-    created: str
-    artefact: str
-    digest: str
-    backend: str
-    version: str
-    singles: tuple[Answer, ...]
-    numbers: tuple[NumberRead, ...]
-    strangers: tuple[Answer, ...]
-    speeds: tuple[Speed, ...]
-
-
-@dataclass(frozen=True)
 class Speed:
     """Medians over the pictures of each one's least time, both ways alternating.
 
@@ -84,3 +66,19 @@ class Speed:
     @property
     def ratio(self) -> float:
         return self.classify_ns / self.decode_ns
+
+
+@dataclass(frozen=True)
+class PhotosReport:
+    """Everything read, right or wrong. Targets are reported, and fail nothing."""
+
+    schema_version: int
+    created: str
+    artefact: str
+    digest: str
+    backend: str
+    version: str
+    singles: tuple[Answer, ...]
+    numbers: tuple[NumberRead, ...]
+    strangers: tuple[Answer, ...]
+    speeds: tuple[Speed, ...]

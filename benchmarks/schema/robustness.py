@@ -7,8 +7,6 @@ import numpy as np
 from benchmarks.harness.cases import Row, Unmeasured, why_failed
 from benchmarks.harness.statistics import wilson_interval
 
-pass
-
 MIDDLE = 2
 
 

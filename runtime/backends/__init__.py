@@ -1,14 +1,14 @@
 """The engines: one file each, one row each in `runtime.engines`; `open_backend` chooses one."""
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.engines import ENGINES, Engine, install_hint
-from runtime.errors import ArtefactError, BackendUnavailable, ImageError
+from runtime.errors import BackendUnavailable
 from runtime.model.artifact import Artefact
 from runtime.model.spec import ModelSpec
 
@@ -19,8 +19,6 @@ __all__ = [
     "FellBack",
     "Pixels",
     "Scores",
-    "check_model",
-    "check_pixels",
     "devices",
     "install_hint",
     "open_backend",

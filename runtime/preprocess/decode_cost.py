@@ -2,8 +2,8 @@
 
 A file of a few kilobytes can keep a decoder busy for minutes: a JPEG of 20,000 scans, a PNG of a
 million chunks. The headers and markers of a file tell how much work it is, and reading them costs
-milliseconds. `check_work` compares an estimate of that work with one limit; `runtime.preprocess.decode_memory` does
-the same for memory.
+milliseconds. `check_work` compares an estimate of that work with one limit;
+`runtime.preprocess.decode_memory` does the same for memory.
 """
 
 import re

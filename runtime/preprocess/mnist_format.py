@@ -1,24 +1,19 @@
 """Ink → pixels in MNIST's format: scaled, centered by mass, in 28 × 28."""
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.connected_components import Plane
-
-pass
-from typing import Any
-
 from runtime.errors import ImageError
+from runtime.preprocess.connected_components import Plane
 from runtime.preprocess.grayscale import Grey
 
 # A product of matrices this small stays in the BLAS's own thread.
 _SMALL = 1024
 
-
 Pixels = npt.NDArray[np.uint8]
-Plane = npt.NDArray[np.float32]
 PIXELS_SHAPE = (28, 28, 1)
 # An MNIST digit's darkest ink; and how many images are worth reading together.
 _MNIST_PEAK, _BATCH_PAYS = 250, 4

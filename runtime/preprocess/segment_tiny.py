@@ -1,7 +1,7 @@
 """Finds the ink of one digit in a picture of a few hundred pixels, evenly lit, in microseconds.
 
-What `runtime.preprocess.segment` does for every picture, where an array call costs more than its pixels do: masks
-are Python's long integers, a bit a pixel, and a component grows by shifts.
+What `runtime.preprocess.segment` does for every picture, where an array call costs more than its
+pixels do: masks are Python's long integers, a bit a pixel, and a component grows by shifts.
 """
 
 import math

@@ -7,7 +7,6 @@ from runtime.cli.exit_status import exit_status
 from runtime.cli.options import add_model_arguments
 from runtime.errors import EdgeError
 from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
-from runtime.system.host import return_freed_memory
 
 _EPILOG = f"""\
 Open the address it prints: draw with mouse, finger, pen or keyboard, drop or paste a photograph, or
@@ -27,43 +26,24 @@ def main(argv: list[str] | None = None) -> int:
     """Serve until a signal ends it."""
     arguments = parse_args(argv)
     try:
-        import python_multipart  # noqa: F401  (what Starlette reads forms with, and asks for late)
-
-        from runtime.serve import service
-        from runtime.serve.access import find_access
-        from runtime.serve.app import create_app
         from runtime.serve.limits import Limits
-        from runtime.serve.supervisor import Supervisor
+        from runtime.serve.run import serve
+        from runtime.serve.service import Certificate
         from runtime.serve.wire import Model
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise EdgeError(f'{package} is not installed: pip install "digit-edge[serve]"') from None
-    access = find_access(arguments.host, arguments.access, option="--host")
     limits = Limits(
         body_bytes=arguments.max_body << 20,
         memory_bytes=max(2 * arguments.max_body, 32) << 20,
         pixels=arguments.max_pixels * 1_000_000,
         seconds=arguments.timeout,
     )
-    listener = service.bind(arguments.host, arguments.port)
-    supervisor = Supervisor(
-        Model(arguments.model, arguments.backend, arguments.threads, arguments.device), limits
-    )
-    app = create_app(supervisor, limits, access)
     certificate = None
     if arguments.certificate is not None:
-        certificate = service.Certificate(arguments.certificate, arguments.key)
-    scheme = "http" if certificate is None else "https"
-    address = f"{scheme}://{service.address_of(listener)}/"
-
-    return_freed_memory()
-    opened = supervisor.start()
-
-    def announce() -> None:
-        what = f"{opened.name} ({opened.precision}) on {opened.backend}"
-        print(f"{what}: {address}", flush=True)
-
-    service.serve(app, listener, limits, certificate, announce, supervisor.is_progressing)
+        certificate = Certificate(arguments.certificate, arguments.key)
+    model = Model(arguments.model, arguments.backend, arguments.threads, arguments.device)
+    serve(model, arguments.host, arguments.port, limits, arguments.access, certificate)
     return 0
 
 

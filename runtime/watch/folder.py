@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from runtime.cli import inputs
 from runtime.cli.inputs import Problem
-from runtime.watch.seen_files import Stamp
+from runtime.watch.seen_files import Memory, Stamp
 
 # An image that cannot be read may be half an image: it gets this many times the settling time.
 _PATIENCE = 10
@@ -29,7 +29,7 @@ class Arrivals:
     It is whole when size and time have been the same for `settle_s`.
     """
 
-    def __init__(self, folder: str, settle_s: float, memory: "Memory") -> None:
+    def __init__(self, folder: str, settle_s: float, memory: Memory) -> None:
         self._folder, self._settle_s, self._memory = folder, settle_s, memory
         # Since when each image that is not dealt with looks as it does; and whether it was tried.
         self._pending: dict[str, tuple[Stamp, float, bool]] = {}

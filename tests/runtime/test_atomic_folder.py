@@ -2,8 +2,8 @@
 
 import pytest
 
-from export import folder
 from runtime.errors import EdgeError
+from runtime.system import atomic_write
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def ours(names):
 
 
 def test_an_older_one_is_replaced_and_nothing_left_beside_it(out):
-    with folder.replacing(out, ours) as fresh:
+    with atomic_write.atomic_folder(out, ours) as fresh:
         (fresh / "new").write_text("new")
         assert (out / "ours").read_text() == "old", "until the new one is whole"
     assert [p.name for p in out.iterdir()] == ["new"]
@@ -28,7 +28,10 @@ def test_an_older_one_is_replaced_and_nothing_left_beside_it(out):
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_what_fails_leaves_the_older_one(out, error):
-    with pytest.raises((EdgeError, KeyboardInterrupt)), folder.replacing(out, ours) as fresh:
+    with (
+        pytest.raises((EdgeError, KeyboardInterrupt)),
+        atomic_write.atomic_folder(out, ours) as fresh,
+    ):
         (fresh / "new").write_text("new")
         raise error
     assert (out / "ours").read_text() == "old"
@@ -39,7 +42,13 @@ def test_what_is_not_ours_is_refused_before_the_block(out):
     link, file = out.with_name("link"), out / "ours"
     link.symlink_to(out)
     for place, message in ((link, "is no folder"), (file, "is no folder"), (out, "other files")):
-        with pytest.raises(EdgeError, match=message), folder.replacing(place, lambda _: False):
+        with (
+            pytest.raises(EdgeError, match=message),
+            atomic_write.atomic_folder(place, lambda _: False),
+        ):
             raise AssertionError
-    with pytest.raises(EdgeError, match="cannot write"), folder.replacing(file / "x", ours):
+    with (
+        pytest.raises(EdgeError, match="cannot write"),
+        atomic_write.atomic_folder(file / "x", ours),
+    ):
         raise AssertionError

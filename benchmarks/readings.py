@@ -1,1 +1,0 @@
-"""What artefacts read rightly, spoilt or of other hands, and what they refuse as no digit."""
