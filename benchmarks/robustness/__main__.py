@@ -1,4 +1,4 @@
-"""Accuracy of each artefact on corrupted images and other writers: python -m benchmarks.robustness."""
+"""Accuracy of artifacts on corrupted images and other writers (python -m benchmarks.robustness)."""
 
 import argparse
 import sys

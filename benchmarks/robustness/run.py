@@ -1,4 +1,4 @@
-"""Accuracy of each artefact on corrupted images and of other writers: python -m benchmarks.robustness.
+"""Accuracy of artifacts on corrupted images and of other writers (python -m benchmarks.robustness).
 
 The test set is spoilt by each of `benchmarks.robustness.corruptions` at five strengths. Other hands
 are scikit-learn's 1,797 digits, in MNIST's form.

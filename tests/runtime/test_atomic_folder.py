@@ -3,7 +3,7 @@
 import pytest
 
 from runtime.errors import EdgeError
-from runtime.system import atomic_write
+from runtime.system.atomic_write import atomic_folder
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def ours(names):
 
 
 def test_an_older_one_is_replaced_and_nothing_left_beside_it(out):
-    with atomic_write.atomic_folder(out, ours) as fresh:
+    with atomic_folder(out, ours) as fresh:
         (fresh / "new").write_text("new")
         assert (out / "ours").read_text() == "old", "until the new one is whole"
     assert [p.name for p in out.iterdir()] == ["new"]
@@ -30,7 +30,7 @@ def test_an_older_one_is_replaced_and_nothing_left_beside_it(out):
 def test_what_fails_leaves_the_older_one(out, error):
     with (
         pytest.raises((EdgeError, KeyboardInterrupt)),
-        atomic_write.atomic_folder(out, ours) as fresh,
+        atomic_folder(out, ours) as fresh,
     ):
         (fresh / "new").write_text("new")
         raise error
@@ -44,11 +44,11 @@ def test_what_is_not_ours_is_refused_before_the_block(out):
     for place, message in ((link, "is no folder"), (file, "is no folder"), (out, "other files")):
         with (
             pytest.raises(EdgeError, match=message),
-            atomic_write.atomic_folder(place, lambda _: False),
+            atomic_folder(place, lambda _: False),
         ):
             raise AssertionError
     with (
         pytest.raises(EdgeError, match="cannot write"),
-        atomic_write.atomic_folder(file / "x", ours),
+        atomic_folder(file / "x", ours),
     ):
         raise AssertionError
