@@ -12,7 +12,7 @@ from benchmarks.latency import run as latency
 from benchmarks.parity import run as parity
 from benchmarks.remote import client
 from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError
+from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError
 from runtime.model import artifact
 
 MAX_SLOWDOWN = 1.2  # times the baseline's time
@@ -132,7 +132,7 @@ def _digests(models: Path, backends: tuple[str, ...]) -> dict[str, str]:
     """Of the artefacts that will be measured; what cannot be read is a failed row, later."""
     digests = {}
     for name in {row.artefact for row in cases.plan(models, backends)} | {cases.REFERENCE}:
-        with suppress(ArtefactError):
+        with suppress(ArtifactError):
             digests[name] = artifact.read(models / name).spec.digest
     return digests
 

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     from benchmarks.harness.cases import ABSENT, FAILED, INVALID
     from benchmarks.harness.messages import ExplainJob, LatencyJob, PeakJob, ScoresJob
     from benchmarks.harness.serialize import from_json, to_json
-    from runtime.backends import FellBack
+    from runtime.backends import CpuFallbackError
     from runtime.errors import BackendUnavailable, EdgeError
 
     kind, folder = argv[0], Path(argv[1])
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
             answer = _latency(from_json(LatencyJob, text, "the job"), stage, process_ns, entered)
     except EdgeError as error:
         status = ABSENT if isinstance(error, BackendUnavailable) else FAILED
-        status = INVALID if isinstance(error, FellBack) else status
+        status = INVALID if isinstance(error, CpuFallbackError) else status
         refusal = to_json(subprocesses.Refusal(status, " ".join(str(error).split())))
         (folder / subprocesses.REFUSAL_FILE).write_text(refusal, "utf-8")
         return error.exit_code

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.backends import Pixels, Scores
-from runtime.errors import ArtefactError
+from runtime.errors import ArtifactError
 from runtime.model import artifact
-from runtime.model.artifact import Artefact
+from runtime.model.artifact import Artifact
 from runtime.system import atomic_write, interrupt
-from runtime.system.native_output import quiet
+from runtime.system.native_output import suppress_native_output
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +29,7 @@ _REFUSALS = (ValueError, TypeError, KeyError, OSError, RuntimeError, zipfile.Bad
 class Source:
     """A trained model: its artefact, and the Keras model in it."""
 
-    artefact: Artefact
+    artefact: Artifact
     model: "keras.Model"
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -45,7 +45,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     """
     path = Path(path)
     if path.suffix != ".keras":
-        raise ArtefactError(f"{path} is no Keras model: give the .keras file that train wrote")
+        raise ArtifactError(f"{path} is no Keras model: give the .keras file that train wrote")
     opened = artifact.read(path)
     return Source(opened, load_keras(path))
 
@@ -58,14 +58,14 @@ def load_keras(path: Path) -> "keras.Model":
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # quiet: what TensorFlow says of oneDNN and CUDA when it is first imported
-    with interrupt.at_once(), quiet(2):
+    with interrupt.at_once(), suppress_native_output(2):
         import keras
     try:
         # Deferred: an exception in the middle would leave Keras's temporary files behind.
         with interrupt.deferred(), atomic_write.temporary_folder():
             return keras.saving.load_model(path, compile=False)
     except _REFUSALS as error:
-        raise ArtefactError(
+        raise ArtifactError(
             f"Keras cannot open {path} ({error}): copy it again, or train it again"
         ) from error
 

@@ -14,10 +14,10 @@ from export.pipeline import Target
 from export.softmax_lut import look_up_in_onnx
 from export.verify import Signature
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtefactError
-from runtime.model.spec import Affine
+from runtime.errors import ArtifactError
+from runtime.model.spec import QuantizationParams
 from runtime.system import atomic_write
-from runtime.system.native_output import quiet
+from runtime.system.native_output import suppress_native_output
 
 if TYPE_CHECKING:
     import onnx
@@ -42,7 +42,7 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
     Raises:
         ArtefactError: tf2onnx refuses the model.
     """
-    with quiet(1, 2):
+    with suppress_native_output(1, 2):
         import tf2onnx
 
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
@@ -52,7 +52,7 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
                 function, input_signature=function.input_signature, opset=OPSET
             )
         except (ValueError, RuntimeError, KeyError) as error:
-            raise ArtefactError(
+            raise ArtifactError(
                 f"tf2onnx refuses {source.artefact.path} ({error}): use layers that ONNX knows"
             ) from error
     _rename(model.graph)
@@ -120,7 +120,7 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             batch = next(self.batches, None)
             return None if batch is None else {INPUT_NAME: batch}
 
-    with atomic_write.temporary_folder() as folder, quiet(1, 2):
+    with atomic_write.temporary_folder() as folder, suppress_native_output(1, 2):
         plain, prepared, quantized = (folder / f"{n}.onnx" for n in ("plain", "prepared", "q"))
         onnx.save(model, plain)
         # Fuses MatMul and Add, so that the biases are quantised with their products. Symbolic
@@ -149,12 +149,12 @@ def describe(data: bytes) -> Signature:
     """
     graph = _load(data).graph
     if len(graph.input) != 1 or len(graph.output) != 1:
-        raise ArtefactError("the model has not one input and one output")
+        raise ArtifactError("the model has not one input and one output")
     source, result = graph.input[0], graph.output[0]
     return Signature(source.name, result.name, *(_shape(value) for value in (source, result)))
 
 
-def quantization(data: bytes) -> tuple[Affine, Affine | None] | None:
+def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:
     """How an .onnx file quantises its input and scores, inside; None where its input stays float.
 
     Raises:
@@ -183,13 +183,15 @@ def quantization(data: bytes) -> tuple[Affine, Affine | None] | None:
     return of_input and (of_input, of_scores)
 
 
-def _affine(node: "onnx.NodeProto", values: dict[str, np.ndarray]) -> Affine:
+def _affine(node: "onnx.NodeProto", values: dict[str, np.ndarray]) -> QuantizationParams:
     """Scale and zero point of a node that quantises or dequantises; it may have no zero point."""
     scale, zero_point = (*node.input[1:3], "")[:2]
     try:
-        return Affine(values[scale].item(), values[zero_point].item() if zero_point else 0)
+        return QuantizationParams(
+            values[scale].item(), values[zero_point].item() if zero_point else 0
+        )
     except (KeyError, ValueError) as error:
-        raise ArtefactError(
+        raise ArtifactError(
             f"the scale of {node.input[0]} is not one constant number ({error}): quantise the "
             "model with one"
         ) from error
@@ -203,7 +205,7 @@ def _load(data: bytes) -> "onnx.ModelProto":
         model = onnx.load_from_string(data)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError) as error:
-        raise ArtefactError(f"it is no valid ONNX model: {error}") from error
+        raise ArtifactError(f"it is no valid ONNX model: {error}") from error
     return model
 
 

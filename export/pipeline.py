@@ -11,8 +11,8 @@ from export.verify import Signature, Verification, verify
 from runtime.backends import Backend, open_backend
 from runtime.errors import ParityError
 from runtime.model import artifact
-from runtime.model.artifact import Artefact
-from runtime.model.spec import Affine, Golden, Metrics, Quantization
+from runtime.model.artifact import Artifact
+from runtime.model.spec import GoldenOutputs, Metrics, Quantization, QuantizationParams
 from runtime.system import interrupt
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Target(NamedTuple):
     suffix: str
     convert: "Callable[[Source, Calibration | None], bytes]"
     describe: Callable[[bytes], Signature]
-    quantization: Callable[[bytes], tuple[Affine, Affine | None] | None]
+    quantization: Callable[[bytes], tuple[QuantizationParams, QuantizationParams | None] | None]
 
 
 def export(
@@ -40,7 +40,7 @@ def export(
     out: Path,
     calibration: "Calibration | None" = None,
     on_verified: Callable[[Verification], None] = lambda _: None,
-) -> Artefact:
+) -> Artifact:
     """Convert, run against the Keras model through the engine of the device, and keep if it passes.
 
     Args:
@@ -65,7 +65,7 @@ def export(
         source_sha256=source.artefact.spec.digest,
         golden=None,
     )
-    candidate = open_backend(Artefact(out, model, spec))
+    candidate = open_backend(Artifact(out, model, spec))
     outcome = verify(
         target.describe(model),
         candidate.scores,
@@ -85,7 +85,7 @@ def export(
             test_accuracy=_accuracy(candidate, data.test),
             n_test=len(data.test),
         ),
-        golden=known and Golden(known.pixels, candidate.scores(known.pixels)),
+        golden=known and GoldenOutputs(known.pixels, candidate.scores(known.pixels)),
     )
     return artifact.write(out, model, spec)
 

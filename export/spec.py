@@ -9,10 +9,10 @@ from export import onnx, tflite
 from export.keras_model import load_keras, scores_of
 from runtime.backends import open_backend
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtefactError
+from runtime.errors import ArtifactError
 from runtime.model import artifact
-from runtime.model.artifact import Artefact
-from runtime.model.spec import Dataset, Golden, ModelSpec, Quantization
+from runtime.model.artifact import Artifact
+from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 
 _UNKNOWN = Dataset("unknown", "")
@@ -49,7 +49,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artefact:
+def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artifact:
     """Write the model at `path` to `out` with a spec: its labels, and golden answers of its own.
 
     Raises:
@@ -58,7 +58,7 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artefact:
     """
     data = artifact.read_bare(path)
     if out.suffix != path.suffix:
-        raise ArtefactError(f"{out} must end in {path.suffix}, as {path} does")
+        raise ArtifactError(f"{out} must end in {path.suffix}, as {path} does")
     spec = ModelSpec(
         name=path.stem,
         labels=labels,
@@ -80,15 +80,15 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artefact:
         # A model of several inputs has a list of shapes, one that was never built has none.
         shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
         if shapes != [(None, *PIXELS_SHAPE), (None, len(labels))]:
-            raise ArtefactError(
+            raise ArtifactError(
                 f"{path} takes {shapes[0]} and gives {shapes[1]}: give a model that takes "
                 f"(None, 28, 28, 1) and gives (None, {len(labels)}), one score a label"
             )
         scores = scores_of(model, pixels)
     else:
         spec = _with_quantization(spec, path, data)
-        scores = open_backend(Artefact(path, data, spec)).scores(pixels)
-    golden = Golden(pixels, scores)
+        scores = open_backend(Artifact(path, data, spec)).scores(pixels)
+    golden = GoldenOutputs(pixels, scores)
     return artifact.write(out, data, dataclasses.replace(spec, golden=golden))
 
 
@@ -96,8 +96,8 @@ def _with_quantization(spec: ModelSpec, path: Path, data: bytes) -> ModelSpec:
     target = tflite if path.suffix == ".tflite" else onnx
     try:
         found = target.quantization(data)
-    except ArtefactError as error:
-        raise ArtefactError(f"{path}: {error}") from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
     if found is None:
         return spec
     return dataclasses.replace(

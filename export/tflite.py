@@ -10,10 +10,10 @@ from export.pipeline import Target
 from export.softmax_lut import look_up_in_tflite
 from export.verify import Signature
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtefactError
-from runtime.model.spec import Affine
+from runtime.errors import ArtifactError
+from runtime.model.spec import QuantizationParams
 from runtime.system import atomic_write
-from runtime.system.native_output import quiet
+from runtime.system.native_output import suppress_native_output
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
@@ -28,7 +28,7 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
     Raises:
         ArtefactError: the converter refuses the model, or loses its weights.
     """
-    with quiet(1, 2):  # "Saved artifact at …", converter warnings
+    with suppress_native_output(1, 2):  # "Saved artifact at …", converter warnings
         import keras
         import tensorflow as tf
 
@@ -52,14 +52,14 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
                     data = look_up_in_tflite(_quantize(data))
                 data = bytes(data)
             except (ValueError, RuntimeError, tf.errors.OpError) as error:
-                raise ArtefactError(
+                raise ArtifactError(
                     f"TFLite's converter refuses {source.artefact.path} ({error}): "
                     "use layers that TFLite knows"
                 ) from error
     precision = "float32" if calibration is None else "int8"
     weights = source.model.count_params() * _BYTES_PER_WEIGHT[precision]
     if len(data) < weights:
-        raise ArtefactError(
+        raise ArtifactError(
             f"TFLite's converter lost the weights of {source.artefact.path}: {len(data)} bytes "
             f"for {weights} bytes of weights; convert it with the pinned TensorFlow"
         )
@@ -92,7 +92,7 @@ def describe(data: bytes) -> Signature:
     interpreter = _open(data)
     source, result = interpreter.get_input_details(), interpreter.get_output_details()
     if len(source) != 1 or len(result) != 1:
-        raise ArtefactError("the model has not one input and one output")
+        raise ArtifactError("the model has not one input and one output")
     signatures = interpreter.get_signature_list()
     if signatures:  # the tensors themselves keep the converter's names
         signature = next(iter(signatures.values()))
@@ -108,24 +108,26 @@ def describe(data: bytes) -> Signature:
     )
 
 
-def quantization(data: bytes) -> tuple[Affine, Affine | None] | None:
+def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:
     """How a bare .tflite file quantises its input and output; None where each is float."""
     interpreter = _open(data)
     details = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     (scale_in, zero_in), (scale_out, zero_out) = (detail["quantization"] for detail in details)
     if not scale_in:
         return None
-    return Affine(scale_in, zero_in), Affine(scale_out, zero_out) if scale_out else None
+    return QuantizationParams(scale_in, zero_in), QuantizationParams(
+        scale_out, zero_out
+    ) if scale_out else None
 
 
 def _open(data: bytes) -> "Interpreter":
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        with quiet(2):
+        with suppress_native_output(2):
             return Interpreter(model_content=data)
     except (ValueError, RuntimeError) as error:
-        raise ArtefactError(f"LiteRT refuses the model: {error}") from error
+        raise ArtifactError(f"LiteRT refuses the model: {error}") from error
 
 
 TARGET = Target("TFLite", ".tflite", convert, describe, quantization)

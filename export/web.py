@@ -12,9 +12,9 @@ from pathlib import Path
 from export import onnxruntime_web
 from runtime.backends import golden, open_backend
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtefactError
+from runtime.errors import ArtifactError
 from runtime.model import artifact
-from runtime.model.artifact import Artefact
+from runtime.model.artifact import Artifact
 from runtime.system import atomic_write
 
 _ROOT = Path(__file__).parents[1]
@@ -73,7 +73,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def open_model(path: Path) -> Artefact:
+def open_model(path: Path) -> Artifact:
     """An .onnx artefact that its own engine opens.
 
     Raises:
@@ -81,13 +81,13 @@ def open_model(path: Path) -> Artefact:
         BackendUnavailable: onnxruntime is not installed.
     """
     if path.suffix != ".onnx":
-        raise ArtefactError(f"{path}: browsers run .onnx artefacts; give one with --model")
+        raise ArtifactError(f"{path}: browsers run .onnx artefacts; give one with --model")
     opened = artifact.read(path)
     open_backend(opened)
     return opened
 
 
-def build(opened: Artefact, engine: dict[str, bytes]) -> dict[str, bytes]:
+def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
     """The site's files by name.
 
     Args:
@@ -128,7 +128,7 @@ def write(site: dict[str, bytes], out: Path) -> None:
             (fresh / name).write_bytes(content)
 
 
-def _page(template: bytes, opened: Artefact) -> bytes:
+def _page(template: bytes, opened: Artifact) -> bytes:
     digits = opened.spec.labels == _DIGITS
     command = "python -m runtime.serve"
     if opened.path.resolve() != _PUBLISHED.resolve():
@@ -148,7 +148,7 @@ def _page(template: bytes, opened: Artefact) -> bytes:
     return _filled(template, "script", f"sha256-{digest.decode()}")
 
 
-def _tagline(opened: Artefact) -> str:
+def _tagline(opened: Artifact) -> str:
     if opened.spec.labels == _DIGITS:
         return "Draw a digit; a small network reads it."
     return "A small network reads what you draw."

@@ -6,8 +6,8 @@ interrupt.install_for(__name__)  # first: an interrupt of the other imports is h
 
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
-from runtime.errors import (  # noqa: E402
-    ArtefactError,
+from runtime.errors import (
+    ArtifactError,
     BackendUnavailable,
     DatasetError,
     EdgeError,

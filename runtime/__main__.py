@@ -7,9 +7,9 @@ import sys
 from typing import TextIO
 
 from runtime.cli import inputs, options
-from runtime.cli.batch import Job, Printed
+from runtime.cli.batch import BatchJob, FormattedBatch
 from runtime.cli.exit_status import exit_status
-from runtime.cli.formats import Csv, Form, JsonLines, PlainLines, Table
+from runtime.cli.formats import Csv, JsonLines, OutputFormat, PlainLines, Table
 from runtime.cli.progress import Progress
 from runtime.errors import BAD_INPUT, EdgeError
 from runtime.system import host, interrupt, streams
@@ -18,7 +18,7 @@ from runtime.system import host, interrupt, streams
 def main(argv: list[str] | None = None) -> int:
     """Classify the images named; 0 when all could be read, 2 when some could not."""
     arguments = parse_args(argv)
-    job = Job(
+    job = BatchJob(
         arguments.model,
         arguments.backend,
         arguments.threads,
@@ -93,7 +93,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _form(arguments: argparse.Namespace) -> Form:
+def _form(arguments: argparse.Namespace) -> OutputFormat:
     if arguments.json:
         return JsonLines()
     if arguments.csv:
@@ -102,7 +102,7 @@ def _form(arguments: argparse.Namespace) -> Form:
     return Table() if several and _is_terminal(sys.stdout) else PlainLines()
 
 
-def _print(done: Printed, form: Form) -> bool:
+def _print(done: FormattedBatch, form: OutputFormat) -> bool:
     """Print a batch; whether an image in it could not be read."""
     failed = False
     for is_error, line in done.lines:
@@ -121,7 +121,7 @@ def _print(done: Printed, form: Form) -> bool:
     return failed
 
 
-def _show(job: Job, names: list[str], out: str) -> None:
+def _show(job: BatchJob, names: list[str], out: str) -> None:
     """Draw how the image was seen."""
     if names[0] == inputs.STANDARD_INPUT or os.path.isdir(names[0]):
         raise EdgeError(f"--show takes one image: {names[0]} is none")

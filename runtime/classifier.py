@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
-from runtime.errors import ArtefactError, BackendUnavailable
+from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model import artifact
-from runtime.model.rejection import Judge
+from runtime.model.rejection import RejectionScorer
 from runtime.model.spec import ModelSpec
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import Looks, Source, describe
-from runtime.preprocess.pipeline import View, all_given_pixels, rereadable, view, view_batch
+from runtime.preprocess.pipeline import (
+    PreprocessedImage,
+    buffer_stream,
+    stack_pixels,
+    view,
+    view_batch,
+)
 
 if TYPE_CHECKING:
-    from runtime.multi_digit.recognize import Reading
+    pass
 
 _PRETRAINED = Path(__file__).parent / "pretrained"
 # What `load` looks for when no model is named, best first for a small device.
@@ -31,7 +37,7 @@ class Classifier:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._labels = backend.spec.labels
-        self._judge = Judge(backend.spec.accept_confidence, backend.spec.acceptance)
+        self._judge = RejectionScorer(backend.spec.accept_confidence, backend.spec.acceptance)
 
     @classmethod
     def load(
@@ -84,7 +90,7 @@ class Classifier:
         prediction = self.classify_view(seen)
         return replace(prediction, view=seen) if explain else prediction
 
-    def classify_view(self, seen: View) -> Prediction:
+    def classify_view(self, seen: PreprocessedImage) -> Prediction:
         """Read an image that `runtime.preprocess.pipeline.view` has brought into MNIST's form."""
         scores = self.backend.scores(seen.pixels[np.newaxis])[0]
         return self._settle(self._predict(seen.pixels, scores), seen)
@@ -96,7 +102,7 @@ class Classifier:
             ImageError: one of them cannot be read as an image.
         """
         images = list(images)
-        given = all_given_pixels(images)
+        given = stack_pixels(images)
         if given is not None:
             return self._predict_all(given)
         seen = view_batch(images)
@@ -114,20 +120,19 @@ class Classifier:
         Raises:
             ImageError: it cannot be read as an image.
         """
-        from runtime.multi_digit.recognize import (  # what reads one digit need not load it
-            one_digit,
-            read,
-        )
+        from runtime.multi_digit.recognize import recognize, single_digit
 
         name = describe(image)
-        image = rereadable(image, name)
+        image = buffer_stream(image, name)
         looks = Looks(image, name)
-        reading = read(looks, self._predict_found, keep_unknown, self.spec.acceptance is not None)
+        reading = recognize(
+            looks, self._predict_found, keep_unknown, self.spec.acceptance is not None
+        )
         if not any(digit.prediction.accepted for digit in reading.digits):
             seen = view(image if isinstance(image, np.ndarray) else looks)
             alone = replace(self.classify_view(seen), view=seen)
             if alone.accepted:
-                return one_digit(alone)
+                return single_digit(alone)
         return reading
 
     def _predict_batch(self, batch: list[Pixels]) -> list[Prediction]:
@@ -148,7 +153,7 @@ class Classifier:
         labels = map(self._labels.__getitem__, best.tolist())
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
-    def _settle(self, prediction: Prediction, seen: View) -> Prediction:
+    def _settle(self, prediction: Prediction, seen: PreprocessedImage) -> Prediction:
         """Reject a digit if the ink has an implausible shape, if an 8 looks like a B, or if
         test-time augmentation does not confirm an uncertain prediction.
 
@@ -162,9 +167,9 @@ class Classifier:
         accepted = not seen.odd and not self._is_letter(prediction, seen.pixels)
         score = self._judge.score(seen.pixels, prediction.confidence)
         if accepted and self._judge.is_uncertain(score, prediction.confidence):
-            from runtime.tta import second_score, variants  # few images need it
+            from runtime.tta import second_score, tta_variants  # few images need it
 
-            written, best = variants(seen.pixels), int(prediction.scores.argmax())
+            written, best = tta_variants(seen.pixels), int(prediction.scores.argmax())
             again = second_score(written, self.backend.scores(written), best, self._judge)
             accepted = again >= self._judge.threshold
         return prediction if accepted else replace(prediction, accepted=False)
@@ -173,9 +178,9 @@ class Classifier:
         """Whether this 8 is a B; of models that read digits alone, which have a rule of ink."""
         if prediction.label != "8" or self.spec.acceptance is None:
             return False
-        from runtime.lookalikes import has_straight_back
+        from runtime.lookalikes import has_straight_left_edge
 
-        return has_straight_back(pixels)
+        return has_straight_left_edge(pixels)
 
     def _predict(self, pixels: Pixels, scores: Scores) -> Prediction:
         best = int(scores.argmax())
@@ -201,7 +206,7 @@ def find_model(backend: str | None = None) -> Path:
                 return path
     if not suffixes:
         raise BackendUnavailable(f"no engine is installed: {install_hint(ENGINES[0].name)}")
-    raise ArtefactError(
+    raise ArtifactError(
         f"no {' or '.join(_DEFAULT_MODELS)} in models: name one with --model, "
         "or make them: python -m train, then python -m export"
     )

@@ -22,7 +22,7 @@ class EdgeError(Exception):
     exit_code = BAD_INPUT
 
 
-class ArtefactError(EdgeError):
+class ArtifactError(EdgeError):
     """A model file is damaged, of another shape, or does not explain itself."""
 
 

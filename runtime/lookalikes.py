@@ -9,7 +9,7 @@ _INK, _TURN, _STRAIGHT = 100, 0.12, 0.4
 _IS_INK = bytes(level >= _INK for level in range(256))
 
 
-def has_straight_back(pixels: Pixels) -> bool:
+def has_straight_left_edge(pixels: Pixels) -> bool:
     """Whether the left side of the ink is one straight line: a B's, where an 8 has a waist.
 
     Of pixels (28, 28, 1) uint8 in MNIST's form; slanting lines are straight too.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from runtime.backends import Scores
-from runtime.preprocess.pipeline import View
+from runtime.preprocess.pipeline import PreprocessedImage
 
 
 # Not frozen: making ten thousand would take three times as long.
@@ -28,4 +28,4 @@ class Prediction:
     confidence: float
     scores: Scores
     accepted: bool
-    view: View | None = None
+    view: PreprocessedImage | None = None

@@ -9,7 +9,7 @@ from runtime.classifier import Classifier
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
 from runtime.errors import BAD_INPUT, ImageError, report
-from runtime.multi_digit.recognize import UNKNOWN, Reading
+from runtime.multi_digit.recognize import UNKNOWN, Recognition
 from runtime.system import interrupt
 
 
@@ -72,7 +72,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _record(path: str, reading: Reading, backend: str) -> dict[str, Any]:
+def _record(path: str, reading: Recognition, backend: str) -> dict[str, Any]:
     return {
         "image": path,
         "text": reading.text,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runtime.backends import golden
 from runtime.classifier import Classifier, find_model
-from runtime.errors import ArtefactError, EdgeError, report
+from runtime.errors import ArtifactError, EdgeError, report
 
 # How often the file is looked at, at most: a `stat` costs a microsecond or two.
 INTERVAL_S = 1.0
@@ -15,7 +15,7 @@ INTERVAL_S = 1.0
 _Identity = tuple[int, int, int, int]
 
 
-class Reloading:
+class ReloadingClassifier:
     """The classifier of a model file, opened again when the file has been switched.
 
     The file counts as switched when its device, inode, size or time of change is another one,
@@ -43,7 +43,7 @@ class Reloading:
         self._seen = _identity(self._path)
         try:
             self._classifier = self._load(self._path)
-        except ArtefactError as error:
+        except ArtifactError as error:
             kept = previous(self._path)
             if not kept.exists():
                 raise
@@ -83,8 +83,8 @@ class Reloading:
         )
         try:
             golden.check(classifier.backend)
-        except ArtefactError as error:
-            raise ArtefactError(f"{path}: {error}") from error
+        except ArtifactError as error:
+            raise ArtifactError(f"{path}: {error}") from error
         return classifier
 
 

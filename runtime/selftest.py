@@ -16,12 +16,12 @@ import numpy as np
 from runtime.backends import ENGINES, golden, install_hint, open_backend
 from runtime.classifier import find_model
 from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError
+from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError
 from runtime.model import artifact
-from runtime.model.artifact import Artefact
+from runtime.model.artifact import Artifact
 from runtime.preprocess.pipeline import to_pixels
 from runtime.system import host
-from runtime.system.fork import Crashed, isolated
+from runtime.system.fork import WorkerCrashed, run_in_fork
 
 BATCHES = (1, 2, 8)
 # Some dozens of calls: a Raspberry Pi Zero 2 makes them in a tenth of a second.
@@ -118,7 +118,7 @@ def selftest(path: Path) -> Report:
         artifact.read(path)  # says so
     try:
         opened = artifact.read(path)
-    except ArtefactError as error:
+    except ArtifactError as error:
         return _report(path, "", [Check("digest", False, str(error))], [])
     spec = opened.spec
     checks = [
@@ -144,18 +144,18 @@ def _report(path: Path, digest: str, checks: list[Check], engines: list[EngineRe
     )
 
 
-def _picture(opened: Artefact) -> Check:
+def _picture(opened: Artifact) -> Check:
     """Whether a picture file gives the very pixels that were written into it."""
     try:
-        same = isolated(lambda: _reads_what_it_wrote(opened), _TIMEOUT_S)
-    except Crashed as error:
+        same = run_in_fork(lambda: _reads_what_it_wrote(opened), _TIMEOUT_S)
+    except WorkerCrashed as error:
         return Check("picture", False, f"reading a picture: {error}")
     if same:
         return Check("picture", True, "a PNG gives the pixels that it was made of")
     return Check("picture", False, "Pillow reads another picture than it wrote: reinstall it")
 
 
-def _reads_what_it_wrote(opened: Artefact) -> bool:
+def _reads_what_it_wrote(opened: Artifact) -> bool:
     from PIL import Image
 
     assert opened.spec.golden is not None
@@ -166,10 +166,10 @@ def _reads_what_it_wrote(opened: Artefact) -> bool:
     return np.array_equal(to_pixels(packed.getvalue()), to_pixels(image))
 
 
-def _try_engine(opened: Artefact, name: str) -> EngineReport:
+def _try_engine(opened: Artifact, name: str) -> EngineReport:
     try:
-        answer = isolated(lambda: _prove(opened, name), _TIMEOUT_S)
-    except Crashed as error:
+        answer = run_in_fork(lambda: _prove(opened, name), _TIMEOUT_S)
+    except WorkerCrashed as error:
         told = f"{name} with {opened.path}: {error}"
         return EngineReport(name, "", (Check("engine", False, told),))
     except EdgeError as error:
@@ -183,7 +183,7 @@ def _try_engine(opened: Artefact, name: str) -> EngineReport:
     )
 
 
-def _prove(opened: Artefact, name: str) -> dict[str, Any]:
+def _prove(opened: Artifact, name: str) -> dict[str, Any]:
     """An engine's report, for JSON; runs in the engine's own process."""
     checks, timings, version = [], [], ""
     tolerance = golden.TOLERANCE[opened.spec.precision]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
 
 
-class Untrusted(EdgeError):
+class SignatureError(EdgeError):
     """A file's signature is missing, or of none of the keys that are trusted."""
 
     exit_code = CHECK_FAILED
@@ -92,7 +92,7 @@ def verify(data: bytes, signature: bytes, keys: Path) -> str:
 
     trusted = sorted(keys.glob("*.pub"))
     if not trusted:
-        raise Untrusted(f"no key is trusted: put the signer's .pub file into {keys}")
+        raise SignatureError(f"no key is trusted: put the signer's .pub file into {keys}")
     for path in trusted:
         try:
             _read_public(path).verify(signature, data)
@@ -100,7 +100,7 @@ def verify(data: bytes, signature: bytes, keys: Path) -> str:
             continue
         return path.name
     names = ", ".join(path.name for path in trusted)
-    raise Untrusted(f"its signature is of none of the trusted keys ({names} in {keys})")
+    raise SignatureError(f"its signature is of none of the trusted keys ({names} in {keys})")
 
 
 def _need_cryptography() -> None:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from runtime.backends import Pixels, Scores
-from runtime.model.rejection import Judge
-from runtime.preprocess.mnist_format import normalise
+from runtime.model.rejection import RejectionScorer
+from runtime.preprocess.mnist_format import to_mnist_format
 
 # Radians turned and slant, as it is and either way; each with the pen as it is, thicker, thinner.
 _WAYS = ((0.0, 0.0), (0.2, 0.0), (-0.2, 0.0), (0.0, 0.25), (0.0, -0.25))
@@ -25,7 +25,7 @@ _LIKELY = 0.5  # the predicted class needs this mean probability with test-time 
 Planes = npt.NDArray[np.uint8]
 
 
-def second_score(written: Pixels, scores: Scores, predicted: int, judge: Judge) -> float:
+def second_score(written: Pixels, scores: Scores, predicted: int, judge: RejectionScorer) -> float:
     """Return the mean score of the varied copies of an image: test-time augmentation.
 
     Args:
@@ -43,7 +43,7 @@ def second_score(written: Pixels, scores: Scores, predicted: int, judge: Judge) 
     return sum(judge.score(copy, confidence) for copy, confidence in pairs) / len(written)
 
 
-def variants(pixels: Pixels) -> Pixels:
+def tta_variants(pixels: Pixels) -> Pixels:
     """The same ink written differently, (15, 28, 28, 1) uint8, of pixels (28, 28, 1) uint8."""
     large = Image.fromarray(pixels[:, :, 0]).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
     middle = np.full(2, _SIDE / 2)
@@ -63,7 +63,7 @@ def variants(pixels: Pixels) -> Pixels:
     moved = np.stack(ways)
     written = (moved, _spread(moved, 2, np.maximum), _spread(moved, 1, np.minimum))
     inks = np.stack(written, axis=1).reshape(-1, _SIDE, _SIDE)
-    return np.stack([normalise(ink) for ink in np.where(inks > _FAINT, inks, 0)])
+    return np.stack([to_mnist_format(ink) for ink in np.where(inks > _FAINT, inks, 0)])
 
 
 def _spread(planes: Planes, reach: int, choose: np.ufunc) -> Planes:

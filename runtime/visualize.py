@@ -6,10 +6,10 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from runtime.multi_digit.recognize import Reading
+from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import Source, decode_colour
-from runtime.preprocess.pipeline import View
+from runtime.preprocess.pipeline import PreprocessedImage
 from runtime.preprocess.segment import Box
 from runtime.system import atomic_write
 
@@ -19,7 +19,7 @@ _MARGIN, _LINE = 12, 22
 _ACCEPTED, _REFUSED = (0, 140, 60), (200, 30, 30)
 
 
-def draw_view(image: Source, seen: View, prediction: Prediction) -> Image.Image:
+def draw_view(image: Source, seen: PreprocessedImage, prediction: Prediction) -> Image.Image:
     """The original with the digit's box, and beside it the pixels that the network was given.
 
     Args:
@@ -55,7 +55,7 @@ def draw_view(image: Source, seen: View, prediction: Prediction) -> Image.Image:
     return sheet
 
 
-def draw_reading(image: Source, reading: Reading) -> Image.Image:
+def draw_reading(image: Source, reading: Recognition) -> Image.Image:
     """The original with a box and a label at each digit, and a red ? at what is none.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from runtime.backends import Pixels
-from runtime.preprocess.mnist_format import normalise
+from runtime.preprocess.mnist_format import to_mnist_format
 
 # Letters that someone's hand would make of a digit: 0, 1, 2, 5, 6, 8 and 9 in this order.
 LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"
@@ -132,7 +132,7 @@ def _distorted(page: Image.Image, random: np.random.Generator) -> Pixels:
     if random.random() < 0.5:
         page = page.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 1.5)))
     ink = np.asarray(page)
-    return normalise(np.where(ink > 16, ink, 0))
+    return to_mnist_format(np.where(ink > 16, ink, 0))
 
 
 def _grounds(n: int, random: np.random.Generator) -> Pixels:

@@ -16,12 +16,12 @@ from runtime.model.rejection import (
     GRID,
     SQUARE,
     TOP,
-    Acceptance,
-    Judge,
+    RejectionModel,
+    RejectionScorer,
     log_odds,
 )
 from runtime.system import interrupt
-from runtime.tta import second_score, variants
+from runtime.tta import second_score, tta_variants
 from train.data.splits import Split
 from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
 from train.negatives import DIGITS, glyphs, strangers
@@ -47,7 +47,7 @@ def fit_acceptance(
     held_back: Pixels,
     answer: Callable[[Pixels], Scores],
     seed: int,
-) -> Acceptance | None:
+) -> RejectionModel | None:
     """Fit the rule and its threshold; None if the classes are not the ten digits, or if fewer than
     MIN_CALIBRATION_IMAGES held-back images have any ink.
 
@@ -88,8 +88,8 @@ def fit_acceptance(
 
 
 def lower_threshold(
-    rule: Acceptance, held_back: Split, answer: Callable[[Pixels], Scores]
-) -> Acceptance:
+    rule: RejectionModel, held_back: Split, answer: Callable[[Pixels], Scores]
+) -> RejectionModel:
     """Lower the threshold until the runtime accepts 99 % of the held-back digits in pictures.
 
     In pictures test-time augmentation has to confirm a digit that scores little above the
@@ -103,7 +103,7 @@ def lower_threshold(
     """
     scores = answer(held_back.pixels)
     right = np.flatnonzero(scores.argmax(axis=1) == held_back.labels).tolist()
-    judge = Judge(0.0, rule)
+    judge = RejectionScorer(0.0, rule)
     confidences = scores.max(axis=1).tolist()
     # Of each digit the highest threshold with which it is accepted; enough if it is certain.
     highest = [judge.score(held_back.pixels[n], confidences[n]) for n in right]
@@ -113,7 +113,7 @@ def lower_threshold(
         if highest[at] > -math.inf and judge.is_uncertain(highest[at], confidences[n])
     ]
     if uncertain:
-        written = np.stack([variants(held_back.pixels[n]) for _, n in uncertain])
+        written = np.stack([tta_variants(held_back.pixels[n]) for _, n in uncertain])
         copies = answer(written.reshape(-1, *written.shape[2:])).reshape(*written.shape[:2], -1)
         for (at, n), images, of_copies in zip(uncertain, written, copies, strict=True):
             without = highest[at] - CLEAR_MARGIN if confidences[n] >= CONFIDENT else -math.inf
@@ -128,7 +128,7 @@ def lower_threshold(
     return dataclasses.replace(rule, threshold=min(rule.threshold, threshold))
 
 
-def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> Acceptance:
+def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> RejectionModel:
     """The hidden layer, its weights rounded to int8."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
@@ -149,7 +149,7 @@ def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> Acceptance:
     interrupt.check()  # of KeyboardInterrupt scikit-learn makes that warning
     weights = network.coefs_[0].T.reshape(HIDDEN, *GRID)
     scales = np.abs(weights).max(axis=(1, 2)) / 127
-    return Acceptance(
+    return RejectionModel(
         weights=np.rint(weights / scales[:, None, None]).astype(np.int8),
         scales=scales.astype(np.float32),
         biases=network.intercepts_[0].astype(np.float32),
@@ -160,8 +160,8 @@ def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> Acceptance:
 
 
 def _weigh_odds(
-    rule: Acceptance, digits: Pixels, sure: Floats, strange: Pixels, strange_sure: Floats
-) -> Acceptance:
+    rule: RejectionModel, digits: Pixels, sure: Floats, strange: Pixels, strange_sure: Floats
+) -> RejectionModel:
     """Set what the confidence's odds are worth beside the ink: logistic regression on both."""
     from sklearn.linear_model import LogisticRegression
 
@@ -176,8 +176,8 @@ def _weigh_odds(
     return dataclasses.replace(rule, odds_weight=max(0.0, of_odds / of_ink))
 
 
-def _scores(rule: Acceptance, pixels: Pixels, confidences: Floats) -> Floats:
-    judge = Judge(0.0, rule)
+def _scores(rule: RejectionModel, pixels: Pixels, confidences: Floats) -> Floats:
+    judge = RejectionScorer(0.0, rule)
     pairs = zip(pixels, confidences.tolist(), strict=True)
     return np.array([judge.score(image, confidence) for image, confidence in pairs])
 

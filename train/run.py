@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from runtime.errors import EdgeError
-from runtime.model.artifact import Artefact
-from runtime.model.rejection import Acceptance, Judge
+from runtime.model.artifact import Artifact
+from runtime.model.rejection import RejectionModel, RejectionScorer
 from runtime.model.spec import Metrics
 from runtime.system import atomic_write, interrupt
-from runtime.system.native_output import quiet
+from runtime.system.native_output import suppress_native_output
 from train import plots
 from train.checkpoint import Epoch
 from train.data import load
@@ -44,7 +44,7 @@ def run(
     validation: float,
     out: Path,
     resume: bool,
-) -> Artefact:
+) -> Artifact:
     """Train, evaluate and save; prints how it goes.
 
     Beside `out` stand, under its name: `-checkpoint.npz`, `-history.csv`, and the plots
@@ -147,7 +147,9 @@ def run(
         f"calibration error {100 * error:.2f} %"
     )
     right = test_scores.argmax(1) == test.labels
-    accepted = Judge(accept_confidence, acceptance).accept_all(test.pixels, test_scores.max(1))
+    accepted = RejectionScorer(accept_confidence, acceptance).accept_all(
+        test.pixels, test_scores.max(1)
+    )
     rejected = int((right & ~accepted).sum())
     print(
         f"false rejections {100 * rejected / max(right.sum(), 1):.2f} %: {rejected:,} of "
@@ -160,7 +162,7 @@ def run(
 def start_tensorflow(seed: int) -> None:
     """Import it without its chatter, and make the same seed give the same weights."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its own messages, for its developers
-    with interrupt.at_once(), quiet(2):
+    with interrupt.at_once(), suppress_native_output(2):
         import keras
         import tensorflow as tf
 
@@ -169,7 +171,7 @@ def start_tensorflow(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _acceptance(accept_confidence: float, rejection: Acceptance | None, held_back: int) -> str:
+def _acceptance(accept_confidence: float, rejection: RejectionModel | None, held_back: int) -> str:
     """Describe the rule by which a prediction is accepted."""
     if rejection is not None:
         return "a rejection model decides which images are accepted as digits"

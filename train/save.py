@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.model import artifact
-from runtime.model.artifact import Artefact
-from runtime.model.rejection import Acceptance
-from runtime.model.spec import Dataset, Golden, Metrics, ModelSpec
+from runtime.model.artifact import Artifact
+from runtime.model.rejection import RejectionModel
+from runtime.model.spec import Dataset, GoldenOutputs, Metrics, ModelSpec
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from runtime.system import atomic_write
 from train.data.load import embedded
@@ -37,8 +37,8 @@ def save(
     dataset: Dataset,
     metrics: Metrics,
     provenance: tuple[tuple[str, str], ...],
-    acceptance: Acceptance | None = None,
-) -> Artefact:
+    acceptance: RejectionModel | None = None,
+) -> Artifact:
     """Write an inference network with its spec to `path`, whole or not at all.
 
     Raises:
@@ -55,7 +55,7 @@ def save(
         source_sha256="",
         dataset=dataset,
         metrics=metrics,
-        golden=Golden(pixels, logits_of(model, pixels)),
+        golden=GoldenOutputs(pixels, logits_of(model, pixels)),
         provenance=provenance,
         acceptance=acceptance,
     )

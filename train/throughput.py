@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from runtime.cli.exit_status import exit_status
 from runtime.system import interrupt
-from runtime.system.native_output import quiet
+from runtime.system.native_output import suppress_native_output
 from train.data import load
 from train.options import whole
 from train.recipe import DEFAULT
@@ -41,7 +41,7 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
     Raises:
         DatasetError: the source is absent, damaged, or unfit to train on.
     """
-    with interrupt.at_once(), quiet(2):
+    with interrupt.at_once(), suppress_native_output(2):
         import tensorflow as tf
     from train.fit import Training
 

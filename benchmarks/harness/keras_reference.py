@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks.harness.cases import KERAS_CALLS
 from runtime.backends import Pixels, Scores
 from runtime.backends.checks import check_model, check_pixels
-from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.model.artifact import Artefact
+from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.model.artifact import Artifact
 from runtime.system import interrupt
-from runtime.system.native_output import quiet
+from runtime.system.native_output import suppress_native_output
 
 _BATCH = 256
 
@@ -26,7 +26,7 @@ class KerasBackend:
 
     def __init__(
         self,
-        artefact: Artefact,
+        artefact: Artifact,
         name: str,
         version: str,
         device: str,
@@ -68,7 +68,10 @@ def import_keras(name: str, device: str) -> None:
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     try:
-        with interrupt.at_once(), quiet(2):  # TensorFlow's remarks about the processor, from C++
+        with (
+            interrupt.at_once(),
+            suppress_native_output(2),
+        ):  # TensorFlow's remarks about the processor, from C++
             if with_jax:
                 import jax  # noqa: F401
             else:
@@ -96,7 +99,7 @@ def _check_gpu(name: str) -> None:
         return
     import tensorflow as tf
 
-    with quiet(2):
+    with suppress_native_output(2):
         gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         raise BackendUnavailable(
@@ -106,7 +109,7 @@ def _check_gpu(name: str) -> None:
 
 
 def open(
-    artefact: Artefact, name: str = "keras", threads: int = 1, device: str = "cpu"
+    artefact: Artifact, name: str = "keras", threads: int = 1, device: str = "cpu"
 ) -> KerasBackend:
     """Open a .keras artefact, whose digest `artefact.read` has checked.
 
@@ -133,10 +136,10 @@ def open(
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
     try:
-        with quiet(2):
+        with suppress_native_output(2):
             model = keras.saving.load_model(artefact.path, compile=False)
     except (ValueError, TypeError, KeyError, OSError) as error:
-        raise ArtefactError(
+        raise ArtifactError(
             f"Keras refuses {artefact.path} ({str(error).splitlines()[0]}): train it again"
         ) from error
     check_model(artefact, [model.input_shape], [model.output_shape])

@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime.backends import Pixels, Scores
 from runtime.backends.onnx import EXACT
-from runtime.model.artifact import Artefact
+from runtime.model.artifact import Artifact
 
 
 @dataclass(frozen=True)
@@ -23,21 +23,21 @@ class BareEngine:
     resize: Callable[[int], None]
 
 
-def open(artefact: Artefact, engine: str, threads: int) -> BareEngine:
+def open(artefact: Artifact, engine: str, threads: int) -> BareEngine:
     """Open a model the shortest way; the artefact has been opened by a backend before."""
     if engine == "onnxruntime":
         return _onnx(artefact, threads)
     return _tflite(artefact, engine, threads)
 
 
-def _tflite(artefact: Artefact, engine: str, threads: int) -> BareEngine:
+def _tflite(artefact: Artifact, engine: str, threads: int) -> BareEngine:
     import importlib
 
-    from runtime.system.native_output import quiet
+    from runtime.system.native_output import suppress_native_output
 
     package = "ai_edge_litert" if engine == "litert" else "tflite_runtime"
     module = importlib.import_module(f"{package}.interpreter")
-    with quiet(2):
+    with suppress_native_output(2):
         interpreter = module.Interpreter(model_content=artefact.data, num_threads=threads)
         interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
@@ -59,7 +59,7 @@ def _tflite(artefact: Artefact, engine: str, threads: int) -> BareEngine:
     return BareEngine(prepare, run, resize)
 
 
-def _onnx(artefact: Artefact, threads: int) -> BareEngine:
+def _onnx(artefact: Artifact, threads: int) -> BareEngine:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -9,7 +9,7 @@ from benchmarks.harness import messages, subprocesses
 from benchmarks.harness.cases import Interpreter, Row, Unmeasured
 from benchmarks.harness.messages import LatencyAnswer, LatencyJob, Series, StartUp
 from benchmarks.schema.latency import Settings, drift
-from runtime.model.artifact import Artefact
+from runtime.model.artifact import Artifact
 
 # What the summary shows. Each is measured alone, so that it can be measured again alone.
 _SHOWN = (messages.SINGLE, messages.OFFLINE)
@@ -21,7 +21,7 @@ class Entry:
 
     row: Row
     scenarios: tuple[str, ...]
-    model: Artefact
+    model: Artifact
     version: str = ""
     fallback: str = ""
     batch: int = 0

@@ -19,7 +19,7 @@ from benchmarks.schema.latency import (
     Settings,
     StartResult,
 )
-from runtime.errors import ArtefactError, EdgeError
+from runtime.errors import ArtifactError, EdgeError
 from runtime.model import artifact
 
 # Size of the matrices and seconds: large enough for full speed, small enough for the cache.
@@ -104,7 +104,7 @@ def _open(
     for row in planned:
         try:
             opened = artifact.read(models / row.artefact)
-        except ArtefactError as error:
+        except ArtifactError as error:
             if row.threads == first_threads or row.artefact == cases.REFERENCE:
                 unmeasured.append(Unmeasured(row, FAILED, str(error)))
             continue

@@ -16,7 +16,7 @@ from benchmarks.harness import messages
 from benchmarks.harness.cases import Row
 from benchmarks.harness.messages import LatencyJob, Series
 from runtime.backends import ENGINES, Backend, Pixels, open_backend
-from runtime.model.artifact import Artefact
+from runtime.model.artifact import Artifact
 from runtime.model.spec import ModelSpec
 
 # Calls of one kind in a row before the other kind's turn, where two are measured together.
@@ -43,7 +43,7 @@ class Timed:
     turn: int = _BLOCK
 
 
-def open_row(artefact: Artefact, row: Row) -> Backend:
+def open_row(artefact: Artifact, row: Row) -> Backend:
     """Open an artefact as the row says, a .keras one with the reference.
 
     Raises:
@@ -85,7 +85,7 @@ def images_of(spec: ModelSpec) -> Pixels:
 
 
 def measure_all(
-    job: LatencyJob, artefact: Artefact, backend: Backend, images: Pixels
+    job: LatencyJob, artefact: Artifact, backend: Backend, images: Pixels
 ) -> tuple[Series, ...]:
     """Time each scenario of `job`, one after the other."""
     series: list[Series] = []
@@ -156,7 +156,7 @@ def _series(timed: Timed, samples: "array[int]") -> Series:
 
 
 def _calls(
-    scenario: str, job: LatencyJob, artefact: Artefact, backend: Backend, images: Pixels
+    scenario: str, job: LatencyJob, artefact: Artifact, backend: Backend, images: Pixels
 ) -> list[Timed]:
     singles = [image[np.newaxis] for image in images]
     if scenario == messages.SINGLE:
@@ -189,7 +189,7 @@ def _calls(
     ]
 
 
-def _many(job: LatencyJob, artefact: Artefact, backend: Backend, images: Pixels) -> list[Timed]:
+def _many(job: LatencyJob, artefact: Artifact, backend: Backend, images: Pixels) -> list[Timed]:
     """Many arrays at once, beside as many in the bare engine's fastest batches."""
     from benchmarks.latency import engine_only
     from runtime.classifier import Classifier

@@ -17,9 +17,9 @@ from benchmarks.schema.parity import ParityResult
 from benchmarks.schema.parity_report import SCHEMA_VERSION, ParityReport, Picture
 from benchmarks.schema.remote import Answers
 from runtime.backends import Scores
-from runtime.errors import ArtefactError
+from runtime.errors import ArtifactError
 from runtime.model import artifact
-from runtime.model.artifact import Artefact
+from runtime.model.artifact import Artifact
 from runtime.model.tolerance import Tolerance
 
 MAX_PICTURES = 64
@@ -69,7 +69,7 @@ def compare(
         progress(f"{row}: the original")
         answered = _scores(folder, reference.path, row, ())
         if isinstance(answered, Unmeasured):
-            raise ArtefactError(f"the original cannot be asked: {answered.reason}")
+            raise ArtifactError(f"the original cannot be asked: {answered.reason}")
         original, asked = answered
         judge = _Judge(reference, original, test_set, tolerance or Tolerance())
         results: list[ParityResult] = []
@@ -138,7 +138,7 @@ def _ask_row(
 ) -> ParityResult | Unmeasured:
     try:
         opened = artifact.read(path)
-    except ArtefactError as error:
+    except ArtifactError as error:
         return Unmeasured(row, FAILED, str(error))
     answered = _scores(folder, path, row, interpreters)
     if isinstance(answered, Unmeasured):
@@ -151,13 +151,13 @@ def _ask_row(
 class _Judge:
     """The original, what it answers, and what passes."""
 
-    reference: Artefact
+    reference: Artifact
     original: Scores
     test_set: TestSet
     tolerance: Tolerance
 
     def compare(
-        self, opened: Artefact, row: Row, scores: Scores, answer: ScoresAnswer
+        self, opened: Artifact, row: Row, scores: Scores, answer: ScoresAnswer
     ) -> ParityResult | Unmeasured:
         """A row's scores, (N, classes), wherever they were computed, beside the original's."""
         original, labels = self.original, self.test_set.labels
@@ -219,7 +219,7 @@ def _right(scores: Scores, test_set: TestSet) -> np.ndarray:
     return sound & (np.where(np.isfinite(scores), scores, 0).argmax(axis=1) == test_set.labels)
 
 
-def _faults(candidate: Artefact, reference: Artefact) -> tuple[str, ...]:
+def _faults(candidate: Artifact, reference: Artifact) -> tuple[str, ...]:
     faults = []
     if candidate.spec.labels != reference.spec.labels:
         faults.append(

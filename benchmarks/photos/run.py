@@ -25,7 +25,7 @@ from benchmarks.schema.photos import (
 )
 from runtime.classifier import Classifier
 from runtime.errors import DatasetError, ImageError
-from runtime.multi_digit.recognize import Reading
+from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
 
 _COLUMNS = tuple(field.name for field in fields(Photo))
@@ -134,7 +134,7 @@ def _answer(photo: Photo, prediction: Prediction) -> Answer:
     )
 
 
-def _number(photo: Photo, reading: Reading) -> NumberRead:
+def _number(photo: Photo, reading: Recognition) -> NumberRead:
     expected = tuple(photo.label.split("\\n"))
     matcher = difflib.SequenceMatcher(None, expected, reading.lines, autojunk=False)
     return NumberRead(

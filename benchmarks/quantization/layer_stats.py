@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from benchmarks.harness.messages import Finding, Layer, Step
 from runtime.backends import Scores
-from runtime.model.artifact import Artefact
-from runtime.model.spec import Affine
+from runtime.model.artifact import Artifact
+from runtime.model.spec import QuantizationParams
 
 # How many images are answered at once: every output of every layer is held.
 BATCH = 50
@@ -74,7 +74,7 @@ class Sums:
 
 
 def lint_quantization(
-    opened: Artefact, found: tuple[Affine, Affine | None] | None
+    opened: Artifact, found: tuple[QuantizationParams, QuantizationParams | None] | None
 ) -> list[Finding]:
     """The graph's input and output scales beside the spec's; what it was calibrated with."""
     name, stated = opened.path.name, opened.spec.quantization
@@ -94,15 +94,15 @@ def lint_quantization(
     return [*findings, _lint_calibration(opened)]
 
 
-def _float32(affine: Affine | None) -> tuple[float, int] | None:
+def _float32(affine: QuantizationParams | None) -> tuple[float, int] | None:
     return affine and (float(np.float32(affine.scale)), affine.zero_point)
 
 
-def _told(affine: Affine | None) -> str:
+def _told(affine: QuantizationParams | None) -> str:
     return f"{affine.scale:.6g}, zero point {affine.zero_point}" if affine else "none: float"
 
 
-def _lint_calibration(opened: Artefact) -> Finding:
+def _lint_calibration(opened: Artifact) -> Finding:
     stated = opened.spec.quantization
     assert stated is not None
     name, counts = stated.calibration.name, stated.calibration_counts

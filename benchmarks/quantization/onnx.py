@@ -17,9 +17,9 @@ from benchmarks.quantization.layer_stats import BATCH, Sums, lint_quantization
 from runtime.backends import Pixels, Scores, install_hint
 from runtime.backends.onnx import EXACT
 from runtime.errors import BackendUnavailable
-from runtime.model.artifact import Artefact
-from runtime.model.spec import Affine
-from runtime.system.native_output import quiet
+from runtime.model.artifact import Artifact
+from runtime.model.spec import QuantizationParams
+from runtime.system.native_output import suppress_native_output
 
 ENGINE = "onnxruntime"
 # What the report says of the steps.
@@ -37,13 +37,13 @@ class _Quantizer:
     name: str
     operator: str
     codes: str
-    affine: Affine
+    affine: QuantizationParams
 
 
 class Model:
     """An .onnx artefact and its graph."""
 
-    def __init__(self, opened: Artefact) -> None:
+    def __init__(self, opened: Artifact) -> None:
         try:
             import onnx
         except ImportError as error:
@@ -79,7 +79,7 @@ class Model:
         wanted = onnx.ModelProto()
         wanted.CopyFrom(self.proto)
         wanted.graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in outputs)
-        with quiet(2):
+        with suppress_native_output(2):
             return onnxruntime.InferenceSession(
                 wanted.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
@@ -114,7 +114,7 @@ class Model:
                     name=maker.name.split("/")[0] if maker is not None else node.input[0],
                     operator=maker.op_type if maker is not None else "input",
                     codes=node.output[0],
-                    affine=Affine(self.constants[node.input[1]].item(), zero),
+                    affine=QuantizationParams(self.constants[node.input[1]].item(), zero),
                 )
             )
         return found
@@ -148,7 +148,7 @@ def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
 
 
 def _as_int8(
-    codes: npt.NDArray[Any], affine: Affine
+    codes: npt.NDArray[Any], affine: QuantizationParams
 ) -> tuple[npt.NDArray[np.int8], tuple[float, int]]:
     if codes.dtype == np.uint8:
         return (codes ^ 128).view(np.int8), (affine.scale, affine.zero_point - 128)

@@ -13,9 +13,9 @@ from benchmarks.harness.messages import Finding, Layer
 from benchmarks.quantization.layer_stats import BATCH, Sums, lint_quantization, real
 from runtime.backends import Pixels, Scores
 from runtime.errors import BackendUnavailable
-from runtime.model.artifact import Artefact
-from runtime.model.spec import Affine
-from runtime.system.native_output import quiet
+from runtime.model.artifact import Artifact
+from runtime.model.spec import QuantizationParams
+from runtime.system.native_output import suppress_native_output
 
 ENGINE = "litert"
 # What the report says of the steps.
@@ -37,7 +37,7 @@ class _Operator:
 class Model:
     """A .tflite artefact, opened with the kernels asked for."""
 
-    def __init__(self, opened: Artefact) -> None:
+    def __init__(self, opened: Artifact) -> None:
         self.artefact = opened
 
     def open(self, reference: bool, keep: bool = False) -> Any:
@@ -48,7 +48,7 @@ class Model:
                 f'LiteRT is not installed ({error}): pip install "digit-edge[litert]"'
             ) from error
         kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
-        with quiet(2):
+        with suppress_native_output(2):
             interpreter = Interpreter(
                 model_content=self.artefact.data,
                 num_threads=1,
@@ -66,7 +66,7 @@ class Model:
             batch = pixels[at : at + BATCH]
             if len(batch) != size:  # at first, and where the last batch is a smaller one
                 size = len(batch)
-                with quiet(2):
+                with suppress_native_output(2):
                     interpreter.resize_tensor_input(source["index"], batch.shape)
                     interpreter.allocate_tensors()
             int8 = source["dtype"] is np.int8
@@ -168,10 +168,10 @@ def _inside(delegate: _Operator, plain: list[_Operator]) -> set[int]:
     return inside
 
 
-def _quantization(interpreter: Any) -> tuple[Affine, Affine | None] | None:
+def _quantization(interpreter: Any) -> tuple[QuantizationParams, QuantizationParams | None] | None:
     """The scales of the graph's input and output; None where each is float."""
     details = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    scales = [Affine(*map(_plain, detail["quantization"])) for detail in details]
+    scales = [QuantizationParams(*map(_plain, detail["quantization"])) for detail in details]
     return (scales[0], scales[1] if scales[1].scale else None) if scales[0].scale else None
 
 

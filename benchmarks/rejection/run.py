@@ -19,9 +19,9 @@ from benchmarks.rejection.negatives import KINDS, Kind
 from benchmarks.schema.rejection import KindResult, Rejection, RejectionReport
 from benchmarks.schema.robustness import SCHEMA_VERSION
 from runtime.backends import Backend, Pixels, open_backend
-from runtime.errors import ArtefactError, BackendUnavailable, DatasetError
+from runtime.errors import ArtifactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
-from runtime.model.rejection import Judge
+from runtime.model.rejection import RejectionScorer
 
 _SEED = 40
 # Short series, so that one of them runs undisturbed by whatever else the machine does.
@@ -63,7 +63,7 @@ def measure(
             results.append(_judge(backend, row, test_set.pixels, kinds, drawn))
         except BackendUnavailable as error:
             unmeasured.append(Unmeasured(row, ABSENT, str(error)))
-        except ArtefactError as error:
+        except ArtifactError as error:
             unmeasured.append(Unmeasured(row, FAILED, str(error)))
     return RejectionReport(
         schema_version=SCHEMA_VERSION,
@@ -79,12 +79,14 @@ def _judge(
     backend: Backend, row: Row, digits: Pixels, kinds: Sequence[Kind], drawn: Sequence[Pixels]
 ) -> Rejection:
     spec = backend.spec
-    judge, by_confidence = (Judge(spec.accept_confidence, rule) for rule in (spec.acceptance, None))
+    judge, by_confidence = (
+        RejectionScorer(spec.accept_confidence, rule) for rule in (spec.acceptance, None)
+    )
 
     def scores(pixels: Pixels) -> tuple[Floats, Floats]:
         answers = backend.scores(pixels)
         if answers.shape[1] != len(spec.labels) or not np.isfinite(answers).all():
-            raise ArtefactError(f"{row.artefact} gives scores that are no numbers: export it again")
+            raise ArtifactError(f"{row.artefact} gives scores that are no numbers: export it again")
         pairs = list(zip(pixels, answers.max(axis=1).tolist(), strict=True))
         return (
             np.array([judge.score(image, confidence) for image, confidence in pairs]),

@@ -17,7 +17,7 @@ from benchmarks.harness.messages import ScoresJob
 from benchmarks.harness.serialize import from_json, to_json
 from benchmarks.schema.remote import Answered, Answers, Index
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtefactError, EdgeError
+from runtime.errors import ArtifactError, EdgeError
 from runtime.model import artifact
 from runtime.system import atomic_write
 
@@ -46,7 +46,7 @@ def write(
         path, file = models / row.artefact, out / f"{number}.npy"
         try:
             artifact.read(path)
-        except ArtefactError as error:
+        except ArtifactError as error:
             unmeasured.append(Unmeasured(row, FAILED, str(error)))
             continue
         answer = subprocesses.ask_scores(

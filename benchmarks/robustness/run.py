@@ -31,7 +31,7 @@ from benchmarks.schema.robustness import (
     RobustnessReport,
 )
 from runtime.backends import Pixels
-from runtime.errors import ArtefactError
+from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.spec import ModelSpec
 
@@ -156,7 +156,7 @@ class _Asker:
     def answers(self, path: Path, row: Row, class_names: tuple[str, ...]) -> _Answers | Unmeasured:
         try:
             labels = artifact.read(path).spec.labels
-        except ArtefactError as error:
+        except ArtifactError as error:
             return Unmeasured(row, FAILED, str(error))
         if labels != class_names:
             why = f"it answers {', '.join(labels)}, the images are {', '.join(class_names)}"
@@ -225,7 +225,7 @@ def _read_other_hands(
     path = folder / row.artefact
     try:
         spec = artifact.read(path).spec
-    except ArtefactError as error:
+    except ArtifactError as error:
         unmeasured.append(Unmeasured(row, FAILED, str(error)))
         return None
     if spec.labels != digits.labels:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from runtime.engines import ENGINES, Engine, install_hint
 from runtime.errors import BackendUnavailable
-from runtime.model.artifact import Artefact
+from runtime.model.artifact import Artifact
 from runtime.model.spec import ModelSpec
 
 __all__ = [
@@ -45,12 +45,12 @@ class Backend(Protocol):
         """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8."""
 
 
-class FellBack(BackendUnavailable):
+class CpuFallbackError(BackendUnavailable):
     """The device is there by name, and the engine would have computed on the CPU instead."""
 
 
 def open_backend(
-    artefact: Artefact, engine: str | None = None, threads: int = 1, device: str = "cpu"
+    artefact: Artifact, engine: str | None = None, threads: int = 1, device: str = "cpu"
 ) -> Backend:
     """Open `artefact` with the engine named, else the first installed one that reads its format.
 
@@ -81,7 +81,7 @@ def open_backend(
         driver = importlib.import_module(row.module)
         try:
             backend = driver.open(artefact, row.name, threads, device)
-        except FellBack:
+        except CpuFallbackError:
             raise
         except BackendUnavailable as error:
             missing.append(str(error))

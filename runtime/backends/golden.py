@@ -3,7 +3,7 @@
 import numpy as np
 
 from runtime.backends import Backend
-from runtime.errors import ArtefactError
+from runtime.errors import ArtifactError
 
 # How far the scores may lie from the golden ones. In an int8 model the kernels of two engines or
 # processors round one step apart now and then, and one step inside the network moves the scores of
@@ -25,7 +25,7 @@ def largest_difference(backend: Backend, batch: int) -> float:
     """
     golden = backend.spec.golden
     if golden is None or len(golden.pixels) == 0:
-        raise ArtefactError("it has no golden inputs to prove itself with: export it again")
+        raise ArtifactError("it has no golden inputs to prove itself with: export it again")
     largest = 0.0
     for at in range(0, len(golden.pixels), batch):
         scores = backend.scores(golden.pixels[at : at + batch])
@@ -46,7 +46,7 @@ def check(backend: Backend) -> None:
         return
     difference = largest_difference(backend, len(golden.pixels))
     if not difference <= TOLERANCE[backend.spec.precision]:
-        raise ArtefactError(
+        raise ArtifactError(
             f"its answers are not its golden ones (a difference of {difference:.3g}) with "
             f"{backend.name}: export it again, or see python -m runtime.selftest"
         )

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from runtime.backends import Backend, Pixels, Scores, install_hint
 from runtime.backends.checks import check_model, check_pixels, check_quantization
-from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.model.artifact import Artefact
-from runtime.system.native_output import quiet
+from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.model.artifact import Artifact
+from runtime.system.native_output import suppress_native_output
 
 _PACKAGES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 # Images at once: the activations of more leave the cache, those of fewer leave threads waiting.
@@ -25,7 +25,7 @@ class LiteRTBackend:
 
     fallback = ""
 
-    def __init__(self, artefact: Artefact, name: str, version: str, interpreter: Any) -> None:
+    def __init__(self, artefact: Artifact, name: str, version: str, interpreter: Any) -> None:
         self.name = name
         self.version = version
         self.device = "cpu"
@@ -40,7 +40,7 @@ class LiteRTBackend:
         expected = np.int8 if artefact.spec.precision == "int8" else np.float32
         # The scores of an int8 model are float; of older files and other makers they may be int8.
         if source[0]["dtype"] is not expected or result[0]["dtype"] not in (expected, np.float32):
-            raise ArtefactError(
+            raise ArtifactError(
                 f"{artefact.path} is not the {artefact.spec.precision} its spec says: "
                 "export it again"
             )
@@ -100,7 +100,7 @@ def devices(name: str) -> tuple[str, ...]:
     return ("cpu", "gpu") if name == "litert" else ("cpu",)
 
 
-def open(artefact: Artefact, name: str, threads: int, device: str) -> Backend:
+def open(artefact: Artifact, name: str, threads: int, device: str) -> Backend:
     """Open a .tflite artefact with ai-edge-litert or tflite-runtime, as `name` says.
 
     Raises:
@@ -129,11 +129,11 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> Backend:
 
         return litert_gpu.open(artefact, version)
     try:
-        with quiet(2):  # "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
+        with suppress_native_output(2):  # "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
             interpreter = engine.Interpreter(model_content=artefact.data, num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ArtefactError(f"{name} refuses {artefact.path} ({error}): export it again") from error
+        raise ArtifactError(f"{name} refuses {artefact.path} ({error}): export it again") from error
     except SystemError as error:  # what tflite-runtime says under NumPy 2
         raise BackendUnavailable(
             f"{package} does not run with NumPy {np.__version__}: {install_hint(name)} in an "

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from runtime.backends import FellBack, Pixels, Scores
+from runtime.backends import CpuFallbackError, Pixels, Scores
 from runtime.backends.checks import check_model, check_pixels
-from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.model.artifact import Artefact
-from runtime.system.native_output import quiet
+from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.model.artifact import Artifact
+from runtime.system.native_output import suppress_native_output
 
 _CHUNK = 256
 
@@ -26,7 +26,7 @@ class LiteRTGpuBackend:
     device = "gpu"
     fallback = ""
 
-    def __init__(self, artefact: Artefact, version: str, model: Any) -> None:
+    def __init__(self, artefact: Artifact, version: str, model: Any) -> None:
         self.version = version
         self.spec = artefact.spec
         self._model = model
@@ -37,7 +37,7 @@ class LiteRTGpuBackend:
         check_model(artefact, [d["shape"] for d in source], [d["shape"] for d in result])
         expected = "int8" if artefact.spec.precision == "int8" else "float32"
         if source[0]["dtype"] != expected or result[0]["dtype"] not in (expected, "float32"):
-            raise ArtefactError(
+            raise ArtifactError(
                 f"{artefact.path} is not the {artefact.spec.precision} its spec says: "
                 "export it again"
             )
@@ -63,7 +63,7 @@ class LiteRTGpuBackend:
     def _run(self, pixels: Pixels) -> Scores:
         if len(pixels) != self._batch:
             self._batch = 0  # should the engine fail below, the next call starts over
-            with quiet(2):
+            with suppress_native_output(2):
                 self._model.resize_input_tensor(0, pixels.shape)
                 self._inputs = self._model.create_input_buffers(0)
                 self._outputs = self._model.create_output_buffers(0)
@@ -82,7 +82,7 @@ class LiteRTGpuBackend:
         return scores.reshape(len(pixels), -1)
 
 
-def open(artefact: Artefact, version: str) -> LiteRTGpuBackend:
+def open(artefact: Artifact, version: str) -> LiteRTGpuBackend:
     """Open a .tflite artefact on the GPU alone, in float32 arithmetic where it is float.
 
     Raises:
@@ -103,7 +103,7 @@ def open(artefact: Artefact, version: str) -> LiteRTGpuBackend:
         from runtime.backends.checks import check_quantization
 
         # The compiled model does not tell its scales.
-        with quiet(2):
+        with suppress_native_output(2):
             opened = interpreter.Interpreter(model_content=artefact.data)
         details = opened.get_input_details()[0], opened.get_output_details()[0]
         check_quantization(artefact, *(detail["quantization"] for detail in details))
@@ -113,7 +113,7 @@ def open(artefact: Artefact, version: str) -> LiteRTGpuBackend:
         gpu_options=options.GpuOptions(enforce_f32=True),
     )
     model = None
-    with quiet(1, 2):
+    with suppress_native_output(1, 2):
         try:
             model = compiled.CompiledModel.from_buffer(artefact.data, options=chosen)
         except RuntimeError as error:
@@ -125,10 +125,10 @@ def open(artefact: Artefact, version: str) -> LiteRTGpuBackend:
             "Vulkan driver and loader (apt install libvulkan1 mesa-vulkan-drivers)"
         )
     if not model.is_fully_accelerated():
-        raise FellBack(
+        raise CpuFallbackError(
             f"LiteRT would run part of {artefact.path} on the CPU, not on the GPU: use --device cpu"
         )
     backend = LiteRTGpuBackend(artefact, version, model)
-    with quiet(2):  # the first answer compiles shaders, and speaks of it
+    with suppress_native_output(2):  # the first answer compiles shaders, and speaks of it
         backend.scores(np.zeros((1, *artefact.spec.input_shape), np.uint8))
     return backend

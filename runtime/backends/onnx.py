@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from runtime.backends import FellBack, Pixels, Scores, install_hint
+from runtime.backends import CpuFallbackError, Pixels, Scores, install_hint
 from runtime.backends.checks import check_model, check_pixels
-from runtime.errors import ArtefactError, BackendUnavailable
-from runtime.model.artifact import Artefact
-from runtime.system.native_output import quiet
+from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.model.artifact import Artifact
+from runtime.system.native_output import suppress_native_output
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -88,7 +88,7 @@ class OnnxBackend:
 
     def __init__(
         self,
-        artefact: Artefact,
+        artefact: Artifact,
         version: str,
         device: str,
         fallback: str,
@@ -111,7 +111,7 @@ class OnnxBackend:
         inputs, outputs = session.get_inputs(), session.get_outputs()
         check_model(artefact, [i.shape for i in inputs], [o.shape for o in outputs])
         if (inputs[0].type, outputs[0].type) != ("tensor(float)", "tensor(float)"):
-            raise ArtefactError(f"{artefact.path} does not take and give float32: export it again")
+            raise ArtifactError(f"{artefact.path} does not take and give float32: export it again")
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -151,7 +151,7 @@ def devices(name: str) -> tuple[str, ...]:
     return ("cpu", *PROVIDERS)
 
 
-def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBackend:
+def open(artefact: Artifact, name: str, threads: int, device: str) -> OnnxBackend:
     """Open an .onnx artefact with onnxruntime.
 
     Raises:
@@ -175,7 +175,7 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
         options = _options(onnxruntime.SessionOptions(), threads)
         if device != "cpu":
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        with quiet(*_noisy(device)):
+        with suppress_native_output(*_noisy(device)):
             return onnxruntime.InferenceSession(
                 artefact.data,
                 options,
@@ -196,7 +196,7 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
         UnicodeDecodeError,  # of a name in the model
     ) as error:
         reason = str(error).splitlines()[0]
-        raise ArtefactError(
+        raise ArtifactError(
             f"onnxruntime refuses {artefact.path} ({reason}): export it again"
         ) from error
     fallback = "" if device == "cpu" else _fallback(session, device, onnxruntime.__version__)
@@ -211,7 +211,7 @@ def open(artefact: Artefact, name: str, threads: int, device: str) -> OnnxBacken
             lambda: session_with(1),
         )
     except UnicodeDecodeError as error:
-        raise ArtefactError(
+        raise ArtifactError(
             f"onnxruntime refuses {artefact.path} (a name in it is no text): export it again"
         ) from error
 
@@ -273,7 +273,7 @@ def _fallback(session: Any, device: str, version: str) -> str:
     """
     provider = PROVIDERS[device]
     if session.get_providers()[0] != provider.name:
-        raise FellBack(
+        raise CpuFallbackError(
             f"onnxruntime fell back from {provider.name} to {session.get_providers()[0]}: "
             f"it takes {provider.remedy}"
         )
@@ -284,7 +284,7 @@ def _fallback(session: Any, device: str, version: str) -> str:
         counts[part.ep_name] += len(part.get_nodes())
     elsewhere = counts.total() - counts[provider.name]
     if not counts[provider.name]:
-        raise FellBack(
+        raise CpuFallbackError(
             f"onnxruntime keeps {provider.name} and computes on the CPU all the same: "
             f"it takes {provider.remedy}"
         )

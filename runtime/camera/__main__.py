@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from runtime.camera.debounce import Agreement
+from runtime.camera.debounce import Debouncer
 from runtime.camera.preview import open_preview
 from runtime.camera.run import watch
 from runtime.camera.sources import open_source
@@ -11,34 +11,34 @@ from runtime.cli import options
 from runtime.cli.exit_status import exit_status
 from runtime.outputs import sinks
 from runtime.preprocess.segment import Box
-from runtime.reload import Reloading
+from runtime.reload import ReloadingClassifier
 from runtime.serve.access_options import (
     TOKEN_VARIABLE,
     AccessOptions,
     access_options,
     add_access_arguments,
 )
-from runtime.system.service import Lifetime
+from runtime.system.service import ServiceLifecycle
 
 
 def main(argv: list[str] | None = None) -> int:
     """Read until the source ends or SIGTERM comes, which is 0, or Ctrl-C, 130."""
     arguments = parse_args(argv)
     source = open_source(arguments.source)
-    reader = Reloading(
+    reader = ReloadingClassifier(
         arguments.model,
         backend=arguments.backend,
         threads=arguments.threads,
         device=arguments.device,
     )
-    agreement = Agreement(*arguments.agree)
+    agreement = Debouncer(*arguments.agree)
     preview = None
     if arguments.preview is not None:
         preview = open_preview(arguments.preview, arguments.access)
     if preview is not None and preview.url:
         print(f"preview at {preview.url}", file=sys.stderr)
     try:
-        with Lifetime() as lifetime, sinks.open_sinks(arguments) as out:
+        with ServiceLifecycle() as lifetime, sinks.open_sinks(arguments) as out:
             lifetime.ready(f"reading {source.name}")
             watch(source, arguments.roi, reader, agreement, out, preview, lifetime)
     finally:
@@ -110,7 +110,7 @@ def _roi(text: str) -> Box:
 def _agree(text: str) -> tuple[int, int]:
     try:
         needed, of = map(int, text.split("/"))
-        Agreement(needed, of)
+        Debouncer(needed, of)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not N/M with N more than half of M, like 4/6"

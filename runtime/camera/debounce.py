@@ -4,7 +4,7 @@ from collections import deque
 from typing import NamedTuple
 
 
-class Appearance(NamedTuple):
+class DigitEvent(NamedTuple):
     """A digit has appeared: its label, the mean confidence of the pictures that agree, how many."""
 
     label: str
@@ -12,7 +12,7 @@ class Appearance(NamedTuple):
     agreeing: int
 
 
-class Agreement:
+class Debouncer:
     """A digit appears when `needed` of the last `of` pictures show it, and is gone when none of
     them does: so neither a misread picture nor one that shows nothing makes it appear twice.
 
@@ -33,7 +33,7 @@ class Agreement:
         """The digits that have appeared and are not gone."""
         return frozenset(self._present)
 
-    def add(self, label: str | None, confidence: float) -> Appearance | None:
+    def add(self, label: str | None, confidence: float) -> DigitEvent | None:
         """Take what the next picture shows, None for no digit; whether one has appeared by it."""
         self._recent.append((label, confidence))
         self._present &= {shown for shown, _ in self._recent if shown is not None}
@@ -43,4 +43,4 @@ class Agreement:
         if len(agreeing) < self._needed:
             return None
         self._present.add(label)
-        return Appearance(label, sum(agreeing) / len(agreeing), len(agreeing))
+        return DigitEvent(label, sum(agreeing) / len(agreeing), len(agreeing))

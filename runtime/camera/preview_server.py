@@ -15,11 +15,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from runtime.serve import service, static
-from runtime.serve.access import Guard, find_access
+from runtime.serve.access import AccessMiddleware, find_access
 from runtime.serve.access_options import AccessOptions
 from runtime.serve.app import starlette_app
 from runtime.serve.limits import Limits
-from runtime.serve.problem_details import Problem
+from runtime.serve.problem_details import HttpProblem
 
 MAX_VIEWERS = 16  # each holds up to two pictures in memory
 # A client that does not read for 10 s is disconnected.
@@ -69,7 +69,7 @@ class PreviewServer:
         )
         self.port: int = listener.getsockname()[1]
         self.url = f"http://{service.address_of(listener)}/"
-        guarded = Guard(app, access, _PROTECTED)
+        guarded = AccessMiddleware(app, access, _PROTECTED)
         self._server = service.BackgroundServer(guarded, listener, LIMITS, "preview")
 
     @property
@@ -120,7 +120,7 @@ class PreviewServer:
             Problem: 503 if there are too many.
         """
         if self._viewers >= MAX_VIEWERS:
-            raise Problem(503, f"{MAX_VIEWERS} browsers show the camera already: close one")
+            raise HttpProblem(503, f"{MAX_VIEWERS} browsers show the camera already: close one")
         self._viewers += 1
         try:
             yield
@@ -132,11 +132,11 @@ class PreviewServer:
             try:
                 found = await asyncio.wait_for(self._next(self._latest[0]), LIMITS.seconds)
             except (TimeoutError, asyncio.TimeoutError):
-                raise Problem(
+                raise HttpProblem(
                     503, f"no picture within {LIMITS.seconds:g} s: check the camera"
                 ) from None
         if found is None:
-            raise Problem(503, "the preview has ended: start it again")
+            raise HttpProblem(503, "the preview has ended: start it again")
         return Response(found[1], media_type="image/jpeg")
 
     async def _stream(self, _: Request) -> Response:

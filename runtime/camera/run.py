@@ -5,14 +5,14 @@ import sys
 from collections.abc import Generator
 from datetime import datetime, timezone
 
-from runtime.camera.debounce import Agreement
+from runtime.camera.debounce import Debouncer
 from runtime.camera.preview import Preview, draw
 from runtime.camera.sources import Frame, Picture, Source, SourceLost
 from runtime.errors import EdgeError, report
 from runtime.outputs import sinks
 from runtime.preprocess.segment import Box
-from runtime.reload import Reloading
-from runtime.system.service import Lifetime
+from runtime.reload import ReloadingClassifier
+from runtime.system.service import ServiceLifecycle
 
 # A lost camera is tried again after so long, and after twice that each time, up to the second.
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 30.0
@@ -21,11 +21,11 @@ _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 30.0
 def watch(
     source: Source,
     roi: Box | None,
-    reader: Reloading,
-    agreement: Agreement,
+    reader: ReloadingClassifier,
+    agreement: Debouncer,
     out: sinks.Sinks,
     preview: Preview | None,
-    lifetime: Lifetime,
+    lifetime: ServiceLifecycle,
 ) -> None:
     """Read the digits of a source and give each appearance of one to the sinks.
 
@@ -59,7 +59,7 @@ def watch(
                     return
 
 
-def frames(source: Source, lifetime: Lifetime) -> Generator[Frame, None, None]:
+def frames(source: Source, lifetime: ServiceLifecycle) -> Generator[Frame, None, None]:
     """A source's pictures until it ends or the lifetime does; a lost camera is tried again."""
     retry_s = _FIRST_RETRY_S
     told = ""

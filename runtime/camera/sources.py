@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.cli import inputs
-from runtime.cli.inputs import Problem
+from runtime.cli.inputs import UnreadablePath
 from runtime.errors import EdgeError, ImageError, report
 from runtime.preprocess.decode import decode_colour
 
@@ -69,12 +69,14 @@ def open_source(name: str | None) -> Source:
     if name is None or (name.isdecimal() and len(name) < 10):
         number = int(name or 0)
         if _has_pi_camera(number):
-            return Live(f"camera {number}", lambda: _PiCamera(number))
+            return LiveSource(f"camera {number}", lambda: _PiCamera(number))
         opencv()
-        return Live(f"camera {number}", lambda: _Capture(number, f"camera {number}"))
+        return LiveSource(f"camera {number}", lambda: _OpenCVCapture(number, f"camera {number}"))
     if "://" in name:
         opencv()
-        return Live(without_password(name), lambda: _Capture(name, without_password(name)))
+        return LiveSource(
+            without_password(name), lambda: _OpenCVCapture(name, without_password(name))
+        )
     if os.path.isdir(name):
         return Folder(name)
     try:
@@ -86,7 +88,7 @@ def open_source(name: str | None) -> Source:
         ) from error
     if stat.S_ISCHR(mode):
         opencv()
-        return Live(name, lambda: _Capture(name, name))
+        return LiveSource(name, lambda: _OpenCVCapture(name, name))
     return Video(name)
 
 
@@ -105,7 +107,7 @@ class Folder:
         """Each image, decoded no larger than a camera's picture."""
         number = 0
         for path in inputs.walk(self.name):
-            if isinstance(path, Problem):
+            if isinstance(path, UnreadablePath):
                 report(EdgeError(path.message))
                 continue
             try:
@@ -126,11 +128,11 @@ class Video:
     def __init__(self, name: str) -> None:
         self.name = name
         # Opened here too, so that a file that is none is known at once.
-        _Capture(name, name, EdgeError).release()
+        _OpenCVCapture(name, name, EdgeError).release()
 
     def frames(self) -> Generator[Frame | None, None, None]:
         """Every picture, in order."""
-        capture = _Capture(self.name, self.name, EdgeError)
+        capture = _OpenCVCapture(self.name, self.name, EdgeError)
         try:
             number = 0
             while (picture := capture.read()) is not None:
@@ -150,7 +152,7 @@ class Camera(Protocol):
         """Let go of it."""
 
 
-class Live:
+class LiveSource:
     """A camera or a stream. Always its newest picture: what comes meanwhile is passed over.
 
     It is opened, read and let go of on a thread of its own: a driver that hangs takes that one
@@ -175,7 +177,7 @@ class Live:
                 raise EdgeError(f"{self.name} hangs; unplug it and plug it in, then start again")
             raise self._silent()
         self._tries = 0
-        slot = _Slot(self.name)
+        slot = _LatestFrame(self.name)
         self._thread = thread = threading.Thread(
             target=slot.fill, args=(self._open,), name="camera", daemon=True
         )
@@ -201,7 +203,7 @@ class Live:
         return SourceLost(f"{self.name} gives no pictures; check it and its cable")
 
 
-class _Slot:
+class _LatestFrame:
     """Room for one picture between the thread that takes them and the one that uses them."""
 
     def __init__(self, name: str) -> None:
@@ -246,7 +248,7 @@ class _Slot:
         self._stopped = True
 
 
-class _Capture:
+class _OpenCVCapture:
     """What OpenCV opens: a camera, a stream, a video file."""
 
     def __init__(self, source: int | str, name: str, failure: type[EdgeError] = SourceLost) -> None:

@@ -9,8 +9,8 @@ from itertools import chain
 
 from runtime.classifier import Classifier
 from runtime.cli import inputs
-from runtime.cli.formats import Form
-from runtime.cli.inputs import Problem
+from runtime.cli.formats import OutputFormat
+from runtime.cli.inputs import UnreadablePath
 from runtime.errors import ImageError
 from runtime.outputs import records
 from runtime.prediction import Prediction
@@ -22,11 +22,11 @@ _ALONE_S = 0.05
 _BATCH_S = 0.03
 _MOST = 256
 
-Batch = list[str | Problem]
+Batch = list[str | UnreadablePath]
 
 
 @dataclass(frozen=True)
-class Printed:
+class FormattedBatch:
     """What is to be printed of a batch: a line an image, for stdout or as an error."""
 
     lines: list[tuple[bool, str]]  # (whether it could not be read, the text)
@@ -39,14 +39,14 @@ class Printed:
 
 
 @dataclass
-class Job:
+class BatchJob:
     """How a command's images are to be classified and printed; a worker process gets a copy."""
 
     model: str | None
     backend: str | None
     threads: int
     device: str
-    form: Form
+    form: OutputFormat
     top: int
     _opened: list[Classifier] = field(default_factory=list)
 
@@ -72,28 +72,28 @@ class Job:
         """The model, once open."""
         return self._opened[-1]
 
-    def do(self, task: Batch) -> Printed:
+    def do(self, task: Batch) -> FormattedBatch:
         """Classify a batch; an image that cannot be read takes no other with it."""
         began = time.perf_counter()
         answers = iter(self._classify([item for item in task if isinstance(item, str)]))
         lines = []
         for item in task:
-            image, answer = item if isinstance(item, Problem) else (item, next(answers))
+            image, answer = item if isinstance(item, UnreadablePath) else (item, next(answers))
             if isinstance(answer, str):
                 lines.append((True, self._error_line(image, answer)))
             else:
                 lines.append((False, self._line(image, answer)))
-        return Printed(lines, time.perf_counter() - began)
+        return FormattedBatch(lines, time.perf_counter() - began)
 
     def run(
-        self, found: Iterable[str | Problem | None], jobs: int
-    ) -> Generator[Printed, None, None]:
+        self, found: Iterable[str | UnreadablePath | None], jobs: int
+    ) -> Generator[FormattedBatch, None, None]:
         """Classify all that is found, in its order, with at most `jobs` processes.
 
         Raises:
             EdgeError: a worker process died.
         """
-        pace = _Pace()
+        pace = _BatchSizer()
         batches = inputs.batches(found, pace.size)
         alone = 0.0
         for batch in batches:
@@ -108,7 +108,7 @@ class Job:
         # Only now: one image shall not wait for what many need.
         from runtime.cli.worker_pool import Pool
 
-        pool: Pool[Batch, Printed] = Pool(self, jobs)
+        pool: Pool[Batch, FormattedBatch] = Pool(self, jobs)
         try:
             for done in pool.answers(chain([batch], batches)):
                 pace.learn(done)
@@ -143,7 +143,7 @@ class Job:
         return f"error: {message}\n"
 
 
-class _Pace:
+class _BatchSizer:
     """How many images a batch shall have, from how long the last ones took."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class _Pace:
     def size(self) -> int:
         return self._size
 
-    def learn(self, done: Printed) -> None:
+    def learn(self, done: FormattedBatch) -> None:
         """Aim at `_BATCH_S`; not much more than before at once, as the first images mislead."""
         fitting = int(_BATCH_S * done.count / max(done.seconds, 1e-6))
         self._size = max(1, min(fitting, 2 * self._size, _MOST))

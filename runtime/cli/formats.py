@@ -9,7 +9,7 @@ from typing import Protocol
 from runtime.outputs.records import Record
 
 
-class Form(Protocol):
+class OutputFormat(Protocol):
     """One way to print results."""
 
     header: str

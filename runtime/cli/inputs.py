@@ -27,14 +27,14 @@ STANDARD_INPUT = "-"
 _READ_BYTES = 1 << 16
 
 
-class Problem(NamedTuple):
+class UnreadablePath(NamedTuple):
     """A name that leads to no image, and why."""
 
     image: str
     message: str
 
 
-def find(names: Sequence[str], *, null: bool = False) -> Iterator[str | Problem | None]:
+def find(names: Sequence[str], *, null: bool = False) -> Iterator[str | UnreadablePath | None]:
     """The images that `names` lead to, in their order, found as they are asked for.
 
     - A file is itself, and so is a name that does not exist: whoever opens it says so.
@@ -58,10 +58,10 @@ def find(names: Sequence[str], *, null: bool = False) -> Iterator[str | Problem 
 
 
 def batches(
-    found: Iterable[str | Problem | None], size: Callable[[], int]
-) -> Iterator[list[str | Problem]]:
+    found: Iterable[str | UnreadablePath | None], size: Callable[[], int]
+) -> Iterator[list[str | UnreadablePath]]:
     """Lists of `size()` of those found; shorter where no more are waiting, and at the end."""
-    batch: list[str | Problem] = []
+    batch: list[str | UnreadablePath] = []
     for item in found:
         if item is not None:
             batch.append(item)
@@ -77,7 +77,7 @@ def is_image(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
-def _expand(name: str) -> Iterator[str | Problem]:
+def _expand(name: str) -> Iterator[str | UnreadablePath]:
     if not os.path.isdir(name):
         yield name
         return
@@ -86,12 +86,12 @@ def _expand(name: str) -> Iterator[str | Problem]:
         empty = False
         yield item
     if empty:
-        yield Problem(
+        yield UnreadablePath(
             name, f"{name}: a folder without images; {', '.join(SUFFIXES)} are looked for"
         )
 
 
-def walk(folder: str) -> Iterator[str | Problem]:
+def walk(folder: str) -> Iterator[str | UnreadablePath]:
     """The images in a folder and those below it, and the folders that cannot be read."""
     waiting = [folder]  # the next one last; folders may lie deeper than calls may
     while waiting:
@@ -107,7 +107,7 @@ def walk(folder: str) -> Iterator[str | Problem]:
                     elif is_image(entry.name) and _may_be_file(entry):
                         names.add(entry.name)
         except OSError as error:
-            yield Problem(
+            yield UnreadablePath(
                 folder, f"{folder}: cannot be read ({error.strerror}); check its permissions"
             )
             continue
@@ -152,17 +152,17 @@ class _Names:
             yield os.fsdecode(bytes(name))
 
 
-def _match(pattern: str) -> Iterator[str | Problem]:
+def _match(pattern: str) -> Iterator[str | UnreadablePath]:
     """What a pattern matches: the shells of Windows leave that to the program."""
     import glob
 
     try:
         matched = sorted(glob.iglob(pattern, recursive=True))
     except RecursionError:
-        yield Problem(pattern, f"{pattern}: folders too deep for a pattern; name the folder")
+        yield UnreadablePath(pattern, f"{pattern}: folders too deep for a pattern; name the folder")
         return
     if not matched:
-        yield Problem(pattern, f"{pattern}: matches no file; check the pattern")
+        yield UnreadablePath(pattern, f"{pattern}: matches no file; check the pattern")
     for name in matched:
         # `**` gives folders as well as what is in them.
         if "**" not in pattern:

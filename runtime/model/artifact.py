@@ -22,7 +22,7 @@ except ImportError:
     except ImportError:
         from hashlib import sha256
 
-from runtime.errors import ArtefactError
+from runtime.errors import ArtifactError
 from runtime.model.spec import ModelSpec, check
 from runtime.system import atomic_write
 
@@ -41,7 +41,7 @@ _ONNX_METADATA_FIELD = 14
 
 
 @dataclass(frozen=True)
-class Artefact:
+class Artifact:
     """One model file that explains itself: where it was read, its bytes, and its spec."""
 
     path: Path
@@ -54,7 +54,7 @@ class Artefact:
         return self.path.suffix
 
 
-def read(path: str | os.PathLike[str]) -> Artefact:
+def read(path: str | os.PathLike[str]) -> Artifact:
     """Read an artefact, check its digest, and only then its spec.
 
     Raises:
@@ -64,16 +64,16 @@ def read(path: str | os.PathLike[str]) -> Artefact:
     data = _read_file(path)
     digest = _stored_digest(path, data)
     if digest != _digest(data):
-        raise ArtefactError(
+        raise ArtifactError(
             f"{path} is damaged: its SHA-256 is not the one it carries; copy or export it again"
         )
     try:
-        return Artefact(path, data, ModelSpec.from_json(_spec_text(path.suffix, data), digest))
-    except ArtefactError as error:
-        raise ArtefactError(f"{path}: {error}") from error.__cause__
+        return Artifact(path, data, ModelSpec.from_json(_spec_text(path.suffix, data), digest))
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error.__cause__
 
 
-def write(path: str | os.PathLike[str], model: bytes, spec: ModelSpec) -> Artefact:
+def write(path: str | os.PathLike[str], model: bytes, spec: ModelSpec) -> Artifact:
     """Write `model` with `spec` in it to `path`, whole or not at all, and read it back.
 
     Args:
@@ -86,7 +86,7 @@ def write(path: str | os.PathLike[str], model: bytes, spec: ModelSpec) -> Artefa
     """
     path = Path(path)
     check(spec)
-    with atomic_write.replacing(path) as temporary:
+    with atomic_write.atomic_file(path) as temporary:
         temporary.write_bytes(embed(path.suffix, model, spec))
         artefact = read(temporary)
     return replace(artefact, path=path)
@@ -101,7 +101,7 @@ def read_bare(path: str | os.PathLike[str]) -> bytes:
     path = Path(path)
     data = _read_file(path)
     if _has_digest(path.suffix, data):
-        raise ArtefactError(f"{path} carries a spec already: use it as it is")
+        raise ArtifactError(f"{path} carries a spec already: use it as it is")
     return data
 
 
@@ -131,13 +131,13 @@ def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
 
 def _read_file(path: Path) -> bytes:
     if path.suffix not in (".tflite", ".onnx", ".keras"):
-        raise ArtefactError(f"{path} is no model file: give a .tflite, .onnx or .keras file")
+        raise ArtifactError(f"{path} is no model file: give a .tflite, .onnx or .keras file")
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise ArtefactError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: no such model")
+            raise ArtifactError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: no such model")
         data = path.read_bytes()
     except OSError as error:
-        raise ArtefactError(
+        raise ArtifactError(
             f"cannot read the model {path}: {error.strerror or error}; give another with --model, "
             "or make one: python -m train, then python -m export"
         ) from error
@@ -147,7 +147,7 @@ def _read_file(path: Path) -> bytes:
         ".keras": data[:4] == b"PK\x03\x04",
     }
     if not magic[path.suffix]:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{path} is not a {path.suffix} model, whatever its name says; copy or export it again"
         )
     return data
@@ -168,7 +168,7 @@ def _has_digest(suffix: str, data: bytes) -> bool:
 
 def _stored_digest(path: Path, data: bytes) -> str:
     if not _has_digest(path.suffix, data):
-        raise ArtefactError(
+        raise ArtifactError(
             f"{path} carries no model spec at its end: it was cut short (copy it again) or made "
             f"elsewhere (add one: python -m export.spec {path} --labels 0,1,2,…)"
         )
@@ -180,7 +180,7 @@ def _spec_text(suffix: str, data: bytes) -> bytes:
         for key, value in _onnx_metadata(data):
             if key == SPEC_MEMBER.encode():
                 return value
-        raise ArtefactError("it has no model spec in its metadata: export it again")
+        raise ArtifactError("it has no model spec in its metadata: export it again")
     return _zip_member(data, SPEC_MEMBER.encode())
 
 
@@ -202,8 +202,8 @@ def _zip_member(data: bytes, name: bytes) -> bytes:
                 return data[start : start + size]
             at += 46 + length + extra + comment
     except struct.error as error:
-        raise ArtefactError(f"its spec cannot be unpacked ({error}): export it again") from error
-    raise ArtefactError(f"it has no {name.decode()}: export it again")
+        raise ArtifactError(f"its spec cannot be unpacked ({error}): export it again") from error
+    raise ArtifactError(f"it has no {name.decode()}: export it again")
 
 
 def _onnx_entry(key: str, value: bytes) -> bytes:
@@ -265,4 +265,4 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
                 case _:
                     raise IndexError
     except IndexError:
-        raise ArtefactError("it is not a protobuf message: export it again") from None
+        raise ArtifactError("it is not a protobuf message: export it again") from None

@@ -29,7 +29,7 @@ _COUNT = (BOTTOM - TOP) * 28
 
 
 @dataclass(frozen=True, eq=False)
-class Acceptance:
+class RejectionModel:
     """A network of one hidden layer that tells digits' ink from other ink, and its threshold.
 
     With x the mean ink, 0 to 1, of each square of a grid of 10 x 14:
@@ -63,7 +63,7 @@ class Acceptance:
         }
 
     @classmethod
-    def from_record(cls, record: dict[str, Any]) -> "Acceptance":
+    def from_record(cls, record: dict[str, Any]) -> "RejectionModel":
         """The inverse of `to_record`; raises ValueError, KeyError or TypeError where it is none."""
         weights = np.frombuffer(base64.b64decode(record["weights"]), np.int8)
         rule = cls(
@@ -84,10 +84,10 @@ class Acceptance:
         return rule
 
 
-class Judge:
+class RejectionScorer:
     """Scores images; without a rule, the score is the confidence. A blank page never passes."""
 
-    def __init__(self, accept_confidence: float, rule: Acceptance | None) -> None:
+    def __init__(self, accept_confidence: float, rule: RejectionModel | None) -> None:
         self._ruled = rule is not None
         if rule is None:
             self.threshold = accept_confidence

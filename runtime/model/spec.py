@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import ArtefactError
-from runtime.model.rejection import Acceptance
+from runtime.errors import ArtifactError
+from runtime.model.rejection import RejectionModel
 
 SCHEMA_VERSION = 1
 # What reading a text raises that is no spec; an infinite number is an OverflowError.
@@ -44,7 +44,7 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class Affine:
+class QuantizationParams:
     """real value = scale × (quantised value − zero_point)."""
 
     scale: float
@@ -60,14 +60,14 @@ class Quantization:
     elsewhere, leave it empty.
     """
 
-    input: Affine
-    output: Affine | None
+    input: QuantizationParams
+    output: QuantizationParams | None
     calibration: Dataset
     calibration_counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class Golden:
+class GoldenOutputs:
     """Known answers: pixels (N, 28, 28, 1) uint8 and the scores (N, classes) float32 they gave."""
 
     pixels: npt.NDArray[np.uint8]
@@ -105,10 +105,10 @@ class ModelSpec:
     source_sha256: str
     dataset: Dataset
     metrics: Metrics | None
-    golden: Golden | None
+    golden: GoldenOutputs | None
     quantization: Quantization | None = None
     provenance: tuple[tuple[str, str], ...] = ()
-    acceptance: Acceptance | None = None
+    acceptance: RejectionModel | None = None
     schema_version: int = SCHEMA_VERSION
     digest: str = field(default="", compare=False)
 
@@ -138,13 +138,13 @@ class ModelSpec:
             record = json.loads(text)
             version = record["schema_version"]
             if version > SCHEMA_VERSION:
-                raise ArtefactError(
+                raise ArtifactError(
                     f"its spec has schema {version}, this program reads up to {SCHEMA_VERSION}: "
                     "upgrade digit-edge"
                 )
             spec = _from_record(record, digest)
         except _MALFORMED as error:
-            raise ArtefactError(
+            raise ArtifactError(
                 f"its spec cannot be read ({error!r}): export the model again"
             ) from error
         check(spec)
@@ -160,14 +160,14 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
     if record["golden"] is not None:
         pixels = np.frombuffer(base64.b64decode(record["golden"]["pixels"]), np.uint8)
         scores = np.array(record["golden"]["scores"], np.float32)
-        golden = Golden(pixels.reshape(-1, *shape), scores.reshape(-1, len(labels)))
+        golden = GoldenOutputs(pixels.reshape(-1, *shape), scores.reshape(-1, len(labels)))
     if record["metrics"] is not None:
         metrics = Metrics(**record["metrics"])
     if record["quantization"] is not None:
         output = record["quantization"]["output"]
         quantization = Quantization(
-            input=Affine(**record["quantization"]["input"]),
-            output=None if output is None else Affine(**output),
+            input=QuantizationParams(**record["quantization"]["input"]),
+            output=None if output is None else QuantizationParams(**output),
             calibration=Dataset(**record["quantization"]["calibration"]),
             calibration_counts=tuple(record["quantization"].get("calibration_counts", ())),
         )
@@ -185,7 +185,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
         golden=golden,
         quantization=quantization,
         provenance=tuple((str(k), str(v)) for k, v in record["provenance"].items()),
-        acceptance=None if acceptance is None else Acceptance.from_record(acceptance),
+        acceptance=None if acceptance is None else RejectionModel.from_record(acceptance),
         schema_version=int(record["schema_version"]),
         digest=digest,
     )
@@ -195,20 +195,20 @@ def check(spec: ModelSpec) -> None:
     """Raise an ArtefactError where a spec contradicts itself."""
     for key, text in _texts(spec):
         if not isinstance(text, str):
-            raise ArtefactError(f"its {key} {text!r} is no text: export it again")
+            raise ArtifactError(f"its {key} {text!r} is no text: export it again")
     labels = spec.labels
     if len(labels) < 2:
-        raise ArtefactError("its spec names fewer than two labels: export it again")
+        raise ArtifactError("its spec names fewer than two labels: export it again")
     if len(set(labels)) < len(labels) or not all(label.isprintable() and label for label in labels):
-        raise ArtefactError("its labels are not distinct, printable and non-empty: mend the labels")
+        raise ArtifactError("its labels are not distinct, printable and non-empty: mend the labels")
     if spec.precision not in ("float32", "int8"):
-        raise ArtefactError(f"its precision {spec.precision!r} is neither float32 nor int8")
+        raise ArtifactError(f"its precision {spec.precision!r} is neither float32 nor int8")
     if spec.quantization is not None:
         counts = spec.quantization.calibration_counts
         if counts and (len(counts) != len(labels) or not all(isinstance(n, int) for n in counts)):
-            raise ArtefactError("its calibration counts are not one a label: export it again")
+            raise ArtifactError("its calibration counts are not one a label: export it again")
     if spec.golden is not None and len(spec.golden.pixels) != len(spec.golden.scores):
-        raise ArtefactError("its golden inputs and scores are not as many: export it again")
+        raise ArtifactError("its golden inputs and scores are not as many: export it again")
 
 
 def _texts(spec: ModelSpec) -> Iterator[tuple[str, object]]:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import ImageError
-from runtime.preprocess.background import find_relief
+from runtime.preprocess.background import subtract_background
 from runtime.preprocess.connected_components import (
     Components,
     Mask,
@@ -15,8 +15,8 @@ from runtime.preprocess.connected_components import (
     find_components,
     sum_runs,
 )
-from runtime.preprocess.grayscale import Grey, quantile, strips
-from runtime.preprocess.ruled_lines import without_lines
+from runtime.preprocess.grayscale import Grey, quantile, row_slices
+from runtime.preprocess.ruled_lines import remove_ruled_lines
 from runtime.preprocess.segment import Box
 
 # Ink is first looked for at this part of the picture's level, for pencil stands beside marker;
@@ -45,7 +45,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Blob:
+class InkComponent:
     """Connected ink, float32 from 0 to 1, cut to its box in the picture; one digit, mostly."""
 
     ink: Plane
@@ -53,13 +53,13 @@ class Blob:
 
 
 @dataclass(frozen=True)
-class Layout:
+class PageLayout:
     """Lines from top to bottom, in each its blobs from left to right.
 
     `height` is that of a typical digit, in pixels.
     """
 
-    lines: tuple[tuple[Blob, ...], ...]
+    lines: tuple[tuple[InkComponent, ...], ...]
     height: float
 
 
@@ -75,24 +75,24 @@ class Writing:
     raw: Grey
     height: float
 
-    def blobs(self) -> Iterator[Blob]:
+    def blobs(self) -> Iterator[InkComponent]:
         """Yield each group's ink, unless it is the edge of something dark."""
         for group in self.groups:
             blob = _cut_out(self.found, self.levels, self.depth, group)
             if not _is_edge(blob, self.raw, self.everything, self.height):
                 yield blob
 
-    def layout(self) -> Layout | None:
+    def layout(self) -> PageLayout | None:
         """Return its lines; None if there are none."""
         blobs = list(self.blobs())
         boxes = np.array([blob.box for blob in blobs], np.intp).reshape(-1, 4)
         lines = tuple(
             tuple(blobs[number] for number in line) for line in _arrange(boxes, self.height)
         )
-        return Layout(lines, self.height) if lines else None
+        return PageLayout(lines, self.height) if lines else None
 
 
-def find_lines(grey: Grey, name: str) -> Layout | None:
+def detect_text_lines(grey: Grey, name: str) -> PageLayout | None:
     """Find the lines of writing in a gray picture, uint8 (height, width); None if there are none.
 
     Raises ImageError, with `name`, if there is more ink than a page holds.
@@ -106,14 +106,14 @@ def find_writing(grey: Grey, name: str) -> Writing | None:
 
     Raises ImageError, with `name`, if there is more ink than a page holds.
     """
-    relief = find_relief(grey)
+    relief = subtract_background(grey)
     if relief is None or relief.undecided:
         return None
     depth = relief.depth
     mask = depth > max(_FAINT * relief.level, relief.floor)
     if max(np.count_nonzero(one[1:] > one[:-1]) for one in (mask, mask.T)) > _MOST_RUNS:
         return None
-    mask = without_lines(without_lines(mask, _BROKEN, _INKED).T, _BROKEN, _INKED).T
+    mask = remove_ruled_lines(remove_ruled_lines(mask, _BROKEN, _INKED).T, _BROKEN, _INKED).T
     faint = find_components(mask, depth)
     if faint is None:
         return None
@@ -149,7 +149,7 @@ def _keep_own_level(mask: Mask, faint: Components, depth: Plane) -> None:
     """Take out of the mask what is fainter than its component's strokes."""
     levels = _levels(faint, depth)
     height, width = mask.shape
-    for rows in strips(height, width + 1):
+    for rows in row_slices(height, width + 1):
         before = rows.start * (width + 1)
         first, last = np.searchsorted(faint.starts, (before, rows.stop * (width + 1)))
         starts, ends = faint.starts[first:last], faint.ends[first:last]
@@ -286,7 +286,7 @@ def _near_pairs(
         first = last
 
 
-def _is_edge(blob: Blob, raw: Grey, everything: Mask, height: float) -> bool:
+def _is_edge(blob: InkComponent, raw: Grey, everything: Mask, height: float) -> bool:
     """Whether this is the rim of something as dark as ink, a shadow or the end of the paper.
 
     Around ink there is paper; around a rim much is no lighter than the rim is.
@@ -370,7 +370,9 @@ def _join(
     return joined
 
 
-def _cut_out(found: Components, levels: Plane, depth: Plane, group: npt.NDArray[np.intp]) -> Blob:
+def _cut_out(
+    found: Components, levels: Plane, depth: Plane, group: npt.NDArray[np.intp]
+) -> InkComponent:
     left, top, right, bottom = (int(edge) for edge in _around(found.boxes[group]))
     box = left, top, right, bottom
     chosen = np.zeros(len(found.mass), np.bool_)
@@ -378,4 +380,4 @@ def _cut_out(found: Components, levels: Plane, depth: Plane, group: npt.NDArray[
     weights = found.mass[group]
     level = float(np.average(levels[group], weights=weights))
     ink = np.minimum(depth[top:bottom, left:right] / np.float32(level), 1)
-    return Blob(np.where(found.paint(chosen, box), ink, np.float32(0)), box)
+    return InkComponent(np.where(found.paint(chosen, box), ink, np.float32(0)), box)

@@ -5,13 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from runtime.backends import Pixels
-from runtime.multi_digit.layout import Blob, Layout, find_lines, find_writing, too_much_ink
-from runtime.multi_digit.split_touching import cut_all, join
+from runtime.multi_digit.layout import (
+    InkComponent,
+    PageLayout,
+    detect_text_lines,
+    find_writing,
+    too_much_ink,
+)
+from runtime.multi_digit.split_touching import merge_components, split_at_seams
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import Decoded, Looks, Source
-from runtime.preprocess.mnist_format import normalise_tight
-from runtime.preprocess.pipeline import scaled
-from runtime.preprocess.segment import Box, is_solid, thicken
+from runtime.preprocess.mnist_format import tight_to_mnist_format
+from runtime.preprocess.pipeline import scale_box
+from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 
 # The longest side, in pixels, at which writing is looked for; where its digits are lower than
 # the smallest, it is looked at again with digits of the other height, in so many pixels at most.
@@ -56,7 +62,7 @@ class Digit:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Recognition:
     """What an image with several digits says.
 
     Attributes:
@@ -73,12 +79,12 @@ class Reading:
         return "\n".join(self.lines)
 
 
-def read(
+def recognize(
     image: "Source | Looks",
     predict: Callable[[list[Pixels]], list[Prediction]],
     keep_unknown: bool = False,
     digits_only: bool = True,
-) -> Reading:
+) -> Recognition:
     """Read all digits in an image.
 
     Args:
@@ -94,7 +100,7 @@ def read(
     looks = image if isinstance(image, Looks) else Looks(image)
     decoded, layout = _look(looks)
     if layout is None:
-        return Reading((), ())
+        return Recognition((), ())
     looks.release(_MOST_HELD_PIXELS)
     x = decoded.size[0] / decoded.grey.shape[1]
     y = decoded.size[1] / decoded.grey.shape[0]
@@ -102,7 +108,7 @@ def read(
     digits: list[Digit] = []
     tried = 0
     for blobs in layout.lines:
-        pieces = _cut_up(blobs, layout.height, predict)
+        pieces = _oversegment(blobs, layout.height, predict)
         spans = _spans(pieces, layout.height)
         tried += len(spans)
         if tried > _MOST_TRIED or _joined_pixels(pieces, spans) > _MOST_JOINED_PIXELS:
@@ -113,25 +119,25 @@ def read(
             for _, prediction in read_line
         )
         for blob, prediction in read_line:
-            box = scaled(blob.box, x, y)
+            box = scale_box(blob.box, x, y)
             digits.append(Digit(box, prediction, len(lines) if text else None, len(digits)))
         if text:
             lines.append(text)
-    return Reading(tuple(lines), tuple(digits))
+    return Recognition(tuple(lines), tuple(digits))
 
 
-def page_bytes(size: tuple[int, int]) -> int:
+def estimate_page_memory(size: tuple[int, int]) -> int:
     """About how many bytes `read` holds of a picture of this width and height, once decoded."""
     return _PIXEL_BYTES * min(size[0] * size[1], _MOST_PIXELS)
 
 
-def one_digit(prediction: Prediction) -> Reading:
+def single_digit(prediction: Prediction) -> Recognition:
     """The reading of a picture that shows one digit, whose prediction tells how it was seen."""
     assert prediction.view is not None
-    return Reading((prediction.label,), (Digit(prediction.view.box, prediction, 0, 0),))
+    return Recognition((prediction.label,), (Digit(prediction.view.box, prediction, 0, 0),))
 
 
-def _look(looks: Looks) -> tuple[Decoded, Layout | None]:
+def _look(looks: Looks) -> tuple[Decoded, PageLayout | None]:
     for colour in (False, True):
         decoded = looks.decode(longest=_LONGEST, colour=colour)
         writing = find_writing(decoded.grey, looks.name)
@@ -145,30 +151,32 @@ def _look(looks: Looks) -> tuple[Decoded, Layout | None]:
         longest = min(enlarged, max(decoded.size), _LARGEST, int(math.sqrt(_MOST_PIXELS * shape)))
         closer = looks.decode(longest=longest, colour=colour)
         looks.release(_MOST_HELD_PIXELS)
-        nearer = find_lines(closer.grey, looks.name)
+        nearer = detect_text_lines(closer.grey, looks.name)
         if nearer is not None:
             return closer, nearer
     return decoded, writing.layout()
 
 
 @dataclass(frozen=True)
-class _Piece:
+class _Fragment:
     """What no digit is smaller than.
 
     `cut` says that it hangs together with the piece before it, `cost` what parting the two costs;
     `joinable` that both may be one digit; `prediction` is that of a whole blob, left uncut.
     """
 
-    blob: Blob
+    blob: InkComponent
     cut: bool
     cost: float
     joinable: bool
     prediction: Prediction | None
 
 
-def _cut_up(
-    blobs: tuple[Blob, ...], height: float, predict: Callable[[list[Pixels]], list[Prediction]]
-) -> list[_Piece]:
+def _oversegment(
+    blobs: tuple[InkComponent, ...],
+    height: float,
+    predict: Callable[[list[Pixels]], list[Prediction]],
+) -> list[_Fragment]:
     """The pieces of a line's blobs: of one that is surely a digit, itself."""
     whole = predict([_pixels(blob) for blob in blobs])
     doubtful = [
@@ -179,28 +187,30 @@ def _cut_up(
         or not prediction.accepted
     ]
     parts_of = {number: [(blob, 0.0)] for number, blob in enumerate(blobs)}
-    cuts = cut_all([blobs[number] for number in doubtful], height)
+    cuts = split_at_seams([blobs[number] for number in doubtful], height)
     parts_of.update(zip(doubtful, cuts, strict=True))
-    pieces: list[_Piece] = []
+    pieces: list[_Fragment] = []
     for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True)):
         parts = parts_of[number]
         uncut = prediction if [part.box for part, _ in parts] == [blob.box] else None
         near = number > 0 and blob.box[0] - blobs[number - 1].box[2] < _GAP * height
         for part, (piece, ink) in enumerate(parts):
             cost = _CUT + _INK * ink if part else 0.0
-            pieces.append(_Piece(piece, part > 0, cost, part > 0 or near, uncut))
+            pieces.append(_Fragment(piece, part > 0, cost, part > 0 or near, uncut))
     return pieces
 
 
 def _read_line(
-    pieces: list[_Piece],
+    pieces: list[_Fragment],
     spans: list[tuple[int, int]],
     height: float,
     predict: Callable[[list[Pixels]], list[Prediction]],
     digits_only: bool,
-) -> list[tuple[Blob, Prediction]]:
+) -> list[tuple[InkComponent, Prediction]]:
     """The cheapest way to join a line's pieces to digits: dynamic programming over them."""
-    joined = [join([piece.blob for piece in pieces[first:last]]) for first, last in spans]
+    joined = [
+        merge_components([piece.blob for piece in pieces[first:last]]) for first, last in spans
+    ]
     known = [pieces[first].prediction if last == first + 1 else None for first, last in spans]
     new = iter(predict([_pixels(blob) for blob, one in zip(joined, known, strict=True) if not one]))
     predictions = [one or next(new) for one in known]
@@ -209,10 +219,10 @@ def _read_line(
             replace(prediction, accepted=prediction.accepted and _is_digit(blob, height))
             for blob, prediction in zip(joined, predictions, strict=True)
         ]
-    ending: list[list[tuple[int, Blob, Prediction]]] = [[] for _ in pieces]
+    ending: list[list[tuple[int, InkComponent, Prediction]]] = [[] for _ in pieces]
     for (first, last), blob, prediction in zip(spans, joined, predictions, strict=True):
         ending[last - 1].append((first, blob, prediction))
-    best: list[tuple[float, list[tuple[Blob, Prediction]]]] = [(0.0, [])]
+    best: list[tuple[float, list[tuple[InkComponent, Prediction]]]] = [(0.0, [])]
     for end, tried in enumerate(ending, 1):
         options = [
             (
@@ -228,7 +238,7 @@ def _read_line(
     return best[-1][1]
 
 
-def _spans(pieces: list[_Piece], height: float) -> list[tuple[int, int]]:
+def _spans(pieces: list[_Fragment], height: float) -> list[tuple[int, int]]:
     """First and last (exclusive) of the pieces that may be one digit together."""
     spans = []
     for first, piece in enumerate(pieces):
@@ -243,7 +253,7 @@ def _spans(pieces: list[_Piece], height: float) -> list[tuple[int, int]]:
     return spans
 
 
-def _joined_pixels(pieces: list[_Piece], spans: list[tuple[int, int]]) -> int:
+def _joined_pixels(pieces: list[_Fragment], spans: list[tuple[int, int]]) -> int:
     """Return how many pixels the boxes of all spans hold."""
     pixels = 0
     for first, last in spans:
@@ -253,14 +263,16 @@ def _joined_pixels(pieces: list[_Piece], spans: list[tuple[int, int]]) -> int:
     return pixels
 
 
-def _is_digit(blob: Blob, height: float) -> bool:
+def _is_digit(blob: InkComponent, height: float) -> bool:
     """Whether size and stroke are those of a digit."""
     left, top, right, bottom = blob.box
     sized = bottom - top > _LOW * height and right - left < _BROAD * height
-    return sized and not is_solid(blob.ink > 0.5)
+    return sized and not is_filled_shape(blob.ink > 0.5)
 
 
-def _cost(blob: Blob, height: float, prediction: Prediction, pieces: list[_Piece]) -> float:
+def _cost(
+    blob: InkComponent, height: float, prediction: Prediction, pieces: list[_Fragment]
+) -> float:
     left, top, right, bottom = blob.box
     high = (bottom - top) / height
     aspect = (right - left) / height / max(high, 0.6)
@@ -274,5 +286,5 @@ def _cost(blob: Blob, height: float, prediction: Prediction, pieces: list[_Piece
     )
 
 
-def _pixels(blob: Blob) -> Pixels:
-    return normalise_tight(thicken(blob.ink))
+def _pixels(blob: InkComponent) -> Pixels:
+    return tight_to_mnist_format(dilate_thin_strokes(blob.ink))

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from runtime.multi_digit.layout import Blob
+from runtime.multi_digit.layout import InkComponent
 from runtime.preprocess.connected_components import Plane
 
 # At most so many cuts through one blob, the cheapest ones.
@@ -13,7 +13,9 @@ _APART, _MOST_INK = 0.15, 0.6
 _MOST_STACKED_PIXELS = 200_000  # of the blobs in which seams are sought at once
 
 
-def cut_all(blobs: list[Blob], height: float) -> list[list[tuple[Blob, float]]]:
+def split_at_seams(
+    blobs: list[InkComponent], height: float
+) -> list[list[tuple[InkComponent, float]]]:
     """Cut each blob to pieces from left to right, with the cost of the cut before each.
 
     A cut is the path from top to bottom, a column aside a row at most, through the least ink
@@ -26,7 +28,7 @@ def cut_all(blobs: list[Blob], height: float) -> list[list[tuple[Blob, float]]]:
     Returns:
         Each piece and the ink cut through to its left, in parts of the height; 0 for the first.
     """
-    pieces: list[list[tuple[Blob, float]]] = [[] for _ in blobs]
+    pieces: list[list[tuple[InkComponent, float]]] = [[] for _ in blobs]
     # Blobs of about the same width together, so that little of the stack is padding.
     order = sorted(range(len(blobs)), key=lambda number: blobs[number].ink.shape[1])
     while order:
@@ -44,8 +46,8 @@ def cut_all(blobs: list[Blob], height: float) -> list[list[tuple[Blob, float]]]:
 
 
 def _cut(
-    blob: Blob, height: float, seams: npt.NDArray[np.intp], costs: Plane
-) -> list[tuple[Blob, float]]:
+    blob: InkComponent, height: float, seams: npt.NDArray[np.intp], costs: Plane
+) -> list[tuple[InkComponent, float]]:
     """Cut a blob along its cheapest seams that are far enough apart."""
     kept: list[int] = []
     open_to_cut = costs <= _MOST_INK * height
@@ -58,7 +60,7 @@ def _cut(
             open_to_cut &= apart >= _APART * height
     kept.sort(key=lambda number: float(seams[number].mean()))
     columns = np.arange(blob.ink.shape[1])
-    pieces: list[tuple[Blob, float]] = []
+    pieces: list[tuple[InkComponent, float]] = []
     passed = np.zeros(len(blob.ink), np.intp)
     price = 0.0
     for number in [*kept, -1]:
@@ -74,7 +76,7 @@ def _cut(
     return pieces
 
 
-def join(pieces: list[Blob]) -> Blob:
+def merge_components(pieces: list[InkComponent]) -> InkComponent:
     """The pieces as one."""
     if len(pieces) == 1:
         return pieces[0]
@@ -86,7 +88,7 @@ def join(pieces: list[Blob]) -> Blob:
         x0, y0, x1, y1 = piece.box
         part = ink[y0 - top : y1 - top, x0 - left : x1 - left]
         np.maximum(part, piece.ink, out=part)
-    return Blob(ink, (left, top, right, bottom))
+    return InkComponent(ink, (left, top, right, bottom))
 
 
 def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
@@ -127,10 +129,10 @@ def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
     ]
 
 
-def _tight(ink: Plane, blob: Blob) -> Blob | None:
+def _tight(ink: Plane, blob: InkComponent) -> InkComponent | None:
     rows, columns = (np.flatnonzero((ink > 0).any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return None
     left, top = blob.box[:2]
     x0, x1, y0, y1 = int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
-    return Blob(ink[y0:y1, x0:x1], (left + x0, top + y0, left + x1, top + y1))
+    return InkComponent(ink[y0:y1, x0:x1], (left + x0, top + y0, left + x1, top + y1))

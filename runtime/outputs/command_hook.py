@@ -21,7 +21,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _FIELDS = ("label", "confidence", "image")
 
 
-class Hook:
+class CommandHook:
     """Commands run one after another, in the order of the digits, on a thread of their own.
 
     The command line is split into arguments first and its placeholders filled in afterwards: what

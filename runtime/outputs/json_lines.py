@@ -16,7 +16,7 @@ MAX_KEPT = 10_000
 _RETRY_S = 2.0
 
 
-class Lines:
+class JsonLinesWriter:
     """JSON lines appended to a file, each in one write, or written to stdout.
 
     A line that did not fit on the disk is taken back from the file and kept. A file that was

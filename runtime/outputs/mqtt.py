@@ -22,7 +22,7 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _TOPIC = "some words and slashes, without + and #"
 
 
-class Publisher:
+class MqttPublisher:
     """A client of one broker; results are published to its topic with QoS 1, at least once.
 
     `TOPIC` carries the records, `TOPIC/error` those with an `error`, and `TOPIC/availability`,

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Protocol
 
 from runtime.errors import EdgeError, report
-from runtime.outputs.json_lines import Lines
+from runtime.outputs.json_lines import JsonLinesWriter
 from runtime.system import streams
 
 Record = dict[str, object]
@@ -87,24 +87,24 @@ def open_sinks(arguments: argparse.Namespace) -> "Sinks":
     with contextlib.ExitStack() as opened:
         sinks: list[Sink] = []
         if arguments.out is not None:
-            sinks.append(Lines(Path(arguments.out), arguments.sync))
+            sinks.append(JsonLinesWriter(Path(arguments.out), arguments.sync))
             opened.callback(sinks[-1].close)
         for command in arguments.on_digit:
-            from runtime.outputs.command_hook import Hook
+            from runtime.outputs.command_hook import CommandHook
 
-            sinks.append(Hook(command))
+            sinks.append(CommandHook(command))
             opened.callback(sinks[-1].close)
         if arguments.mqtt is not None:
-            from runtime.outputs.mqtt import Publisher
+            from runtime.outputs.mqtt import MqttPublisher
 
-            sinks.append(Publisher(arguments.mqtt, arguments.mqtt_discovery))
+            sinks.append(MqttPublisher(arguments.mqtt, arguments.mqtt_discovery))
         opened.pop_all()
     if streams.is_closed():
         if not sinks:
             raise EdgeError("standard output is closed: give --out FILE, --mqtt or --on-digit")
     elif sys.stdout is not None:
         # The last one: when the reader of a pipe leaves, the others have their result already.
-        sinks.append(Lines(None))
+        sinks.append(JsonLinesWriter(None))
     return Sinks(sinks)
 
 

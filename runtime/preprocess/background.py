@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.preprocess.connected_components import Plane
-from runtime.preprocess.grayscale import Grey, strips
+from runtime.preprocess.grayscale import Grey, row_slices
 
 # Lighting is estimated on a copy of at most this many pixels a side, where whatever is narrower
 # than this part of the side is taken for ink.
@@ -30,7 +30,7 @@ _RIDGE = (np.eye(6) * 1e-2).astype(np.float32)
 
 
 @dataclass(frozen=True)
-class Relief:
+class Foreground:
     """How far each pixel stands out from its ground, on the ink's side.
 
     `depth` is float32 (height, width), 0 or more of 255 grey levels; what is below `floor` may be
@@ -45,7 +45,7 @@ class Relief:
     undecided: bool
 
 
-def find_relief(grey: Grey) -> Relief | None:
+def subtract_background(grey: Grey) -> Foreground | None:
     """Take light and ground out of a grey picture, uint8 (height, width); None where it is blank.
 
     Lighting is what a grey closing of a coarse copy leaves; ink is what stands out from it.
@@ -72,7 +72,7 @@ def find_relief(grey: Grey) -> Relief | None:
     if candidates.size < LEAST_AREA:
         return None
     level = float(candidates[candidates >= _otsu(candidates)[0]].mean())
-    return Relief(depth, floor, level, dark, abs(lightness) < _UNDECIDED)
+    return Foreground(depth, floor, level, dark, abs(lightness) < _UNDECIDED)
 
 
 def _above(grey: Grey, light: Plane, dark: bool) -> Plane:
@@ -81,7 +81,7 @@ def _above(grey: Grey, light: Plane, dark: bool) -> Plane:
     Of a large picture some columns at a time: so there is one such plane of it, and not four.
     """
     height, width = grey.shape
-    parts = list(strips(width, height))
+    parts = list(row_slices(width, height))
     if len(parts) > 1:
         # As Pillow enlarges it at once: first across, then down.
         across = Image.fromarray(light).resize((width, len(light)), Image.Resampling.BILINEAR)
@@ -219,7 +219,7 @@ def _otsu(values: Plane) -> tuple[float, float]:
     scale = 63.99 / (high - low)
     counts = sum(
         np.bincount(((values[rows] - low) * scale).astype(np.intp), minlength=64)
-        for rows in strips(values.size, 1)
+        for rows in row_slices(values.size, 1)
     )
     moments = counts * _BIN
     below, moment = np.add.accumulate(counts)[:-1], np.add.accumulate(moments)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.grayscale import strips
+from runtime.preprocess.grayscale import row_slices
 
 Mask = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]
@@ -16,7 +16,7 @@ def find_runs(mask: Mask) -> tuple[Index, Index]:
     """Start and end (exclusive) of each row's runs, counted along rows of width + 1 pixels."""
     height, width = mask.shape
     starts, ends = [], []
-    for rows in strips(height, width + 1):
+    for rows in row_slices(height, width + 1):
         part = mask[rows]
         line = np.zeros(len(part) * (width + 1) + 1, np.int8)
         line[1:].reshape(-1, width + 1)[:, :width] = part
@@ -125,7 +125,7 @@ def sum_runs(starts: Index, ends: Index, values: Plane, power: int = 1) -> Plane
     """The sum of `values`, (height, width), or of a power of them, over each run."""
     height, width = values.shape
     sums = [np.empty(0, np.float32)]
-    for rows in strips(height, width):
+    for rows in row_slices(height, width):
         first, last = np.searchsorted(starts, (rows.start * (width + 1), rows.stop * (width + 1)))
         if first == last:
             continue

@@ -21,7 +21,13 @@ from runtime.errors import ImageError
 from runtime.preprocess import fast_png
 from runtime.preprocess.decode_cost import check_work
 from runtime.preprocess.decode_memory import memory_bytes, reduction, reduction_of
-from runtime.preprocess.grayscale import Grey, fit, luminance, principal_axis, to_uint8
+from runtime.preprocess.grayscale import (
+    Grey,
+    downscale,
+    first_principal_component,
+    luminance,
+    to_uint8,
+)
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
 
@@ -122,7 +128,7 @@ class Looks:
             image = loaded.image
             seen_in_colour = colour and loaded.coloured
             self._check_copy(image, longest)
-            grey = (principal_axis if seen_in_colour else luminance)(image, longest)
+            grey = (first_principal_component if seen_in_colour else luminance)(image, longest)
         width, height = loaded.size
         size = (height, width) if loaded.turn > 4 else (width, height)
         return Decoded(_upright(grey, loaded.turn), size, loaded.coloured)
@@ -187,11 +193,11 @@ def decode_colour(image: Source, *, longest: int) -> Picture:
         if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
             shown = Image.fromarray(luminance(picture, longest)).convert("RGB")
         elif "A" in picture.getbands() or "transparency" in picture.info:
-            small = fit(picture, longest, lambda part: part.convert("RGBA"))
+            small = downscale(picture, longest, lambda part: part.convert("RGBA"))
             shown = Image.new("RGB", small.size, "white")
             shown.paste(small, mask=small.getchannel("A"))
         else:
-            shown = fit(picture, longest, lambda part: part.convert("RGB"))
+            shown = downscale(picture, longest, lambda part: part.convert("RGB"))
         turn = _turn(picture)
     upright = _upright(np.asarray(shown), turn)
     return Picture(upright, (height, width) if turn > 4 else (width, height))

@@ -19,13 +19,13 @@ _STRIP = 1 << 20
 _WEIGHTED = {"LA": "La", "RGBA": "RGBa"}
 
 
-def strips(height: int, width: int) -> Iterator[slice]:
+def row_slices(height: int, width: int) -> Iterator[slice]:
     """The rows of a picture, in slices of at most `_STRIP` pixels, but a row at least."""
     rows = max(1, _STRIP // max(width, 1))
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
-def fit(image: Image.Image, longest: int, convert: Convert | None = None) -> Image.Image:
+def downscale(image: Image.Image, longest: int, convert: Convert | None = None) -> Image.Image:
     """The image, converted, its longest side reduced to at most `longest` pixels.
 
     A large one gives the same as `convert(image)` resized at once.
@@ -69,7 +69,7 @@ def luminance(image: Image.Image, longest: int) -> Grey:
         return _as_array(Image.fromarray(numbers), longest)
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         full = mode if mode in _WEIGHTED else "LA" if mode == "La" else "RGBA"
-        for rows in strips(image.height, image.width):
+        for rows in row_slices(image.height, image.width):
             if _cut(image, rows).convert(full).getchannel("A").getextrema() != (255, 255):
                 return _composite(
                     _as_array(image, longest, lambda part: part.convert(full).convert("LA"))
@@ -89,9 +89,9 @@ def _cut(image: Image.Image, rows: slice) -> Image.Image:
 def _as_array(image: Image.Image, longest: int, convert: Convert | None = None) -> Grey:
     """`fit` as an array; `np.asarray` of a large picture holds two more copies meanwhile."""
     if max(image.size) > longest or image.width * image.height <= _STRIP:
-        return np.asarray(fit(image, longest, convert))
+        return np.asarray(downscale(image, longest, convert))
     array = None
-    for rows in strips(image.height, image.width):
+    for rows in row_slices(image.height, image.width):
         part = _cut(image, rows)
         values = np.asarray(part if convert is None else convert(part))
         if array is None:
@@ -110,7 +110,7 @@ def _composite(pair: Grey) -> Grey:
     """
     light, alpha = pair[..., 0], pair[..., 1]
     counts = np.zeros(256, np.int64)
-    for rows in strips(*light.shape):
+    for rows in row_slices(*light.shape):
         counts += np.bincount(light[rows][alpha[rows] > 127], minlength=256)
     seen = int(counts.sum())
     if seen == 0:
@@ -120,7 +120,7 @@ def _composite(pair: Grey) -> Grey:
     else:
         ground = 255.0 if counts @ np.arange(256) < 128 * seen else 0.0
     laid = np.empty(light.shape, np.uint8)
-    for rows in strips(*light.shape):
+    for rows in row_slices(*light.shape):
         part = alpha[rows].astype(np.float32) / 255
         laid[rows] = np.rint(light[rows] * part + np.float32(ground) * (1 - part))
     return laid
@@ -133,11 +133,11 @@ def quantile(counts: npt.NDArray[np.int64], part: float) -> float:
     return float(below + (above - below) * (at - int(at)))
 
 
-def principal_axis(image: Image.Image, longest: int) -> Grey:
+def first_principal_component(image: Image.Image, longest: int) -> Grey:
     """Grey along the axis on which the colours vary most, for ink as light as its paper."""
     convert = None if image.mode == "RGB" else lambda part: part.convert("RGB")
-    small = fit(image, longest, convert)
-    parts = list(strips(*small.size[::-1]))
+    small = downscale(image, longest, convert)
+    parts = list(row_slices(*small.size[::-1]))
 
     def colours(rows: slice) -> npt.NDArray[np.float32]:
         return np.asarray(_cut(small, rows)).reshape(-1, 3).astype(np.float32)
@@ -166,7 +166,7 @@ def to_uint8(values: npt.NDArray[Any]) -> Grey:
 
 def _scale(part: Callable[[slice], npt.NDArray[Any]], shape: tuple[int, ...]) -> Grey:
     """`to_uint8` of an array of this shape, of which `part` gives rows."""
-    parts = list(strips(shape[0], int(np.prod(shape[1:]))))
+    parts = list(row_slices(shape[0], int(np.prod(shape[1:]))))
     low, high = np.float32(0), np.float32(-np.inf)
     for rows in parts:
         values = np.nan_to_num(part(rows).astype(np.float32))

@@ -26,7 +26,7 @@ _MOMENTS = np.stack((np.ones(20), np.arange(20) + 0.5)).astype(np.float32)
 _SUMS = np.stack((np.ones(28), np.arange(28), np.arange(28) % 27 == 0)).astype(np.float32)
 
 
-def normalise(ink: npt.NDArray[Any]) -> Pixels:
+def to_mnist_format(ink: npt.NDArray[Any]) -> Pixels:
     """Bring ink, (height, width) of any scale on 0, into MNIST's form: uint8 (28, 28, 1).
 
     The recipe is MNIST's own as QMNIST reconstructed it (Yadav and Bottou, "Cold Case: The Lost
@@ -43,10 +43,10 @@ def normalise(ink: npt.NDArray[Any]) -> Pixels:
         return np.zeros(PIXELS_SHAPE, np.uint8)
     columns = np.flatnonzero(ink.any(axis=0))
     tight = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return normalise_tight(tight.astype(np.float32))
+    return tight_to_mnist_format(tight.astype(np.float32))
 
 
-def normalise_tight(tight: Plane) -> Pixels:
+def tight_to_mnist_format(tight: Plane) -> Pixels:
     """Return `normalise` of ink whose first and last rows and columns are not empty."""
     small = area_resample(tight, 20, max(*tight.shape, 10))
     small *= 255 / small.max()

@@ -24,9 +24,9 @@ from runtime.preprocess.mnist_format import (
     Pixels,
     _has_mnist_sums,
     _in_mnist_form,
-    normalise_tight,
+    tight_to_mnist_format,
 )
-from runtime.preprocess.segment import Box, Found, find_ink
+from runtime.preprocess.segment import Box, Segment, segment_digit
 
 DARK_ON_LIGHT = "dark on light"
 LIGHT_ON_DARK = "light on dark"
@@ -38,7 +38,7 @@ _SMALLEST, _ENLARGED = 28, 48
 
 
 @dataclass(frozen=True)
-class View:
+class PreprocessedImage:
     """How an image was seen.
 
     `pixels` is uint8 (28, 28, 1); `box` is the digit's (left, top, right, bottom) in pixels of the
@@ -65,7 +65,7 @@ def to_pixels(image: Source, *, name: str | None = None) -> Pixels:
     return view(image, name=name).pixels if pixels is None else pixels
 
 
-def view_batch(images: Sequence[Source]) -> list[View]:
+def view_batch(images: Sequence[Source]) -> list[PreprocessedImage]:
     """As `view` of each; folders of small PNG files in MNIST's form take half the time."""
     seen = _plain_mnist(images) if len(images) >= _BATCH_PAYS else [None] * len(images)
     return [
@@ -73,7 +73,7 @@ def view_batch(images: Sequence[Source]) -> list[View]:
     ]
 
 
-def view(image: "Source | Looks", *, name: str | None = None) -> View:
+def view(image: "Source | Looks", *, name: str | None = None) -> PreprocessedImage:
     """Find the digit in an image and bring it into MNIST's form.
 
     A path, bytes, a binary file object, a Pillow image or an array: (height, width[, 1, 3 or 4])
@@ -84,9 +84,9 @@ def view(image: "Source | Looks", *, name: str | None = None) -> View:
     if not isinstance(image, Looks):
         pixels = _given_pixels(image)
         if pixels is not None:
-            return View(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
+            return PreprocessedImage(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
         name = describe(image, name)
-        image = Looks(rereadable(image, name), name)
+        image = Looks(buffer_stream(image, name), name)
     decoded = image.decode(longest=_LONGEST)
     grey, (width, height) = decoded.grey, decoded.size
     if grey.shape == (28, 28):
@@ -94,7 +94,9 @@ def view(image: "Source | Looks", *, name: str | None = None) -> View:
         pixels = 255 - grey if inverted else grey
         if _in_mnist_form(pixels):
             polarity = DARK_ON_LIGHT if inverted else LIGHT_ON_DARK
-            return View(pixels.reshape(PIXELS_SHAPE), (0, 0, 28, 28), polarity, "mnist")
+            return PreprocessedImage(
+                pixels.reshape(PIXELS_SHAPE), (0, 0, 28, 28), polarity, "mnist"
+            )
     for colour in (False, True) if decoded.coloured else (False,):
         if colour:
             grey = image.decode(longest=_LONGEST, colour=True).grey
@@ -103,8 +105,8 @@ def view(image: "Source | Looks", *, name: str | None = None) -> View:
             break
     else:
         blank = np.zeros(PIXELS_SHAPE, np.uint8)
-        return View(blank, (0, 0, width, height), DARK_ON_LIGHT, "blank")
-    box = scaled(found.box, width / grey.shape[1], height / grey.shape[0])
+        return PreprocessedImage(blank, (0, 0, width, height), DARK_ON_LIGHT, "blank")
+    box = scale_box(found.box, width / grey.shape[1], height / grey.shape[0])
     side = max(found.ink.shape)
     if side < _SMALLEST and max(width, height) > _LONGEST:
         longest = min(_LONGEST * _ENLARGED // side, max(width, height))
@@ -112,23 +114,23 @@ def view(image: "Source | Looks", *, name: str | None = None) -> View:
         x, y = grey.shape[1] / width, grey.shape[0] / height
         margin = max(box[2] - box[0], box[3] - box[1]) // 2
         left, top = max(int((box[0] - margin) * x), 0), max(int((box[1] - margin) * y), 0)
-        closer = find_ink(
+        closer = segment_digit(
             grey[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1]
         )
         if closer is not None and closer.dark == found.dark:
             # Close to, what else the picture holds is out of view.
             found = replace(closer, odd=closer.odd or found.odd)
             x0, y0, x1, y1 = closer.box
-            box = scaled((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
+            box = scale_box((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
     method = "colour" if colour else "luminance"
-    return View(normalise_tight(found.ink), box, polarity, method, found.odd)
+    return PreprocessedImage(tight_to_mnist_format(found.ink), box, polarity, method, found.odd)
 
 
-def _find_ink(grey: Grey) -> Found | None:
+def _find_ink(grey: Grey) -> Segment | None:
     """The quick way where the picture is small and simple, the thorough one elsewhere."""
-    found = segment_tiny.find_ink(grey) if max(grey.shape) <= segment_tiny.LONGEST else None
-    return find_ink(grey) if found is None else found
+    found = segment_tiny.segment_digit(grey) if max(grey.shape) <= segment_tiny.LONGEST else None
+    return segment_digit(grey) if found is None else found
 
 
 def _given_pixels(image: Source) -> Pixels | None:
@@ -139,7 +141,7 @@ def _given_pixels(image: Source) -> Pixels | None:
     return None
 
 
-def all_given_pixels(images: Sequence[Source]) -> Pixels | None:
+def stack_pixels(images: Sequence[Source]) -> Pixels | None:
     """Images that all are pixels already, alike in shape, as (N, 28, 28, 1) uint8; else None."""
     if set(map(type, images)) != {np.ndarray}:
         return None
@@ -157,15 +159,15 @@ def all_given_pixels(images: Sequence[Source]) -> Pixels | None:
     return joined.reshape(-1, *PIXELS_SHAPE)
 
 
-def scaled(box: Box, x: float, y: float) -> Box:
+def scale_box(box: Box, x: float, y: float) -> Box:
     """A box in a picture whose pixels are `x` wide and `y` high, rounded outwards."""
     left, top, right, bottom = box
     return int(left * x), int(top * y), int(np.ceil(right * x)), int(np.ceil(bottom * y))
 
 
-def _plain_mnist(images: Sequence[Source]) -> list[View | None]:
+def _plain_mnist(images: Sequence[Source]) -> list[PreprocessedImage | None]:
     """How those are seen that are plain PNG files in MNIST's form; `view` on whole arrays."""
-    seen: list[View | None] = [None] * len(images)
+    seen: list[PreprocessedImage | None] = [None] * len(images)
     if not all(isinstance(image, (str, os.PathLike)) for image in images):
         return seen
     planes = fast_png.read_all_plain(cast("Sequence[str | os.PathLike[str]]", images), 28)
@@ -181,11 +183,11 @@ def _plain_mnist(images: Sequence[Source]) -> list[View | None]:
     for number, place in enumerate(places):
         if highest[number] >= _MNIST_PEAK and _has_mnist_sums(sums[number]):
             polarity = DARK_ON_LIGHT if inverted[number] else LIGHT_ON_DARK
-            seen[place] = View(ready[number], (0, 0, 28, 28), polarity, "mnist")
+            seen[place] = PreprocessedImage(ready[number], (0, 0, 28, 28), polarity, "mnist")
     return seen
 
 
-def rereadable(image: Source, name: str) -> Source:
+def buffer_stream(image: Source, name: str) -> Source:
     """The image, as bytes where it can be read but once: a file object, a pipe. Raises ImageError.
 
     What is in doubt is decoded a second time, in colour or larger.

@@ -10,7 +10,7 @@ from runtime.preprocess.connected_components import Mask, find_runs, paint_runs
 _REACHES = 0.04
 
 
-def without_lines(mask: Mask, broken: float = 0.1, inked: float = 0.0) -> Mask:
+def remove_ruled_lines(mask: Mask, broken: float = 0.1, inked: float = 0.0) -> Mask:
     """Take out thin horizontal lines from the edge of the picture, but not the strokes across.
 
     A line may be broken for the part `broken` of the picture's width; the part `inked` of its own

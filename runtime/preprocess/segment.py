@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.background import LEAST_AREA, find_relief
+from runtime.preprocess.background import LEAST_AREA, subtract_background
 from runtime.preprocess.connected_components import (
     Mask,
     Plane,
     find_components,
 )
 from runtime.preprocess.grayscale import Grey
-from runtime.preprocess.ruled_lines import without_lines
+from runtime.preprocess.ruled_lines import remove_ruled_lines
 
 Box = tuple[int, int, int, int]
 
@@ -27,7 +27,7 @@ _MOST_CLUTTER = 1.5
 
 
 @dataclass(frozen=True)
-class Found:
+class Segment:
     """A digit's ink, float32 from 0 to 1, cut to its box (left, top, right, bottom), right and
     bottom exclusive; whether it is darker than its ground; and whether its shape is no digit's."""
 
@@ -37,24 +37,24 @@ class Found:
     odd: bool = False
 
 
-def find_ink(grey: Grey) -> Found | None:
+def segment_digit(grey: Grey) -> Segment | None:
     """Find the digit in a grey picture, uint8 (height, width); None where there is no ink."""
-    relief = find_relief(grey)
+    relief = subtract_background(grey)
     if relief is None:
         return None
     depth, level = relief.depth, relief.level
     mask = depth > max(STROKE_LEVEL * level, 0.75 * relief.floor)
-    mask = without_lines(without_lines(mask).T).T
+    mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
     chosen = _choose(mask, depth)
     if chosen is None:
         return None
     kept, box, odd = chosen
     ink = depth[box[1] : box[3], box[0] : box[2]] / np.float32(level)
-    ink = thicken(np.where(kept, np.minimum(ink, 1), np.float32(0)))
-    return Found(ink, box, relief.dark, odd or relief.undecided or is_solid(kept))
+    ink = dilate_thin_strokes(np.where(kept, np.minimum(ink, 1), np.float32(0)))
+    return Segment(ink, box, relief.dark, odd or relief.undecided or is_filled_shape(kept))
 
 
-def is_solid(mask: Mask) -> bool:
+def is_filled_shape(mask: Mask) -> bool:
     """Whether this is a filled shape rather than a stroke: see `thicken` for the mean width."""
     inner = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     outer = sum(np.count_nonzero(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
@@ -62,7 +62,7 @@ def is_solid(mask: Mask) -> bool:
     return bool(width > SOLID * max(mask.shape))
 
 
-def thicken(ink: Plane) -> Plane:
+def dilate_thin_strokes(ink: Plane) -> Plane:
     """Widen strokes that would be too thin, among MNIST's, once the digit is 20 pixels high.
 
     The mean width of a stroke is its area over half its outline, which is pi / 4 of the steps

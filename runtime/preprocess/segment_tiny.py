@@ -12,7 +12,7 @@ import numpy.typing as npt
 from runtime.preprocess.background import LEAST_AREA, LEAST_CONTRAST, NOISE_FACTOR
 from runtime.preprocess.connected_components import Plane
 from runtime.preprocess.grayscale import Grey
-from runtime.preprocess.segment import STROKE_LEVEL, THIN_STROKE, Box, Found, thicken
+from runtime.preprocess.segment import STROKE_LEVEL, THIN_STROKE, Box, Segment, dilate_thin_strokes
 
 # A picture is small where no side is longer; ruled lines are not looked for in such a one.
 LONGEST = 31
@@ -23,12 +23,12 @@ _MOST_COMPONENTS = 24
 _LEVELS = bytes(range(256))
 
 
-def find_ink(grey: Grey) -> Found | None:
+def segment_digit(grey: Grey) -> Segment | None:
     """Find the digit in a grey picture, uint8 (height, width), of at most `LONGEST` a side.
 
     Returns:
         None where the light is uneven, ink goes both ways, or little or nothing is found:
-        `runtime.preprocess.segment.find_ink` is to look at it.
+        `runtime.preprocess.segment.segment_digit` is to look at it.
     """
     height, width = grey.shape
     data = grey.tobytes()
@@ -66,12 +66,12 @@ def find_ink(grey: Grey) -> Found | None:
     ink *= np.float32((-1 if dark else 1) / level)
     np.minimum(ink, 1, out=ink)
     ink *= _mask(kept, width, height)[top:bottom, left:right]
-    found = Found(ink, box, dark)
+    found = Segment(ink, box, dark)
     steps = (kept ^ kept >> 1).bit_count() + (kept ^ kept >> width).bit_count()
     wide_enough = THIN_STROKE * max(ink.shape) / 20
     if 2 * kept.bit_count() > (wide_enough + 0.5) * math.pi / 4 * steps:
         return found
-    return Found(thicken(ink), box, dark)
+    return Segment(dilate_thin_strokes(ink), box, dark)
 
 
 def _split(ground: int, least: int, dark: bool) -> tuple[bytes, slice]:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runtime.errors import EdgeError
 from runtime.serve import service
 from runtime.serve.access_options import TOKEN_VARIABLE, AccessOptions, find_token
-from runtime.serve.problem_details import Problem
+from runtime.serve.problem_details import HttpProblem
 
 # The page brings all it needs with it, and nothing may frame it or be loaded from elsewhere.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -39,13 +39,13 @@ _HEADERS = tuple(
         ("cross-origin-resource-policy", "same-origin"),
     )
 )
-_ENDING = Problem(
+_ENDING = HttpProblem(
     503, "the server is shutting down: try again in a minute", {"Connection": "close"}
 )
 
 
 @dataclass(frozen=True)
-class Access:
+class AccessPolicy:
     """Who may ask.
 
     Attributes:
@@ -87,7 +87,9 @@ def own_names() -> tuple[str, ...]:
     return (name, f"{name.partition('.')[0]}.local")
 
 
-def find_access(host: str, options: AccessOptions, option: str, port: int | None = None) -> Access:
+def find_access(
+    host: str, options: AccessOptions, option: str, port: int | None = None
+) -> AccessPolicy:
     """Return who may send requests to a server that listens on `host`.
 
     Args:
@@ -107,17 +109,17 @@ def find_access(host: str, options: AccessOptions, option: str, port: int | None
             "or, where all may ask, --no-auth"
         )
     names = () if loopback else own_names()
-    return Access(token, loopback, (*names, *(name.lower() for name in options.allow_hosts)))
+    return AccessPolicy(token, loopback, (*names, *(name.lower() for name in options.allow_hosts)))
 
 
-class Guard:
+class AccessMiddleware:
     """ASGI middleware that rejects requests without access and adds the security headers.
 
     Below the `protected` paths a request needs the token, if there is one, and may not come from a
     page of another site.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, protected: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, access: AccessPolicy, protected: tuple[str, ...]) -> None:
         self._app, self._access, self._protected = app, access, protected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -146,11 +148,11 @@ class Guard:
             if not answering:
                 await _ENDING.response()(scope, receive, send_guarded)
 
-    def _refusal(self, scope: Scope) -> Problem | None:
+    def _refusal(self, scope: Scope) -> HttpProblem | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if not self._access.knows_host(host):
-            return Problem(
+            return HttpProblem(
                 421,
                 f"{_host_name(host) or 'no host'} is not a name of this server: use its address, "
                 "or start it with --allow-host",
@@ -160,13 +162,13 @@ class Guard:
         # A page of another site may send a request, though it cannot read the answer.
         origin = headers.get(b"origin")
         if origin is not None and origin.partition("://")[2] != host:
-            return Problem(403, "requests from pages of other sites are refused")
+            return HttpProblem(403, "requests from pages of other sites are refused")
         if headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
-            return Problem(403, "requests from pages of other sites are refused")
+            return HttpProblem(403, "requests from pages of other sites are refused")
         if self._access.token is not None and not self._access.knows_token(
             headers.get(b"authorization", "")
         ):
-            return Problem(
+            return HttpProblem(
                 401,
                 "send the server's token: Authorization: Bearer TOKEN",
                 {"WWW-Authenticate": 'Bearer realm="digit-edge"'},

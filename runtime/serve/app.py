@@ -12,9 +12,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from runtime.serve import bodies, metrics, openapi, static
-from runtime.serve.access import Access, Guard
-from runtime.serve.limits import Limits, Memory
-from runtime.serve.problem_details import Problem
+from runtime.serve.access import AccessMiddleware, AccessPolicy
+from runtime.serve.limits import Limits, UploadBudget
+from runtime.serve.problem_details import HttpProblem
 from runtime.serve.supervisor import Supervisor
 from runtime.serve.uploads import read_image
 
@@ -22,7 +22,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
-    supervisor: Supervisor, limits: Limits | None = None, access: Access | None = None
+    supervisor: Supervisor, limits: Limits | None = None, access: AccessPolicy | None = None
 ) -> ASGIApp:
     """Return the ASGI application: the page, the API, its metrics.
 
@@ -31,7 +31,7 @@ def create_app(
         limits: the limits on requests; the default ones if None.
         access: who may ask; whoever reaches this machine's loopback address if None.
     """
-    api = _Api(supervisor, limits or Limits(), access or Access())
+    api = _Api(supervisor, limits or Limits(), access or AccessPolicy())
     handlers: dict[str, tuple[str, Handler]] = {
         each.path: (each.method, getattr(api, each.name)) for each in openapi.OPERATIONS
     }
@@ -42,7 +42,7 @@ def create_app(
         api.lifespan,
         "nothing is here: /openapi.json lists what is",
     )
-    guarded = Guard(app, api.access, openapi.PROTECTED)
+    guarded = AccessMiddleware(app, api.access, openapi.PROTECTED)
     return metrics.Counting(guarded, api.counts, frozenset(handlers))
 
 
@@ -64,13 +64,13 @@ def starlette_app(
             404: not_found,
             405: f"this takes {headers.get('Allow', headers.get('allow', ''))}",
         }
-        return Problem(
+        return HttpProblem(
             error.status_code, detail.get(error.status_code, error.detail), headers
         ).response()
 
     app = Starlette(
         routes=routes,
-        exception_handlers={Problem: _problem, HTTPException: http_problem, Exception: _bug},
+        exception_handlers={HttpProblem: _problem, HTTPException: http_problem, Exception: _bug},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -78,10 +78,10 @@ def starlette_app(
 
 
 class _Api:
-    def __init__(self, supervisor: Supervisor, limits: Limits, access: Access) -> None:
+    def __init__(self, supervisor: Supervisor, limits: Limits, access: AccessPolicy) -> None:
         self._supervisor, self._limits, self.access = supervisor, limits, access
         self.counts = metrics.Metrics()
-        self._memory = Memory(limits.memory_bytes)
+        self._memory = UploadBudget(limits.memory_bytes)
         self._document = openapi.document(limits, access, _version())
 
     @asynccontextmanager
@@ -109,7 +109,7 @@ class _Api:
 
     async def healthz(self, _: Request) -> Response:
         if not await self._supervisor.is_healthy():
-            raise Problem(503, "images cannot be read now; the server's log says why")
+            raise HttpProblem(503, "images cannot be read now; the server's log says why")
         return _json(bodies.Health("ok"))
 
     async def metrics(self, _: Request) -> Response:
@@ -125,7 +125,7 @@ class _Api:
 def _flag(request: Request, name: str) -> bool:
     given = request.query_params.get(name, "false")
     if given not in ("true", "false"):
-        raise Problem(400, f"{name} is {given[:40]!r}: give true or false")
+        raise HttpProblem(400, f"{name} is {given[:40]!r}: give true or false")
     return given == "true"
 
 
@@ -141,9 +141,9 @@ def _version() -> str:
 
 
 async def _problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
+    assert isinstance(error, HttpProblem)
     return error.response()
 
 
 async def _bug(_: Request, error: Exception) -> Response:
-    return Problem(500, "a bug in the server, which its log describes").response()
+    return HttpProblem(500, "a bug in the server, which its log describes").response()

@@ -5,12 +5,12 @@ import io
 from PIL import Image
 
 from runtime.errors import ImageError
-from runtime.multi_digit.recognize import page_bytes
+from runtime.multi_digit.recognize import estimate_page_memory
 from runtime.preprocess.decode import FORMATS
 from runtime.preprocess.decode_cost import check_work
 from runtime.preprocess.decode_memory import memory_bytes
 from runtime.serve.limits import Limits
-from runtime.serve.problem_details import Problem
+from runtime.serve.problem_details import HttpProblem
 
 
 def check_size(image: bytes, limits: Limits, page: bool) -> int:
@@ -26,26 +26,26 @@ def check_size(image: bytes, limits: Limits, page: bool) -> int:
     try:
         check_work(io.BytesIO(image), "the image")
     except ImageError as error:
-        raise Problem(413, str(error)) from error
+        raise HttpProblem(413, str(error)) from error
     try:
         with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
             pixels = opened.size[0] * opened.size[1]
-            needed = max(memory_bytes(opened), page_bytes(opened.size) if page else 0)
+            needed = max(memory_bytes(opened), estimate_page_memory(opened.size) if page else 0)
             needed += 2 * len(image)
             # The decoder reduces a JPEG while it reads it: to an eighth of its sides.
             if opened.format in ("JPEG", "MPO"):
                 pixels //= 4
     except Image.DecompressionBombError as error:
-        raise Problem(413, f"the image has more than {limits.pixels:,} pixels") from error
+        raise HttpProblem(413, f"the image has more than {limits.pixels:,} pixels") from error
     # What Pillow raises on damaged files; the decoder meets the same, and names it.
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError):
         return 0
     except (AttributeError, AssertionError, MemoryError, RuntimeError):
         return 0
     if pixels > limits.pixels:
-        raise Problem(413, f"the image has more than {limits.pixels:,} pixels: scale it down")
+        raise HttpProblem(413, f"the image has more than {limits.pixels:,} pixels: scale it down")
     if needed > limits.work_bytes:
-        raise Problem(
+        raise HttpProblem(
             413,
             f"the image takes {needed // 1_000_000} MB to decode, more than "
             f"{limits.work_bytes // 1_000_000}: scale it down, or save it as a plain JPEG",

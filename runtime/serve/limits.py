@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from runtime.serve.problem_details import Problem
+from runtime.serve.problem_details import HttpProblem
 
 WORK_BYTES = 160_000_000  # of 260 MB; the idle server takes 33 MB, its idle worker 48
 
@@ -38,7 +38,7 @@ class Limits:
     workers: int = min(4, os.cpu_count() or 1)
 
 
-class Memory:
+class UploadBudget:
     """Counts the bytes of all bodies that are held."""
 
     def __init__(self, limit: int) -> None:
@@ -58,7 +58,7 @@ class Memory:
                 # At once, not where the request ends: else all who arrive in step are refused.
                 self.held -= taken
                 taken = 0
-                raise Problem(503, "too much is being sent at once: try again in a second")
+                raise HttpProblem(503, "too much is being sent at once: try again in a second")
             self.held += size
             taken += size
 
@@ -68,7 +68,7 @@ class Memory:
             self.held -= taken
 
 
-class Room:
+class DecodeBudget:
     """What the threads that look at images may take together."""
 
     def __init__(self, limits: Limits) -> None:
@@ -83,7 +83,7 @@ class Room:
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._free >= size, self._limits.seconds):
-                raise Problem(503, "too many large images at once: try again in a second")
+                raise HttpProblem(503, "too many large images at once: try again in a second")
             self._free -= size
         try:
             yield

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.serve import bodies
-from runtime.serve.access import Access
+from runtime.serve.access import AccessPolicy
 from runtime.serve.json_schema import Schema, schema_of
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import MEDIA_TYPE as PROBLEM
@@ -94,7 +94,7 @@ OPERATIONS = (
 )
 
 
-def document(limits: Limits, access: Access, version: str) -> Schema:
+def document(limits: Limits, access: AccessPolicy, version: str) -> Schema:
     """Return the document of a server with these limits; it requires a token if there is one."""
     description = (
         "Reads handwritten digits. An image is a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM of at most "

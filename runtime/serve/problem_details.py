@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/problem+json"
 
 
-class Problem(Exception):
+class HttpProblem(Exception):
     """A refusal.
 
     Attributes:

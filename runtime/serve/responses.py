@@ -7,8 +7,8 @@ from typing import TypeAlias
 from runtime.classifier import Classifier
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import decode
-from runtime.preprocess.mnist_format import normalise
-from runtime.preprocess.pipeline import DARK_ON_LIGHT, View, view
+from runtime.preprocess.mnist_format import to_mnist_format
+from runtime.preprocess.pipeline import DARK_ON_LIGHT, PreprocessedImage, view
 from runtime.serve import bodies
 from runtime.serve.limits import Limits
 
@@ -114,18 +114,18 @@ def _model(classifier: Classifier) -> bodies.Model:
     )
 
 
-def _drawing(image: bytes) -> View:
+def _drawing(image: bytes) -> PreprocessedImage:
     """A drawing in MNIST's form: dark on a white ground, each mark as much ink as it is dark.
 
     Nothing is taken for a shadow, a ruled line or a speck, as `view` would in a photograph.
     """
     decoded = decode(image, longest=_LONGEST_DRAWING)
     ink = 255 - decoded.grey
-    pixels = normalise(ink)
+    pixels = to_mnist_format(ink)
     rows, columns = ink.any(axis=1).nonzero()[0], ink.any(axis=0).nonzero()[0]
     width, height = decoded.size
     if not rows.size:
-        return View(pixels, (0, 0, width, height), DARK_ON_LIGHT, "blank")
+        return PreprocessedImage(pixels, (0, 0, width, height), DARK_ON_LIGHT, "blank")
     x, y = width / ink.shape[1], height / ink.shape[0]
     box = (
         int(columns[0] * x),
@@ -133,7 +133,7 @@ def _drawing(image: bytes) -> View:
         int((columns[-1] + 1) * x),
         int((rows[-1] + 1) * y),
     )
-    return View(pixels, box, DARK_ON_LIGHT, "drawing")
+    return PreprocessedImage(pixels, box, DARK_ON_LIGHT, "drawing")
 
 
 def _prediction(prediction: Prediction) -> bodies.Prediction:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from runtime.errors import EdgeError, report
 from runtime.serve import bodies, wire
 from runtime.serve.limits import Limits
-from runtime.serve.problem_details import Problem
+from runtime.serve.problem_details import HttpProblem
 
 START_TIMEOUT_S = 60.0  # a start takes 0.3 s on a server, some 5 s on a Raspberry Pi Zero 2
 _RETRY_START_S = 1.0  # from a start that failed until the next one is tried
@@ -153,7 +153,7 @@ class Supervisor:
         """
         limits = self._limits
         if self.waiting >= limits.waiting:
-            raise Problem(503, f"{self.waiting} requests wait already: try again in a second")
+            raise HttpProblem(503, f"{self.waiting} requests wait already: try again in a second")
         self.waiting += 1
         try:
             await asyncio.wait_for(self._slots.acquire(), limits.seconds)
@@ -162,18 +162,18 @@ class Supervisor:
             finally:
                 self._slots.release()
         except _WorkerLost:
-            raise Problem(
+            raise HttpProblem(
                 503, "the process that decodes images was replaced: try again in a second"
             ) from None
         except (TimeoutError, asyncio.TimeoutError) as error:
-            raise Problem(
+            raise HttpProblem(
                 503, f"no turn within {limits.seconds:g} s: try again, or send less at once"
             ) from error
         finally:
             self.waiting -= 1
         self._answered += 1
         if "problem" in header:
-            raise Problem(*header["problem"])
+            raise HttpProblem(*header["problem"])
         return Answer(body, header["digits"])
 
     async def describe(self) -> bodies.ModelDescription:
@@ -223,7 +223,7 @@ class Supervisor:
             # Only the request that ran longest is refused: it may have held up the others.
             if not worker.ended and not reply.done():
                 reply.set_exception(
-                    Problem(422, f"the image takes longer than {seconds:g} s: scale it down")
+                    HttpProblem(422, f"the image takes longer than {seconds:g} s: scale it down")
                 )
             worker.ended = True
             worker.process.kill()
@@ -283,7 +283,7 @@ class Supervisor:
                     self.restarts += 1
                     self._worker.in_use = True
                     return self._worker
-            raise Problem(503, f"no model is open: {self._refusal}")
+            raise HttpProblem(503, f"no model is open: {self._refusal}")
 
     async def _start_another(self) -> _Worker:
         worker = _Worker(*_launch(self._options))
@@ -327,7 +327,7 @@ class Supervisor:
         self._living.discard(worker)
         if worker.in_use:
             report(EdgeError(f"the process that decodes images {status}; another one is started"))
-            with contextlib.suppress(Problem):
+            with contextlib.suppress(HttpProblem):
                 await self._running_worker()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

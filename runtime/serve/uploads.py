@@ -9,7 +9,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from runtime.serve.limits import Limits
-from runtime.serve.problem_details import Problem
+from runtime.serve.problem_details import HttpProblem
 
 _ACCEPTED = "image/*, application/octet-stream or multipart/form-data"
 
@@ -34,20 +34,20 @@ async def read_image(
     kind = kind.partition(";")[0].strip().lower()
     form = kind == "multipart/form-data"
     if not (form or kind == "application/octet-stream" or kind.startswith("image/")):
-        raise Problem(415, f"the content type is {kind or 'empty'}: send {_ACCEPTED}")
+        raise HttpProblem(415, f"the content type is {kind or 'empty'}: send {_ACCEPTED}")
     pieces = _pieces(request, limits, take)
     reading: Coroutine[Any, Any, bytes | bytearray]
     reading = _file_in_form(request, pieces) if form else _whole(pieces)
     try:
         image: bytes | bytearray = await asyncio.wait_for(reading, limits.seconds)
     except (TimeoutError, asyncio.TimeoutError) as error:
-        raise Problem(
+        raise HttpProblem(
             408, f"the body did not arrive within {limits.seconds:g} s", {"Connection": "close"}
         ) from error
     except ClientDisconnect as error:
-        raise Problem(400, "the connection ended before the body did") from error
+        raise HttpProblem(400, "the connection ended before the body did") from error
     if not image:
-        raise Problem(400, "no image was sent: send the bytes of one as the body, or in a form")
+        raise HttpProblem(400, "no image was sent: send the bytes of one as the body, or in a form")
     return image
 
 
@@ -59,7 +59,7 @@ async def _pieces(
     Raises:
         Problem: 413 if it is too large, 503 if too much is being sent.
     """
-    too_large = Problem(413, f"the body is larger than {limits.body_bytes:,} bytes")
+    too_large = HttpProblem(413, f"the body is larger than {limits.body_bytes:,} bytes")
     stated = request.headers.get("content-length", "0")
     if stated.isdecimal() and int(stated) > limits.body_bytes:
         raise too_large
@@ -83,13 +83,13 @@ async def _file_in_form(request: Request, pieces: AsyncGenerator[bytes, None]) -
     try:
         form = await _Parser(request.headers, pieces, max_files=1, max_fields=8).parse()
     except MultiPartException as error:
-        raise Problem(400, f"the form cannot be read: {error.message}") from error
+        raise HttpProblem(400, f"the form cannot be read: {error.message}") from error
     except (KeyError, ValueError, LookupError) as error:
-        raise Problem(400, f"the form cannot be read: {error!r:.80}") from error
+        raise HttpProblem(400, f"the form cannot be read: {error!r:.80}") from error
     try:
         for _, value in form.multi_items():
             if isinstance(value, UploadFile):
                 return await value.read()
     finally:
         await form.close()
-    raise Problem(400, "the form has no file: give it a field image with the file's name")
+    raise HttpProblem(400, "the form has no file: give it a field image with the file's name")

@@ -26,11 +26,11 @@ from contextlib import suppress
 from functools import partial
 
 from runtime.errors import EdgeError, ImageError
-from runtime.reload import Reloading
+from runtime.reload import ReloadingClassifier
 from runtime.serve import bodies, responses, wire
 from runtime.serve.images import check_size
-from runtime.serve.limits import Limits, Room
-from runtime.serve.problem_details import Problem
+from runtime.serve.limits import DecodeBudget, Limits
+from runtime.serve.problem_details import HttpProblem
 from runtime.system.host import data_bytes, return_freed_memory
 
 # Threads take turns holding Python's lock; with the default of 5 ms, short requests wait.
@@ -40,9 +40,11 @@ _SLACK_BYTES = 10_000_000  # for what a heap keeps between two used blocks
 
 
 class _Worker:
-    def __init__(self, connection: socket.socket, model: Reloading, limits: Limits) -> None:
+    def __init__(
+        self, connection: socket.socket, model: ReloadingClassifier, limits: Limits
+    ) -> None:
         self._connection, self._model, self._limits = connection, model, limits
-        self._room = Room(limits)
+        self._room = DecodeBudget(limits)
         self._sending = threading.Lock()
 
     def run(self) -> None:
@@ -81,7 +83,7 @@ class _Worker:
             digits, body = job.result()
             self._send({"id": number, "digits": digits}, body)
             return
-        if isinstance(error, Problem):
+        if isinstance(error, HttpProblem):
             problem = error.status, error.detail
         elif isinstance(error, EdgeError):
             # An unreadable image is the client's fault, all else the server's.
@@ -111,7 +113,7 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     chosen, limits = wire.unpack_options(sys.argv[2])
     try:
-        model = Reloading(
+        model = ReloadingClassifier(
             chosen.path, backend=chosen.backend, threads=chosen.threads, device=chosen.device
         )
     except EdgeError as error:

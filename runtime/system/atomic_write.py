@@ -11,7 +11,7 @@ from runtime.system import streams
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` when the block ends well.
 
     The temporary name keeps the suffix, for writers that choose a format by it. When the block
@@ -44,7 +44,7 @@ def write(path: str | os.PathLike[str], content: bytes | str) -> None:
     Raises:
         EdgeError: as `replacing`.
     """
-    with replacing(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

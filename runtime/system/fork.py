@@ -16,11 +16,11 @@ from runtime.system import interrupt
 _NO_MEMORY = "there is not memory enough for it: end other programs, or raise the limit"
 
 
-class Crashed(EdgeError):
+class WorkerCrashed(EdgeError):
     """The process was ended by a signal or an exception, took too long, or found no memory."""
 
 
-def isolated(work: Callable[[], Any], timeout_s: float) -> Any:
+def run_in_fork(work: Callable[[], Any], timeout_s: float) -> Any:
     """Call `work` in a forked copy of this process.
 
     Args:
@@ -49,7 +49,9 @@ def isolated(work: Callable[[], Any], timeout_s: float) -> Any:
             except OSError as error:
                 os.close(reader)
                 os.close(writer)
-                raise Crashed(f"no process for it: {error.strerror}; end other programs") from error
+                raise WorkerCrashed(
+                    f"no process for it: {error.strerror}; end other programs"
+                ) from error
         if child == 0:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends this process
             _answer(work, writer)
@@ -64,17 +66,17 @@ def isolated(work: Callable[[], Any], timeout_s: float) -> Any:
                 os.kill(child, signal.SIGKILL)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if answer is None:
-        raise Crashed(f"no answer after {timeout_s:g} s")
+        raise WorkerCrashed(f"no answer after {timeout_s:g} s")
     if status < 0:
-        raise Crashed(f"died with {signal.Signals(-status).name}")
+        raise WorkerCrashed(f"died with {signal.Signals(-status).name}")
     try:
         outcome = json.loads(answer)
     except ValueError:
-        raise Crashed(f"ended without an answer, with status {status}") from None
+        raise WorkerCrashed(f"ended without an answer, with status {status}") from None
     if "refused" in outcome:
         raise EdgeError(outcome["refused"])
     if "crashed" in outcome:
-        raise Crashed(outcome["crashed"])
+        raise WorkerCrashed(outcome["crashed"])
     return outcome["done"]
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet(*descriptors: int) -> Iterator[None]:
+def suppress_native_output(*descriptors: int) -> Iterator[None]:
     """Send file descriptors (1 stdout, 2 stderr) to nowhere while the block runs.
 
     Engines and converters write there from C++, below `sys.stderr`, and offer no switch. The

@@ -9,7 +9,7 @@ from runtime.system import interrupt
 from runtime.system.sd_notify import notify, watchdog_interval_s
 
 
-class Lifetime:
+class ServiceLifecycle:
     """Used as a context on the main thread: SIGTERM ends it in good order, `stopping` says so.
 
     Ctrl-C raises KeyboardInterrupt in `alive` and `wait`, and nowhere else.
@@ -23,7 +23,7 @@ class Lifetime:
         self._interval = watchdog_interval_s()
         self._next = 0.0
 
-    def __enter__(self) -> "Lifetime":
+    def __enter__(self) -> "ServiceLifecycle":
         self._deferred = interrupt.deferred()
         self._deferred.__enter__()
         signal.signal(signal.SIGTERM, self._on_signal)

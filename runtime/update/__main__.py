@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
 from runtime.errors import EdgeError
-from runtime.update.run import go_back, update
+from runtime.update.run import rollback, update
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_args(argv)
     into = Path(arguments.into)
     if arguments.back:
-        lines = go_back(into)
+        lines = rollback(into)
     else:
         keys = None if arguments.keys is None else Path(arguments.keys)
         lines = update(arguments.source, into, keys, arguments.allow_unsigned)

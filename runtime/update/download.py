@@ -18,7 +18,7 @@ _SLOWEST_BYTES_PER_S, _SLOW_FOR_S = 1000, 20.0
 _CHUNK = 1 << 16
 
 
-class Absent(EdgeError):
+class NotFound(EdgeError):
     """The server says that there is no such file."""
 
 
@@ -42,7 +42,7 @@ def fetch(url: str, path: Path, limit: int) -> None:
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in (404, 410):
-                raise Absent(f"{_shown(url)}: the server has no such file") from None
+                raise NotFound(f"{_shown(url)}: the server has no such file") from None
             reason = f"the server answers {error.code} {error.reason}"
             last = last or error.code < 500
         except urllib.error.URLError as error:

@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runtime import signing
-from runtime.errors import CHECK_FAILED, ArtefactError, EdgeError
+from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError
 from runtime.model import artifact
 from runtime.reload import previous
 from runtime.selftest import selftest
-from runtime.update.download import Absent, fetch
+from runtime.update.download import NotFound, fetch
 
 MAX_BYTES = 64 << 20
 _SUFFIXES = (".tflite", ".onnx")
@@ -25,7 +25,7 @@ _SUFFIXES = (".tflite", ".onnx")
 _TEMPORARY = ".update-"
 
 
-class Failed(EdgeError):
+class SelfTestFailed(EdgeError):
     """The new model does not pass its self-test on this machine."""
 
     exit_code = CHECK_FAILED
@@ -67,7 +67,7 @@ def update(source: str, into: Path, keys: Path | None, allow_unsigned: bool = Fa
             _clear(target.parent)
 
 
-def go_back(into: Path) -> list[str]:
+def rollback(into: Path) -> list[str]:
     """Swap a model with the one that was in its place before.
 
     Args:
@@ -129,10 +129,10 @@ def _install(new: Path, target: Path, source: str, folder: int) -> list[str]:
     except EdgeError as error:
         if not kept.exists():
             target.unlink()
-            raise Failed(f"{error}; it was removed again") from error
+            raise SelfTestFailed(f"{error}; it was removed again") from error
         _second_name(kept, new)
         _switch(new, target, folder)
-        raise Failed(f"{error}; the model before is back in its place") from error
+        raise SelfTestFailed(f"{error}; the model before is back in its place") from error
     lines = [f"{target}: digest {digest[:12]}…, self-test passed, in its place"]
     return lines + ([f"{kept}: the model before; --back returns to it"] if kept.exists() else [])
 
@@ -142,14 +142,14 @@ def _prove(path: Path, shown: str) -> str:
     opened = artifact.read(path)
     report = selftest(path)
     if not report:
-        raise Failed(report.failures().replace(str(path), shown))
+        raise SelfTestFailed(report.failures().replace(str(path), shown))
     return opened.spec.digest
 
 
 def _digest(path: Path) -> str | None:
     try:
         return artifact.read(path).spec.digest
-    except ArtefactError:
+    except ArtifactError:
         return None
 
 
@@ -180,7 +180,7 @@ def _bring(source: str, new: Path) -> bytes | None:
         beside = new.with_name(f"{new.name}.sig")
         try:
             fetch(address._replace(path=f"{address.path}.sig").geturl(), beside, 1 << 10)
-        except Absent:
+        except NotFound:
             return None
         return beside.read_bytes()
     path = Path(source)
@@ -203,14 +203,14 @@ def _trusted(
     if signature is None:
         if allow_unsigned:
             return "not signed, taken as --allow-unsigned says"
-        raise signing.Untrusted(
+        raise signing.SignatureError(
             f"{source} is not signed: there is no {source}.sig; sign it with python -m "
             "runtime.signing sign, or take it with --allow-unsigned"
         )
     try:
         name = signing.verify(new.read_bytes(), signature, keys or new.parent / "keys")
-    except signing.Untrusted as error:
-        raise signing.Untrusted(f"{source}: {error}") from error
+    except signing.SignatureError as error:
+        raise signing.SignatureError(f"{source}: {error}") from error
     return f"signed by {name}"
 
 

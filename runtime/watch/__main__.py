@@ -10,12 +10,12 @@ from runtime.cli import options
 from runtime.cli.exit_status import exit_status
 from runtime.errors import EdgeError, report
 from runtime.outputs import sinks
-from runtime.reload import Reloading
-from runtime.system.service import Lifetime
-from runtime.watch.folder import Arrivals
+from runtime.reload import ReloadingClassifier
+from runtime.system.service import ServiceLifecycle
+from runtime.watch.folder import FolderScanner
 from runtime.watch.kill_counter import KillCounter
 from runtime.watch.run import watch
-from runtime.watch.seen_files import Memory
+from runtime.watch.seen_files import SeenFiles
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     if not os.path.isdir(folder):
         reason = "it is no folder" if os.path.exists(folder) else "there is no such folder"
         raise EdgeError(f"cannot watch {folder}: {reason}; make it, or give another")
-    reader = Reloading(
+    reader = ReloadingClassifier(
         arguments.model,
         backend=arguments.backend,
         threads=arguments.threads,
@@ -34,11 +34,11 @@ def main(argv: list[str] | None = None) -> int:
     state = _state_file(arguments)
     memory = _memory(arguments, state)
     kills = KillCounter(None if memory.file is None else state.with_name(f"{state.name}.reading"))
-    arrivals = Arrivals(folder, arguments.settle, memory)
+    arrivals = FolderScanner(folder, arguments.settle, memory)
     if memory.is_new and not arguments.existing:
         arrivals.pass_over()
         memory.save()
-    with Lifetime() as lifetime:
+    with ServiceLifecycle() as lifetime:
         with sinks.open_sinks(arguments) as out:
             lifetime.ready(f"watching {folder}")
             watch(arrivals, reader, out, memory, kills, lifetime, folder, arguments.interval)
@@ -91,14 +91,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _memory(arguments: argparse.Namespace, state: Path) -> Memory:
+def _memory(arguments: argparse.Namespace, state: Path) -> SeenFiles:
     try:
-        return Memory(state)
+        return SeenFiles(state)
     except EdgeError as error:
         if arguments.state is not None:
             raise
         report(EdgeError(f"{error}. Without it, images that arrive between two runs are not read"))
-        return Memory(None)
+        return SeenFiles(None)
 
 
 def _state_file(arguments: argparse.Namespace) -> Path:

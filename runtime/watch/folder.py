@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runtime.cli import inputs
-from runtime.cli.inputs import Problem
-from runtime.watch.seen_files import Memory, Stamp
+from runtime.cli.inputs import UnreadablePath
+from runtime.watch.seen_files import FileFingerprint, SeenFiles
 
 # An image that cannot be read may be half an image: it gets this many times the settling time.
 _PATIENCE = 10
 
 
-class Arrival(NamedTuple):
+class NewImage(NamedTuple):
     """An image to be classified. `last` says that it is to be taken as it is, whole or not."""
 
     path: str
-    stamp: Stamp
+    stamp: FileFingerprint
     last: bool
 
 
-class Arrivals:
+class FolderScanner:
     """Finds new images by looking at the folder again and again; that works on every file system.
 
     An image is new when no image of this path, size and time of change was dealt with, nor one of
@@ -29,15 +29,15 @@ class Arrivals:
     It is whole when size and time have been the same for `settle_s`.
     """
 
-    def __init__(self, folder: str, settle_s: float, memory: Memory) -> None:
+    def __init__(self, folder: str, settle_s: float, memory: SeenFiles) -> None:
         self._folder, self._settle_s, self._memory = folder, settle_s, memory
         # Since when each image that is not dealt with looks as it does; and whether it was tried.
-        self._pending: dict[str, tuple[Stamp, float, bool]] = {}
+        self._pending: dict[str, tuple[FileFingerprint, float, bool]] = {}
 
-    def look(self) -> list[Arrival] | None:
+    def look(self) -> list[NewImage] | None:
         """The new images that are whole, the oldest first; None where the folder is not there."""
         now = time.monotonic()
-        present: dict[str, tuple[Stamp, float, bool]] = {}
+        present: dict[str, tuple[FileFingerprint, float, bool]] = {}
         ready = []
         for item in self._stamps():
             if item is None:
@@ -52,17 +52,17 @@ class Arrivals:
             unchanged_s = now - since
             last = unchanged_s >= self._settle_s * _PATIENCE
             if last or (unchanged_s >= self._settle_s and not tried):
-                ready.append(Arrival(path, stamp, last))
+                ready.append(NewImage(path, stamp, last))
         self._pending = present
         self._memory.forget_gone()
         return sorted(ready, key=lambda arrival: (arrival.stamp.mtime_ns, arrival.path))
 
-    def put_off(self, arrival: Arrival) -> None:
+    def put_off(self, arrival: NewImage) -> None:
         """Say that it could not be read: it comes again once it changes, or as the `last`."""
         _, since, _ = self._pending[arrival.path]
         self._pending[arrival.path] = (arrival.stamp, since, True)
 
-    def done(self, arrival: Arrival) -> None:
+    def done(self, arrival: NewImage) -> None:
         """Say that it is dealt with: it comes no more."""
         self._pending.pop(arrival.path, None)
         self._memory.add(self.name(arrival.path), arrival.stamp)
@@ -77,10 +77,10 @@ class Arrivals:
         """Return the path below the folder: the same whatever way the folder is named."""
         return path[len(self._folder) :].lstrip(os.sep)
 
-    def _stamps(self) -> Iterator[tuple[str, Stamp] | None]:
+    def _stamps(self) -> Iterator[tuple[str, FileFingerprint] | None]:
         """Path and stamp of each image in the folder; None where the folder is not there."""
         for path in inputs.walk(self._folder):
-            if isinstance(path, Problem):
+            if isinstance(path, UnreadablePath):
                 if path.image == self._folder:
                     yield None
                 continue  # a folder below, gone between being listed and being read
@@ -88,4 +88,4 @@ class Arrivals:
                 found = os.stat(path)
             except OSError:
                 continue
-            yield path, Stamp(found.st_size, found.st_mtime_ns, found.st_ino)
+            yield path, FileFingerprint(found.st_size, found.st_mtime_ns, found.st_ino)

@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from runtime.watch.seen_files import Stamp
+from runtime.watch.seen_files import FileFingerprint
 
 try:
     import fcntl
@@ -31,7 +31,7 @@ class KillCounter:
     """
 
     def __init__(self, file: Path | None) -> None:
-        self._kills: dict[tuple[str, Stamp], int] = {}
+        self._kills: dict[tuple[str, FileFingerprint], int] = {}
         self._descriptor: int | None = None
         if file is None:
             return
@@ -43,15 +43,15 @@ class KillCounter:
                 return
             self._load(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
 
-    def is_deadly(self, path: str, stamp: Stamp) -> bool:
+    def is_deadly(self, path: str, stamp: FileFingerprint) -> bool:
         """Return whether reading this image was killed `MAX_KILLS` times."""
         return self._kills.get((path, stamp), 0) >= MAX_KILLS
 
-    def begin(self, path: str, stamp: Stamp) -> None:
+    def begin(self, path: str, stamp: FileFingerprint) -> None:
         """Note that this image is being read."""
         self._write((path, stamp))
 
-    def end(self, path: str, stamp: Stamp) -> None:
+    def end(self, path: str, stamp: FileFingerprint) -> None:
         """Note that reading this image has ended, well or with an error."""
         self._kills.pop((path, stamp), None)
         self._write(None)
@@ -65,10 +65,10 @@ class KillCounter:
     def _load(self, content: bytes) -> None:
         try:
             reading, kills = json.loads(content.partition(b"\n")[0])
-            self._kills = {(path, Stamp(*stamp)): int(n) for (path, *stamp), n in kills}
+            self._kills = {(path, FileFingerprint(*stamp)): int(n) for (path, *stamp), n in kills}
             if reading is not None:
                 path, *stamp = reading
-                killed = path, Stamp(*stamp)
+                killed = path, FileFingerprint(*stamp)
                 self._kills[killed] = self._kills.get(killed, 0) + 1
         except (ValueError, TypeError):
             return  # empty, or of something else
@@ -76,7 +76,7 @@ class KillCounter:
             del self._kills[next(iter(self._kills))]
         self._write(None)
 
-    def _write(self, reading: tuple[str, Stamp] | None) -> None:
+    def _write(self, reading: tuple[str, FileFingerprint] | None) -> None:
         if self._descriptor is None:
             return
         record = [

@@ -7,23 +7,23 @@ from datetime import datetime, timezone
 from runtime.errors import EdgeError, ImageError, report
 from runtime.outputs import records, sinks
 from runtime.outputs.records import Record
-from runtime.reload import Reloading
-from runtime.system.service import Lifetime
-from runtime.watch.folder import Arrival, Arrivals
+from runtime.reload import ReloadingClassifier
+from runtime.system.service import ServiceLifecycle
+from runtime.watch.folder import FolderScanner, NewImage
 from runtime.watch.kill_counter import MAX_KILLS, KillCounter
-from runtime.watch.seen_files import Memory
+from runtime.watch.seen_files import SeenFiles
 
 # Looking shall not take more than this part of the time, however many images there are.
 _LOOKING_SHARE = 0.2
 
 
 def watch(
-    arrivals: Arrivals,
-    reader: Reloading,
+    arrivals: FolderScanner,
+    reader: ReloadingClassifier,
     out: sinks.Sinks,
-    memory: Memory,
+    memory: SeenFiles,
     kills: KillCounter,
-    lifetime: Lifetime,
+    lifetime: ServiceLifecycle,
     folder: str,
     interval_s: float,
 ) -> None:
@@ -56,13 +56,15 @@ def watch(
         _save(memory, out)
 
 
-def _save(memory: Memory, out: sinks.Sinks) -> None:
+def _save(memory: SeenFiles, out: sinks.Sinks) -> None:
     """Save the images that were read, once all of their results are delivered."""
     if not out.waiting:
         memory.save()
 
 
-def _read(arrival: Arrival, name: str, reader: Reloading, kills: KillCounter) -> Record | None:
+def _read(
+    arrival: NewImage, name: str, reader: ReloadingClassifier, kills: KillCounter
+) -> Record | None:
     """Return the record of an image; None if it may not be whole yet."""
     classifier = reader.classifier
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -14,7 +14,7 @@ MAX_GONE = 100_000
 _SLACK = 1000
 
 
-class Stamp(NamedTuple):
+class FileFingerprint(NamedTuple):
     """What tells an image from another one: size in bytes, time of change, inode (0: unknown)."""
 
     size: int
@@ -22,7 +22,7 @@ class Stamp(NamedTuple):
     inode: int
 
 
-class Memory:
+class SeenFiles:
     """The images dealt with, in memory and in a file: a line a JSON array [path below the folder,
     size, mtime_ns, inode]. What was not yet saved when the power failed is dealt with again.
 
@@ -32,8 +32,8 @@ class Memory:
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
-        self._by_path: dict[str, Stamp] = {}
-        self._stamps: set[Stamp] = set()
+        self._by_path: dict[str, FileFingerprint] = {}
+        self._stamps: set[FileFingerprint] = set()
         self._met: set[str] = set()
         self._unsaved: list[str] = []
         self._lines = 0
@@ -42,7 +42,7 @@ class Memory:
         if file is not None:
             self._load(file)
 
-    def knows(self, path: str, stamp: Stamp) -> bool:
+    def knows(self, path: str, stamp: FileFingerprint) -> bool:
         """Whether this image was dealt with."""
         self._met.add(path)
         known = self._by_path.get(path)
@@ -53,7 +53,7 @@ class Memory:
             return True
         return False
 
-    def add(self, path: str, stamp: Stamp) -> None:
+    def add(self, path: str, stamp: FileFingerprint) -> None:
         """Take an image as dealt with; `save` makes that last."""
         # The oldest come first, those to be forgotten.
         self._by_path.pop(path, None)
@@ -114,7 +114,7 @@ class Memory:
         for line in lines:
             try:
                 path, *numbers = json.loads(line)
-                stamp = Stamp(*map(int, numbers))
+                stamp = FileFingerprint(*map(int, numbers))
             except (ValueError, TypeError):
                 continue  # empty, or cut short by a full disk or a power cut
             self._by_path[path] = stamp

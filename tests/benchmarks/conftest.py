@@ -16,7 +16,7 @@ from benchmarks.schema.latency import LatencyReport, Settings
 from benchmarks.schema.parity import ParityResult
 from benchmarks.schema.parity_report import ParityReport
 from runtime.model import artifact
-from runtime.model.spec import Dataset, Golden, ModelSpec, Quantization
+from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
 from runtime.model.tolerance import Tolerance
 
 # Short: the tests look at what is recorded, never at how long it took.
@@ -62,7 +62,9 @@ def models(tmp_path_factory) -> Path:
         source_sha256="",
         dataset=Dataset(data.name, data.sha256),
         metrics=None,
-        golden=Golden(golden, model.predict(np.divide(golden, 255, dtype=np.float32), verbose=0)),
+        golden=GoldenOutputs(
+            golden, model.predict(np.divide(golden, 255, dtype=np.float32), verbose=0)
+        ),
     )
     original = artifact.write(folder / "digits.keras", bare.read_bytes(), spec)
     bare.unlink()

@@ -14,7 +14,7 @@ from benchmarks.harness.messages import LatencyJob, ScoresAnswer, ScoresJob, Ser
 from benchmarks.latency import run as latency
 from benchmarks.report import summary_tables
 from benchmarks.schema.latency import LatencyResult, Settings
-from runtime.backends import FellBack, devices, open_backend
+from runtime.backends import CpuFallbackError, devices, open_backend
 from runtime.backends import onnx as driver
 from runtime.errors import BackendUnavailable
 from runtime.model import artifact
@@ -71,7 +71,7 @@ def test_keras_has_a_row_on_tensorflows_gpu_and_on_jaxs(models, tmp_path) -> Non
 
 def test_a_provider_that_computes_nothing_is_caught(models, silent) -> None:
     for name in ("digits.onnx", "digits-int8.onnx"):
-        with pytest.raises(FellBack, match="computes on the CPU all the same"):
+        with pytest.raises(CpuFallbackError, match="computes on the CPU all the same"):
             open_backend(artifact.read(models / name), "onnxruntime", device="silent")
 
 
@@ -87,7 +87,7 @@ def test_a_provider_that_is_dropped_is_caught(models, monkeypatch) -> None:
     opened = artifact.read(models / "digits.onnx")
     with (
         pytest.warns(UserWarning, match="not in available provider names"),
-        pytest.raises(FellBack, match="from ROCMExecutionProvider to CPUExecutionProvider"),
+        pytest.raises(CpuFallbackError, match="from ROCMExecutionProvider to CPUExecutionProvider"),
     ):
         open_backend(opened, "onnxruntime", device="rocm")
 

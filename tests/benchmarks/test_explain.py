@@ -15,7 +15,7 @@ from benchmarks.quantization import tflite as explain_tflite
 from benchmarks.report import parity_tables
 from runtime.backends import open_backend
 from runtime.model import artifact
-from runtime.model.artifact import Artefact
+from runtime.model.artifact import Artifact
 
 LAYERS = {
     ".tflite": ["conv1", "conv2", "conv3", "hidden", "scores"],
@@ -155,7 +155,7 @@ def test_a_damaged_artefact_fails_its_trace_and_says_so(faulty, tmp_path) -> Non
     assert "cut short" in answer.reason
 
 
-def lint(opened: Artefact) -> list[Finding]:
+def lint(opened: Artifact) -> list[Finding]:
     tracer = {".tflite": explain_tflite, ".onnx": explain_onnx}[opened.format]
     return tracer.lint(tracer.Model(opened))
 

@@ -12,7 +12,7 @@ from benchmarks.harness.messages import ScoresJob
 from benchmarks.parity import run as parity
 from benchmarks.report import parity_tables
 from benchmarks.schema.parity import ParityResult
-from runtime.errors import ArtefactError, BackendUnavailable, DatasetError
+from runtime.errors import ArtifactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
 from runtime.model.tolerance import Tolerance
 
@@ -174,7 +174,7 @@ def test_a_tf_function_answers_as_predict_does(models, test_set, report) -> None
 
 
 def test_bad_input_is_refused_before_anything_runs(models, test_set, tmp_path) -> None:
-    with pytest.raises(ArtefactError, match="digits.keras"):
+    with pytest.raises(ArtifactError, match="digits.keras"):
         parity.compare(tmp_path, test_set)
     with pytest.raises(BackendUnavailable, match="no backend 'tensorrt'"):
         parity.compare(models, test_set, backends=("tensorrt",))

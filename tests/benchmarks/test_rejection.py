@@ -17,7 +17,7 @@ from benchmarks.robustness import run as robustness
 from runtime.classifier import Classifier
 from runtime.errors import CHECK_FAILED, DatasetError
 from runtime.model import artifact
-from runtime.model.rejection import Acceptance
+from runtime.model.rejection import RejectionModel
 from train import negatives
 
 
@@ -87,7 +87,7 @@ def test_decisions_are_those_of_the_classifier(published, digits) -> None:
 
 def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
     opened = artifact.read(published / "digits.tflite")
-    counts_ink = Acceptance(
+    counts_ink = RejectionModel(
         weights=np.full((1, 10, 14), 127, np.int8),
         scales=np.ones(1, np.float32),
         biases=np.zeros(1, np.float32),

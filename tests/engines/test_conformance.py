@@ -13,7 +13,7 @@ import runtime
 from runtime import ArtefactError, BackendUnavailable, Classifier, ImageError
 from runtime.backends import ENGINES, devices, open_backend
 from runtime.model import artifact
-from runtime.model.spec import Affine
+from runtime.model.spec import QuantizationParams
 
 # In an int8 model the kernels of two engines round one step apart now and then, and one step inside
 # the network moves the scores of an unsure answer by a few of 1/256.
@@ -134,7 +134,7 @@ def test_a_wrong_scale_is_refused(engine_and_path):
     with pytest.raises(ArtefactError, match="is quantised with"):
         spec = dataclasses.replace(opened.spec, quantization=wrong)
         open_backend(dataclasses.replace(opened, spec=spec), engine.name)
-    other = Affine(1 / 256, -128) if stated.output is None else None
+    other = QuantizationParams(1 / 256, -128) if stated.output is None else None
     with pytest.raises(ArtefactError, match="is quantised with"):
         spec = dataclasses.replace(
             opened.spec, quantization=dataclasses.replace(stated, output=other)

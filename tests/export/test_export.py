@@ -17,7 +17,7 @@ from export.pipeline import export
 from runtime import ArtefactError, Classifier, DatasetError, EdgeError, ParityError
 from runtime.backends import open_backend
 from runtime.model import artifact
-from runtime.model.spec import Affine
+from runtime.model.spec import QuantizationParams
 
 TARGETS = pytest.mark.parametrize("target", [tflite.TARGET, onnx.TARGET], ids=lambda t: t.name)
 PRECISIONS = pytest.mark.parametrize("precision", ["float32", "int8"])
@@ -160,7 +160,7 @@ def test_a_tflite_model_with_int8_scores_is_still_read(
         calibrated, input_data_type=tf.int8, output_data_type=tf.int8
     ))  # fmt: skip
     path = made(source, tflite.TARGET, data, tmp_path, samples).path
-    assert artifact.read(path).spec.quantization.output == Affine(1 / 256, -128)
+    assert artifact.read(path).spec.quantization.output == QuantizationParams(1 / 256, -128)
     steps = Classifier.load(path).scores(data.test.pixels) * 256
     np.testing.assert_array_equal(steps, np.round(steps))
     assert steps.max() == 255

@@ -6,7 +6,7 @@ import pytest
 from export import onnx, spec, tflite
 from runtime import ArtefactError, Classifier
 from runtime.model import artifact
-from runtime.model.spec import Affine
+from runtime.model.spec import QuantizationParams
 
 
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".keras"])
@@ -42,7 +42,7 @@ def test_an_int8_model_made_elsewhere_keeps_its_scales(source, samples, data, tm
     bare.write_bytes(tflite.convert(source, samples))
     spec.main([str(bare), "--labels", ",".join(data.labels)])
     stated = artifact.read(bare).spec.quantization
-    assert stated.input == Affine(pytest.approx(1 / 255, rel=1e-5), -128)
+    assert stated.input == QuantizationParams(pytest.approx(1 / 255, rel=1e-5), -128)
 
 
 def quantized_elsewhere(kind):
@@ -97,7 +97,7 @@ def test_the_quantisation_of_an_onnx_model_made_elsewhere_is_read(tmp_path, kind
     spec.main([str(bare), "--labels", ",".join(data.labels)])
     stated = Classifier.load(bare).spec
     assert stated.precision == "int8" and stated.quantization.output is None
-    assert stated.quantization.input == Affine(pytest.approx(1 / 255), 0)
+    assert stated.quantization.input == QuantizationParams(pytest.approx(1 / 255), 0)
 
 
 def test_what_another_layer_quantises_is_not_taken_for_the_input_s(tmp_path, data):

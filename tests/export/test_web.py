@@ -17,7 +17,7 @@ import runtime
 from export import onnxruntime_web
 from runtime import Classifier
 from runtime.model import artifact
-from runtime.preprocess.mnist_format import normalise
+from runtime.preprocess.mnist_format import to_mnist_format
 from train.data.load import cache_folder
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
@@ -123,7 +123,7 @@ def classified(site, cases, hosted, opened):
 
 def served(classifier, canvas):
     """What `runtime.serve` makes of a drawing: the pixels, the prediction."""
-    pixels = normalise(255 - canvas)
+    pixels = to_mnist_format(255 - canvas)
     return pixels.reshape(-1), classifier.classify(pixels)
 
 

@@ -242,7 +242,7 @@ class Device:
             shutil.copy(PRETRAINED / name, path)
             sign(path, maker)
 
-    def holds(self, model: artifact.Artefact, kept: artifact.Artefact | None = None) -> bool:
+    def holds(self, model: artifact.Artifact, kept: artifact.Artifact | None = None) -> bool:
         """Whether `model` is in the place and `kept` beside it, and nothing else is left."""
         kept_digest = artifact.read(previous(self.target)).spec.digest if kept else None
         expected = {"keys", self.target.name} | ({previous(self.target).name} if kept else set())

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from runtime.classifier import Classifier, find_model
-from runtime.errors import ArtefactError
+from runtime.errors import ArtifactError
 from runtime.model import artifact
-from runtime.model.rejection import Acceptance, Judge
+from runtime.model.rejection import RejectionModel, RejectionScorer
 from runtime.model.spec import ModelSpec
 
 BLANK = np.zeros((28, 28, 1), np.uint8)
 
 
 @pytest.fixture
-def rule() -> Acceptance:
+def rule() -> RejectionModel:
     """Any rule."""
     random = np.random.default_rng(3)
-    return Acceptance(
+    return RejectionModel(
         weights=random.integers(-127, 128, (16, 10, 14)).astype(np.int8),
         scales=random.uniform(0.001, 0.01, 16).astype(np.float32),
         biases=random.normal(0, 1, 16).astype(np.float32),
@@ -30,7 +30,7 @@ def rule() -> Acceptance:
 
 
 @pytest.fixture(scope="module")
-def published() -> artifact.Artefact:
+def published() -> artifact.Artifact:
     return artifact.read(find_model())
 
 
@@ -40,7 +40,7 @@ def images() -> np.ndarray:
 
 
 def test_the_score_is_the_formula_of_the_docstring(rule, images) -> None:
-    judge = Judge(0.9, rule)
+    judge = RejectionScorer(0.9, rule)
     for image in images:
         squares = image[4:24, :, 0].reshape(10, 2, 14, 2).mean(axis=(1, 3)) / 255
         sums = (rule.weights.astype(np.float64) * squares).sum(axis=(1, 2))
@@ -49,28 +49,28 @@ def test_the_score_is_the_formula_of_the_docstring(rule, images) -> None:
         score = judge.score(image, 0.75)
         assert score == pytest.approx(expected, abs=1e-4)
         assert judge.accepts(image, 0.75) == (score >= 50.0)
-        exact = Judge(0.9, dataclasses.replace(rule, threshold=score))
+        exact = RejectionScorer(0.9, dataclasses.replace(rule, threshold=score))
         assert exact.accepts(image, 0.75)
         assert judge.score(image, 0.9999) == judge.score(image, 1.0) < np.inf
 
 
 @pytest.mark.parametrize("confidence", [0.0, float("nan")])
 def test_a_confidence_that_no_softmax_gives_is_refused(rule, images, confidence) -> None:
-    judge = Judge(0.9, dataclasses.replace(rule, threshold=-10.0))
+    judge = RejectionScorer(0.9, dataclasses.replace(rule, threshold=-10.0))
     assert judge.accepts(images[0], 0.5) and not judge.accepts(images[0], confidence)
     assert not judge.accept_all(images, np.full(len(images), confidence, np.float32)).any()
 
 
 def test_without_a_rule_the_confidence_decides_and_a_blank_page_is_refused(images) -> None:
-    judge = Judge(0.8, None)
+    judge = RejectionScorer(0.8, None)
     assert judge.accepts(images[0], 0.8) and not judge.accepts(images[0], 0.79)
-    assert not judge.accepts(BLANK, 1.0) and not Judge(0.0, None).accepts(BLANK, 1.0)
+    assert not judge.accepts(BLANK, 1.0) and not RejectionScorer(0.0, None).accepts(BLANK, 1.0)
 
 
 @pytest.mark.parametrize("grey", [0, 1, 127, 255])
 def test_no_page_of_one_grey_is_accepted_however_low_the_threshold(rule, grey) -> None:
     page = np.full((28, 28, 1), grey, np.uint8)
-    lenient = Judge(0.0, dataclasses.replace(rule, threshold=-1e9))
+    lenient = RejectionScorer(0.0, dataclasses.replace(rule, threshold=-1e9))
     assert not lenient.accepts(page, 1.0)
     page[13, 13] ^= 1
     assert lenient.accepts(page, 1.0)
@@ -80,9 +80,9 @@ def test_a_rule_travels_in_the_spec_unchanged(rule, published, images) -> None:
     spec = dataclasses.replace(published.spec, acceptance=rule)
     read = ModelSpec.from_json(spec.to_json()).acceptance
     assert read is not None
-    for field in dataclasses.fields(Acceptance):
+    for field in dataclasses.fields(RejectionModel):
         np.testing.assert_array_equal(getattr(read, field.name), getattr(rule, field.name))
-    before, after = Judge(0, rule), Judge(0, read)
+    before, after = RejectionScorer(0, rule), RejectionScorer(0, read)
     assert [before.score(i, 0.5) for i in images] == [after.score(i, 0.5) for i in images]
     assert spec.to_json() == ModelSpec.from_json(spec.to_json()).to_json()
 
@@ -110,10 +110,10 @@ def test_a_spec_from_before_the_rule_is_read(published) -> None:
 def test_a_broken_rule_is_an_artefact_error(rule, published, field, value) -> None:
     record = json.loads(dataclasses.replace(published.spec, acceptance=rule).to_json())
     record["acceptance"][field] = value
-    with pytest.raises(ArtefactError):
+    with pytest.raises(ArtifactError):
         ModelSpec.from_json(json.dumps(record))
     del record["acceptance"][field]
-    with pytest.raises(ArtefactError):
+    with pytest.raises(ArtifactError):
         ModelSpec.from_json(json.dumps(record))
 
 
@@ -123,11 +123,11 @@ def test_many_are_judged_as_one_by_one(rule, count) -> None:
     images = random.integers(0, 256, (count, 28, 28, 1)).astype(np.uint8)
     images[3::7] = 9
     confidences = random.uniform(0.2, 1, count).astype(np.float32)
-    judge, pairs = Judge(0, rule), zip(images, confidences.tolist(), strict=True)
+    judge, pairs = RejectionScorer(0, rule), zip(images, confidences.tolist(), strict=True)
     scores = [judge.score(*pair) for pair in pairs]
     # Between two scores: those of a batch are summed in another order.
     middle = float(np.mean(np.sort(scores)[count // 2 - 1 : count // 2 + 1])) if count else 0.0
-    judge = Judge(0, dataclasses.replace(rule, threshold=middle))
+    judge = RejectionScorer(0, dataclasses.replace(rule, threshold=middle))
     accepted = judge.accept_all(images, confidences)
     assert accepted.tolist() == [score >= middle for score in scores]
     assert count < 2 or 0 < accepted.sum() < count
@@ -136,7 +136,7 @@ def test_many_are_judged_as_one_by_one(rule, count) -> None:
 def test_the_classifier_asks_the_rule(rule, published, images, tmp_path) -> None:
     plain = Classifier.load(published.path)
     answers = plain.classify_batch(images)
-    judge = Judge(0, rule)
+    judge = RejectionScorer(0, rule)
     scores = [judge.score(i, a.confidence) for i, a in zip(images, answers, strict=True)]
     # Between two scores: those of a batch are summed in another order.
     judge.threshold = float(np.mean(np.sort(scores)[len(scores) // 2 - 1 : len(scores) // 2 + 1]))

@@ -12,7 +12,14 @@ import pytest
 
 from runtime import ArtefactError, EdgeError
 from runtime.model import artifact
-from runtime.model.spec import Affine, Dataset, Golden, Metrics, ModelSpec, Quantization
+from runtime.model.spec import (
+    Dataset,
+    GoldenOutputs,
+    Metrics,
+    ModelSpec,
+    Quantization,
+    QuantizationParams,
+)
 from runtime.system import atomic_write
 
 MODELS = {".tflite": b"\x1c\0\0\0TFL3" + bytes(200), ".onnx": b"\x08\x08" + b"\x12\x03abc" * 9}
@@ -31,7 +38,7 @@ FORMATS = pytest.mark.parametrize("suffix", sorted(MODELS))
 
 @pytest.fixture
 def spec() -> ModelSpec:
-    golden = Golden(
+    golden = GoldenOutputs(
         np.arange(2 * 784, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28, 1),
         np.array([[0.1, 0.2, 0.7], [1 / 3, 1 / 3, 1 / 3]], np.float32),
     )
@@ -46,7 +53,9 @@ def spec() -> ModelSpec:
         dataset=Dataset("letters", "e" * 64),
         metrics=Metrics(0.99, 100, 0.98, 50),
         golden=golden,
-        quantization=Quantization(Affine(1 / 255, -128), Affine(1 / 256, -128), Dataset("c", "d")),
+        quantization=Quantization(
+            QuantizationParams(1 / 255, -128), QuantizationParams(1 / 256, -128), Dataset("c", "d")
+        ),
         provenance=(("seed", "0"), ("recipe", "none")),
     )
 
@@ -180,7 +189,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "kept.txt"
     path.write_text("old")
     with pytest.raises(RuntimeError):
-        with atomic_write.replacing(path) as temporary:
+        with atomic_write.atomic_file(path) as temporary:
             temporary.write_text("half of the n")
             raise RuntimeError
     assert path.read_text() == "old"

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtefactError, ParityError
+from runtime.errors import ArtifactError, ParityError
 
 
 def refuse(error: BaseException):
@@ -20,7 +20,7 @@ def refuse(error: BaseException):
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
-        (ArtefactError("bad\n  file"), 2, "error: bad file\n"),
+        (ArtifactError("bad\n  file"), 2, "error: bad file\n"),
         (ParityError("other answers"), 3, "error: other answers\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import runtime
-from runtime.errors import ArtefactError, EdgeError
+from runtime.errors import ArtifactError, EdgeError
 from runtime.model import artifact
-from runtime.signing import Untrusted, make_key, sign
+from runtime.signing import SignatureError, make_key, sign
 from runtime.update import download
-from runtime.update.download import Absent
+from runtime.update.download import NotFound
 from runtime.update.run import update
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
@@ -150,7 +150,7 @@ def test_more_than_the_limit_is_refused(fetched, tmp_path):
 
 
 def test_an_absent_file_is_told_from_a_failure(fetched):
-    with pytest.raises(Absent):
+    with pytest.raises(NotFound):
         fetched(path="other.tflite")
 
 
@@ -175,7 +175,7 @@ def test_an_update_comes_with_its_signature(server, tmp_path):
     private, _ = make_key(tmp_path / "models" / "keys" / "maker")
     private.rename(tmp_path / "maker.key")
     url, place = f"{server.url}/digits.tflite?version=2", tmp_path / "models" / "model.tflite"
-    with pytest.raises(Untrusted, match="is not signed"):
+    with pytest.raises(SignatureError, match="is not signed"):
         update(url, place, None)
     sign(server.folder / "digits.tflite", tmp_path / "maker.key")
     assert "signed by maker.pub" in update(url, place, None)[0]
@@ -185,10 +185,10 @@ def test_an_update_comes_with_its_signature(server, tmp_path):
     with pytest.raises(EdgeError, match="cannot fetch .*sig"):
         update(url, place, None, allow_unsigned=True)
     (server.folder / "digits.tflite").write_text("<html>Please log in</html>")
-    with pytest.raises(Untrusted):
+    with pytest.raises(SignatureError):
         update(url, place, None)
     (server.folder / "digits.tflite.sig").unlink()
-    with pytest.raises(ArtefactError, match="is not a .tflite model"):
+    with pytest.raises(ArtifactError, match="is not a .tflite model"):
         update(url, place, None, allow_unsigned=True)
     assert artifact.read(place).data == DATA
     assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["keys", "model.tflite"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from runtime.preprocess.pipeline import all_given_pixels
+from runtime.preprocess.pipeline import stack_pixels
 
 PIXELS = np.zeros((28, 28, 1), np.uint8)
 
@@ -25,6 +25,6 @@ PIXELS = np.zeros((28, 28, 1), np.uint8)
     ids=lambda other: f"{type(other).__name__}-{getattr(other, 'dtype', '')}",
 )
 def test_only_images_that_all_are_pixels_alike_are_taken_as_pixels(other) -> None:
-    assert all_given_pixels([PIXELS] * 3).shape == (3, 28, 28, 1)
-    assert all_given_pixels([PIXELS, other]) is None
-    assert all_given_pixels([other, PIXELS]) is None
+    assert stack_pixels([PIXELS] * 3).shape == (3, 28, 28, 1)
+    assert stack_pixels([PIXELS, other]) is None
+    assert stack_pixels([other, PIXELS]) is None

@@ -9,7 +9,7 @@ import pytest
 
 from runtime.errors import EdgeError
 from runtime.outputs import command_hook
-from runtime.outputs.command_hook import Hook
+from runtime.outputs.command_hook import CommandHook
 
 DIGIT = {"image": "a.png", "label": "7", "confidence": 0.98765432, "accepted": True}
 
@@ -29,7 +29,7 @@ def ran(tmp_path) -> list[str]:
 
 
 def test_the_command_runs_for_each_digit_in_order_with_its_values(script, tmp_path):
-    command = Hook(script + " set {label} --at={confidence} '{image} of {label}'")
+    command = CommandHook(script + " set {label} --at={confidence} '{image} of {label}'")
     for label in "123":
         command.write({**DIGIT, "label": label})
     command.close()
@@ -40,7 +40,7 @@ def test_the_command_runs_for_each_digit_in_order_with_its_values(script, tmp_pa
 
 
 def test_what_is_no_digit_runs_nothing(script, tmp_path):
-    command = Hook(script)
+    command = CommandHook(script)
     command.write({**DIGIT, "accepted": False})
     command.write({"image": "a.png", "error": "cannot be read"})
     command.close()
@@ -53,7 +53,7 @@ def test_what_is_no_digit_runs_nothing(script, tmp_path):
 )
 def test_no_value_is_more_than_one_argument(script, tmp_path, monkeypatch, evil):
     monkeypatch.chdir(tmp_path)
-    command = Hook(script + " {label} {image}")
+    command = CommandHook(script + " {label} {image}")
     command.write({**DIGIT, "label": evil, "image": evil})
     command.close()
     assert ran(tmp_path) == ["2", evil, evil]
@@ -61,7 +61,7 @@ def test_no_value_is_more_than_one_argument(script, tmp_path, monkeypatch, evil)
 
 
 def test_a_file_named_like_an_option_is_none(script, tmp_path):
-    command = Hook(script + " {image}")
+    command = CommandHook(script + " {image}")
     command.write({**DIGIT, "image": "--delete.png"})
     command.close()
     assert ran(tmp_path) == ["1", "./--delete.png"]
@@ -69,7 +69,7 @@ def test_a_file_named_like_an_option_is_none(script, tmp_path):
 
 def test_a_command_that_hangs_is_ended_with_its_children(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(command_hook, "TIMEOUT_S", 0.5)
-    command = Hook(f"sh -c 'sleep 300 & echo $! > {tmp_path}/child; wait'")
+    command = CommandHook(f"sh -c 'sleep 300 & echo $! > {tmp_path}/child; wait'")
     command.write(DIGIT)
     command.close()
     assert capfd.readouterr().err == (
@@ -93,7 +93,7 @@ def _zombie(process: int) -> bool:
 
 
 def test_a_failure_is_a_message_once(capfd):
-    command = Hook("sh -c 'exit {label}'")
+    command = CommandHook("sh -c 'exit {label}'")
     for label in ("3", "3", "0", "4"):
         command.write({**DIGIT, "label": label})
     command.close()
@@ -105,7 +105,7 @@ def test_a_failure_is_a_message_once(capfd):
 
 def test_more_digits_than_it_can_take_are_passed_over_with_a_message(monkeypatch, capfd):
     monkeypatch.setattr(command_hook, "TIMEOUT_S", 0.3)
-    command = Hook("sleep 0.2")
+    command = CommandHook("sleep 0.2")
     for _ in range(command_hook.MAX_WAITING + 50):
         command.write(DIGIT)
     assert command.waiting <= command_hook.MAX_WAITING + 1
@@ -117,7 +117,7 @@ def test_more_digits_than_it_can_take_are_passed_over_with_a_message(monkeypatch
 def test_that_digits_are_passed_over_is_said_once(monkeypatch, capfd):
     """Also where runs that went well lie between."""
     monkeypatch.setattr(command_hook, "MAX_WAITING", 1)
-    command = Hook("sleep 0.02")
+    command = CommandHook("sleep 0.02")
     for _ in range(60):
         command.write(DIGIT)
         time.sleep(0.005)
@@ -156,4 +156,4 @@ def test_what_a_command_prints_is_no_result():
 )
 def test_a_command_that_cannot_be_run_is_refused_at_the_start(command, message):
     with pytest.raises(EdgeError, match=message):
-        Hook(command)
+        CommandHook(command)

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 from runtime.watch.kill_counter import KillCounter
-from runtime.watch.seen_files import Stamp
+from runtime.watch.seen_files import FileFingerprint
 
-STAMP = Stamp(10, 20, 30)
+STAMP = FileFingerprint(10, 20, 30)
 
 
 @contextlib.contextmanager
@@ -95,7 +95,7 @@ def test_file_that_cannot_be_written_stops_nothing(tmp_path):
     )
     for file in (tmp_path / "state.reading", tmp_path / "no" / "folder", tmp_path):
         subprocess.run([sys.executable, "-c", program, file], check=True, timeout=60)
-        assert not is_deadly(file, "a.png", Stamp(1, 2, 3))
+        assert not is_deadly(file, "a.png", FileFingerprint(1, 2, 3))
 
 
 def test_without_a_file_nothing_is_counted():

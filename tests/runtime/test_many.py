@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from runtime.cli import inputs
-from runtime.cli.batch import Job
+from runtime.cli.batch import BatchJob
 from runtime.cli.formats import JsonLines
 
 WAIT_S = 60
@@ -107,7 +107,7 @@ def test_what_comes_from_a_pipe_is_read_though_another_image_is_bad(tmp_path, go
     os.write(writer, data)
     os.close(writer)
     names = [str(tmp_path / name) for name in ("bad.png", *["good.png"] * 6)]
-    job = Job(None, None, 1, "cpu", JsonLines(), 1)
+    job = BatchJob(None, None, 1, "cpu", JsonLines(), 1)
     job.open()
     done = job.do([f"/dev/fd/{reader}", *names])  # as <(cat good.png) of a shell
     os.close(reader)

@@ -13,7 +13,7 @@ import pytest
 
 from runtime.errors import EdgeError
 from runtime.outputs import mqtt
-from runtime.outputs.mqtt import Publisher
+from runtime.outputs.mqtt import MqttPublisher
 
 pytest.importorskip("paho.mqtt", reason='needs paho-mqtt: pip install "digit-edge[mqtt]"')
 
@@ -25,7 +25,7 @@ def followed(monkeypatch) -> io.StringIO:
     return said
 
 
-def write(publisher: Publisher, *labels: int) -> None:
+def write(publisher: MqttPublisher, *labels: int) -> None:
     for label in labels:
         publisher.write({"image": "a.png", "label": str(label), "confidence": 0.5})
 
@@ -37,7 +37,7 @@ def labels(texts: list[str]) -> list[int]:
 def test_results_arrive_with_the_readers_availability(until, broker, reader):
     running = broker()
     subscriber = reader(running)
-    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/house/digit%20reader")
+    publisher = MqttPublisher(f"mqtt://127.0.0.1:{running.port}/house/digit%20reader")
     write(publisher, 1, 2)
     publisher.write({"image": "b.png", "error": "no image"})
     publisher.close()
@@ -51,7 +51,7 @@ def test_results_arrive_with_the_readers_availability(until, broker, reader):
 
 def test_home_assistant_finds_two_sensors(until, broker, reader):
     running = broker()
-    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits", "homeassistant")
+    publisher = MqttPublisher(f"mqtt://127.0.0.1:{running.port}/digits", "homeassistant")
     write(publisher, 1)
     publisher.close()
     subscriber = reader(running, "homeassistant/#")  # afterwards: what is retained
@@ -101,7 +101,7 @@ def test_a_broker_that_is_killed_gets_what_was_kept_in_order(until, broker, read
     stderr = followed(monkeypatch)
     running = broker()
     subscriber = reader(running)
-    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits")
+    publisher = MqttPublisher(f"mqtt://127.0.0.1:{running.port}/digits")
     write(publisher, *range(100))
     until(lambda: publisher.waiting == 0, "not acknowledged")
     until(lambda: len(subscriber.of("digits")) == 100, "not delivered")
@@ -127,7 +127,7 @@ def test_killed_in_the_middle_nothing_acknowledged_is_lost(until, broker, reader
     """The broker dies while results flow, thrice; in the end every one has arrived."""
     running = broker()
     subscriber = reader(running)
-    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits")
+    publisher = MqttPublisher(f"mqtt://127.0.0.1:{running.port}/digits")
     for turn in range(3):
         write(publisher, *range(100 * turn, 100 * turn + 100))
         if turn < 2:
@@ -143,7 +143,7 @@ def test_a_broker_that_comes_later_gets_everything(until, broker, reader, monkey
     stderr = followed(monkeypatch)
     running = broker()
     running.kill()
-    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits")
+    publisher = MqttPublisher(f"mqtt://127.0.0.1:{running.port}/digits")
     write(publisher, 1, 2, 3)
     until(lambda: "Connection refused" in stderr.getvalue(), "the absence is not said")
     running.start()
@@ -156,7 +156,7 @@ def test_a_broker_that_comes_later_gets_everything(until, broker, reader, monkey
 def test_as_many_results_as_are_kept_do_not_keep_it_offline(until, broker, reader, monkeypatch):
     monkeypatch.setattr(mqtt, "MAX_KEPT", 5)
     running = broker()
-    publisher = Publisher(f"mqtt://127.0.0.1:{running.port}/digits", "homeassistant")
+    publisher = MqttPublisher(f"mqtt://127.0.0.1:{running.port}/digits", "homeassistant")
     until(lambda: publisher.waiting == 0 and publisher._announced == 3, "not announced")
     running.kill()
     running.store.unlink(missing_ok=True)  # a new broker: what was retained is gone with the old
@@ -173,7 +173,7 @@ def test_as_many_results_as_are_kept_do_not_keep_it_offline(until, broker, reade
 def test_a_broker_that_never_comes_is_an_error_in_the_end(monkeypatch, capfd):
     monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
     monkeypatch.setattr(mqtt, "MAX_KEPT", 10)
-    publisher = Publisher("mqtt://user:secret@127.0.0.1:1/digits")
+    publisher = MqttPublisher("mqtt://user:secret@127.0.0.1:1/digits")
     write(publisher, *range(15))
     assert publisher.waiting == 10 and publisher.full
     with pytest.raises(EdgeError, match="^15 results were not published .*Connection refused"):
@@ -193,17 +193,17 @@ def test_user_and_password(until, broker, reader, tmp_path, monkeypatch, capfd):
     running = broker("allow_anonymous false", f"password_file {passwords}")
     address = f"127.0.0.1:{running.port}/digits"
     subscriber = reader(running, username="maker", password="p@ss/word")
-    publisher = Publisher(f"mqtt://maker:p%40ss%2Fword@{address}")
+    publisher = MqttPublisher(f"mqtt://maker:p%40ss%2Fword@{address}")
     write(publisher, 1)
     publisher.close()
     monkeypatch.setenv("MQTT_PASSWORD", "p@ss/word")
-    publisher = Publisher(f"mqtt://maker@{address}")
+    publisher = MqttPublisher(f"mqtt://maker@{address}")
     write(publisher, 2)
     publisher.close()
     until(lambda: labels(subscriber.of("digits")) == [1, 2], "not delivered")
     assert capfd.readouterr().err == ""
     monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
-    publisher = Publisher(f"mqtt://maker:wrong@{address}")
+    publisher = MqttPublisher(f"mqtt://maker:wrong@{address}")
     write(publisher, 3)
     with pytest.raises(EdgeError, match="Not authorized"):
         until(lambda: publisher._told, "no refusal")
@@ -229,12 +229,12 @@ def test_mqtts_trusts_the_systems_authorities_alone(
     )
     monkeypatch.setattr(mqtt, "CLOSE_S", 2.0)
     subscriber = reader(running)
-    publisher = Publisher(f"mqtts://localhost:{port}/digits")
+    publisher = MqttPublisher(f"mqtts://localhost:{port}/digits")
     write(publisher, 1)
     with pytest.raises(EdgeError, match="certificate verify failed|self.signed certificate"):
         publisher.close()
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    publisher = Publisher(f"mqtts://localhost:{port}/digits")
+    publisher = MqttPublisher(f"mqtts://localhost:{port}/digits")
     write(publisher, 2)
     publisher.close()
     until(lambda: labels(subscriber.of("digits")) == [2], "not delivered")
@@ -297,14 +297,14 @@ def certify(folder: Path) -> tuple[Path, Path]:
 )
 def test_a_url_that_is_none_is_refused_and_its_password_not_shown(url):
     with pytest.raises(EdgeError, match=r"^--mqtt takes mqtt\[s\]://") as caught:
-        Publisher(url)
+        MqttPublisher(url)
     assert "sec" not in str(caught.value)
 
 
 @pytest.mark.parametrize("prefix", ["home#", "a/+", "", "$SYS"])
 def test_a_prefix_that_is_none_is_refused(prefix):
     with pytest.raises(EdgeError, match="^--mqtt-discovery takes a prefix of topics"):
-        Publisher("mqtt://127.0.0.1:1/digits", prefix)
+        MqttPublisher("mqtt://127.0.0.1:1/digits", prefix)
 
 
 def test_without_paho_the_command_says_how_to_get_it():

@@ -8,7 +8,7 @@ import pytest
 
 import runtime
 from runtime.backends import open_backend
-from runtime.model.artifact import Artefact, read
+from runtime.model.artifact import Artifact, read
 
 onnx = pytest.importorskip("onnx", reason="the model is made with onnx")
 pytest.importorskip("onnxruntime")
@@ -50,7 +50,7 @@ def test_onnx_sums_of_large_products_are_exact():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     published = read(Path(runtime.__file__).parent / "pretrained/digits-int8.onnx")
     spec = dataclasses.replace(published.spec, golden=None)
-    backend = open_backend(Artefact(published.path, model.SerializeToString(), spec))
+    backend = open_backend(Artifact(published.path, model.SerializeToString(), spec))
     pixels = np.full((3, 28, 28, 1), 255, np.uint8)
     pixels[1, ::2], pixels[2] = 0, 7
     exact = (pixels.reshape(3, 784) / 255) @ (weights / 127)

@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from runtime.errors import ImageError
-from runtime.preprocess.mnist_format import PIXELS_SHAPE, normalise
+from runtime.preprocess.mnist_format import PIXELS_SHAPE, to_mnist_format
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, LIGHT_ON_DARK, to_pixels, view
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -103,7 +103,7 @@ def test_photograph_gives_the_digit(kind: str) -> None:
         ink = page(digit)
         photograph = PHOTOGRAPHS[kind](ink)
         seen = view(encode(photograph, "JPEG", quality=85))
-        assert alike(seen.pixels, normalise(ink)) > 0.9
+        assert alike(seen.pixels, to_mnist_format(ink)) > 0.9
         assert seen.polarity == (
             LIGHT_ON_DARK if kind in ("dark mode", "blackboard") else DARK_ON_LIGHT
         )
@@ -113,14 +113,14 @@ def test_perspective_keeps_the_digit_whole() -> None:
     image = Image.fromarray(grey(paper(page(DIGITS[3]))))
     corners = (30, 20, 0, HEIGHT, WIDTH, HEIGHT - 30, WIDTH - 40, 0)
     turned = image.transform(image.size, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
-    assert alike(to_pixels(turned), normalise(page(DIGITS[3]))) > 0.7
+    assert alike(to_pixels(turned), to_mnist_format(page(DIGITS[3]))) > 0.7
 
 
 @pytest.mark.parametrize("side", [20, 40, 90, 200, 340])
 def test_size_and_place_make_no_difference(side: int) -> None:
     for digit in DIGITS[:10]:
         image = grey(paper(page(digit, side, (5, 100))), noise=0)
-        assert alike(to_pixels(image), normalise(page(digit, 160))) > 0.87
+        assert alike(to_pixels(image), to_mnist_format(page(digit, 160))) > 0.87
 
 
 def test_box_is_in_pixels_of_the_original() -> None:
@@ -135,7 +135,7 @@ def test_small_digit_in_a_large_picture_keeps_its_detail() -> None:
     ink = np.zeros((1500, 2000), np.float32)
     ink[700:780, 900:980] = pen(DIGITS[8], 80)
     seen = view(encode(grey(paper(ink)), "JPEG", quality=90))
-    assert alike(seen.pixels, normalise(pen(DIGITS[8], 80))) > 0.9
+    assert alike(seen.pixels, to_mnist_format(pen(DIGITS[8], 80))) > 0.9
 
 
 def test_memory_is_bounded_by_the_size_asked_for(tmp_path) -> None:
@@ -216,7 +216,7 @@ def test_arrays_of_every_kind(dtype: Any, channels: int) -> None:
     if channels:
         array = np.repeat(array[..., None], channels, axis=2)
         array[..., 3:] = True if dtype is np.bool_ else scale
-    assert alike(to_pixels(array), normalise(page(DIGITS[4]))) > 0.9
+    assert alike(to_pixels(array), to_mnist_format(page(DIGITS[4]))) > 0.9
 
 
 @pytest.mark.parametrize("luminance", [20, 240])
@@ -225,7 +225,7 @@ def test_drawing_on_a_transparent_ground(luminance: int) -> None:
     drawing = np.stack([np.full(ink.shape, luminance), ink * 255], axis=2).astype(np.uint8)
     seen = view(encode(np.asarray(Image.fromarray(drawing, "LA").convert("RGBA"))))
     assert seen.polarity == (DARK_ON_LIGHT if luminance < 128 else LIGHT_ON_DARK)
-    assert alike(seen.pixels, normalise(ink)) > 0.9
+    assert alike(seen.pixels, to_mnist_format(ink)) > 0.9
 
 
 def test_page_with_transparent_corners_keeps_its_ground() -> None:
@@ -233,7 +233,7 @@ def test_page_with_transparent_corners_keeps_its_ground() -> None:
     alpha = np.full(page_grey.shape, 255, np.uint8)
     alpha[:40, :40] = alpha[-40:, -40:] = 0
     seen = view(Image.merge("LA", (Image.fromarray(page_grey), Image.fromarray(alpha))))
-    assert alike(seen.pixels, normalise(page(DIGITS[5]))) > 0.9
+    assert alike(seen.pixels, to_mnist_format(page(DIGITS[5]))) > 0.9
 
 
 def test_ink_as_light_as_its_paper_is_found_by_colour() -> None:
@@ -242,7 +242,7 @@ def test_ink_as_light_as_its_paper_is_found_by_colour() -> None:
     picture = np.rint(ground * (1 - ink) + stroke * ink).astype(np.uint8)
     seen = view(encode(picture))
     assert seen.method == "colour"
-    assert alike(seen.pixels, normalise(page(DIGITS[6]))) > 0.9
+    assert alike(seen.pixels, to_mnist_format(page(DIGITS[6]))) > 0.9
 
 
 # MNIST's own form
@@ -252,7 +252,7 @@ def test_normalise_follows_the_recipe_on_a_worked_example() -> None:
     # A bar 20 high and 10 wide: side 20, so nothing is resampled; centre of mass (10, 10).
     ink = np.zeros((50, 40), np.float32)
     ink[3:23, 7:17] = 0.5
-    pixels = normalise(ink)
+    pixels = to_mnist_format(ink)
     expected = np.zeros((28, 28), np.uint8)
     expected[5:25, 10:20] = 255
     assert pixels.dtype == np.uint8 and pixels.shape == PIXELS_SHAPE
@@ -264,10 +264,10 @@ def test_normalise_weights_by_area() -> None:
     ink = np.zeros((30, 30), np.uint8)
     ink[0] = ink[-1] = 100
     ink[:, 0] = ink[:, -1] = 100
-    row = normalise(ink)[..., 0].max(axis=1)
+    row = to_mnist_format(ink)[..., 0].max(axis=1)
     assert row.max() == 255
-    edge = normalise(ink)[..., 0][row > 0][0]
-    middle = normalise(ink)[..., 0][14]
+    edge = to_mnist_format(ink)[..., 0][row > 0][0]
+    middle = to_mnist_format(ink)[..., 0][14]
     # A corner bin is inked on 1.5² - 0.5² of 1.5², an edge bin on 1 of 1.5.
     assert abs(int(edge[edge > 0][1]) - 255 * (1 / 1.5) / (2 / 2.25)) <= 1
     assert abs(int(middle[middle > 0][0]) - 255 * (1 / 1.5) / (2 / 2.25)) <= 1
@@ -276,17 +276,19 @@ def test_normalise_weights_by_area() -> None:
 def test_normalise_centres_every_embedded_digit() -> None:
     at = np.arange(28)
     for digit in DIGITS:
-        pixels = normalise(digit)[..., 0].astype(float)
+        pixels = to_mnist_format(digit)[..., 0].astype(float)
         assert pixels.max() == 255
         for axis in (0, 1):
             assert 13.4 < pixels.sum(axis=1 - axis) @ at / pixels.sum() < 14.6
-        np.testing.assert_array_equal(normalise(digit), normalise(digit.astype(np.uint8)))
+        np.testing.assert_array_equal(
+            to_mnist_format(digit), to_mnist_format(digit.astype(np.uint8))
+        )
 
 
 def test_normalise_of_nothing_is_blank() -> None:
-    assert not normalise(np.zeros((8, 8), np.uint8)).any()
+    assert not to_mnist_format(np.zeros((8, 8), np.uint8)).any()
     with pytest.raises(ImageError, match="height, width"):
-        normalise(np.zeros((2, 8, 8), np.uint8))
+        to_mnist_format(np.zeros((2, 8, 8), np.uint8))
 
 
 @pytest.mark.parametrize("shape", [(28, 28), PIXELS_SHAPE])
@@ -300,7 +302,7 @@ def test_pixels_pass_through_without_a_copy(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("inverted", [False, True])
 def test_file_in_mnist_form_comes_out_unchanged(inverted: bool) -> None:
     for digit in DIGITS:
-        pixels = normalise(digit)
+        pixels = to_mnist_format(digit)
         stored = 255 - pixels[..., 0] if inverted else pixels[..., 0]
         seen = view(encode(stored))
         np.testing.assert_array_equal(seen.pixels, pixels)

@@ -19,9 +19,9 @@ from runtime import visualize
 from runtime.classifier import Classifier
 from runtime.errors import ImageError
 from runtime.multi_digit import layout
-from runtime.multi_digit.layout import Blob
-from runtime.multi_digit.recognize import UNKNOWN, page_bytes
-from runtime.multi_digit.split_touching import cut_all
+from runtime.multi_digit.layout import InkComponent
+from runtime.multi_digit.recognize import UNKNOWN, estimate_page_memory
+from runtime.multi_digit.split_touching import split_at_seams
 from train.data.load import embedded
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -353,11 +353,11 @@ def test_blobs_cut_together_give_the_pieces_of_each_alone(
     for number in range(20):
         height, width = random.integers(8, 60, 2).tolist()
         ink = np.where(random.random((height, width)) < 0.4, 0, random.random((height, width)))
-        blobs.append(Blob(ink.astype(np.float32), (number, 0, number + width, height)))
-    together = cut_all(blobs, 40)
+        blobs.append(InkComponent(ink.astype(np.float32), (number, 0, number + width, height)))
+    together = split_at_seams(blobs, 40)
     assert max(map(len, together)) > 3
     for blob, pieces in zip(blobs, together, strict=True):
-        (alone,) = cut_all([blob], 40)
+        (alone,) = split_at_seams([blob], 40)
         assert [(piece.box, ink) for piece, ink in pieces] == [
             (piece.box, ink) for piece, ink in alone
         ]
@@ -402,4 +402,4 @@ def test_a_photographed_page_takes_no_more_than_is_estimated(tmp_path: Path) -> 
         text=True,
         check=True,
     )
-    assert int(done.stdout) << 10 < page_bytes((4000, 3000))
+    assert int(done.stdout) << 10 < estimate_page_memory((4000, 3000))

@@ -13,7 +13,7 @@ import pytest
 import runtime
 from runtime import ArtefactError, BackendUnavailable, reload
 from runtime.model import artifact
-from runtime.reload import Reloading, previous
+from runtime.reload import ReloadingClassifier, previous
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 SMALL, LARGE = (
@@ -34,12 +34,12 @@ def switch(place: Path, source: Path) -> None:
     os.replace(place.with_name("new"), place)
 
 
-def digest(model: Reloading) -> str:
+def digest(model: ReloadingClassifier) -> str:
     return model.classifier.spec.digest
 
 
 def test_a_switched_file_is_taken_up(place, capfd):
-    model = Reloading(place)
+    model = ReloadingClassifier(place)
     assert digest(model) == SMALL.spec.digest
     assert model.classifier is model.classifier
     switch(place, LARGE.path)
@@ -52,7 +52,7 @@ def test_a_switched_file_is_taken_up(place, capfd):
 def test_a_switched_link_is_taken_up(place):
     link = place.with_name("current.tflite")
     link.symlink_to(SMALL.path)
-    model = Reloading(link)
+    model = ReloadingClassifier(link)
     link.with_name("new").symlink_to(LARGE.path)
     os.replace(link.with_name("new"), link)
     assert digest(model) == LARGE.spec.digest
@@ -61,7 +61,7 @@ def test_a_switched_link_is_taken_up(place):
 @pytest.mark.parametrize("when", [0, 10**9, 4 * 10**9], ids=["1970", "2001", "2096"])
 def test_the_clock_does_not_matter(place, when):
     """A device without a battery starts in the past; a new file may be the older one."""
-    model = Reloading(place)
+    model = ReloadingClassifier(place)
     shutil.copy(LARGE.path, place.with_name("new"))
     os.utime(place.with_name("new"), (when, when))
     os.replace(place.with_name("new"), place)
@@ -72,7 +72,7 @@ def test_the_clock_does_not_matter(place, when):
 
 
 def test_what_cannot_be_opened_is_said_once_and_the_old_model_goes_on(place, plant, capfd):
-    model = Reloading(place)
+    model = ReloadingClassifier(place)
 
     def refused(reason: str) -> None:
         assert [digest(model) for _ in range(3)] == [SMALL.spec.digest] * 3
@@ -98,7 +98,7 @@ def test_what_cannot_be_opened_is_said_once_and_the_old_model_goes_on(place, pla
 def test_at_the_start_the_model_kept_by_an_update_stands_in(place, capfd):
     shutil.copy(LARGE.path, previous(place))
     place.write_text("spoilt")
-    model = Reloading(place)
+    model = ReloadingClassifier(place)
     assert digest(model) == LARGE.spec.digest
     said = capfd.readouterr().err
     assert f"the model before it, {previous(place)}, is used" in said
@@ -109,17 +109,17 @@ def test_at_the_start_the_model_kept_by_an_update_stands_in(place, capfd):
 def test_at_the_start_without_one_the_error_is_the_files_own(place):
     place.write_text("spoilt")
     with pytest.raises(ArtefactError, match="is not a .tflite model"):
-        Reloading(place)
+        ReloadingClassifier(place)
     with pytest.raises(BackendUnavailable):
-        Reloading(SMALL.path, backend="onnxruntime")
+        ReloadingClassifier(SMALL.path, backend="onnxruntime")
 
 
 def test_without_a_path_the_published_model_answers():
-    assert Reloading().classifier.spec.name == "digits"
+    assert ReloadingClassifier().classifier.spec.name == "digits"
 
 
 def test_threads_get_the_answers_of_one_model_or_the_other(place):
-    model = Reloading(place)
+    model = ReloadingClassifier(place)
     pixels = SMALL.spec.golden.pixels[0]
     expected = {tuple(a.spec.golden.scores[0].round(3)) for a in (SMALL, LARGE)}
     stop, wrong = threading.Event(), []

@@ -16,10 +16,10 @@ import pytest
 
 from runtime import backends, selftest
 from runtime.backends import ENGINES, Engine
-from runtime.errors import ArtefactError, EdgeError
+from runtime.errors import ArtifactError, EdgeError
 from runtime.model import artifact
 from runtime.system import host
-from runtime.system.fork import Crashed, isolated
+from runtime.system.fork import WorkerCrashed, run_in_fork
 
 PRETRAINED = Path(selftest.__file__).parent / "pretrained"
 PUBLISHED = sorted([*PRETRAINED.glob("*.onnx"), *PRETRAINED.glob("*.tflite")])
@@ -218,19 +218,19 @@ def test_too_little_memory_is_a_message_and_no_traceback():
 
 
 def test_work_of_its_own_process_gives_its_answer_or_its_refusal():
-    assert isolated(lambda: {"a": [1, 2]}, 10) == {"a": [1, 2]}
-    assert isolated(lambda: "x" * 1_000_000, 10) == "x" * 1_000_000
+    assert run_in_fork(lambda: {"a": [1, 2]}, 10) == {"a": [1, 2]}
+    assert run_in_fork(lambda: "x" * 1_000_000, 10) == "x" * 1_000_000
 
     def refuse():
-        raise ArtefactError("not this one")
+        raise ArtifactError("not this one")
 
     with pytest.raises(EdgeError, match="^not this one$"):
-        isolated(refuse, 10)
-    with pytest.raises(Crashed, match="ended without an answer, with status 7"):
-        isolated(lambda: os._exit(7), 10)
-    with pytest.raises(Crashed, match="^ZeroDivisionError: "):
-        isolated(lambda: 1 // 0, 10)
-    assert os.getpid() != isolated(os.getpid, 10)
+        run_in_fork(refuse, 10)
+    with pytest.raises(WorkerCrashed, match="ended without an answer, with status 7"):
+        run_in_fork(lambda: os._exit(7), 10)
+    with pytest.raises(WorkerCrashed, match="^ZeroDivisionError: "):
+        run_in_fork(lambda: 1 // 0, 10)
+    assert os.getpid() != run_in_fork(os.getpid, 10)
 
 
 def test_a_raspberry_pis_state_is_read_and_told(tmp_path):

@@ -12,10 +12,10 @@ from runtime import visualize
 from runtime.backends import open_backend
 from runtime.classifier import Classifier, find_model
 from runtime.errors import EdgeError
-from runtime.lookalikes import has_straight_back
+from runtime.lookalikes import has_straight_left_edge
 from runtime.model import artifact
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, view
-from runtime.tta import variants
+from runtime.tta import tta_variants
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CLASSIFIER = Classifier.load()
@@ -143,7 +143,7 @@ def letter_b(slant: float, width: int) -> Array:
 def test_a_b_is_not_read_as_8(slant: float, width: int) -> None:
     page = letter_b(slant, width)
     assert CLASSIFIER.classify(view(page).pixels).label == "8"
-    assert has_straight_back(view(page).pixels)
+    assert has_straight_left_edge(view(page).pixels)
     assert not CLASSIFIER.classify(page).accepted
     assert not any(prediction.accepted for prediction in CLASSIFIER.classify_batch([page, page]))
     assert CLASSIFIER.read(page).text == ""
@@ -162,11 +162,11 @@ def test_an_8_has_a_waist() -> None:
     digits = load_digits()
     eights = [digit(int(number)) for number in np.flatnonzero(digits.target == 8)]
     # Of eight by eight pixels, so that some have lost it.
-    assert np.mean([has_straight_back(view(page).pixels) for page in eights]) <= 0.03
-    assert not has_straight_back(np.zeros((28, 28, 1), np.uint8))
+    assert np.mean([has_straight_left_edge(view(page).pixels) for page in eights]) <= 0.03
+    assert not has_straight_left_edge(np.zeros((28, 28, 1), np.uint8))
     apart = np.zeros((28, 28, 1), np.uint8)
     apart[4:10, 8:20] = apart[18:24, 8:20] = 255
-    assert not has_straight_back(apart)
+    assert not has_straight_left_edge(apart)
 
 
 def test_a_second_look_refuses_hardly_any_digit_read_rightly() -> None:
@@ -185,7 +185,7 @@ def test_a_second_look_refuses_hardly_any_digit_read_rightly() -> None:
 
 def test_variants_are_pixels_and_the_first_is_the_same_ink() -> None:
     pixels = view(digit()).pixels
-    written = variants(pixels)
+    written = tta_variants(pixels)
     assert written.shape == (15, 28, 28, 1) and written.dtype == np.uint8
     assert np.corrcoef(written[0].ravel(), pixels.ravel())[0, 1] > 0.95
     assert written[2].sum() < written[0].sum() < written[1].sum()

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from runtime.errors import EdgeError
-from runtime.outputs.json_lines import MAX_KEPT, Lines
+from runtime.outputs.json_lines import MAX_KEPT, JsonLinesWriter
 
 # A command like watch or camera: a result for each line of its input, and its number on stderr
 # when it has been taken.
@@ -69,10 +69,10 @@ def said(stderr: str) -> list[str]:
 @pytest.fixture
 def lines(tmp_path):
     """A sink into results.jsonl."""
-    return Lines(tmp_path / "results.jsonl")
+    return JsonLinesWriter(tmp_path / "results.jsonl")
 
 
-def write(lines: Lines, *names: str) -> None:
+def write(lines: JsonLinesWriter, *names: str) -> None:
     for name in names:
         lines.write({"image": name})
 
@@ -102,7 +102,7 @@ def test_a_file_that_was_rotated_or_removed_is_made_anew(lines, tmp_path):
 def test_the_half_line_of_a_power_cut_spoils_no_other(tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text('{"image": "1"}\n{"image": "ha')
-    lines = Lines(path)
+    lines = JsonLinesWriter(path)
     write(lines, "2")
     lines.close()
     assert path.read_text() == '{"image": "1"}\n{"image": "ha\n{"image": "2"}\n'
@@ -110,7 +110,7 @@ def test_the_half_line_of_a_power_cut_spoils_no_other(tmp_path):
 
 def test_several_writers_give_whole_lines(tmp_path):
     path = tmp_path / "results.jsonl"
-    sinks = [Lines(path) for _ in range(4)]
+    sinks = [JsonLinesWriter(path) for _ in range(4)]
     names = [[f"{n}-{i}" * 50 for i in range(300)] for n in range(4)]
     threads = [
         threading.Thread(target=write, args=(s, *n)) for s, n in zip(sinks, names, strict=True)
@@ -244,7 +244,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
 def test_what_is_kept_is_bounded_and_what_is_lost_is_counted(capfd):
     from pathlib import Path
 
-    lines = Lines(Path("/dev/full"))
+    lines = JsonLinesWriter(Path("/dev/full"))
     write(lines, *map(str, range(MAX_KEPT + 5)))
     assert lines.waiting == MAX_KEPT
     with pytest.raises(EdgeError, match=f"^{MAX_KEPT + 5} results could not be written"):
@@ -256,7 +256,7 @@ def test_what_is_kept_is_bounded_and_what_is_lost_is_counted(capfd):
 
 def test_without_another_result_what_is_kept_is_tried_again(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("runtime.outputs.json_lines._RETRY_S", 0.05)
-    lines = Lines(tmp_path / "results.jsonl")
+    lines = JsonLinesWriter(tmp_path / "results.jsonl")
     (tmp_path / "results.jsonl").unlink()
     (tmp_path / "results.jsonl").mkdir()
     write(lines, "1")

@@ -7,11 +7,11 @@ import pytest
 from sklearn.datasets import load_digits
 
 from runtime.preprocess import connected_components, segment, segment_tiny
-from runtime.preprocess.mnist_format import normalise
+from runtime.preprocess.mnist_format import to_mnist_format
 from runtime.preprocess.pipeline import view
 
 Array = np.ndarray[Any, np.dtype[Any]]
-DIGITS = [normalise(digit)[:, :, 0] for digit in load_digits().images[:60]]
+DIGITS = [to_mnist_format(digit)[:, :, 0] for digit in load_digits().images[:60]]
 
 
 def grey(values: Array, noise: float = 0.0) -> Array:
@@ -26,11 +26,11 @@ def test_it_finds_what_the_thorough_way_finds(dark: bool, noise: float) -> None:
     for digit in DIGITS:
         moved = np.roll(digit.astype(float), (2, -3), (0, 1))
         picture = grey(235 - 0.8 * moved if dark else 20 + 0.7 * moved, noise)
-        quick, thorough = segment_tiny.find_ink(picture), segment.find_ink(picture)
+        quick, thorough = segment_tiny.segment_digit(picture), segment.segment_digit(picture)
         assert quick is not None and thorough is not None
         assert quick.dark == thorough.dark == dark
         assert np.abs(np.subtract(quick.box, thorough.box)).max() <= 3
-        one, other = (normalise(found.ink).ravel() for found in (quick, thorough))
+        one, other = (to_mnist_format(found.ink).ravel() for found in (quick, thorough))
         alike.append(np.corrcoef(one, other)[0, 1])
     assert np.min(alike) > 0.8 and np.mean(alike) > 0.98
 
@@ -41,7 +41,7 @@ def test_specks_are_left_out_and_pieces_kept(shape: tuple[int, int]) -> None:
     picture[2:9, 6:8] = 40  # two pieces of one stroke
     picture[10:11, 6:8] = 40
     picture[1, 13] = 60  # a speck too far away
-    found = segment_tiny.find_ink(picture)
+    found = segment_tiny.segment_digit(picture)
     assert found is not None
     assert found.box == (6, 2, 8, 11)
 
@@ -77,5 +77,5 @@ def test_components_are_the_same_however_the_ink_lies() -> None:
     ids=["blank", "uneven light", "ink on the rim"],
 )
 def test_what_is_not_simple_is_left_to_the_thorough_way(picture: Array) -> None:
-    assert segment_tiny.find_ink(picture) is None
+    assert segment_tiny.segment_digit(picture) is None
     assert view(picture[:, :, None].repeat(3, axis=2)).method in ("blank", "luminance")

@@ -13,8 +13,8 @@ import runtime
 from runtime.errors import EdgeError
 from runtime.model import artifact
 from runtime.reload import previous
-from runtime.signing import Untrusted, make_key, sign
-from runtime.update.run import Failed, update
+from runtime.signing import SignatureError, make_key, sign
+from runtime.update.run import SelfTestFailed, update
 
 pytest.importorskip("cryptography", reason='needs cryptography: pip install "digit-edge[update]"')
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
@@ -91,7 +91,7 @@ def test_a_wrong_signature_is_refused_always(device, tmp_path, fault, unsigned):
         signature.write_bytes(signature.read_bytes()[:63])
     else:
         (device.target.parent / "keys" / "maker.pub").unlink()
-    with pytest.raises(Untrusted, match="trusted") as caught:
+    with pytest.raises(SignatureError, match="trusted") as caught:
         update(str(device.new), device.target, None, allow_unsigned=unsigned)
     assert str(device.new) in str(caught.value)
     assert device.holds(OLD)
@@ -102,7 +102,7 @@ def test_a_model_changed_after_it_was_signed_is_refused(device, plant):
         return scores + 1 / 512
 
     plant(device.new, "digits.tflite", scores=more)  # its own digest is right
-    with pytest.raises(Untrusted):
+    with pytest.raises(SignatureError):
         update(str(device.new), device.target, None)
     assert device.holds(OLD)
 
@@ -154,7 +154,7 @@ def test_a_model_that_fails_in_its_place_gives_it_back(device, monkeypatch):
                 file.write(b"spoilt")
 
     monkeypatch.setattr(os, "replace", spoil)
-    with pytest.raises(Failed, match="is damaged.*the model before is back in its place"):
+    with pytest.raises(SelfTestFailed, match="is damaged.*the model before is back in its place"):
         update(str(device.new), device.target, None)
     assert device.holds(OLD, kept=OLD)
 

@@ -11,8 +11,8 @@ import runtime
 from runtime.backends import open_backend
 from runtime.classifier import Classifier
 from runtime.model import artifact
-from runtime.model.rejection import Judge
-from runtime.preprocess.pipeline import View
+from runtime.model.rejection import RejectionScorer
+from runtime.preprocess.pipeline import PreprocessedImage
 
 pytest.importorskip("sklearn")
 
@@ -37,7 +37,10 @@ def test_blank_pages_held_back_have_no_say_in_the_threshold():
     plain = fit_acceptance(digits.labels, seen, held_back, answer, 0)
     assert math.isfinite(rule.threshold)
     assert rule.to_record() == plain.to_record()
-    assert Judge(0.0, rule).accept_all(held_back, answer(held_back).max(axis=1)).mean() > 0.99
+    assert (
+        RejectionScorer(0.0, rule).accept_all(held_back, answer(held_back).max(axis=1)).mean()
+        > 0.99
+    )
 
 
 def test_of_blank_pages_alone_there_is_no_rule():
@@ -69,7 +72,10 @@ def test_the_threshold_is_lowered_until_digits_in_pictures_are_accepted(publishe
     spec = dataclasses.replace(backend.spec, acceptance=lowered)
     opened = dataclasses.replace(artifact.read(PRETRAINED / "digits.tflite"), spec=spec)
     classifier = Classifier(open_backend(opened))
-    found = [View(pixels, (0, 0, 28, 28), "dark on light", "luminance") for pixels in test.pixels]
+    found = [
+        PreprocessedImage(pixels, (0, 0, 28, 28), "dark on light", "luminance")
+        for pixels in test.pixels
+    ]
     predictions = list(map(classifier.classify_view, found))
     right = [
         prediction.accepted

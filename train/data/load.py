@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from runtime.errors import DatasetError
-from runtime.preprocess.mnist_format import normalise
+from runtime.preprocess.mnist_format import to_mnist_format
 from train.data import download, idx_npz
 from train.data.mnist import MNIST
 from train.data.splits import DataSet, Split, digest, hold_back
@@ -85,7 +85,7 @@ def embedded() -> DataSet:
             'the embedded digits need scikit-learn: pip install "digit-edge[train]"'
         ) from error
     digits = load_digits()
-    pixels = np.stack([normalise(_enlarge(image)) for image in digits.images])
+    pixels = np.stack([to_mnist_format(_enlarge(image)) for image in digits.images])
     whole = Split(pixels, digits.target.astype(np.int64))
     train, test = hold_back(without_copies(whole), TEST_SHARE, seed=0)
     labels = tuple(str(n) for n in range(10))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from runtime.serve.access import Access
+from runtime.serve.access import AccessPolicy
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -42,7 +42,7 @@ def run(*options, **environment):
     ],
 )
 def test_a_name_that_others_chose_is_no_name_of_ours(host, loopback, known):
-    assert Access(None, loopback, ("pi.local",)).knows_host(host) is known
+    assert AccessPolicy(None, loopback, ("pi.local",)).knows_host(host) is known
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_a_name_that_others_chose_is_no_name_of_ours(host, loopback, known):
     ],
 )
 def test_the_token_and_nothing_else_passes(header, known):
-    assert Access(TOKEN).knows_token(header) is known
+    assert AccessPolicy(TOKEN).knows_token(header) is known
 
 
 def test_without_a_token_no_token_passes():
-    assert not Access(None).knows_token("Bearer ")
+    assert not AccessPolicy(None).knows_token("Bearer ")
 
 
 def test_dns_rebinding_meets_a_closed_door(server):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.preprocess.mnist_format import normalise
+from runtime.preprocess.mnist_format import to_mnist_format
 from runtime.preprocess.pipeline import view
 
 JPEG = {"Content-Type": "image/jpeg"}
@@ -60,7 +60,7 @@ def test_in_a_drawing_every_mark_is_ink(server, classifier):
     drawing[40:60, 60:190] = drawing[60:210, 170:190] = 0
     drawing[230:236, 20:26] = 128  # a speck: in a photograph it would be none of the digit
     answer = server.client.post("/v1/classify?drawing=true", content=png(drawing)).json()
-    pixels = normalise(255 - drawing)
+    pixels = to_mnist_format(255 - drawing)
     assert base64.b64decode(answer["view"]["pixels"]) == pixels.tobytes()
     assert (answer["view"]["box"], answer["view"]["method"]) == ([20, 40, 190, 236], "drawing")
     assert answer["label"] == classifier.classify(pixels).label

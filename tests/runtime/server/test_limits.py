@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from runtime.serve.limits import Limits, Memory, Room
-from runtime.serve.problem_details import Problem
+from runtime.serve.limits import DecodeBudget, Limits, UploadBudget
+from runtime.serve.problem_details import HttpProblem
 from tests.runtime.server.conftest import encoded
 
 
@@ -203,11 +203,11 @@ def test_connections_that_were_answered_make_room_too(serve_with):
 
 
 def test_what_does_not_fit_beside_others_waits_and_then_is_refused():
-    room = Room(Limits(work_bytes=100, seconds=0.2))
+    room = DecodeBudget(Limits(work_bytes=100, seconds=0.2))
     with room.lease(60):
         with room.lease(40):
             pass
-        with pytest.raises(Problem) as refused, room.lease(41):
+        with pytest.raises(HttpProblem) as refused, room.lease(41):
             pass
         assert refused.value.status == 503
     entered = threading.Event()
@@ -244,12 +244,12 @@ def test_large_images_are_looked_at_one_after_the_other(serve_with):
 
 
 def test_memory_is_lent_and_given_back():
-    memory = Memory(100)
+    memory = UploadBudget(100)
     with memory.lease() as first:
         first(60)
         with memory.lease() as second:
             second(40)
-            with pytest.raises(Problem) as refused:
+            with pytest.raises(HttpProblem) as refused:
                 second(1)
             assert refused.value.status == 503
             # Whoever is refused leaves its room to the others before it has said so.

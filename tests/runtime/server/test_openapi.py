@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.serve import bodies, openapi
-from runtime.serve.access import Access
+from runtime.serve.access import AccessPolicy
 from runtime.serve.json_schema import Keywords, schema_of
 from runtime.serve.limits import Limits
 
@@ -144,7 +144,7 @@ def test_a_field_that_is_added_to_a_body_is_in_the_document(monkeypatch):
 
     read = next(each for each in openapi.OPERATIONS if each.name == "read")
     monkeypatch.setattr(openapi, "OPERATIONS", [dataclasses.replace(read, body=Signed)])
-    document = openapi.document(Limits(), Access(), "1")
+    document = openapi.document(Limits(), AccessPolicy(), "1")
     schema = document["components"]["schemas"]["Signed"]
     assert schema["properties"]["signature"] == {
         "type": ["string", "null"],
@@ -157,7 +157,7 @@ def test_a_field_that_is_added_to_a_body_is_in_the_document(monkeypatch):
 
 
 def test_every_field_is_described():
-    schemas = openapi.document(Limits(), Access(), "1")["components"]["schemas"]
+    schemas = openapi.document(Limits(), AccessPolicy(), "1")["components"]["schemas"]
     assert set(schemas) == {
         name
         for name, each in inspect.getmembers(bodies, dataclasses.is_dataclass)

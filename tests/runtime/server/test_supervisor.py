@@ -17,7 +17,7 @@ import pytest
 
 from runtime.serve import supervisor
 from runtime.serve.limits import Limits
-from runtime.serve.problem_details import Problem
+from runtime.serve.problem_details import HttpProblem
 from runtime.serve.wire import Model
 
 STOPPING_S = 10  # SIGTERM ends the server within this
@@ -191,7 +191,7 @@ def test_worker_that_ends_right_after_its_start_is_not_used(monkeypatch, capsys)
             while time.monotonic() < end and len(statuses) < 1:
                 try:
                     await workers.ask("classify", b"an image", drawing=False)
-                except Problem as problem:
+                except HttpProblem as problem:
                     statuses.add(problem.status)
             return statuses, await workers.is_progressing()
         finally:
