@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.pipeline import DEFAULT_CALIBRATION, Target, export
+from export.pipeline import DEFAULT_CALIBRATION, ExportTarget, export
 from export.verify import Verification
 from runtime.errors import CHECK_FAILED, DatasetError, EdgeError, ParityError, report
 from runtime.system import interrupt
 from train.options import whole
 
 
-def run(targets: Sequence[Target], argv: list[str] | None) -> int:
+def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
     """The body of `python -m export`, `export.tflite` and `export.onnx`."""
     arguments = _parse(targets, argv)
     from export import calibration
@@ -52,11 +52,11 @@ def _print_checks(outcome: Verification) -> None:
     sys.stdout.flush()
 
 
-def _default_out(model: Path, target: Target, quantize: bool) -> Path:
+def _default_out(model: Path, target: ExportTarget, quantize: bool) -> Path:
     return model.with_name(model.stem + ("-int8" if quantize else "") + target.suffix)
 
 
-def _parse(targets: Sequence[Target], argv: list[str] | None) -> argparse.Namespace:
+def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.Namespace:
     only = targets[0] if len(targets) == 1 else None
     made = (
         f"a {only.suffix} artefact, float32 or int8"

@@ -26,7 +26,7 @@ _REFUSALS = (ValueError, TypeError, KeyError, OSError, RuntimeError, zipfile.Bad
 
 
 @dataclass(frozen=True)
-class Source:
+class KerasModel:
     """A trained model: its artefact, and the Keras model in it."""
 
     artefact: Artifact
@@ -37,7 +37,7 @@ class Source:
         return scores_of(self.model, pixels)
 
 
-def open_source(path: str | os.PathLike[str]) -> Source:
+def open_source(path: str | os.PathLike[str]) -> KerasModel:
     """Open a `.keras` artefact.
 
     Raises:
@@ -47,7 +47,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
     if path.suffix != ".keras":
         raise ArtifactError(f"{path} is no Keras model: give the .keras file that train wrote")
     opened = artifact.read(path)
-    return Source(opened, load_keras(path))
+    return KerasModel(opened, load_keras(path))
 
 
 def load_keras(path: Path) -> "keras.Model":
@@ -76,7 +76,7 @@ def scores_of(model: "keras.Model", pixels: Pixels) -> Scores:
     return np.asarray(model.predict(scaled, batch_size=500, verbose=0))
 
 
-def endpoint(model: "keras.Model") -> "tf.types.experimental.GenericFunction":
+def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunction":
     """The model as a function: pixels from 0 to 1 (batch, 28, 28, 1) → scores (batch, classes).
 
     Keras's Flatten asks for the batch size at run time (SHAPE, STRIDED_SLICE, PACK), which splits

@@ -9,9 +9,9 @@ import numpy as np
 
 from export.calibration import Calibration
 from export.cli import run
-from export.keras_model import INPUT_NAME, Source, endpoint
-from export.pipeline import Target
-from export.softmax_lut import look_up_in_onnx
+from export.keras_model import INPUT_NAME, KerasModel, serving_function
+from export.pipeline import ExportTarget
+from export.softmax_lut import replace_softmax_with_lut_onnx
 from export.verify import Signature
 from runtime.cli.exit_status import exit_status
 from runtime.errors import ArtifactError
@@ -36,7 +36,7 @@ _ROLES = {
 _RESHAPERS = {"Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 
 
-def convert(source: Source, calibration: Calibration | None = None) -> bytes:
+def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes:
     """The model as a bare .onnx file; static QDQ int8 inside where `calibration` is given.
 
     Raises:
@@ -46,7 +46,7 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
         import tf2onnx
 
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-        function = endpoint(source.model)
+        function = serving_function(source.model)
         try:
             model, _ = tf2onnx.convert.from_function(
                 function, input_signature=function.input_signature, opset=OPSET
@@ -137,7 +137,7 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
         )
         model = onnx.load(quantized)
-    look_up_in_onnx(model)
+    replace_softmax_with_lut_onnx(model)
     return model
 
 
@@ -214,7 +214,7 @@ def _shape(value: "onnx.ValueInfoProto") -> tuple[int | None, ...]:
     return tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in axes)
 
 
-TARGET = Target("ONNX", ".onnx", convert, describe, quantization)
+TARGET = ExportTarget("ONNX", ".onnx", convert, describe, quantization)
 
 
 def main(argv: list[str] | None = None) -> int:

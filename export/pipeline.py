@@ -17,13 +17,12 @@ from runtime.system import interrupt
 
 if TYPE_CHECKING:
     from export.calibration import Calibration
-    from export.keras_model import Source
     from train.data.splits import DataSet, Split
 
 DEFAULT_CALIBRATION = 500  # training images
 
 
-class Target(NamedTuple):
+class ExportTarget(NamedTuple):
     """A format to export to, and the functions that know it."""
 
     name: str
@@ -35,7 +34,7 @@ class Target(NamedTuple):
 
 def export(
     source: "Source",
-    target: Target,
+    target: ExportTarget,
     data: "DataSet",
     out: Path,
     calibration: "Calibration | None" = None,

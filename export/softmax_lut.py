@@ -19,7 +19,7 @@ _CODES = 256
 _A_LITTLE_MORE = 1.001
 
 
-def powers(scale: float, classes: int, dtype: type[np.floating]) -> npt.NDArray[np.floating]:
+def softmax_lut(scale: float, classes: int, dtype: type[np.floating]) -> npt.NDArray[np.floating]:
     """e^(-scale · k) for k = 0 to 255, (256,), for sums of `classes` of them in `dtype`.
 
     Rounded to multiples of 2^-b, where `dtype` holds every whole number up to 2^b · `classes`: the
@@ -31,7 +31,7 @@ def powers(scale: float, classes: int, dtype: type[np.floating]) -> npt.NDArray[
     return np.ldexp(steps, -bits).astype(dtype)
 
 
-def look_up_in_tflite(data: bytes) -> bytes:
+def replace_softmax_with_lut_tflite(data: bytes) -> bytes:
     """A bare .tflite file whose softmax of int8 logits is a look-up; another file as it is.
 
     Made of operators that LiteRT's GPU accelerator knows too. It computes with the numbers that
@@ -65,7 +65,7 @@ def look_up_in_tflite(data: bytes) -> bytes:
     # One index after the other: neither the look-up nor the GPU takes them in rows.
     flat = graph.reshape(codes, [-1], "INT32")
     found = graph.variable("found", one)
-    table = graph.constant("table", powers(scale, classes, np.float32)[:, np.newaxis])
+    table = graph.constant("table", softmax_lut(scale, classes, np.float32)[:, np.newaxis])
     graph.append("EMBEDDING_LOOKUP", [flat, table], found)
     numerators = graph.reshape(found, row, "FLOAT32")
     total, reciprocal = graph.variable("total", one), graph.variable("reciprocal", one)
@@ -151,7 +151,7 @@ class _TFLiteGraph:
         return len(self.tensors) - 1
 
 
-def look_up_in_onnx(model: "onnx.ModelProto") -> None:
+def replace_softmax_with_lut_onnx(model: "onnx.ModelProto") -> None:
     """Make the softmax of a model's int8 logits a look-up; leave another model as it is.
 
     onnxruntime computes the last layer in whole numbers only where one DequantizeLinear reads its
@@ -182,7 +182,7 @@ def look_up_in_onnx(model: "onnx.ModelProto") -> None:
         graph.node.append(helper.make_node(operator, inputs, [output], output, **attributes))
     for name, value in (
         ("per_step", np.array(_A_LITTLE_MORE / scale, np.float32)),
-        ("table", powers(scale, classes, np.float64)),
+        ("table", softmax_lut(scale, classes, np.float64)),
         ("last_axis", np.array([1], np.int64)),
     ):
         graph.initializer.append(numpy_helper.from_array(value, name))

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from export.calibration import Calibration
 from export.cli import run
-from export.keras_model import Source, endpoint
-from export.pipeline import Target
-from export.softmax_lut import look_up_in_tflite
+from export.keras_model import KerasModel, serving_function
+from export.pipeline import ExportTarget
+from export.softmax_lut import replace_softmax_with_lut_tflite
 from export.verify import Signature
 from runtime.cli.exit_status import exit_status
 from runtime.errors import ArtifactError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
 
 
-def convert(source: Source, calibration: Calibration | None = None) -> bytes:
+def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes:
     """The model as a bare .tflite file; int8 in and inside where `calibration` is given.
 
     Raises:
@@ -34,7 +34,7 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
 
         tf.get_logger().setLevel("ERROR")  # in a notebook its remarks pass `quiet` by
         with atomic_write.temporary_folder() as folder:
-            function = endpoint(source.model)
+            function = serving_function(source.model)
             archive = keras.export.ExportArchive()
             archive.track(function.model)
             archive.add_endpoint("serve", function)
@@ -49,7 +49,7 @@ def convert(source: Source, calibration: Calibration | None = None) -> bytes:
             try:
                 data = converter.convert()
                 if calibration is not None:
-                    data = look_up_in_tflite(_quantize(data))
+                    data = replace_softmax_with_lut_tflite(_quantize(data))
                 data = bytes(data)
             except (ValueError, RuntimeError, tf.errors.OpError) as error:
                 raise ArtifactError(
@@ -130,7 +130,7 @@ def _open(data: bytes) -> "Interpreter":
         raise ArtifactError(f"LiteRT refuses the model: {error}") from error
 
 
-TARGET = Target("TFLite", ".tflite", convert, describe, quantization)
+TARGET = ExportTarget("TFLite", ".tflite", convert, describe, quantization)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Distortion:
+class Augmentation:
     """How far images are distorted at most; each image draws its own amounts, evenly.
 
     Attributes:
@@ -29,14 +29,14 @@ class Distortion:
     elastic_points: int = 5
 
     @classmethod
-    def none(cls) -> "Distortion":
+    def none(cls) -> "Augmentation":
         """No distortion at all."""
         return cls(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def distort(
+def augment(
     images: "tf.Tensor",
-    distortion: Distortion,
+    distortion: Augmentation,
     strength: "tf.Tensor",
     seed: "tf.Tensor",
     margin: int = 0,
@@ -55,7 +55,7 @@ def distort(
     """
     import tensorflow as tf
 
-    if distortion == Distortion.none():
+    if distortion == Augmentation.none():
         return images
     n, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     matrices = _affine(distortion, strength, n, height, width, seed, margin)
@@ -78,7 +78,7 @@ def distort(
 
 
 def _affine(
-    distortion: Distortion,
+    distortion: Augmentation,
     strength: "tf.Tensor",
     n: "tf.Tensor",
     height: int,

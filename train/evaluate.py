@@ -119,7 +119,7 @@ def allowed_rejections(right: int) -> int:
     return int(MAX_FALSE_REJECTIONS * (right + 1)) - 1
 
 
-def by_confidence(
+def calibration_bins(
     scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Answers, the sum of their confidences, and right answers, in BINS bins of equal width."""
@@ -131,5 +131,5 @@ def by_confidence(
 
 def calibration_error(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
     """Expected calibration error, from 0 to 1, over bins of equal width of the confidence."""
-    _, confidences, right = by_confidence(scores, labels)
+    _, confidences, right = calibration_bins(scores, labels)
     return float(np.abs(confidences - right).sum() / len(labels))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from runtime.errors import EdgeError
 from train import checkpoint
-from train.augment import distort
+from train.augment import augment
 from train.checkpoint import Checkpoint, Epoch
 from train.corrupt import corrupt
 from train.data.splits import Split
@@ -110,7 +110,7 @@ class Training:
         def prepare(step: "tf.Tensor", indices: "tf.Tensor") -> "Batch":
             images = tf.cast(tf.gather(self._pixels, indices), tf.float32) / 255.0
             own = tf.stack([seed, step])
-            images = distort(images, self.recipe.distortion, strength, own, CROP_PX)
+            images = augment(images, self.recipe.distortion, strength, own, CROP_PX)
             images = tf.ensure_shape(images, (size, *images.shape[1:]))
             labels = tf.gather(self._labels, indices)
             return corrupt(images, size, corruption, own), labels

@@ -83,7 +83,7 @@ def initial_seed(seed: int, n: int) -> int:
     return (seed * 10 + n) % 2**32
 
 
-def fold(trained: "keras.Model", temperature: float = 1.0) -> "keras.Model":
+def fold_batch_norm(trained: "keras.Model", temperature: float = 1.0) -> "keras.Model":
     """Fold normalisation into the convolutions, and the temperature into the last layer.
 
     The result is `build(classes)` and answers softmax(logits of `trained` / temperature).

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from runtime.preprocess.pipeline import view
 from runtime.system import atomic_write
 from train.checkpoint import Epoch
-from train.evaluate import BINS, by_confidence, calibration_error
+from train.evaluate import BINS, calibration_bins, calibration_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,7 +122,7 @@ def mistakes(
 
 def reliability(scores: npt.NDArray[np.floating], truth: npt.NDArray[np.int64]) -> "Figure":
     """Accuracy by confidence, and how many answers had it."""
-    counts, confidences, right = by_confidence(scores, truth)
+    counts, confidences, right = calibration_bins(scores, truth)
     filled = counts > 0
     accuracy, confidence = (sums[filled] / counts[filled] for sums in (right, confidences))
     figure = _figure(5, 6)

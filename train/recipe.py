@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from runtime.errors import EdgeError
-from train.augment import Distortion
+from train.augment import Augmentation
 from train.corrupt import Corruption
 
-_Part = TypeVar("_Part", "Recipe", Distortion, Corruption)
+_Part = TypeVar("_Part", "Recipe", Augmentation, Corruption)
 # Settings that stay below 1.
 _SHARES = ("warmup", "second_moment", "dropout", "label_smoothing", "averaging")
 _SHARES += ("contrast", "calm")
@@ -56,7 +56,7 @@ class Recipe:
     dropout: float = 0.3
     label_smoothing: float = 0.02
     averaging: float = 0.996
-    distortion: Distortion = field(default_factory=Distortion)
+    distortion: Augmentation = field(default_factory=Augmentation)
     corruption: Corruption = field(default_factory=Corruption)
     spoilt: float = 1.0
     corruption_before: Corruption = field(default_factory=Corruption)
@@ -116,7 +116,7 @@ FAST = Recipe(
     label_smoothing=0.05,
     weight_decay=1e-2,
     averaging=0.98,
-    distortion=Distortion(rotation_degrees=6.0, scale=0.06, shear=0.1, shift_px=1.0),
+    distortion=Augmentation(rotation_degrees=6.0, scale=0.06, shear=0.1, shift_px=1.0),
 )
 
 
@@ -146,7 +146,7 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
     return recipe
 
 
-def _numbers(part: Recipe | Distortion | Corruption) -> dict[str, int | float]:
+def _numbers(part: Recipe | Augmentation | Corruption) -> dict[str, int | float]:
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
 

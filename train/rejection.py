@@ -27,7 +27,7 @@ from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
 from train.negatives import DIGITS, glyphs, strangers
 
 HIDDEN = 16
-DOUBTED_SHARE = 0.006  # share of the held-back digits that may score below the threshold
+MAX_FALSE_REJECTION_RATE = 0.006  # share of the held-back digits that may score below the threshold
 # Digits of the training set, strangers, and printed digits: print is to be accepted as well.
 _SEEN, _STRANGE, _PRINTED = 40_000, 24_000, 4_000
 # Strangers that the weight of the confidence's odds is fitted to.
@@ -83,7 +83,7 @@ def fit_acceptance(
     rule = _weigh_odds(rule, held_back, confidences, fresh, answer(fresh).max(axis=1))
     ranked = np.sort(_scores(rule, held_back, confidences))
     # Rounded down: the digits that decide it stay accepted on an engine that rounds otherwise.
-    threshold = math.floor(ranked[int(DOUBTED_SHARE * len(ranked))] * 1e3) / 1e3
+    threshold = math.floor(ranked[int(MAX_FALSE_REJECTION_RATE * len(ranked))] * 1e3) / 1e3
     return dataclasses.replace(rule, threshold=threshold)
 
 

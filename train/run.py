@@ -30,7 +30,7 @@ from train.evaluate import (
     loss_and_accuracy,
 )
 from train.fit import Training, fit
-from train.model import fold
+from train.model import fold_batch_norm
 from train.recipe import Recipe
 from train.rejection import fit_acceptance, lower_threshold
 from train.save import save, versions
@@ -94,7 +94,7 @@ def run(
 
     logits = logits_of(training.average, held_back.pixels)
     temperature = fit_temperature(logits, held_back.labels)
-    model = fold(training.average, temperature)
+    model = fold_batch_norm(training.average, temperature)
     scores = logits_of(model, held_back.pixels)
     accept_confidence = fit_accept_confidence(scores, held_back.labels)
     with interrupt.immediate():

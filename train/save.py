@@ -17,7 +17,7 @@ from runtime.model.rejection import RejectionModel
 from runtime.model.spec import Dataset, GoldenOutputs, Metrics, ModelSpec
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from runtime.system import atomic_write
-from train.data.load import embedded
+from train.data.load import sklearn_digits
 from train.evaluate import logits_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def save(
 
 def golden_inputs() -> npt.NDArray[np.uint8]:
     """The known inputs of every artefact: of the embedded test digits, the first of 0 to 7."""
-    test = embedded().test
+    test = sklearn_digits().test
     first = [int(np.argmax(test.labels == digit)) for digit in range(GOLDEN_INPUTS)]
     return test.pixels[first]
 

@@ -99,9 +99,9 @@ def printed_digits(n: int, random: np.random.Generator) -> Pixels:
 
 def embedded_digits(n: int, random: np.random.Generator) -> Pixels:
     """Digits of other hands: scikit-learn's, the test split."""
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
 
-    pixels = embedded().test.pixels
+    pixels = sklearn_digits().test.pixels
     return pixels[random.permutation(len(pixels))[:n]]
 
 

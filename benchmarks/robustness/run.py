@@ -133,11 +133,11 @@ def measure(
 
 def quick_subset(test_set: TestSet, n: int = QUICK_IMAGES) -> TestSet:
     """At most `n` images of it, each class by its share, always the same ones."""
-    from train.data.splits import Split, hold_back
+    from train.data.splits import Split, stratified_split
 
     if len(test_set.labels) <= n:
         return test_set
-    _, few = hold_back(Split(test_set.pixels, test_set.labels), n, SEED)
+    _, few = stratified_split(Split(test_set.pixels, test_set.labels), n, SEED)
     return TestSet(test_set.name, test_set.sha256, test_set.class_names, few.pixels, few.labels)
 
 
@@ -219,9 +219,9 @@ def _read_other_hands(
     ask: _Asker, folder: Path, row: Row, unmeasured: list[Unmeasured]
 ) -> OtherHands | None:
     """What a row makes of the embedded digits; nothing where it knows other classes."""
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
 
-    digits = embedded()
+    digits = sklearn_digits()
     path = folder / row.artefact
     try:
         spec = artifact.read(path).spec

@@ -27,10 +27,10 @@ def name(row):
 @pytest.fixture(scope="session")
 def images(tmp_path_factory) -> Path:
     """A thousand digits of scikit-learn's in MNIST's form, in a folder of their own."""
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
 
     folder = tmp_path_factory.mktemp("images")
-    np.save(folder / "images.npy", embedded().train.pixels[:1000])
+    np.save(folder / "images.npy", sklearn_digits().train.pixels[:1000])
     return folder
 
 

@@ -26,9 +26,9 @@ SETTINGS = Settings(repetitions=2, min_seconds=0.02, min_count=24, starts=1, ima
 @pytest.fixture(scope="session")
 def test_set() -> TestSet:
     """The embedded digits' test split."""
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
 
-    data = embedded()
+    data = sklearn_digits()
     return TestSet(data.name, data.sha256, data.labels, data.test.pixels, data.test.labels)
 
 
@@ -39,10 +39,10 @@ def models(tmp_path_factory) -> Path:
 
     from export import calibration, onnx, tflite
     from export.keras_model import open_source
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
     from train.model import build
 
-    data = embedded()
+    data = sklearn_digits()
     keras.utils.set_random_seed(0)
     model = build(10)
     model.compile("adam", "sparse_categorical_crossentropy")

@@ -204,9 +204,9 @@ def made_report(request, timings, tmp_path) -> Path:
 @pytest.fixture
 def data_file(test_set, tmp_path) -> Path:
     """The embedded digits as an .npz, so that no test looks for MNIST."""
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
 
-    train = embedded().train
+    train = sklearn_digits().train
     path = tmp_path / "digits.npz"
     np.savez(
         path,

@@ -12,7 +12,7 @@ from benchmarks.harness.test_set import TestSet
 from benchmarks.placement import PlacementResult
 from runtime import Classifier
 from runtime.errors import DatasetError, EdgeError
-from train.data.load import embedded
+from train.data.load import sklearn_digits
 
 
 def some(test_set: TestSet, n: int) -> TestSet:
@@ -20,7 +20,7 @@ def some(test_set: TestSet, n: int) -> TestSet:
 
 
 def test_a_page_is_white_larger_than_its_digit_and_repeatable():
-    pixels = embedded().test.pixels[0]
+    pixels = sklearn_digits().test.pixels[0]
     file = placement.page(pixels, np.random.default_rng(3))
     assert file == placement.page(pixels, np.random.default_rng(3))
     paper = np.asarray(Image.open(io.BytesIO(file)))

@@ -24,9 +24,9 @@ from train import negatives
 @pytest.fixture(scope="module")
 def digits() -> TestSet:
     """The embedded digits' test split."""
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
 
-    data = embedded()
+    data = sklearn_digits()
     return TestSet(data.name, data.sha256, data.labels, data.test.pixels, data.test.labels)
 
 

@@ -29,9 +29,9 @@ MIDDLE_STRENGTHS = {
 @pytest.fixture(scope="module")
 def few() -> TestSet:
     """A tenth of the embedded digits' test split."""
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
 
-    data = embedded()
+    data = sklearn_digits()
     whole = TestSet(data.name, data.sha256, data.labels, data.test.pixels, data.test.labels)
     return robustness.quick_subset(whole, 40)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import runtime
-from train.data.load import embedded
+from train.data.load import sklearn_digits
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 
@@ -20,7 +20,7 @@ PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 @pytest.fixture(scope="session")
 def data():
     """The embedded digits."""
-    return embedded()
+    return sklearn_digits()
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,7 @@ def test_an_int8_softmax_is_a_look_up(source, data, samples, tmp_path, target):
     written = made(source, target, data, tmp_path, samples)
     operators, scale = _inside(target, written.data)
     assert not {"SOFTMAX", "Softmax", "EXP", "Exp"} & operators
-    table = softmax_lut.powers(scale, 10, np.float64 if target is onnx.TARGET else np.float32)
+    table = softmax_lut.softmax_lut(scale, 10, np.float64 if target is onnx.TARGET else np.float32)
     scores = Classifier.load(written.path).scores(data.test.pixels).astype(np.float64)
     shares = scores / scores.max(axis=1, keepdims=True)
     apart = np.abs(shares[..., None] - table).min(axis=-1)
@@ -129,7 +129,7 @@ def _inside(target, data):
 def test_the_table_of_a_softmax_has_exact_sums(classes, dtype):
     random = np.random.default_rng(classes)
     for scale in (0.01, 0.07, 0.5, 4.0):
-        table = softmax_lut.powers(scale, classes, dtype)
+        table = softmax_lut.softmax_lut(scale, classes, dtype)
         assert table.dtype == dtype and table[0] == 1
         assert (
             np.abs(table - np.exp(-scale * np.arange(256))).max() <= classes * np.finfo(dtype).eps
@@ -142,10 +142,10 @@ def test_the_table_of_a_softmax_has_exact_sums(classes, dtype):
 
 def test_a_softmax_of_float_logits_stays_as_it_is(source):
     float_file = tflite.convert(source)
-    assert softmax_lut.look_up_in_tflite(float_file) == float_file
+    assert softmax_lut.replace_softmax_with_lut_tflite(float_file) == float_file
     model = onnx._load(onnx.convert(source))
     before = model.SerializeToString()
-    softmax_lut.look_up_in_onnx(model)
+    softmax_lut.replace_softmax_with_lut_onnx(model)
     assert model.SerializeToString() == before
 
 
@@ -267,10 +267,10 @@ def test_the_command_makes_all_four_and_prints_its_checks(trained, tmp_path):
 
 
 def test_other_data_than_it_was_trained_on_is_refused(trained, tmp_path):
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
 
     other = tmp_path / "other.npz"
-    split = embedded().train
+    split = sklearn_digits().train
     np.savez(other, x=split.pixels[:500], y=split.labels[:500])
     with pytest.raises(DatasetError, match="was trained on"):
         export_all.main(["--model", str(trained), "--data", str(other)])

@@ -151,7 +151,7 @@ def test_the_published_artefacts_refuse_blank_pages_and_accept_digits(published)
     classifier = Classifier.load(published.path)
     assert not classifier.classify(BLANK).accepted
     assert not classifier.classify(np.full((200, 150), 255, np.uint8)).accepted
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
 
-    accepted = [p.accepted for p in classifier.classify_batch(embedded().test.pixels[:100])]
+    accepted = [p.accepted for p in classifier.classify_batch(sklearn_digits().test.pixels[:100])]
     assert np.mean(accepted) > 0.5

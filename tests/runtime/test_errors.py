@@ -47,14 +47,14 @@ def test_where_tensorflow_is_absent_the_command_says_how_to_get_it(command, tmp_
     import keras
 
     from runtime.model.spec import Metrics
-    from train.data.load import embedded
+    from train.data.load import sklearn_digits
     from train.model import build
     from train.save import save
 
     path = tmp_path / "digits.keras"
     if "{keras}" in command:
         keras.utils.set_random_seed(0)
-        digits = embedded()
+        digits = sklearn_digits()
         metrics = Metrics(0.1, 1, 0.1, 1)
         save(path, build(10), digits.labels, 1.0, 0.5, digits.dataset, metrics, ())
     words = command.format(keras=path).split()

@@ -22,7 +22,7 @@ from runtime.multi_digit import layout
 from runtime.multi_digit.layout import InkComponent
 from runtime.multi_digit.recognize import UNKNOWN, estimate_page_memory
 from runtime.multi_digit.split_touching import split_at_seams
-from train.data.load import embedded
+from train.data.load import sklearn_digits
 
 Array = np.ndarray[Any, np.dtype[Any]]
 HEIGHT = 64
@@ -268,7 +268,7 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
 
 
 def test_a_page_full_of_digits_is_not_too_much() -> None:
-    digits = embedded().train
+    digits = sklearn_digits().train
     random = np.random.default_rng(0)
     ink = np.zeros((30 * 44 + 80, 35 * 24 + 80), np.uint8)
     for number, pixels in enumerate(digits.pixels[: 30 * 35, :, :, 0]):

@@ -16,7 +16,7 @@ from runtime.preprocess.pipeline import PreprocessedImage
 
 pytest.importorskip("sklearn")
 
-from train.data.load import embedded
+from train.data.load import sklearn_digits
 from train.rejection import fit_acceptance, lower_threshold
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
@@ -30,7 +30,7 @@ def answer(pixels):
 
 
 def test_blank_pages_held_back_have_no_say_in_the_threshold():
-    digits = embedded()
+    digits = sklearn_digits()
     held_back, seen = digits.test.pixels[:120], digits.train.pixels[:300]
     blank = np.concatenate([held_back, np.zeros_like(held_back[:5]), held_back[:5] * 0 + 90])
     rule = fit_acceptance(digits.labels, seen, blank, answer, 0)
@@ -44,13 +44,13 @@ def test_blank_pages_held_back_have_no_say_in_the_threshold():
 
 
 def test_of_blank_pages_alone_there_is_no_rule():
-    digits = embedded()
+    digits = sklearn_digits()
     blank = np.zeros_like(digits.test.pixels[:20])
     assert fit_acceptance(digits.labels, digits.train.pixels[:300], blank, answer, 0) is None
 
 
 def test_few_digits_give_no_rejection_model():
-    digits = embedded()
+    digits = sklearn_digits()
     pixels = digits.test.pixels
     few = fit_acceptance(digits.labels, digits.train.pixels[:300], pixels[:99], answer, 0)
     enough = fit_acceptance(digits.labels, digits.train.pixels[:300], pixels[:100], answer, 0)
@@ -66,7 +66,7 @@ def published():
 
 def test_the_threshold_is_lowered_until_digits_in_pictures_are_accepted(published):
     backend, rule = published
-    test = embedded().test
+    test = sklearn_digits().test
     strict = dataclasses.replace(rule, threshold=6.0)
     lowered = lower_threshold(strict, test, backend.scores)
     spec = dataclasses.replace(backend.spec, acceptance=lowered)
@@ -89,4 +89,4 @@ def test_the_threshold_is_lowered_until_digits_in_pictures_are_accepted(publishe
 def test_a_threshold_that_suffices_is_kept(published):
     backend, rule = published
     easy = dataclasses.replace(rule, threshold=-50.0)
-    assert lower_threshold(easy, embedded().test, backend.scores).threshold == -50.0
+    assert lower_threshold(easy, sklearn_digits().test, backend.scores).threshold == -50.0

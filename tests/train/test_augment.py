@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from train.augment import Distortion, distort
+from train.augment import Augmentation, augment
 
 tf = pytest.importorskip("tensorflow")
 
-ALL = Distortion(12, 0.12, 0.2, 2.5, 1.0, 5)
+ALL = Augmentation(12, 0.12, 0.2, 2.5, 1.0, 5)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def images():
 
 
 def _distort(images, distortion, strength=1.0, seed=(1, 2), margin=0):
-    return distort(images, distortion, tf.constant(strength), tf.constant(seed), margin).numpy()
+    return augment(images, distortion, tf.constant(strength), tf.constant(seed), margin).numpy()
 
 
 @pytest.mark.parametrize("distortion", [ALL, dataclasses.replace(ALL, elastic_px=0.0)])
@@ -38,7 +38,7 @@ def test_strength_0_changes_nothing(images, distortion):
 
 
 def test_no_distortion_gives_the_images_themselves(images):
-    assert distort(images, Distortion.none(), tf.constant(1.0), tf.constant([1, 2])) is images
+    assert augment(images, Augmentation.none(), tf.constant(1.0), tf.constant([1, 2])) is images
 
 
 def test_both_ways_of_reading_agree(images):
@@ -60,7 +60,7 @@ def test_the_margin_is_left_background_and_the_window_is_the_same(images, elasti
 
 
 def test_shifts_stay_within_their_bounds_and_reach_them(images):
-    moved = _distort(images, Distortion(0, 0, 0, 2.5, 0))[..., 0]
+    moved = _distort(images, Augmentation(0, 0, 0, 2.5, 0))[..., 0]
     y, x = np.mgrid[:28, :28]
     for axis, start in ((x, 12), (y, 15)):
         shifts = (moved * axis).sum((1, 2)) / moved.sum((1, 2)) - start
@@ -71,7 +71,7 @@ def test_rotation_turns_about_the_centre():
     """A dot on the centre stays; one beside it moves along a circle, by 12 degrees at most."""
     dots = np.zeros((64, 28, 28, 1), np.float32)
     dots[:, 13:15, 21:23] = 1
-    turned = _distort(tf.constant(dots), Distortion(12, 0, 0, 0, 0))[..., 0]
+    turned = _distort(tf.constant(dots), Augmentation(12, 0, 0, 0, 0))[..., 0]
     y, x = np.mgrid[:28, :28] - 13.5
     dx = (turned * x).sum((1, 2)) / turned.sum((1, 2))
     dy = (turned * y).sum((1, 2)) / turned.sum((1, 2))

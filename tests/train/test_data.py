@@ -16,7 +16,7 @@ from runtime.errors import DatasetError
 from runtime.model.spec import Dataset
 from train.data import load, mnist
 from train.data.mnist import KINDS
-from train.data.splits import Split, hold_back
+from train.data.splits import Split, stratified_split
 
 pytest.importorskip("sklearn")
 NAMES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in KINDS]
@@ -44,7 +44,7 @@ def folder(tmp_path):
 
 
 def test_the_embedded_digits_are_split_once_and_no_image_is_in_both():
-    embedded = load.embedded()
+    embedded = load.sklearn_digits()
     assert embedded.name == "embedded digits" and embedded.labels == tuple("0123456789")
     assert len(embedded.train) + len(embedded.test) == 1797 and len(embedded.test) == 359
     for split in (embedded.train, embedded.test):
@@ -67,23 +67,25 @@ def test_the_embedded_digits_are_split_once_and_no_image_is_in_both():
 def test_what_is_held_back_is_stratified_and_nothing_is_lost(n_or_share, held):
     labels = np.repeat(np.arange(10), np.arange(21, 40, 2)[:10]).astype(np.int64)
     split = Split(np.arange(300, dtype=np.uint16).view(np.uint8).reshape(300, 2), labels)
-    train, validation = hold_back(split, n_or_share, 3)
+    train, validation = stratified_split(split, n_or_share, 3)
     assert len(validation) == held and len(train) == 300 - held
     both = np.concatenate([train.pixels, validation.pixels])
     assert len(np.unique(both, axis=0)) == 300
     ideal = np.bincount(labels) * held / 300
     assert np.abs(np.bincount(validation.labels, minlength=10) - ideal).max() <= 1
-    again = hold_back(split, n_or_share, 3)[1]
+    again = stratified_split(split, n_or_share, 3)[1]
     np.testing.assert_array_equal(again.pixels, validation.pixels)
     if held < 100:
-        assert not np.array_equal(hold_back(split, n_or_share, 4)[1].pixels, validation.pixels)
+        assert not np.array_equal(
+            stratified_split(split, n_or_share, 4)[1].pixels, validation.pixels
+        )
 
 
 @pytest.mark.parametrize("n", [9, 295, 300, 1000, 0.001])
 def test_holding_back_nothing_of_a_class_or_all_of_it_is_refused(n):
     split = Split(np.zeros((300, 28, 28, 1), np.uint8), np.arange(300) % 10)
     with pytest.raises(DatasetError, match="cannot hold back.*--validation"):
-        hold_back(split, n, 0)
+        stratified_split(split, n, 0)
 
 
 # --- IDX files

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.errors import EdgeError
 from train.__main__ import choose_recipe, parse_args
-from train.augment import Distortion
+from train.augment import Augmentation
 from train.corrupt import Corruption
 from train.data.splits import Split
 from train.fit import Training, class_weights, shuffled
@@ -51,7 +51,7 @@ def test_images_are_spoilt_in_the_last_epochs_only():
     spoilt = [recipe.corruption_in(epoch) == recipe.corruption for epoch in range(5)]
     assert spoilt == [False, False, False, True, True]
     pixels = np.full((40, 28, 28, 1), 100, np.uint8)
-    recipe = dataclasses.replace(recipe, distortion=Distortion.none())
+    recipe = dataclasses.replace(recipe, distortion=Augmentation.none())
     training = Training(recipe, Split(pixels, np.arange(40) % 2), 2, 0)
     before, after = (next(iter(training.batches(epoch)))[0].numpy() for epoch in (2, 3))
     assert not np.ptp(before) and np.ptp(after) > 0.2
@@ -133,7 +133,7 @@ def test_options_that_make_no_sense_are_refused(options, capsys):
 def test_a_recipe_can_be_read_back_from_its_json():
     recipe = changed(PUBLISHED, ["dropout=0.125", "distortion.shear=0.5"])
     record = json.loads(recipe.to_json())
-    distortion = Distortion(**record.pop("distortion"))
+    distortion = Augmentation(**record.pop("distortion"))
     spoils = {n: Corruption(**record.pop(n)) for n in ("corruption", "corruption_before")}
     assert Recipe(**record, distortion=distortion, **spoils) == recipe
     assert "\n" not in recipe.to_json()

@@ -5,7 +5,7 @@ import pytest
 
 from runtime.errors import EdgeError
 from train.evaluate import softmax
-from train.model import CROP_PX, build, build_trainable, fold
+from train.model import CROP_PX, build, build_trainable, fold_batch_norm
 
 keras = pytest.importorskip("keras")
 
@@ -62,14 +62,14 @@ def test_folding_changes_no_answer(temperature):
             ])  # fmt: skip
     images = random.uniform(0, 1, (50, 28, 28, 1)).astype(np.float32)
     expected = softmax(trained.predict_on_batch(images), temperature)
-    scores = fold(trained, temperature).predict_on_batch(images)
+    scores = fold_batch_norm(trained, temperature).predict_on_batch(images)
     assert expected.max(axis=1).std() > 0.01  # answers that differ, or nothing is shown
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_a_temperature_that_is_not_positive_is_refused():
     with pytest.raises(EdgeError, match="not positive"):
-        fold(build_trainable(2), 0.0)
+        fold_batch_norm(build_trainable(2), 0.0)
 
 
 def test_the_seed_decides_the_first_weights():

@@ -12,8 +12,8 @@ from runtime.errors import DatasetError
 from runtime.preprocess.mnist_format import to_mnist_format
 from train.data import download, idx_npz
 from train.data.mnist import MNIST
-from train.data.splits import DataSet, Split, digest, hold_back
-from train.data.validate import without_copies
+from train.data.splits import DataSet, Split, digest, stratified_split
+from train.data.validate import drop_duplicates
 
 __all__ = ["DataSet", "Split", "cache_folder", "embedded", "hold_back", "load"]
 
@@ -39,7 +39,7 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
     if source is None:
         source = os.environ.get(VARIABLE) or None
     if source == EMBEDDED:
-        return embedded()
+        return sklearn_digits()
     if source is not None:
         return idx_npz.read(Path(source), as_is, TEST_SHARE)
     folder = cache_folder()
@@ -60,7 +60,7 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
             "USING THE 1,797 DIGITS EMBEDDED IN SCIKIT-LEARN, WHICH ARE NOT MNIST.",
             file=sys.stderr,
         )
-        return embedded()
+        return sklearn_digits()
 
 
 def cache_folder() -> Path:
@@ -70,7 +70,7 @@ def cache_folder() -> Path:
 
 
 @lru_cache(maxsize=1)
-def embedded() -> DataSet:
+def sklearn_digits() -> DataSet:
     """Load scikit-learn's 1,797 digits (UCI optdigits, 8x8) in MNIST's form.
 
     The split is fixed, a fifth of each class to measure with, and no image stands in both.
@@ -87,7 +87,7 @@ def embedded() -> DataSet:
     digits = load_digits()
     pixels = np.stack([to_mnist_format(_enlarge(image)) for image in digits.images])
     whole = Split(pixels, digits.target.astype(np.int64))
-    train, test = hold_back(without_copies(whole), TEST_SHARE, seed=0)
+    train, test = stratified_split(drop_duplicates(whole), TEST_SHARE, seed=0)
     labels = tuple(str(n) for n in range(10))
     return DataSet("embedded digits", digest(labels, train, test), labels, train, test)
 

@@ -65,7 +65,7 @@ def digest(labels: tuple[str, ...], train: Split, test: Split) -> str:
     return sha256.hexdigest()
 
 
-def hold_back(split: Split, n_or_share: float, seed: int) -> tuple[Split, Split]:
+def stratified_split(split: Split, n_or_share: float, seed: int) -> tuple[Split, Split]:
     """Divide a split into (the rest, what is held back), each class by the same share.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 from runtime.errors import DatasetError
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from train.data.mnist import MNIST, is_mnist
-from train.data.splits import MIN_PER_CLASS, DataSet, Split, digest, hold_back
+from train.data.splits import MIN_PER_CLASS, DataSet, Split, digest, stratified_split
 
 MAX_CLASSES = 1000
 
@@ -27,7 +27,7 @@ def assemble(
     if odd := [label for label in labels if not label or not label.isprintable()]:
         raise DatasetError(f"{name}: a class named {odd[0]!r}; give names that can be printed")
     if test is None:
-        train = without_copies(train)
+        train = drop_duplicates(train)
     counts = np.bincount(train.labels, minlength=len(labels))
     if (few := np.flatnonzero(counts < MIN_PER_CLASS)).size:
         named = ", ".join(f"{labels[n]!r} has {counts[n]}" for n in few[:5])
@@ -37,7 +37,7 @@ def assemble(
             f"give each class at least {MIN_PER_CLASS}, or remove it"
         )
     if test is None:
-        train, test = hold_back(train, max(test_share, len(labels) / len(train)), seed=0)
+        train, test = stratified_split(train, max(test_share, len(labels) / len(train)), seed=0)
     elif len(test) == 0:
         raise DatasetError(f"{name} has no test images; give some, or one undivided set")
     if is_mnist(train, test):
@@ -45,7 +45,7 @@ def assemble(
     return DataSet(name, digest(labels, train, test), labels, train, test)
 
 
-def without_copies(split: Split) -> Split:
+def drop_duplicates(split: Split) -> Split:
     """The split without images that another one equals in every pixel, in the same order."""
     flat = split.pixels.reshape(len(split), math.prod(PIXELS_SHAPE))
     _, first = np.unique(flat, axis=0, return_index=True)
