@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         digests = _digests(arguments.models, tuple(arguments.backend))
         compare.check(baseline, settings, machine.describe(), digests, *different)
     if device is not None:
-        client.reach(device)
+        client.check_connection(device)
     test_set = load_test_set(arguments.data)
     elsewhere = None
     if device is not None:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             backends=tuple(arguments.backend),
             kind=arguments.device,
             threads=threads,
-            progress=lambda line: terminal.tell(f"{arguments.on}: {line}"),
+            progress=lambda line: terminal.show_progress(f"{arguments.on}: {line}"),
         )
     answers = parity.compare(
         arguments.models,
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         explain=arguments.explain or not arguments.quick,
         interpreters=interpreters,
         elsewhere=elsewhere.answers if elsewhere else None,
-        progress=lambda line: terminal.tell(f"parity: {line}"),
+        progress=lambda line: terminal.show_progress(f"parity: {line}"),
     )
     times = latency.measure(
         arguments.models,
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         device=arguments.device,
         threads=threads,
         interpreters=interpreters,
-        progress=lambda line: terminal.tell(f"latency: {line}"),
+        progress=lambda line: terminal.show_progress(f"latency: {line}"),
     )
     terminal.clear()
     made = report.make(answers, times, elsewhere.latency if elsewhere else None)
@@ -131,7 +131,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def _digests(models: Path, backends: tuple[str, ...]) -> dict[str, str]:
     """Of the artefacts that will be measured; what cannot be read is a failed row, later."""
     digests = {}
-    for name in {row.artefact for row in cases.plan(models, backends)} | {cases.REFERENCE}:
+    for name in {row.artefact for row in cases.enumerate_cases(models, backends)} | {
+        cases.REFERENCE
+    }:
         with suppress(ArtifactError):
             digests[name] = artifact.read(models / name).spec.digest
     return digests

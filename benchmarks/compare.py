@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import statistics
-from benchmarks.harness.cases import Row
+from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.harness.machine import Host
 from benchmarks.schema.latency import LatencyResult, Settings
 from benchmarks.schema.report import Report
@@ -28,7 +28,7 @@ _START = "start to first answer"
 class RowComparison:
     """One row in two runs: how many times as long the second takes, with a 95 % interval."""
 
-    row: Row
+    row: BenchmarkCase
     scenario: str
     before_ns: float
     after_ns: float
@@ -120,7 +120,7 @@ def check(
 
 
 def compare_rows(
-    row: Row, scenario: str, before_ns: Sequence[float], after_ns: Sequence[float]
+    row: BenchmarkCase, scenario: str, before_ns: Sequence[float], after_ns: Sequence[float]
 ) -> RowComparison:
     """The ratio of two times, each known from several processes, with its 95 % interval.
 
@@ -140,7 +140,7 @@ def compare_rows(
     )
 
 
-def _samples(report: Report) -> dict[tuple[Row, str], list[float]]:
+def _samples(report: Report) -> dict[tuple[BenchmarkCase, str], list[float]]:
     """The times of each row and scenario: per image, one from each process; and its starts."""
     samples = {(r.row, r.scenario): _times_ns(r) for r in report.latency.results}
     for start in report.latency.starts:

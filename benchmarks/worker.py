@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from benchmarks.harness.messages import (
         Explanation,
-        LatencyAnswer,
-        LatencyJob,
-        Peak,
-        ScoresAnswer,
-        ScoresJob,
+        LatencyRequest,
+        LatencyResponse,
+        PredictRequest,
+        PredictResponse,
+        Roofline,
     )
 
 
@@ -22,7 +22,12 @@ def main(argv: list[str]) -> int:
     process_ns = entered - int(argv[2])
     from benchmarks.harness import subprocesses
     from benchmarks.harness.cases import ABSENT, FAILED, INVALID
-    from benchmarks.harness.messages import ExplainJob, LatencyJob, PeakJob, ScoresJob
+    from benchmarks.harness.messages import (
+        ExplainJob,
+        LatencyRequest,
+        PredictRequest,
+        RooflineRequest,
+    )
     from benchmarks.harness.serialize import from_json, to_json
     from runtime.backends import CpuFallbackError
     from runtime.errors import BackendUnavailable, EdgeError
@@ -30,21 +35,23 @@ def main(argv: list[str]) -> int:
     kind, folder = argv[0], Path(argv[1])
     text = (folder / subprocesses.JOB_FILE).read_text("utf-8")
     stage = folder / subprocesses.STAGE_FILE
-    answer: ScoresAnswer | LatencyAnswer | Peak | Explanation
+    answer: PredictResponse | LatencyResponse | Roofline | Explanation
     try:
         if kind == "scores":
-            answer = _scores(from_json(ScoresJob, text, "the job"), stage)
+            answer = _scores(from_json(PredictRequest, text, "the job"), stage)
         elif kind == "peak":
             from benchmarks.latency import roofline
 
-            answer = roofline.measure(from_json(PeakJob, text, "the job"))
+            answer = roofline.measure(from_json(RooflineRequest, text, "the job"))
         elif kind == "explain":
             from benchmarks.quantization import explain
 
             stage.write_text("tracing the layers", "utf-8")
             answer = explain.explain(from_json(ExplainJob, text, "the job"))
         else:
-            answer = _latency(from_json(LatencyJob, text, "the job"), stage, process_ns, entered)
+            answer = _latency(
+                from_json(LatencyRequest, text, "the job"), stage, process_ns, entered
+            )
     except EdgeError as error:
         status = ABSENT if isinstance(error, BackendUnavailable) else FAILED
         status = INVALID if isinstance(error, CpuFallbackError) else status
@@ -55,11 +62,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _scores(job: "ScoresJob", stage: Path) -> "ScoresAnswer":
+def _scores(job: "PredictRequest", stage: Path) -> "PredictResponse":
     import numpy as np
 
     from benchmarks.harness.keras_reference import KerasBackend
-    from benchmarks.harness.messages import ScoresAnswer
+    from benchmarks.harness.messages import PredictResponse
     from benchmarks.latency.scenarios import open_row
     from runtime.model import artifact
 
@@ -77,8 +84,8 @@ def _scores(job: "ScoresJob", stage: Path) -> "ScoresAnswer":
     finite = np.isfinite(alone) & np.isfinite(together)
     difference = np.abs(alone - together)[finite].max(initial=0.0)
     if not isinstance(backend, KerasBackend):
-        return ScoresAnswer(backend.version, float(difference))
-    return ScoresAnswer(
+        return PredictResponse(backend.version, float(difference))
+    return PredictResponse(
         backend.version,
         float(difference),
         backend.macs,
@@ -87,9 +94,11 @@ def _scores(job: "ScoresJob", stage: Path) -> "ScoresAnswer":
     )
 
 
-def _latency(job: "LatencyJob", stage: Path, process_ns: int, entered: int) -> "LatencyAnswer":
+def _latency(
+    job: "LatencyRequest", stage: Path, process_ns: int, entered: int
+) -> "LatencyResponse":
     from benchmarks.harness.machine import peak_memory_bytes
-    from benchmarks.harness.messages import LatencyAnswer, StartUp
+    from benchmarks.harness.messages import LatencyResponse, StartUp
 
     stage.write_text("importing the engine", "utf-8")
     from benchmarks.latency import scenarios
@@ -112,7 +121,7 @@ def _latency(job: "LatencyJob", stage: Path, process_ns: int, entered: int) -> "
     )
     stage.write_text("being timed", "utf-8")
     series = scenarios.measure_all(job, opened, backend, images)
-    return LatencyAnswer(backend.version, start, series, backend.fallback)
+    return LatencyResponse(backend.version, start, series, backend.fallback)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ INVALID = "invalid"
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkCase:
     """One line of a table: an artefact's file name, an engine, a device of it, threads."""
 
     artefact: str
@@ -44,7 +44,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Unmeasured:
+class SkippedCase:
     """A row without figures, and why.
 
     `status` is "absent" where the engine or the device is not on this machine, which is no fault;
@@ -52,7 +52,7 @@ class Unmeasured:
     another row's; and "failed" where the row should have been measured.
     """
 
-    row: Row
+    row: BenchmarkCase
     status: str
     reason: str
 
@@ -61,11 +61,11 @@ class Measured(Protocol):
     """The figures of one row."""
 
     @property
-    def row(self) -> Row:
+    def row(self) -> BenchmarkCase:
         """The row."""
 
 
-def why_failed(results: Sequence[Measured], unmeasured: Sequence[Unmeasured]) -> list[str]:
+def failure_reasons(results: Sequence[Measured], unmeasured: Sequence[SkippedCase]) -> list[str]:
     """Return why a run fails: its failed rows, or that no artifact was measured.
 
     A missing engine is not a failure unless nothing is left. The Keras reference alone does not
@@ -80,16 +80,16 @@ def why_failed(results: Sequence[Measured], unmeasured: Sequence[Unmeasured]) ->
 
 
 @dataclass(frozen=True)
-class Interpreter:
+class ExternalPython:
     """Another Python for one engine: tflite-runtime cannot live beside NumPy 2."""
 
     backend: str
     python: str
 
 
-def plan(
+def enumerate_cases(
     models: Path, backends: tuple[str, ...] = (), device: str = "cpu", threads: int = 1
-) -> list[Row]:
+) -> list[BenchmarkCase]:
     """A row for each artefact, and engine that opens its format, installed or not.
 
     With device "gpu" there is a row for each accelerator that the engine knows of. The four
@@ -115,7 +115,7 @@ def plan(
             if name.endswith(engine.suffix) and (not backends or engine.name in backends)
         ]
         possible = [
-            Row(name, engine, place, threads)
+            BenchmarkCase(name, engine, place, threads)
             for engine in engines
             for place in _places(engine, device)
         ]
@@ -129,12 +129,12 @@ def _places(engine: str, device: str) -> tuple[str, ...]:
     return (device,) if device != "gpu" else devices(engine)[1:] or (device,)
 
 
-def parse_interpreter(text: str) -> Interpreter:
+def parse_interpreter(text: str) -> ExternalPython:
     """`BACKEND=PYTHON`, as given to --python."""
     backend, equals, python = text.partition("=")
     if not equals or backend not in {engine.name for engine in ENGINES}:
         raise BackendUnavailable(f"--python takes BACKEND=PYTHON, not {text!r}")
-    return Interpreter(backend, python)
+    return ExternalPython(backend, python)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.harness.cases import Row
+from benchmarks.harness.cases import BenchmarkCase
 
 SINGLE = "single stream"
 OFFLINE = "offline"
@@ -23,17 +23,17 @@ MANY = (MANY_SCORES, MANY_CLASSIFY, MANY_BARE)
 
 
 @dataclass(frozen=True)
-class ScoresJob:
+class PredictRequest:
     """Answer `pixels`, a .npy file of (N, 28, 28, 1) uint8; the scores go into `scores`."""
 
-    row: Row
+    row: BenchmarkCase
     model: str
     pixels: str
     scores: str
 
 
 @dataclass(frozen=True)
-class ScoresAnswer:
+class PredictResponse:
     """Which engine gave the scores.
 
     `batch_difference` is the largest difference between what a few images are answered alone and in
@@ -50,16 +50,16 @@ class ScoresAnswer:
 
 
 @dataclass(frozen=True)
-class PeakJob:
+class RooflineRequest:
     """Measure matrix products of `size` × `size`, for `seconds` each."""
 
-    row: Row
+    row: BenchmarkCase
     size: int
     seconds: float
 
 
 @dataclass(frozen=True)
-class Peak:
+class Roofline:
     """What one core reaches at most; 0: not measured.
 
     Attributes:
@@ -73,14 +73,14 @@ class Peak:
 
 
 @dataclass(frozen=True)
-class LatencyJob:
+class LatencyRequest:
     """Time `scenarios`, each for at least `min_seconds` and `min_count` calls.
 
     `batch` is that of the offline scenario, 0 to look for the fastest; `images` how many arrays
     are many, `bare_batch` the bare engine's batch for them, 0 to look for the fastest.
     """
 
-    row: Row
+    row: BenchmarkCase
     model: str
     scenarios: tuple[str, ...]
     min_seconds: float
@@ -111,7 +111,7 @@ class StartUp:
 
 
 @dataclass(frozen=True)
-class Series:
+class TimingSeries:
     """The calls of one scenario in one process.
 
     Attributes:
@@ -135,12 +135,12 @@ MAX_SAMPLES = 500
 
 
 @dataclass(frozen=True)
-class LatencyAnswer:
+class LatencyResponse:
     """How the process started, and what it timed; `fallback` as that of a `Backend`."""
 
     version: str
     start: StartUp
-    series: tuple[Series, ...]
+    series: tuple[TimingSeries, ...]
     fallback: str = ""
 
 
@@ -148,7 +148,7 @@ class LatencyAnswer:
 class ExplainJob:
     """Trace two artefacts of one format, float and int8, over `pixels`; `scores` are Keras's."""
 
-    row: Row
+    row: BenchmarkCase
     plain: str
     int8: str
     pixels: str
@@ -156,7 +156,7 @@ class ExplainJob:
 
 
 @dataclass(frozen=True)
-class Step:
+class ErrorSource:
     """One step from Keras to the int8 artefact, and what it changes in the scores."""
 
     name: str
@@ -196,7 +196,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """One check of an artefact's graph; a remark, never a failure."""
 
     artefact: str
@@ -210,9 +210,9 @@ class Explanation:
     """Where the differences of the int8 `artefact` in `engine` come from, over `n` images."""
 
     n: int
-    steps: tuple[Step, ...]
+    steps: tuple[ErrorSource, ...]
     layers: tuple[Layer, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
     artefact: str
     engine: str
 

@@ -13,16 +13,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from benchmarks.harness.cases import FAILED, Interpreter, Unmeasured
+from benchmarks.harness.cases import FAILED, ExternalPython, SkippedCase
 from benchmarks.harness.messages import (
     ExplainJob,
     Explanation,
-    LatencyAnswer,
-    LatencyJob,
-    Peak,
-    PeakJob,
-    ScoresAnswer,
-    ScoresJob,
+    LatencyRequest,
+    LatencyResponse,
+    PredictRequest,
+    PredictResponse,
+    Roofline,
+    RooflineRequest,
 )
 from benchmarks.harness.serialize import from_json, to_json
 from runtime.errors import EdgeError
@@ -34,7 +34,7 @@ TIMEOUT_S = 900
 # What NumPy's BLAS reads before it starts: OpenBLAS, MKL, and builds on OpenMP.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
-Answer = TypeVar("Answer", ScoresAnswer, LatencyAnswer, Peak, Explanation)
+Answer = TypeVar("Answer", PredictResponse, LatencyResponse, Roofline, Explanation)
 
 
 @dataclass(frozen=True)
@@ -46,36 +46,36 @@ class Refusal:
 
 
 def ask_scores(
-    job: ScoresJob, interpreters: tuple[Interpreter, ...] = ()
-) -> ScoresAnswer | Unmeasured:
+    job: PredictRequest, interpreters: tuple[ExternalPython, ...] = ()
+) -> PredictResponse | SkippedCase:
     """Have a process of its own answer `job`; a row that fails says why."""
-    return _ask("scores", job, ScoresAnswer, interpreters)
+    return _ask("scores", job, PredictResponse, interpreters)
 
 
 def ask_latency(
-    job: LatencyJob, interpreters: tuple[Interpreter, ...] = ()
-) -> LatencyAnswer | Unmeasured:
+    job: LatencyRequest, interpreters: tuple[ExternalPython, ...] = ()
+) -> LatencyResponse | SkippedCase:
     """Have a process of its own time `job`; a row that fails says why."""
-    return _ask("latency", job, LatencyAnswer, interpreters)
+    return _ask("latency", job, LatencyResponse, interpreters)
 
 
-def ask_peak(job: PeakJob) -> Peak | Unmeasured:
+def ask_peak(job: RooflineRequest) -> Roofline | SkippedCase:
     """Have a process of its own measure what the processor can do at most."""
-    return _ask("peak", job, Peak, (), _ONE_THREAD)
+    return _ask("peak", job, Roofline, (), _ONE_THREAD)
 
 
-def ask_explanation(job: ExplainJob) -> Explanation | Unmeasured:
+def ask_explanation(job: ExplainJob) -> Explanation | SkippedCase:
     """Have a process of its own trace the float and the int8 artefact."""
     return _ask("explain", job, Explanation, ())
 
 
 def _ask(
     kind: str,
-    job: ScoresJob | LatencyJob | PeakJob | ExplainJob,
+    job: PredictRequest | LatencyRequest | RooflineRequest | ExplainJob,
     answer: type[Answer],
-    interpreters: tuple[Interpreter, ...],
+    interpreters: tuple[ExternalPython, ...],
     variables: Mapping[str, str] = MappingProxyType({}),
-) -> Answer | Unmeasured:
+) -> Answer | SkippedCase:
     python = next((i.python for i in interpreters if i.backend == job.row.backend), sys.executable)
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
@@ -87,16 +87,16 @@ def _ask(
             )
         except subprocess.TimeoutExpired:
             reason = f"no answer after {TIMEOUT_S} s, while {_stage(folder)}"
-            return Unmeasured(job.row, FAILED, reason)
+            return SkippedCase(job.row, FAILED, reason)
         except OSError as error:
-            return Unmeasured(job.row, FAILED, f"cannot start {python}: {error.strerror}")
+            return SkippedCase(job.row, FAILED, f"cannot start {python}: {error.strerror}")
         if (folder / REFUSAL_FILE).exists():
             refusal = from_json(Refusal, (folder / REFUSAL_FILE).read_text("utf-8"), str(job.row))
-            return Unmeasured(job.row, refusal.status, refusal.reason)
+            return SkippedCase(job.row, refusal.status, refusal.reason)
         if ended.returncode != 0 or not (folder / ANSWER_FILE).exists():
             said = ended.stderr.strip().splitlines()
             reason = f"its process {_end(ended.returncode)} while {_stage(folder)}"
-            return Unmeasured(job.row, FAILED, f"{reason}: {said[-1]}" if said else reason)
+            return SkippedCase(job.row, FAILED, f"{reason}: {said[-1]}" if said else reason)
         return from_json(answer, (folder / ANSWER_FILE).read_text("utf-8"), str(job.row))
 
 

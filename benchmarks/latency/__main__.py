@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         threads=parse_threads(arguments.threads, arguments.quick),
         interpreters=tuple(map(cases.parse_interpreter, arguments.python)),
         keras=not arguments.no_keras,
-        progress=terminal.tell,
+        progress=terminal.show_progress,
     )
     terminal.clear()
     terminal.print_latency(report)

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.harness import subprocesses
-from benchmarks.harness.cases import FAILED, Row, Unmeasured
-from benchmarks.schema.latency import CommandResult
+from benchmarks.harness.cases import FAILED, BenchmarkCase, SkippedCase
+from benchmarks.schema.latency import CliStartupResult
 from runtime.backends import ENGINES
 from runtime.errors import EdgeError
 from runtime.model import artifact
@@ -25,25 +25,25 @@ class _Start:
 
 
 def measure(
-    models: Path, planned: list[Row], repetitions: int, progress: Callable[[str], None]
-) -> tuple[list[CommandResult], list[Unmeasured]]:
+    models: Path, planned: list[BenchmarkCase], repetitions: int, progress: Callable[[str], None]
+) -> tuple[list[CliStartupResult], list[SkippedCase]]:
     """Start both programs in turns, `repetitions` times each after one to warm the disk cache.
 
     Args:
         planned: rows that have been measured, so that their engines are there.
     """
-    results: list[CommandResult] = []
-    failed: list[Unmeasured] = []
+    results: list[CliStartupResult] = []
+    failed: list[SkippedCase] = []
     for row in planned:
         progress(f"python -m runtime: {row}")
         try:
             results.append(_measure_row(models / row.artefact, row, repetitions))
         except EdgeError as error:
-            failed.append(Unmeasured(row, FAILED, f"python -m runtime: {error}"))
+            failed.append(SkippedCase(row, FAILED, f"python -m runtime: {error}"))
     return results, failed
 
 
-def _measure_row(model: Path, row: Row, repetitions: int) -> CommandResult:
+def _measure_row(model: Path, row: BenchmarkCase, repetitions: int) -> CliStartupResult:
     from benchmarks.latency.scenarios import images_of, png
 
     package = next(engine.package for engine in ENGINES if engine.name == row.backend)
@@ -57,7 +57,7 @@ def _measure_row(model: Path, row: Row, repetitions: int) -> CommandResult:
         for _ in range(repetitions + 1):
             theirs.append(_start(imports))
             ours.append(_start(command))
-    return CommandResult(
+    return CliStartupResult(
         row=row,
         command_ns=tuple(start.first_line_ns for start in ours[1:]),
         imports_ns=tuple(start.first_line_ns for start in theirs[1:]),

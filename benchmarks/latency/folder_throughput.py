@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.harness import machine, subprocesses
-from benchmarks.harness.cases import FAILED, Row, Unmeasured
-from benchmarks.schema.latency import FilesResult, Settings
+from benchmarks.harness.cases import FAILED, BenchmarkCase, SkippedCase
+from benchmarks.schema.latency import FolderThroughputResult, Settings
 from runtime.errors import EdgeError
 from runtime.model import artifact
 
 
 def measure(
     models: Path,
-    planned: Sequence[Row],
+    planned: Sequence[BenchmarkCase],
     settings: Settings,
     progress: Callable[[str], None] = lambda line: None,
-) -> tuple[list[FilesResult], list[Unmeasured]]:
+) -> tuple[list[FolderThroughputResult], list[SkippedCase]]:
     """Run both programs in turns, from the start of the process to its end, on all cores.
 
     Args:
@@ -26,8 +26,8 @@ def measure(
     """
     from benchmarks.latency.scenarios import images_of, png
 
-    results: list[FilesResult] = []
-    failed: list[Unmeasured] = []
+    results: list[FolderThroughputResult] = []
+    failed: list[SkippedCase] = []
     jobs = machine.usable_cores()
     for row in planned:
         model = models / row.artefact
@@ -44,10 +44,10 @@ def measure(
                 _time(alone)  # the files into the system's cache, and the programs
                 times = [(_time(alone), _time(ours)) for _ in range(settings.repetitions)]
             except EdgeError as error:
-                failed.append(Unmeasured(row, FAILED, f"many files: {error}"))
+                failed.append(SkippedCase(row, FAILED, f"many files: {error}"))
                 continue
         decoding, classifying = zip(*times, strict=True)
-        results.append(FilesResult(row, settings.images, jobs, classifying, decoding))
+        results.append(FolderThroughputResult(row, settings.images, jobs, classifying, decoding))
     return results, failed
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.harness import messages, subprocesses
-from benchmarks.harness.cases import Interpreter, Row, Unmeasured
-from benchmarks.harness.messages import LatencyAnswer, LatencyJob, Series, StartUp
+from benchmarks.harness.cases import BenchmarkCase, ExternalPython, SkippedCase
+from benchmarks.harness.messages import LatencyRequest, LatencyResponse, StartUp, TimingSeries
 from benchmarks.schema.latency import Settings, drift
 from runtime.model.artifact import Artifact
 
@@ -16,17 +16,17 @@ _SHOWN = (messages.SINGLE, messages.OFFLINE)
 
 
 @dataclass
-class Entry:
+class CaseState:
     """A row, what is asked of it, and what it has answered so far."""
 
-    row: Row
+    row: BenchmarkCase
     scenarios: tuple[str, ...]
     model: Artifact
     version: str = ""
     fallback: str = ""
     batch: int = 0
     bare_batch: int = 0
-    runs: dict[str, list[Series]] = field(default_factory=dict)
+    runs: dict[str, list[TimingSeries]] = field(default_factory=dict)
     starts: list[StartUp] = field(default_factory=list)
 
     def drift(self, scenario: str) -> float:
@@ -35,15 +35,15 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Turns:
+class InterleavedRunner:
     """Asks the rows' processes; a row that fails is added to `unmeasured`, and asked no more."""
 
     settings: Settings
-    interpreters: tuple[Interpreter, ...]
-    unmeasured: list[Unmeasured]
+    interpreters: tuple[ExternalPython, ...]
+    unmeasured: list[SkippedCase]
     progress: Callable[[str], None]
 
-    def repeat(self, entries: Sequence[Entry], why: str = "") -> None:
+    def repeat(self, entries: Sequence[CaseState], why: str = "") -> None:
         """Time every row, `repetitions` times over."""
         repetitions = self.settings.repetitions
         for repetition in range(repetitions):
@@ -61,7 +61,7 @@ class Turns:
                         entry.bare_batch = series.batch
         self._forget_failed(entries)
 
-    def repeat_noisy(self, entries: Sequence[Entry]) -> None:
+    def repeat_noisy(self, entries: Sequence[CaseState]) -> None:
         """Time anew what the summary shows and is too noisy; keep the steadier repetitions.
 
         Which are kept is decided by how steady they are alone, never by how fast.
@@ -79,7 +79,7 @@ class Turns:
                         entry.runs[scenario] = runs
         self._forget_failed(entries)
 
-    def start(self, entries: Sequence[Entry]) -> None:
+    def start(self, entries: Sequence[CaseState]) -> None:
         """Start every row `starts` times more, and have it answer once."""
         for number in range(self.settings.starts):
             for entry in entries:
@@ -87,11 +87,11 @@ class Turns:
                 self._ask(entry, ())
         self._forget_failed(entries)
 
-    def _ask(self, entry: Entry, scenarios: tuple[str, ...]) -> tuple[Series, ...]:
+    def _ask(self, entry: CaseState, scenarios: tuple[str, ...]) -> tuple[TimingSeries, ...]:
         if self._given_up(entry):
             return ()
         settings = self.settings
-        job = LatencyJob(
+        job = LatencyRequest(
             row=entry.row,
             model=str(entry.model.path.resolve()),
             scenarios=scenarios,
@@ -102,19 +102,19 @@ class Turns:
             bare_batch=entry.bare_batch,
         )
         answer = subprocesses.ask_latency(job, self.interpreters)
-        if not isinstance(answer, LatencyAnswer):
+        if not isinstance(answer, LatencyResponse):
             self.unmeasured.append(answer)
             return ()
         entry.version, entry.fallback = answer.version, answer.fallback
         entry.starts.append(answer.start)
         return answer.series
 
-    def _given_up(self, entry: Entry) -> bool:
+    def _given_up(self, entry: CaseState) -> bool:
         """Whether the row, or the same with other threads, could not be measured already."""
         same = dataclasses.replace(entry.row, threads=0)
         return any(dataclasses.replace(u.row, threads=0) == same for u in self.unmeasured)
 
-    def _forget_failed(self, entries: Sequence[Entry]) -> None:
+    def _forget_failed(self, entries: Sequence[CaseState]) -> None:
         """Drop what rows measured before they failed, or were given up because the same with
         other threads failed: a row has all its repetitions or none.
         """

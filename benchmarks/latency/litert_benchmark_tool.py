@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.harness import messages, subprocesses
-from benchmarks.harness.cases import ABSENT, Interpreter, Row, Unmeasured
-from benchmarks.schema.latency import LatencyResult, ProgramResult, Settings
+from benchmarks.harness.cases import ABSENT, BenchmarkCase, ExternalPython, SkippedCase
+from benchmarks.schema.latency import BenchmarkToolResult, LatencyResult, Settings
 from runtime.errors import EdgeError
 from runtime.model import artifact
 
@@ -22,9 +22,9 @@ def measure(
     models: Path,
     results: Sequence[LatencyResult],
     settings: Settings,
-    interpreters: tuple[Interpreter, ...] = (),
+    interpreters: tuple[ExternalPython, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
-) -> tuple[list[ProgramResult], list[Unmeasured]]:
+) -> tuple[list[BenchmarkToolResult], list[SkippedCase]]:
     """Run the program for each file that LiteRT was timed with on one thread, for as long.
 
     Where it is missing or fails the row is absent: it is not ours, and no fault of the artefact.
@@ -32,8 +32,8 @@ def measure(
     Args:
         results: our own timings, from which the number of runs follows.
     """
-    measured: list[ProgramResult] = []
-    absent: list[Unmeasured] = []
+    measured: list[BenchmarkToolResult] = []
+    absent: list[SkippedCase] = []
     for ours in results:
         row = ours.row
         if (row.backend, row.device, row.threads) != ("litert", "cpu", 1):
@@ -48,15 +48,15 @@ def measure(
         try:
             answers = [_run(path, runs, interpreters) for _ in range(settings.repetitions)]
         except EdgeError as error:
-            named = Row(row.artefact, "LiteRT's own program", "cpu", 1)
-            absent.append(Unmeasured(named, ABSENT, str(error)))
+            named = BenchmarkCase(row.artefact, "LiteRT's own program", "cpu", 1)
+            absent.append(SkippedCase(named, ABSENT, str(error)))
             continue
         means, medians = zip(*answers, strict=True)
-        measured.append(ProgramResult(row, runs * settings.repetitions, means, medians))
+        measured.append(BenchmarkToolResult(row, runs * settings.repetitions, means, medians))
     return measured, absent
 
 
-def _run(path: Path, runs: int, interpreters: tuple[Interpreter, ...]) -> tuple[float, float]:
+def _run(path: Path, runs: int, interpreters: tuple[ExternalPython, ...]) -> tuple[float, float]:
     """The mean and the median that it prints, in ns."""
     python = next((i.python for i in interpreters if i.backend == "litert"), sys.executable)
     spec = artifact.read(path).spec

@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness.messages import Peak, PeakJob
+from benchmarks.harness.messages import Roofline, RooflineRequest
 
 # More than the caches of the processors meant hold.
 _COPIED_BYTES = 1 << 26
 
 
-def measure(job: PeakJob) -> Peak:
+def measure(job: RooflineRequest) -> Roofline:
     """Time the products and a copy; int8 needs onnx and onnxruntime, and is 0 without them.
 
     The process must have been started with its BLAS limited to one thread.
@@ -25,10 +25,10 @@ def measure(job: PeakJob) -> Peak:
     source = np.ones(_COPIED_BYTES, np.uint8)
     target = np.ones_like(source)
     memory = _rate(lambda: np.copyto(target, source), 2 * _COPIED_BYTES, job)
-    return Peak(float32, _int8(job), memory)
+    return Roofline(float32, _int8(job), memory)
 
 
-def _int8(job: PeakJob) -> float:
+def _int8(job: RooflineRequest) -> float:
     try:
         import onnx
         import onnxruntime
@@ -54,7 +54,7 @@ def _int8(job: PeakJob) -> float:
     return _rate(lambda: session.run(None, feed), job.size**3, job)
 
 
-def _rate(call: Callable[[], object], work: int, job: PeakJob) -> float:
+def _rate(call: Callable[[], object], work: int, job: RooflineRequest) -> float:
     """Work a second of the fastest call: a peak is what nothing disturbed."""
     fastest, began = float("inf"), time.perf_counter()
     call()

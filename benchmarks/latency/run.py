@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.harness import cases, machine, messages, subprocesses
-from benchmarks.harness.cases import FAILED, Interpreter, Row, Unmeasured
-from benchmarks.harness.messages import Peak, PeakJob
+from benchmarks.harness.cases import FAILED, BenchmarkCase, ExternalPython, SkippedCase
+from benchmarks.harness.messages import Roofline, RooflineRequest
 from benchmarks.latency import cli_startup, folder_throughput, litert_benchmark_tool
-from benchmarks.latency.interleave import Entry, Turns
+from benchmarks.latency.interleave import CaseState, InterleavedRunner
 from benchmarks.schema.latency import (
     FULL,
     QUICK,
@@ -33,7 +33,7 @@ def measure(
     backends: tuple[str, ...] = (),
     device: str = "cpu",
     threads: tuple[int, ...] = (),
-    interpreters: tuple[Interpreter, ...] = (),
+    interpreters: tuple[ExternalPython, ...] = (),
     keras: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> LatencyReport:
@@ -53,13 +53,18 @@ def measure(
     """
     cores = machine.usable_cores()
     threads = threads or (tuple(dict.fromkeys((1, cores))) if device == "cpu" else (1,))
-    planned = [row for count in threads for row in cases.plan(models, backends, device, count)]
+    planned = [
+        row for count in threads for row in cases.enumerate_cases(models, backends, device, count)
+    ]
     if keras:
-        planned += [Row(cases.REFERENCE, call, device, cores) for call in cases.KERAS_CALLS[device]]
+        planned += [
+            BenchmarkCase(cases.REFERENCE, call, device, cores)
+            for call in cases.KERAS_CALLS[device]
+        ]
     before = machine.describe()
-    unmeasured: list[Unmeasured] = []
+    unmeasured: list[SkippedCase] = []
     entries = _open(models, planned, threads[0], unmeasured)
-    turns = Turns(settings, interpreters, unmeasured, progress)
+    turns = InterleavedRunner(settings, interpreters, unmeasured, progress)
     turns.repeat(entries)
     turns.repeat_noisy(entries)
     turns.start([e for e in entries if e.row.threads == threads[0] and _is_engine(e)])
@@ -81,7 +86,9 @@ def measure(
     peak = None
     if entries:  # else there is nothing to set beside it
         progress("the processor's peak")
-        peak = subprocesses.ask_peak(PeakJob(Row("", "matrix product", "cpu", 1), *_PEAK))
+        peak = subprocesses.ask_peak(
+            RooflineRequest(BenchmarkCase("", "matrix product", "cpu", 1), *_PEAK)
+        )
     return LatencyReport(
         schema_version=SCHEMA_VERSION,
         host=before,
@@ -93,40 +100,40 @@ def measure(
         programs=tuple(programs),
         files=tuple(of_files),
         unmeasured=tuple(unmeasured + failed + unread + without),
-        peak=peak if isinstance(peak, Peak) else None,
+        peak=peak if isinstance(peak, Roofline) else None,
     )
 
 
 def _open(
-    models: Path, planned: list[Row], first_threads: int, unmeasured: list[Unmeasured]
-) -> list[Entry]:
+    models: Path, planned: list[BenchmarkCase], first_threads: int, unmeasured: list[SkippedCase]
+) -> list[CaseState]:
     entries = []
     for row in planned:
         try:
             opened = artifact.read(models / row.artefact)
         except ArtifactError as error:
             if row.threads == first_threads or row.artefact == cases.REFERENCE:
-                unmeasured.append(Unmeasured(row, FAILED, str(error)))
+                unmeasured.append(SkippedCase(row, FAILED, str(error)))
             continue
         scenarios: tuple[str, ...] = (messages.SINGLE, messages.OFFLINE)
         if row.artefact != cases.REFERENCE and row.device == "cpu":
             scenarios = (
                 messages.SCENARIOS if row.threads == 1 else (*scenarios, messages.MANY_SCORES)
             )
-        entries.append(Entry(row, scenarios, opened))
+        entries.append(CaseState(row, scenarios, opened))
     return entries
 
 
-def _is_engine(entry: Entry) -> bool:
+def _is_engine(entry: CaseState) -> bool:
     return entry.row.artefact != cases.REFERENCE
 
 
-def _one_per_engine(planned: list[Row]) -> list[Row]:
+def _one_per_engine(planned: list[BenchmarkCase]) -> list[BenchmarkCase]:
     """The last row of each engine: the int8 artefact's, where there is one."""
     return list({row.backend: row for row in planned}.values())
 
 
-def _results(entry: Entry) -> list[LatencyResult]:
+def _results(entry: CaseState) -> list[LatencyResult]:
     return [
         LatencyResult(
             row=entry.row,

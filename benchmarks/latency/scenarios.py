@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.harness import messages
-from benchmarks.harness.cases import Row
-from benchmarks.harness.messages import LatencyJob, Series
+from benchmarks.harness.cases import BenchmarkCase
+from benchmarks.harness.messages import LatencyRequest, TimingSeries
 from runtime.backends import ENGINES, Backend, Pixels, open_backend
 from runtime.model.artifact import Artifact
 from runtime.model.spec import ModelSpec
@@ -31,7 +31,7 @@ _JPEG_SIZE = (1024, 768)
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedCall:
     """A call to be timed; it is given a running number to choose its input by.
 
     `turn` is how many calls of it are timed before another kind's turn, where several are.
@@ -43,7 +43,7 @@ class Timed:
     turn: int = _BLOCK
 
 
-def open_row(artefact: Artifact, row: Row) -> Backend:
+def open_row(artefact: Artifact, row: BenchmarkCase) -> Backend:
     """Open an artefact as the row says, a .keras one with the reference.
 
     Raises:
@@ -57,7 +57,7 @@ def open_row(artefact: Artifact, row: Row) -> Backend:
     return open_backend(artefact, row.backend, row.threads, row.device)
 
 
-def import_engine(row: Row) -> None:
+def import_engine(row: BenchmarkCase) -> None:
     """Import the row's engine, so that opening it later costs no import.
 
     An engine that is not there is found out, and said, by `open_row`.
@@ -85,10 +85,10 @@ def images_of(spec: ModelSpec) -> Pixels:
 
 
 def measure_all(
-    job: LatencyJob, artefact: Artifact, backend: Backend, images: Pixels
-) -> tuple[Series, ...]:
+    job: LatencyRequest, artefact: Artifact, backend: Backend, images: Pixels
+) -> tuple[TimingSeries, ...]:
     """Time each scenario of `job`, one after the other."""
-    series: list[Series] = []
+    series: list[TimingSeries] = []
     for scenario in job.scenarios:
         if scenario == messages.MANY_SCORES:
             few = replace(job, min_count=_MANY_CALLS)
@@ -98,7 +98,7 @@ def measure_all(
     return tuple(series)
 
 
-def measure(calls: Sequence[Timed], job: LatencyJob) -> list[Series]:
+def measure(calls: Sequence[TimedCall], job: LatencyRequest) -> list[TimingSeries]:
     """Time calls in turns, a block of each, after a warm-up and without garbage collection.
 
     Goes on until each has had `min_count` calls that took `min_seconds` together.
@@ -132,7 +132,7 @@ def measure(calls: Sequence[Timed], job: LatencyJob) -> list[Series]:
     return [_series(timed, samples) for timed, samples in zip(calls, taken, strict=True)]
 
 
-def thin(samples: Sequence[int], most: int) -> tuple[int, ...]:
+def subsample(samples: Sequence[int], most: int) -> tuple[int, ...]:
     """One sample drawn from each of `most` equal stretches, in order; all where there are fewer.
 
     Drawn at random, not at a fixed step, which a periodic disturbance could fall in with.
@@ -144,27 +144,27 @@ def thin(samples: Sequence[int], most: int) -> tuple[int, ...]:
     return tuple(samples[draw.randrange(edges[n], edges[n + 1])] for n in range(most))
 
 
-def _series(timed: Timed, samples: "array[int]") -> Series:
-    return Series(
+def _series(timed: TimedCall, samples: "array[int]") -> TimingSeries:
+    return TimingSeries(
         scenario=timed.scenario,
         batch=timed.batch,
         count=len(samples),
         total_ns=sum(samples),
         slowest_ns=max(samples),
-        samples_ns=thin(samples, messages.MAX_SAMPLES),
+        samples_ns=subsample(samples, messages.MAX_SAMPLES),
     )
 
 
 def _calls(
-    scenario: str, job: LatencyJob, artefact: Artifact, backend: Backend, images: Pixels
-) -> list[Timed]:
+    scenario: str, job: LatencyRequest, artefact: Artifact, backend: Backend, images: Pixels
+) -> list[TimedCall]:
     singles = [image[np.newaxis] for image in images]
     if scenario == messages.SINGLE:
-        return [Timed(scenario, 1, lambda n: backend.scores(singles[n % _IMAGES]))]
+        return [TimedCall(scenario, 1, lambda n: backend.scores(singles[n % _IMAGES]))]
     if scenario == messages.OFFLINE:
         size = job.batch or _fastest(backend.scores, images)
         batch = np.resize(images, (size, *images.shape[1:]))
-        return [Timed(scenario, size, lambda n: backend.scores(batch))]
+        return [TimedCall(scenario, size, lambda n: backend.scores(batch))]
 
     from runtime.classifier import Classifier
     from runtime.preprocess.pipeline import to_pixels
@@ -176,20 +176,22 @@ def _calls(
         engine = engine_only.open(artefact, job.row.backend, job.row.threads)
         prepared = [engine.prepare(image) for image in singles]
         return [
-            Timed(scenario, 1, lambda n: classifier.classify(images[n % _IMAGES])),
-            Timed(messages.BARE, 1, lambda n: engine.run(prepared[n % _IMAGES])),
+            TimedCall(scenario, 1, lambda n: classifier.classify(images[n % _IMAGES])),
+            TimedCall(messages.BARE, 1, lambda n: engine.run(prepared[n % _IMAGES])),
         ]
     if scenario == messages.PNG:
         files, preprocessing = [png(image) for image in images], messages.PNG_PREPROCESSING
     else:
         files, preprocessing = [_jpeg(image) for image in images[:8]], messages.JPEG_PREPROCESSING
     return [
-        Timed(scenario, 1, lambda n: classifier.classify(files[n % len(files)])),
-        Timed(preprocessing, 1, lambda n: to_pixels(files[n % len(files)])),
+        TimedCall(scenario, 1, lambda n: classifier.classify(files[n % len(files)])),
+        TimedCall(preprocessing, 1, lambda n: to_pixels(files[n % len(files)])),
     ]
 
 
-def _many(job: LatencyJob, artefact: Artifact, backend: Backend, images: Pixels) -> list[Timed]:
+def _many(
+    job: LatencyRequest, artefact: Artifact, backend: Backend, images: Pixels
+) -> list[TimedCall]:
     """Many arrays at once, beside as many in the bare engine's fastest batches."""
     from benchmarks.latency import engine_only
     from runtime.classifier import Classifier
@@ -205,9 +207,11 @@ def _many(job: LatencyJob, artefact: Artifact, backend: Backend, images: Pixels)
     engine.resize(size)
     prepared = engine.prepare(np.resize(images, (size, *images.shape[1:])))
     return [
-        Timed(messages.MANY_SCORES, job.images, lambda n: classifier.scores(pixels), 1),
-        Timed(messages.MANY_CLASSIFY, job.images, lambda n: classifier.classify_batch(arrays), 1),
-        Timed(messages.MANY_BARE, size, lambda n: engine.run(prepared), -(-job.images // size)),
+        TimedCall(messages.MANY_SCORES, job.images, lambda n: classifier.scores(pixels), 1),
+        TimedCall(
+            messages.MANY_CLASSIFY, job.images, lambda n: classifier.classify_batch(arrays), 1
+        ),
+        TimedCall(messages.MANY_BARE, size, lambda n: engine.run(prepared), -(-job.images // size)),
     ]
 
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         fail_fast=arguments.fail_fast,
         explain=arguments.explain,
         interpreters=tuple(map(cases.parse_interpreter, arguments.python)),
-        progress=terminal.tell,
+        progress=terminal.show_progress,
     )
     terminal.clear()
     terminal.print_parity(report)

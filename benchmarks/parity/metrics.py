@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.harness import statistics
-from benchmarks.schema.parity import Answers, Bin, Flip
+from benchmarks.schema.parity import AccuracyMetrics, CalibrationBin, Flip
 from runtime.backends import Scores
 
 _BINS = 15
@@ -13,7 +13,7 @@ _BINS = 15
 _LEAST_SCORE = 1e-7
 
 
-def answers(scores: Scores, labels: statistics.Integers) -> Answers:
+def compute_metrics(scores: Scores, labels: statistics.Integers) -> AccuracyMetrics:
     """Summarise scores (N, classes) against labels (N,) int64; a row with NaN is never right."""
     finite = np.isfinite(scores)
     sound = finite.all(axis=1)
@@ -26,11 +26,13 @@ def answers(scores: Scores, labels: statistics.Integers) -> Answers:
         inside = bins == number
         count = int(inside.sum())
         sure = float(confidence[inside].mean()) if count else 0.0
-        reliability.append(Bin(count, sure, float(right[inside].mean()) if count else 0.0))
+        reliability.append(
+            CalibrationBin(count, sure, float(right[inside].mean()) if count else 0.0)
+        )
     n = len(labels)
     of_truth = safe[np.arange(n), labels][sound].astype(np.float64)
     losses = -np.log(np.maximum(of_truth, _LEAST_SCORE))
-    return Answers(
+    return AccuracyMetrics(
         n=n,
         correct=int(right.sum()),
         non_finite=int((~finite).sum()),
@@ -60,7 +62,7 @@ def find_flips(
 
 
 @dataclass(frozen=True)
-class Distance:
+class ScoreDifference:
     """How far two models' scores are apart; NaN and Inf are left out, they are counted apart."""
 
     largest: float
@@ -69,14 +71,14 @@ class Distance:
     min_cosine: float
 
 
-def distance(original: Scores, candidate: Scores) -> Distance:
+def score_difference(original: Scores, candidate: Scores) -> ScoreDifference:
     """Compare scores (N, classes) of the same images."""
     sound = np.isfinite(original).all(axis=1) & np.isfinite(candidate).all(axis=1)
     if not sound.any():
-        return Distance(0.0, 0.0, 0.0, 0.0)
+        return ScoreDifference(0.0, 0.0, 0.0, 0.0)
     first, second = original[sound].astype(np.float64), candidate[sound].astype(np.float64)
     differences = np.abs(first - second)
-    return Distance(
+    return ScoreDifference(
         largest=float(differences.max()),
         p99=statistics.percentile(differences.max(axis=1), 99),
         mean=float(differences.mean()),

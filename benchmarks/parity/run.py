@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import cases, subprocesses
-from benchmarks.harness.cases import FAILED, Interpreter, Row, Unmeasured
-from benchmarks.harness.messages import ExplainJob, Explanation, ScoresAnswer, ScoresJob
+from benchmarks.harness.cases import FAILED, BenchmarkCase, ExternalPython, SkippedCase
+from benchmarks.harness.messages import ExplainJob, Explanation, PredictRequest, PredictResponse
 from benchmarks.harness.test_set import TestSet
 from benchmarks.parity import metrics
 from benchmarks.schema.parity import ParityResult
 from benchmarks.schema.parity_report import SCHEMA_VERSION, ParityReport, Picture
-from benchmarks.schema.remote import Answers
+from benchmarks.schema.remote import DevicePredictions
 from runtime.backends import Scores
 from runtime.errors import ArtifactError
 from runtime.model import artifact
@@ -37,8 +37,8 @@ def compare(
     tolerance: Tolerance | None = None,
     fail_fast: bool = False,
     explain: bool = False,
-    interpreters: tuple[Interpreter, ...] = (),
-    elsewhere: Answers | None = None,
+    interpreters: tuple[ExternalPython, ...] = (),
+    elsewhere: DevicePredictions | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> ParityReport:
     """Ask the original and each artefact of `models` the same images, each in its own process.
@@ -58,26 +58,26 @@ def compare(
         DatasetError: the images are not of the original's classes.
         BackendUnavailable: Keras, or an engine named in `backends`, is not there.
     """
-    planned = cases.plan(models, backends, device)
+    planned = cases.enumerate_cases(models, backends, device)
     reference = artifact.read(models / cases.REFERENCE)
     test_set.check_classes(reference.spec.labels, reference.path)
     learned = reference.spec.dataset
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
         np.save(folder / "pixels.npy", test_set.pixels)
-        row = Row(cases.REFERENCE, "keras", "cpu", 1)
+        row = BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1)
         progress(f"{row}: the original")
         answered = _scores(folder, reference.path, row, ())
-        if isinstance(answered, Unmeasured):
+        if isinstance(answered, SkippedCase):
             raise ArtifactError(f"the original cannot be asked: {answered.reason}")
         original, asked = answered
         judge = _Judge(reference, original, test_set, tolerance or Tolerance())
         results: list[ParityResult] = []
-        unmeasured: list[Unmeasured] = []
+        unmeasured: list[SkippedCase] = []
         for row in planned:
             progress(str(row))
             result = _ask_row(folder, models / row.artefact, row, judge, interpreters)
-            if isinstance(result, Unmeasured):
+            if isinstance(result, SkippedCase):
                 unmeasured.append(result)
                 failed = result.status == FAILED
             else:
@@ -91,9 +91,9 @@ def compare(
             if not known or (backends and engine not in backends):
                 continue
             progress(f"where the differences of {int8} come from")
-            row = Row(int8, f"{engine}, traced", "cpu", 1)
+            row = BenchmarkCase(int8, f"{engine}, traced", "cpu", 1)
             traced = _explain(folder, row, models / plain, models / int8, original, test_set)
-            if isinstance(traced, Unmeasured):
+            if isinstance(traced, SkippedCase):
                 unmeasured.append(traced)
             else:
                 explanations.append(traced)
@@ -101,7 +101,7 @@ def compare(
     device_unmeasured = list(elsewhere.unmeasured) if elsewhere else []
     for row, answer, scores in elsewhere.answered if elsewhere else ():
         compared = judge.compare(artifact.read(models / row.artefact), row, scores, answer)
-        if isinstance(compared, Unmeasured):
+        if isinstance(compared, SkippedCase):
             device_unmeasured.append(compared)
         else:
             device_results.append(compared)
@@ -111,14 +111,14 @@ def compare(
         dataset_sha256=test_set.sha256,
         n=len(test_set.labels),
         class_names=test_set.class_names,
-        reference=Row(cases.REFERENCE, "keras", "cpu", 1),
+        reference=BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1),
         reference_version=asked.version,
         reference_digest=reference.spec.digest,
         reference_bytes=len(reference.data),
         trained_on="" if learned.sha256 == test_set.sha256 else learned.name,
         macs=asked.macs,
         parameters=asked.parameters,
-        original=metrics.answers(original, test_set.labels),
+        original=metrics.compute_metrics(original, test_set.labels),
         results=tuple(results),
         unmeasured=tuple(unmeasured),
         pictures=_pictures(results, test_set),
@@ -132,16 +132,16 @@ def compare(
 def _ask_row(
     folder: Path,
     path: Path,
-    row: Row,
+    row: BenchmarkCase,
     judge: "_Judge",
-    interpreters: tuple[Interpreter, ...],
-) -> ParityResult | Unmeasured:
+    interpreters: tuple[ExternalPython, ...],
+) -> ParityResult | SkippedCase:
     try:
         opened = artifact.read(path)
     except ArtifactError as error:
-        return Unmeasured(row, FAILED, str(error))
+        return SkippedCase(row, FAILED, str(error))
     answered = _scores(folder, path, row, interpreters)
-    if isinstance(answered, Unmeasured):
+    if isinstance(answered, SkippedCase):
         return answered
     scores, answer = answered
     return judge.compare(opened, row, scores, answer)
@@ -157,13 +157,13 @@ class _Judge:
     tolerance: Tolerance
 
     def compare(
-        self, opened: Artifact, row: Row, scores: Scores, answer: ScoresAnswer
-    ) -> ParityResult | Unmeasured:
+        self, opened: Artifact, row: BenchmarkCase, scores: Scores, answer: PredictResponse
+    ) -> ParityResult | SkippedCase:
         """A row's scores, (N, classes), wherever they were computed, beside the original's."""
         original, labels = self.original, self.test_set.labels
         if scores.shape != original.shape:
-            return Unmeasured(row, FAILED, f"scores of shape {scores.shape}, not {original.shape}")
-        apart = metrics.distance(original, scores)
+            return SkippedCase(row, FAILED, f"scores of shape {scores.shape}, not {original.shape}")
+        apart = metrics.score_difference(original, scores)
         before, after = _right(original, self.test_set), _right(scores, self.test_set)
         return ParityResult(
             row=row,
@@ -171,8 +171,8 @@ class _Judge:
             precision=opened.spec.precision,
             digest=opened.spec.digest,
             size_bytes=len(opened.data),
-            original=metrics.answers(original, labels),
-            candidate=metrics.answers(scores, labels),
+            original=metrics.compute_metrics(original, labels),
+            candidate=metrics.compute_metrics(scores, labels),
             only_original=int((before & ~after).sum()),
             only_candidate=int((after & ~before).sum()),
             max_difference=apart.largest,
@@ -187,20 +187,20 @@ class _Judge:
 
 
 def _scores(
-    folder: Path, path: Path, row: Row, interpreters: tuple[Interpreter, ...]
-) -> tuple[Scores, ScoresAnswer] | Unmeasured:
+    folder: Path, path: Path, row: BenchmarkCase, interpreters: tuple[ExternalPython, ...]
+) -> tuple[Scores, PredictResponse] | SkippedCase:
     file = folder / "scores.npy"
     file.unlink(missing_ok=True)
-    job = ScoresJob(row, str(path.resolve()), str(folder / "pixels.npy"), str(file))
+    job = PredictRequest(row, str(path.resolve()), str(folder / "pixels.npy"), str(file))
     answer = subprocesses.ask_scores(job, interpreters)
-    if isinstance(answer, Unmeasured):
+    if isinstance(answer, SkippedCase):
         return answer
     return np.load(file), answer
 
 
 def _explain(
-    folder: Path, row: Row, plain: Path, int8: Path, original: Scores, test_set: TestSet
-) -> Explanation | Unmeasured:
+    folder: Path, row: BenchmarkCase, plain: Path, int8: Path, original: Scores, test_set: TestSet
+) -> Explanation | SkippedCase:
     few = slice(_EXPLAINED)
     np.save(folder / "few.npy", test_set.pixels[few])
     np.save(folder / "original.npy", original[few])

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Classifier.load(path, backend=arguments.backend),
         Path(path).name,
         speed=not arguments.no_speed,
-        progress=terminal.tell,
+        progress=terminal.show_progress,
     )
     terminal.clear()
     view.print_report(report)

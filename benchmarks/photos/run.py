@@ -15,9 +15,9 @@ from pathlib import Path
 from benchmarks.photos.speed import measure_speed
 from benchmarks.schema.photos import (
     MULTI,
+    NOT_A_DIGIT,
     SCHEMA_VERSION,
     SINGLE,
-    STRANGER,
     Answer,
     NumberRead,
     Photo,
@@ -59,9 +59,9 @@ def read_manifest(folder: Path) -> tuple[Photo, ...]:
     if not photos:
         raise DatasetError(f"{path} names no image; give one a line below its header")
     for photo in photos:
-        if photo.kind not in (SINGLE, MULTI, STRANGER):
+        if photo.kind not in (SINGLE, MULTI, NOT_A_DIGIT):
             raise DatasetError(
-                f"{path}: {photo.file} is {photo.kind!r}: give {SINGLE}, {MULTI} or {STRANGER}"
+                f"{path}: {photo.file} is {photo.kind!r}: give {SINGLE}, {MULTI} or {NOT_A_DIGIT}"
             )
     return photos
 

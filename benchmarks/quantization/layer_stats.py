@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.harness.messages import Finding, Layer, Step
+from benchmarks.harness.messages import ErrorSource, Layer, LintFinding
 from runtime.backends import Scores
 from runtime.model.artifact import Artifact
 from runtime.model.spec import QuantizationParams
@@ -16,11 +16,11 @@ _LEAST_RANGE = 0.5
 _MOST_SATURATION = 0.01
 
 
-def step(name: str, detail: str, before: Scores, after: Scores) -> Step:
+def step(name: str, detail: str, before: Scores, after: Scores) -> ErrorSource:
     """What one step changes in the scores (N, classes) of the same images."""
     difference = np.abs(before.astype(np.float64) - after)
     flips = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
-    return Step(name, detail, float(difference.max()), float(difference.mean()), flips)
+    return ErrorSource(name, detail, float(difference.max()), float(difference.mean()), flips)
 
 
 def real(codes: npt.NDArray[Any], quantization: tuple[float, int]) -> npt.NDArray[np.float32]:
@@ -31,7 +31,7 @@ def real(codes: npt.NDArray[Any], quantization: tuple[float, int]) -> npt.NDArra
     return (codes.astype(np.float32) - zero) * np.float32(scale)
 
 
-class Sums:
+class LayerStats:
     """What is added up of one operator's output, float and int8, over the batches."""
 
     def __init__(self, channel_axis: int) -> None:
@@ -75,7 +75,7 @@ class Sums:
 
 def lint_quantization(
     opened: Artifact, found: tuple[QuantizationParams, QuantizationParams | None] | None
-) -> list[Finding]:
+) -> list[LintFinding]:
     """The graph's input and output scales beside the spec's; what it was calibrated with."""
     name, stated = opened.path.name, opened.spec.quantization
     if stated is None:
@@ -84,13 +84,15 @@ def lint_quantization(
     for place, what in enumerate(("input scale", "output scale")):
         said = (stated.input, stated.output)[place]
         if found is None:
-            findings.append(Finding(name, what, False, "the graph is float, the spec says int8"))
+            findings.append(
+                LintFinding(name, what, False, "the graph is float, the spec says int8")
+            )
             continue
         held = found[place]
         # The graph keeps float32.
         fine = _float32(held) == _float32(said)
         detail = _told(held) + ("" if fine else f", the spec says {_told(said)}")
-        findings.append(Finding(name, what, fine, detail))
+        findings.append(LintFinding(name, what, fine, detail))
     return [*findings, _lint_calibration(opened)]
 
 
@@ -102,13 +104,13 @@ def _told(affine: QuantizationParams | None) -> str:
     return f"{affine.scale:.6g}, zero point {affine.zero_point}" if affine else "none: float"
 
 
-def _lint_calibration(opened: Artifact) -> Finding:
+def _lint_calibration(opened: Artifact) -> LintFinding:
     stated = opened.spec.quantization
     assert stated is not None
     name, counts = stated.calibration.name, stated.calibration_counts
     if not counts:
         detail = f"{name}; how many of each class: not known, export it again"
-        return Finding(opened.path.name, "calibration", True, detail)
+        return LintFinding(opened.path.name, "calibration", True, detail)
     missing = [label for label, n in zip(opened.spec.labels, counts, strict=True) if not n]
     least, most = min(counts), max(counts)
     each = f"{least}" if least == most else f"{least} to {most}"
@@ -116,10 +118,10 @@ def _lint_calibration(opened: Artifact) -> Finding:
     if missing:
         detail = f"{name}, none of {', '.join(missing)}"
     # Twice as many of one class as of another is chance; more is a choice.
-    return Finding(opened.path.name, "calibration", not missing and most <= 2 * least, detail)
+    return LintFinding(opened.path.name, "calibration", not missing and most <= 2 * least, detail)
 
 
-def lint_layers(artefact: str, layers: tuple[Layer, ...]) -> list[Finding]:
+def lint_layers(artefact: str, layers: tuple[Layer, ...]) -> list[LintFinding]:
     """Layers with weights that clip, waste their range, or hold channels that are never active."""
     layers = tuple(layer for layer in layers if layer.weighted)
     checks = (
@@ -128,6 +130,6 @@ def lint_layers(artefact: str, layers: tuple[Layer, ...]) -> list[Finding]:
         ("silent channels", [x for x in layers if x.silent_channels], "none"),
     )
     return [
-        Finding(artefact, what, not bad, ", ".join(x.name for x in bad) if bad else fine)
+        LintFinding(artefact, what, not bad, ", ".join(x.name for x in bad) if bad else fine)
         for what, bad, fine in checks
     ]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.harness.messages import Finding, Layer
-from benchmarks.quantization.layer_stats import BATCH, Sums, lint_quantization
+from benchmarks.harness.messages import Layer, LintFinding
+from benchmarks.quantization.layer_stats import BATCH, LayerStats, lint_quantization
 from runtime.backends import Pixels, Scores, install_hint
 from runtime.backends.onnx import EXACT
 from runtime.errors import BackendUnavailable
@@ -135,7 +135,7 @@ def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
     codes = tuple(quantizer.codes for _, quantizer in pairs)
     first = plain.open(False, tuple(name for name in floats if name not in shown))
     second = int8.open(False, codes)
-    sums = [Sums(channel_axis=1) for _ in pairs]
+    sums = [LayerStats(channel_axis=1) for _ in pairs]
     for before, after in zip(
         plain.batches(first, pixels, floats), int8.batches(second, pixels, codes), strict=True
     ):
@@ -155,7 +155,7 @@ def _as_int8(
     return codes, (affine.scale, affine.zero_point)
 
 
-def lint(model: Model) -> list[Finding]:
+def lint(model: Model) -> list[LintFinding]:
     """Check the graph, as the file holds it and as the engine rewrites it."""
     name = model.artefact.path.name
     axis = model.proto.graph.input[0].type.tensor_type.shape.dim[0]
@@ -168,12 +168,12 @@ def lint(model: Model) -> list[Finding]:
         found = (quantizers[0].affine, quantizers[-1].affine if answers else None)
     return [
         *lint_quantization(model.artefact, found),
-        Finding(name, "batch", free, "free" if free else "frozen"),
+        LintFinding(name, "batch", free, "free" if free else "frozen"),
         *_lint_optimised(model, bool(quantizers)),
     ]
 
 
-def _lint_optimised(model: Model, quantised: bool) -> list[Finding]:
+def _lint_optimised(model: Model, quantised: bool) -> list[LintFinding]:
     """What is left of the graph once the engine has rewritten it for this processor."""
     import onnx
 
@@ -184,12 +184,12 @@ def _lint_optimised(model: Model, quantised: bool) -> list[Finding]:
     counts = Counter(node.op_type for node in nodes)
     name = model.artefact.path.name
     told = ", ".join(kind if n == 1 else f"{n} {kind}" for kind, n in sorted(counts.items()))
-    findings = [Finding(name, "operators after optimisation", True, f"{len(nodes)}: {told}")]
+    findings = [LintFinding(name, "operators after optimisation", True, f"{len(nodes)}: {told}")]
     if quantised:
         real = {out for node in nodes if node.op_type == "DequantizeLinear" for out in node.output}
         outside = [node.op_type for node in nodes if real & set(node.input)]
         findings.append(
-            Finding(
+            LintFinding(
                 name,
                 "operators outside the integer kernels",
                 # What the softmax begins with, of our own models that of a look-up.

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.messages import Finding, Layer
-from benchmarks.quantization.layer_stats import BATCH, Sums, lint_quantization, real
+from benchmarks.harness.messages import Layer, LintFinding
+from benchmarks.quantization.layer_stats import BATCH, LayerStats, lint_quantization, real
 from runtime.backends import Pixels, Scores
 from runtime.errors import BackendUnavailable
 from runtime.model.artifact import Artifact
@@ -107,7 +107,7 @@ def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
     if [operator.kind for operator in before] != [operator.kind for operator in after]:
         return ()
     pairs = list(zip(before, after, strict=True))
-    sums = [Sums(channel_axis=-1) for _ in pairs]
+    sums = [LayerStats(channel_axis=-1) for _ in pairs]
     for _ in zip(plain.batches(first, pixels), int8.batches(second, pixels), strict=True):
         for (one, other), total in zip(pairs, sums, strict=True):
             quantization = details[other.outputs[0]]["quantization"]
@@ -125,7 +125,7 @@ def _name(tensor: str) -> str:
     return parts[1].removesuffix("_1") if len(parts) > 2 else parts[-1]
 
 
-def lint(model: Model) -> list[Finding]:
+def lint(model: Model) -> list[LintFinding]:
     """What the engine makes of the graph: its partitions, and what it leaves out of them."""
     name = model.artefact.path.name
     interpreter = model.open(reference=False)
@@ -143,15 +143,17 @@ def lint(model: Model) -> list[Finding]:
     softmax = len(delegates) - len(partitions)
     return [
         *lint_quantization(model.artefact, _quantization(interpreter)),
-        Finding(name, "batch", free, "free" if free else "frozen"),
-        Finding(
+        LintFinding(name, "batch", free, "free" if free else "frozen"),
+        LintFinding(
             name,
             "delegate partitions",
             len(partitions) == 1,
             f"{len(partitions)}, one is fastest"
             + (f"; and {softmax} of the softmax" if softmax else ""),
         ),
-        Finding(name, "operators outside the delegate", not outside, ", ".join(outside) or "none"),
+        LintFinding(
+            name, "operators outside the delegate", not outside, ", ".join(outside) or "none"
+        ),
     ]
 
 

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.models,
         load_test_set(arguments.data),
         backends=tuple(arguments.backend),
-        progress=terminal.tell,
+        progress=terminal.show_progress,
     )
     terminal.clear()
     rejection_report.print_report(report)

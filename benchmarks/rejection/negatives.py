@@ -31,7 +31,7 @@ Planes = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Kind:
+class NegativeKind:
     """A kind of images: its name, how many are drawn, and what draws them.
 
     Attributes:
@@ -144,14 +144,14 @@ def textures(n: int, random: np.random.Generator) -> Pixels:
 
 BLANK = "blank pages"
 KINDS = (
-    Kind(BLANK, 500, blank_pages),
-    Kind("nearly blank pages", 1_000, nearly_blank_pages),
-    Kind("noise", 1_000, noise),
-    Kind("letters", 2 * len(LETTERS) * len(_FONTS), letters),
-    Kind("shapes", 500, shapes),
-    Kind("textures", 1_000, textures),
-    Kind("printed digits", 20 * len(_FONTS), printed_digits, known=True),
-    Kind("digits of other hands", 360, embedded_digits, known=True),
+    NegativeKind(BLANK, 500, blank_pages),
+    NegativeKind("nearly blank pages", 1_000, nearly_blank_pages),
+    NegativeKind("noise", 1_000, noise),
+    NegativeKind("letters", 2 * len(LETTERS) * len(_FONTS), letters),
+    NegativeKind("shapes", 500, shapes),
+    NegativeKind("textures", 1_000, textures),
+    NegativeKind("printed digits", 20 * len(_FONTS), printed_digits, known=True),
+    NegativeKind("digits of other hands", 360, embedded_digits, known=True),
 )
 
 

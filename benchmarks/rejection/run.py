@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.harness import cases, statistics
-from benchmarks.harness.cases import ABSENT, FAILED, Row, Unmeasured
+from benchmarks.harness.cases import ABSENT, FAILED, BenchmarkCase, SkippedCase
 from benchmarks.parity.run import TestSet
-from benchmarks.rejection.negatives import KINDS, Kind
+from benchmarks.rejection.negatives import KINDS, NegativeKind
 from benchmarks.schema.rejection import KindResult, Rejection, RejectionReport
 from benchmarks.schema.robustness import SCHEMA_VERSION
 from runtime.backends import Backend, Pixels, open_backend
@@ -34,7 +34,7 @@ def measure(
     models: Path,
     test_set: TestSet,
     *,
-    kinds: Sequence[Kind] = KINDS,
+    kinds: Sequence[NegativeKind] = KINDS,
     backends: tuple[str, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> RejectionReport:
@@ -55,16 +55,16 @@ def measure(
         progress(f"drawing {kind.name}")
         drawn.append(kind.draw(kind.n, np.random.default_rng([_SEED, number])))
     results: list[Rejection] = []
-    unmeasured: list[Unmeasured] = []
-    for row in cases.plan(models, backends):
+    unmeasured: list[SkippedCase] = []
+    for row in cases.enumerate_cases(models, backends):
         progress(str(row))
         try:
             backend = open_backend(artifact.read(models / row.artefact), row.backend)
             results.append(_judge(backend, row, test_set.pixels, kinds, drawn))
         except BackendUnavailable as error:
-            unmeasured.append(Unmeasured(row, ABSENT, str(error)))
+            unmeasured.append(SkippedCase(row, ABSENT, str(error)))
         except ArtifactError as error:
-            unmeasured.append(Unmeasured(row, FAILED, str(error)))
+            unmeasured.append(SkippedCase(row, FAILED, str(error)))
     return RejectionReport(
         schema_version=SCHEMA_VERSION,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -76,7 +76,11 @@ def measure(
 
 
 def _judge(
-    backend: Backend, row: Row, digits: Pixels, kinds: Sequence[Kind], drawn: Sequence[Pixels]
+    backend: Backend,
+    row: BenchmarkCase,
+    digits: Pixels,
+    kinds: Sequence[NegativeKind],
+    drawn: Sequence[Pixels],
 ) -> Rejection:
     spec = backend.spec
     judge, by_confidence = (

@@ -17,7 +17,7 @@ from benchmarks.harness.cases import FAILED
 from benchmarks.harness.serialize import from_json
 from benchmarks.remote import agent, predict
 from benchmarks.schema.latency import LatencyReport, Settings
-from benchmarks.schema.remote import Answers
+from benchmarks.schema.remote import DevicePredictions
 from runtime.backends import Pixels
 from runtime.errors import BackendUnavailable, EdgeError
 
@@ -41,14 +41,14 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class RemoteResults:
     """What came back from a device: its timings, and its answers where it was sent images."""
 
     latency: LatencyReport
-    answers: Answers | None
+    answers: DevicePredictions | None
 
 
-def reach(where: Device) -> None:
+def check_connection(where: Device) -> None:
     """Start the device's Python and do nothing with it.
 
     Raises:
@@ -69,7 +69,7 @@ def measure(
     kind: str = "cpu",
     threads: tuple[int, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
-) -> Elsewhere:
+) -> RemoteResults:
     """Copy the packages and the artefacts to a device, run them there, bring the results back.
 
     Neither Keras nor a data set is needed there. All is done in a temporary folder of the device,
@@ -120,7 +120,7 @@ def measure(
             f"no engine on {where.destination} opens any artefact ({reasons}): install one there, "
             "or name the Python that has one with --on-python"
         )
-    return Elsewhere(report, answered)
+    return RemoteResults(report, answered)
 
 
 def pack(models: Path, file: IO[bytes], pixels: Pixels | None = None) -> None:

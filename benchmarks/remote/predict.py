@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import cases, output_dir, subprocesses
-from benchmarks.harness.cases import FAILED, Row, Unmeasured
-from benchmarks.harness.messages import ScoresJob
+from benchmarks.harness.cases import FAILED, BenchmarkCase, SkippedCase
+from benchmarks.harness.messages import PredictRequest
 from benchmarks.harness.serialize import from_json, to_json
-from benchmarks.schema.remote import Answered, Answers, Index
+from benchmarks.schema.remote import CasePredictions, DevicePredictions, PredictionIndex
 from runtime.cli.exit_status import exit_status
 from runtime.errors import ArtifactError, EdgeError
 from runtime.model import artifact
@@ -28,9 +28,9 @@ def write(
     models: Path,
     pixels: Path,
     out: Path,
-    planned: Sequence[Row],
+    planned: Sequence[BenchmarkCase],
     progress: Callable[[str], None] = lambda line: None,
-) -> Index:
+) -> PredictionIndex:
     """Ask each row in a process of its own, and write the index and the scores into `out`.
 
     Args:
@@ -39,37 +39,37 @@ def write(
     Raises:
         EdgeError: the files cannot be written.
     """
-    answered: list[Answered] = []
-    unmeasured: list[Unmeasured] = []
+    answered: list[CasePredictions] = []
+    unmeasured: list[SkippedCase] = []
     for number, row in enumerate(planned):
         progress(str(row))
         path, file = models / row.artefact, out / f"{number}.npy"
         try:
             artifact.read(path)
         except ArtifactError as error:
-            unmeasured.append(Unmeasured(row, FAILED, str(error)))
+            unmeasured.append(SkippedCase(row, FAILED, str(error)))
             continue
         answer = subprocesses.ask_scores(
-            ScoresJob(row, str(path.resolve()), str(pixels.resolve()), str(file.resolve()))
+            PredictRequest(row, str(path.resolve()), str(pixels.resolve()), str(file.resolve()))
         )
-        if isinstance(answer, Unmeasured):
+        if isinstance(answer, SkippedCase):
             unmeasured.append(answer)
         else:
-            answered.append(Answered(row, answer, file.name))
-    index = Index(tuple(answered), tuple(unmeasured))
+            answered.append(CasePredictions(row, answer, file.name))
+    index = PredictionIndex(tuple(answered), tuple(unmeasured))
     atomic_write.write(out / INDEX, to_json(index))
     return index
 
 
-def read(folder: Path, name: str) -> Answers:
+def read(folder: Path, name: str) -> DevicePredictions:
     """Read what `write` wrote; `name` is what messages call it.
 
     Raises:
         EdgeError: the folder holds no such thing.
     """
     try:
-        index = from_json(Index, (folder / INDEX).read_bytes(), name)
-        return Answers(
+        index = from_json(PredictionIndex, (folder / INDEX).read_bytes(), name)
+        return DevicePredictions(
             tuple(
                 (one.row, one.answer, np.load(folder / Path(one.scores).name))
                 for one in index.answered
@@ -99,8 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise EdgeError(f"there is no {arguments.pixels}: name the images with --pixels")
     output_dir.check_folder(arguments.out)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    planned = cases.plan(arguments.models, tuple(arguments.backend), arguments.device)
-    write(arguments.models, arguments.pixels, arguments.out, planned, terminal.tell)
+    planned = cases.enumerate_cases(arguments.models, tuple(arguments.backend), arguments.device)
+    write(arguments.models, arguments.pixels, arguments.out, planned, terminal.show_progress)
     terminal.clear()
     return 0
 

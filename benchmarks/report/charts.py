@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.report.formats import duration, percent
-from benchmarks.schema.parity import Bin
+from benchmarks.schema.parity import CalibrationBin
 
 _LANE_HEIGHT_PX = 34
 _LABEL_WIDTH_PX = 14  # labels of points that are closer are stacked
@@ -142,7 +142,7 @@ def scatter(points: Sequence[Point], title: str, unit: str) -> Chart:
     )
 
 
-def reliability(bins: Sequence[Bin], name: str, *caption: str) -> Chart:
+def reliability(bins: Sequence[CalibrationBin], name: str, *caption: str) -> Chart:
     """Return accuracy over confidence, a dot per bin; its area grows with the predictions."""
     x, y = Axis(0, 1, 34, 194), Axis(0, 1, 170, 10)
     ticks = [(share, f"{100 * share:.0f}") for share in (0, 0.5, 1)]

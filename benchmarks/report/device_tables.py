@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from benchmarks.harness import messages
-from benchmarks.harness.cases import Row, Unmeasured
+from benchmarks.harness.cases import BenchmarkCase, SkippedCase
 from benchmarks.harness.machine import Host
 from benchmarks.report import summary_tables
 from benchmarks.report.formats import Table, duration, megabytes, ratio
@@ -26,7 +26,7 @@ def side_by_side(here: LatencyReport, there: LatencyReport | None) -> Table:
 
 
 def details(
-    there: LatencyReport | None, unanswered: tuple[Unmeasured, ...] = ()
+    there: LatencyReport | None, unanswered: tuple[SkippedCase, ...] = ()
 ) -> tuple[Table, ...]:
     """What the device could not measure or answer, and its state before and after."""
     if there is None:
@@ -38,7 +38,7 @@ def details(
     return tuple(replace(table, title=f"{table.title}, the device") for table in parts)
 
 
-def _line(row: Row, here: LatencyReport, there: LatencyReport) -> tuple[str, ...]:
+def _line(row: BenchmarkCase, here: LatencyReport, there: LatencyReport) -> tuple[str, ...]:
     singles = [report.find(row, messages.SINGLE) for report in (here, there)]
     first, second = (single.p50_ns if single else None for single in singles)
     batches = [report.find(row, messages.OFFLINE) for report in (here, there)]

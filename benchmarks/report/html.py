@@ -18,13 +18,13 @@ from benchmarks.report import (
 from benchmarks.report import related as beside_tables
 from benchmarks.report.charts import Charts, Point
 from benchmarks.report.formats import Table, nats, percent
-from benchmarks.report.related import Beside
+from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyResult
-from benchmarks.schema.parity import Answers, Flip, ParityResult
+from benchmarks.schema.parity import AccuracyMetrics, Flip, ParityResult
 from benchmarks.schema.parity_report import ParityReport
 from benchmarks.schema.report import Report
 
-_ALONE = Beside()
+_ALONE = RelatedReports()
 _MOST_FLIPS = 200  # per artifact and engine
 _MAX_LINE_LENGTH = 40  # characters; longer texts of a table are wrapped
 
@@ -39,7 +39,7 @@ class _Section:
     note: str = ""
 
 
-def render(report: Report, beside: Beside = _ALONE) -> str:
+def render(report: Report, beside: RelatedReports = _ALONE) -> str:
     """Return the page of a report and of the related reports in its folder.
 
     The same report gives the same bytes.
@@ -66,7 +66,7 @@ def render(report: Report, beside: Beside = _ALONE) -> str:
     )
 
 
-def _groups(report: Report, beside: Beside) -> dict[str, list[Table | _Section]]:
+def _groups(report: Report, beside: RelatedReports) -> dict[str, list[Table | _Section]]:
     """Return the parts of the page by the heading above them."""
     parity, latency = report.parity, report.latency
     return {
@@ -183,7 +183,7 @@ def _scatters(report: Report) -> _Section:
     )
 
 
-def _robustness(beside: Beside) -> _Section:
+def _robustness(beside: RelatedReports) -> _Section:
     return _Section(
         "Robustness curves",
         "charts.html",
@@ -234,7 +234,7 @@ def _image(pixels: tuple[int, ...]) -> str:
     return html_templates.png_uri(Image.fromarray(255 - array))
 
 
-def _models(parity: ParityReport) -> list[tuple[str, Answers]]:
+def _models(parity: ParityReport) -> list[tuple[str, AccuracyMetrics]]:
     reference = (f"{parity.reference.artefact} · keras", parity.original)
     return [reference, *((_name(result), result.candidate) for result in parity.results)]
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from benchmarks.report import device_tables, latency_tables, parity_tables, summary_tables
 from benchmarks.report import related as beside_tables
 from benchmarks.report.formats import Table
-from benchmarks.report.related import Beside
+from benchmarks.report.related import RelatedReports
 from benchmarks.schema.report import Report
 
-_ALONE = Beside()
+_ALONE = RelatedReports()
 _MOST_FLIPS = 30
 
 
-def render(report: Report, beside: Beside = _ALONE) -> str:
+def render(report: Report, beside: RelatedReports = _ALONE) -> str:
     """The whole report as Markdown text, with what lies beside it."""
     parity, latency = report.parity, report.latency
     verdict = "**passed**" if report else "**FAILED**"

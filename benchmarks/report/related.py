@@ -18,20 +18,20 @@ T = TypeVar("T", RobustnessReport, RejectionReport)
 
 
 @dataclass(frozen=True)
-class Beside:
+class RelatedReports:
     """The other reports of a folder; None where there is none."""
 
     robustness: RobustnessReport | None = None
     rejection: RejectionReport | None = None
 
 
-def read(folder: Path) -> Beside:
+def read(folder: Path) -> RelatedReports:
     """The other reports of a folder.
 
     Raises:
         EdgeError: a file cannot be read, is no such report, or of another schema.
     """
-    return Beside(
+    return RelatedReports(
         _read(folder / ROBUSTNESS_NAME, RobustnessReport),
         _read(folder / REJECTION_NAME, RejectionReport),
     )

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from benchmarks.harness import messages
-from benchmarks.harness.cases import Unmeasured
+from benchmarks.harness.cases import SkippedCase
 from benchmarks.report import parity_tables
 from benchmarks.report.formats import Table, duration, interval, kilobytes, megabytes, percent
-from benchmarks.report.related import Beside
+from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity import ParityResult
 from benchmarks.schema.parity_report import ParityReport
@@ -67,7 +67,7 @@ def _summary_line(
     )
 
 
-def sources_table(report: LatencyReport, beside: Beside) -> Table:
+def sources_table(report: LatencyReport, beside: RelatedReports) -> Table:
     """The commands that print the figures, one by one."""
     settings = report.settings
     timed = (
@@ -89,7 +89,7 @@ def sources_table(report: LatencyReport, beside: Beside) -> Table:
     return Table("Commands", ("figures", "command"), tuple(lines))
 
 
-def unmeasured_table(unmeasured: Sequence[Unmeasured]) -> Table:
+def unmeasured_table(unmeasured: Sequence[SkippedCase]) -> Table:
     """The rows without figures, and why; artefacts that lack the same thing share a line."""
     artefacts: dict[tuple[str, ...], dict[str, None]] = {}
     for u in unmeasured:

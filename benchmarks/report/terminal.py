@@ -12,7 +12,7 @@ from runtime.system import interrupt
 _MOST_FLIPS = 20
 
 
-def tell(line: str) -> None:
+def show_progress(line: str) -> None:
     """Print a progress line on stderr; on a terminal it replaces the one before.
 
     Raises:

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         backends=tuple(arguments.backend),
         keras=not arguments.no_keras,
         interpreters=tuple(map(rows.parse_interpreter, arguments.python)),
-        progress=terminal.tell,
+        progress=terminal.show_progress,
     )
     terminal.clear()
     robustness_report.print_report(report)

@@ -14,7 +14,7 @@ from benchmarks.schema.robustness import (
     MIN_OTHER_HANDS,
     UNKNOWN,
     UNUSED,
-    OtherHands,
+    CrossDatasetResult,
     Result,
     RobustnessReport,
 )
@@ -177,7 +177,7 @@ def draw(report: RobustnessReport) -> bytes:
     return picture.getvalue()
 
 
-def _other_hands_target(other: OtherHands) -> str:
+def _other_hands_target(other: CrossDatasetResult) -> str:
     from train.data.mnist import MNIST
 
     accuracy = other.reading.accuracy

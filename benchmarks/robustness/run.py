@@ -15,8 +15,8 @@ import numpy as np
 
 from benchmarks.harness import cases as rows
 from benchmarks.harness import subprocesses
-from benchmarks.harness.cases import FAILED, Interpreter, Row, Unmeasured
-from benchmarks.harness.messages import ScoresJob
+from benchmarks.harness.cases import FAILED, BenchmarkCase, ExternalPython, SkippedCase
+from benchmarks.harness.messages import PredictRequest
 from benchmarks.parity.run import TestSet
 from benchmarks.robustness.corruptions import CORRUPTIONS, Corruption
 from benchmarks.schema.robustness import (
@@ -24,9 +24,9 @@ from benchmarks.schema.robustness import (
     UNKNOWN,
     UNUSED,
     USED,
+    AccuracyCount,
+    CrossDatasetResult,
     Curve,
-    OtherHands,
-    Reading,
     Result,
     RobustnessReport,
 )
@@ -70,7 +70,7 @@ def measure(
     corruptions: Sequence[Corruption] = CORRUPTIONS,
     backends: tuple[str, ...] = (),
     keras: bool = True,
-    interpreters: tuple[Interpreter, ...] = (),
+    interpreters: tuple[ExternalPython, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> RobustnessReport:
     """Spoil the test set and have each artefact of `models` read it, in processes of their own.
@@ -86,16 +86,16 @@ def measure(
     Raises:
         BackendUnavailable: an engine named in `backends` does not exist.
     """
-    planned = rows.plan(models, backends)
+    planned = rows.enumerate_cases(models, backends)
     if keras and (models / rows.REFERENCE).exists():
-        planned.insert(0, Row(rows.REFERENCE, "keras", "cpu", 1))
+        planned.insert(0, BenchmarkCase(rows.REFERENCE, "keras", "cpu", 1))
     cases = [_Case(), *(_Case(c, step) for c in corruptions for step in range(len(c.strengths)))]
-    unmeasured: list[Unmeasured] = []
+    unmeasured: list[SkippedCase] = []
     results: list[Result] = []
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         ask = _Asker(Path(name), interpreters)
-        versions: dict[Row, str] = {}
-        counts: dict[Row, list[int]] = {row: [] for row in planned}
+        versions: dict[BenchmarkCase, str] = {}
+        counts: dict[BenchmarkCase, list[int]] = {row: [] for row in planned}
         per_piece = max(1, _MAX_IMAGES // len(test_set.labels))
         for start in range(0, len(cases), per_piece):
             piece = cases[start : start + per_piece]
@@ -104,7 +104,7 @@ def measure(
             for row in list(counts):
                 progress(f"{row}: from set {start} of {len(cases)}")
                 answers = ask.answers(models / row.artefact, row, test_set.class_names)
-                if isinstance(answers, Unmeasured):
+                if isinstance(answers, SkippedCase):
                     unmeasured.append(answers)
                     del counts[row]
                     continue
@@ -117,7 +117,7 @@ def measure(
         others = [
             _read_other_hands(ask, folder, row, unmeasured)
             for folder in dict.fromkeys((published, models))
-            for row in (rows.plan(folder, backends) if folder != models else counts)
+            for row in (rows.enumerate_cases(folder, backends) if folder != models else counts)
         ]
     return RobustnessReport(
         schema_version=SCHEMA_VERSION,
@@ -144,7 +144,7 @@ def quick_subset(test_set: TestSet, n: int = QUICK_IMAGES) -> TestSet:
 class _Asker:
     """Has rows answer the images that were shown last, each in a process of its own."""
 
-    def __init__(self, folder: Path, interpreters: tuple[Interpreter, ...]) -> None:
+    def __init__(self, folder: Path, interpreters: tuple[ExternalPython, ...]) -> None:
         self._pixels, self._scores = folder / "pixels.npy", folder / "scores.npy"
         self._interpreters = interpreters
         self._n = 0
@@ -153,34 +153,36 @@ class _Asker:
         np.save(self._pixels, pixels)
         self._n = len(pixels)
 
-    def answers(self, path: Path, row: Row, class_names: tuple[str, ...]) -> _Answers | Unmeasured:
+    def answers(
+        self, path: Path, row: BenchmarkCase, class_names: tuple[str, ...]
+    ) -> _Answers | SkippedCase:
         try:
             labels = artifact.read(path).spec.labels
         except ArtifactError as error:
-            return Unmeasured(row, FAILED, str(error))
+            return SkippedCase(row, FAILED, str(error))
         if labels != class_names:
             why = f"it answers {', '.join(labels)}, the images are {', '.join(class_names)}"
-            return Unmeasured(row, FAILED, f"{why}: give the data it was trained for")
+            return SkippedCase(row, FAILED, f"{why}: give the data it was trained for")
         self._scores.unlink(missing_ok=True)
-        job = ScoresJob(row, str(path.resolve()), str(self._pixels), str(self._scores))
+        job = PredictRequest(row, str(path.resolve()), str(self._pixels), str(self._scores))
         answer = subprocesses.ask_scores(job, self._interpreters)
-        if isinstance(answer, Unmeasured):
+        if isinstance(answer, SkippedCase):
             return answer
         scores = np.load(self._scores)
         if scores.shape != (self._n, len(labels)) or not np.isfinite(scores).all():
-            return Unmeasured(row, FAILED, f"its scores, {scores.shape}, are not all numbers")
+            return SkippedCase(row, FAILED, f"its scores, {scores.shape}, are not all numbers")
         return _Answers(answer.version, scores.argmax(axis=1))
 
 
 def _result(
-    row: Row,
+    row: BenchmarkCase,
     version: str,
     spec: ModelSpec,
     correct: Sequence[int],
     test_set: TestSet,
     corruptions: Sequence[Corruption],
 ) -> Result:
-    clean, *readings = (Reading(count, len(test_set.labels)) for count in correct)
+    clean, *readings = (AccuracyCount(count, len(test_set.labels)) for count in correct)
     curves = []
     for corruption in corruptions:
         strengths = tuple(corruption.unit.format(strength) for strength in corruption.strengths)
@@ -216,8 +218,8 @@ def training_of(corruption: Corruption, spec: ModelSpec) -> str:
 
 
 def _read_other_hands(
-    ask: _Asker, folder: Path, row: Row, unmeasured: list[Unmeasured]
-) -> OtherHands | None:
+    ask: _Asker, folder: Path, row: BenchmarkCase, unmeasured: list[SkippedCase]
+) -> CrossDatasetResult | None:
     """What a row makes of the embedded digits; nothing where it knows other classes."""
     from train.data.load import sklearn_digits
 
@@ -226,21 +228,21 @@ def _read_other_hands(
     try:
         spec = artifact.read(path).spec
     except ArtifactError as error:
-        unmeasured.append(Unmeasured(row, FAILED, str(error)))
+        unmeasured.append(SkippedCase(row, FAILED, str(error)))
         return None
     if spec.labels != digits.labels:
         return None
     ask.show(np.concatenate([digits.train.pixels, digits.test.pixels]))
     answers = ask.answers(path, row, digits.labels)
-    if isinstance(answers, Unmeasured):
+    if isinstance(answers, SkippedCase):
         unmeasured.append(answers)
         return None
     right = answers.classes == np.concatenate([digits.train.labels, digits.test.labels])
-    return OtherHands(
+    return CrossDatasetResult(
         row=row,
         folder=folder.name,
         version=answers.version,
         digest=spec.digest,
         trained_on=spec.dataset.name,
-        reading=Reading(int(right.sum()), len(right)),
+        reading=AccuracyCount(int(right.sum()), len(right)),
     )

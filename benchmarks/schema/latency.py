@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.harness import messages, statistics
-from benchmarks.harness.cases import Row, Unmeasured, why_failed
+from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.machine import Host
-from benchmarks.harness.messages import Peak, Series, StartUp
+from benchmarks.harness.messages import Roofline, StartUp, TimingSeries
 
 SCHEMA_VERSION = 1
 # Fewer samples than this have no 90th or 99th percentile worth the name.
@@ -68,12 +68,12 @@ class LatencyResult:
         fallback: what of the model ran on the CPU and not on the row's device; empty where nothing.
     """
 
-    row: Row
+    row: BenchmarkCase
     version: str
     precision: str
     digest: str
     scenario: str
-    runs: tuple[Series, ...]
+    runs: tuple[TimingSeries, ...]
     fallback: str = ""
 
     @property
@@ -139,7 +139,7 @@ class LatencyResult:
         return tuple(problems)
 
 
-def drift(runs: Sequence[Series]) -> float:
+def drift(runs: Sequence[TimingSeries]) -> float:
     """The largest ratio of two medians: of a repetition's halves, or of two repetitions."""
     medians = [statistics.percentile(run.samples_ns, 50) for run in runs]
     ratios = [max(medians) / min(medians)]
@@ -156,7 +156,7 @@ def drift(runs: Sequence[Series]) -> float:
 class StartResult:
     """The starts of one row's processes."""
 
-    row: Row
+    row: BenchmarkCase
     starts: tuple[StartUp, ...]
 
     @property
@@ -176,7 +176,7 @@ class StartResult:
 
 
 @dataclass(frozen=True)
-class CommandResult:
+class CliStartupResult:
     """`python -m runtime digit.png` beside a process that only imports what it needs.
 
     Attributes:
@@ -185,7 +185,7 @@ class CommandResult:
         command_bytes, imports_bytes: the largest resident size, the median of the runs.
     """
 
-    row: Row
+    row: BenchmarkCase
     command_ns: tuple[int, ...]
     imports_ns: tuple[int, ...]
     command_bytes: int
@@ -198,7 +198,7 @@ class CommandResult:
 
 
 @dataclass(frozen=True)
-class ProgramResult:
+class BenchmarkToolResult:
     """What LiteRT's own benchmark program says of a file, from each repetition.
 
     Attributes:
@@ -208,14 +208,14 @@ class ProgramResult:
         medians_ns: as it prints them, rounded to hundredths of a millisecond.
     """
 
-    row: Row
+    row: BenchmarkCase
     runs: int
     means_ns: tuple[float, ...]
     medians_ns: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class FilesResult:
+class FolderThroughputResult:
     """`python -m runtime FOLDER` over many PNG files of 28×28, beside a program that decodes them.
 
     Attributes:
@@ -224,7 +224,7 @@ class FilesResult:
         command_ns, decoding_ns: from the start of the process to its end.
     """
 
-    row: Row
+    row: BenchmarkCase
     files: int
     jobs: int
     command_ns: tuple[int, ...]
@@ -250,11 +250,11 @@ class LatencyReport:
     settings: Settings
     results: tuple[LatencyResult, ...]
     starts: tuple[StartResult, ...]
-    commands: tuple[CommandResult, ...]
-    unmeasured: tuple[Unmeasured, ...]
-    peak: Peak | None
-    programs: tuple[ProgramResult, ...] = ()
-    files: tuple[FilesResult, ...] = ()
+    commands: tuple[CliStartupResult, ...]
+    unmeasured: tuple[SkippedCase, ...]
+    peak: Roofline | None
+    programs: tuple[BenchmarkToolResult, ...] = ()
+    files: tuple[FolderThroughputResult, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -262,9 +262,9 @@ class LatencyReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; an absent engine or device and a noisy machine are no failure."""
-        return tuple(why_failed(self.results, self.unmeasured))
+        return tuple(failure_reasons(self.results, self.unmeasured))
 
-    def find(self, row: Row, scenario: str) -> LatencyResult | None:
+    def find(self, row: BenchmarkCase, scenario: str) -> LatencyResult | None:
         """The result of a row in a scenario."""
         wanted = (r for r in self.results if r.row == row and r.scenario == scenario)
         return next(wanted, None)
@@ -279,7 +279,7 @@ class LatencyReport:
         ]
         return max(found, key=lambda r: r.images_per_second, default=None)
 
-    def overhead(self, row: Row) -> float | None:
+    def overhead(self, row: BenchmarkCase) -> float | None:
         """`classify` of an array over the bare engine, in one process; the median of them."""
         ours, bare = self.find(row, messages.CLASSIFY), self.find(row, messages.BARE)
         if ours is None or bare is None:

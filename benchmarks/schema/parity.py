@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.harness import statistics
-from benchmarks.harness.cases import Row
+from benchmarks.harness.cases import BenchmarkCase
 from runtime.model.tolerance import Tolerance
 
 # A flip of an image that the original was sure of is more than rounding near a boundary.
@@ -25,7 +25,7 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Bin:
+class CalibrationBin:
     """The answers of one part of the confidence scale: how many, how sure, how often right."""
 
     count: int
@@ -34,7 +34,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Answers:
+class AccuracyMetrics:
     """How one model answers the test set, without regard to any other.
 
     `confusion` has a row per true class and a column per answer; `reliability` 15 bins of equal
@@ -48,7 +48,7 @@ class Answers:
     non_finite: int
     confidence: float
     confusion: tuple[tuple[int, ...], ...]
-    reliability: tuple[Bin, ...]
+    reliability: tuple[CalibrationBin, ...]
     calibration_error: float
     negative_log_likelihood: float | None = None
 
@@ -84,13 +84,13 @@ class ParityResult:
         faults: what makes the comparison itself void: another origin, other labels.
     """
 
-    row: Row
+    row: BenchmarkCase
     version: str
     precision: str
     digest: str
     size_bytes: int
-    original: Answers
-    candidate: Answers
+    original: AccuracyMetrics
+    candidate: AccuracyMetrics
     only_original: int
     only_candidate: int
     max_difference: float

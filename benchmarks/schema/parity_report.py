@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from benchmarks.harness.cases import Row, Unmeasured, why_failed
+from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.messages import Explanation
-from benchmarks.schema.parity import Answers, ParityResult
+from benchmarks.schema.parity import AccuracyMetrics, ParityResult
 
 SCHEMA_VERSION = 1
 
@@ -41,21 +41,21 @@ class ParityReport:
     dataset_sha256: str
     n: int
     class_names: tuple[str, ...]
-    reference: Row
+    reference: BenchmarkCase
     reference_version: str
     reference_digest: str
     reference_bytes: int
     trained_on: str
     macs: int
     parameters: int
-    original: Answers
+    original: AccuracyMetrics
     results: tuple[ParityResult, ...]
-    unmeasured: tuple[Unmeasured, ...]
+    unmeasured: tuple[SkippedCase, ...]
     pictures: tuple[Picture, ...]
     explanations: tuple[Explanation, ...] = ()
     activations: int = 0
     device_results: tuple[ParityResult, ...] = ()
-    device_unmeasured: tuple[Unmeasured, ...] = ()
+    device_unmeasured: tuple[SkippedCase, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -64,9 +64,9 @@ class ParityReport:
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes. An absent engine is no failure."""
         failures = [f"{r.row}: {why}" for r in self.results for why in r.failures]
-        failures += why_failed(self.results, self.unmeasured)
+        failures += failure_reasons(self.results, self.unmeasured)
         if self.device_results or self.device_unmeasured:
             there = [f"{r.row}: {why}" for r in self.device_results for why in r.failures]
-            there += why_failed(self.device_results, self.device_unmeasured)
+            there += failure_reasons(self.device_results, self.device_unmeasured)
             failures += [f"on the device: {why}" for why in there]
         return tuple(failures)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 SCHEMA_VERSION = 1
-SINGLE, MULTI, STRANGER = "single", "multi", "notdigit"
+SINGLE, MULTI, NOT_A_DIGIT = "single", "multi", "notdigit"
 
 # The targets that the figures are reported against.
 MIN_RIGHT, MIN_RIGHT_MEDIUM, MIN_RIGHT_WRITER = 0.985, 0.98, 0.90

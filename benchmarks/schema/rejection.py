@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.harness.cases import Row, Unmeasured, why_failed
+from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 
 MIN_AUROC, MAX_DIGITS_REFUSED, MAX_COST_NS = 0.98, 0.01, 3_000
 
@@ -43,7 +43,7 @@ class Rejection:
         batch_cost_ns: the cost for an image of the test set, judged at once; 0: not measured.
     """
 
-    row: Row
+    row: BenchmarkCase
     version: str
     digest: str
     has_rule: bool
@@ -65,7 +65,7 @@ class RejectionReport:
     dataset: str
     dataset_sha256: str
     results: tuple[Rejection, ...]
-    unmeasured: tuple[Unmeasured, ...]
+    unmeasured: tuple[SkippedCase, ...]
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -73,4 +73,4 @@ class RejectionReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes. An absent engine is no failure."""
-        return tuple(why_failed(self.results, self.unmeasured))
+        return tuple(failure_reasons(self.results, self.unmeasured))

@@ -2,31 +2,31 @@
 
 from dataclasses import dataclass
 
-from benchmarks.harness.cases import Row, Unmeasured
-from benchmarks.harness.messages import ScoresAnswer
+from benchmarks.harness.cases import BenchmarkCase, SkippedCase
+from benchmarks.harness.messages import PredictResponse
 from runtime.backends import Scores
 
 
 @dataclass(frozen=True)
-class Answered:
+class CasePredictions:
     """A row's answers: the .npy file of its scores (N, classes) float32, in the index's folder."""
 
-    row: Row
-    answer: ScoresAnswer
+    row: BenchmarkCase
+    answer: PredictResponse
     scores: str
 
 
 @dataclass(frozen=True)
-class Index:
+class PredictionIndex:
     """Every row of a folder, those that answered and those that did not."""
 
-    answered: tuple[Answered, ...]
-    unmeasured: tuple[Unmeasured, ...]
+    answered: tuple[CasePredictions, ...]
+    unmeasured: tuple[SkippedCase, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class DevicePredictions:
     """What a device answered: (row, what its process says, scores) each, and the other rows."""
 
-    answered: tuple[tuple[Row, ScoresAnswer, Scores], ...]
-    unmeasured: tuple[Unmeasured, ...]
+    answered: tuple[tuple[BenchmarkCase, PredictResponse, Scores], ...]
+    unmeasured: tuple[SkippedCase, ...]

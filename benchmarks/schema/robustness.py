@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.harness.cases import Row, Unmeasured, why_failed
+from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.statistics import wilson_interval
 
 MIDDLE = 2
@@ -18,7 +18,7 @@ USED, UNUSED, UNKNOWN = "used", "not used", "unknown"
 
 
 @dataclass(frozen=True)
-class Reading:
+class AccuracyCount:
     """How many of `n` images were read rightly."""
 
     correct: int
@@ -42,10 +42,10 @@ class Curve:
     corruption: str
     training: str
     strengths: tuple[str, ...]
-    readings: tuple[Reading, ...]
+    readings: tuple[AccuracyCount, ...]
 
     @property
-    def middle(self) -> Reading:
+    def middle(self) -> AccuracyCount:
         """At the strength that targets are set for."""
         return self.readings[MIDDLE]
 
@@ -54,10 +54,10 @@ class Curve:
 class Result:
     """A row's readings of the test set as it is, and spoilt."""
 
-    row: Row
+    row: BenchmarkCase
     version: str
     digest: str
-    clean: Reading
+    clean: AccuracyCount
     curves: tuple[Curve, ...]
 
     @property
@@ -72,15 +72,15 @@ class Result:
 
 
 @dataclass(frozen=True)
-class OtherHands:
+class CrossDatasetResult:
     """A row's reading of scikit-learn's digits; a target only where it was not trained on them."""
 
-    row: Row
+    row: BenchmarkCase
     folder: str
     version: str
     digest: str
     trained_on: str
-    reading: Reading
+    reading: AccuracyCount
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class RobustnessReport:
     dataset_sha256: str
     n: int
     results: tuple[Result, ...]
-    other_hands: tuple[OtherHands, ...]
-    unmeasured: tuple[Unmeasured, ...]
+    other_hands: tuple[CrossDatasetResult, ...]
+    unmeasured: tuple[SkippedCase, ...]
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -102,4 +102,4 @@ class RobustnessReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes. An absent engine is no failure."""
-        return tuple(why_failed(self.results, self.unmeasured))
+        return tuple(failure_reasons(self.results, self.unmeasured))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.harness.cases import Interpreter, Unmeasured
+from benchmarks.harness.cases import ExternalPython, SkippedCase
 from benchmarks.harness.test_set import TestSet
 from benchmarks.latency import run as latency
 from benchmarks.parity import run as parity
@@ -87,7 +87,7 @@ def models(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def crashing(tmp_path_factory) -> Interpreter:
+def crashing(tmp_path_factory) -> ExternalPython:
     """A Python whose tflite-runtime aborts the process, as a broken native library does."""
     folder = tmp_path_factory.mktemp("crashing")
     package = folder / "tflite_runtime"
@@ -101,7 +101,7 @@ def crashing(tmp_path_factory) -> Interpreter:
         f'#!/bin/sh\nPYTHONPATH="{folder}:$PYTHONPATH" exec "{sys.executable}" "$@"\n'
     )
     python.chmod(0o755)
-    return Interpreter("tflite-runtime", os.fspath(python))
+    return ExternalPython("tflite-runtime", os.fspath(python))
 
 
 @pytest.fixture(scope="session")
@@ -181,7 +181,7 @@ def timings(models) -> LatencyReport:
 def row_of():
     """Finds a row of a report by the names of its artefact and engine."""
 
-    def find(report: ParityReport, name: str, backend: str = "") -> ParityResult | Unmeasured:
+    def find(report: ParityReport, name: str, backend: str = "") -> ParityResult | SkippedCase:
         (found,) = [
             row
             for row in (*report.results, *report.unmeasured)

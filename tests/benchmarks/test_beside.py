@@ -7,13 +7,20 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks.harness.cases import Row
+from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.harness.serialize import to_json
 from benchmarks.report import html, markdown, related, write
-from benchmarks.report.related import Beside
+from benchmarks.report.related import RelatedReports
 from benchmarks.schema import report
 from benchmarks.schema.rejection import KindResult, Rejection, RejectionReport
-from benchmarks.schema.robustness import MIDDLE, UNUSED, Curve, Reading, Result, RobustnessReport
+from benchmarks.schema.robustness import (
+    MIDDLE,
+    UNUSED,
+    AccuracyCount,
+    Curve,
+    Result,
+    RobustnessReport,
+)
 from runtime.errors import EdgeError
 
 
@@ -23,13 +30,13 @@ def robustness() -> RobustnessReport:
     strengths = ("1", "2", "3", "4", "5")
 
     def curve(name: str, middle: int) -> Curve:
-        readings = [Reading(9000 - number, 10000) for number in range(5)]
-        readings[MIDDLE] = Reading(middle, 10000)
+        readings = [AccuracyCount(9000 - number, 10000) for number in range(5)]
+        readings[MIDDLE] = AccuracyCount(middle, 10000)
         return Curve(name, UNUSED, strengths, tuple(readings))
 
     results = tuple(
         Result(
-            Row(name, "litert", "cpu", 1), "2.1", "0" * 64, Reading(9877, 10000),
+            BenchmarkCase(name, "litert", "cpu", 1), "2.1", "0" * 64, AccuracyCount(9877, 10000),
             (curve("blur", 8765), curve("ink", low)),
         )
         for name, low in (("digits.tflite", 4321), ("digits-int8.tflite", 4320))
@@ -59,7 +66,7 @@ def test_without_curves_nothing_is_said_of_them(made, tmp_path) -> None:
 
 
 def test_robustness_charts_have_a_line_per_case(made, robustness) -> None:
-    text = html.render(made, Beside(robustness))
+    text = html.render(made, RelatedReports(robustness))
     (section,) = re.findall(r'<section id="robustness-curves">.*?</section>', text, re.DOTALL)
     drawing = ElementTree.fromstring(section)
     charts = [svg for svg in drawing.iter("svg") if svg.get("role") == "img"]
@@ -79,7 +86,7 @@ def test_the_rejection_beside_a_report_stands_in_it(made, tmp_path) -> None:
         KindResult("noise", False, 1000, 987, 12, 0.9876, 0.5),
         KindResult("printed digits", True, 1000, 3, 4, 0.4321, 0.5),
     )
-    row = Row("digits.tflite", "litert", "cpu", 1)
+    row = BenchmarkCase("digits.tflite", "litert", "cpu", 1)
     result = Rejection(row, "2.1", "0" * 64, True, 0.5, 10000, 123, 45, 2345.0, kinds)
     rejection = RejectionReport(1, "2026-01-02T03:04:05", "MNIST", "0" * 64, (result,), ())
     (tmp_path / related.REJECTION_NAME).write_text(to_json(rejection))
@@ -115,8 +122,8 @@ def test_another_schema_is_an_error(robustness, tmp_path) -> None:
 
 def test_rows_that_could_not_be_read_leave_no_curve(made, robustness) -> None:
     empty = dataclasses.replace(robustness, results=())
-    assert "Robustness curves" not in html.render(made, Beside(empty))
-    assert "Robustness curves" in html.render(made, Beside(robustness))
-    assert "Robustness" not in markdown.render(made, Beside(empty)).replace(
+    assert "Robustness curves" not in html.render(made, RelatedReports(empty))
+    assert "Robustness curves" in html.render(made, RelatedReports(robustness))
+    assert "Robustness" not in markdown.render(made, RelatedReports(empty)).replace(
         "benchmarks.robustness", ""
     )

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from benchmarks.harness import statistics
-from benchmarks.harness.cases import Row
+from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.parity import metrics
-from benchmarks.schema.parity import Answers, ParityResult
+from benchmarks.schema.parity import AccuracyMetrics, ParityResult
 from export.verify import Signature, verify
 from runtime.errors import EdgeError
 from runtime.model.tolerance import Tolerance
 from train.data.splits import Split
 
-ROW = Row("digits.tflite", "litert", "cpu", 1)
+ROW = BenchmarkCase("digits.tflite", "litert", "cpu", 1)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def judge(
     original: np.ndarray, candidate: np.ndarray, precision: str, tolerance: Tolerance | None = None
 ) -> ParityResult:
     labels = np.arange(len(original)) % 10
-    apart = metrics.distance(original, candidate)
+    apart = metrics.score_difference(original, candidate)
     before, after = original.argmax(axis=1) == labels, candidate.argmax(axis=1) == labels
     return ParityResult(
         row=ROW,
@@ -91,8 +91,8 @@ def judge(
         precision=precision,
         digest="",
         size_bytes=1,
-        original=metrics.answers(original, labels),
-        candidate=metrics.answers(candidate, labels),
+        original=metrics.compute_metrics(original, labels),
+        candidate=metrics.compute_metrics(candidate, labels),
         only_original=int((before & ~after).sum()),
         only_candidate=int((after & ~before).sum()),
         max_difference=apart.largest,
@@ -194,7 +194,7 @@ def test_flips_are_listed_the_surest_first_and_sure_ones_are_an_alarm() -> None:
 
 def test_calibration_error_of_an_overconfident_model() -> None:
     wrong = [(n + 1) % 10 if at % 2 else n for at, n in enumerate(RIGHT)]
-    answers: Answers = metrics.answers(scores(wrong, sure=0.95), np.array(RIGHT))
+    answers: AccuracyMetrics = metrics.compute_metrics(scores(wrong, sure=0.95), np.array(RIGHT))
     assert answers.accuracy == 0.5
     assert answers.calibration_error == pytest.approx(0.45, abs=1e-3)
     assert sum(b.count for b in answers.reliability) == 10000
@@ -208,20 +208,20 @@ def test_negative_log_likelihood_is_scikit_learns() -> None:
     generator = np.random.default_rng(0)
     some = generator.dirichlet(np.full(10, 0.3), 500).astype(np.float32)
     labels = generator.integers(0, 10, 500)
-    told = metrics.answers(some, labels).negative_log_likelihood
+    told = metrics.compute_metrics(some, labels).negative_log_likelihood
     clipped = np.maximum(some, 1e-7)
     expected = -np.log(clipped[np.arange(500), labels].astype(np.float64)).mean()
     assert told == pytest.approx(expected)
     safe = some.astype(np.float64) / some.sum(axis=1, dtype=np.float64, keepdims=True)
     kept = safe[np.arange(500), labels] > 1e-6
-    told = metrics.answers(some[kept], labels[kept]).negative_log_likelihood
+    told = metrics.compute_metrics(some[kept], labels[kept]).negative_log_likelihood
     assert told == pytest.approx(log_loss(labels[kept], safe[kept], labels=range(10)), rel=1e-4)
     # A score of 0 for the truth costs much, not everything; images with NaN are left out.
     some[:3] = np.nan
     some[3] = np.eye(10)[(labels[3] + 1) % 10]
-    told = metrics.answers(some[:4], labels[:4]).negative_log_likelihood
+    told = metrics.compute_metrics(some[:4], labels[:4]).negative_log_likelihood
     assert told == pytest.approx(-np.log(1e-7))
-    assert metrics.answers(some[:3], labels[:3]).negative_log_likelihood is None
+    assert metrics.compute_metrics(some[:3], labels[:3]).negative_log_likelihood is None
 
 
 def export_passes(

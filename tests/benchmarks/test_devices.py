@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 from benchmarks.harness import cases, keras_reference, messages, subprocesses
-from benchmarks.harness.cases import ABSENT, INVALID, Interpreter, Row, Unmeasured
-from benchmarks.harness.messages import LatencyJob, ScoresAnswer, ScoresJob, Series
+from benchmarks.harness.cases import ABSENT, INVALID, BenchmarkCase, ExternalPython, SkippedCase
+from benchmarks.harness.messages import (
+    LatencyRequest,
+    PredictRequest,
+    PredictResponse,
+    TimingSeries,
+)
 from benchmarks.latency import run as latency
 from benchmarks.report import summary_tables
 from benchmarks.schema.latency import LatencyResult, Settings
@@ -54,18 +59,21 @@ def test_every_accelerator_has_a_row_that_says_how_to_get_it(models, tmp_path) -
 
 def test_lines_of_the_same_want_are_one() -> None:
     table = summary_tables.unmeasured_table(
-        [Unmeasured(Row(name, "onnxruntime", "cuda", 1), ABSENT, "why") for name in ("a", "b", "a")]
+        [
+            SkippedCase(BenchmarkCase(name, "onnxruntime", "cuda", 1), ABSENT, "why")
+            for name in ("a", "b", "a")
+        ]
     )
     assert table.lines == (("a, b", "onnxruntime", "cuda", "ABSENT", "why"),)
 
 
 def test_keras_has_a_row_on_tensorflows_gpu_and_on_jaxs(models, tmp_path) -> None:
     for call in cases.KERAS_CALLS["gpu"][1:]:
-        row = Row(cases.REFERENCE, call, "gpu", 1)
+        row = BenchmarkCase(cases.REFERENCE, call, "gpu", 1)
         answer = subprocesses.ask_latency(
-            LatencyJob(row, str(models / row.artefact), (), 0.0, 1, 0)
+            LatencyRequest(row, str(models / row.artefact), (), 0.0, 1, 0)
         )
-        if isinstance(answer, Unmeasured):  # else this machine has one
+        if isinstance(answer, SkippedCase):  # else this machine has one
             assert answer.status == ABSENT and "pip install" in answer.reason, answer
 
 
@@ -98,17 +106,17 @@ def test_a_row_that_falls_back_is_marked_invalid(models, silent, tmp_path) -> No
         f"onnx.PROVIDERS['silent'] = onnx.Provider({SILENT.name!r}, (), {SILENT.remedy!r})\n"
     )
     python = wrapper(tmp_path, f'export PYTHONPATH="{tmp_path}:$PYTHONPATH"')
-    row = Row("digits.onnx", "onnxruntime", "silent", 1)
-    job = LatencyJob(row, str(models / row.artefact), (messages.SINGLE,), 0.0, 1, 0)
-    answer = subprocesses.ask_latency(job, (Interpreter("onnxruntime", python),))
-    assert isinstance(answer, Unmeasured) and answer.status == INVALID, answer
+    row = BenchmarkCase("digits.onnx", "onnxruntime", "silent", 1)
+    job = LatencyRequest(row, str(models / row.artefact), (messages.SINGLE,), 0.0, 1, 0)
+    answer = subprocesses.ask_latency(job, (ExternalPython("onnxruntime", python),))
+    assert isinstance(answer, SkippedCase) and answer.status == INVALID, answer
     assert "computes on the CPU" in answer.reason
     assert summary_tables.unmeasured_table([answer]).lines[0][3] == "INVALID"
 
 
 def test_a_row_that_falls_back_in_part_is_invalid() -> None:
-    row = Row("digits.onnx", "onnxruntime", "cuda", 1)
-    steady = Series(messages.SINGLE, 1, 100, 100_000, 1000, (1000,) * 100)
+    row = BenchmarkCase("digits.onnx", "onnxruntime", "cuda", 1)
+    steady = TimingSeries(messages.SINGLE, 1, 100, 100_000, 1000, (1000,) * 100)
     whole = LatencyResult(row, "1", "float32", "", messages.SINGLE, (steady, steady))
     limits = Settings(repetitions=2, min_seconds=1e-4, min_count=100)
     assert whole.problems(limits) == ()
@@ -130,12 +138,12 @@ def test_litert_answers_on_a_gpu_that_is_emulated(models, tmp_path, name) -> Non
         f'export LD_LIBRARY_PATH="{SWIFTSHADER}:$LD_LIBRARY_PATH"\n'
         f'export VK_ICD_FILENAMES="{SWIFTSHADER}/vk_swiftshader_icd.json"',
     )
-    row = Row(name, "litert", "gpu", 1)
+    row = BenchmarkCase(name, "litert", "gpu", 1)
     files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
     answer = subprocesses.ask_scores(
-        ScoresJob(row, str(opened.path), *files), (Interpreter("litert", python),)
+        PredictRequest(row, str(opened.path), *files), (ExternalPython("litert", python),)
     )
-    assert isinstance(answer, ScoresAnswer), answer
+    assert isinstance(answer, PredictResponse), answer
     expected = open_backend(opened, "litert").scores(pixels)
     tolerance = 4 / 256 if "int8" in name else 1e-5
     assert np.abs(np.load(tmp_path / "scores.npy") - expected).max() <= tolerance

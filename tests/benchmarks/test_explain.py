@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks.harness import subprocesses
-from benchmarks.harness.cases import FAILED, Row, Unmeasured
-from benchmarks.harness.messages import ExplainJob, Explanation, Finding, Layer
+from benchmarks.harness.cases import FAILED, BenchmarkCase, SkippedCase
+from benchmarks.harness.messages import ExplainJob, Explanation, Layer, LintFinding
 from benchmarks.quantization import explain
 from benchmarks.quantization import onnx as explain_onnx
 from benchmarks.quantization import tflite as explain_tflite
@@ -26,7 +26,7 @@ LAYERS = {
 @pytest.mark.parametrize("suffix", sorted(LAYERS))
 def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path, suffix) -> None:
     job = ExplainJob(
-        row=Row(f"digits-int8{suffix}", "traced", "cpu", 1),
+        row=BenchmarkCase(f"digits-int8{suffix}", "traced", "cpu", 1),
         plain=str(models / f"digits{suffix}"),
         int8=str(models / f"digits-int8{suffix}"),
         pixels=str(tmp_path / "pixels.npy"),
@@ -115,7 +115,7 @@ def test_an_onnx_graph_of_other_names_has_steps_and_no_layers(models, test_set, 
     np.save(tmp_path / "scores.npy", open_backend(sound).scores(test_set.pixels[:9]))
     files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
     job = ExplainJob(
-        Row("", "", "cpu", 1),
+        BenchmarkCase("", "", "cpu", 1),
         str(tmp_path / "other.onnx"),
         str(models / "digits-int8.onnx"),
         *files,
@@ -142,7 +142,7 @@ def test_a_graph_without_layers_is_linted_too(models, tmp_path) -> None:
 
 def test_a_damaged_artefact_fails_its_trace_and_says_so(faulty, tmp_path) -> None:
     job = ExplainJob(
-        Row("truncated.onnx", "traced", "cpu", 1),
+        BenchmarkCase("truncated.onnx", "traced", "cpu", 1),
         str(faulty / "digits.onnx"),
         str(faulty / "truncated.onnx"),
         str(tmp_path / "pixels.npy"),
@@ -151,11 +151,11 @@ def test_a_damaged_artefact_fails_its_trace_and_says_so(faulty, tmp_path) -> Non
     np.save(tmp_path / "pixels.npy", np.zeros((1, 28, 28, 1), np.uint8))
     np.save(tmp_path / "scores.npy", np.zeros((1, 10), np.float32))
     answer = subprocesses.ask_explanation(job)
-    assert isinstance(answer, Unmeasured) and answer.status == FAILED
+    assert isinstance(answer, SkippedCase) and answer.status == FAILED
     assert "cut short" in answer.reason
 
 
-def lint(opened: Artifact) -> list[Finding]:
+def lint(opened: Artifact) -> list[LintFinding]:
     tracer = {".tflite": explain_tflite, ".onnx": explain_onnx}[opened.format]
     return tracer.lint(tracer.Model(opened))
 

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from benchmarks.harness import messages, subprocesses
-from benchmarks.harness.cases import ABSENT, FAILED, Interpreter, Row, Unmeasured
-from benchmarks.harness.messages import LatencyAnswer, LatencyJob, Series
+from benchmarks.harness.cases import ABSENT, FAILED, BenchmarkCase, ExternalPython, SkippedCase
+from benchmarks.harness.messages import LatencyRequest, LatencyResponse, TimingSeries
 from benchmarks.latency import decode_only, litert_benchmark_tool, scenarios
 from benchmarks.latency import run as latency
-from benchmarks.latency.interleave import Entry, Turns
+from benchmarks.latency.interleave import CaseState, InterleavedRunner
 from benchmarks.report import latency_tables
-from benchmarks.schema.latency import FilesResult, LatencyReport, LatencyResult, Settings
+from benchmarks.schema.latency import FolderThroughputResult, LatencyReport, LatencyResult, Settings
 from runtime.errors import EdgeError
 from runtime.model import artifact
 
 ENGINE_ROWS = [
-    Row("digits.tflite", "litert", "cpu", 1),
-    Row("digits-int8.tflite", "litert", "cpu", 1),
-    Row("digits.onnx", "onnxruntime", "cpu", 1),
-    Row("digits-int8.onnx", "onnxruntime", "cpu", 1),
+    BenchmarkCase("digits.tflite", "litert", "cpu", 1),
+    BenchmarkCase("digits-int8.tflite", "litert", "cpu", 1),
+    BenchmarkCase("digits.onnx", "onnxruntime", "cpu", 1),
+    BenchmarkCase("digits-int8.onnx", "onnxruntime", "cpu", 1),
 ]
 ALL_SCENARIOS = {
     *messages.SCENARIOS,
@@ -48,9 +48,9 @@ def test_every_row_has_every_scenario_in_every_repetition(timings: LatencyReport
 
 def test_the_keras_reference_alone_is_no_measurement(timings) -> None:
     """A run that was to measure an engine that is missing fails, though Keras was measured."""
-    row = Row("digits.keras", "keras", "cpu", 1)
+    row = BenchmarkCase("digits.keras", "keras", "cpu", 1)
     keras = dataclasses.replace(timings.results[0], row=row)
-    absent = Unmeasured(ENGINE_ROWS[0], ABSENT, "litert is not installed")
+    absent = SkippedCase(ENGINE_ROWS[0], ABSENT, "litert is not installed")
     only_keras = dataclasses.replace(timings, results=(keras,), unmeasured=(absent,))
     assert not only_keras and "nothing was measured" in only_keras.failures[0]
     assert dataclasses.replace(only_keras, results=(keras, timings.results[0]))
@@ -104,7 +104,7 @@ def test_many_files_are_timed_beside_decoding_alone(timings) -> None:
     for found in timings.files:
         assert found.files == timings.settings.images
         assert len(found.command_ns) == len(found.decoding_ns) == timings.settings.repetitions
-    few = FilesResult(ENGINE_ROWS[0], 10, 2, (1000, 1000), (700, 900))
+    few = FolderThroughputResult(ENGINE_ROWS[0], 10, 2, (1000, 1000), (700, 900))
     assert few.ratio == pytest.approx(0.8)
     table = latency_tables.many_files_table(dataclasses.replace(timings, files=(few,)))
     assert table.lines[0][-1] == "target 0.8×: met"
@@ -150,7 +150,7 @@ def test_litert_own_program_may_be_missing(models, timings, tmp_path) -> None:
         python.write_text(f"#!/bin/sh\n{script}\n")
         python.chmod(0o755)
         measured, absent = litert_benchmark_tool.measure(
-            models, ours, timings.settings, (Interpreter("litert", str(python)),)
+            models, ours, timings.settings, (ExternalPython("litert", str(python)),)
         )
         assert not measured and {u.status for u in absent} == {ABSENT}
         assert why in absent[0].reason and "pip install" in absent[0].reason
@@ -161,7 +161,7 @@ def test_overhead_is_the_ratio_of_two_medians(timings) -> None:
     ours, bare = timings.find(row, messages.CLASSIFY), timings.find(row, messages.BARE)
     ratios = [a / b for a, b in zip(ours.medians_ns, bare.medians_ns, strict=True)]
     assert timings.overhead(row) == pytest.approx(sum(ratios) / 2)
-    assert timings.overhead(Row("digits.keras", "keras", "cpu", 2)) is None
+    assert timings.overhead(BenchmarkCase("digits.keras", "keras", "cpu", 2)) is None
 
 
 def test_the_peak_is_measured_for_both_precisions(timings) -> None:
@@ -195,7 +195,7 @@ def test_a_crashing_engine_fails_its_rows_once_and_the_others_are_measured(
     assert {r.row.backend for r in report.results} == {"litert"}
 
 
-def failing(folder, call: int) -> Interpreter:
+def failing(folder, call: int) -> ExternalPython:
     """A Python for litert that aborts when it is started for the `call`th time."""
     calls, python = folder / "calls", folder / "python"
     python.write_text(
@@ -203,7 +203,7 @@ def failing(folder, call: int) -> Interpreter:
         f'exec "{sys.executable}" "$@"\n'
     )
     python.chmod(0o755)
-    return Interpreter("litert", str(python))
+    return ExternalPython("litert", str(python))
 
 
 @pytest.mark.parametrize(("repetitions", "kept"), [(2, {2}), (3, set())])
@@ -259,17 +259,17 @@ def test_a_row_that_fails_when_it_is_measured_again_has_failed(models, tmp_path)
 
 
 def test_of_two_measurements_the_steadier_is_kept(models) -> None:
-    row = Row("digits.onnx", "onnxruntime", "cpu", 1)
+    row = BenchmarkCase("digits.onnx", "onnxruntime", "cpu", 1)
     opened = artifact.read(models / row.artefact)
     settings = Settings(2, 0.0, 20, starts=0, images=20, again=1)
 
-    def entry_of(*runs: list[int]) -> Entry:
-        return Entry(
+    def entry_of(*runs: list[int]) -> CaseState:
+        return CaseState(
             row, (messages.SINGLE,), opened, runs={messages.SINGLE: list(result_of(*runs).runs)}
         )
 
     steady, wild = entry_of(STEADY, STEADY), entry_of([1] * 80, [10**9] * 80)
-    Turns(settings, (), [], lambda line: None).repeat_noisy([steady, wild])
+    InterleavedRunner(settings, (), [], lambda line: None).repeat_noisy([steady, wild])
     assert [run.samples_ns for run in steady.runs[messages.SINGLE]] == [tuple(STEADY)] * 2
     first, second = wild.runs[messages.SINGLE]
     assert 1 < min(first.samples_ns) and max(second.samples_ns) < 10**9
@@ -292,15 +292,15 @@ def test_missing_artefacts_fail_and_an_absent_device_does_not(tmp_path, models) 
 
 def test_a_python_that_does_not_exist_is_a_failed_row(models, tmp_path) -> None:
     row = ENGINE_ROWS[0]
-    job = LatencyJob(row, str(models / row.artefact), (), 0.0, 1, 0)
-    answer = subprocesses.ask_latency(job, (Interpreter("litert", str(tmp_path / "python")),))
-    assert not isinstance(answer, LatencyAnswer)
+    job = LatencyRequest(row, str(models / row.artefact), (), 0.0, 1, 0)
+    answer = subprocesses.ask_latency(job, (ExternalPython("litert", str(tmp_path / "python")),))
+    assert not isinstance(answer, LatencyResponse)
     assert answer.status == FAILED and "cannot start" in answer.reason
 
 
 def result_of(*runs: list[int]) -> LatencyResult:
     series = tuple(
-        Series(messages.SINGLE, 1, len(run), sum(run), max(run), tuple(run)) for run in runs
+        TimingSeries(messages.SINGLE, 1, len(run), sum(run), max(run), tuple(run)) for run in runs
     )
     return LatencyResult(ENGINE_ROWS[0], "1", "int8", "", messages.SINGLE, series)
 
@@ -336,10 +336,10 @@ def test_no_percentile_of_too_few_samples() -> None:
 
 def test_thinning_keeps_order_and_distribution() -> None:
     samples = list(range(10_000))
-    kept = scenarios.thin(samples, 500)
+    kept = scenarios.subsample(samples, 500)
     assert len(kept) == 500 and list(kept) == sorted(kept)
     assert all(at * 20 <= sample < at * 20 + 20 for at, sample in enumerate(kept))
-    assert scenarios.thin(samples, 20_000) == tuple(samples)
+    assert scenarios.subsample(samples, 20_000) == tuple(samples)
 
 
 @pytest.mark.parametrize("text", ["0", "1,x", "", "2,-1"])
@@ -349,6 +349,6 @@ def test_threads_are_refused(text: str) -> None:
 
 
 def test_total_time_counts_batches() -> None:
-    run = Series(messages.OFFLINE, 64, 10, 1_000_000, 110_000, (100_000,) * 10)
+    run = TimingSeries(messages.OFFLINE, 64, 10, 1_000_000, 110_000, (100_000,) * 10)
     offline = dataclasses.replace(result_of([1]), scenario=messages.OFFLINE, runs=(run, run))
     assert offline.images_per_second == pytest.approx(640_000)

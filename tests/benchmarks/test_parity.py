@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks.harness import cases, keras_reference, subprocesses
-from benchmarks.harness.cases import ABSENT, FAILED, Row, Unmeasured
-from benchmarks.harness.messages import ScoresJob
+from benchmarks.harness.cases import ABSENT, FAILED, BenchmarkCase, SkippedCase
+from benchmarks.harness.messages import PredictRequest
 from benchmarks.parity import run as parity
 from benchmarks.report import parity_tables
 from benchmarks.schema.parity import ParityResult
@@ -60,9 +60,9 @@ def ask(models, test_set, tmp_path):
     """Asks a row's process for the scores of three images."""
     np.save(tmp_path / "pixels.npy", test_set.pixels[:3])
 
-    def ask_row(row: Row):
+    def ask_row(row: BenchmarkCase):
         files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
-        return subprocesses.ask_scores(ScoresJob(row, str(models / row.artefact), *files))
+        return subprocesses.ask_scores(PredictRequest(row, str(models / row.artefact), *files))
 
     return ask_row
 
@@ -82,9 +82,9 @@ def test_the_work_of_the_network_is_counted(report) -> None:
     assert report.activations == 400 * 32 + 64 * 64 + 4 * 64 + pooled + 128 + 10
 
 
-def failed(row: ParityResult | Unmeasured) -> str:
+def failed(row: ParityResult | SkippedCase) -> str:
     """Why a row failed."""
-    if isinstance(row, Unmeasured):
+    if isinstance(row, SkippedCase):
         assert row.status == FAILED
         return row.reason
     assert not row
@@ -145,18 +145,20 @@ def test_the_flips_have_pictures(report, test_set) -> None:
 
 def test_an_absent_engine_is_a_row_that_says_how_to_get_it(ask) -> None:
     # tflite-runtime wants NumPy 1, so the environment of the tests cannot hold it.
-    answer = ask(Row("digits.tflite", "tflite-runtime", "cpu", 1))
-    assert isinstance(answer, Unmeasured) and answer.status == ABSENT
+    answer = ask(BenchmarkCase("digits.tflite", "tflite-runtime", "cpu", 1))
+    assert isinstance(answer, SkippedCase) and answer.status == ABSENT
     assert "pip install" in answer.reason
 
 
 def test_a_missing_gpu_is_a_row_that_says_so(ask) -> None:
-    answer = ask(Row("digits.tflite", "litert", "gpu", 1))
-    assert isinstance(answer, Unmeasured) and answer.status == ABSENT and "GPU" in answer.reason
+    answer = ask(BenchmarkCase("digits.tflite", "litert", "gpu", 1))
+    assert isinstance(answer, SkippedCase) and answer.status == ABSENT and "GPU" in answer.reason
 
 
 def test_an_absent_engine_is_no_failure_but_comparing_nothing_is(report, row_of) -> None:
-    absent = Unmeasured(Row("digits.tflite", "tflite-runtime", "cpu", 1), ABSENT, "not installed")
+    absent = SkippedCase(
+        BenchmarkCase("digits.tflite", "tflite-runtime", "cpu", 1), ABSENT, "not installed"
+    )
     sound = row_of(report, "digits.onnx")
     assert dataclasses.replace(report, results=(sound,), unmeasured=(absent,))
     assert not dataclasses.replace(report, results=(), unmeasured=(absent,))

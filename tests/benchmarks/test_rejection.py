@@ -12,7 +12,7 @@ from benchmarks.rejection import negatives as oddities
 from benchmarks.rejection import report as rejection_report
 from benchmarks.rejection import run as rejection
 from benchmarks.rejection.__main__ import main as rejection_main
-from benchmarks.rejection.negatives import BLANK, KINDS, Kind
+from benchmarks.rejection.negatives import BLANK, KINDS, NegativeKind
 from benchmarks.robustness import run as robustness
 from runtime.classifier import Classifier
 from runtime.errors import CHECK_FAILED, DatasetError
@@ -69,7 +69,7 @@ def test_letters_that_look_like_digits_are_left_out() -> None:
 
 
 def test_decisions_are_those_of_the_classifier(published, digits) -> None:
-    kinds = (KINDS[0], Kind("letters", 60, oddities.letters))
+    kinds = (KINDS[0], NegativeKind("letters", 60, oddities.letters))
     report = rejection.measure(published, digits, kinds=kinds, backends=("litert",))
     assert report, report.failures
     for result in report.results:
@@ -98,7 +98,9 @@ def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
     spec = dataclasses.replace(opened.spec, acceptance=counts_ink)
     graph = opened.data[: opened.data.index(b"PK\x03\x04")]
     artifact.write(published / "digits.tflite", graph, spec)
-    grey = Kind("bright", 20, lambda n, random: random.integers(200, 256, (n, 28, 28, 1), np.uint8))
+    grey = NegativeKind(
+        "bright", 20, lambda n, random: random.integers(200, 256, (n, 28, 28, 1), np.uint8)
+    )
     report = rejection.measure(published, digits, kinds=(grey,), backends=("litert",))
     ruled = next(r for r in report.results if r.row.artefact == "digits.tflite")
     assert ruled.has_rule and ruled.digits_refused == ruled.digits

@@ -18,17 +18,17 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.harness.cases import FAILED, Unmeasured
+from benchmarks.harness.cases import FAILED, SkippedCase
 from benchmarks.harness.serialize import to_json
 from benchmarks.parity import run as parity
 from benchmarks.remote import agent
 from benchmarks.remote import client as remote
-from benchmarks.remote.client import Device, Elsewhere
+from benchmarks.remote.client import Device, RemoteResults
 from benchmarks.report import device_tables, html, summary_tables, write
 from benchmarks.schema import report
 from benchmarks.schema.latency import LatencyReport, Settings
 from benchmarks.schema.parity_report import ParityReport
-from benchmarks.schema.remote import Answers
+from benchmarks.schema.remote import DevicePredictions
 from runtime.errors import BackendUnavailable, EdgeError
 from runtime.model.tolerance import Tolerance
 
@@ -142,7 +142,7 @@ def client(folder) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def brought(server, models, test_set) -> tuple[Elsewhere, list[str]]:
+def brought(server, models, test_set) -> tuple[RemoteResults, list[str]]:
     told: list[str] = []
     got = remote.measure(
         server.device,
@@ -168,13 +168,13 @@ def compared(brought, models, test_set) -> ParityReport:
     answers = brought[0].answers
     row, answer, scores = answers.answered[0]
     swapped = row, answer, scores[:, [1, 0, *range(2, 10)]]
-    unmeasured = (Unmeasured(row, FAILED, "its process was ended by SIGILL"),)
+    unmeasured = (SkippedCase(row, FAILED, "its process was ended by SIGILL"),)
     return parity.compare(
         models,
         test_set,
         backends=("onnxruntime",),
         tolerance=Tolerance(max_drop=0.02, min_agreement=0.97),
-        elsewhere=Answers((*answers.answered, swapped), unmeasured),
+        elsewhere=DevicePredictions((*answers.answered, swapped), unmeasured),
     )
 
 
@@ -251,7 +251,7 @@ def test_both_machines_stand_side_by_side(measured, timings, request, tmp_path) 
 def test_a_row_that_fails_on_the_device_fails_the_run(measured, timings, request) -> None:
     there, _ = measured
     failed = dataclasses.replace(
-        there, unmeasured=(Unmeasured(there.results[0].row, FAILED, "it burnt"),)
+        there, unmeasured=(SkippedCase(there.results[0].row, FAILED, "it burnt"),)
     )
     made = report.make(request.getfixturevalue("report"), timings, failed)
     assert any(why.startswith("on the device") and "burnt" in why for why in made.failures)
