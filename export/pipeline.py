@@ -27,13 +27,13 @@ class ExportTarget(NamedTuple):
 
     name: str
     suffix: str
-    convert: "Callable[[Source, Calibration | None], bytes]"
+    convert: "Callable[[KerasModel, Calibration | None], bytes]"
     describe: Callable[[bytes], Signature]
     quantization: Callable[[bytes], tuple[QuantizationParams, QuantizationParams | None] | None]
 
 
 def export(
-    source: "Source",
+    source: "KerasModel",
     target: ExportTarget,
     data: "DataSet",
     out: Path,

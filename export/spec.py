@@ -65,7 +65,7 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artifact:
         input_shape=PIXELS_SHAPE,
         precision="float32",
         temperature=1.0,
-        accept_confidence=0.0,
+        confidence_threshold=0.0,
         source_sha256="",
         dataset=_UNKNOWN,
         metrics=None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runtime.prediction import Prediction
 
 __all__ = [
-    "ArtefactError",
+    "ArtifactError",
     "BackendUnavailable",
     "Classifier",
     "DatasetError",

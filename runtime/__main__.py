@@ -127,7 +127,7 @@ def _show(job: BatchJob, names: list[str], out: str) -> None:
         raise EdgeError(f"--show takes one image: {names[0]} is none")
     from runtime import visualize
 
-    prediction = job.classifier.classify(names[0], explain=True)
+    prediction = job.classifier.classify(names[0], return_view=True)
     if prediction.view is not None:
         visualize.save(visualize.draw_view(names[0], prediction.view, prediction), out)
 

@@ -37,7 +37,7 @@ class Classifier:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._labels = backend.spec.labels
-        self._judge = RejectionScorer(backend.spec.accept_confidence, backend.spec.acceptance)
+        self._judge = RejectionScorer(backend.spec.confidence_threshold, backend.spec.acceptance)
 
     @classmethod
     def load(
@@ -76,7 +76,7 @@ class Classifier:
         """
         return self.backend.scores(pixels)
 
-    def classify(self, image: Source, *, explain: bool = False) -> Prediction:
+    def classify(self, image: Source, *, return_view: bool = False) -> Prediction:
         """Read one image: a path, bytes, a file object, a PIL image, an array, or pixels.
 
         Args:
@@ -86,14 +86,14 @@ class Classifier:
         Raises:
             ImageError: it cannot be read as an image.
         """
-        seen = view(image)
-        prediction = self.classify_view(seen)
-        return replace(prediction, view=seen) if explain else prediction
+        preprocessed = view(image)
+        prediction = self.classify_view(preprocessed)
+        return replace(prediction, view=preprocessed) if return_view else prediction
 
-    def classify_view(self, seen: PreprocessedImage) -> Prediction:
+    def classify_view(self, preprocessed: PreprocessedImage) -> Prediction:
         """Read an image that `runtime.preprocess.pipeline.view` has brought into MNIST's form."""
-        scores = self.backend.scores(seen.pixels[np.newaxis])[0]
-        return self._settle(self._predict(seen.pixels, scores), seen)
+        scores = self.backend.scores(preprocessed.pixels[np.newaxis])[0]
+        return self._confirm(self._predict(preprocessed.pixels, scores), preprocessed)
 
     def classify_batch(self, images: Iterable[Source]) -> list[Prediction]:
         """Read several images; the answers come in the order of the images.
@@ -105,11 +105,11 @@ class Classifier:
         given = stack_pixels(images)
         if given is not None:
             return self._predict_all(given)
-        seen = view_batch(images)
-        predictions = self._predict_batch([one.pixels for one in seen])
-        return list(map(self._settle, predictions, seen))
+        preprocessed = view_batch(images)
+        predictions = self._predict_batch([one.pixels for one in preprocessed])
+        return list(map(self._confirm, predictions, preprocessed))
 
-    def read(self, image: Source, *, keep_unknown: bool = False) -> "Reading":
+    def read(self, image: Source, *, keep_unknown: bool = False) -> "Recognition":
         """Read an image of several digits: touching ones, slanting lines, several lines.
 
         Where no line of them is found, the picture is looked at as that of one digit.
@@ -129,8 +129,8 @@ class Classifier:
             looks, self._predict_found, keep_unknown, self.spec.acceptance is not None
         )
         if not any(digit.prediction.accepted for digit in reading.digits):
-            seen = view(image if isinstance(image, np.ndarray) else looks)
-            alone = replace(self.classify_view(seen), view=seen)
+            preprocessed = view(image if isinstance(image, np.ndarray) else looks)
+            alone = replace(self.classify_view(preprocessed), view=preprocessed)
             if alone.accepted:
                 return single_digit(alone)
         return reading
@@ -142,7 +142,7 @@ class Classifier:
         """As `_predict_batch`, of ink found in pictures: there a B is none of the digits."""
         predictions = self._predict_batch(batch)
         for prediction, pixels in zip(predictions, batch, strict=True):
-            if prediction.accepted and self._is_letter(prediction, pixels):
+            if prediction.accepted and self._looks_like_b(prediction, pixels):
                 prediction.accepted = False
         return predictions
 
@@ -153,7 +153,7 @@ class Classifier:
         labels = map(self._labels.__getitem__, best.tolist())
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
-    def _settle(self, prediction: Prediction, seen: PreprocessedImage) -> Prediction:
+    def _confirm(self, prediction: Prediction, preprocessed: PreprocessedImage) -> Prediction:
         """Reject a digit if the ink has an implausible shape, if an 8 looks like a B, or if
         test-time augmentation does not confirm an uncertain prediction.
 
@@ -162,19 +162,21 @@ class Classifier:
         """
         if self.spec.acceptance is None or not prediction.accepted:
             return prediction
-        if seen.method in ("pixels", "mnist"):
+        if preprocessed.method in ("pixels", "mnist"):
             return prediction
-        accepted = not seen.odd and not self._is_letter(prediction, seen.pixels)
-        score = self._judge.score(seen.pixels, prediction.confidence)
+        accepted = not preprocessed.implausible and not self._looks_like_b(
+            prediction, preprocessed.pixels
+        )
+        score = self._judge.score(preprocessed.pixels, prediction.confidence)
         if accepted and self._judge.is_uncertain(score, prediction.confidence):
             from runtime.tta import second_score, tta_variants  # few images need it
 
-            written, best = tta_variants(seen.pixels), int(prediction.scores.argmax())
+            written, best = tta_variants(preprocessed.pixels), int(prediction.scores.argmax())
             again = second_score(written, self.backend.scores(written), best, self._judge)
             accepted = again >= self._judge.threshold
         return prediction if accepted else replace(prediction, accepted=False)
 
-    def _is_letter(self, prediction: Prediction, pixels: Pixels) -> bool:
+    def _looks_like_b(self, prediction: Prediction, pixels: Pixels) -> bool:
         """Whether this 8 is a B; of models that read digits alone, which have a rule of ink."""
         if prediction.label != "8" or self.spec.acceptance is None:
             return False

@@ -19,12 +19,14 @@ _MARGIN, _LINE = 12, 22
 _ACCEPTED, _REFUSED = (0, 140, 60), (200, 30, 30)
 
 
-def draw_view(image: Source, seen: PreprocessedImage, prediction: Prediction) -> Image.Image:
+def draw_view(
+    image: Source, preprocessed: PreprocessedImage, prediction: Prediction
+) -> Image.Image:
     """The original with the digit's box, and beside it the pixels that the network was given.
 
     Args:
         image: what was classified.
-        seen: how it was seen: `Classifier.classify(image, explain=True).view`.
+        seen: how it was seen: `Classifier.classify(image, return_view=True).view`.
         prediction: what was made of it.
 
     Returns:
@@ -33,16 +35,16 @@ def draw_view(image: Source, seen: PreprocessedImage, prediction: Prediction) ->
     Raises:
         ImageError: the image cannot be read.
     """
-    picture = draw_marks(image, [(seen.box, prediction, "")])
+    picture = draw_marks(image, [(preprocessed.box, prediction, "")])
     lines = (
         f"{prediction.label if prediction.accepted else '?'}   "
         f"{'' if prediction.accepted else 'not sure: ' + prediction.label + ' '}"
         f"{prediction.confidence:.1%}",
-        f"method: {seen.method}",
-        f"ink: {seen.polarity}",
-        "box: {}, {} to {}, {}".format(*seen.box),
+        f"method: {preprocessed.method}",
+        f"ink: {preprocessed.polarity}",
+        "box: {}, {} to {}, {}".format(*preprocessed.box),
     )
-    pixels = Image.fromarray(seen.pixels[:, :, 0])
+    pixels = Image.fromarray(preprocessed.pixels[:, :, 0])
     height = max(picture.height, _PIXELS + len(lines) * _LINE + _MARGIN) + 2 * _MARGIN
     sheet = Image.new("RGB", (picture.width + _PIXELS + 3 * _MARGIN, height), "white")
     sheet.paste(picture, (_MARGIN, _MARGIN))

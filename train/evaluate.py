@@ -90,7 +90,9 @@ def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64]) -> float:
     return fitted if after < before else 1.0
 
 
-def fit_accept_confidence(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
+def fit_confidence_threshold(
+    scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]
+) -> float:
     """Return the confidence from which a prediction is accepted, without a rejection model.
 
     At most MAX_FALSE_REJECTIONS of the right predictions have less, here and, as this is the

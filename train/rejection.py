@@ -154,7 +154,7 @@ def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> RejectionModel:
         scales=scales.astype(np.float32),
         biases=network.intercepts_[0].astype(np.float32),
         outputs=network.coefs_[1][:, 0].astype(np.float32),
-        odds_weight=0.0,
+        logit_weight=0.0,
         threshold=0.0,
     )
 
@@ -173,7 +173,7 @@ def _weigh_odds(
     of_ink, of_odds = (
         LogisticRegression(class_weight="balanced").fit(both, is_digit).coef_[0].tolist()
     )
-    return dataclasses.replace(rule, odds_weight=max(0.0, of_odds / of_ink))
+    return dataclasses.replace(rule, logit_weight=max(0.0, of_odds / of_ink))
 
 
 def _scores(rule: RejectionModel, pixels: Pixels, confidences: Floats) -> Floats:

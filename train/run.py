@@ -24,7 +24,7 @@ from train.data import load
 from train.evaluate import (
     MIN_CALIBRATION_IMAGES,
     calibration_error,
-    fit_accept_confidence,
+    fit_confidence_threshold,
     fit_temperature,
     logits_of,
     loss_and_accuracy,
@@ -96,7 +96,7 @@ def run(
     temperature = fit_temperature(logits, held_back.labels)
     model = fold_batch_norm(training.average, temperature)
     scores = logits_of(model, held_back.pixels)
-    accept_confidence = fit_accept_confidence(scores, held_back.labels)
+    confidence_threshold = fit_confidence_threshold(scores, held_back.labels)
     with interrupt.immediate():
         acceptance = fit_acceptance(
             data_set.labels, train.pixels, held_back.pixels, lambda p: logits_of(model, p), seed
@@ -113,7 +113,7 @@ def run(
         model,
         data_set.labels,
         temperature,
-        accept_confidence,
+        confidence_threshold,
         data_set.dataset,
         Metrics(on_train, len(train), on_test, len(data_set.test)),
         provenance=(
@@ -138,7 +138,7 @@ def run(
         ):
             plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
-    rule = _acceptance(accept_confidence, acceptance, len(held_back))
+    rule = _acceptance(confidence_threshold, acceptance, len(held_back))
     print(f"temperature {temperature:.3f}; {rule}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
     print(f"training accuracy {100 * on_train:.2f} % of {len(train):,} images")
@@ -147,7 +147,7 @@ def run(
         f"calibration error {100 * error:.2f} %"
     )
     right = test_scores.argmax(1) == test.labels
-    accepted = RejectionScorer(accept_confidence, acceptance).accept_all(
+    accepted = RejectionScorer(confidence_threshold, acceptance).accept_all(
         test.pixels, test_scores.max(1)
     )
     rejected = int((right & ~accepted).sum())
@@ -171,12 +171,14 @@ def start_tensorflow(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _acceptance(accept_confidence: float, rejection: RejectionModel | None, held_back: int) -> str:
+def _acceptance(
+    confidence_threshold: float, rejection: RejectionModel | None, held_back: int
+) -> str:
     """Describe the rule by which a prediction is accepted."""
     if rejection is not None:
         return "a rejection model decides which images are accepted as digits"
-    if accept_confidence > 0:
-        return f"a prediction is accepted from a confidence of {accept_confidence:.4f}"
+    if confidence_threshold > 0:
+        return f"a prediction is accepted from a confidence of {confidence_threshold:.4f}"
     least = MIN_CALIBRATION_IMAGES
     return (
         f"every prediction is accepted: {held_back} images are held back, and a threshold needs "

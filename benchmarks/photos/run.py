@@ -100,7 +100,7 @@ def measure(
             if photo.kind == MULTI:
                 numbers.append(_number(photo, classifier.read(folder / photo.file)))
                 continue
-            answer = _answer(photo, classifier.classify(folder / photo.file, explain=True))
+            answer = _answer(photo, classifier.classify(folder / photo.file, return_view=True))
         except ImageError as error:
             raise DatasetError(str(error)) from error
         (singles if photo.kind == SINGLE else strangers).append(answer)

@@ -84,7 +84,7 @@ def _judge(
 ) -> Rejection:
     spec = backend.spec
     judge, by_confidence = (
-        RejectionScorer(spec.accept_confidence, rule) for rule in (spec.acceptance, None)
+        RejectionScorer(spec.confidence_threshold, rule) for rule in (spec.acceptance, None)
     )
 
     def scores(pixels: Pixels) -> tuple[Floats, Floats]:

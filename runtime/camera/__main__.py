@@ -31,16 +31,16 @@ def main(argv: list[str] | None = None) -> int:
         threads=arguments.threads,
         device=arguments.device,
     )
-    agreement = Debouncer(*arguments.agree)
+    debouncer = Debouncer(*arguments.agree)
     preview = None
     if arguments.preview is not None:
         preview = open_preview(arguments.preview, arguments.access)
     if preview is not None and preview.url:
         print(f"preview at {preview.url}", file=sys.stderr)
     try:
-        with ServiceLifecycle() as lifetime, sinks.open_sinks(arguments) as out:
-            lifetime.ready(f"reading {source.name}")
-            watch(source, arguments.roi, reader, agreement, out, preview, lifetime)
+        with ServiceLifecycle() as lifecycle, sinks.open_sinks(arguments) as out:
+            lifecycle.ready(f"reading {source.name}")
+            watch(source, arguments.roi, reader, debouncer, out, preview, lifecycle)
     finally:
         if preview is not None:
             preview.close()

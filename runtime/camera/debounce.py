@@ -9,7 +9,7 @@ class DigitEvent(NamedTuple):
 
     label: str
     confidence: float
-    agreeing: int
+    votes: int
 
 
 class Debouncer:
@@ -39,8 +39,8 @@ class Debouncer:
         self._present &= {shown for shown, _ in self._recent if shown is not None}
         if label is None or label in self._present:
             return None
-        agreeing = [sure for shown, sure in self._recent if shown == label]
-        if len(agreeing) < self._needed:
+        votes = [sure for shown, sure in self._recent if shown == label]
+        if len(votes) < self._needed:
             return None
         self._present.add(label)
-        return DigitEvent(label, sum(agreeing) / len(agreeing), len(agreeing))
+        return DigitEvent(label, sum(votes) / len(votes), len(votes))

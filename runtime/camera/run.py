@@ -22,25 +22,25 @@ def watch(
     source: Source,
     roi: Box | None,
     reader: ReloadingClassifier,
-    agreement: Debouncer,
+    debouncer: Debouncer,
     out: sinks.Sinks,
     preview: Preview | None,
-    lifetime: ServiceLifecycle,
+    lifecycle: ServiceLifecycle,
 ) -> None:
     """Read the digits of a source and give each appearance of one to the sinks.
 
     Args:
         roi: (left, top, right, bottom) of the part to be read, in pixels; else all.
     """
-    with contextlib.closing(frames(source, lifetime)) as pictures:
+    with contextlib.closing(frames(source, lifecycle)) as pictures:
         for frame in pictures:
-            lifetime.alive()
+            lifecycle.heartbeat()
             classifier = reader.classifier
             shown = preview is not None and preview.wanted
             part = _cut(frame.picture, roi)
-            prediction = classifier.classify(part, explain=shown)
+            prediction = classifier.classify(part, return_view=shown)
             label = prediction.label if prediction.accepted else None
-            appeared = agreement.add(label, prediction.confidence)
+            appeared = debouncer.add(label, prediction.confidence)
             if appeared is not None:
                 out.write(
                     {
@@ -49,28 +49,28 @@ def watch(
                         "label": appeared.label,
                         "confidence": round(appeared.confidence, 6),
                         "accepted": True,
-                        "agreeing": appeared.agreeing,
+                        "agreeing": appeared.votes,
                         "backend": classifier.backend.name,
                         "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
                     }
                 )
             if preview is not None and shown:
-                if not preview.show(draw(frame.picture, roi, prediction, agreement.present)):
+                if not preview.show(draw(frame.picture, roi, prediction, debouncer.present)):
                     return
 
 
-def frames(source: Source, lifetime: ServiceLifecycle) -> Generator[Frame, None, None]:
+def frames(source: Source, lifecycle: ServiceLifecycle) -> Generator[Frame, None, None]:
     """A source's pictures until it ends or the lifetime does; a lost camera is tried again."""
     retry_s = _FIRST_RETRY_S
     told = ""
-    while not lifetime.stopping:
+    while not lifecycle.stopping:
         try:
             with contextlib.closing(source.frames()) as pictures:
                 for frame in pictures:
-                    if lifetime.stopping:
+                    if lifecycle.stopping:
                         return
                     if frame is None:
-                        lifetime.alive()
+                        lifecycle.heartbeat()
                         continue
                     if told:
                         print(f"{source.name} is back", file=sys.stderr)
@@ -82,7 +82,7 @@ def frames(source: Source, lifetime: ServiceLifecycle) -> Generator[Frame, None,
             if str(error) != told:
                 report(EdgeError(f"{error}; trying again, after {retry_s:.0f} s at first"))
             told = str(error)
-        lifetime.wait(retry_s)
+        lifecycle.wait(retry_s)
         retry_s = min(2 * retry_s, _LAST_RETRY_S)
 
 

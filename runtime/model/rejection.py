@@ -47,7 +47,7 @@ class RejectionModel:
     scales: npt.NDArray[np.float32]
     biases: npt.NDArray[np.float32]
     outputs: npt.NDArray[np.float32]
-    odds_weight: float
+    logit_weight: float
     threshold: float
 
     def to_record(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class RejectionModel:
             "scales": self.scales.tolist(),
             "biases": self.biases.tolist(),
             "outputs": self.outputs.tolist(),
-            "odds_weight": self.odds_weight,
+            "odds_weight": self.logit_weight,
             "threshold": self.threshold,
         }
 
@@ -71,7 +71,7 @@ class RejectionModel:
             scales=np.array(record["scales"], np.float32),
             biases=np.array(record["biases"], np.float32),
             outputs=np.array(record["outputs"], np.float32),
-            odds_weight=float(record["odds_weight"]),
+            logit_weight=float(record["odds_weight"]),
             threshold=float(record["threshold"]),
         )
         numbers = (rule.scales, rule.biases, rule.outputs)
@@ -79,7 +79,7 @@ class RejectionModel:
             raise ValueError("the acceptance rule's parts are not as many as its weights")
         if not all(np.isfinite(part).all() for part in numbers):
             raise ValueError("the acceptance rule is not made of finite numbers")
-        if not (math.isfinite(rule.odds_weight) and math.isfinite(rule.threshold)):
+        if not (math.isfinite(rule.logit_weight) and math.isfinite(rule.threshold)):
             raise ValueError("the acceptance rule is not made of finite numbers")
         return rule
 
@@ -87,10 +87,10 @@ class RejectionModel:
 class RejectionScorer:
     """Scores images; without a rule, the score is the confidence. A blank page never passes."""
 
-    def __init__(self, accept_confidence: float, rule: RejectionModel | None) -> None:
+    def __init__(self, confidence_threshold: float, rule: RejectionModel | None) -> None:
         self._ruled = rule is not None
         if rule is None:
-            self.threshold = accept_confidence
+            self.threshold = confidence_threshold
             return
         self.threshold = rule.threshold
         # Spread over the pixels, so that one product does the squares' means, the scaling of
@@ -105,7 +105,7 @@ class RejectionScorer:
         # max(0, a + b) = max(−b, a) + b: b is added once, here, rather than to every image.
         self._floor = -rule.biases
         self._offset = float(rule.outputs @ rule.biases)
-        self._odds_weight = rule.odds_weight
+        self._logit_weight = rule.logit_weight
 
     def score(self, pixels: npt.NDArray[np.uint8], confidence: float) -> float:
         """How much this looks like a digit; of use against `threshold` and other scores only.
@@ -129,7 +129,7 @@ class RejectionScorer:
         sure = _SUREST if confidence > _SUREST else confidence
         # Of zero or no number, which no softmax gives: not a digit.
         odds = self._log(sure / (1 - sure)) if sure > 0 else -math.inf
-        return of_ink + self._offset + self._odds_weight * odds
+        return of_ink + self._offset + self._logit_weight * odds
 
     def accepts(self, pixels: npt.NDArray[np.uint8], confidence: float) -> bool:
         """Whether this is a digit: its score is at least the threshold."""
@@ -150,7 +150,7 @@ class RejectionScorer:
         if not self._ruled:
             accepted &= confidences >= self.threshold
             return accepted
-        odds = self._offset + self._odds_weight * log_odds(confidences)
+        odds = self._offset + self._logit_weight * log_odds(confidences)
         products = min(_PRODUCTS, math.ceil(len(pixels) / _AT_ONCE))
         ink = np.zeros((products, min(_AT_ONCE, len(pixels)), _COUNT), np.float32)
         lines = ink.reshape(-1, _COUNT)

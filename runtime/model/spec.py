@@ -74,6 +74,10 @@ class GoldenOutputs:
     scores: npt.NDArray[np.float32]
 
 
+# Names of fields that were changed since files with these keys were published.
+_JSON_KEYS = {"confidence_threshold": "accept_confidence"}
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """What a model file says of itself.
@@ -101,7 +105,7 @@ class ModelSpec:
     input_shape: tuple[int, ...]
     precision: str
     temperature: float
-    accept_confidence: float
+    confidence_threshold: float
     source_sha256: str
     dataset: Dataset
     metrics: Metrics | None
@@ -114,7 +118,8 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """JSON text, without the digest; arrays as base64 (pixels) and numbers (scores)."""
-        record = dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        record = {_JSON_KEYS.get(name, name): value for name, value in values.items()}
         del record["digest"]
         if self.golden is not None:
             record["golden"] = {
@@ -178,7 +183,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
         input_shape=shape,
         precision=record["precision"],
         temperature=float(record["temperature"]),
-        accept_confidence=float(record["accept_confidence"]),
+        confidence_threshold=float(record["accept_confidence"]),
         source_sha256=record["source_sha256"],
         dataset=Dataset(**record["dataset"]),
         metrics=metrics,

@@ -106,11 +106,11 @@ def find_writing(grey: Grey, name: str) -> Writing | None:
 
     Raises ImageError, with `name`, if there is more ink than a page holds.
     """
-    relief = subtract_background(grey)
-    if relief is None or relief.undecided:
+    foreground = subtract_background(grey)
+    if foreground is None or foreground.polarity_ambiguous:
         return None
-    depth = relief.depth
-    mask = depth > max(_FAINT * relief.level, relief.floor)
+    depth = foreground.contrast
+    mask = depth > max(_FAINT * foreground.ink_level, foreground.noise_floor)
     if max(np.count_nonzero(one[1:] > one[:-1]) for one in (mask, mask.T)) > _MOST_RUNS:
         return None
     mask = remove_ruled_lines(remove_ruled_lines(mask, _BROKEN, _INKED).T, _BROKEN, _INKED).T
@@ -135,7 +135,7 @@ def find_writing(grey: Grey, name: str) -> Writing | None:
         raise too_much_ink(name)
     groups = _group(found, np.flatnonzero(writing), height)
     everything = found.paint(np.ones(len(own), np.bool_), (0, 0, grey.shape[1], grey.shape[0]))
-    raw = 255 - grey if relief.dark else grey
+    raw = 255 - grey if foreground.dark else grey
     writing_found = Writing(found, own, depth, groups, everything, raw, height)
     return writing_found if any(True for _ in writing_found.blobs()) else None
 

@@ -45,7 +45,7 @@ class PreprocessedImage:
     upright original, right and bottom exclusive; `polarity` is "dark on light" or "light on dark";
     `method` is "pixels" or "mnist" for what came in MNIST's form, "luminance" or "colour" for ink
     found by that contrast, and "blank" where there is none: then all pixels are 0 and the box is
-    the whole image. `odd` says that the ink's shape is no digit's: a filled one, one part of a
+    the whole image. `implausible` says that the ink's shape is no digit's: a filled one, one part of a
     drawing or a text, one with other ink in its hole, a pattern whose ground may as well be ink.
     """
 
@@ -53,7 +53,7 @@ class PreprocessedImage:
     box: Box
     polarity: str
     method: str
-    odd: bool = False
+    implausible: bool = False
 
 
 def to_pixels(image: Source, *, name: str | None = None) -> Pixels:
@@ -67,9 +67,10 @@ def to_pixels(image: Source, *, name: str | None = None) -> Pixels:
 
 def view_batch(images: Sequence[Source]) -> list[PreprocessedImage]:
     """As `view` of each; folders of small PNG files in MNIST's form take half the time."""
-    seen = _plain_mnist(images) if len(images) >= _BATCH_PAYS else [None] * len(images)
+    preprocessed = _plain_mnist(images) if len(images) >= _BATCH_PAYS else [None] * len(images)
     return [
-        view(image) if known is None else known for image, known in zip(images, seen, strict=True)
+        view(image) if known is None else known
+        for image, known in zip(images, preprocessed, strict=True)
     ]
 
 
@@ -119,12 +120,14 @@ def view(image: "Source | Looks", *, name: str | None = None) -> PreprocessedIma
         )
         if closer is not None and closer.dark == found.dark:
             # Close to, what else the picture holds is out of view.
-            found = replace(closer, odd=closer.odd or found.odd)
+            found = replace(closer, implausible=closer.implausible or found.implausible)
             x0, y0, x1, y1 = closer.box
             box = scale_box((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
     method = "colour" if colour else "luminance"
-    return PreprocessedImage(tight_to_mnist_format(found.ink), box, polarity, method, found.odd)
+    return PreprocessedImage(
+        tight_to_mnist_format(found.ink), box, polarity, method, found.implausible
+    )
 
 
 def _find_ink(grey: Grey) -> Segment | None:
@@ -167,13 +170,13 @@ def scale_box(box: Box, x: float, y: float) -> Box:
 
 def _plain_mnist(images: Sequence[Source]) -> list[PreprocessedImage | None]:
     """How those are seen that are plain PNG files in MNIST's form; `view` on whole arrays."""
-    seen: list[PreprocessedImage | None] = [None] * len(images)
+    preprocessed: list[PreprocessedImage | None] = [None] * len(images)
     if not all(isinstance(image, (str, os.PathLike)) for image in images):
-        return seen
+        return preprocessed
     planes = fast_png.read_all_plain(cast("Sequence[str | os.PathLike[str]]", images), 28)
     places = [place for place, plane in enumerate(planes) if plane is not None]
     if not places:
-        return seen
+        return preprocessed
     greys = np.stack([plane for plane in planes if plane is not None])
     inverted = greys[:, 0, 0] > 127
     greys[inverted] ^= 255
@@ -183,8 +186,10 @@ def _plain_mnist(images: Sequence[Source]) -> list[PreprocessedImage | None]:
     for number, place in enumerate(places):
         if highest[number] >= _MNIST_PEAK and _has_mnist_sums(sums[number]):
             polarity = DARK_ON_LIGHT if inverted[number] else LIGHT_ON_DARK
-            seen[place] = PreprocessedImage(ready[number], (0, 0, 28, 28), polarity, "mnist")
-    return seen
+            preprocessed[place] = PreprocessedImage(
+                ready[number], (0, 0, 28, 28), polarity, "mnist"
+            )
+    return preprocessed
 
 
 def buffer_stream(image: Source, name: str) -> Source:

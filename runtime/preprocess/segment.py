@@ -34,24 +34,29 @@ class Segment:
     ink: Plane
     box: Box
     dark: bool
-    odd: bool = False
+    implausible: bool = False
 
 
 def segment_digit(grey: Grey) -> Segment | None:
     """Find the digit in a grey picture, uint8 (height, width); None where there is no ink."""
-    relief = subtract_background(grey)
-    if relief is None:
+    foreground = subtract_background(grey)
+    if foreground is None:
         return None
-    depth, level = relief.depth, relief.level
-    mask = depth > max(STROKE_LEVEL * level, 0.75 * relief.floor)
+    depth, level = foreground.contrast, foreground.ink_level
+    mask = depth > max(STROKE_LEVEL * level, 0.75 * foreground.noise_floor)
     mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
     chosen = _choose(mask, depth)
     if chosen is None:
         return None
-    kept, box, odd = chosen
+    kept, box, implausible = chosen
     ink = depth[box[1] : box[3], box[0] : box[2]] / np.float32(level)
     ink = dilate_thin_strokes(np.where(kept, np.minimum(ink, 1), np.float32(0)))
-    return Segment(ink, box, relief.dark, odd or relief.undecided or is_filled_shape(kept))
+    return Segment(
+        ink,
+        box,
+        foreground.dark,
+        implausible or foreground.polarity_ambiguous or is_filled_shape(kept),
+    )
 
 
 def is_filled_shape(mask: Mask) -> bool:
@@ -132,13 +137,13 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box, bool] | None:
     left, top, right, bottom = (int(edge) for edge in box)
     bounds = left, top, right, bottom
     others = float(mass[~kept & ~border & (mass > 0.05 * mass[main])].sum())
-    odd = others > _MOST_CLUTTER * float(mass[kept].sum())
+    implausible = others > _MOST_CLUTTER * float(mass[kept].sum())
     pieces = np.flatnonzero(kept & (mass > 0.03 * mass[main]))
     if pieces.size > 1:
         alone = np.arange(mass.size) == main
         outline = found.paint(alone, bounds)
-        odd |= any(_surrounds(outline, boxes[piece] - (left, top) * 2) for piece in pieces)
-    return found.paint(kept, bounds), bounds, odd
+        implausible |= any(_surrounds(outline, boxes[piece] - (left, top) * 2) for piece in pieces)
+    return found.paint(kept, bounds), bounds, implausible
 
 
 def _surrounds(outline: Mask, box: npt.NDArray[np.intp]) -> bool:

@@ -58,7 +58,7 @@ class AccessPolicy:
     loopback: bool = True
     hosts: tuple[str, ...] = ()
 
-    def knows_host(self, header: str) -> bool:
+    def allows_host(self, header: str) -> bool:
         """Whether a Host header is this machine's.
 
         A page elsewhere can point its own name at this address (DNS rebinding) and would then
@@ -151,7 +151,7 @@ class AccessMiddleware:
     def _refusal(self, scope: Scope) -> HttpProblem | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
-        if not self._access.knows_host(host):
+        if not self._access.allows_host(host):
             return HttpProblem(
                 421,
                 f"{_host_name(host) or 'no host'} is not a name of this server: use its address, "

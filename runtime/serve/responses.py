@@ -35,9 +35,13 @@ def classify(
         ImageError: it cannot be read as an image.
     """
     start = time.perf_counter()
-    seen = _drawing(image) if drawing else view(image)
+    preprocessed = _drawing(image) if drawing else view(image)
     found = time.perf_counter()
-    prediction = classifier.classify(seen.pixels) if drawing else classifier.classify_view(seen)
+    prediction = (
+        classifier.classify(preprocessed.pixels)
+        if drawing
+        else classifier.classify_view(preprocessed)
+    )
     end = time.perf_counter()
     body = bodies.Classification(
         **vars(_prediction(prediction)),
@@ -46,10 +50,10 @@ def classify(
             for label, score in zip(classifier.spec.labels, prediction.scores, strict=True)
         ],
         view=bodies.View(
-            pixels=base64.b64encode(seen.pixels.tobytes()).decode(),
-            box=seen.box,
-            polarity=seen.polarity,
-            method=seen.method,
+            pixels=base64.b64encode(preprocessed.pixels.tobytes()).decode(),
+            box=preprocessed.box,
+            polarity=preprocessed.polarity,
+            method=preprocessed.method,
         ),
         preprocess_ms=_milliseconds(found - start),
         inference_ms=_milliseconds(end - found),

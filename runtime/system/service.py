@@ -49,7 +49,7 @@ class ServiceLifecycle:
         """Say once that work begins; `status` is shown by `systemctl status`."""
         notify(f"READY=1\nSTATUS={status}")
 
-    def alive(self) -> None:
+    def heartbeat(self) -> None:
         """Say that all is well, no more often than needed; raise KeyboardInterrupt at Ctrl-C."""
         interrupt.check()
         now = time.monotonic()
@@ -61,7 +61,7 @@ class ServiceLifecycle:
         """Wait so long, or until it is time to end; whether it is not."""
         end = time.monotonic() + seconds
         while not self._stop.is_set() and (left := end - time.monotonic()) > 0:
-            self.alive()
+            self.heartbeat()
             with interrupt.immediate():
                 self._stop.wait(min(left, 1.0 if self._interval is None else self._interval / 2))
         return not self._stop.is_set()

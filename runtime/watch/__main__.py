@@ -32,17 +32,19 @@ def main(argv: list[str] | None = None) -> int:
         device=arguments.device,
     )
     state = _state_file(arguments)
-    memory = _memory(arguments, state)
-    kills = KillCounter(None if memory.file is None else state.with_name(f"{state.name}.reading"))
-    arrivals = FolderScanner(folder, arguments.settle, memory)
-    if memory.is_new and not arguments.existing:
-        arrivals.pass_over()
-        memory.save()
-    with ServiceLifecycle() as lifetime:
+    seen_files = _seen_files(arguments, state)
+    kills = KillCounter(
+        None if seen_files.file is None else state.with_name(f"{state.name}.reading")
+    )
+    scanner = FolderScanner(folder, arguments.settle, seen_files)
+    if seen_files.is_new and not arguments.existing:
+        scanner.mark_existing()
+        seen_files.save()
+    with ServiceLifecycle() as lifecycle:
         with sinks.open_sinks(arguments) as out:
-            lifetime.ready(f"watching {folder}")
-            watch(arrivals, reader, out, memory, kills, lifetime, folder, arguments.interval)
-        memory.save()  # every result has reached its place, else this is not reached
+            lifecycle.ready(f"watching {folder}")
+            watch(scanner, reader, out, seen_files, kills, lifecycle, folder, arguments.interval)
+        seen_files.save()  # every result has reached its place, else this is not reached
     return 0
 
 
@@ -91,7 +93,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _memory(arguments: argparse.Namespace, state: Path) -> SeenFiles:
+def _seen_files(arguments: argparse.Namespace, state: Path) -> SeenFiles:
     try:
         return SeenFiles(state)
     except EdgeError as error:

@@ -17,7 +17,7 @@ class NewImage(NamedTuple):
     """An image to be classified. `last` says that it is to be taken as it is, whole or not."""
 
     path: str
-    stamp: FileFingerprint
+    fingerprint: FileFingerprint
     last: bool
 
 
@@ -29,55 +29,55 @@ class FolderScanner:
     It is whole when size and time have been the same for `settle_s`.
     """
 
-    def __init__(self, folder: str, settle_s: float, memory: SeenFiles) -> None:
-        self._folder, self._settle_s, self._memory = folder, settle_s, memory
+    def __init__(self, folder: str, settle_s: float, seen_files: SeenFiles) -> None:
+        self._folder, self._settle_s, self._seen_files = folder, settle_s, seen_files
         # Since when each image that is not dealt with looks as it does; and whether it was tried.
         self._pending: dict[str, tuple[FileFingerprint, float, bool]] = {}
 
-    def look(self) -> list[NewImage] | None:
+    def scan(self) -> list[NewImage] | None:
         """The new images that are whole, the oldest first; None where the folder is not there."""
         now = time.monotonic()
         present: dict[str, tuple[FileFingerprint, float, bool]] = {}
         ready = []
-        for item in self._stamps():
+        for item in self._fingerprints():
             if item is None:
                 return None
-            path, stamp = item
-            if stamp.size == 0 or self._memory.knows(self.name(path), stamp):
+            path, fingerprint = item
+            if fingerprint.size == 0 or self._seen_files.knows(self.name(path), fingerprint):
                 continue
-            before, since, tried = self._pending.get(path, (stamp, now, False))
-            if before != stamp:
+            before, since, tried = self._pending.get(path, (fingerprint, now, False))
+            if before != fingerprint:
                 since, tried = now, False
-            present[path] = (stamp, since, tried)
+            present[path] = (fingerprint, since, tried)
             unchanged_s = now - since
             last = unchanged_s >= self._settle_s * _PATIENCE
             if last or (unchanged_s >= self._settle_s and not tried):
-                ready.append(NewImage(path, stamp, last))
+                ready.append(NewImage(path, fingerprint, last))
         self._pending = present
-        self._memory.forget_gone()
-        return sorted(ready, key=lambda arrival: (arrival.stamp.mtime_ns, arrival.path))
+        self._seen_files.forget_gone()
+        return sorted(ready, key=lambda image: (image.fingerprint.mtime_ns, image.path))
 
-    def put_off(self, arrival: NewImage) -> None:
+    def defer(self, image: NewImage) -> None:
         """Say that it could not be read: it comes again once it changes, or as the `last`."""
-        _, since, _ = self._pending[arrival.path]
-        self._pending[arrival.path] = (arrival.stamp, since, True)
+        _, since, _ = self._pending[image.path]
+        self._pending[image.path] = (image.fingerprint, since, True)
 
-    def done(self, arrival: NewImage) -> None:
+    def mark_done(self, image: NewImage) -> None:
         """Say that it is dealt with: it comes no more."""
-        self._pending.pop(arrival.path, None)
-        self._memory.add(self.name(arrival.path), arrival.stamp)
+        self._pending.pop(image.path, None)
+        self._seen_files.add(self.name(image.path), image.fingerprint)
 
-    def pass_over(self) -> None:
+    def mark_existing(self) -> None:
         """Take all that is there now as dealt with."""
-        for item in self._stamps():
+        for item in self._fingerprints():
             if item is not None:
-                self._memory.add(self.name(item[0]), item[1])
+                self._seen_files.add(self.name(item[0]), item[1])
 
     def name(self, path: str) -> str:
         """Return the path below the folder: the same whatever way the folder is named."""
         return path[len(self._folder) :].lstrip(os.sep)
 
-    def _stamps(self) -> Iterator[tuple[str, FileFingerprint] | None]:
+    def _fingerprints(self) -> Iterator[tuple[str, FileFingerprint] | None]:
         """Path and stamp of each image in the folder; None where the folder is not there."""
         for path in inputs.walk(self._folder):
             if isinstance(path, UnreadablePath):

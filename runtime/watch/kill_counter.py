@@ -43,17 +43,17 @@ class KillCounter:
                 return
             self._load(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
 
-    def is_deadly(self, path: str, stamp: FileFingerprint) -> bool:
+    def is_deadly(self, path: str, fingerprint: FileFingerprint) -> bool:
         """Return whether reading this image was killed `MAX_KILLS` times."""
-        return self._kills.get((path, stamp), 0) >= MAX_KILLS
+        return self._kills.get((path, fingerprint), 0) >= MAX_KILLS
 
-    def begin(self, path: str, stamp: FileFingerprint) -> None:
+    def begin(self, path: str, fingerprint: FileFingerprint) -> None:
         """Note that this image is being read."""
-        self._write((path, stamp))
+        self._write((path, fingerprint))
 
-    def end(self, path: str, stamp: FileFingerprint) -> None:
+    def end(self, path: str, fingerprint: FileFingerprint) -> None:
         """Note that reading this image has ended, well or with an error."""
-        self._kills.pop((path, stamp), None)
+        self._kills.pop((path, fingerprint), None)
         self._write(None)
 
     def close(self) -> None:
@@ -65,10 +65,12 @@ class KillCounter:
     def _load(self, content: bytes) -> None:
         try:
             reading, kills = json.loads(content.partition(b"\n")[0])
-            self._kills = {(path, FileFingerprint(*stamp)): int(n) for (path, *stamp), n in kills}
+            self._kills = {
+                (path, FileFingerprint(*fingerprint)): int(n) for (path, *fingerprint), n in kills
+            }
             if reading is not None:
-                path, *stamp = reading
-                killed = path, FileFingerprint(*stamp)
+                path, *fingerprint = reading
+                killed = path, FileFingerprint(*fingerprint)
                 self._kills[killed] = self._kills.get(killed, 0) + 1
         except (ValueError, TypeError):
             return  # empty, or of something else
@@ -81,7 +83,7 @@ class KillCounter:
             return
         record = [
             None if reading is None else [reading[0], *reading[1]],
-            [[[path, *stamp], count] for (path, stamp), count in self._kills.items()],
+            [[[path, *fingerprint], count] for (path, fingerprint), count in self._kills.items()],
         ]
         line = json.dumps(record).encode() + b"\n"
         try:

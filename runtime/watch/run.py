@@ -18,21 +18,21 @@ _LOOKING_SHARE = 0.2
 
 
 def watch(
-    arrivals: FolderScanner,
+    scanner: FolderScanner,
     reader: ReloadingClassifier,
     out: sinks.Sinks,
-    memory: SeenFiles,
+    seen_files: SeenFiles,
     kills: KillCounter,
-    lifetime: ServiceLifecycle,
+    lifecycle: ServiceLifecycle,
     folder: str,
     interval_s: float,
 ) -> None:
     """Classify what arrives, until the lifetime ends."""
     there = True
     pause_s = 0.0
-    while lifetime.wait(pause_s):
+    while lifecycle.wait(pause_s):
         began = time.monotonic()
-        found = arrivals.look()
+        found = scanner.scan()
         looking_s = time.monotonic() - began
         pause_s = max(interval_s, looking_s * (1 / _LOOKING_SHARE - 1))
         if (found is not None) != there:
@@ -41,50 +41,50 @@ def watch(
                 print(f"{folder} is back", file=sys.stderr)
             else:
                 report(EdgeError(f"{folder} cannot be read any more: waiting for it to come back"))
-        for arrival in found or []:
+        for image in found or []:
             # The images stay where they are: waiting loses none, and a full sink would.
-            if out.full or lifetime.stopping:
+            if out.full or lifecycle.stopping:
                 break
-            record = _read(arrival, arrivals.name(arrival.path), reader, kills)
+            record = _read(image, scanner.name(image.path), reader, kills)
             if record is None:
-                arrivals.put_off(arrival)
+                scanner.defer(image)
             else:
                 out.write(record)
-                arrivals.done(arrival)
-            _save(memory, out)
-            lifetime.alive()
-        _save(memory, out)
+                scanner.mark_done(image)
+            _save(seen_files, out)
+            lifecycle.heartbeat()
+        _save(seen_files, out)
 
 
-def _save(memory: SeenFiles, out: sinks.Sinks) -> None:
+def _save(seen_files: SeenFiles, out: sinks.Sinks) -> None:
     """Save the images that were read, once all of their results are delivered."""
     if not out.waiting:
-        memory.save()
+        seen_files.save()
 
 
 def _read(
-    arrival: NewImage, name: str, reader: ReloadingClassifier, kills: KillCounter
+    image: NewImage, name: str, reader: ReloadingClassifier, kills: KillCounter
 ) -> Record | None:
     """Return the record of an image; None if it may not be whole yet."""
     classifier = reader.classifier
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    if kills.is_deadly(name, arrival.stamp):
+    if kills.is_deadly(name, image.fingerprint):
         error = (
-            f"{arrival.path}: the program ended {MAX_KILLS} times while it read this image; "
+            f"{image.path}: the program ended {MAX_KILLS} times while it read this image; "
             "it is skipped: check it, and copy it here again to have it read"
         )
-        return {"image": arrival.path, "error": error, "time": now}
-    kills.begin(name, arrival.stamp)
+        return {"image": image.path, "error": error, "time": now}
+    kills.begin(name, image.fingerprint)
     try:
-        prediction = classifier.classify(arrival.path)
+        prediction = classifier.classify(image.path)
     except ImageError as error:
-        kills.end(name, arrival.stamp)
-        if not arrival.last:
+        kills.end(name, image.fingerprint)
+        if not image.last:
             return None
-        return {"image": arrival.path, "error": str(error), "time": now}
+        return {"image": image.path, "error": str(error), "time": now}
     except KeyboardInterrupt:
-        kills.end(name, arrival.stamp)
+        kills.end(name, image.fingerprint)
         raise
-    kills.end(name, arrival.stamp)
-    record = records.describe(arrival.path, prediction, classifier.spec.labels)
+    kills.end(name, image.fingerprint)
+    record = records.describe(image.path, prediction, classifier.spec.labels)
     return {**record, "backend": classifier.backend.name, "time": now}

@@ -33,7 +33,7 @@ class SeenFiles:
     def __init__(self, file: Path | None) -> None:
         self.file = file
         self._by_path: dict[str, FileFingerprint] = {}
-        self._stamps: set[FileFingerprint] = set()
+        self._fingerprints: set[FileFingerprint] = set()
         self._met: set[str] = set()
         self._unsaved: list[str] = []
         self._lines = 0
@@ -42,25 +42,25 @@ class SeenFiles:
         if file is not None:
             self._load(file)
 
-    def knows(self, path: str, stamp: FileFingerprint) -> bool:
+    def knows(self, path: str, fingerprint: FileFingerprint) -> bool:
         """Whether this image was dealt with."""
         self._met.add(path)
         known = self._by_path.get(path)
-        if known is not None and known[:2] == stamp[:2]:
+        if known is not None and known[:2] == fingerprint[:2]:
             return True
-        if stamp.inode and stamp in self._stamps:
-            self.add(path, stamp)  # it was moved
+        if fingerprint.inode and fingerprint in self._fingerprints:
+            self.add(path, fingerprint)  # it was moved
             return True
         return False
 
-    def add(self, path: str, stamp: FileFingerprint) -> None:
+    def add(self, path: str, fingerprint: FileFingerprint) -> None:
         """Take an image as dealt with; `save` makes that last."""
         # The oldest come first, those to be forgotten.
         self._by_path.pop(path, None)
-        self._by_path[path] = stamp
-        self._stamps.add(stamp)
+        self._by_path[path] = fingerprint
+        self._fingerprints.add(fingerprint)
         if self.file is not None:
-            self._unsaved.append(json.dumps([path, *stamp]))
+            self._unsaved.append(json.dumps([path, *fingerprint]))
 
     def save(self) -> None:
         """Append what is new to the file; where that fails, say so once and try again later."""
@@ -92,10 +92,10 @@ class SeenFiles:
         if excess > 0:
             gone = [path for path in self._by_path if path not in met]
             for path in gone[:excess]:
-                self._stamps.discard(self._by_path.pop(path))
+                self._fingerprints.discard(self._by_path.pop(path))
         # Those of images that were overwritten; one of them may have been moved away before.
-        if len(self._stamps) > 2 * len(self._by_path) + _SLACK:
-            self._stamps = set(self._by_path.values())
+        if len(self._fingerprints) > 2 * len(self._by_path) + _SLACK:
+            self._fingerprints = set(self._by_path.values())
 
     def _load(self, file: Path) -> None:
         if file.exists() and not file.is_file():
@@ -114,16 +114,18 @@ class SeenFiles:
         for line in lines:
             try:
                 path, *numbers = json.loads(line)
-                stamp = FileFingerprint(*map(int, numbers))
+                fingerprint = FileFingerprint(*map(int, numbers))
             except (ValueError, TypeError):
                 continue  # empty, or cut short by a full disk or a power cut
-            self._by_path[path] = stamp
-        self._stamps = set(self._by_path.values())
+            self._by_path[path] = fingerprint
+        self._fingerprints = set(self._by_path.values())
         # Here too: where nothing can be written, that is found out before the work begins.
         self._rewrite(file)
 
     def _rewrite(self, file: Path) -> None:
         """Write the file anew, in one step, without what was said twice or is forgotten."""
         self._lines = len(self._by_path)
-        content = "".join(f"\n{json.dumps([p, *stamp])}" for p, stamp in self._by_path.items())
+        content = "".join(
+            f"\n{json.dumps([p, *fingerprint])}" for p, fingerprint in self._by_path.items()
+        )
         atomic_write.write(file, content)

@@ -58,7 +58,7 @@ def models(tmp_path_factory) -> Path:
         input_shape=(28, 28, 1),
         precision="float32",
         temperature=1.0,
-        accept_confidence=0.5,
+        confidence_threshold=0.5,
         source_sha256="",
         dataset=Dataset(data.name, data.sha256),
         metrics=None,

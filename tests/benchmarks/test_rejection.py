@@ -92,7 +92,7 @@ def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
         scales=np.ones(1, np.float32),
         biases=np.zeros(1, np.float32),
         outputs=np.ones(1, np.float32),
-        odds_weight=0.0,
+        logit_weight=0.0,
         threshold=1e9,
     )
     spec = dataclasses.replace(opened.spec, acceptance=counts_ink)

@@ -276,7 +276,7 @@ def few_classes(path):
     source = artifact.read(PRETRAINED / "digits.onnx").spec
     golden = dataclasses.replace(source.golden, scores=source.golden.scores[:, :3])
     changes = {"labels": ("ring", "bar", "hook"), "golden": golden, "name": "signs"}
-    spec = dataclasses.replace(source, acceptance=None, accept_confidence=0.5, **changes)
+    spec = dataclasses.replace(source, acceptance=None, confidence_threshold=0.5, **changes)
     artifact.write(path, model.SerializeToString(deterministic=True), spec)
     return path
 

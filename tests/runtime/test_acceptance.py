@@ -24,7 +24,7 @@ def rule() -> RejectionModel:
         scales=random.uniform(0.001, 0.01, 16).astype(np.float32),
         biases=random.normal(0, 1, 16).astype(np.float32),
         outputs=random.normal(0, 1, 16).astype(np.float32),
-        odds_weight=2.5,
+        logit_weight=2.5,
         threshold=50.0,
     )
 

@@ -5,53 +5,52 @@ import subprocess
 import sys
 import time
 
-from runtime.watch import seen_files
 from runtime.watch.seen_files import FileFingerprint, SeenFiles
 
 
 def test_what_is_remembered_survives_torn_lines_and_does_not_grow_for_ever(tmp_path, monkeypatch):
     file = tmp_path / "memory.jsonl"
-    memory = SeenFiles(file)
-    assert memory.is_new
+    seen_files = SeenFiles(file)
+    assert seen_files.is_new
     for number in range(20):
-        memory.add(f"{number}.png", FileFingerprint(10, number, number + 1))
-    memory.save()
+        seen_files.add(f"{number}.png", FileFingerprint(10, number, number + 1))
+    seen_files.save()
     with file.open("ab") as torn:
         torn.write(b'\n["20.png", 1')
-    memory = SeenFiles(file)
-    assert not memory.is_new
-    memory.add("21.png", FileFingerprint(10, 21, 22))
-    memory.save()
-    memory = SeenFiles(file)
-    assert memory.knows("21.png", FileFingerprint(10, 21, 22)) and memory.knows(
+    seen_files = SeenFiles(file)
+    assert not seen_files.is_new
+    seen_files.add("21.png", FileFingerprint(10, 21, 22))
+    seen_files.save()
+    seen_files = SeenFiles(file)
+    assert seen_files.knows("21.png", FileFingerprint(10, 21, 22)) and seen_files.knows(
         "0.png", FileFingerprint(10, 0, 99)
     )
-    assert not memory.knows("20.png", FileFingerprint(1, 0, 0))
+    assert not seen_files.knows("20.png", FileFingerprint(1, 0, 0))
     # The oldest of those gone are forgotten, what is there never.
     monkeypatch.setattr("runtime.watch.seen_files.MAX_GONE", 5)
-    memory.forget_gone()
-    assert memory.knows("0.png", FileFingerprint(10, 0, 1)) and memory.knows(
+    seen_files.forget_gone()
+    assert seen_files.knows("0.png", FileFingerprint(10, 0, 1)) and seen_files.knows(
         "19.png", FileFingerprint(10, 19, 20)
     )
-    assert not memory.knows("1.png", FileFingerprint(10, 1, 2))
+    assert not seen_files.knows("1.png", FileFingerprint(10, 1, 2))
 
 
 def test_the_file_does_not_grow_while_it_runs(tmp_path):
     """As where one image is overwritten again and again."""
     file = tmp_path / "memory.jsonl"
-    memory = SeenFiles(file)
+    seen_files = SeenFiles(file)
     most = 0
     for number in range(3 * seen_files._SLACK):
-        memory.add(f"{number % 3}.png", FileFingerprint(10, number, number + 1))
-        memory.save()
-        memory.forget_gone()
+        seen_files.add(f"{number % 3}.png", FileFingerprint(10, number, number + 1))
+        seen_files.save()
+        seen_files.forget_gone()
         most = max(most, file.read_bytes().count(b"\n"))
     assert seen_files._SLACK < most <= seen_files._SLACK + 6
-    assert len(memory._stamps) <= seen_files._SLACK + 6
-    memory = SeenFiles(file)
-    assert [memory.knows(f"{n}.png", FileFingerprint(10, number - 2 + n, 0)) for n in range(3)] == [
-        True
-    ] * 3
+    assert len(seen_files._fingerprints) <= seen_files._SLACK + 6
+    seen_files = SeenFiles(file)
+    assert [
+        seen_files.knows(f"{n}.png", FileFingerprint(10, number - 2 + n, 0)) for n in range(3)
+    ] == [True] * 3
 
 
 def test_killed_at_any_moment_it_has_what_was_saved(tmp_path):
@@ -75,6 +74,6 @@ def test_killed_at_any_moment_it_has_what_was_saved(tmp_path):
             time.sleep(random.random() * 0.2)
             process.kill()
             last = int([first, *process.stdout.read().splitlines()][-1])
-        memory = SeenFiles(file)
-        saved = max(stamp.mtime_ns for stamp in memory._by_path.values())
+        seen_files = SeenFiles(file)
+        saved = max(fingerprint.mtime_ns for fingerprint in seen_files._by_path.values())
         assert last <= saved <= last + 1

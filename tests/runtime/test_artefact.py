@@ -48,7 +48,7 @@ def spec() -> ModelSpec:
         input_shape=(28, 28, 1),
         precision="int8",
         temperature=1.25,
-        accept_confidence=0.4,
+        confidence_threshold=0.4,
         source_sha256="f" * 64,
         dataset=Dataset("letters", "e" * 64),
         metrics=Metrics(0.99, 100, 0.98, 50),

@@ -18,14 +18,14 @@ def counter_of(file):
         yield counter
 
 
-def killed_while_reading(file, path, stamp=STAMP):
+def killed_while_reading(file, path, fingerprint=STAMP):
     with counter_of(file) as counter:
-        counter.begin(path, stamp)
+        counter.begin(path, fingerprint)
 
 
-def is_deadly(file, path, stamp=STAMP):
+def is_deadly(file, path, fingerprint=STAMP):
     with counter_of(file) as counter:
-        return counter.is_deadly(path, stamp)
+        return counter.is_deadly(path, fingerprint)
 
 
 def test_image_is_deadly_after_two_kills(tmp_path):

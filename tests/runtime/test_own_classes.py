@@ -14,10 +14,12 @@ from runtime.preprocess.pipeline import view
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def own_classes(accept_confidence: float) -> Classifier:
+def own_classes(confidence_threshold: float) -> Classifier:
     """The published network, as if its classes were words."""
     known = artifact.read(find_model())
-    spec = replace(known.spec, labels=WORDS, acceptance=None, accept_confidence=accept_confidence)
+    spec = replace(
+        known.spec, labels=WORDS, acceptance=None, confidence_threshold=confidence_threshold
+    )
     return Classifier(open_backend(replace(known, spec=spec)))
 
 
@@ -50,7 +52,7 @@ LETTERS = [letter(text) for text in "ABCDEFGHKLMNPQRSTUVWXYZ&%?"]
 def test_a_filled_shape_is_accepted(lenient):
     disc = Image.new("L", (160, 160), 230)
     ImageDraw.Draw(disc).ellipse((60, 60, 100, 100), fill=30)
-    assert view(disc).odd
+    assert view(disc).implausible
     assert lenient.classify(disc).accepted
     assert all(prediction.accepted for prediction in lenient.classify_batch([disc, disc]))
     assert not Classifier.load().classify(disc).accepted

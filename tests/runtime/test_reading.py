@@ -250,7 +250,7 @@ def test_bad_usage_is_one_message_and_exit_2(arguments: list[str], message: str)
 def test_a_picture_of_one_digit_is_read_too(name: str) -> None:
     path = Path(__file__).parents[2] / "examples" / name
     classifier = Classifier.load()
-    wanted = classifier.classify(path, explain=True)
+    wanted = classifier.classify(path, return_view=True)
     for image in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
         reading = classifier.read(image)
         assert reading.text == wanted.label and len(reading.digits) == 1

@@ -38,7 +38,7 @@ def drawn(draw: Any) -> Array:
 
 def test_a_prediction_says_how_the_image_was_seen_where_asked() -> None:
     page = digit()
-    seen = CLASSIFIER.classify(page, explain=True).view
+    seen = CLASSIFIER.classify(page, return_view=True).view
     assert seen is not None
     expected = view(page)
     assert np.array_equal(seen.pixels, expected.pixels)
@@ -48,7 +48,7 @@ def test_a_prediction_says_how_the_image_was_seen_where_asked() -> None:
 
 def test_the_picture_shows_the_box_and_the_pixels() -> None:
     page = digit()
-    prediction = CLASSIFIER.classify(page, explain=True)
+    prediction = CLASSIFIER.classify(page, return_view=True)
     assert prediction.view is not None and prediction.accepted
     picture = np.asarray(visualize.draw_view(page, prediction.view, prediction)).astype(int)
     left, top, _, bottom = prediction.view.box
@@ -62,7 +62,7 @@ def test_the_picture_shows_the_box_and_the_pixels() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (3000, 40)])
 def test_any_image_can_be_drawn(mode: str, size: tuple[int, int]) -> None:
     image = Image.new(mode, size)
-    prediction = CLASSIFIER.classify(image, explain=True)
+    prediction = CLASSIFIER.classify(image, return_view=True)
     assert prediction.view is not None
     assert visualize.draw_view(image, prediction.view, prediction).mode == "RGB"
 
@@ -103,14 +103,14 @@ ODD = {
 @pytest.mark.parametrize("kind", ODD)
 def test_what_has_no_digits_shape_is_not_accepted(kind: str) -> None:
     page = drawn(ODD[kind])
-    assert view(page).odd
+    assert view(page).implausible
     assert not CLASSIFIER.classify(page).accepted
     assert not any(prediction.accepted for prediction in CLASSIFIER.classify_batch([page] * 5))
     assert CLASSIFIER.read(page).text == ""
 
 
 def test_digits_have_a_digits_shape() -> None:
-    assert not any(view(digit(number)).odd for number in range(60))
+    assert not any(view(digit(number)).implausible for number in range(60))
 
 
 def pi(pen: Any) -> None:
@@ -152,7 +152,7 @@ def test_a_b_is_not_read_as_8(slant: float, width: int) -> None:
 def test_a_model_of_other_classes_may_read_a_b_as_it_likes() -> None:
     """Only of ten digits is it known what else there is: they alone have a rule of ink."""
     known = artifact.read(find_model())
-    letters = replace(known.spec, acceptance=None, accept_confidence=0.1)
+    letters = replace(known.spec, acceptance=None, confidence_threshold=0.1)
     classifier = Classifier(open_backend(replace(known, spec=letters)))
     page = letter_b(0, 10)
     assert classifier.classify(page).accepted

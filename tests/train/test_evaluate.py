@@ -6,7 +6,7 @@ import pytest
 from train.evaluate import (
     MIN_CALIBRATION_IMAGES,
     calibration_error,
-    fit_accept_confidence,
+    fit_confidence_threshold,
     fit_temperature,
     loss_and_accuracy,
     softmax,
@@ -52,7 +52,7 @@ def test_the_temperature_never_raises_the_held_back_loss(n, confident):
 def threshold_of(confidences):
     """The threshold fitted to right predictions of two classes with these confidences."""
     scores = np.stack([confidences, 1 - np.array(confidences)], axis=1)
-    return fit_accept_confidence(scores, np.zeros(len(scores), int))
+    return fit_confidence_threshold(scores, np.zeros(len(scores), int))
 
 
 @pytest.mark.parametrize("n", [100, 199, 5000])
@@ -72,7 +72,7 @@ def test_the_threshold_leaves_room_for_the_rounding_of_int8():
 def test_nothing_is_rejected_with_fewer_than_100_right_predictions():
     assert threshold_of(np.full(99, 0.9)) == 0.0
     scores = np.array([[0.9, 0.1]] * 150)
-    assert fit_accept_confidence(scores, np.arange(150) % 2) == 0.0
+    assert fit_confidence_threshold(scores, np.arange(150) % 2) == 0.0
 
 
 @pytest.mark.parametrize("confidence", [0.6, 0.9999, 1.0])

@@ -64,7 +64,7 @@ def test_the_model_explains_itself(whole):
     assert spec.metrics.n_test == 359 and spec.metrics.test_accuracy > 0.95
     assert f"test accuracy {100 * spec.metrics.test_accuracy:.2f} %" in printed
     assert f"training accuracy {100 * spec.metrics.train_accuracy:.2f} %" in printed
-    assert 0 < spec.accept_confidence < 1 and spec.temperature > 0
+    assert 0 < spec.confidence_threshold < 1 and spec.temperature > 0
     assert dict(spec.provenance)["seed"] == "5" and "tensorflow" in dict(spec.provenance)
     assert '"name": "published"' in dict(spec.provenance)["recipe"]
 

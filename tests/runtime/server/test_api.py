@@ -43,7 +43,7 @@ def test_a_shape_that_no_digit_has_is_refused_here_too(server, classifier):
     radius = np.hypot(x, y)
     ring = (radius < 30) | (abs(radius - 100) < 10)
     shape = png(np.where(ring, 20, 235).astype(np.uint8))
-    assert view(shape).odd and not classifier.classify(shape).accepted
+    assert view(shape).implausible and not classifier.classify(shape).accepted
     assert server.client.post("/v1/classify", content=shape).json()["accepted"] is False
 
 
