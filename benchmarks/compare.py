@@ -28,7 +28,7 @@ _START = "start to first answer"
 class RowComparison:
     """One row in two runs: how many times as long the second takes, with a 95 % interval."""
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     scenario: str
     before_ns: float
     after_ns: float
@@ -60,7 +60,7 @@ class Comparison:
     def slower_than(self, max_slowdown: float) -> tuple[str, ...]:
         """The rows that are surely slower and by more than this factor, and those that are gone."""
         slower = [
-            f"{r.row}, {r.scenario}: {r.ratio:.2f} times as long ({r.low:.2f}–{r.high:.2f})"
+            f"{r.case}, {r.scenario}: {r.ratio:.2f} times as long ({r.low:.2f}–{r.high:.2f})"
             for r in self.rows
             if r.verdict == SLOWER and r.ratio > max_slowdown
         ]
@@ -120,7 +120,7 @@ def check(
 
 
 def compare_rows(
-    row: BenchmarkCase, scenario: str, before_ns: Sequence[float], after_ns: Sequence[float]
+    case: BenchmarkCase, scenario: str, before_ns: Sequence[float], after_ns: Sequence[float]
 ) -> RowComparison:
     """The ratio of two times, each known from several processes, with its 95 % interval.
 
@@ -130,7 +130,7 @@ def compare_rows(
     before, after = np.log(before_ns), np.log(after_ns)
     low, high = statistics.welch_interval(before, after)
     return RowComparison(
-        row=row,
+        case=row,
         scenario=scenario,
         before_ns=math.exp(before.mean()),
         after_ns=math.exp(after.mean()),
@@ -142,16 +142,16 @@ def compare_rows(
 
 def _samples(report: Report) -> dict[tuple[BenchmarkCase, str], list[float]]:
     """The times of each row and scenario: per image, one from each process; and its starts."""
-    samples = {(r.row, r.scenario): _times_ns(r) for r in report.latency.results}
+    samples = {(r.case, r.scenario): _times_ns(r) for r in report.latency.results}
     for start in report.latency.starts:
         totals = [float(one.total_ns) for one in start.starts]
         if len(totals) > 1:
-            samples[start.row, _START] = totals
+            samples[start.case, _START] = totals
     return samples
 
 
 def _digests(report: Report) -> dict[str, str]:
-    return {result.row.artefact: result.digest for result in report.latency.results}
+    return {result.case.artefact: result.digest for result in report.latency.results}
 
 
 def _times_ns(result: LatencyResult) -> list[float]:
@@ -171,10 +171,10 @@ def print_comparison(comparison: Comparison) -> None:
              "95 %", "verdict"),
             tuple(
                 (
-                    r.row.artefact,
-                    r.row.backend,
-                    r.row.device,
-                    str(r.row.threads),
+                    r.case.artefact,
+                    r.case.backend,
+                    r.case.device,
+                    str(r.case.threads),
                     r.scenario,
                     duration(r.before_ns),
                     duration(r.after_ns),

@@ -47,7 +47,7 @@ def render(report_path: Path, readme: Path) -> str:
         f"`python -m benchmarks`. All figures: [{page.name}]({link}).\n\n"
         "p50 is the time of a typical call; agreement says how many answers are the same as "
         "Keras's. INVALID timing: the machine was busy, for medians of halves or repetitions of a "
-        f"measurement differ by more than a factor of {settings.max_drift:g}{settings.tries}; "
+        f"measurement differ by more than a factor of {settings.max_drift:g}{settings.retry_note}; "
         "accuracy is not touched by that. int8 is faster than float only on processors with "
         "instructions for it (VNNI, dot product)."
     )

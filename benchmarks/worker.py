@@ -71,7 +71,7 @@ def _scores(job: "PredictRequest", stage: Path) -> "PredictResponse":
     from runtime.model import artifact
 
     stage.write_text("opening the model", "utf-8")
-    backend = open_row(artifact.read(job.model), job.row)
+    backend = open_row(artifact.read(job.model), job.case)
     pixels = np.load(job.pixels)
     stage.write_text("answering one image", "utf-8")
     few = pixels[:3]
@@ -103,13 +103,13 @@ def _latency(
     stage.write_text("importing the engine", "utf-8")
     from benchmarks.latency import scenarios
 
-    scenarios.import_engine(job.row)
+    scenarios.import_engine(job.case)
     imported = time.monotonic_ns()
     from runtime.model import artifact
 
     stage.write_text("opening the model", "utf-8")
     opened = artifact.read(job.model)
-    backend = scenarios.open_row(opened, job.row)
+    backend = scenarios.open_row(opened, job.case)
     loaded = time.monotonic_ns()
     images = scenarios.images_of(opened.spec)
     stage.write_text("answering one image", "utf-8")

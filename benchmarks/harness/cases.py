@@ -52,7 +52,7 @@ class SkippedCase:
     another row's; and "failed" where the row should have been measured.
     """
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     status: str
     reason: str
 
@@ -71,8 +71,8 @@ def failure_reasons(results: Sequence[Measured], unmeasured: Sequence[SkippedCas
     A missing engine is not a failure unless nothing is left. The Keras reference alone does not
     count: it is measured to compare artifacts with it.
     """
-    failures = [f"{u.row}: {u.reason}" for u in unmeasured if u.status == FAILED]
-    if not failures and all(result.row.artefact == REFERENCE for result in results):
+    failures = [f"{u.case}: {u.reason}" for u in unmeasured if u.status == FAILED]
+    if not failures and all(result.case.artefact == REFERENCE for result in results):
         failures.append(
             "nothing was measured: no engine that opens any artefact, or no such device"
         )

@@ -26,7 +26,7 @@ MANY = (MANY_SCORES, MANY_CLASSIFY, MANY_BARE)
 class PredictRequest:
     """Answer `pixels`, a .npy file of (N, 28, 28, 1) uint8; the scores go into `scores`."""
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     model: str
     pixels: str
     scores: str
@@ -53,7 +53,7 @@ class PredictResponse:
 class RooflineRequest:
     """Measure matrix products of `size` × `size`, for `seconds` each."""
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     size: int
     seconds: float
 
@@ -80,7 +80,7 @@ class LatencyRequest:
     are many, `bare_batch` the bare engine's batch for them, 0 to look for the fastest.
     """
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     model: str
     scenarios: tuple[str, ...]
     min_seconds: float
@@ -148,7 +148,7 @@ class LatencyResponse:
 class ExplainJob:
     """Trace two artefacts of one format, float and int8, over `pixels`; `scores` are Keras's."""
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     plain: str
     int8: str
     pixels: str

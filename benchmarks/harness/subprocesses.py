@@ -76,7 +76,7 @@ def _ask(
     interpreters: tuple[ExternalPython, ...],
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Answer | SkippedCase:
-    python = next((i.python for i in interpreters if i.backend == job.row.backend), sys.executable)
+    python = next((i.python for i in interpreters if i.backend == job.case.backend), sys.executable)
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
         (folder / JOB_FILE).write_text(to_json(job), "utf-8")
@@ -87,17 +87,17 @@ def _ask(
             )
         except subprocess.TimeoutExpired:
             reason = f"no answer after {TIMEOUT_S} s, while {_stage(folder)}"
-            return SkippedCase(job.row, FAILED, reason)
+            return SkippedCase(job.case, FAILED, reason)
         except OSError as error:
-            return SkippedCase(job.row, FAILED, f"cannot start {python}: {error.strerror}")
+            return SkippedCase(job.case, FAILED, f"cannot start {python}: {error.strerror}")
         if (folder / REFUSAL_FILE).exists():
-            refusal = from_json(Refusal, (folder / REFUSAL_FILE).read_text("utf-8"), str(job.row))
-            return SkippedCase(job.row, refusal.status, refusal.reason)
+            refusal = from_json(Refusal, (folder / REFUSAL_FILE).read_text("utf-8"), str(job.case))
+            return SkippedCase(job.case, refusal.status, refusal.reason)
         if ended.returncode != 0 or not (folder / ANSWER_FILE).exists():
             said = ended.stderr.strip().splitlines()
             reason = f"its process {_end(ended.returncode)} while {_stage(folder)}"
-            return SkippedCase(job.row, FAILED, f"{reason}: {said[-1]}" if said else reason)
-        return from_json(answer, (folder / ANSWER_FILE).read_text("utf-8"), str(job.row))
+            return SkippedCase(job.case, FAILED, f"{reason}: {said[-1]}" if said else reason)
+        return from_json(answer, (folder / ANSWER_FILE).read_text("utf-8"), str(job.case))
 
 
 def run(command: Sequence[str]) -> str:

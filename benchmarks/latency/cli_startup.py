@@ -58,7 +58,7 @@ def _measure_row(model: Path, row: BenchmarkCase, repetitions: int) -> CliStartu
             theirs.append(_start(imports))
             ours.append(_start(command))
     return CliStartupResult(
-        row=row,
+        case=row,
         command_ns=tuple(start.first_line_ns for start in ours[1:]),
         imports_ns=tuple(start.first_line_ns for start in theirs[1:]),
         command_bytes=int(median(start.peak_bytes for start in ours[1:])),

@@ -19,7 +19,7 @@ _SHOWN = (messages.SINGLE, messages.OFFLINE)
 class CaseState:
     """A row, what is asked of it, and what it has answered so far."""
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     scenarios: tuple[str, ...]
     model: Artifact
     version: str = ""
@@ -51,7 +51,7 @@ class InterleavedRunner:
             for number, entry in enumerate(entries[:: -1 if repetition % 2 else 1], 1):
                 self.progress(
                     f"{why}repetition {repetition + 1} of {repetitions}, "
-                    f"row {number} of {len(entries)}: {entry.row}"
+                    f"row {number} of {len(entries)}: {entry.case}"
                 )
                 for series in self._ask(entry, entry.scenarios):
                     entry.runs.setdefault(series.scenario, []).append(series)
@@ -66,16 +66,18 @@ class InterleavedRunner:
 
         Which are kept is decided by how steady they are alone, never by how fast.
         """
-        for number in range(self.settings.again):
+        for number in range(self.settings.max_retries):
             noisy = [
                 (entry, dataclasses.replace(entry, scenarios=asked, runs={}))
                 for entry in entries
                 if (asked := tuple(s for s in _SHOWN if entry.drift(s) > self.settings.max_drift))
             ]
-            self.repeat([again for _, again in noisy], f"too noisy, again {number + 1}: ")
-            for entry, again in noisy:
-                for scenario, runs in again.runs.items():
-                    if again.drift(scenario) < entry.drift(scenario):
+            self.repeat(
+                [max_retries for _, max_retries in noisy], f"too noisy, again {number + 1}: "
+            )
+            for entry, max_retries in noisy:
+                for scenario, runs in max_retries.runs.items():
+                    if max_retries.drift(scenario) < entry.drift(scenario):
                         entry.runs[scenario] = runs
         self._forget_failed(entries)
 
@@ -83,7 +85,7 @@ class InterleavedRunner:
         """Start every row `starts` times more, and have it answer once."""
         for number in range(self.settings.starts):
             for entry in entries:
-                self.progress(f"start {number + 1} of {self.settings.starts}: {entry.row}")
+                self.progress(f"start {number + 1} of {self.settings.starts}: {entry.case}")
                 self._ask(entry, ())
         self._forget_failed(entries)
 
@@ -92,7 +94,7 @@ class InterleavedRunner:
             return ()
         settings = self.settings
         job = LatencyRequest(
-            row=entry.row,
+            case=entry.case,
             model=str(entry.model.path.resolve()),
             scenarios=scenarios,
             min_seconds=settings.min_seconds / settings.repetitions,
@@ -111,15 +113,15 @@ class InterleavedRunner:
 
     def _given_up(self, entry: CaseState) -> bool:
         """Whether the row, or the same with other threads, could not be measured already."""
-        same = dataclasses.replace(entry.row, threads=0)
-        return any(dataclasses.replace(u.row, threads=0) == same for u in self.unmeasured)
+        same = dataclasses.replace(entry.case, threads=0)
+        return any(dataclasses.replace(u.case, threads=0) == same for u in self.unmeasured)
 
     def _forget_failed(self, entries: Sequence[CaseState]) -> None:
         """Drop what rows measured before they failed, or were given up because the same with
         other threads failed: a row has all its repetitions or none.
         """
-        failed = {u.row for u in self.unmeasured}
+        failed = {u.case for u in self.unmeasured}
         for entry in entries:
             short = any(len(runs) < self.settings.repetitions for runs in entry.runs.values())
-            if entry.row in failed or short:
+            if entry.case in failed or short:
                 entry.runs.clear()

@@ -35,7 +35,7 @@ def measure(
     measured: list[BenchmarkToolResult] = []
     absent: list[SkippedCase] = []
     for ours in results:
-        row = ours.row
+        row = ours.case
         if (row.backend, row.device, row.threads) != ("litert", "cpu", 1):
             continue
         if ours.scenario != messages.SINGLE:

@@ -67,14 +67,17 @@ def measure(
     turns = InterleavedRunner(settings, interpreters, unmeasured, progress)
     turns.repeat(entries)
     turns.repeat_noisy(entries)
-    turns.start([e for e in entries if e.row.threads == threads[0] and _is_engine(e)])
+    turns.start([e for e in entries if e.case.threads == threads[0] and _is_engine(e)])
     entries = [e for e in entries if e.runs]
     # Another Python would be compared with this one's start.
     others = {interpreter.backend for interpreter in interpreters}
     compared = [
-        e.row
+        e.case
         for e in entries
-        if _is_engine(e) and e.row.threads == 1 and device == "cpu" and e.row.backend not in others
+        if _is_engine(e)
+        and e.case.threads == 1
+        and device == "cpu"
+        and e.case.backend not in others
     ]
     compared = _one_per_engine(compared) if settings.starts else []
     measured, failed = cli_startup.measure(models, compared, settings.starts, progress)
@@ -95,7 +98,7 @@ def measure(
         host_after=machine.describe(),
         settings=settings,
         results=results,
-        starts=tuple(StartResult(e.row, tuple(e.starts)) for e in entries),
+        starts=tuple(StartResult(e.case, tuple(e.starts)) for e in entries),
         commands=tuple(measured),
         programs=tuple(programs),
         files=tuple(of_files),
@@ -125,7 +128,7 @@ def _open(
 
 
 def _is_engine(entry: CaseState) -> bool:
-    return entry.row.artefact != cases.REFERENCE
+    return entry.case.artefact != cases.REFERENCE
 
 
 def _one_per_engine(planned: list[BenchmarkCase]) -> list[BenchmarkCase]:
@@ -136,7 +139,7 @@ def _one_per_engine(planned: list[BenchmarkCase]) -> list[BenchmarkCase]:
 def _results(entry: CaseState) -> list[LatencyResult]:
     return [
         LatencyResult(
-            row=entry.row,
+            case=entry.case,
             version=entry.version,
             precision=entry.model.spec.precision,
             digest=entry.model.spec.digest,

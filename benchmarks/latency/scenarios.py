@@ -173,7 +173,7 @@ def _calls(
     if scenario == messages.CLASSIFY:
         from benchmarks.latency import engine_only
 
-        engine = engine_only.open(artefact, job.row.backend, job.row.threads)
+        engine = engine_only.open(artefact, job.case.backend, job.case.threads)
         prepared = [engine.prepare(image) for image in singles]
         return [
             TimedCall(scenario, 1, lambda n: classifier.classify(images[n % _IMAGES])),
@@ -199,7 +199,7 @@ def _many(
     classifier = Classifier(backend)
     pixels = np.resize(images, (job.images, *images.shape[1:]))
     arrays = list(pixels)
-    engine = engine_only.open(artefact, job.row.backend, job.row.threads)
+    engine = engine_only.open(artefact, job.case.backend, job.case.threads)
 
     size = job.bare_batch or _fastest(
         lambda batch: engine.run(engine.prepare(batch)), images, engine.resize

@@ -48,10 +48,10 @@ def compute_metrics(scores: Scores, labels: statistics.Integers) -> AccuracyMetr
 
 
 def find_flips(
-    original: Scores, candidate: Scores, labels: statistics.Integers
+    reference: Scores, candidate: Scores, labels: statistics.Integers
 ) -> tuple[Flip, ...]:
     """Every image answered otherwise, those the original was surest of first."""
-    first = np.where(np.isfinite(original), original, 0)
+    first = np.where(np.isfinite(reference), reference, 0)
     second = np.where(np.isfinite(candidate), candidate, 0)
     before, after, sure = first.argmax(axis=1), second.argmax(axis=1), statistics.margins(first)
     different = np.flatnonzero(before != after)
@@ -71,12 +71,12 @@ class ScoreDifference:
     min_cosine: float
 
 
-def score_difference(original: Scores, candidate: Scores) -> ScoreDifference:
+def score_difference(reference: Scores, candidate: Scores) -> ScoreDifference:
     """Compare scores (N, classes) of the same images."""
-    sound = np.isfinite(original).all(axis=1) & np.isfinite(candidate).all(axis=1)
+    sound = np.isfinite(reference).all(axis=1) & np.isfinite(candidate).all(axis=1)
     if not sound.any():
         return ScoreDifference(0.0, 0.0, 0.0, 0.0)
-    first, second = original[sound].astype(np.float64), candidate[sound].astype(np.float64)
+    first, second = reference[sound].astype(np.float64), candidate[sound].astype(np.float64)
     differences = np.abs(first - second)
     return ScoreDifference(
         largest=float(differences.max()),

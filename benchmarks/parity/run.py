@@ -70,8 +70,8 @@ def compare(
         answered = _scores(folder, reference.path, row, ())
         if isinstance(answered, SkippedCase):
             raise ArtifactError(f"the original cannot be asked: {answered.reason}")
-        original, asked = answered
-        judge = _Judge(reference, original, test_set, tolerance or Tolerance())
+        reference, asked = answered
+        judge = _Judge(reference, reference, test_set, tolerance or Tolerance())
         results: list[ParityResult] = []
         unmeasured: list[SkippedCase] = []
         for row in planned:
@@ -92,7 +92,7 @@ def compare(
                 continue
             progress(f"where the differences of {int8} come from")
             row = BenchmarkCase(int8, f"{engine}, traced", "cpu", 1)
-            traced = _explain(folder, row, models / plain, models / int8, original, test_set)
+            traced = _explain(folder, row, models / plain, models / int8, reference, test_set)
             if isinstance(traced, SkippedCase):
                 unmeasured.append(traced)
             else:
@@ -118,7 +118,7 @@ def compare(
         trained_on="" if learned.sha256 == test_set.sha256 else learned.name,
         macs=asked.macs,
         parameters=asked.parameters,
-        original=metrics.compute_metrics(original, test_set.labels),
+        reference=metrics.compute_metrics(reference, test_set.labels),
         results=tuple(results),
         unmeasured=tuple(unmeasured),
         pictures=_pictures(results, test_set),
@@ -132,7 +132,7 @@ def compare(
 def _ask_row(
     folder: Path,
     path: Path,
-    row: BenchmarkCase,
+    case: BenchmarkCase,
     judge: "_Judge",
     interpreters: tuple[ExternalPython, ...],
 ) -> ParityResult | SkippedCase:
@@ -152,7 +152,7 @@ class _Judge:
     """The original, what it answers, and what passes."""
 
     reference: Artifact
-    original: Scores
+    reference: Scores
     test_set: TestSet
     tolerance: Tolerance
 
@@ -160,29 +160,31 @@ class _Judge:
         self, opened: Artifact, row: BenchmarkCase, scores: Scores, answer: PredictResponse
     ) -> ParityResult | SkippedCase:
         """A row's scores, (N, classes), wherever they were computed, beside the original's."""
-        original, labels = self.original, self.test_set.labels
-        if scores.shape != original.shape:
-            return SkippedCase(row, FAILED, f"scores of shape {scores.shape}, not {original.shape}")
-        apart = metrics.score_difference(original, scores)
-        before, after = _right(original, self.test_set), _right(scores, self.test_set)
+        reference, labels = self.reference, self.test_set.labels
+        if scores.shape != reference.shape:
+            return SkippedCase(
+                row, FAILED, f"scores of shape {scores.shape}, not {reference.shape}"
+            )
+        apart = metrics.score_difference(reference, scores)
+        before, after = _right(reference, self.test_set), _right(scores, self.test_set)
         return ParityResult(
-            row=row,
+            case=row,
             version=answer.version,
             precision=opened.spec.precision,
             digest=opened.spec.digest,
             size_bytes=len(opened.data),
-            original=metrics.compute_metrics(original, labels),
+            reference=metrics.compute_metrics(reference, labels),
             candidate=metrics.compute_metrics(scores, labels),
-            only_original=int((before & ~after).sum()),
-            only_candidate=int((after & ~before).sum()),
+            only_reference_correct=int((before & ~after).sum()),
+            only_candidate_correct=int((after & ~before).sum()),
             max_difference=apart.largest,
             p99_difference=apart.p99,
             mean_difference=apart.mean,
             min_cosine=apart.min_cosine,
             batch_difference=answer.batch_difference,
-            flips=metrics.find_flips(original, scores, labels),
+            flips=metrics.find_flips(reference, scores, labels),
             tolerance=self.tolerance,
-            faults=_faults(opened, self.reference),
+            incompatibilities=_faults(opened, self.reference),
         )
 
 
@@ -199,13 +201,13 @@ def _scores(
 
 
 def _explain(
-    folder: Path, row: BenchmarkCase, plain: Path, int8: Path, original: Scores, test_set: TestSet
+    folder: Path, row: BenchmarkCase, plain: Path, int8: Path, reference: Scores, test_set: TestSet
 ) -> Explanation | SkippedCase:
     few = slice(_EXPLAINED)
     np.save(folder / "few.npy", test_set.pixels[few])
-    np.save(folder / "original.npy", original[few])
+    np.save(folder / "original.npy", reference[few])
     job = ExplainJob(
-        row=row,
+        case=row,
         plain=str(plain.resolve()),
         int8=str(int8.resolve()),
         pixels=str(folder / "few.npy"),
@@ -220,15 +222,17 @@ def _right(scores: Scores, test_set: TestSet) -> np.ndarray:
 
 
 def _faults(candidate: Artifact, reference: Artifact) -> tuple[str, ...]:
-    faults = []
+    incompatibilities = []
     if candidate.spec.labels != reference.spec.labels:
-        faults.append(
+        incompatibilities.append(
             f"its labels are {', '.join(candidate.spec.labels)}, the original's "
             f"{', '.join(reference.spec.labels)}"
         )
     if candidate.spec.source_sha256 != reference.spec.digest:
-        faults.append(f"it was exported from another model than {reference.path}: export it again")
-    return tuple(faults)
+        incompatibilities.append(
+            f"it was exported from another model than {reference.path}: export it again"
+        )
+    return tuple(incompatibilities)
 
 
 def _pictures(results: list[ParityResult], test_set: TestSet) -> tuple[Picture, ...]:

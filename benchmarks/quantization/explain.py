@@ -22,14 +22,14 @@ def explain(job: ExplainJob) -> Explanation:
         BackendUnavailable: the format's engine is not installed, or shows too little of itself.
     """
     tracer = _TRACERS[job.int8[job.int8.rindex(".") :]]
-    pixels, original = np.load(job.pixels), np.load(job.scores)
+    pixels, reference = np.load(job.pixels), np.load(job.scores)
     plain, int8 = tracer.Model(artifact.read(job.plain)), tracer.Model(artifact.read(job.int8))
     literal = int8.scores(pixels, literal=True)
     steps = (
         step(
             "conversion",
             "float artefact against Keras",
-            original,
+            reference,
             plain.scores(pixels, literal=False),
         ),
         step("quantisation", tracer.QUANTISATION, plain.scores(pixels, literal=True), literal),

@@ -42,7 +42,7 @@ class NegativeKind:
     name: str
     n: int
     draw: Callable[[int, np.random.Generator], Pixels]
-    known: bool = False
+    is_digit: bool = False
 
 
 def blank_pages(n: int, random: np.random.Generator) -> Pixels:
@@ -150,8 +150,8 @@ KINDS = (
     NegativeKind("letters", 2 * len(LETTERS) * len(_FONTS), letters),
     NegativeKind("shapes", 500, shapes),
     NegativeKind("textures", 1_000, textures),
-    NegativeKind("printed digits", 20 * len(_FONTS), printed_digits, known=True),
-    NegativeKind("digits of other hands", 360, embedded_digits, known=True),
+    NegativeKind("printed digits", 20 * len(_FONTS), printed_digits, is_digit=True),
+    NegativeKind("digits of other hands", 360, embedded_digits, is_digit=True),
 )
 
 

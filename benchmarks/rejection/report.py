@@ -87,9 +87,9 @@ def _line(kind: KindResult) -> tuple[str, ...]:
         kind.kind,
         f"{kind.n:,}",
         percent(kind.refused / kind.n),
-        "–" if kind.known else f"{kind.auroc:.4f}",
+        "–" if kind.is_digit else f"{kind.auroc:.4f}",
         percent(kind.refused_by_confidence / kind.n),
-        "–" if kind.known else f"{kind.auroc_of_confidence:.4f}",
+        "–" if kind.is_digit else f"{kind.auroc_of_confidence:.4f}",
     )
 
 
@@ -98,7 +98,7 @@ def _targets(result: Rejection) -> str:
     said = [
         f"test digits refused {percent(share)} ({_verdict(share <= MAX_DIGITS_REFUSED, '≤ 1 %')})"
     ]
-    strange = [kind for kind in result.kinds if not kind.known]
+    strange = [kind for kind in result.kinds if not kind.is_digit]
     for kind in strange:
         if kind.kind == BLANK:
             all_refused = _verdict(kind.refused == kind.n, "100 %")
@@ -120,4 +120,4 @@ def _verdict(met: bool, target: str) -> str:
 
 
 def _name(result: Rejection) -> str:
-    return f"{result.row.artefact} · {result.row.backend}"
+    return f"{result.case.artefact} · {result.case.backend}"

@@ -77,7 +77,7 @@ def measure(
 
 def _judge(
     backend: Backend,
-    row: BenchmarkCase,
+    case: BenchmarkCase,
     digits: Pixels,
     kinds: Sequence[NegativeKind],
     drawn: Sequence[Pixels],
@@ -104,7 +104,7 @@ def _judge(
         results.append(
             KindResult(
                 kind=kind.name,
-                known=kind.known,
+                is_digit=kind.is_digit,
                 n=len(pixels),
                 refused=int((of_kind < judge.threshold).sum()),
                 refused_by_confidence=int((sure_of_kind < by_confidence.threshold).sum()),
@@ -114,7 +114,7 @@ def _judge(
         )
     digit, alike = digits[0], np.full(len(digits), 0.5, np.float32)
     return Rejection(
-        row=row,
+        case=row,
         version=backend.version,
         digest=spec.digest,
         has_rule=spec.acceptance is not None,

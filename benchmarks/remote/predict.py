@@ -71,7 +71,7 @@ def read(folder: Path, name: str) -> DevicePredictions:
         index = from_json(PredictionIndex, (folder / INDEX).read_bytes(), name)
         return DevicePredictions(
             tuple(
-                (one.row, one.answer, np.load(folder / Path(one.scores).name))
+                (one.case, one.answer, np.load(folder / Path(one.scores).name))
                 for one in index.answered
             ),
             index.unmeasured,

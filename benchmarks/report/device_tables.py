@@ -14,7 +14,7 @@ def side_by_side(here: LatencyReport, there: LatencyReport | None) -> Table:
     """One line a row that either machine has measured; nothing where there was no device."""
     if there is None:
         return Table("Here and on the device", (), ())
-    measured = dict.fromkeys(result.row for report in (there, here) for result in report.results)
+    measured = dict.fromkeys(result.case for report in (there, here) for result in report.results)
     return Table(
         "Here and on the device",
         ("artefact", "engine", "threads", "p50 here", "there", "ratio", "images/s here", "there",
@@ -43,7 +43,7 @@ def _line(row: BenchmarkCase, here: LatencyReport, there: LatencyReport) -> tupl
     first, second = (single.p50_ns if single else None for single in singles)
     batches = [report.find(row, messages.OFFLINE) for report in (here, there)]
     starts = [
-        next((start for start in report.starts if start.row == row), None)
+        next((start for start in report.starts if start.case == row), None)
         for report in (here, there)
     ]
     timed = [r for r in (singles[1], batches[1]) if r]
@@ -63,7 +63,7 @@ def _line(row: BenchmarkCase, here: LatencyReport, there: LatencyReport) -> tupl
 
 
 def _engines(report: LatencyReport) -> set[str]:
-    return {result.row.backend for result in report.results}
+    return {result.case.backend for result in report.results}
 
 
 def _version(result: LatencyResult | None) -> str:

@@ -137,7 +137,7 @@ def _column_styles(table: Table) -> list[str]:
 
 
 def _name(result: ParityResult | LatencyResult) -> str:
-    return f"{result.row.artefact} · {result.row.engine}"
+    return f"{result.case.artefact} · {result.case.engine}"
 
 
 def _latencies(report: Report) -> _Section:
@@ -145,7 +145,7 @@ def _latencies(report: Report) -> _Section:
         (_name(result), tuple(ns for run in result.runs for ns in run.samples_ns))
         for result in report.latency.results
         if result.scenario == messages.SINGLE
-        and (result.row.threads == 1 or result.row.artefact == cases.REFERENCE)
+        and (result.case.threads == 1 or result.case.artefact == cases.REFERENCE)
     ]
     return _Section(
         "Latency of one image",
@@ -160,11 +160,11 @@ def _scatters(report: Report) -> _Section:
     sizes: dict[str, Point] = {}
     times = []
     for result in report.parity.results:
-        answers, artifact = result.candidate, result.row.artefact
+        answers, artifact = result.candidate, result.case.artefact
         low, high = answers.accuracy_interval
         size_kb = result.size_bytes / 1e3
         sizes.setdefault(artifact, Point(artifact, size_kb, answers.accuracy, low, high))
-        single = report.latency.find(result.row, messages.SINGLE)
+        single = report.latency.find(result.case, messages.SINGLE)
         if single:
             times.append(Point(_name(result), single.p50_ns / 1e3, answers.accuracy, low, high))
     plots = [
@@ -202,7 +202,12 @@ def _flips(parity: ParityReport) -> _Section:
                 "name": _name(result),
                 "count": f"{len(result.flips)} of {result.n:,}",
                 "flips": [
-                    _flip(flip, parity.class_names, images.get(flip.index), flip in result.alarms)
+                    _flip(
+                        flip,
+                        parity.class_names,
+                        images.get(flip.index),
+                        flip in result.confident_flips,
+                    )
                     for flip in result.flips[:_MOST_FLIPS]
                 ],
                 "hidden": max(0, len(result.flips) - _MOST_FLIPS),
@@ -218,7 +223,7 @@ def _flip(flip: Flip, names: Sequence[str], image: str | None, alarm: bool) -> d
     return {
         "index": flip.index,
         "label": names[flip.label],
-        "reference": names[flip.original],
+        "reference": names[flip.reference],
         "candidate": names[flip.answer],
         "margin": f"{flip.margin:.2f}",
         "image": image,
@@ -235,7 +240,7 @@ def _image(pixels: tuple[int, ...]) -> str:
 
 
 def _models(parity: ParityReport) -> list[tuple[str, AccuracyMetrics]]:
-    reference = (f"{parity.reference.artefact} · keras", parity.original)
+    reference = (f"{parity.reference.artefact} · keras", parity.reference)
     return [reference, *((_name(result), result.candidate) for result in parity.results)]
 
 
@@ -266,6 +271,6 @@ def _reliabilities(parity: ParityReport) -> _Section:
         "Reliability",
         "charts.html",
         Charts(tuple(plots)),
-        f"Accuracy (up, %) over confidence (across, %), in {len(parity.original.reliability)} "
+        f"Accuracy (up, %) over confidence (across, %), in {len(parity.reference.reliability)} "
         "bins; the area grows with the number of predictions.",
     )

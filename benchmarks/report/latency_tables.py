@@ -17,7 +17,7 @@ def latency_table(report: LatencyReport) -> Table:
     """One line a row: one image at a time, and batches."""
     lines = []
     for start in report.starts:
-        row = start.row
+        row = start.case
         single, offline = report.find(row, messages.SINGLE), report.find(row, messages.OFFLINE)
         problems = [p for r in (single, offline) if r for p in r.problems(report.settings)]
         lines.append(
@@ -42,7 +42,7 @@ def latency_table(report: LatencyReport) -> Table:
         f"Each row in {settings.repetitions} processes of its own, in turns with the others; at "
         f"least {settings.min_seconds:g} s and {settings.min_count} calls; INVALID where medians "
         f"of halves or repetitions differ by more than a factor of {settings.max_drift:g}"
-        f"{settings.tries}.",
+        f"{settings.retry_note}.",
     )  # fmt: skip
 
 
@@ -53,9 +53,9 @@ def invalid_table(report: LatencyReport) -> Table:
         ("artefact", "engine", "threads", "scenario", "why"),
         tuple(
             (
-                result.row.artefact,
-                result.row.backend,
-                str(result.row.threads),
+                result.case.artefact,
+                result.case.backend,
+                str(result.case.threads),
                 result.scenario,
                 "; ".join(result.problems(report.settings)),
             )
@@ -73,9 +73,9 @@ def starts_table(report: LatencyReport) -> Table:
          "memory", "starts"),
         tuple(
             (
-                start.row.artefact,
-                start.row.backend,
-                str(start.row.threads),
+                start.case.artefact,
+                start.case.backend,
+                str(start.case.threads),
                 duration(start.median.process_ns),
                 duration(start.median.import_ns),
                 duration(start.median.load_ns),
@@ -101,7 +101,7 @@ def files_table(report: LatencyReport) -> Table:
         messages.CLASSIFY,
         messages.BARE,
     )
-    measured = dict.fromkeys(r.row for r in report.results if r.scenario == messages.PNG)
+    measured = dict.fromkeys(r.case for r in report.results if r.scenario == messages.PNG)
     lines = []
     for row in measured:
         found = [report.find(row, scenario) for scenario in scenarios]
@@ -125,11 +125,11 @@ def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
         reached = parity.macs / result.p50_ns * 1e9
         limit = getattr(peak, result.precision) if peak else 0.0
         moved = _BYTES[result.precision] * (parity.parameters + 2 * parity.activations)
-        if result.scenario == messages.SINGLE and result.row.threads == 1 and limit and reached:
+        if result.scenario == messages.SINGLE and result.case.threads == 1 and limit and reached:
             lines.append(
                 (
-                    result.row.artefact,
-                    result.row.backend,
+                    result.case.artefact,
+                    result.case.backend,
                     result.precision,
                     duration(parity.macs / limit * 1e9),
                     duration(result.p50_ns),
@@ -159,7 +159,7 @@ def arrays_table(report: LatencyReport) -> Table:
     """Many arrays at once, with the fastest number of threads, beside the bare engine's best."""
     lines = []
     for artefact, backend in dict.fromkeys(
-        (r.row.artefact, r.row.backend)
+        (r.case.artefact, r.case.backend)
         for r in report.results
         if r.scenario == messages.MANY_SCORES
     ):
@@ -172,10 +172,10 @@ def arrays_table(report: LatencyReport) -> Table:
                 artefact,
                 backend,
                 f"{scores.images_per_second:,.0f}",
-                str(scores.row.threads),
+                str(scores.case.threads),
                 f"{labels.images_per_second:,.0f}",
                 f"{bare.images_per_second:,.0f}",
-                f"{bare.row.threads}, {bare.batch}",
+                f"{bare.case.threads}, {bare.batch}",
                 ratio(reached),
                 ratio(labels.images_per_second / bare.images_per_second),
                 f"scores(): {_target(reached, MIN_ARRAYS)}",
@@ -200,8 +200,8 @@ def many_files_table(report: LatencyReport) -> Table:
          "decoding alone", "files/s", "ratio", "verdict"),
         tuple(
             (
-                found.row.artefact,
-                found.row.backend,
+                found.case.artefact,
+                found.case.backend,
                 f"{found.files:,}",
                 str(found.jobs),
                 duration(median(found.command_ns)),
@@ -227,11 +227,11 @@ def programs_table(report: LatencyReport) -> Table:
     """LiteRT's own benchmark program beside our timing of the same file."""
     lines = []
     for program in report.programs:
-        ours = report.find(program.row, messages.SINGLE)
+        ours = report.find(program.case, messages.SINGLE)
         theirs = median(program.means_ns)
         lines.append(
             (
-                program.row.artefact,
+                program.case.artefact,
                 f"{program.runs:,}",
                 f"{median(program.medians_ns) / 1e6:.2f} ms",
                 duration(theirs),
@@ -259,8 +259,8 @@ def commands_table(report: LatencyReport) -> Table:
          "imports alone", "more"),
         tuple(
             (
-                command.row.artefact,
-                command.row.backend,
+                command.case.artefact,
+                command.case.backend,
                 duration(median(command.command_ns)),
                 duration(median(command.imports_ns)),
                 ratio(command.ratio),

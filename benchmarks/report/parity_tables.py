@@ -11,7 +11,7 @@ from benchmarks.schema.parity_report import ParityReport
 
 def parity_table(report: ParityReport) -> Table:
     """One line a row: right and wrong answers, and the verdict."""
-    original = report.original
+    reference = report.reference
     return Table(
         "Parity",
         _PARITY,
@@ -19,22 +19,22 @@ def parity_table(report: ParityReport) -> Table:
         f"{report.n:,} test images of {report.dataset}"
         + (f" (the original was trained on {report.trained_on})" if report.trained_on else "")
         + f". The original, {report.reference.artefact} "
-        f"in Keras {report.reference_version}: accuracy {percent(original.accuracy)} "
-        f"({interval(*original.accuracy_interval)}). Accuracy's interval is Wilson's, the drop's "
+        f"in Keras {report.reference_version}: accuracy {percent(reference.accuracy)} "
+        f"({interval(*reference.accuracy_interval)}). Accuracy's interval is Wilson's, the drop's "
         "Agresti and Min's, p from McNemar's exact test.",
     )
 
 
 def scores_table(report: ParityReport) -> Table:
     """One line a row: how far its scores are from the original's, and how well they are meant."""
-    original = report.original
+    reference = report.reference
     return Table(
         "Scores",
         _SCORES,
         tuple(map(_scores_line, report.results)),
         f"Differences from the original's scores. Its own expected calibration error, over "
-        f"{len(original.reliability)} bins, is {percent(original.calibration_error)}, its mean "
-        f"negative log-likelihood (NLL) {nats(original.negative_log_likelihood)}.",
+        f"{len(reference.reliability)} bins, is {percent(reference.calibration_error)}, its mean "
+        f"negative log-likelihood (NLL) {nats(reference.negative_log_likelihood)}.",
     )
 
 
@@ -66,10 +66,10 @@ _SCORES = (
 
 def _parity_line(result: ParityResult) -> tuple[str, ...]:
     return (
-        result.row.artefact,
-        f"{result.row.engine} {result.version}",
+        result.case.artefact,
+        f"{result.case.engine} {result.version}",
         f"{percent(result.candidate.accuracy)} ({interval(*result.candidate.accuracy_interval)})",
-        f"{points(result.drop)} ({' … '.join(map(points, result.drop_interval))})",
+        f"{points(result.accuracy_drop)} ({' … '.join(map(points, result.drop_interval))})",
         f"{result.p_value:.2g}",
         percent(result.agreement),
         minimum_tolerance(result),
@@ -79,8 +79,8 @@ def _parity_line(result: ParityResult) -> tuple[str, ...]:
 
 def _scores_line(result: ParityResult) -> tuple[str, ...]:
     return (
-        result.row.artefact,
-        f"{result.row.engine} {result.version}",
+        result.case.artefact,
+        f"{result.case.engine} {result.version}",
         f"{result.max_difference:.1e}",
         f"{result.p99_difference:.1e}",
         f"{result.mean_difference:.1e}",
@@ -102,24 +102,26 @@ def minimum_tolerance(result: ParityResult) -> str:
 
 def verdict_of(result: ParityResult) -> str:
     """PASS or FAIL, and the alarms."""
-    alarms = f", ALARM: {len(result.alarms)} sure flips" if result.alarms else ""
-    return ("PASS" if result else "FAIL") + alarms
+    confident_flips = (
+        f", ALARM: {len(result.confident_flips)} sure flips" if result.confident_flips else ""
+    )
+    return ("PASS" if result else "FAIL") + confident_flips
 
 
 def flips_table(result: ParityResult, names: Sequence[str], most: int) -> Table:
     """The images that one row answers otherwise, the original's surest first."""
     rest = len(result.flips) - most
     return Table(
-        f"{result.row.artefact} in {result.row.backend}: {len(result.flips)} answers differ",
+        f"{result.case.artefact} in {result.case.backend}: {len(result.flips)} answers differ",
         ("image", "label", "Keras", "answer", "margin", ""),
         tuple(
             (
                 str(flip.index),
                 names[flip.label],
-                names[flip.original],
+                names[flip.reference],
                 names[flip.answer],
                 f"{flip.margin:.3f}",
-                "ALARM: the original was sure" if flip in result.alarms else "",
+                "ALARM: the original was sure" if flip in result.confident_flips else "",
             )
             for flip in result.flips[:most]
         ),

@@ -64,11 +64,11 @@ def rejection_table(report: RejectionReport | None) -> Table:
          "a decision"),
         tuple(
             (
-                result.row.artefact,
-                f"{result.row.engine} {result.version}",
+                result.case.artefact,
+                f"{result.case.engine} {result.version}",
                 percent(result.digits_refused / result.digits),
                 *(percent(kind.refused / kind.n) for kind in result.kinds),
-                f"{min((k.auroc for k in result.kinds if not k.known), default=0.0):.4f}",
+                f"{min((k.auroc for k in result.kinds if not k.is_digit), default=0.0):.4f}",
                 duration(result.cost_ns),
             )
             for result in report.results
@@ -88,8 +88,8 @@ def robustness_table(report: RobustnessReport | None) -> Table:
         ("artefact", "engine", "as it is", "mean when spoilt", "lowest", "by"),
         tuple(
             (
-                result.row.artefact,
-                f"{result.row.backend} {result.version}",
+                result.case.artefact,
+                f"{result.case.backend} {result.version}",
                 percent(result.clean.accuracy),
                 percent(result.mean),
                 percent(result.worst.middle.accuracy),
@@ -125,4 +125,4 @@ def _line(result: Result, number: int) -> tuple[str, tuple[float, ...]]:
 
 
 def _name(result: Result) -> str:
-    return f"{result.row.artefact} · {result.row.backend}"
+    return f"{result.case.artefact} · {result.case.backend}"

@@ -18,7 +18,7 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
     """One line an artefact and engine: is it as good, how fast, how large."""
     lines = [_summary_line(parity, latency, result) for result in (None, *parity.results)]
     lines += [
-        (u.row.artefact, u.row.engine, u.status.upper(), *("–",) * 9) for u in parity.unmeasured
+        (u.case.artefact, u.case.engine, u.status.upper(), *("–",) * 9) for u in parity.unmeasured
     ]
     return Table(
         "Summary",
@@ -37,19 +37,19 @@ def _summary_line(
     parity: ParityReport, latency: LatencyReport, result: ParityResult | None
 ) -> tuple[str, ...]:
     if result is None:
-        found = (start.row for start in latency.starts if start.row.backend == "keras")
+        found = (start.case for start in latency.starts if start.case.backend == "keras")
         row = next(found, parity.reference)
-        answers, size, version = parity.original, parity.reference_bytes, parity.reference_version
+        answers, size, version = parity.reference, parity.reference_bytes, parity.reference_version
         agreement, verdict = "–", "the original"
     else:
-        row, answers, size = result.row, result.candidate, result.size_bytes
+        row, answers, size = result.case, result.candidate, result.size_bytes
         version, agreement, verdict = (
             result.version,
             percent(result.agreement),
             parity_tables.verdict_of(result),
         )
     single, offline = latency.find(row, messages.SINGLE), latency.find(row, messages.OFFLINE)
-    start = next((start for start in latency.starts if start.row == row), None)
+    start = next((start for start in latency.starts if start.case == row), None)
     problems = [p for r in (single, offline) if r for p in r.problems(latency.settings)]
     return (
         row.artefact,
@@ -93,8 +93,8 @@ def unmeasured_table(unmeasured: Sequence[SkippedCase]) -> Table:
     """The rows without figures, and why; artefacts that lack the same thing share a line."""
     artefacts: dict[tuple[str, ...], dict[str, None]] = {}
     for u in unmeasured:
-        why = u.row.backend, u.row.device, u.status.upper(), u.reason
-        artefacts.setdefault(why, {})[u.row.artefact] = None
+        why = u.case.backend, u.case.device, u.status.upper(), u.reason
+        artefacts.setdefault(why, {})[u.case.artefact] = None
     return Table(
         "Not measured",
         ("artefact", "engine", "device", "status", "why"),

@@ -40,7 +40,7 @@ class Corruption:
     apply: Apply
     settings: tuple[str, ...]
 
-    def spoil(self, pixels: Pixels, step: int, seed: int) -> Pixels:
+    def corrupt(self, pixels: Pixels, step: int, seed: int) -> Pixels:
         """Pixels (N, 28, 28, 1) uint8 at strength number `step`; the same seed, the same ones."""
         random = np.random.default_rng([seed, zlib.crc32(self.name.encode()), step])
         return self.apply(pixels, self.strengths[step], random)

@@ -119,8 +119,8 @@ def other_hands_table(report: RobustnessReport) -> Table:
         ("artefact", "engine", "trained on", "accuracy", "95 %", "images"),
         tuple(
             (
-                f"{other.folder}/{other.row.artefact}",
-                f"{other.row.backend} {other.version}",
+                f"{other.folder}/{other.case.artefact}",
+                f"{other.case.backend} {other.version}",
                 other.trained_on,
                 percent(other.reading.accuracy),
                 interval(*other.reading.interval),
@@ -181,7 +181,7 @@ def _other_hands_target(other: CrossDatasetResult) -> str:
     from train.data.mnist import MNIST
 
     accuracy = other.reading.accuracy
-    name = f"other hands, {other.folder}/{other.row.artefact} · {other.row.backend}"
+    name = f"other hands, {other.folder}/{other.case.artefact} · {other.case.backend}"
     if other.trained_on != MNIST:
         return f"{name}: {percent(accuracy)} (no target: trained on {other.trained_on})"
     return f"{name}: {percent(accuracy)} ({_verdict(accuracy, MIN_OTHER_HANDS)})"
@@ -192,4 +192,4 @@ def _verdict(value: float, least: float) -> str:
 
 
 def _name(result: Result) -> str:
-    return f"{result.row.artefact} · {result.row.backend}"
+    return f"{result.case.artefact} · {result.case.backend}"

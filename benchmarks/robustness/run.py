@@ -51,7 +51,7 @@ class _Case:
     step: int = 0
 
     def pixels(self, clean: Pixels) -> Pixels:
-        return clean if self.corruption is None else self.corruption.spoil(clean, self.step, SEED)
+        return clean if self.corruption is None else self.corruption.corrupt(clean, self.step, SEED)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class _Asker:
 
 
 def _result(
-    row: BenchmarkCase,
+    case: BenchmarkCase,
     version: str,
     spec: ModelSpec,
     correct: Sequence[int],
@@ -239,7 +239,7 @@ def _read_other_hands(
         return None
     right = answers.classes == np.concatenate([digits.train.labels, digits.test.labels])
     return CrossDatasetResult(
-        row=row,
+        case=row,
         folder=folder.name,
         version=answers.version,
         digest=spec.digest,

@@ -38,19 +38,19 @@ class Settings:
     starts: int = 8
     max_drift: float = 1.2
     images: int = 10_000
-    again: int = 0
+    max_retries: int = 0
 
     @property
-    def tries(self) -> str:
+    def retry_note(self) -> str:
         """What a sentence about INVALID results adds: what was measured again, and how often."""
         return (
-            f" (single calls and the fastest batch: in {self.again + 1} tries)"
-            if self.again
+            f" (single calls and the fastest batch: in {self.max_retries + 1} tries)"
+            if self.max_retries
             else ""
         )
 
 
-FULL = Settings(again=3)
+FULL = Settings(max_retries=3)
 QUICK = Settings(repetitions=1, min_seconds=0.15, min_count=15, starts=3, images=1_000)
 
 
@@ -68,7 +68,7 @@ class LatencyResult:
         fallback: what of the model ran on the CPU and not on the row's device; empty where nothing.
     """
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     version: str
     precision: str
     digest: str
@@ -135,7 +135,7 @@ class LatencyResult:
         if self.drift > settings.max_drift:
             problems.append(f"too noisy: medians differ by a factor of {self.drift:.2f}")
         if self.fallback:
-            problems.append(f"not all on {self.row.device}: {self.fallback}")
+            problems.append(f"not all on {self.case.device}: {self.fallback}")
         return tuple(problems)
 
 
@@ -156,7 +156,7 @@ def drift(runs: Sequence[TimingSeries]) -> float:
 class StartResult:
     """The starts of one row's processes."""
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     starts: tuple[StartUp, ...]
 
     @property
@@ -185,7 +185,7 @@ class CliStartupResult:
         command_bytes, imports_bytes: the largest resident size, the median of the runs.
     """
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     command_ns: tuple[int, ...]
     imports_ns: tuple[int, ...]
     command_bytes: int
@@ -208,7 +208,7 @@ class BenchmarkToolResult:
         medians_ns: as it prints them, rounded to hundredths of a millisecond.
     """
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     runs: int
     means_ns: tuple[float, ...]
     medians_ns: tuple[float, ...]
@@ -224,7 +224,7 @@ class FolderThroughputResult:
         command_ns, decoding_ns: from the start of the process to its end.
     """
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     files: int
     jobs: int
     command_ns: tuple[int, ...]
@@ -266,7 +266,7 @@ class LatencyReport:
 
     def find(self, row: BenchmarkCase, scenario: str) -> LatencyResult | None:
         """The result of a row in a scenario."""
-        wanted = (r for r in self.results if r.row == row and r.scenario == scenario)
+        wanted = (r for r in self.results if r.case == row and r.scenario == scenario)
         return next(wanted, None)
 
     def best(self, artefact: str, backend: str, scenario: str) -> LatencyResult | None:
@@ -274,7 +274,7 @@ class LatencyReport:
         found = [
             r
             for r in self.results
-            if (r.row.artefact, r.row.backend, r.row.device) == (artefact, backend, "cpu")
+            if (r.case.artefact, r.case.backend, r.case.device) == (artefact, backend, "cpu")
             and r.scenario == scenario
         ]
         return max(found, key=lambda r: r.images_per_second, default=None)

@@ -19,7 +19,7 @@ class Flip:
 
     index: int
     label: int
-    original: int
+    reference: int
     answer: int
     margin: float
 
@@ -74,7 +74,7 @@ class ParityResult:
         digest: the artefact's.
         size_bytes: of the file.
         original, candidate: what each answers.
-        only_original, only_candidate: images only the one, only the other answers rightly.
+        only_reference_correct, only_candidate_correct: images only the one, only the other answers rightly.
         max_difference, p99_difference, mean_difference: of the scores: the largest; the largest
             of an image, 99 % of the images; over all scores, all of them absolute.
         min_cosine: the least cosine between the scores of an image.
@@ -84,15 +84,15 @@ class ParityResult:
         faults: what makes the comparison itself void: another origin, other labels.
     """
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     version: str
     precision: str
     digest: str
     size_bytes: int
-    original: AccuracyMetrics
+    reference: AccuracyMetrics
     candidate: AccuracyMetrics
-    only_original: int
-    only_candidate: int
+    only_reference_correct: int
+    only_candidate_correct: int
     max_difference: float
     p99_difference: float
     mean_difference: float
@@ -100,7 +100,7 @@ class ParityResult:
     batch_difference: float
     flips: tuple[Flip, ...]
     tolerance: Tolerance
-    faults: tuple[str, ...] = ()
+    incompatibilities: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -116,36 +116,38 @@ class ParityResult:
         return 1 - len(self.flips) / self.n
 
     @property
-    def drop(self) -> float:
+    def accuracy_drop(self) -> float:
         """Accuracy of the original less the artefact's; negative where the artefact is better."""
-        return (self.only_original - self.only_candidate) / self.n
+        return (self.only_reference_correct - self.only_candidate_correct) / self.n
 
     @property
     def drop_interval(self) -> tuple[float, float]:
         """The drop's 95 % interval (Agresti and Min)."""
-        return statistics.paired_drop_interval(self.only_original, self.only_candidate, self.n)
+        return statistics.paired_drop_interval(
+            self.only_reference_correct, self.only_candidate_correct, self.n
+        )
 
     @property
     def p_value(self) -> float:
         """McNemar's exact test of equal accuracy."""
-        return statistics.mcnemar_exact(self.only_original, self.only_candidate)
+        return statistics.mcnemar_exact(self.only_reference_correct, self.only_candidate_correct)
 
     @property
     def confidence_drift(self) -> float:
         """Mean confidence of the artefact less the original's."""
-        return self.candidate.confidence - self.original.confidence
+        return self.candidate.confidence - self.reference.confidence
 
     @property
-    def alarms(self) -> tuple[Flip, ...]:
+    def confident_flips(self) -> tuple[Flip, ...]:
         """The flips of images that the original was sure of."""
         return tuple(flip for flip in self.flips if flip.margin > SURE_MARGIN)
 
     @property
     def failures(self) -> tuple[str, ...]:
         """Why it fails; empty where it passes."""
-        failures = [*self.faults]
-        if self.original.non_finite:
-            failures.append(f"the original gives {self.original.non_finite} NaN or Inf")
+        failures = [*self.incompatibilities]
+        if self.reference.non_finite:
+            failures.append(f"the original gives {self.reference.non_finite} NaN or Inf")
         if self.candidate.non_finite:
             failures.append(f"{self.candidate.non_finite} scores are NaN or Inf")
         tolerance, precision, n = self.tolerance, self.precision, self.n
@@ -153,10 +155,10 @@ class ParityResult:
             failures.append(
                 f"scores differ by {self.max_difference:.2g}, {tolerance.max_difference:.2g} may be"
             )
-        lost = self.only_original - self.only_candidate
+        lost = self.only_reference_correct - self.only_candidate_correct
         if not tolerance.allows_lost(precision, lost, n):
             failures.append(
-                f"{lost} of {n} answers fewer are right ({100 * self.drop:.2f} points), "
+                f"{lost} of {n} answers fewer are right ({100 * self.accuracy_drop:.2f} points), "
                 f"{tolerance.max_lost(n)} may be"
             )
         if not tolerance.allows_flips(precision, len(self.flips), n):
@@ -176,6 +178,6 @@ class ParityResult:
         """The strictest tolerance that would have passed, NaN and faults aside."""
         return Tolerance(
             max_difference=max(self.max_difference, self.batch_difference),
-            max_drop=max(0, self.only_original - self.only_candidate) / self.n,
+            max_drop=max(0, self.only_reference_correct - self.only_candidate_correct) / self.n,
             min_agreement=self.agreement,
         )

@@ -48,7 +48,7 @@ class ParityReport:
     trained_on: str
     macs: int
     parameters: int
-    original: AccuracyMetrics
+    reference: AccuracyMetrics
     results: tuple[ParityResult, ...]
     unmeasured: tuple[SkippedCase, ...]
     pictures: tuple[Picture, ...]
@@ -63,10 +63,10 @@ class ParityReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes. An absent engine is no failure."""
-        failures = [f"{r.row}: {why}" for r in self.results for why in r.failures]
+        failures = [f"{r.case}: {why}" for r in self.results for why in r.failures]
         failures += failure_reasons(self.results, self.unmeasured)
         if self.device_results or self.device_unmeasured:
-            there = [f"{r.row}: {why}" for r in self.device_results for why in r.failures]
+            there = [f"{r.case}: {why}" for r in self.device_results for why in r.failures]
             there += failure_reasons(self.device_results, self.device_unmeasured)
             failures += [f"on the device: {why}" for why in there]
         return tuple(failures)

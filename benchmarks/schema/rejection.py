@@ -21,7 +21,7 @@ class KindResult:
     """
 
     kind: str
-    known: bool
+    is_digit: bool
     n: int
     refused: int
     refused_by_confidence: int
@@ -43,7 +43,7 @@ class Rejection:
         batch_cost_ns: the cost for an image of the test set, judged at once; 0: not measured.
     """
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     version: str
     digest: str
     has_rule: bool

@@ -11,7 +11,7 @@ from runtime.backends import Scores
 class CasePredictions:
     """A row's answers: the .npy file of its scores (N, classes) float32, in the index's folder."""
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     answer: PredictResponse
     scores: str
 

@@ -54,7 +54,7 @@ class Curve:
 class Result:
     """A row's readings of the test set as it is, and spoilt."""
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     version: str
     digest: str
     clean: AccuracyCount
@@ -75,7 +75,7 @@ class Result:
 class CrossDatasetResult:
     """A row's reading of scikit-learn's digits; a target only where it was not trained on them."""
 
-    row: BenchmarkCase
+    case: BenchmarkCase
     folder: str
     version: str
     digest: str

@@ -66,11 +66,11 @@ def models(tmp_path_factory) -> Path:
             golden, model.predict(np.divide(golden, 255, dtype=np.float32), verbose=0)
         ),
     )
-    original = artifact.write(folder / "digits.keras", bare.read_bytes(), spec)
+    reference = artifact.write(folder / "digits.keras", bare.read_bytes(), spec)
     bare.unlink()
-    source = open_source(original.path)
+    source = open_source(reference.path)
     samples = calibration.choose(data, 60)
-    spec = dataclasses.replace(spec, source_sha256=original.spec.digest)
+    spec = dataclasses.replace(spec, source_sha256=reference.spec.digest)
     for target in (tflite.TARGET, onnx.TARGET):
         plain = f"digits{target.suffix}", f"digits-int8{target.suffix}"
         artifact.write(folder / plain[0], target.convert(source, None), spec)
@@ -185,7 +185,7 @@ def row_of():
         (found,) = [
             row
             for row in (*report.results, *report.unmeasured)
-            if row.row.artefact == name and (not backend or row.row.backend == backend)
+            if row.case.artefact == name and (not backend or row.case.backend == backend)
         ]
         return found
 

@@ -126,7 +126,7 @@ def test_a_baseline_of_other_artefacts_than_those_asked_is_none_of_another_model
 ) -> None:
     made = report.read(made_report)
     results = tuple(
-        dataclasses.replace(r, digest="0" * 64) if r.row.backend == "onnxruntime" else r
+        dataclasses.replace(r, digest="0" * 64) if r.case.backend == "onnxruntime" else r
         for r in made.latency.results
     )
     latency = dataclasses.replace(made.latency, results=results)
@@ -186,8 +186,8 @@ def test_compare_prints_a_line_a_row(made_report: Path, capsys) -> None:
 
 def test_compare_fails_if_no_row_is_in_both_runs(made_report: Path, tmp_path, capsys) -> None:
     made = report.read(made_report)
-    row = dataclasses.replace(made.latency.results[0].row, threads=99)
-    result = dataclasses.replace(made.latency.results[0], row=row)
+    row = dataclasses.replace(made.latency.results[0].case, threads=99)
+    result = dataclasses.replace(made.latency.results[0], case=row)
     other = dataclasses.replace(made.latency, results=(result,), starts=())
     (tmp_path / "other.json").write_text(to_json(dataclasses.replace(made, latency=other)))
     assert compare.main([str(made_report), str(tmp_path / "other.json")]) == CHECK_FAILED
@@ -238,6 +238,10 @@ def test_the_whole_run_as_typed(models, data_file, tmp_path) -> None:
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     made = report.read(tmp_path / "out" / "report.json")
-    assert {r.row.backend for r in made.latency.results} >= {"keras", "keras tf.function", "litert"}
+    assert {r.case.backend for r in made.latency.results} >= {
+        "keras",
+        "keras tf.function",
+        "litert",
+    }
     for name in ("report.md", "report.html"):
         assert "digits-int8.onnx" in (tmp_path / "out" / name).read_text("utf-8")

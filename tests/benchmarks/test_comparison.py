@@ -80,27 +80,27 @@ def scores(answers: list[int], sure: float = 0.9) -> np.ndarray:
 
 
 def judge(
-    original: np.ndarray, candidate: np.ndarray, precision: str, tolerance: Tolerance | None = None
+    reference: np.ndarray, candidate: np.ndarray, precision: str, tolerance: Tolerance | None = None
 ) -> ParityResult:
-    labels = np.arange(len(original)) % 10
-    apart = metrics.score_difference(original, candidate)
-    before, after = original.argmax(axis=1) == labels, candidate.argmax(axis=1) == labels
+    labels = np.arange(len(reference)) % 10
+    apart = metrics.score_difference(reference, candidate)
+    before, after = reference.argmax(axis=1) == labels, candidate.argmax(axis=1) == labels
     return ParityResult(
-        row=ROW,
+        case=ROW,
         version="1",
         precision=precision,
         digest="",
         size_bytes=1,
-        original=metrics.compute_metrics(original, labels),
+        reference=metrics.compute_metrics(reference, labels),
         candidate=metrics.compute_metrics(candidate, labels),
-        only_original=int((before & ~after).sum()),
-        only_candidate=int((after & ~before).sum()),
+        only_reference_correct=int((before & ~after).sum()),
+        only_candidate_correct=int((after & ~before).sum()),
         max_difference=apart.largest,
         p99_difference=apart.p99,
         mean_difference=apart.mean,
         min_cosine=apart.min_cosine,
         batch_difference=0.0,
-        flips=metrics.find_flips(original, candidate, labels),
+        flips=metrics.find_flips(reference, candidate, labels),
         tolerance=tolerance or Tolerance(),
     )
 
@@ -180,16 +180,16 @@ def test_minimum_tolerance_just_passes(precision: str) -> None:
 
 
 def test_flips_are_listed_the_surest_first_and_sure_ones_are_an_alarm() -> None:
-    original = scores(RIGHT)
-    original[40] = scores([0], sure=0.4)[0]
-    candidate = original.copy()
+    reference = scores(RIGHT)
+    reference[40] = scores([0], sure=0.4)[0]
+    candidate = reference.copy()
     candidate[40], candidate[11] = scores([7])[0], scores([2])[0]
-    result = judge(original, candidate, "int8")
-    assert [(f.index, f.label, f.original, f.answer) for f in result.flips] == [
+    result = judge(reference, candidate, "int8")
+    assert [(f.index, f.label, f.reference, f.answer) for f in result.flips] == [
         (11, 1, 1, 2),
         (40, 0, 0, 7),
     ]
-    assert [flip.index for flip in result.alarms] == [11]
+    assert [flip.index for flip in result.confident_flips] == [11]
 
 
 def test_calibration_error_of_an_overconfident_model() -> None:
@@ -225,10 +225,10 @@ def test_negative_log_likelihood_is_scikit_learns() -> None:
 
 
 def export_passes(
-    original: np.ndarray, candidate: np.ndarray, precision: str, batch_difference: float
+    reference: np.ndarray, candidate: np.ndarray, precision: str, batch_difference: float
 ) -> bool:
     """What export says of the scores that `judge` gets, images alone having other scores."""
-    n = len(original)
+    n = len(reference)
     pixels = np.zeros((n, 28, 28, 1), np.uint8)
     pixels[:, 0, 0, 0], pixels[:, 0, 1, 0] = np.divmod(np.arange(n), 256)
 
@@ -241,7 +241,7 @@ def export_passes(
 
     signature = Signature("pixels", "scores", (None, 28, 28, 1), (None, 10))
     split = Split(pixels, np.arange(n) % 10)
-    return bool(verify(signature, run, original, split, (28, 28, 1), precision))
+    return bool(verify(signature, run, reference, split, (28, 28, 1), precision))
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
@@ -260,9 +260,9 @@ def test_export_and_parity_reach_the_same_verdict(precision, n, changed, where, 
     if where == "flipped":  # from one wrong prediction to another, so that accuracy stays
         before[:changed] = (labels[:changed] + 1) % 10
     after[:changed] = (labels[:changed] + 2) % 10
-    original, candidate = scores(before, sure=1), scores(after, sure=1)
-    parity = bool(judge(original, candidate, precision))
-    assert parity == export_passes(original, candidate, precision, 0)
+    reference, candidate = scores(before, sure=1), scores(after, sure=1)
+    parity = bool(judge(reference, candidate, precision))
+    assert parity == export_passes(reference, candidate, precision, 0)
     assert parity == (precision == "int8" and int8_passes)
 
 
@@ -286,12 +286,14 @@ LIMIT, BEYOND = np.float32(1e-5), np.nextafter(np.float32(1e-5), np.float32(1))
     ],
 )
 def test_export_and_parity_draw_the_same_limits(precision, difference, batch_difference, passes):
-    original = scores(RIGHT[:300], sure=1)
-    candidate = original.copy()
+    reference = scores(RIGHT[:300], sure=1)
+    candidate = reference.copy()
     candidate[7, 0] += difference
-    result = judge(original, candidate, precision)
+    result = judge(reference, candidate, precision)
     result = dataclasses.replace(result, batch_difference=float(batch_difference))
-    assert bool(result) == export_passes(original, candidate, precision, batch_difference) == passes
+    assert (
+        bool(result) == export_passes(reference, candidate, precision, batch_difference) == passes
+    )
 
 
 def test_a_reference_with_nan_fails_in_export_and_in_parity() -> None:

@@ -50,7 +50,7 @@ def silent(monkeypatch) -> None:
 def test_every_accelerator_has_a_row_that_says_how_to_get_it(models, tmp_path) -> None:
     (tmp_path / "digits.onnx").write_bytes((models / "digits.onnx").read_bytes())
     report = latency.measure(tmp_path, ONCE, backends=("onnxruntime",), device="gpu", keras=False)
-    absent = {u.row.device: u for u in report.unmeasured if u.row.artefact == "digits.onnx"}
+    absent = {u.case.device: u for u in report.unmeasured if u.case.artefact == "digits.onnx"}
     assert set(absent) == set(devices("onnxruntime")[1:])
     for device, unmeasured in absent.items():
         assert unmeasured.status == ABSENT, unmeasured

@@ -26,7 +26,7 @@ LAYERS = {
 @pytest.mark.parametrize("suffix", sorted(LAYERS))
 def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path, suffix) -> None:
     job = ExplainJob(
-        row=BenchmarkCase(f"digits-int8{suffix}", "traced", "cpu", 1),
+        case=BenchmarkCase(f"digits-int8{suffix}", "traced", "cpu", 1),
         plain=str(models / f"digits{suffix}"),
         int8=str(models / f"digits-int8{suffix}"),
         pixels=str(tmp_path / "pixels.npy"),

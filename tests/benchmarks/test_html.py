@@ -153,7 +153,7 @@ def test_images_and_charts_have_a_text(text) -> None:
 
 def test_verdicts_have_the_color_of_their_word(published) -> None:
     results = list(published.parity.results)
-    results[0] = dataclasses.replace(results[0], faults=("other labels",))
+    results[0] = dataclasses.replace(results[0], incompatibilities=("other labels",))
     flips = tuple(dataclasses.replace(f, margin=0.9) for f in results[2].flips)
     results[2] = dataclasses.replace(results[2], flips=flips)
     parity = dataclasses.replace(published.parity, results=tuple(results))

@@ -35,7 +35,7 @@ ALL_SCENARIOS |= {*messages.MANY}
 
 @pytest.mark.parametrize("row", ENGINE_ROWS, ids=str)
 def test_every_row_has_every_scenario_in_every_repetition(timings: LatencyReport, row) -> None:
-    results = [r for r in timings.results if r.row == row]
+    results = [r for r in timings.results if r.case == row]
     assert {r.scenario for r in results} == ALL_SCENARIOS
     for result in results:
         assert len(result.runs) == timings.settings.repetitions
@@ -49,7 +49,7 @@ def test_every_row_has_every_scenario_in_every_repetition(timings: LatencyReport
 def test_the_keras_reference_alone_is_no_measurement(timings) -> None:
     """A run that was to measure an engine that is missing fails, though Keras was measured."""
     row = BenchmarkCase("digits.keras", "keras", "cpu", 1)
-    keras = dataclasses.replace(timings.results[0], row=row)
+    keras = dataclasses.replace(timings.results[0], case=row)
     absent = SkippedCase(ENGINE_ROWS[0], ABSENT, "litert is not installed")
     only_keras = dataclasses.replace(timings, results=(keras,), unmeasured=(absent,))
     assert not only_keras and "nothing was measured" in only_keras.failures[0]
@@ -70,7 +70,7 @@ def test_preprocessing_and_inference_are_apart(timings) -> None:
 
 def test_starts_have_phases_and_memory(timings) -> None:
     settings = timings.settings
-    assert [start.row for start in timings.starts] == ENGINE_ROWS
+    assert [start.case for start in timings.starts] == ENGINE_ROWS
     for start in timings.starts:
         assert len(start.starts) == settings.repetitions + settings.starts
         for one in start.starts:
@@ -80,7 +80,7 @@ def test_starts_have_phases_and_memory(timings) -> None:
 
 
 def test_the_command_is_measured_beside_bare_imports(timings) -> None:
-    assert [c.row.backend for c in timings.commands] == ["litert", "onnxruntime"]
+    assert [c.case.backend for c in timings.commands] == ["litert", "onnxruntime"]
     for command in timings.commands:
         assert len(command.command_ns) == len(command.imports_ns) == timings.settings.starts
         assert command.command_bytes > 1e7 and command.imports_bytes > 1e7 and command.ratio > 0
@@ -100,7 +100,7 @@ def test_many_arrays_are_timed_beside_the_bare_engine(timings) -> None:
 
 
 def test_many_files_are_timed_beside_decoding_alone(timings) -> None:
-    assert [f.row.backend for f in timings.files] == ["litert", "onnxruntime"]
+    assert [f.case.backend for f in timings.files] == ["litert", "onnxruntime"]
     for found in timings.files:
         assert found.files == timings.settings.images
         assert len(found.command_ns) == len(found.decoding_ns) == timings.settings.repetitions
@@ -125,7 +125,7 @@ def test_decoding_alone_reads_every_file(tmp_path, capsys) -> None:
 
 
 def test_litert_own_program_is_measured_over_the_same_files(timings) -> None:
-    assert [p.row for p in timings.programs] == [
+    assert [p.case for p in timings.programs] == [
         row for row in ENGINE_ROWS if row.backend == "litert"
     ]
     for program in timings.programs:
@@ -186,13 +186,13 @@ def test_a_crashing_engine_fails_its_rows_once_and_the_others_are_measured(
         interpreters=(crashing,),
         keras=False,
     )
-    assert [(u.row.artefact, u.row.backend, u.status) for u in report.unmeasured] == [
+    assert [(u.case.artefact, u.case.backend, u.status) for u in report.unmeasured] == [
         ("digits.tflite", "tflite-runtime", FAILED),
         ("digits-int8.tflite", "tflite-runtime", FAILED),
     ]
     assert "SIGABRT" in report.unmeasured[0].reason
-    assert not report and {r.row.threads for r in report.results} == {1, 2}
-    assert {r.row.backend for r in report.results} == {"litert"}
+    assert not report and {r.case.threads for r in report.results} == {1, 2}
+    assert {r.case.backend for r in report.results} == {"litert"}
 
 
 def failing(folder, call: int) -> ExternalPython:
@@ -219,21 +219,23 @@ def test_a_row_has_all_its_repetitions_or_none(models, tmp_path, repetitions, ke
         interpreters=(failing(tmp_path, 4),),
         keras=False,
     )
-    (failed,) = (u for u in report.unmeasured if u.row.artefact == "digits.tflite")
-    assert failed.row.threads == 1 and "SIGABRT" in failed.reason
-    assert {r.row.threads for r in report.results} == kept
+    (failed,) = (u for u in report.unmeasured if u.case.artefact == "digits.tflite")
+    assert failed.case.threads == 1 and "SIGABRT" in failed.reason
+    assert {r.case.threads for r in report.results} == kept
     assert {len(r.runs) for r in report.results} <= {repetitions}
 
 
 @pytest.mark.parametrize(
     ("max_drift", "again", "expected"), [(1.0, 2, [1, 2]), (1.0, 0, []), (math.inf, 2, [])]
 )
-def test_what_is_too_noisy_is_measured_again(models, tmp_path, max_drift, again, expected) -> None:
+def test_what_is_too_noisy_is_measured_again(
+    models, tmp_path, max_drift, max_retries, expected
+) -> None:
     (tmp_path / "digits.onnx").write_bytes((models / "digits.onnx").read_bytes())
     said: list[str] = []
     report = latency.measure(
         tmp_path,
-        Settings(2, 0.0, 2, starts=0, max_drift=max_drift, images=20, again=again),
+        Settings(2, 0.0, 2, starts=0, max_drift=max_drift, images=20, max_retries=max_retries),
         backends=("onnxruntime",),
         threads=(1,),
         keras=False,
@@ -248,20 +250,20 @@ def test_a_row_that_fails_when_it_is_measured_again_has_failed(models, tmp_path)
     (tmp_path / "digits.tflite").write_bytes((models / "digits.tflite").read_bytes())
     report = latency.measure(
         tmp_path,
-        Settings(2, 0.0, 2, starts=0, max_drift=1.0, images=20, again=2),
+        Settings(2, 0.0, 2, starts=0, max_drift=1.0, images=20, max_retries=2),
         backends=("litert",),
         threads=(1,),
         interpreters=(failing(tmp_path, 3),),
         keras=False,
     )
-    (failed,) = (u for u in report.unmeasured if u.row.artefact == "digits.tflite")
+    (failed,) = (u for u in report.unmeasured if u.case.artefact == "digits.tflite")
     assert "SIGABRT" in failed.reason and not report.results
 
 
 def test_of_two_measurements_the_steadier_is_kept(models) -> None:
     row = BenchmarkCase("digits.onnx", "onnxruntime", "cpu", 1)
     opened = artifact.read(models / row.artefact)
-    settings = Settings(2, 0.0, 20, starts=0, images=20, again=1)
+    settings = Settings(2, 0.0, 20, starts=0, images=20, max_retries=1)
 
     def entry_of(*runs: list[int]) -> CaseState:
         return CaseState(
@@ -281,12 +283,12 @@ def test_missing_artefacts_fail_and_an_absent_device_does_not(tmp_path, models) 
     report = latency.measure(
         tmp_path, settings, backends=("litert",), device="gpu", threads=(1, 2), keras=False
     )
-    found = {u.row.artefact: u for u in report.unmeasured}
+    found = {u.case.artefact: u for u in report.unmeasured}
     assert len(report.unmeasured) == 2 and not report.results
     assert found["digits.tflite"].status == ABSENT and "GPU" in found["digits.tflite"].reason
     assert found["digits-int8.tflite"].status == FAILED
     assert report.failures == (
-        f"{found['digits-int8.tflite'].row}: {found['digits-int8.tflite'].reason}",
+        f"{found['digits-int8.tflite'].case}: {found['digits-int8.tflite'].reason}",
     )
 
 

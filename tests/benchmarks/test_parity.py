@@ -41,17 +41,17 @@ def test_the_published_artefacts_answer_as_the_original_beside_them(test_set) ->
     tolerance = Tolerance(min_agreement=0.99, max_drop=0.01)
     engines = ("litert", "onnxruntime")
     report = parity.compare(published, test_set, backends=engines, tolerance=tolerance)
-    assert [row.row.artefact for row in report.results] == [name for name, _ in SOUND]
+    assert [row.case.artefact for row in report.results] == [name for name, _ in SOUND]
     assert report, [row.failures for row in report.results]
 
 
 def test_the_run_passes_when_no_row_failed(report) -> None:
-    sound = tuple(r for r in report.results if (r.row.artefact, r.row.backend) in SOUND)
+    sound = tuple(r for r in report.results if (r.case.artefact, r.case.backend) in SOUND)
     assert dataclasses.replace(report, results=sound, unmeasured=())
 
 
 def test_the_original_is_in_the_report(report, models) -> None:
-    assert report.original.n == report.n
+    assert report.reference.n == report.n
     assert report.reference_bytes == (models / "digits.keras").stat().st_size
 
 
@@ -99,7 +99,7 @@ def test_swapped_answers_are_caught(report, row_of) -> None:
     row = row_of(report, "swapped-answers.onnx")
     assert "scores differ" in failed(row)
     assert row.agreement < 0.1 and row.candidate.accuracy < 0.1 and row.p_value < 1e-9
-    assert len(row.flips) > 0.9 * row.n and row.alarms
+    assert len(row.flips) > 0.9 * row.n and row.confident_flips
 
 
 def test_swapped_names_are_caught_though_the_scores_are_right(report, row_of) -> None:
@@ -172,7 +172,7 @@ def test_a_tf_function_answers_as_predict_does(models, test_set, report) -> None
     )
     np.testing.assert_allclose(traced, predicted, atol=1e-6)
     right = predicted.argmax(axis=1) == test_set.labels
-    assert right.sum() == report.original.correct
+    assert right.sum() == report.reference.correct
 
 
 def test_bad_input_is_refused_before_anything_runs(models, test_set, tmp_path) -> None:

@@ -73,7 +73,7 @@ def test_decisions_are_those_of_the_classifier(published, digits) -> None:
     report = rejection.measure(published, digits, kinds=kinds, backends=("litert",))
     assert report, report.failures
     for result in report.results:
-        classifier = Classifier.load(published / result.row.artefact)
+        classifier = Classifier.load(published / result.case.artefact)
         assert result.has_rule == (classifier.spec.acceptance is not None)
         blank, letters = result.kinds
         assert (blank.refused, blank.auroc) == (blank.n, 1.0)
@@ -102,7 +102,7 @@ def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
         "bright", 20, lambda n, random: random.integers(200, 256, (n, 28, 28, 1), np.uint8)
     )
     report = rejection.measure(published, digits, kinds=(grey,), backends=("litert",))
-    ruled = next(r for r in report.results if r.row.artefact == "digits.tflite")
+    ruled = next(r for r in report.results if r.case.artefact == "digits.tflite")
     assert ruled.has_rule and ruled.digits_refused == ruled.digits
     assert ruled.kinds[0].refused == 20 and ruled.kinds[0].auroc == 0.0
     assert "MISSED" in rejection_report.targets(report)[0]

@@ -180,7 +180,7 @@ def compared(brought, models, test_set) -> ParityReport:
 
 def test_a_device_answers_as_the_original_does(compared) -> None:
     sound = compared.device_results[:-1]
-    assert [r.row.artefact for r in sound] == ["digits.onnx", "digits-int8.onnx"]
+    assert [r.case.artefact for r in sound] == ["digits.onnx", "digits-int8.onnx"]
     for there, here in zip(sound, compared.results, strict=True):
         assert there, there.failures
         assert there.n == compared.n and there.digest == here.digest
@@ -202,9 +202,9 @@ def test_a_device_that_answers_otherwise_fails_the_run(compared, measured, timin
 def test_a_device_measures_the_same_files_without_keras(measured, server, timings) -> None:
     got, told = measured
     assert got, got.failures
-    assert {r.row.artefact for r in got.results} == {"digits.onnx", "digits-int8.onnx"}
-    digests = {(r.row.artefact, r.digest) for r in timings.results}
-    assert {(r.row.artefact, r.digest) for r in got.results} <= digests
+    assert {r.case.artefact for r in got.results} == {"digits.onnx", "digits-int8.onnx"}
+    digests = {(r.case.artefact, r.digest) for r in timings.results}
+    assert {(r.case.artefact, r.digest) for r in got.results} <= digests
     assert got.commands and any("digits-int8.onnx" in line for line in told)
     assert not server.imported.exists(), server.imported.read_text()
 
@@ -251,7 +251,7 @@ def test_both_machines_stand_side_by_side(measured, timings, request, tmp_path) 
 def test_a_row_that_fails_on_the_device_fails_the_run(measured, timings, request) -> None:
     there, _ = measured
     failed = dataclasses.replace(
-        there, unmeasured=(SkippedCase(there.results[0].row, FAILED, "it burnt"),)
+        there, unmeasured=(SkippedCase(there.results[0].case, FAILED, "it burnt"),)
     )
     made = report.make(request.getfixturevalue("report"), timings, failed)
     assert any(why.startswith("on the device") and "burnt" in why for why in made.failures)

@@ -67,11 +67,11 @@ def test_the_middle_strengths_are_those_that_targets_are_set_for() -> None:
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda c: c.name)
 def test_a_corruption_is_repeatable_and_grows_with_its_strength(corruption, few) -> None:
     before = few.pixels.copy()
-    spoilt = [corruption.spoil(few.pixels, step, seed=1) for step in range(5)]
+    spoilt = [corruption.corrupt(few.pixels, step, seed=1) for step in range(5)]
     np.testing.assert_array_equal(few.pixels, before)
     for pixels in spoilt:
         assert pixels.shape == before.shape and pixels.dtype == np.uint8
-    np.testing.assert_array_equal(spoilt[2], corruption.spoil(few.pixels, 2, seed=1))
+    np.testing.assert_array_equal(spoilt[2], corruption.corrupt(few.pixels, 2, seed=1))
     change = [np.abs(pixels.astype(int) - before).mean() for pixels in spoilt]
     assert change[0] > 0 and change[0] < change[2] < change[4]
     assert len({pixels.tobytes() for pixels in spoilt}) == 5
@@ -129,7 +129,7 @@ def test_strokes_change_their_width_by_what_is_said(name, sign, step) -> None:
     (corruption,) = (c for c in CORRUPTIONS if c.name == name)
     stroke = np.zeros((1, 28, 28, 1), np.uint8)
     stroke[:, :, 12:16] = 255
-    changed = corruption.spoil(stroke, step, seed=1)[0, 10, :, 0] / 255
+    changed = corruption.corrupt(stroke, step, seed=1)[0, 10, :, 0] / 255
     assert changed.sum() == pytest.approx(4 + sign * corruption.strengths[step], abs=0.01)
     np.testing.assert_array_equal(changed, changed[::-1])
 
@@ -152,7 +152,7 @@ def test_every_reading_is_what_the_engine_answers(published, few) -> None:
     assert report, report.failures
     assert len(report.results) == 2 and len(report.other_hands) == 2
     for result in report.results:
-        backend = open_backend(artifact.read(published / result.row.artefact))
+        backend = open_backend(artifact.read(published / result.case.artefact))
         assert result.digest == backend.spec.digest
 
         def right(pixels, backend=backend) -> int:
@@ -160,7 +160,7 @@ def test_every_reading_is_what_the_engine_answers(published, few) -> None:
 
         assert result.clean.correct == right(few.pixels)
         for corruption, curve in zip(chosen, result.curves, strict=True):
-            expected = [right(corruption.spoil(few.pixels, s, robustness.SEED)) for s in range(5)]
+            expected = [right(corruption.corrupt(few.pixels, s, robustness.SEED)) for s in range(5)]
             assert [reading.correct for reading in curve.readings] == expected
     assert len({other.reading.n for other in report.other_hands}) == 1
     assert report.other_hands[0].reading.n > 1_700
