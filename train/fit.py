@@ -63,7 +63,7 @@ class Training:
         self.average = build_trainable(classes, 0.0, seed)
         shifts = [v for v in self.network.trainable_variables if len(v.shape) < 2]
         self._optimizer = keras.optimizers.AdamW(
-            recipe.learning_rate, weight_decay=recipe.weight_decay, beta_2=recipe.second_moment
+            recipe.learning_rate, weight_decay=recipe.weight_decay, beta_2=recipe.beta2
         )
         self._optimizer.exclude_from_weight_decay(var_list=shifts)
         self._optimizer.build(self.network.trainable_variables)
@@ -160,7 +160,7 @@ class Training:
         self._optimizer.learning_rate.assign(rate)
         self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         # At first the average follows faster: it is to forget the random start.
-        share = 1 - tf.minimum(self.recipe.averaging, (1 + at) / (10 + at))
+        share = 1 - tf.minimum(self.recipe.ema_decay, (1 + at) / (10 + at))
         for mean, now in zip(self.average.weights, self.network.weights, strict=True):
             mean.assign_add(share * (now - mean))
         hits = tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == labels, tf.float32))

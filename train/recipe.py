@@ -51,17 +51,17 @@ class Recipe:
     batch_size: int = 256
     learning_rate: float = 4e-3
     warmup: float = 0.07
-    second_moment: float = 0.999
+    beta2: float = 0.999
     weight_decay: float = 5e-2
     dropout: float = 0.3
     label_smoothing: float = 0.02
-    averaging: float = 0.996
+    ema_decay: float = 0.996
     distortion: Augmentation = field(default_factory=Augmentation)
     corruption: Corruption = field(default_factory=Corruption)
-    spoilt: float = 1.0
-    corruption_before: Corruption = field(default_factory=Corruption)
-    calm: float = 0.0
-    calm_strength: float = 0.5
+    corrupted_fraction: float = 1.0
+    early_corruption: Corruption = field(default_factory=Corruption)
+    cooldown: float = 0.0
+    cooldown_strength: float = 0.5
 
     def to_json(self) -> str:
         """One line, keys in order."""
@@ -76,12 +76,12 @@ class Recipe:
 
     def corruption_in(self, epoch: int) -> Corruption:
         """How images are spoilt in `epoch` (from 0)."""
-        late = self._in_last(self.spoilt, epoch)
-        return self.corruption if late else self.corruption_before
+        late = self._in_last(self.corrupted_fraction, epoch)
+        return self.corruption if late else self.early_corruption
 
     def strength(self, epoch: int) -> float:
         """Share of the distortion in `epoch` (from 0)."""
-        return self.calm_strength if self._in_last(self.calm, epoch) else 1.0
+        return self.cooldown_strength if self._in_last(self.cooldown, epoch) else 1.0
 
     def _in_last(self, share: float, epoch: int) -> bool:
         return epoch >= self.epochs - round(share * self.epochs)
@@ -92,8 +92,8 @@ PUBLISHED = Recipe(
     name="published",
     epochs=60,
     weight_decay=0.1,
-    corruption_before=Corruption(share=0.15, stroke_px=1.4),
-    spoilt=1 / 3,
+    early_corruption=Corruption(share=0.15, stroke_px=1.4),
+    corrupted_fraction=1 / 3,
     corruption=Corruption(
         share=0.3,
         contrast=0.8,
@@ -103,7 +103,7 @@ PUBLISHED = Recipe(
         stroke_px=1.4,
         occlusion_px=9.0,
     ),
-    calm=0.1,
+    cooldown=0.1,
 )
 FAST = Recipe(
     name="fast",
@@ -111,11 +111,11 @@ FAST = Recipe(
     batch_size=256,
     learning_rate=1.2e-2,
     warmup=0.3,
-    second_moment=0.98,
+    beta2=0.98,
     dropout=0.0,
     label_smoothing=0.05,
     weight_decay=1e-2,
-    averaging=0.98,
+    ema_decay=0.98,
     distortion=Augmentation(rotation_degrees=6.0, scale=0.06, shear=0.1, shift_px=1.0),
 )
 

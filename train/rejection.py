@@ -44,7 +44,7 @@ Floats = npt.NDArray[np.float64]
 def fit_acceptance(
     labels: tuple[str, ...],
     seen: Pixels,
-    held_back: Pixels,
+    validation: Pixels,
     answer: Callable[[Pixels], Scores],
     seed: int,
 ) -> RejectionModel | None:
@@ -64,8 +64,8 @@ def fit_acceptance(
         seed: decides what is drawn and where the fit starts.
     """
     # Images of one grey are refused before any rule is asked: they have no say in it.
-    held_back = held_back[held_back.min(axis=(1, 2, 3)) < held_back.max(axis=(1, 2, 3))]
-    if labels != tuple(DIGITS) or len(held_back) < MIN_CALIBRATION_IMAGES:
+    validation = validation[validation.min(axis=(1, 2, 3)) < validation.max(axis=(1, 2, 3))]
+    if labels != tuple(DIGITS) or len(validation) < MIN_CALIBRATION_IMAGES:
         return None
     random = np.random.default_rng([seed, len(seen)])
     some = seen[random.permutation(len(seen))[:_SEEN]]
@@ -79,16 +79,16 @@ def fit_acceptance(
     )
     rule = _fit_ink(known, strangers(max(_STRANGE // 8, round(share * _STRANGE)), seed), seed)
     fresh = strangers(_FRESH, seed + 1)
-    confidences = answer(held_back).max(axis=1)
-    rule = _weigh_odds(rule, held_back, confidences, fresh, answer(fresh).max(axis=1))
-    ranked = np.sort(_scores(rule, held_back, confidences))
+    confidences = answer(validation).max(axis=1)
+    rule = _weigh_odds(rule, validation, confidences, fresh, answer(fresh).max(axis=1))
+    ranked = np.sort(_scores(rule, validation, confidences))
     # Rounded down: the digits that decide it stay accepted on an engine that rounds otherwise.
     threshold = math.floor(ranked[int(MAX_FALSE_REJECTION_RATE * len(ranked))] * 1e3) / 1e3
     return dataclasses.replace(rule, threshold=threshold)
 
 
 def lower_threshold(
-    rule: RejectionModel, held_back: Split, answer: Callable[[Pixels], Scores]
+    rule: RejectionModel, validation: Split, answer: Callable[[Pixels], Scores]
 ) -> RejectionModel:
     """Lower the threshold until the runtime accepts 99 % of the held-back digits in pictures.
 
@@ -101,19 +101,19 @@ def lower_threshold(
         held_back: validation images; only right predictions count.
         answer: the model: pixels → scores (N, classes).
     """
-    scores = answer(held_back.pixels)
-    right = np.flatnonzero(scores.argmax(axis=1) == held_back.labels).tolist()
+    scores = answer(validation.pixels)
+    right = np.flatnonzero(scores.argmax(axis=1) == validation.labels).tolist()
     judge = RejectionScorer(0.0, rule)
     confidences = scores.max(axis=1).tolist()
     # Of each digit the highest threshold with which it is accepted; enough if it is certain.
-    highest = [judge.score(held_back.pixels[n], confidences[n]) for n in right]
+    highest = [judge.score(validation.pixels[n], confidences[n]) for n in right]
     uncertain = [
         (at, n)
         for at, n in enumerate(right)
         if highest[at] > -math.inf and judge.is_uncertain(highest[at], confidences[n])
     ]
     if uncertain:
-        written = np.stack([tta_variants(held_back.pixels[n]) for _, n in uncertain])
+        written = np.stack([tta_variants(validation.pixels[n]) for _, n in uncertain])
         copies = answer(written.reshape(-1, *written.shape[2:])).reshape(*written.shape[:2], -1)
         for (at, n), images, of_copies in zip(uncertain, written, copies, strict=True):
             without = highest[at] - CLEAR_MARGIN if confidences[n] >= CONFIDENT else -math.inf

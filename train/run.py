@@ -57,9 +57,9 @@ def run(
         raise EdgeError(f"--out {out}: give a name that can be printed and ends in .keras")
     with interrupt.immediate():  # a download, or many files
         data_set = load.load(source, as_is)
-    train, held_back = load.hold_back(data_set.train, validation, seed)
+    train, validation = load.hold_back(data_set.train, validation, seed)
     print(
-        f"{data_set.name}: {len(train):,} images to train on, {len(held_back):,} held back, "
+        f"{data_set.name}: {len(train):,} images to train on, {len(validation):,} held back, "
         f"{len(data_set.test):,} to test; {len(data_set.labels)} classes",
         flush=True,
     )
@@ -90,24 +90,24 @@ def run(
         atomic_write.write(_beside(out, "history.csv"), _csv(()))
         with suppress(OSError):
             path.unlink()
-    history = fit(training, held_back, path, settings, resume, report, _watch)
+    history = fit(training, validation, path, settings, resume, report, _watch)
 
-    logits = logits_of(training.average, held_back.pixels)
-    temperature = fit_temperature(logits, held_back.labels)
+    logits = logits_of(training.average, validation.pixels)
+    temperature = fit_temperature(logits, validation.labels)
     model = fold_batch_norm(training.average, temperature)
-    scores = logits_of(model, held_back.pixels)
-    confidence_threshold = fit_confidence_threshold(scores, held_back.labels)
+    scores = logits_of(model, validation.pixels)
+    confidence_threshold = fit_confidence_threshold(scores, validation.labels)
     with interrupt.immediate():
         acceptance = fit_acceptance(
-            data_set.labels, train.pixels, held_back.pixels, lambda p: logits_of(model, p), seed
+            data_set.labels, train.pixels, validation.pixels, lambda p: logits_of(model, p), seed
         )
         if acceptance is not None:
-            acceptance = lower_threshold(acceptance, held_back, lambda p: logits_of(model, p))
+            acceptance = lower_threshold(acceptance, validation, lambda p: logits_of(model, p))
     train_scores = logits_of(model, train.pixels)
     on_train = float(np.mean(train_scores.argmax(1) == train.labels))
     test_scores = logits_of(model, data_set.test.pixels)
     on_test = float(np.mean(test_scores.argmax(1) == data_set.test.labels))
-    val_loss, val_accuracy = loss_and_accuracy(logits, held_back.labels, temperature)
+    val_loss, val_accuracy = loss_and_accuracy(logits, validation.labels, temperature)
     artefact = save(
         out,
         model,
@@ -119,7 +119,7 @@ def run(
         provenance=(
             ("recipe", recipe.to_json()),
             ("seed", str(seed)),
-            ("held back", f"{len(held_back)} images"),
+            ("held back", f"{len(validation)} images"),
             ("validation accuracy", f"{val_accuracy:.4f}"),
             ("validation loss", f"{val_loss:.5f}"),
             *versions(),
@@ -138,7 +138,7 @@ def run(
         ):
             plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
-    rule = _acceptance(confidence_threshold, acceptance, len(held_back))
+    rule = _acceptance(confidence_threshold, acceptance, len(validation))
     print(f"temperature {temperature:.3f}; {rule}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
     print(f"training accuracy {100 * on_train:.2f} % of {len(train):,} images")
@@ -172,7 +172,7 @@ def start_tensorflow(seed: int) -> None:
 
 
 def _acceptance(
-    confidence_threshold: float, rejection: RejectionModel | None, held_back: int
+    confidence_threshold: float, rejection: RejectionModel | None, validation: int
 ) -> str:
     """Describe the rule by which a prediction is accepted."""
     if rejection is not None:
@@ -181,7 +181,7 @@ def _acceptance(
         return f"a prediction is accepted from a confidence of {confidence_threshold:.4f}"
     least = MIN_CALIBRATION_IMAGES
     return (
-        f"every prediction is accepted: {held_back} images are held back, and a threshold needs "
+        f"every prediction is accepted: {validation} images are held back, and a threshold needs "
         f"{least} that are predicted right (--validation {least}, or more images)"
     )
 
