@@ -82,7 +82,7 @@ def compare(
     first, second = _samples(before), _samples(after)
     shared = [key for key in first if key in second]
     return Comparison(
-        rows=tuple(compare_rows(*key, first[key], second[key]) for key in shared),
+        rows=tuple(compare_cases(*key, first[key], second[key]) for key in shared),
         only_before=tuple(f"{row}, {what}" for row, what in first if (row, what) not in second),
         only_after=tuple(f"{row}, {what}" for row, what in second if (row, what) not in first),
     )
@@ -119,7 +119,7 @@ def check(
             )
 
 
-def compare_rows(
+def compare_cases(
     case: BenchmarkCase, scenario: str, before_ns: Sequence[float], after_ns: Sequence[float]
 ) -> RowComparison:
     """The ratio of two times, each known from several processes, with its 95 % interval.
@@ -130,7 +130,7 @@ def compare_rows(
     before, after = np.log(before_ns), np.log(after_ns)
     low, high = statistics.welch_interval(before, after)
     return RowComparison(
-        case=row,
+        case=case,
         scenario=scenario,
         before_ns=math.exp(before.mean()),
         after_ns=math.exp(after.mean()),

@@ -17,6 +17,7 @@ from runtime.system import interrupt
 
 if TYPE_CHECKING:
     from export.calibration import Calibration
+    from export.keras_model import KerasModel
     from train.data.splits import DataSet, Split
 
 DEFAULT_CALIBRATION = 500  # training images

@@ -6,7 +6,7 @@ interrupt.install_for(__name__)  # first: an interrupt of the other imports is h
 
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
-from runtime.errors import (
+from runtime.errors import (  # noqa: E402
     ArtifactError,
     BackendUnavailable,
     DatasetError,
@@ -34,8 +34,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # NumPy and Pillow are imported only if someone classifies: a process that serves HTTP, or
     # that has to handle Ctrl-C from its first moment, imports `runtime.errors` alone.
-    if name in ("Classifier", "Prediction"):
-        from runtime import classifier
+    if name == "Classifier":
+        from runtime.classifier import Classifier
 
-        return getattr(classifier, name)
+        return Classifier
+    if name == "Prediction":
+        from runtime.prediction import Prediction
+
+        return Prediction
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

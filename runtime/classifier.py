@@ -24,7 +24,7 @@ from runtime.preprocess.pipeline import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from runtime.multi_digit.recognize import Recognition
 
 _PRETRAINED = Path(__file__).parent / "pretrained"
 # What `load` looks for when no model is named, best first for a small device.

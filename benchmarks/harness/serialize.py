@@ -11,9 +11,20 @@ from runtime.errors import EdgeError
 T = TypeVar("T")
 
 
+_KEY = "json_key"
+
+
+def json_key(key: str, default: Any = dataclasses.MISSING) -> Any:
+    """Return a dataclass field whose key in JSON is not its name.
+
+    Published files have the keys of earlier names.
+    """
+    return dataclasses.field(default=default, metadata={_KEY: key})
+
+
 def to_json(value: Any) -> str:
     """Compact JSON text of a dataclass; tuples become arrays, one line per top-level field."""
-    record = dataclasses.asdict(value)
+    record = _encode(value)
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
     lines = (f"{encode(key)}: {encode(part)}" for key, part in record.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -34,14 +45,30 @@ def from_json(kind: type[T], text: str | bytes, name: str) -> T:
         raise EdgeError(f"{name} is no {kind.__name__} ({error!r}): measure again") from error
 
 
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return {_key(field): _encode(getattr(value, field.name)) for field in fields}
+    if isinstance(value, tuple | list):
+        return list(map(_encode, value))
+    if isinstance(value, dict):
+        return {key: _encode(part) for key, part in value.items()}
+    return value
+
+
+def _key(field: "dataclasses.Field[Any]") -> str:
+    return str(field.metadata.get(_KEY, field.name))
+
+
 def _decode(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise TypeError(f"{value!r:.40} is no {kind}")
         hints = typing.get_type_hints(kind)
-        # Reports of older versions have keys that are no fields any more.
-        known = ((key, part) for key, part in value.items() if key in hints)
-        fields = {key: _decode(hints[key], part) for key, part in known}
+        names = {_key(field): field.name for field in dataclasses.fields(kind)}
+        # Reports of older versions have keys that are not fields any more.
+        known = ((names[key], part) for key, part in value.items() if key in names)
+        fields = {name: _decode(hints[name], part) for name, part in known}
         return typing.cast(Any, kind)(**fields)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):

@@ -118,7 +118,7 @@ def compare(
         trained_on="" if learned.sha256 == test_set.sha256 else learned.name,
         macs=asked.macs,
         parameters=asked.parameters,
-        reference=metrics.compute_metrics(reference, test_set.labels),
+        reference_metrics=metrics.compute_metrics(reference, test_set.labels),
         results=tuple(results),
         unmeasured=tuple(unmeasured),
         pictures=_pictures(results, test_set),
@@ -139,12 +139,12 @@ def _ask_row(
     try:
         opened = artifact.read(path)
     except ArtifactError as error:
-        return SkippedCase(row, FAILED, str(error))
-    answered = _scores(folder, path, row, interpreters)
+        return SkippedCase(case, FAILED, str(error))
+    answered = _scores(folder, path, case, interpreters)
     if isinstance(answered, SkippedCase):
         return answered
     scores, answer = answered
-    return judge.compare(opened, row, scores, answer)
+    return judge.compare(opened, case, scores, answer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +173,7 @@ class _Judge:
             precision=opened.spec.precision,
             digest=opened.spec.digest,
             size_bytes=len(opened.data),
-            reference=metrics.compute_metrics(reference, labels),
+            reference_metrics=metrics.compute_metrics(reference, labels),
             candidate=metrics.compute_metrics(scores, labels),
             only_reference_correct=int((before & ~after).sum()),
             only_candidate_correct=int((after & ~before).sum()),

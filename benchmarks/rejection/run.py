@@ -90,7 +90,9 @@ def _judge(
     def scores(pixels: Pixels) -> tuple[Floats, Floats]:
         answers = backend.scores(pixels)
         if answers.shape[1] != len(spec.labels) or not np.isfinite(answers).all():
-            raise ArtifactError(f"{row.artefact} gives scores that are no numbers: export it again")
+            raise ArtifactError(
+                f"{case.artefact} gives scores that are no numbers: export it again"
+            )
         pairs = list(zip(pixels, answers.max(axis=1).tolist(), strict=True))
         return (
             np.array([judge.score(image, confidence) for image, confidence in pairs]),
@@ -114,7 +116,7 @@ def _judge(
         )
     digit, alike = digits[0], np.full(len(digits), 0.5, np.float32)
     return Rejection(
-        case=row,
+        case=case,
         version=backend.version,
         digest=spec.digest,
         has_rule=spec.acceptance is not None,

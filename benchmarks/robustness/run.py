@@ -13,9 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import cases as rows
 from benchmarks.harness import subprocesses
-from benchmarks.harness.cases import FAILED, BenchmarkCase, ExternalPython, SkippedCase
+from benchmarks.harness.cases import (
+    FAILED,
+    REFERENCE,
+    BenchmarkCase,
+    ExternalPython,
+    SkippedCase,
+    enumerate_cases,
+)
 from benchmarks.harness.messages import PredictRequest
 from benchmarks.parity.run import TestSet
 from benchmarks.robustness.corruptions import CORRUPTIONS, Corruption
@@ -86,9 +92,9 @@ def measure(
     Raises:
         BackendUnavailable: an engine named in `backends` does not exist.
     """
-    planned = rows.enumerate_cases(models, backends)
-    if keras and (models / rows.REFERENCE).exists():
-        planned.insert(0, BenchmarkCase(rows.REFERENCE, "keras", "cpu", 1))
+    planned = enumerate_cases(models, backends)
+    if keras and (models / REFERENCE).exists():
+        planned.insert(0, BenchmarkCase(REFERENCE, "keras", "cpu", 1))
     cases = [_Case(), *(_Case(c, step) for c in corruptions for step in range(len(c.strengths)))]
     unmeasured: list[SkippedCase] = []
     results: list[Result] = []
@@ -117,7 +123,7 @@ def measure(
         others = [
             _read_other_hands(ask, folder, row, unmeasured)
             for folder in dict.fromkeys((published, models))
-            for row in (rows.enumerate_cases(folder, backends) if folder != models else counts)
+            for row in (enumerate_cases(folder, backends) if folder != models else counts)
         ]
     return RobustnessReport(
         schema_version=SCHEMA_VERSION,
@@ -188,7 +194,7 @@ def _result(
         strengths = tuple(corruption.unit.format(strength) for strength in corruption.strengths)
         own, readings = readings[: len(strengths)], readings[len(strengths) :]
         curves.append(Curve(corruption.name, training_of(corruption, spec), strengths, tuple(own)))
-    return Result(row, version, spec.digest, clean, tuple(curves))
+    return Result(case, version, spec.digest, clean, tuple(curves))
 
 
 def training_of(corruption: Corruption, spec: ModelSpec) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from benchmarks.harness import statistics
 from benchmarks.harness.cases import BenchmarkCase
+from benchmarks.harness.serialize import json_key
 from runtime.model.tolerance import Tolerance
 
 # A flip of an image that the original was sure of is more than rounding near a boundary.
@@ -19,7 +20,7 @@ class Flip:
 
     index: int
     label: int
-    reference: int
+    reference: int = json_key("original")
     answer: int
     margin: float
 
@@ -68,31 +69,32 @@ class ParityResult:
     """One artefact in one engine against the original; true where within the tolerance.
 
     Attributes:
-        row: the artefact, engine, device.
+        case: the artifact, engine, device.
         version: the engine's.
         precision: "float32" or "int8": what is judged.
         digest: the artefact's.
         size_bytes: of the file.
-        original, candidate: what each answers.
-        only_reference_correct, only_candidate_correct: images only the one, only the other answers rightly.
+        reference, candidate: how each predicts.
+        only_reference_correct, only_candidate_correct: how many images only one of the two
+            predicts right.
         max_difference, p99_difference, mean_difference: of the scores: the largest; the largest
             of an image, 99 % of the images; over all scores, all of them absolute.
         min_cosine: the least cosine between the scores of an image.
         batch_difference: the largest between images answered alone and in one batch.
         flips: every image answered otherwise.
         tolerance: what it is judged by.
-        faults: what makes the comparison itself void: another origin, other labels.
+        incompatibilities: what makes the comparison void: another origin, other labels.
     """
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     version: str
     precision: str
     digest: str
     size_bytes: int
-    reference: AccuracyMetrics
+    reference: AccuracyMetrics = json_key("original")
     candidate: AccuracyMetrics
-    only_reference_correct: int
-    only_candidate_correct: int
+    only_reference_correct: int = json_key("only_original")
+    only_candidate_correct: int = json_key("only_candidate")
     max_difference: float
     p99_difference: float
     mean_difference: float
@@ -100,7 +102,7 @@ class ParityResult:
     batch_difference: float
     flips: tuple[Flip, ...]
     tolerance: Tolerance
-    incompatibilities: tuple[str, ...] = ()
+    incompatibilities: tuple[str, ...] = json_key("faults", default=())
 
     def __bool__(self) -> bool:
         return not self.failures

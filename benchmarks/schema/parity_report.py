@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.messages import Explanation
+from benchmarks.harness.serialize import json_key
 from benchmarks.schema.parity import AccuracyMetrics, ParityResult
 
 SCHEMA_VERSION = 1
@@ -29,7 +30,7 @@ class ParityReport:
         trained_on: the data the original was trained on, where they are not those classified.
         macs, parameters, activations: multiply-accumulates for one image, weights, and values
             computed for one image, of the original.
-        original: what the original answers.
+        reference_metrics: how the reference predicts.
         results, unmeasured: the rows.
         pictures: the images of the flips the original was surest of.
         device_results, device_unmeasured: the rows of a device, where one was asked too.
@@ -48,7 +49,7 @@ class ParityReport:
     trained_on: str
     macs: int
     parameters: int
-    reference: AccuracyMetrics
+    reference_metrics: AccuracyMetrics = json_key("original")
     results: tuple[ParityResult, ...]
     unmeasured: tuple[SkippedCase, ...]
     pictures: tuple[Picture, ...]

@@ -31,18 +31,22 @@ _RIDGE = (np.eye(6) * 1e-2).astype(np.float32)
 
 @dataclass(frozen=True)
 class Foreground:
-    """How far each pixel stands out from its ground, on the ink's side.
+    """The ink of a picture, lifted off its background.
 
-    `depth` is float32 (height, width), 0 or more of 255 grey levels; what is below `floor` may be
-    noise; `level` is the mean of the ink proper; `dark` says that ink is darker than its ground,
-    `undecided` that the one may as well be the other.
+    Attributes:
+        contrast: float32 (height, width), how far each pixel stands out from its background, on
+            the ink's side: 0 or more, of 255 gray levels.
+        noise_floor: contrast below it may be noise.
+        ink_level: the mean contrast of the ink proper.
+        dark: whether ink is darker than its background.
+        polarity_ambiguous: whether ink and background are too alike to tell which is which.
     """
 
-    depth: Plane
-    floor: float
-    level: float
+    contrast: Plane
+    noise_floor: float
+    ink_level: float
     dark: bool
-    undecided: bool
+    polarity_ambiguous: bool
 
 
 def subtract_background(grey: Grey) -> Foreground | None:
