@@ -1,7 +1,7 @@
 # make run [DATA=folder]   train, export, compare, classify: from nothing to a report
 # make test                every test, in the environments that a user could have
 # make test-slow           the few that take minutes
-# make publish [DATA=]     train and export the artefacts that the package carries
+# make publish [DATA=]     train and export the artifacts that the package carries
 # make pi                  the wheel on emulated Raspberry Pis: installed, tested, measured
 # make pi-page             the commands of docs/raspberry-pi.md on a booted one
 # make lint                style and types

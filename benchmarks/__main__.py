@@ -109,7 +109,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--different-models",
         action="store_true",
-        help="compare with the baseline of other artefacts",
+        help="compare with the baseline of other artifacts",
     )
     parser.add_argument(
         "--different-hosts",
@@ -129,9 +129,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _digests(models: Path, backends: tuple[str, ...]) -> dict[str, str]:
-    """Of the artefacts that will be measured; what cannot be read is a failed row, later."""
+    """Of the artifacts that will be measured; what cannot be read is a failed row, later."""
     digests = {}
-    for name in {row.artefact for row in cases.enumerate_cases(models, backends)} | {
+    for name in {case.artifact for case in cases.enumerate_cases(models, backends)} | {
         cases.REFERENCE
     }:
         with suppress(ArtifactError):

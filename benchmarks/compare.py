@@ -73,7 +73,7 @@ def compare(
     """Compare the medians of each row and scenario.
 
     Raises:
-        EdgeError: a run has one repetition, or the runs are of different machines or artefacts and
+        EdgeError: a run has one repetition, or the runs are of different machines or artifacts and
             that was not asked for; or SciPy is not installed.
     """
     latency = after.latency
@@ -83,8 +83,8 @@ def compare(
     shared = [key for key in first if key in second]
     return Comparison(
         rows=tuple(compare_cases(*key, first[key], second[key]) for key in shared),
-        only_before=tuple(f"{row}, {what}" for row, what in first if (row, what) not in second),
-        only_after=tuple(f"{row}, {what}" for row, what in second if (row, what) not in first),
+        only_before=tuple(f"{case}, {what}" for case, what in first if (case, what) not in second),
+        only_after=tuple(f"{case}, {what}" for case, what in second if (case, what) not in first),
     )
 
 
@@ -99,7 +99,7 @@ def check(
     """Refuse a run that cannot be compared with the one before it; it need not be measured yet.
 
     Args:
-        digests: of the run's artefacts, by their names.
+        digests: of the run's artifacts, by their names.
 
     Raises:
         EdgeError: as `compare`.
@@ -112,10 +112,10 @@ def check(
             f"the runs are of different machines, {_name(first)} and {_name(host)}: compare with "
             "--different-hosts"
         )
-    for artefact, digest in _digests(before).items():
-        if not different_models and digests.get(artefact, digest) != digest:
+    for artifact, digest in _digests(before).items():
+        if not different_models and digests.get(artifact, digest) != digest:
             raise EdgeError(
-                f"{artefact} is not the same model in both runs: compare with --different-models"
+                f"{artifact} is not the same model in both runs: compare with --different-models"
             )
 
 
@@ -124,7 +124,7 @@ def compare_cases(
 ) -> RowComparison:
     """The ratio of two times, each known from several processes, with its 95 % interval.
 
-    The unit of chance is the process, not the call: memory layout and neighbours stay the same
+    The unit of chance is the process, not the call: memory layout and neighbors stay the same
     within one. So the interval is Welch's, of the mean logarithms of the processes' times.
     """
     before, after = np.log(before_ns), np.log(after_ns)
@@ -151,7 +151,7 @@ def _samples(report: Report) -> dict[tuple[BenchmarkCase, str], list[float]]:
 
 
 def _digests(report: Report) -> dict[str, str]:
-    return {result.case.artefact: result.digest for result in report.latency.results}
+    return {result.case.artifact: result.digest for result in report.latency.results}
 
 
 def _times_ns(result: LatencyResult) -> list[float]:
@@ -167,11 +167,11 @@ def print_comparison(comparison: Comparison) -> None:
     terminal.print_table(
         Table(
             "Time per image, second run over first",
-            ("artefact", "engine", "device", "threads", "scenario", "before", "after", "ratio",
+            ("artifact", "engine", "device", "threads", "scenario", "before", "after", "ratio",
              "95 %", "verdict"),
             tuple(
                 (
-                    r.case.artefact,
+                    r.case.artifact,
                     r.case.backend,
                     r.case.device,
                     str(r.case.threads),

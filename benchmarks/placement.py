@@ -25,7 +25,7 @@ PAGE = (1.2, 3.0)
 class PlacementResult:
     """Accuracies, 0 to 1, on `n` digits: as pixels, and on pages; true where few are lost."""
 
-    artefact: str
+    artifact: str
     n: int
     accuracy_pixels: float
     accuracy_pages: float
@@ -35,7 +35,7 @@ class PlacementResult:
 
     def __str__(self) -> str:
         return (
-            f"{self.artefact}: {self.accuracy_pixels:.2%} of {self.n:,} digits as pixels, "
+            f"{self.artifact}: {self.accuracy_pixels:.2%} of {self.n:,} digits as pixels, "
             f"{self.accuracy_pages:.2%} placed at random on a page, black on white "
             f"(at most {100 * MAX_DROP:g} points less: {'PASS' if self else 'FAIL'})"
         )

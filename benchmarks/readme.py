@@ -13,7 +13,7 @@ from runtime.system import atomic_write
 START, END = "<!-- results -->", "<!-- /results -->"
 _REPORT, _README = Path("benchmarks/results/report.json"), Path("README.md")
 # Columns of the report's summary, in the order they have here.
-_COLUMNS = ("artefact", "engine", "accuracy", "agreement", "p50", "images/s", "start", "memory",
+_COLUMNS = ("artifact", "engine", "accuracy", "agreement", "p50", "images/s", "start", "memory",
             "size", "verdict")  # fmt: skip
 
 

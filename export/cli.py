@@ -21,7 +21,7 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
 
     source = open_source(arguments.model)
     data = datasets.load(arguments.data)
-    trained_on = source.artefact.spec.dataset
+    trained_on = source.artifact.spec.dataset
     if data.sha256 != trained_on.sha256:
         raise DatasetError(
             f"{arguments.model} was trained on {trained_on.name}, this data is {data.name}: "
@@ -59,15 +59,15 @@ def _default_out(model: Path, target: ExportTarget, quantize: bool) -> Path:
 def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.Namespace:
     only = targets[0] if len(targets) == 1 else None
     made = (
-        f"a {only.suffix} artefact, float32 or int8"
+        f"a {only.suffix} artifact, float32 or int8"
         if only
-        else f"{' and '.join(target.suffix for target in targets)} artefacts, each float32 and int8"
+        else f"{' and '.join(target.suffix for target in targets)} artifacts, each float32 and int8"
     )
     parser = argparse.ArgumentParser(
         prog=f"python -m export{only.suffix if only else ''}",
         description=f"Turn a trained model into {made}. Each is run in the engine that the device "
         "has, compared with the model on the test images, and written only if it answers alike.",
-        epilog="Exit status: 0 written, 2 bad input, 3 an artefact that answers otherwise.",
+        epilog="Exit status: 0 written, 2 bad input, 3 an artifact that answers otherwise.",
     )
     parser.add_argument(
         "--model",

@@ -27,9 +27,9 @@ _REFUSALS = (ValueError, TypeError, KeyError, OSError, RuntimeError, zipfile.Bad
 
 @dataclass(frozen=True)
 class KerasModel:
-    """A trained model: its artefact, and the Keras model in it."""
+    """A trained model: its artifact, and the Keras model in it."""
 
-    artefact: Artifact
+    artifact: Artifact
     model: "keras.Model"
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -38,10 +38,10 @@ class KerasModel:
 
 
 def open_source(path: str | os.PathLike[str]) -> KerasModel:
-    """Open a `.keras` artefact.
+    """Open a `.keras` artifact.
 
     Raises:
-        ArtefactError: the file is missing, damaged, without a spec, or no model Keras can build.
+        ArtifactError: the file is missing, damaged, without a spec, or no model Keras can build.
     """
     path = Path(path)
     if path.suffix != ".keras":
@@ -54,7 +54,7 @@ def load_keras(path: Path) -> "keras.Model":
     """Build the model in a `.keras` file.
 
     Raises:
-        ArtefactError: Keras cannot build it.
+        ArtifactError: Keras cannot build it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # quiet: what TensorFlow says of oneDNN and CUDA when it is first imported

@@ -40,7 +40,7 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
     """The model as a bare .onnx file; static QDQ int8 inside where `calibration` is given.
 
     Raises:
-        ArtefactError: tf2onnx refuses the model.
+        ArtifactError: tf2onnx refuses the model.
     """
     with suppress_native_output(1, 2):
         import tf2onnx
@@ -53,7 +53,7 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
             )
         except (ValueError, RuntimeError, KeyError) as error:
             raise ArtifactError(
-                f"tf2onnx refuses {source.artefact.path} ({error}): use layers that ONNX knows"
+                f"tf2onnx refuses {source.artifact.path} ({error}): use layers that ONNX knows"
             ) from error
     _rename(model.graph)
     if calibration is not None:
@@ -123,7 +123,7 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
     with atomic_write.temporary_folder() as folder, suppress_native_output(1, 2):
         plain, prepared, quantized = (folder / f"{n}.onnx" for n in ("plain", "prepared", "q"))
         onnx.save(model, plain)
-        # Fuses MatMul and Add, so that the biases are quantised with their products. Symbolic
+        # Fuses MatMul and Add, so that the biases are quantized with their products. Symbolic
         # shapes would need sympy, and this graph has none but the batch.
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         quantize_static(
@@ -133,7 +133,7 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            # Quantised, the scores would be steps of 1/256, none above 0.996.
+            # Quantized, the scores would be steps of 1/256, none above 0.996.
             nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
         )
         model = onnx.load(quantized)
@@ -145,7 +145,7 @@ def describe(data: bytes) -> Signature:
     """What a bare .onnx file calls its input and output.
 
     Raises:
-        ArtefactError: it is no ONNX model, or has not one input and one output.
+        ArtifactError: it is no ONNX model, or has not one input and one output.
     """
     graph = _load(data).graph
     if len(graph.input) != 1 or len(graph.output) != 1:
@@ -158,7 +158,7 @@ def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | 
     """How an .onnx file quantises its input and scores, inside; None where its input stays float.
 
     Raises:
-        ArtefactError: it is no ONNX model, or computes the scale.
+        ArtifactError: it is no ONNX model, or computes the scale.
     """
     import onnx
 
@@ -192,7 +192,7 @@ def _affine(node: "onnx.NodeProto", values: dict[str, np.ndarray]) -> Quantizati
         )
     except (KeyError, ValueError) as error:
         raise ArtifactError(
-            f"the scale of {node.input[0]} is not one constant number ({error}): quantise the "
+            f"the scale of {node.input[0]} is not one constant number ({error}): quantize the "
             "model with one"
         ) from error
 

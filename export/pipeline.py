@@ -1,4 +1,4 @@
-"""What the export commands share: their options, and the way from a Keras model to artefacts."""
+"""What the export commands share: their options, and the way from a Keras model to artifacts."""
 
 import dataclasses
 from collections.abc import Callable
@@ -44,13 +44,13 @@ def export(
     """Convert, run against the Keras model through the engine of the device, and keep if it passes.
 
     Args:
-        out: the file to write; what was there stays if the new artefact fails.
-        calibration: images to quantise with; without them the artefact is float32.
+        out: the file to write; what was there stays if the new artifact fails.
+        calibration: images to quantize with; without them the artifact is float32.
         on_verified: told the outcome of every check, before a failure is raised.
 
     Raises:
-        ParityError: the artefact does not answer as the Keras model does; nothing is written.
-        ArtefactError: a converter or the engine refuses the model.
+        ParityError: the artifact does not answer as the Keras model does; nothing is written.
+        ArtifactError: a converter or the engine refuses the model.
         EdgeError: `out` cannot be written.
     """
     with interrupt.deferred():  # converters call back from C++, where an exception can be lost
@@ -59,10 +59,10 @@ def export(
     if (affine is None) != (calibration is None):
         raise ParityError(f"{out} is not written: {target.name}'s converter ignored the precision")
     spec = dataclasses.replace(
-        source.artefact.spec,
+        source.artifact.spec,
         precision="float32" if affine is None else "int8",
         quantization=affine and Quantization(*affine, calibration.dataset, calibration.counts),
-        source_sha256=source.artefact.spec.digest,
+        source_sha256=source.artifact.spec.digest,
         golden=None,
     )
     candidate = open_backend(Artifact(out, model, spec))
@@ -76,7 +76,7 @@ def export(
     )
     on_verified(outcome)
     outcome.raise_if_failed(out)
-    known = source.artefact.spec.golden
+    known = source.artifact.spec.golden
     spec = dataclasses.replace(
         spec,
         metrics=Metrics(

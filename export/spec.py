@@ -53,7 +53,7 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artifact:
     """Write the model at `path` to `out` with a spec: its labels, and golden answers of its own.
 
     Raises:
-        ArtefactError: it has a spec already, or is no model that the runtime can run.
+        ArtifactError: it has a spec already, or is no model that the runtime can run.
         EdgeError: `out` cannot be written.
     """
     data = artifact.read_bare(path)

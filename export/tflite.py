@@ -26,7 +26,7 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
     """The model as a bare .tflite file; int8 in and inside where `calibration` is given.
 
     Raises:
-        ArtefactError: the converter refuses the model, or loses its weights.
+        ArtifactError: the converter refuses the model, or loses its weights.
     """
     with suppress_native_output(1, 2):  # "Saved artifact at …", converter warnings
         import keras
@@ -53,14 +53,14 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
                 data = bytes(data)
             except (ValueError, RuntimeError, tf.errors.OpError) as error:
                 raise ArtifactError(
-                    f"TFLite's converter refuses {source.artefact.path} ({error}): "
+                    f"TFLite's converter refuses {source.artifact.path} ({error}): "
                     "use layers that TFLite knows"
                 ) from error
     precision = "float32" if calibration is None else "int8"
     weights = source.model.count_params() * _BYTES_PER_WEIGHT[precision]
     if len(data) < weights:
         raise ArtifactError(
-            f"TFLite's converter lost the weights of {source.artefact.path}: {len(data)} bytes "
+            f"TFLite's converter lost the weights of {source.artifact.path}: {len(data)} bytes "
             f"for {weights} bytes of weights; convert it with the pinned TensorFlow"
         )
     return data
@@ -87,7 +87,7 @@ def describe(data: bytes) -> Signature:
     """What a bare .tflite file calls its input and output.
 
     Raises:
-        ArtefactError: LiteRT refuses it, or it has not one input and one output.
+        ArtifactError: LiteRT refuses it, or it has not one input and one output.
     """
     interpreter = _open(data)
     source, result = interpreter.get_input_details(), interpreter.get_output_details()

@@ -1,4 +1,4 @@
-"""An artefact against the Keras model it came from: names, shapes, values, answers, accuracy."""
+"""An artifact against the Keras model it came from: names, shapes, values, answers, accuracy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """All the checks of one artefact; true where every one held."""
+    """All the checks of one artifact; true where every one held."""
 
     checks: tuple[Check, ...]
 
@@ -60,7 +60,7 @@ def verify(
     shape: Sequence[int],
     precision: str,
 ) -> Verification:
-    """Compare an artefact, in the engine that will run it, with Keras's scores of the same pixels.
+    """Compare an artifact, in the engine that will run it, with Keras's scores of the same pixels.
 
     Args:
         signature: what the file says of its input and output.

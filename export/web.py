@@ -53,7 +53,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "server can host (GitHub Pages, nginx, python -m http.server). The network runs in the "
         "visitor's browser; nothing drawn leaves it, and after the first visit no network is "
         "needed. The page reads drawings of one digit; photographs and numbers of several digits "
-        "are read by python -m runtime.serve. Any .onnx artefact of this project will do, whatever "
+        "are read by python -m runtime.serve. Any .onnx artifact of this project will do, whatever "
         "its labels.",
         epilog=f"The engine is onnxruntime-web {onnxruntime_web.VERSION}, fetched once with npm, "
         "checked against the SHA-512 written in this program, and copied into the folder. "
@@ -65,7 +65,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=_PUBLISHED,
         metavar="PATH",
-        help="an .onnx artefact (default: the published int8 one)",
+        help="an .onnx artifact (default: the published int8 one)",
     )
     parser.add_argument(
         "--cache", type=Path, help="where the engine is kept (default: the user's cache directory)"
@@ -74,14 +74,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def open_model(path: Path) -> Artifact:
-    """An .onnx artefact that its own engine opens.
+    """An .onnx artifact that its own engine opens.
 
     Raises:
-        ArtefactError: it is none, or damaged.
+        ArtifactError: it is none, or damaged.
         BackendUnavailable: onnxruntime is not installed.
     """
     if path.suffix != ".onnx":
-        raise ArtifactError(f"{path}: browsers run .onnx artefacts; give one with --model")
+        raise ArtifactError(f"{path}: browsers run .onnx artifacts; give one with --model")
     opened = artifact.read(path)
     open_backend(opened)
     return opened

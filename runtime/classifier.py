@@ -32,7 +32,7 @@ _DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
 
 
 class Classifier:
-    """Reads digits with an open artefact. Safe to share between threads."""
+    """Reads digits with an open artifact. Safe to share between threads."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -48,16 +48,16 @@ class Classifier:
         threads: int = 1,
         device: str = "cpu",
     ) -> "Classifier":
-        """Open an artefact with the engine that reads its format.
+        """Open an artifact with the engine that reads its format.
 
         Args:
-            path: a .tflite or .onnx artefact; without it a published one, else one in `models/`.
+            path: a .tflite or .onnx artifact; without it a published one, else one in `models/`.
             backend: an engine's name; else the first installed one that reads the file.
             threads: the engine's threads.
             device: "cpu" or "gpu".
 
         Raises:
-            ArtefactError: the file is missing, damaged, or not what its spec says.
+            ArtifactError: the file is missing, damaged, or not what its spec says.
             BackendUnavailable: no engine for it is installed, or not on that device.
         """
         opened = artifact.read(path if path is not None else find_model(backend))
@@ -65,7 +65,7 @@ class Classifier:
 
     @property
     def spec(self) -> ModelSpec:
-        """What the open artefact says of itself."""
+        """What the open artifact says of itself."""
         return self.backend.spec
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -192,10 +192,10 @@ class Classifier:
 
 
 def find_model(backend: str | None = None) -> Path:
-    """The artefact to use when none is named: published ones first, then those in `models/`.
+    """The artifact to use when none is named: published ones first, then those in `models/`.
 
     Raises:
-        ArtefactError: there is none.
+        ArtifactError: there is none.
     """
     usable = [
         row for row in ENGINES if (row.installed() if backend is None else row.name == backend)

@@ -1,11 +1,11 @@
 """The error hierarchy, and how a command reports one.
 
     EdgeError                   anything this project refuses
-    ├── ArtefactError           a model file: damaged, of another shape, without a spec
+    ├── ArtifactError           a model file: damaged, of another shape, without a spec
     ├── ImageError              an image: unreadable, empty, too large, not an image
     ├── DatasetError            a data set: absent, damaged, a class missing
     ├── BackendUnavailable      an engine or a device that is not installed or not there
-    └── ParityError             an artefact that does not answer as its original does
+    └── ParityError             an artifact that does not answer as its original does
 
 Each message is one line: what was wrong, with which file, and what to do next.
 """
@@ -39,7 +39,7 @@ class BackendUnavailable(EdgeError):
 
 
 class ParityError(EdgeError):
-    """An artefact does not answer as the model it came from."""
+    """An artifact does not answer as the model it came from."""
 
     exit_code = CHECK_FAILED
 

@@ -30,8 +30,8 @@ def has_straight_left_edge(pixels: Pixels) -> bool:
         x, level, before = at - 28 * y, data[at], data[at - 1] if at % 28 else 0
         # Where between this pixel and the one before, which is no ink, its level is crossed.
         edge.append(x - (level - _INK) / (level - before))
-    middle, centre = sum(back) / len(back), sum(edge) / len(edge)
+    middle, center = sum(back) / len(back), sum(edge) / len(edge)
     slope = sum((y - middle) * x for y, x in zip(back, edge, strict=True))
     slope /= sum((y - middle) ** 2 for y in back)
-    astray = [abs(x - centre - slope * (y - middle)) for y, x in zip(back, edge, strict=True)]
+    astray = [abs(x - center - slope * (y - middle)) for y, x in zip(back, edge, strict=True)]
     return max(astray) < _STRAIGHT * height / 20

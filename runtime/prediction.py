@@ -18,9 +18,9 @@ class Prediction:
         accepted: False if the image is probably not one of the classes. A blank image is always
             rejected. With a rejection model, which models of the ten digits carry, an image is
             rejected if that scores it below its threshold, if the ink found in a picture has an
-            implausible shape (`View.implausible`) or looks like a B, or if test-time augmentation does
-            not confirm an uncertain prediction. Otherwise the confidence alone decides: it has
-            to reach the spec's `accept_confidence`.
+            implausible shape (`PreprocessedImage.implausible`) or looks like a B, or if test-time
+            augmentation does not confirm an uncertain prediction. Otherwise the confidence alone
+            decides: it has to reach the spec's `confidence_threshold`.
         view: how the image was seen, where that was asked for; else None.
     """
 

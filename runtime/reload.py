@@ -35,7 +35,7 @@ class ReloadingClassifier:
         """Open a model, as `Classifier.load` does.
 
         Raises:
-            ArtefactError, BackendUnavailable: as `Classifier.load`.
+            ArtifactError, BackendUnavailable: as `Classifier.load`.
         """
         self._path = Path(path) if path is not None else find_model(backend)
         self._backend, self._threads, self._device = backend, threads, device

@@ -112,7 +112,7 @@ def selftest(path: Path) -> Report:
     Each engine runs in a process of its own, so that one that crashes is a check that failed.
 
     Raises:
-        ArtefactError: there is no such file; a damaged one is a check that failed.
+        ArtifactError: there is no such file; a damaged one is a check that failed.
     """
     if not path.exists():
         artifact.read(path)  # says so
@@ -244,7 +244,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--model",
         metavar="PATH",
-        help="a .tflite or .onnx artefact (default: the published one, else one in models/)",
+        help="a .tflite or .onnx artifact (default: the published one, else one in models/)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     return parser.parse_args(argv)

@@ -65,7 +65,7 @@ def sign(model: Path, key: Path) -> Path:
     """Sign a model file with a private key; returns the signature's path, `MODEL.sig`.
 
     Raises:
-        ArtefactError: the model is damaged or none: what cannot be used is not signed.
+        ArtifactError: the model is damaged or none: what cannot be used is not signed.
         EdgeError: the key cannot be read, or the signature not written.
     """
     private = _read_private(key)

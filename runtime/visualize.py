@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
-from runtime.preprocess.decode import Source, decode_colour
+from runtime.preprocess.decode import Source, decode_color
 from runtime.preprocess.pipeline import PreprocessedImage
 from runtime.preprocess.segment import Box
 from runtime.system import atomic_write
@@ -81,7 +81,7 @@ def draw_marks(image: Source, marks: list[tuple[Box, Prediction, str]]) -> Image
     Raises:
         ImageError: the image cannot be read.
     """
-    decoded = decode_colour(image, longest=_PICTURE)
+    decoded = decode_color(image, longest=_PICTURE)
     picture = Image.fromarray(np.ascontiguousarray(decoded.rgb))
     # A tiny picture is enlarged, so that there is something to see.
     scale = max(1, _PIXELS // max(picture.size))
@@ -90,11 +90,11 @@ def draw_marks(image: Source, marks: list[tuple[Box, Prediction, str]]) -> Image
     x, y = picture.width / decoded.size[0], picture.height / decoded.size[1]
     pen = ImageDraw.Draw(picture)
     for (left, top, right, bottom), prediction, text in marks:
-        colour = _ACCEPTED if prediction.accepted else _REFUSED
+        color = _ACCEPTED if prediction.accepted else _REFUSED
         edges = (left * x, top * y, max(right * x - 1, left * x), max(bottom * y - 1, top * y))
-        pen.rectangle(edges, outline=colour, width=2)
+        pen.rectangle(edges, outline=color, width=2)
         if text:
-            pen.text((left * x, max(top * y - _LINE, 0)), text, fill=colour, font=_font(_LINE - 4))
+            pen.text((left * x, max(top * y - _LINE, 0)), text, fill=color, font=_font(_LINE - 4))
     return picture
 
 

@@ -24,7 +24,7 @@ LABELS = ("A", "K", "ß")
 EACH = 60
 MANY = 300
 KEPT_ASIDE = 40  # pictures a class that no training sees
-LEAST_ACCEPTED = 0.99  # share of the right predictions
+MIN_ACCEPTED = 0.99  # share of the right predictions
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSansMono-Oblique")
 
 
@@ -76,8 +76,8 @@ def _run(*arguments: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def artefacts(letters):
-    """Where the artefacts of the letters lie."""
+def artifacts(letters):
+    """Where the artifacts of the letters lie."""
     folder, _ = letters
     model = folder / "models" / "digits.keras"
     said = _run(
@@ -91,14 +91,14 @@ def artefacts(letters):
 
 
 @pytest.mark.parametrize("name", ["digits-int8.tflite", "digits.tflite", "digits-int8.onnx"])
-def test_letters_are_read_by_their_own_names(letters, artefacts, name):
+def test_letters_are_read_by_their_own_names(letters, artifacts, name):
     _, aside = letters
-    classifier = Classifier.load(artefacts / name)
+    classifier = Classifier.load(artifacts / name)
     assert classifier.spec.labels == LABELS and classifier.spec.dataset.name != "MNIST"
     found = [classifier.classify(path) for path, _ in aside]
     right = [a.accepted for a, (_, b) in zip(found, aside, strict=True) if a.label == b]
     assert len(right) >= 0.9 * len(aside)
-    assert np.mean(right) >= LEAST_ACCEPTED
+    assert np.mean(right) >= MIN_ACCEPTED
     assert [each.accepted for each in classifier.classify_batch([p for p, _ in aside])] == [
         each.accepted for each in found
     ]
@@ -112,17 +112,17 @@ def _accepted(records, aside) -> float:
     return float(np.mean(right))
 
 
-def test_letters_are_accepted_by_the_command(letters, artefacts):
+def test_letters_are_accepted_by_the_command(letters, artifacts):
     folder, aside = letters
-    said = _run("runtime", "--model", artefacts / "digits-int8.tflite", "--csv", folder / "aside")
-    assert _accepted(csv.DictReader(io.StringIO(said)), aside) >= LEAST_ACCEPTED
+    said = _run("runtime", "--model", artifacts / "digits-int8.tflite", "--csv", folder / "aside")
+    assert _accepted(csv.DictReader(io.StringIO(said)), aside) >= MIN_ACCEPTED
 
 
-def test_letters_are_accepted_by_watch(letters, artefacts, tmp_path):
+def test_letters_are_accepted_by_watch(letters, artifacts, tmp_path):
     folder, aside = letters
     out = tmp_path / "out.jsonl"
     options = ["--existing", "--state", tmp_path / "state", "--out", out, "--settle", 0]
-    command = ["runtime.watch", folder / "aside", "--model", artefacts / "digits.onnx", *options]
+    command = ["runtime.watch", folder / "aside", "--model", artifacts / "digits.onnx", *options]
     watch = subprocess.Popen(
         [sys.executable, "-m", *map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL
     )
@@ -135,7 +135,7 @@ def test_letters_are_accepted_by_watch(letters, artefacts, tmp_path):
         watch.send_signal(signal.SIGTERM)
         assert watch.wait(60) == 0
     records = map(json.loads, out.read_text().splitlines())
-    assert _accepted(records, aside) >= LEAST_ACCEPTED
+    assert _accepted(records, aside) >= MIN_ACCEPTED
 
 
 def test_many_letters_are_accepted(letters, tmp_path):
@@ -149,19 +149,19 @@ def test_many_letters_are_accepted(letters, tmp_path):
     classifier = Classifier.load(tmp_path / "digits-int8.tflite")
     found = classifier.classify_batch([np.asarray(Image.open(path)) for path, _ in aside])
     right = [a.accepted for a, (_, b) in zip(found, aside, strict=True) if a.label == b]
-    assert len(right) >= 0.9 * len(aside) and np.mean(right) >= LEAST_ACCEPTED
+    assert len(right) >= 0.9 * len(aside) and np.mean(right) >= MIN_ACCEPTED
 
 
-def test_the_command_prints_the_label(letters, artefacts):
+def test_the_command_prints_the_label(letters, artifacts):
     _, aside = letters
     path, label = aside[-1]
-    said = _run("runtime", "--model", artefacts / "digits-int8.tflite", "--json", path)
+    said = _run("runtime", "--model", artifacts / "digits-int8.tflite", "--json", path)
     assert json.loads(said)["label"] == label == "ß"
 
 
-def test_the_report_is_of_the_letters(letters, artefacts):
+def test_the_report_is_of_the_letters(letters, artifacts):
     folder, _ = letters
-    options = ("--models", artefacts, "--data", folder / "set", "--quick", "--min-agreement", 90)
+    options = ("--models", artifacts, "--data", folder / "set", "--quick", "--min-agreement", 90)
     _run("benchmarks", *options, "--max-drop", 5, "--out", folder / "report")
     report = json.loads((folder / "report" / "report.json").read_text())
     assert set(report) >= {"parity", "latency"}

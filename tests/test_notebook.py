@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "main.ipynb"
 PACKAGES = {"train", "export", "runtime", "benchmarks"}
 # A screen.
-MOST_LINES = 25
-MOST_BYTES = 1_000_000
+MAX_LINES = 25
+MAX_BYTES = 1_000_000
 # What the data set is called, and how much of it there is, differs from run to run.
 VARYING = re.compile(r"MNIST|embedded digits|[+-]?\d[\d,.]*(e[+-]\d+)?")
 
@@ -54,14 +54,14 @@ def test_it_is_committed_as_it_ran_from_top_to_bottom(committed):
 
 def test_no_cell_is_longer_than_a_screen_and_prose_leads_to_each_section(committed):
     for cell in code(committed):
-        assert len(cell.source.splitlines()) <= MOST_LINES, cell.source
+        assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
     kinds = [cell.cell_type for cell in committed.cells]
     assert kinds[0] == "markdown" and kinds[-1] == "markdown"
     assert "code code code" not in " ".join(kinds)
 
 
 def test_it_shows_nothing_of_the_machine_and_stays_small(committed):
-    assert NOTEBOOK.stat().st_size < MOST_BYTES
+    assert NOTEBOOK.stat().st_size < MAX_BYTES
     for cell in committed.cells:
         texts = [cell.source, *map(str, cell.get("outputs", []))]
         for text in texts:

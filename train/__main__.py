@@ -1,4 +1,4 @@
-"""python -m train: trains the network and saves it as an artefact that explains itself."""
+"""python -m train: trains the network and saves it as an artifact that explains itself."""
 
 import argparse
 import shlex
@@ -20,7 +20,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m train",
-        description="Train the nine-layer CNN on labelled images and save it with its spec as one "
+        description="Train the nine-layer CNN on labeled images and save it with its spec as one "
         "file; its plots and its history stand beside it.",
         epilog="Without --data: $DIGIT_EDGE_DATA, else MNIST from the user's cache, else MNIST "
         "downloaded, else the 1,797 digits embedded in scikit-learn. The settings: "
@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--as-is",
         action="store_true",
-        help="images are 28x28, light on dark, centred as MNIST's are; without it the runtime's "
+        help="images are 28x28, light on dark, centered as MNIST's are; without it the runtime's "
         "preprocessing brings them into that form",
     )
     parser.add_argument(
@@ -66,8 +66,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         const=PUBLISHED,
         default=DEFAULT,
         dest="recipe",
-        help=f"as the published artefacts were made: {PUBLISHED.epochs} epochs, the last third "
-        "with images that are grey, noisy, blurred or partly covered",
+        help=f"as the published artifacts were made: {PUBLISHED.epochs} epochs, the last third "
+        "with images that are gray, noisy, blurred or partly covered",
     )
     kind.add_argument(
         "--fast",

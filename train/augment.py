@@ -95,7 +95,7 @@ def _affine(
     wide, high = tf.exp(draws[1] * grow), tf.exp(draws[2] * grow)
     shear = draws[3] * distortion.shear
     cos, sin = tf.cos(angle), tf.sin(angle)
-    # Rotation · scale · shear, about the centre, then the shift.
+    # Rotation · scale · shear, about the center, then the shift.
     a, b = cos * wide, (cos * shear - sin) * high
     c, d = sin * wide, (sin * shear + cos) * high
     x, y = (width - 1) / 2, (height - 1) / 2
@@ -124,7 +124,7 @@ def _warp(images: "tf.Tensor", matrices: "tf.Tensor", field: "tf.Tensor") -> "tf
     left, top = tf.floor(x), tf.floor(y)
     right_share, lower_share = (x - left)[..., None], (y - top)[..., None]
     padded = tf.pad(images, [[0, 0], [1, 2], [1, 2], [0, 0]])
-    # The four neighbours of a pixel side by side: one read in place of four.
+    # The four neighbors of a pixel side by side: one read in place of four.
     corners = tf.concat(
         [padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]], axis=3
     )

@@ -112,7 +112,7 @@ def _blur(images: "tf.Tensor", most: float, seed: "tf.Tensor") -> "tf.Tensor":
 
 
 def _change_strokes(images: "tf.Tensor", most: float, seed: "tf.Tensor") -> "tf.Tensor":
-    """Towards the largest or the smallest of the 3 × 3 neighbours: a pixel on either side."""
+    """Towards the largest or the smallest of the 3 × 3 neighbors: a pixel on either side."""
     import tensorflow as tf
 
     def widened(some: "tf.Tensor") -> "tf.Tensor":
@@ -139,9 +139,9 @@ def _occlude(images: "tf.Tensor", most: float, seed: "tf.Tensor") -> "tf.Tensor"
     middle = tf.argmax(tf.where(inked, chance, -1.0), axis=1, output_type=tf.int32)
     half = _draw(images, seed, min(2.0, most), most)[:, 0, :, 0] / 2
 
-    def near(centre: "tf.Tensor", size: int) -> "tf.Tensor":
+    def near(center: "tf.Tensor", size: int) -> "tf.Tensor":
         at = tf.range(size, dtype=tf.float32)
-        return tf.abs(at - tf.cast(centre, tf.float32)[:, None] + 0.5) < half
+        return tf.abs(at - tf.cast(center, tf.float32)[:, None] + 0.5) < half
 
     patch = near(middle // width, height)[:, :, None] & near(middle % width, width)[:, None, :]
     return tf.where(patch[..., None], 0.0, images)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 
 # An epoch of a small set passes over it several times, else all of its epochs were over before
-# the averages of normalisation and weights had settled.
+# the averages of normalization and weights had settled.
 MIN_STEPS = 100
 # Classes are weighted where the largest has more than so many times the images of the smallest.
 UNEVEN = 2.0

@@ -44,7 +44,7 @@ def build(classes: int) -> "keras.Model":
 def build_trainable(classes: int, dropout: float = 0.0, seed: int = 0) -> "keras.Model":
     """Build the network that is trained; `fold` turns it into that of `build`.
 
-    Each convolution is followed by batch normalisation, and the output is logits. Normalisation
+    Each convolution is followed by batch normalization, and the output is logits. Normalization
     stands behind the pooling, where there is a quarter of the work: without a scale of its own
     (the next layer has one) it only shifts and multiplies by something positive, so it commutes
     with the maximum and with ReLU, and folds into the convolution exactly.
@@ -84,7 +84,7 @@ def initial_seed(seed: int, n: int) -> int:
 
 
 def fold_batch_norm(trained: "keras.Model", temperature: float = 1.0) -> "keras.Model":
-    """Fold normalisation into the convolutions, and the temperature into the last layer.
+    """Fold normalization into the convolutions, and the temperature into the last layer.
 
     The result is `build(classes)` and answers softmax(logits of `trained` / temperature).
 

@@ -136,7 +136,7 @@ def _distorted(page: Image.Image, random: np.random.Generator) -> Pixels:
 
 
 def _grounds(n: int, random: np.random.Generator) -> Pixels:
-    """Empty pages, grey ones, and ones that darken towards a side."""
+    """Empty pages, gray ones, and ones that darken towards a side."""
     levels = random.uniform(0, 255, (n, 1, 1)) * (random.random((n, 1, 1)) < 0.8)
     slopes = random.uniform(-8, 8, (n, 2, 1)) * (random.random((n, 1, 1)) < 0.5)
     at = np.arange(_SIDE) - _SIDE / 2

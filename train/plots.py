@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.patches import Rectangle
 
 # Beyond so many classes the numbers in a confusion matrix cannot be read.
-MOST_NUMBERED = 26
-MOST_MISTAKES = 60
+MAX_NUMBERED = 26
+MAX_MISTAKES = 60
 _COLUMNS = 10
 
 
@@ -75,13 +75,13 @@ def confusion(
     truth: npt.NDArray[np.int64],
     labels: tuple[str, ...],
 ) -> "Figure":
-    """How often each class (rows) was read as each (columns); the colours leave the right out."""
+    """How often each class (rows) was read as each (columns); the colors leave the right out."""
     n = len(labels)
     counts = np.zeros((n, n), int)
     np.add.at(counts, (truth, scores.argmax(axis=1)), 1)
     wrong = counts * (1 - np.eye(n, dtype=int))
-    numbered = n <= MOST_NUMBERED
-    side = 2 + 0.45 * min(n, MOST_NUMBERED)
+    numbered = n <= MAX_NUMBERED
+    side = 2 + 0.45 * min(n, MAX_NUMBERED)
     figure = _figure(side, side)
     axes = figure.subplots()
     axes.imshow(wrong, cmap="Reds")
@@ -110,7 +110,7 @@ def mistakes(
     read_as = scores.argmax(axis=1)
     wrong = np.flatnonzero(read_as != truth)
     wrong = wrong[np.argsort(-scores.max(axis=1)[wrong], kind="stable")]
-    shown = wrong[:MOST_MISTAKES]
+    shown = wrong[:MAX_MISTAKES]
     figure, grid = _grid(len(shown), title_inches=0.6)
     for axes, n in zip(grid, shown, strict=False):
         names = f"{_plain(labels[truth[n]])} → {_plain(labels[read_as[n]])}"
@@ -127,7 +127,7 @@ def reliability(scores: npt.NDArray[np.floating], truth: npt.NDArray[np.int64]) 
     accuracy, confidence = (sums[filled] / counts[filled] for sums in (right, confidences))
     figure = _figure(5, 6)
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    upper.plot([0, 1], [0, 1], color="grey", linestyle=":", label="as it should be")
+    upper.plot([0, 1], [0, 1], color="gray", linestyle=":", label="as it should be")
     upper.plot(confidence, accuracy, marker="o", label="measured")
     error = calibration_error(scores, truth)
     upper.set(ylabel="accuracy", title=f"expected calibration error {100 * error:.2f} %")

@@ -35,8 +35,8 @@ _FRESH = 2_000
 _EPOCHS = 30
 # Share of the seen digits that are given another pen: blurred, thickened or thinned.
 _RESTYLED = 0.3
-# A pixel and its four neighbours.
-_NEIGHBOURS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
+# A pixel and its four neighbors.
+_NEIGHBORS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def fit_acceptance(
         answer: the model: pixels → scores (N, classes).
         seed: decides what is drawn and where the fit starts.
     """
-    # Images of one grey are refused before any rule is asked: they have no say in it.
+    # Images of one gray are refused before any rule is asked: they have no say in it.
     validation = validation[validation.min(axis=(1, 2, 3)) < validation.max(axis=(1, 2, 3))]
     if labels != tuple(DIGITS) or len(validation) < MIN_CALIBRATION_IMAGES:
         return None
@@ -167,7 +167,7 @@ def _weigh_odds(
 
     ink = np.concatenate([_scores(rule, digits, sure), _scores(rule, strange, strange_sure)])
     both = np.stack([ink, log_odds(np.concatenate([sure, strange_sure]))], axis=1)
-    # Pages of one grey are refused before any of this.
+    # Pages of one gray are refused before any of this.
     judged = np.isfinite(ink)
     both, is_digit = both[judged], np.flatnonzero(judged) < len(digits)
     of_ink, of_odds = (
@@ -196,7 +196,7 @@ def _restyled(pixels: Pixels, random: np.random.Generator) -> Pixels:
     for style, combine in enumerate((_mean, np.maximum.reduce, np.minimum.reduce)):
         rows = (chosen == style) & (random.random(len(pixels)) < _RESTYLED)
         padded = np.pad(pixels[rows], ((0, 0), (1, 1), (1, 1), (0, 0)))
-        styled[rows] = combine([padded[:, 1 + y : 29 + y, 1 + x : 29 + x] for y, x in _NEIGHBOURS])
+        styled[rows] = combine([padded[:, 1 + y : 29 + y, 1 + x : 29 + x] for y, x in _NEIGHBORS])
     return styled
 
 

@@ -1,4 +1,4 @@
-"""One training run, from the data set to the artefact, its plots and its history."""
+"""One training run, from the data set to the artifact, its plots and its history."""
 
 import csv
 import dataclasses
@@ -108,7 +108,7 @@ def run(
     test_scores = logits_of(model, data_set.test.pixels)
     on_test = float(np.mean(test_scores.argmax(1) == data_set.test.labels))
     val_loss, val_accuracy = loss_and_accuracy(logits, validation.labels, temperature)
-    artefact = save(
+    artifact = save(
         out,
         model,
         data_set.labels,
@@ -156,7 +156,7 @@ def run(
         f"{right.sum():,} right predictions on the test images are not accepted"
     )
     print(f"{out}: {out.stat().st_size:,} bytes", flush=True)
-    return artefact
+    return artifact
 
 
 def start_tensorflow(seed: int) -> None:

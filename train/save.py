@@ -1,4 +1,4 @@
-"""Saves a trained network as a `.keras` artefact that explains itself; same network, same bytes."""
+"""Saves a trained network as a `.keras` artifact that explains itself; same network, same bytes."""
 
 import io
 import json
@@ -63,7 +63,7 @@ def save(
 
 
 def golden_inputs() -> npt.NDArray[np.uint8]:
-    """The known inputs of every artefact: of the embedded test digits, the first of 0 to 7."""
+    """The known inputs of every artifact: of the embedded test digits, the first of 0 to 7."""
     test = sklearn_digits().test
     first = [int(np.argmax(test.labels == digit)) for digit in range(GOLDEN_INPUTS)]
     return test.pixels[first]

@@ -1,4 +1,4 @@
-"""What is measured: which artefact, in which engine, on which device, with how many threads."""
+"""What is measured: which artifact, in which engine, on which device, with how many threads."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from benchmarks.harness.serialize import json_key
 from runtime.backends import ENGINES, devices
 from runtime.errors import BackendUnavailable
 
@@ -26,16 +27,16 @@ INVALID = "invalid"
 
 @dataclass(frozen=True)
 class BenchmarkCase:
-    """One line of a table: an artefact's file name, an engine, a device of it, threads."""
+    """One line of a table: an artifact's file name, an engine, a device of it, threads."""
 
-    artefact: str
+    artifact: str = json_key("artefact")
     backend: str
     device: str
     threads: int
 
     def __str__(self) -> str:
         plural = "" if self.threads == 1 else "s"
-        return f"{self.artefact} · {self.backend} · {self.device} · {self.threads} thread{plural}"
+        return f"{self.artifact} · {self.backend} · {self.device} · {self.threads} thread{plural}"
 
     @property
     def engine(self) -> str:
@@ -52,7 +53,7 @@ class SkippedCase:
     another row's; and "failed" where the row should have been measured.
     """
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     status: str
     reason: str
 
@@ -61,7 +62,7 @@ class Measured(Protocol):
     """The figures of one row."""
 
     @property
-    def row(self) -> BenchmarkCase:
+    def case(self) -> BenchmarkCase:
         """The row."""
 
 
@@ -72,9 +73,9 @@ def failure_reasons(results: Sequence[Measured], unmeasured: Sequence[SkippedCas
     count: it is measured to compare artifacts with it.
     """
     failures = [f"{u.case}: {u.reason}" for u in unmeasured if u.status == FAILED]
-    if not failures and all(result.case.artefact == REFERENCE for result in results):
+    if not failures and all(result.case.artifact == REFERENCE for result in results):
         failures.append(
-            "nothing was measured: no engine that opens any artefact, or no such device"
+            "nothing was measured: no engine that opens any artifact, or no such device"
         )
     return failures
 
@@ -90,10 +91,10 @@ class ExternalPython:
 def enumerate_cases(
     models: Path, backends: tuple[str, ...] = (), device: str = "cpu", threads: int = 1
 ) -> list[BenchmarkCase]:
-    """A row for each artefact, and engine that opens its format, installed or not.
+    """A row for each artifact, and engine that opens its format, installed or not.
 
     With device "gpu" there is a row for each accelerator that the engine knows of. The four
-    artefacts that `python -m export` makes are always there, so that a missing one is seen; other
+    artifacts that `python -m export` makes are always there, so that a missing one is seen; other
     .tflite and .onnx files of the folder follow.
 
     Raises:
@@ -140,7 +141,7 @@ def parse_interpreter(text: str) -> ExternalPython:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that every benchmark command shares."""
     parser.add_argument(
-        "--models", type=Path, default=DEFAULT_MODELS, help="folder of the artefacts (models)"
+        "--models", type=Path, default=DEFAULT_MODELS, help="folder of the artifacts (models)"
     )
     parser.add_argument(
         "--backend", action="append", default=[], help="only this engine; may be repeated"

@@ -1,4 +1,4 @@
-"""The Keras model every artefact came from, as one more backend."""
+"""The Keras model every artifact came from, as one more backend."""
 
 import math
 import os
@@ -26,7 +26,7 @@ class KerasBackend:
 
     def __init__(
         self,
-        artefact: Artifact,
+        artifact: Artifact,
         name: str,
         version: str,
         device: str,
@@ -38,7 +38,7 @@ class KerasBackend:
         self.name = name
         self.version = version
         self.device = device
-        self.spec = artefact.spec
+        self.spec = artifact.spec
         self.macs = macs
         self.parameters = parameters
         self.activations = activations
@@ -109,9 +109,9 @@ def _check_gpu(name: str) -> None:
 
 
 def open(
-    artefact: Artifact, name: str = "keras", threads: int = 1, device: str = "cpu"
+    artifact: Artifact, name: str = "keras", threads: int = 1, device: str = "cpu"
 ) -> KerasBackend:
-    """Open a .keras artefact, whose digest `artefact.read` has checked.
+    """Open a .keras artifact, whose digest `artifact.read` has checked.
 
     Args:
         name: one of `rows.KERAS_CALLS`.
@@ -119,7 +119,7 @@ def open(
 
     Raises:
         BackendUnavailable: Keras or the device is not there.
-        ArtefactError: Keras refuses the model.
+        ArtifactError: Keras refuses the model.
     """
     calls = KERAS_CALLS["gpu"]
     if name not in calls:
@@ -137,12 +137,12 @@ def open(
             tf.config.threading.set_inter_op_parallelism_threads(1)
     try:
         with suppress_native_output(2):
-            model = keras.saving.load_model(artefact.path, compile=False)
+            model = keras.saving.load_model(artifact.path, compile=False)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ArtifactError(
-            f"Keras refuses {artefact.path} ({str(error).splitlines()[0]}): train it again"
+            f"Keras refuses {artifact.path} ({str(error).splitlines()[0]}): train it again"
         ) from error
-    check_model(artefact, [model.input_shape], [model.output_shape])
+    check_model(artifact, [model.input_shape], [model.output_shape])
     if name != "keras tf.function":
 
         def answer(images: Scores) -> Scores:
@@ -152,7 +152,7 @@ def open(
     else:
         traced = tf.function(
             lambda images: model(images, training=False),
-            input_signature=[tf.TensorSpec((None, *artefact.spec.input_shape), tf.float32)],
+            input_signature=[tf.TensorSpec((None, *artifact.spec.input_shape), tf.float32)],
         )
 
         def answer(images: Scores) -> Scores:
@@ -162,7 +162,7 @@ def open(
     macs = sum(map(_macs, model.layers))
     version, parameters = keras.__version__, model.count_params()
     activations = sum(map(_activations, model.layers))
-    return KerasBackend(artefact, name, version, device, answer, macs, parameters, activations)
+    return KerasBackend(artifact, name, version, device, answer, macs, parameters, activations)
 
 
 def _macs(layer: Any) -> int:

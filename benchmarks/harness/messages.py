@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.harness.cases import BenchmarkCase
+from benchmarks.harness.serialize import json_key
 
 SINGLE = "single stream"
 OFFLINE = "offline"
@@ -26,7 +27,7 @@ MANY = (MANY_SCORES, MANY_CLASSIFY, MANY_BARE)
 class PredictRequest:
     """Answer `pixels`, a .npy file of (N, 28, 28, 1) uint8; the scores go into `scores`."""
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     model: str
     pixels: str
     scores: str
@@ -53,7 +54,7 @@ class PredictResponse:
 class RooflineRequest:
     """Measure matrix products of `size` × `size`, for `seconds` each."""
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     size: int
     seconds: float
 
@@ -80,7 +81,7 @@ class LatencyRequest:
     are many, `bare_batch` the bare engine's batch for them, 0 to look for the fastest.
     """
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     model: str
     scenarios: tuple[str, ...]
     min_seconds: float
@@ -95,7 +96,7 @@ class StartUp:
     """One start of a process, phase by phase, and its largest resident size after one answer.
 
     The phases: `process` until Python runs our first line; `import` of NumPy and the engine;
-    `load`, which checks and opens the artefact; the `first` answer.
+    `load`, which checks and opens the artifact; the `first` answer.
     """
 
     process_ns: int
@@ -146,9 +147,9 @@ class LatencyResponse:
 
 @dataclass(frozen=True)
 class ExplainJob:
-    """Trace two artefacts of one format, float and int8, over `pixels`; `scores` are Keras's."""
+    """Trace two artifacts of one format, float and int8, over `pixels`; `scores` are Keras's."""
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     plain: str
     int8: str
     pixels: str
@@ -157,7 +158,7 @@ class ExplainJob:
 
 @dataclass(frozen=True)
 class ErrorSource:
-    """One step from Keras to the int8 artefact, and what it changes in the scores."""
+    """One step from Keras to the int8 artifact, and what it changes in the scores."""
 
     name: str
     detail: str
@@ -191,15 +192,15 @@ class Layer:
 
     @property
     def weighted(self) -> bool:
-        """Whether it computes with weights; the others pass on, choose or normalise."""
+        """Whether it computes with weights; the others pass on, choose or normalize."""
         return self.operator in _WEIGHTED
 
 
 @dataclass(frozen=True)
 class LintFinding:
-    """One check of an artefact's graph; a remark, never a failure."""
+    """One check of an artifact's graph; a remark, never a failure."""
 
-    artefact: str
+    artifact: str = json_key("artefact")
     check: str
     fine: bool
     detail: str
@@ -207,13 +208,13 @@ class LintFinding:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where the differences of the int8 `artefact` in `engine` come from, over `n` images."""
+    """Where the differences of the int8 `artifact` in `engine` come from, over `n` images."""
 
     n: int
     steps: tuple[ErrorSource, ...]
     layers: tuple[Layer, ...]
     findings: tuple[LintFinding, ...]
-    artefact: str
+    artifact: str = json_key("artefact")
     engine: str
 
     @property

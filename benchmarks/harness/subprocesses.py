@@ -65,7 +65,7 @@ def ask_peak(job: RooflineRequest) -> Roofline | SkippedCase:
 
 
 def ask_explanation(job: ExplainJob) -> Explanation | SkippedCase:
-    """Have a process of its own trace the float and the int8 artefact."""
+    """Have a process of its own trace the float and the int8 artifact."""
     return _ask("explain", job, Explanation, ())
 
 

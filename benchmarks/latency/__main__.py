@@ -1,4 +1,4 @@
-"""Latency, throughput, start-up and memory of each artefact: python -m benchmarks.latency."""
+"""Latency, throughput, start-up and memory of each artifact: python -m benchmarks.latency."""
 
 import argparse
 import sys

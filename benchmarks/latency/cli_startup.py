@@ -34,31 +34,31 @@ def measure(
     """
     results: list[CliStartupResult] = []
     failed: list[SkippedCase] = []
-    for row in planned:
-        progress(f"python -m runtime: {row}")
+    for case in planned:
+        progress(f"python -m runtime: {case}")
         try:
-            results.append(_measure_row(models / row.artefact, row, repetitions))
+            results.append(_measure_row(models / case.artifact, case, repetitions))
         except EdgeError as error:
-            failed.append(SkippedCase(row, FAILED, f"python -m runtime: {error}"))
+            failed.append(SkippedCase(case, FAILED, f"python -m runtime: {error}"))
     return results, failed
 
 
-def _measure_row(model: Path, row: BenchmarkCase, repetitions: int) -> CliStartupResult:
+def _measure_row(model: Path, case: BenchmarkCase, repetitions: int) -> CliStartupResult:
     from benchmarks.latency.scenarios import images_of, png
 
-    package = next(engine.package for engine in ENGINES if engine.name == row.backend)
+    package = next(engine.package for engine in ENGINES if engine.name == case.backend)
     module = package if package == "onnxruntime" else f"{package}.interpreter"
     imports = ["-c", f"import numpy, PIL.Image, {module}\nprint('ready')"]
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         digit = Path(name) / "digit.png"
         digit.write_bytes(png(images_of(artifact.read(model).spec)[0]))
-        command = ["-m", "runtime", str(digit), "--model", str(model), "--backend", row.backend]
+        command = ["-m", "runtime", str(digit), "--model", str(model), "--backend", case.backend]
         ours, theirs = [], []
         for _ in range(repetitions + 1):
             theirs.append(_start(imports))
             ours.append(_start(command))
     return CliStartupResult(
-        case=row,
+        case=case,
         command_ns=tuple(start.first_line_ns for start in ours[1:]),
         imports_ns=tuple(start.first_line_ns for start in theirs[1:]),
         command_bytes=int(median(start.peak_bytes for start in ours[1:])),

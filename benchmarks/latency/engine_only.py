@@ -23,14 +23,14 @@ class BareEngine:
     resize: Callable[[int], None]
 
 
-def open(artefact: Artifact, engine: str, threads: int) -> BareEngine:
-    """Open a model the shortest way; the artefact has been opened by a backend before."""
+def open(artifact: Artifact, engine: str, threads: int) -> BareEngine:
+    """Open a model the shortest way; the artifact has been opened by a backend before."""
     if engine == "onnxruntime":
-        return _onnx(artefact, threads)
-    return _tflite(artefact, engine, threads)
+        return _onnx(artifact, threads)
+    return _tflite(artifact, engine, threads)
 
 
-def _tflite(artefact: Artifact, engine: str, threads: int) -> BareEngine:
+def _tflite(artifact: Artifact, engine: str, threads: int) -> BareEngine:
     import importlib
 
     from runtime.system.native_output import suppress_native_output
@@ -38,11 +38,11 @@ def _tflite(artefact: Artifact, engine: str, threads: int) -> BareEngine:
     package = "ai_edge_litert" if engine == "litert" else "tflite_runtime"
     module = importlib.import_module(f"{package}.interpreter")
     with suppress_native_output(2):
-        interpreter = module.Interpreter(model_content=artefact.data, num_threads=threads)
+        interpreter = module.Interpreter(model_content=artifact.data, num_threads=threads)
         interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
-    int8 = artefact.spec.precision == "int8"
+    int8 = artifact.spec.precision == "int8"
 
     def prepare(pixels: Pixels) -> Any:
         return (pixels ^ 128).view(np.int8) if int8 else _scaled(pixels)
@@ -53,13 +53,13 @@ def _tflite(artefact: Artifact, engine: str, threads: int) -> BareEngine:
         return interpreter.get_tensor(result)
 
     def resize(images: int) -> None:
-        interpreter.resize_tensor_input(source, (images, *artefact.spec.input_shape))
+        interpreter.resize_tensor_input(source, (images, *artifact.spec.input_shape))
         interpreter.allocate_tensors()
 
     return BareEngine(prepare, run, resize)
 
 
-def _onnx(artefact: Artifact, threads: int) -> BareEngine:
+def _onnx(artifact: Artifact, threads: int) -> BareEngine:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -67,7 +67,7 @@ def _onnx(artefact: Artifact, threads: int) -> BareEngine:
     options.log_severity_level = 3
     options.add_session_config_entry(*EXACT)  # else it is faster where its answers are wrong
     session = onnxruntime.InferenceSession(
-        artefact.data, options, providers=["CPUExecutionProvider"]
+        artifact.data, options, providers=["CPUExecutionProvider"]
     )
     name = session.get_inputs()[0].name
     return BareEngine(

@@ -29,25 +29,25 @@ def measure(
     results: list[FolderThroughputResult] = []
     failed: list[SkippedCase] = []
     jobs = machine.usable_cores()
-    for row in planned:
-        model = models / row.artefact
+    for case in planned:
+        model = models / case.artifact
         with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
-            progress(f"{settings.images:,} PNG files: {row}")
+            progress(f"{settings.images:,} PNG files: {case}")
             pictures = [png(image) for image in images_of(artifact.read(model).spec)]
             for number in range(settings.images):
                 file = Path(name, f"{number:06}.png")
                 file.write_bytes(pictures[number % len(pictures)])
             ours = ["-m", "runtime", name, "--json", "--jobs", str(jobs)]
-            ours += ["--model", str(model.resolve()), "--backend", row.backend]
+            ours += ["--model", str(model.resolve()), "--backend", case.backend]
             alone = ["-m", "benchmarks.latency.decode_only", name, "--jobs", str(jobs)]
             try:
                 _time(alone)  # the files into the system's cache, and the programs
                 times = [(_time(alone), _time(ours)) for _ in range(settings.repetitions)]
             except EdgeError as error:
-                failed.append(SkippedCase(row, FAILED, f"many files: {error}"))
+                failed.append(SkippedCase(case, FAILED, f"many files: {error}"))
                 continue
         decoding, classifying = zip(*times, strict=True)
-        results.append(FolderThroughputResult(row, settings.images, jobs, classifying, decoding))
+        results.append(FolderThroughputResult(case, settings.images, jobs, classifying, decoding))
     return results, failed
 
 

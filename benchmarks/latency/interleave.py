@@ -47,7 +47,7 @@ class InterleavedRunner:
         """Time every row, `repetitions` times over."""
         repetitions = self.settings.repetitions
         for repetition in range(repetitions):
-            # Backwards every other time: no row is always the one behind the same neighbour.
+            # Backwards every other time: no row is always the one behind the same neighbor.
             for number, entry in enumerate(entries[:: -1 if repetition % 2 else 1], 1):
                 self.progress(
                     f"{why}repetition {repetition + 1} of {repetitions}, "

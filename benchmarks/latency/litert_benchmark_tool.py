@@ -15,7 +15,7 @@ from runtime.model import artifact
 
 MODULE = "ai_edge_litert.tools.benchmark_litert_model"
 _ITEM_BYTES = {"float32": 4, "int8": 1}
-_MOST_RUNS = 1_000_000
+_MAX_RUNS = 1_000_000
 
 
 def measure(
@@ -27,7 +27,7 @@ def measure(
 ) -> tuple[list[BenchmarkToolResult], list[SkippedCase]]:
     """Run the program for each file that LiteRT was timed with on one thread, for as long.
 
-    Where it is missing or fails the row is absent: it is not ours, and no fault of the artefact.
+    Where it is missing or fails the row is absent: it is not ours, and no fault of the artifact.
 
     Args:
         results: our own timings, from which the number of runs follows.
@@ -35,24 +35,24 @@ def measure(
     measured: list[BenchmarkToolResult] = []
     absent: list[SkippedCase] = []
     for ours in results:
-        row = ours.case
-        if (row.backend, row.device, row.threads) != ("litert", "cpu", 1):
+        case = ours.case
+        if (case.backend, case.device, case.threads) != ("litert", "cpu", 1):
             continue
         if ours.scenario != messages.SINGLE:
             continue
-        progress(f"LiteRT's own program: {row.artefact}")
+        progress(f"LiteRT's own program: {case.artifact}")
         share_ns = 1e9 * settings.min_seconds / settings.repetitions
         least = math.ceil(settings.min_count / settings.repetitions)
-        runs = min(_MOST_RUNS, max(least, int(share_ns / ours.p50_ns)))
-        path = models / row.artefact
+        runs = min(_MAX_RUNS, max(least, int(share_ns / ours.p50_ns)))
+        path = models / case.artifact
         try:
             answers = [_run(path, runs, interpreters) for _ in range(settings.repetitions)]
         except EdgeError as error:
-            named = BenchmarkCase(row.artefact, "LiteRT's own program", "cpu", 1)
+            named = BenchmarkCase(case.artifact, "LiteRT's own program", "cpu", 1)
             absent.append(SkippedCase(named, ABSENT, str(error)))
             continue
         means, medians = zip(*answers, strict=True)
-        measured.append(BenchmarkToolResult(row, runs * settings.repetitions, means, medians))
+        measured.append(BenchmarkToolResult(case, runs * settings.repetitions, means, medians))
     return measured, absent
 
 

@@ -1,4 +1,4 @@
-"""Latency, throughput, start-up and memory of each artefact: python -m benchmarks.latency."""
+"""Latency, throughput, start-up and memory of each artifact: python -m benchmarks.latency."""
 
 import argparse
 import dataclasses
@@ -37,7 +37,7 @@ def measure(
     keras: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> LatencyReport:
-    """Time each artefact in each engine, each repetition in a process of its own, in turns.
+    """Time each artifact in each engine, each repetition in a process of its own, in turns.
 
     Args:
         models: the folder with digits.keras and what was exported from it.
@@ -54,7 +54,7 @@ def measure(
     cores = machine.usable_cores()
     threads = threads or (tuple(dict.fromkeys((1, cores))) if device == "cpu" else (1,))
     planned = [
-        row for count in threads for row in cases.enumerate_cases(models, backends, device, count)
+        case for count in threads for case in cases.enumerate_cases(models, backends, device, count)
     ]
     if keras:
         planned += [
@@ -111,29 +111,29 @@ def _open(
     models: Path, planned: list[BenchmarkCase], first_threads: int, unmeasured: list[SkippedCase]
 ) -> list[CaseState]:
     entries = []
-    for row in planned:
+    for case in planned:
         try:
-            opened = artifact.read(models / row.artefact)
+            opened = artifact.read(models / case.artifact)
         except ArtifactError as error:
-            if row.threads == first_threads or row.artefact == cases.REFERENCE:
-                unmeasured.append(SkippedCase(row, FAILED, str(error)))
+            if case.threads == first_threads or case.artifact == cases.REFERENCE:
+                unmeasured.append(SkippedCase(case, FAILED, str(error)))
             continue
         scenarios: tuple[str, ...] = (messages.SINGLE, messages.OFFLINE)
-        if row.artefact != cases.REFERENCE and row.device == "cpu":
+        if case.artifact != cases.REFERENCE and case.device == "cpu":
             scenarios = (
-                messages.SCENARIOS if row.threads == 1 else (*scenarios, messages.MANY_SCORES)
+                messages.SCENARIOS if case.threads == 1 else (*scenarios, messages.MANY_SCORES)
             )
-        entries.append(CaseState(row, scenarios, opened))
+        entries.append(CaseState(case, scenarios, opened))
     return entries
 
 
 def _is_engine(entry: CaseState) -> bool:
-    return entry.case.artefact != cases.REFERENCE
+    return entry.case.artifact != cases.REFERENCE
 
 
 def _one_per_engine(planned: list[BenchmarkCase]) -> list[BenchmarkCase]:
-    """The last row of each engine: the int8 artefact's, where there is one."""
-    return list({row.backend: row for row in planned}.values())
+    """The last row of each engine: the int8 artifact's, where there is one."""
+    return list({case.backend: case for case in planned}.values())
 
 
 def _results(entry: CaseState) -> list[LatencyResult]:

@@ -43,30 +43,30 @@ class TimedCall:
     turn: int = _BLOCK
 
 
-def open_row(artefact: Artifact, row: BenchmarkCase) -> Backend:
-    """Open an artefact as the row says, a .keras one with the reference.
+def open_row(artifact: Artifact, case: BenchmarkCase) -> Backend:
+    """Open an artifact as the row says, a .keras one with the reference.
 
     Raises:
         BackendUnavailable: the engine or device is not there.
-        ArtefactError: the engine refuses the model.
+        ArtifactError: the engine refuses the model.
     """
-    if artefact.format == ".keras":
+    if artifact.format == ".keras":
         from benchmarks.harness import keras_reference
 
-        return keras_reference.open(artefact, row.backend, row.threads, row.device)
-    return open_backend(artefact, row.backend, row.threads, row.device)
+        return keras_reference.open(artifact, case.backend, case.threads, case.device)
+    return open_backend(artifact, case.backend, case.threads, case.device)
 
 
-def import_engine(row: BenchmarkCase) -> None:
+def import_engine(case: BenchmarkCase) -> None:
     """Import the row's engine, so that opening it later costs no import.
 
     An engine that is not there is found out, and said, by `open_row`.
     """
-    package = next((e.package for e in ENGINES if e.name == row.backend), None)
+    package = next((e.package for e in ENGINES if e.name == case.backend), None)
     if package is None:
         from benchmarks.harness import keras_reference
 
-        keras_reference.import_keras(row.backend, row.device)
+        keras_reference.import_keras(case.backend, case.device)
         return
     module = package if package == "onnxruntime" else f"{package}.interpreter"
     with suppress(ImportError):
@@ -74,7 +74,7 @@ def import_engine(row: BenchmarkCase) -> None:
 
 
 def images_of(spec: ModelSpec) -> Pixels:
-    """Images to time with, (64, 28, 28, 1) uint8: the artefact's golden inputs, repeated.
+    """Images to time with, (64, 28, 28, 1) uint8: the artifact's golden inputs, repeated.
 
     The work of a convolution does not depend on its input, so any digits serve; these need no
     data set.
@@ -85,16 +85,16 @@ def images_of(spec: ModelSpec) -> Pixels:
 
 
 def measure_all(
-    job: LatencyRequest, artefact: Artifact, backend: Backend, images: Pixels
+    job: LatencyRequest, artifact: Artifact, backend: Backend, images: Pixels
 ) -> tuple[TimingSeries, ...]:
     """Time each scenario of `job`, one after the other."""
     series: list[TimingSeries] = []
     for scenario in job.scenarios:
         if scenario == messages.MANY_SCORES:
             few = replace(job, min_count=_MANY_CALLS)
-            series += measure(_many(job, artefact, backend, images), few)
+            series += measure(_many(job, artifact, backend, images), few)
         else:
-            series += measure(_calls(scenario, job, artefact, backend, images), job)
+            series += measure(_calls(scenario, job, artifact, backend, images), job)
     return tuple(series)
 
 
@@ -156,7 +156,7 @@ def _series(timed: TimedCall, samples: "array[int]") -> TimingSeries:
 
 
 def _calls(
-    scenario: str, job: LatencyRequest, artefact: Artifact, backend: Backend, images: Pixels
+    scenario: str, job: LatencyRequest, artifact: Artifact, backend: Backend, images: Pixels
 ) -> list[TimedCall]:
     singles = [image[np.newaxis] for image in images]
     if scenario == messages.SINGLE:
@@ -173,7 +173,7 @@ def _calls(
     if scenario == messages.CLASSIFY:
         from benchmarks.latency import engine_only
 
-        engine = engine_only.open(artefact, job.case.backend, job.case.threads)
+        engine = engine_only.open(artifact, job.case.backend, job.case.threads)
         prepared = [engine.prepare(image) for image in singles]
         return [
             TimedCall(scenario, 1, lambda n: classifier.classify(images[n % _IMAGES])),
@@ -190,7 +190,7 @@ def _calls(
 
 
 def _many(
-    job: LatencyRequest, artefact: Artifact, backend: Backend, images: Pixels
+    job: LatencyRequest, artifact: Artifact, backend: Backend, images: Pixels
 ) -> list[TimedCall]:
     """Many arrays at once, beside as many in the bare engine's fastest batches."""
     from benchmarks.latency import engine_only
@@ -199,7 +199,7 @@ def _many(
     classifier = Classifier(backend)
     pixels = np.resize(images, (job.images, *images.shape[1:]))
     arrays = list(pixels)
-    engine = engine_only.open(artefact, job.case.backend, job.case.threads)
+    engine = engine_only.open(artifact, job.case.backend, job.case.threads)
 
     size = job.bare_batch or _fastest(
         lambda batch: engine.run(engine.prepare(batch)), images, engine.resize
@@ -245,7 +245,7 @@ def png(image: Pixels) -> bytes:
 
 
 def _jpeg(image: Pixels) -> bytes:
-    """A page of 1024×768 with the digit written dark on grey, as a camera would deliver it."""
+    """A page of 1024×768 with the digit written dark on gray, as a camera would deliver it."""
     from PIL import Image
 
     page = Image.new("L", _JPEG_SIZE, 200)

@@ -1,4 +1,4 @@
-"""One artefact's answers against its original's: ParityResult, and the verdict on it."""
+"""One artifact's answers against its original's: ParityResult, and the verdict on it."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from runtime.backends import Scores
 
 _BINS = 15
 # Scores below this count as this: int8 ones are 0 now and then. Keras's own loss does the same.
-_LEAST_SCORE = 1e-7
+_MIN_SCORE = 1e-7
 
 
 def compute_metrics(scores: Scores, labels: statistics.Integers) -> AccuracyMetrics:
-    """Summarise scores (N, classes) against labels (N,) int64; a row with NaN is never right."""
+    """Summarize scores (N, classes) against labels (N,) int64; a row with NaN is never right."""
     finite = np.isfinite(scores)
     sound = finite.all(axis=1)
     safe = np.where(finite, scores, 0)
@@ -31,7 +31,7 @@ def compute_metrics(scores: Scores, labels: statistics.Integers) -> AccuracyMetr
         )
     n = len(labels)
     of_truth = safe[np.arange(n), labels][sound].astype(np.float64)
-    losses = -np.log(np.maximum(of_truth, _LEAST_SCORE))
+    losses = -np.log(np.maximum(of_truth, _MIN_SCORE))
     return AccuracyMetrics(
         n=n,
         correct=int(right.sum()),

@@ -1,4 +1,4 @@
-"""Accuracy of each artefact and agreement with its Keras original: python -m benchmarks.parity."""
+"""Accuracy of each artifact and agreement with its Keras original: python -m benchmarks.parity."""
 
 import argparse
 import tempfile
@@ -41,20 +41,20 @@ def compare(
     elsewhere: DevicePredictions | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> ParityReport:
-    """Ask the original and each artefact of `models` the same images, each in its own process.
+    """Ask the original and each artifact of `models` the same images, each in its own process.
 
     Args:
         models: the folder with digits.keras and what was exported from it.
         backends: engines' names; all of them by default.
-        tolerance: the default one judges as issued artefacts are.
+        tolerance: the default one judges as issued artifacts are.
         fail_fast: stop at the first failing row.
-        explain: trace the int8 artefacts layer by layer too.
+        explain: trace the int8 artifacts layer by layer too.
         interpreters: other Pythons, for engines that are not installed in this one.
-        elsewhere: what the same artefacts answered to the same images on a device.
+        elsewhere: what the same artifacts answered to the same images on a device.
         progress: is told what is being done.
 
     Raises:
-        ArtefactError: the original is missing or damaged, or its process failed.
+        ArtifactError: the original is missing or damaged, or its process failed.
         DatasetError: the images are not of the original's classes.
         BackendUnavailable: Keras, or an engine named in `backends`, is not there.
     """
@@ -65,18 +65,18 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
         np.save(folder / "pixels.npy", test_set.pixels)
-        row = BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1)
-        progress(f"{row}: the original")
-        answered = _scores(folder, reference.path, row, ())
+        case = BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1)
+        progress(f"{case}: the original")
+        answered = _scores(folder, reference.path, case, ())
         if isinstance(answered, SkippedCase):
             raise ArtifactError(f"the original cannot be asked: {answered.reason}")
         reference, asked = answered
         judge = _Judge(reference, reference, test_set, tolerance or Tolerance())
         results: list[ParityResult] = []
         unmeasured: list[SkippedCase] = []
-        for row in planned:
-            progress(str(row))
-            result = _ask_row(folder, models / row.artefact, row, judge, interpreters)
+        for case in planned:
+            progress(str(case))
+            result = _ask_row(folder, models / case.artifact, case, judge, interpreters)
             if isinstance(result, SkippedCase):
                 unmeasured.append(result)
                 failed = result.status == FAILED
@@ -91,16 +91,16 @@ def compare(
             if not known or (backends and engine not in backends):
                 continue
             progress(f"where the differences of {int8} come from")
-            row = BenchmarkCase(int8, f"{engine}, traced", "cpu", 1)
-            traced = _explain(folder, row, models / plain, models / int8, reference, test_set)
+            case = BenchmarkCase(int8, f"{engine}, traced", "cpu", 1)
+            traced = _explain(folder, case, models / plain, models / int8, reference, test_set)
             if isinstance(traced, SkippedCase):
                 unmeasured.append(traced)
             else:
                 explanations.append(traced)
     device_results: list[ParityResult] = []
     device_unmeasured = list(elsewhere.unmeasured) if elsewhere else []
-    for row, answer, scores in elsewhere.answered if elsewhere else ():
-        compared = judge.compare(artifact.read(models / row.artefact), row, scores, answer)
+    for case, answer, scores in elsewhere.answered if elsewhere else ():
+        compared = judge.compare(artifact.read(models / case.artifact), case, scores, answer)
         if isinstance(compared, SkippedCase):
             device_unmeasured.append(compared)
         else:
@@ -157,18 +157,18 @@ class _Judge:
     tolerance: Tolerance
 
     def compare(
-        self, opened: Artifact, row: BenchmarkCase, scores: Scores, answer: PredictResponse
+        self, opened: Artifact, case: BenchmarkCase, scores: Scores, answer: PredictResponse
     ) -> ParityResult | SkippedCase:
         """A row's scores, (N, classes), wherever they were computed, beside the original's."""
         reference, labels = self.reference, self.test_set.labels
         if scores.shape != reference.shape:
             return SkippedCase(
-                row, FAILED, f"scores of shape {scores.shape}, not {reference.shape}"
+                case, FAILED, f"scores of shape {scores.shape}, not {reference.shape}"
             )
         apart = metrics.score_difference(reference, scores)
         before, after = _right(reference, self.test_set), _right(scores, self.test_set)
         return ParityResult(
-            case=row,
+            case=case,
             version=answer.version,
             precision=opened.spec.precision,
             digest=opened.spec.digest,
@@ -189,11 +189,11 @@ class _Judge:
 
 
 def _scores(
-    folder: Path, path: Path, row: BenchmarkCase, interpreters: tuple[ExternalPython, ...]
+    folder: Path, path: Path, case: BenchmarkCase, interpreters: tuple[ExternalPython, ...]
 ) -> tuple[Scores, PredictResponse] | SkippedCase:
     file = folder / "scores.npy"
     file.unlink(missing_ok=True)
-    job = PredictRequest(row, str(path.resolve()), str(folder / "pixels.npy"), str(file))
+    job = PredictRequest(case, str(path.resolve()), str(folder / "pixels.npy"), str(file))
     answer = subprocesses.ask_scores(job, interpreters)
     if isinstance(answer, SkippedCase):
         return answer
@@ -201,13 +201,13 @@ def _scores(
 
 
 def _explain(
-    folder: Path, row: BenchmarkCase, plain: Path, int8: Path, reference: Scores, test_set: TestSet
+    folder: Path, case: BenchmarkCase, plain: Path, int8: Path, reference: Scores, test_set: TestSet
 ) -> Explanation | SkippedCase:
     few = slice(_EXPLAINED)
     np.save(folder / "few.npy", test_set.pixels[few])
     np.save(folder / "original.npy", reference[few])
     job = ExplainJob(
-        case=row,
+        case=case,
         plain=str(plain.resolve()),
         int8=str(int8.resolve()),
         pixels=str(folder / "few.npy"),
@@ -251,19 +251,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-difference",
         type=float,
         default=default.max_difference,
-        help="of a float artefact's scores (%(default)s)",
+        help="of a float artifact's scores (%(default)s)",
     )
     parser.add_argument(
         "--max-drop",
         type=float,
         default=100 * default.max_drop,
-        help="of an int8 artefact's accuracy, in points (%(default)s)",
+        help="of an int8 artifact's accuracy, in points (%(default)s)",
     )
     parser.add_argument(
         "--min-agreement",
         type=float,
         default=100 * default.min_agreement,
-        help="of an int8 artefact's answers with the original's, in %% (%(default)s)",
+        help="of an int8 artifact's answers with the original's, in %% (%(default)s)",
     )
     parser.add_argument(
         "--explain",

@@ -46,7 +46,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--data", type=Path, required=True, metavar="FOLDER", help="images and their manifest.csv"
     )
-    parser.add_argument("--model", metavar="PATH", help="an artefact (default: the published one)")
+    parser.add_argument("--model", metavar="PATH", help="an artifact (default: the published one)")
     parser.add_argument("--backend", help="the engine (default: the first that reads the model)")
     parser.add_argument(
         "--out", type=Path, default=Path("benchmarks/results"), help="folder of the report"

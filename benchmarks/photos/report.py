@@ -21,7 +21,7 @@ from benchmarks.schema.photos import (
     NumberRead,
     PhotosReport,
 )
-from runtime.preprocess.decode import decode_colour
+from runtime.preprocess.decode import decode_color
 from runtime.system import atomic_write
 
 JSON_NAME, MARKDOWN_NAME, SHEET_NAME = "photos.json", "photos.md", "photos.html"
@@ -53,7 +53,7 @@ def render(report: PhotosReport) -> str:
     """The whole report as Markdown text."""
     parts = [
         "# Real images",
-        f"{report.created[:10]}, `python -m benchmarks.photos --data FOLDER`: {report.artefact} "
+        f"{report.created[:10]}, `python -m benchmarks.photos --data FOLDER`: {report.artifact} "
         f"({report.digest[:12]}…) on {report.backend} {report.version}. Every mistake: "
         f"{SHEET_NAME}.",
         *(markdown.render_table(table) for table in tables(report) if table.lines),
@@ -173,7 +173,7 @@ def render_sheet(report: PhotosReport, pictures: Path | None = None) -> str:
     )
     return html_templates.render(
         "photos.html",
-        name=report.artefact,
+        name=report.artifact,
         date=report.created[:10],
         sections=[(title, [_card(m, pictures) for m in found]) for title, found in sections],
     )
@@ -183,7 +183,7 @@ def _card(mistake: Answer | NumberRead, pictures: Path | None) -> dict[str, str]
     """Return the file, the text and the images, as data: URIs, of a mistake."""
     card = {"file": mistake.photo.file, "photo": "", "pixels": ""}
     if pictures is not None:
-        decoded = decode_colour(pictures / mistake.photo.file, longest=_PICTURE)
+        decoded = decode_color(pictures / mistake.photo.file, longest=_PICTURE)
         image = Image.fromarray(np.ascontiguousarray(decoded.rgb))
         card["photo"] = html_templates.png_uri(image)
     if isinstance(mistake, Answer):

@@ -76,7 +76,7 @@ def _photo(line: dict[str, str], where: str) -> Photo:
 def measure(
     folder: Path,
     classifier: Classifier,
-    artefact: str = "",
+    artifact: str = "",
     *,
     speed: bool = True,
     progress: Callable[[str], None] = lambda line: None,
@@ -84,7 +84,7 @@ def measure(
     """Read every image of a folder.
 
     Args:
-        artefact: its name, for the report.
+        artifact: its name, for the report.
         speed: whether to time the way from bytes to a label, too.
         progress: is told what is being done.
 
@@ -108,7 +108,7 @@ def measure(
     return PhotosReport(
         schema_version=SCHEMA_VERSION,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        artefact=artefact,
+        artifact=artifact,
         digest=classifier.spec.digest,
         backend=classifier.backend.name,
         version=classifier.backend.version,

@@ -80,7 +80,7 @@ def _stroke(digit: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32
 
 
 def _photograph(width: int, height: int, random: np.random.Generator) -> bytes:
-    """A digit on paper under slanting light, with a sensor's noise, as a colour JPEG."""
+    """A digit on paper under slanting light, with a sensor's noise, as a color JPEG."""
     digits = _digits()
     side = min(width, height) // 2
     ink = np.zeros((height, width), np.float32)

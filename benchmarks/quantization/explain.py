@@ -1,4 +1,4 @@
-"""Where an int8 artefact's differences come from: conversion, quantisation, kernels, which layer.
+"""Where an int8 artifact's differences come from: conversion, quantization, kernels, which layer.
 
 Runs in a process of its own, with the engine that opens the format.
 """
@@ -15,10 +15,10 @@ _TRACERS = {".tflite": tflite, ".onnx": onnx}
 
 
 def explain(job: ExplainJob) -> Explanation:
-    """Trace the float and the int8 artefact, of one format, over the same images.
+    """Trace the float and the int8 artifact, of one format, over the same images.
 
     Raises:
-        ArtefactError: one of them is missing or damaged.
+        ArtifactError: one of them is missing or damaged.
         BackendUnavailable: the format's engine is not installed, or shows too little of itself.
     """
     tracer = _TRACERS[job.int8[job.int8.rindex(".") :]]
@@ -28,14 +28,14 @@ def explain(job: ExplainJob) -> Explanation:
     steps = (
         step(
             "conversion",
-            "float artefact against Keras",
+            "float artifact against Keras",
             reference,
             plain.scores(pixels, literal=False),
         ),
-        step("quantisation", tracer.QUANTISATION, plain.scores(pixels, literal=True), literal),
+        step("quantization", tracer.QUANTIZATION, plain.scores(pixels, literal=True), literal),
         step("kernels", tracer.KERNELS, literal, int8.scores(pixels, literal=False)),
     )
     layers = tracer.layers(plain, int8, pixels)
-    name = int8.artefact.path.name
+    name = int8.artifact.path.name
     findings = (*tracer.lint(plain), *tracer.lint(int8), *lint_layers(name, layers))
     return Explanation(len(pixels), steps, layers, findings, name, tracer.ENGINE)

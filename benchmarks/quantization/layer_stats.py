@@ -1,4 +1,4 @@
-"""What traces of an int8 artefact add up, in whatever engine: its steps, its layers, its lint."""
+"""What traces of an int8 artifact add up, in whatever engine: its steps, its layers, its lint."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from runtime.model.spec import QuantizationParams
 
 # How many images are answered at once: every output of every layer is held.
 BATCH = 50
-_LEAST_RANGE = 0.5
-_MOST_SATURATION = 0.01
+_MIN_RANGE = 0.5
+_MAX_SATURATION = 0.01
 
 
 def step(name: str, detail: str, before: Scores, after: Scores) -> ErrorSource:
@@ -121,15 +121,15 @@ def _lint_calibration(opened: Artifact) -> LintFinding:
     return LintFinding(opened.path.name, "calibration", not missing and most <= 2 * least, detail)
 
 
-def lint_layers(artefact: str, layers: tuple[Layer, ...]) -> list[LintFinding]:
+def lint_layers(artifact: str, layers: tuple[Layer, ...]) -> list[LintFinding]:
     """Layers with weights that clip, waste their range, or hold channels that are never active."""
     layers = tuple(layer for layer in layers if layer.weighted)
     checks = (
-        ("saturation", [x for x in layers if x.saturation > _MOST_SATURATION], "of a layer ≤ 1 %"),
-        ("range used", [x for x in layers if x.range_used < _LEAST_RANGE], "of a layer ≥ 50 %"),
+        ("saturation", [x for x in layers if x.saturation > _MAX_SATURATION], "of a layer ≤ 1 %"),
+        ("range used", [x for x in layers if x.range_used < _MIN_RANGE], "of a layer ≥ 50 %"),
         ("silent channels", [x for x in layers if x.silent_channels], "none"),
     )
     return [
-        LintFinding(artefact, what, not bad, ", ".join(x.name for x in bad) if bad else fine)
+        LintFinding(artifact, what, not bad, ", ".join(x.name for x in bad) if bad else fine)
         for what, bad, fine in checks
     ]

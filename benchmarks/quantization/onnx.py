@@ -1,4 +1,4 @@
-"""What `explain` asks of .onnx artefacts: onnxruntime with its optimisations off and on, and the
+"""What `explain` asks of .onnx artifacts: onnxruntime with its optimisations off and on, and the
 outputs inside the graph beside the scores. Needs the onnx package.
 """
 
@@ -23,7 +23,7 @@ from runtime.system.native_output import suppress_native_output
 
 ENGINE = "onnxruntime"
 # What the report says of the steps.
-QUANTISATION = "int8 against float, both without graph optimisations"
+QUANTIZATION = "int8 against float, both without graph optimisations"
 KERNELS = "int8, with graph optimisations and integer kernels against without"
 # What the quantiser puts behind a name where the name itself is an output's.
 _BEFORE = "_QuantizeLinear_Input"
@@ -41,7 +41,7 @@ class _Quantizer:
 
 
 class Model:
-    """An .onnx artefact and its graph."""
+    """An .onnx artifact and its graph."""
 
     def __init__(self, opened: Artifact) -> None:
         try:
@@ -50,14 +50,14 @@ class Model:
             raise BackendUnavailable(
                 f'onnx is not installed ({error}): pip install "digit-edge[train]"'
             ) from error
-        self.artefact = opened
+        self.artifact = opened
         self.proto = onnx.load_from_string(opened.data)
         self.constants = {
             tensor.name: onnx.numpy_helper.to_array(tensor)
             for tensor in self.proto.graph.initializer
         }
 
-    def open(self, optimised: bool, outputs: tuple[str, ...] = (), save: str = "") -> Any:
+    def open(self, optimized: bool, outputs: tuple[str, ...] = (), save: str = "") -> Any:
         """A session; `outputs` are given beside the scores, `save` is the file to rewrite into."""
         try:
             import onnx
@@ -72,7 +72,7 @@ class Model:
         options.log_severity_level = 3
         options.add_session_config_entry(*EXACT)
         options.graph_optimization_level = (
-            levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
+            levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
         )
         if save:
             options.optimized_model_filepath = save
@@ -99,7 +99,7 @@ class Model:
         return np.concatenate([batch[0] for batch in batches])
 
     def quantizers(self) -> list[_Quantizer]:
-        """Every place where values, not weights, are quantised, in the order of execution."""
+        """Every place where values, not weights, are quantized, in the order of execution."""
         makers = {name: node for node in self.proto.graph.node for name in node.output}
         found = []
         for node in self.proto.graph.node:
@@ -121,7 +121,7 @@ class Model:
 
 
 def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
-    """Compare what is quantised with what the float graph calls the same; none where nothing is."""
+    """Compare what is quantized with what the float graph calls the same; none where nothing is."""
     known = {name for node in plain.proto.graph.node for name in node.output}
     pairs = [
         (quantizer.source.removesuffix(_BEFORE), quantizer)
@@ -157,7 +157,7 @@ def _as_int8(
 
 def lint(model: Model) -> list[LintFinding]:
     """Check the graph, as the file holds it and as the engine rewrites it."""
-    name = model.artefact.path.name
+    name = model.artifact.path.name
     axis = model.proto.graph.input[0].type.tensor_type.shape.dim[0]
     free = not axis.HasField("dim_value")
     quantizers = model.quantizers()
@@ -167,25 +167,25 @@ def lint(model: Model) -> list[LintFinding]:
         answers = model.proto.graph.node[-1].op_type == "DequantizeLinear"
         found = (quantizers[0].affine, quantizers[-1].affine if answers else None)
     return [
-        *lint_quantization(model.artefact, found),
+        *lint_quantization(model.artifact, found),
         LintFinding(name, "batch", free, "free" if free else "frozen"),
-        *_lint_optimised(model, bool(quantizers)),
+        *_lint_optimized(model, bool(quantizers)),
     ]
 
 
-def _lint_optimised(model: Model, quantised: bool) -> list[LintFinding]:
+def _lint_optimized(model: Model, quantized: bool) -> list[LintFinding]:
     """What is left of the graph once the engine has rewritten it for this processor."""
     import onnx
 
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as folder:
-        path = Path(folder, "optimised.onnx")
+        path = Path(folder, "optimized.onnx")
         model.open(True, save=str(path))
         nodes = onnx.load(str(path)).graph.node
     counts = Counter(node.op_type for node in nodes)
-    name = model.artefact.path.name
+    name = model.artifact.path.name
     told = ", ".join(kind if n == 1 else f"{n} {kind}" for kind, n in sorted(counts.items()))
-    findings = [LintFinding(name, "operators after optimisation", True, f"{len(nodes)}: {told}")]
-    if quantised:
+    findings = [LintFinding(name, "operators after optimization", True, f"{len(nodes)}: {told}")]
+    if quantized:
         real = {out for node in nodes if node.op_type == "DequantizeLinear" for out in node.output}
         outside = [node.op_type for node in nodes if real & set(node.input)]
         findings.append(

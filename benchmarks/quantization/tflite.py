@@ -1,4 +1,4 @@
-"""What `explain` asks of .tflite artefacts: LiteRT with the kernels chosen and every tensor kept.
+"""What `explain` asks of .tflite artifacts: LiteRT with the kernels chosen and every tensor kept.
 
 Its list of operators is not public, so a future release may end this page of the report.
 """
@@ -19,8 +19,8 @@ from runtime.system.native_output import suppress_native_output
 
 ENGINE = "litert"
 # What the report says of the steps.
-QUANTISATION = "int8 against float, both with reference kernels"
-KERNELS = "int8, optimised kernels against reference ones"
+QUANTIZATION = "int8 against float, both with reference kernels"
+KERNELS = "int8, optimized kernels against reference ones"
 # Operators with weights.
 _LAYERS = ("CONV_2D", "FULLY_CONNECTED")
 
@@ -35,10 +35,10 @@ class _Operator:
 
 
 class Model:
-    """A .tflite artefact, opened with the kernels asked for."""
+    """A .tflite artifact, opened with the kernels asked for."""
 
     def __init__(self, opened: Artifact) -> None:
-        self.artefact = opened
+        self.artifact = opened
 
     def open(self, reference: bool, keep: bool = False) -> Any:
         try:
@@ -50,7 +50,7 @@ class Model:
         kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
         with suppress_native_output(2):
             interpreter = Interpreter(
-                model_content=self.artefact.data,
+                model_content=self.artifact.data,
                 num_threads=1,
                 experimental_op_resolver_type=kernels,
                 experimental_preserve_all_tensors=keep,
@@ -127,7 +127,7 @@ def _name(tensor: str) -> str:
 
 def lint(model: Model) -> list[LintFinding]:
     """What the engine makes of the graph: its partitions, and what it leaves out of them."""
-    name = model.artefact.path.name
+    name = model.artifact.path.name
     interpreter = model.open(reference=False)
     free = int(interpreter.get_input_details()[0]["shape_signature"][0]) == -1
     everything = model.operators(interpreter)
@@ -142,7 +142,7 @@ def lint(model: Model) -> list[LintFinding]:
     outside = [op.kind for op in network if not any(op.outputs[0] in part for part in partitions)]
     softmax = len(delegates) - len(partitions)
     return [
-        *lint_quantization(model.artefact, _quantization(interpreter)),
+        *lint_quantization(model.artifact, _quantization(interpreter)),
         LintFinding(name, "batch", free, "free" if free else "frozen"),
         LintFinding(
             name,

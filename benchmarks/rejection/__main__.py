@@ -1,4 +1,4 @@
-"""How well artefacts tell digits from what is none: python -m benchmarks.rejection."""
+"""How well artifacts tell digits from what is none: python -m benchmarks.rejection."""
 
 import argparse
 import sys
@@ -37,13 +37,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.rejection",
-        description="How many blank pages, letters, shapes, … each artefact refuses as no digit, "
+        description="How many blank pages, letters, shapes, … each artifact refuses as no digit, "
         "how many digits with them, and what a decision costs.",
         epilog="Exit status: 0 all rows asked, 2 bad input, 3 a row failed. Targets are reported "
         "and decide nothing.",
     )
     parser.add_argument(
-        "--models", type=Path, default=cases.DEFAULT_MODELS, help="folder of the artefacts (models)"
+        "--models", type=Path, default=cases.DEFAULT_MODELS, help="folder of the artifacts (models)"
     )
     parser.add_argument(
         "--backend", action="append", default=[], help="only this engine; may be repeated"

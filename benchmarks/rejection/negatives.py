@@ -46,15 +46,15 @@ class NegativeKind:
 
 
 def blank_pages(n: int, random: np.random.Generator) -> Pixels:
-    """Pages without a mark: every grey as pixels, and photographs of paper with its grain."""
-    greys = np.linspace(0, 255, n // 2).round()[:, None, None] * np.ones((_SIDE, _SIDE))
+    """Pages without a mark: every gray as pixels, and photographs of paper with its grain."""
+    grays = np.linspace(0, 255, n // 2).round()[:, None, None] * np.ones((_SIDE, _SIDE))
     at = np.linspace(-0.5, 0.5, _PAGE)
     pages = []
     for _ in range(n - n // 2):
         light = random.uniform(60, 235) + random.uniform(-25, 25) * at[:, None]
         grain = random.normal(0, random.uniform(0, 3), (_PAGE, _PAGE))
         pages.append(_photographed(light + random.uniform(-25, 25) * at + grain))
-    return np.concatenate([_pixels(greys), np.stack(pages)])
+    return np.concatenate([_pixels(grays), np.stack(pages)])
 
 
 def nearly_blank_pages(n: int, random: np.random.Generator) -> Pixels:
@@ -71,7 +71,7 @@ def nearly_blank_pages(n: int, random: np.random.Generator) -> Pixels:
 
 
 def noise(n: int, random: np.random.Generator) -> Pixels:
-    """Gaussian noise of any strength on any grey, and noise smoothed over some pixels."""
+    """Gaussian noise of any strength on any gray, and noise smoothed over some pixels."""
     fine = random.normal(0, 1, (n, _SIDE, _SIDE))
     coarse = np.stack(
         [
@@ -182,7 +182,7 @@ def _wood(random: np.random.Generator) -> Planes:
 
 
 def _tiles(random: np.random.Generator) -> Planes:
-    """Cells around points drawn at random (Voronoi), each of its own grey."""
+    """Cells around points drawn at random (Voronoi), each of its own gray."""
     middles = random.uniform(0, _PAGE, (int(random.integers(6, 40)), 2))
     at = np.stack(np.mgrid[:_PAGE, :_PAGE], axis=-1)[:, :, None]
     nearest = np.square(at - middles).sum(axis=-1).argmin(axis=-1)

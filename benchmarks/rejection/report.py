@@ -120,4 +120,4 @@ def _verdict(met: bool, target: str) -> str:
 
 
 def _name(result: Rejection) -> str:
-    return f"{result.case.artefact} · {result.case.backend}"
+    return f"{result.case.artifact} · {result.case.backend}"

@@ -1,4 +1,4 @@
-"""How well artefacts tell digits from what is none: python -m benchmarks.rejection.
+"""How well artifacts tell digits from what is none: python -m benchmarks.rejection.
 
 Measured with `benchmarks.rejection.negatives`: fonts, shapes and textures other than those that the
 rule was fitted to.
@@ -38,7 +38,7 @@ def measure(
     backends: tuple[str, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> RejectionReport:
-    """Show each artefact of `models` digits, and what is none.
+    """Show each artifact of `models` digits, and what is none.
 
     Raises:
         BackendUnavailable: an engine named in `backends` does not exist.
@@ -56,15 +56,15 @@ def measure(
         drawn.append(kind.draw(kind.n, np.random.default_rng([_SEED, number])))
     results: list[Rejection] = []
     unmeasured: list[SkippedCase] = []
-    for row in cases.enumerate_cases(models, backends):
-        progress(str(row))
+    for case in cases.enumerate_cases(models, backends):
+        progress(str(case))
         try:
-            backend = open_backend(artifact.read(models / row.artefact), row.backend)
-            results.append(_judge(backend, row, test_set.pixels, kinds, drawn))
+            backend = open_backend(artifact.read(models / case.artifact), case.backend)
+            results.append(_judge(backend, case, test_set.pixels, kinds, drawn))
         except BackendUnavailable as error:
-            unmeasured.append(SkippedCase(row, ABSENT, str(error)))
+            unmeasured.append(SkippedCase(case, ABSENT, str(error)))
         except ArtifactError as error:
-            unmeasured.append(SkippedCase(row, FAILED, str(error)))
+            unmeasured.append(SkippedCase(case, FAILED, str(error)))
     return RejectionReport(
         schema_version=SCHEMA_VERSION,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -91,7 +91,7 @@ def _judge(
         answers = backend.scores(pixels)
         if answers.shape[1] != len(spec.labels) or not np.isfinite(answers).all():
             raise ArtifactError(
-                f"{case.artefact} gives scores that are no numbers: export it again"
+                f"{case.artifact} gives scores that are no numbers: export it again"
             )
         pairs = list(zip(pixels, answers.max(axis=1).tolist(), strict=True))
         return (

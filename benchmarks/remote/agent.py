@@ -1,4 +1,4 @@
-"""What runs on a device: unpacks an archive from standard input, times and asks its artefacts.
+"""What runs on a device: unpacks an archive from standard input, times and asks its artifacts.
 
 Sent as text to the device's own Python; standard library only, and nothing of it stays behind.
 """

@@ -1,4 +1,4 @@
-"""Times the artefacts on a device, and asks them the test set, over the system's own ssh."""
+"""Times the artifacts on a device, and asks them the test set, over the system's own ssh."""
 
 import argparse
 import io
@@ -70,14 +70,14 @@ def measure(
     threads: tuple[int, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> RemoteResults:
-    """Copy the packages and the artefacts to a device, run them there, bring the results back.
+    """Copy the packages and the artifacts to a device, run them there, bring the results back.
 
     Neither Keras nor a data set is needed there. All is done in a temporary folder of the device,
     which is removed in the end.
 
     Args:
-        models: the folder of the artefacts.
-        pixels: images (N, 28, 28, 1) uint8 that each artefact shall answer there.
+        models: the folder of the artifacts.
+        pixels: images (N, 28, 28, 1) uint8 that each artifact shall answer there.
         quick: few starts, as `QUICK` in `settings`.
         backends: engines' names; all of them by default.
         kind: "cpu" or "gpu".
@@ -86,7 +86,7 @@ def measure(
 
     Raises:
         EdgeError: there is no ssh, no connection, no suitable Python, or the run there failed.
-        BackendUnavailable: no engine is installed there that opens any artefact.
+        BackendUnavailable: no engine is installed there that opens any artifact.
     """
     arguments = [f"--repetitions={settings.repetitions}", f"--min-seconds={settings.min_seconds}"]
     arguments += [f"--min-count={settings.min_count}", f"--device={kind}"]
@@ -117,14 +117,14 @@ def measure(
     if not report.results and all(u.status != FAILED for u in report.unmeasured):
         reasons = "; ".join(dict.fromkeys(u.reason for u in report.unmeasured))
         raise BackendUnavailable(
-            f"no engine on {where.destination} opens any artefact ({reasons}): install one there, "
+            f"no engine on {where.destination} opens any artifact ({reasons}): install one there, "
             "or name the Python that has one with --on-python"
         )
     return RemoteResults(report, answered)
 
 
 def pack(models: Path, file: IO[bytes], pixels: Pixels | None = None) -> None:
-    """Write the packages that run on a device, and the artefacts but Keras's, as a zip archive;
+    """Write the packages that run on a device, and the artifacts but Keras's, as a zip archive;
     with images (N, 28, 28, 1) uint8 to answer, where there are any.
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -192,7 +192,7 @@ def _ssh(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that name a device."""
     parser.add_argument(
-        "--on", metavar="USER@HOST", help="time and ask the artefacts on this device too, over ssh"
+        "--on", metavar="USER@HOST", help="time and ask the artifacts on this device too, over ssh"
     )
     parser.add_argument("--on-port", type=int, metavar="PORT", help="ssh's port there")
     parser.add_argument(

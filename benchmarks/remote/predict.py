@@ -1,4 +1,4 @@
-"""What each artefact of a folder answers: python -m benchmarks.remote.predict.
+"""What each artifact of a folder answers: python -m benchmarks.remote.predict.
 
 Runs on a device, where there is neither Keras nor a data set; `parity` compares the scores with the
 original's where those are.
@@ -41,21 +41,21 @@ def write(
     """
     answered: list[CasePredictions] = []
     unmeasured: list[SkippedCase] = []
-    for number, row in enumerate(planned):
-        progress(str(row))
-        path, file = models / row.artefact, out / f"{number}.npy"
+    for number, case in enumerate(planned):
+        progress(str(case))
+        path, file = models / case.artifact, out / f"{number}.npy"
         try:
             artifact.read(path)
         except ArtifactError as error:
-            unmeasured.append(SkippedCase(row, FAILED, str(error)))
+            unmeasured.append(SkippedCase(case, FAILED, str(error)))
             continue
         answer = subprocesses.ask_scores(
-            PredictRequest(row, str(path.resolve()), str(pixels.resolve()), str(file.resolve()))
+            PredictRequest(case, str(path.resolve()), str(pixels.resolve()), str(file.resolve()))
         )
         if isinstance(answer, SkippedCase):
             unmeasured.append(answer)
         else:
-            answered.append(CasePredictions(row, answer, file.name))
+            answered.append(CasePredictions(case, answer, file.name))
     index = PredictionIndex(tuple(answered), tuple(unmeasured))
     atomic_write.write(out / INDEX, to_json(index))
     return index
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.remote.predict", description=__doc__
     )
-    parser.add_argument("--models", type=Path, required=True, help="folder of the artefacts")
+    parser.add_argument("--models", type=Path, required=True, help="folder of the artifacts")
     parser.add_argument("--pixels", type=Path, required=True, help=".npy, (N, 28, 28, 1) uint8")
     parser.add_argument("--out", type=Path, required=True, help="folder of the scores")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")

@@ -17,9 +17,9 @@ def side_by_side(here: LatencyReport, there: LatencyReport | None) -> Table:
     measured = dict.fromkeys(result.case for report in (there, here) for result in report.results)
     return Table(
         "Here and on the device",
-        ("artefact", "engine", "threads", "p50 here", "there", "ratio", "images/s here", "there",
+        ("artifact", "engine", "threads", "p50 here", "there", "ratio", "images/s here", "there",
          "start here", "there", "memory here", "there", "timing there"),
-        tuple(_line(row, here, there) for row in measured if row.backend in _engines(there)),
+        tuple(_line(case, here, there) for case in measured if case.backend in _engines(there)),
         f"There: {_machine(there.host)}; here: {_machine(here.host)}. The same files, each machine "
         "timed by itself; ratio: p50 there over p50 here.",
     )  # fmt: skip
@@ -38,20 +38,20 @@ def details(
     return tuple(replace(table, title=f"{table.title}, the device") for table in parts)
 
 
-def _line(row: BenchmarkCase, here: LatencyReport, there: LatencyReport) -> tuple[str, ...]:
-    singles = [report.find(row, messages.SINGLE) for report in (here, there)]
+def _line(case: BenchmarkCase, here: LatencyReport, there: LatencyReport) -> tuple[str, ...]:
+    singles = [report.find(case, messages.SINGLE) for report in (here, there)]
     first, second = (single.p50_ns if single else None for single in singles)
-    batches = [report.find(row, messages.OFFLINE) for report in (here, there)]
+    batches = [report.find(case, messages.OFFLINE) for report in (here, there)]
     starts = [
-        next((start for start in report.starts if start.case == row), None)
+        next((start for start in report.starts if start.case == case), None)
         for report in (here, there)
     ]
     timed = [r for r in (singles[1], batches[1]) if r]
     problems = [p for r in timed for p in r.problems(there.settings)]
     return (
-        row.artefact,
-        row.backend + _version(singles[1]),
-        str(row.threads),
+        case.artifact,
+        case.backend + _version(singles[1]),
+        str(case.threads),
         duration(first),
         duration(second),
         ratio(second / first if first and second else None),

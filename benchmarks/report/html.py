@@ -25,7 +25,7 @@ from benchmarks.schema.parity_report import ParityReport
 from benchmarks.schema.report import Report
 
 _ALONE = RelatedReports()
-_MOST_FLIPS = 200  # per artifact and engine
+_MAX_FLIPS = 200  # per artifact and engine
 _MAX_LINE_LENGTH = 40  # characters; longer texts of a table are wrapped
 
 
@@ -80,7 +80,7 @@ def _groups(report: Report, beside: RelatedReports) -> dict[str, list[Table | _S
             parity_tables.parity_table(parity),
             parity_tables.scores_table(parity),
             *parity_tables.device_tables(parity),
-            *parity_tables.device_flips(parity, _MOST_FLIPS),
+            *parity_tables.device_flips(parity, _MAX_FLIPS),
             _flips(parity),
             _confusions(parity),
             _reliabilities(parity),
@@ -137,7 +137,7 @@ def _column_styles(table: Table) -> list[str]:
 
 
 def _name(result: ParityResult | LatencyResult) -> str:
-    return f"{result.case.artefact} · {result.case.engine}"
+    return f"{result.case.artifact} · {result.case.engine}"
 
 
 def _latencies(report: Report) -> _Section:
@@ -145,7 +145,7 @@ def _latencies(report: Report) -> _Section:
         (_name(result), tuple(ns for run in result.runs for ns in run.samples_ns))
         for result in report.latency.results
         if result.scenario == messages.SINGLE
-        and (result.case.threads == 1 or result.case.artefact == cases.REFERENCE)
+        and (result.case.threads == 1 or result.case.artifact == cases.REFERENCE)
     ]
     return _Section(
         "Latency of one image",
@@ -160,7 +160,7 @@ def _scatters(report: Report) -> _Section:
     sizes: dict[str, Point] = {}
     times = []
     for result in report.parity.results:
-        answers, artifact = result.candidate, result.case.artefact
+        answers, artifact = result.candidate, result.case.artifact
         low, high = answers.accuracy_interval
         size_kb = result.size_bytes / 1e3
         sizes.setdefault(artifact, Point(artifact, size_kb, answers.accuracy, low, high))
@@ -208,9 +208,9 @@ def _flips(parity: ParityReport) -> _Section:
                         images.get(flip.index),
                         flip in result.confident_flips,
                     )
-                    for flip in result.flips[:_MOST_FLIPS]
+                    for flip in result.flips[:_MAX_FLIPS]
                 ],
-                "hidden": max(0, len(result.flips) - _MOST_FLIPS),
+                "hidden": max(0, len(result.flips) - _MAX_FLIPS),
             }
             for result in parity.results
         ],
@@ -240,7 +240,7 @@ def _image(pixels: tuple[int, ...]) -> str:
 
 
 def _models(parity: ParityReport) -> list[tuple[str, AccuracyMetrics]]:
-    reference = (f"{parity.reference.artefact} · keras", parity.reference)
+    reference = (f"{parity.reference.artifact} · keras", parity.reference)
     return [reference, *((_name(result), result.candidate) for result in parity.results)]
 
 

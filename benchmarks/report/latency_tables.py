@@ -17,15 +17,15 @@ def latency_table(report: LatencyReport) -> Table:
     """One line a row: one image at a time, and batches."""
     lines = []
     for start in report.starts:
-        row = start.case
-        single, offline = report.find(row, messages.SINGLE), report.find(row, messages.OFFLINE)
+        case = start.case
+        single, offline = report.find(case, messages.SINGLE), report.find(case, messages.OFFLINE)
         problems = [p for r in (single, offline) if r for p in r.problems(report.settings)]
         lines.append(
             (
-                row.artefact,
-                row.backend + (f" {single.version}" if single else ""),
-                row.device,
-                str(row.threads),
+                case.artifact,
+                case.backend + (f" {single.version}" if single else ""),
+                case.device,
+                str(case.threads),
                 *(duration(single.percentile_ns(q) if single else None) for q in (50, 90, 99)),
                 f"{single.count:,}" if single else "–",
                 f"{offline.images_per_second:,.0f}" if offline else "–",
@@ -36,7 +36,7 @@ def latency_table(report: LatencyReport) -> Table:
     settings = report.settings
     return Table(
         "Latency",
-        ("artefact", "engine", "device", "threads", "p50", "p90", "p99", "calls", "images/s",
+        ("artifact", "engine", "device", "threads", "p50", "p90", "p99", "calls", "images/s",
          "batch", "verdict"),
         tuple(lines),
         f"Each row in {settings.repetitions} processes of its own, in turns with the others; at "
@@ -50,10 +50,10 @@ def invalid_table(report: LatencyReport) -> Table:
     """The results that are INVALID, and why."""
     return Table(
         "Invalid timings",
-        ("artefact", "engine", "threads", "scenario", "why"),
+        ("artifact", "engine", "threads", "scenario", "why"),
         tuple(
             (
-                result.case.artefact,
+                result.case.artifact,
                 result.case.backend,
                 str(result.case.threads),
                 result.scenario,
@@ -69,11 +69,11 @@ def starts_table(report: LatencyReport) -> Table:
     """Cold starts, phase by phase."""
     return Table(
         "From the start of the process to the first answer",
-        ("artefact", "engine", "threads", "process", "import", "load", "first answer", "together",
+        ("artifact", "engine", "threads", "process", "import", "load", "first answer", "together",
          "memory", "starts"),
         tuple(
             (
-                start.case.artefact,
+                start.case.artifact,
                 start.case.backend,
                 str(start.case.threads),
                 duration(start.median.process_ns),
@@ -103,13 +103,13 @@ def files_table(report: LatencyReport) -> Table:
     )
     measured = dict.fromkeys(r.case for r in report.results if r.scenario == messages.PNG)
     lines = []
-    for row in measured:
-        found = [report.find(row, scenario) for scenario in scenarios]
+    for case in measured:
+        found = [report.find(case, scenario) for scenario in scenarios]
         medians = (duration(result.p50_ns if result else None) for result in found)
-        lines.append((row.artefact, row.backend, *medians, ratio(report.overhead(row))))
+        lines.append((case.artifact, case.backend, *medians, ratio(report.overhead(case))))
     return Table(
         "From file to label",
-        ("artefact", "engine", "inference", "PNG: preprocessing", "PNG → label",
+        ("artifact", "engine", "inference", "PNG: preprocessing", "PNG → label",
          "JPEG: preprocessing", "JPEG → label", "classify(array)", "bare engine", "overhead"),
         tuple(lines),
         "Medians. PNG: 28×28; JPEG: 1024×768. Bare engine: set input, invoke, get output, nothing "
@@ -128,7 +128,7 @@ def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
         if result.scenario == messages.SINGLE and result.case.threads == 1 and limit and reached:
             lines.append(
                 (
-                    result.case.artefact,
+                    result.case.artifact,
                     result.case.backend,
                     result.precision,
                     duration(parity.macs / limit * 1e9),
@@ -142,7 +142,7 @@ def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
             )
     return Table(
         "The physical limit",
-        ("artefact", "engine", "precision", "at the peak", "p50", "10⁹ MAC/s", "peak",
+        ("artifact", "engine", "precision", "at the peak", "p50", "10⁹ MAC/s", "peak",
          "share of the peak", "bytes", "at the memory's pace"),
         tuple(lines),
         f"{parity.macs:,} multiply-accumulates for one image, {parity.parameters:,} weights. The "
@@ -158,18 +158,18 @@ def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
 def arrays_table(report: LatencyReport) -> Table:
     """Many arrays at once, with the fastest number of threads, beside the bare engine's best."""
     lines = []
-    for artefact, backend in dict.fromkeys(
-        (r.case.artefact, r.case.backend)
+    for artifact, backend in dict.fromkeys(
+        (r.case.artifact, r.case.backend)
         for r in report.results
         if r.scenario == messages.MANY_SCORES
     ):
-        scores, labels, bare = (report.best(artefact, backend, name) for name in messages.MANY)
+        scores, labels, bare = (report.best(artifact, backend, name) for name in messages.MANY)
         if scores is None or labels is None or bare is None:
             continue
         reached = scores.images_per_second / bare.images_per_second
         lines.append(
             (
-                artefact,
+                artifact,
                 backend,
                 f"{scores.images_per_second:,.0f}",
                 str(scores.case.threads),
@@ -183,7 +183,7 @@ def arrays_table(report: LatencyReport) -> Table:
         )
     return Table(
         f"{report.settings.images:,} arrays",
-        ("artefact", "engine", "scores(): images/s", "threads", "classify_batch(): images/s",
+        ("artifact", "engine", "scores(): images/s", "threads", "classify_batch(): images/s",
          "bare engine: images/s", "threads, batch", "scores over bare", "classify_batch over bare",
          "verdict"),
         tuple(lines),
@@ -196,11 +196,11 @@ def many_files_table(report: LatencyReport) -> Table:
     """Many files, decoded and classified by the command, beside decoding alone."""
     return Table(
         "Many PNG files",
-        ("artefact", "engine", "files", "processes", "python -m runtime FOLDER", "files/s",
+        ("artifact", "engine", "files", "processes", "python -m runtime FOLDER", "files/s",
          "decoding alone", "files/s", "ratio", "verdict"),
         tuple(
             (
-                found.case.artefact,
+                found.case.artifact,
                 found.case.backend,
                 f"{found.files:,}",
                 str(found.jobs),
@@ -231,7 +231,7 @@ def programs_table(report: LatencyReport) -> Table:
         theirs = median(program.means_ns)
         lines.append(
             (
-                program.case.artefact,
+                program.case.artifact,
                 f"{program.runs:,}",
                 f"{median(program.medians_ns) / 1e6:.2f} ms",
                 duration(theirs),
@@ -242,7 +242,7 @@ def programs_table(report: LatencyReport) -> Table:
         )
     return Table(
         "LiteRT's own benchmark program",
-        ("artefact", "calls", "its median, as printed", "its mean", "scores(): mean", "p50",
+        ("artifact", "calls", "its median, as printed", "its mean", "scores(): mean", "p50",
          "ratio of the means"),
         tuple(lines),
         "python -m ai_edge_litert.tools.benchmark_litert_model on the same file, one thread, as "
@@ -255,11 +255,11 @@ def commands_table(report: LatencyReport) -> Table:
     """`python -m runtime` beside a process that only imports."""
     return Table(
         "The command",
-        ("artefact", "engine", "python -m runtime digit.png", "imports alone", "ratio", "memory",
+        ("artifact", "engine", "python -m runtime digit.png", "imports alone", "ratio", "memory",
          "imports alone", "more"),
         tuple(
             (
-                command.case.artefact,
+                command.case.artifact,
                 command.case.backend,
                 duration(median(command.command_ns)),
                 duration(median(command.imports_ns)),

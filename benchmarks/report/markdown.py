@@ -9,7 +9,7 @@ from benchmarks.report.related import RelatedReports
 from benchmarks.schema.report import Report
 
 _ALONE = RelatedReports()
-_MOST_FLIPS = 30
+_MAX_FLIPS = 30
 
 
 def render(report: Report, beside: RelatedReports = _ALONE) -> str:
@@ -27,9 +27,9 @@ def render(report: Report, beside: RelatedReports = _ALONE) -> str:
         device_tables.side_by_side(latency, report.device),
         parity_tables.parity_table(parity),
         parity_tables.scores_table(parity),
-        *(parity_tables.flips_table(r, parity.class_names, _MOST_FLIPS) for r in parity.results),
+        *(parity_tables.flips_table(r, parity.class_names, _MAX_FLIPS) for r in parity.results),
         *parity_tables.device_tables(parity),
-        *parity_tables.device_flips(parity, _MOST_FLIPS),
+        *parity_tables.device_flips(parity, _MAX_FLIPS),
         *parity_tables.explanation_tables(parity.explanations),
         beside_tables.robustness_table(beside.robustness),
         beside_tables.rejection_table(beside.rejection),

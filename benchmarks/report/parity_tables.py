@@ -18,7 +18,7 @@ def parity_table(report: ParityReport) -> Table:
         tuple(map(_parity_line, report.results)),
         f"{report.n:,} test images of {report.dataset}"
         + (f" (the original was trained on {report.trained_on})" if report.trained_on else "")
-        + f". The original, {report.reference.artefact} "
+        + f". The original, {report.reference.artifact} "
         f"in Keras {report.reference_version}: accuracy {percent(reference.accuracy)} "
         f"({interval(*reference.accuracy_interval)}). Accuracy's interval is Wilson's, the drop's "
         "Agresti and Min's, p from McNemar's exact test.",
@@ -55,18 +55,18 @@ def device_flips(report: ParityReport, most: int) -> tuple[Table, ...]:
 
 
 _PARITY = (
-    "artefact", "engine", "accuracy (95 %)", "drop, points (95 %)", "McNemar p", "agreement",
+    "artifact", "engine", "accuracy (95 %)", "drop, points (95 %)", "McNemar p", "agreement",
     "would have passed", "verdict",
 )  # fmt: skip
 _SCORES = (
-    "artefact", "engine", "largest difference", "p99", "mean", "min cosine", "confidence drift",
+    "artifact", "engine", "largest difference", "p99", "mean", "min cosine", "confidence drift",
     "calibration error", "NLL", "NaN",
 )  # fmt: skip
 
 
 def _parity_line(result: ParityResult) -> tuple[str, ...]:
     return (
-        result.case.artefact,
+        result.case.artifact,
         f"{result.case.engine} {result.version}",
         f"{percent(result.candidate.accuracy)} ({interval(*result.candidate.accuracy_interval)})",
         f"{points(result.accuracy_drop)} ({' … '.join(map(points, result.drop_interval))})",
@@ -79,7 +79,7 @@ def _parity_line(result: ParityResult) -> tuple[str, ...]:
 
 def _scores_line(result: ParityResult) -> tuple[str, ...]:
     return (
-        result.case.artefact,
+        result.case.artifact,
         f"{result.case.engine} {result.version}",
         f"{result.max_difference:.1e}",
         f"{result.p99_difference:.1e}",
@@ -112,7 +112,7 @@ def flips_table(result: ParityResult, names: Sequence[str], most: int) -> Table:
     """The images that one row answers otherwise, the original's surest first."""
     rest = len(result.flips) - most
     return Table(
-        f"{result.case.artefact} in {result.case.backend}: {len(result.flips)} answers differ",
+        f"{result.case.artifact} in {result.case.backend}: {len(result.flips)} answers differ",
         ("image", "label", "Keras", "answer", "margin", ""),
         tuple(
             (
@@ -135,7 +135,7 @@ def explanation_tables(explanations: Sequence[Explanation]) -> tuple[Table, ...]
 
 
 def _explained(explanation: Explanation) -> tuple[Table, ...]:
-    name = explanation.artefact
+    name = explanation.artifact
     steps = Table(
         f"Where the differences of {name} come from",
         ("step", "largest difference", "mean", "flips", "what"),
@@ -163,10 +163,10 @@ def _explained(explanation: Explanation) -> tuple[Table, ...]:
         f"{worst.name} ({worst.operator}) loses most against the layer before it." if worst else "",
     )
     lint = Table(
-        f"Lint of {name} and its float artefact",
-        ("artefact", "check", "verdict", "why"),
+        f"Lint of {name} and its float artifact",
+        ("artifact", "check", "verdict", "why"),
         tuple(
-            (f.artefact, f.check, "fine" if f.fine else "REMARK", f.detail)
+            (f.artifact, f.check, "fine" if f.fine else "REMARK", f.detail)
             for f in explanation.findings
         ),
         "Remarks on the graphs; none of them fails a run.",

@@ -60,11 +60,11 @@ def rejection_table(report: RejectionReport | None) -> Table:
     kinds = report.results[0].kinds if report.results else ()
     return Table(
         "Rejection",
-        ("artefact", "engine", "test digits", *(kind.kind for kind in kinds), "lowest AUROC",
+        ("artifact", "engine", "test digits", *(kind.kind for kind in kinds), "lowest AUROC",
          "a decision"),
         tuple(
             (
-                result.case.artefact,
+                result.case.artifact,
                 f"{result.case.engine} {result.version}",
                 percent(result.digits_refused / result.digits),
                 *(percent(kind.refused / kind.n) for kind in result.kinds),
@@ -85,10 +85,10 @@ def robustness_table(report: RobustnessReport | None) -> Table:
         return Table("Robustness", (), ())
     return Table(
         "Robustness",
-        ("artefact", "engine", "as it is", "mean when spoilt", "lowest", "by"),
+        ("artifact", "engine", "as it is", "mean when spoilt", "lowest", "by"),
         tuple(
             (
-                result.case.artefact,
+                result.case.artifact,
                 f"{result.case.backend} {result.version}",
                 percent(result.clean.accuracy),
                 percent(result.mean),
@@ -125,4 +125,4 @@ def _line(result: Result, number: int) -> tuple[str, tuple[float, ...]]:
 
 
 def _name(result: Result) -> str:
-    return f"{result.case.artefact} · {result.case.backend}"
+    return f"{result.case.artifact} · {result.case.backend}"

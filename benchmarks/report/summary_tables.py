@@ -15,14 +15,14 @@ _UNTOLD = "the system does not say"
 
 
 def summary(parity: ParityReport, latency: LatencyReport) -> Table:
-    """One line an artefact and engine: is it as good, how fast, how large."""
+    """One line an artifact and engine: is it as good, how fast, how large."""
     lines = [_summary_line(parity, latency, result) for result in (None, *parity.results)]
     lines += [
-        (u.case.artefact, u.case.engine, u.status.upper(), *("–",) * 9) for u in parity.unmeasured
+        (u.case.artifact, u.case.engine, u.status.upper(), *("–",) * 9) for u in parity.unmeasured
     ]
     return Table(
         "Summary",
-        ("artefact", "engine", "verdict", "accuracy", "95 %", "agreement", "p50", "p90",
+        ("artifact", "engine", "verdict", "accuracy", "95 %", "agreement", "p50", "p90",
          "images/s", "start", "memory", "size"),
         tuple(lines),
         f"Accuracy on {parity.n:,} test images of {parity.dataset}; agreement with the Keras "
@@ -38,22 +38,22 @@ def _summary_line(
 ) -> tuple[str, ...]:
     if result is None:
         found = (start.case for start in latency.starts if start.case.backend == "keras")
-        row = next(found, parity.reference)
+        case = next(found, parity.reference)
         answers, size, version = parity.reference, parity.reference_bytes, parity.reference_version
         agreement, verdict = "–", "the original"
     else:
-        row, answers, size = result.case, result.candidate, result.size_bytes
+        case, answers, size = result.case, result.candidate, result.size_bytes
         version, agreement, verdict = (
             result.version,
             percent(result.agreement),
             parity_tables.verdict_of(result),
         )
-    single, offline = latency.find(row, messages.SINGLE), latency.find(row, messages.OFFLINE)
-    start = next((start for start in latency.starts if start.case == row), None)
+    single, offline = latency.find(case, messages.SINGLE), latency.find(case, messages.OFFLINE)
+    start = next((start for start in latency.starts if start.case == case), None)
     problems = [p for r in (single, offline) if r for p in r.problems(latency.settings)]
     return (
-        row.artefact,
-        f"{row.engine} {version}",
+        case.artifact,
+        f"{case.engine} {version}",
         verdict + (", INVALID timing" if problems else ""),
         percent(answers.accuracy),
         interval(*answers.accuracy_interval),
@@ -90,15 +90,15 @@ def sources_table(report: LatencyReport, beside: RelatedReports) -> Table:
 
 
 def unmeasured_table(unmeasured: Sequence[SkippedCase]) -> Table:
-    """The rows without figures, and why; artefacts that lack the same thing share a line."""
-    artefacts: dict[tuple[str, ...], dict[str, None]] = {}
+    """The rows without figures, and why; artifacts that lack the same thing share a line."""
+    artifacts: dict[tuple[str, ...], dict[str, None]] = {}
     for u in unmeasured:
         why = u.case.backend, u.case.device, u.status.upper(), u.reason
-        artefacts.setdefault(why, {})[u.case.artefact] = None
+        artifacts.setdefault(why, {})[u.case.artifact] = None
     return Table(
         "Not measured",
-        ("artefact", "engine", "device", "status", "why"),
-        tuple((", ".join(names), *why) for why, names in artefacts.items()),
+        ("artifact", "engine", "device", "status", "why"),
+        tuple((", ".join(names), *why) for why, names in artifacts.items()),
     )
 
 

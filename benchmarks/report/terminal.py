@@ -9,7 +9,7 @@ from benchmarks.schema.parity_report import ParityReport
 from benchmarks.schema.report import Report
 from runtime.system import interrupt
 
-_MOST_FLIPS = 20
+_MAX_FLIPS = 20
 
 
 def show_progress(line: str) -> None:
@@ -36,7 +36,7 @@ def print_parity(report: ParityReport) -> None:
     print_table(parity_tables.parity_table(report))
     print_table(parity_tables.scores_table(report))
     for result in report.results:
-        print_table(parity_tables.flips_table(result, report.class_names, _MOST_FLIPS))
+        print_table(parity_tables.flips_table(result, report.class_names, _MAX_FLIPS))
     for table in parity_tables.explanation_tables(report.explanations):
         print_table(table)
     print_table(summary_tables.unmeasured_table(report.unmeasured))

@@ -41,7 +41,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.robustness",
-        description="Accuracy of each artefact on images that are shifted, turned, blurred, …, "
+        description="Accuracy of each artifact on images that are shifted, turned, blurred, …, "
         "and on other hands than those it was trained on.",
         epilog="Exit status: 0 all rows read, 2 bad input, 3 a row failed. Targets are reported "
         "and decide nothing.",

@@ -98,7 +98,7 @@ def lower_contrast(pixels: Pixels, factor: float, random: np.random.Generator) -
     """Draw values towards the image's mean, the way ImageNet-C and Pillow define contrast.
 
     Hendrycks and Dietterich, "Benchmarking Neural Network Robustness" (2019). The background
-    turns grey, as it does where a camera sees haze.
+    turns gray, as it does where a camera sees haze.
     """
     mean = pixels.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
     return _to_uint8(mean + np.float32(factor) * (pixels - mean))
@@ -188,7 +188,7 @@ def _affine(pixels: Pixels, matrices: npt.NDArray[np.float64]) -> Pixels:
 
 
 def _morph(pixels: Pixels, change_px: float, extreme: np.ufunc) -> Pixels:
-    """Grey dilation or erosion by a disk, each pixel divided in points to allow for parts of one.
+    """Gray dilation or erosion by a disk, each pixel divided in points to allow for parts of one.
 
     As Morpho-MNIST (Castro et al., 2019) does it on binary images four times as large.
     """

@@ -23,7 +23,7 @@ from runtime.system import atomic_write
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "robustness.json", "robustness.md", "robustness.svg"
 
 _MARKS = {UNUSED: " *", UNKNOWN: " ?"}
-_LEGEND = "* not used in training; ? the artefact does not say."
+_LEGEND = "* not used in training; ? the artifact does not say."
 _COLUMNS = 4
 
 
@@ -113,13 +113,13 @@ def strengths_table(result: Result) -> Table:
 
 
 def other_hands_table(report: RobustnessReport) -> Table:
-    """One line an artefact and engine."""
+    """One line an artifact and engine."""
     return Table(
         "Other hands: scikit-learn's digits in MNIST's form",
-        ("artefact", "engine", "trained on", "accuracy", "95 %", "images"),
+        ("artifact", "engine", "trained on", "accuracy", "95 %", "images"),
         tuple(
             (
-                f"{other.folder}/{other.case.artefact}",
+                f"{other.folder}/{other.case.artifact}",
                 f"{other.case.backend} {other.version}",
                 other.trained_on,
                 percent(other.reading.accuracy),
@@ -163,8 +163,8 @@ def draw(report: RobustnessReport) -> bytes:
                 readings = (result.clean, *result.curves[number].readings)
                 accuracies = [100 * reading.accuracy for reading in readings]
                 plot.plot(accuracies, marker=".", alpha=0.8, label=_name(result))
-            plot.axhline(100 * MIN_EACH, color="grey", linestyle=":", linewidth=1)
-            plot.axvline(1 + MIDDLE, color="grey", linestyle=":", linewidth=1)
+            plot.axhline(100 * MIN_EACH, color="gray", linestyle=":", linewidth=1)
+            plot.axvline(1 + MIDDLE, color="gray", linestyle=":", linewidth=1)
             plot.set_xticks(range(len(curve.strengths) + 1), ("none", *curve.strengths))
             plot.set_title(curve.corruption + "".join(sorted(marks)))
             plot.grid(alpha=0.3)
@@ -181,7 +181,7 @@ def _other_hands_target(other: CrossDatasetResult) -> str:
     from train.data.mnist import MNIST
 
     accuracy = other.reading.accuracy
-    name = f"other hands, {other.folder}/{other.case.artefact} · {other.case.backend}"
+    name = f"other hands, {other.folder}/{other.case.artifact} · {other.case.backend}"
     if other.trained_on != MNIST:
         return f"{name}: {percent(accuracy)} (no target: trained on {other.trained_on})"
     return f"{name}: {percent(accuracy)} ({_verdict(accuracy, MIN_OTHER_HANDS)})"
@@ -192,4 +192,4 @@ def _verdict(value: float, least: float) -> str:
 
 
 def _name(result: Result) -> str:
-    return f"{result.case.artefact} · {result.case.backend}"
+    return f"{result.case.artifact} · {result.case.backend}"

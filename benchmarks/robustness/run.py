@@ -79,11 +79,11 @@ def measure(
     interpreters: tuple[ExternalPython, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> RobustnessReport:
-    """Spoil the test set and have each artefact of `models` read it, in processes of their own.
+    """Spoil the test set and have each artifact of `models` read it, in processes of their own.
 
     Args:
-        models: the folder of the artefacts, and of the digits.keras they came from, if it is there.
-        published: a folder of artefacts that read other hands as well.
+        models: the folder of the artifacts, and of the digits.keras they came from, if it is there.
+        published: a folder of artifacts that read other hands as well.
         backends: engines' names; all of them by default.
         keras: whether the original is asked too.
         interpreters: other Pythons, for engines that are not installed in this one.
@@ -101,29 +101,29 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         ask = _Asker(Path(name), interpreters)
         versions: dict[BenchmarkCase, str] = {}
-        counts: dict[BenchmarkCase, list[int]] = {row: [] for row in planned}
+        counts: dict[BenchmarkCase, list[int]] = {case: [] for case in planned}
         per_piece = max(1, _MAX_IMAGES // len(test_set.labels))
         for start in range(0, len(cases), per_piece):
             piece = cases[start : start + per_piece]
             progress(f"spoiling images: {start} of {len(cases)} sets")
             ask.show(np.concatenate([case.pixels(test_set.pixels) for case in piece]))
-            for row in list(counts):
-                progress(f"{row}: from set {start} of {len(cases)}")
-                answers = ask.answers(models / row.artefact, row, test_set.class_names)
+            for case in list(counts):
+                progress(f"{case}: from set {start} of {len(cases)}")
+                answers = ask.answers(models / case.artifact, case, test_set.class_names)
                 if isinstance(answers, SkippedCase):
                     unmeasured.append(answers)
-                    del counts[row]
+                    del counts[case]
                     continue
-                versions[row] = answers.version
+                versions[case] = answers.version
                 right = answers.classes.reshape(len(piece), -1) == test_set.labels
-                counts[row] += right.sum(axis=1).tolist()
-        for row, correct in counts.items():
-            spec = artifact.read(models / row.artefact).spec
-            results.append(_result(row, versions[row], spec, correct, test_set, corruptions))
+                counts[case] += right.sum(axis=1).tolist()
+        for case, correct in counts.items():
+            spec = artifact.read(models / case.artifact).spec
+            results.append(_result(case, versions[case], spec, correct, test_set, corruptions))
         others = [
-            _read_other_hands(ask, folder, row, unmeasured)
+            _read_other_hands(ask, folder, case, unmeasured)
             for folder in dict.fromkeys((published, models))
-            for row in (enumerate_cases(folder, backends) if folder != models else counts)
+            for case in (enumerate_cases(folder, backends) if folder != models else counts)
         ]
     return RobustnessReport(
         schema_version=SCHEMA_VERSION,
@@ -160,23 +160,23 @@ class _Asker:
         self._n = len(pixels)
 
     def answers(
-        self, path: Path, row: BenchmarkCase, class_names: tuple[str, ...]
+        self, path: Path, case: BenchmarkCase, class_names: tuple[str, ...]
     ) -> _Answers | SkippedCase:
         try:
             labels = artifact.read(path).spec.labels
         except ArtifactError as error:
-            return SkippedCase(row, FAILED, str(error))
+            return SkippedCase(case, FAILED, str(error))
         if labels != class_names:
             why = f"it answers {', '.join(labels)}, the images are {', '.join(class_names)}"
-            return SkippedCase(row, FAILED, f"{why}: give the data it was trained for")
+            return SkippedCase(case, FAILED, f"{why}: give the data it was trained for")
         self._scores.unlink(missing_ok=True)
-        job = PredictRequest(row, str(path.resolve()), str(self._pixels), str(self._scores))
+        job = PredictRequest(case, str(path.resolve()), str(self._pixels), str(self._scores))
         answer = subprocesses.ask_scores(job, self._interpreters)
         if isinstance(answer, SkippedCase):
             return answer
         scores = np.load(self._scores)
         if scores.shape != (self._n, len(labels)) or not np.isfinite(scores).all():
-            return SkippedCase(row, FAILED, f"its scores, {scores.shape}, are not all numbers")
+            return SkippedCase(case, FAILED, f"its scores, {scores.shape}, are not all numbers")
         return _Answers(answer.version, scores.argmax(axis=1))
 
 
@@ -224,28 +224,28 @@ def training_of(corruption: Corruption, spec: ModelSpec) -> str:
 
 
 def _read_other_hands(
-    ask: _Asker, folder: Path, row: BenchmarkCase, unmeasured: list[SkippedCase]
+    ask: _Asker, folder: Path, case: BenchmarkCase, unmeasured: list[SkippedCase]
 ) -> CrossDatasetResult | None:
     """What a row makes of the embedded digits; nothing where it knows other classes."""
     from train.data.load import sklearn_digits
 
     digits = sklearn_digits()
-    path = folder / row.artefact
+    path = folder / case.artifact
     try:
         spec = artifact.read(path).spec
     except ArtifactError as error:
-        unmeasured.append(SkippedCase(row, FAILED, str(error)))
+        unmeasured.append(SkippedCase(case, FAILED, str(error)))
         return None
     if spec.labels != digits.labels:
         return None
     ask.show(np.concatenate([digits.train.pixels, digits.test.pixels]))
-    answers = ask.answers(path, row, digits.labels)
+    answers = ask.answers(path, case, digits.labels)
     if isinstance(answers, SkippedCase):
         unmeasured.append(answers)
         return None
     right = answers.classes == np.concatenate([digits.train.labels, digits.test.labels])
     return CrossDatasetResult(
-        case=row,
+        case=case,
         folder=folder.name,
         version=answers.version,
         digest=spec.digest,

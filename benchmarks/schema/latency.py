@@ -10,6 +10,7 @@ from benchmarks.harness import messages, statistics
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.machine import Host
 from benchmarks.harness.messages import Roofline, StartUp, TimingSeries
+from benchmarks.harness.serialize import json_key
 
 SCHEMA_VERSION = 1
 # Fewer samples than this have no 90th or 99th percentile worth the name.
@@ -38,7 +39,7 @@ class Settings:
     starts: int = 8
     max_drift: float = 1.2
     images: int = 10_000
-    max_retries: int = 0
+    max_retries: int = json_key("again", default=0)
 
     @property
     def retry_note(self) -> str:
@@ -56,19 +57,19 @@ QUICK = Settings(repetitions=1, min_seconds=0.15, min_count=15, starts=3, images
 
 @dataclass(frozen=True)
 class LatencyResult:
-    """One artefact in one engine in one scenario.
+    """One artifact in one engine in one scenario.
 
     Attributes:
-        row: the artefact, engine, device, threads.
+        row: the artifact, engine, device, threads.
         version: the engine's.
         precision: "float32" or "int8".
-        digest: the artefact's.
+        digest: the artifact's.
         scenario: one of those in `jobs`.
         runs: a series of samples for each repetition.
         fallback: what of the model ran on the CPU and not on the row's device; empty where nothing.
     """
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     version: str
     precision: str
     digest: str
@@ -156,7 +157,7 @@ def drift(runs: Sequence[TimingSeries]) -> float:
 class StartResult:
     """The starts of one row's processes."""
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     starts: tuple[StartUp, ...]
 
     @property
@@ -180,12 +181,12 @@ class CliStartupResult:
     """`python -m runtime digit.png` beside a process that only imports what it needs.
 
     Attributes:
-        row: the artefact and its engine.
+        row: the artifact and its engine.
         command_ns, imports_ns: from the start of the process to its first line of output.
         command_bytes, imports_bytes: the largest resident size, the median of the runs.
     """
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     command_ns: tuple[int, ...]
     imports_ns: tuple[int, ...]
     command_bytes: int
@@ -208,7 +209,7 @@ class BenchmarkToolResult:
         medians_ns: as it prints them, rounded to hundredths of a millisecond.
     """
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     runs: int
     means_ns: tuple[float, ...]
     medians_ns: tuple[float, ...]
@@ -219,12 +220,12 @@ class FolderThroughputResult:
     """`python -m runtime FOLDER` over many PNG files of 28×28, beside a program that decodes them.
 
     Attributes:
-        row: the artefact and its engine.
+        row: the artifact and its engine.
         files, jobs: how many files, and processes of either program.
         command_ns, decoding_ns: from the start of the process to its end.
     """
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     files: int
     jobs: int
     command_ns: tuple[int, ...]
@@ -264,24 +265,24 @@ class LatencyReport:
         """Why the run fails; an absent engine or device and a noisy machine are no failure."""
         return tuple(failure_reasons(self.results, self.unmeasured))
 
-    def find(self, row: BenchmarkCase, scenario: str) -> LatencyResult | None:
+    def find(self, case: BenchmarkCase, scenario: str) -> LatencyResult | None:
         """The result of a row in a scenario."""
-        wanted = (r for r in self.results if r.case == row and r.scenario == scenario)
+        wanted = (r for r in self.results if r.case == case and r.scenario == scenario)
         return next(wanted, None)
 
-    def best(self, artefact: str, backend: str, scenario: str) -> LatencyResult | None:
-        """The fastest result of an artefact in an engine on the CPU, whatever the threads."""
+    def best(self, artifact: str, backend: str, scenario: str) -> LatencyResult | None:
+        """The fastest result of an artifact in an engine on the CPU, whatever the threads."""
         found = [
             r
             for r in self.results
-            if (r.case.artefact, r.case.backend, r.case.device) == (artefact, backend, "cpu")
+            if (r.case.artifact, r.case.backend, r.case.device) == (artifact, backend, "cpu")
             and r.scenario == scenario
         ]
         return max(found, key=lambda r: r.images_per_second, default=None)
 
-    def overhead(self, row: BenchmarkCase) -> float | None:
+    def overhead(self, case: BenchmarkCase) -> float | None:
         """`classify` of an array over the bare engine, in one process; the median of them."""
-        ours, bare = self.find(row, messages.CLASSIFY), self.find(row, messages.BARE)
+        ours, bare = self.find(case, messages.CLASSIFY), self.find(case, messages.BARE)
         if ours is None or bare is None:
             return None
         return float(np.median(np.divide(ours.medians_ns, bare.medians_ns)))

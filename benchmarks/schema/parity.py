@@ -13,7 +13,7 @@ SURE_MARGIN = 0.5
 
 @dataclass(frozen=True)
 class Flip:
-    """A test image that the artefact answers otherwise than the original.
+    """A test image that the artifact answers otherwise than the original.
 
     `margin` is how far the original's first answer stood above its second, 0 to 1.
     """
@@ -66,13 +66,13 @@ class AccuracyMetrics:
 
 @dataclass(frozen=True)
 class ParityResult:
-    """One artefact in one engine against the original; true where within the tolerance.
+    """One artifact in one engine against the original; true where within the tolerance.
 
     Attributes:
         case: the artifact, engine, device.
         version: the engine's.
         precision: "float32" or "int8": what is judged.
-        digest: the artefact's.
+        digest: the artifact's.
         size_bytes: of the file.
         reference, candidate: how each predicts.
         only_reference_correct, only_candidate_correct: how many images only one of the two
@@ -119,7 +119,7 @@ class ParityResult:
 
     @property
     def accuracy_drop(self) -> float:
-        """Accuracy of the original less the artefact's; negative where the artefact is better."""
+        """Accuracy of the original less the artifact's; negative where the artifact is better."""
         return (self.only_reference_correct - self.only_candidate_correct) / self.n
 
     @property
@@ -136,7 +136,7 @@ class ParityResult:
 
     @property
     def confidence_drift(self) -> float:
-        """Mean confidence of the artefact less the original's."""
+        """Mean confidence of the artifact less the original's."""
         return self.candidate.confidence - self.reference.confidence
 
     @property

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from benchmarks.harness.serialize import json_key
+
 SCHEMA_VERSION = 1
 SINGLE, MULTI, NOT_A_DIGIT = "single", "multi", "notdigit"
 
@@ -74,7 +76,7 @@ class PhotosReport:
 
     schema_version: int
     created: str
-    artefact: str
+    artifact: str = json_key("artefact")
     digest: str
     backend: str
     version: str

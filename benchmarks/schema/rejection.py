@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
+from benchmarks.harness.serialize import json_key
 
 MIN_AUROC, MAX_DIGITS_REFUSED, MAX_COST_NS = 0.98, 0.01, 3_000
 
@@ -21,7 +22,7 @@ class KindResult:
     """
 
     kind: str
-    is_digit: bool
+    is_digit: bool = json_key("known")
     n: int
     refused: int
     refused_by_confidence: int
@@ -34,7 +35,7 @@ class Rejection:
     """A row's decisions.
 
     Attributes:
-        has_rule: whether the artefact carries a rule; else the confidence decides.
+        has_rule: whether the artifact carries a rule; else the confidence decides.
         threshold: of the score.
         digits, digits_refused: test images, and how many were not accepted.
         digits_refused_by_confidence: how many the confidence alone would have refused.
@@ -43,7 +44,7 @@ class Rejection:
         batch_cost_ns: the cost for an image of the test set, judged at once; 0: not measured.
     """
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     version: str
     digest: str
     has_rule: bool

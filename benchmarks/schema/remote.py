@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase
 from benchmarks.harness.messages import PredictResponse
+from benchmarks.harness.serialize import json_key
 from runtime.backends import Scores
 
 
@@ -11,7 +12,7 @@ from runtime.backends import Scores
 class CasePredictions:
     """A row's answers: the .npy file of its scores (N, classes) float32, in the index's folder."""
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     answer: PredictResponse
     scores: str
 

@@ -31,7 +31,7 @@ class Report:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes."""
-        # A missing artefact fails both; say it once.
+        # A missing artifact fails both; say it once.
         failures = dict.fromkeys(self.parity.failures + self.latency.failures)
         elsewhere = () if self.device is None else self.device.failures
         return tuple(dict.fromkeys((*failures, *(f"on the device: {why}" for why in elsewhere))))

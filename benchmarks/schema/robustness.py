@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
+from benchmarks.harness.serialize import json_key
 from benchmarks.harness.statistics import wilson_interval
 
 MIDDLE = 2
@@ -54,7 +55,7 @@ class Curve:
 class Result:
     """A row's readings of the test set as it is, and spoilt."""
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     version: str
     digest: str
     clean: AccuracyCount
@@ -75,7 +76,7 @@ class Result:
 class CrossDatasetResult:
     """A row's reading of scikit-learn's digits; a target only where it was not trained on them."""
 
-    case: BenchmarkCase
+    case: BenchmarkCase = json_key("row")
     folder: str
     version: str
     digest: str

@@ -62,7 +62,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--requests", type=int, default=100_000, help="over which memory is flat (100000)"
     )
-    parser.add_argument("--abuse-seconds", type=float, default=60, help="of misbehaviour (60)")
+    parser.add_argument("--abuse-seconds", type=float, default=60, help="of misbehavior (60)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args(argv)
     if min(arguments.clients, arguments.each, arguments.requests) < 1:

@@ -85,7 +85,7 @@ KINDS: tuple[tuple[Kind, int], ...] = (
 
 
 async def abuse(port: int) -> None:
-    """All of it at once, again and again, until cancelled."""
+    """All of it at once, again and again, until canceled."""
 
     async def again(kind: Kind) -> None:
         while True:

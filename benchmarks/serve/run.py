@@ -23,9 +23,9 @@ from runtime import Classifier
 from runtime.errors import EdgeError
 
 # Targets; each is a ratio or a count within this run.
-LEAST_RATIO = 0.6
-MOST_P99_ROUNDS = 2.5  # of the time that one answer for each client takes
-MOST_GROWTH = 1.1
+MIN_RATIO = 0.6
+MAX_P99_ROUNDS = 2.5  # of the time that one answer for each client takes
+MAX_GROWTH = 1.1
 _START_TIMEOUT_S = 60
 _WARM_UP = 2000
 _PROBE_EVERY_S = 0.1
@@ -99,7 +99,7 @@ def measure_throughput(server: Server, seconds: float) -> list[Check]:
     requests = [load.post("/v1/classify", image, "image/jpeg") for image in images]
     asyncio.run(load.load(server.port, requests, 4, 100))
     rounds, alone, served, cpu_s = 8, [], [], np.zeros(3)
-    for _ in range(rounds):  # in turns, so that both meet the same neighbours
+    for _ in range(rounds):  # in turns, so that both meet the same neighbors
         before = time.process_time()
         rate = _rate(lambda number: classifier.classify(images[number % 8]), seconds / rounds / 2)
         alone.append(rate)
@@ -112,10 +112,10 @@ def measure_throughput(server: Server, seconds: float) -> list[Check]:
     in_process, of_server, of_client = cpu_s * 1e3
     text = (
         f"{np.median(served):,.0f} images/s through HTTP, {np.median(alone):,.0f} in process: "
-        f"{ratio:.2f} times (at least {LEAST_RATIO}); CPU time an image {of_server:.1f} ms in the "
+        f"{ratio:.2f} times (at least {MIN_RATIO}); CPU time an image {of_server:.1f} ms in the "
         f"server, {of_client:.1f} ms in the client, {in_process:.1f} ms in process"
     )
-    return [Check("1-megapixel JPEGs", text, ratio >= LEAST_RATIO)]
+    return [Check("1-megapixel JPEGs", text, ratio >= MIN_RATIO)]
 
 
 def measure_crowd(server: Server, clients: int, each: int) -> list[Check]:
@@ -128,9 +128,9 @@ def measure_crowd(server: Server, clients: int, each: int) -> list[Check]:
     turn = clients / crowd.per_second
     text = (
         f"{len(crowd.latencies_ns):,} answered, {crowd.failed} dropped; p50 {p50:.2f} s, "
-        f"p99 {p99:.2f} s, {p99 / turn:.2f} times a turn of all (at most {MOST_P99_ROUNDS})"
+        f"p99 {p99:.2f} s, {p99 / turn:.2f} times a turn of all (at most {MAX_P99_ROUNDS})"
     )
-    passed = crowd.failed == 0 and p99 <= MOST_P99_ROUNDS * turn
+    passed = crowd.failed == 0 and p99 <= MAX_P99_ROUNDS * turn
     return [Check(f"{clients} clients", text, passed)]
 
 
@@ -144,10 +144,10 @@ def measure_memory(server: Server, requests: int) -> list[Check]:
     after = _resident(server)
     text = (
         f"{before / 1e6:.1f} MB after {warm_up:,}, {after / 1e6:.1f} MB after {requests:,} more: "
-        f"{after / before:.3f} times (at most {MOST_GROWTH}); {ended.failed} dropped, "
+        f"{after / before:.3f} times (at most {MAX_GROWTH}); {ended.failed} dropped, "
         f"{ended.per_second:,.0f} requests/s"
     )
-    passed = ended.failed == 0 and after <= MOST_GROWTH * before
+    passed = ended.failed == 0 and after <= MAX_GROWTH * before
     return [Check("memory", text, passed)]
 
 

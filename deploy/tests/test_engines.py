@@ -36,7 +36,7 @@ def images(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def answers_here(images, tmp_path_factory):
-    """What each engine answers on this machine, by the name of its artefact; of the same wheel."""
+    """What each engine answers on this machine, by the name of its artifact; of the same wheel."""
     (wheel,) = (roots.CACHE / "project").glob("digit_edge-*.whl")
     unpacked = tmp_path_factory.mktemp("wheel")
     zipfile.ZipFile(wheel).extractall(unpacked)
@@ -72,10 +72,10 @@ def test_answers_are_those_of_this_machine(row, card, images, answers_here, tmp_
         pytest.skip(f"{engine} is not in .venv-{engine}: make test, with Python 3.10 or 3.11")
     found = {file.stem: np.load(file) for file in (card / "up/home/pi/answers").glob("*.npy")}
     assert found.keys() == expected.keys() and len(found) == 2
-    for artefact, scores in found.items():
-        here = expected[artefact][dealt]
+    for artifact, scores in found.items():
+        here = expected[artifact][dealt]
         np.testing.assert_array_equal(scores.argmax(1), here.argmax(1))
-        if "int8" in artefact:
+        if "int8" in artifact:
             np.testing.assert_array_equal(scores, here)
         else:
             assert np.abs(scores - here).max() <= 1e-5

@@ -4,7 +4,7 @@
 
 import * as ort from "./ort.js";
 import { Judge } from "./judge.js";
-import { SIDE, inkOf, normalise } from "./preprocess.js";
+import { SIDE, inkOf, normalize } from "./preprocess.js";
 
 export class Refusal extends Error {}
 
@@ -65,7 +65,7 @@ class Local {
   // Predict one drawing, dark on white, every mark of which is ink.
   async classify(canvas) {
     const start = performance.now();
-    const pixels = normalise(inkOf(canvas), canvas.width, canvas.height);
+    const pixels = normalize(inkOf(canvas), canvas.width, canvas.height);
     const prepared = performance.now();
     const [scores] = await this.scores(pixels, 1);
     const confidence = Math.max(...scores);

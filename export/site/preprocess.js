@@ -1,4 +1,4 @@
-// A drawing in MNIST's form, in the browser. Mirrors `normalise` in runtime/preprocess/pipeline.py and
+// A drawing in MNIST's form, in the browser. Mirrors `normalize` in runtime/preprocess/pipeline.py and
 // `area_resample` in runtime/preprocess/segment.py, line by line and in single precision as NumPy computes them;
 // tests/export/test_web.py holds both to the same drawings. The sources of the recipe are named
 // there.
@@ -16,7 +16,7 @@ export function inkOf(canvas) {
 }
 
 // Ink, 0 to 255 → pixels: Uint8Array of 28 × 28, 0 ground, 255 ink.
-export function normalise(ink, width, height) {
+export function normalize(ink, width, height) {
   const pixels = new Uint8Array(SIDE * SIDE);
   const [left, top, right, bottom] = bounds(ink, width, height);
   if (right <= left) return pixels;
@@ -85,7 +85,7 @@ function areaResample(plane, width, height, side) {
   return means;
 }
 
-// Which part of each cell each of `length` pixels, centred in `side`, covers.
+// Which part of each cell each of `length` pixels, centered in `side`, covers.
 function overlaps(length, side) {
   const cell = side / INNER, before = Math.floor((side - length) / 2);
   const weights = new Float32Array(INNER * length);
@@ -98,7 +98,7 @@ function overlaps(length, side) {
   return weights;
 }
 
-function shift(centre) {
-  // Where a drawing is symmetric, its centre is a whole number but for the last digits.
-  return Math.trunc(15 - Math.fround(centre));
+function shift(center) {
+  // Where a drawing is symmetric, its center is a whole number but for the last digits.
+  return Math.trunc(15 - Math.fround(center));
 }

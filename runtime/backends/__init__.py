@@ -29,7 +29,7 @@ Scores = npt.NDArray[np.float32]
 
 
 class Backend(Protocol):
-    """An engine holding an open artefact.
+    """An engine holding an open artifact.
 
     `device` is the one asked for; `fallback` says what of the model runs on the CPU all the same,
     and is empty where nothing does.
@@ -50,9 +50,9 @@ class CpuFallbackError(BackendUnavailable):
 
 
 def open_backend(
-    artefact: Artifact, engine: str | None = None, threads: int = 1, device: str = "cpu"
+    artifact: Artifact, engine: str | None = None, threads: int = 1, device: str = "cpu"
 ) -> Backend:
-    """Open `artefact` with the engine named, else the first installed one that reads its format.
+    """Open `artifact` with the engine named, else the first installed one that reads its format.
 
     Args:
         engine: a name of `ENGINES`.
@@ -62,17 +62,17 @@ def open_backend(
     Raises:
         BackendUnavailable: the engine or device is not there, or does not open such files.
         FellBack: the engine would have computed on the CPU instead of the device.
-        ArtefactError: the engine refuses the model, or the model is not what its spec says.
+        ArtifactError: the engine refuses the model, or the model is not what its spec says.
     """
     if threads < 1:
         raise BackendUnavailable(f"{threads} threads cannot run a model: give 1 or more")
-    candidates = [row for row in ENGINES if row.suffix == artefact.format]
+    candidates = [row for row in ENGINES if row.suffix == artifact.format]
     if engine is not None:
         if engine not in {row.name for row in ENGINES}:
             raise BackendUnavailable(f"no backend {engine!r}: choose among {_names(ENGINES)}")
         if engine not in {row.name for row in candidates}:
             raise BackendUnavailable(
-                f"{engine} does not open {artefact.path}: {artefact.format} files are opened by "
+                f"{engine} does not open {artifact.path}: {artifact.format} files are opened by "
                 f"{_names(candidates) or 'no engine of the runtime'}"
             )
         candidates = [row for row in candidates if row.name == engine]
@@ -80,7 +80,7 @@ def open_backend(
     for row in candidates:
         driver = importlib.import_module(row.module)
         try:
-            backend = driver.open(artefact, row.name, threads, device)
+            backend = driver.open(artifact, row.name, threads, device)
         except CpuFallbackError:
             raise
         except BackendUnavailable as error:
@@ -88,7 +88,7 @@ def open_backend(
         else:
             return cast(Backend, backend)
     raise BackendUnavailable(
-        "; ".join(missing) or f"no engine of the runtime opens {artefact.path}: export it first"
+        "; ".join(missing) or f"no engine of the runtime opens {artifact.path}: export it first"
     )
 
 

@@ -10,23 +10,23 @@ from runtime.model.artifact import Artifact
 
 
 def check_quantization(
-    artefact: Artifact, source: tuple[float, int], result: tuple[float, int]
+    artifact: Artifact, source: tuple[float, int], result: tuple[float, int]
 ) -> None:
-    """Raise an ArtefactError unless a graph's (scale, zero point)s are the spec's, and ours."""
-    stated = artefact.spec.quantization
+    """Raise an ArtifactError unless a graph's (scale, zero point)s are the spec's, and ours."""
+    stated = artifact.spec.quantization
     if stated is None or (source, result) != (
         (stated.input.scale, stated.input.zero_point),
         # A float tensor has the scale 0.
         (stated.output.scale, stated.output.zero_point) if stated.output else (0, 0),
     ):
         raise ArtifactError(
-            f"{artefact.path} is quantised with {source} and {result}, its spec says {stated}: "
+            f"{artifact.path} is quantized with {source} and {result}, its spec says {stated}: "
             "export it again"
         )
     if source[1] != -128 or abs(source[0] * 255 - 1) > 0.01:
         raise ArtifactError(
-            f"{artefact.path} expects another input than int8 = pixel − 128 (scale {source[0]:g}, "
-            f"zero point {source[1]}): quantise it again with images from 0 to 1"
+            f"{artifact.path} expects another input than int8 = pixel − 128 (scale {source[0]:g}, "
+            f"zero point {source[1]}): quantize it again with images from 0 to 1"
         )
 
 
@@ -40,19 +40,19 @@ def check_pixels(pixels: Pixels, shape: tuple[int, ...]) -> None:
 
 
 def check_model(
-    artefact: Artifact, inputs: Sequence[Sequence[object]], outputs: Sequence[Sequence[object]]
+    artifact: Artifact, inputs: Sequence[Sequence[object]], outputs: Sequence[Sequence[object]]
 ) -> None:
-    """Raise an ArtefactError unless a model's one input and one output are as its spec says.
+    """Raise an ArtifactError unless a model's one input and one output are as its spec says.
 
     Args:
         inputs, outputs: the shapes of all of them; the batch axis, the first, may be anything.
     """
     if len(inputs) != 1 or len(outputs) != 1:
-        raise ArtifactError(f"{artefact.path} has not one input and one output: export it again")
+        raise ArtifactError(f"{artifact.path} has not one input and one output: export it again")
     found = tuple(inputs[0][1:]), tuple(outputs[0][1:])
-    expected = artefact.spec.input_shape, (len(artefact.spec.labels),)
+    expected = artifact.spec.input_shape, (len(artifact.spec.labels),)
     if found != expected:
         raise ArtifactError(
-            f"{artefact.path} takes {found[0]} and gives {found[1]}, its spec says {expected[0]} "
+            f"{artifact.path} takes {found[0]} and gives {found[1]}, its spec says {expected[0]} "
             f"and {expected[1]}: export it again"
         )

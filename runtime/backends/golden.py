@@ -1,4 +1,4 @@
-"""Golden answers: the inputs and scores in an artefact, with which it proves itself anywhere."""
+"""Golden answers: the inputs and scores in an artifact, with which it proves itself anywhere."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def largest_difference(backend: Backend, batch: int) -> float:
         Infinity where a score is not finite, or the scores have another shape.
 
     Raises:
-        ArtefactError: the artefact has no golden inputs.
+        ArtifactError: the artifact has no golden inputs.
     """
     golden = backend.spec.golden
     if golden is None or len(golden.pixels) == 0:
@@ -37,7 +37,7 @@ def largest_difference(backend: Backend, batch: int) -> float:
 
 
 def check(backend: Backend) -> None:
-    """Raise an ArtefactError unless a backend gives the golden scores; one call of the engine.
+    """Raise an ArtifactError unless a backend gives the golden scores; one call of the engine.
 
     A model made without golden inputs has nothing to prove itself with and passes.
     """

@@ -25,30 +25,30 @@ class LiteRTBackend:
 
     fallback = ""
 
-    def __init__(self, artefact: Artifact, name: str, version: str, interpreter: Any) -> None:
+    def __init__(self, artifact: Artifact, name: str, version: str, interpreter: Any) -> None:
         self.name = name
         self.version = version
         self.device = "cpu"
-        self.spec = artefact.spec
+        self.spec = artifact.spec
         self._interpreter = interpreter
         self._lock = threading.Lock()
         source, result = interpreter.get_input_details(), interpreter.get_output_details()
         check_model(
-            artefact, [d["shape"].tolist() for d in source], [d["shape"].tolist() for d in result]
+            artifact, [d["shape"].tolist() for d in source], [d["shape"].tolist() for d in result]
         )
         self._input, self._output = source[0]["index"], result[0]["index"]
-        expected = np.int8 if artefact.spec.precision == "int8" else np.float32
+        expected = np.int8 if artifact.spec.precision == "int8" else np.float32
         # The scores of an int8 model are float; of older files and other makers they may be int8.
         if source[0]["dtype"] is not expected or result[0]["dtype"] not in (expected, np.float32):
             raise ArtifactError(
-                f"{artefact.path} is not the {artefact.spec.precision} its spec says: "
+                f"{artifact.path} is not the {artifact.spec.precision} its spec says: "
                 "export it again"
             )
         self._int8 = expected is np.int8
-        self._chunk = _CHUNK[artefact.spec.precision]
+        self._chunk = _CHUNK[artifact.spec.precision]
         self._real: Scores | None = None
         if self._int8:
-            check_quantization(artefact, source[0]["quantization"], result[0]["quantization"])
+            check_quantization(artifact, source[0]["quantization"], result[0]["quantization"])
         if result[0]["dtype"] is np.int8:
             # The score of every output: one look-up instead of three passes. In the order of
             # bytes, so that a negative output finds its own from the end.
@@ -100,12 +100,12 @@ def devices(name: str) -> tuple[str, ...]:
     return ("cpu", "gpu") if name == "litert" else ("cpu",)
 
 
-def open(artefact: Artifact, name: str, threads: int, device: str) -> Backend:
-    """Open a .tflite artefact with ai-edge-litert or tflite-runtime, as `name` says.
+def open(artifact: Artifact, name: str, threads: int, device: str) -> Backend:
+    """Open a .tflite artifact with ai-edge-litert or tflite-runtime, as `name` says.
 
     Raises:
         BackendUnavailable: the package or the device is not there.
-        ArtefactError: the engine refuses the model.
+        ArtifactError: the engine refuses the model.
     """
     package = _PACKAGES[name]
     if device not in devices(name):
@@ -127,16 +127,16 @@ def open(artefact: Artifact, name: str, threads: int, device: str) -> Backend:
     if device == "gpu":
         from runtime.backends import litert_gpu
 
-        return litert_gpu.open(artefact, version)
+        return litert_gpu.open(artifact, version)
     try:
         with suppress_native_output(2):  # "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
-            interpreter = engine.Interpreter(model_content=artefact.data, num_threads=threads)
+            interpreter = engine.Interpreter(model_content=artifact.data, num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{name} refuses {artefact.path} ({error}): export it again") from error
+        raise ArtifactError(f"{name} refuses {artifact.path} ({error}): export it again") from error
     except SystemError as error:  # what tflite-runtime says under NumPy 2
         raise BackendUnavailable(
             f"{package} does not run with NumPy {np.__version__}: {install_hint(name)} in an "
             "environment of its own, or use ai-edge-litert"
         ) from error
-    return LiteRTBackend(artefact, name, version, interpreter)
+    return LiteRTBackend(artifact, name, version, interpreter)

@@ -26,23 +26,23 @@ class LiteRTGpuBackend:
     device = "gpu"
     fallback = ""
 
-    def __init__(self, artefact: Artifact, version: str, model: Any) -> None:
+    def __init__(self, artifact: Artifact, version: str, model: Any) -> None:
         self.version = version
-        self.spec = artefact.spec
+        self.spec = artifact.spec
         self._model = model
         self._lock = threading.Lock()
         (signature,) = model.get_signature_list()
         source = list(model.get_input_tensor_details(signature).values())
         result = list(model.get_output_tensor_details(signature).values())
-        check_model(artefact, [d["shape"] for d in source], [d["shape"] for d in result])
-        expected = "int8" if artefact.spec.precision == "int8" else "float32"
+        check_model(artifact, [d["shape"] for d in source], [d["shape"] for d in result])
+        expected = "int8" if artifact.spec.precision == "int8" else "float32"
         if source[0]["dtype"] != expected or result[0]["dtype"] not in (expected, "float32"):
             raise ArtifactError(
-                f"{artefact.path} is not the {artefact.spec.precision} its spec says: "
+                f"{artifact.path} is not the {artifact.spec.precision} its spec says: "
                 "export it again"
             )
         self._int8 = expected == "int8"
-        stated = artefact.spec.quantization
+        stated = artifact.spec.quantization
         # None where the scores are float, as those of an int8 model are since its softmax is.
         self._affine = stated.output if stated is not None else None
         self._batch = 0
@@ -82,13 +82,13 @@ class LiteRTGpuBackend:
         return scores.reshape(len(pixels), -1)
 
 
-def open(artefact: Artifact, version: str) -> LiteRTGpuBackend:
-    """Open a .tflite artefact on the GPU alone, in float32 arithmetic where it is float.
+def open(artifact: Artifact, version: str) -> LiteRTGpuBackend:
+    """Open a .tflite artifact on the GPU alone, in float32 arithmetic where it is float.
 
     Raises:
         BackendUnavailable: there is no GPU that LiteRT can use, or this LiteRT has no such model.
         FellBack: part of the model would not run on the GPU.
-        ArtefactError: the model is not what its spec says.
+        ArtifactError: the model is not what its spec says.
     """
     try:
         compiled = importlib.import_module("ai_edge_litert.compiled_model")
@@ -99,14 +99,14 @@ def open(artefact: Artifact, version: str) -> LiteRTGpuBackend:
             f"ai-edge-litert {version} has no GPU accelerator ({error}): "
             "pip install --upgrade ai-edge-litert ml_dtypes"
         ) from error
-    if artefact.spec.precision == "int8":
+    if artifact.spec.precision == "int8":
         from runtime.backends.checks import check_quantization
 
         # The compiled model does not tell its scales.
         with suppress_native_output(2):
-            opened = interpreter.Interpreter(model_content=artefact.data)
+            opened = interpreter.Interpreter(model_content=artifact.data)
         details = opened.get_input_details()[0], opened.get_output_details()[0]
-        check_quantization(artefact, *(detail["quantization"] for detail in details))
+        check_quantization(artifact, *(detail["quantization"] for detail in details))
     chosen = options.Options(
         # Without the CPU beside it, so that what the GPU cannot do is refused and not taken over.
         hardware_accelerators=options.HardwareAccelerator.GPU,
@@ -115,7 +115,7 @@ def open(artefact: Artifact, version: str) -> LiteRTGpuBackend:
     model = None
     with suppress_native_output(1, 2):
         try:
-            model = compiled.CompiledModel.from_buffer(artefact.data, options=chosen)
+            model = compiled.CompiledModel.from_buffer(artifact.data, options=chosen)
         except RuntimeError as error:
             # The frames hold LiteRT's environment, which prints as it goes: let it go here.
             error.__traceback__ = None
@@ -126,9 +126,9 @@ def open(artefact: Artifact, version: str) -> LiteRTGpuBackend:
         )
     if not model.is_fully_accelerated():
         raise CpuFallbackError(
-            f"LiteRT would run part of {artefact.path} on the CPU, not on the GPU: use --device cpu"
+            f"LiteRT would run part of {artifact.path} on the CPU, not on the GPU: use --device cpu"
         )
-    backend = LiteRTGpuBackend(artefact, version, model)
+    backend = LiteRTGpuBackend(artifact, version, model)
     with suppress_native_output(2):  # the first answer compiles shaders, and speaks of it
-        backend.scores(np.zeros((1, *artefact.spec.input_shape), np.uint8))
+        backend.scores(np.zeros((1, *artifact.spec.input_shape), np.uint8))
     return backend

@@ -88,7 +88,7 @@ class OnnxBackend:
 
     def __init__(
         self,
-        artefact: Artifact,
+        artifact: Artifact,
         version: str,
         device: str,
         fallback: str,
@@ -100,7 +100,7 @@ class OnnxBackend:
         self.version = version
         self.device = device
         self.fallback = fallback
-        self.spec = artefact.spec
+        self.spec = artifact.spec
         self._session = session
         self._chunk = _CPU_CHUNK if device == "cpu" else _CHUNK
         self._threads = threads
@@ -109,9 +109,9 @@ class OnnxBackend:
         self._pool: ThreadPoolExecutor | None = None
         self._single: Any = None
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        check_model(artefact, [i.shape for i in inputs], [o.shape for o in outputs])
+        check_model(artifact, [i.shape for i in inputs], [o.shape for o in outputs])
         if (inputs[0].type, outputs[0].type) != ("tensor(float)", "tensor(float)"):
-            raise ArtifactError(f"{artefact.path} does not take and give float32: export it again")
+            raise ArtifactError(f"{artifact.path} does not take and give float32: export it again")
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -151,13 +151,13 @@ def devices(name: str) -> tuple[str, ...]:
     return ("cpu", *PROVIDERS)
 
 
-def open(artefact: Artifact, name: str, threads: int, device: str) -> OnnxBackend:
-    """Open an .onnx artefact with onnxruntime.
+def open(artifact: Artifact, name: str, threads: int, device: str) -> OnnxBackend:
+    """Open an .onnx artifact with onnxruntime.
 
     Raises:
         BackendUnavailable: onnxruntime, or a provider for the device, is not there.
         FellBack: the provider is there, and the model would run on the CPU all the same.
-        ArtefactError: onnxruntime refuses the model.
+        ArtifactError: onnxruntime refuses the model.
     """
     # In 1.32 the import alone starts a thread that reports the use of this machine to its maker,
     # and leaves an identifier in the user's cache; 2 MB of memory. Who wants that sets it to 0.
@@ -177,7 +177,7 @@ def open(artefact: Artifact, name: str, threads: int, device: str) -> OnnxBacken
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         with suppress_native_output(*_noisy(device)):
             return onnxruntime.InferenceSession(
-                artefact.data,
+                artifact.data,
                 options,
                 providers=_providers(device),
                 # From the CPU it would fall back to the CPU, and say so on stdout.
@@ -197,12 +197,12 @@ def open(artefact: Artifact, name: str, threads: int, device: str) -> OnnxBacken
     ) as error:
         reason = str(error).splitlines()[0]
         raise ArtifactError(
-            f"onnxruntime refuses {artefact.path} ({reason}): export it again"
+            f"onnxruntime refuses {artifact.path} ({reason}): export it again"
         ) from error
     fallback = "" if device == "cpu" else _fallback(session, device, onnxruntime.__version__)
     try:
         return OnnxBackend(
-            artefact,
+            artifact,
             onnxruntime.__version__,
             device,
             fallback,
@@ -212,7 +212,7 @@ def open(artefact: Artifact, name: str, threads: int, device: str) -> OnnxBacken
         )
     except UnicodeDecodeError as error:
         raise ArtifactError(
-            f"onnxruntime refuses {artefact.path} (a name in it is no text): export it again"
+            f"onnxruntime refuses {artifact.path} (a name in it is no text): export it again"
         ) from error
 
 

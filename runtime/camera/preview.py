@@ -70,15 +70,15 @@ def draw(
     left, top = (roi[0], roi[1]) if roi is not None else (0, 0)
     if roi is not None:
         pen.rectangle((roi[0], roi[1], roi[2] - 1, roi[3] - 1), outline=(90, 160, 255), width=2)
-    colour = (0, 200, 90) if seen.accepted else (160, 160, 160)
+    color = (0, 200, 90) if seen.accepted else (160, 160, 160)
     if seen.view is not None and seen.view.method != "blank":
         x0, y0, x1, y1 = seen.view.box
-        pen.rectangle((x0 + left, y0 + top, x1 + left - 1, y1 + top - 1), outline=colour, width=2)
+        pen.rectangle((x0 + left, y0 + top, x1 + left - 1, y1 + top - 1), outline=color, width=2)
     text = f"{seen.label if seen.accepted else '?'} {seen.confidence:.0%}"
     if present:
         text += f"   there: {' '.join(sorted(present))}"
     pen.rectangle((0, 0, 8 * len(text) + 8, 18), fill=(0, 0, 0))
-    pen.text((4, 3), text, fill=colour)
+    pen.text((4, 3), text, fill=color)
     return image
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from runtime.cli import inputs
 from runtime.cli.inputs import UnreadablePath
 from runtime.errors import EdgeError, ImageError, report
-from runtime.preprocess.decode import decode_colour
+from runtime.preprocess.decode import decode_color
 
 Picture = npt.NDArray[np.uint8]
 
@@ -111,7 +111,7 @@ class Folder:
                 report(EdgeError(path.message))
                 continue
             try:
-                picture = decode_colour(path, longest=_LONGEST).rgb
+                picture = decode_color(path, longest=_LONGEST).rgb
             except ImageError as error:
                 report(error)
                 yield None

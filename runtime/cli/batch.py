@@ -57,7 +57,7 @@ class BatchJob:
         """Open the model in this process.
 
         Raises:
-            ArtefactError, BackendUnavailable: as `Classifier.load`.
+            ArtifactError, BackendUnavailable: as `Classifier.load`.
         """
         # One that was open before this process was forked stays as it is: the threads of its
         # engine did not come along, and it could not be closed.

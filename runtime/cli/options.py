@@ -10,7 +10,7 @@ def add_model_arguments(parser: "argparse.ArgumentParser | argparse._ArgumentGro
     parser.add_argument(
         "--model",
         metavar="PATH",
-        help="a .tflite or .onnx artefact (default: the published one, else one in models/)",
+        help="a .tflite or .onnx artifact (default: the published one, else one in models/)",
     )
     parser.add_argument(
         "--backend",

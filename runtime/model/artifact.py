@@ -1,4 +1,4 @@
-"""Artefact: one model file that explains itself. Writes a ModelSpec into a file and reads it back.
+"""Artifact: one model file that explains itself. Writes a ModelSpec into a file and reads it back.
 
 A `.tflite` and a `.keras` carry it as members of a zip archive (`model_spec.json`, `labels.txt`),
 the way TFLite's own metadata packs its files; an `.onnx` in its `metadata_props`. In all three the
@@ -55,10 +55,10 @@ class Artifact:
 
 
 def read(path: str | os.PathLike[str]) -> Artifact:
-    """Read an artefact, check its digest, and only then its spec.
+    """Read an artifact, check its digest, and only then its spec.
 
     Raises:
-        ArtefactError: no such file, not a model, without a spec, or damaged.
+        ArtifactError: no such file, not a model, without a spec, or damaged.
     """
     path = Path(path)
     data = _read_file(path)
@@ -81,22 +81,22 @@ def write(path: str | os.PathLike[str], model: bytes, spec: ModelSpec) -> Artifa
         model: the bare model file's bytes; the same bytes and spec always give the same file.
 
     Raises:
-        ArtefactError: the suffix or the spec is not one this project knows.
+        ArtifactError: the suffix or the spec is not one this project knows.
         EdgeError: the file cannot be written.
     """
     path = Path(path)
     check(spec)
     with atomic_write.atomic_file(path) as temporary:
         temporary.write_bytes(embed(path.suffix, model, spec))
-        artefact = read(temporary)
-    return replace(artefact, path=path)
+        artifact = read(temporary)
+    return replace(artifact, path=path)
 
 
 def read_bare(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a model made elsewhere, to be given a spec.
 
     Raises:
-        ArtefactError: no such file, not a model, or one that has a spec already.
+        ArtifactError: no such file, not a model, or one that has a spec already.
     """
     path = Path(path)
     data = _read_file(path)

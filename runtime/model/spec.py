@@ -45,7 +45,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class QuantizationParams:
-    """real value = scale × (quantised value − zero_point)."""
+    """real value = scale × (quantized value − zero_point)."""
 
     scale: float
     zero_point: int
@@ -53,9 +53,9 @@ class QuantizationParams:
 
 @dataclass(frozen=True)
 class Quantization:
-    """How an int8 model's input and output are quantised, and on what that was calibrated.
+    """How an int8 model's input and output are quantized, and on what that was calibrated.
 
-    `output` is None where the scores are float: their softmax is not quantised.
+    `output` is None where the scores are float: their softmax is not quantized.
     `calibration_counts` says how many of the images were of each label; files made before it, or
     elsewhere, leave it empty.
     """
@@ -96,8 +96,8 @@ class ModelSpec:
         metrics: what it reached.
         provenance: how it was made, (key, text) pairs: recipe, seed, versions.
         acceptance: the rejection model, of models of the ten digits alone.
-        golden: inputs and the answers this very artefact gave when it was made.
-        digest: SHA-256 of the file, filled in by `artefact.read`.
+        golden: inputs and the answers this very artifact gave when it was made.
+        digest: SHA-256 of the file, filled in by `artifact.read`.
     """
 
     name: str
@@ -137,7 +137,7 @@ class ModelSpec:
         """The inverse of `to_json`.
 
         Raises:
-            ArtefactError: the text is no spec, or one of a newer schema.
+            ArtifactError: the text is no spec, or one of a newer schema.
         """
         try:
             record = json.loads(text)
@@ -197,7 +197,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
 
 
 def check(spec: ModelSpec) -> None:
-    """Raise an ArtefactError where a spec contradicts itself."""
+    """Raise an ArtifactError where a spec contradicts itself."""
     for key, text in _texts(spec):
         if not isinstance(text, str):
             raise ArtifactError(f"its {key} {text!r} is no text: export it again")

@@ -1,4 +1,4 @@
-"""Finds the ink of several digits in a grey picture, and the lines that it stands in."""
+"""Finds the ink of several digits in a gray picture, and the lines that it stands in."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from runtime.preprocess.connected_components import (
     find_components,
     sum_runs,
 )
-from runtime.preprocess.grayscale import Grey, quantile, row_slices
+from runtime.preprocess.grayscale import Gray, quantile, row_slices
 from runtime.preprocess.ruled_lines import remove_ruled_lines
 from runtime.preprocess.segment import Box
 
@@ -32,14 +32,14 @@ _SPECK, _TALL, _WIDE = 0.25, 2.5, 8.0
 # Digits further apart than this stand in different lines, or in none together.
 _REACH = 6.0
 # How far around ink there must be paper, in heights, and which part of that may be as dark as ink.
-_RING, _MOST_DARK = 0.2, 0.2
+_RING, _MAX_DARK = 0.2, 0.2
 # Lower writing than this, in pixels, cannot be read.
-_LEAST_HEIGHT = 5
-_MOST_BLOBS = 2_500  # pieces of ink; each takes 0.2 to 0.5 ms, an A4 page holds 2,000 digits
-_MOST_BLOB_AREA = 1_000_000  # pixels in the box of one piece; cutting it takes 40 bytes each
-_MOST_AREA = 4096 * 3072  # pixels in the boxes of all pieces
-_MOST_RUNS = 600_000  # runs of ink along rows or columns; more are a texture
-_MOST_PAIRS = 100_000  # of boxes compared at once
+_MIN_HEIGHT = 5
+_MAX_BLOBS = 2_500  # pieces of ink; each takes 0.2 to 0.5 ms, an A4 page holds 2,000 digits
+_MAX_BLOB_AREA = 1_000_000  # pixels in the box of one piece; cutting it takes 40 bytes each
+_MAX_AREA = 4096 * 3072  # pixels in the boxes of all pieces
+_MAX_RUNS = 600_000  # runs of ink along rows or columns; more are a texture
+_MAX_PAIRS = 100_000  # of boxes compared at once
 
 Floats = npt.NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class Writing:
     depth: Plane
     groups: list[npt.NDArray[np.intp]]
     everything: Mask
-    raw: Grey
+    raw: Gray
     height: float
 
     def blobs(self) -> Iterator[InkComponent]:
@@ -92,26 +92,26 @@ class Writing:
         return PageLayout(lines, self.height) if lines else None
 
 
-def detect_text_lines(grey: Grey, name: str) -> PageLayout | None:
+def detect_text_lines(gray: Gray, name: str) -> PageLayout | None:
     """Find the lines of writing in a gray picture, uint8 (height, width); None if there are none.
 
     Raises ImageError, with `name`, if there is more ink than a page holds.
     """
-    writing = find_writing(grey, name)
+    writing = find_writing(gray, name)
     return None if writing is None else writing.layout()
 
 
-def find_writing(grey: Grey, name: str) -> Writing | None:
+def find_writing(gray: Gray, name: str) -> Writing | None:
     """Find the writing in a gray picture, uint8 (height, width); None if there is none.
 
     Raises ImageError, with `name`, if there is more ink than a page holds.
     """
-    foreground = subtract_background(grey)
+    foreground = subtract_background(gray)
     if foreground is None or foreground.polarity_ambiguous:
         return None
     depth = foreground.contrast
     mask = depth > max(_FAINT * foreground.ink_level, foreground.noise_floor)
-    if max(np.count_nonzero(one[1:] > one[:-1]) for one in (mask, mask.T)) > _MOST_RUNS:
+    if max(np.count_nonzero(one[1:] > one[:-1]) for one in (mask, mask.T)) > _MAX_RUNS:
         return None
     mask = remove_ruled_lines(remove_ruled_lines(mask, _BROKEN, _INKED).T, _BROKEN, _INKED).T
     faint = find_components(mask, depth)
@@ -122,7 +122,7 @@ def find_writing(grey: Grey, name: str) -> Writing | None:
     if found is None:
         return None
     height = _typical_height(found)
-    if height < _LEAST_HEIGHT:
+    if height < _MIN_HEIGHT:
         return None
     own = _levels(found, depth)
     writing = _is_writing(found, height)
@@ -131,11 +131,11 @@ def find_writing(grey: Grey, name: str) -> Writing | None:
     writing &= own > _GHOST * np.average(own[writing], weights=found.mass[writing])
     sizes = found.boxes[writing, 2:] - found.boxes[writing, :2]
     areas = sizes.prod(axis=1, dtype=np.int64)
-    if len(sizes) > _MOST_BLOBS or areas.max() > _MOST_BLOB_AREA or areas.sum() > _MOST_AREA:
+    if len(sizes) > _MAX_BLOBS or areas.max() > _MAX_BLOB_AREA or areas.sum() > _MAX_AREA:
         raise too_much_ink(name)
     groups = _group(found, np.flatnonzero(writing), height)
-    everything = found.paint(np.ones(len(own), np.bool_), (0, 0, grey.shape[1], grey.shape[0]))
-    raw = 255 - grey if foreground.dark else grey
+    everything = found.paint(np.ones(len(own), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
+    raw = 255 - gray if foreground.dark else gray
     writing_found = Writing(found, own, depth, groups, everything, raw, height)
     return writing_found if any(True for _ in writing_found.blobs()) else None
 
@@ -279,14 +279,14 @@ def _near_pairs(
     totals = np.cumsum(counts)
     first = 0
     while first < len(boxes):
-        last = max(int(np.searchsorted(totals, totals[first] + _MOST_PAIRS)), first + 1)
+        last = max(int(np.searchsorted(totals, totals[first] + _MAX_PAIRS)), first + 1)
         part = counts[first:last]
         at = np.repeat(np.arange(first, last), part)
         yield order[at], order[at + 1 + _counting(part)]
         first = last
 
 
-def _is_edge(blob: InkComponent, raw: Grey, everything: Mask, height: float) -> bool:
+def _is_edge(blob: InkComponent, raw: Gray, everything: Mask, height: float) -> bool:
     """Whether this is the rim of something as dark as ink, a shadow or the end of the paper.
 
     Around ink there is paper; around a rim much is no lighter than the rim is.
@@ -303,21 +303,21 @@ def _is_edge(blob: InkComponent, raw: Grey, everything: Mask, height: float) -> 
         return False
     ink = quantile(np.bincount(raw[top:bottom, left:right][blob.ink > 0.5], minlength=256), 0.5)
     middle = (ink + quantile(ground, 0.25)) / 2
-    return int(ground[int(middle) + 1 :].sum()) / pixels > _MOST_DARK
+    return int(ground[int(middle) + 1 :].sum()) / pixels > _MAX_DARK
 
 
 def _arrange(boxes: npt.NDArray[np.intp], height: float) -> list[list[int]]:
     """Indices of the boxes, line by line; a line may slant, and bend a little."""
     if not len(boxes):
         return []
-    centres: Floats = (boxes[:, :2] + boxes[:, 2:]) / 2
+    centers: Floats = (boxes[:, :2] + boxes[:, 2:]) / 2
     tall = boxes[:, 3] - boxes[:, 1] > 0.5 * height
-    slope = _slope(centres[tall], height)
+    slope = _slope(centers[tall], height)
     # Each box hangs on the nearest one to its left that stands at its own height.
     root = np.arange(len(boxes))
-    level = centres[:, 1] - slope * centres[:, 0]
-    order = np.argsort(centres[:, 0], kind="stable")
-    across = centres[order, 0]
+    level = centers[:, 1] - slope * centers[:, 0]
+    order = np.argsort(centers[:, 0], kind="stable")
+    across = centers[order, 0]
     first = np.searchsorted(across, across - _REACH * height, "right")
     last = np.searchsorted(across, across, "left")
     for at, one in enumerate(order):
@@ -326,11 +326,11 @@ def _arrange(boxes: npt.NDArray[np.intp], height: float) -> list[list[int]]:
         near = off < 0.55 * height
         if near.any():
             left, off = left[near], off[near]
-            root[one] = root[_nearest(centres[one, 0] - centres[left, 0] + 2 * off, left)]
+            root[one] = root[_nearest(centers[one, 0] - centers[left, 0] + 2 * off, left)]
     lines = [np.flatnonzero(root == number) for number in np.unique(root)]
     lines = _join(lines, level, height)
     lines.sort(key=lambda line: float(level[line].mean()))
-    return [line[np.argsort(centres[line, 0], kind="stable")].tolist() for line in lines]
+    return [line[np.argsort(centers[line, 0], kind="stable")].tolist() for line in lines]
 
 
 def _nearest(distances: Floats, numbers: npt.NDArray[np.intp]) -> int:
@@ -338,21 +338,21 @@ def _nearest(distances: Floats, numbers: npt.NDArray[np.intp]) -> int:
     return int(numbers[distances == distances.min()].min())
 
 
-def _slope(centres: Floats, height: float) -> float:
+def _slope(centers: Floats, height: float) -> float:
     """How steeply the lines rise: the median over each digit's nearest one to the right."""
     slopes = []
-    order = np.argsort(centres[:, 0], kind="stable")
-    across = centres[order, 0]
+    order = np.argsort(centers[:, 0], kind="stable")
+    across = centers[order, 0]
     first = np.searchsorted(across, across + 0.2 * height, "right")
     last = np.searchsorted(across, across + _REACH * height, "left")
     for at, one in enumerate(order):
         others = order[first[at] : last[at]]
-        right, down = (centres[others] - centres[one]).T
+        right, down = (centers[others] - centers[one]).T
         near = np.abs(down) < 0.5 * right
         if near.any():
             others, right, down = others[near], right[near], down[near]
             nearest = _nearest(right + 2 * np.abs(down), others)
-            steep = centres[nearest] - centres[one]
+            steep = centers[nearest] - centers[one]
             slopes.append(steep[1] / steep[0])
     return float(np.median(slopes)) if slopes else 0.0
 

@@ -22,8 +22,8 @@ from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 # The longest side, in pixels, at which writing is looked for; where its digits are lower than
 # the smallest, it is looked at again with digits of the other height, in so many pixels at most.
 _LONGEST, _SMALLEST, _ENLARGED, _LARGEST = 1024, 24, 40, 4096
-_MOST_PIXELS = 4096 * 3072
-_MOST_HELD_PIXELS = 8_000_000  # a larger picture is freed before lines are found in a close look
+_MAX_PIXELS = 4096 * 3072
+_MAX_HELD_PIXELS = 8_000_000  # a larger picture is freed before lines are found in a close look
 # What finding its lines takes, in bytes a pixel.
 _PIXEL_BYTES = 10
 # A blob is cut where it is broader than this part of the height, or not surely a digit.
@@ -38,9 +38,9 @@ _REFUSED, _CUT, _INK, _JOIN = 0.2, 0.12, 1.0, 0.07
 _BROADER, _BROAD_FROM, _LOWER, _LOW_FROM = 0.85, 0.85, 0.45, 1.05
 # In heights: what is lower or broader is no digit.
 _LOW, _BROAD = 0.4, 1.7
-_MOST_PIECES = 12  # of one digit
-_MOST_JOINED_PIXELS = 24_000_000  # of all joins in a line, held at once as 4 bytes each
-_MOST_TRIED = 8_500  # joins of pieces on a page: of 2,000 handwritten digits; 0.12 ms each
+_MAX_PIECES = 12  # of one digit
+_MAX_JOINED_PIXELS = 24_000_000  # of all joins in a line, held at once as 4 bytes each
+_MAX_TRIED = 8_500  # joins of pieces on a page: of 2,000 handwritten digits; 0.12 ms each
 UNKNOWN = "?"
 
 
@@ -101,9 +101,9 @@ def recognize(
     decoded, layout = _look(looks)
     if layout is None:
         return Recognition((), ())
-    looks.release(_MOST_HELD_PIXELS)
-    x = decoded.size[0] / decoded.grey.shape[1]
-    y = decoded.size[1] / decoded.grey.shape[0]
+    looks.release(_MAX_HELD_PIXELS)
+    x = decoded.size[0] / decoded.gray.shape[1]
+    y = decoded.size[1] / decoded.gray.shape[0]
     lines: list[str] = []
     digits: list[Digit] = []
     tried = 0
@@ -111,7 +111,7 @@ def recognize(
         pieces = _oversegment(blobs, layout.height, predict)
         spans = _spans(pieces, layout.height)
         tried += len(spans)
-        if tried > _MOST_TRIED or _joined_pixels(pieces, spans) > _MOST_JOINED_PIXELS:
+        if tried > _MAX_TRIED or _joined_pixels(pieces, spans) > _MAX_JOINED_PIXELS:
             raise too_much_ink(looks.name)
         read_line = _read_line(pieces, spans, layout.height, predict, digits_only)
         text = "".join(
@@ -128,7 +128,7 @@ def recognize(
 
 def estimate_page_memory(size: tuple[int, int]) -> int:
     """About how many bytes `read` holds of a picture of this width and height, once decoded."""
-    return _PIXEL_BYTES * min(size[0] * size[1], _MOST_PIXELS)
+    return _PIXEL_BYTES * min(size[0] * size[1], _MAX_PIXELS)
 
 
 def single_digit(prediction: Prediction) -> Recognition:
@@ -138,20 +138,20 @@ def single_digit(prediction: Prediction) -> Recognition:
 
 
 def _look(looks: Looks) -> tuple[Decoded, PageLayout | None]:
-    for colour in (False, True):
-        decoded = looks.decode(longest=_LONGEST, colour=colour)
-        writing = find_writing(decoded.grey, looks.name)
-        if writing is not None or not decoded.coloured:
+    for color in (False, True):
+        decoded = looks.decode(longest=_LONGEST, color=color)
+        writing = find_writing(decoded.gray, looks.name)
+        if writing is not None or not decoded.colored:
             break
     if writing is None:
         return decoded, None
     if writing.height < _SMALLEST and max(decoded.size) > _LONGEST:
-        enlarged = round(max(decoded.grey.shape) * _ENLARGED / writing.height)
+        enlarged = round(max(decoded.gray.shape) * _ENLARGED / writing.height)
         shape = max(decoded.size) / min(decoded.size)
-        longest = min(enlarged, max(decoded.size), _LARGEST, int(math.sqrt(_MOST_PIXELS * shape)))
-        closer = looks.decode(longest=longest, colour=colour)
-        looks.release(_MOST_HELD_PIXELS)
-        nearer = detect_text_lines(closer.grey, looks.name)
+        longest = min(enlarged, max(decoded.size), _LARGEST, int(math.sqrt(_MAX_PIXELS * shape)))
+        closer = looks.decode(longest=longest, color=color)
+        looks.release(_MAX_HELD_PIXELS)
+        nearer = detect_text_lines(closer.gray, looks.name)
         if nearer is not None:
             return closer, nearer
     return decoded, writing.layout()
@@ -244,7 +244,7 @@ def _spans(pieces: list[_Fragment], height: float) -> list[tuple[int, int]]:
     for first, piece in enumerate(pieces):
         left, _, right, _ = piece.blob.box
         spans.append((first, first + 1))
-        for last in range(first + 1, min(first + _MOST_PIECES, len(pieces))):
+        for last in range(first + 1, min(first + _MAX_PIECES, len(pieces))):
             box = pieces[last].blob.box
             left, right = min(left, box[0]), max(right, box[2])
             if not pieces[last].joinable or right - left > _BROAD * height:

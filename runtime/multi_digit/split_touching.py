@@ -7,10 +7,10 @@ from runtime.multi_digit.layout import InkComponent
 from runtime.preprocess.connected_components import Plane
 
 # At most so many cuts through one blob, the cheapest ones.
-_MOST_CUTS = 8
+_MAX_CUTS = 8
 # In parts of a digit's height: how far cuts are apart, and how much ink one may go through.
-_APART, _MOST_INK = 0.15, 0.6
-_MOST_STACKED_PIXELS = 200_000  # of the blobs in which seams are sought at once
+_APART, _MAX_INK = 0.15, 0.6
+_MAX_STACKED_PIXELS = 200_000  # of the blobs in which seams are sought at once
 
 
 def split_at_seams(
@@ -36,7 +36,7 @@ def split_at_seams(
         columns, rows = blobs[together[0]].ink.shape[1], blobs[together[0]].ink.shape[0]
         while order:
             rows = max(rows, blobs[order[-1]].ink.shape[0])
-            if (len(together) + 1) * columns * rows > _MOST_STACKED_PIXELS:
+            if (len(together) + 1) * columns * rows > _MAX_STACKED_PIXELS:
                 break
             together.append(order.pop())
         found = _seams([blobs[number].ink for number in together])
@@ -50,9 +50,9 @@ def _cut(
 ) -> list[tuple[InkComponent, float]]:
     """Cut a blob along its cheapest seams that are far enough apart."""
     kept: list[int] = []
-    open_to_cut = costs <= _MOST_INK * height
+    open_to_cut = costs <= _MAX_INK * height
     for number in np.argsort(costs, kind="stable").tolist():
-        if len(kept) == _MOST_CUTS:
+        if len(kept) == _MAX_CUTS:
             break
         if open_to_cut[number]:
             kept.append(number)

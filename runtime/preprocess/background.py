@@ -1,4 +1,4 @@
-"""Takes uneven light and the ground's noise out of a grey picture: what is left stands out."""
+"""Takes uneven light and the ground's noise out of a gray picture: what is left stands out."""
 
 import math
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ import numpy as np
 from PIL import Image
 
 from runtime.preprocess.connected_components import Plane
-from runtime.preprocess.grayscale import Grey, row_slices
+from runtime.preprocess.grayscale import Gray, row_slices
 
 # Lighting is estimated on a copy of at most this many pixels a side, where whatever is narrower
 # than this part of the side is taken for ink.
 _COARSE = 48
 _WIDEST_STROKE = 0.4
-# Ink stands this many standard deviations of the ground's noise, and this many of 255 grey
+# Ink stands this many standard deviations of the ground's noise, and this many of 255 gray
 # levels, above it; otherwise the page is blank.
 NOISE_FACTOR = 4.0
-LEAST_CONTRAST = 10.0
+MIN_CONTRAST = 10.0
 # Fewer pixels than this make no digit.
-LEAST_AREA = 6
+MIN_AREA = 6
 # Of the 64 steps of a histogram.
 _BIN = np.arange(64)
 # A pattern whose ink and ground are alike scores 0. Of 4,000 of MNIST's digits, cut out with a
@@ -49,14 +49,14 @@ class Foreground:
     polarity_ambiguous: bool
 
 
-def subtract_background(grey: Grey) -> Foreground | None:
-    """Take light and ground out of a grey picture, uint8 (height, width); None where it is blank.
+def subtract_background(gray: Gray) -> Foreground | None:
+    """Take light and ground out of a gray picture, uint8 (height, width); None where it is blank.
 
-    Lighting is what a grey closing of a coarse copy leaves; ink is what stands out from it.
+    Lighting is what a gray closing of a coarse copy leaves; ink is what stands out from it.
     """
-    height, width = grey.shape
+    height, width = gray.shape
     size = (min(width, _COARSE), min(height, _COARSE))
-    picture = Image.fromarray(grey)
+    picture = Image.fromarray(gray)
     coarse = np.asarray(picture.resize(size, Image.Resampling.BOX)).astype(np.float32)
     lightness = _lightness(coarse)
     dark = lightness <= 0
@@ -67,34 +67,34 @@ def subtract_background(grey: Grey) -> Foreground | None:
     # Both stay below the picture wherever there is no ink: take the closer one.
     opened = _opening(np.stack((coarse, coarse - surface), axis=1), window)
     light = np.maximum(opened[:, 0], surface + opened[:, 1])
-    depth = _above(grey, light, dark)
+    depth = _above(gray, light, dark)
     ground, noise = _ground(depth)
     depth -= np.float32(ground)
     np.maximum(depth, 0, out=depth)
-    floor = max(NOISE_FACTOR * noise, LEAST_CONTRAST)
+    floor = max(NOISE_FACTOR * noise, MIN_CONTRAST)
     candidates = depth[depth > floor]
-    if candidates.size < LEAST_AREA:
+    if candidates.size < MIN_AREA:
         return None
     level = float(candidates[candidates >= _otsu(candidates)[0]].mean())
     return Foreground(depth, floor, level, dark, abs(lightness) < _UNDECIDED)
 
 
-def _above(grey: Grey, light: Plane, dark: bool) -> Plane:
+def _above(gray: Gray, light: Plane, dark: bool) -> Plane:
     """How far the picture stands above the light, which is enlarged to its size.
 
     Of a large picture some columns at a time: so there is one such plane of it, and not four.
     """
-    height, width = grey.shape
+    height, width = gray.shape
     parts = list(row_slices(width, height))
     if len(parts) > 1:
         # As Pillow enlarges it at once: first across, then down.
         across = Image.fromarray(light).resize((width, len(light)), Image.Resampling.BILINEAR)
-        depth = np.empty(grey.shape, np.float32)
+        depth = np.empty(gray.shape, np.float32)
         for columns in parts:
             part = across.crop((columns.start, 0, columns.stop, len(light)))
-            depth[:, columns] = _above(grey[:, columns], np.asarray(part), dark)
+            depth[:, columns] = _above(gray[:, columns], np.asarray(part), dark)
         return depth
-    plane = grey.astype(np.float32)
+    plane = gray.astype(np.float32)
     if dark:
         plane = 255 - plane
     if light.shape != plane.shape:
@@ -106,7 +106,7 @@ def _above(grey: Grey, light: Plane, dark: bool) -> Plane:
 def _smooth_light(coarse: Plane) -> Plane:
     """The quadratic surface through the ground, brighter pixels counting for less and less.
 
-    It takes out what a grey opening cannot at the rim: a gradient, or a lens's dark corners.
+    It takes out what a gray opening cannot at the rim: a gradient, or a lens's dark corners.
     """
     terms, sparse, evenly = _surface_terms(*coarse.shape)
     values = coarse[::2, ::2].ravel()
@@ -139,7 +139,7 @@ def _surface_terms(height: int, width: int) -> tuple[Plane, Plane, Plane]:
 def _lightness(coarse: Plane) -> float:
     """Above 0 where ink is lighter than its ground, below where it is darker.
 
-    Ink is the minority, so that grey levels are skewed towards it; and it shuns the rim.
+    Ink is the minority, so that gray levels are skewed towards it; and it shuns the rim.
 
     Both are seen against the local mean, over a narrow and a wide window, which takes out the
     lighting: a shadow's edge skews neither way.
@@ -179,7 +179,7 @@ def _averaging(length: int, half: int) -> Plane:
 
 
 def _opening(planes: Plane, window: int) -> Plane:
-    """Grey opening: takes out what is brighter than its surroundings and fits in the window.
+    """Gray opening: takes out what is brighter than its surroundings and fits in the window.
 
     Of (height, N, width), N pictures side by side.
     """

@@ -22,7 +22,7 @@ from runtime.preprocess import fast_png
 from runtime.preprocess.decode_cost import check_work
 from runtime.preprocess.decode_memory import memory_bytes, reduction, reduction_of
 from runtime.preprocess.grayscale import (
-    Grey,
+    Gray,
     downscale,
     first_principal_component,
     luminance,
@@ -31,7 +31,7 @@ from runtime.preprocess.grayscale import (
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
 
-# What Pillow may decode at once: an A4 page scanned at 600 dpi is 35 million pixels, in colour
+# What Pillow may decode at once: an A4 page scanned at 600 dpi is 35 million pixels, in color
 # 140 MB; a phone's photograph of 12 million takes 195 MB as WebP. A JPEG is decoded at a reduced
 # scale, so a larger one passes, unless it is progressive.
 MAX_DECODED_PIXELS = 40_000_000
@@ -59,43 +59,43 @@ _DAMAGE = (
 )
 _ORIENTATION_TAG = 0x0112
 _MAX_EXIF_BYTES = 1 << 17  # cameras write less than 64 kB, twice that as hexadecimal text
-_GREY_MODES = ("1", "L", "LA", "La", "I", "F")
+_GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
 _HAS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A grey picture, upright, no larger than was asked for.
+    """A gray picture, upright, no larger than was asked for.
 
-    `grey` is uint8 (height, width); `size` is the (width, height) of the upright original;
-    `coloured` says that the original holds more than luminance.
+    `gray` is uint8 (height, width); `size` is the (width, height) of the upright original;
+    `colored` says that the original holds more than luminance.
     """
 
-    grey: Grey
+    gray: Gray
     size: tuple[int, int]
-    coloured: bool
+    colored: bool
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A colour picture, upright, no larger than was asked for.
+    """A color picture, upright, no larger than was asked for.
 
     `rgb` is uint8 (height, width, 3); `size` is the (width, height) of the upright original.
     """
 
-    rgb: Grey
+    rgb: Gray
     size: tuple[int, int]
 
 
-def decode(image: Source, *, longest: int, colour: bool = False) -> Decoded:
-    """Decode an image to grey, its longest side reduced to at most `longest` pixels.
+def decode(image: Source, *, longest: int, color: bool = False) -> Decoded:
+    """Decode an image to gray, its longest side reduced to at most `longest` pixels.
 
     A path, bytes, a binary file object, a Pillow image, or an array (height, width[, 1, 3 or 4])
-    of uint8, uint16, bool or float from 0 to 1. Of an animation, the first frame. Grey is the
-    luminance, or with `colour` the axis along which the colours differ most. Where an image is
-    transparent, see `grey._composite`. Raises ImageError, naming the file.
+    of uint8, uint16, bool or float from 0 to 1. Of an animation, the first frame. Gray is the
+    luminance, or with `color` the axis along which the colors differ most. Where an image is
+    transparent, see `gray._composite`. Raises ImageError, naming the file.
     """
-    return Looks(image).decode(longest=longest, colour=colour)
+    return Looks(image).decode(longest=longest, color=color)
 
 
 class Looks:
@@ -114,7 +114,7 @@ class Looks:
         self._loaded: _Loaded | None = None
         self._spent_ns = 0.0  # estimated work of the decodings so far
 
-    def decode(self, *, longest: int, colour: bool = False) -> Decoded:
+    def decode(self, *, longest: int, color: bool = False) -> Decoded:
         """Return the image in gray, see the function `decode`."""
         plain = None
         if isinstance(self._image, bytes):
@@ -123,15 +123,15 @@ class Looks:
             plain = fast_png.read_plain(self._image)
         if plain is not None and max(plain.shape) <= longest:
             return Decoded(plain, (plain.shape[1], plain.shape[0]), False)
-        loaded = self._load(longest, colour)
+        loaded = self._load(longest, color)
         with _Guard(self.name):
             image = loaded.image
-            seen_in_colour = colour and loaded.coloured
+            seen_in_color = color and loaded.colored
             self._check_copy(image, longest)
-            grey = (first_principal_component if seen_in_colour else luminance)(image, longest)
+            gray = (first_principal_component if seen_in_color else luminance)(image, longest)
         width, height = loaded.size
         size = (height, width) if loaded.turn > 4 else (width, height)
-        return Decoded(_upright(grey, loaded.turn), size, loaded.coloured)
+        return Decoded(_upright(gray, loaded.turn), size, loaded.colored)
 
     def _check_copy(self, image: Image.Image, longest: int) -> None:
         """Raise ImageError if a close look takes a converted copy that is too large."""
@@ -150,20 +150,20 @@ class Looks:
             if width * height > most_pixels:
                 self._loaded = None
 
-    def _load(self, longest: int, colour: bool) -> "_Loaded":
-        if self._loaded is not None and self._loaded.serves(longest, colour):
+    def _load(self, longest: int, color: bool) -> "_Loaded":
+        if self._loaded is not None and self._loaded.serves(longest, color):
             return self._loaded
         self._loaded = None
         with _opened(self._image, self.name, self._spent_ns) as (picture, self._spent_ns):
-            coloured = picture.mode not in _GREY_MODES and picture.mode[:2] != "I;"
+            colored = picture.mode not in _GRAY_MODES and picture.mode[:2] != "I;"
             own = picture is not self._image
-            size = _load(picture, longest, colour, self.name, own)
+            size = _load(picture, longest, color, self.name, own)
             if own and picture.format == "WEBP":
                 opened: Any = picture
                 opened._decoder = None  # it holds two more canvases
             reduced = own and picture.format in ("JPEG", "MPO")
-            form = (reduction_of(size, longest), colour) if reduced else None
-            self._loaded = _Loaded(picture, size, _turn(picture), coloured, form)
+            form = (reduction_of(size, longest), color) if reduced else None
+            self._loaded = _Loaded(picture, size, _turn(picture), colored, form)
         return self._loaded
 
 
@@ -177,15 +177,15 @@ class _Loaded:
     image: Image.Image
     size: tuple[int, int]
     turn: int
-    coloured: bool
+    colored: bool
     form: tuple[int, bool] | None
 
-    def serves(self, longest: int, colour: bool) -> bool:
+    def serves(self, longest: int, color: bool) -> bool:
         """Return whether a look of this size and kind can be taken at it."""
-        return self.form is None or self.form == (reduction_of(self.size, longest), colour)
+        return self.form is None or self.form == (reduction_of(self.size, longest), color)
 
 
-def decode_colour(image: Source, *, longest: int) -> Picture:
+def decode_color(image: Source, *, longest: int) -> Picture:
     """Decode an image for people to look at: RGB, what is transparent over white, see `decode`."""
     name = describe(image)
     with _opened(image, name) as (picture, _):
@@ -340,23 +340,23 @@ def _image_of_array(array: npt.NDArray[Any], name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _load(image: Image.Image, longest: int, colour: bool, name: str, ours: bool) -> tuple[int, int]:
+def _load(image: Image.Image, longest: int, color: bool, name: str, ours: bool) -> tuple[int, int]:
     """Decode no more of the image than is needed; its (width, height) as stored.
 
-    `ours` is False for an image of the caller's, which stays as large and as coloured as it is.
+    `ours` is False for an image of the caller's, which stays as large and as colored as it is.
     """
     width, height = image.size
     if not width or not height:
         raise ImageError(f"{name}: {width}x{height} has no pixels; give an image that has some")
     if ours:
-        needed = memory_bytes(image, longest, colour)
+        needed = memory_bytes(image, longest, color)
         if needed > MAX_DECODED_BYTES:
             raise ImageError(
                 f"{name}: {width}x{height} takes {needed // 1_000_000} MB to decode, more than "
                 f"{MAX_DECODED_BYTES // 1_000_000}; scale it down, or save it as a plain JPEG"
             )
         scale = reduction(image, longest)
-        image.draft("RGB" if colour else "L", (width // scale, height // scale))
+        image.draft("RGB" if color else "L", (width // scale, height // scale))
     if image.size[0] * image.size[1] > MAX_DECODED_PIXELS:
         raise ImageError(
             f"{name}: {width}x{height} is too large; scale it below "
@@ -383,8 +383,8 @@ def _orientation(image: Image.Image) -> int:
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
-def _upright(grey: Grey, turn: int) -> Grey:
+def _upright(gray: Gray, turn: int) -> Gray:
     """Undo the EXIF orientation: 5 to 8 exchange the axes, then each axis may be reversed."""
     if turn > 4:
-        grey = grey.swapaxes(0, 1)
-    return grey[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
+        gray = gray.swapaxes(0, 1)
+    return gray[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]

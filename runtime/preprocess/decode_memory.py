@@ -34,7 +34,7 @@ def reduction_of(size: tuple[int, int], longest: int) -> int:
     return next((s for s in (8, 4, 2) if max(size) >= s * longest * 0.65), 1)
 
 
-def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -> int:
+def memory_bytes(image: Image.Image, longest: int = 4096, color: bool = True) -> int:
     """What Pillow and its decoder hold of a file that it has opened and not yet loaded, about.
 
     For a picture of at most `longest`, as `decode` makes it; by default the closest look that is
@@ -46,7 +46,7 @@ def memory_bytes(image: Image.Image, longest: int = 4096, colour: bool = True) -
     pixels = -(-width // scale) * -(-height // scale)
     if image.mode in ("1", "L", "P"):
         held = pixels
-    elif image.format in ("JPEG", "MPO") and image.mode == "RGB" and not colour:
+    elif image.format in ("JPEG", "MPO") and image.mode == "RGB" and not color:
         held = pixels
     elif image.mode in ("I", "F"):
         held = 5 * pixels  # and what they are scaled to

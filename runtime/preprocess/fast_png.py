@@ -1,6 +1,6 @@
 """Reads small plain PNG files without the library's general way, which costs three times as much.
 
-Data sets of digits are folders of thousands of such files: 8-bit grey, one piece of pixels, and
+Data sets of digits are folders of thousands of such files: 8-bit gray, one piece of pixels, and
 nothing that says to show them otherwise. Whatever is not exactly so, damage too, is left to Pillow.
 Layout: https://www.w3.org/TR/png-3/#5DataRep
 """
@@ -15,38 +15,38 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Grey = npt.NDArray[np.uint8]
+Gray = npt.NDArray[np.uint8]
 
 # Larger files gain little.
 MAX_BYTES = 4096
 _MAX_SIDE = 64
 _HEADER = struct.Struct(">8sI4sII5sII4s")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY_8_BIT = b"\x08\x00\x00\x00\x00"
+_GRAY_8_BIT = b"\x08\x00\x00\x00\x00"
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _OVERHEAD = _HEADER.size + 4 + len(_END)
 _OPEN = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
-def read_plain(path: str | os.PathLike[str]) -> Grey | None:
+def read_plain(path: str | os.PathLike[str]) -> Gray | None:
     """The pixels, uint8 (height, width), of a small plain PNG file; None where it is none."""
     found = _read(path)
     return None if found is None else _unfilter(found[0], found[1], found[2])
 
 
-def decode_plain(data: bytes) -> Grey | None:
+def decode_plain(data: bytes) -> Gray | None:
     """The same of the bytes of such a file."""
     found = _parse(data) if _OVERHEAD < len(data) <= MAX_BYTES else None
     return None if found is None else _unfilter(found[0], found[1], found[2])
 
 
-def read_all_plain(paths: Sequence[str | os.PathLike[str]], side: int) -> list[Grey | None]:
+def read_all_plain(paths: Sequence[str | os.PathLike[str]], side: int) -> list[Gray | None]:
     """The pixels, uint8 (side, side), of each small plain PNG file of that size; else None.
 
     The rows of all of them go through Pillow's filters as one tall picture. A row of zeros lies
     between any two: that is what the filters of a picture's first row count from.
     """
-    pixels: list[Grey | None] = [None] * len(paths)
+    pixels: list[Gray | None] = [None] * len(paths)
     rows: list[bytes] = []
     places: list[int] = []
     for place, path in enumerate(paths):
@@ -64,7 +64,7 @@ def read_all_plain(paths: Sequence[str | os.PathLike[str]], side: int) -> list[G
     return pixels
 
 
-def _unfilter(rows: bytes, width: int, height: int) -> Grey | None:
+def _unfilter(rows: bytes, width: int, height: int) -> Gray | None:
     """The pixels of filtered rows; None where there is no such filter."""
     try:
         # Pillow's decoder wants them compressed: level 0 only wraps them up.
@@ -99,7 +99,7 @@ def _parse(data: bytes) -> tuple[bytes, int, int] | None:
     if (
         signature != _SIGNATURE
         or kind != b"IHDR"
-        or form != _GREY_8_BIT
+        or form != _GRAY_8_BIT
         or piece != b"IDAT"
         or not 0 < width <= _MAX_SIDE
         or not 0 < height <= _MAX_SIDE

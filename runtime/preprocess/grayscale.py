@@ -1,4 +1,4 @@
-"""Grey planes of a decoded picture: its luminance, or the axis along which its colours differ.
+"""Gray planes of a decoded picture: its luminance, or the axis along which its colors differ.
 
 Large pictures are converted a strip at a time, so that no second one of their size is held.
 """
@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Grey: TypeAlias = npt.NDArray[np.uint8]
+Gray: TypeAlias = npt.NDArray[np.uint8]
 Convert: TypeAlias = Callable[[Image.Image], Image.Image]
 
 # So many pixels are converted at a time.
 _STRIP = 1 << 20
-# What pictures with an alpha are resized as: their colours weigh as much as they are opaque.
+# What pictures with an alpha are resized as: their colors weigh as much as they are opaque.
 _WEIGHTED = {"LA": "La", "RGBA": "RGBa"}
 
 
@@ -59,7 +59,7 @@ def downscale(image: Image.Image, longest: int, convert: Convert | None = None) 
     return small.resize(size, Image.Resampling.BILINEAR, box=box).convert(mode)
 
 
-def luminance(image: Image.Image, longest: int) -> Grey:
+def luminance(image: Image.Image, longest: int) -> Gray:
     """Luminance, uint8 (height, width) of at most `longest`; transparent ones: `_composite`."""
     mode = image.mode
     if mode == "L" and "transparency" not in image.info:
@@ -86,7 +86,7 @@ def _cut(image: Image.Image, rows: slice) -> Image.Image:
     return image.crop((0, rows.start, image.width, rows.stop))
 
 
-def _as_array(image: Image.Image, longest: int, convert: Convert | None = None) -> Grey:
+def _as_array(image: Image.Image, longest: int, convert: Convert | None = None) -> Gray:
     """`fit` as an array; `np.asarray` of a large picture holds two more copies meanwhile."""
     if max(image.size) > longest or image.width * image.height <= _STRIP:
         return np.asarray(downscale(image, longest, convert))
@@ -101,7 +101,7 @@ def _as_array(image: Image.Image, longest: int, convert: Convert | None = None) 
     return array
 
 
-def _composite(pair: Grey) -> Grey:
+def _composite(pair: Gray) -> Gray:
     """Lay a transparent image, (height, width, 2) luminance and alpha, over a ground.
 
     A picture with its own ground keeps it: most of it is opaque and holds light and dark, so the
@@ -133,38 +133,38 @@ def quantile(counts: npt.NDArray[np.int64], part: float) -> float:
     return float(below + (above - below) * (at - int(at)))
 
 
-def first_principal_component(image: Image.Image, longest: int) -> Grey:
-    """Grey along the axis on which the colours vary most, for ink as light as its paper."""
+def first_principal_component(image: Image.Image, longest: int) -> Gray:
+    """Gray along the axis on which the colors vary most, for ink as light as its paper."""
     convert = None if image.mode == "RGB" else lambda part: part.convert("RGB")
     small = downscale(image, longest, convert)
     parts = list(row_slices(*small.size[::-1]))
 
-    def colours(rows: slice) -> npt.NDArray[np.float32]:
+    def colors(rows: slice) -> npt.NDArray[np.float32]:
         return np.asarray(_cut(small, rows)).reshape(-1, 3).astype(np.float32)
 
     pixels = small.width * small.height
-    mean = sum(colours(rows).sum(axis=0) for rows in parts) / np.float32(pixels)
+    mean = sum(colors(rows).sum(axis=0) for rows in parts) / np.float32(pixels)
     spread = np.zeros((3, 3), np.float32)
     for rows in parts:
-        apart = colours(rows) - mean
+        apart = colors(rows) - mean
         spread += apart.T @ apart
     axis = np.linalg.eigh(spread)[1][:, -1]
     # Of a large picture every so many pixels give the median.
     step = len(parts)
-    middle = np.median(np.concatenate([((colours(rows) - mean) @ axis)[::step] for rows in parts]))
-    grey = np.empty(small.size[::-1], np.uint8)
+    middle = np.median(np.concatenate([((colors(rows) - mean) @ axis)[::step] for rows in parts]))
+    gray = np.empty(small.size[::-1], np.uint8)
     for rows in parts:
-        values = (colours(rows) - mean) @ axis + (128 - middle)
-        grey[rows] = np.clip(np.rint(values), 0, 255).reshape(grey[rows].shape)
-    return grey
+        values = (colors(rows) - mean) @ axis + (128 - middle)
+        gray[rows] = np.clip(np.rint(values), 0, 255).reshape(gray[rows].shape)
+    return gray
 
 
-def to_uint8(values: npt.NDArray[Any]) -> Grey:
+def to_uint8(values: npt.NDArray[Any]) -> Gray:
     """Scale numbers without a declared depth: full scale is the usual one that holds them."""
     return _scale(values.__getitem__, values.shape)
 
 
-def _scale(part: Callable[[slice], npt.NDArray[Any]], shape: tuple[int, ...]) -> Grey:
+def _scale(part: Callable[[slice], npt.NDArray[Any]], shape: tuple[int, ...]) -> Gray:
     """`to_uint8` of an array of this shape, of which `part` gives rows."""
     parts = list(row_slices(shape[0], int(np.prod(shape[1:]))))
     low, high = np.float32(0), np.float32(-np.inf)
@@ -173,8 +173,8 @@ def _scale(part: Callable[[slice], npt.NDArray[Any]], shape: tuple[int, ...]) ->
         low, high = min(low, values.min()), max(high, values.max())
     span = float(high - low)
     full = next((scale for scale in (1, 255, 4095, 65535) if span <= scale), span)
-    grey = np.empty(shape, np.uint8)
+    gray = np.empty(shape, np.uint8)
     for rows in parts:
         values = np.nan_to_num(part(rows).astype(np.float32)) - low
-        grey[rows] = np.rint(values * np.float32(255 / full))
-    return grey
+        gray[rows] = np.rint(values * np.float32(255 / full))
+    return gray

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from runtime.errors import ImageError
 from runtime.preprocess.connected_components import Plane
-from runtime.preprocess.grayscale import Grey
+from runtime.preprocess.grayscale import Gray
 
 # A product of matrices this small stays in the BLAS's own thread.
 _SMALL = 1024
@@ -30,9 +30,9 @@ def to_mnist_format(ink: npt.NDArray[Any]) -> Pixels:
     """Bring ink, (height, width) of any scale on 0, into MNIST's form: uint8 (28, 28, 1).
 
     The recipe is MNIST's own as QMNIST reconstructed it (Yadav and Bottou, "Cold Case: The Lost
-    MNIST Digits", 2019): the tight bounding box, centred in a square of side max(height, width,
+    MNIST Digits", 2019): the tight bounding box, centered in a square of side max(height, width,
     10); area-weighted resampling to 20x20; the peak scaled to 255, fractions from 0.499 rounded
-    up; a shift by whole pixels that brings the centre of mass c, pixel centres at +0.5, to
+    up; a shift by whole pixels that brings the center of mass c, pixel centers at +0.5, to
     (14, 15].
     No ink gives all zeros. Raises ImageError where `ink` is no plane.
     """
@@ -47,7 +47,7 @@ def to_mnist_format(ink: npt.NDArray[Any]) -> Pixels:
 
 
 def tight_to_mnist_format(tight: Plane) -> Pixels:
-    """Return `normalise` of ink whose first and last rows and columns are not empty."""
+    """Return `normalize` of ink whose first and last rows and columns are not empty."""
     small = area_resample(tight, 20, max(*tight.shape, 10))
     small *= 255 / small.max()
     (mass, x), (y, _) = _MOMENTS.dot(small).dot(_MOMENTS.T).tolist()
@@ -63,16 +63,16 @@ def tight_to_mnist_format(tight: Plane) -> Pixels:
     return pixels.reshape(PIXELS_SHAPE)
 
 
-def _in_mnist_form(grey: Grey) -> bool:
+def _in_mnist_form(gray: Gray) -> bool:
     """Whether a (28, 28) image is an MNIST digit; see `_has_mnist_sums`."""
-    highest = int(grey.max())
+    highest = int(gray.max())
     return highest >= _MNIST_PEAK and _has_mnist_sums(
-        (_SUMS @ grey.astype(np.float32) @ _SUMS.T).tolist()
+        (_SUMS @ gray.astype(np.float32) @ _SUMS.T).tolist()
     )
 
 
 def _has_mnist_sums(sums: list[list[float]]) -> bool:
-    """Whether next to nothing is on the rim, and the digit centred by mass.
+    """Whether next to nothing is on the rim, and the digit centered by mass.
 
     All 70,000 images of MNIST are so: their ink is at most 0.78 of 20x20 white pixels, their rims
     add up to at most 932.
@@ -103,7 +103,7 @@ def area_resample(plane: Plane, bins: int, side: int) -> Plane:
 
 @lru_cache(maxsize=256)
 def _overlaps(length: int, bins: int, side: int) -> Plane:
-    """(bins, length): which part of each bin each of `length` pixels, centred in side, covers."""
+    """(bins, length): which part of each bin each of `length` pixels, centered in side, covers."""
     edges = np.arange(bins + 1) * (side / bins) - (side - length) // 2
     pixels = np.arange(length)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)

@@ -1,7 +1,7 @@
-"""Brings any image of a digit into MNIST's form: 28x28, ink 255 on 0, centred by mass.
+"""Brings any image of a digit into MNIST's form: 28x28, ink 255 on 0, centered by mass.
 
 The only copy of that knowledge. Training data, calibration samples and what a user
-photographs all pass through `normalise`.
+photographs all pass through `normalize`.
 """
 
 import os
@@ -15,7 +15,7 @@ import numpy as np
 from runtime.errors import ImageError
 from runtime.preprocess import fast_png, segment_tiny
 from runtime.preprocess.decode import Looks, Source, describe
-from runtime.preprocess.grayscale import Grey
+from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.mnist_format import (
     _BATCH_PAYS,
     _MNIST_PEAK,
@@ -43,10 +43,11 @@ class PreprocessedImage:
 
     `pixels` is uint8 (28, 28, 1); `box` is the digit's (left, top, right, bottom) in pixels of the
     upright original, right and bottom exclusive; `polarity` is "dark on light" or "light on dark";
-    `method` is "pixels" or "mnist" for what came in MNIST's form, "luminance" or "colour" for ink
+    `method` is "pixels" or "mnist" for what came in MNIST's form, "luminance" or "color" for ink
     found by that contrast, and "blank" where there is none: then all pixels are 0 and the box is
-    the whole image. `implausible` says that the ink's shape is no digit's: a filled one, one part of a
-    drawing or a text, one with other ink in its hole, a pattern whose ground may as well be ink.
+    the whole image. `implausible` says that the ink does not have the shape of a digit: it is
+    filled, part of a drawing or a text, has other ink in its hole, or is a pattern whose
+    background may as well be ink.
     """
 
     pixels: Pixels
@@ -89,34 +90,34 @@ def view(image: "Source | Looks", *, name: str | None = None) -> PreprocessedIma
         name = describe(image, name)
         image = Looks(buffer_stream(image, name), name)
     decoded = image.decode(longest=_LONGEST)
-    grey, (width, height) = decoded.grey, decoded.size
-    if grey.shape == (28, 28):
-        inverted = grey[0, 0] > 127
-        pixels = 255 - grey if inverted else grey
+    gray, (width, height) = decoded.gray, decoded.size
+    if gray.shape == (28, 28):
+        inverted = gray[0, 0] > 127
+        pixels = 255 - gray if inverted else gray
         if _in_mnist_form(pixels):
             polarity = DARK_ON_LIGHT if inverted else LIGHT_ON_DARK
             return PreprocessedImage(
                 pixels.reshape(PIXELS_SHAPE), (0, 0, 28, 28), polarity, "mnist"
             )
-    for colour in (False, True) if decoded.coloured else (False,):
-        if colour:
-            grey = image.decode(longest=_LONGEST, colour=True).grey
-        found = _find_ink(grey)
+    for color in (False, True) if decoded.colored else (False,):
+        if color:
+            gray = image.decode(longest=_LONGEST, color=True).gray
+        found = _find_ink(gray)
         if found is not None:
             break
     else:
         blank = np.zeros(PIXELS_SHAPE, np.uint8)
         return PreprocessedImage(blank, (0, 0, width, height), DARK_ON_LIGHT, "blank")
-    box = scale_box(found.box, width / grey.shape[1], height / grey.shape[0])
+    box = scale_box(found.box, width / gray.shape[1], height / gray.shape[0])
     side = max(found.ink.shape)
     if side < _SMALLEST and max(width, height) > _LONGEST:
         longest = min(_LONGEST * _ENLARGED // side, max(width, height))
-        grey = image.decode(longest=longest, colour=colour).grey
-        x, y = grey.shape[1] / width, grey.shape[0] / height
+        gray = image.decode(longest=longest, color=color).gray
+        x, y = gray.shape[1] / width, gray.shape[0] / height
         margin = max(box[2] - box[0], box[3] - box[1]) // 2
         left, top = max(int((box[0] - margin) * x), 0), max(int((box[1] - margin) * y), 0)
         closer = segment_digit(
-            grey[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1]
+            gray[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1]
         )
         if closer is not None and closer.dark == found.dark:
             # Close to, what else the picture holds is out of view.
@@ -124,16 +125,16 @@ def view(image: "Source | Looks", *, name: str | None = None) -> PreprocessedIma
             x0, y0, x1, y1 = closer.box
             box = scale_box((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
-    method = "colour" if colour else "luminance"
+    method = "color" if color else "luminance"
     return PreprocessedImage(
         tight_to_mnist_format(found.ink), box, polarity, method, found.implausible
     )
 
 
-def _find_ink(grey: Grey) -> Segment | None:
+def _find_ink(gray: Gray) -> Segment | None:
     """The quick way where the picture is small and simple, the thorough one elsewhere."""
-    found = segment_tiny.segment_digit(grey) if max(grey.shape) <= segment_tiny.LONGEST else None
-    return segment_digit(grey) if found is None else found
+    found = segment_tiny.segment_digit(gray) if max(gray.shape) <= segment_tiny.LONGEST else None
+    return segment_digit(gray) if found is None else found
 
 
 def _given_pixels(image: Source) -> Pixels | None:
@@ -177,12 +178,12 @@ def _plain_mnist(images: Sequence[Source]) -> list[PreprocessedImage | None]:
     places = [place for place, plane in enumerate(planes) if plane is not None]
     if not places:
         return preprocessed
-    greys = np.stack([plane for plane in planes if plane is not None])
-    inverted = greys[:, 0, 0] > 127
-    greys[inverted] ^= 255
-    highest = greys.max(axis=(1, 2)).tolist()
-    sums = (_SUMS @ greys.astype(np.float32) @ _SUMS.T).tolist()
-    ready = greys.reshape(-1, *PIXELS_SHAPE)
+    grays = np.stack([plane for plane in planes if plane is not None])
+    inverted = grays[:, 0, 0] > 127
+    grays[inverted] ^= 255
+    highest = grays.max(axis=(1, 2)).tolist()
+    sums = (_SUMS @ grays.astype(np.float32) @ _SUMS.T).tolist()
+    ready = grays.reshape(-1, *PIXELS_SHAPE)
     for number, place in enumerate(places):
         if highest[number] >= _MNIST_PEAK and _has_mnist_sums(sums[number]):
             polarity = DARK_ON_LIGHT if inverted[number] else LIGHT_ON_DARK
@@ -195,7 +196,7 @@ def _plain_mnist(images: Sequence[Source]) -> list[PreprocessedImage | None]:
 def buffer_stream(image: Source, name: str) -> Source:
     """The image, as bytes where it can be read but once: a file object, a pipe. Raises ImageError.
 
-    What is in doubt is decoded a second time, in colour or larger.
+    What is in doubt is decoded a second time, in color or larger.
     """
     if isinstance(image, (str, os.PathLike)):
         try:

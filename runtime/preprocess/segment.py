@@ -1,17 +1,17 @@
-"""Finds the ink of one digit in a grey picture: lines, specks and other things aside."""
+"""Finds the ink of one digit in a gray picture: lines, specks and other things aside."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.background import LEAST_AREA, subtract_background
+from runtime.preprocess.background import MIN_AREA, subtract_background
 from runtime.preprocess.connected_components import (
     Mask,
     Plane,
     find_components,
 )
-from runtime.preprocess.grayscale import Grey
+from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.ruled_lines import remove_ruled_lines
 
 Box = tuple[int, int, int, int]
@@ -23,7 +23,7 @@ THIN_STROKE = 1.8
 # Strokes wider than this part of the digit's size are none: a square's are 0.64, a disc's 0.5.
 SOLID = 0.42
 # As much other ink as the digit's, this many times, and it is a part of a drawing or of a text.
-_MOST_CLUTTER = 1.5
+_MAX_CLUTTER = 1.5
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Segment:
     implausible: bool = False
 
 
-def segment_digit(grey: Grey) -> Segment | None:
-    """Find the digit in a grey picture, uint8 (height, width); None where there is no ink."""
-    foreground = subtract_background(grey)
+def segment_digit(gray: Gray) -> Segment | None:
+    """Find the digit in a gray picture, uint8 (height, width); None where there is no ink."""
+    foreground = subtract_background(gray)
     if foreground is None:
         return None
     depth, level = foreground.contrast, foreground.ink_level
@@ -108,19 +108,19 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box, bool] | None:
         left, top, right, bottom = bounds = tuple(boxes[0].tolist())
         rims = (left == 0) + (top == 0) + (right == width) + (bottom == height)
         small = (right - left) * (bottom - top) < 0.25 * height * width
-        if found.area[0] < LEAST_AREA or (rims >= 2 and small):
+        if found.area[0] < MIN_AREA or (rims >= 2 and small):
             return None
         return mask[top:bottom, left:right], bounds, False
     border_count = (boxes[:, :2] == 0).sum(axis=1) + (boxes[:, 2:] == (width, height)).sum(axis=1)
     border = border_count > 0
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height) - 0.5
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height) - 0.5
     corner = (border_count >= 2) & (
         np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) < 0.25 * height * width
     )
-    score = mass * np.exp(-4 * (centre**2).sum(axis=1)) * np.where(border, 0.2, 1)
+    score = mass * np.exp(-4 * (center**2).sum(axis=1)) * np.where(border, 0.2, 1)
     score[corner] *= 0.1
     main = int(score.argmax())
-    if found.area[main] < LEAST_AREA or corner[main]:
+    if found.area[main] < MIN_AREA or corner[main]:
         return None
     kept = np.zeros(mass.size, np.bool_)
     kept[main] = True
@@ -137,7 +137,7 @@ def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box, bool] | None:
     left, top, right, bottom = (int(edge) for edge in box)
     bounds = left, top, right, bottom
     others = float(mass[~kept & ~border & (mass > 0.05 * mass[main])].sum())
-    implausible = others > _MOST_CLUTTER * float(mass[kept].sum())
+    implausible = others > _MAX_CLUTTER * float(mass[kept].sum())
     pieces = np.flatnonzero(kept & (mass > 0.03 * mass[main]))
     if pieces.size > 1:
         alone = np.arange(mass.size) == main

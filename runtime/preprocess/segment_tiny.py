@@ -9,36 +9,36 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.background import LEAST_AREA, LEAST_CONTRAST, NOISE_FACTOR
+from runtime.preprocess.background import MIN_AREA, MIN_CONTRAST, NOISE_FACTOR
 from runtime.preprocess.connected_components import Plane
-from runtime.preprocess.grayscale import Grey
+from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.segment import STROKE_LEVEL, THIN_STROKE, Box, Segment, dilate_thin_strokes
 
 # A picture is small where no side is longer; ruled lines are not looked for in such a one.
 LONGEST = 31
-# The ground is even where the middle 80 % of the rim lie within this many grey levels, and ink
+# The ground is even where the middle 80 % of the rim lie within this many gray levels, and ink
 # goes one way only where the other way goes less than this part as far.
 _EVEN, _OTHER_WAY = 20, 0.35
-_MOST_COMPONENTS = 24
+_MAX_COMPONENTS = 24
 _LEVELS = bytes(range(256))
 
 
-def segment_digit(grey: Grey) -> Segment | None:
-    """Find the digit in a grey picture, uint8 (height, width), of at most `LONGEST` a side.
+def segment_digit(gray: Gray) -> Segment | None:
+    """Find the digit in a gray picture, uint8 (height, width), of at most `LONGEST` a side.
 
     Returns:
         None where the light is uneven, ink goes both ways, or little or nothing is found:
         `runtime.preprocess.segment.segment_digit` is to look at it.
     """
-    height, width = grey.shape
-    data = grey.tobytes()
+    height, width = gray.shape
+    data = gray.tobytes()
     rim = sorted(data[:width] + data[-width:] + data[::width] + data[width - 1 :: width])
     count = len(rim)
     if rim[count * 9 // 10] - rim[count // 10] > _EVEN:
         return None
     ground = rim[count // 2]
     noise = (rim[count * 84 // 100] - rim[count * 16 // 100]) / 2
-    floor = max(NOISE_FACTOR * noise, LEAST_CONTRAST)
+    floor = max(NOISE_FACTOR * noise, MIN_CONTRAST)
     # Whatever is not the ground, most of it ink.
     marks = data.translate(None, _LEVELS[max(ground - int(floor), 0) : ground + int(floor) + 1])
     if not marks:
@@ -106,7 +106,7 @@ def _choose(bits: int, width: int, height: int) -> tuple[int, Box] | None:
     components: list[tuple[int, int, Box, int]] = []
     remaining = bits
     while remaining:
-        if len(components) == _MOST_COMPONENTS:
+        if len(components) == _MAX_COMPONENTS:
             return None
         component = _grow(remaining & -remaining, remaining, width)
         remaining ^= component
@@ -120,7 +120,7 @@ def _choose(bits: int, width: int, height: int) -> tuple[int, Box] | None:
     if len(components) > 1:
         main = max(components, key=lambda one: _score(one[1], one[2], one[3], width, height))
     kept, area, box, rims = main
-    if area < LEAST_AREA or _is_corner(box, rims, width, height):
+    if area < MIN_AREA or _is_corner(box, rims, width, height):
         return None
     least = 0.03 * area
     near = [one for one in components if one[1] > least and (not one[3] or rims)]
@@ -135,7 +135,7 @@ def _choose(bits: int, width: int, height: int) -> tuple[int, Box] | None:
 
 
 def _grow(seed: int, mask: int, width: int) -> int:
-    """All of the mask that touches the seed, through its 8 neighbours."""
+    """All of the mask that touches the seed, through its 8 neighbors."""
     grown = seed
     while True:
         aside = grown | grown << 1 | grown >> 1

@@ -1,1 +1,1 @@
-"""The published artefacts, package data; and in the repository alone the original they are of."""
+"""The published artifacts, package data; and in the repository alone the original they are of."""

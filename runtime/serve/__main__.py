@@ -1,4 +1,4 @@
-"""python -m runtime.serve: a page to draw on, and an HTTP API, answered by an artefact."""
+"""python -m runtime.serve: a page to draw on, and an HTTP API, answered by an artifact."""
 
 import argparse
 import sys
@@ -51,7 +51,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.serve",
-        description="A page to draw digits on, and an HTTP API, answered by an artefact.",
+        description="A page to draw digits on, and an HTTP API, answered by an artifact.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

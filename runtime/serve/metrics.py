@@ -112,7 +112,7 @@ class Metrics:
         names = [field.name for field in dataclasses.fields(bodies.Model)]
         labels = ",".join(f'{key}="{_escape(getattr(model, key))}"' for key in names)
         name = "digit_edge_model_info"
-        lines += [*_head(name, "gauge", "The artefact that answers."), f"{name}{{{labels}}} 1"]
+        lines += [*_head(name, "gauge", "The artifact that answers."), f"{name}{{{labels}}} 1"]
         return "\n".join(lines) + "\n"
 
 

@@ -124,7 +124,7 @@ def _drawing(image: bytes) -> PreprocessedImage:
     Nothing is taken for a shadow, a ruled line or a speck, as `view` would in a photograph.
     """
     decoded = decode(image, longest=_LONGEST_DRAWING)
-    ink = 255 - decoded.grey
+    ink = 255 - decoded.gray
     pixels = to_mnist_format(ink)
     rows, columns = ink.any(axis=1).nonzero()[0], ink.any(axis=0).nonzero()[0]
     width, height = decoded.size

@@ -231,7 +231,7 @@ class Supervisor:
         deadline = loop.call_later(seconds, kill)
         worker.requests += 1
         try:
-            # In a task of its own: cancelled while it sends, it would leave half a message.
+            # In a task of its own: canceled while it sends, it would leave half a message.
             self._spawn(self._send(worker, {**header, "id": number}, image))
             return await reply
         finally:

@@ -46,7 +46,7 @@ def update(source: str, into: Path, keys: Path | None, allow_unsigned: bool = Fa
     Raises:
         Untrusted: there is no signature, or none of a trusted key.
         Failed: the self-test fails; the model before is in its place.
-        ArtefactError, EdgeError: no such source, damaged, or a folder that cannot be written.
+        ArtifactError, EdgeError: no such source, damaged, or a folder that cannot be written.
     """
     name = _name(source)
     target = into / name if _is_folder(into) else into
@@ -74,7 +74,7 @@ def rollback(into: Path) -> list[str]:
         into: the model's place, or a folder with one model only that has one before it.
 
     Raises:
-        ArtefactError: there is none, or it is damaged.
+        ArtifactError: there is none, or it is damaged.
         Failed: it does not pass its self-test.
         EdgeError: the folder has no such model, or several.
     """

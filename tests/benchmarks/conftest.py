@@ -163,7 +163,7 @@ def faulty(models, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def report(faulty, test_set, crashing) -> ParityReport:
-    """Parity of sound and faulty artefacts, with a tflite-runtime that aborts.
+    """Parity of sound and faulty artifacts, with a tflite-runtime that aborts.
 
     The images are few, so int8 is allowed some flips; no fault hides behind that.
     """
@@ -179,13 +179,13 @@ def timings(models) -> LatencyReport:
 
 @pytest.fixture
 def row_of():
-    """Finds a row of a report by the names of its artefact and engine."""
+    """Finds a row of a report by the names of its artifact and engine."""
 
     def find(report: ParityReport, name: str, backend: str = "") -> ParityResult | SkippedCase:
         (found,) = [
             row
             for row in (*report.results, *report.unmeasured)
-            if row.case.artefact == name and (not backend or row.case.backend == backend)
+            if row.case.artifact == name and (not backend or row.case.backend == backend)
         ]
         return found
 

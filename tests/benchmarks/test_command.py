@@ -121,7 +121,7 @@ def test_a_baseline_that_cannot_be_compared_is_said_before_anything_is_measured(
             main([*typed, option])
 
 
-def test_a_baseline_of_other_artefacts_than_those_asked_is_none_of_another_model(
+def test_a_baseline_of_other_artifacts_than_those_asked_is_none_of_another_model(
     made_report: Path, models, tmp_path
 ) -> None:
     made = report.read(made_report)

@@ -50,7 +50,7 @@ def silent(monkeypatch) -> None:
 def test_every_accelerator_has_a_row_that_says_how_to_get_it(models, tmp_path) -> None:
     (tmp_path / "digits.onnx").write_bytes((models / "digits.onnx").read_bytes())
     report = latency.measure(tmp_path, ONCE, backends=("onnxruntime",), device="gpu", keras=False)
-    absent = {u.case.device: u for u in report.unmeasured if u.case.artefact == "digits.onnx"}
+    absent = {u.case.device: u for u in report.unmeasured if u.case.artifact == "digits.onnx"}
     assert set(absent) == set(devices("onnxruntime")[1:])
     for device, unmeasured in absent.items():
         assert unmeasured.status == ABSENT, unmeasured
@@ -71,7 +71,7 @@ def test_keras_has_a_row_on_tensorflows_gpu_and_on_jaxs(models, tmp_path) -> Non
     for call in cases.KERAS_CALLS["gpu"][1:]:
         row = BenchmarkCase(cases.REFERENCE, call, "gpu", 1)
         answer = subprocesses.ask_latency(
-            LatencyRequest(row, str(models / row.artefact), (), 0.0, 1, 0)
+            LatencyRequest(row, str(models / row.artifact), (), 0.0, 1, 0)
         )
         if isinstance(answer, SkippedCase):  # else this machine has one
             assert answer.status == ABSENT and "pip install" in answer.reason, answer
@@ -107,7 +107,7 @@ def test_a_row_that_falls_back_is_marked_invalid(models, silent, tmp_path) -> No
     )
     python = wrapper(tmp_path, f'export PYTHONPATH="{tmp_path}:$PYTHONPATH"')
     row = BenchmarkCase("digits.onnx", "onnxruntime", "silent", 1)
-    job = LatencyRequest(row, str(models / row.artefact), (messages.SINGLE,), 0.0, 1, 0)
+    job = LatencyRequest(row, str(models / row.artifact), (messages.SINGLE,), 0.0, 1, 0)
     answer = subprocesses.ask_latency(job, (ExternalPython("onnxruntime", python),))
     assert isinstance(answer, SkippedCase) and answer.status == INVALID, answer
     assert "computes on the CPU" in answer.reason

@@ -38,11 +38,11 @@ def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path, 
     np.save(tmp_path / "scores.npy", opened.scores(pixels))
     explanation = subprocesses.ask_explanation(job)
     assert isinstance(explanation, Explanation), explanation
-    assert explanation.artefact == f"digits-int8{suffix}"
-    assert [step.name for step in explanation.steps] == ["conversion", "quantisation", "kernels"]
-    conversion, quantisation, kernels = explanation.steps
-    assert conversion.max_difference < 1e-5 < quantisation.max_difference < 0.5
-    assert kernels.mean_difference < quantisation.mean_difference
+    assert explanation.artifact == f"digits-int8{suffix}"
+    assert [step.name for step in explanation.steps] == ["conversion", "quantization", "kernels"]
+    conversion, quantization, kernels = explanation.steps
+    assert conversion.max_difference < 1e-5 < quantization.max_difference < 0.5
+    assert kernels.mean_difference < quantization.mean_difference
     weighted = [layer.name for layer in explanation.layers if layer.weighted]
     assert weighted == LAYERS[suffix]
     assert all(layer.snr_db > 20 for layer in explanation.layers)
@@ -50,9 +50,9 @@ def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path, 
         32, 64, 64, 128, 10,
     ]  # fmt: skip
     assert explanation.worst is not None and explanation.worst.name in weighted
-    batch = {f.artefact: f.detail for f in explanation.findings if f.check == "batch"}
+    batch = {f.artifact: f.detail for f in explanation.findings if f.check == "batch"}
     assert batch == {f"digits{suffix}": "free", f"digits-int8{suffix}": "free"}
-    found = {f.check: f for f in explanation.findings if f.artefact == f"digits-int8{suffix}"}
+    found = {f.check: f for f in explanation.findings if f.artifact == f"digits-int8{suffix}"}
     # Of a network trained for seconds some channels stay silent.
     assert {f.check for f in explanation.findings if not f.fine} <= {"silent channels"}
     assert found["calibration"].detail.endswith(", 6 of each class")
@@ -129,18 +129,18 @@ def test_a_graph_without_layers_is_linted_too(models, tmp_path) -> None:
 
     from export import tflite
 
-    grey = keras.layers.AveragePooling2D((28, 14))
+    gray = keras.layers.AveragePooling2D((28, 14))
     ends = [keras.layers.Flatten(), keras.layers.Softmax()]
-    model = keras.Sequential([keras.layers.Input((28, 28, 1)), grey, *ends])
+    model = keras.Sequential([keras.layers.Input((28, 28, 1)), gray, *ends])
     known = artifact.read(models / "digits.tflite")
-    bare = tflite.convert(SimpleNamespace(model=model, artefact=known))
+    bare = tflite.convert(SimpleNamespace(model=model, artifact=known))
     spec = dataclasses.replace(known.spec, labels=("left", "right"), golden=None)
     opened = artifact.write(tmp_path / "halves.tflite", bare, spec)
     found = {finding.check: finding for finding in lint(opened)}
     assert found["batch"].fine
 
 
-def test_a_damaged_artefact_fails_its_trace_and_says_so(faulty, tmp_path) -> None:
+def test_a_damaged_artifact_fails_its_trace_and_says_so(faulty, tmp_path) -> None:
     job = ExplainJob(
         BenchmarkCase("truncated.onnx", "traced", "cpu", 1),
         str(faulty / "digits.onnx"),

@@ -93,7 +93,7 @@ def test_many_arrays_are_timed_beside_the_bare_engine(timings) -> None:
         assert bare.batch in scenarios.OFFLINE_BATCHES
         # Of each as many images: they had their turns.
         assert bare.batch * bare.count >= timings.settings.images
-        assert timings.best(row.artefact, row.backend, messages.MANY_SCORES) == scores
+        assert timings.best(row.artifact, row.backend, messages.MANY_SCORES) == scores
     table = latency_tables.arrays_table(timings)
     assert len(table.lines) == len(ENGINE_ROWS)
     assert all(line[-1].startswith("scores(): target 0.9×: ") for line in table.lines)
@@ -186,7 +186,7 @@ def test_a_crashing_engine_fails_its_rows_once_and_the_others_are_measured(
         interpreters=(crashing,),
         keras=False,
     )
-    assert [(u.case.artefact, u.case.backend, u.status) for u in report.unmeasured] == [
+    assert [(u.case.artifact, u.case.backend, u.status) for u in report.unmeasured] == [
         ("digits.tflite", "tflite-runtime", FAILED),
         ("digits-int8.tflite", "tflite-runtime", FAILED),
     ]
@@ -219,7 +219,7 @@ def test_a_row_has_all_its_repetitions_or_none(models, tmp_path, repetitions, ke
         interpreters=(failing(tmp_path, 4),),
         keras=False,
     )
-    (failed,) = (u for u in report.unmeasured if u.case.artefact == "digits.tflite")
+    (failed,) = (u for u in report.unmeasured if u.case.artifact == "digits.tflite")
     assert failed.case.threads == 1 and "SIGABRT" in failed.reason
     assert {r.case.threads for r in report.results} == kept
     assert {len(r.runs) for r in report.results} <= {repetitions}
@@ -256,13 +256,13 @@ def test_a_row_that_fails_when_it_is_measured_again_has_failed(models, tmp_path)
         interpreters=(failing(tmp_path, 3),),
         keras=False,
     )
-    (failed,) = (u for u in report.unmeasured if u.case.artefact == "digits.tflite")
+    (failed,) = (u for u in report.unmeasured if u.case.artifact == "digits.tflite")
     assert "SIGABRT" in failed.reason and not report.results
 
 
 def test_of_two_measurements_the_steadier_is_kept(models) -> None:
     row = BenchmarkCase("digits.onnx", "onnxruntime", "cpu", 1)
-    opened = artifact.read(models / row.artefact)
+    opened = artifact.read(models / row.artifact)
     settings = Settings(2, 0.0, 20, starts=0, images=20, max_retries=1)
 
     def entry_of(*runs: list[int]) -> CaseState:
@@ -277,13 +277,13 @@ def test_of_two_measurements_the_steadier_is_kept(models) -> None:
     assert 1 < min(first.samples_ns) and max(second.samples_ns) < 10**9
 
 
-def test_missing_artefacts_fail_and_an_absent_device_does_not(tmp_path, models) -> None:
+def test_missing_artifacts_fail_and_an_absent_device_does_not(tmp_path, models) -> None:
     settings = Settings(repetitions=1, min_seconds=0.0, min_count=1, starts=0)
     (tmp_path / "digits.tflite").write_bytes((models / "digits.tflite").read_bytes())
     report = latency.measure(
         tmp_path, settings, backends=("litert",), device="gpu", threads=(1, 2), keras=False
     )
-    found = {u.case.artefact: u for u in report.unmeasured}
+    found = {u.case.artifact: u for u in report.unmeasured}
     assert len(report.unmeasured) == 2 and not report.results
     assert found["digits.tflite"].status == ABSENT and "GPU" in found["digits.tflite"].reason
     assert found["digits-int8.tflite"].status == FAILED
@@ -294,7 +294,7 @@ def test_missing_artefacts_fail_and_an_absent_device_does_not(tmp_path, models) 
 
 def test_a_python_that_does_not_exist_is_a_failed_row(models, tmp_path) -> None:
     row = ENGINE_ROWS[0]
-    job = LatencyRequest(row, str(models / row.artefact), (), 0.0, 1, 0)
+    job = LatencyRequest(row, str(models / row.artifact), (), 0.0, 1, 0)
     answer = subprocesses.ask_latency(job, (ExternalPython("litert", str(tmp_path / "python")),))
     assert not isinstance(answer, LatencyResponse)
     assert answer.status == FAILED and "cannot start" in answer.reason

@@ -1,4 +1,4 @@
-"""Parity of real artefacts in real engines: sound ones pass, each planted fault is caught."""
+"""Parity of real artifacts in real engines: sound ones pass, each planted fault is caught."""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +25,7 @@ SOUND = [
 
 
 @pytest.mark.parametrize(("name", "backend"), SOUND)
-def test_sound_artefacts_pass(report, row_of, name: str, backend: str) -> None:
+def test_sound_artifacts_pass(report, row_of, name: str, backend: str) -> None:
     result = row_of(report, name, backend)
     assert isinstance(result, ParityResult)
     assert result, result.failures
@@ -35,18 +35,18 @@ def test_sound_artefacts_pass(report, row_of, name: str, backend: str) -> None:
     assert result.max_difference > 0 and result.min_cosine > 0.9
 
 
-def test_the_published_artefacts_answer_as_the_original_beside_them(test_set) -> None:
+def test_the_published_artifacts_answer_as_the_original_beside_them(test_set) -> None:
     published = Path(artifact.__file__).with_name("pretrained")
     # These are digits of other hands and few: an answer in a hundred may turn.
     tolerance = Tolerance(min_agreement=0.99, max_drop=0.01)
     engines = ("litert", "onnxruntime")
     report = parity.compare(published, test_set, backends=engines, tolerance=tolerance)
-    assert [row.case.artefact for row in report.results] == [name for name, _ in SOUND]
+    assert [row.case.artifact for row in report.results] == [name for name, _ in SOUND]
     assert report, [row.failures for row in report.results]
 
 
 def test_the_run_passes_when_no_row_failed(report) -> None:
-    sound = tuple(r for r in report.results if (r.case.artefact, r.case.backend) in SOUND)
+    sound = tuple(r for r in report.results if (r.case.artifact, r.case.backend) in SOUND)
     assert dataclasses.replace(report, results=sound, unmeasured=())
 
 
@@ -62,7 +62,7 @@ def ask(models, test_set, tmp_path):
 
     def ask_row(row: BenchmarkCase):
         files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
-        return subprocesses.ask_scores(PredictRequest(row, str(models / row.artefact), *files))
+        return subprocesses.ask_scores(PredictRequest(row, str(models / row.artifact), *files))
 
     return ask_row
 
@@ -111,7 +111,7 @@ def test_a_wrong_scale_is_caught(report, row_of) -> None:
     assert "scores differ" in failed(row_of(report, "wrong-scale.onnx"))
 
 
-def test_an_artefact_of_another_model_is_caught(report, row_of) -> None:
+def test_an_artifact_of_another_model_is_caught(report, row_of) -> None:
     assert "another model" in failed(row_of(report, "stranger.tflite", "litert"))
 
 
@@ -119,7 +119,7 @@ def test_a_frozen_batch_is_caught_and_named(report, row_of) -> None:
     assert "a batch, after single images" in failed(row_of(report, "frozen-batch.onnx"))
 
 
-def test_a_truncated_artefact_is_caught(report, row_of) -> None:
+def test_a_truncated_artifact_is_caught(report, row_of) -> None:
     assert "cut short" in failed(row_of(report, "truncated.onnx"))
 
 

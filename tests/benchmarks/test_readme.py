@@ -32,7 +32,7 @@ def test_the_table_is_the_reports(made, typed, tmp_path) -> None:
     assert readme.main(typed) == 0
     assert readme.main([*typed, "--check"]) == 0
     text = (tmp_path / "README.md").read_text("utf-8")
-    assert text.startswith(f"# Title\n\nbefore\n\n{START}\n\n| artefact | engine | accuracy |")
+    assert text.startswith(f"# Title\n\nbefore\n\n{START}\n\n| artifact | engine | accuracy |")
     assert text.endswith(f"{END}\n\nafter | it\n")
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     summary = summary_tables.summary(made.parity, made.latency)

@@ -32,7 +32,7 @@ def digits() -> TestSet:
 
 @pytest.fixture
 def published(tmp_path):
-    """A folder with the published artefacts."""
+    """A folder with the published artifacts."""
     folder = tmp_path / "models"
     folder.mkdir()
     for path in robustness.PUBLISHED.glob("digits*.*"):
@@ -73,7 +73,7 @@ def test_decisions_are_those_of_the_classifier(published, digits) -> None:
     report = rejection.measure(published, digits, kinds=kinds, backends=("litert",))
     assert report, report.failures
     for result in report.results:
-        classifier = Classifier.load(published / result.case.artefact)
+        classifier = Classifier.load(published / result.case.artifact)
         assert result.has_rule == (classifier.spec.acceptance is not None)
         blank, letters = result.kinds
         assert (blank.refused, blank.auroc) == (blank.n, 1.0)
@@ -98,17 +98,17 @@ def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
     spec = dataclasses.replace(opened.spec, acceptance=counts_ink)
     graph = opened.data[: opened.data.index(b"PK\x03\x04")]
     artifact.write(published / "digits.tflite", graph, spec)
-    grey = NegativeKind(
+    gray = NegativeKind(
         "bright", 20, lambda n, random: random.integers(200, 256, (n, 28, 28, 1), np.uint8)
     )
-    report = rejection.measure(published, digits, kinds=(grey,), backends=("litert",))
-    ruled = next(r for r in report.results if r.case.artefact == "digits.tflite")
+    report = rejection.measure(published, digits, kinds=(gray,), backends=("litert",))
+    ruled = next(r for r in report.results if r.case.artifact == "digits.tflite")
     assert ruled.has_rule and ruled.digits_refused == ruled.digits
     assert ruled.kinds[0].refused == 20 and ruled.kinds[0].auroc == 0.0
     assert "MISSED" in rejection_report.targets(report)[0]
 
 
-def test_the_command_writes_its_report_and_says_3_when_an_artefact_is_damaged(
+def test_the_command_writes_its_report_and_says_3_when_an_artifact_is_damaged(
     published, tmp_path, capsys, monkeypatch
 ) -> None:
     few = tuple(dataclasses.replace(kind, n=30) for kind in KINDS)

@@ -180,7 +180,7 @@ def compared(brought, models, test_set) -> ParityReport:
 
 def test_a_device_answers_as_the_original_does(compared) -> None:
     sound = compared.device_results[:-1]
-    assert [r.case.artefact for r in sound] == ["digits.onnx", "digits-int8.onnx"]
+    assert [r.case.artifact for r in sound] == ["digits.onnx", "digits-int8.onnx"]
     for there, here in zip(sound, compared.results, strict=True):
         assert there, there.failures
         assert there.n == compared.n and there.digest == here.digest
@@ -202,9 +202,9 @@ def test_a_device_that_answers_otherwise_fails_the_run(compared, measured, timin
 def test_a_device_measures_the_same_files_without_keras(measured, server, timings) -> None:
     got, told = measured
     assert got, got.failures
-    assert {r.case.artefact for r in got.results} == {"digits.onnx", "digits-int8.onnx"}
-    digests = {(r.case.artefact, r.digest) for r in timings.results}
-    assert {(r.case.artefact, r.digest) for r in got.results} <= digests
+    assert {r.case.artifact for r in got.results} == {"digits.onnx", "digits-int8.onnx"}
+    digests = {(r.case.artifact, r.digest) for r in timings.results}
+    assert {(r.case.artifact, r.digest) for r in got.results} <= digests
     assert got.commands and any("digits-int8.onnx" in line for line in told)
     assert not server.imported.exists(), server.imported.read_text()
 
@@ -291,7 +291,7 @@ def test_an_absent_ssh_is_said(models, monkeypatch, tmp_path) -> None:
         remote.measure(Device("pi@device"), models, SETTINGS)
 
 
-def test_what_is_sent_is_the_runtime_and_the_artefacts(models) -> None:
+def test_what_is_sent_is_the_runtime_and_the_artifacts(models) -> None:
     file = io.BytesIO()
     pixels = np.arange(2 * 784, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28, 1)
     remote.pack(models, file, pixels)

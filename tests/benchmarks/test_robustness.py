@@ -1,4 +1,4 @@
-"""Corruptions do what they say; published artefacts in real engines are counted rightly."""
+"""Corruptions do what they say; published artifacts in real engines are counted rightly."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ def few() -> TestSet:
 
 @pytest.fixture
 def published(tmp_path):
-    """A folder with the four published artefacts."""
+    """A folder with the four published artifacts."""
     folder = tmp_path / "models"
     folder.mkdir()
     for path in robustness.PUBLISHED.glob("digits*.*"):
@@ -114,8 +114,8 @@ def test_blur_is_scipys_gaussian(few, random) -> None:
 
 
 def test_noise_contrast_and_brightness_have_the_amounts_stated(random) -> None:
-    grey = np.full((20, 28, 28, 1), 128, np.uint8)
-    assert abs(corruptions.add_noise(grey, 0.1, random).std() - 25.5) < 0.5
+    gray = np.full((20, 28, 28, 1), 128, np.uint8)
+    assert abs(corruptions.add_noise(gray, 0.1, random).std() - 25.5) < 0.5
     lowered = corruptions.lower_contrast(square(0, 14), 0.3, random)
     mean = 255 / 4
     assert set(np.unique(lowered)) == {round(0.7 * mean), round(0.7 * mean + 0.3 * 255)}
@@ -152,7 +152,7 @@ def test_every_reading_is_what_the_engine_answers(published, few) -> None:
     assert report, report.failures
     assert len(report.results) == 2 and len(report.other_hands) == 2
     for result in report.results:
-        backend = open_backend(artifact.read(published / result.case.artefact))
+        backend = open_backend(artifact.read(published / result.case.artifact))
         assert result.digest == backend.spec.digest
 
         def right(pixels, backend=backend) -> int:
@@ -168,7 +168,7 @@ def test_every_reading_is_what_the_engine_answers(published, few) -> None:
     assert len(lines) == 4 and all("target" in line for line in lines)
 
 
-def test_damaged_and_foreign_artefacts_fail_the_run_and_the_others_go_on(published, few) -> None:
+def test_damaged_and_foreign_artifacts_fail_the_run_and_the_others_go_on(published, few) -> None:
     data = (published / "digits.onnx").read_bytes()
     (published / "digits.onnx").write_bytes(data[:-700])
     options = {"backends": ("onnxruntime",), "keras": False}
@@ -180,7 +180,7 @@ def test_damaged_and_foreign_artefacts_fail_the_run_and_the_others_go_on(publish
     assert not report.results and "the images are a, b" in report.failures[1]
 
 
-def test_the_command_writes_its_report_and_says_3_when_an_artefact_is_missing(
+def test_the_command_writes_its_report_and_says_3_when_an_artifact_is_missing(
     published, tmp_path, capsys
 ) -> None:
     (published / "digits.onnx").unlink()

@@ -17,11 +17,11 @@ PAIRS = [
 
 @pytest.fixture(params=PUBLISHED, ids=lambda path: path.name)
 def published(request) -> Path:
-    """Each published artefact."""
+    """Each published artifact."""
     return request.param
 
 
 @pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0].name}-{pair[1].stem}")
 def engine_and_path(request):
-    """Each engine installed here with each artefact it opens."""
+    """Each engine installed here with each artifact it opens."""
     return request.param

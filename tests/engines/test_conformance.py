@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime import ArtefactError, BackendUnavailable, Classifier, ImageError
+from runtime import ArtifactError, BackendUnavailable, Classifier, ImageError
 from runtime.backends import ENGINES, devices, open_backend
 from runtime.model import artifact
 from runtime.model.spec import QuantizationParams
@@ -117,10 +117,10 @@ def test_a_spec_that_lies_about_the_model_is_refused(engine_and_path):
     engine, path = engine_and_path
     opened = artifact.read(path)
     eleven = dataclasses.replace(opened.spec, labels=(*opened.spec.labels, "eleventh"))
-    with pytest.raises(ArtefactError, match="its spec says"):
+    with pytest.raises(ArtifactError, match="its spec says"):
         open_backend(dataclasses.replace(opened, spec=eleven), engine.name)
     wide = dataclasses.replace(opened.spec, input_shape=(32, 32, 1))
-    with pytest.raises(ArtefactError, match="its spec says"):
+    with pytest.raises(ArtifactError, match="its spec says"):
         open_backend(dataclasses.replace(opened, spec=wide), engine.name)
 
 
@@ -131,16 +131,16 @@ def test_a_wrong_scale_is_refused(engine_and_path):
         pytest.skip("only int8 in and out has a scale that a caller could get wrong")
     stated = opened.spec.quantization
     wrong = dataclasses.replace(stated, input=dataclasses.replace(stated.input, scale=1.0))
-    with pytest.raises(ArtefactError, match="is quantised with"):
+    with pytest.raises(ArtifactError, match="is quantized with"):
         spec = dataclasses.replace(opened.spec, quantization=wrong)
         open_backend(dataclasses.replace(opened, spec=spec), engine.name)
     other = QuantizationParams(1 / 256, -128) if stated.output is None else None
-    with pytest.raises(ArtefactError, match="is quantised with"):
+    with pytest.raises(ArtifactError, match="is quantized with"):
         spec = dataclasses.replace(
             opened.spec, quantization=dataclasses.replace(stated, output=other)
         )
         open_backend(dataclasses.replace(opened, spec=spec), engine.name)
-    with pytest.raises(ArtefactError, match="is not the float32"):
+    with pytest.raises(ArtifactError, match="is not the float32"):
         spec = dataclasses.replace(opened.spec, precision="float32")
         open_backend(dataclasses.replace(opened, spec=spec), engine.name)
 

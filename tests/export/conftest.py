@@ -25,7 +25,7 @@ def data():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, data) -> Path:
-    """A `.keras` artefact trained on the embedded digits for some seconds."""
+    """A `.keras` artifact trained on the embedded digits for some seconds."""
     import keras
 
     from runtime.model.spec import Metrics
@@ -68,7 +68,7 @@ def blind(data):
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
-    """The sites of the published artefacts, by precision."""
+    """The sites of the published artifacts, by precision."""
     folder = tmp_path_factory.mktemp("sites")
     sites = {}
     for precision, name in (("int8", "digits-int8.onnx"), ("float32", "digits.onnx")):

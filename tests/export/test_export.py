@@ -14,7 +14,7 @@ import pytest
 from export import __main__ as export_all
 from export import calibration, onnx, softmax_lut, tflite
 from export.pipeline import export
-from runtime import ArtefactError, Classifier, DatasetError, EdgeError, ParityError
+from runtime import ArtifactError, Classifier, DatasetError, EdgeError, ParityError
 from runtime.backends import open_backend
 from runtime.model import artifact
 from runtime.model.spec import QuantizationParams
@@ -29,7 +29,7 @@ def made(source, target, data, folder, samples=None):
 
 @TARGETS
 @PRECISIONS
-def test_an_artefact_answers_as_its_source_and_explains_itself(
+def test_an_artifact_answers_as_its_source_and_explains_itself(
     source, data, samples, tmp_path, target, precision
 ):
     calibrated = samples if precision == "int8" else None
@@ -37,7 +37,7 @@ def test_an_artefact_answers_as_its_source_and_explains_itself(
     classifier = Classifier.load(written.path)
     spec = classifier.spec
     assert spec.precision == precision
-    assert spec.source_sha256 == source.artefact.spec.digest
+    assert spec.source_sha256 == source.artifact.spec.digest
     assert spec.dataset == data.dataset
     assert spec.labels == data.labels
     expected = source.scores(data.test.pixels)
@@ -167,7 +167,7 @@ def test_a_tflite_model_with_int8_scores_is_still_read(
     record = artifact.read(path)
     wrong = dataclasses.replace(record.spec.quantization, output=None)
     lying = dataclasses.replace(record, spec=dataclasses.replace(record.spec, quantization=wrong))
-    with pytest.raises(ArtefactError, match="is quantised with"):
+    with pytest.raises(ArtifactError, match="is quantized with"):
         open_backend(lying)
 
 
@@ -213,13 +213,13 @@ def test_calibration_with_images_from_0_to_255_is_refused(source, data, samples,
             return (batch * 255 for batch in super().batches())
 
     wrong = Unscaled(samples.pixels, samples.dataset, samples.counts)
-    with pytest.raises(ArtefactError, match="expects another input than int8 = pixel − 128"):
+    with pytest.raises(ArtifactError, match="expects another input than int8 = pixel − 128"):
         made(source, tflite.TARGET, data, tmp_path, wrong)
     assert list(tmp_path.iterdir()) == []
 
 
 @TARGETS
-def test_a_failing_artefact_is_not_written(source, data, tmp_path, target):
+def test_a_failing_artifact_is_not_written(source, data, tmp_path, target):
     """The converter is made to see another network than the one it is compared with."""
     path = tmp_path / f"digits{target.suffix}"
     good = export(source, target, data, path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from export import onnx, spec, tflite
-from runtime import ArtefactError, Classifier
+from runtime import ArtifactError, Classifier
 from runtime.model import artifact
 from runtime.model.spec import QuantizationParams
 
@@ -17,14 +17,14 @@ def test_a_model_made_elsewhere_gets_a_spec(source, data, tmp_path, suffix, caps
     else:
         target = tflite if suffix == ".tflite" else onnx
         bare.write_bytes(target.convert(source))
-    with pytest.raises(ArtefactError, match="python -m export.spec"):
+    with pytest.raises(ArtifactError, match="python -m export.spec"):
         artifact.read(bare)
     assert spec.main([str(bare), "--labels", ",".join(data.labels)]) == 0
     opened = artifact.read(bare)
     assert opened.spec.labels == data.labels
     expected = source.scores(opened.spec.golden.pixels)
     np.testing.assert_allclose(opened.spec.golden.scores, expected, atol=1e-5)
-    with pytest.raises(ArtefactError, match="carries a spec already"):
+    with pytest.raises(ArtifactError, match="carries a spec already"):
         spec.main([str(bare), "--labels", "a,b"])
 
 
@@ -32,7 +32,7 @@ def test_labels_that_do_not_fit_a_foreign_model_are_refused(source, tmp_path):
     bare = tmp_path / "found.tflite"
     bare.write_bytes(tflite.convert(source))
     before = bare.read_bytes()
-    with pytest.raises(ArtefactError, match="its spec says"):
+    with pytest.raises(ArtifactError, match="its spec says"):
         spec.main([str(bare), "--labels", "a,b,c"])
     assert bare.read_bytes() == before
 
@@ -69,7 +69,7 @@ def quantized_elsewhere(kind):
     elif kind == "a scale that is computed":
         how = ["computed", "zero"]
         nodes = [helper.make_node("Mul", ["scale", "half"], ["computed"])]
-    elif kind == "quantised further inside":
+    elif kind == "quantized further inside":
         nodes, source = [helper.make_node("Mul", ["image", "half"], ["halved"])], "halved"
     nodes += [
         helper.make_node("QuantizeLinear", [source, *how], ["codes"]),
@@ -91,7 +91,7 @@ def quantized_elsewhere(kind):
 
 
 @pytest.mark.parametrize("kind", ["zero point", "no zero point", "constant nodes"])
-def test_the_quantisation_of_an_onnx_model_made_elsewhere_is_read(tmp_path, kind, data):
+def test_the_quantization_of_an_onnx_model_made_elsewhere_is_read(tmp_path, kind, data):
     bare = tmp_path / "found.onnx"
     bare.write_bytes(quantized_elsewhere(kind))
     spec.main([str(bare), "--labels", ",".join(data.labels)])
@@ -102,7 +102,7 @@ def test_the_quantisation_of_an_onnx_model_made_elsewhere_is_read(tmp_path, kind
 
 def test_what_another_layer_quantises_is_not_taken_for_the_input_s(tmp_path, data):
     bare = tmp_path / "found.onnx"
-    bare.write_bytes(quantized_elsewhere("quantised further inside"))
+    bare.write_bytes(quantized_elsewhere("quantized further inside"))
     spec.main([str(bare), "--labels", ",".join(data.labels)])
     stated = Classifier.load(bare).spec
     assert (stated.precision, stated.quantization) == ("float32", None)
@@ -111,7 +111,7 @@ def test_what_another_layer_quantises_is_not_taken_for_the_input_s(tmp_path, dat
 def test_a_scale_that_is_computed_is_refused(tmp_path, data):
     bare = tmp_path / "found.onnx"
     bare.write_bytes(quantized_elsewhere("a scale that is computed"))
-    with pytest.raises(ArtefactError, match="found.onnx: the scale of image is not one constant"):
+    with pytest.raises(ArtifactError, match="found.onnx: the scale of image is not one constant"):
         spec.main([str(bare), "--labels", ",".join(data.labels)])
 
 
@@ -122,7 +122,7 @@ def test_a_damaged_keras_file_is_refused(source, data, tmp_path, damaged):
     content = bytearray(bare.read_bytes())
     content[content.index(b'"module"' if damaged == b"config" else b"HDF") + 1] ^= 1
     bare.write_bytes(content)
-    with pytest.raises(ArtefactError, match="Keras cannot open .*found.keras.*Bad CRC"):
+    with pytest.raises(ArtifactError, match="Keras cannot open .*found.keras.*Bad CRC"):
         spec.main([str(bare), "--labels", ",".join(data.labels)])
 
 
@@ -141,6 +141,6 @@ def test_a_keras_model_of_another_shape_is_refused(data, tmp_path, shapes):
     else:
         keras.Sequential(head).save(bare)
     before = bare.read_bytes()
-    with pytest.raises(ArtefactError, match=r"found.keras takes .* and gives"):
+    with pytest.raises(ArtifactError, match=r"found.keras takes .* and gives"):
         spec.main([str(bare), "--labels", ",".join(data.labels)])
     assert bare.read_bytes() == before

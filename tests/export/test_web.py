@@ -221,8 +221,8 @@ def test_after_the_first_visit_no_network_is_needed(exported, hosted, opened, dr
         assert len(names) == 1 and len(names[0].rpartition(" ")[2]) == 64
 
 
-def other_artefact(path, **changes):
-    """The published float artefact with another spec."""
+def other_artifact(path, **changes):
+    """The published float artifact with another spec."""
     import onnx
 
     source = artifact.read(PRETRAINED / "digits.onnx")
@@ -233,9 +233,9 @@ def other_artefact(path, **changes):
     return path
 
 
-def test_an_artefact_with_other_labels(exported, tmp_path, hosted, opened, draw, shows):
+def test_an_artifact_with_other_labels(exported, tmp_path, hosted, opened, draw, shows):
     labels = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    model = other_artefact(tmp_path / "words.onnx", labels=labels, name="words", acceptance=None)
+    model = other_artifact(tmp_path / "words.onnx", labels=labels, name="words", acceptance=None)
     done = run("--out", tmp_path / "site", "--model", model)
     assert (done.returncode, done.stderr) == (0, "")
     with hosted(tmp_path / "site") as url, opened(url) as page:
@@ -246,7 +246,7 @@ def test_an_artefact_with_other_labels(exported, tmp_path, hosted, opened, draw,
 
 def test_own_classes_are_accepted_as_the_server_accepts_them(tmp_path, hosted, opened):
     """Without a rejection model the confidence alone decides: no rule about digits' shapes."""
-    model = other_artefact(tmp_path / "own.onnx", name="own", acceptance=None)
+    model = other_artifact(tmp_path / "own.onnx", name="own", acceptance=None)
     done = run("--out", tmp_path / "site", "--model", model)
     assert (done.returncode, done.stderr) == (0, "")
     classifier = Classifier.load(model)
@@ -259,7 +259,7 @@ def test_own_classes_are_accepted_as_the_server_accepts_them(tmp_path, hosted, o
 
 
 def few_classes(path):
-    """The published float artefact, cut to its first three outputs."""
+    """The published float artifact, cut to its first three outputs."""
     import onnx
 
     model = onnx.load_from_string(artifact.read(PRETRAINED / "digits.onnx").data)
@@ -313,7 +313,7 @@ def test_a_browser_that_computes_otherwise_answers_nothing(
 ):
     golden = artifact.read(PRETRAINED / "digits.onnx").spec.golden
     wrong = dataclasses.replace(golden, scores=np.roll(golden.scores, 1, axis=1))
-    model = other_artefact(tmp_path / "wrong.onnx", golden=wrong)
+    model = other_artifact(tmp_path / "wrong.onnx", golden=wrong)
     assert run("--out", tmp_path / "site", "--model", model).returncode == 0
     with hosted(tmp_path / "site") as url, opened(url, ready=False) as page:
         page.wait_for_function(
@@ -350,7 +350,7 @@ def test_the_site_is_whole_and_the_same_each_time(exported, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", PRETRAINED / "digits.tflite"], "browsers run .onnx artefacts"),
+        (["--model", PRETRAINED / "digits.tflite"], "browsers run .onnx artifacts"),
         (["--model", "absent.onnx"], "cannot read the model absent.onnx"),
         ([], "holds other files"),
     ],

@@ -26,7 +26,7 @@ MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/s
 
 @pytest.fixture(scope="session")
 def plant():
-    """Writes a published .tflite artefact with a fault in it, and a digest that fits the fault.
+    """Writes a published .tflite artifact with a fault in it, and a digest that fits the fault.
 
     `scores` changes the golden scores, `flip` the top bits of a range of the model's bytes, other
     names replace what the spec says.
@@ -84,8 +84,8 @@ def pages():
     rng = np.random.default_rng(0)
 
     def paper() -> Image.Image:
-        grey = rng.normal(225, 2, (240, 320)).clip(0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        gray = rng.normal(225, 2, (240, 320)).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(gray).convert("RGB")
 
     found = {"": paper()}
     for pixels, scores in zip(spec.golden.pixels, spec.golden.scores, strict=True):

@@ -67,9 +67,9 @@ def test_without_a_rule_the_confidence_decides_and_a_blank_page_is_refused(image
     assert not judge.accepts(BLANK, 1.0) and not RejectionScorer(0.0, None).accepts(BLANK, 1.0)
 
 
-@pytest.mark.parametrize("grey", [0, 1, 127, 255])
-def test_no_page_of_one_grey_is_accepted_however_low_the_threshold(rule, grey) -> None:
-    page = np.full((28, 28, 1), grey, np.uint8)
+@pytest.mark.parametrize("gray", [0, 1, 127, 255])
+def test_no_page_of_one_gray_is_accepted_however_low_the_threshold(rule, gray) -> None:
+    page = np.full((28, 28, 1), gray, np.uint8)
     lenient = RejectionScorer(0.0, dataclasses.replace(rule, threshold=-1e9))
     assert not lenient.accepts(page, 1.0)
     page[13, 13] ^= 1
@@ -107,7 +107,7 @@ def test_a_spec_from_before_the_rule_is_read(published) -> None:
         ("scales", None),
     ],
 )
-def test_a_broken_rule_is_an_artefact_error(rule, published, field, value) -> None:
+def test_a_broken_rule_is_an_artifact_error(rule, published, field, value) -> None:
     record = json.loads(dataclasses.replace(published.spec, acceptance=rule).to_json())
     record["acceptance"][field] = value
     with pytest.raises(ArtifactError):
@@ -147,7 +147,7 @@ def test_the_classifier_asks_the_rule(rule, published, images, tmp_path) -> None
     assert any(accepted) and not all(accepted)
 
 
-def test_the_published_artefacts_refuse_blank_pages_and_accept_digits(published) -> None:
+def test_the_published_artifacts_refuse_blank_pages_and_accept_digits(published) -> None:
     classifier = Classifier.load(published.path)
     assert not classifier.classify(BLANK).accepted
     assert not classifier.classify(np.full((200, 150), 255, np.uint8)).accepted

@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from runtime import ArtefactError, EdgeError
+from runtime import ArtifactError, EdgeError
 from runtime.model import artifact
 from runtime.model.spec import (
     Dataset,
@@ -119,7 +119,7 @@ def rewrite(path, suffix, text: str):
 def test_a_spec_that_is_none_is_refused(tmp_path, suffix, text):
     path = tmp_path / f"model{suffix}"
     rewrite(path, suffix, text)
-    with pytest.raises(ArtefactError, match="its spec cannot be read") as caught:
+    with pytest.raises(ArtifactError, match="its spec cannot be read") as caught:
         artifact.read(path)
     assert str(path) in str(caught.value)
 
@@ -155,7 +155,7 @@ def calibrated_on(name: object, sha256: object) -> dict[str, object]:
 def test_a_spec_that_contradicts_itself_is_refused(spec, tmp_path, field, value, message):
     path = tmp_path / "model.onnx"
     rewrite(path, ".onnx", json.dumps({**json.loads(spec.to_json()), field: value}))
-    with pytest.raises(ArtefactError, match=message):
+    with pytest.raises(ArtifactError, match=message):
         artifact.read(path)
 
 
@@ -173,14 +173,14 @@ def test_calibration_counts_are_kept_and_files_made_before_them_read(spec, tmp_p
     assert artifact.read(path).spec.quantization == spec.quantization
     before["quantization"]["calibration_counts"] = [3, 4]
     rewrite(path, ".onnx", json.dumps(before))
-    with pytest.raises(ArtefactError, match="calibration counts are not one a label"):
+    with pytest.raises(ArtifactError, match="calibration counts are not one a label"):
         artifact.read(path)
 
 
 @pytest.mark.parametrize("wrong", [{"labels": ("only one",)}, {"name": 7}], ids=["labels", "name"])
 def test_a_bad_spec_is_not_written(spec, tmp_path, wrong):
     bad = dataclasses.replace(spec, **wrong)
-    with pytest.raises(ArtefactError):
+    with pytest.raises(ArtifactError):
         artifact.write(tmp_path / "model.onnx", MODELS[".onnx"], bad)
     assert os.listdir(tmp_path) == []
 

@@ -172,7 +172,7 @@ def test_a_browser_sees_what_is_read(camera, stream, digits):
     with get(port, "/picture.jpg") as answer:
         picture = np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB")).astype(int)
     assert picture.shape == (240, 320, 3)
-    # The paper is grey: what is blue is the region of interest, what is green the digit's box.
+    # The paper is gray: what is blue is the region of interest, what is green the digit's box.
     blue, green = (picture[..., 2] - picture[..., 0] > 60), (picture[..., 1] - picture[..., 2] > 60)
     assert blue[10:230, 40:42].mean() > 0.8 and not blue[:, :30].any()
     rows, columns = np.nonzero(green[30:])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import runtime
-from runtime import ArtefactError, Classifier
+from runtime import ArtifactError, Classifier
 from runtime.model import artifact
 
 _PRETRAINED = Path(runtime.__file__).parent / "pretrained"
@@ -17,12 +17,12 @@ PUBLISHED = sorted([*_PRETRAINED.glob("*.onnx"), *_PRETRAINED.glob("*.tflite")])
 
 @pytest.fixture(params=PUBLISHED, ids=lambda path: path.name)
 def published(request) -> Path:
-    """Each published artefact."""
+    """Each published artifact."""
     return request.param
 
 
 def refusal(path) -> str:
-    with pytest.raises(ArtefactError) as caught:
+    with pytest.raises(ArtifactError) as caught:
         Classifier.load(path)
     message = str(caught.value)
     assert str(path) in message

@@ -16,7 +16,7 @@ from PIL import Image
 
 from runtime.errors import ImageError
 from runtime.preprocess import grayscale
-from runtime.preprocess.decode import MAX_DECODED_BYTES, decode, decode_colour
+from runtime.preprocess.decode import MAX_DECODED_BYTES, decode, decode_color
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from runtime.preprocess.pipeline import to_pixels
 
@@ -148,7 +148,7 @@ def test_damaged_bytes_are_read_or_refused(format: str, capfd: pytest.CaptureFix
 
 def test_decoded_size_is_what_was_asked_for() -> None:
     decoded = decode(encode(np.full((2400, 3200), 200, np.uint8), "JPEG"), longest=192)
-    assert decoded.grey.shape == (144, 192)
+    assert decoded.gray.shape == (144, 192)
     assert decoded.size == (3200, 2400)
 
 
@@ -222,8 +222,8 @@ def test_strips_give_what_the_whole_gives(mode: str, monkeypatch: pytest.MonkeyP
         picture = picture.convert("RGBA" if mode == "opaque" else mode)
 
     def seen(longest: int) -> list[Array]:
-        grey = decode(picture, longest=longest).grey
-        return [grey, decode_colour(picture, longest=longest).rgb]
+        gray = decode(picture, longest=longest).gray
+        return [gray, decode_color(picture, longest=longest).rgb]
 
     for longest in (50, 192, 300, 480):
         whole = seen(longest)

@@ -217,8 +217,8 @@ def test_jpeg_that_needs_many_looks_is_refused_in_time() -> None:
     looks = Looks(with_scans(jpeg(3500, progressive=True), 70), "many-looks.jpg")
     with pytest.raises(ImageError, match="many-looks.jpg: decoding would take too long"):
         for longest in (192, 1024, 4096):
-            for colour in (False, True):
-                looks.decode(longest=longest, colour=colour)
+            for color in (False, True):
+                looks.decode(longest=longest, color=color)
 
 
 def test_orientation_in_megabytes_of_exif_is_not_unpacked() -> None:
@@ -229,7 +229,7 @@ def test_orientation_in_megabytes_of_exif_is_not_unpacked() -> None:
 
 @pytest.mark.parametrize("kind", ORDINARY)
 def test_ordinary_file_is_decoded(kind: str) -> None:
-    assert decode(ORDINARY[kind](), longest=192).grey.size
+    assert decode(ORDINARY[kind](), longest=192).gray.size
 
 
 def test_picture_of_many_rows_is_refused() -> None:
@@ -271,9 +271,9 @@ def test_several_looks_decode_an_image_once(tmp_path: Path) -> None:
     looks = Looks(path)
     first = looks.decode(longest=60)
     path.unlink()
-    assert looks.decode(longest=60, colour=True).grey.shape == first.grey.shape == (45, 60)
+    assert looks.decode(longest=60, color=True).gray.shape == first.gray.shape == (45, 60)
     looks.release(90 * 120)
-    assert looks.decode(longest=30).grey.shape == (22, 30)
+    assert looks.decode(longest=30).gray.shape == (22, 30)
     looks.release(90 * 120 - 1)
     with pytest.raises(ImageError, match="no such file"):
         looks.decode(longest=30)
@@ -283,6 +283,6 @@ def test_each_look_at_a_jpeg_gives_the_same_as_one_alone(tmp_path: Path) -> None
     noise = np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)
     data = saved(Image.fromarray(noise), "JPEG")
     looks = Looks(data)
-    for longest, colour in ((100, False), (100, True), (100, False), (900, True), (120, True)):
-        expected = decode(data, longest=longest, colour=colour)
-        assert np.array_equal(looks.decode(longest=longest, colour=colour).grey, expected.grey)
+    for longest, color in ((100, False), (100, True), (100, False), (900, True), (120, True)):
+        expected = decode(data, longest=longest, color=color)
+        assert np.array_equal(looks.decode(longest=longest, color=color).gray, expected.gray)

@@ -47,5 +47,5 @@ def test_decoding_takes_no_more_than_is_estimated(kind: str, tmp_path: Path) -> 
     with Image.open(path) as opened:
         estimate = memory_bytes(opened)
         made = opened.width * opened.height
-    # Besides, the grey picture that comes out, with its alpha, and what strips take on their way.
+    # Besides, the gray picture that comes out, with its alpha, and what strips take on their way.
     assert int(done.stdout) << 10 < estimate + 3 * made + (24 << 20)

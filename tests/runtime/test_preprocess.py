@@ -32,7 +32,7 @@ def page(digit: Array, side: int = 160, at: tuple[int, int] = (90, 140)) -> Arra
     return ink
 
 
-def grey(values: Array, noise: float = 2.0) -> Array:
+def gray(values: Array, noise: float = 2.0) -> Array:
     noisy = values + np.random.default_rng(0).normal(0, noise, values.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
@@ -82,18 +82,18 @@ def paper(ink: Array) -> Array:
 
 
 PHOTOGRAPHS: dict[str, Callable[[Array], Array]] = {
-    "plain": lambda ink: grey(paper(ink)),
-    "noisy": lambda ink: grey(paper(ink), noise=15),
-    "faint pencil": lambda ink: grey(225 * (1 - 0.25 * ink)),
-    "gradient": lambda ink: grey(paper(ink) * lighting("gradient")),
-    "vignette": lambda ink: grey(paper(ink) * lighting("vignette")),
-    "shadow": lambda ink: grey(paper(ink) * lighting("shadow")),
-    "ruled": lambda ink: grey(paper(np.maximum(ink, ruled(False)))),
-    "squared": lambda ink: grey(paper(np.maximum(ink, ruled(True)))),
-    "table in view": lambda ink: grey(table(paper(ink) * lighting("gradient")), noise=4),
+    "plain": lambda ink: gray(paper(ink)),
+    "noisy": lambda ink: gray(paper(ink), noise=15),
+    "faint pencil": lambda ink: gray(225 * (1 - 0.25 * ink)),
+    "gradient": lambda ink: gray(paper(ink) * lighting("gradient")),
+    "vignette": lambda ink: gray(paper(ink) * lighting("vignette")),
+    "shadow": lambda ink: gray(paper(ink) * lighting("shadow")),
+    "ruled": lambda ink: gray(paper(np.maximum(ink, ruled(False)))),
+    "squared": lambda ink: gray(paper(np.maximum(ink, ruled(True)))),
+    "table in view": lambda ink: gray(table(paper(ink) * lighting("gradient")), noise=4),
     "thresholded": lambda ink: np.where(ink > 0.5, 0, 255).astype(np.uint8),
-    "dark mode": lambda ink: grey(30 + 150 * ink),
-    "blackboard": lambda ink: grey((60 + 160 * ink) * lighting("vignette"), noise=4),
+    "dark mode": lambda ink: gray(30 + 150 * ink),
+    "blackboard": lambda ink: gray((60 + 160 * ink) * lighting("vignette"), noise=4),
 }
 
 
@@ -110,7 +110,7 @@ def test_photograph_gives_the_digit(kind: str) -> None:
 
 
 def test_perspective_keeps_the_digit_whole() -> None:
-    image = Image.fromarray(grey(paper(page(DIGITS[3]))))
+    image = Image.fromarray(gray(paper(page(DIGITS[3]))))
     corners = (30, 20, 0, HEIGHT, WIDTH, HEIGHT - 30, WIDTH - 40, 0)
     turned = image.transform(image.size, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
     assert alike(to_pixels(turned), to_mnist_format(page(DIGITS[3]))) > 0.7
@@ -119,7 +119,7 @@ def test_perspective_keeps_the_digit_whole() -> None:
 @pytest.mark.parametrize("side", [20, 40, 90, 200, 340])
 def test_size_and_place_make_no_difference(side: int) -> None:
     for digit in DIGITS[:10]:
-        image = grey(paper(page(digit, side, (5, 100))), noise=0)
+        image = gray(paper(page(digit, side, (5, 100))), noise=0)
         assert alike(to_pixels(image), to_mnist_format(page(digit, 160))) > 0.87
 
 
@@ -127,14 +127,14 @@ def test_box_is_in_pixels_of_the_original() -> None:
     ink = np.zeros((3000, 2000), np.float32)
     ink[2000:2400, 300:380] = 1
     for format in ("PNG", "JPEG"):
-        box = view(encode(grey(paper(ink), noise=0), format)).box
+        box = view(encode(gray(paper(ink), noise=0), format)).box
         assert np.abs(np.subtract(box, (300, 2000, 380, 2400))).max() <= 16
 
 
 def test_small_digit_in_a_large_picture_keeps_its_detail() -> None:
     ink = np.zeros((1500, 2000), np.float32)
     ink[700:780, 900:980] = pen(DIGITS[8], 80)
-    seen = view(encode(grey(paper(ink)), "JPEG", quality=90))
+    seen = view(encode(gray(paper(ink)), "JPEG", quality=90))
     assert alike(seen.pixels, to_mnist_format(pen(DIGITS[8], 80))) > 0.9
 
 
@@ -163,7 +163,7 @@ def test_memory_is_bounded_by_the_size_asked_for(tmp_path) -> None:
 @pytest.mark.parametrize("quarter", range(1, 9))
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
 def test_exif_orientation_is_undone(quarter: int, format: str) -> None:
-    upright = grey(paper(page(DIGITS[7])), noise=0)
+    upright = gray(paper(page(DIGITS[7])), noise=0)
     undo = Image.fromarray(upright)
     stored = {
         1: lambda i: i,
@@ -189,7 +189,7 @@ MODES = ["1", "L", "P", "PA", "LA", "La", "RGB", "RGBX", "RGBA", "RGBa", "CMYK",
 
 @pytest.mark.parametrize("mode", [*MODES, "LAB", "I", "F", "I;16", "I;16B", "I;16L"])
 def test_every_mode_gives_the_same_digit(mode: str) -> None:
-    base = Image.fromarray(grey(paper(page(DIGITS[2])), noise=0))
+    base = Image.fromarray(gray(paper(page(DIGITS[2])), noise=0))
     if mode.startswith("I;16"):
         order = ">u2" if mode.endswith("B") else "<u2"
         data = (np.asarray(base).astype(np.uint16) * 257).astype(order).tobytes()
@@ -229,27 +229,27 @@ def test_drawing_on_a_transparent_ground(luminance: int) -> None:
 
 
 def test_page_with_transparent_corners_keeps_its_ground() -> None:
-    page_grey = grey(paper(page(DIGITS[5])))
-    alpha = np.full(page_grey.shape, 255, np.uint8)
+    page_gray = gray(paper(page(DIGITS[5])))
+    alpha = np.full(page_gray.shape, 255, np.uint8)
     alpha[:40, :40] = alpha[-40:, -40:] = 0
-    seen = view(Image.merge("LA", (Image.fromarray(page_grey), Image.fromarray(alpha))))
+    seen = view(Image.merge("LA", (Image.fromarray(page_gray), Image.fromarray(alpha))))
     assert alike(seen.pixels, to_mnist_format(page(DIGITS[5]))) > 0.9
 
 
-def test_ink_as_light_as_its_paper_is_found_by_colour() -> None:
+def test_ink_as_light_as_its_paper_is_found_by_color() -> None:
     ink = page(DIGITS[6])[..., None]
     ground, stroke = np.array((120.0, 160.0, 110.0)), np.array((226.0, 110.0, 100.0))
     picture = np.rint(ground * (1 - ink) + stroke * ink).astype(np.uint8)
     seen = view(encode(picture))
-    assert seen.method == "colour"
+    assert seen.method == "color"
     assert alike(seen.pixels, to_mnist_format(page(DIGITS[6]))) > 0.9
 
 
 # MNIST's own form
 
 
-def test_normalise_follows_the_recipe_on_a_worked_example() -> None:
-    # A bar 20 high and 10 wide: side 20, so nothing is resampled; centre of mass (10, 10).
+def test_normalize_follows_the_recipe_on_a_worked_example() -> None:
+    # A bar 20 high and 10 wide: side 20, so nothing is resampled; center of mass (10, 10).
     ink = np.zeros((50, 40), np.float32)
     ink[3:23, 7:17] = 0.5
     pixels = to_mnist_format(ink)
@@ -259,7 +259,7 @@ def test_normalise_follows_the_recipe_on_a_worked_example() -> None:
     np.testing.assert_array_equal(pixels[..., 0], expected)
 
 
-def test_normalise_weights_by_area() -> None:
+def test_normalize_weights_by_area() -> None:
     # 30 cells into 20 bins: every bin covers one whole cell and half of another.
     ink = np.zeros((30, 30), np.uint8)
     ink[0] = ink[-1] = 100
@@ -273,7 +273,7 @@ def test_normalise_weights_by_area() -> None:
     assert abs(int(middle[middle > 0][0]) - 255 * (1 / 1.5) / (2 / 2.25)) <= 1
 
 
-def test_normalise_centres_every_embedded_digit() -> None:
+def test_normalize_centers_every_embedded_digit() -> None:
     at = np.arange(28)
     for digit in DIGITS:
         pixels = to_mnist_format(digit)[..., 0].astype(float)
@@ -285,7 +285,7 @@ def test_normalise_centres_every_embedded_digit() -> None:
         )
 
 
-def test_normalise_of_nothing_is_blank() -> None:
+def test_normalize_of_nothing_is_blank() -> None:
     assert not to_mnist_format(np.zeros((8, 8), np.uint8)).any()
     with pytest.raises(ImageError, match="height, width"):
         to_mnist_format(np.zeros((2, 8, 8), np.uint8))
@@ -319,7 +319,7 @@ def test_file_in_mnist_form_comes_out_unchanged(inverted: bool) -> None:
 def test_blank_page_stays_blank(shape: tuple[int, int], noise: int, level: int) -> None:
     # Around black, clipping would hide half of the noise.
     level += 4 * noise if level == 0 else 0
-    seen = view(encode(grey(np.full(shape, float(level)), noise)))
+    seen = view(encode(gray(np.full(shape, float(level)), noise)))
     assert not seen.pixels.any()
     assert seen.method == "blank"
     assert seen.box == (0, 0, shape[1], shape[0])
@@ -327,4 +327,4 @@ def test_blank_page_stays_blank(shape: tuple[int, int], noise: int, level: int) 
 
 @pytest.mark.parametrize("kind", ["gradient", "vignette"])
 def test_blank_page_under_uneven_light_stays_blank(kind: str) -> None:
-    assert not to_pixels(encode(grey(225 * lighting(kind)), "JPEG")).any()
+    assert not to_pixels(encode(gray(225 * lighting(kind)), "JPEG")).any()

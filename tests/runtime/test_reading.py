@@ -48,9 +48,9 @@ def glyphs() -> list[tuple[int, Array]]:
 
 def paper(ink: Array, noise: float = 3.0) -> Array:
     y, x = np.mgrid[0 : 1 : ink.shape[0] * 1j, 0 : 1 : ink.shape[1] * 1j]
-    grey = 220 * (1 - 0.75 * ink) * (1 - 0.3 * x - 0.1 * y)
-    grey += np.random.default_rng(0).normal(0, noise, ink.shape)
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    gray = 220 * (1 - 0.75 * ink) * (1 - 0.3 * x - 0.1 * y)
+    gray += np.random.default_rng(0).normal(0, noise, ink.shape)
+    return np.clip(np.rint(gray), 0, 255).astype(np.uint8)
 
 
 GLYPHS = glyphs()
@@ -78,17 +78,17 @@ def page(
     return ink, tuple(text)
 
 
-def png(grey: Array) -> bytes:
+def png(gray: Array) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG")
+    Image.fromarray(gray).save(file, "PNG")
     return file.getvalue()
 
 
 def read_all(pages: list[tuple[Array, tuple[str, ...]]]) -> float:
     """The share of the lines read exactly."""
     right = total = 0
-    for grey, text in pages:
-        lines = CLASSIFIER.read(grey).lines
+    for gray, text in pages:
+        lines = CLASSIFIER.read(gray).lines
         assert len(lines) == len(text), (lines, text)
         right += sum(one == other for one, other in zip(lines, text, strict=True))
         total += len(text)
@@ -120,9 +120,9 @@ def test_ruled_lines_specks_and_a_shadow_are_no_digits() -> None:
         for top, left in zip(*random.integers(0, ink.shape[0] - 4, (2, 12)), strict=True):
             ruled[top : top + 3, left : left + 3] = 0.8
         pages.append((paper(ruled), text))
-        grey = paper(np.pad(ink, ((0, 160), (0, 0))))
-        grey[-120:] //= 4
-        pages.append((grey, text))
+        gray = paper(np.pad(ink, ((0, 160), (0, 0))))
+        gray[-120:] //= 4
+        pages.append((gray, text))
     # A line may go through a digit; what else is on the page is none.
     assert read_all(pages) >= 0.85
 
@@ -151,8 +151,8 @@ def test_small_writing_on_a_large_page_is_looked_at_closer() -> None:
     ink, text = page(4)
     large = np.zeros((2400, 3200), np.float32)
     large[900 : 900 + ink.shape[0], 1200 : 1200 + ink.shape[1]] = ink
-    grey = paper(large)
-    reading = CLASSIFIER.read(png(grey))
+    gray = paper(large)
+    reading = CLASSIFIER.read(png(gray))
     assert reading.lines == text
     left, top, right, bottom = reading.digits[0].box
     assert 1200 <= left < right < 1200 + 2 * HEIGHT + 16
@@ -163,12 +163,12 @@ def test_what_is_no_digit_is_left_out_or_kept_as_unknown() -> None:
     ink, (text,) = page(5, count=4)
     block = np.zeros((ink.shape[0], HEIGHT * 2), np.float32)
     block[32 : 32 + HEIGHT, 20 : 20 + HEIGHT] = 1
-    grey = paper(np.concatenate([ink, block], axis=1))
-    reading = CLASSIFIER.read(grey)
+    gray = paper(np.concatenate([ink, block], axis=1))
+    reading = CLASSIFIER.read(gray)
     assert reading.text == text
     assert [digit.prediction.accepted for digit in reading.digits] == [True] * 4 + [False]
     assert [digit.order for digit in reading.digits] == list(range(5))
-    assert CLASSIFIER.read(grey, keep_unknown=True).text == text + UNKNOWN
+    assert CLASSIFIER.read(gray, keep_unknown=True).text == text + UNKNOWN
 
 
 @pytest.mark.parametrize("noise", [0, 6])
@@ -179,13 +179,13 @@ def test_a_blank_page_says_nothing(noise: float) -> None:
 
 def test_boxes_are_in_pixels_of_the_upright_original() -> None:
     ink, text = page(6)
-    grey = paper(ink)
-    turned = Image.fromarray(grey).transpose(Image.Transpose.ROTATE_90)
+    gray = paper(ink)
+    turned = Image.fromarray(gray).transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
     turned.save(file, "PNG", exif=exif)
-    upright, stored = CLASSIFIER.read(grey), CLASSIFIER.read(file.getvalue())
+    upright, stored = CLASSIFIER.read(gray), CLASSIFIER.read(file.getvalue())
     assert upright.lines == stored.lines == text
     assert [digit.box for digit in upright.digits] == [digit.box for digit in stored.digits]
 
@@ -197,10 +197,10 @@ def test_what_is_no_image_is_refused() -> None:
 
 def test_the_picture_shows_each_box() -> None:
     ink, _ = page(7)
-    grey = paper(ink)
-    reading = CLASSIFIER.read(grey)
-    picture = np.asarray(visualize.draw_reading(grey, reading))
-    scale = picture.shape[1] / grey.shape[1]
+    gray = paper(ink)
+    reading = CLASSIFIER.read(gray)
+    picture = np.asarray(visualize.draw_reading(gray, reading))
+    scale = picture.shape[1] / gray.shape[1]
     for digit in reading.digits:
         left, top, _, bottom = digit.box
         red, green, _ = picture[int((top + bottom) / 2 * scale), round(left * scale)]
@@ -283,13 +283,13 @@ def test_a_page_full_of_digits_is_not_too_much() -> None:
 
 def test_a_page_of_dashes_is_refused() -> None:
     random = np.random.default_rng(1)
-    grey = np.full((1100, 1100), 255, np.uint8)
+    gray = np.full((1100, 1100), 255, np.uint8)
     for row in range(8, 1084, 16):
         for column in range(2, 1096, 10):
             if random.random() < 0.9:
-                grey[row : row + 8, column : column + 2] = random.integers(0, 40)
+                gray[row : row + 8, column : column + 2] = random.integers(0, 40)
     with pytest.raises(ImageError, match="more pieces of ink than a page of digits; crop it"):
-        CLASSIFIER.read(grey)
+        CLASSIFIER.read(gray)
 
 
 def test_page_of_2000_digits_is_read() -> None:
@@ -318,7 +318,7 @@ def test_page_of_more_pieces_than_digits_on_a_page_is_refused_before_it_is_read(
 
 
 def test_pieces_are_grouped_as_if_each_pair_was_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.multi_digit.layout._MOST_PAIRS", 500)
+    monkeypatch.setattr("runtime.multi_digit.layout._MAX_PAIRS", 500)
     random = np.random.default_rng(0)
     height = 20.0
     for shape in ((200, 200), (60, 900), (900, 60)):
@@ -347,7 +347,7 @@ def test_pieces_are_grouped_as_if_each_pair_was_compared(monkeypatch: pytest.Mon
 def test_blobs_cut_together_give_the_pieces_of_each_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("runtime.multi_digit.split_touching._MOST_STACKED_PIXELS", 20_000)
+    monkeypatch.setattr("runtime.multi_digit.split_touching._MAX_STACKED_PIXELS", 20_000)
     random = np.random.default_rng(0)
     blobs = []
     for number in range(20):
@@ -368,7 +368,7 @@ def test_a_page_on_which_too_much_would_be_tried_is_refused(
 ) -> None:
     ink, _ = page(3, 4)
     CLASSIFIER.read(paper(ink))
-    monkeypatch.setattr("runtime.multi_digit.recognize._MOST_TRIED", 20)
+    monkeypatch.setattr("runtime.multi_digit.recognize._MAX_TRIED", 20)
     with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
         CLASSIFIER.read(paper(ink))
 
@@ -377,7 +377,7 @@ def test_line_whose_joined_pieces_take_too_much_memory_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ink, _ = page(3, 1)
-    monkeypatch.setattr("runtime.multi_digit.recognize._MOST_JOINED_PIXELS", 10_000)
+    monkeypatch.setattr("runtime.multi_digit.recognize._MAX_JOINED_PIXELS", 10_000)
     with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
         CLASSIFIER.read(paper(ink))
 

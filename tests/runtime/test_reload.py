@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import runtime
-from runtime import ArtefactError, BackendUnavailable, reload
+from runtime import ArtifactError, BackendUnavailable, reload
 from runtime.model import artifact
 from runtime.reload import ReloadingClassifier, previous
 
@@ -108,7 +108,7 @@ def test_at_the_start_the_model_kept_by_an_update_stands_in(place, capfd):
 
 def test_at_the_start_without_one_the_error_is_the_files_own(place):
     place.write_text("spoilt")
-    with pytest.raises(ArtefactError, match="is not a .tflite model"):
+    with pytest.raises(ArtifactError, match="is not a .tflite model"):
         ReloadingClassifier(place)
     with pytest.raises(BackendUnavailable):
         ReloadingClassifier(SMALL.path, backend="onnxruntime")

@@ -14,7 +14,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = [to_mnist_format(digit)[:, :, 0] for digit in load_digits().images[:60]]
 
 
-def grey(values: Array, noise: float = 0.0) -> Array:
+def gray(values: Array, noise: float = 0.0) -> Array:
     noisy = values + np.random.default_rng(0).normal(0, noise, values.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
@@ -25,7 +25,7 @@ def test_it_finds_what_the_thorough_way_finds(dark: bool, noise: float) -> None:
     alike = []
     for digit in DIGITS:
         moved = np.roll(digit.astype(float), (2, -3), (0, 1))
-        picture = grey(235 - 0.8 * moved if dark else 20 + 0.7 * moved, noise)
+        picture = gray(235 - 0.8 * moved if dark else 20 + 0.7 * moved, noise)
         quick, thorough = segment_tiny.segment_digit(picture), segment.segment_digit(picture)
         assert quick is not None and thorough is not None
         assert quick.dark == thorough.dark == dark
@@ -71,7 +71,7 @@ def test_components_are_the_same_however_the_ink_lies() -> None:
     "picture",
     [
         np.full((28, 28), 200, np.uint8),
-        grey(np.tile(np.linspace(60, 220, 28), (28, 1))),
+        gray(np.tile(np.linspace(60, 220, 28), (28, 1))),
         np.where(np.arange(784).reshape(28, 28) % 7 < 3, 0, 255).astype(np.uint8),
     ],
     ids=["blank", "uneven light", "ink on the rim"],

@@ -83,13 +83,13 @@ import os, signal, sys, threading, time
 from pathlib import Path
 import ai_edge_litert.interpreter
 import cryptography.hazmat.primitives.serialization
-from runtime import artefact, update
+from runtime import artifact, update
 from runtime.reload import previous
 
 target, *sources = map(Path, sys.argv[1:])
 
 def digest(path):
-    return artefact.read(path).spec.digest if path.exists() else None
+    return artifact.read(path).spec.digest if path.exists() else None
 
 for number, line in enumerate(sys.stdin):
     kind, moment = line.split()

@@ -14,7 +14,7 @@ ALL = Augmentation(12, 0.12, 0.2, 2.5, 1.0, 5)
 
 @pytest.fixture(scope="module")
 def images():
-    """Soft blobs off the centre, (64, 28, 28, 1): smooth, so that interpolation loses little."""
+    """Soft blobs off the center, (64, 28, 28, 1): smooth, so that interpolation loses little."""
     y, x = np.mgrid[:28, :28]
     blob = np.exp(-((x - 12) ** 2 / 18 + (y - 15) ** 2 / 8)).astype(np.float32)
     return tf.constant(np.repeat(blob[None, ..., None], 64, axis=0))
@@ -67,8 +67,8 @@ def test_shifts_stay_within_their_bounds_and_reach_them(images):
         assert 2.0 < np.abs(shifts).max() < 2.6 and abs(shifts.mean()) < 0.8
 
 
-def test_rotation_turns_about_the_centre():
-    """A dot on the centre stays; one beside it moves along a circle, by 12 degrees at most."""
+def test_rotation_turns_about_the_center():
+    """A dot on the center stays; one beside it moves along a circle, by 12 degrees at most."""
     dots = np.zeros((64, 28, 28, 1), np.float32)
     dots[:, 13:15, 21:23] = 1
     turned = _distort(tf.constant(dots), Augmentation(12, 0, 0, 0, 0))[..., 0]

@@ -74,8 +74,8 @@ def test_brightness_lifts_the_background_and_nothing_passes_white(images):
 
 
 def test_noise_has_the_deviation_drawn_for_its_image(images):
-    grey = np.full_like(images, 0.5)
-    deviations = (_corrupt(grey, _alone("noise")) - grey).std(axis=(1, 2, 3))
+    gray = np.full_like(images, 0.5)
+    deviations = (_corrupt(gray, _alone("noise")) - gray).std(axis=(1, 2, 3))
     assert deviations.min() < 0.08 and 0.2 < deviations.max() < 0.32
 
 

@@ -28,7 +28,7 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
 
     Args:
         folder: its name becomes the data set's.
-        as_is: images are 28x28, grey, light on dark, and are taken as they are.
+        as_is: images are 28x28, gray, light on dark, and are taken as they are.
         test_share: of each class, where there is no `test`.
 
     Raises:

@@ -93,9 +93,9 @@ def sklearn_digits() -> DataSet:
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:
-    """An 8x8 digit, ink 0 to 16, eight times as large and smooth: normalising keeps blocks."""
+    """An 8x8 digit, ink 0 to 16, eight times as large and smooth: normalizing keeps blocks."""
     padded = np.pad(image, 1).astype(np.float32)
     large = Image.fromarray(padded).resize((80, 80), Image.Resampling.BICUBIC)
-    # What bicubic interpolation rings, and the faintest grey, would widen the bounding box.
+    # What bicubic interpolation rings, and the faintest gray, would widen the bounding box.
     ink = np.asarray(large)
     return np.where(ink > 1.6, ink, 0)

@@ -1,4 +1,4 @@
-"""python answers.py ENGINE IMAGES.npy FOLDER: the scores of every published artefact, as .npy."""
+"""python answers.py ENGINE IMAGES.npy FOLDER: the scores of every published artifact, as .npy."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from runtime.model import artifact
 
 
 def main(engine: str, images: str, folder: str) -> None:
-    """Write FOLDER/ARTEFACT.npy for each artefact that the engine, named by its extra, opens."""
+    """Write FOLDER/ARTIFACT.npy for each artifact that the engine, named by its extra, opens."""
     (row,) = [row for row in ENGINES if row.extra == engine]
     pixels = np.load(images)
     Path(folder).mkdir(parents=True, exist_ok=True)

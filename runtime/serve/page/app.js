@@ -208,7 +208,7 @@ function showFacts(answer) {
   const { model } = engine;
   const from = answer?.model ?? model; // the server may have taken up another model meanwhile
   const facts = [
-    ["Artefact", `${from.name}, ${from.precision}, ${from.digest.slice(0, 8)}…`],
+    ["Artifact", `${from.name}, ${from.precision}, ${from.digest.slice(0, 8)}…`],
     ["Engine", `${from.backend} ${from.backend_version}`],
   ];
   if (model.test_accuracy !== null && from.digest === model.digest) {

@@ -73,8 +73,8 @@ export class Server {
 function greymap(canvas) {
   const { width, height } = canvas;
   const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-  const grey = Uint8Array.from({ length: width * height }, (_, i) => data[4 * i]);
-  return new Blob([`P5\n${width} ${height}\n255\n`, grey], { type: "image/x-portable-graymap" });
+  const gray = Uint8Array.from({ length: width * height }, (_, i) => data[4 * i]);
+  return new Blob([`P5\n${width} ${height}\n255\n`, gray], { type: "image/x-portable-graymap" });
 }
 
 // A photograph; what is transparent stays so, for the server knows which ground to lay under it.

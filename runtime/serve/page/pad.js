@@ -1,5 +1,5 @@
 // The drawing pad: strokes by mouse, finger, pen or keyboard, kept as lines so that they can be
-// taken back, redrawn in other colours, and rendered for the network at any size.
+// taken back, redrawn in other colors, and rendered for the network at any size.
 
 const PEN = 0.075; // the pen's width as a part of the pad's height
 const STEP = 1 / 20; // of the pad's height, by one press of an arrow; a third of it with Shift

@@ -72,7 +72,7 @@ export function takePictures(elements, use, refused) {
 }
 
 // The canvas of a picture in a file. The browser turns it as its EXIF data say, and leaves its
-// colours as they are stored.
+// colors as they are stored.
 export async function openPicture(blob) {
   return shrink(await createImageBitmap(blob, {
     imageOrientation: "from-image", colorSpaceConversion: "none",

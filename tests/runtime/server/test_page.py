@@ -95,8 +95,8 @@ def test_everything_has_a_name_for_a_screen_reader(server, opened):
 def test_text_stands_out_by_day_and_by_night(server, scheme, opened):
     """At least 4.5 to 1, as WCAG 2.2 asks of text (1.4.3)."""
 
-    def luminance(colour):
-        value = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    def luminance(color):
+        value = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
         linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in value]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -189,7 +189,7 @@ def test_the_camera_takes_a_picture(server, opened):
         page.click("#camera")
         page.wait_for_function("() => document.querySelector('#live').videoWidth > 0")
         page.get_by_role("button", name="Take").click()
-        # Chromium's own camera shows a clock of many colours, whatever the network makes of it.
+        # Chromium's own camera shows a clock of many colors, whatever the network makes of it.
         page.wait_for_function("() => document.querySelector('#answer').textContent !== '–'")
         assert page.locator("#live").is_hidden()
         assert page.evaluate("document.querySelector('#live').srcObject") is None
