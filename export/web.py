@@ -18,7 +18,7 @@ from runtime.model.artifact import Artifact
 from runtime.system import atomic_write
 
 _ROOT = Path(__file__).parents[1]
-_PAGE = _ROOT / "runtime/server/page"
+_PAGE = _ROOT / "runtime/serve/page"
 _SHARED = ("app.js", "pad.js", "style.css", "icon.svg")  # of the page of runtime.serve
 _SITE = Path(__file__).parent / "site"
 _PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"

@@ -33,15 +33,6 @@ ELSEWHERE = {"raspberry-pi.md"}
 # Pages without commands to run, whose links, commands and settings are checked.
 TEXTS = {"experiments": DOCS / "experiments.md", "RECIPE": ROOT / "train" / "RECIPE.md"}
 FILES = {name: DOCS / f"{name}.md" for name in PAGES} | TEXTS
-# Recipe fields by the names that the pages give them, if the code has another name.
-FIELDS = {
-    "ema_decay": "averaging",
-    "beta2": "second_moment",
-    "corrupted_fraction": "spoilt",
-    "early_corruption": "corruption_before",
-    "cooldown": "calm",
-    "cooldown_strength": "calm_strength",
-}
 MODULE = re.compile(r"python -m ((?:train|export|runtime|benchmarks)[a-z_.]*)([^`#\n]*)")
 FIGURE = r"[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
 MARK = "--- end of a command ---"
@@ -246,7 +237,7 @@ def test_links_lead_to_files_and_headings(path):
 
 def field_of(name: str) -> str:
     part, dot, rest = name.partition(".")
-    return FIELDS.get(part, part) + dot + rest
+    return part + dot + rest
 
 
 @pytest.mark.parametrize("path", TEXTS.values(), ids=TEXTS)

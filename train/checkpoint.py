@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from runtime.errors import EdgeError
 from runtime.system import atomic_write
+from train.recipe import with_current_names
 
 # What NumPy and zipfile raise on bytes that are no whole .npz; RuntimeError where it is encrypted.
 DAMAGED = (
@@ -87,6 +88,8 @@ def read(path: Path, settings: str) -> Checkpoint:
             f"cannot read the checkpoint {path} ({error}): start again without --resume"
         ) from error
     wanted, found = json.loads(settings), record["settings"]
+    if isinstance(found.get("recipe"), dict):
+        found["recipe"] = with_current_names(found["recipe"])
     if wanted != found:
         differing = ", ".join(
             f"{key} was {found.get(key)!r}, is {wanted.get(key)!r}"

@@ -12,13 +12,22 @@ from train.corrupt import Corruption
 
 _Part = TypeVar("_Part", "Recipe", Augmentation, Corruption)
 # Settings that stay below 1.
-_SHARES = ("warmup", "second_moment", "dropout", "label_smoothing", "averaging")
-_SHARES += ("contrast", "calm")
+_SHARES = ("warmup", "beta2", "dropout", "label_smoothing", "ema_decay")
+_SHARES += ("contrast", "cooldown")
 _AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
 # Settings that may be 1.
-_UP_TO_ONE = ("share", "spoilt", "calm_strength")
+_UP_TO_ONE = ("share", "corrupted_fraction", "cooldown_strength")
+# Settings whose names were changed; `--set` and stored recipes may have the earlier ones.
+_EARLIER_NAMES = {
+    "second_moment": "beta2",
+    "averaging": "ema_decay",
+    "spoilt": "corrupted_fraction",
+    "corruption_before": "early_corruption",
+    "calm": "cooldown",
+    "calm_strength": "cooldown_strength",
+}
 # Settings that are groups of settings.
-_PARTS = ("distortion", "corruption", "corruption_before")
+_PARTS = ("distortion", "corruption", "early_corruption")
 
 
 @dataclass(frozen=True)
@@ -26,22 +35,22 @@ class Recipe:
     """Every setting that decides the outcome of a training run; RECIPE.md gives the reasons.
 
     Attributes:
-        name: how the saved model names it.
+        name: the recipe's name in the saved model.
         epochs: passes over the training images (of a small set an epoch makes several passes).
         batch_size: images a step.
         learning_rate: its peak.
         warmup: share of the training in which the rate climbs from 0 to its peak.
-        second_moment: decay a step of AdamW's mean of squared gradients, its β₂.
+        beta2: decay per step of AdamW's mean of squared gradients, β₂.
         weight_decay: of AdamW, on kernels alone, relative to the learning rate.
         dropout: share of the hidden layer's values dropped.
         label_smoothing: share of the target spread evenly over the classes.
-        averaging: decay of the weights' moving average a step; the average is what is saved.
-        distortion: how images are distorted.
-        corruption: how a share of them is spoilt.
-        spoilt: share of the epochs, the last ones, in which that is done.
-        corruption_before: how a share of them is spoilt in the epochs before those.
-        calm: share of the epochs, the last ones, in which the distortion is `calm_strength` of it.
-        calm_strength: from 0 to 1.
+        ema_decay: decay per step of the moving average of the weights, which is saved.
+        distortion: the geometric augmentation of the images.
+        corruption: the corruption of a share of the images in the last epochs.
+        corrupted_fraction: share of the epochs, the last ones, that use `corruption`.
+        early_corruption: the corruption in the epochs before those.
+        cooldown: share of the epochs, the last ones, that use a weaker `distortion`.
+        cooldown_strength: the strength of `distortion` in them, from 0 to 1.
 
     Shares of the epochs are rounded to whole epochs.
     """
@@ -75,12 +84,12 @@ class Recipe:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
 
     def corruption_in(self, epoch: int) -> Corruption:
-        """How images are spoilt in `epoch` (from 0)."""
+        """How images are corrupted in `epoch` (from 0)."""
         late = self._in_last(self.corrupted_fraction, epoch)
         return self.corruption if late else self.early_corruption
 
     def strength(self, epoch: int) -> float:
-        """Share of the distortion in `epoch` (from 0)."""
+        """Strength of the augmentation in `epoch` (from 0)."""
         return self.cooldown_strength if self._in_last(self.cooldown, epoch) else 1.0
 
     def _in_last(self, share: float, epoch: int) -> bool:
@@ -130,11 +139,12 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
         name, _, text = setting.partition("=")
         try:
             part, _, rest = name.partition(".")
+            part = _EARLIER_NAMES.get(part, part)
             if part in _PARTS:
                 changed_part = _replaced(getattr(recipe, part), rest, text)
                 recipe = dataclasses.replace(recipe, **{part: changed_part})
             else:
-                recipe = _replaced(recipe, name, text)
+                recipe = _replaced(recipe, part if not rest else name, text)
         except (KeyError, ValueError):
             names = [
                 *_numbers(recipe),
@@ -144,6 +154,11 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
                 f"--set {setting}: give NAME=NUMBER, one of {', '.join(names)}"
             ) from None
     return recipe
+
+
+def with_current_names(stored: dict[str, object]) -> dict[str, object]:
+    """Return a stored recipe with the present names of its settings."""
+    return {_EARLIER_NAMES.get(name, name): value for name, value in stored.items()}
 
 
 def _numbers(part: Recipe | Augmentation | Corruption) -> dict[str, int | float]:

@@ -48,7 +48,7 @@ def run(
     """Train, evaluate and save; prints how it goes.
 
     Beside `out` stand, under its name: `-checkpoint.npz`, `-history.csv`, and the plots
-    `-curves.png`, `-confusion.png`, `-mistakes.png`, `-doubted.png`, `-reliability.png`.
+    `-curves.png`, `-confusion.png`, `-mistakes.png`, `-suspect-labels.png`, `-reliability.png`.
 
     Raises:
         EdgeError: the data are unfit, a file cannot be written, or the run to resume is another.
@@ -57,9 +57,9 @@ def run(
         raise EdgeError(f"--out {out}: give a name that can be printed and ends in .keras")
     with interrupt.immediate():  # a download, or many files
         data_set = load.load(source, as_is)
-    train, validation = load.hold_back(data_set.train, validation, seed)
+    train, validation_split = load.stratified_split(data_set.train, validation, seed)
     print(
-        f"{data_set.name}: {len(train):,} images to train on, {len(validation):,} held back, "
+        f"{data_set.name}: {len(train):,} images to train on, {len(validation_split):,} held back, "
         f"{len(data_set.test):,} to test; {len(data_set.labels)} classes",
         flush=True,
     )
@@ -90,24 +90,30 @@ def run(
         atomic_write.write(_beside(out, "history.csv"), _csv(()))
         with suppress(OSError):
             path.unlink()
-    history = fit(training, validation, path, settings, resume, report, _watch)
+    history = fit(training, validation_split, path, settings, resume, report, _watch)
 
-    logits = logits_of(training.average, validation.pixels)
-    temperature = fit_temperature(logits, validation.labels)
+    logits = logits_of(training.average, validation_split.pixels)
+    temperature = fit_temperature(logits, validation_split.labels)
     model = fold_batch_norm(training.average, temperature)
-    scores = logits_of(model, validation.pixels)
-    confidence_threshold = fit_confidence_threshold(scores, validation.labels)
+    scores = logits_of(model, validation_split.pixels)
+    confidence_threshold = fit_confidence_threshold(scores, validation_split.labels)
     with interrupt.immediate():
         acceptance = fit_acceptance(
-            data_set.labels, train.pixels, validation.pixels, lambda p: logits_of(model, p), seed
+            data_set.labels,
+            train.pixels,
+            validation_split.pixels,
+            lambda p: logits_of(model, p),
+            seed,
         )
         if acceptance is not None:
-            acceptance = lower_threshold(acceptance, validation, lambda p: logits_of(model, p))
+            acceptance = lower_threshold(
+                acceptance, validation_split, lambda p: logits_of(model, p)
+            )
     train_scores = logits_of(model, train.pixels)
     on_train = float(np.mean(train_scores.argmax(1) == train.labels))
     test_scores = logits_of(model, data_set.test.pixels)
     on_test = float(np.mean(test_scores.argmax(1) == data_set.test.labels))
-    val_loss, val_accuracy = loss_and_accuracy(logits, validation.labels, temperature)
+    val_loss, val_accuracy = loss_and_accuracy(logits, validation_split.labels, temperature)
     artifact = save(
         out,
         model,
@@ -119,7 +125,7 @@ def run(
         provenance=(
             ("recipe", recipe.to_json()),
             ("seed", str(seed)),
-            ("held back", f"{len(validation)} images"),
+            ("held back", f"{len(validation_split)} images"),
             ("validation accuracy", f"{val_accuracy:.4f}"),
             ("validation loss", f"{val_loss:.5f}"),
             *versions(),
@@ -127,18 +133,22 @@ def run(
         acceptance=acceptance,
     )
     test, labels = data_set.test, data_set.labels
-    doubted = "doubted labels"  # not even learned by heart: wrong, many of them, or hard to tell
+    # Images that even the trained model gets wrong: many have a wrong label, or are ambiguous.
+    suspect = "suspect labels"
     with interrupt.immediate():
         for name, figure in (
             ("curves", plots.curves(history)),
             ("confusion", plots.confusion(test_scores, test.labels, labels)),
             ("mistakes", plots.mistakes(test.pixels, test_scores, test.labels, labels)),
-            ("doubted", plots.mistakes(train.pixels, train_scores, train.labels, labels, doubted)),
+            (
+                "suspect-labels",
+                plots.mistakes(train.pixels, train_scores, train.labels, labels, suspect),
+            ),
             ("reliability", plots.reliability(test_scores, test.labels)),
         ):
             plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
-    rule = _acceptance(confidence_threshold, acceptance, len(validation))
+    rule = _acceptance(confidence_threshold, acceptance, len(validation_split))
     print(f"temperature {temperature:.3f}; {rule}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
     print(f"training accuracy {100 * on_train:.2f} % of {len(train):,} images")
@@ -172,7 +182,7 @@ def start_tensorflow(seed: int) -> None:
 
 
 def _acceptance(
-    confidence_threshold: float, rejection: RejectionModel | None, validation: int
+    confidence_threshold: float, rejection: RejectionModel | None, validation_images: int
 ) -> str:
     """Describe the rule by which a prediction is accepted."""
     if rejection is not None:
@@ -181,8 +191,8 @@ def _acceptance(
         return f"a prediction is accepted from a confidence of {confidence_threshold:.4f}"
     least = MIN_CALIBRATION_IMAGES
     return (
-        f"every prediction is accepted: {validation} images are held back, and a threshold needs "
-        f"{least} that are predicted right (--validation {least}, or more images)"
+        f"every prediction is accepted: {validation_images} images are held back, and a threshold "
+        f"needs {least} that are predicted right (--validation {least}, or more images)"
     )
 
 

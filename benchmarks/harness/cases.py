@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -29,7 +29,7 @@ INVALID = "invalid"
 class BenchmarkCase:
     """One line of a table: an artifact's file name, an engine, a device of it, threads."""
 
-    artifact: str = json_key("artefact")
+    artifact: str = field(metadata=json_key("artefact"))
     backend: str
     device: str
     threads: int
@@ -53,7 +53,7 @@ class SkippedCase:
     another row's; and "failed" where the row should have been measured.
     """
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     status: str
     reason: str
 

@@ -1,6 +1,6 @@
 """What a row's own process is asked and what it answers; both travel as JSON."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.harness.serialize import json_key
@@ -27,7 +27,7 @@ MANY = (MANY_SCORES, MANY_CLASSIFY, MANY_BARE)
 class PredictRequest:
     """Answer `pixels`, a .npy file of (N, 28, 28, 1) uint8; the scores go into `scores`."""
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     model: str
     pixels: str
     scores: str
@@ -54,7 +54,7 @@ class PredictResponse:
 class RooflineRequest:
     """Measure matrix products of `size` × `size`, for `seconds` each."""
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     size: int
     seconds: float
 
@@ -81,7 +81,7 @@ class LatencyRequest:
     are many, `bare_batch` the bare engine's batch for them, 0 to look for the fastest.
     """
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     model: str
     scenarios: tuple[str, ...]
     min_seconds: float
@@ -149,7 +149,7 @@ class LatencyResponse:
 class ExplainJob:
     """Trace two artifacts of one format, float and int8, over `pixels`; `scores` are Keras's."""
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     plain: str
     int8: str
     pixels: str
@@ -200,7 +200,7 @@ class Layer:
 class LintFinding:
     """One check of an artifact's graph; a remark, never a failure."""
 
-    artifact: str = json_key("artefact")
+    artifact: str = field(metadata=json_key("artefact"))
     check: str
     fine: bool
     detail: str
@@ -214,7 +214,7 @@ class Explanation:
     steps: tuple[ErrorSource, ...]
     layers: tuple[Layer, ...]
     findings: tuple[LintFinding, ...]
-    artifact: str = json_key("artefact")
+    artifact: str = field(metadata=json_key("artefact"))
     engine: str
 
     @property

@@ -14,12 +14,12 @@ T = TypeVar("T")
 _KEY = "json_key"
 
 
-def json_key(key: str, default: Any = dataclasses.MISSING) -> Any:
-    """Return a dataclass field whose key in JSON is not its name.
+def json_key(key: str) -> dict[str, str]:
+    """Return the metadata of a dataclass field whose key in JSON is not its name.
 
     Published files have the keys of earlier names.
     """
-    return dataclasses.field(default=default, metadata={_KEY: key})
+    return {_KEY: key}
 
 
 def to_json(value: Any) -> str:

@@ -66,12 +66,12 @@ def compare(
         folder = Path(name)
         np.save(folder / "pixels.npy", test_set.pixels)
         case = BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1)
-        progress(f"{case}: the original")
+        progress(f"{case}: the reference")
         answered = _scores(folder, reference.path, case, ())
         if isinstance(answered, SkippedCase):
-            raise ArtifactError(f"the original cannot be asked: {answered.reason}")
-        reference, asked = answered
-        judge = _Judge(reference, reference, test_set, tolerance or Tolerance())
+            raise ArtifactError(f"the reference cannot be run: {answered.reason}")
+        reference_scores, asked = answered
+        judge = _Judge(reference, reference_scores, test_set, tolerance or Tolerance())
         results: list[ParityResult] = []
         unmeasured: list[SkippedCase] = []
         for case in planned:
@@ -92,7 +92,9 @@ def compare(
                 continue
             progress(f"where the differences of {int8} come from")
             case = BenchmarkCase(int8, f"{engine}, traced", "cpu", 1)
-            traced = _explain(folder, case, models / plain, models / int8, reference, test_set)
+            traced = _explain(
+                folder, case, models / plain, models / int8, reference_scores, test_set
+            )
             if isinstance(traced, SkippedCase):
                 unmeasured.append(traced)
             else:
@@ -118,7 +120,7 @@ def compare(
         trained_on="" if learned.sha256 == test_set.sha256 else learned.name,
         macs=asked.macs,
         parameters=asked.parameters,
-        reference_metrics=metrics.compute_metrics(reference, test_set.labels),
+        reference_metrics=metrics.compute_metrics(reference_scores, test_set.labels),
         results=tuple(results),
         unmeasured=tuple(unmeasured),
         pictures=_pictures(results, test_set),
@@ -149,18 +151,18 @@ def _ask_row(
 
 @dataclass(frozen=True, eq=False)
 class _Judge:
-    """The original, what it answers, and what passes."""
+    """The reference, its scores, and the tolerance."""
 
     reference: Artifact
-    reference: Scores
+    reference_scores: Scores
     test_set: TestSet
     tolerance: Tolerance
 
     def compare(
         self, opened: Artifact, case: BenchmarkCase, scores: Scores, answer: PredictResponse
     ) -> ParityResult | SkippedCase:
-        """A row's scores, (N, classes), wherever they were computed, beside the original's."""
-        reference, labels = self.reference, self.test_set.labels
+        """Compare scores, (N, classes), wherever they were computed, with the reference's."""
+        reference, labels = self.reference_scores, self.test_set.labels
         if scores.shape != reference.shape:
             return SkippedCase(
                 case, FAILED, f"scores of shape {scores.shape}, not {reference.shape}"
@@ -173,7 +175,7 @@ class _Judge:
             precision=opened.spec.precision,
             digest=opened.spec.digest,
             size_bytes=len(opened.data),
-            reference_metrics=metrics.compute_metrics(reference, labels),
+            reference=metrics.compute_metrics(reference, labels),
             candidate=metrics.compute_metrics(scores, labels),
             only_reference_correct=int((before & ~after).sum()),
             only_candidate_correct=int((after & ~before).sum()),
@@ -184,7 +186,7 @@ class _Judge:
             batch_difference=answer.batch_difference,
             flips=metrics.find_flips(reference, scores, labels),
             tolerance=self.tolerance,
-            incompatibilities=_faults(opened, self.reference),
+            incompatibilities=_incompatibilities(opened, self.reference),
         )
 
 
@@ -205,13 +207,13 @@ def _explain(
 ) -> Explanation | SkippedCase:
     few = slice(_EXPLAINED)
     np.save(folder / "few.npy", test_set.pixels[few])
-    np.save(folder / "original.npy", reference[few])
+    np.save(folder / "reference.npy", reference[few])
     job = ExplainJob(
         case=case,
         plain=str(plain.resolve()),
         int8=str(int8.resolve()),
         pixels=str(folder / "few.npy"),
-        scores=str(folder / "original.npy"),
+        scores=str(folder / "reference.npy"),
     )
     return subprocesses.ask_explanation(job)
 
@@ -221,18 +223,16 @@ def _right(scores: Scores, test_set: TestSet) -> np.ndarray:
     return sound & (np.where(np.isfinite(scores), scores, 0).argmax(axis=1) == test_set.labels)
 
 
-def _faults(candidate: Artifact, reference: Artifact) -> tuple[str, ...]:
-    incompatibilities = []
+def _incompatibilities(candidate: Artifact, reference: Artifact) -> tuple[str, ...]:
+    found = []
     if candidate.spec.labels != reference.spec.labels:
-        incompatibilities.append(
+        found.append(
             f"its labels are {', '.join(candidate.spec.labels)}, the original's "
             f"{', '.join(reference.spec.labels)}"
         )
     if candidate.spec.source_sha256 != reference.spec.digest:
-        incompatibilities.append(
-            f"it was exported from another model than {reference.path}: export it again"
-        )
-    return tuple(incompatibilities)
+        found.append(f"it was exported from another model than {reference.path}: export it again")
+    return tuple(found)
 
 
 def _pictures(results: list[ParityResult], test_set: TestSet) -> tuple[Picture, ...]:

@@ -240,7 +240,7 @@ def _image(pixels: tuple[int, ...]) -> str:
 
 
 def _models(parity: ParityReport) -> list[tuple[str, AccuracyMetrics]]:
-    reference = (f"{parity.reference.artifact} · keras", parity.reference)
+    reference = (f"{parity.reference.artifact} · keras", parity.reference_metrics)
     return [reference, *((_name(result), result.candidate) for result in parity.results)]
 
 
@@ -271,6 +271,7 @@ def _reliabilities(parity: ParityReport) -> _Section:
         "Reliability",
         "charts.html",
         Charts(tuple(plots)),
-        f"Accuracy (up, %) over confidence (across, %), in {len(parity.reference.reliability)} "
-        "bins; the area grows with the number of predictions.",
+        f"Accuracy (up, %) over confidence (across, %), in "
+        f"{len(parity.reference_metrics.reliability)} bins; the area grows with the "
+        "number of predictions.",
     )

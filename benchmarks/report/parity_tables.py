@@ -11,7 +11,7 @@ from benchmarks.schema.parity_report import ParityReport
 
 def parity_table(report: ParityReport) -> Table:
     """One line a row: right and wrong answers, and the verdict."""
-    reference = report.reference
+    reference = report.reference_metrics
     return Table(
         "Parity",
         _PARITY,
@@ -27,7 +27,7 @@ def parity_table(report: ParityReport) -> Table:
 
 def scores_table(report: ParityReport) -> Table:
     """One line a row: how far its scores are from the original's, and how well they are meant."""
-    reference = report.reference
+    reference = report.reference_metrics
     return Table(
         "Scores",
         _SCORES,

@@ -39,7 +39,11 @@ def _summary_line(
     if result is None:
         found = (start.case for start in latency.starts if start.case.backend == "keras")
         case = next(found, parity.reference)
-        answers, size, version = parity.reference, parity.reference_bytes, parity.reference_version
+        answers, size, version = (
+            parity.reference_metrics,
+            parity.reference_bytes,
+            parity.reference_version,
+        )
         agreement, verdict = "–", "the original"
     else:
         case, answers, size = result.case, result.candidate, result.size_bytes

@@ -204,10 +204,10 @@ def training_of(corruption: Corruption, spec: ModelSpec) -> str:
     """
     try:
         recipe = json.loads(dict(spec.provenance)["recipe"])
-        late = recipe.get("spoilt", 1)
+        late = recipe.get("corrupted_fraction", recipe.get("spoilt", 1))
         spoils = (
             (late, recipe.get("corruption", {})),
-            (1 - late, recipe.get("corruption_before", {})),
+            (1 - late, recipe.get("early_corruption", recipe.get("corruption_before", {}))),
         )
         # Amounts say nothing where no epoch, or no image, has a share of them.
         parts = [recipe["distortion"]]

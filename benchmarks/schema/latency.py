@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Settings:
     starts: int = 8
     max_drift: float = 1.2
     images: int = 10_000
-    max_retries: int = json_key("again", default=0)
+    max_retries: int = field(default=0, metadata=json_key("again"))
 
     @property
     def retry_note(self) -> str:
@@ -69,7 +69,7 @@ class LatencyResult:
         fallback: what of the model ran on the CPU and not on the row's device; empty where nothing.
     """
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     version: str
     precision: str
     digest: str
@@ -157,7 +157,7 @@ def drift(runs: Sequence[TimingSeries]) -> float:
 class StartResult:
     """The starts of one row's processes."""
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     starts: tuple[StartUp, ...]
 
     @property
@@ -186,7 +186,7 @@ class CliStartupResult:
         command_bytes, imports_bytes: the largest resident size, the median of the runs.
     """
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     command_ns: tuple[int, ...]
     imports_ns: tuple[int, ...]
     command_bytes: int
@@ -209,7 +209,7 @@ class BenchmarkToolResult:
         medians_ns: as it prints them, rounded to hundredths of a millisecond.
     """
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     runs: int
     means_ns: tuple[float, ...]
     medians_ns: tuple[float, ...]
@@ -225,7 +225,7 @@ class FolderThroughputResult:
         command_ns, decoding_ns: from the start of the process to its end.
     """
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     files: int
     jobs: int
     command_ns: tuple[int, ...]

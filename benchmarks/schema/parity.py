@@ -1,6 +1,6 @@
 """Results of the parity benchmark."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.harness import statistics
 from benchmarks.harness.cases import BenchmarkCase
@@ -20,7 +20,7 @@ class Flip:
 
     index: int
     label: int
-    reference: int = json_key("original")
+    reference: int = field(metadata=json_key("original"))
     answer: int
     margin: float
 
@@ -86,15 +86,15 @@ class ParityResult:
         incompatibilities: what makes the comparison void: another origin, other labels.
     """
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     version: str
     precision: str
     digest: str
     size_bytes: int
-    reference: AccuracyMetrics = json_key("original")
+    reference: AccuracyMetrics = field(metadata=json_key("original"))
     candidate: AccuracyMetrics
-    only_reference_correct: int = json_key("only_original")
-    only_candidate_correct: int = json_key("only_candidate")
+    only_reference_correct: int = field(metadata=json_key("only_original"))
+    only_candidate_correct: int = field(metadata=json_key("only_candidate"))
     max_difference: float
     p99_difference: float
     mean_difference: float
@@ -102,7 +102,7 @@ class ParityResult:
     batch_difference: float
     flips: tuple[Flip, ...]
     tolerance: Tolerance
-    incompatibilities: tuple[str, ...] = json_key("faults", default=())
+    incompatibilities: tuple[str, ...] = field(default=(), metadata=json_key("faults"))
 
     def __bool__(self) -> bool:
         return not self.failures

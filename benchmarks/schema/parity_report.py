@@ -1,6 +1,6 @@
 """What a parity run compares, and its outcome: TestSet, ParityReport."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.messages import Explanation
@@ -49,7 +49,7 @@ class ParityReport:
     trained_on: str
     macs: int
     parameters: int
-    reference_metrics: AccuracyMetrics = json_key("original")
+    reference_metrics: AccuracyMetrics = field(metadata=json_key("original"))
     results: tuple[ParityResult, ...]
     unmeasured: tuple[SkippedCase, ...]
     pictures: tuple[Picture, ...]

@@ -1,6 +1,6 @@
 """What was read of real images, and what ought to be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.harness.serialize import json_key
 
@@ -76,7 +76,7 @@ class PhotosReport:
 
     schema_version: int
     created: str
-    artifact: str = json_key("artefact")
+    artifact: str = field(metadata=json_key("artefact"))
     digest: str
     backend: str
     version: str

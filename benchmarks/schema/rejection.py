@@ -1,6 +1,6 @@
 """Results of the rejection benchmark."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.serialize import json_key
@@ -22,7 +22,7 @@ class KindResult:
     """
 
     kind: str
-    is_digit: bool = json_key("known")
+    is_digit: bool = field(metadata=json_key("known"))
     n: int
     refused: int
     refused_by_confidence: int
@@ -44,7 +44,7 @@ class Rejection:
         batch_cost_ns: the cost for an image of the test set, judged at once; 0: not measured.
     """
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     version: str
     digest: str
     has_rule: bool

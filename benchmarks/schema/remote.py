@@ -1,6 +1,6 @@
 """What a benchmark on another machine returns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase
 from benchmarks.harness.messages import PredictResponse
@@ -12,7 +12,7 @@ from runtime.backends import Scores
 class CasePredictions:
     """A row's answers: the .npy file of its scores (N, classes) float32, in the index's folder."""
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     answer: PredictResponse
     scores: str
 

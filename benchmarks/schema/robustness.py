@@ -1,6 +1,6 @@
 """Results of the robustness benchmark."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Curve:
 class Result:
     """A row's readings of the test set as it is, and spoilt."""
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     version: str
     digest: str
     clean: AccuracyCount
@@ -76,7 +76,7 @@ class Result:
 class CrossDatasetResult:
     """A row's reading of scikit-learn's digits; a target only where it was not trained on them."""
 
-    case: BenchmarkCase = json_key("row")
+    case: BenchmarkCase = field(metadata=json_key("row"))
     folder: str
     version: str
     digest: str

@@ -48,7 +48,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--allow-unsigned", action="store_true", help="take a model that has no signature"
     )
     parser.add_argument(
-        "--back", action="store_true", help="return to the model that was there before"
+        "--back",
+        "--rollback",
+        action="store_true",
+        help="return to the model that was there before",
     )
     arguments = parser.parse_args(argv)
     if arguments.back == (arguments.source is not None):

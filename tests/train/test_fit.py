@@ -40,14 +40,16 @@ def test_the_rate_climbs_to_its_peak_and_falls_to_nothing():
     assert rates == sorted(rates, reverse=True)
 
 
-def test_the_last_epochs_are_calm():
-    recipe = Recipe(epochs=5, calm=0.4, calm_strength=0.25)
+def test_the_last_epochs_cool_down():
+    recipe = Recipe(epochs=5, cooldown=0.4, cooldown_strength=0.25)
     assert [recipe.strength(epoch) for epoch in range(5)] == [1, 1, 1, 0.25, 0.25]
-    assert Recipe(epochs=5, calm=0.0).strength(4) == 1
+    assert Recipe(epochs=5, cooldown=0.0).strength(4) == 1
 
 
 def test_images_are_spoilt_in_the_last_epochs_only():
-    recipe = Recipe(epochs=5, spoilt=0.4, corruption=Corruption(share=1.0, brightness=0.5))
+    recipe = Recipe(
+        epochs=5, corrupted_fraction=0.4, corruption=Corruption(share=1.0, brightness=0.5)
+    )
     spoilt = [recipe.corruption_in(epoch) == recipe.corruption for epoch in range(5)]
     assert spoilt == [False, False, False, True, True]
     pixels = np.full((40, 28, 28, 1), 100, np.uint8)
@@ -59,7 +61,7 @@ def test_images_are_spoilt_in_the_last_epochs_only():
 
 def test_images_may_be_spoilt_otherwise_before_the_last_epochs():
     early, late = Corruption(share=0.2, blur_px=1.0), Corruption(share=0.5, noise=0.1)
-    recipe = Recipe(epochs=3, spoilt=0.3, corruption=late, corruption_before=early)
+    recipe = Recipe(epochs=3, corrupted_fraction=0.3, corruption=late, early_corruption=early)
     assert [recipe.corruption_in(epoch) for epoch in range(3)] == [early, early, late]
     assert changed(recipe, ["corruption_before.share=0"]).corruption_in(0).share == 0
 
@@ -67,20 +69,20 @@ def test_images_may_be_spoilt_otherwise_before_the_last_epochs():
 def test_calm_epochs_distort_as_little_as_their_strength_says():
     pixels = np.zeros((40, 28, 28, 1), np.uint8)
     pixels[:, 10:18, 10:18] = 200
-    recipe = Recipe(epochs=2, calm=0.5, calm_strength=0.0, corruption=Corruption())
+    recipe = Recipe(epochs=2, cooldown=0.5, cooldown_strength=0.0, corruption=Corruption())
     training = Training(recipe, Split(pixels, np.arange(40) % 2), 2, 0)
     wild, calm = (next(iter(training.batches(epoch)))[0].numpy() for epoch in (0, 1))
     assert np.ptp(wild, axis=0).max() > 0.5 and not np.ptp(calm, axis=0).any()
 
 
-def test_the_second_moment_decides_how_soon_an_earlier_gradient_is_forgotten():
+def test_beta2_decides_how_soon_an_earlier_gradient_is_forgotten():
     split = Split(np.zeros((40, 28, 28, 1), np.uint8), np.arange(40) % 2)
     random = np.random.default_rng(0)
     images = random.random((2, 4, 28, 28, 1), np.float32)
     batches = [(images[0], np.array([0, 1, 0, 1])), (images[1], np.array([1, 1, 1, 0]))]
 
-    def weights(second_moment: float, steps: int) -> np.ndarray:
-        recipe = Recipe(epochs=1, batch_size=4, warmup=0.0, second_moment=second_moment)
+    def weights(beta2: float, steps: int) -> np.ndarray:
+        recipe = Recipe(epochs=1, batch_size=4, warmup=0.0, beta2=beta2)
         training = Training(recipe, split, 2, 0)
         list(training.take_steps(batches[:steps], 0))
         return np.asarray(training.network.get_layer("hidden").kernel)
@@ -107,8 +109,8 @@ def test_options_change_the_recipe():
     + [
         "learning_rate=-1",
         "label_smoothing=1",
-        "averaging=1",
-        "second_moment=1",
+        "ema_decay=1",
+        "beta2=1",
         "warmup=1",
         "=",
         "",
@@ -145,9 +147,18 @@ def test_each_recipe_has_its_option(options, expected):
 
 
 def test_settings_of_what_spoils_images():
-    recipe = changed(DEFAULT, ["corruption.share=1", "corruption.noise=0.2", "spoilt=0.5"])
-    assert recipe.corruption == Corruption(share=1.0, noise=0.2) and recipe.spoilt == 0.5
-    refused = ("corruption.share=1.1", "corruption.contrast=1", "corruption.fog=1", "spoilt=1.1")
-    for setting in (*refused, "calm=1", "calm_strength=1.1"):
+    recipe = changed(
+        DEFAULT, ["corruption.share=1", "corruption.noise=0.2", "corrupted_fraction=0.5"]
+    )
+    assert (
+        recipe.corruption == Corruption(share=1.0, noise=0.2) and recipe.corrupted_fraction == 0.5
+    )
+    refused = (
+        "corruption.share=1.1",
+        "corruption.contrast=1",
+        "corruption.fog=1",
+        "corrupted_fraction=1.1",
+    )
+    for setting in (*refused, "cooldown=1", "cooldown_strength=1.1"):
         with pytest.raises(EdgeError, match="--set"):
             changed(DEFAULT, [setting])

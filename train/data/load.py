@@ -18,7 +18,7 @@ from train.data.validate import drop_duplicates
 __all__ = ["DataSet", "Split", "cache_folder", "sklearn_digits", "stratified_split", "load"]
 
 VARIABLE = "DIGIT_EDGE_DATA"
-EMBEDDED = "sklearn_digits"
+EMBEDDED = "embedded"
 # Of the embedded digits and of sets that come undivided, what is kept to measure with.
 TEST_SHARE = 1 / 5
 
@@ -29,7 +29,7 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
 
     Args:
         source: a folder of IDX files, an `.npz`, a folder with one subfolder a class, or
-            "sklearn_digits" for the embedded digits.
+            "embedded" for the embedded digits.
         as_is: images are in MNIST's form already, and only checked; else the runtime's
             preprocessing brings them into it.
 

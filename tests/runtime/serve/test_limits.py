@@ -12,7 +12,7 @@ import pytest
 
 from runtime.serve.limits import DecodeBudget, Limits, UploadBudget
 from runtime.serve.problem_details import HttpProblem
-from tests.runtime.server.conftest import encoded
+from tests.runtime.serve.conftest import encoded
 
 
 def head(length, path="/v1/classify"):

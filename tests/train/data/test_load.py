@@ -240,7 +240,7 @@ def test_without_a_network_the_embedded_digits_are_announced_within_seconds(tmp_
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", "from train.data.load import load; print(load().name)"],
-        env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=60,
+        env=environment, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "embedded digits\n" and done.returncode == 0, done.stderr
     assert "NOT MNIST" in done.stderr and "--data" in done.stderr

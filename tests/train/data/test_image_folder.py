@@ -97,7 +97,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path):
         "sys.exit(exit_status(lambda: data.load(sys.argv[1])))"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3])
     tmp_path.chmod(0o700)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: cannot read {tmp_path}") and "denied" in done.stderr

@@ -241,7 +241,7 @@ def test_a_pi_camera_is_read_by_picamera2(camera, pages, digits, tmp_path):
     label = digits[0]
     (tmp_path / "picamera2.py").write_text(PICAMERA2)
     np.save(tmp_path / "page.npy", np.asarray(pages[label]))
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
     running = camera(cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
     record = json.loads(running.records.get(timeout=WAIT_S))
     assert (record["image"], record["label"]) == ("camera 0", label)
@@ -269,7 +269,7 @@ def test_a_camera_that_hangs_is_asked_for_on_one_thread_and_given_up_in_the_end(
         "print(sum(thread.name == 'camera' for thread in threading.enumerate()))\n"
         "sys.exit(status)"
     )
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

@@ -248,7 +248,7 @@ def test_bad_usage_is_one_message_and_exit_2(arguments: list[str], message: str)
 
 @pytest.mark.parametrize("name", ["photo.jpg", "scan.png", "screen.png"])
 def test_a_picture_of_one_digit_is_read_too(name: str) -> None:
-    path = Path(__file__).parents[2] / "examples" / name
+    path = Path(__file__).parents[3] / "examples" / name
     classifier = Classifier.load()
     wanted = classifier.classify(path, return_view=True)
     for image in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
@@ -259,7 +259,7 @@ def test_a_picture_of_one_digit_is_read_too(name: str) -> None:
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.jpg"
     os.mkfifo(pipe)
-    photo = (Path(__file__).parents[2] / "examples" / "photo.jpg").read_bytes()
+    photo = (Path(__file__).parents[3] / "examples" / "photo.jpg").read_bytes()
     for ask in (lambda: CLASSIFIER.read(pipe).text, lambda: CLASSIFIER.classify(pipe).label):
         writer = threading.Thread(target=pipe.write_bytes, args=(photo,))
         writer.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PNG = str(next((ROOT / "examples").glob("*.png")))
 LOST = "error: cannot write to standard output: {}; {} and run it again\n"
 FULL = LOST.format("No space left on device", "make room")

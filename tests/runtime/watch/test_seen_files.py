@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from runtime.watch.seen_files import FileFingerprint, SeenFiles
+from runtime.watch.seen_files import _SLACK, FileFingerprint, SeenFiles
 
 
 def test_what_is_remembered_survives_torn_lines_and_does_not_grow_for_ever(tmp_path, monkeypatch):
@@ -40,13 +40,13 @@ def test_the_file_does_not_grow_while_it_runs(tmp_path):
     file = tmp_path / "memory.jsonl"
     seen_files = SeenFiles(file)
     most = 0
-    for number in range(3 * seen_files._SLACK):
+    for number in range(3 * _SLACK):
         seen_files.add(f"{number % 3}.png", FileFingerprint(10, number, number + 1))
         seen_files.save()
         seen_files.forget_gone()
         most = max(most, file.read_bytes().count(b"\n"))
-    assert seen_files._SLACK < most <= seen_files._SLACK + 6
-    assert len(seen_files._fingerprints) <= seen_files._SLACK + 6
+    assert _SLACK < most <= _SLACK + 6
+    assert len(seen_files._fingerprints) <= _SLACK + 6
     seen_files = SeenFiles(file)
     assert [
         seen_files.knows(f"{n}.png", FileFingerprint(10, number - 2 + n, 0)) for n in range(3)
