@@ -10,10 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CODE = """
 import sys
-from benchmarks import processes
-from runtime.errors import exit_status
+from benchmarks.harness import subprocesses
+from runtime.cli.exit_status import exit_status
 child = "import subprocess; subprocess.run(['sleep', '1000'])"
-sys.exit(exit_status(lambda: processes.run([sys.executable, "-c", child])))
+sys.exit(exit_status(lambda: subprocesses.run([sys.executable, "-c", child])))
 """
 
 

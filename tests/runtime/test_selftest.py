@@ -205,7 +205,7 @@ def test_too_little_memory_is_a_message_and_no_traceback():
     """The limit is reached once Python and NumPy are there: no engine fits below it."""
     program = (
         "import resource, sys\n"
-        "from runtime.errors import exit_status\n"
+        "from runtime.cli.exit_status import exit_status\n"
         "from runtime import selftest\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
         "resource.setrlimit(resource.RLIMIT_AS, (size + (4 << 20), -1))\n"

@@ -94,7 +94,7 @@ def test_history_and_plots_stand_beside_the_model(whole):
     assert printed.count("epoch ") == EPOCHS
     assert all(float(row["seconds"]) > 0 for row in rows)
     assert float(rows[-1]["val_accuracy"]) > float(rows[-1]["learning_rate"]) >= 0
-    for plot in ("curves", "confusion", "mistakes", "doubted", "reliability"):
+    for plot in ("curves", "confusion", "mistakes", "reliability", "suspect-labels"):
         with Image.open(out.with_name(f"digits-{plot}.png")) as image:
             assert image.width > 300 and np.asarray(image.convert("L")).std() > 5
     assert not list(out.parent.glob(".*")), "no temporary file is left"
@@ -137,13 +137,14 @@ def test_no_interrupt_of_a_training_is_lost():
     """At a dozen moments of an epoch; the training is built once, which takes most of the time."""
     code = (
         "import os, random, signal, sys, threading\n"
-        "from runtime import interrupt\n"
-        "from runtime.errors import exit_status\n"
-        "from train import data, run\n"
+        "from runtime.system import interrupt\n"
+        "from runtime.cli.exit_status import exit_status\n"
+        "from train import run\n"
+        "from train.data.load import sklearn_digits\n"
         "from train.fit import Training\n"
         "from train.recipe import FAST\n"
         "run.start_tensorflow(0)\n"
-        "training = Training(FAST, data.embedded().train, 10, 0)\n"
+        "training = Training(FAST, sklearn_digits().train, 10, 0)\n"
         "def press(): os.kill(os.getpid(), signal.SIGINT)\n"
         "def epochs():\n"
         "    threading.Timer(2 if not statuses else random.uniform(0, 0.5), press).start()\n"

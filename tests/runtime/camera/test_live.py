@@ -261,11 +261,12 @@ def test_a_camera_that_hangs_is_asked_for_on_one_thread_and_given_up_in_the_end(
     )
     program = (
         "import sys, threading\n"
-        "from runtime import camera, frames\n"
-        "from runtime.errors import exit_status\n"
-        "frames.TIMEOUT_S = frames._LEAVE_S = 0.1\n"
-        "camera._FIRST_RETRY_S = camera._LAST_RETRY_S = 0.1\n"
-        "status = exit_status(lambda: camera.main([]))\n"
+        "from runtime.camera import run, sources\n"
+        "from runtime.camera.__main__ import main\n"
+        "from runtime.cli.exit_status import exit_status\n"
+        "sources.TIMEOUT_S = sources._LEAVE_S = 0.1\n"
+        "run._FIRST_RETRY_S = run._LAST_RETRY_S = 0.1\n"
+        "status = exit_status(lambda: main([]))\n"
         "print(sum(thread.name == 'camera' for thread in threading.enumerate()))\n"
         "sys.exit(status)"
     )

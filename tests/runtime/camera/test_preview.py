@@ -126,7 +126,7 @@ def test_without_the_extra_the_error_names_it():
     script = (
         "import sys\n"
         "sys.modules['starlette'] = None\n"
-        "from runtime.errors import exit_status\n"
+        "from runtime.cli.exit_status import exit_status\n"
         "from runtime.camera.preview import open_preview\n"
         "sys.exit(exit_status(lambda: open_preview(':0')))\n"
     )

@@ -86,7 +86,7 @@ def test_the_last_will_tells_of_a_program_that_died(until, broker, reader):
     running = broker()
     subscriber = reader(running)
     program = (
-        "from runtime.outputs.mqtt import Publisher\n"
+        "from runtime.outputs.mqtt import MqttPublisher\n"
         f"Publisher('mqtt://127.0.0.1:{running.port}/digits').write({{}})\n"
         "import time; time.sleep(60)"
     )
@@ -311,9 +311,9 @@ def test_without_paho_the_command_says_how_to_get_it():
     program = (
         "import sys\n"
         "sys.modules['paho'] = None\n"
-        "from runtime.errors import exit_status\n"
-        "from runtime.outputs.mqtt import Publisher\n"
-        "sys.exit(exit_status(lambda: Publisher('mqtt://host/topic')))\n"
+        "from runtime.cli.exit_status import exit_status\n"
+        "from runtime.outputs.mqtt import MqttPublisher\n"
+        "sys.exit(exit_status(lambda: MqttPublisher('mqtt://host/topic')))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 2

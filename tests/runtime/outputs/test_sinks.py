@@ -18,7 +18,7 @@ from runtime.outputs.json_lines import MAX_KEPT, JsonLinesWriter
 # when it has been taken.
 PROGRAM = """
 import argparse, resource, sys
-from runtime.errors import exit_status
+from runtime.cli.exit_status import exit_status
 from runtime.outputs.sinks import add_arguments, open_sinks
 
 def main():

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[3]
 WAIT_S = 60
 START = (
     "import os, signal, subprocess, sys, time\n"
-    "from runtime import interrupt\n"
-    "from runtime.errors import exit_status\n"
+    "from runtime.system import interrupt\n"
+    "from runtime.cli.exit_status import exit_status\n"
     "def press():\n"
     "    os.kill(os.getpid(), signal.SIGINT)\n"
 )
@@ -132,9 +132,9 @@ def test_second_interrupt_ends_at_once_and_kills_children():
 
 def test_isolated_work_ends_with_its_caller():
     body = (
-        "from runtime.system.fork import isolated\n"
+        "from runtime.system.fork import run_in_fork\n"
         "def work():\n    print(os.getpid(), flush=True)\n    time.sleep(1000)\n"
-        "isolated(work, 1000)"
+        "run_in_fork(work, 1000)"
     )
     process = command(body)
     child = int(process.stdout.readline())

@@ -39,7 +39,7 @@ COMMANDS = [
     ),
 ]
 PRINT_AND_SAVE = (
-    "import sys\nfrom pathlib import Path\nfrom runtime.errors import exit_status\n"
+    "import sys\nfrom pathlib import Path\nfrom runtime.cli.exit_status import exit_status\n"
     "def main():\n    print('epoch 1', flush=True)\n    Path(sys.argv[1]).write_text('model')\n"
     "    print('done')\n    return 0\n"
     "sys.exit(exit_status(main))"

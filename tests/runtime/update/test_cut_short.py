@@ -58,12 +58,13 @@ def test_a_read_only_folder_leaves_the_model(device):
 def test_too_little_memory_leaves_the_model(device):
     program = (
         "import resource, sys\n"
-        "from runtime.errors import exit_status\n"
-        "from runtime import update, signing\n"
+        "from runtime.cli.exit_status import exit_status\n"
+        "from runtime import signing\n"
+        "from runtime.update.__main__ import main\n"
         "import cryptography.hazmat.primitives.serialization\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
         "resource.setrlimit(resource.RLIMIT_AS, (size + (8 << 20), -1))\n"
-        "sys.exit(exit_status(lambda: update.main(sys.argv[1:])))\n"
+        "sys.exit(exit_status(lambda: main(sys.argv[1:])))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, device.new, "--into", device.target],
@@ -83,7 +84,8 @@ import os, signal, sys, threading, time
 from pathlib import Path
 import ai_edge_litert.interpreter
 import cryptography.hazmat.primitives.serialization
-from runtime import artifact, update
+from runtime.model import artifact
+from runtime.update import run as update
 from runtime.reload import previous
 
 target, *sources = map(Path, sys.argv[1:])

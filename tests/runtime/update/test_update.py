@@ -204,8 +204,8 @@ def test_one_update_at_a_time(device):
 def test_a_running_program_takes_the_new_model_up(device):
     program = (
         "import sys, time\n"
-        "from runtime.reload import Reloading\n"
-        "model = Reloading(sys.argv[1])\n"
+        "from runtime.reload import ReloadingClassifier\n"
+        "model = ReloadingClassifier(sys.argv[1])\n"
         "while True:\n"
         "    print(model.classifier.spec.digest, flush=True)\n"
         "    time.sleep(0.1)\n"

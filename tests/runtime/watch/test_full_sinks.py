@@ -12,9 +12,10 @@ import pytest
 # The command with sinks that are soon full.
 NARROW = (
     "import sys\n"
-    "from runtime import hook, lines\n"
-    "hook.MAX_WAITING = lines.MAX_KEPT = 3\n"
-    "from runtime.watch import exit_status, main\n"
+    "from runtime.outputs import command_hook, json_lines\n"
+    "command_hook.MAX_WAITING = json_lines.MAX_KEPT = 3\n"
+    "from runtime.cli.exit_status import exit_status\n"
+    "from runtime.watch.__main__ import main\n"
     "sys.exit(exit_status(main))"
 )
 

@@ -86,12 +86,12 @@ def test_file_that_cannot_be_written_stops_nothing(tmp_path):
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from runtime.watch.folder import Stamp\n"
         "from runtime.watch.kill_counter import KillCounter\n"
+        "from runtime.watch.seen_files import FileFingerprint\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))\n"
         "counter = KillCounter(Path(sys.argv[1]))\n"
-        "counter.begin('a.png', Stamp(1, 2, 3))\n"
-        "counter.end('a.png', Stamp(1, 2, 3))\n"
+        "counter.begin('a.png', FileFingerprint(1, 2, 3))\n"
+        "counter.end('a.png', FileFingerprint(1, 2, 3))\n"
     )
     for file in (tmp_path / "state.reading", tmp_path / "no" / "folder", tmp_path):
         subprocess.run([sys.executable, "-c", program, file], check=True, timeout=60)

@@ -58,12 +58,12 @@ def test_killed_at_any_moment_it_has_what_was_saved(tmp_path):
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from runtime import arrivals\n"
-        "arrivals._SLACK = 0\n"
-        "memory = arrivals.Memory(Path(sys.argv[1]))\n"
+        "from runtime.watch import seen_files\n"
+        "seen_files._SLACK = 0\n"
+        "files = seen_files.SeenFiles(Path(sys.argv[1]))\n"
         "for number in range(10**9):\n"
-        "    memory.add(f'{number % 3}.png', arrivals.Stamp(10, number, number + 1))\n"
-        "    memory.save()\n"
+        "    files.add(f'{number % 3}.png', seen_files.FileFingerprint(10, number, number + 1))\n"
+        "    files.save()\n"
         "    print(number, flush=True)\n"
     )
     for turn in range(5):

@@ -235,16 +235,16 @@ def test_image_that_kills_it_twice_is_set_aside_and_reported(watch, tmp_path, pi
     # A decoder that runs out of memory ends like this.
     program = (
         "import os, signal, sys\n"
-        "from runtime import watch\n"
+        "from runtime.watch.__main__ import main\n"
         "from runtime.classifier import Classifier\n"
-        "from runtime.errors import exit_status\n"
+        "from runtime.cli.exit_status import exit_status\n"
         "classify = Classifier.classify\n"
         "def deadly(self, image):\n"
         "    if image.endswith('deadly.bmp'):\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return classify(self, image)\n"
         "Classifier.classify = deadly\n"
-        "sys.exit(exit_status(watch.main))\n"
+        "sys.exit(exit_status(main))\n"
     )
     watcher = watch(program=("-c", program))
     for name, seconds in (("first.bmp", 1), ("deadly.bmp", 2), ("last.bmp", 3)):

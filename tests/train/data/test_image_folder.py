@@ -92,9 +92,9 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path):
     """In a process of its own, which is nobody where the tests are root."""
     tmp_path.chmod(0)
     script = (
-        "import os, sys; from train import data; os.geteuid() or os.setuid(65534)\n"
-        "from runtime.errors import exit_status\n"
-        "sys.exit(exit_status(lambda: data.load(sys.argv[1])))"
+        "import os, sys; from train.data.load import load; os.geteuid() or os.setuid(65534)\n"
+        "from runtime.cli.exit_status import exit_status\n"
+        "sys.exit(exit_status(lambda: load(sys.argv[1])))"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3])
