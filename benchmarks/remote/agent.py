@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         if os.path.exists(os.path.join(folder, "pixels.npy")):
             chosen = [a for a in arguments if a.startswith(("--backend=", "--device="))]
             status = _run(
-                folder, "answers", "--models", "models", "--pixels", "pixels.npy",
+                folder, "remote.predict", "--models", "models", "--pixels", "pixels.npy",
                 "--out", "results", *chosen,
             )  # fmt: skip
             if status:

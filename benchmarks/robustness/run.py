@@ -36,12 +36,13 @@ from benchmarks.schema.robustness import (
     Result,
     RobustnessReport,
 )
+from runtime import pretrained
 from runtime.backends import Pixels
 from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.spec import ModelSpec
 
-PUBLISHED = Path(artifact.__file__).with_name("pretrained")
+PUBLISHED = Path(pretrained.__file__).parent
 QUICK_IMAGES = 1_000
 
 SEED = 20

@@ -15,11 +15,11 @@ from benchmarks import compare
 from benchmarks.__main__ import main
 from benchmarks.harness import output_dir
 from benchmarks.harness.serialize import to_json
-from benchmarks.latency import run as latency
+from benchmarks.latency.__main__ import main as latency_main
 from benchmarks.parity.__main__ import main as parity_main
 from benchmarks.remote import predict
 from benchmarks.report import related, write
-from benchmarks.robustness import run as robustness
+from benchmarks.robustness.__main__ import main as robustness_main
 from benchmarks.schema import report
 from benchmarks.serve.__main__ import main as serve_main
 from runtime.errors import CHECK_FAILED, EdgeError
@@ -69,14 +69,14 @@ def test_an_option_without_the_one_it_belongs_to_is_a_usage_error(options, neede
 @pytest.mark.skipif(
     importlib.util.find_spec("tflite_runtime") is not None, reason="needs an engine that is missing"
 )
-@pytest.mark.parametrize("command", [latency, robustness])
+@pytest.mark.parametrize("command", [latency_main, robustness_main], ids=["latency", "robustness"])
 def test_a_command_fails_if_its_only_engine_is_missing(
     command, data_file, tmp_path, capsys
 ) -> None:
     options = ["--models", str(PRETRAINED), "--backend", "tflite-runtime", "--quick", "--no-keras"]
-    if command is robustness:
+    if command is robustness_main:
         options += ["--data", str(data_file), "--out", str(tmp_path / "report")]
-    assert command.main(options) == CHECK_FAILED
+    assert command(options) == CHECK_FAILED
     printed = capsys.readouterr().out
     assert re.search(r"FAILED\n  nothing was measured", printed), printed
 
@@ -139,19 +139,19 @@ def test_a_baseline_of_other_artifacts_than_those_asked_is_none_of_another_model
 @pytest.mark.parametrize(
     ("name", "option"),
     [
-        ("__main__", "--out"), ("parity", "--json"), ("latency", "--json"),
+        (None, "--out"), ("parity", "--json"), ("latency", "--json"),
         ("robustness", "--out"), ("rejection", "--out"), ("photos", "--out"), ("serve", "--out"),
     ],
 )  # fmt: skip
 def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(
-    tmp_path, models, name: str, option: str
+    tmp_path, models, name: str | None, option: str
 ) -> None:
     (tmp_path / "file").touch()
     typed = [option, str(tmp_path / "file" / "results" / "results.json")]
     typed += [] if name == "serve" else ["--data" if name != "latency" else "--backend", "never"]
     typed += [] if name in ("serve", "photos") else ["--models", str(models)]
     with pytest.raises(EdgeError, match="cannot write .*: Not a directory"):
-        import_module(f"benchmarks.{name}").main(typed)
+        import_module(".".join(filter(None, ("benchmarks", name, "__main__")))).main(typed)
 
 
 def test_a_place_is_tried_without_a_trace(tmp_path) -> None:

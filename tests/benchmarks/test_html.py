@@ -313,7 +313,8 @@ def test_missing_jinja2_is_reported_before_anything_is_measured(tmp_path) -> Non
     (tmp_path / "manifest.csv").write_text("no columns")  # would be the error of a measurement
     program = (
         "import sys; sys.modules['jinja2'] = None; from benchmarks.photos.__main__ import main;"
-        f"from runtime.cli.exit_status import exit_status; sys.argv[1:] = ['--data', {str(tmp_path)!r}];"
+        "from runtime.cli.exit_status import exit_status;"
+        f"sys.argv[1:] = ['--data', {str(tmp_path)!r}];"
         "sys.exit(exit_status(main))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

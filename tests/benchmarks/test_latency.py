@@ -226,7 +226,7 @@ def test_a_row_has_all_its_repetitions_or_none(models, tmp_path, repetitions, ke
 
 
 @pytest.mark.parametrize(
-    ("max_drift", "again", "expected"), [(1.0, 2, [1, 2]), (1.0, 0, []), (math.inf, 2, [])]
+    ("max_drift", "max_retries", "expected"), [(1.0, 2, [1, 2]), (1.0, 0, []), (math.inf, 2, [])]
 )
 def test_what_is_too_noisy_is_measured_again(
     models, tmp_path, max_drift, max_retries, expected

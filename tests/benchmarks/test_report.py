@@ -59,19 +59,34 @@ def test_a_key_of_an_older_version_is_ignored(made, folder, tmp_path) -> None:
     assert report.read(path) == made
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("report", Report),
-        ("gpu-h200", LatencyReport),
-        ("rejection", RejectionReport),
-        ("robustness", RobustnessReport),
-        ("photos", PhotosReport),
-    ],
-)
+PUBLISHED = [
+    ("report", Report),
+    ("gpu-h200", LatencyReport),
+    ("rejection", RejectionReport),
+    ("robustness", RobustnessReport),
+    ("photos", PhotosReport),
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), PUBLISHED)
 def test_published_results_can_be_read(name: str, kind: type) -> None:
     path = RESULTS / f"{name}.json"
     assert from_json(kind, path.read_bytes(), path.name).schema_version == 1
+
+
+def keys(value: object) -> set[str]:
+    """Return the keys of all objects in a JSON value."""
+    if isinstance(value, dict):
+        return set(value) | keys(list(value.values()))
+    return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+
+@pytest.mark.parametrize(("name", "kind"), PUBLISHED)
+def test_keys_of_published_results_have_not_changed(name: str, kind: type) -> None:
+    text = (RESULTS / f"{name}.json").read_text()
+    written = json.loads(to_json(from_json(kind, text, name)))
+    # Figures that were added since the files were published.
+    assert keys(written) - keys(json.loads(text)) <= {"negative_log_likelihood", "again"}
 
 
 def test_a_newer_schema_is_refused(made, tmp_path) -> None:

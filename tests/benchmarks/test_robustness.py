@@ -198,7 +198,8 @@ def test_the_command_writes_its_report_and_says_3_when_an_artifact_is_missing(
     assert {row["status"] for row in record["unmeasured"]} == {FAILED}
 
 
-def test_what_training_used_is_read_from_the_recipe() -> None:
+@pytest.mark.parametrize("earlier", [True, False], ids=["earlier names", "present names"])
+def test_what_training_used_is_read_from_the_recipe(earlier: bool) -> None:
     spec = artifact.read(robustness.PUBLISHED / "digits.tflite").spec
     recipe: dict[str, Any] = {
         "distortion": {"rotation_degrees": 12.0, "scale": 0.1},
@@ -208,7 +209,11 @@ def test_what_training_used_is_read_from_the_recipe() -> None:
     }
 
     def said(**settings: object) -> dict[str, str]:
-        text = json.dumps(recipe | settings)
+        record = recipe | settings
+        if not earlier:
+            record["corrupted_fraction"] = record.pop("spoilt")
+            record["early_corruption"] = record.pop("corruption_before")
+        text = json.dumps(record)
         own = dataclasses.replace(spec, provenance=(("recipe", text),))
         return {c.name: robustness.training_of(c, own) for c in CORRUPTIONS}
 

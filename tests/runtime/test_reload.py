@@ -151,7 +151,7 @@ def test_without_memory_for_the_new_model_the_old_one_goes_on(place, tmp_path):
         "import os, resource, sys\n"
         "from runtime import reload\n"
         "reload.INTERVAL_S = 0.0\n"
-        "model = reload.Reloading(sys.argv[1])\n"
+        "model = reload.ReloadingClassifier(sys.argv[1])\n"
         "pixels = model.classifier.spec.golden.pixels[0]\n"
         "before = model.classifier.classify(pixels).label\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * 4096\n"

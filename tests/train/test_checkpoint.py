@@ -37,6 +37,16 @@ def test_other_settings_are_refused_and_named(written):
         checkpoint.read(written[0], other)
 
 
+def test_recipe_with_earlier_names_of_settings_is_resumed(tmp_path):
+    path = tmp_path / "run-checkpoint.npz"
+    stored = json.dumps({"seed": 0, "recipe": {"spoilt": 0.5, "calm": 0.1, "averaging": 0.99}})
+    checkpoint.write(path, Checkpoint(stored, (), ()))
+    present = {"corrupted_fraction": 0.5, "cooldown": 0.1, "ema_decay": 0.99}
+    assert checkpoint.read(path, json.dumps({"seed": 0, "recipe": present})).history == ()
+    with pytest.raises(EdgeError, match="other settings"):
+        checkpoint.read(path, json.dumps({"seed": 0, "recipe": present | {"cooldown": 0.2}}))
+
+
 @pytest.mark.parametrize("keep", [0, 10, 200, -30])
 def test_a_damaged_checkpoint_is_refused(written, keep):
     path = written[0]

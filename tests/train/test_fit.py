@@ -63,7 +63,7 @@ def test_images_may_be_spoilt_otherwise_before_the_last_epochs():
     early, late = Corruption(share=0.2, blur_px=1.0), Corruption(share=0.5, noise=0.1)
     recipe = Recipe(epochs=3, corrupted_fraction=0.3, corruption=late, early_corruption=early)
     assert [recipe.corruption_in(epoch) for epoch in range(3)] == [early, early, late]
-    assert changed(recipe, ["corruption_before.share=0"]).corruption_in(0).share == 0
+    assert changed(recipe, ["early_corruption.share=0"]).corruption_in(0).share == 0
 
 
 def test_calm_epochs_distort_as_little_as_their_strength_says():
@@ -136,7 +136,7 @@ def test_a_recipe_can_be_read_back_from_its_json():
     recipe = changed(PUBLISHED, ["dropout=0.125", "distortion.shear=0.5"])
     record = json.loads(recipe.to_json())
     distortion = Augmentation(**record.pop("distortion"))
-    spoils = {n: Corruption(**record.pop(n)) for n in ("corruption", "corruption_before")}
+    spoils = {n: Corruption(**record.pop(n)) for n in ("corruption", "early_corruption")}
     assert Recipe(**record, distortion=distortion, **spoils) == recipe
     assert "\n" not in recipe.to_json()
 
@@ -162,3 +162,20 @@ def test_settings_of_what_spoils_images():
     for setting in (*refused, "cooldown=1", "cooldown_strength=1.1"):
         with pytest.raises(EdgeError, match="--set"):
             changed(DEFAULT, [setting])
+
+
+@pytest.mark.parametrize(
+    ("earlier", "present"),
+    [
+        ("averaging=0.5", "ema_decay=0.5"),
+        ("second_moment=0.5", "beta2=0.5"),
+        ("spoilt=0.5", "corrupted_fraction=0.5"),
+        ("corruption_before.noise=0.5", "early_corruption.noise=0.5"),
+        ("calm=0.5", "cooldown=0.5"),
+        ("calm_strength=0.25", "cooldown_strength=0.25"),
+    ],
+)
+def test_earlier_names_of_settings_are_understood(earlier, present):
+    recipe = changed(DEFAULT, [earlier])
+    assert recipe == changed(DEFAULT, [present]) != DEFAULT
+    assert present.partition("=")[0].partition(".")[0] in json.loads(recipe.to_json())

@@ -79,9 +79,12 @@ def test_no_process_outlives_one_that_is_killed(folder, victim):
         stderr=subprocess.PIPE,
         text=True,
     )
-    for _ in range(600):
+    workers = []
+    for _ in range(20_000):  # a fast machine reads some thousand before it asks for help
         process.stdout.readline()
-    workers = children(process)
+        workers = children(process)
+        if len(workers) == 2:
+            break
     assert len(workers) == 2
     os.kill(process.pid if victim == "the command" else workers[0], signal.SIGKILL)
     rest, errors = process.stdout.read(), process.stderr.read()

@@ -87,7 +87,7 @@ def test_the_last_will_tells_of_a_program_that_died(until, broker, reader):
     subscriber = reader(running)
     program = (
         "from runtime.outputs.mqtt import MqttPublisher\n"
-        f"Publisher('mqtt://127.0.0.1:{running.port}/digits').write({{}})\n"
+        f"MqttPublisher('mqtt://127.0.0.1:{running.port}/digits').write({{}})\n"
         "import time; time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", program])
