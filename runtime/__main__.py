@@ -9,7 +9,7 @@ from typing import TextIO
 from runtime.cli import inputs, options
 from runtime.cli.batch import BatchJob, FormattedBatch
 from runtime.cli.exit_status import exit_status
-from runtime.cli.formats import Csv, JsonLines, OutputFormat, PlainLines, Table
+from runtime.cli.formats import Csv, CsvTable, JsonLines, OutputFormat, PlainLines
 from runtime.cli.progress import Progress
 from runtime.errors import BAD_INPUT, EdgeError
 from runtime.system import host, interrupt, streams
@@ -99,7 +99,7 @@ def _form(arguments: argparse.Namespace) -> OutputFormat:
     if arguments.csv:
         return Csv(arguments.top)
     several = len(arguments.paths) > 1 or not os.path.isfile(arguments.paths[0])
-    return Table() if several and _is_terminal(sys.stdout) else PlainLines()
+    return CsvTable() if several and _is_terminal(sys.stdout) else PlainLines()
 
 
 def _print(done: FormattedBatch, form: OutputFormat) -> bool:

@@ -14,7 +14,7 @@ from runtime.model import artifact
 from runtime.model.rejection import RejectionScorer
 from runtime.model.spec import ModelSpec
 from runtime.prediction import Prediction
-from runtime.preprocess.decode import Looks, Source, describe
+from runtime.preprocess.decode import ImageSource, Looks, describe
 from runtime.preprocess.pipeline import (
     PreprocessedImage,
     buffer_stream,
@@ -76,7 +76,7 @@ class Classifier:
         """
         return self.backend.scores(pixels)
 
-    def classify(self, image: Source, *, return_view: bool = False) -> Prediction:
+    def classify(self, image: ImageSource, *, return_view: bool = False) -> Prediction:
         """Read one image: a path, bytes, a file object, a PIL image, an array, or pixels.
 
         Args:
@@ -95,7 +95,7 @@ class Classifier:
         scores = self.backend.scores(preprocessed.pixels[np.newaxis])[0]
         return self._confirm(self._predict(preprocessed.pixels, scores), preprocessed)
 
-    def classify_batch(self, images: Iterable[Source]) -> list[Prediction]:
+    def classify_batch(self, images: Iterable[ImageSource]) -> list[Prediction]:
         """Read several images; the answers come in the order of the images.
 
         Raises:
@@ -109,7 +109,7 @@ class Classifier:
         predictions = self._predict_batch([one.pixels for one in preprocessed])
         return list(map(self._confirm, predictions, preprocessed))
 
-    def read(self, image: Source, *, keep_unknown: bool = False) -> "Recognition":
+    def read(self, image: ImageSource, *, keep_unknown: bool = False) -> "Recognition":
         """Read an image of several digits: touching ones, slanting lines, several lines.
 
         Where no line of them is found, the picture is looked at as that of one digit.

@@ -30,7 +30,7 @@ _TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Check:
+class SelfTestCheck:
     """One thing that was looked at.
 
     Attributes:
@@ -65,13 +65,13 @@ class EngineReport:
 
     name: str
     version: str
-    checks: tuple[Check, ...]
+    checks: tuple[SelfTestCheck, ...]
     timings: tuple[Timing, ...] = ()
     memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
-class Report:
+class SelfTestReport:
     """A self-test's outcome; true where every check passed.
 
     Attributes:
@@ -85,7 +85,7 @@ class Report:
 
     model: str
     digest: str
-    checks: tuple[Check, ...]
+    checks: tuple[SelfTestCheck, ...]
     engines: tuple[EngineReport, ...]
     celsius: float
     throttled: str
@@ -93,7 +93,7 @@ class Report:
     def __bool__(self) -> bool:
         return all(check.passed for check in self.all_checks())
 
-    def all_checks(self) -> list[Check]:
+    def all_checks(self) -> list[SelfTestCheck]:
         """The file's checks and all engines'."""
         return [*self.checks, *(check for engine in self.engines for check in engine.checks)]
 
@@ -106,7 +106,7 @@ class Report:
         return json.dumps({"passed": bool(self), **dataclasses.asdict(self)})
 
 
-def selftest(path: Path) -> Report:
+def selftest(path: Path) -> SelfTestReport:
     """Prove a model file on this machine, with every installed engine that reads it.
 
     Each engine runs in a process of its own, so that one that crashes is a check that failed.
@@ -119,40 +119,46 @@ def selftest(path: Path) -> Report:
     try:
         opened = artifact.read(path)
     except ArtifactError as error:
-        return _report(path, "", [Check("digest", False, str(error))], [])
+        return _report(path, "", [SelfTestCheck("digest", False, str(error))], [])
     spec = opened.spec
     checks = [
-        Check("digest", True, spec.digest),
-        Check("spec", True, f"{len(spec.labels)} labels, {spec.precision}"),
+        SelfTestCheck("digest", True, spec.digest),
+        SelfTestCheck("spec", True, f"{len(spec.labels)} labels, {spec.precision}"),
     ]
     if spec.golden is None or len(spec.golden.pixels) == 0:
         told = f"{path} has no golden inputs to prove itself with: export it again"
-        checks[1] = Check("spec", False, told)
+        checks[1] = SelfTestCheck("spec", False, told)
         return _report(path, spec.digest, checks, [])
     checks.append(_picture(opened))
     engines = [row.name for row in ENGINES if row.suffix == opened.format and row.installed()]
     if not engines:
         wanted = [row.name for row in ENGINES if row.suffix == opened.format]
         hint = install_hint(wanted[0]) if wanted else "export it to .tflite or .onnx"
-        checks.append(Check("engine", False, f"no engine installed here opens {path}: {hint}"))
+        checks.append(
+            SelfTestCheck("engine", False, f"no engine installed here opens {path}: {hint}")
+        )
     return _report(path, spec.digest, checks, [_try_engine(opened, name) for name in engines])
 
 
-def _report(path: Path, digest: str, checks: list[Check], engines: list[EngineReport]) -> Report:
-    return Report(
+def _report(
+    path: Path, digest: str, checks: list[SelfTestCheck], engines: list[EngineReport]
+) -> SelfTestReport:
+    return SelfTestReport(
         str(path), digest, tuple(checks), tuple(engines), host.celsius(), host.throttled()
     )
 
 
-def _picture(opened: Artifact) -> Check:
+def _picture(opened: Artifact) -> SelfTestCheck:
     """Whether a picture file gives the very pixels that were written into it."""
     try:
         same = run_in_fork(lambda: _reads_what_it_wrote(opened), _TIMEOUT_S)
     except WorkerCrashed as error:
-        return Check("picture", False, f"reading a picture: {error}")
+        return SelfTestCheck("picture", False, f"reading a picture: {error}")
     if same:
-        return Check("picture", True, "a PNG gives the pixels that it was made of")
-    return Check("picture", False, "Pillow reads another picture than it wrote: reinstall it")
+        return SelfTestCheck("picture", True, "a PNG gives the pixels that it was made of")
+    return SelfTestCheck(
+        "picture", False, "Pillow reads another picture than it wrote: reinstall it"
+    )
 
 
 def _reads_what_it_wrote(opened: Artifact) -> bool:
@@ -171,13 +177,13 @@ def _try_engine(opened: Artifact, name: str) -> EngineReport:
         answer = run_in_fork(lambda: _prove(opened, name), _TIMEOUT_S)
     except WorkerCrashed as error:
         told = f"{name} with {opened.path}: {error}"
-        return EngineReport(name, "", (Check("engine", False, told),))
+        return EngineReport(name, "", (SelfTestCheck("engine", False, told),))
     except EdgeError as error:
-        return EngineReport(name, "", (Check("engine", False, str(error)),))
+        return EngineReport(name, "", (SelfTestCheck("engine", False, str(error)),))
     return EngineReport(
         name,
         answer["version"],
-        tuple(Check(**check) for check in answer["checks"]),
+        tuple(SelfTestCheck(**check) for check in answer["checks"]),
         tuple(Timing(**timing) for timing in answer["timings"]),
         answer["memory_bytes"],
     )
@@ -204,7 +210,7 @@ def _prove(opened: Artifact, name: str) -> dict[str, Any]:
                 f"{opened.path} gives scores that differ by {differences[batch]:.3g} from its "
                 f"golden ones in a batch of {batch} (at most {tolerance:.2g}): do not use it here"
             )
-        checks.append(dataclasses.asdict(Check("golden", passed, found)))
+        checks.append(dataclasses.asdict(SelfTestCheck("golden", passed, found)))
     return {
         "version": version,
         "checks": checks,
@@ -250,7 +256,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _text(report: Report) -> str:
+def _text(report: SelfTestReport) -> str:
     lines = [report.model, *map(_line, report.checks)]
     for engine in report.engines:
         lines.append(f"{engine.name} {engine.version}".rstrip())
@@ -272,7 +278,7 @@ def _text(report: Report) -> str:
     return "\n".join([*lines, "PASS" if report else "FAIL"])
 
 
-def _line(check: Check) -> str:
+def _line(check: SelfTestCheck) -> str:
     return f"  {'✓' if check.passed else '✗'} {check.name:8} {check.detail}"
 
 

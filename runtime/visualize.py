@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
-from runtime.preprocess.decode import Source, decode_color
+from runtime.preprocess.decode import ImageSource, decode_color
 from runtime.preprocess.pipeline import PreprocessedImage
 from runtime.preprocess.segment import Box
 from runtime.system import atomic_write
@@ -20,7 +20,7 @@ _ACCEPTED, _REFUSED = (0, 140, 60), (200, 30, 30)
 
 
 def draw_view(
-    image: Source, preprocessed: PreprocessedImage, prediction: Prediction
+    image: ImageSource, preprocessed: PreprocessedImage, prediction: Prediction
 ) -> Image.Image:
     """The original with the digit's box, and beside it the pixels that the network was given.
 
@@ -57,7 +57,7 @@ def draw_view(
     return sheet
 
 
-def draw_reading(image: Source, reading: Recognition) -> Image.Image:
+def draw_reading(image: ImageSource, reading: Recognition) -> Image.Image:
     """The original with a box and a label at each digit, and a red ? at what is none.
 
     Raises:
@@ -70,7 +70,7 @@ def draw_reading(image: Source, reading: Recognition) -> Image.Image:
     return draw_marks(image, marks)
 
 
-def draw_marks(image: Source, marks: list[tuple[Box, Prediction, str]]) -> Image.Image:
+def draw_marks(image: ImageSource, marks: list[tuple[Box, Prediction, str]]) -> Image.Image:
     """The original with a box around each thing found; green what was accepted, red what was not.
 
     Args:

@@ -80,7 +80,7 @@ def open_backend(
     for row in candidates:
         driver = importlib.import_module(row.module)
         try:
-            backend = driver.open(artifact, row.name, threads, device)
+            backend = driver.open_artifact(artifact, row.name, threads, device)
         except CpuFallbackError:
             raise
         except BackendUnavailable as error:

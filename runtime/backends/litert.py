@@ -100,7 +100,7 @@ def devices(name: str) -> tuple[str, ...]:
     return ("cpu", "gpu") if name == "litert" else ("cpu",)
 
 
-def open(artifact: Artifact, name: str, threads: int, device: str) -> Backend:
+def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> Backend:
     """Open a .tflite artifact with ai-edge-litert or tflite-runtime, as `name` says.
 
     Raises:
@@ -127,7 +127,7 @@ def open(artifact: Artifact, name: str, threads: int, device: str) -> Backend:
     if device == "gpu":
         from runtime.backends import litert_gpu
 
-        return litert_gpu.open(artifact, version)
+        return litert_gpu.open_artifact(artifact, version)
     try:
         with suppress_native_output(2):  # "INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
             interpreter = engine.Interpreter(model_content=artifact.data, num_threads=threads)

@@ -82,7 +82,7 @@ class LiteRTGpuBackend:
         return scores.reshape(len(pixels), -1)
 
 
-def open(artifact: Artifact, version: str) -> LiteRTGpuBackend:
+def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
     """Open a .tflite artifact on the GPU alone, in float32 arithmetic where it is float.
 
     Raises:

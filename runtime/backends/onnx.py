@@ -151,7 +151,7 @@ def devices(name: str) -> tuple[str, ...]:
     return ("cpu", *PROVIDERS)
 
 
-def open(artifact: Artifact, name: str, threads: int, device: str) -> OnnxBackend:
+def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> OnnxBackend:
     """Open an .onnx artifact with onnxruntime.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image, ImageDraw
 
-from runtime.camera.sources import Picture, opencv
+from runtime.camera.sources import FrameArray, opencv
 from runtime.errors import EdgeError
 from runtime.prediction import Prediction
 from runtime.preprocess.segment import Box
@@ -62,7 +62,7 @@ def open_preview(where: str, access: AccessOptions = _DEFAULT_ACCESS) -> Preview
 
 
 def draw(
-    picture: Picture, roi: Box | None, seen: Prediction, present: frozenset[str]
+    picture: FrameArray, roi: Box | None, seen: Prediction, present: frozenset[str]
 ) -> Image.Image:
     """The picture with the region of interest, the digit's box, and what is read."""
     image = Image.fromarray(picture)

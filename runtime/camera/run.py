@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from runtime.camera.debounce import Debouncer
 from runtime.camera.preview import Preview, draw
-from runtime.camera.sources import Frame, Picture, Source, SourceLost
+from runtime.camera.sources import Frame, FrameArray, FrameSource, SourceLost
 from runtime.errors import EdgeError, report
 from runtime.outputs import sinks
 from runtime.preprocess.segment import Box
@@ -19,7 +19,7 @@ _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 30.0
 
 
 def watch(
-    source: Source,
+    source: FrameSource,
     roi: Box | None,
     reader: ReloadingClassifier,
     debouncer: Debouncer,
@@ -59,7 +59,7 @@ def watch(
                     return
 
 
-def frames(source: Source, lifecycle: ServiceLifecycle) -> Generator[Frame, None, None]:
+def frames(source: FrameSource, lifecycle: ServiceLifecycle) -> Generator[Frame, None, None]:
     """A source's pictures until it ends or the lifetime does; a lost camera is tried again."""
     retry_s = _FIRST_RETRY_S
     told = ""
@@ -86,7 +86,7 @@ def frames(source: Source, lifecycle: ServiceLifecycle) -> Generator[Frame, None
         retry_s = min(2 * retry_s, _LAST_RETRY_S)
 
 
-def _cut(picture: Picture, roi: Box | None) -> Picture:
+def _cut(picture: FrameArray, roi: Box | None) -> FrameArray:
     if roi is None:
         return picture
     left, top, right, bottom = roi

@@ -17,7 +17,7 @@ from runtime.cli.inputs import UnreadablePath
 from runtime.errors import EdgeError, ImageError, report
 from runtime.preprocess.decode import decode_color
 
-Picture = npt.NDArray[np.uint8]
+FrameArray = npt.NDArray[np.uint8]
 
 # How long a stream may take to answer, and a camera to give the next picture.
 TIMEOUT_S = 5.0
@@ -36,7 +36,7 @@ _PI_SIZE = (1280, 720)
 class Frame(NamedTuple):
     """A picture, uint8 (height, width, 3) RGB, and its number in the source, from 0."""
 
-    picture: Picture
+    picture: FrameArray
     number: int
 
 
@@ -44,7 +44,7 @@ class SourceLost(EdgeError):
     """A camera or a stream gives no pictures now; it may again later."""
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """Where pictures come from."""
 
     name: str
@@ -57,7 +57,7 @@ class Source(Protocol):
         """
 
 
-def open_source(name: str | None) -> Source:
+def open_source(name: str | None) -> FrameSource:
     """The source of a name: a camera's number or device, a URL, a video, a folder of images.
 
     Without a name it is the first camera. Cameras are opened by picamera2 where that is installed
@@ -145,7 +145,7 @@ class Video:
 class Camera(Protocol):
     """An open camera."""
 
-    def read(self) -> Picture | None:
+    def read(self) -> FrameArray | None:
         """The next picture; None when it gives no more."""
 
     def release(self) -> None:
@@ -209,7 +209,7 @@ class _LatestFrame:
     def __init__(self, name: str) -> None:
         self._name = name
         self._changed = threading.Condition()
-        self._picture: Picture | None = None
+        self._picture: FrameArray | None = None
         self._failure: EdgeError | None = None
         self._stopped = False
 
@@ -232,7 +232,7 @@ class _LatestFrame:
                 self._failure = error
                 self._changed.notify()
 
-    def take(self, timeout_s: float) -> Picture | None:
+    def take(self, timeout_s: float) -> FrameArray | None:
         """The newest picture not yet taken; None after the time-out; raises what `fill` met."""
         with self._changed:
             self._changed.wait_for(
@@ -266,7 +266,7 @@ class _OpenCVCapture:
             kind = "video that OpenCV reads" if failure is EdgeError else "camera or stream there"
             raise failure(f"cannot open {name}: no {kind}")
 
-    def read(self) -> Picture | None:
+    def read(self) -> FrameArray | None:
         """The next picture; None at the end."""
         try:
             good, picture = self._capture.read()
@@ -296,10 +296,10 @@ class _PiCamera:
         except (RuntimeError, IndexError, OSError) as error:
             raise SourceLost(f"cannot open camera {number}: {error}") from error
 
-    def read(self) -> Picture | None:
+    def read(self) -> FrameArray | None:
         """The next picture; None where the camera has stopped."""
         try:
-            picture: Picture = self._camera.capture_array("main")
+            picture: FrameArray = self._camera.capture_array("main")
         except (RuntimeError, OSError):
             return None
         return picture

@@ -29,7 +29,9 @@ from runtime.preprocess.grayscale import (
     to_uint8,
 )
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
+ImageSource: TypeAlias = (
+    "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
+)
 
 # What Pillow may decode at once: an A4 page scanned at 600 dpi is 35 million pixels, in color
 # 140 MB; a phone's photograph of 12 million takes 195 MB as WebP. A JPEG is decoded at a reduced
@@ -87,7 +89,7 @@ class Picture:
     size: tuple[int, int]
 
 
-def decode(image: Source, *, longest: int, color: bool = False) -> Decoded:
+def decode(image: ImageSource, *, longest: int, color: bool = False) -> Decoded:
     """Decode an image to gray, its longest side reduced to at most `longest` pixels.
 
     A path, bytes, a binary file object, a Pillow image, or an array (height, width[, 1, 3 or 4])
@@ -108,7 +110,7 @@ class Looks:
         name: what messages call the image.
     """
 
-    def __init__(self, image: Source, name: str | None = None) -> None:
+    def __init__(self, image: ImageSource, name: str | None = None) -> None:
         self.name = describe(image, name)
         self._image = image
         self._loaded: _Loaded | None = None
@@ -185,7 +187,7 @@ class _Loaded:
         return self.form is None or self.form == (reduction_of(self.size, longest), color)
 
 
-def decode_color(image: Source, *, longest: int) -> Picture:
+def decode_color(image: ImageSource, *, longest: int) -> Picture:
     """Decode an image for people to look at: RGB, what is transparent over white, see `decode`."""
     name = describe(image)
     with _opened(image, name) as (picture, _):
@@ -204,7 +206,9 @@ def decode_color(image: Source, *, longest: int) -> Picture:
 
 
 @contextmanager
-def _opened(image: Source, name: str, spent_ns: float = 0.0) -> Iterator[tuple[Image.Image, float]]:
+def _opened(
+    image: ImageSource, name: str, spent_ns: float = 0.0
+) -> Iterator[tuple[Image.Image, float]]:
     """Yield the opened image, and the estimated work of decoding it, added to `spent_ns`."""
     if isinstance(image, np.ndarray):
         yield _image_of_array(image, name), spent_ns
@@ -237,7 +241,7 @@ def _opened(image: Source, name: str, spent_ns: float = 0.0) -> Iterator[tuple[I
             file.close()
 
 
-def describe(image: Source, name: str | None = None) -> str:
+def describe(image: ImageSource, name: str | None = None) -> str:
     """What a message calls the image: its file name, else `<bytes>`, `<array>` and the like."""
     if name is not None:
         return name

@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime.errors import ImageError
 from runtime.preprocess import fast_png, segment_tiny
-from runtime.preprocess.decode import Looks, Source, describe
+from runtime.preprocess.decode import ImageSource, Looks, describe
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.mnist_format import (
     _BATCH_PAYS,
@@ -57,7 +57,7 @@ class PreprocessedImage:
     implausible: bool = False
 
 
-def to_pixels(image: Source, *, name: str | None = None) -> Pixels:
+def to_pixels(image: ImageSource, *, name: str | None = None) -> Pixels:
     """Bring an image into MNIST's form: uint8 (28, 28, 1), 0 background, 255 ink.
 
     See `view` for what an image may be. Raises ImageError.
@@ -66,7 +66,7 @@ def to_pixels(image: Source, *, name: str | None = None) -> Pixels:
     return view(image, name=name).pixels if pixels is None else pixels
 
 
-def view_batch(images: Sequence[Source]) -> list[PreprocessedImage]:
+def view_batch(images: Sequence[ImageSource]) -> list[PreprocessedImage]:
     """As `view` of each; folders of small PNG files in MNIST's form take half the time."""
     preprocessed = _plain_mnist(images) if len(images) >= _BATCH_PAYS else [None] * len(images)
     return [
@@ -75,7 +75,7 @@ def view_batch(images: Sequence[Source]) -> list[PreprocessedImage]:
     ]
 
 
-def view(image: "Source | Looks", *, name: str | None = None) -> PreprocessedImage:
+def view(image: "ImageSource | Looks", *, name: str | None = None) -> PreprocessedImage:
     """Find the digit in an image and bring it into MNIST's form.
 
     A path, bytes, a binary file object, a Pillow image or an array: (height, width[, 1, 3 or 4])
@@ -137,7 +137,7 @@ def _find_ink(gray: Gray) -> Segment | None:
     return segment_digit(gray) if found is None else found
 
 
-def _given_pixels(image: Source) -> Pixels | None:
+def _given_pixels(image: ImageSource) -> Pixels | None:
     """The image as pixels where it is that already: a uint8 array (28, 28) or (28, 28, 1)."""
     if isinstance(image, np.ndarray) and image.dtype == np.uint8:
         if image.shape in ((28, 28), PIXELS_SHAPE):
@@ -145,7 +145,7 @@ def _given_pixels(image: Source) -> Pixels | None:
     return None
 
 
-def stack_pixels(images: Sequence[Source]) -> Pixels | None:
+def stack_pixels(images: Sequence[ImageSource]) -> Pixels | None:
     """Images that all are pixels already, alike in shape, as (N, 28, 28, 1) uint8; else None."""
     if set(map(type, images)) != {np.ndarray}:
         return None
@@ -169,7 +169,7 @@ def scale_box(box: Box, x: float, y: float) -> Box:
     return int(left * x), int(top * y), int(np.ceil(right * x)), int(np.ceil(bottom * y))
 
 
-def _plain_mnist(images: Sequence[Source]) -> list[PreprocessedImage | None]:
+def _plain_mnist(images: Sequence[ImageSource]) -> list[PreprocessedImage | None]:
     """How those are seen that are plain PNG files in MNIST's form; `view` on whole arrays."""
     preprocessed: list[PreprocessedImage | None] = [None] * len(images)
     if not all(isinstance(image, (str, os.PathLike)) for image in images):
@@ -193,7 +193,7 @@ def _plain_mnist(images: Sequence[Source]) -> list[PreprocessedImage | None]:
     return preprocessed
 
 
-def buffer_stream(image: Source, name: str) -> Source:
+def buffer_stream(image: ImageSource, name: str) -> ImageSource:
     """The image, as bytes where it can be read but once: a file object, a pipe. Raises ImageError.
 
     What is in doubt is decoded a second time, in color or larger.

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         from runtime.serve.limits import Limits
         from runtime.serve.run import serve
         from runtime.serve.service import Certificate
-        from runtime.serve.wire import Model
+        from runtime.serve.wire import ModelOptions
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise EdgeError(f'{package} is not installed: pip install "digit-edge[serve]"') from None
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     certificate = None
     if arguments.certificate is not None:
         certificate = Certificate(arguments.certificate, arguments.key)
-    model = Model(arguments.model, arguments.backend, arguments.threads, arguments.device)
+    model = ModelOptions(arguments.model, arguments.backend, arguments.threads, arguments.device)
     serve(model, arguments.host, arguments.port, limits, arguments.access, certificate)
     return 0
 

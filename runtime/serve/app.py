@@ -80,7 +80,7 @@ def starlette_app(
 class _Api:
     def __init__(self, supervisor: Supervisor, limits: Limits, access: AccessPolicy) -> None:
         self._supervisor, self._limits, self.access = supervisor, limits, access
-        self.counts = metrics.Metrics()
+        self.counts = metrics.ServerMetrics()
         self._memory = UploadBudget(limits.memory_bytes)
         self._document = openapi.document(limits, access, _version())
 

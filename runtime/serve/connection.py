@@ -9,7 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from runtime.serve import problem_details
 
 
-class Connection(H11Protocol):
+class HttpProtocol(H11Protocol):
     """Closes a connection on which no request gets complete, or no response is read, in time.
 
     uvicorn waits forever for the headers of a request, for a body that nobody reads, and for a
@@ -21,12 +21,12 @@ class Connection(H11Protocol):
     most: ClassVar[int]
     # Those that are waiting for a request, the longest waiting one first, and what ends the wait;
     # None after an answer, where uvicorn's own timer does.
-    _idle: "ClassVar[dict[Connection, asyncio.TimerHandle | None]]"
+    _idle: "ClassVar[dict[HttpProtocol, asyncio.TimerHandle | None]]"
     # Ends a connection whose client does not read; None while it does.
     _unread: asyncio.TimerHandle | None = None
 
     @classmethod
-    def limited(cls, seconds: float, most: int) -> "type[Connection]":
+    def limited(cls, seconds: float, most: int) -> "type[HttpProtocol]":
         """A class of connections that share these limits.
 
         Args:

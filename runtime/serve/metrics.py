@@ -43,7 +43,7 @@ class Histogram:
         return [*lines, f"{name}_sum{braces} {self.sum:.9g}", f"{name}_count{braces} {total}"]
 
 
-class Metrics:
+class ServerMetrics:
     """The server's counters. Safe to share between threads."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Metrics:
 class Counting:
     """ASGI middleware that counts requests; a path that is not among `routes` counts as "other"."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServerMetrics, routes: frozenset[str]) -> None:
         self._app, self._metrics, self._routes = app, metrics, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,12 +8,12 @@ from runtime.serve.access_options import AccessOptions
 from runtime.serve.app import create_app
 from runtime.serve.limits import Limits
 from runtime.serve.supervisor import Supervisor
-from runtime.serve.wire import Model
+from runtime.serve.wire import ModelOptions
 from runtime.system.host import return_freed_memory
 
 
 def serve(
-    model: Model,
+    model: ModelOptions,
     host: str,
     port: int,
     limits: Limits,

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from runtime.errors import EdgeError
-from runtime.serve.connection import Connection
+from runtime.serve.connection import HttpProtocol
 from runtime.serve.limits import Limits
 from runtime.system.sd_notify import notify, watchdog_interval_s
 
@@ -150,7 +150,7 @@ class BackgroundServer:
 class _UnwaitingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in list(self.server_state.connections):
-            if isinstance(connection, Connection) and connection.flow.write_paused:
+            if isinstance(connection, HttpProtocol) and connection.flow.write_paused:
                 connection.transport.abort()  # its client does not read
         await super().shutdown(sockets)
 
@@ -163,7 +163,7 @@ def _config(app: ASGIApp, limits: Limits, certificate: Certificate | None = None
     """
     config = uvicorn.Config(
         app,
-        http=Connection.limited(limits.seconds, limits.connections),
+        http=HttpProtocol.limited(limits.seconds, limits.connections),
         ws="none",
         log_level="error",
         access_log=False,

@@ -32,7 +32,7 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 
 
 @dataclass(frozen=True)
-class Answer:
+class WorkerResponse:
     """A worker's answer: the body of the HTTP response, and its digits for the metrics."""
 
     body: bytes
@@ -83,7 +83,7 @@ class Supervisor:
     Call `start` before the event loop runs, then `open`, `ask` and `close` on the loop.
     """
 
-    def __init__(self, model: wire.Model, limits: Limits) -> None:
+    def __init__(self, model: wire.ModelOptions, limits: Limits) -> None:
         self._options = wire.pack_options(model, limits)
         self._limits = limits
         self._worker: _Worker | None = None
@@ -144,7 +144,7 @@ class Supervisor:
         """The worker's process ID; None while it is being replaced."""
         return None if self._worker is None else self._worker.process.pid
 
-    async def ask(self, task: str, image: bytes | bytearray, **options: Any) -> Answer:
+    async def ask(self, task: str, image: bytes | bytearray, **options: Any) -> WorkerResponse:
         """Have the worker do a task with an image; `runtime.serve.worker` lists them.
 
         Raises:
@@ -174,7 +174,7 @@ class Supervisor:
         self._answered += 1
         if "problem" in header:
             raise HttpProblem(*header["problem"])
-        return Answer(body, header["digits"])
+        return WorkerResponse(body, header["digits"])
 
     async def describe(self) -> bodies.ModelDescription:
         """Return the description of the open artifact; the last known if no worker answers."""

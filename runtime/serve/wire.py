@@ -16,7 +16,7 @@ SIZES = struct.Struct("!II")
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelOptions:
     """The artifact that a worker opens; see `Classifier.load`."""
 
     path: str | None
@@ -25,15 +25,15 @@ class Model:
     device: str
 
 
-def pack_options(model: Model, limits: Limits) -> str:
+def pack_options(model: ModelOptions, limits: Limits) -> str:
     """Return a worker's options as one command-line argument."""
     return json.dumps([asdict(model), asdict(limits)])
 
 
-def unpack_options(text: str) -> tuple[Model, Limits]:
+def unpack_options(text: str) -> tuple[ModelOptions, Limits]:
     """Return what `pack_options` was given."""
     model, limits = json.loads(text)
-    return Model(**model), Limits(**limits)
+    return ModelOptions(**model), Limits(**limits)
 
 
 def pack(header: Header, body_bytes: int) -> bytes:

@@ -18,7 +18,7 @@ import pytest
 from runtime.serve import supervisor
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
-from runtime.serve.wire import Model
+from runtime.serve.wire import ModelOptions
 
 STOPPING_S = 10  # SIGTERM ends the server within this
 HEALTH_S = 1  # /healthz answers within this
@@ -182,7 +182,7 @@ def test_worker_that_ends_right_after_its_start_is_not_used(monkeypatch, capsys)
     monkeypatch.setattr(supervisor, "_PROGRAM", _SHORT_LIVED_WORKER)
 
     async def ask():
-        workers = supervisor.Supervisor(Model(None, None, 1, "cpu"), Limits(seconds=30))
+        workers = supervisor.Supervisor(ModelOptions(None, None, 1, "cpu"), Limits(seconds=30))
         await asyncio.get_running_loop().run_in_executor(None, workers.start)
         await workers.open()
         try:
