@@ -13,7 +13,7 @@ from benchmarks.harness import statistics
 from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.harness.machine import Host
 from benchmarks.schema.latency import LatencyResult, Settings
-from benchmarks.schema.report import Report
+from benchmarks.schema.report import BenchmarkReport
 from runtime.cli.exit_status import exit_status
 from runtime.errors import CHECK_FAILED, EdgeError
 
@@ -68,7 +68,10 @@ class Comparison:
 
 
 def compare(
-    before: Report, after: Report, different_models: bool = False, different_hosts: bool = False
+    before: BenchmarkReport,
+    after: BenchmarkReport,
+    different_models: bool = False,
+    different_hosts: bool = False,
 ) -> Comparison:
     """Compare the medians of each row and scenario.
 
@@ -89,7 +92,7 @@ def compare(
 
 
 def check(
-    before: Report,
+    before: BenchmarkReport,
     settings: Settings,
     host: Host,
     digests: Mapping[str, str],
@@ -140,7 +143,7 @@ def compare_cases(
     )
 
 
-def _samples(report: Report) -> dict[tuple[BenchmarkCase, str], list[float]]:
+def _samples(report: BenchmarkReport) -> dict[tuple[BenchmarkCase, str], list[float]]:
     """The times of each row and scenario: per image, one from each process; and its starts."""
     samples = {(r.case, r.scenario): _times_ns(r) for r in report.latency.results}
     for start in report.latency.starts:
@@ -150,7 +153,7 @@ def _samples(report: Report) -> dict[tuple[BenchmarkCase, str], list[float]]:
     return samples
 
 
-def _digests(report: Report) -> dict[str, str]:
+def _digests(report: BenchmarkReport) -> dict[str, str]:
     return {result.case.artifact: result.digest for result in report.latency.results}
 
 

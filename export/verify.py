@@ -23,7 +23,7 @@ class Signature:
 
 
 @dataclass(frozen=True)
-class Check:
+class ExportCheck:
     """One line of a verification: what was compared, whether it held, and the figures."""
 
     name: str
@@ -38,7 +38,7 @@ class Check:
 class Verification:
     """All the checks of one artifact; true where every one held."""
 
-    checks: tuple[Check, ...]
+    checks: tuple[ExportCheck, ...]
 
     def __bool__(self) -> bool:
         return all(check.passed for check in self.checks)
@@ -73,12 +73,12 @@ def verify(
     classes = reference.shape[1]
     wanted = Signature(INPUT_NAME, OUTPUT_NAME, (None, *shape), (None, classes))
     checks = [
-        Check(
+        ExportCheck(
             "names",
             (signature.input_name, signature.output_name) == (INPUT_NAME, OUTPUT_NAME),
             f"{signature.input_name} → {signature.output_name}",
         ),
-        Check(
+        ExportCheck(
             "shapes",
             (signature.input_shape, signature.output_shape)
             == (wanted.input_shape, wanted.output_shape),
@@ -87,13 +87,15 @@ def verify(
     ]
     scores = run(split.pixels)
     if scores.shape != reference.shape:
-        checks.append(Check("values", False, f"{scores.shape} scores, Keras {reference.shape}"))
+        checks.append(
+            ExportCheck("values", False, f"{scores.shape} scores, Keras {reference.shape}")
+        )
         return Verification(tuple(checks))
     for name, values in (("", scores), ("Keras: ", reference)):
         bad = int(np.sum(~np.isfinite(values)))
         if bad:
             detail = f"{name}{bad} of the {values.shape} scores are NaN or Inf"
-            checks.append(Check("values", False, detail))
+            checks.append(ExportCheck("values", False, detail))
             return Verification(tuple(checks))
     tolerance, count = Tolerance(), len(split)
     difference = float(np.abs(scores - reference).max())
@@ -105,23 +107,23 @@ def verify(
     spread = float(np.abs(single - scores[: len(single)]).max())
     by_value = precision != "int8"
     checks += [
-        Check(
+        ExportCheck(
             "values",
             tolerance.allows_difference(precision, difference),
             f"largest difference {difference:.2g}"
             + (f" (at most {tolerance.max_difference:g})" if by_value else ""),
         ),
-        Check(
+        ExportCheck(
             "top-1",
             tolerance.allows_flips(precision, flipped, count),
             f"{1 - flipped / count:.2%} of {count:,} answers the same ({flipped} flipped)",
         ),
-        Check(
+        ExportCheck(
             "accuracy",
             tolerance.allows_lost(precision, keras_right - right, count),
             f"{right / count:.2%}, Keras {keras_right / count:.2%}",
         ),
-        Check(
+        ExportCheck(
             "batches",
             tolerance.allows_batch_difference(precision, spread),
             f"one by one or together: difference {spread:.2g}",

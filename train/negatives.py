@@ -34,7 +34,7 @@ _CANVAS, _GLYPH = 72, 40
 _SIDE = 28
 
 
-def strangers(n: int, seed: int) -> Pixels:
+def draw_negatives(n: int, seed: int) -> Pixels:
     """Some `n` images of what is no digit, uint8 (N, 28, 28, 1), a third of them letters."""
     random = np.random.default_rng([seed, n])
     figures = polygons(n // 5, random)

@@ -24,7 +24,7 @@ from runtime.system import interrupt
 from runtime.tta import second_score, tta_variants
 from train.data.splits import Split
 from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
-from train.negatives import DIGITS, glyphs, strangers
+from train.negatives import DIGITS, draw_negatives, glyphs
 
 HIDDEN = 16
 MAX_FALSE_REJECTION_RATE = 0.006  # share of the held-back digits that may score below the threshold
@@ -77,8 +77,8 @@ def fit_acceptance(
             glyphs(DIGITS, max(_PRINTED // 8, round(share * _PRINTED)), random),
         ]
     )
-    rule = _fit_ink(known, strangers(max(_STRANGE // 8, round(share * _STRANGE)), seed), seed)
-    fresh = strangers(_FRESH, seed + 1)
+    rule = _fit_ink(known, draw_negatives(max(_STRANGE // 8, round(share * _STRANGE)), seed), seed)
+    fresh = draw_negatives(_FRESH, seed + 1)
     confidences = answer(validation).max(axis=1)
     rule = _weigh_odds(rule, validation, confidences, fresh, answer(fresh).max(axis=1))
     ranked = np.sort(_scores(rule, validation, confidences))

@@ -108,7 +108,7 @@ def _check_gpu(name: str) -> None:
         )
 
 
-def open(
+def open_artifact(
     artifact: Artifact, name: str = "keras", threads: int = 1, device: str = "cpu"
 ) -> KerasBackend:
     """Open a .keras artifact, whose digest `artifact.read` has checked.

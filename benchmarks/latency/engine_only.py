@@ -23,7 +23,7 @@ class BareEngine:
     resize: Callable[[int], None]
 
 
-def open(artifact: Artifact, engine: str, threads: int) -> BareEngine:
+def open_artifact(artifact: Artifact, engine: str, threads: int) -> BareEngine:
     """Open a model the shortest way; the artifact has been opened by a backend before."""
     if engine == "onnxruntime":
         return _onnx(artifact, threads)

@@ -53,7 +53,7 @@ def open_row(artifact: Artifact, case: BenchmarkCase) -> Backend:
     if artifact.format == ".keras":
         from benchmarks.harness import keras_reference
 
-        return keras_reference.open(artifact, case.backend, case.threads, case.device)
+        return keras_reference.open_artifact(artifact, case.backend, case.threads, case.device)
     return open_backend(artifact, case.backend, case.threads, case.device)
 
 
@@ -173,7 +173,7 @@ def _calls(
     if scenario == messages.CLASSIFY:
         from benchmarks.latency import engine_only
 
-        engine = engine_only.open(artifact, job.case.backend, job.case.threads)
+        engine = engine_only.open_artifact(artifact, job.case.backend, job.case.threads)
         prepared = [engine.prepare(image) for image in singles]
         return [
             TimedCall(scenario, 1, lambda n: classifier.classify(images[n % _IMAGES])),
@@ -199,7 +199,7 @@ def _many(
     classifier = Classifier(backend)
     pixels = np.resize(images, (job.images, *images.shape[1:]))
     arrays = list(pixels)
-    engine = engine_only.open(artifact, job.case.backend, job.case.threads)
+    engine = engine_only.open_artifact(artifact, job.case.backend, job.case.threads)
 
     size = job.bare_batch or _fastest(
         lambda batch: engine.run(engine.prepare(batch)), images, engine.resize

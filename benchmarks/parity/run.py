@@ -14,7 +14,7 @@ from benchmarks.harness.messages import ExplainJob, Explanation, PredictRequest,
 from benchmarks.harness.test_set import TestSet
 from benchmarks.parity import metrics
 from benchmarks.schema.parity import ParityResult
-from benchmarks.schema.parity_report import SCHEMA_VERSION, ParityReport, Picture
+from benchmarks.schema.parity_report import SCHEMA_VERSION, ParityReport, TestImage
 from benchmarks.schema.remote import DevicePredictions
 from runtime.backends import Scores
 from runtime.errors import ArtifactError
@@ -71,7 +71,7 @@ def compare(
         if isinstance(answered, SkippedCase):
             raise ArtifactError(f"the reference cannot be run: {answered.reason}")
         reference_scores, asked = answered
-        judge = _Judge(reference, reference_scores, test_set, tolerance or Tolerance())
+        judge = _Comparison(reference, reference_scores, test_set, tolerance or Tolerance())
         results: list[ParityResult] = []
         unmeasured: list[SkippedCase] = []
         for case in planned:
@@ -135,7 +135,7 @@ def _ask_row(
     folder: Path,
     path: Path,
     case: BenchmarkCase,
-    judge: "_Judge",
+    judge: "_Comparison",
     interpreters: tuple[ExternalPython, ...],
 ) -> ParityResult | SkippedCase:
     try:
@@ -150,7 +150,7 @@ def _ask_row(
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class _Comparison:
     """The reference, its scores, and the tolerance."""
 
     reference: Artifact
@@ -235,11 +235,11 @@ def _incompatibilities(candidate: Artifact, reference: Artifact) -> tuple[str, .
     return tuple(found)
 
 
-def _pictures(results: list[ParityResult], test_set: TestSet) -> tuple[Picture, ...]:
+def _pictures(results: list[ParityResult], test_set: TestSet) -> tuple[TestImage, ...]:
     margins = {flip.index: flip.margin for result in results for flip in result.flips}
     surest = sorted(margins, key=lambda index: -margins[index])[:MAX_PICTURES]
     return tuple(
-        Picture(index, tuple(int(v) for v in test_set.pixels[index].ravel())) for index in surest
+        TestImage(index, tuple(int(v) for v in test_set.pixels[index].ravel())) for index in surest
     )
 
 

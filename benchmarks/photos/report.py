@@ -17,8 +17,8 @@ from benchmarks.schema.photos import (
     MIN_RIGHT_MEDIUM,
     MIN_RIGHT_WRITER,
     MIN_STRANGERS_REFUSED,
-    Answer,
     NumberRead,
+    PhotoPrediction,
     PhotosReport,
 )
 from runtime.preprocess.decode import decode_color
@@ -115,9 +115,9 @@ def _summary(report: PhotosReport) -> Table:
     add("single digits right", sum(one.right for one in singles), len(singles), MIN_RIGHT)
     refused = sum(not one.accepted for one in singles)
     add("single digits refused", refused, len(singles), MAX_DIGITS_REFUSED, least=False)
-    refused = sum(not one.accepted for one in report.strangers)
-    strangers = len(report.strangers)
-    add("what is no digit refused", refused, strangers, MIN_STRANGERS_REFUSED)
+    refused = sum(not one.accepted for one in report.negatives)
+    negatives = len(report.negatives)
+    add("what is no digit refused", refused, negatives, MIN_STRANGERS_REFUSED)
     all_lines = sum(len(number.expected) for number in numbers)
     add("lines exactly right", sum(one.right_lines for one in numbers), all_lines, MIN_LINES)
     digits = sum(number.digits for number in numbers)
@@ -131,8 +131,8 @@ def _summary(report: PhotosReport) -> Table:
     )
 
 
-def _shares(title: str, what: str, answers: Iterable[Answer], bound: float) -> Table:
-    groups: dict[str, list[Answer]] = {}
+def _shares(title: str, what: str, answers: Iterable[PhotoPrediction], bound: float) -> Table:
+    groups: dict[str, list[PhotoPrediction]] = {}
     for answer in answers:
         groups.setdefault(getattr(answer.photo, what), []).append(answer)
     lines = []
@@ -152,7 +152,7 @@ def _mistakes(report: PhotosReport) -> Table:
             for one in report.numbers
             if one.edits
         ),
-        *((one.photo.file, one.photo.label, _said(one)) for one in _taken(report.strangers)),
+        *((one.photo.file, one.photo.label, _said(one)) for one in _taken(report.negatives)),
     ]
     return Table("Mistakes", ("image", "shows", "read as"), tuple(lines))
 
@@ -168,7 +168,7 @@ def render_sheet(report: PhotosReport, pictures: Path | None = None) -> str:
     """
     sections = (
         ("Single digits predicted wrong, or rejected", _wrong(report.singles)),
-        ("Accepted, although not a digit", _taken(report.strangers)),
+        ("Accepted, although not a digit", _taken(report.negatives)),
         ("Numbers read wrong", [number for number in report.numbers if number.edits]),
     )
     return html_templates.render(
@@ -179,14 +179,14 @@ def render_sheet(report: PhotosReport, pictures: Path | None = None) -> str:
     )
 
 
-def _card(mistake: Answer | NumberRead, pictures: Path | None) -> dict[str, str]:
+def _card(mistake: PhotoPrediction | NumberRead, pictures: Path | None) -> dict[str, str]:
     """Return the file, the text and the images, as data: URIs, of a mistake."""
     card = {"file": mistake.photo.file, "photo": "", "pixels": ""}
     if pictures is not None:
         decoded = decode_color(pictures / mistake.photo.file, longest=_PICTURE)
         image = Image.fromarray(np.ascontiguousarray(decoded.rgb))
         card["photo"] = html_templates.png_uri(image)
-    if isinstance(mistake, Answer):
+    if isinstance(mistake, PhotoPrediction):
         pixels = np.array(mistake.pixels, np.uint8).reshape(28, 28)
         card["pixels"] = html_templates.png_uri(Image.fromarray(pixels))
         card["text"] = f"{mistake.photo.label}, read as {_said(mistake)}; {mistake.method}"
@@ -196,15 +196,15 @@ def _card(mistake: Answer | NumberRead, pictures: Path | None) -> dict[str, str]
     return card
 
 
-def _wrong(answers: Iterable[Answer]) -> list[Answer]:
+def _wrong(answers: Iterable[PhotoPrediction]) -> list[PhotoPrediction]:
     return [answer for answer in answers if not (answer.right and answer.accepted)]
 
 
-def _taken(answers: Iterable[Answer]) -> list[Answer]:
+def _taken(answers: Iterable[PhotoPrediction]) -> list[PhotoPrediction]:
     return [answer for answer in answers if answer.accepted]
 
 
-def _said(answer: Answer) -> str:
+def _said(answer: PhotoPrediction) -> str:
     refused = "" if answer.accepted else ", refused"
     return f"{answer.label} ({answer.confidence:.0%}{refused})"
 

@@ -18,9 +18,9 @@ from benchmarks.schema.photos import (
     NOT_A_DIGIT,
     SCHEMA_VERSION,
     SINGLE,
-    Answer,
     NumberRead,
     Photo,
+    PhotoPrediction,
     PhotosReport,
 )
 from runtime.classifier import Classifier
@@ -91,9 +91,9 @@ def measure(
     Raises:
         DatasetError: the manifest is none, or an image that it names cannot be read.
     """
-    singles: list[Answer] = []
+    singles: list[PhotoPrediction] = []
     numbers: list[NumberRead] = []
-    strangers: list[Answer] = []
+    negatives: list[PhotoPrediction] = []
     for photo in read_manifest(folder):
         progress(photo.file)
         try:
@@ -103,7 +103,7 @@ def measure(
             answer = _answer(photo, classifier.classify(folder / photo.file, return_view=True))
         except ImageError as error:
             raise DatasetError(str(error)) from error
-        (singles if photo.kind == SINGLE else strangers).append(answer)
+        (singles if photo.kind == SINGLE else negatives).append(answer)
     progress("timing")
     return PhotosReport(
         schema_version=SCHEMA_VERSION,
@@ -114,17 +114,17 @@ def measure(
         version=classifier.backend.version,
         singles=tuple(singles),
         numbers=tuple(numbers),
-        strangers=tuple(strangers),
+        negatives=tuple(negatives),
         speeds=measure_speed(classifier) if speed else (),
     )
 
 
-def _answer(photo: Photo, prediction: Prediction) -> Answer:
+def _answer(photo: Photo, prediction: Prediction) -> PhotoPrediction:
     seen = prediction.view
     assert seen is not None  # it was asked for
     expected = prediction.label if photo.kind == SINGLE else None
     mistake = prediction.accepted != (photo.kind == SINGLE) or expected not in (None, photo.label)
-    return Answer(
+    return PhotoPrediction(
         photo,
         prediction.label,
         prediction.confidence,

@@ -97,7 +97,7 @@ def printed_digits(n: int, random: np.random.Generator) -> Pixels:
     return _printed(string.digits, n, random)
 
 
-def embedded_digits(n: int, random: np.random.Generator) -> Pixels:
+def sklearn_digits(n: int, random: np.random.Generator) -> Pixels:
     """Digits of other hands: scikit-learn's, the test split."""
     from train.data.load import sklearn_digits
 
@@ -151,7 +151,7 @@ KINDS = (
     NegativeKind("shapes", 500, shapes),
     NegativeKind("textures", 1_000, textures),
     NegativeKind("printed digits", 20 * len(_FONTS), printed_digits, is_digit=True),
-    NegativeKind("digits of other hands", 360, embedded_digits, is_digit=True),
+    NegativeKind("digits of other hands", 360, sklearn_digits, is_digit=True),
 )
 
 

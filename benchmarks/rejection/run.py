@@ -60,7 +60,7 @@ def measure(
         progress(str(case))
         try:
             backend = open_backend(artifact.read(models / case.artifact), case.backend)
-            results.append(_judge(backend, case, test_set.pixels, kinds, drawn))
+            results.append(_measure_case(backend, case, test_set.pixels, kinds, drawn))
         except BackendUnavailable as error:
             unmeasured.append(SkippedCase(case, ABSENT, str(error)))
         except ArtifactError as error:
@@ -75,7 +75,7 @@ def measure(
     )
 
 
-def _judge(
+def _measure_case(
     backend: Backend,
     case: BenchmarkCase,
     digits: Pixels,

@@ -22,7 +22,7 @@ from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyResult
 from benchmarks.schema.parity import AccuracyMetrics, Flip, ParityResult
 from benchmarks.schema.parity_report import ParityReport
-from benchmarks.schema.report import Report
+from benchmarks.schema.report import BenchmarkReport
 
 _ALONE = RelatedReports()
 _MAX_FLIPS = 200  # per artifact and engine
@@ -39,7 +39,7 @@ class _Section:
     note: str = ""
 
 
-def render(report: Report, beside: RelatedReports = _ALONE) -> str:
+def render(report: BenchmarkReport, beside: RelatedReports = _ALONE) -> str:
     """Return the page of a report and of the related reports in its folder.
 
     The same report gives the same bytes.
@@ -66,7 +66,7 @@ def render(report: Report, beside: RelatedReports = _ALONE) -> str:
     )
 
 
-def _groups(report: Report, beside: RelatedReports) -> dict[str, list[Table | _Section]]:
+def _groups(report: BenchmarkReport, beside: RelatedReports) -> dict[str, list[Table | _Section]]:
     """Return the parts of the page by the heading above them."""
     parity, latency = report.parity, report.latency
     return {
@@ -140,7 +140,7 @@ def _name(result: ParityResult | LatencyResult) -> str:
     return f"{result.case.artifact} · {result.case.engine}"
 
 
-def _latencies(report: Report) -> _Section:
+def _latencies(report: BenchmarkReport) -> _Section:
     samples_ns = [
         (_name(result), tuple(ns for run in result.runs for ns in run.samples_ns))
         for result in report.latency.results
@@ -156,7 +156,7 @@ def _latencies(report: Report) -> _Section:
     )
 
 
-def _scatters(report: Report) -> _Section:
+def _scatters(report: BenchmarkReport) -> _Section:
     sizes: dict[str, Point] = {}
     times = []
     for result in report.parity.results:

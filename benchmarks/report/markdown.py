@@ -6,13 +6,13 @@ from benchmarks.report import device_tables, latency_tables, parity_tables, summ
 from benchmarks.report import related as beside_tables
 from benchmarks.report.formats import Table
 from benchmarks.report.related import RelatedReports
-from benchmarks.schema.report import Report
+from benchmarks.schema.report import BenchmarkReport
 
 _ALONE = RelatedReports()
 _MAX_FLIPS = 30
 
 
-def render(report: Report, beside: RelatedReports = _ALONE) -> str:
+def render(report: BenchmarkReport, beside: RelatedReports = _ALONE) -> str:
     """The whole report as Markdown text, with what lies beside it."""
     parity, latency = report.parity, report.latency
     verdict = "**passed**" if report else "**FAILED**"

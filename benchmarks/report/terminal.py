@@ -6,7 +6,7 @@ from benchmarks.report import device_tables, latency_tables, parity_tables, summ
 from benchmarks.report.formats import Table
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity_report import ParityReport
-from benchmarks.schema.report import Report
+from benchmarks.schema.report import BenchmarkReport
 from runtime.system import interrupt
 
 _MAX_FLIPS = 20
@@ -61,7 +61,7 @@ def print_latency(report: LatencyReport) -> None:
     print_verdict("Latency", report.failures)
 
 
-def print_report(report: Report) -> None:
+def print_report(report: BenchmarkReport) -> None:
     """Print the summary, what was not measured, and why the run fails."""
     print_table(summary_tables.summary(report.parity, report.latency))
     print_table(device_tables.side_by_side(report.latency, report.device))

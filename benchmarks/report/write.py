@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.harness import output_dir
 from benchmarks.harness.serialize import to_json
 from benchmarks.report import html, html_templates, markdown, related
-from benchmarks.schema.report import Report
+from benchmarks.schema.report import BenchmarkReport
 from runtime.system import atomic_write
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
@@ -23,7 +23,7 @@ def check(folder: Path) -> None:
     related.read(folder)
 
 
-def write(report: Report, folder: Path) -> None:
+def write(report: BenchmarkReport, folder: Path) -> None:
     """Write the three files into `folder`; with what other reports lie there.
 
     Raises:

@@ -22,7 +22,7 @@ _WAYS = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y])
 
 
 @dataclass(frozen=True)
-class Corruption:
+class BenchmarkCorruption:
     """One way to spoil an image.
 
     Attributes:
@@ -133,24 +133,28 @@ def occlude(pixels: Pixels, side_px: float, random: np.random.Generator) -> Pixe
 
 
 CORRUPTIONS = (
-    Corruption("shift", "{:g} px", (1, 2, 3, 4, 5), shift, ("shift",)),
-    Corruption("rotation", "{:g}°", (10, 15, 20, 30, 40), rotate, ("rotation",)),
-    Corruption("smaller", "× {:g}", (0.9, 0.82, 0.75, 0.65, 0.5), scale, ("scale",)),
-    Corruption("larger", "× {:g}", (1.1, 1.18, 1.25, 1.35, 1.5), scale, ("scale",)),
-    Corruption("shear", "{:g}", (0.1, 0.2, 0.3, 0.45, 0.6), shear, ("shear",)),
-    Corruption("blur", "σ {:g} px", (0.5, 0.8, 1.2, 1.6, 2.0), blur, ("blur",)),
-    Corruption("noise", "σ {:g}", (0.05, 0.1, 0.2, 0.3, 0.4), add_noise, ("noise",)),
-    Corruption("contrast", "× {:g}", (0.7, 0.5, 0.3, 0.2, 0.1), lower_contrast, ("contrast",)),
-    Corruption(
+    BenchmarkCorruption("shift", "{:g} px", (1, 2, 3, 4, 5), shift, ("shift",)),
+    BenchmarkCorruption("rotation", "{:g}°", (10, 15, 20, 30, 40), rotate, ("rotation",)),
+    BenchmarkCorruption("smaller", "× {:g}", (0.9, 0.82, 0.75, 0.65, 0.5), scale, ("scale",)),
+    BenchmarkCorruption("larger", "× {:g}", (1.1, 1.18, 1.25, 1.35, 1.5), scale, ("scale",)),
+    BenchmarkCorruption("shear", "{:g}", (0.1, 0.2, 0.3, 0.45, 0.6), shear, ("shear",)),
+    BenchmarkCorruption("blur", "σ {:g} px", (0.5, 0.8, 1.2, 1.6, 2.0), blur, ("blur",)),
+    BenchmarkCorruption("noise", "σ {:g}", (0.05, 0.1, 0.2, 0.3, 0.4), add_noise, ("noise",)),
+    BenchmarkCorruption(
+        "contrast", "× {:g}", (0.7, 0.5, 0.3, 0.2, 0.1), lower_contrast, ("contrast",)
+    ),
+    BenchmarkCorruption(
         "brightness", "+ {:g}", (0.1, 0.2, 0.3, 0.4, 0.5), raise_brightness, ("brightness",)
     ),
-    Corruption(
+    BenchmarkCorruption(
         "thick strokes", "+ {:g} px", (0.5, 0.75, 1, 1.5, 2), thicken, ("stroke", "thick", "width")
     ),
-    Corruption(
+    BenchmarkCorruption(
         "thin strokes", "− {:g} px", (0.5, 0.75, 1, 1.5, 2), thin, ("stroke", "thin", "width")
     ),
-    Corruption("occlusion", "{:g} px", (4, 6, 8, 10, 12), occlude, ("occlusion", "erase", "patch")),
+    BenchmarkCorruption(
+        "occlusion", "{:g} px", (4, 6, 8, 10, 12), occlude, ("occlusion", "erase", "patch")
+    ),
 )
 
 

@@ -9,9 +9,9 @@ from benchmarks.report.formats import Table, interval, percent
 from benchmarks.report.summary_tables import unmeasured_table
 from benchmarks.schema.robustness import (
     MIDDLE,
+    MIN_CROSS_DATASET,
     MIN_EACH,
     MIN_MEAN,
-    MIN_OTHER_HANDS,
     UNKNOWN,
     UNUSED,
     CrossDatasetResult,
@@ -29,7 +29,7 @@ _COLUMNS = 4
 
 def print_report(report: RobustnessReport) -> None:
     """Print the tables, the targets, and why the run fails."""
-    for table in (middle_table(report), other_hands_table(report)):
+    for table in (middle_table(report), cross_dataset_table(report)):
         terminal.print_table(table)
     terminal.print_table(unmeasured_table(report.unmeasured))
     for line in targets(report):
@@ -55,7 +55,7 @@ def render(report: RobustnessReport) -> str:
     """The whole report as Markdown text."""
     tables = [
         middle_table(report),
-        other_hands_table(report),
+        cross_dataset_table(report),
         *map(strengths_table, report.results),
         unmeasured_table(report.unmeasured),
     ]
@@ -112,7 +112,7 @@ def strengths_table(result: Result) -> Table:
     )
 
 
-def other_hands_table(report: RobustnessReport) -> Table:
+def cross_dataset_table(report: RobustnessReport) -> Table:
     """One line an artifact and engine."""
     return Table(
         "Other hands: scikit-learn's digits in MNIST's form",
@@ -126,7 +126,7 @@ def other_hands_table(report: RobustnessReport) -> Table:
                 interval(*other.reading.interval),
                 f"{other.reading.n:,}",
             )
-            for other in report.other_hands
+            for other in report.cross_dataset
         ),
     )
 
@@ -141,7 +141,7 @@ def targets(report: RobustnessReport) -> tuple[str, ...]:
             f"({_verdict(result.mean, MIN_MEAN)}), lowest {percent(worst.middle.accuracy)} for "
             f"{worst.corruption} ({_verdict(worst.middle.accuracy, MIN_EACH)})"
         )
-    return (*lines, *map(_other_hands_target, report.other_hands))
+    return (*lines, *map(_cross_dataset_target, report.cross_dataset))
 
 
 def draw(report: RobustnessReport) -> bytes:
@@ -177,14 +177,14 @@ def draw(report: RobustnessReport) -> bytes:
     return picture.getvalue()
 
 
-def _other_hands_target(other: CrossDatasetResult) -> str:
+def _cross_dataset_target(other: CrossDatasetResult) -> str:
     from train.data.mnist import MNIST
 
     accuracy = other.reading.accuracy
     name = f"other hands, {other.folder}/{other.case.artifact} · {other.case.backend}"
     if other.trained_on != MNIST:
         return f"{name}: {percent(accuracy)} (no target: trained on {other.trained_on})"
-    return f"{name}: {percent(accuracy)} ({_verdict(accuracy, MIN_OTHER_HANDS)})"
+    return f"{name}: {percent(accuracy)} ({_verdict(accuracy, MIN_CROSS_DATASET)})"
 
 
 def _verdict(value: float, least: float) -> str:

@@ -24,7 +24,7 @@ from benchmarks.harness.cases import (
 )
 from benchmarks.harness.messages import PredictRequest
 from benchmarks.parity.run import TestSet
-from benchmarks.robustness.corruptions import CORRUPTIONS, Corruption
+from benchmarks.robustness.corruptions import CORRUPTIONS, BenchmarkCorruption
 from benchmarks.schema.robustness import (
     SCHEMA_VERSION,
     UNKNOWN,
@@ -54,7 +54,7 @@ _MAX_IMAGES = 150_000
 class _Case:
     """The test set as it is, or spoilt by a corruption at strength number `step`."""
 
-    corruption: Corruption | None = None
+    corruption: BenchmarkCorruption | None = None
     step: int = 0
 
     def pixels(self, clean: Pixels) -> Pixels:
@@ -62,7 +62,7 @@ class _Case:
 
 
 @dataclass(frozen=True)
-class _Answers:
+class _Predictions:
     """What a row answered: the engine's version and the classes, (N,) int64."""
 
     version: str
@@ -74,7 +74,7 @@ def measure(
     test_set: TestSet,
     published: Path = PUBLISHED,
     *,
-    corruptions: Sequence[Corruption] = CORRUPTIONS,
+    corruptions: Sequence[BenchmarkCorruption] = CORRUPTIONS,
     backends: tuple[str, ...] = (),
     keras: bool = True,
     interpreters: tuple[ExternalPython, ...] = (),
@@ -122,7 +122,7 @@ def measure(
             spec = artifact.read(models / case.artifact).spec
             results.append(_result(case, versions[case], spec, correct, test_set, corruptions))
         others = [
-            _read_other_hands(ask, folder, case, unmeasured)
+            _measure_cross_dataset(ask, folder, case, unmeasured)
             for folder in dict.fromkeys((published, models))
             for case in (enumerate_cases(folder, backends) if folder != models else counts)
         ]
@@ -133,7 +133,7 @@ def measure(
         dataset_sha256=test_set.sha256,
         n=len(test_set.labels),
         results=tuple(results),
-        other_hands=tuple(other for other in others if other is not None),
+        cross_dataset=tuple(other for other in others if other is not None),
         unmeasured=tuple(dict.fromkeys(unmeasured)),
     )
 
@@ -162,7 +162,7 @@ class _Asker:
 
     def answers(
         self, path: Path, case: BenchmarkCase, class_names: tuple[str, ...]
-    ) -> _Answers | SkippedCase:
+    ) -> _Predictions | SkippedCase:
         try:
             labels = artifact.read(path).spec.labels
         except ArtifactError as error:
@@ -178,7 +178,7 @@ class _Asker:
         scores = np.load(self._scores)
         if scores.shape != (self._n, len(labels)) or not np.isfinite(scores).all():
             return SkippedCase(case, FAILED, f"its scores, {scores.shape}, are not all numbers")
-        return _Answers(answer.version, scores.argmax(axis=1))
+        return _Predictions(answer.version, scores.argmax(axis=1))
 
 
 def _result(
@@ -187,7 +187,7 @@ def _result(
     spec: ModelSpec,
     correct: Sequence[int],
     test_set: TestSet,
-    corruptions: Sequence[Corruption],
+    corruptions: Sequence[BenchmarkCorruption],
 ) -> Result:
     clean, *readings = (AccuracyCount(count, len(test_set.labels)) for count in correct)
     curves = []
@@ -198,7 +198,7 @@ def _result(
     return Result(case, version, spec.digest, clean, tuple(curves))
 
 
-def training_of(corruption: Corruption, spec: ModelSpec) -> str:
+def training_of(corruption: BenchmarkCorruption, spec: ModelSpec) -> str:
     """Whether a model saw a corruption when it was trained: USED, UNUSED, or UNKNOWN.
 
     The recipe that `python -m train` leaves in a spec's provenance names what it did to images.
@@ -224,7 +224,7 @@ def training_of(corruption: Corruption, spec: ModelSpec) -> str:
     return USED if any(seen) else UNUSED
 
 
-def _read_other_hands(
+def _measure_cross_dataset(
     ask: _Asker, folder: Path, case: BenchmarkCase, unmeasured: list[SkippedCase]
 ) -> CrossDatasetResult | None:
     """What a row makes of the embedded digits; nothing where it knows other classes."""

@@ -8,7 +8,7 @@ from benchmarks.harness.serialize import json_key
 from runtime.model.tolerance import Tolerance
 
 # A flip of an image that the original was sure of is more than rounding near a boundary.
-SURE_MARGIN = 0.5
+CONFIDENT_MARGIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class ParityResult:
     @property
     def confident_flips(self) -> tuple[Flip, ...]:
         """The flips of images that the original was sure of."""
-        return tuple(flip for flip in self.flips if flip.margin > SURE_MARGIN)
+        return tuple(flip for flip in self.flips if flip.margin > CONFIDENT_MARGIN)
 
     @property
     def failures(self) -> tuple[str, ...]:

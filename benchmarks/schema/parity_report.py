@@ -11,7 +11,7 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Picture:
+class TestImage:
     """A test image, for the flips to be looked at: its pixels, row by row."""
 
     index: int
@@ -52,7 +52,7 @@ class ParityReport:
     reference_metrics: AccuracyMetrics = field(metadata=json_key("original"))
     results: tuple[ParityResult, ...]
     unmeasured: tuple[SkippedCase, ...]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[TestImage, ...]
     explanations: tuple[Explanation, ...] = ()
     activations: int = 0
     device_results: tuple[ParityResult, ...] = ()

@@ -25,7 +25,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PhotoPrediction:
     """What was made of one digit, or of what is none; of mistakes also the 784 pixels seen."""
 
     photo: Photo
@@ -80,7 +80,7 @@ class PhotosReport:
     digest: str
     backend: str
     version: str
-    singles: tuple[Answer, ...]
+    singles: tuple[PhotoPrediction, ...]
     numbers: tuple[NumberRead, ...]
-    strangers: tuple[Answer, ...]
+    negatives: tuple[PhotoPrediction, ...] = field(metadata=json_key("strangers"))
     speeds: tuple[Speed, ...]

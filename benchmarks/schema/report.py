@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkReport:
     """A run of `python -m benchmarks`; true where nothing failed.
 
     `created` is the date and time in UTC, ISO 8601; `device` is what --on measured elsewhere.
@@ -39,13 +39,13 @@ class Report:
 
 def make(
     parity: ParityReport, latency: LatencyReport, device: LatencyReport | None = None
-) -> Report:
+) -> BenchmarkReport:
     """Put the parts of a run together, dated now."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Report(SCHEMA_VERSION, now, parity, latency, device)
+    return BenchmarkReport(SCHEMA_VERSION, now, parity, latency, device)
 
 
-def read(path: Path) -> Report:
+def read(path: Path) -> BenchmarkReport:
     """Read a report.json.
 
     Raises:
@@ -57,7 +57,7 @@ def read(path: Path) -> Report:
         raise EdgeError(f"cannot read the report {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise EdgeError(f"{path} is no report: give a report.json") from error
-    report = from_json(Report, text, str(path))
+    report = from_json(BenchmarkReport, text, str(path))
     if report.schema_version != SCHEMA_VERSION:
         raise EdgeError(
             f"{path} has schema {report.schema_version}, this program reads {SCHEMA_VERSION}: "

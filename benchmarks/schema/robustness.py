@@ -13,7 +13,7 @@ MIDDLE = 2
 
 SCHEMA_VERSION = 1
 # The targets that the figures are reported against.
-MIN_MEAN, MIN_EACH, MIN_OTHER_HANDS = 0.97, 0.90, 0.975
+MIN_MEAN, MIN_EACH, MIN_CROSS_DATASET = 0.97, 0.90, 0.975
 # Whether a model saw a corruption when it was trained.
 USED, UNUSED, UNKNOWN = "used", "not used", "unknown"
 
@@ -94,7 +94,7 @@ class RobustnessReport:
     dataset_sha256: str
     n: int
     results: tuple[Result, ...]
-    other_hands: tuple[CrossDatasetResult, ...]
+    cross_dataset: tuple[CrossDatasetResult, ...] = field(metadata=json_key("other_hands"))
     unmeasured: tuple[SkippedCase, ...]
 
     def __bool__(self) -> bool:

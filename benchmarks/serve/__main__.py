@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.harness import output_dir
 from benchmarks.harness.machine import describe
 from benchmarks.serve.run import (
-    Check,
+    TargetCheck,
     measure_abuse,
     measure_crowd,
     measure_end,
@@ -28,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_args(argv)
     if arguments.out is not None:
         output_dir.check_file(arguments.out)
-    checks: list[Check] = []
+    checks: list[TargetCheck] = []
 
-    def show(found: list[Check]) -> None:
+    def show(found: list[TargetCheck]) -> None:
         for check in found:
             print(f"{'✓' if check.passed else '✗'} {check.name:18} {check.text}", flush=True)
         checks.extend(found)

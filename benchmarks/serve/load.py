@@ -11,7 +11,7 @@ TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """One answer: its status, its body, and how long it took from the request's first byte."""
 
     status: int
@@ -34,13 +34,13 @@ class Load:
         return len(self.latencies_ns) / self.seconds
 
 
-class Connection:
+class ClientConnection:
     """One keep-alive connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    async def ask(self, request: bytes) -> Answer:
+    async def ask(self, request: bytes) -> HttpResponse:
         """Send a request and read its answer.
 
         Raises:
@@ -51,15 +51,15 @@ class Connection:
         head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), TIMEOUT_S)
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
         body = await asyncio.wait_for(self.reader.readexactly(length), TIMEOUT_S)
-        return Answer(int(head.split(b" ", 2)[1]), body, time.perf_counter_ns() - start)
+        return HttpResponse(int(head.split(b" ", 2)[1]), body, time.perf_counter_ns() - start)
 
 
 @asynccontextmanager
-async def connect(port: int) -> AsyncIterator[Connection]:
+async def connect(port: int) -> AsyncIterator[ClientConnection]:
     """A connection to this machine's `port`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        yield Connection(reader, writer)
+        yield ClientConnection(reader, writer)
     finally:
         writer.close()
         with contextlib.suppress(OSError):

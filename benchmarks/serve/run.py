@@ -39,7 +39,7 @@ class Server(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Check:
+class TargetCheck:
     """One line of the report: what was measured, and whether it is within its target."""
 
     name: str
@@ -92,7 +92,7 @@ def photographs(count: int = 8, width: int = 1152, height: int = 868) -> list[by
     return made
 
 
-def measure_throughput(server: Server, seconds: float) -> list[Check]:
+def measure_throughput(server: Server, seconds: float) -> list[TargetCheck]:
     """Images a second through the server, its client included, over those of `classify` alone."""
     images = photographs()
     classifier = Classifier.load()
@@ -115,15 +115,17 @@ def measure_throughput(server: Server, seconds: float) -> list[Check]:
         f"{ratio:.2f} times (at least {MIN_RATIO}); CPU time an image {of_server:.1f} ms in the "
         f"server, {of_client:.1f} ms in the client, {in_process:.1f} ms in process"
     )
-    return [Check("1-megapixel JPEGs", text, ratio >= MIN_RATIO)]
+    return [TargetCheck("1-megapixel JPEGs", text, ratio >= MIN_RATIO)]
 
 
-def measure_crowd(server: Server, clients: int, each: int) -> list[Check]:
+def measure_crowd(server: Server, clients: int, each: int) -> list[TargetCheck]:
     """Many clients at once: none dropped, and the slowest waits about as long as its turn takes."""
     requests = [load.post("/v1/classify", image, "image/jpeg") for image in photographs()]
     crowd = asyncio.run(load.load(server.port, requests, clients, clients * each))
     if not crowd.latencies_ns:
-        return [Check(f"{clients} clients", f"all of {clients * each} requests failed", False)]
+        return [
+            TargetCheck(f"{clients} clients", f"all of {clients * each} requests failed", False)
+        ]
     p50, p99 = (float(np.percentile(crowd.latencies_ns, q)) / 1e9 for q in (50, 99))
     turn = clients / crowd.per_second
     text = (
@@ -131,10 +133,10 @@ def measure_crowd(server: Server, clients: int, each: int) -> list[Check]:
         f"p99 {p99:.2f} s, {p99 / turn:.2f} times a turn of all (at most {MAX_P99_ROUNDS})"
     )
     passed = crowd.failed == 0 and p99 <= MAX_P99_ROUNDS * turn
-    return [Check(f"{clients} clients", text, passed)]
+    return [TargetCheck(f"{clients} clients", text, passed)]
 
 
-def measure_memory(server: Server, requests: int) -> list[Check]:
+def measure_memory(server: Server, requests: int) -> list[TargetCheck]:
     """Resident memory after so many requests, over that after the first few."""
     small = [load.post("/v1/classify", image, "image/png") for image in _small_images()]
     warm_up = min(requests, _WARM_UP)
@@ -148,10 +150,10 @@ def measure_memory(server: Server, requests: int) -> list[Check]:
         f"{ended.per_second:,.0f} requests/s"
     )
     passed = ended.failed == 0 and after <= MAX_GROWTH * before
-    return [Check("memory", text, passed)]
+    return [TargetCheck("memory", text, passed)]
 
 
-def measure_abuse(server: Server, seconds: float) -> list[Check]:
+def measure_abuse(server: Server, seconds: float) -> list[TargetCheck]:
     """Probes by an ordinary client while slow, broken and oversized ones are at it."""
 
     async def probe() -> tuple[list[int], int]:
@@ -176,14 +178,14 @@ def measure_abuse(server: Server, seconds: float) -> list[Check]:
         f"{np.median(latencies or [0]) / 1e6:.1f} ms, slowest {worst:.0f} ms; "
         f"{_resident(server) / 1e6:.1f} MB"
     )
-    return [Check("abuse", text, failed == 0 and len(latencies) > 0)]
+    return [TargetCheck("abuse", text, failed == 0 and len(latencies) > 0)]
 
 
-def measure_end(clients: int = 50) -> list[Check]:
+def measure_end(clients: int = 50) -> list[TargetCheck]:
     """SIGTERM with requests in flight: each is answered, and the server ends with status 0."""
     requests = [load.post("/v1/classify", image, "image/jpeg") for image in photographs()]
 
-    async def end(server: Server) -> list[load.Answer | BaseException]:
+    async def end(server: Server) -> list[load.HttpResponse | BaseException]:
         async with contextlib.AsyncExitStack() as stack:
             opened = [
                 await stack.enter_async_context(load.connect(server.port)) for _ in range(clients)
@@ -199,9 +201,9 @@ def measure_end(clients: int = 50) -> list[Check]:
     with started() as server:
         answers = asyncio.run(end(server))
         status = server.process.wait(_START_TIMEOUT_S)
-    good = sum(isinstance(each, load.Answer) and each.status == 200 for each in answers)
+    good = sum(isinstance(each, load.HttpResponse) and each.status == 200 for each in answers)
     text = f"{good} of {clients} requests in flight answered, exit status {status}"
-    return [Check("SIGTERM", text, good == clients and status == 0)]
+    return [TargetCheck("SIGTERM", text, good == clients and status == 0)]
 
 
 def _rate(work: Callable[[int], object], seconds: float) -> float:

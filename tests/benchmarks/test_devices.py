@@ -155,4 +155,4 @@ def test_no_engine_takes_a_device_that_it_does_not_know(models) -> None:
         with pytest.raises(BackendUnavailable, match="has no abacus: choose"):
             open_backend(artifact.read(models / name), engine, device="abacus")
     with pytest.raises(BackendUnavailable, match="no way 'keras torch'"):
-        keras_reference.open(artifact.read(models / "digits.keras"), "keras torch")
+        keras_reference.open_artifact(artifact.read(models / "digits.keras"), "keras torch")

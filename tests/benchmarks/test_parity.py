@@ -168,7 +168,7 @@ def test_an_absent_engine_is_no_failure_but_comparing_nothing_is(report, row_of)
 def test_a_tf_function_answers_as_predict_does(models, test_set, report) -> None:
     opened = artifact.read(models / "digits.keras")
     predicted, traced = (
-        keras_reference.open(opened, call).scores(test_set.pixels)
+        keras_reference.open_artifact(opened, call).scores(test_set.pixels)
         for call in cases.KERAS_CALLS["cpu"]
     )
     np.testing.assert_allclose(traced, predicted, atol=1e-6)

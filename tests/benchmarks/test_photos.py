@@ -64,7 +64,7 @@ def test_each_kind_is_counted(folder: Path) -> None:
     (number,) = report.numbers
     assert (number.expected, number.lines) == (("601",), ("60",))
     assert (number.right_lines, number.edits, number.digits) == (0, 1, 3)
-    assert [one.accepted for one in report.strangers] == [False, True]
+    assert [one.accepted for one in report.negatives] == [False, True]
 
 
 def test_the_report_names_every_mistake_and_target(folder: Path, tmp_path: Path) -> None:

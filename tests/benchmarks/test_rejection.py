@@ -54,7 +54,7 @@ def test_nothing_that_is_measured_with_was_fitted_to() -> None:
     assert not set(oddities._FONTS) & set(negatives._FONTS)
     assert not any(name.startswith("DejaVu") for name in oddities._FONTS)
     random = np.random.default_rng(0)
-    fitted = negatives.strangers(400, 0)
+    fitted = negatives.draw_negatives(400, 0)
     for kind in KINDS:
         if kind.name == BLANK:
             continue

@@ -193,7 +193,7 @@ def test_a_device_that_answers_otherwise_fails_the_run(compared, measured, timin
     assert any("scores differ" in why for why in said) and any("SIGILL" in why for why in said)
     made = report.make(compared, timings, measured[0])
     assert set(said) <= set(made.failures)
-    assert report.from_json(report.Report, to_json(made), "it") == made
+    assert report.from_json(report.BenchmarkReport, to_json(made), "it") == made
     text = html.render(made)
     assert "Parity on the device" in text and "SIGILL" in text
     assert "answers differ, on the device" in text

@@ -13,7 +13,7 @@ from benchmarks.schema import report
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.photos import PhotosReport
 from benchmarks.schema.rejection import RejectionReport
-from benchmarks.schema.report import Report
+from benchmarks.schema.report import BenchmarkReport
 from benchmarks.schema.robustness import RobustnessReport
 from runtime.errors import EdgeError
 
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 @pytest.fixture(scope="module")
-def made(timings, request) -> Report:
+def made(timings, request) -> BenchmarkReport:
     return report.make(request.getfixturevalue("report"), timings)
 
 
@@ -60,7 +60,7 @@ def test_a_key_of_an_older_version_is_ignored(made, folder, tmp_path) -> None:
 
 
 PUBLISHED = [
-    ("report", Report),
+    ("report", BenchmarkReport),
     ("gpu-h200", LatencyReport),
     ("rejection", RejectionReport),
     ("robustness", RobustnessReport),
@@ -141,7 +141,7 @@ def test_the_limit_counts_weights_and_values_by_precision(made) -> None:
     assert all(pace.endswith("s") for _, _, pace in found)
 
 
-def slowed(made: Report, factor: float) -> Report:
+def slowed(made: BenchmarkReport, factor: float) -> BenchmarkReport:
     """The same run, every call taking `factor` times as long."""
     results = tuple(
         dataclasses.replace(
@@ -158,7 +158,7 @@ def slowed(made: Report, factor: float) -> Report:
     return dataclasses.replace(made, latency=dataclasses.replace(made.latency, results=results))
 
 
-def steady(made: Report) -> Report:
+def steady(made: BenchmarkReport) -> BenchmarkReport:
     """The same run without noise: three repetitions with medians a hundredth apart."""
     run = made.latency.results[0].runs[0]
     runs = tuple(dataclasses.replace(run, samples_ns=(n,) * 30) for n in (9900, 10000, 10100))

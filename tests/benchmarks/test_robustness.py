@@ -150,7 +150,7 @@ def test_every_reading_is_what_the_engine_answers(published, few) -> None:
         published, few, published, corruptions=chosen, backends=("litert",), keras=False
     )
     assert report, report.failures
-    assert len(report.results) == 2 and len(report.other_hands) == 2
+    assert len(report.results) == 2 and len(report.cross_dataset) == 2
     for result in report.results:
         backend = open_backend(artifact.read(published / result.case.artifact))
         assert result.digest == backend.spec.digest
@@ -162,8 +162,8 @@ def test_every_reading_is_what_the_engine_answers(published, few) -> None:
         for corruption, curve in zip(chosen, result.curves, strict=True):
             expected = [right(corruption.corrupt(few.pixels, s, robustness.SEED)) for s in range(5)]
             assert [reading.correct for reading in curve.readings] == expected
-    assert len({other.reading.n for other in report.other_hands}) == 1
-    assert report.other_hands[0].reading.n > 1_700
+    assert len({other.reading.n for other in report.cross_dataset}) == 1
+    assert report.cross_dataset[0].reading.n > 1_700
     lines = robustness_report.targets(report)
     assert len(lines) == 4 and all("target" in line for line in lines)
 

@@ -67,7 +67,7 @@ def test_a_signal_ends_it_once_all_is_answered(tmp_path, photo, sent, status):
         reader, writer = [], []
         for _ in range(20):
             r, w = await asyncio.open_connection("127.0.0.1", port)
-            connection = load.Connection(r, w)
+            connection = load.ClientConnection(r, w)
             reader.append(asyncio.create_task(connection.ask(request)))
             writer.append(w)
         await asyncio.wait(reader, return_when=asyncio.FIRST_COMPLETED)
