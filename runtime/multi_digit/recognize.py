@@ -14,7 +14,7 @@ from runtime.multi_digit.layout import (
 )
 from runtime.multi_digit.split_touching import merge_components, split_at_seams
 from runtime.prediction import Prediction
-from runtime.preprocess.decode import Decoded, Looks
+from runtime.preprocess.decode import Decoded, ImageSource, Looks
 from runtime.preprocess.mnist_format import tight_to_mnist_format
 from runtime.preprocess.pipeline import scale_box
 from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
@@ -80,7 +80,7 @@ class Recognition:
 
 
 def recognize(
-    image: "Source | Looks",
+    image: "ImageSource | Looks",
     predict: Callable[[list[Pixels]], list[Prediction]],
     keep_unknown: bool = False,
     digits_only: bool = True,

@@ -34,7 +34,7 @@ class HttpProtocol(H11Protocol):
             most: connections at once; for one more, the one that has waited longest is closed.
         """
         shared = {"seconds": seconds, "most": most, "_idle": {}}
-        return cast("type[Connection]", type("Limited", (cls,), shared))
+        return cast("type[HttpProtocol]", type("Limited", (cls,), shared))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to wait for a request, or refuse where all connections are busy."""

@@ -139,11 +139,11 @@ def engine(monkeypatch):
             def scores(self, pixels):
                 return fault(self._real.scores(pixels))
 
-        def open(opened, name, threads, device):
+        def open_artifact(opened, name, threads, device):
             real = importlib.import_module(ENGINES[0].module)
-            return Faulty(real.open(opened, ENGINES[0].name, threads, device))
+            return Faulty(real.open_artifact(opened, ENGINES[0].name, threads, device))
 
-        driver.open = open
+        driver.open_artifact = open_artifact
         monkeypatch.setitem(sys.modules, "faulty_driver", driver)
         row = Engine("faulty", ".tflite", "faulty_driver", "json", "litert")
         monkeypatch.setattr(selftest, "ENGINES", (row,))

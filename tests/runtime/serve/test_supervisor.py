@@ -301,10 +301,10 @@ def test_package_in_the_working_directory_is_not_taken_for_the_server(tmp_path):
     script = (
         "from runtime.serve.supervisor import Supervisor\n"
         "from runtime.serve.limits import Limits\n"
-        "from runtime.serve.wire import Model\n"
+        "from runtime.serve.wire import ModelOptions\n"
         "import os\n"
         f"os.chdir({str(tmp_path)!r})\n"
-        "print(Supervisor(Model(None, None, 1, 'cpu'), Limits()).start().name)\n"
+        "print(Supervisor(ModelOptions(None, None, 1, 'cpu'), Limits()).start().name)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
