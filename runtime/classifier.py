@@ -80,7 +80,7 @@ class Classifier:
         """Read one image: a path, bytes, a file object, a PIL image, an array, or pixels.
 
         Args:
-            explain: whether the prediction shall hold how the image was seen; `runtime.visualize`
+            return_view: whether the prediction holds the preprocessed image; `runtime.visualize`
                 draws that.
 
         Raises:

@@ -29,7 +29,7 @@ def second_score(written: Pixels, scores: Scores, predicted: int, judge: Rejecti
     """Return the mean score of the varied copies of an image: test-time augmentation.
 
     Args:
-        written: the copies, as `variants` makes them.
+        written: the copies, as `tta_variants` makes them.
         scores: of the copies, (15, classes).
         predicted: the index of the class that was predicted for the image.
         judge: scores each copy.

@@ -26,7 +26,7 @@ def draw_view(
 
     Args:
         image: what was classified.
-        seen: how it was seen: `Classifier.classify(image, return_view=True).view`.
+        preprocessed: how it was preprocessed: `Classifier.classify(image, return_view=True).view`.
         prediction: what was made of it.
 
     Returns:

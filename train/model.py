@@ -42,7 +42,7 @@ def build(classes: int) -> "keras.Model":
 
 
 def build_trainable(classes: int, dropout: float = 0.0, seed: int = 0) -> "keras.Model":
-    """Build the network that is trained; `fold` turns it into that of `build`.
+    """Build the network that is trained; `fold_batch_norm` turns it into that of `build`.
 
     Each convolution is followed by batch normalization, and the output is logits. Normalization
     stands behind the pooling, where there is a quarter of the work: without a scale of its own

@@ -59,7 +59,8 @@ def fit_acceptance(
     Args:
         labels: names of the classes.
         seen: training images, uint8 (N, 28, 28, 1).
-        held_back: validation images: `DOUBTED_SHARE` of them may score below the threshold.
+        validation: validation images; at most `MAX_FALSE_REJECTION_RATE` of them score below the
+            threshold.
         answer: the model: pixels → scores (N, classes).
         seed: decides what is drawn and where the fit starts.
     """
@@ -98,7 +99,7 @@ def lower_threshold(
 
     Args:
         rule: with the threshold of `fit_acceptance`.
-        held_back: validation images; only right predictions count.
+        validation: validation images; only right predictions count.
         answer: the model: pixels → scores (N, classes).
     """
     scores = answer(validation.pixels)

@@ -14,12 +14,7 @@ from runtime.system import atomic_write
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; 3 where a row fails."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
-    cases.add_arguments(parser)
-    add_arguments(parser)
-    parser.add_argument("--no-keras", action="store_true", help="leave the original out")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    arguments = parser.parse_args(argv)
+    arguments = parse_args(argv)
     from benchmarks.harness.serialize import to_json
     from benchmarks.report import terminal
 
@@ -40,6 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json is not None:
         atomic_write.write(arguments.json, to_json(report))
     return 0 if report else CHECK_FAILED
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
+    cases.add_arguments(parser)
+    add_arguments(parser)
+    parser.add_argument("--no-keras", action="store_true", help="leave the original out")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class NegativeKind:
     """A kind of images: its name, how many are drawn, and what draws them.
 
     Attributes:
-        known: whether these are digits after all, of which few ought to be refused.
+        is_digit: whether these are digits after all, of which few ought to be refused.
         draw: (how many, random) → pixels (N, 28, 28, 1) uint8.
     """
 

@@ -30,7 +30,7 @@ class Settings:
         images: how many arrays, and how many files, are many.
         max_drift: the ratio of two medians, of the halves of a repetition or of two repetitions,
             past which a result is INVALID.
-        again: how often single calls and the fastest batch are measured anew where too noisy.
+        max_retries: how often single calls and the fastest batch are measured anew where too noisy.
     """
 
     repetitions: int = 3
@@ -60,7 +60,7 @@ class LatencyResult:
     """One artifact in one engine in one scenario.
 
     Attributes:
-        row: the artifact, engine, device, threads.
+        case: the artifact, engine, device, threads.
         version: the engine's.
         precision: "float32" or "int8".
         digest: the artifact's.
@@ -181,7 +181,7 @@ class CliStartupResult:
     """`python -m runtime digit.png` beside a process that only imports what it needs.
 
     Attributes:
-        row: the artifact and its engine.
+        case: the artifact and its engine.
         command_ns, imports_ns: from the start of the process to its first line of output.
         command_bytes, imports_bytes: the largest resident size, the median of the runs.
     """
@@ -203,7 +203,7 @@ class BenchmarkToolResult:
     """What LiteRT's own benchmark program says of a file, from each repetition.
 
     Attributes:
-        row: the row of ours that opens the same file in the same engine.
+        case: the row of ours that opens the same file in the same engine.
         runs: calls, all repetitions together.
         means_ns: from the throughput that it prints.
         medians_ns: as it prints them, rounded to hundredths of a millisecond.
@@ -220,7 +220,7 @@ class FolderThroughputResult:
     """`python -m runtime FOLDER` over many PNG files of 28×28, beside a program that decodes them.
 
     Attributes:
-        row: the artifact and its engine.
+        case: the artifact and its engine.
         files, jobs: how many files, and processes of either program.
         command_ns, decoding_ns: from the start of the process to its end.
     """

@@ -13,7 +13,7 @@ class KindResult:
     """What became of one kind of images.
 
     Attributes:
-        known: these are digits: refusing them is the fault.
+        is_digit: these are digits: refusing them is the fault.
         refused: how many of the `n` were not accepted.
         refused_by_confidence: how many the confidence alone would have refused, at its threshold.
         auroc: of the score against that of the test digits: how often a test digit scores higher

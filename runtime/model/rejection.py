@@ -33,13 +33,13 @@ class RejectionModel:
     """A network of one hidden layer that tells digits' ink from other ink, and its threshold.
 
     With x the mean ink, 0 to 1, of each square of a grid of 10 x 14:
-    score = output · max(0, scale x (weights · x) + bias) + odds_weight x ln(c / (1 - c)),
+    score = output · max(0, scale x (weights · x) + bias) + logit_weight x ln(c / (1 - c)),
     where c is the confidence, at most 0.9999: past that, engines differ in what they leave to 1.
 
     Attributes:
         weights: int8 (hidden, 10, 14).
         scales, biases, outputs: float32 (hidden,).
-        odds_weight: of the logarithm of the confidence's odds.
+        logit_weight: weight of the logit of the confidence.
         threshold: an image that scores less is not accepted.
     """
 

@@ -89,7 +89,7 @@ class ModelSpec:
         precision: "float32" or "int8".
         quantization: for int8 models.
         temperature: what the logits were divided by; it is folded into the last layer already.
-        accept_confidence: a prediction with a lower confidence is rejected, unless there is a
+        confidence_threshold: a prediction with a lower confidence is rejected, unless there is a
             rejection model, which decides instead.
         source_sha256: SHA-256 of the Keras file this was exported from; empty for that file itself.
         dataset: what it was trained on.

@@ -47,7 +47,7 @@ def to_mnist_format(ink: npt.NDArray[Any]) -> Pixels:
 
 
 def tight_to_mnist_format(tight: Plane) -> Pixels:
-    """Return `normalize` of ink whose first and last rows and columns are not empty."""
+    """Return `to_mnist_format` of ink whose first and last rows and columns are not empty."""
     small = area_resample(tight, 20, max(*tight.shape, 10))
     small *= 255 / small.max()
     (mass, x), (y, _) = _MOMENTS.dot(small).dot(_MOMENTS.T).tolist()

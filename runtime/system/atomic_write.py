@@ -42,7 +42,7 @@ def write(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Write `content` (text as UTF-8) to `path`, replacing what was there in one step.
 
     Raises:
-        EdgeError: as `replacing`.
+        EdgeError: as `atomic_file`.
     """
     with atomic_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)

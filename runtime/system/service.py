@@ -12,10 +12,10 @@ from runtime.system.sd_notify import notify, watchdog_interval_s
 class ServiceLifecycle:
     """Used as a context on the main thread: SIGTERM ends it in good order, `stopping` says so.
 
-    Ctrl-C raises KeyboardInterrupt in `alive` and `wait`, and nowhere else.
+    Ctrl-C raises KeyboardInterrupt in `heartbeat` and `wait`, and nowhere else.
 
-    `alive` is called with every round of work, which is what the watchdog watches: a program that
-    hangs says nothing, and systemd starts it anew.
+    Call `heartbeat` in every round of work: the watchdog of systemd restarts a program that does
+    not send heartbeats.
     """
 
     def __init__(self) -> None:

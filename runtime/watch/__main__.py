@@ -4,18 +4,17 @@ import argparse
 import math
 import os
 import sys
-from pathlib import Path
 
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
-from runtime.errors import EdgeError, report
+from runtime.errors import EdgeError
 from runtime.outputs import sinks
 from runtime.reload import ReloadingClassifier
 from runtime.system.service import ServiceLifecycle
 from runtime.watch.folder import FolderScanner
 from runtime.watch.kill_counter import KillCounter
 from runtime.watch.run import watch
-from runtime.watch.seen_files import SeenFiles
+from runtime.watch.seen_files import open_seen_files
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,11 +30,9 @@ def main(argv: list[str] | None = None) -> int:
         threads=arguments.threads,
         device=arguments.device,
     )
-    state = _state_file(arguments)
-    seen_files = _seen_files(arguments, state)
-    kills = KillCounter(
-        None if seen_files.file is None else state.with_name(f"{state.name}.reading")
-    )
+    seen_files = open_seen_files(arguments.state, folder)
+    file = seen_files.file
+    kills = KillCounter(None if file is None else file.with_name(f"{file.name}.reading"))
     scanner = FolderScanner(folder, arguments.settle, seen_files)
     if seen_files.is_new and not arguments.existing:
         scanner.mark_existing()
@@ -91,31 +88,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     if not (0 <= arguments.settle < math.inf and 0 < arguments.interval < math.inf):
         parser.error("--settle takes 0 or more seconds, --interval more than 0")
     return arguments
-
-
-def _seen_files(arguments: argparse.Namespace, state: Path) -> SeenFiles:
-    try:
-        return SeenFiles(state)
-    except EdgeError as error:
-        if arguments.state is not None:
-            raise
-        report(EdgeError(f"{error}. Without it, images that arrive between two runs are not read"))
-        return SeenFiles(None)
-
-
-def _state_file(arguments: argparse.Namespace) -> Path:
-    from hashlib import sha256
-
-    if arguments.state is not None:
-        return Path(arguments.state)
-    absolute = os.path.realpath(arguments.folder)
-    name = f"watch-{sha256(os.fsencode(absolute)).hexdigest()[:16]}.jsonl"
-    # What systemd gives a service by StateDirectory=; of several, the first.
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given) / name
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(base) / "digit-edge" / name
 
 
 if __name__ == "__main__":

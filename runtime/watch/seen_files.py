@@ -1,6 +1,7 @@
 """Remembers which files were processed, across restarts."""
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -129,3 +130,36 @@ class SeenFiles:
             f"\n{json.dumps([p, *fingerprint])}" for p, fingerprint in self._by_path.items()
         )
         atomic_write.write(file, content)
+
+
+def open_seen_files(state: str | None, folder: str) -> SeenFiles:
+    """Open the file that holds what was seen in `folder`.
+
+    Args:
+        state: its path; None stands for `default_state_file`, which may be impossible to write:
+            then what was seen is kept in memory alone, and a message says so.
+
+    Raises:
+        EdgeError: the file at `state` cannot be read or written.
+    """
+    if state is not None:
+        return SeenFiles(Path(state))
+    try:
+        return SeenFiles(default_state_file(folder))
+    except EdgeError as error:
+        report(EdgeError(f"{error}. Without it, images that arrive between two runs are not read"))
+        return SeenFiles(None)
+
+
+def default_state_file(folder: str) -> Path:
+    """Return the path of the file for `folder`, in systemd's or the user's folder for state."""
+    from hashlib import sha256
+
+    absolute = os.path.realpath(folder)
+    name = f"watch-{sha256(os.fsencode(absolute)).hexdigest()[:16]}.jsonl"
+    # systemd sets it from StateDirectory=; of several folders, the first.
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given) / name
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(base) / "digit-edge" / name

@@ -1,4 +1,4 @@
-"""Readers of the forms a data set comes in: IDX files and `.npz`; folders.py reads images."""
+"""Readers of the forms a data set comes in: IDX files and `.npz`; `image_folder` reads images."""
 
 import gzip
 import math

@@ -189,7 +189,7 @@ def test_a_damaged_photograph_is_named_damaged(server, photo):
         ("GET", "/v1/", 404),
         ("GET", "/..%2fserve.py", 404),
         ("GET", "/app.js/", 404),
-        ("GET", "/pages.py", 404),
+        ("GET", "/static.py", 404),
         ("POST", "/v1/classify?drawing=perhaps", 400),
     ],
 )
