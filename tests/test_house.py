@@ -180,3 +180,11 @@ def test_no_folder_hides_its_modules_among_too_many():
     folders = {path.parent for path in MODULES}
     crowded = {str(f): n for f in folders if (n := len(list(f.glob("*.py")))) > MAX_MODULES}
     assert crowded == {}
+
+
+def test_the_wheel_holds_every_folder_of_its_packages():
+    text = (ROOT / "pyproject.toml").read_text().partition("packages = [")[2].partition("]")[0]
+    listed = {line.strip(' ",') for line in text.splitlines()} - {""}
+    wheel = {path.parent.relative_to(ROOT) for path in MODULES}
+    folders = {".".join(folder.parts) for folder in wheel if folder.parts[0] != "deploy"}
+    assert listed == folders
