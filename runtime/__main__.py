@@ -9,7 +9,7 @@ from typing import TextIO
 from runtime.cli import inputs, options
 from runtime.cli.batch import BatchJob, FormattedBatch
 from runtime.cli.exit_status import exit_status
-from runtime.cli.formats import Csv, CsvTable, JsonLines, OutputFormat, PlainLines
+from runtime.cli.formats import Csv, JsonLines, OutputFormat, PlainLines, TerminalTable
 from runtime.cli.progress import Progress
 from runtime.errors import BAD_INPUT, EdgeError
 from runtime.system import host, interrupt, streams
@@ -99,7 +99,7 @@ def _form(arguments: argparse.Namespace) -> OutputFormat:
     if arguments.csv:
         return Csv(arguments.top)
     several = len(arguments.paths) > 1 or not os.path.isfile(arguments.paths[0])
-    return CsvTable() if several and _is_terminal(sys.stdout) else PlainLines()
+    return TerminalTable() if several and _is_terminal(sys.stdout) else PlainLines()
 
 
 def _print(done: FormattedBatch, form: OutputFormat) -> bool:
@@ -129,7 +129,7 @@ def _show(job: BatchJob, names: list[str], out: str) -> None:
 
     prediction = job.classifier.classify(names[0], return_view=True)
     if prediction.view is not None:
-        visualize.save(visualize.draw_view(names[0], prediction.view, prediction), out)
+        visualize.save(visualize.draw_preprocessed(names[0], prediction.view, prediction), out)
 
 
 def _count(arguments: argparse.Namespace) -> int | None:

@@ -14,13 +14,13 @@ from runtime.model import artifact
 from runtime.model.rejection import RejectionScorer
 from runtime.model.spec import ModelSpec
 from runtime.prediction import Prediction
-from runtime.preprocess.decode import ImageSource, Looks, describe
+from runtime.preprocess.decode import CachedDecoder, ImageSource, describe
 from runtime.preprocess.pipeline import (
     PreprocessedImage,
     buffer_stream,
+    preprocess,
+    preprocess_batch,
     stack_pixels,
-    view,
-    view_batch,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class Classifier:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._labels = backend.spec.labels
-        self._judge = RejectionScorer(backend.spec.confidence_threshold, backend.spec.acceptance)
+        self._scorer = RejectionScorer(
+            backend.spec.confidence_threshold, backend.spec.rejection_model
+        )
 
     @classmethod
     def load(
@@ -86,12 +88,12 @@ class Classifier:
         Raises:
             ImageError: it cannot be read as an image.
         """
-        preprocessed = view(image)
-        prediction = self.classify_view(preprocessed)
+        preprocessed = preprocess(image)
+        prediction = self.classify_preprocessed(preprocessed)
         return replace(prediction, view=preprocessed) if return_view else prediction
 
-    def classify_view(self, preprocessed: PreprocessedImage) -> Prediction:
-        """Read an image that `runtime.preprocess.pipeline.view` has brought into MNIST's form."""
+    def classify_preprocessed(self, preprocessed: PreprocessedImage) -> Prediction:
+        """Read an image that `runtime.preprocess.pipeline.preprocess` has brought into MNIST's form."""
         scores = self.backend.scores(preprocessed.pixels[np.newaxis])[0]
         return self._confirm(self._predict(preprocessed.pixels, scores), preprocessed)
 
@@ -105,7 +107,7 @@ class Classifier:
         given = stack_pixels(images)
         if given is not None:
             return self._predict_all(given)
-        preprocessed = view_batch(images)
+        preprocessed = preprocess_batch(images)
         predictions = self._predict_batch([one.pixels for one in preprocessed])
         return list(map(self._confirm, predictions, preprocessed))
 
@@ -124,16 +126,16 @@ class Classifier:
 
         name = describe(image)
         image = buffer_stream(image, name)
-        looks = Looks(image, name)
-        reading = recognize(
-            looks, self._predict_found, keep_unknown, self.spec.acceptance is not None
+        looks = CachedDecoder(image, name)
+        recognition = recognize(
+            looks, self._predict_found, keep_unknown, self.spec.rejection_model is not None
         )
-        if not any(digit.prediction.accepted for digit in reading.digits):
-            preprocessed = view(image if isinstance(image, np.ndarray) else looks)
-            alone = replace(self.classify_view(preprocessed), view=preprocessed)
+        if not any(digit.prediction.accepted for digit in recognition.digits):
+            preprocessed = preprocess(image if isinstance(image, np.ndarray) else looks)
+            alone = replace(self.classify_preprocessed(preprocessed), view=preprocessed)
             if alone.accepted:
                 return single_digit(alone)
-        return reading
+        return recognition
 
     def _predict_batch(self, batch: list[Pixels]) -> list[Prediction]:
         return self._predict_all(np.stack(batch)) if batch else []
@@ -149,7 +151,7 @@ class Classifier:
     def _predict_all(self, pixels: Pixels) -> list[Prediction]:
         scores = self.backend.scores(pixels)
         best, confidences = scores.argmax(axis=1), scores.max(axis=1)
-        accepted = self._judge.accept_all(pixels, confidences)
+        accepted = self._scorer.accept_all(pixels, confidences)
         labels = map(self._labels.__getitem__, best.tolist())
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
@@ -160,25 +162,25 @@ class Classifier:
         Only models with a rejection model: filled shapes, B and marks that change their meaning
         if they are turned can be classes of others.
         """
-        if self.spec.acceptance is None or not prediction.accepted:
+        if self.spec.rejection_model is None or not prediction.accepted:
             return prediction
         if preprocessed.method in ("pixels", "mnist"):
             return prediction
         accepted = not preprocessed.implausible and not self._looks_like_b(
             prediction, preprocessed.pixels
         )
-        score = self._judge.score(preprocessed.pixels, prediction.confidence)
-        if accepted and self._judge.is_uncertain(score, prediction.confidence):
-            from runtime.tta import second_score, tta_variants  # few images need it
+        score = self._scorer.score(preprocessed.pixels, prediction.confidence)
+        if accepted and self._scorer.is_uncertain(score, prediction.confidence):
+            from runtime.tta import mean_tta_score, tta_variants  # few images need it
 
             written, best = tta_variants(preprocessed.pixels), int(prediction.scores.argmax())
-            again = second_score(written, self.backend.scores(written), best, self._judge)
-            accepted = again >= self._judge.threshold
+            again = mean_tta_score(written, self.backend.scores(written), best, self._scorer)
+            accepted = again >= self._scorer.threshold
         return prediction if accepted else replace(prediction, accepted=False)
 
     def _looks_like_b(self, prediction: Prediction, pixels: Pixels) -> bool:
         """Whether this 8 is a B; of models that read digits alone, which have a rule of ink."""
-        if prediction.label != "8" or self.spec.acceptance is None:
+        if prediction.label != "8" or self.spec.rejection_model is None:
             return False
         from runtime.lookalikes import has_straight_left_edge
 
@@ -187,7 +189,7 @@ class Classifier:
     def _predict(self, pixels: Pixels, scores: Scores) -> Prediction:
         best = int(scores.argmax())
         confidence = float(scores[best])
-        accepted = self._judge.accepts(pixels, confidence)
+        accepted = self._scorer.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
 
 

@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     status = 0
     for path in arguments.images:
         try:
-            reading = classifier.read(path, keep_unknown=arguments.keep_unknown)
+            recognition = classifier.read(path, keep_unknown=arguments.keep_unknown)
         except ImageError as error:
             status = BAD_INPUT
             if arguments.json:
@@ -36,11 +36,11 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.show is not None:
             from runtime import visualize
 
-            visualize.save(visualize.draw_reading(path, reading), arguments.show)
+            visualize.save(visualize.draw_recognition(path, recognition), arguments.show)
         if arguments.json:
-            print(json.dumps(_record(path, reading, classifier.backend.name)))
+            print(json.dumps(_record(path, recognition, classifier.backend.name)))
         else:
-            for line in reading.lines or ("no digits",):
+            for line in recognition.lines or ("no digits",):
                 print(f"{path}: {line}")
         interrupt.check()
     return status
@@ -72,11 +72,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _record(path: str, reading: Recognition, backend: str) -> dict[str, Any]:
+def _record(path: str, recognition: Recognition, backend: str) -> dict[str, Any]:
     return {
         "image": path,
-        "text": reading.text,
-        "lines": reading.lines,
+        "text": recognition.text,
+        "lines": recognition.lines,
         "digits": [
             {
                 "order": digit.order,
@@ -86,7 +86,7 @@ def _record(path: str, reading: Recognition, backend: str) -> dict[str, Any]:
                 "confidence": round(digit.prediction.confidence, 6),
                 "accepted": digit.prediction.accepted,
             }
-            for digit in reading.digits
+            for digit in recognition.digits
         ],
         "backend": backend,
     }

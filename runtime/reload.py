@@ -1,4 +1,4 @@
-"""Reloading: a classifier that takes up a new model file while the program runs."""
+"""ReloadingClassifier: a classifier that takes up a new model file while the program runs."""
 
 import os
 import threading

@@ -84,7 +84,7 @@ def verify(data: bytes, signature: bytes, keys: Path) -> str:
     """The name of the trusted key, a `*.pub` of the folder `keys`, that made a signature.
 
     Raises:
-        Untrusted: no key of the folder did, or there is none in it.
+        SignatureError: no key of the folder did, or there is none in it.
         EdgeError: a key cannot be read.
     """
     _need_cryptography()

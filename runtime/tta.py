@@ -20,12 +20,16 @@ _WAYS = ((0.0, 0.0), (0.2, 0.0), (-0.2, 0.0), (0.0, 0.25), (0.0, -0.25))
 _SIDE, _FAINT = 84, 40
 
 
-_LIKELY = 0.5  # the predicted class needs this mean probability with test-time augmentation
+_MIN_MEAN_PROBABILITY = (
+    0.5  # the predicted class needs this mean probability with test-time augmentation
+)
 
 Planes = npt.NDArray[np.uint8]
 
 
-def second_score(written: Pixels, scores: Scores, predicted: int, judge: RejectionScorer) -> float:
+def mean_tta_score(
+    written: Pixels, scores: Scores, predicted: int, scorer: RejectionScorer
+) -> float:
     """Return the mean score of the varied copies of an image: test-time augmentation.
 
     Args:
@@ -37,10 +41,10 @@ def second_score(written: Pixels, scores: Scores, predicted: int, judge: Rejecti
     Returns:
         Minus infinity if the mean probability of the predicted class is below 0.5.
     """
-    if float(scores[:, predicted].mean()) < _LIKELY:
+    if float(scores[:, predicted].mean()) < _MIN_MEAN_PROBABILITY:
         return -math.inf
     pairs = zip(written, scores.max(axis=1).tolist(), strict=True)
-    return sum(judge.score(copy, confidence) for copy, confidence in pairs) / len(written)
+    return sum(scorer.score(copy, confidence) for copy, confidence in pairs) / len(written)
 
 
 def tta_variants(pixels: Pixels) -> Pixels:

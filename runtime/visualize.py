@@ -19,7 +19,7 @@ _MARGIN, _LINE = 12, 22
 _ACCEPTED, _REFUSED = (0, 140, 60), (200, 30, 30)
 
 
-def draw_view(
+def draw_preprocessed(
     image: ImageSource, preprocessed: PreprocessedImage, prediction: Prediction
 ) -> Image.Image:
     """The original with the digit's box, and beside it the pixels that the network was given.
@@ -57,7 +57,7 @@ def draw_view(
     return sheet
 
 
-def draw_reading(image: ImageSource, reading: Recognition) -> Image.Image:
+def draw_recognition(image: ImageSource, recognition: Recognition) -> Image.Image:
     """The original with a box and a label at each digit, and a red ? at what is none.
 
     Raises:
@@ -65,7 +65,7 @@ def draw_reading(image: ImageSource, reading: Recognition) -> Image.Image:
     """
     marks = [
         (digit.box, digit.prediction, digit.prediction.label if digit.prediction.accepted else "?")
-        for digit in reading.digits
+        for digit in recognition.digits
     ]
     return draw_marks(image, marks)
 

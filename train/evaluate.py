@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 Logits = npt.NDArray[np.float32]
 
 MIN_CALIBRATION_IMAGES = 100  # with fewer held back the temperature is 1 and nothing is rejected
-MAX_FALSE_REJECTIONS = 0.01  # share of the right predictions that may be below the threshold
+MAX_FINAL_FALSE_REJECTION_RATE = (
+    0.01  # share of the right predictions that may be below the threshold
+)
 THRESHOLD_MARGIN = 0.3  # of log-odds, in nats: int8 artifacts differ by up to 0.29
 # Of the confidence, from 0 to 1, where it is compared with how often it is right.
 BINS = 15
@@ -118,7 +120,7 @@ def allowed_rejections(right: int) -> int:
 
     One fewer than MAX_FALSE_REJECTIONS of them: a new image is equally likely to have any rank.
     """
-    return int(MAX_FALSE_REJECTIONS * (right + 1)) - 1
+    return int(MAX_FINAL_FALSE_REJECTION_RATE * (right + 1)) - 1
 
 
 def calibration_bins(

@@ -1,4 +1,4 @@
-"""Draws what is no digit, for the acceptance rule to be fitted to; nothing of it is measured with.
+"""Draws what is no digit, to fit the rejection model to; nothing of it is measured with.
 
 `benchmarks.rejection` measures with other fonts, other figures and other textures.
 """

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from runtime.preprocess.pipeline import view
+from runtime.preprocess.pipeline import preprocess
 from runtime.system import atomic_write
 from train.checkpoint import Epoch
 from train.evaluate import BINS, calibration_bins, calibration_error
@@ -146,7 +146,7 @@ def views(paths: Sequence[str | Path], captions: Sequence[str]) -> "Figure":
     figure = _figure(2.6 * len(paths), 3.8)
     grid = figure.subplots(2, len(paths), squeeze=False, height_ratios=(5, 3))
     for (upper, lower), path, caption in zip(grid.T, paths, captions, strict=True):
-        seen = view(path)
+        seen = preprocess(path)
         with Image.open(path) as image:
             upper.imshow(ImageOps.exif_transpose(image).convert("RGB"))
         left, top, right, bottom = seen.box

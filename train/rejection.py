@@ -21,7 +21,7 @@ from runtime.model.rejection import (
     log_odds,
 )
 from runtime.system import interrupt
-from runtime.tta import second_score, tta_variants
+from runtime.tta import mean_tta_score, tta_variants
 from train.data.splits import Split
 from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
 from train.negatives import DIGITS, draw_negatives, glyphs
@@ -41,7 +41,7 @@ _NEIGHBORS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 Floats = npt.NDArray[np.float64]
 
 
-def fit_acceptance(
+def fit_rejection_model(
     labels: tuple[str, ...],
     seen: Pixels,
     validation: Pixels,
@@ -81,7 +81,7 @@ def fit_acceptance(
     rule = _fit_ink(known, draw_negatives(max(_STRANGE // 8, round(share * _STRANGE)), seed), seed)
     fresh = draw_negatives(_FRESH, seed + 1)
     confidences = answer(validation).max(axis=1)
-    rule = _weigh_odds(rule, validation, confidences, fresh, answer(fresh).max(axis=1))
+    rule = _fit_logit_weight(rule, validation, confidences, fresh, answer(fresh).max(axis=1))
     ranked = np.sort(_scores(rule, validation, confidences))
     # Rounded down: the digits that decide it stay accepted on an engine that rounds otherwise.
     threshold = math.floor(ranked[int(MAX_FALSE_REJECTION_RATE * len(ranked))] * 1e3) / 1e3
@@ -104,21 +104,21 @@ def lower_threshold(
     """
     scores = answer(validation.pixels)
     right = np.flatnonzero(scores.argmax(axis=1) == validation.labels).tolist()
-    judge = RejectionScorer(0.0, rule)
+    scorer = RejectionScorer(0.0, rule)
     confidences = scores.max(axis=1).tolist()
     # Of each digit the highest threshold with which it is accepted; enough if it is certain.
-    highest = [judge.score(validation.pixels[n], confidences[n]) for n in right]
+    highest = [scorer.score(validation.pixels[n], confidences[n]) for n in right]
     uncertain = [
         (at, n)
         for at, n in enumerate(right)
-        if highest[at] > -math.inf and judge.is_uncertain(highest[at], confidences[n])
+        if highest[at] > -math.inf and scorer.is_uncertain(highest[at], confidences[n])
     ]
     if uncertain:
         written = np.stack([tta_variants(validation.pixels[n]) for _, n in uncertain])
         copies = answer(written.reshape(-1, *written.shape[2:])).reshape(*written.shape[:2], -1)
         for (at, n), images, of_copies in zip(uncertain, written, copies, strict=True):
             without = highest[at] - CLEAR_MARGIN if confidences[n] >= CONFIDENT else -math.inf
-            again = second_score(images, of_copies, int(scores[n].argmax()), judge)
+            again = mean_tta_score(images, of_copies, int(scores[n].argmax()), scorer)
             highest[at] = max(without, min(highest[at], again))
     # No threshold accepts those of minus infinity.
     allowed = max(allowed_rejections(len(highest)), 0)
@@ -160,7 +160,7 @@ def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> RejectionModel:
     )
 
 
-def _weigh_odds(
+def _fit_logit_weight(
     rule: RejectionModel, digits: Pixels, sure: Floats, strange: Pixels, strange_sure: Floats
 ) -> RejectionModel:
     """Set what the confidence's odds are worth beside the ink: logistic regression on both."""
@@ -178,9 +178,9 @@ def _weigh_odds(
 
 
 def _scores(rule: RejectionModel, pixels: Pixels, confidences: Floats) -> Floats:
-    judge = RejectionScorer(0.0, rule)
+    scorer = RejectionScorer(0.0, rule)
     pairs = zip(pixels, confidences.tolist(), strict=True)
-    return np.array([judge.score(image, confidence) for image, confidence in pairs])
+    return np.array([scorer.score(image, confidence) for image, confidence in pairs])
 
 
 def _squares(pixels: Pixels) -> npt.NDArray[np.float32]:

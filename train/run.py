@@ -32,7 +32,7 @@ from train.evaluate import (
 from train.fit import Training, fit
 from train.model import fold_batch_norm
 from train.recipe import Recipe
-from train.rejection import fit_acceptance, lower_threshold
+from train.rejection import fit_rejection_model, lower_threshold
 from train.save import save, versions
 
 
@@ -98,16 +98,16 @@ def run(
     scores = logits_of(model, validation_split.pixels)
     confidence_threshold = fit_confidence_threshold(scores, validation_split.labels)
     with interrupt.immediate():
-        acceptance = fit_acceptance(
+        rejection_model = fit_rejection_model(
             data_set.labels,
             train.pixels,
             validation_split.pixels,
             lambda p: logits_of(model, p),
             seed,
         )
-        if acceptance is not None:
-            acceptance = lower_threshold(
-                acceptance, validation_split, lambda p: logits_of(model, p)
+        if rejection_model is not None:
+            rejection_model = lower_threshold(
+                rejection_model, validation_split, lambda p: logits_of(model, p)
             )
     train_scores = logits_of(model, train.pixels)
     on_train = float(np.mean(train_scores.argmax(1) == train.labels))
@@ -130,7 +130,7 @@ def run(
             ("validation loss", f"{val_loss:.5f}"),
             *versions(),
         ),
-        acceptance=acceptance,
+        rejection_model=rejection_model,
     )
     test, labels = data_set.test, data_set.labels
     # Images that even the trained model gets wrong: many have a wrong label, or are ambiguous.
@@ -148,7 +148,7 @@ def run(
         ):
             plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
-    rule = _acceptance(confidence_threshold, acceptance, len(validation_split))
+    rule = _describe_rejection(confidence_threshold, rejection_model, len(validation_split))
     print(f"temperature {temperature:.3f}; {rule}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
     print(f"training accuracy {100 * on_train:.2f} % of {len(train):,} images")
@@ -157,7 +157,7 @@ def run(
         f"calibration error {100 * error:.2f} %"
     )
     right = test_scores.argmax(1) == test.labels
-    accepted = RejectionScorer(confidence_threshold, acceptance).accept_all(
+    accepted = RejectionScorer(confidence_threshold, rejection_model).accept_all(
         test.pixels, test_scores.max(1)
     )
     rejected = int((right & ~accepted).sum())
@@ -181,7 +181,7 @@ def start_tensorflow(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _acceptance(
+def _describe_rejection(
     confidence_threshold: float, rejection: RejectionModel | None, validation_images: int
 ) -> str:
     """Describe the rule by which a prediction is accepted."""

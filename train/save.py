@@ -37,7 +37,7 @@ def save(
     dataset: Dataset,
     metrics: Metrics,
     provenance: tuple[tuple[str, str], ...],
-    acceptance: RejectionModel | None = None,
+    rejection_model: RejectionModel | None = None,
 ) -> Artifact:
     """Write an inference network with its spec to `path`, whole or not at all.
 
@@ -57,7 +57,7 @@ def save(
         metrics=metrics,
         golden=GoldenOutputs(pixels, logits_of(model, pixels)),
         provenance=provenance,
-        acceptance=acceptance,
+        rejection_model=rejection_model,
     )
     return artifact.write(path, to_bytes(model), spec)
 

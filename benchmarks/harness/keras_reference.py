@@ -55,7 +55,7 @@ class KerasBackend:
 
 
 def import_keras(name: str, device: str) -> None:
-    """Import Keras on TensorFlow or JAX, as `name` of `rows.KERAS_CALLS` says, without remarks.
+    """Import Keras on TensorFlow or JAX, as `name` of `cases.KERAS_CALLS` says, without remarks.
 
     The first import of a process decides; KERAS_BACKEND in the environment does not.
 
@@ -114,7 +114,7 @@ def open_artifact(
     """Open a .keras artifact, whose digest `artifact.read` has checked.
 
     Args:
-        name: one of `rows.KERAS_CALLS`.
+        name: one of `cases.KERAS_CALLS`.
         threads: TensorFlow's, inside one operation; the first model of a process chooses them.
 
     Raises:

@@ -83,8 +83,8 @@ def _measure_case(
     drawn: Sequence[Pixels],
 ) -> Rejection:
     spec = backend.spec
-    judge, by_confidence = (
-        RejectionScorer(spec.confidence_threshold, rule) for rule in (spec.acceptance, None)
+    scorer, by_confidence = (
+        RejectionScorer(spec.confidence_threshold, rule) for rule in (spec.rejection_model, None)
     )
 
     def scores(pixels: Pixels) -> tuple[Floats, Floats]:
@@ -95,7 +95,7 @@ def _measure_case(
             )
         pairs = list(zip(pixels, answers.max(axis=1).tolist(), strict=True))
         return (
-            np.array([judge.score(image, confidence) for image, confidence in pairs]),
+            np.array([scorer.score(image, confidence) for image, confidence in pairs]),
             np.array([by_confidence.score(image, confidence) for image, confidence in pairs]),
         )
 
@@ -108,7 +108,7 @@ def _measure_case(
                 kind=kind.name,
                 is_digit=kind.is_digit,
                 n=len(pixels),
-                refused=int((of_kind < judge.threshold).sum()),
+                refused=int((of_kind < scorer.threshold).sum()),
                 refused_by_confidence=int((sure_of_kind < by_confidence.threshold).sum()),
                 auroc=statistics.auroc(of_digits, of_kind),
                 auroc_of_confidence=statistics.auroc(sure_of_digits, sure_of_kind),
@@ -119,14 +119,14 @@ def _measure_case(
         case=case,
         version=backend.version,
         digest=spec.digest,
-        has_rule=spec.acceptance is not None,
-        threshold=judge.threshold,
+        has_rule=spec.rejection_model is not None,
+        threshold=scorer.threshold,
         digits=len(digits),
-        digits_refused=int((of_digits < judge.threshold).sum()),
+        digits_refused=int((of_digits < scorer.threshold).sum()),
         digits_refused_by_confidence=int((sure_of_digits < by_confidence.threshold).sum()),
-        cost_ns=_cost_ns(lambda: judge.accepts(digit, 0.5), _COST_CALLS),
+        cost_ns=_cost_ns(lambda: scorer.accepts(digit, 0.5), _COST_CALLS),
         kinds=tuple(results),
-        batch_cost_ns=_cost_ns(lambda: judge.accept_all(digits, alike), 1) / len(digits),
+        batch_cost_ns=_cost_ns(lambda: scorer.accept_all(digits, alike), 1) / len(digits),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a parity run compares, and its outcome: TestSet, ParityReport."""
+"""What a parity run compares, and its outcome: ParityReport."""
 
 from dataclasses import dataclass, field
 

@@ -16,7 +16,7 @@ __all__ = [
     "ENGINES",
     "Backend",
     "Engine",
-    "FellBack",
+    "CpuFallbackError",
     "Pixels",
     "Scores",
     "devices",
@@ -61,7 +61,7 @@ def open_backend(
 
     Raises:
         BackendUnavailable: the engine or device is not there, or does not open such files.
-        FellBack: the engine would have computed on the CPU instead of the device.
+        CpuFallbackError: the engine would have computed on the CPU instead of the device.
         ArtifactError: the engine refuses the model, or the model is not what its spec says.
     """
     if threads < 1:

@@ -87,7 +87,7 @@ def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
 
     Raises:
         BackendUnavailable: there is no GPU that LiteRT can use, or this LiteRT has no such model.
-        FellBack: part of the model would not run on the GPU.
+        CpuFallbackError: part of the model would not run on the GPU.
         ArtifactError: the model is not what its spec says.
     """
     try:

@@ -156,7 +156,7 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
 
     Raises:
         BackendUnavailable: onnxruntime, or a provider for the device, is not there.
-        FellBack: the provider is there, and the model would run on the CPU all the same.
+        CpuFallbackError: the provider is there, and the model would run on the CPU all the same.
         ArtifactError: onnxruntime refuses the model.
     """
     # In 1.32 the import alone starts a thread that reports the use of this machine to its maker,
@@ -269,7 +269,7 @@ def _fallback(session: Any, device: str, version: str) -> str:
     libraries or device are missing, or it keeps the provider and gives it no node.
 
     Raises:
-        FellBack: all of the model runs on the CPU.
+        CpuFallbackError: all of the model runs on the CPU.
     """
     provider = PROVIDERS[device]
     if session.get_providers()[0] != provider.name:

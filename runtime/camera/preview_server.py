@@ -117,7 +117,7 @@ class PreviewServer:
         """Count a viewer.
 
         Raises:
-            Problem: 503 if there are too many.
+            HttpProblem: 503 if there are too many.
         """
         if self._viewers >= MAX_VIEWERS:
             raise HttpProblem(503, f"{MAX_VIEWERS} browsers show the camera already: close one")

@@ -78,7 +78,7 @@ def open_source(name: str | None) -> FrameSource:
             without_password(name), lambda: _OpenCVCapture(name, without_password(name))
         )
     if os.path.isdir(name):
-        return Folder(name)
+        return FolderSource(name)
     try:
         mode = os.stat(name).st_mode
     except OSError as error:
@@ -89,7 +89,7 @@ def open_source(name: str | None) -> FrameSource:
     if stat.S_ISCHR(mode):
         opencv()
         return LiveSource(name, lambda: _OpenCVCapture(name, name))
-    return Video(name)
+    return VideoSource(name)
 
 
 def without_password(url: str) -> str:
@@ -97,7 +97,7 @@ def without_password(url: str) -> str:
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
 
 
-class Folder:
+class FolderSource:
     """The images of a folder and those below, by name; one that cannot be read is passed over."""
 
     def __init__(self, name: str) -> None:
@@ -122,7 +122,7 @@ class Folder:
             raise EdgeError(f"{self.name}: a folder without images")
 
 
-class Video:
+class VideoSource:
     """A video file, every picture of it."""
 
     def __init__(self, name: str) -> None:

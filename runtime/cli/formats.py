@@ -65,7 +65,7 @@ class PlainLines:
         return f"{_one_line(record['image'])}: {answers}\n"
 
 
-class CsvTable:
+class TerminalTable:
     """Columns for people; the image comes last, as how long names will be is not known yet."""
 
     header = "digit  confidence  image\n"

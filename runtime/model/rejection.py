@@ -20,7 +20,7 @@ _AT_ONCE, _PRODUCTS = 28, 16
 CONFIDENT = 0.95  # a lower confidence makes a prediction uncertain
 CLEAR_MARGIN = 4.0  # of the score; one that is less above the threshold is uncertain
 # Confidences above are taken for this one.
-_SUREST = 0.9999
+_MAX_CONFIDENCE = 0.9999
 GRID = (10, 14)
 _FLOAT = np.dtype(np.float32)
 # Of an image's pixels in a row, those looked at, and how many they are.
@@ -76,11 +76,11 @@ class RejectionModel:
         )
         numbers = (rule.scales, rule.biases, rule.outputs)
         if any(part.shape != rule.weights.shape[:1] for part in numbers):
-            raise ValueError("the acceptance rule's parts are not as many as its weights")
+            raise ValueError("the rejection model's arrays differ in length")
         if not all(np.isfinite(part).all() for part in numbers):
-            raise ValueError("the acceptance rule is not made of finite numbers")
+            raise ValueError("the rejection model holds a number that is not finite")
         if not (math.isfinite(rule.logit_weight) and math.isfinite(rule.threshold)):
-            raise ValueError("the acceptance rule is not made of finite numbers")
+            raise ValueError("the rejection model holds a number that is not finite")
         return rule
 
 
@@ -126,7 +126,7 @@ class RejectionScorer:
         ink = pixels.ravel()[_ROWS].astype(_FLOAT)
         hidden = self._largest(self._weigh(ink), self._floor)
         of_ink = float(self._sum(hidden))
-        sure = _SUREST if confidence > _SUREST else confidence
+        sure = _MAX_CONFIDENCE if confidence > _MAX_CONFIDENCE else confidence
         # Of zero or no number, which no softmax gives: not a digit.
         odds = self._log(sure / (1 - sure)) if sure > 0 else -math.inf
         return of_ink + self._offset + self._logit_weight * odds
@@ -166,6 +166,6 @@ class RejectionScorer:
 def log_odds(confidences: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """ln(c / (1 - c)) of confidences from 0 to 1, those above 0.9999 taken for it."""
     # Not from NumPy's finfo: 1.24 warns in it where an engine has subnormals flushed to zero.
-    sure = np.clip(confidences.astype(np.float64), sys.float_info.min, _SUREST)
+    sure = np.clip(confidences.astype(np.float64), sys.float_info.min, _MAX_CONFIDENCE)
     odds: npt.NDArray[np.float64] = np.log(sure / (1 - sure))
     return odds

@@ -75,7 +75,7 @@ class GoldenOutputs:
 
 
 # Names of fields that were changed since files with these keys were published.
-_JSON_KEYS = {"confidence_threshold": "accept_confidence"}
+_JSON_KEYS = {"confidence_threshold": "accept_confidence", "rejection_model": "acceptance"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class ModelSpec:
         dataset: what it was trained on.
         metrics: what it reached.
         provenance: how it was made, (key, text) pairs: recipe, seed, versions.
-        acceptance: the rejection model, of models of the ten digits alone.
+        rejection_model: the rejection model, of models of the ten digits alone.
         golden: inputs and the answers this very artifact gave when it was made.
         digest: SHA-256 of the file, filled in by `artifact.read`.
     """
@@ -112,7 +112,7 @@ class ModelSpec:
     golden: GoldenOutputs | None
     quantization: Quantization | None = None
     provenance: tuple[tuple[str, str], ...] = ()
-    acceptance: RejectionModel | None = None
+    rejection_model: RejectionModel | None = None
     schema_version: int = SCHEMA_VERSION
     digest: str = field(default="", compare=False)
 
@@ -128,8 +128,8 @@ class ModelSpec:
                 "scores": self.golden.scores.tolist(),
             }
         record["provenance"] = dict(self.provenance)
-        if self.acceptance is not None:
-            record["acceptance"] = self.acceptance.to_record()
+        if self.rejection_model is not None:
+            record["acceptance"] = self.rejection_model.to_record()
         return json.dumps(record, indent=1, ensure_ascii=False)
 
     @classmethod
@@ -176,7 +176,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
             calibration=Dataset(**record["quantization"]["calibration"]),
             calibration_counts=tuple(record["quantization"].get("calibration_counts", ())),
         )
-    acceptance = record.get("acceptance")
+    rejection_model = record.get("acceptance")
     return ModelSpec(
         name=record["name"],
         labels=labels,
@@ -190,7 +190,9 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
         golden=golden,
         quantization=quantization,
         provenance=tuple((str(k), str(v)) for k, v in record["provenance"].items()),
-        acceptance=None if acceptance is None else RejectionModel.from_record(acceptance),
+        rejection_model=None
+        if rejection_model is None
+        else RejectionModel.from_record(rejection_model),
         schema_version=int(record["schema_version"]),
         digest=digest,
     )

@@ -35,8 +35,8 @@ _REACH = 6.0
 _RING, _MAX_DARK = 0.2, 0.2
 # Lower writing than this, in pixels, cannot be read.
 _MIN_HEIGHT = 5
-_MAX_BLOBS = 2_500  # pieces of ink; each takes 0.2 to 0.5 ms, an A4 page holds 2,000 digits
-_MAX_BLOB_AREA = 1_000_000  # pixels in the box of one piece; cutting it takes 40 bytes each
+_MAX_COMPONENTS = 2_500  # pieces of ink; each takes 0.2 to 0.5 ms, an A4 page holds 2,000 digits
+_MAX_COMPONENT_AREA = 1_000_000  # pixels in the box of one piece; cutting it takes 40 bytes each
 _MAX_AREA = 4096 * 3072  # pixels in the boxes of all pieces
 _MAX_RUNS = 600_000  # runs of ink along rows or columns; more are a texture
 _MAX_PAIRS = 100_000  # of boxes compared at once
@@ -69,25 +69,25 @@ class Writing:
 
     found: Components
     levels: Plane
-    depth: Plane
+    contrast: Plane
     groups: list[npt.NDArray[np.intp]]
     everything: Mask
     raw: Gray
     height: float
 
-    def blobs(self) -> Iterator[InkComponent]:
+    def components(self) -> Iterator[InkComponent]:
         """Yield each group's ink, unless it is the edge of something dark."""
         for group in self.groups:
-            blob = _cut_out(self.found, self.levels, self.depth, group)
-            if not _is_edge(blob, self.raw, self.everything, self.height):
-                yield blob
+            component = _cut_out(self.found, self.levels, self.contrast, group)
+            if not _is_edge(component, self.raw, self.everything, self.height):
+                yield component
 
     def layout(self) -> PageLayout | None:
         """Return its lines; None if there are none."""
-        blobs = list(self.blobs())
-        boxes = np.array([blob.box for blob in blobs], np.intp).reshape(-1, 4)
+        components = list(self.components())
+        boxes = np.array([component.box for component in components], np.intp).reshape(-1, 4)
         lines = tuple(
-            tuple(blobs[number] for number in line) for line in _arrange(boxes, self.height)
+            tuple(components[number] for number in line) for line in _arrange(boxes, self.height)
         )
         return PageLayout(lines, self.height) if lines else None
 
@@ -109,35 +109,35 @@ def find_writing(gray: Gray, name: str) -> Writing | None:
     foreground = subtract_background(gray)
     if foreground is None or foreground.polarity_ambiguous:
         return None
-    depth = foreground.contrast
-    mask = depth > max(_FAINT * foreground.ink_level, foreground.noise_floor)
+    contrast = foreground.contrast
+    mask = contrast > max(_FAINT * foreground.ink_level, foreground.noise_floor)
     if max(np.count_nonzero(one[1:] > one[:-1]) for one in (mask, mask.T)) > _MAX_RUNS:
         return None
     mask = remove_ruled_lines(remove_ruled_lines(mask, _BROKEN, _INKED).T, _BROKEN, _INKED).T
-    faint = find_components(mask, depth)
+    faint = find_components(mask, contrast)
     if faint is None:
         return None
-    _keep_own_level(mask, faint, depth)
-    found = find_components(mask, depth)
+    _keep_own_level(mask, faint, contrast)
+    found = find_components(mask, contrast)
     if found is None:
         return None
     height = _typical_height(found)
     if height < _MIN_HEIGHT:
         return None
-    own = _levels(found, depth)
+    own = _levels(found, contrast)
     writing = _is_writing(found, height)
     if not writing.any():
         return None
     writing &= own > _GHOST * np.average(own[writing], weights=found.mass[writing])
     sizes = found.boxes[writing, 2:] - found.boxes[writing, :2]
     areas = sizes.prod(axis=1, dtype=np.int64)
-    if len(sizes) > _MAX_BLOBS or areas.max() > _MAX_BLOB_AREA or areas.sum() > _MAX_AREA:
+    if len(sizes) > _MAX_COMPONENTS or areas.max() > _MAX_COMPONENT_AREA or areas.sum() > _MAX_AREA:
         raise too_much_ink(name)
     groups = _group(found, np.flatnonzero(writing), height)
     everything = found.paint(np.ones(len(own), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
     raw = 255 - gray if foreground.dark else gray
-    writing_found = Writing(found, own, depth, groups, everything, raw, height)
-    return writing_found if any(True for _ in writing_found.blobs()) else None
+    writing_found = Writing(found, own, contrast, groups, everything, raw, height)
+    return writing_found if any(True for _ in writing_found.components()) else None
 
 
 def too_much_ink(name: str) -> ImageError:
@@ -145,9 +145,9 @@ def too_much_ink(name: str) -> ImageError:
     return ImageError(f"{name}: more pieces of ink than a page of digits; crop it to the digits")
 
 
-def _keep_own_level(mask: Mask, faint: Components, depth: Plane) -> None:
+def _keep_own_level(mask: Mask, faint: Components, contrast: Plane) -> None:
     """Take out of the mask what is fainter than its component's strokes."""
-    levels = _levels(faint, depth)
+    levels = _levels(faint, contrast)
     height, width = mask.shape
     for rows in row_slices(height, width + 1):
         before = rows.start * (width + 1)
@@ -157,7 +157,7 @@ def _keep_own_level(mask: Mask, faint: Components, depth: Plane) -> None:
         level = np.zeros((rows.stop - rows.start, width + 1), np.float32)
         inside = np.repeat(starts - before, lengths) + _counting(lengths)
         level.reshape(-1)[inside] = np.repeat(levels[faint.labels[first:last]], lengths)
-        mask[rows] &= depth[rows] > _OWN_LEVEL * level[:, :-1]
+        mask[rows] &= contrast[rows] > _OWN_LEVEL * level[:, :-1]
 
 
 def _counting(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
@@ -165,10 +165,12 @@ def _counting(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     return np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-def _levels(found: Components, depth: Plane) -> Plane:
-    """The depth of each component's strokes: a mean that the rim and the paper count little in."""
+def _levels(found: Components, contrast: Plane) -> Plane:
+    """The contrast of each component's strokes: a mean that the rim and the paper count little in."""
     above, below = (
-        np.bincount(found.labels, sum_runs(found.starts, found.ends, depth, power), len(found.mass))
+        np.bincount(
+            found.labels, sum_runs(found.starts, found.ends, contrast, power), len(found.mass)
+        )
         for power in (3, 2)
     )
     return (above / np.maximum(below, 1e-6)).astype(np.float32)
@@ -286,12 +288,12 @@ def _near_pairs(
         first = last
 
 
-def _is_edge(blob: InkComponent, raw: Gray, everything: Mask, height: float) -> bool:
+def _is_edge(component: InkComponent, raw: Gray, everything: Mask, height: float) -> bool:
     """Whether this is the rim of something as dark as ink, a shadow or the end of the paper.
 
     Around ink there is paper; around a rim much is no lighter than the rim is.
     """
-    left, top, right, bottom = blob.box
+    left, top, right, bottom = component.box
     reach = max(2, int(_RING * height))
     around = (
         slice(max(top - reach, 0), bottom + reach),
@@ -301,7 +303,9 @@ def _is_edge(blob: InkComponent, raw: Gray, everything: Mask, height: float) -> 
     pixels = int(ground.sum())
     if not pixels:
         return False
-    ink = quantile(np.bincount(raw[top:bottom, left:right][blob.ink > 0.5], minlength=256), 0.5)
+    ink = quantile(
+        np.bincount(raw[top:bottom, left:right][component.ink > 0.5], minlength=256), 0.5
+    )
     middle = (ink + quantile(ground, 0.25)) / 2
     return int(ground[int(middle) + 1 :].sum()) / pixels > _MAX_DARK
 
@@ -371,7 +375,7 @@ def _join(
 
 
 def _cut_out(
-    found: Components, levels: Plane, depth: Plane, group: npt.NDArray[np.intp]
+    found: Components, levels: Plane, contrast: Plane, group: npt.NDArray[np.intp]
 ) -> InkComponent:
     left, top, right, bottom = (int(edge) for edge in _around(found.boxes[group]))
     box = left, top, right, bottom
@@ -379,5 +383,5 @@ def _cut_out(
     chosen[group] = True
     weights = found.mass[group]
     level = float(np.average(levels[group], weights=weights))
-    ink = np.minimum(depth[top:bottom, left:right] / np.float32(level), 1)
+    ink = np.minimum(contrast[top:bottom, left:right] / np.float32(level), 1)
     return InkComponent(np.where(found.paint(chosen, box), ink, np.float32(0)), box)

@@ -14,7 +14,7 @@ from runtime.multi_digit.layout import (
 )
 from runtime.multi_digit.split_touching import merge_components, split_at_seams
 from runtime.prediction import Prediction
-from runtime.preprocess.decode import Decoded, ImageSource, Looks
+from runtime.preprocess.decode import CachedDecoder, Decoded, ImageSource
 from runtime.preprocess.mnist_format import tight_to_mnist_format
 from runtime.preprocess.pipeline import scale_box
 from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
@@ -38,7 +38,7 @@ _REFUSED, _CUT, _INK, _JOIN = 0.2, 0.12, 1.0, 0.07
 _BROADER, _BROAD_FROM, _LOWER, _LOW_FROM = 0.85, 0.85, 0.45, 1.05
 # In heights: what is lower or broader is no digit.
 _LOW, _BROAD = 0.4, 1.7
-_MAX_PIECES = 12  # of one digit
+_MAX_FRAGMENTS = 12  # of one digit
 _MAX_JOINED_PIXELS = 24_000_000  # of all joins in a line, held at once as 4 bytes each
 _MAX_TRIED = 8_500  # joins of pieces on a page: of 2,000 handwritten digits; 0.12 ms each
 UNKNOWN = "?"
@@ -51,7 +51,7 @@ class Digit:
     Attributes:
         box: left, top, right, bottom in pixels of the upright original, the last two exclusive.
         prediction: what it is; not `accepted` where it is no digit.
-        line: the number of its line in `Reading.lines`; None where nothing in it is a digit.
+        line: the number of its line in `Recognition.lines`; None where nothing in it is a digit.
         order: its number in the whole reading, from 0, line by line and from left to right.
     """
 
@@ -80,7 +80,7 @@ class Recognition:
 
 
 def recognize(
-    image: "ImageSource | Looks",
+    image: "ImageSource | CachedDecoder",
     predict: Callable[[list[Pixels]], list[Prediction]],
     keep_unknown: bool = False,
     digits_only: bool = True,
@@ -97,8 +97,8 @@ def recognize(
     Raises:
         ImageError: it cannot be read as an image, or holds more ink than a page of digits.
     """
-    looks = image if isinstance(image, Looks) else Looks(image)
-    decoded, layout = _look(looks)
+    looks = image if isinstance(image, CachedDecoder) else CachedDecoder(image)
+    decoded, layout = _detect_lines(looks)
     if layout is None:
         return Recognition((), ())
     looks.release(_MAX_HELD_PIXELS)
@@ -107,19 +107,19 @@ def recognize(
     lines: list[str] = []
     digits: list[Digit] = []
     tried = 0
-    for blobs in layout.lines:
-        pieces = _oversegment(blobs, layout.height, predict)
-        spans = _spans(pieces, layout.height)
+    for components in layout.lines:
+        fragments = _oversegment(components, layout.height, predict)
+        spans = _spans(fragments, layout.height)
         tried += len(spans)
-        if tried > _MAX_TRIED or _joined_pixels(pieces, spans) > _MAX_JOINED_PIXELS:
+        if tried > _MAX_TRIED or _joined_pixels(fragments, spans) > _MAX_JOINED_PIXELS:
             raise too_much_ink(looks.name)
-        read_line = _read_line(pieces, spans, layout.height, predict, digits_only)
+        read_line = _read_line(fragments, spans, layout.height, predict, digits_only)
         text = "".join(
             prediction.label if prediction.accepted else UNKNOWN * keep_unknown
             for _, prediction in read_line
         )
-        for blob, prediction in read_line:
-            box = scale_box(blob.box, x, y)
+        for component, prediction in read_line:
+            box = scale_box(component.box, x, y)
             digits.append(Digit(box, prediction, len(lines) if text else None, len(digits)))
         if text:
             lines.append(text)
@@ -127,7 +127,7 @@ def recognize(
 
 
 def estimate_page_memory(size: tuple[int, int]) -> int:
-    """About how many bytes `read` holds of a picture of this width and height, once decoded."""
+    """About how many bytes `recognize` holds of a picture of this width and height, once decoded."""
     return _PIXEL_BYTES * min(size[0] * size[1], _MAX_PIXELS)
 
 
@@ -137,7 +137,7 @@ def single_digit(prediction: Prediction) -> Recognition:
     return Recognition((prediction.label,), (Digit(prediction.view.box, prediction, 0, 0),))
 
 
-def _look(looks: Looks) -> tuple[Decoded, PageLayout | None]:
+def _detect_lines(looks: CachedDecoder) -> tuple[Decoded, PageLayout | None]:
     for color in (False, True):
         decoded = looks.decode(longest=_LONGEST, color=color)
         writing = find_writing(decoded.gray, looks.name)
@@ -165,7 +165,7 @@ class _Fragment:
     `joinable` that both may be one digit; `prediction` is that of a whole blob, left uncut.
     """
 
-    blob: InkComponent
+    component: InkComponent
     cut: bool
     cost: float
     joinable: bool
@@ -173,35 +173,35 @@ class _Fragment:
 
 
 def _oversegment(
-    blobs: tuple[InkComponent, ...],
+    components: tuple[InkComponent, ...],
     height: float,
     predict: Callable[[list[Pixels]], list[Prediction]],
 ) -> list[_Fragment]:
     """The pieces of a line's blobs: of one that is surely a digit, itself."""
-    whole = predict([_pixels(blob) for blob in blobs])
+    whole = predict([_pixels(component) for component in components])
     doubtful = [
         number
-        for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True))
-        if blob.box[2] - blob.box[0] > _NARROW * height
+        for number, (component, prediction) in enumerate(zip(components, whole, strict=True))
+        if component.box[2] - component.box[0] > _NARROW * height
         or prediction.confidence < _SURE
         or not prediction.accepted
     ]
-    parts_of = {number: [(blob, 0.0)] for number, blob in enumerate(blobs)}
-    cuts = split_at_seams([blobs[number] for number in doubtful], height)
+    parts_of = {number: [(component, 0.0)] for number, component in enumerate(components)}
+    cuts = split_at_seams([components[number] for number in doubtful], height)
     parts_of.update(zip(doubtful, cuts, strict=True))
-    pieces: list[_Fragment] = []
-    for number, (blob, prediction) in enumerate(zip(blobs, whole, strict=True)):
+    fragments: list[_Fragment] = []
+    for number, (component, prediction) in enumerate(zip(components, whole, strict=True)):
         parts = parts_of[number]
-        uncut = prediction if [part.box for part, _ in parts] == [blob.box] else None
-        near = number > 0 and blob.box[0] - blobs[number - 1].box[2] < _GAP * height
-        for part, (piece, ink) in enumerate(parts):
+        uncut = prediction if [part.box for part, _ in parts] == [component.box] else None
+        near = number > 0 and component.box[0] - components[number - 1].box[2] < _GAP * height
+        for part, (fragment, ink) in enumerate(parts):
             cost = _CUT + _INK * ink if part else 0.0
-            pieces.append(_Fragment(piece, part > 0, cost, part > 0 or near, uncut))
-    return pieces
+            fragments.append(_Fragment(fragment, part > 0, cost, part > 0 or near, uncut))
+    return fragments
 
 
 def _read_line(
-    pieces: list[_Fragment],
+    fragments: list[_Fragment],
     spans: list[tuple[int, int]],
     height: float,
     predict: Callable[[list[Pixels]], list[Prediction]],
@@ -209,82 +209,87 @@ def _read_line(
 ) -> list[tuple[InkComponent, Prediction]]:
     """The cheapest way to join a line's pieces to digits: dynamic programming over them."""
     joined = [
-        merge_components([piece.blob for piece in pieces[first:last]]) for first, last in spans
+        merge_components([fragment.component for fragment in fragments[first:last]])
+        for first, last in spans
     ]
-    known = [pieces[first].prediction if last == first + 1 else None for first, last in spans]
-    new = iter(predict([_pixels(blob) for blob, one in zip(joined, known, strict=True) if not one]))
+    known = [fragments[first].prediction if last == first + 1 else None for first, last in spans]
+    new = iter(
+        predict(
+            [_pixels(component) for component, one in zip(joined, known, strict=True) if not one]
+        )
+    )
     predictions = [one or next(new) for one in known]
     if digits_only:
         predictions = [
-            replace(prediction, accepted=prediction.accepted and _is_digit(blob, height))
-            for blob, prediction in zip(joined, predictions, strict=True)
+            replace(prediction, accepted=prediction.accepted and _is_digit(component, height))
+            for component, prediction in zip(joined, predictions, strict=True)
         ]
-    ending: list[list[tuple[int, InkComponent, Prediction]]] = [[] for _ in pieces]
-    for (first, last), blob, prediction in zip(spans, joined, predictions, strict=True):
-        ending[last - 1].append((first, blob, prediction))
+    ending: list[list[tuple[int, InkComponent, Prediction]]] = [[] for _ in fragments]
+    for (first, last), component, prediction in zip(spans, joined, predictions, strict=True):
+        ending[last - 1].append((first, component, prediction))
     best: list[tuple[float, list[tuple[InkComponent, Prediction]]]] = [(0.0, [])]
     for end, tried in enumerate(ending, 1):
         options = [
             (
-                best[first][0] + _cost(blob, height, prediction, pieces[first:end]),
+                best[first][0] + _cost(component, height, prediction, fragments[first:end]),
                 first,
-                blob,
+                component,
                 prediction,
             )
-            for first, blob, prediction in tried
+            for first, component, prediction in tried
         ]
-        cost, first, blob, prediction = min(options, key=lambda option: option[0])
-        best.append((cost, [*best[first][1], (blob, prediction)]))
+        cost, first, component, prediction = min(options, key=lambda option: option[0])
+        best.append((cost, [*best[first][1], (component, prediction)]))
     return best[-1][1]
 
 
-def _spans(pieces: list[_Fragment], height: float) -> list[tuple[int, int]]:
+def _spans(fragments: list[_Fragment], height: float) -> list[tuple[int, int]]:
     """First and last (exclusive) of the pieces that may be one digit together."""
     spans = []
-    for first, piece in enumerate(pieces):
-        left, _, right, _ = piece.blob.box
+    for first, fragment in enumerate(fragments):
+        left, _, right, _ = fragment.component.box
         spans.append((first, first + 1))
-        for last in range(first + 1, min(first + _MAX_PIECES, len(pieces))):
-            box = pieces[last].blob.box
+        for last in range(first + 1, min(first + _MAX_FRAGMENTS, len(fragments))):
+            box = fragments[last].component.box
             left, right = min(left, box[0]), max(right, box[2])
-            if not pieces[last].joinable or right - left > _BROAD * height:
+            if not fragments[last].joinable or right - left > _BROAD * height:
                 break
             spans.append((first, last + 1))
     return spans
 
 
-def _joined_pixels(pieces: list[_Fragment], spans: list[tuple[int, int]]) -> int:
+def _joined_pixels(fragments: list[_Fragment], spans: list[tuple[int, int]]) -> int:
     """Return how many pixels the boxes of all spans hold."""
     pixels = 0
     for first, last in spans:
-        boxes = [piece.blob.box for piece in pieces[first:last]]
+        boxes = [fragment.component.box for fragment in fragments[first:last]]
         width = max(box[2] for box in boxes) - min(box[0] for box in boxes)
         pixels += width * (max(box[3] for box in boxes) - min(box[1] for box in boxes))
     return pixels
 
 
-def _is_digit(blob: InkComponent, height: float) -> bool:
+def _is_digit(component: InkComponent, height: float) -> bool:
     """Whether size and stroke are those of a digit."""
-    left, top, right, bottom = blob.box
+    left, top, right, bottom = component.box
     sized = bottom - top > _LOW * height and right - left < _BROAD * height
-    return sized and not is_filled_shape(blob.ink > 0.5)
+    return sized and not is_filled_shape(component.ink > 0.5)
 
 
 def _cost(
-    blob: InkComponent, height: float, prediction: Prediction, pieces: list[_Fragment]
+    component: InkComponent, height: float, prediction: Prediction, fragments: list[_Fragment]
 ) -> float:
-    left, top, right, bottom = blob.box
+    left, top, right, bottom = component.box
     high = (bottom - top) / height
     aspect = (right - left) / height / max(high, 0.6)
     return (
         -math.log(max(prediction.confidence, 1e-6))
         + _REFUSED * (not prediction.accepted)
-        + pieces[0].cost
-        + _JOIN * sum(not piece.cut for piece in pieces[1:])
+        + fragments[0].cost
+        + _JOIN * sum(not fragment.cut for fragment in fragments[1:])
         + _BROADER * max(0, aspect - _BROAD_FROM)
         + _LOWER * max(0, _LOW_FROM - high)
     )
 
 
-def _pixels(blob: InkComponent) -> Pixels:
-    return tight_to_mnist_format(dilate_thin_strokes(blob.ink))
+def _pixels(component: InkComponent) -> Pixels:
+    return tight_to_mnist_format(dilate_thin_strokes(component.ink))

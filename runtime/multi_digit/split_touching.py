@@ -14,7 +14,7 @@ _MAX_STACKED_PIXELS = 200_000  # of the blobs in which seams are sought at once
 
 
 def split_at_seams(
-    blobs: list[InkComponent], height: float
+    components: list[InkComponent], height: float
 ) -> list[list[tuple[InkComponent, float]]]:
     """Cut each blob to pieces from left to right, with the cost of the cut before each.
 
@@ -28,25 +28,25 @@ def split_at_seams(
     Returns:
         Each piece and the ink cut through to its left, in parts of the height; 0 for the first.
     """
-    pieces: list[list[tuple[InkComponent, float]]] = [[] for _ in blobs]
+    fragments: list[list[tuple[InkComponent, float]]] = [[] for _ in components]
     # Blobs of about the same width together, so that little of the stack is padding.
-    order = sorted(range(len(blobs)), key=lambda number: blobs[number].ink.shape[1])
+    order = sorted(range(len(components)), key=lambda number: components[number].ink.shape[1])
     while order:
         together = [order.pop()]
-        columns, rows = blobs[together[0]].ink.shape[1], blobs[together[0]].ink.shape[0]
+        columns, rows = components[together[0]].ink.shape[1], components[together[0]].ink.shape[0]
         while order:
-            rows = max(rows, blobs[order[-1]].ink.shape[0])
+            rows = max(rows, components[order[-1]].ink.shape[0])
             if (len(together) + 1) * columns * rows > _MAX_STACKED_PIXELS:
                 break
             together.append(order.pop())
-        found = _seams([blobs[number].ink for number in together])
+        found = _seams([components[number].ink for number in together])
         for number, (seams, costs) in zip(together, found, strict=True):
-            pieces[number] = _cut(blobs[number], height, seams, costs)
-    return pieces
+            fragments[number] = _cut(components[number], height, seams, costs)
+    return fragments
 
 
 def _cut(
-    blob: InkComponent, height: float, seams: npt.NDArray[np.intp], costs: Plane
+    component: InkComponent, height: float, seams: npt.NDArray[np.intp], costs: Plane
 ) -> list[tuple[InkComponent, float]]:
     """Cut a blob along its cheapest seams that are far enough apart."""
     kept: list[int] = []
@@ -59,35 +59,35 @@ def _cut(
             apart = np.abs(seams - seams[number]).mean(axis=1)
             open_to_cut &= apart >= _APART * height
     kept.sort(key=lambda number: float(seams[number].mean()))
-    columns = np.arange(blob.ink.shape[1])
-    pieces: list[tuple[InkComponent, float]] = []
-    passed = np.zeros(len(blob.ink), np.intp)
+    columns = np.arange(component.ink.shape[1])
+    fragments: list[tuple[InkComponent, float]] = []
+    passed = np.zeros(len(component.ink), np.intp)
     price = 0.0
     for number in [*kept, -1]:
-        until = seams[number] if number >= 0 else np.full(len(blob.ink), len(columns))
+        until = seams[number] if number >= 0 else np.full(len(component.ink), len(columns))
         ours = (columns >= passed[:, None]) & (columns < until[:, None])
-        piece = _tight(np.where(ours, blob.ink, np.float32(0)), blob)
-        if piece is not None:
-            pieces.append((piece, price if pieces else 0.0))
+        fragment = _tight(np.where(ours, component.ink, np.float32(0)), component)
+        if fragment is not None:
+            fragments.append((fragment, price if fragments else 0.0))
             price = 0.0
         if number >= 0:
             price = max(price, float(costs[number]) / height)
         passed = np.maximum(passed, until)
-    return pieces
+    return fragments
 
 
-def merge_components(pieces: list[InkComponent]) -> InkComponent:
+def merge_components(fragments: list[InkComponent]) -> InkComponent:
     """The pieces as one."""
-    if len(pieces) == 1:
-        return pieces[0]
-    boxes = np.array([piece.box for piece in pieces])
+    if len(fragments) == 1:
+        return fragments[0]
+    boxes = np.array([fragment.box for fragment in fragments])
     left, top = (int(edge) for edge in boxes[:, :2].min(axis=0))
     right, bottom = (int(edge) for edge in boxes[:, 2:].max(axis=0))
     ink = np.zeros((bottom - top, right - left), np.float32)
-    for piece in pieces:
-        x0, y0, x1, y1 = piece.box
+    for fragment in fragments:
+        x0, y0, x1, y1 = fragment.box
         part = ink[y0 - top : y1 - top, x0 - left : x1 - left]
-        np.maximum(part, piece.ink, out=part)
+        np.maximum(part, fragment.ink, out=part)
     return InkComponent(ink, (left, top, right, bottom))
 
 
@@ -129,10 +129,10 @@ def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
     ]
 
 
-def _tight(ink: Plane, blob: InkComponent) -> InkComponent | None:
+def _tight(ink: Plane, component: InkComponent) -> InkComponent | None:
     rows, columns = (np.flatnonzero((ink > 0).any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return None
-    left, top = blob.box[:2]
+    left, top = component.box[:2]
     x0, x1, y0, y1 = int(columns[0]), int(columns[-1]) + 1, int(rows[0]), int(rows[-1]) + 1
     return InkComponent(ink[y0:y1, x0:x1], (left + x0, top + y0, left + x1, top + y1))

@@ -67,16 +67,16 @@ def subtract_background(gray: Gray) -> Foreground | None:
     # Both stay below the picture wherever there is no ink: take the closer one.
     opened = _opening(np.stack((coarse, coarse - surface), axis=1), window)
     light = np.maximum(opened[:, 0], surface + opened[:, 1])
-    depth = _above(gray, light, dark)
-    ground, noise = _ground(depth)
-    depth -= np.float32(ground)
-    np.maximum(depth, 0, out=depth)
+    contrast = _above(gray, light, dark)
+    ground, noise = _ground(contrast)
+    contrast -= np.float32(ground)
+    np.maximum(contrast, 0, out=contrast)
     floor = max(NOISE_FACTOR * noise, MIN_CONTRAST)
-    candidates = depth[depth > floor]
+    candidates = contrast[contrast > floor]
     if candidates.size < MIN_AREA:
         return None
     level = float(candidates[candidates >= _otsu(candidates)[0]].mean())
-    return Foreground(depth, floor, level, dark, abs(lightness) < _UNDECIDED)
+    return Foreground(contrast, floor, level, dark, abs(lightness) < _UNDECIDED)
 
 
 def _above(gray: Gray, light: Plane, dark: bool) -> Plane:
@@ -89,11 +89,11 @@ def _above(gray: Gray, light: Plane, dark: bool) -> Plane:
     if len(parts) > 1:
         # As Pillow enlarges it at once: first across, then down.
         across = Image.fromarray(light).resize((width, len(light)), Image.Resampling.BILINEAR)
-        depth = np.empty(gray.shape, np.float32)
+        contrast = np.empty(gray.shape, np.float32)
         for columns in parts:
             part = across.crop((columns.start, 0, columns.stop, len(light)))
-            depth[:, columns] = _above(gray[:, columns], np.asarray(part), dark)
-        return depth
+            contrast[:, columns] = _above(gray[:, columns], np.asarray(part), dark)
+        return contrast
     plane = gray.astype(np.float32)
     if dark:
         plane = 255 - plane
@@ -200,9 +200,9 @@ def _dilate(planes: Plane, window: int) -> Plane:
     return planes
 
 
-def _ground(depth: Plane) -> tuple[float, float]:
+def _ground(contrast: Plane) -> tuple[float, float]:
     """The ground's level and the standard deviation of its noise, from the side without ink."""
-    sample = np.sort(depth.ravel()[:: max(1, depth.size // 2048)])
+    sample = np.sort(contrast.ravel()[:: max(1, contrast.size // 2048)])
     threshold, parted = _otsu(sample)
     share = int(np.searchsorted(sample, threshold))
     # A tight crop can hold more ink than ground, and then the two are well apart.

@@ -8,11 +8,11 @@ import numpy.typing as npt
 from runtime.preprocess.grayscale import row_slices
 
 Mask = npt.NDArray[np.bool_]
-Index = npt.NDArray[np.intp]
+IndexArray = npt.NDArray[np.intp]
 Plane = npt.NDArray[np.float32]
 
 
-def find_runs(mask: Mask) -> tuple[Index, Index]:
+def find_runs(mask: Mask) -> tuple[IndexArray, IndexArray]:
     """Start and end (exclusive) of each row's runs, counted along rows of width + 1 pixels."""
     height, width = mask.shape
     starts, ends = [], []
@@ -27,7 +27,7 @@ def find_runs(mask: Mask) -> tuple[Index, Index]:
     return np.concatenate(starts), np.concatenate(ends)
 
 
-def paint_runs(starts: Index, ends: Index, shape: tuple[int, int]) -> Mask:
+def paint_runs(starts: IndexArray, ends: IndexArray, shape: tuple[int, int]) -> Mask:
     """The mask of these runs: the reverse of `find_runs`."""
     height, width = shape
     change = np.zeros(height * (width + 1), np.int8)
@@ -37,7 +37,7 @@ def paint_runs(starts: Index, ends: Index, shape: tuple[int, int]) -> Mask:
     return painted.reshape(height, width + 1)[:, :width]
 
 
-def label_runs(starts: Index, ends: Index, stride: int) -> Index:
+def label_runs(starts: IndexArray, ends: IndexArray, stride: int) -> IndexArray:
     """The number of the 8-connected component that each run belongs to.
 
     Union-find over whole arrays: each root is hooked to a smaller one that it touches, and paths
@@ -56,7 +56,7 @@ def label_runs(starts: Index, ends: Index, stride: int) -> Index:
         root[np.maximum(one, other)[apart]] = np.minimum(one, other)[apart]
         while (root[root] != root).any():
             root = root[root]
-    labels: Index = (np.cumsum(root == np.arange(root.size)) - 1)[root]
+    labels: IndexArray = (np.cumsum(root == np.arange(root.size)) - 1)[root]
     return labels
 
 
@@ -68,15 +68,15 @@ class Components:
         starts, ends, labels: its runs, see `find_runs`, and the component of each.
         boxes: (N, 4) left, top, right, bottom; right and bottom exclusive.
         area: (N,) pixels.
-        mass: (N,) sums of the depth under them.
+        mass: (N,) sums of the contrast under them.
     """
 
     shape: tuple[int, int]
-    starts: Index
-    ends: Index
-    labels: Index
-    boxes: Index
-    area: Index
+    starts: IndexArray
+    ends: IndexArray
+    labels: IndexArray
+    boxes: IndexArray
+    area: IndexArray
     mass: npt.NDArray[np.float64]
 
     def paint(self, chosen: Mask, box: tuple[int, int, int, int]) -> Mask:
@@ -93,7 +93,7 @@ class Components:
         return paint_runs(self.starts[inside] - moved, self.ends[inside] - moved, shape)
 
 
-def find_components(mask: Mask, depth: Plane) -> Components | None:
+def find_components(mask: Mask, contrast: Plane) -> Components | None:
     """Label a mask and measure each component; None where the mask is empty."""
     height, width = mask.shape
     starts, ends = find_runs(mask)
@@ -117,11 +117,11 @@ def find_components(mask: Mask, depth: Plane) -> Components | None:
         labels=labels,
         boxes=boxes,
         area=np.bincount(labels, ends - starts, count).astype(np.intp),
-        mass=np.bincount(labels, sum_runs(starts, ends, depth), count).astype(np.float64),
+        mass=np.bincount(labels, sum_runs(starts, ends, contrast), count).astype(np.float64),
     )
 
 
-def sum_runs(starts: Index, ends: Index, values: Plane, power: int = 1) -> Plane:
+def sum_runs(starts: IndexArray, ends: IndexArray, values: Plane, power: int = 1) -> Plane:
     """The sum of `values`, (height, width), or of a power of them, over each run."""
     height, width = values.shape
     sums = [np.empty(0, np.float32)]

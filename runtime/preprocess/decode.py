@@ -79,7 +79,7 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedColor:
     """A color picture, upright, no larger than was asked for.
 
     `rgb` is uint8 (height, width, 3); `size` is the (width, height) of the upright original.
@@ -95,12 +95,12 @@ def decode(image: ImageSource, *, longest: int, color: bool = False) -> Decoded:
     A path, bytes, a binary file object, a Pillow image, or an array (height, width[, 1, 3 or 4])
     of uint8, uint16, bool or float from 0 to 1. Of an animation, the first frame. Gray is the
     luminance, or with `color` the axis along which the colors differ most. Where an image is
-    transparent, see `gray._composite`. Raises ImageError, naming the file.
+    transparent, see `grayscale._composite`. Raises ImageError, naming the file.
     """
-    return Looks(image).decode(longest=longest, color=color)
+    return CachedDecoder(image).decode(longest=longest, color=color)
 
 
-class Looks:
+class CachedDecoder:
     """An image that is decoded once for several looks at it, of any size and in color.
 
     A JPEG is decoded anew for a look at another scale or in color. Not safe to share between
@@ -126,7 +126,7 @@ class Looks:
         if plain is not None and max(plain.shape) <= longest:
             return Decoded(plain, (plain.shape[1], plain.shape[0]), False)
         loaded = self._load(longest, color)
-        with _Guard(self.name):
+        with _PillowErrors(self.name):
             image = loaded.image
             seen_in_color = color and loaded.colored
             self._check_copy(image, longest)
@@ -187,7 +187,7 @@ class _Loaded:
         return self.form is None or self.form == (reduction_of(self.size, longest), color)
 
 
-def decode_color(image: ImageSource, *, longest: int) -> Picture:
+def decode_color(image: ImageSource, *, longest: int) -> DecodedColor:
     """Decode an image for people to look at: RGB, what is transparent over white, see `decode`."""
     name = describe(image)
     with _opened(image, name) as (picture, _):
@@ -202,7 +202,7 @@ def decode_color(image: ImageSource, *, longest: int) -> Picture:
             shown = downscale(picture, longest, lambda part: part.convert("RGB"))
         turn = _turn(picture)
     upright = _upright(np.asarray(shown), turn)
-    return Picture(upright, (height, width) if turn > 4 else (width, height))
+    return DecodedColor(upright, (height, width) if turn > 4 else (width, height))
 
 
 @contextmanager
@@ -214,7 +214,7 @@ def _opened(
         yield _image_of_array(image, name), spent_ns
         return
     if isinstance(image, Image.Image):
-        with _Guard(name):
+        with _PillowErrors(name):
             yield image, spent_ns
         return
     if isinstance(image, bytes):
@@ -230,7 +230,7 @@ def _opened(
             f"{name}: not an image; give a path, bytes, a binary file, a Pillow image or an array"
         )
     try:
-        with _Guard(name):
+        with _PillowErrors(name):
             if not file.seekable():
                 file = io.BytesIO(file.read())
             work_ns = check_work(file, name, spent_ns)
@@ -254,7 +254,7 @@ def describe(image: ImageSource, name: str | None = None) -> str:
     return str(getattr(image, "name", f"<{type(image).__name__}>"))
 
 
-class _Guard:
+class _PillowErrors:
     """Turns what Pillow raises into an ImageError, and keeps its warnings off stderr.
 
     `warnings.catch_warnings` alone is not safe in threads: it is entered by the first and left by
@@ -269,12 +269,12 @@ class _Guard:
         self.name = name
 
     def __enter__(self) -> None:
-        with _Guard._lock:
-            if _Guard._depth == 0:
-                _Guard._caught = warnings.catch_warnings()
-                _Guard._caught.__enter__()
+        with _PillowErrors._lock:
+            if _PillowErrors._depth == 0:
+                _PillowErrors._caught = warnings.catch_warnings()
+                _PillowErrors._caught.__enter__()
                 warnings.simplefilter("ignore")
-            _Guard._depth += 1
+            _PillowErrors._depth += 1
 
     def __exit__(
         self,
@@ -282,10 +282,10 @@ class _Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with _Guard._lock:
-            _Guard._depth -= 1
-            if _Guard._depth == 0 and _Guard._caught is not None:
-                _Guard._caught.__exit__(None, None, None)
+        with _PillowErrors._lock:
+            _PillowErrors._depth -= 1
+            if _PillowErrors._depth == 0 and _PillowErrors._caught is not None:
+                _PillowErrors._caught.__exit__(None, None, None)
         if isinstance(error, Image.DecompressionBombError):
             raise ImageError(f"{self.name}: too large to decode; scale it down") from error
         if isinstance(error, UnidentifiedImageError):

@@ -16,7 +16,7 @@ from runtime.errors import ImageError
 
 # Times are those of one core of a 2020s server, measured with Pillow 13.
 MAX_WORK_NS = 1_000_000_000  # of decoding an image once
-MAX_LOOKS_NS = 1_500_000_000  # of decoding an image several times: a JPEG, at several scales
+MAX_TOTAL_WORK_NS = 1_500_000_000  # of decoding an image several times: a JPEG, at several scales
 MAX_PARTS = 20_000  # chunks, segments, blocks, strips or tags that Python code handles one by one
 MAX_HEADER_BYTES = 65_536  # of a PNM file, its comments included; Pillow reads it byte by byte
 MAX_COMMENTS = 1_000  # in the values of a plain PNM file; Pillow copies 1 MB for each
@@ -50,7 +50,7 @@ _APP13 = 0xED
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
 
 
-class _TooMuch(Exception):
+class _TooExpensive(Exception):
     """The reason why a file is refused."""
 
 
@@ -64,13 +64,13 @@ class _Work:
     def add_parts(self, count: int, what: str) -> None:
         self.parts += count
         if self.parts > MAX_PARTS:
-            raise _TooMuch(f"more than {MAX_PARTS:,} {what}")
+            raise _TooExpensive(f"more than {MAX_PARTS:,} {what}")
         self.add(count * _PART_NS, what)
 
     def add(self, ns: float, what: str) -> None:
         self.ns += ns
         if self.ns > MAX_WORK_NS:
-            raise _TooMuch(what)
+            raise _TooExpensive(what)
 
 
 def check_work(file: BinaryIO, name: str, spent_ns: float = 0.0) -> float:
@@ -92,9 +92,9 @@ def check_work(file: BinaryIO, name: str, spent_ns: float = 0.0) -> float:
     try:
         if check is not None:
             check(file, work)
-        if spent_ns and spent_ns + work.ns > MAX_LOOKS_NS:
-            raise _TooMuch("it has to be decoded again for a closer look, or in color")
-    except _TooMuch as error:
+        if spent_ns and spent_ns + work.ns > MAX_TOTAL_WORK_NS:
+            raise _TooExpensive("it has to be decoded again for a closer look, or in color")
+    except _TooExpensive as error:
         raise ImageError(
             f"{name}: decoding would take too long ({error}); save it again as a plain PNG or "
             "JPEG, or scale it down"
@@ -272,7 +272,7 @@ def _check_pnm(file: BinaryIO, work: _Work) -> None:
     bilevel = tokens[0] in (b"P1", b"P4")
     if len(tokens) < (3 if bilevel else 4):
         if len(head) == MAX_HEADER_BYTES:
-            raise _TooMuch(f"a header of more than {MAX_HEADER_BYTES:,} bytes")
+            raise _TooExpensive(f"a header of more than {MAX_HEADER_BYTES:,} bytes")
         return
     try:
         pixels = int(tokens[1]) * int(tokens[2])
@@ -286,7 +286,7 @@ def _check_pnm(file: BinaryIO, work: _Work) -> None:
         while block := file.read(1 << 20):
             comments += block.count(b"#")
             if comments > MAX_COMMENTS:
-                raise _TooMuch(f"more than {MAX_COMMENTS:,} comments")
+                raise _TooExpensive(f"more than {MAX_COMMENTS:,} comments")
             work.add(len(block) * _PLAIN_BYTE_NS, "numbers written as text")
     if tokens[0] in (b"P5", b"P6") and full_scale != 255 and tokens[0] + tokens[3] != b"P565535":
         work.add(samples * _PLAIN_SAMPLE_NS, f"{samples:,} samples from 0 to {full_scale}")
@@ -369,12 +369,12 @@ def _check_tiff(file: BinaryIO, work: _Work) -> None:
             # Decoders inflate whole tiles.
             tile_width, tile_height = numbers[_TILE_WIDTH][0], numbers[_TILE_HEIGHT][0]
             if tile_width * tile_height > max(width * height, _MAX_TILE_PIXELS):
-                raise _TooMuch(f"tiles of {tile_width}x{tile_height} pixels")
+                raise _TooExpensive(f"tiles of {tile_width}x{tile_height} pixels")
             width += -width % max(tile_width, 1)
             height += -height % max(tile_height, 1)
         strips = len(numbers[_TILE_OFFSETS if tiled else _STRIP_OFFSETS])
     except (struct.error, LookupError):
-        raise _TooMuch("a damaged directory of a TIFF") from None
+        raise _TooExpensive("a damaged directory of a TIFF") from None
     bits = numbers.get(_BITS, [1])[0] * numbers.get(_SAMPLES, [1])[0]
     what = f"{width}x{height} pixels of {bits} bits"
     compression = numbers.get(_COMPRESSION, [_RAW])[0]
@@ -383,7 +383,7 @@ def _check_tiff(file: BinaryIO, work: _Work) -> None:
     work.add(width * height * bits / 8 * _STRIP_BYTE_NS, what)
     stored = sum(numbers.get(_TILE_BYTES if tiled else _STRIP_BYTES, []))
     if stored > 2 * size:
-        raise _TooMuch("strips or tiles that overlap in the file")
+        raise _TooExpensive("strips or tiles that overlap in the file")
     if compression in _JPEGS:
         blocks = width * height * bits / 8 / 64 / max(strips, 1)
         file.seek(0)
@@ -405,7 +405,7 @@ def _tiff_layout(file: BinaryIO, work: _Work) -> dict[int, list[int]]:
     entry_bytes = struct.calcsize(order + entry_form)
     entries = file.read(count * entry_bytes)
     if len(entries) < count * entry_bytes:
-        raise _TooMuch("a damaged directory of a TIFF")
+        raise _TooExpensive("a damaged directory of a TIFF")
     numbers: dict[int, list[int]] = {}
     for at in range(0, len(entries), entry_bytes):
         tag, kind, length, value = struct.unpack_from(order + entry_form, entries, at)
@@ -414,7 +414,7 @@ def _tiff_layout(file: BinaryIO, work: _Work) -> dict[int, list[int]]:
         if tag not in _LAYOUT:
             continue
         if kind not in _LAYOUT_FORMATS or tag in numbers:
-            raise _TooMuch("an unusual or repeated tag of a TIFF")
+            raise _TooExpensive("an unusual or repeated tag of a TIFF")
         form = f"{order}{length}{_LAYOUT_FORMATS[kind]}"
         if struct.calcsize(form) > len(value):
             file.seek(struct.unpack(offset_form, value)[0])

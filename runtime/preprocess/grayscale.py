@@ -87,7 +87,7 @@ def _cut(image: Image.Image, rows: slice) -> Image.Image:
 
 
 def _as_array(image: Image.Image, longest: int, convert: Convert | None = None) -> Gray:
-    """`fit` as an array; `np.asarray` of a large picture holds two more copies meanwhile."""
+    """`downscale` as an array; `np.asarray` of a large picture holds two more copies meanwhile."""
     if max(image.size) > longest or image.width * image.height <= _STRIP:
         return np.asarray(downscale(image, longest, convert))
     array = None

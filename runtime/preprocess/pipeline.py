@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime.errors import ImageError
 from runtime.preprocess import fast_png, segment_tiny
-from runtime.preprocess.decode import ImageSource, Looks, describe
+from runtime.preprocess.decode import CachedDecoder, ImageSource, describe
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.mnist_format import (
     _BATCH_PAYS,
@@ -63,19 +63,21 @@ def to_pixels(image: ImageSource, *, name: str | None = None) -> Pixels:
     See `view` for what an image may be. Raises ImageError.
     """
     pixels = _given_pixels(image)
-    return view(image, name=name).pixels if pixels is None else pixels
+    return preprocess(image, name=name).pixels if pixels is None else pixels
 
 
-def view_batch(images: Sequence[ImageSource]) -> list[PreprocessedImage]:
+def preprocess_batch(images: Sequence[ImageSource]) -> list[PreprocessedImage]:
     """As `view` of each; folders of small PNG files in MNIST's form take half the time."""
     preprocessed = _plain_mnist(images) if len(images) >= _BATCH_PAYS else [None] * len(images)
     return [
-        view(image) if known is None else known
+        preprocess(image) if known is None else known
         for image, known in zip(images, preprocessed, strict=True)
     ]
 
 
-def view(image: "ImageSource | Looks", *, name: str | None = None) -> PreprocessedImage:
+def preprocess(
+    image: "ImageSource | CachedDecoder", *, name: str | None = None
+) -> PreprocessedImage:
     """Find the digit in an image and bring it into MNIST's form.
 
     A path, bytes, a binary file object, a Pillow image or an array: (height, width[, 1, 3 or 4])
@@ -83,12 +85,12 @@ def view(image: "ImageSource | Looks", *, name: str | None = None) -> Preprocess
     pixels already and returned as such, not copied. A page without ink gives blank pixels.
     `name` is what messages call the image. Raises ImageError where there is no image to read.
     """
-    if not isinstance(image, Looks):
+    if not isinstance(image, CachedDecoder):
         pixels = _given_pixels(image)
         if pixels is not None:
             return PreprocessedImage(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
         name = describe(image, name)
-        image = Looks(buffer_stream(image, name), name)
+        image = CachedDecoder(buffer_stream(image, name), name)
     decoded = image.decode(longest=_LONGEST)
     gray, (width, height) = decoded.gray, decoded.size
     if gray.shape == (28, 28):

@@ -42,14 +42,14 @@ def segment_digit(gray: Gray) -> Segment | None:
     foreground = subtract_background(gray)
     if foreground is None:
         return None
-    depth, level = foreground.contrast, foreground.ink_level
-    mask = depth > max(STROKE_LEVEL * level, 0.75 * foreground.noise_floor)
+    contrast, level = foreground.contrast, foreground.ink_level
+    mask = contrast > max(STROKE_LEVEL * level, 0.75 * foreground.noise_floor)
     mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
-    chosen = _choose(mask, depth)
+    chosen = _choose(mask, contrast)
     if chosen is None:
         return None
     kept, box, implausible = chosen
-    ink = depth[box[1] : box[3], box[0] : box[2]] / np.float32(level)
+    ink = contrast[box[1] : box[3], box[0] : box[2]] / np.float32(level)
     ink = dilate_thin_strokes(np.where(kept, np.minimum(ink, 1), np.float32(0)))
     return Segment(
         ink,
@@ -60,7 +60,7 @@ def segment_digit(gray: Gray) -> Segment | None:
 
 
 def is_filled_shape(mask: Mask) -> bool:
-    """Whether this is a filled shape rather than a stroke: see `thicken` for the mean width."""
+    """Whether this is a filled shape rather than a stroke: see `dilate_thin_strokes` for the mean width."""
     inner = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     outer = sum(np.count_nonzero(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
     width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * (inner + outer), 1)
@@ -93,13 +93,13 @@ def dilate_thin_strokes(ink: Plane) -> Plane:
     return padded
 
 
-def _choose(mask: Mask, depth: Plane) -> tuple[Mask, Box, bool] | None:
+def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
     """The component that is the digit, with the pieces that lie close to it, cut to its box.
 
     And whether that is an odd one: amid more ink than its own, or around ink apart from its own.
     """
     height, width = mask.shape
-    found = find_components(mask, depth)
+    found = find_components(mask, contrast)
     if found is None:
         return None
     boxes, mass = found.boxes, found.mass

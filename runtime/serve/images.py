@@ -21,7 +21,7 @@ def check_size(image: bytes, limits: Limits, page: bool) -> int:
     Nothing is decoded yet. For a damaged image 0 is returned: the decoder reports the damage.
 
     Raises:
-        Problem: 413 if its header or its markers say that it takes too much memory or time.
+        HttpProblem: 413 if its header or its markers say that it takes too much memory or time.
     """
     try:
         check_work(io.BytesIO(image), "the image")

@@ -8,7 +8,7 @@ from runtime.classifier import Classifier
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import decode
 from runtime.preprocess.mnist_format import to_mnist_format
-from runtime.preprocess.pipeline import DARK_ON_LIGHT, PreprocessedImage, view
+from runtime.preprocess.pipeline import DARK_ON_LIGHT, PreprocessedImage, preprocess
 from runtime.serve import bodies
 from runtime.serve.limits import Limits
 
@@ -35,12 +35,12 @@ def classify(
         ImageError: it cannot be read as an image.
     """
     start = time.perf_counter()
-    preprocessed = _drawing(image) if drawing else view(image)
+    preprocessed = _drawing(image) if drawing else preprocess(image)
     found = time.perf_counter()
     prediction = (
         classifier.classify(preprocessed.pixels)
         if drawing
-        else classifier.classify_view(preprocessed)
+        else classifier.classify_preprocessed(preprocessed)
     )
     end = time.perf_counter()
     body = bodies.Classification(
@@ -72,20 +72,20 @@ def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Cou
         ImageError: it cannot be read as an image.
     """
     start = time.perf_counter()
-    reading = classifier.read(image)
+    recognition = classifier.read(image)
     seconds = time.perf_counter() - start
     body = bodies.Reading(
-        text=reading.text,
-        lines=list(reading.lines),
+        text=recognition.text,
+        lines=list(recognition.lines),
         digits=[
             bodies.Digit(box=digit.box, **vars(_prediction(digit.prediction)))
-            for digit in reading.digits
+            for digit in recognition.digits
         ],
         total_ms=_milliseconds(seconds),
         model=_model(classifier),
     )
     counted: list[Counted] = [
-        (digit.prediction.label, digit.prediction.accepted, None) for digit in reading.digits
+        (digit.prediction.label, digit.prediction.accepted, None) for digit in recognition.digits
     ]
     return body, counted
 

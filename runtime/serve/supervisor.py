@@ -148,7 +148,7 @@ class Supervisor:
         """Have the worker do a task with an image; `runtime.serve.worker` lists them.
 
         Raises:
-            Problem: the image is refused (413, 422) or takes longer than `limits.seconds` (422);
+            HttpProblem: the image is refused (413, 422) or takes longer than `limits.seconds` (422);
                 too much is asked at once, the worker ended, or none can be started (503).
         """
         limits = self._limits
@@ -263,7 +263,7 @@ class Supervisor:
         """Return the worker; start one if there is none.
 
         Raises:
-            Problem: 503 if none can be started.
+            HttpProblem: 503 if none can be started.
         """
         async with self._starting:
             if self._worker is not None and not self._worker.ended:

@@ -25,10 +25,10 @@ async def read_image(
     """Return the bytes of the image that a request carries, as its body or in a form.
 
     Args:
-        take: told the size of every piece that arrives; see `Memory.lease`.
+        take: told the size of every piece that arrives; see `UploadBudget.lease`.
 
     Raises:
-        Problem: 400, 408, 413, 415 or 503.
+        HttpProblem: 400, 408, 413, 415 or 503.
     """
     kind = request.headers.get("content-type", "application/octet-stream")
     kind = kind.partition(";")[0].strip().lower()
@@ -57,7 +57,7 @@ async def _pieces(
     """Yield the body as it arrives.
 
     Raises:
-        Problem: 413 if it is too large, 503 if too much is being sent.
+        HttpProblem: 413 if it is too large, 503 if too much is being sent.
     """
     too_large = HttpProblem(413, f"the body is larger than {limits.body_bytes:,} bytes")
     stated = request.headers.get("content-length", "0")

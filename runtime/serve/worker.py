@@ -72,8 +72,8 @@ class _Worker:
         classifier, task = self._model.classifier, header["task"]
         with self._room.lease(check_size(image, self._limits, page=task == "read")):
             if task == "read":
-                reading, digits = responses.read(classifier, image)
-                return digits, bodies.encode(reading)
+                recognition, digits = responses.read(classifier, image)
+                return digits, bodies.encode(recognition)
             classification, digits = responses.classify(classifier, image, header["drawing"])
             return digits, bodies.encode(classification)
 

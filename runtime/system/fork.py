@@ -31,7 +31,7 @@ def run_in_fork(work: Callable[[], Any], timeout_s: float) -> Any:
         What `work` gave; where processes cannot be forked, of a call in this one.
 
     Raises:
-        Crashed: the copy was ended by a signal, an exception, the time-out or want of memory.
+        WorkerCrashed: the copy was ended by a signal, an exception, the time-out or want of memory.
         EdgeError: `work` raised one; the message is the same.
     """
     if not hasattr(os, "fork"):

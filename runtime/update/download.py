@@ -31,7 +31,7 @@ def fetch(url: str, path: Path, limit: int) -> None:
         limit: in bytes; more is refused.
 
     Raises:
-        Absent: the server answers 404 or 410.
+        NotFound: the server answers 404 or 410.
         EdgeError: it could not be fetched in `TRIES` tries, is too large, or cannot be written.
     """
     opener = urllib.request.build_opener(_StaysSecure())

@@ -44,8 +44,8 @@ def update(source: str, into: Path, keys: Path | None, allow_unsigned: bool = Fa
         What was done, in lines for a user.
 
     Raises:
-        Untrusted: there is no signature, or none of a trusted key.
-        Failed: the self-test fails; the model before is in its place.
+        SignatureError: there is no signature, or none of a trusted key.
+        SelfTestFailed: the self-test fails; the model before is in its place.
         ArtifactError, EdgeError: no such source, damaged, or a folder that cannot be written.
     """
     name = _name(source)
@@ -75,7 +75,7 @@ def rollback(into: Path) -> list[str]:
 
     Raises:
         ArtifactError: there is none, or it is damaged.
-        Failed: it does not pass its self-test.
+        SelfTestFailed: it does not pass its self-test.
         EdgeError: the folder has no such model, or several.
     """
     target = _with_previous(into) if _is_folder(into) else into
@@ -138,7 +138,7 @@ def _install(new: Path, target: Path, source: str, folder: int) -> list[str]:
 
 
 def _prove(path: Path, shown: str) -> str:
-    """A model's digest; Failed where its self-test, in processes of its own, does."""
+    """A model's digest; SelfTestFailed if its self-test, in processes of its own, does."""
     opened = artifact.read(path)
     report = selftest(path)
     if not report:
@@ -199,7 +199,7 @@ def _bring(source: str, new: Path) -> bytes | None:
 def _trusted(
     new: Path, signature: bytes | None, keys: Path | None, allow_unsigned: bool, source: str
 ) -> str:
-    """What is known of who made a model; Untrusted where that is not enough."""
+    """What is known of who made a model; SignatureError where that is not enough."""
     if signature is None:
         if allow_unsigned:
             return "not signed, taken as --allow-unsigned says"

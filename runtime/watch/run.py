@@ -27,7 +27,7 @@ def watch(
     folder: str,
     interval_s: float,
 ) -> None:
-    """Classify what arrives, until the lifetime ends."""
+    """Classify what arrives, until the service is told to stop."""
     there = True
     pause_s = 0.0
     while lifecycle.wait(pause_s):

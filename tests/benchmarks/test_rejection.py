@@ -74,7 +74,7 @@ def test_decisions_are_those_of_the_classifier(published, digits) -> None:
     assert report, report.failures
     for result in report.results:
         classifier = Classifier.load(published / result.case.artifact)
-        assert result.has_rule == (classifier.spec.acceptance is not None)
+        assert result.has_rule == (classifier.spec.rejection_model is not None)
         blank, letters = result.kinds
         assert (blank.refused, blank.auroc) == (blank.n, 1.0)
         drawn = oddities.letters(60, np.random.default_rng([rejection._SEED, 1]))
@@ -95,7 +95,7 @@ def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
         logit_weight=0.0,
         threshold=1e9,
     )
-    spec = dataclasses.replace(opened.spec, acceptance=counts_ink)
+    spec = dataclasses.replace(opened.spec, rejection_model=counts_ink)
     graph = opened.data[: opened.data.index(b"PK\x03\x04")]
     artifact.write(published / "digits.tflite", graph, spec)
     gray = NegativeKind(

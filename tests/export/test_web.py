@@ -235,7 +235,9 @@ def other_artifact(path, **changes):
 
 def test_an_artifact_with_other_labels(exported, tmp_path, hosted, opened, draw, shows):
     labels = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    model = other_artifact(tmp_path / "words.onnx", labels=labels, name="words", acceptance=None)
+    model = other_artifact(
+        tmp_path / "words.onnx", labels=labels, name="words", rejection_model=None
+    )
     done = run("--out", tmp_path / "site", "--model", model)
     assert (done.returncode, done.stderr) == (0, "")
     with hosted(tmp_path / "site") as url, opened(url) as page:
@@ -246,7 +248,7 @@ def test_an_artifact_with_other_labels(exported, tmp_path, hosted, opened, draw,
 
 def test_own_classes_are_accepted_as_the_server_accepts_them(tmp_path, hosted, opened):
     """Without a rejection model the confidence alone decides: no rule about digits' shapes."""
-    model = other_artifact(tmp_path / "own.onnx", name="own", acceptance=None)
+    model = other_artifact(tmp_path / "own.onnx", name="own", rejection_model=None)
     done = run("--out", tmp_path / "site", "--model", model)
     assert (done.returncode, done.stderr) == (0, "")
     classifier = Classifier.load(model)
@@ -276,7 +278,7 @@ def few_classes(path):
     source = artifact.read(PRETRAINED / "digits.onnx").spec
     golden = dataclasses.replace(source.golden, scores=source.golden.scores[:, :3])
     changes = {"labels": ("ring", "bar", "hook"), "golden": golden, "name": "signs"}
-    spec = dataclasses.replace(source, acceptance=None, confidence_threshold=0.5, **changes)
+    spec = dataclasses.replace(source, rejection_model=None, confidence_threshold=0.5, **changes)
     artifact.write(path, model.SerializeToString(deterministic=True), spec)
     return path
 

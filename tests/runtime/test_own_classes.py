@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from runtime.backends import open_backend
 from runtime.classifier import Classifier, find_model
 from runtime.model import artifact
-from runtime.preprocess.pipeline import view
+from runtime.preprocess.pipeline import preprocess
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -18,7 +18,7 @@ def own_classes(confidence_threshold: float) -> Classifier:
     """The published network, as if its classes were words."""
     known = artifact.read(find_model())
     spec = replace(
-        known.spec, labels=WORDS, acceptance=None, confidence_threshold=confidence_threshold
+        known.spec, labels=WORDS, rejection_model=None, confidence_threshold=confidence_threshold
     )
     return Classifier(open_backend(replace(known, spec=spec)))
 
@@ -52,7 +52,7 @@ LETTERS = [letter(text) for text in "ABCDEFGHKLMNPQRSTUVWXYZ&%?"]
 def test_a_filled_shape_is_accepted(lenient):
     disc = Image.new("L", (160, 160), 230)
     ImageDraw.Draw(disc).ellipse((60, 60, 100, 100), fill=30)
-    assert view(disc).implausible
+    assert preprocess(disc).implausible
     assert lenient.classify(disc).accepted
     assert all(prediction.accepted for prediction in lenient.classify_batch([disc, disc]))
     assert not Classifier.load().classify(disc).accepted

@@ -14,7 +14,7 @@ from runtime.classifier import Classifier, find_model
 from runtime.errors import EdgeError
 from runtime.lookalikes import has_straight_left_edge
 from runtime.model import artifact
-from runtime.preprocess.pipeline import DARK_ON_LIGHT, view
+from runtime.preprocess.pipeline import DARK_ON_LIGHT, preprocess
 from runtime.tta import tta_variants
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,7 +40,7 @@ def test_a_prediction_says_how_the_image_was_seen_where_asked() -> None:
     page = digit()
     seen = CLASSIFIER.classify(page, return_view=True).view
     assert seen is not None
-    expected = view(page)
+    expected = preprocess(page)
     assert np.array_equal(seen.pixels, expected.pixels)
     assert (seen.box, seen.polarity, seen.method) == (expected.box, DARK_ON_LIGHT, "luminance")
     assert CLASSIFIER.classify(page).view is None
@@ -50,7 +50,7 @@ def test_the_picture_shows_the_box_and_the_pixels() -> None:
     page = digit()
     prediction = CLASSIFIER.classify(page, return_view=True)
     assert prediction.view is not None and prediction.accepted
-    picture = np.asarray(visualize.draw_view(page, prediction.view, prediction)).astype(int)
+    picture = np.asarray(visualize.draw_preprocessed(page, prediction.view, prediction)).astype(int)
     left, top, _, bottom = prediction.view.box
     red, green, _ = picture[12 + (top + bottom) // 2, 12 + left]
     assert green > red + 60
@@ -64,7 +64,7 @@ def test_any_image_can_be_drawn(mode: str, size: tuple[int, int]) -> None:
     image = Image.new(mode, size)
     prediction = CLASSIFIER.classify(image, return_view=True)
     assert prediction.view is not None
-    assert visualize.draw_view(image, prediction.view, prediction).mode == "RGB"
+    assert visualize.draw_preprocessed(image, prediction.view, prediction).mode == "RGB"
 
 
 def test_a_picture_that_cannot_be_written_is_one_error(tmp_path) -> None:
@@ -103,14 +103,14 @@ ODD = {
 @pytest.mark.parametrize("kind", ODD)
 def test_what_has_no_digits_shape_is_not_accepted(kind: str) -> None:
     page = drawn(ODD[kind])
-    assert view(page).implausible
+    assert preprocess(page).implausible
     assert not CLASSIFIER.classify(page).accepted
     assert not any(prediction.accepted for prediction in CLASSIFIER.classify_batch([page] * 5))
     assert CLASSIFIER.read(page).text == ""
 
 
 def test_digits_have_a_digits_shape() -> None:
-    assert not any(view(digit(number)).implausible for number in range(60))
+    assert not any(preprocess(digit(number)).implausible for number in range(60))
 
 
 def pi(pen: Any) -> None:
@@ -142,8 +142,8 @@ def letter_b(slant: float, width: int) -> Array:
 @pytest.mark.parametrize("width", [6, 14])
 def test_a_b_is_not_read_as_8(slant: float, width: int) -> None:
     page = letter_b(slant, width)
-    assert CLASSIFIER.classify(view(page).pixels).label == "8"
-    assert has_straight_left_edge(view(page).pixels)
+    assert CLASSIFIER.classify(preprocess(page).pixels).label == "8"
+    assert has_straight_left_edge(preprocess(page).pixels)
     assert not CLASSIFIER.classify(page).accepted
     assert not any(prediction.accepted for prediction in CLASSIFIER.classify_batch([page, page]))
     assert CLASSIFIER.read(page).text == ""
@@ -152,7 +152,7 @@ def test_a_b_is_not_read_as_8(slant: float, width: int) -> None:
 def test_a_model_of_other_classes_may_read_a_b_as_it_likes() -> None:
     """Only of ten digits is it known what else there is: they alone have a rule of ink."""
     known = artifact.read(find_model())
-    letters = replace(known.spec, acceptance=None, confidence_threshold=0.1)
+    letters = replace(known.spec, rejection_model=None, confidence_threshold=0.1)
     classifier = Classifier(open_backend(replace(known, spec=letters)))
     page = letter_b(0, 10)
     assert classifier.classify(page).accepted
@@ -162,7 +162,7 @@ def test_an_8_has_a_waist() -> None:
     digits = load_digits()
     eights = [digit(int(number)) for number in np.flatnonzero(digits.target == 8)]
     # Of eight by eight pixels, so that some have lost it.
-    assert np.mean([has_straight_left_edge(view(page).pixels) for page in eights]) <= 0.03
+    assert np.mean([has_straight_left_edge(preprocess(page).pixels) for page in eights]) <= 0.03
     assert not has_straight_left_edge(np.zeros((28, 28, 1), np.uint8))
     apart = np.zeros((28, 28, 1), np.uint8)
     apart[4:10, 8:20] = apart[18:24, 8:20] = 255
@@ -175,7 +175,9 @@ def test_a_second_look_refuses_hardly_any_digit_read_rightly() -> None:
     labels = load_digits().target[:80].astype(str)
     # Pixels are judged by the network and its rule alone.
     lost = [
-        label == one.label and not one.accepted and CLASSIFIER.classify(view(page).pixels).accepted
+        label == one.label
+        and not one.accepted
+        and CLASSIFIER.classify(preprocess(page).pixels).accepted
         for one, label, page in zip(predictions, labels, pages, strict=True)
     ]
     assert sum(lost) <= 8
@@ -184,7 +186,7 @@ def test_a_second_look_refuses_hardly_any_digit_read_rightly() -> None:
 
 
 def test_variants_are_pixels_and_the_first_is_the_same_ink() -> None:
-    pixels = view(digit()).pixels
+    pixels = preprocess(digit()).pixels
     written = tta_variants(pixels)
     assert written.shape == (15, 28, 28, 1) and written.dtype == np.uint8
     assert np.corrcoef(written[0].ravel(), pixels.ravel())[0, 1] > 0.95

@@ -17,7 +17,7 @@ from runtime.preprocess.pipeline import PreprocessedImage
 pytest.importorskip("sklearn")
 
 from train.data.load import sklearn_digits
-from train.rejection import fit_acceptance, lower_threshold
+from train.rejection import fit_rejection_model, lower_threshold
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 
@@ -33,8 +33,8 @@ def test_blank_pages_held_back_have_no_say_in_the_threshold():
     digits = sklearn_digits()
     held_back, seen = digits.test.pixels[:120], digits.train.pixels[:300]
     blank = np.concatenate([held_back, np.zeros_like(held_back[:5]), held_back[:5] * 0 + 90])
-    rule = fit_acceptance(digits.labels, seen, blank, answer, 0)
-    plain = fit_acceptance(digits.labels, seen, held_back, answer, 0)
+    rule = fit_rejection_model(digits.labels, seen, blank, answer, 0)
+    plain = fit_rejection_model(digits.labels, seen, held_back, answer, 0)
     assert math.isfinite(rule.threshold)
     assert rule.to_record() == plain.to_record()
     assert (
@@ -46,14 +46,14 @@ def test_blank_pages_held_back_have_no_say_in_the_threshold():
 def test_of_blank_pages_alone_there_is_no_rule():
     digits = sklearn_digits()
     blank = np.zeros_like(digits.test.pixels[:20])
-    assert fit_acceptance(digits.labels, digits.train.pixels[:300], blank, answer, 0) is None
+    assert fit_rejection_model(digits.labels, digits.train.pixels[:300], blank, answer, 0) is None
 
 
 def test_few_digits_give_no_rejection_model():
     digits = sklearn_digits()
     pixels = digits.test.pixels
-    few = fit_acceptance(digits.labels, digits.train.pixels[:300], pixels[:99], answer, 0)
-    enough = fit_acceptance(digits.labels, digits.train.pixels[:300], pixels[:100], answer, 0)
+    few = fit_rejection_model(digits.labels, digits.train.pixels[:300], pixels[:99], answer, 0)
+    enough = fit_rejection_model(digits.labels, digits.train.pixels[:300], pixels[:100], answer, 0)
     assert few is None and enough is not None
 
 
@@ -61,7 +61,7 @@ def test_few_digits_give_no_rejection_model():
 def published():
     """The published float model, open, and its rule."""
     backend = Classifier.load(PRETRAINED / "digits.tflite").backend
-    return backend, backend.spec.acceptance
+    return backend, backend.spec.rejection_model
 
 
 def test_the_threshold_is_lowered_until_digits_in_pictures_are_accepted(published):
@@ -69,14 +69,14 @@ def test_the_threshold_is_lowered_until_digits_in_pictures_are_accepted(publishe
     test = sklearn_digits().test
     strict = dataclasses.replace(rule, threshold=6.0)
     lowered = lower_threshold(strict, test, backend.scores)
-    spec = dataclasses.replace(backend.spec, acceptance=lowered)
+    spec = dataclasses.replace(backend.spec, rejection_model=lowered)
     opened = dataclasses.replace(artifact.read(PRETRAINED / "digits.tflite"), spec=spec)
     classifier = Classifier(open_backend(opened))
     found = [
         PreprocessedImage(pixels, (0, 0, 28, 28), "dark on light", "luminance")
         for pixels in test.pixels
     ]
-    predictions = list(map(classifier.classify_view, found))
+    predictions = list(map(classifier.classify_preprocessed, found))
     right = [
         prediction.accepted
         for prediction, label in zip(predictions, test.labels, strict=True)

@@ -1,4 +1,4 @@
-"""The acceptance rule: its arithmetic, its place in a spec, and the classifier that asks it."""
+"""The rejection model: its arithmetic, its place in a spec, and the classifier that asks it."""
 
 import dataclasses
 import json
@@ -40,31 +40,31 @@ def images() -> np.ndarray:
 
 
 def test_the_score_is_the_formula_of_the_docstring(rule, images) -> None:
-    judge = RejectionScorer(0.9, rule)
+    scorer = RejectionScorer(0.9, rule)
     for image in images:
         squares = image[4:24, :, 0].reshape(10, 2, 14, 2).mean(axis=(1, 3)) / 255
         sums = (rule.weights.astype(np.float64) * squares).sum(axis=(1, 2))
         hidden = np.maximum(0, rule.scales * sums + rule.biases)
         expected = rule.outputs @ hidden + 2.5 * np.log(0.75 / 0.25)
-        score = judge.score(image, 0.75)
+        score = scorer.score(image, 0.75)
         assert score == pytest.approx(expected, abs=1e-4)
-        assert judge.accepts(image, 0.75) == (score >= 50.0)
+        assert scorer.accepts(image, 0.75) == (score >= 50.0)
         exact = RejectionScorer(0.9, dataclasses.replace(rule, threshold=score))
         assert exact.accepts(image, 0.75)
-        assert judge.score(image, 0.9999) == judge.score(image, 1.0) < np.inf
+        assert scorer.score(image, 0.9999) == scorer.score(image, 1.0) < np.inf
 
 
 @pytest.mark.parametrize("confidence", [0.0, float("nan")])
 def test_a_confidence_that_no_softmax_gives_is_refused(rule, images, confidence) -> None:
-    judge = RejectionScorer(0.9, dataclasses.replace(rule, threshold=-10.0))
-    assert judge.accepts(images[0], 0.5) and not judge.accepts(images[0], confidence)
-    assert not judge.accept_all(images, np.full(len(images), confidence, np.float32)).any()
+    scorer = RejectionScorer(0.9, dataclasses.replace(rule, threshold=-10.0))
+    assert scorer.accepts(images[0], 0.5) and not scorer.accepts(images[0], confidence)
+    assert not scorer.accept_all(images, np.full(len(images), confidence, np.float32)).any()
 
 
 def test_without_a_rule_the_confidence_decides_and_a_blank_page_is_refused(images) -> None:
-    judge = RejectionScorer(0.8, None)
-    assert judge.accepts(images[0], 0.8) and not judge.accepts(images[0], 0.79)
-    assert not judge.accepts(BLANK, 1.0) and not RejectionScorer(0.0, None).accepts(BLANK, 1.0)
+    scorer = RejectionScorer(0.8, None)
+    assert scorer.accepts(images[0], 0.8) and not scorer.accepts(images[0], 0.79)
+    assert not scorer.accepts(BLANK, 1.0) and not RejectionScorer(0.0, None).accepts(BLANK, 1.0)
 
 
 @pytest.mark.parametrize("gray", [0, 1, 127, 255])
@@ -77,8 +77,8 @@ def test_no_page_of_one_gray_is_accepted_however_low_the_threshold(rule, gray) -
 
 
 def test_a_rule_travels_in_the_spec_unchanged(rule, published, images) -> None:
-    spec = dataclasses.replace(published.spec, acceptance=rule)
-    read = ModelSpec.from_json(spec.to_json()).acceptance
+    spec = dataclasses.replace(published.spec, rejection_model=rule)
+    read = ModelSpec.from_json(spec.to_json()).rejection_model
     assert read is not None
     for field in dataclasses.fields(RejectionModel):
         np.testing.assert_array_equal(getattr(read, field.name), getattr(rule, field.name))
@@ -90,7 +90,7 @@ def test_a_rule_travels_in_the_spec_unchanged(rule, published, images) -> None:
 def test_a_spec_from_before_the_rule_is_read(published) -> None:
     record = json.loads(published.spec.to_json())
     record.pop("acceptance", None)
-    assert ModelSpec.from_json(json.dumps(record)).acceptance is None
+    assert ModelSpec.from_json(json.dumps(record)).rejection_model is None
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_spec_from_before_the_rule_is_read(published) -> None:
     ],
 )
 def test_a_broken_rule_is_an_artifact_error(rule, published, field, value) -> None:
-    record = json.loads(dataclasses.replace(published.spec, acceptance=rule).to_json())
+    record = json.loads(dataclasses.replace(published.spec, rejection_model=rule).to_json())
     record["acceptance"][field] = value
     with pytest.raises(ArtifactError):
         ModelSpec.from_json(json.dumps(record))
@@ -123,12 +123,12 @@ def test_many_are_judged_as_one_by_one(rule, count) -> None:
     images = random.integers(0, 256, (count, 28, 28, 1)).astype(np.uint8)
     images[3::7] = 9
     confidences = random.uniform(0.2, 1, count).astype(np.float32)
-    judge, pairs = RejectionScorer(0, rule), zip(images, confidences.tolist(), strict=True)
-    scores = [judge.score(*pair) for pair in pairs]
+    scorer, pairs = RejectionScorer(0, rule), zip(images, confidences.tolist(), strict=True)
+    scores = [scorer.score(*pair) for pair in pairs]
     # Between two scores: those of a batch are summed in another order.
     middle = float(np.mean(np.sort(scores)[count // 2 - 1 : count // 2 + 1])) if count else 0.0
-    judge = RejectionScorer(0, dataclasses.replace(rule, threshold=middle))
-    accepted = judge.accept_all(images, confidences)
+    scorer = RejectionScorer(0, dataclasses.replace(rule, threshold=middle))
+    accepted = scorer.accept_all(images, confidences)
     assert accepted.tolist() == [score >= middle for score in scores]
     assert count < 2 or 0 < accepted.sum() < count
 
@@ -136,13 +136,13 @@ def test_many_are_judged_as_one_by_one(rule, count) -> None:
 def test_the_classifier_asks_the_rule(rule, published, images, tmp_path) -> None:
     plain = Classifier.load(published.path)
     answers = plain.classify_batch(images)
-    judge = RejectionScorer(0, rule)
-    scores = [judge.score(i, a.confidence) for i, a in zip(images, answers, strict=True)]
+    scorer = RejectionScorer(0, rule)
+    scores = [scorer.score(i, a.confidence) for i, a in zip(images, answers, strict=True)]
     # Between two scores: those of a batch are summed in another order.
-    judge.threshold = float(np.mean(np.sort(scores)[len(scores) // 2 - 1 : len(scores) // 2 + 1]))
-    plain._judge = judge
+    scorer.threshold = float(np.mean(np.sort(scores)[len(scores) // 2 - 1 : len(scores) // 2 + 1]))
+    plain._scorer = scorer
     accepted = [answer.accepted for answer in plain.classify_batch(images)]
-    assert accepted == [score >= judge.threshold for score in scores]
+    assert accepted == [score >= scorer.threshold for score in scores]
     assert accepted == [plain.classify(image).accepted for image in images]
     assert any(accepted) and not all(accepted)
 

@@ -199,7 +199,7 @@ def test_the_picture_shows_each_box() -> None:
     ink, _ = page(7)
     gray = paper(ink)
     reading = CLASSIFIER.read(gray)
-    picture = np.asarray(visualize.draw_reading(gray, reading))
+    picture = np.asarray(visualize.draw_recognition(gray, reading))
     scale = picture.shape[1] / gray.shape[1]
     for digit in reading.digits:
         left, top, _, bottom = digit.box
@@ -349,15 +349,15 @@ def test_blobs_cut_together_give_the_pieces_of_each_alone(
 ) -> None:
     monkeypatch.setattr("runtime.multi_digit.split_touching._MAX_STACKED_PIXELS", 20_000)
     random = np.random.default_rng(0)
-    blobs = []
+    components = []
     for number in range(20):
         height, width = random.integers(8, 60, 2).tolist()
         ink = np.where(random.random((height, width)) < 0.4, 0, random.random((height, width)))
-        blobs.append(InkComponent(ink.astype(np.float32), (number, 0, number + width, height)))
-    together = split_at_seams(blobs, 40)
+        components.append(InkComponent(ink.astype(np.float32), (number, 0, number + width, height)))
+    together = split_at_seams(components, 40)
     assert max(map(len, together)) > 3
-    for blob, pieces in zip(blobs, together, strict=True):
-        (alone,) = split_at_seams([blob], 40)
+    for component, pieces in zip(components, together, strict=True):
+        (alone,) = split_at_seams([component], 40)
         assert [(piece.box, ink) for piece, ink in pieces] == [
             (piece.box, ink) for piece, ink in alone
         ]

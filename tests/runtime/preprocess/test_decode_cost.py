@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from runtime.errors import ImageError
-from runtime.preprocess.decode import Looks, decode
+from runtime.preprocess.decode import CachedDecoder, decode
 from runtime.preprocess.decode_cost import MAX_PARTS
 from runtime.preprocess.decode_memory import memory_bytes
 
@@ -214,7 +214,7 @@ def test_damaged_file_is_one_message(kind: str) -> None:
 
 
 def test_jpeg_that_needs_many_looks_is_refused_in_time() -> None:
-    looks = Looks(with_scans(jpeg(3500, progressive=True), 70), "many-looks.jpg")
+    looks = CachedDecoder(with_scans(jpeg(3500, progressive=True), 70), "many-looks.jpg")
     with pytest.raises(ImageError, match="many-looks.jpg: decoding would take too long"):
         for longest in (192, 1024, 4096):
             for color in (False, True):
@@ -268,7 +268,7 @@ def test_memory_for_text_in_a_png() -> None:
 def test_several_looks_decode_an_image_once(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     Image.fromarray(np.zeros((90, 120, 3), np.uint8)).save(path)
-    looks = Looks(path)
+    looks = CachedDecoder(path)
     first = looks.decode(longest=60)
     path.unlink()
     assert looks.decode(longest=60, color=True).gray.shape == first.gray.shape == (45, 60)
@@ -282,7 +282,7 @@ def test_several_looks_decode_an_image_once(tmp_path: Path) -> None:
 def test_each_look_at_a_jpeg_gives_the_same_as_one_alone(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)
     data = saved(Image.fromarray(noise), "JPEG")
-    looks = Looks(data)
+    looks = CachedDecoder(data)
     for longest, color in ((100, False), (100, True), (100, False), (900, True), (120, True)):
         expected = decode(data, longest=longest, color=color)
         assert np.array_equal(looks.decode(longest=longest, color=color).gray, expected.gray)

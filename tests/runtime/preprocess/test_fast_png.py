@@ -12,7 +12,7 @@ from PIL import Image
 
 from runtime import Classifier, ImageError
 from runtime.preprocess.fast_png import read_all_plain, read_plain
-from runtime.preprocess.pipeline import view, view_batch
+from runtime.preprocess.pipeline import preprocess, preprocess_batch
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -121,7 +121,7 @@ def test_no_file_a_folder_and_a_pipe_are_left_alone(tmp_path):
     content = encode(bytes(28 * 29), 28, 28)
     writer = threading.Thread(target=pipe.write_bytes, args=(content,))
     writer.start()
-    assert not view(str(pipe)).pixels.any()
+    assert not preprocess(str(pipe)).pixels.any()
     writer.join()
 
 
@@ -134,14 +134,14 @@ def test_a_batch_is_as_one_by_one(files, inverted):
         Image.fromarray(255 - digit if inverted else digit).save(file, "PNG")
         contents.append(file.getvalue())
     paths = files(*contents)
-    for one, other in zip(map(view, paths), view_batch(paths), strict=True):
+    for one, other in zip(map(preprocess, paths), preprocess_batch(paths), strict=True):
         assert np.array_equal(one.pixels, other.pixels)
         assert one.pixels.shape == other.pixels.shape == (28, 28, 1)
         assert (one.box, one.polarity, one.method) == (other.box, other.polarity, other.method)
-    assert np.array_equal(view_batch(paths)[0].pixels[:, :, 0], golden[0])
+    assert np.array_equal(preprocess_batch(paths)[0].pixels[:, :, 0], golden[0])
 
 
 def test_a_batch_names_the_image_that_cannot_be_read(files, tmp_path):
     paths = files(*[encode(bytes(28 * 29), 28, 28)] * 5)
     with pytest.raises(ImageError, match="absent.png"):
-        view_batch([*paths, str(tmp_path / "absent.png")])
+        preprocess_batch([*paths, str(tmp_path / "absent.png")])

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from runtime.errors import ImageError
 from runtime.preprocess.mnist_format import PIXELS_SHAPE, to_mnist_format
-from runtime.preprocess.pipeline import DARK_ON_LIGHT, LIGHT_ON_DARK, to_pixels, view
+from runtime.preprocess.pipeline import DARK_ON_LIGHT, LIGHT_ON_DARK, preprocess, to_pixels
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = load_digits().images[:40]
@@ -102,7 +102,7 @@ def test_photograph_gives_the_digit(kind: str) -> None:
     for digit in DIGITS[:10]:
         ink = page(digit)
         photograph = PHOTOGRAPHS[kind](ink)
-        seen = view(encode(photograph, "JPEG", quality=85))
+        seen = preprocess(encode(photograph, "JPEG", quality=85))
         assert alike(seen.pixels, to_mnist_format(ink)) > 0.9
         assert seen.polarity == (
             LIGHT_ON_DARK if kind in ("dark mode", "blackboard") else DARK_ON_LIGHT
@@ -127,14 +127,14 @@ def test_box_is_in_pixels_of_the_original() -> None:
     ink = np.zeros((3000, 2000), np.float32)
     ink[2000:2400, 300:380] = 1
     for format in ("PNG", "JPEG"):
-        box = view(encode(gray(paper(ink), noise=0), format)).box
+        box = preprocess(encode(gray(paper(ink), noise=0), format)).box
         assert np.abs(np.subtract(box, (300, 2000, 380, 2400))).max() <= 16
 
 
 def test_small_digit_in_a_large_picture_keeps_its_detail() -> None:
     ink = np.zeros((1500, 2000), np.float32)
     ink[700:780, 900:980] = pen(DIGITS[8], 80)
-    seen = view(encode(gray(paper(ink)), "JPEG", quality=90))
+    seen = preprocess(encode(gray(paper(ink)), "JPEG", quality=90))
     assert alike(seen.pixels, to_mnist_format(pen(DIGITS[8], 80))) > 0.9
 
 
@@ -179,7 +179,7 @@ def test_exif_orientation_is_undone(quarter: int, format: str) -> None:
     exif[0x0112] = quarter
     file = io.BytesIO()
     stored.save(file, format, exif=exif)
-    seen, expected = view(file.getvalue()), view(encode(upright))
+    seen, expected = preprocess(file.getvalue()), preprocess(encode(upright))
     assert alike(seen.pixels, expected.pixels) > 0.95
     assert np.abs(np.subtract(seen.box, expected.box)).max() <= 6
 
@@ -223,7 +223,7 @@ def test_arrays_of_every_kind(dtype: Any, channels: int) -> None:
 def test_drawing_on_a_transparent_ground(luminance: int) -> None:
     ink = page(DIGITS[5])
     drawing = np.stack([np.full(ink.shape, luminance), ink * 255], axis=2).astype(np.uint8)
-    seen = view(encode(np.asarray(Image.fromarray(drawing, "LA").convert("RGBA"))))
+    seen = preprocess(encode(np.asarray(Image.fromarray(drawing, "LA").convert("RGBA"))))
     assert seen.polarity == (DARK_ON_LIGHT if luminance < 128 else LIGHT_ON_DARK)
     assert alike(seen.pixels, to_mnist_format(ink)) > 0.9
 
@@ -232,7 +232,7 @@ def test_page_with_transparent_corners_keeps_its_ground() -> None:
     page_gray = gray(paper(page(DIGITS[5])))
     alpha = np.full(page_gray.shape, 255, np.uint8)
     alpha[:40, :40] = alpha[-40:, -40:] = 0
-    seen = view(Image.merge("LA", (Image.fromarray(page_gray), Image.fromarray(alpha))))
+    seen = preprocess(Image.merge("LA", (Image.fromarray(page_gray), Image.fromarray(alpha))))
     assert alike(seen.pixels, to_mnist_format(page(DIGITS[5]))) > 0.9
 
 
@@ -240,7 +240,7 @@ def test_ink_as_light_as_its_paper_is_found_by_color() -> None:
     ink = page(DIGITS[6])[..., None]
     ground, stroke = np.array((120.0, 160.0, 110.0)), np.array((226.0, 110.0, 100.0))
     picture = np.rint(ground * (1 - ink) + stroke * ink).astype(np.uint8)
-    seen = view(encode(picture))
+    seen = preprocess(encode(picture))
     assert seen.method == "color"
     assert alike(seen.pixels, to_mnist_format(page(DIGITS[6]))) > 0.9
 
@@ -296,7 +296,7 @@ def test_pixels_pass_through_without_a_copy(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     assert np.shares_memory(to_pixels(pixels), pixels)
     assert to_pixels(pixels).shape == PIXELS_SHAPE
-    assert view(pixels).method == "pixels"
+    assert preprocess(pixels).method == "pixels"
 
 
 @pytest.mark.parametrize("inverted", [False, True])
@@ -304,7 +304,7 @@ def test_file_in_mnist_form_comes_out_unchanged(inverted: bool) -> None:
     for digit in DIGITS:
         pixels = to_mnist_format(digit)
         stored = 255 - pixels[..., 0] if inverted else pixels[..., 0]
-        seen = view(encode(stored))
+        seen = preprocess(encode(stored))
         np.testing.assert_array_equal(seen.pixels, pixels)
         assert seen.polarity == (DARK_ON_LIGHT if inverted else LIGHT_ON_DARK)
     np.testing.assert_array_equal(to_pixels(pixels[..., 0] / 255), pixels)
@@ -319,7 +319,7 @@ def test_file_in_mnist_form_comes_out_unchanged(inverted: bool) -> None:
 def test_blank_page_stays_blank(shape: tuple[int, int], noise: int, level: int) -> None:
     # Around black, clipping would hide half of the noise.
     level += 4 * noise if level == 0 else 0
-    seen = view(encode(gray(np.full(shape, float(level)), noise)))
+    seen = preprocess(encode(gray(np.full(shape, float(level)), noise)))
     assert not seen.pixels.any()
     assert seen.method == "blank"
     assert seen.box == (0, 0, shape[1], shape[0])

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 from runtime.preprocess import connected_components, segment, segment_tiny
 from runtime.preprocess.mnist_format import to_mnist_format
-from runtime.preprocess.pipeline import view
+from runtime.preprocess.pipeline import preprocess
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = [to_mnist_format(digit)[:, :, 0] for digit in load_digits().images[:60]]
@@ -78,4 +78,4 @@ def test_components_are_the_same_however_the_ink_lies() -> None:
 )
 def test_what_is_not_simple_is_left_to_the_thorough_way(picture: Array) -> None:
     assert segment_tiny.segment_digit(picture) is None
-    assert view(picture[:, :, None].repeat(3, axis=2)).method in ("blank", "luminance")
+    assert preprocess(picture[:, :, None].repeat(3, axis=2)).method in ("blank", "luminance")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from runtime.preprocess.mnist_format import to_mnist_format
-from runtime.preprocess.pipeline import view
+from runtime.preprocess.pipeline import preprocess
 
 JPEG = {"Content-Type": "image/jpeg"}
 
@@ -25,7 +25,7 @@ def png(array):
 def test_an_image_gets_what_the_classifier_says(server, classifier, page, photo):
     answer = server.client.post("/v1/classify", content=photo, headers=JPEG)
     assert answer.status_code == 200
-    record, expected, seen = answer.json(), classifier.classify(photo), view(photo)
+    record, expected, seen = answer.json(), classifier.classify(photo), preprocess(photo)
     assert (record["label"], record["accepted"]) == (page[1], True)
     assert record["confidence"] == pytest.approx(expected.confidence, abs=1e-6)
     assert [each["label"] for each in record["scores"]] == list(classifier.spec.labels)
@@ -43,7 +43,7 @@ def test_a_shape_that_no_digit_has_is_refused_here_too(server, classifier):
     radius = np.hypot(x, y)
     ring = (radius < 30) | (abs(radius - 100) < 10)
     shape = png(np.where(ring, 20, 235).astype(np.uint8))
-    assert view(shape).implausible and not classifier.classify(shape).accepted
+    assert preprocess(shape).implausible and not classifier.classify(shape).accepted
     assert server.client.post("/v1/classify", content=shape).json()["accepted"] is False
 
 
