@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     baseline = report.read(arguments.baseline) if arguments.baseline else None
     settings = latency.settings_of(arguments)
     threads = latency.parse_threads(arguments.threads, arguments.quick)
-    interpreters = tuple(map(cases.parse_interpreter, arguments.python))
+    external_pythons = tuple(map(cases.parse_external_python, arguments.python))
     folder = arguments.out or arguments.models / "report"
     different = arguments.different_models, arguments.different_hosts
     # What would be in vain is said before anything takes time.
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tolerance=parity.tolerance_of(arguments),
         fail_fast=arguments.fail_fast,
         explain=arguments.explain or not arguments.quick,
-        interpreters=interpreters,
+        external_pythons=external_pythons,
         elsewhere=elsewhere.answers if elsewhere else None,
         progress=lambda line: terminal.show_progress(f"parity: {line}"),
     )
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         backends=tuple(arguments.backend),
         device=arguments.device,
         threads=threads,
-        interpreters=interpreters,
+        external_pythons=external_pythons,
         progress=lambda line: terminal.show_progress(f"latency: {line}"),
     )
     terminal.clear()

@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     from benchmarks.harness import subprocesses
     from benchmarks.harness.cases import ABSENT, FAILED, INVALID
     from benchmarks.harness.messages import (
-        ExplainJob,
+        ExplainRequest,
         LatencyRequest,
         PredictRequest,
         RooflineRequest,
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
             from benchmarks.quantization import explain
 
             stage.write_text("tracing the layers", "utf-8")
-            answer = explain.explain(from_json(ExplainJob, text, "the job"))
+            answer = explain.explain(from_json(ExplainRequest, text, "the job"))
         else:
             answer = _latency(
                 from_json(LatencyRequest, text, "the job"), stage, process_ns, entered

@@ -66,13 +66,13 @@ class Measured(Protocol):
         """The row."""
 
 
-def failure_reasons(results: Sequence[Measured], unmeasured: Sequence[SkippedCase]) -> list[str]:
+def failure_reasons(results: Sequence[Measured], skipped: Sequence[SkippedCase]) -> list[str]:
     """Return why a run fails: its failed rows, or that no artifact was measured.
 
     A missing engine is not a failure unless nothing is left. The Keras reference alone does not
     count: it is measured to compare artifacts with it.
     """
-    failures = [f"{u.case}: {u.reason}" for u in unmeasured if u.status == FAILED]
+    failures = [f"{u.case}: {u.reason}" for u in skipped if u.status == FAILED]
     if not failures and all(result.case.artifact == REFERENCE for result in results):
         failures.append(
             "nothing was measured: no engine that opens any artifact, or no such device"
@@ -130,7 +130,7 @@ def _places(engine: str, device: str) -> tuple[str, ...]:
     return (device,) if device != "gpu" else devices(engine)[1:] or (device,)
 
 
-def parse_interpreter(text: str) -> ExternalPython:
+def parse_external_python(text: str) -> ExternalPython:
     """`BACKEND=PYTHON`, as given to --python."""
     backend, equals, python = text.partition("=")
     if not equals or backend not in {engine.name for engine in ENGINES}:

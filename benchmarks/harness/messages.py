@@ -146,7 +146,7 @@ class LatencyResponse:
 
 
 @dataclass(frozen=True)
-class ExplainJob:
+class ExplainRequest:
     """Trace two artifacts of one format, float and int8, over `pixels`; `scores` are Keras's."""
 
     case: BenchmarkCase = field(metadata=json_key("row"))

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from benchmarks.harness.cases import FAILED, ExternalPython, SkippedCase
 from benchmarks.harness.messages import (
-    ExplainJob,
+    ExplainRequest,
     Explanation,
     LatencyRequest,
     LatencyResponse,
@@ -45,38 +45,40 @@ class Refusal:
     reason: str
 
 
-def ask_scores(
-    job: PredictRequest, interpreters: tuple[ExternalPython, ...] = ()
+def request_predictions(
+    job: PredictRequest, external_pythons: tuple[ExternalPython, ...] = ()
 ) -> PredictResponse | SkippedCase:
     """Have a process of its own answer `job`; a row that fails says why."""
-    return _ask("scores", job, PredictResponse, interpreters)
+    return _ask("scores", job, PredictResponse, external_pythons)
 
 
-def ask_latency(
-    job: LatencyRequest, interpreters: tuple[ExternalPython, ...] = ()
+def request_latency(
+    job: LatencyRequest, external_pythons: tuple[ExternalPython, ...] = ()
 ) -> LatencyResponse | SkippedCase:
     """Have a process of its own time `job`; a row that fails says why."""
-    return _ask("latency", job, LatencyResponse, interpreters)
+    return _ask("latency", job, LatencyResponse, external_pythons)
 
 
-def ask_peak(job: RooflineRequest) -> Roofline | SkippedCase:
+def request_roofline(job: RooflineRequest) -> Roofline | SkippedCase:
     """Have a process of its own measure what the processor can do at most."""
     return _ask("peak", job, Roofline, (), _ONE_THREAD)
 
 
-def ask_explanation(job: ExplainJob) -> Explanation | SkippedCase:
+def request_explanation(job: ExplainRequest) -> Explanation | SkippedCase:
     """Have a process of its own trace the float and the int8 artifact."""
     return _ask("explain", job, Explanation, ())
 
 
 def _ask(
     kind: str,
-    job: PredictRequest | LatencyRequest | RooflineRequest | ExplainJob,
+    job: PredictRequest | LatencyRequest | RooflineRequest | ExplainRequest,
     answer: type[Answer],
-    interpreters: tuple[ExternalPython, ...],
+    external_pythons: tuple[ExternalPython, ...],
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Answer | SkippedCase:
-    python = next((i.python for i in interpreters if i.backend == job.case.backend), sys.executable)
+    python = next(
+        (i.python for i in external_pythons if i.backend == job.case.backend), sys.executable
+    )
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
         (folder / JOB_FILE).write_text(to_json(job), "utf-8")

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         backends=tuple(arguments.backend),
         device=arguments.device,
         threads=parse_threads(arguments.threads, arguments.quick),
-        interpreters=tuple(map(cases.parse_interpreter, arguments.python)),
+        external_pythons=tuple(map(cases.parse_external_python, arguments.python)),
         keras=not arguments.no_keras,
         progress=terminal.show_progress,
     )

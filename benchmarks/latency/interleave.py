@@ -39,8 +39,8 @@ class InterleavedRunner:
     """Asks the rows' processes; a row that fails is added to `unmeasured`, and asked no more."""
 
     settings: Settings
-    interpreters: tuple[ExternalPython, ...]
-    unmeasured: list[SkippedCase]
+    external_pythons: tuple[ExternalPython, ...]
+    skipped: list[SkippedCase]
     progress: Callable[[str], None]
 
     def repeat(self, entries: Sequence[CaseState], why: str = "") -> None:
@@ -103,9 +103,9 @@ class InterleavedRunner:
             images=settings.images,
             bare_batch=entry.bare_batch,
         )
-        answer = subprocesses.ask_latency(job, self.interpreters)
+        answer = subprocesses.request_latency(job, self.external_pythons)
         if not isinstance(answer, LatencyResponse):
-            self.unmeasured.append(answer)
+            self.skipped.append(answer)
             return ()
         entry.version, entry.fallback = answer.version, answer.fallback
         entry.starts.append(answer.start)
@@ -114,13 +114,13 @@ class InterleavedRunner:
     def _given_up(self, entry: CaseState) -> bool:
         """Whether the row, or the same with other threads, could not be measured already."""
         same = dataclasses.replace(entry.case, threads=0)
-        return any(dataclasses.replace(u.case, threads=0) == same for u in self.unmeasured)
+        return any(dataclasses.replace(u.case, threads=0) == same for u in self.skipped)
 
     def _forget_failed(self, entries: Sequence[CaseState]) -> None:
         """Drop what rows measured before they failed, or were given up because the same with
         other threads failed: a row has all its repetitions or none.
         """
-        failed = {u.case for u in self.unmeasured}
+        failed = {u.case for u in self.skipped}
         for entry in entries:
             short = any(len(runs) < self.settings.repetitions for runs in entry.runs.values())
             if entry.case in failed or short:

@@ -22,7 +22,7 @@ def measure(
     models: Path,
     results: Sequence[LatencyResult],
     settings: Settings,
-    interpreters: tuple[ExternalPython, ...] = (),
+    external_pythons: tuple[ExternalPython, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[BenchmarkToolResult], list[SkippedCase]]:
     """Run the program for each file that LiteRT was timed with on one thread, for as long.
@@ -46,7 +46,7 @@ def measure(
         runs = min(_MAX_RUNS, max(least, int(share_ns / ours.p50_ns)))
         path = models / case.artifact
         try:
-            answers = [_run(path, runs, interpreters) for _ in range(settings.repetitions)]
+            answers = [_run(path, runs, external_pythons) for _ in range(settings.repetitions)]
         except EdgeError as error:
             named = BenchmarkCase(case.artifact, "LiteRT's own program", "cpu", 1)
             absent.append(SkippedCase(named, ABSENT, str(error)))
@@ -56,9 +56,11 @@ def measure(
     return measured, absent
 
 
-def _run(path: Path, runs: int, interpreters: tuple[ExternalPython, ...]) -> tuple[float, float]:
+def _run(
+    path: Path, runs: int, external_pythons: tuple[ExternalPython, ...]
+) -> tuple[float, float]:
     """The mean and the median that it prints, in ns."""
-    python = next((i.python for i in interpreters if i.backend == "litert"), sys.executable)
+    python = next((i.python for i in external_pythons if i.backend == "litert"), sys.executable)
     spec = artifact.read(path).spec
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as folder:
         file = Path(folder, "result.json")

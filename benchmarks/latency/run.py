@@ -33,7 +33,7 @@ def measure(
     backends: tuple[str, ...] = (),
     device: str = "cpu",
     threads: tuple[int, ...] = (),
-    interpreters: tuple[ExternalPython, ...] = (),
+    external_pythons: tuple[ExternalPython, ...] = (),
     keras: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> LatencyReport:
@@ -62,15 +62,15 @@ def measure(
             for call in cases.KERAS_CALLS[device]
         ]
     before = machine.describe()
-    unmeasured: list[SkippedCase] = []
-    entries = _open(models, planned, threads[0], unmeasured)
-    turns = InterleavedRunner(settings, interpreters, unmeasured, progress)
+    skipped: list[SkippedCase] = []
+    entries = _open(models, planned, threads[0], skipped)
+    turns = InterleavedRunner(settings, external_pythons, skipped, progress)
     turns.repeat(entries)
     turns.repeat_noisy(entries)
     turns.start([e for e in entries if e.case.threads == threads[0] and _is_engine(e)])
     entries = [e for e in entries if e.runs]
     # Another Python would be compared with this one's start.
-    others = {interpreter.backend for interpreter in interpreters}
+    others = {interpreter.backend for interpreter in external_pythons}
     compared = [
         e.case
         for e in entries
@@ -84,12 +84,12 @@ def measure(
     of_files, unread = folder_throughput.measure(models, compared, settings, progress)
     results = tuple(result for entry in entries for result in _results(entry))
     programs, without = litert_benchmark_tool.measure(
-        models, results if settings.starts else (), settings, interpreters, progress
+        models, results if settings.starts else (), settings, external_pythons, progress
     )
     peak = None
     if entries:  # else there is nothing to set beside it
         progress("the processor's peak")
-        peak = subprocesses.ask_peak(
+        peak = subprocesses.request_roofline(
             RooflineRequest(BenchmarkCase("", "matrix product", "cpu", 1), *_PEAK)
         )
     return LatencyReport(
@@ -102,13 +102,13 @@ def measure(
         commands=tuple(measured),
         programs=tuple(programs),
         files=tuple(of_files),
-        unmeasured=tuple(unmeasured + failed + unread + without),
+        skipped=tuple(skipped + failed + unread + without),
         peak=peak if isinstance(peak, Roofline) else None,
     )
 
 
 def _open(
-    models: Path, planned: list[BenchmarkCase], first_threads: int, unmeasured: list[SkippedCase]
+    models: Path, planned: list[BenchmarkCase], first_threads: int, skipped: list[SkippedCase]
 ) -> list[CaseState]:
     entries = []
     for case in planned:
@@ -116,7 +116,7 @@ def _open(
             opened = artifact.read(models / case.artifact)
         except ArtifactError as error:
             if case.threads == first_threads or case.artifact == cases.REFERENCE:
-                unmeasured.append(SkippedCase(case, FAILED, str(error)))
+                skipped.append(SkippedCase(case, FAILED, str(error)))
             continue
         scenarios: tuple[str, ...] = (messages.SINGLE, messages.OFFLINE)
         if case.artifact != cases.REFERENCE and case.device == "cpu":

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tolerance=tolerance_of(arguments),
         fail_fast=arguments.fail_fast,
         explain=arguments.explain,
-        interpreters=tuple(map(cases.parse_interpreter, arguments.python)),
+        external_pythons=tuple(map(cases.parse_external_python, arguments.python)),
         progress=terminal.show_progress,
     )
     terminal.clear()

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.harness import cases, subprocesses
 from benchmarks.harness.cases import FAILED, BenchmarkCase, ExternalPython, SkippedCase
-from benchmarks.harness.messages import ExplainJob, Explanation, PredictRequest, PredictResponse
+from benchmarks.harness.messages import ExplainRequest, Explanation, PredictRequest, PredictResponse
 from benchmarks.harness.test_set import TestSet
 from benchmarks.parity import metrics
 from benchmarks.schema.parity import ParityResult
@@ -22,7 +22,7 @@ from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.tolerance import Tolerance
 
-MAX_PICTURES = 64
+MAX_FLIPPED_IMAGES = 64
 # Images that are traced layer by layer: enough for two figures, and reference kernels are slow.
 _EXPLAINED = 500
 _TRACED = (("litert", *cases.EXPECTED[:2]), ("onnxruntime", *cases.EXPECTED[2:]))
@@ -37,7 +37,7 @@ def compare(
     tolerance: Tolerance | None = None,
     fail_fast: bool = False,
     explain: bool = False,
-    interpreters: tuple[ExternalPython, ...] = (),
+    external_pythons: tuple[ExternalPython, ...] = (),
     elsewhere: DevicePredictions | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> ParityReport:
@@ -73,12 +73,12 @@ def compare(
         reference_scores, asked = answered
         judge = _Comparison(reference, reference_scores, test_set, tolerance or Tolerance())
         results: list[ParityResult] = []
-        unmeasured: list[SkippedCase] = []
+        skipped: list[SkippedCase] = []
         for case in planned:
             progress(str(case))
-            result = _ask_row(folder, models / case.artifact, case, judge, interpreters)
+            result = _compare_case(folder, models / case.artifact, case, judge, external_pythons)
             if isinstance(result, SkippedCase):
-                unmeasured.append(result)
+                skipped.append(result)
                 failed = result.status == FAILED
             else:
                 results.append(result)
@@ -96,15 +96,15 @@ def compare(
                 folder, case, models / plain, models / int8, reference_scores, test_set
             )
             if isinstance(traced, SkippedCase):
-                unmeasured.append(traced)
+                skipped.append(traced)
             else:
                 explanations.append(traced)
     device_results: list[ParityResult] = []
-    device_unmeasured = list(elsewhere.unmeasured) if elsewhere else []
+    device_skipped = list(elsewhere.skipped) if elsewhere else []
     for case, answer, scores in elsewhere.answered if elsewhere else ():
         compared = judge.compare(artifact.read(models / case.artifact), case, scores, answer)
         if isinstance(compared, SkippedCase):
-            device_unmeasured.append(compared)
+            device_skipped.append(compared)
         else:
             device_results.append(compared)
     return ParityReport(
@@ -122,27 +122,27 @@ def compare(
         parameters=asked.parameters,
         reference_metrics=metrics.compute_metrics(reference_scores, test_set.labels),
         results=tuple(results),
-        unmeasured=tuple(unmeasured),
-        pictures=_pictures(results, test_set),
+        skipped=tuple(skipped),
+        pictures=_flipped_images(results, test_set),
         explanations=tuple(explanations),
         activations=asked.activations,
         device_results=tuple(device_results),
-        device_unmeasured=tuple(device_unmeasured),
+        device_skipped=tuple(device_skipped),
     )
 
 
-def _ask_row(
+def _compare_case(
     folder: Path,
     path: Path,
     case: BenchmarkCase,
     judge: "_Comparison",
-    interpreters: tuple[ExternalPython, ...],
+    external_pythons: tuple[ExternalPython, ...],
 ) -> ParityResult | SkippedCase:
     try:
         opened = artifact.read(path)
     except ArtifactError as error:
         return SkippedCase(case, FAILED, str(error))
-    answered = _scores(folder, path, case, interpreters)
+    answered = _scores(folder, path, case, external_pythons)
     if isinstance(answered, SkippedCase):
         return answered
     scores, answer = answered
@@ -191,12 +191,12 @@ class _Comparison:
 
 
 def _scores(
-    folder: Path, path: Path, case: BenchmarkCase, interpreters: tuple[ExternalPython, ...]
+    folder: Path, path: Path, case: BenchmarkCase, external_pythons: tuple[ExternalPython, ...]
 ) -> tuple[Scores, PredictResponse] | SkippedCase:
     file = folder / "scores.npy"
     file.unlink(missing_ok=True)
     job = PredictRequest(case, str(path.resolve()), str(folder / "pixels.npy"), str(file))
-    answer = subprocesses.ask_scores(job, interpreters)
+    answer = subprocesses.request_predictions(job, external_pythons)
     if isinstance(answer, SkippedCase):
         return answer
     return np.load(file), answer
@@ -208,14 +208,14 @@ def _explain(
     few = slice(_EXPLAINED)
     np.save(folder / "few.npy", test_set.pixels[few])
     np.save(folder / "reference.npy", reference[few])
-    job = ExplainJob(
+    job = ExplainRequest(
         case=case,
         plain=str(plain.resolve()),
         int8=str(int8.resolve()),
         pixels=str(folder / "few.npy"),
         scores=str(folder / "reference.npy"),
     )
-    return subprocesses.ask_explanation(job)
+    return subprocesses.request_explanation(job)
 
 
 def _right(scores: Scores, test_set: TestSet) -> np.ndarray:
@@ -235,9 +235,9 @@ def _incompatibilities(candidate: Artifact, reference: Artifact) -> tuple[str, .
     return tuple(found)
 
 
-def _pictures(results: list[ParityResult], test_set: TestSet) -> tuple[TestImage, ...]:
+def _flipped_images(results: list[ParityResult], test_set: TestSet) -> tuple[TestImage, ...]:
     margins = {flip.index: flip.margin for result in results for flip in result.flips}
-    surest = sorted(margins, key=lambda index: -margins[index])[:MAX_PICTURES]
+    surest = sorted(margins, key=lambda index: -margins[index])[:MAX_FLIPPED_IMAGES]
     return tuple(
         TestImage(index, tuple(int(v) for v in test_set.pixels[index].ravel())) for index in surest
     )

@@ -10,13 +10,13 @@ from benchmarks.harness.serialize import to_json
 from benchmarks.report import html_templates, markdown, terminal
 from benchmarks.report.formats import Table, duration, percent, ratio
 from benchmarks.schema.photos import (
-    MAX_DIGITS_REFUSED,
+    MAX_DIGITS_REJECTED,
     MIN_DIGITS,
     MIN_LINES,
+    MIN_NEGATIVES_REJECTED,
     MIN_RIGHT,
     MIN_RIGHT_MEDIUM,
     MIN_RIGHT_WRITER,
-    MIN_STRANGERS_REFUSED,
     NumberRead,
     PhotoPrediction,
     PhotosReport,
@@ -113,11 +113,11 @@ def _summary(report: PhotosReport) -> Table:
 
     singles, numbers = report.singles, report.numbers
     add("single digits right", sum(one.right for one in singles), len(singles), MIN_RIGHT)
-    refused = sum(not one.accepted for one in singles)
-    add("single digits refused", refused, len(singles), MAX_DIGITS_REFUSED, least=False)
-    refused = sum(not one.accepted for one in report.negatives)
+    rejected = sum(not one.accepted for one in singles)
+    add("single digits refused", rejected, len(singles), MAX_DIGITS_REJECTED, least=False)
+    rejected = sum(not one.accepted for one in report.negatives)
     negatives = len(report.negatives)
-    add("what is no digit refused", refused, negatives, MIN_STRANGERS_REFUSED)
+    add("what is no digit refused", rejected, negatives, MIN_NEGATIVES_REJECTED)
     all_lines = sum(len(number.expected) for number in numbers)
     add("lines exactly right", sum(one.right_lines for one in numbers), all_lines, MIN_LINES)
     digits = sum(number.digits for number in numbers)
@@ -137,10 +137,10 @@ def _shares(title: str, what: str, answers: Iterable[PhotoPrediction], bound: fl
         groups.setdefault(getattr(answer.photo, what), []).append(answer)
     lines = []
     for name, group in sorted(groups.items()):
-        right, refused = sum(one.right for one in group), sum(not one.accepted for one in group)
+        right, rejected = sum(one.right for one in group), sum(not one.accepted for one in group)
         share = right / len(group)
         met = _verdict(share >= bound, f"≥ {100 * bound:g} %")
-        lines.append((name, str(len(group)), str(right), percent(share), str(refused), met))
+        lines.append((name, str(len(group)), str(right), percent(share), str(rejected), met))
     return Table(title, (what, "n", "right", "share", "refused", "target"), tuple(lines))
 
 
@@ -205,8 +205,8 @@ def _taken(answers: Iterable[PhotoPrediction]) -> list[PhotoPrediction]:
 
 
 def _said(answer: PhotoPrediction) -> str:
-    refused = "" if answer.accepted else ", refused"
-    return f"{answer.label} ({answer.confidence:.0%}{refused})"
+    rejected = "" if answer.accepted else ", refused"
+    return f"{answer.label} ({answer.confidence:.0%}{rejected})"
 
 
 def _verdict(met: bool, target: str) -> str:

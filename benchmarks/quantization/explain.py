@@ -5,7 +5,7 @@ Runs in a process of its own, with the engine that opens the format.
 
 import numpy as np
 
-from benchmarks.harness.messages import ExplainJob, Explanation
+from benchmarks.harness.messages import ExplainRequest, Explanation
 from benchmarks.quantization import onnx, tflite
 from benchmarks.quantization.layer_stats import lint_layers, step
 from runtime.model import artifact
@@ -14,7 +14,7 @@ from runtime.model import artifact
 _TRACERS = {".tflite": tflite, ".onnx": onnx}
 
 
-def explain(job: ExplainJob) -> Explanation:
+def explain(job: ExplainRequest) -> Explanation:
     """Trace the float and the int8 artifact, of one format, over the same images.
 
     Raises:

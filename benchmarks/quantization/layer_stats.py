@@ -91,7 +91,7 @@ def lint_quantization(
         held = found[place]
         # The graph keeps float32.
         fine = _float32(held) == _float32(said)
-        detail = _told(held) + ("" if fine else f", the spec says {_told(said)}")
+        detail = _format_params(held) + ("" if fine else f", the spec says {_format_params(said)}")
         findings.append(LintFinding(name, what, fine, detail))
     return [*findings, _lint_calibration(opened)]
 
@@ -100,7 +100,7 @@ def _float32(affine: QuantizationParams | None) -> tuple[float, int] | None:
     return affine and (float(np.float32(affine.scale)), affine.zero_point)
 
 
-def _told(affine: QuantizationParams | None) -> str:
+def _format_params(affine: QuantizationParams | None) -> str:
     return f"{affine.scale:.6g}, zero point {affine.zero_point}" if affine else "none: float"
 
 

@@ -9,11 +9,11 @@ from benchmarks.report.formats import Table, duration, percent
 from benchmarks.report.summary_tables import unmeasured_table
 from benchmarks.schema.rejection import (
     MAX_COST_NS,
-    MAX_DIGITS_REFUSED,
+    MAX_DIGITS_REJECTED,
     MIN_AUROC,
     KindResult,
-    Rejection,
     RejectionReport,
+    RejectionResult,
 )
 from runtime.system import atomic_write
 
@@ -57,17 +57,19 @@ def targets(report: RejectionReport) -> tuple[str, ...]:
     return tuple(map(_targets, report.results))
 
 
-def row_table(result: Rejection) -> Table:
+def row_table(result: RejectionResult) -> Table:
     """One line a kind of images; beside the rule, what the confidence alone does."""
     test = (
         "test digits",
         f"{result.digits:,}",
-        percent(result.digits_refused / result.digits),
+        percent(result.digits_rejected / result.digits),
         "–",
-        percent(result.digits_refused_by_confidence / result.digits),
+        percent(result.digits_rejected_by_confidence / result.digits),
         "–",
     )
-    rule = "by its rule" if result.has_rule else "by its confidence, for it carries no rule"
+    rule = (
+        "by its rule" if result.has_rejection_model else "by its confidence, for it carries no rule"
+    )
     return Table(
         f"{_name(result)} {result.version}, {rule}",
         ("images", "n", "refused", "AUROC", "refused by confidence", "AUROC of confidence"),
@@ -79,30 +81,30 @@ def row_table(result: Rejection) -> Table:
 
 
 def _tables(report: RejectionReport) -> tuple[Table, ...]:
-    return (*map(row_table, report.results), unmeasured_table(report.unmeasured))
+    return (*map(row_table, report.results), unmeasured_table(report.skipped))
 
 
 def _line(kind: KindResult) -> tuple[str, ...]:
     return (
         kind.kind,
         f"{kind.n:,}",
-        percent(kind.refused / kind.n),
+        percent(kind.rejected / kind.n),
         "–" if kind.is_digit else f"{kind.auroc:.4f}",
-        percent(kind.refused_by_confidence / kind.n),
+        percent(kind.rejected_by_confidence / kind.n),
         "–" if kind.is_digit else f"{kind.auroc_of_confidence:.4f}",
     )
 
 
-def _targets(result: Rejection) -> str:
-    share = result.digits_refused / result.digits
+def _targets(result: RejectionResult) -> str:
+    share = result.digits_rejected / result.digits
     said = [
-        f"test digits refused {percent(share)} ({_verdict(share <= MAX_DIGITS_REFUSED, '≤ 1 %')})"
+        f"test digits refused {percent(share)} ({_verdict(share <= MAX_DIGITS_REJECTED, '≤ 1 %')})"
     ]
     strange = [kind for kind in result.kinds if not kind.is_digit]
     for kind in strange:
         if kind.kind == BLANK:
-            all_refused = _verdict(kind.refused == kind.n, "100 %")
-            said.append(f"blank pages refused {percent(kind.refused / kind.n)} ({all_refused})")
+            all_rejected = _verdict(kind.rejected == kind.n, "100 %")
+            said.append(f"blank pages refused {percent(kind.rejected / kind.n)} ({all_rejected})")
     others = [kind for kind in strange if kind.kind != BLANK]
     if others:
         worst = min(others, key=lambda kind: kind.auroc)
@@ -119,5 +121,5 @@ def _verdict(met: bool, target: str) -> str:
     return f"target {target}: {'met' if met else 'MISSED'}"
 
 
-def _name(result: Rejection) -> str:
+def _name(result: RejectionResult) -> str:
     return f"{result.case.artifact} · {result.case.backend}"

@@ -16,7 +16,7 @@ from benchmarks.harness import cases, statistics
 from benchmarks.harness.cases import ABSENT, FAILED, BenchmarkCase, SkippedCase
 from benchmarks.parity.run import TestSet
 from benchmarks.rejection.negatives import KINDS, NegativeKind
-from benchmarks.schema.rejection import KindResult, Rejection, RejectionReport
+from benchmarks.schema.rejection import KindResult, RejectionReport, RejectionResult
 from benchmarks.schema.robustness import SCHEMA_VERSION
 from runtime.backends import Backend, Pixels, open_backend
 from runtime.errors import ArtifactError, BackendUnavailable, DatasetError
@@ -54,24 +54,24 @@ def measure(
     for number, kind in enumerate(kinds):
         progress(f"drawing {kind.name}")
         drawn.append(kind.draw(kind.n, np.random.default_rng([_SEED, number])))
-    results: list[Rejection] = []
-    unmeasured: list[SkippedCase] = []
+    results: list[RejectionResult] = []
+    skipped: list[SkippedCase] = []
     for case in cases.enumerate_cases(models, backends):
         progress(str(case))
         try:
             backend = open_backend(artifact.read(models / case.artifact), case.backend)
             results.append(_measure_case(backend, case, test_set.pixels, kinds, drawn))
         except BackendUnavailable as error:
-            unmeasured.append(SkippedCase(case, ABSENT, str(error)))
+            skipped.append(SkippedCase(case, ABSENT, str(error)))
         except ArtifactError as error:
-            unmeasured.append(SkippedCase(case, FAILED, str(error)))
+            skipped.append(SkippedCase(case, FAILED, str(error)))
     return RejectionReport(
         schema_version=SCHEMA_VERSION,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         dataset=test_set.name,
         dataset_sha256=test_set.sha256,
         results=tuple(results),
-        unmeasured=tuple(unmeasured),
+        skipped=tuple(skipped),
     )
 
 
@@ -81,7 +81,7 @@ def _measure_case(
     digits: Pixels,
     kinds: Sequence[NegativeKind],
     drawn: Sequence[Pixels],
-) -> Rejection:
+) -> RejectionResult:
     spec = backend.spec
     scorer, by_confidence = (
         RejectionScorer(spec.confidence_threshold, rule) for rule in (spec.rejection_model, None)
@@ -108,22 +108,22 @@ def _measure_case(
                 kind=kind.name,
                 is_digit=kind.is_digit,
                 n=len(pixels),
-                refused=int((of_kind < scorer.threshold).sum()),
-                refused_by_confidence=int((sure_of_kind < by_confidence.threshold).sum()),
+                rejected=int((of_kind < scorer.threshold).sum()),
+                rejected_by_confidence=int((sure_of_kind < by_confidence.threshold).sum()),
                 auroc=statistics.auroc(of_digits, of_kind),
                 auroc_of_confidence=statistics.auroc(sure_of_digits, sure_of_kind),
             )
         )
     digit, alike = digits[0], np.full(len(digits), 0.5, np.float32)
-    return Rejection(
+    return RejectionResult(
         case=case,
         version=backend.version,
         digest=spec.digest,
-        has_rule=spec.rejection_model is not None,
+        has_rejection_model=spec.rejection_model is not None,
         threshold=scorer.threshold,
         digits=len(digits),
-        digits_refused=int((of_digits < scorer.threshold).sum()),
-        digits_refused_by_confidence=int((sure_of_digits < by_confidence.threshold).sum()),
+        digits_rejected=int((of_digits < scorer.threshold).sum()),
+        digits_rejected_by_confidence=int((sure_of_digits < by_confidence.threshold).sum()),
         cost_ns=_cost_ns(lambda: scorer.accepts(digit, 0.5), _COST_CALLS),
         kinds=tuple(results),
         batch_cost_ns=_cost_ns(lambda: scorer.accept_all(digits, alike), 1) / len(digits),

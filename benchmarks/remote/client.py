@@ -114,8 +114,8 @@ def measure(
             raise EdgeError(f"{sent} is damaged ({error}): try again") from error
         report = from_json(LatencyReport, timed, sent)
         answered = None if pixels is None else predict.read(Path(name), sent)
-    if not report.results and all(u.status != FAILED for u in report.unmeasured):
-        reasons = "; ".join(dict.fromkeys(u.reason for u in report.unmeasured))
+    if not report.results and all(u.status != FAILED for u in report.skipped):
+        reasons = "; ".join(dict.fromkeys(u.reason for u in report.skipped))
         raise BackendUnavailable(
             f"no engine on {where.destination} opens any artifact ({reasons}): install one there, "
             "or name the Python that has one with --on-python"

@@ -40,23 +40,23 @@ def write(
         EdgeError: the files cannot be written.
     """
     answered: list[CasePredictions] = []
-    unmeasured: list[SkippedCase] = []
+    skipped: list[SkippedCase] = []
     for number, case in enumerate(planned):
         progress(str(case))
         path, file = models / case.artifact, out / f"{number}.npy"
         try:
             artifact.read(path)
         except ArtifactError as error:
-            unmeasured.append(SkippedCase(case, FAILED, str(error)))
+            skipped.append(SkippedCase(case, FAILED, str(error)))
             continue
-        answer = subprocesses.ask_scores(
+        answer = subprocesses.request_predictions(
             PredictRequest(case, str(path.resolve()), str(pixels.resolve()), str(file.resolve()))
         )
         if isinstance(answer, SkippedCase):
-            unmeasured.append(answer)
+            skipped.append(answer)
         else:
             answered.append(CasePredictions(case, answer, file.name))
-    index = PredictionIndex(tuple(answered), tuple(unmeasured))
+    index = PredictionIndex(tuple(answered), tuple(skipped))
     atomic_write.write(out / INDEX, to_json(index))
     return index
 
@@ -74,7 +74,7 @@ def read(folder: Path, name: str) -> DevicePredictions:
                 (one.case, one.answer, np.load(folder / Path(one.scores).name))
                 for one in index.answered
             ),
-            index.unmeasured,
+            index.skipped,
         )
     except (OSError, ValueError) as error:
         raise EdgeError(f"{name} cannot be read ({error}): measure again") from error

@@ -32,7 +32,7 @@ def details(
     if there is None:
         return ()
     parts = (
-        summary_tables.unmeasured_table(there.unmeasured + unanswered),
+        summary_tables.unmeasured_table(there.skipped + unanswered),
         summary_tables.host_table(there),
     )
     return tuple(replace(table, title=f"{table.title}, the device") for table in parts)

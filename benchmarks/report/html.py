@@ -103,9 +103,9 @@ def _groups(report: BenchmarkReport, beside: RelatedReports) -> dict[str, list[T
             beside_tables.rejection_table(beside.rejection),
         ],
         "This run": [
-            summary_tables.unmeasured_table(parity.unmeasured + latency.unmeasured),
+            summary_tables.unmeasured_table(parity.skipped + latency.skipped),
             summary_tables.host_table(latency),
-            *device_tables.details(report.device, parity.device_unmeasured),
+            *device_tables.details(report.device, parity.device_skipped),
             summary_tables.sources_table(latency, beside),
         ],
     }

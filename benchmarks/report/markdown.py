@@ -42,10 +42,10 @@ def render(report: BenchmarkReport, beside: RelatedReports = _ALONE) -> str:
         latency_tables.many_files_table(latency),
         latency_tables.programs_table(latency),
         latency_tables.invalid_table(latency),
-        summary_tables.unmeasured_table(parity.unmeasured + latency.unmeasured),
+        summary_tables.unmeasured_table(parity.skipped + latency.skipped),
         summary_tables.host_table(latency),
         summary_tables.sources_table(latency, beside),
-        *device_tables.details(report.device, parity.device_unmeasured),
+        *device_tables.details(report.device, parity.device_skipped),
     ]
     parts += [render_table(table) for table in ordered if table.lines]
     return "\n\n".join(parts) + "\n"

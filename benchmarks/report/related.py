@@ -9,7 +9,7 @@ from benchmarks.report import charts
 from benchmarks.report.charts import Charts
 from benchmarks.report.formats import Table, duration, percent
 from benchmarks.schema.rejection import RejectionReport
-from benchmarks.schema.robustness import MIDDLE, SCHEMA_VERSION, Result, RobustnessReport
+from benchmarks.schema.robustness import MIDDLE, SCHEMA_VERSION, RobustnessReport, RobustnessResult
 from runtime.errors import EdgeError
 
 ROBUSTNESS_NAME, REJECTION_NAME = "robustness.json", "rejection.json"
@@ -66,8 +66,8 @@ def rejection_table(report: RejectionReport | None) -> Table:
             (
                 result.case.artifact,
                 f"{result.case.engine} {result.version}",
-                percent(result.digits_refused / result.digits),
-                *(percent(kind.refused / kind.n) for kind in result.kinds),
+                percent(result.digits_rejected / result.digits),
+                *(percent(kind.rejected / kind.n) for kind in result.kinds),
                 f"{min((k.auroc for k in result.kinds if not k.is_digit), default=0.0):.4f}",
                 duration(result.cost_ns),
             )
@@ -119,10 +119,10 @@ def robustness_curves(report: RobustnessReport | None) -> Charts | None:
     )
 
 
-def _line(result: Result, number: int) -> tuple[str, tuple[float, ...]]:
+def _line(result: RobustnessResult, number: int) -> tuple[str, tuple[float, ...]]:
     readings = (result.clean, *result.curves[number].readings)
     return _name(result), tuple(reading.accuracy for reading in readings)
 
 
-def _name(result: Result) -> str:
+def _name(result: RobustnessResult) -> str:
     return f"{result.case.artifact} · {result.case.backend}"

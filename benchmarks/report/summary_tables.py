@@ -18,7 +18,7 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
     """One line an artifact and engine: is it as good, how fast, how large."""
     lines = [_summary_line(parity, latency, result) for result in (None, *parity.results)]
     lines += [
-        (u.case.artifact, u.case.engine, u.status.upper(), *("–",) * 9) for u in parity.unmeasured
+        (u.case.artifact, u.case.engine, u.status.upper(), *("–",) * 9) for u in parity.skipped
     ]
     return Table(
         "Summary",
@@ -93,10 +93,10 @@ def sources_table(report: LatencyReport, beside: RelatedReports) -> Table:
     return Table("Commands", ("figures", "command"), tuple(lines))
 
 
-def unmeasured_table(unmeasured: Sequence[SkippedCase]) -> Table:
+def unmeasured_table(skipped: Sequence[SkippedCase]) -> Table:
     """The rows without figures, and why; artifacts that lack the same thing share a line."""
     artifacts: dict[tuple[str, ...], dict[str, None]] = {}
-    for u in unmeasured:
+    for u in skipped:
         why = u.case.backend, u.case.device, u.status.upper(), u.reason
         artifacts.setdefault(why, {})[u.case.artifact] = None
     return Table(

@@ -39,7 +39,7 @@ def print_parity(report: ParityReport) -> None:
         print_table(parity_tables.flips_table(result, report.class_names, _MAX_FLIPS))
     for table in parity_tables.explanation_tables(report.explanations):
         print_table(table)
-    print_table(summary_tables.unmeasured_table(report.unmeasured))
+    print_table(summary_tables.unmeasured_table(report.skipped))
     print_verdict("Parity", report.failures)
 
 
@@ -54,7 +54,7 @@ def print_latency(report: LatencyReport) -> None:
         latency_tables.many_files_table(report),
         latency_tables.programs_table(report),
         latency_tables.invalid_table(report),
-        summary_tables.unmeasured_table(report.unmeasured),
+        summary_tables.unmeasured_table(report.skipped),
         summary_tables.host_table(report),
     ):
         print_table(table)
@@ -72,7 +72,7 @@ def print_report(report: BenchmarkReport) -> None:
     print_table(latency_tables.arrays_table(report.latency))
     print_table(latency_tables.many_files_table(report.latency))
     print_table(
-        summary_tables.unmeasured_table(report.parity.unmeasured + report.latency.unmeasured),
+        summary_tables.unmeasured_table(report.parity.skipped + report.latency.skipped),
     )
     print_verdict("Benchmarks", report.failures)
 

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         quick_subset(test_set) if arguments.quick else test_set,
         backends=tuple(arguments.backend),
         keras=not arguments.no_keras,
-        interpreters=tuple(map(rows.parse_interpreter, arguments.python)),
+        external_pythons=tuple(map(rows.parse_external_python, arguments.python)),
         progress=terminal.show_progress,
     )
     terminal.clear()

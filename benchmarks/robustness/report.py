@@ -15,8 +15,8 @@ from benchmarks.schema.robustness import (
     UNKNOWN,
     UNUSED,
     CrossDatasetResult,
-    Result,
     RobustnessReport,
+    RobustnessResult,
 )
 from runtime.system import atomic_write
 
@@ -31,7 +31,7 @@ def print_report(report: RobustnessReport) -> None:
     """Print the tables, the targets, and why the run fails."""
     for table in (middle_table(report), cross_dataset_table(report)):
         terminal.print_table(table)
-    terminal.print_table(unmeasured_table(report.unmeasured))
+    terminal.print_table(unmeasured_table(report.skipped))
     for line in targets(report):
         print(line)
     terminal.print_verdict("Robustness", report.failures)
@@ -57,7 +57,7 @@ def render(report: RobustnessReport) -> str:
         middle_table(report),
         cross_dataset_table(report),
         *map(strengths_table, report.results),
-        unmeasured_table(report.unmeasured),
+        unmeasured_table(report.skipped),
     ]
     parts = [
         "# Robustness",
@@ -93,7 +93,7 @@ def middle_table(report: RobustnessReport) -> Table:
     )
 
 
-def strengths_table(result: Result) -> Table:
+def strengths_table(result: RobustnessResult) -> Table:
     """One row at all five strengths."""
     return Table(
         f"{_name(result)} {result.version}, every strength",
@@ -191,5 +191,5 @@ def _verdict(value: float, least: float) -> str:
     return f"target {100 * least:g} %: {'met' if value >= least else 'MISSED'}"
 
 
-def _name(result: Result) -> str:
+def _name(result: RobustnessResult) -> str:
     return f"{result.case.artifact} · {result.case.backend}"

@@ -31,10 +31,10 @@ from benchmarks.schema.robustness import (
     UNUSED,
     USED,
     AccuracyCount,
+    CorruptionCurve,
     CrossDatasetResult,
-    Curve,
-    Result,
     RobustnessReport,
+    RobustnessResult,
 )
 from runtime import pretrained
 from runtime.backends import Pixels
@@ -77,7 +77,7 @@ def measure(
     corruptions: Sequence[BenchmarkCorruption] = CORRUPTIONS,
     backends: tuple[str, ...] = (),
     keras: bool = True,
-    interpreters: tuple[ExternalPython, ...] = (),
+    external_pythons: tuple[ExternalPython, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> RobustnessReport:
     """Spoil the test set and have each artifact of `models` read it, in processes of their own.
@@ -97,10 +97,10 @@ def measure(
     if keras and (models / REFERENCE).exists():
         planned.insert(0, BenchmarkCase(REFERENCE, "keras", "cpu", 1))
     cases = [_Case(), *(_Case(c, step) for c in corruptions for step in range(len(c.strengths)))]
-    unmeasured: list[SkippedCase] = []
-    results: list[Result] = []
+    skipped: list[SkippedCase] = []
+    results: list[RobustnessResult] = []
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
-        ask = _Asker(Path(name), interpreters)
+        ask = _Asker(Path(name), external_pythons)
         versions: dict[BenchmarkCase, str] = {}
         counts: dict[BenchmarkCase, list[int]] = {case: [] for case in planned}
         per_piece = max(1, _MAX_IMAGES // len(test_set.labels))
@@ -112,7 +112,7 @@ def measure(
                 progress(f"{case}: from set {start} of {len(cases)}")
                 answers = ask.answers(models / case.artifact, case, test_set.class_names)
                 if isinstance(answers, SkippedCase):
-                    unmeasured.append(answers)
+                    skipped.append(answers)
                     del counts[case]
                     continue
                 versions[case] = answers.version
@@ -122,7 +122,7 @@ def measure(
             spec = artifact.read(models / case.artifact).spec
             results.append(_result(case, versions[case], spec, correct, test_set, corruptions))
         others = [
-            _measure_cross_dataset(ask, folder, case, unmeasured)
+            _measure_cross_dataset(ask, folder, case, skipped)
             for folder in dict.fromkeys((published, models))
             for case in (enumerate_cases(folder, backends) if folder != models else counts)
         ]
@@ -134,7 +134,7 @@ def measure(
         n=len(test_set.labels),
         results=tuple(results),
         cross_dataset=tuple(other for other in others if other is not None),
-        unmeasured=tuple(dict.fromkeys(unmeasured)),
+        skipped=tuple(dict.fromkeys(skipped)),
     )
 
 
@@ -151,9 +151,9 @@ def quick_subset(test_set: TestSet, n: int = QUICK_IMAGES) -> TestSet:
 class _Asker:
     """Has rows answer the images that were shown last, each in a process of its own."""
 
-    def __init__(self, folder: Path, interpreters: tuple[ExternalPython, ...]) -> None:
+    def __init__(self, folder: Path, external_pythons: tuple[ExternalPython, ...]) -> None:
         self._pixels, self._scores = folder / "pixels.npy", folder / "scores.npy"
-        self._interpreters = interpreters
+        self._interpreters = external_pythons
         self._n = 0
 
     def show(self, pixels: Pixels) -> None:
@@ -172,7 +172,7 @@ class _Asker:
             return SkippedCase(case, FAILED, f"{why}: give the data it was trained for")
         self._scores.unlink(missing_ok=True)
         job = PredictRequest(case, str(path.resolve()), str(self._pixels), str(self._scores))
-        answer = subprocesses.ask_scores(job, self._interpreters)
+        answer = subprocesses.request_predictions(job, self._interpreters)
         if isinstance(answer, SkippedCase):
             return answer
         scores = np.load(self._scores)
@@ -188,14 +188,16 @@ def _result(
     correct: Sequence[int],
     test_set: TestSet,
     corruptions: Sequence[BenchmarkCorruption],
-) -> Result:
+) -> RobustnessResult:
     clean, *readings = (AccuracyCount(count, len(test_set.labels)) for count in correct)
     curves = []
     for corruption in corruptions:
         strengths = tuple(corruption.unit.format(strength) for strength in corruption.strengths)
         own, readings = readings[: len(strengths)], readings[len(strengths) :]
-        curves.append(Curve(corruption.name, training_of(corruption, spec), strengths, tuple(own)))
-    return Result(case, version, spec.digest, clean, tuple(curves))
+        curves.append(
+            CorruptionCurve(corruption.name, training_of(corruption, spec), strengths, tuple(own))
+        )
+    return RobustnessResult(case, version, spec.digest, clean, tuple(curves))
 
 
 def training_of(corruption: BenchmarkCorruption, spec: ModelSpec) -> str:
@@ -225,7 +227,7 @@ def training_of(corruption: BenchmarkCorruption, spec: ModelSpec) -> str:
 
 
 def _measure_cross_dataset(
-    ask: _Asker, folder: Path, case: BenchmarkCase, unmeasured: list[SkippedCase]
+    ask: _Asker, folder: Path, case: BenchmarkCase, skipped: list[SkippedCase]
 ) -> CrossDatasetResult | None:
     """What a row makes of the embedded digits; nothing where it knows other classes."""
     from train.data.load import sklearn_digits
@@ -235,14 +237,14 @@ def _measure_cross_dataset(
     try:
         spec = artifact.read(path).spec
     except ArtifactError as error:
-        unmeasured.append(SkippedCase(case, FAILED, str(error)))
+        skipped.append(SkippedCase(case, FAILED, str(error)))
         return None
     if spec.labels != digits.labels:
         return None
     ask.show(np.concatenate([digits.train.pixels, digits.test.pixels]))
     answers = ask.answers(path, case, digits.labels)
     if isinstance(answers, SkippedCase):
-        unmeasured.append(answers)
+        skipped.append(answers)
         return None
     right = answers.classes == np.concatenate([digits.train.labels, digits.test.labels])
     return CrossDatasetResult(

@@ -252,7 +252,7 @@ class LatencyReport:
     results: tuple[LatencyResult, ...]
     starts: tuple[StartResult, ...]
     commands: tuple[CliStartupResult, ...]
-    unmeasured: tuple[SkippedCase, ...]
+    skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))
     peak: Roofline | None
     programs: tuple[BenchmarkToolResult, ...] = ()
     files: tuple[FolderThroughputResult, ...] = ()
@@ -263,7 +263,7 @@ class LatencyReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; an absent engine or device and a noisy machine are no failure."""
-        return tuple(failure_reasons(self.results, self.unmeasured))
+        return tuple(failure_reasons(self.results, self.skipped))
 
     def find(self, case: BenchmarkCase, scenario: str) -> LatencyResult | None:
         """The result of a row in a scenario."""

@@ -31,9 +31,9 @@ class ParityReport:
         macs, parameters, activations: multiply-accumulates for one image, weights, and values
             computed for one image, of the original.
         reference_metrics: how the reference predicts.
-        results, unmeasured: the rows.
+        results, skipped: the rows.
         pictures: the images of the flips the original was surest of.
-        device_results, device_unmeasured: the rows of a device, where one was asked too.
+        device_results, device_skipped: the rows of a device, where one was asked too.
         explanations: where the differences of int8 come from, for each format, if that was asked.
     """
 
@@ -51,12 +51,14 @@ class ParityReport:
     parameters: int
     reference_metrics: AccuracyMetrics = field(metadata=json_key("original"))
     results: tuple[ParityResult, ...]
-    unmeasured: tuple[SkippedCase, ...]
+    skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))
     pictures: tuple[TestImage, ...]
     explanations: tuple[Explanation, ...] = ()
     activations: int = 0
     device_results: tuple[ParityResult, ...] = ()
-    device_unmeasured: tuple[SkippedCase, ...] = ()
+    device_skipped: tuple[SkippedCase, ...] = field(
+        default=(), metadata=json_key("device_unmeasured")
+    )
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -65,9 +67,9 @@ class ParityReport:
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes. An absent engine is no failure."""
         failures = [f"{r.case}: {why}" for r in self.results for why in r.failures]
-        failures += failure_reasons(self.results, self.unmeasured)
-        if self.device_results or self.device_unmeasured:
+        failures += failure_reasons(self.results, self.skipped)
+        if self.device_results or self.device_skipped:
             there = [f"{r.case}: {why}" for r in self.device_results for why in r.failures]
-            there += failure_reasons(self.device_results, self.device_unmeasured)
+            there += failure_reasons(self.device_results, self.device_skipped)
             failures += [f"on the device: {why}" for why in there]
         return tuple(failures)

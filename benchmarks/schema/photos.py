@@ -10,7 +10,7 @@ SINGLE, MULTI, NOT_A_DIGIT = "single", "multi", "notdigit"
 # The targets that the figures are reported against.
 MIN_RIGHT, MIN_RIGHT_MEDIUM, MIN_RIGHT_WRITER = 0.985, 0.98, 0.90
 MIN_LINES, MIN_DIGITS = 0.90, 0.97
-MIN_STRANGERS_REFUSED, MAX_DIGITS_REFUSED = 0.90, 0.01
+MIN_NEGATIVES_REJECTED, MAX_DIGITS_REJECTED = 0.90, 0.01
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class PredictionIndex:
     """Every row of a folder, those that answered and those that did not."""
 
     answered: tuple[CasePredictions, ...]
-    unmeasured: tuple[SkippedCase, ...]
+    skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,4 +30,4 @@ class DevicePredictions:
     """What a device answered: (row, what its process says, scores) each, and the other rows."""
 
     answered: tuple[tuple[BenchmarkCase, PredictResponse, Scores], ...]
-    unmeasured: tuple[SkippedCase, ...]
+    skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))

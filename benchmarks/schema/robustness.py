@@ -37,7 +37,7 @@ class AccuracyCount:
 
 
 @dataclass(frozen=True)
-class Curve:
+class CorruptionCurve:
     """Readings at the five strengths of a corruption; `training` is USED, UNUSED or UNKNOWN."""
 
     corruption: str
@@ -52,14 +52,14 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Result:
+class RobustnessResult:
     """A row's readings of the test set as it is, and spoilt."""
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     version: str
     digest: str
     clean: AccuracyCount
-    curves: tuple[Curve, ...]
+    curves: tuple[CorruptionCurve, ...]
 
     @property
     def mean(self) -> float:
@@ -67,7 +67,7 @@ class Result:
         return float(np.mean([curve.middle.accuracy for curve in self.curves]))
 
     @property
-    def worst(self) -> Curve:
+    def worst(self) -> CorruptionCurve:
         """The corruption that costs most at the middle strength."""
         return min(self.curves, key=lambda curve: curve.middle.accuracy)
 
@@ -93,9 +93,9 @@ class RobustnessReport:
     dataset: str
     dataset_sha256: str
     n: int
-    results: tuple[Result, ...]
+    results: tuple[RobustnessResult, ...]
     cross_dataset: tuple[CrossDatasetResult, ...] = field(metadata=json_key("other_hands"))
-    unmeasured: tuple[SkippedCase, ...]
+    skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -103,4 +103,4 @@ class RobustnessReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """Why the run fails; empty where it passes. An absent engine is no failure."""
-        return tuple(failure_reasons(self.results, self.unmeasured))
+        return tuple(failure_reasons(self.results, self.skipped))

@@ -168,7 +168,7 @@ def report(faulty, test_set, crashing) -> ParityReport:
     The images are few, so int8 is allowed some flips; no fault hides behind that.
     """
     tolerance = Tolerance(max_drop=0.02, min_agreement=0.97)
-    return parity.compare(faulty, test_set, tolerance=tolerance, interpreters=(crashing,))
+    return parity.compare(faulty, test_set, tolerance=tolerance, external_pythons=(crashing,))
 
 
 @pytest.fixture(scope="session")
@@ -184,7 +184,7 @@ def row_of():
     def find(report: ParityReport, name: str, backend: str = "") -> ParityResult | SkippedCase:
         (found,) = [
             row
-            for row in (*report.results, *report.unmeasured)
+            for row in (*report.results, *report.skipped)
             if row.case.artifact == name and (not backend or row.case.backend == backend)
         ]
         return found

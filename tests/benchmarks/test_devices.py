@@ -50,11 +50,11 @@ def silent(monkeypatch) -> None:
 def test_every_accelerator_has_a_row_that_says_how_to_get_it(models, tmp_path) -> None:
     (tmp_path / "digits.onnx").write_bytes((models / "digits.onnx").read_bytes())
     report = latency.measure(tmp_path, ONCE, backends=("onnxruntime",), device="gpu", keras=False)
-    absent = {u.case.device: u for u in report.unmeasured if u.case.artifact == "digits.onnx"}
+    absent = {u.case.device: u for u in report.skipped if u.case.artifact == "digits.onnx"}
     assert set(absent) == set(devices("onnxruntime")[1:])
-    for device, unmeasured in absent.items():
-        assert unmeasured.status == ABSENT, unmeasured
-        assert driver.PROVIDERS[device].remedy in unmeasured.reason
+    for device, skipped in absent.items():
+        assert skipped.status == ABSENT, skipped
+        assert driver.PROVIDERS[device].remedy in skipped.reason
 
 
 def test_lines_of_the_same_want_are_one() -> None:
@@ -70,7 +70,7 @@ def test_lines_of_the_same_want_are_one() -> None:
 def test_keras_has_a_row_on_tensorflows_gpu_and_on_jaxs(models, tmp_path) -> None:
     for call in cases.KERAS_CALLS["gpu"][1:]:
         row = BenchmarkCase(cases.REFERENCE, call, "gpu", 1)
-        answer = subprocesses.ask_latency(
+        answer = subprocesses.request_latency(
             LatencyRequest(row, str(models / row.artifact), (), 0.0, 1, 0)
         )
         if isinstance(answer, SkippedCase):  # else this machine has one
@@ -108,7 +108,7 @@ def test_a_row_that_falls_back_is_marked_invalid(models, silent, tmp_path) -> No
     python = wrapper(tmp_path, f'export PYTHONPATH="{tmp_path}:$PYTHONPATH"')
     row = BenchmarkCase("digits.onnx", "onnxruntime", "silent", 1)
     job = LatencyRequest(row, str(models / row.artifact), (messages.SINGLE,), 0.0, 1, 0)
-    answer = subprocesses.ask_latency(job, (ExternalPython("onnxruntime", python),))
+    answer = subprocesses.request_latency(job, (ExternalPython("onnxruntime", python),))
     assert isinstance(answer, SkippedCase) and answer.status == INVALID, answer
     assert "computes on the CPU" in answer.reason
     assert summary_tables.unmeasured_table([answer]).lines[0][3] == "INVALID"
@@ -140,7 +140,7 @@ def test_litert_answers_on_a_gpu_that_is_emulated(models, tmp_path, name) -> Non
     )
     row = BenchmarkCase(name, "litert", "gpu", 1)
     files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
-    answer = subprocesses.ask_scores(
+    answer = subprocesses.request_predictions(
         PredictRequest(row, str(opened.path), *files), (ExternalPython("litert", python),)
     )
     assert isinstance(answer, PredictResponse), answer

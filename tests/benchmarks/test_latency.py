@@ -51,7 +51,7 @@ def test_the_keras_reference_alone_is_no_measurement(timings) -> None:
     row = BenchmarkCase("digits.keras", "keras", "cpu", 1)
     keras = dataclasses.replace(timings.results[0], case=row)
     absent = SkippedCase(ENGINE_ROWS[0], ABSENT, "litert is not installed")
-    only_keras = dataclasses.replace(timings, results=(keras,), unmeasured=(absent,))
+    only_keras = dataclasses.replace(timings, results=(keras,), skipped=(absent,))
     assert not only_keras and "nothing was measured" in only_keras.failures[0]
     assert dataclasses.replace(only_keras, results=(keras, timings.results[0]))
 
@@ -183,14 +183,14 @@ def test_a_crashing_engine_fails_its_rows_once_and_the_others_are_measured(
         settings,
         backends=("litert", "tflite-runtime"),
         threads=(1, 2),
-        interpreters=(crashing,),
+        external_pythons=(crashing,),
         keras=False,
     )
-    assert [(u.case.artifact, u.case.backend, u.status) for u in report.unmeasured] == [
+    assert [(u.case.artifact, u.case.backend, u.status) for u in report.skipped] == [
         ("digits.tflite", "tflite-runtime", FAILED),
         ("digits-int8.tflite", "tflite-runtime", FAILED),
     ]
-    assert "SIGABRT" in report.unmeasured[0].reason
+    assert "SIGABRT" in report.skipped[0].reason
     assert not report and {r.case.threads for r in report.results} == {1, 2}
     assert {r.case.backend for r in report.results} == {"litert"}
 
@@ -216,10 +216,10 @@ def test_a_row_has_all_its_repetitions_or_none(models, tmp_path, repetitions, ke
         backends=("litert",),
         threads=(1, 2),
         # In turns, and every other time backwards, the fourth is the second of the first row.
-        interpreters=(failing(tmp_path, 4),),
+        external_pythons=(failing(tmp_path, 4),),
         keras=False,
     )
-    (failed,) = (u for u in report.unmeasured if u.case.artifact == "digits.tflite")
+    (failed,) = (u for u in report.skipped if u.case.artifact == "digits.tflite")
     assert failed.case.threads == 1 and "SIGABRT" in failed.reason
     assert {r.case.threads for r in report.results} == kept
     assert {len(r.runs) for r in report.results} <= {repetitions}
@@ -253,10 +253,10 @@ def test_a_row_that_fails_when_it_is_measured_again_has_failed(models, tmp_path)
         Settings(2, 0.0, 2, starts=0, max_drift=1.0, images=20, max_retries=2),
         backends=("litert",),
         threads=(1,),
-        interpreters=(failing(tmp_path, 3),),
+        external_pythons=(failing(tmp_path, 3),),
         keras=False,
     )
-    (failed,) = (u for u in report.unmeasured if u.case.artifact == "digits.tflite")
+    (failed,) = (u for u in report.skipped if u.case.artifact == "digits.tflite")
     assert "SIGABRT" in failed.reason and not report.results
 
 
@@ -283,8 +283,8 @@ def test_missing_artifacts_fail_and_an_absent_device_does_not(tmp_path, models) 
     report = latency.measure(
         tmp_path, settings, backends=("litert",), device="gpu", threads=(1, 2), keras=False
     )
-    found = {u.case.artifact: u for u in report.unmeasured}
-    assert len(report.unmeasured) == 2 and not report.results
+    found = {u.case.artifact: u for u in report.skipped}
+    assert len(report.skipped) == 2 and not report.results
     assert found["digits.tflite"].status == ABSENT and "GPU" in found["digits.tflite"].reason
     assert found["digits-int8.tflite"].status == FAILED
     assert report.failures == (
@@ -295,7 +295,9 @@ def test_missing_artifacts_fail_and_an_absent_device_does_not(tmp_path, models) 
 def test_a_python_that_does_not_exist_is_a_failed_row(models, tmp_path) -> None:
     row = ENGINE_ROWS[0]
     job = LatencyRequest(row, str(models / row.artifact), (), 0.0, 1, 0)
-    answer = subprocesses.ask_latency(job, (ExternalPython("litert", str(tmp_path / "python")),))
+    answer = subprocesses.request_latency(
+        job, (ExternalPython("litert", str(tmp_path / "python")),)
+    )
     assert not isinstance(answer, LatencyResponse)
     assert answer.status == FAILED and "cannot start" in answer.reason
 

@@ -48,7 +48,7 @@ def test_the_published_artifacts_answer_as_the_original_beside_them(test_set) ->
 
 def test_the_run_passes_when_no_row_failed(report) -> None:
     sound = tuple(r for r in report.results if (r.case.artifact, r.case.backend) in SOUND)
-    assert dataclasses.replace(report, results=sound, unmeasured=())
+    assert dataclasses.replace(report, results=sound, skipped=())
 
 
 def test_the_original_is_in_the_report(report, models) -> None:
@@ -63,7 +63,9 @@ def ask(models, test_set, tmp_path):
 
     def ask_row(row: BenchmarkCase):
         files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
-        return subprocesses.ask_scores(PredictRequest(row, str(models / row.artifact), *files))
+        return subprocesses.request_predictions(
+            PredictRequest(row, str(models / row.artifact), *files)
+        )
 
     return ask_row
 
@@ -139,7 +141,7 @@ def test_every_fault_fails_the_run(report) -> None:
 
 def test_the_flips_have_pictures(report, test_set) -> None:
     picture = report.pictures[0]
-    assert len(report.pictures) == parity.MAX_PICTURES
+    assert len(report.pictures) == parity.MAX_FLIPPED_IMAGES
     expected = test_set.pixels[picture.index].ravel()
     np.testing.assert_array_equal(picture.pixels, expected)
 
@@ -161,8 +163,8 @@ def test_an_absent_engine_is_no_failure_but_comparing_nothing_is(report, row_of)
         BenchmarkCase("digits.tflite", "tflite-runtime", "cpu", 1), ABSENT, "not installed"
     )
     sound = row_of(report, "digits.onnx")
-    assert dataclasses.replace(report, results=(sound,), unmeasured=(absent,))
-    assert not dataclasses.replace(report, results=(), unmeasured=(absent,))
+    assert dataclasses.replace(report, results=(sound,), skipped=(absent,))
+    assert not dataclasses.replace(report, results=(), skipped=(absent,))
 
 
 def test_a_tf_function_answers_as_predict_does(models, test_set, report) -> None:

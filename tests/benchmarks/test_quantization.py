@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.harness import subprocesses
 from benchmarks.harness.cases import FAILED, BenchmarkCase, SkippedCase
-from benchmarks.harness.messages import ExplainJob, Explanation, Layer, LintFinding
+from benchmarks.harness.messages import ExplainRequest, Explanation, Layer, LintFinding
 from benchmarks.quantization import explain
 from benchmarks.quantization import onnx as explain_onnx
 from benchmarks.quantization import tflite as explain_tflite
@@ -25,7 +25,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("suffix", sorted(LAYERS))
 def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path, suffix) -> None:
-    job = ExplainJob(
+    job = ExplainRequest(
         case=BenchmarkCase(f"digits-int8{suffix}", "traced", "cpu", 1),
         plain=str(models / f"digits{suffix}"),
         int8=str(models / f"digits-int8{suffix}"),
@@ -36,7 +36,7 @@ def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path, 
     np.save(tmp_path / "pixels.npy", pixels)
     opened = open_backend(artifact.read(models / f"digits{suffix}"))
     np.save(tmp_path / "scores.npy", opened.scores(pixels))
-    explanation = subprocesses.ask_explanation(job)
+    explanation = subprocesses.request_explanation(job)
     assert isinstance(explanation, Explanation), explanation
     assert explanation.artifact == f"digits-int8{suffix}"
     assert [step.name for step in explanation.steps] == ["conversion", "quantization", "kernels"]
@@ -114,7 +114,7 @@ def test_an_onnx_graph_of_other_names_has_steps_and_no_layers(models, test_set, 
     np.save(tmp_path / "pixels.npy", test_set.pixels[:9])
     np.save(tmp_path / "scores.npy", open_backend(sound).scores(test_set.pixels[:9]))
     files = str(tmp_path / "pixels.npy"), str(tmp_path / "scores.npy")
-    job = ExplainJob(
+    job = ExplainRequest(
         BenchmarkCase("", "", "cpu", 1),
         str(tmp_path / "other.onnx"),
         str(models / "digits-int8.onnx"),
@@ -141,7 +141,7 @@ def test_a_graph_without_layers_is_linted_too(models, tmp_path) -> None:
 
 
 def test_a_damaged_artifact_fails_its_trace_and_says_so(faulty, tmp_path) -> None:
-    job = ExplainJob(
+    job = ExplainRequest(
         BenchmarkCase("truncated.onnx", "traced", "cpu", 1),
         str(faulty / "digits.onnx"),
         str(faulty / "truncated.onnx"),
@@ -150,7 +150,7 @@ def test_a_damaged_artifact_fails_its_trace_and_says_so(faulty, tmp_path) -> Non
     )
     np.save(tmp_path / "pixels.npy", np.zeros((1, 28, 28, 1), np.uint8))
     np.save(tmp_path / "scores.npy", np.zeros((1, 10), np.float32))
-    answer = subprocesses.ask_explanation(job)
+    answer = subprocesses.request_explanation(job)
     assert isinstance(answer, SkippedCase) and answer.status == FAILED
     assert "cut short" in answer.reason
 

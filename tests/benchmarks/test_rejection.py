@@ -74,14 +74,14 @@ def test_decisions_are_those_of_the_classifier(published, digits) -> None:
     assert report, report.failures
     for result in report.results:
         classifier = Classifier.load(published / result.case.artifact)
-        assert result.has_rule == (classifier.spec.rejection_model is not None)
+        assert result.has_rejection_model == (classifier.spec.rejection_model is not None)
         blank, letters = result.kinds
-        assert (blank.refused, blank.auroc) == (blank.n, 1.0)
+        assert (blank.rejected, blank.auroc) == (blank.n, 1.0)
         drawn = oddities.letters(60, np.random.default_rng([rejection._SEED, 1]))
         accepted = sum(p.accepted for p in classifier.classify_batch(drawn))
-        assert letters.refused == 60 - accepted
+        assert letters.rejected == 60 - accepted
         accepted = sum(p.accepted for p in classifier.classify_batch(digits.pixels))
-        assert result.digits_refused == len(digits.pixels) - accepted
+        assert result.digits_rejected == len(digits.pixels) - accepted
         assert 0 < result.batch_cost_ns < 1e6 and 0 < result.cost_ns < 1e6
 
 
@@ -103,8 +103,8 @@ def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
     )
     report = rejection.measure(published, digits, kinds=(gray,), backends=("litert",))
     ruled = next(r for r in report.results if r.case.artifact == "digits.tflite")
-    assert ruled.has_rule and ruled.digits_refused == ruled.digits
-    assert ruled.kinds[0].refused == 20 and ruled.kinds[0].auroc == 0.0
+    assert ruled.has_rejection_model and ruled.digits_rejected == ruled.digits
+    assert ruled.kinds[0].rejected == 20 and ruled.kinds[0].auroc == 0.0
     assert "MISSED" in rejection_report.targets(report)[0]
 
 

@@ -12,14 +12,14 @@ from benchmarks.harness.serialize import to_json
 from benchmarks.report import html, markdown, related, write
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema import report
-from benchmarks.schema.rejection import KindResult, Rejection, RejectionReport
+from benchmarks.schema.rejection import KindResult, RejectionReport, RejectionResult
 from benchmarks.schema.robustness import (
     MIDDLE,
     UNUSED,
     AccuracyCount,
-    Curve,
-    Result,
+    CorruptionCurve,
     RobustnessReport,
+    RobustnessResult,
 )
 from runtime.errors import EdgeError
 
@@ -29,13 +29,13 @@ def robustness() -> RobustnessReport:
     """Two rows, two corruptions, figures that occur nowhere else."""
     strengths = ("1", "2", "3", "4", "5")
 
-    def curve(name: str, middle: int) -> Curve:
+    def curve(name: str, middle: int) -> CorruptionCurve:
         readings = [AccuracyCount(9000 - number, 10000) for number in range(5)]
         readings[MIDDLE] = AccuracyCount(middle, 10000)
-        return Curve(name, UNUSED, strengths, tuple(readings))
+        return CorruptionCurve(name, UNUSED, strengths, tuple(readings))
 
     results = tuple(
-        Result(
+        RobustnessResult(
             BenchmarkCase(name, "litert", "cpu", 1), "2.1", "0" * 64, AccuracyCount(9877, 10000),
             (curve("blur", 8765), curve("ink", low)),
         )
@@ -87,7 +87,7 @@ def test_the_rejection_beside_a_report_stands_in_it(made, tmp_path) -> None:
         KindResult("printed digits", True, 1000, 3, 4, 0.4321, 0.5),
     )
     row = BenchmarkCase("digits.tflite", "litert", "cpu", 1)
-    result = Rejection(row, "2.1", "0" * 64, True, 0.5, 10000, 123, 45, 2345.0, kinds)
+    result = RejectionResult(row, "2.1", "0" * 64, True, 0.5, 10000, 123, 45, 2345.0, kinds)
     rejection = RejectionReport(1, "2026-01-02T03:04:05", "MNIST", "0" * 64, (result,), ())
     (tmp_path / related.REJECTION_NAME).write_text(to_json(rejection))
     write.write(made, tmp_path)

@@ -168,13 +168,13 @@ def compared(brought, models, test_set) -> ParityReport:
     answers = brought[0].answers
     row, answer, scores = answers.answered[0]
     swapped = row, answer, scores[:, [1, 0, *range(2, 10)]]
-    unmeasured = (SkippedCase(row, FAILED, "its process was ended by SIGILL"),)
+    skipped = (SkippedCase(row, FAILED, "its process was ended by SIGILL"),)
     return parity.compare(
         models,
         test_set,
         backends=("onnxruntime",),
         tolerance=Tolerance(max_drop=0.02, min_agreement=0.97),
-        elsewhere=DevicePredictions((*answers.answered, swapped), unmeasured),
+        elsewhere=DevicePredictions((*answers.answered, swapped), skipped),
     )
 
 
@@ -251,11 +251,11 @@ def test_both_machines_stand_side_by_side(measured, timings, request, tmp_path) 
 def test_a_row_that_fails_on_the_device_fails_the_run(measured, timings, request) -> None:
     there, _ = measured
     failed = dataclasses.replace(
-        there, unmeasured=(SkippedCase(there.results[0].case, FAILED, "it burnt"),)
+        there, skipped=(SkippedCase(there.results[0].case, FAILED, "it burnt"),)
     )
     made = report.make(request.getfixturevalue("report"), timings, failed)
     assert any(why.startswith("on the device") and "burnt" in why for why in made.failures)
-    assert summary_tables.unmeasured_table(failed.unmeasured).lines
+    assert summary_tables.unmeasured_table(failed.skipped).lines
 
 
 def test_an_absent_engine_is_said(server, models) -> None:

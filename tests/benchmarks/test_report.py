@@ -114,7 +114,7 @@ def test_tables_are_rectangular(made) -> None:
         latency_tables.files_table(latency),
         latency_tables.limit_table(parity, latency),
         latency_tables.commands_table(latency),
-        summary_tables.unmeasured_table(parity.unmeasured),
+        summary_tables.unmeasured_table(parity.skipped),
         summary_tables.host_table(latency),
     ):
         assert table.lines and all(len(line) == len(table.header) for line in table.lines)
@@ -122,7 +122,7 @@ def test_tables_are_rectangular(made) -> None:
 
 def test_the_summary_has_a_line_a_row(made) -> None:
     lines = summary_tables.summary(made.parity, made.latency).lines
-    rows = (*made.parity.results, *made.parity.unmeasured)
+    rows = (*made.parity.results, *made.parity.skipped)
     assert len(lines) == 1 + len(rows)
     verdicts = {line[0]: line[2] for line in lines if "tflite-runtime" not in line[1]}
     assert verdicts["digits.onnx"].startswith("PASS")
