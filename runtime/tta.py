@@ -36,7 +36,7 @@ def mean_tta_score(
         written: the copies, as `tta_variants` makes them.
         scores: of the copies, (15, classes).
         predicted: the index of the class that was predicted for the image.
-        judge: scores each copy.
+        scorer: scores each copy.
 
     Returns:
         Minus infinity if the mean probability of the predicted class is below 0.5.

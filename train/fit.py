@@ -100,7 +100,7 @@ class Training:
             yield float(loss), float(hit)
 
     def batches(self, epoch: int) -> "tf.data.Dataset":
-        """The epoch's batches, shuffled, distorted and spoilt."""
+        """The epoch's batches, shuffled, distorted and corrupted."""
         import tensorflow as tf
 
         size, seed = self.recipe.batch_size, self.seed

@@ -98,7 +98,7 @@ def lower_threshold(
     changes nothing.
 
     Args:
-        rule: with the threshold of `fit_acceptance`.
+        rule: with the threshold of `fit_rejection_model`.
         validation: validation images; only right predictions count.
         answer: the model: pixels → scores (N, classes).
     """

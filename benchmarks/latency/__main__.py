@@ -42,7 +42,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
     cases.add_arguments(parser)
     add_arguments(parser)
-    parser.add_argument("--no-keras", action="store_true", help="leave the original out")
+    parser.add_argument("--no-keras", action="store_true", help="leave the reference out")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     return parser.parse_args(argv)
 

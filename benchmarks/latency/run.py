@@ -44,8 +44,8 @@ def measure(
         backends: engines' names; all of them by default.
         device: "cpu" or "gpu".
         threads: by default 1 and as many as there are cores; with "gpu" 1.
-        interpreters: other Pythons, for engines that are not installed in this one.
-        keras: whether to time the original too.
+        external_pythons: other Pythons, for engines that are not installed in this one.
+        keras: whether to time the reference too.
         progress: is told what is being done.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Accuracy of each artifact and agreement with its Keras original: python -m benchmarks.parity."""
+"""Accuracy of each artifact and agreement with its Keras reference: python -m benchmarks.parity."""
 
 import argparse
 import sys

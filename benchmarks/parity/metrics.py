@@ -1,4 +1,4 @@
-"""One artifact's answers against its original's: ParityResult, and the verdict on it."""
+"""One artifact's answers against its reference's: ParityResult, and the verdict on it."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ def compute_metrics(scores: Scores, labels: statistics.Integers) -> AccuracyMetr
 def find_flips(
     reference: Scores, candidate: Scores, labels: statistics.Integers
 ) -> tuple[Flip, ...]:
-    """Every image answered otherwise, those the original was surest of first."""
+    """Every image answered otherwise, those the reference was surest of first."""
     first = np.where(np.isfinite(reference), reference, 0)
     second = np.where(np.isfinite(candidate), candidate, 0)
     before, after, sure = first.argmax(axis=1), second.argmax(axis=1), statistics.margins(first)

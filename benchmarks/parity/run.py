@@ -1,4 +1,4 @@
-"""Accuracy of each artifact and agreement with its Keras original: python -m benchmarks.parity."""
+"""Accuracy of each artifact and agreement with its Keras reference: python -m benchmarks.parity."""
 
 import argparse
 import tempfile
@@ -41,7 +41,7 @@ def compare(
     elsewhere: DevicePredictions | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> ParityReport:
-    """Ask the original and each artifact of `models` the same images, each in its own process.
+    """Ask the reference and each artifact of `models` the same images, each in its own process.
 
     Args:
         models: the folder with digits.keras and what was exported from it.
@@ -49,13 +49,13 @@ def compare(
         tolerance: the default one judges as issued artifacts are.
         fail_fast: stop at the first failing row.
         explain: trace the int8 artifacts layer by layer too.
-        interpreters: other Pythons, for engines that are not installed in this one.
+        external_pythons: other Pythons, for engines that are not installed in this one.
         elsewhere: what the same artifacts answered to the same images on a device.
         progress: is told what is being done.
 
     Raises:
-        ArtifactError: the original is missing or damaged, or its process failed.
-        DatasetError: the images are not of the original's classes.
+        ArtifactError: the reference is missing or damaged, or its process failed.
+        DatasetError: the images are not of the reference's classes.
         BackendUnavailable: Keras, or an engine named in `backends`, is not there.
     """
     planned = cases.enumerate_cases(models, backends, device)
@@ -227,7 +227,7 @@ def _incompatibilities(candidate: Artifact, reference: Artifact) -> tuple[str, .
     found = []
     if candidate.spec.labels != reference.spec.labels:
         found.append(
-            f"its labels are {', '.join(candidate.spec.labels)}, the original's "
+            f"its labels are {', '.join(candidate.spec.labels)}, the reference's "
             f"{', '.join(reference.spec.labels)}"
         )
     if candidate.spec.source_sha256 != reference.spec.digest:
@@ -263,7 +263,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-agreement",
         type=float,
         default=100 * default.min_agreement,
-        help="of an int8 artifact's answers with the original's, in %% (%(default)s)",
+        help="of an int8 artifact's answers with the reference's, in %% (%(default)s)",
     )
     parser.add_argument(
         "--explain",

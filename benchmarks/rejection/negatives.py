@@ -98,7 +98,7 @@ def printed_digits(n: int, random: np.random.Generator) -> Pixels:
 
 
 def sklearn_digits(n: int, random: np.random.Generator) -> Pixels:
-    """Digits of other hands: scikit-learn's, the test split."""
+    """Digits of other writers: scikit-learn's, the test split."""
     from train.data.load import sklearn_digits
 
     pixels = sklearn_digits().test.pixels
@@ -151,7 +151,7 @@ KINDS = (
     NegativeKind("shapes", 500, shapes),
     NegativeKind("textures", 1_000, textures),
     NegativeKind("printed digits", 20 * len(_FONTS), printed_digits, is_digit=True),
-    NegativeKind("digits of other hands", 360, sklearn_digits, is_digit=True),
+    NegativeKind("digits of other writers", 360, sklearn_digits, is_digit=True),
 )
 
 

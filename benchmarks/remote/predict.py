@@ -1,7 +1,7 @@
 """What each artifact of a folder answers: python -m benchmarks.remote.predict.
 
 Runs on a device, where there is neither Keras nor a data set; `parity` compares the scores with the
-original's where those are.
+reference's where those are.
 """
 
 import argparse

@@ -17,8 +17,8 @@ def parity_table(report: ParityReport) -> Table:
         _PARITY,
         tuple(map(_parity_line, report.results)),
         f"{report.n:,} test images of {report.dataset}"
-        + (f" (the original was trained on {report.trained_on})" if report.trained_on else "")
-        + f". The original, {report.reference.artifact} "
+        + (f" (the reference was trained on {report.trained_on})" if report.trained_on else "")
+        + f". The reference, {report.reference.artifact} "
         f"in Keras {report.reference_version}: accuracy {percent(reference.accuracy)} "
         f"({interval(*reference.accuracy_interval)}). Accuracy's interval is Wilson's, the drop's "
         "Agresti and Min's, p from McNemar's exact test.",
@@ -26,13 +26,13 @@ def parity_table(report: ParityReport) -> Table:
 
 
 def scores_table(report: ParityReport) -> Table:
-    """One line a row: how far its scores are from the original's, and how well they are meant."""
+    """One line a row: how far its scores are from the reference's, and how well they are meant."""
     reference = report.reference_metrics
     return Table(
         "Scores",
         _SCORES,
         tuple(map(_scores_line, report.results)),
-        f"Differences from the original's scores. Its own expected calibration error, over "
+        f"Differences from the reference's scores. Its own expected calibration error, over "
         f"{len(reference.reliability)} bins, is {percent(reference.calibration_error)}, its mean "
         f"negative log-likelihood (NLL) {nats(reference.negative_log_likelihood)}.",
     )
@@ -41,7 +41,7 @@ def scores_table(report: ParityReport) -> Table:
 def device_tables(report: ParityReport) -> tuple[Table, ...]:
     """The same two for a device's answers; without lines where no device was asked."""
     results = report.device_results
-    note = "The same images, answered there; the original answered here."
+    note = "The same images, answered there; the reference answered here."
     return (
         Table("Parity on the device", _PARITY, tuple(map(_parity_line, results)), note),
         Table("Scores on the device", _SCORES, tuple(map(_scores_line, results))),
@@ -109,7 +109,7 @@ def verdict_of(result: ParityResult) -> str:
 
 
 def flips_table(result: ParityResult, names: Sequence[str], most: int) -> Table:
-    """The images that one row answers otherwise, the original's surest first."""
+    """The images that one row answers otherwise, the reference's surest first."""
     rest = len(result.flips) - most
     return Table(
         f"{result.case.artifact} in {result.case.backend}: {len(result.flips)} answers differ",
@@ -121,7 +121,7 @@ def flips_table(result: ParityResult, names: Sequence[str], most: int) -> Table:
                 names[flip.reference],
                 names[flip.answer],
                 f"{flip.margin:.3f}",
-                "ALARM: the original was sure" if flip in result.confident_flips else "",
+                "ALARM: the reference was sure" if flip in result.confident_flips else "",
             )
             for flip in result.flips[:most]
         ),

@@ -98,7 +98,7 @@ def robustness_table(report: RobustnessReport | None) -> Table:
             for result in report.results
         ),
         f"{report.n:,} test images of {report.dataset}, {report.created[:10]}, "
-        "python -m benchmarks.robustness; spoilt at the middle of five strengths.",
+        "python -m benchmarks.robustness; corrupted at the middle of five strengths.",
     )
 
 

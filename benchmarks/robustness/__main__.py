@@ -42,7 +42,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.robustness",
         description="Accuracy of each artifact on images that are shifted, turned, blurred, …, "
-        "and on other hands than those it was trained on.",
+        "and on other writers than those it was trained on.",
         epilog="Exit status: 0 all rows read, 2 bad input, 3 a row failed. Targets are reported "
         "and decide nothing.",
     )

@@ -29,7 +29,7 @@ class BenchmarkCorruption:
         name: what it is called.
         unit: what its strengths are measured in, with {} where the figure stands.
         strengths: five, the mildest first; the third is the one that targets are set for.
-        apply: (pixels (N, 28, 28, 1) uint8, strength, random) → as many spoilt ones.
+        apply: (pixels (N, 28, 28, 1) uint8, strength, random) → as many corrupted ones.
         settings: what `train.augment` or `train.corrupt` calls it; it was used in training where
             one of these, or a setting whose name begins with one, is not 0.
     """

@@ -115,7 +115,7 @@ def strengths_table(result: RobustnessResult) -> Table:
 def cross_dataset_table(report: RobustnessReport) -> Table:
     """One line an artifact and engine."""
     return Table(
-        "Other hands: scikit-learn's digits in MNIST's form",
+        "Other writers: scikit-learn's digits in MNIST's form",
         ("artifact", "engine", "trained on", "accuracy", "95 %", "images"),
         tuple(
             (
@@ -181,7 +181,7 @@ def _cross_dataset_target(other: CrossDatasetResult) -> str:
     from train.data.mnist import MNIST
 
     accuracy = other.reading.accuracy
-    name = f"other hands, {other.folder}/{other.case.artifact} · {other.case.backend}"
+    name = f"other writers, {other.folder}/{other.case.artifact} · {other.case.backend}"
     if other.trained_on != MNIST:
         return f"{name}: {percent(accuracy)} (no target: trained on {other.trained_on})"
     return f"{name}: {percent(accuracy)} ({_verdict(accuracy, MIN_CROSS_DATASET)})"

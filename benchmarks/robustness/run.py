@@ -1,6 +1,6 @@
 """Accuracy of artifacts on corrupted images and of other writers (python -m benchmarks.robustness).
 
-The test set is spoilt by each of `benchmarks.robustness.corruptions` at five strengths. Other hands
+The test set is corrupted by each of `benchmarks.robustness.corruptions` at five strengths. Other writers
 are scikit-learn's 1,797 digits, in MNIST's form.
 """
 
@@ -52,7 +52,7 @@ _MAX_IMAGES = 150_000
 
 @dataclass(frozen=True)
 class _Case:
-    """The test set as it is, or spoilt by a corruption at strength number `step`."""
+    """The test set as it is, or corrupted by a corruption at strength number `step`."""
 
     corruption: BenchmarkCorruption | None = None
     step: int = 0
@@ -84,10 +84,10 @@ def measure(
 
     Args:
         models: the folder of the artifacts, and of the digits.keras they came from, if it is there.
-        published: a folder of artifacts that read other hands as well.
+        published: a folder of artifacts that read other writers as well.
         backends: engines' names; all of them by default.
-        keras: whether the original is asked too.
-        interpreters: other Pythons, for engines that are not installed in this one.
+        keras: whether the reference is asked too.
+        external_pythons: other Pythons, for engines that are not installed in this one.
         progress: is told what is being done.
 
     Raises:
@@ -106,7 +106,7 @@ def measure(
         per_piece = max(1, _MAX_IMAGES // len(test_set.labels))
         for start in range(0, len(cases), per_piece):
             piece = cases[start : start + per_piece]
-            progress(f"spoiling images: {start} of {len(cases)} sets")
+            progress(f"corrupting images: {start} of {len(cases)} sets")
             ask.show(np.concatenate([case.pixels(test_set.pixels) for case in piece]))
             for case in list(counts):
                 progress(f"{case}: from set {start} of {len(cases)}")
@@ -208,13 +208,13 @@ def training_of(corruption: BenchmarkCorruption, spec: ModelSpec) -> str:
     try:
         recipe = json.loads(dict(spec.provenance)["recipe"])
         late = recipe.get("corrupted_fraction", recipe.get("spoilt", 1))
-        spoils = (
+        corrupts = (
             (late, recipe.get("corruption", {})),
             (1 - late, recipe.get("early_corruption", recipe.get("corruption_before", {}))),
         )
         # Amounts say nothing where no epoch, or no image, has a share of them.
         parts = [recipe["distortion"]]
-        parts += [part for epochs, part in spoils if epochs and part.get("share")]
+        parts += [part for epochs, part in corrupts if epochs and part.get("share")]
         seen = [
             amount
             for part in parts

@@ -7,15 +7,15 @@ from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.harness.serialize import json_key
 from runtime.model.tolerance import Tolerance
 
-# A flip of an image that the original was sure of is more than rounding near a boundary.
+# A flip of an image that the reference was sure of is more than rounding near a boundary.
 CONFIDENT_MARGIN = 0.5
 
 
 @dataclass(frozen=True)
 class Flip:
-    """A test image that the artifact answers otherwise than the original.
+    """A test image that the artifact answers otherwise than the reference.
 
-    `margin` is how far the original's first answer stood above its second, 0 to 1.
+    `margin` is how far the reference's first answer stood above its second, 0 to 1.
     """
 
     index: int
@@ -66,7 +66,7 @@ class AccuracyMetrics:
 
 @dataclass(frozen=True)
 class ParityResult:
-    """One artifact in one engine against the original; true where within the tolerance.
+    """One artifact in one engine against the reference; true where within the tolerance.
 
     Attributes:
         case: the artifact, engine, device.
@@ -119,7 +119,7 @@ class ParityResult:
 
     @property
     def accuracy_drop(self) -> float:
-        """Accuracy of the original less the artifact's; negative where the artifact is better."""
+        """Accuracy of the reference less the artifact's; negative where the artifact is better."""
         return (self.only_reference_correct - self.only_candidate_correct) / self.n
 
     @property
@@ -136,12 +136,12 @@ class ParityResult:
 
     @property
     def confidence_drift(self) -> float:
-        """Mean confidence of the artifact less the original's."""
+        """Mean confidence of the artifact less the reference's."""
         return self.candidate.confidence - self.reference.confidence
 
     @property
     def confident_flips(self) -> tuple[Flip, ...]:
-        """The flips of images that the original was sure of."""
+        """The flips of images that the reference was sure of."""
         return tuple(flip for flip in self.flips if flip.margin > CONFIDENT_MARGIN)
 
     @property
@@ -149,7 +149,7 @@ class ParityResult:
         """Why it fails; empty where it passes."""
         failures = [*self.incompatibilities]
         if self.reference.non_finite:
-            failures.append(f"the original gives {self.reference.non_finite} NaN or Inf")
+            failures.append(f"the reference gives {self.reference.non_finite} NaN or Inf")
         if self.candidate.non_finite:
             failures.append(f"{self.candidate.non_finite} scores are NaN or Inf")
         tolerance, precision, n = self.tolerance, self.precision, self.n

@@ -20,19 +20,19 @@ class TestImage:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """Every row against the original; true where all that could run passed.
+    """Every row against the reference; true where all that could run passed.
 
     Attributes:
         dataset, dataset_sha256, n: what was classified.
         class_names: in the order of the scores.
-        reference: the original's file; `reference_version` its Keras.
+        reference: the reference's file; `reference_version` its Keras.
         reference_digest, reference_bytes: of that file.
-        trained_on: the data the original was trained on, where they are not those classified.
+        trained_on: the data the reference was trained on, where they are not those classified.
         macs, parameters, activations: multiply-accumulates for one image, weights, and values
-            computed for one image, of the original.
+            computed for one image, of the reference.
         reference_metrics: how the reference predicts.
         results, skipped: the rows.
-        pictures: the images of the flips the original was surest of.
+        pictures: the images of the flips the reference was surest of.
         device_results, device_skipped: the rows of a device, where one was asked too.
         explanations: where the differences of int8 come from, for each format, if that was asked.
     """

@@ -53,7 +53,7 @@ class CorruptionCurve:
 
 @dataclass(frozen=True)
 class RobustnessResult:
-    """A row's readings of the test set as it is, and spoilt."""
+    """A row's readings of the test set as it is, and corrupted."""
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     version: str

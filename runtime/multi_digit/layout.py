@@ -54,7 +54,7 @@ class InkComponent:
 
 @dataclass(frozen=True)
 class PageLayout:
-    """Lines from top to bottom, in each its blobs from left to right.
+    """Lines from top to bottom, in each its components from left to right.
 
     `height` is that of a typical digit, in pixels.
     """

@@ -26,7 +26,7 @@ _MAX_PIXELS = 4096 * 3072
 _MAX_HELD_PIXELS = 8_000_000  # a larger picture is freed before lines are found in a close look
 # What finding its lines takes, in bytes a pixel.
 _PIXEL_BYTES = 10
-# A blob is cut where it is broader than this part of the height, or not surely a digit.
+# A component is cut where it is broader than this part of the height, or not surely a digit.
 _NARROW, _SURE = 0.7, 0.95
 # Blobs are tried as one digit up to this gap between them, in heights.
 _GAP = 0.25
@@ -162,7 +162,7 @@ class _Fragment:
     """What no digit is smaller than.
 
     `cut` says that it hangs together with the piece before it, `cost` what parting the two costs;
-    `joinable` that both may be one digit; `prediction` is that of a whole blob, left uncut.
+    `joinable` that both may be one digit; `prediction` is that of a whole component, left uncut.
     """
 
     component: InkComponent
@@ -177,7 +177,7 @@ def _oversegment(
     height: float,
     predict: Callable[[list[Pixels]], list[Prediction]],
 ) -> list[_Fragment]:
-    """The pieces of a line's blobs: of one that is surely a digit, itself."""
+    """The pieces of a line's components: of one that is surely a digit, itself."""
     whole = predict([_pixels(component) for component in components])
     doubtful = [
         number

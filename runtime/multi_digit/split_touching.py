@@ -6,23 +6,23 @@ import numpy.typing as npt
 from runtime.multi_digit.layout import InkComponent
 from runtime.preprocess.connected_components import Plane
 
-# At most so many cuts through one blob, the cheapest ones.
+# At most so many cuts through one component, the cheapest ones.
 _MAX_CUTS = 8
 # In parts of a digit's height: how far cuts are apart, and how much ink one may go through.
 _APART, _MAX_INK = 0.15, 0.6
-_MAX_STACKED_PIXELS = 200_000  # of the blobs in which seams are sought at once
+_MAX_STACKED_PIXELS = 200_000  # of the components in which seams are sought at once
 
 
 def split_at_seams(
     components: list[InkComponent], height: float
 ) -> list[list[tuple[InkComponent, float]]]:
-    """Cut each blob to pieces from left to right, with the cost of the cut before each.
+    """Cut each component to pieces from left to right, with the cost of the cut before each.
 
     A cut is the path from top to bottom, a column aside a row at most, through the least ink
     (a seam: S. Avidan and A. Shamir, "Seam carving for content-aware image resizing", 2007).
 
     Args:
-        blobs: of one line.
+        components: of one line.
         height: of a typical digit, in pixels.
 
     Returns:
@@ -48,7 +48,7 @@ def split_at_seams(
 def _cut(
     component: InkComponent, height: float, seams: npt.NDArray[np.intp], costs: Plane
 ) -> list[tuple[InkComponent, float]]:
-    """Cut a blob along its cheapest seams that are far enough apart."""
+    """Cut a component along its cheapest seams that are far enough apart."""
     kept: list[int] = []
     open_to_cut = costs <= _MAX_INK * height
     for number in np.argsort(costs, kind="stable").tolist():
@@ -92,9 +92,9 @@ def merge_components(fragments: list[InkComponent]) -> InkComponent:
 
 
 def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
-    """Return for each column at a blob's top: its path, (width, height), and the ink on it.
+    """Return for each column at a component's top: its path, (width, height), and the ink on it.
 
-    Dynamic programming from the bottom up, on all blobs at once: they stand on the last row.
+    Dynamic programming from the bottom up, on all components at once: they stand on the last row.
     """
     rows, columns = (max(ink.shape[axis] for ink in inks) for axis in (0, 1))
     stack = np.full((rows, len(inks), columns), np.inf, np.float32)

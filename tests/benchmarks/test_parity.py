@@ -38,7 +38,7 @@ def test_sound_artifacts_pass(report, row_of, name: str, backend: str) -> None:
 
 def test_the_published_artifacts_answer_as_the_original_beside_them(test_set) -> None:
     published = Path(pretrained.__file__).parent
-    # These are digits of other hands and few: an answer in a hundred may turn.
+    # These are digits of other writers and few: an answer in a hundred may turn.
     tolerance = Tolerance(min_agreement=0.99, max_drop=0.01)
     engines = ("litert", "onnxruntime")
     report = parity.compare(published, test_set, backends=engines, tolerance=tolerance)

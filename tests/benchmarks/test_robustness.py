@@ -67,14 +67,14 @@ def test_the_middle_strengths_are_those_that_targets_are_set_for() -> None:
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda c: c.name)
 def test_a_corruption_is_repeatable_and_grows_with_its_strength(corruption, few) -> None:
     before = few.pixels.copy()
-    spoilt = [corruption.corrupt(few.pixels, step, seed=1) for step in range(5)]
+    corrupted = [corruption.corrupt(few.pixels, step, seed=1) for step in range(5)]
     np.testing.assert_array_equal(few.pixels, before)
-    for pixels in spoilt:
+    for pixels in corrupted:
         assert pixels.shape == before.shape and pixels.dtype == np.uint8
-    np.testing.assert_array_equal(spoilt[2], corruption.corrupt(few.pixels, 2, seed=1))
-    change = [np.abs(pixels.astype(int) - before).mean() for pixels in spoilt]
+    np.testing.assert_array_equal(corrupted[2], corruption.corrupt(few.pixels, 2, seed=1))
+    change = [np.abs(pixels.astype(int) - before).mean() for pixels in corrupted]
     assert change[0] > 0 and change[0] < change[2] < change[4]
-    assert len({pixels.tobytes() for pixels in spoilt}) == 5
+    assert len({pixels.tobytes() for pixels in corrupted}) == 5
 
 
 def test_shift_moves_by_whole_pixels_in_each_of_eight_ways(random) -> None:
@@ -221,8 +221,8 @@ def test_what_training_used_is_read_from_the_recipe(earlier: bool) -> None:
     assert before["rotation"] == before["smaller"] == before["larger"] == USED
     assert before["thick strokes"] == before["blur"] == USED
     assert before["noise"] == before["occlusion"] == UNUSED
-    assert said(spoilt=0)["thick strokes"] == said(spoilt=1)["blur"] == UNUSED
-    assert said(spoilt=0)["blur"] == said(spoilt=1)["thick strokes"] == USED
+    assert said(corrupted=0)["thick strokes"] == said(corrupted=1)["blur"] == UNUSED
+    assert said(corrupted=0)["blur"] == said(corrupted=1)["thick strokes"] == USED
     assert said(corruption=recipe["corruption"] | {"share": 0})["thick strokes"] == UNUSED
     silent = dataclasses.replace(spec, provenance=(("recipe", "by hand"),))
     assert robustness.training_of(CORRUPTIONS[0], silent) == UNKNOWN

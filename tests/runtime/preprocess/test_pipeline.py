@@ -144,7 +144,7 @@ def test_memory_is_bounded_by_the_size_asked_for(tmp_path) -> None:
     huge.paste(30, (3000, 2000, 3600, 6500))
     huge.save(tmp_path / "huge.jpg")
     script = (
-        "import resource, sys; from runtime.preprocess.pipeline import view\n"
+        "import resource, sys; from runtime.preprocess.pipeline import preprocess\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak(); box = view(sys.argv[1]).box; print(*box, peak() - before)"
     )
