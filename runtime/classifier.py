@@ -93,7 +93,7 @@ class Classifier:
         return replace(prediction, view=preprocessed) if return_view else prediction
 
     def classify_preprocessed(self, preprocessed: PreprocessedImage) -> Prediction:
-        """Read an image that `runtime.preprocess.pipeline.preprocess` has brought into MNIST's form."""
+        """Classify an image that `runtime.preprocess.pipeline.preprocess` returned."""
         scores = self.backend.scores(preprocessed.pixels[np.newaxis])[0]
         return self._confirm(self._predict(preprocessed.pixels, scores), preprocessed)
 

@@ -11,7 +11,7 @@ _KINDS = ("contrast", "brightness", "noise", "blur_px", "stroke_px", "occlusion_
 
 @dataclass(frozen=True)
 class Corruption:
-    """How far images are corrupted at most; a corrupted image is corrupted in one way, drawn evenly.
+    """The strongest corruption of images; each corrupted image gets one way, drawn evenly.
 
     Attributes:
         share: of a batch, from 0 to 1, divided evenly among the ways that are not 0.

@@ -54,8 +54,9 @@ def fit_rejection_model(
     Of 20 held-back images the least is the threshold, and one new digit in 21 scores less: of
     drawn digits test-time augmentation made that one in seven.
 
-    A letter is a stranger among digits and a class of its own elsewhere: only of digits is it
-    known what is none.
+    Only for digits is it known what is not one of the classes: a letter is a negative among
+    digits, and can be a class of another model.
+
     Args:
         labels: names of the classes.
         seen: training images, uint8 (N, 28, 28, 1).

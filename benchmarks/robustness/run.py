@@ -1,7 +1,7 @@
 """Accuracy of artifacts on corrupted images and of other writers (python -m benchmarks.robustness).
 
-The test set is corrupted by each of `benchmarks.robustness.corruptions` at five strengths. Other writers
-are scikit-learn's 1,797 digits, in MNIST's form.
+The test set is corrupted by each of `benchmarks.robustness.corruptions` at five strengths. Other
+writers are scikit-learn's 1,797 digits, in MNIST's form.
 """
 
 import json

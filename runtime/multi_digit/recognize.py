@@ -28,7 +28,7 @@ _MAX_HELD_PIXELS = 8_000_000  # a larger picture is freed before lines are found
 _PIXEL_BYTES = 10
 # A component is cut where it is broader than this part of the height, or not surely a digit.
 _NARROW, _SURE = 0.7, 0.95
-# Blobs are tried as one digit up to this gap between them, in heights.
+# Components are tried as one digit up to this gap between them, in heights.
 _GAP = 0.25
 # What a digit costs, in nats, beside the negative logarithm of its confidence: where it is refused;
 # for the cut to its left, and the ink that goes through, in heights; for each gap in it; for what
@@ -127,7 +127,7 @@ def recognize(
 
 
 def estimate_page_memory(size: tuple[int, int]) -> int:
-    """About how many bytes `recognize` holds of a picture of this width and height, once decoded."""
+    """Return about how many bytes `recognize` holds of a decoded picture of this width and height."""
     return _PIXEL_BYTES * min(size[0] * size[1], _MAX_PIXELS)
 
 

@@ -148,8 +148,8 @@ class Supervisor:
         """Have the worker do a task with an image; `runtime.serve.worker` lists them.
 
         Raises:
-            HttpProblem: the image is refused (413, 422) or takes longer than `limits.seconds` (422);
-                too much is asked at once, the worker ended, or none can be started (503).
+            HttpProblem: the image is refused (413, 422) or takes longer than `limits.seconds`
+                (422); too much is asked at once, the worker ended, or none can be started (503).
         """
         limits = self._limits
         if self.waiting >= limits.waiting:

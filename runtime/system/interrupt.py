@@ -52,7 +52,7 @@ class _State:
         self.message = _MESSAGE
         self.reported = False
         self.children: set[int] = set()
-        # A copy of file descriptor 2: `suppress_native_output` points the original at /dev/null for a while.
+        # A copy of file descriptor 2: `suppress_native_output` redirects that one to /dev/null.
         self.stderr = 2
         self.unraisable_hook: Callable[[sys.UnraisableHookArgs], object] = sys.unraisablehook
 
