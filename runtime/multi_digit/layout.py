@@ -166,7 +166,7 @@ def _counting(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
 
 
 def _levels(found: Components, contrast: Plane) -> Plane:
-    """Return the contrast of each component's strokes, a mean in which rim and paper count little."""
+    """Return each component's contrast: a mean in which the rim and the paper count little."""
     above, below = (
         np.bincount(
             found.labels, sum_runs(found.starts, found.ends, contrast, power), len(found.mass)

@@ -127,7 +127,7 @@ def recognize(
 
 
 def estimate_page_memory(size: tuple[int, int]) -> int:
-    """Return about how many bytes `recognize` holds of a decoded picture of this width and height."""
+    """Return about how many bytes `recognize` holds of a decoded picture of this size."""
     return _PIXEL_BYTES * min(size[0] * size[1], _MAX_PIXELS)
 
 

@@ -3,8 +3,8 @@
 `pipeline.preprocess` runs three steps:
 
     decode          the file or array → luminance, or a second time the most telling color
-    segment         the ink of the digit: `background` removes light and paper, `ruled_lines` lines of
-                    the paper, `connected_components` finds the pieces to choose among;
+    segment         the ink of the digit: `background` removes light and paper, `ruled_lines`
+                    the lines of the paper, `connected_components` finds the pieces to choose among;
                     `segment_tiny` does the same for small pictures in less time
     mnist_format    28 × 28 pixels, centered by mass
 

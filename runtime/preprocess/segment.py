@@ -60,7 +60,7 @@ def segment_digit(gray: Gray) -> Segment | None:
 
 
 def is_filled_shape(mask: Mask) -> bool:
-    """Return whether this is a filled shape, not a stroke; mean width as in `dilate_thin_strokes`."""
+    """Return whether this is a filled shape, not strokes; width as in `dilate_thin_strokes`."""
     inner = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     outer = sum(np.count_nonzero(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
     width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * (inner + outer), 1)
