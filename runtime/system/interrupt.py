@@ -145,6 +145,10 @@ class Command:
         if self._installed:
             self._installed = False
             uninstall()
+        elif signal.getsignal(signal.SIGINT) is not _on_sigint:
+            # SIGINT is ignored or handled elsewhere, so this KeyboardInterrupt was raised by other
+            # code. It has ended this command, and must not end the next one of the process.
+            _state.pending = _state.reported = False
 
 
 def report_as(message: str) -> None:

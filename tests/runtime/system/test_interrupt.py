@@ -203,3 +203,13 @@ def test_exception_leaves_no_handler_behind():
         "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
     )
     assert end(start("-c", code)) == (0, "True\n", "")
+
+
+def test_keyboard_interrupt_ends_one_command_if_sigint_is_ignored():
+    code = (
+        f"{START}"
+        "def stop():\n    raise KeyboardInterrupt\n"
+        "print(exit_status(stop), exit_status(lambda: 0))\n"
+    )
+    ignored = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    assert end(start("-c", code, **ignored)) == (0, "130 0\n", "interrupted\n")
