@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,8 +16,16 @@ _Part = TypeVar("_Part", "Recipe", Augmentation, Corruption)
 _SHARES = ("warmup", "beta2", "dropout", "label_smoothing", "ema_decay")
 _SHARES += ("contrast", "cooldown")
 _AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
-# Settings that may be 1.
-_UP_TO_ONE = ("share", "corrupted_fraction", "cooldown_strength")
+_MAX = {
+    **dict.fromkeys((*_SHARES, "share", "corrupted_fraction", "cooldown_strength"), 1),
+    **dict.fromkeys(("noise", "brightness"), 1),  # shares of full scale
+    **dict.fromkeys(("shift_px", "blur_px", "occlusion_px", "elastic_px", "elastic_points"), 28),
+    "stroke_px": 2,
+    "rotation_degrees": 180,
+    "batch_size": 65_536,
+}
+_LARGEST = 1e6  # of any other setting
+_NUMBER = re.compile(r"[0-9.eE+-]+")  # without Python's other digits, underscores and spaces
 # Settings whose names were changed; `--set` and stored recipes may have the earlier ones.
 _EARLIER_NAMES = {
     "second_moment": "beta2",
@@ -138,13 +147,13 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
     for setting in settings:
         name, _, text = setting.partition("=")
         try:
-            part, _, rest = name.partition(".")
+            part, dot, rest = name.partition(".")
             part = _EARLIER_NAMES.get(part, part)
             if part in _PARTS:
                 changed_part = _replaced(getattr(recipe, part), rest, text)
                 recipe = dataclasses.replace(recipe, **{part: changed_part})
             else:
-                recipe = _replaced(recipe, part if not rest else name, text)
+                recipe = _replaced(recipe, part + dot + rest, text)
         except (KeyError, ValueError):
             names = [
                 *_numbers(recipe),
@@ -167,9 +176,10 @@ def _numbers(part: Recipe | Augmentation | Corruption) -> dict[str, int | float]
 
 
 def _replaced(part: _Part, name: str, text: str) -> _Part:
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
     value = type(_numbers(part)[name])(text)
-    most = 1.0 if name in _SHARES else 1.0 + 1e-9 if name in _UP_TO_ONE else math.inf
     least = 1 if name in _AT_LEAST_ONE else 0
-    if not least <= value < most:
+    if not least <= value <= _MAX.get(name, _LARGEST) or (name in _SHARES and value == 1):
         raise ValueError
     return dataclasses.replace(part, **{name: value})

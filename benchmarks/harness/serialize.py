@@ -40,9 +40,10 @@ def from_json(kind: type[T], text: str | bytes, name: str) -> T:
         EdgeError: the text is no JSON, or no such record.
     """
     try:
-        return typing.cast(T, _decode(kind, json.loads(text)))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise EdgeError(f"{name} is no {kind.__name__} ({error!r}): measure again") from error
+        return typing.cast(T, _decode(kind, json.loads(text, parse_constant=_refuse_constant)))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        reason = f"{error!r:.200}"
+        raise EdgeError(f"{name} is not a {kind.__name__} ({reason}): measure again") from error
 
 
 def _encode(value: Any) -> Any:
@@ -60,10 +61,14 @@ def _key(field: "dataclasses.Field[Any]") -> str:
     return str(field.metadata.get(_KEY, field.name))
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
 def _decode(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise TypeError(f"{value!r:.40} is no {kind}")
+            raise TypeError(f"{value!r:.40} is not a {kind}")
         hints = typing.get_type_hints(kind)
         names = {_key(field): field.name for field in dataclasses.fields(kind)}
         # Reports of older versions have keys that are not fields any more.
@@ -76,12 +81,16 @@ def _decode(kind: Any, value: Any) -> Any:
             return None
         (only,) = (argument for argument in arguments if argument is not type(None))
         return _decode(only, value)
+    if origin is tuple and not isinstance(value, list):
+        raise TypeError(f"{value!r:.40} is not a list")
     if origin is tuple:
         if arguments[-1] is Ellipsis:
             return tuple(_decode(arguments[0], part) for part in value)
         return tuple(_decode(a, part) for a, part in zip(arguments, value, strict=True))
+    # JSON has one type of numbers, and Python's bool is an int.
+    accepted = (int, float) if kind is float else kind
+    if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
+        raise TypeError(f"{value!r:.40} is not a {kind.__name__}")
     if kind is float:
         return float(value)
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
     return value

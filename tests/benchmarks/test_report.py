@@ -74,6 +74,29 @@ def test_published_results_can_be_read(name: str, kind: type) -> None:
     assert from_json(kind, path.read_bytes(), path.name).schema_version == 1
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"n":', '"n":true,"was":'),
+        ('"n":', '"n":"5","was":'),
+        ('"confidence":', f'"confidence":{10**400},"was":'),
+        ('"confidence":', '"confidence":"0.5","was":'),
+        ('"confidence":', '"confidence":NaN,"was":'),
+        ('"class_names":', '"class_names":"","was":'),
+        ('"class_names":', '"class_names":{},"was":'),
+        ('"created":', f'"created":{[0] * 100_000},"was":'),
+    ],
+)
+def test_values_of_another_type_are_refused_in_one_line(tmp_path, old: str, new: str) -> None:
+    text = (RESULTS / "report.json").read_text().replace('": ', '":')
+    assert old in text
+    path = tmp_path / "report.json"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(EdgeError) as caught:
+        report.read(path)
+    assert len(str(caught.value)) < 400
+
+
 def keys(value: object) -> set[str]:
     """Return the keys of all objects in a JSON value."""
     if isinstance(value, dict):

@@ -11,7 +11,7 @@ from train.__main__ import choose_recipe, parse_args
 from train.augment import Augmentation
 from train.corrupt import Corruption
 from train.data.splits import Split
-from train.fit import Training, class_weights, shuffled
+from train.fit import Training, class_weights, fit, shuffled
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe, changed
 
 
@@ -179,3 +179,34 @@ def test_earlier_names_of_settings_are_understood(earlier, present):
     recipe = changed(DEFAULT, [earlier])
     assert recipe == changed(DEFAULT, [present]) != DEFAULT
     assert present.partition("=")[0].partition(".")[0] in json.loads(recipe.to_json())
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "cooldown.=0.1",
+        "epochs.=5",
+        "epochs=1_0",
+        "epochs=٣",
+        "epochs= 7 ",
+        "batch_size=999999999",
+        "learning_rate=1e300",
+        "corruption.stroke_px=3",
+        "corruption.noise=1e300",
+        "cooldown_strength=1.0000000005",
+    ],
+)
+def test_settings_without_sense_are_refused(setting):
+    with pytest.raises(EdgeError, match="^--set .*give NAME=NUMBER"):
+        changed(DEFAULT, [setting])
+
+
+def test_training_that_diverges_is_an_error_and_leaves_no_checkpoint(tmp_path):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (40, 28, 28, 1), np.uint8)
+    split = Split(pixels, np.arange(40) % 10)
+    recipe = Recipe(epochs=1, batch_size=16, warmup=0.0, learning_rate=1e5)
+    path = tmp_path / "run-checkpoint.npz"
+    with pytest.raises(EdgeError, match="diverged in epoch 1: .*lower the learning rate"):
+        fit(Training(recipe, split, 10, seed=0), split, path, "{}", False, print)
+    assert not path.exists()
