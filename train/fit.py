@@ -1,5 +1,6 @@
 """Fits the network: the steps, the weights' average, the checkpoints."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -206,7 +207,8 @@ def fit(
         The history.
 
     Raises:
-        EdgeError: the checkpoint cannot be read or written, or is of other settings.
+        EdgeError: the checkpoint cannot be read or written, or is of other settings; or the loss
+            is not finite.
     """
     history: tuple[Epoch, ...] = ()
     if resume and path.exists():
@@ -220,6 +222,11 @@ def fit(
         val_loss, val_accuracy = loss_and_accuracy(
             logits_of(training.average, validation.pixels), validation.labels
         )
+        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+            raise EdgeError(
+                f"the training diverged in epoch {epoch + 1}: its loss is not finite; lower the "
+                "learning rate (--set learning_rate=…)"
+            )
         rate = training.recipe.rate((epoch + 1) / training.recipe.epochs)
         seconds = time.perf_counter() - start
         history += (
