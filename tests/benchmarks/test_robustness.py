@@ -221,8 +221,8 @@ def test_what_training_used_is_read_from_the_recipe(earlier: bool) -> None:
     assert before["rotation"] == before["smaller"] == before["larger"] == USED
     assert before["thick strokes"] == before["blur"] == USED
     assert before["noise"] == before["occlusion"] == UNUSED
-    assert said(corrupted=0)["thick strokes"] == said(corrupted=1)["blur"] == UNUSED
-    assert said(corrupted=0)["blur"] == said(corrupted=1)["thick strokes"] == USED
+    assert said(spoilt=0)["thick strokes"] == said(spoilt=1)["blur"] == UNUSED
+    assert said(spoilt=0)["blur"] == said(spoilt=1)["thick strokes"] == USED
     assert said(corruption=recipe["corruption"] | {"share": 0})["thick strokes"] == UNUSED
     silent = dataclasses.replace(spec, provenance=(("recipe", "by hand"),))
     assert robustness.training_of(CORRUPTIONS[0], silent) == UNKNOWN

@@ -146,7 +146,7 @@ def test_memory_is_bounded_by_the_size_asked_for(tmp_path) -> None:
     script = (
         "import resource, sys; from runtime.preprocess.pipeline import preprocess\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "before = peak(); box = view(sys.argv[1]).box; print(*box, peak() - before)"
+        "before = peak(); box = preprocess(sys.argv[1]).box; print(*box, peak() - before)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "huge.jpg")],
