@@ -26,7 +26,7 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
          "images/s", "start", "memory", "size"),
         tuple(lines),
         f"Accuracy on {parity.n:,} test images of {parity.dataset}; agreement with the Keras "
-        "original; p50 and p90 of one image at a time, one thread (Keras: "
+        "reference; p50 and p90 of one image at a time, one thread (Keras: "
         f"{latency.host.cores}); "
         "images/s in the fastest batch; start from the start of the process to the first answer; "
         "memory: the largest resident size after it.",
@@ -44,7 +44,7 @@ def _summary_line(
             parity.reference_bytes,
             parity.reference_version,
         )
-        agreement, verdict = "–", "the original"
+        agreement, verdict = "–", "the reference"
     else:
         case, answers, size = result.case, result.candidate, result.size_bytes
         version, agreement, verdict = (

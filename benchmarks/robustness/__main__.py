@@ -50,7 +50,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
     parser.add_argument("--out", type=Path, help="folder of the report (MODELS/robustness)")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_IMAGES:,} test images only")
-    parser.add_argument("--no-keras", action="store_true", help="leave out the Keras original")
+    parser.add_argument("--no-keras", action="store_true", help="leave out the Keras reference")
     return parser.parse_args(argv)
 
 
