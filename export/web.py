@@ -22,8 +22,23 @@ _PAGE = _ROOT / "runtime/serve/page"
 _SHARED = ("app.js", "pad.js", "style.css", "icon.svg")  # of the page of runtime.serve
 _SITE = Path(__file__).parent / "site"
 _PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"
-# A folder that holds these was written by this command, and may be replaced.
-_OURS = {"index.html", "sw.js", "spec.json", "model.onnx"}
+# A folder that holds these, and nothing but what this command writes, may be replaced.
+_MARKS = {"index.html", "sw.js", "spec.json", "model.onnx"}
+# Files of earlier versions' sites, which read photographs and numbers too.
+_EARLIER = {
+    "components.js",
+    "cuts.js",
+    "decode.js",
+    "doubt.js",
+    "ink.js",
+    "layout.js",
+    "photo.js",
+    "picture.js",
+    "pillow.js",
+    "reading.js",
+    "relief.js",
+    "thumbnail.js",
+}
 _DIGITS = tuple("0123456789")
 
 
@@ -123,7 +138,7 @@ def write(site: dict[str, bytes], out: Path) -> None:
     Raises:
         EdgeError: something else is there, or it cannot be written.
     """
-    with atomic_write.atomic_folder(out, _OURS.issubset) as fresh:
+    with atomic_write.atomic_folder(out, site.keys() | _EARLIER, _MARKS) as fresh:
         for name, content in site.items():
             (fresh / name).write_bytes(content)
 

@@ -349,6 +349,43 @@ def test_the_site_is_whole_and_the_same_each_time(exported, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["again"]
 
 
+def test_a_site_with_foreign_entries_is_left_alone(exported, tmp_path):
+    site = shutil.copytree(exported["int8"], tmp_path / "site")
+    (site / ".git").mkdir()
+    (site / ".git/HEAD").write_text("ref: refs/heads/gh-pages")
+    (site / "CNAME").write_text("digits.example")
+    (site / "thesis").mkdir()
+    (site / "thesis/chapter.tex").write_text("one")
+    (site / "zebra.txt").write_text("striped")
+    before = {path: path.is_file() and path.read_bytes() for path in site.rglob("*")}
+    done = run("--out", site)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {site} holds other files")
+    assert "(.git/, CNAME, thesis/ and 1 more): move them" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert {path: path.is_file() and path.read_bytes() for path in site.rglob("*")} == before
+    assert list(tmp_path.iterdir()) == [site]
+
+
+def test_a_site_of_an_earlier_version_is_replaced(exported, tmp_path):
+    """Those read photographs too, with modules that are no more."""
+    site = shutil.copytree(exported["int8"], tmp_path / "site")
+    for name in ("components", "cuts", "decode", "doubt", "ink", "layout", "photo", "picture"):
+        (site / f"{name}.js").write_text("old")
+    for name in ("pillow", "reading", "relief", "thumbnail"):
+        (site / f"{name}.js").write_text("old")
+    assert run("--out", site).returncode == 0
+    assert {p.name for p in site.iterdir()} == {p.name for p in exported["int8"].iterdir()}
+
+
+def test_a_page_of_someone_else_with_the_same_names_is_left_alone(exported, tmp_path):
+    (tmp_path / "index.html").write_text("mine")
+    (tmp_path / "style.css").write_text("mine")
+    done = run("--out", tmp_path)
+    assert done.returncode == 2 and "(index.html, style.css): move them" in done.stderr
+    assert (tmp_path / "index.html").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
