@@ -260,7 +260,7 @@ def test_own_classes_are_accepted_as_the_server_accepts_them(tmp_path, hosted, o
     assert 5 < sum(accepted) < len(accepted) - 5
 
 
-def few_classes(path):
+def few_classes(path, **changes):
     """The published float artifact, cut to its first three outputs."""
     import onnx
 
@@ -277,7 +277,7 @@ def few_classes(path):
     output.type.tensor_type.shape.dim[1].dim_value = 3
     source = artifact.read(PRETRAINED / "digits.onnx").spec
     golden = dataclasses.replace(source.golden, scores=source.golden.scores[:, :3])
-    changes = {"labels": ("ring", "bar", "hook"), "golden": golden, "name": "signs"}
+    changes = {"labels": ("ring", "bar", "hook"), "golden": golden, "name": "signs", **changes}
     spec = dataclasses.replace(source, rejection_model=None, confidence_threshold=0.5, **changes)
     artifact.write(path, model.SerializeToString(deterministic=True), spec)
     return path
@@ -308,6 +308,50 @@ def test_a_page_of_three_own_classes_does_not_talk_about_digits(
         assert rows[-1]["y"] + rows[-1]["height"] - rows[0]["y"] < 150
         bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
         assert len({(bar["x"], bar["width"]) for bar in bars}) == 1
+
+
+LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 4
+
+
+@pytest.mark.parametrize("label", ["a" * 25, "b" * 30, LONG[:200]])
+def test_long_labels_leave_room_for_the_bars_on_a_phone(
+    exported, tmp_path, hosted, opened, draw, shows, label
+):
+    labels = ("ring", "bar", label)
+    model = few_classes(tmp_path / "signs.onnx", labels=labels, name=f"signs-{label}")
+    assert run("--out", tmp_path / "site", "--model", model).returncode == 0
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    with hosted(tmp_path / "site") as url, opened(url, **phone) as page:
+        assert page.locator("#hint").bounding_box()["width"] <= 390
+        for strokes in ([], DIGITS["1"], DIGITS["2"], STAR):
+            page.click("#clear")
+            draw(page, strokes)
+            if strokes:
+                page.wait_for_function(
+                    "() => document.querySelector('#answer').textContent !== '–'"
+                )
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
+            assert len({(bar["x"], bar["width"]) for bar in bars}) == 1
+            assert bars[0]["width"] >= 40
+            for row in page.locator("#scores li > *, #facts div, #sure, #answer, #pixels").all():
+                box = row.bounding_box()
+                assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+def test_many_long_labels_leave_room_for_the_bars(tmp_path, exported, hosted, opened):
+    """More classes than twelve stand in two columns."""
+    labels = tuple(f"{LONG[:30]}{number}" for number in range(14))
+    site = shutil.copytree(exported["float32"], tmp_path / "site")
+    spec = json.loads((site / "spec.json").read_text())
+    spec |= {"labels": labels, "golden": None}
+    (site / "spec.json").write_text(json.dumps(spec))
+    for width in (390, 1200):
+        size = {"viewport": {"width": width, "height": 844}}
+        with hosted(site) as url, opened(url, **size) as page:
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
+            assert len(bars) == 14 and min(bar["width"] for bar in bars) >= 40
 
 
 def test_a_browser_that_computes_otherwise_answers_nothing(
