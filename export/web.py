@@ -5,6 +5,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -56,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         f"{arguments.out}: {len(site)} files, {size / 1e6:.1f} MB; {opened.path.name} "
         f"({opened.spec.precision}) on onnxruntime-web {onnxruntime_web.VERSION}"
     )
-    print(f"look at it: python -m http.server --bind 127.0.0.1 --directory {arguments.out}")
+    folder = shlex.quote(str(arguments.out))
+    print(f"look at it: python -m http.server --bind 127.0.0.1 --directory {folder}")
     return 0
 
 
@@ -97,6 +99,12 @@ def open_model(path: Path) -> Artifact:
     """
     if path.suffix != ".onnx":
         raise ArtifactError(f"{path}: browsers run .onnx artifacts; give one with --model")
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise ArtifactError(
+            f"{path}: the page shows its name, which is not UTF-8: rename the file"
+        ) from None
     opened = artifact.read(path)
     open_backend(opened)
     return opened
@@ -113,8 +121,8 @@ def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
     site |= engine
     site["index.html"] = _page(site["index.html"], opened)
     tagline = json.dumps(_tagline(opened))
-    site["site.webmanifest"] = _filled(site["site.webmanifest"], "tagline", tagline)
-    site["NOTICE.txt"] = _filled(site["NOTICE.txt"], "version", onnxruntime_web.VERSION)
+    site["site.webmanifest"] = _filled(site["site.webmanifest"], tagline=tagline)
+    site["NOTICE.txt"] = _filled(site["NOTICE.txt"], version=onnxruntime_web.VERSION)
     site["model.onnx"] = opened.data
     spec = {
         **json.loads(opened.spec.to_json()),
@@ -127,8 +135,7 @@ def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
     for name in sorted(site):
         digest.update(f"{name} {hashlib.sha256(site[name]).hexdigest()}\n".encode())
     names = [".", *sorted(site.keys() - {"NOTICE.txt"})]
-    worker = _filled(worker, "digest", digest.hexdigest())
-    site["sw.js"] = _filled(worker, "files", json.dumps(names))
+    site["sw.js"] = _filled(worker, digest=digest.hexdigest(), files=json.dumps(names))
     return site
 
 
@@ -148,19 +155,18 @@ def _page(template: bytes, opened: Artifact) -> bytes:
     command = "python -m runtime.serve"
     if opened.path.resolve() != _PUBLISHED.resolve():
         command += f" --model {shlex.quote(opened.path.name)}"
+    # The policy allows the one inline script by its digest.
+    _, _, script = template.partition(b"<script>")
+    digest = base64.b64encode(hashlib.sha256(script.partition(b"</script>")[0]).digest())
     values = {
+        "script": f"sha256-{digest.decode()}",
         "title": "digit-edge: draw a digit" if digits else "digit-edge: draw",
         "tagline": _tagline(opened),
         "one": "digit" if digits else "character or sign",
         "several": "numbers of several digits" if digits else "pictures of several",
         "command": command,
     }
-    for name, value in values.items():
-        template = _filled(template, name, html.escape(value))
-    # The policy allows the one inline script by its digest.
-    _, _, script = template.partition(b"<script>")
-    digest = base64.b64encode(hashlib.sha256(script.partition(b"</script>")[0]).digest())
-    return _filled(template, "script", f"sha256-{digest.decode()}")
+    return _filled(template, **{name: html.escape(value) for name, value in values.items()})
 
 
 def _tagline(opened: Artifact) -> str:
@@ -169,8 +175,9 @@ def _tagline(opened: Artifact) -> str:
     return "A small network reads what you draw."
 
 
-def _filled(template: bytes, name: str, value: str) -> bytes:
-    return template.replace(b"{{" + name.encode() + b"}}", value.encode())
+def _filled(template: bytes, **values: str) -> bytes:
+    """A template with its placeholders filled; in one pass, for a value may look like one."""
+    return re.sub(rb"{{(\w+)}}", lambda found: values[found[1].decode()].encode(), template)
 
 
 if __name__ == "__main__":

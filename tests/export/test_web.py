@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -352,6 +353,33 @@ def test_many_long_labels_leave_room_for_the_bars(tmp_path, exported, hosted, op
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
             assert len(bars) == 14 and min(bar["width"] for bar in bars) >= 40
+
+
+def test_a_model_named_like_a_placeholder_is_shown_by_its_name(tmp_path, hosted, opened):
+    model = other_artifact(tmp_path / "{{script}} {{tagline}}.onnx")
+    out = tmp_path / "it's a site"
+    done = run("--out", out, "--model", model)
+    assert (done.returncode, done.stderr) == (0, "")
+    hint = done.stdout.splitlines()[-1].partition(": ")[2]
+    assert shlex.split(hint)[-2:] == ["--directory", str(out)]
+    with hosted(out) as url, opened(url) as page:
+        assert "--model '{{script}} {{tagline}}.onnx'" in page.inner_text("main")
+
+
+def test_a_model_whose_name_is_not_utf8_is_refused(tmp_path):
+    model = other_artifact(tmp_path / os.fsdecode(b"x\xff.onnx"))
+    done = run("--out", tmp_path / "site", "--model", model)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    assert "x\\udcff.onnx: the page shows its name, which is not UTF-8: rename" in done.stderr
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_folder_whose_name_is_not_utf8_is_written(exported, tmp_path):
+    out = tmp_path / os.fsdecode(b"x\xff")
+    done = run("--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (out / "sw.js").read_bytes() == (exported["int8"] / "sw.js").read_bytes()
 
 
 def test_a_browser_that_computes_otherwise_answers_nothing(
