@@ -12,7 +12,10 @@ from runtime.cli.exit_status import exit_status
 from runtime.system import atomic_write
 
 _HERE = Path(__file__).parent
-_PARTS = {"install-pi.sh", "systemd", "wheels"}
+# A folder that holds the installer and nothing but these was written by this command. The
+# checkout's own `deploy` holds the installer too, and more.
+_INSTALLER = "install-pi.sh"
+_OURS = (_INSTALLER, "systemd/*.service", "wheels/*.whl")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,7 +32,7 @@ def bundle(out: Path) -> None:
     Raises:
         EdgeError: the folder holds other things or cannot be written, or the wheels cannot be had.
     """
-    with atomic_write.atomic_folder(out, _is_bundle) as fresh:
+    with atomic_write.atomic_folder(out, _OURS, {_INSTALLER}) as fresh:
         place = fresh / "wheels"
         # Each into a folder of its own: systems share wheels, and pip replaces a file that
         # is there.
@@ -40,13 +43,8 @@ def bundle(out: Path) -> None:
         for system in SYSTEMS:
             (place / system.name).rmdir()
         wheels.project(place)
-        shutil.copy2(_HERE / "install-pi.sh", fresh)
+        shutil.copy2(_HERE / _INSTALLER, fresh)
         shutil.copytree(_HERE / "systemd", fresh / "systemd")
-
-
-def _is_bundle(names: set[str]) -> bool:
-    """Whether a folder may be replaced; the checkout's own deploy holds the installer and more."""
-    return "install-pi.sh" in names and names <= _PARTS
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -22,8 +23,23 @@ _PAGE = _ROOT / "runtime/serve/page"
 _SHARED = ("app.js", "pad.js", "style.css", "icon.svg")  # of the page of runtime.serve
 _SITE = Path(__file__).parent / "site"
 _PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"
-# A folder that holds these was written by this command, and may be replaced.
-_OURS = {"index.html", "sw.js", "spec.json", "model.onnx"}
+# A folder that holds these, and nothing but what this command writes, may be replaced.
+_MARKS = {"index.html", "sw.js", "spec.json", "model.onnx"}
+# Files of earlier versions' sites, which read photographs and numbers too.
+_EARLIER = {
+    "components.js",
+    "cuts.js",
+    "decode.js",
+    "doubt.js",
+    "ink.js",
+    "layout.js",
+    "photo.js",
+    "picture.js",
+    "pillow.js",
+    "reading.js",
+    "relief.js",
+    "thumbnail.js",
+}
 _DIGITS = tuple("0123456789")
 
 
@@ -41,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
         f"{arguments.out}: {len(site)} files, {size / 1e6:.1f} MB; {opened.path.name} "
         f"({opened.spec.precision}) on onnxruntime-web {onnxruntime_web.VERSION}"
     )
-    print(f"look at it: python -m http.server --bind 127.0.0.1 --directory {arguments.out}")
+    folder = shlex.quote(str(arguments.out))
+    print(f"look at it: python -m http.server --bind 127.0.0.1 --directory {folder}")
     return 0
 
 
@@ -82,6 +99,12 @@ def open_model(path: Path) -> Artifact:
     """
     if path.suffix != ".onnx":
         raise ArtifactError(f"{path}: browsers run .onnx artifacts; give one with --model")
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise ArtifactError(
+            f"{path}: the page shows its name, which is not UTF-8: rename the file"
+        ) from None
     opened = artifact.read(path)
     open_backend(opened)
     return opened
@@ -98,8 +121,8 @@ def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
     site |= engine
     site["index.html"] = _page(site["index.html"], opened)
     tagline = json.dumps(_tagline(opened))
-    site["site.webmanifest"] = _filled(site["site.webmanifest"], "tagline", tagline)
-    site["NOTICE.txt"] = _filled(site["NOTICE.txt"], "version", onnxruntime_web.VERSION)
+    site["site.webmanifest"] = _filled(site["site.webmanifest"], tagline=tagline)
+    site["NOTICE.txt"] = _filled(site["NOTICE.txt"], version=onnxruntime_web.VERSION)
     site["model.onnx"] = opened.data
     spec = {
         **json.loads(opened.spec.to_json()),
@@ -112,8 +135,7 @@ def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
     for name in sorted(site):
         digest.update(f"{name} {hashlib.sha256(site[name]).hexdigest()}\n".encode())
     names = [".", *sorted(site.keys() - {"NOTICE.txt"})]
-    worker = _filled(worker, "digest", digest.hexdigest())
-    site["sw.js"] = _filled(worker, "files", json.dumps(names))
+    site["sw.js"] = _filled(worker, digest=digest.hexdigest(), files=json.dumps(names))
     return site
 
 
@@ -123,7 +145,7 @@ def write(site: dict[str, bytes], out: Path) -> None:
     Raises:
         EdgeError: something else is there, or it cannot be written.
     """
-    with atomic_write.atomic_folder(out, _OURS.issubset) as fresh:
+    with atomic_write.atomic_folder(out, site.keys() | _EARLIER, _MARKS) as fresh:
         for name, content in site.items():
             (fresh / name).write_bytes(content)
 
@@ -133,19 +155,18 @@ def _page(template: bytes, opened: Artifact) -> bytes:
     command = "python -m runtime.serve"
     if opened.path.resolve() != _PUBLISHED.resolve():
         command += f" --model {shlex.quote(opened.path.name)}"
+    # The policy allows the one inline script by its digest.
+    _, _, script = template.partition(b"<script>")
+    digest = base64.b64encode(hashlib.sha256(script.partition(b"</script>")[0]).digest())
     values = {
+        "script": f"sha256-{digest.decode()}",
         "title": "digit-edge: draw a digit" if digits else "digit-edge: draw",
         "tagline": _tagline(opened),
         "one": "digit" if digits else "character or sign",
         "several": "numbers of several digits" if digits else "pictures of several",
         "command": command,
     }
-    for name, value in values.items():
-        template = _filled(template, name, html.escape(value))
-    # The policy allows the one inline script by its digest.
-    _, _, script = template.partition(b"<script>")
-    digest = base64.b64encode(hashlib.sha256(script.partition(b"</script>")[0]).digest())
-    return _filled(template, "script", f"sha256-{digest.decode()}")
+    return _filled(template, **{name: html.escape(value) for name, value in values.items()})
 
 
 def _tagline(opened: Artifact) -> str:
@@ -154,8 +175,9 @@ def _tagline(opened: Artifact) -> str:
     return "A small network reads what you draw."
 
 
-def _filled(template: bytes, name: str, value: str) -> bytes:
-    return template.replace(b"{{" + name.encode() + b"}}", value.encode())
+def _filled(template: bytes, **values: str) -> bytes:
+    """A template with its placeholders filled; in one pass, for a value may look like one."""
+    return re.sub(rb"{{(\w+)}}", lambda found: values[found[1].decode()].encode(), template)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -147,7 +148,8 @@ class ModelSpec:
                     f"its spec has schema {version}, this program reads up to {SCHEMA_VERSION}: "
                     "upgrade digit-edge"
                 )
-            spec = _from_record(record, digest)
+            with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+                spec = _from_record(record, digest)
         except _MALFORMED as error:
             raise ArtifactError(
                 f"its spec cannot be read ({error!r}): export the model again"
@@ -203,6 +205,11 @@ def check(spec: ModelSpec) -> None:
     for key, text in _texts(spec):
         if not isinstance(text, str):
             raise ArtifactError(f"its {key} {text!r} is no text: export it again")
+        if not _is_utf8(text):
+            raise ArtifactError(f"its {key} {ascii(text)} is not UTF-8: export it again")
+    for key, number in _numbers(spec):
+        if not _is_finite(number):
+            raise ArtifactError(f"its {key} {number!r} is no finite number: export it again")
     labels = spec.labels
     if len(labels) < 2:
         raise ArtifactError("its spec names fewer than two labels: export it again")
@@ -216,6 +223,8 @@ def check(spec: ModelSpec) -> None:
             raise ArtifactError("its calibration counts are not one a label: export it again")
     if spec.golden is not None and len(spec.golden.pixels) != len(spec.golden.scores):
         raise ArtifactError("its golden inputs and scores are not as many: export it again")
+    if spec.golden is not None and not np.isfinite(spec.golden.scores).all():
+        raise ArtifactError("its golden scores are not all finite: train or export it again")
 
 
 def _texts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
@@ -229,3 +238,33 @@ def _texts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
     if spec.quantization is not None:
         yield "calibration's name", spec.quantization.calibration.name
         yield "calibration's sha256", spec.quantization.calibration.sha256
+    for key, text in spec.provenance:
+        yield "provenance", key
+        yield "provenance", text
+
+
+def _numbers(spec: ModelSpec) -> Iterator[tuple[str, object]]:
+    """What of a spec is one number, and what a message calls it."""
+    yield "temperature", spec.temperature
+    yield "accept_confidence", spec.confidence_threshold
+    if spec.metrics is not None:
+        yield from dataclasses.asdict(spec.metrics).items()
+    if spec.quantization is not None:
+        for name in ("input", "output"):
+            params = getattr(spec.quantization, name)
+            if params is not None:
+                yield f"{name}'s scale", params.scale
+                yield f"{name}'s zero_point", params.zero_point
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
+def _is_finite(number: object) -> bool:
+    # Not math.isfinite, which raises an OverflowError at a long integer.
+    return isinstance(number, int | float) and -math.inf < number < math.inf

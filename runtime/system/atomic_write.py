@@ -2,12 +2,15 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from runtime.errors import EdgeError
 from runtime.system import streams
+
+_SHOWN = 3  # names of foreign files in a message
 
 
 @contextmanager
@@ -49,30 +52,30 @@ def write(path: str | os.PathLike[str], content: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_folder(out: Path, ours: Callable[[set[str]], bool]) -> Iterator[Path]:
+def atomic_folder(out: Path, ours: Collection[str], marks: Collection[str]) -> Iterator[Path]:
     """Yield a new folder beside `out`; put it in the place of `out` when the block ends well.
 
-    When the block fails, `out` is as it was and the new folder is gone.
+    When the block fails, `out` is as it was and the new folder is gone. What is replaced is
+    deleted: so an older folder must hold all of `marks`, and nothing but `ours`.
 
     Args:
-        out: an older one there is replaced.
-        ours: of the names in a folder that is there, whether they are what this command wrote.
+        out: an empty folder or an older one there is replaced.
+        ours: patterns (`fnmatch`) of the paths, below `out`, of the files that the command writes
+            or wrote in an earlier version.
+        marks: names in `out` that every version of the command wrote.
 
     Raises:
         EdgeError: something else is there, or it cannot be written.
     """
     try:
-        if out.is_symlink() or (out.exists() and not out.is_dir()):
-            raise EdgeError(f"{out} is no folder: choose another with --out")
-        there = {path.name for path in out.iterdir()} if out.exists() else set()
-        if there and not ours(there):
-            raise EdgeError(f"{out} holds other files: choose an empty or a new folder with --out")
+        _check_replaceable(out, ours, marks)
         target = out.absolute()
         mark = os.urandom(4).hex()
         fresh, old = (target.with_name(f".{target.name}-{part}-{mark}") for part in ("new", "old"))
         try:
             fresh.mkdir(parents=True)
             yield fresh
+            _check_replaceable(out, ours, marks)  # the block may have taken minutes
             if target.exists():
                 target.rename(old)
             fresh.rename(target)
@@ -85,6 +88,36 @@ def atomic_folder(out: Path, ours: Callable[[set[str]], bool]) -> Iterator[Path]
         raise EdgeError(
             f"cannot write {out}: {error.strerror or error}; check the folder and the space left"
         ) from error
+
+
+def _check_replaceable(out: Path, ours: Collection[str], marks: Collection[str]) -> None:
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise EdgeError(f"{out} is no folder: choose another with --out")
+    if not out.exists():
+        return
+    names = {path.name for path in out.iterdir()}
+    # Without its marks it is none of the command's folders, whatever its files are called.
+    foreign = sorted(names if not names.issuperset(marks) else _foreign(out, "", ours))
+    if foreign:
+        shown = ", ".join(foreign[:_SHOWN])
+        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+        raise EdgeError(
+            f"{out} holds other files, which would be deleted ({shown}{more}): move them, or "
+            "choose an empty or a new folder with --out"
+        )
+
+
+def _foreign(folder: Path, prefix: str, ours: Collection[str]) -> Iterator[str]:
+    """The paths in a folder that match none of `ours`; of a foreign folder its own path alone."""
+    for entry in folder.iterdir():
+        name = prefix + entry.name
+        if entry.is_dir() and not entry.is_symlink():
+            if any(pattern.startswith(f"{name}/") for pattern in ours):
+                yield from _foreign(entry, f"{name}/", ours)
+            else:
+                yield f"{name}/"
+        elif not any(fnmatchcase(name, pattern) for pattern in ours):
+            yield name
 
 
 @contextmanager

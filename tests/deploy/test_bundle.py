@@ -42,10 +42,12 @@ def test_a_bundle_that_fails_leaves_the_old_one(old):
     assert list(old.parent.iterdir()) == [old], "and nothing beside it"
 
 
-def test_a_folder_with_other_files_is_left_alone(old):
-    (old / "mine").touch()
+@pytest.mark.parametrize("mine", ["mine", "wheels/mine.txt", "systemd/mine"])
+def test_a_folder_with_other_files_is_left_alone(old, mine):
+    (old / mine).touch()
     before = sorted(old.rglob("*"))
-    assert "holds other files" in run(old)
+    message = run(old)
+    assert "holds other files" in message and f"({mine})" in message
     assert sorted(old.rglob("*")) == before
 
 

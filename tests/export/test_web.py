@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -260,7 +261,7 @@ def test_own_classes_are_accepted_as_the_server_accepts_them(tmp_path, hosted, o
     assert 5 < sum(accepted) < len(accepted) - 5
 
 
-def few_classes(path):
+def few_classes(path, **changes):
     """The published float artifact, cut to its first three outputs."""
     import onnx
 
@@ -277,7 +278,7 @@ def few_classes(path):
     output.type.tensor_type.shape.dim[1].dim_value = 3
     source = artifact.read(PRETRAINED / "digits.onnx").spec
     golden = dataclasses.replace(source.golden, scores=source.golden.scores[:, :3])
-    changes = {"labels": ("ring", "bar", "hook"), "golden": golden, "name": "signs"}
+    changes = {"labels": ("ring", "bar", "hook"), "golden": golden, "name": "signs", **changes}
     spec = dataclasses.replace(source, rejection_model=None, confidence_threshold=0.5, **changes)
     artifact.write(path, model.SerializeToString(deterministic=True), spec)
     return path
@@ -308,6 +309,77 @@ def test_a_page_of_three_own_classes_does_not_talk_about_digits(
         assert rows[-1]["y"] + rows[-1]["height"] - rows[0]["y"] < 150
         bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
         assert len({(bar["x"], bar["width"]) for bar in bars}) == 1
+
+
+LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 4
+
+
+@pytest.mark.parametrize("label", ["a" * 25, "b" * 30, LONG[:200]])
+def test_long_labels_leave_room_for_the_bars_on_a_phone(
+    exported, tmp_path, hosted, opened, draw, shows, label
+):
+    labels = ("ring", "bar", label)
+    model = few_classes(tmp_path / "signs.onnx", labels=labels, name=f"signs-{label}")
+    assert run("--out", tmp_path / "site", "--model", model).returncode == 0
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    with hosted(tmp_path / "site") as url, opened(url, **phone) as page:
+        assert page.locator("#hint").bounding_box()["width"] <= 390
+        for strokes in ([], DIGITS["1"], DIGITS["2"], STAR):
+            page.click("#clear")
+            draw(page, strokes)
+            if strokes:
+                page.wait_for_function(
+                    "() => document.querySelector('#answer').textContent !== '–'"
+                )
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
+            assert len({(bar["x"], bar["width"]) for bar in bars}) == 1
+            assert bars[0]["width"] >= 40
+            for row in page.locator("#scores li > *, #facts div, #sure, #answer, #pixels").all():
+                box = row.bounding_box()
+                assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+def test_many_long_labels_leave_room_for_the_bars(tmp_path, exported, hosted, opened):
+    """More classes than twelve stand in two columns."""
+    labels = tuple(f"{LONG[:30]}{number}" for number in range(14))
+    site = shutil.copytree(exported["float32"], tmp_path / "site")
+    spec = json.loads((site / "spec.json").read_text())
+    spec |= {"labels": labels, "golden": None}
+    (site / "spec.json").write_text(json.dumps(spec))
+    for width in (390, 1200):
+        size = {"viewport": {"width": width, "height": 844}}
+        with hosted(site) as url, opened(url, **size) as page:
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
+            assert len(bars) == 14 and min(bar["width"] for bar in bars) >= 40
+
+
+def test_a_model_named_like_a_placeholder_is_shown_by_its_name(tmp_path, hosted, opened):
+    model = other_artifact(tmp_path / "{{script}} {{tagline}}.onnx")
+    out = tmp_path / "it's a site"
+    done = run("--out", out, "--model", model)
+    assert (done.returncode, done.stderr) == (0, "")
+    hint = done.stdout.splitlines()[-1].partition(": ")[2]
+    assert shlex.split(hint)[-2:] == ["--directory", str(out)]
+    with hosted(out) as url, opened(url) as page:
+        assert "--model '{{script}} {{tagline}}.onnx'" in page.inner_text("main")
+
+
+def test_a_model_whose_name_is_not_utf8_is_refused(tmp_path):
+    model = other_artifact(tmp_path / os.fsdecode(b"x\xff.onnx"))
+    done = run("--out", tmp_path / "site", "--model", model)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    assert "x\\udcff.onnx: the page shows its name, which is not UTF-8: rename" in done.stderr
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_folder_whose_name_is_not_utf8_is_written(exported, tmp_path):
+    out = tmp_path / os.fsdecode(b"x\xff")
+    done = run("--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (out / "sw.js").read_bytes() == (exported["int8"] / "sw.js").read_bytes()
 
 
 def test_a_browser_that_computes_otherwise_answers_nothing(
@@ -347,6 +419,43 @@ def test_the_site_is_whole_and_the_same_each_time(exported, tmp_path):
     assert run("--out", again).returncode == 0
     assert (again / "sw.js").read_text() == worker
     assert [p.name for p in tmp_path.iterdir()] == ["again"]
+
+
+def test_a_site_with_foreign_entries_is_left_alone(exported, tmp_path):
+    site = shutil.copytree(exported["int8"], tmp_path / "site")
+    (site / ".git").mkdir()
+    (site / ".git/HEAD").write_text("ref: refs/heads/gh-pages")
+    (site / "CNAME").write_text("digits.example")
+    (site / "thesis").mkdir()
+    (site / "thesis/chapter.tex").write_text("one")
+    (site / "zebra.txt").write_text("striped")
+    before = {path: path.is_file() and path.read_bytes() for path in site.rglob("*")}
+    done = run("--out", site)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {site} holds other files")
+    assert "(.git/, CNAME, thesis/ and 1 more): move them" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert {path: path.is_file() and path.read_bytes() for path in site.rglob("*")} == before
+    assert list(tmp_path.iterdir()) == [site]
+
+
+def test_a_site_of_an_earlier_version_is_replaced(exported, tmp_path):
+    """Those read photographs too, with modules that are no more."""
+    site = shutil.copytree(exported["int8"], tmp_path / "site")
+    for name in ("components", "cuts", "decode", "doubt", "ink", "layout", "photo", "picture"):
+        (site / f"{name}.js").write_text("old")
+    for name in ("pillow", "reading", "relief", "thumbnail"):
+        (site / f"{name}.js").write_text("old")
+    assert run("--out", site).returncode == 0
+    assert {p.name for p in site.iterdir()} == {p.name for p in exported["int8"].iterdir()}
+
+
+def test_a_page_of_someone_else_with_the_same_names_is_left_alone(exported, tmp_path):
+    (tmp_path / "index.html").write_text("mine")
+    (tmp_path / "style.css").write_text("mine")
+    done = run("--out", tmp_path)
+    assert done.returncode == 2 and "(index.html, style.css): move them" in done.stderr
+    assert (tmp_path / "index.html").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 // one has `read`.
 
 const KEY = "digit-edge-token";
+const TOKEN = /^[\x21-\x7e]+$/; // what a header can carry; fetch throws at anything else
 
 // What went wrong, in a sentence for the person at the page.
 export class Refusal extends Error {}
@@ -50,7 +51,8 @@ export class Server {
 
   async ask(path, options = {}, again = false) {
     const token = sessionStorage.getItem(KEY);
-    const headers = { ...options.headers, ...(token && { Authorization: `Bearer ${token}` }) };
+    // A malformed token is not sent: a server that needs one says 401, and the page asks for it.
+    const headers = { ...options.headers, ...(TOKEN.test(token ?? "") && { Authorization: `Bearer ${token}` }) };
     let response;
     try {
       response = await fetch(path, { ...options, headers });

@@ -284,7 +284,8 @@ def test_the_page_shows_the_newest_picture(shown, opened):
 
 def test_the_page_asks_for_the_token(shown, opened):
     served = shown(":0", AccessOptions(token=TOKEN))
-    with opened(served.preview.url, ready=False, allowed=["401"]) as page:
+    malformed = f"{served.preview.url}#token=%C3%A9%0D%0AX"  # no header can carry it
+    with opened(malformed, ready=False, allowed=["401"]) as page:
         page.locator("#token").fill("a-token-that-is-wrong")
         page.get_by_role("button", name="Continue").click()
         page.wait_for_function(

@@ -1,8 +1,10 @@
 """The spec in a model file: written, read back, and every way in which it can be wrong."""
 
+import base64
 import dataclasses
 import io
 import json
+import math
 import os
 import stat
 import zipfile
@@ -129,6 +131,21 @@ def calibrated_on(name: object, sha256: object) -> dict[str, object]:
     return {"input": scales, "output": None, "calibration": {"name": name, "sha256": sha256}}
 
 
+def quantized(**changes: object) -> dict[str, object]:
+    whole = calibrated_on("", "")
+    return {**whole, "input": {"scale": 1.0, "zero_point": 0, **changes}}
+
+
+def reached(**changes: object) -> dict[str, object]:
+    whole = {"train_accuracy": 1, "n_train": 9, "test_accuracy": 0.5, "n_test": 2}
+    return {**whole, **changes}
+
+
+def golden_score(score: float) -> dict[str, object]:
+    pixels = base64.b64encode(bytes(784)).decode()
+    return {"pixels": pixels, "scores": [[0.0, 0.0, score]]}
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -150,6 +167,19 @@ def calibrated_on(name: object, sha256: object) -> dict[str, object]:
         ("dataset", {"name": "digits", "sha256": 1.5}, "its dataset's sha256 1.5 is no text"),
         ("quantization", calibrated_on(True, ""), "its calibration's name True is no text"),
         ("quantization", calibrated_on("", 0), "its calibration's sha256 0 is no text"),
+        ("name", "a\ud800", r"its name 'a\\ud800' is not UTF-8"),
+        ("labels", ["a", "b", "\udfff"], r"its label '\\udfff' is not UTF-8"),
+        ("provenance", {"seed": "\ud800"}, "its provenance .* is not UTF-8"),
+        ("temperature", math.nan, "its temperature nan is no finite number"),
+        ("accept_confidence", math.inf, "its accept_confidence inf is no finite number"),
+        ("metrics", reached(n_test=None), "its n_test None is no finite number"),
+        ("metrics", reached(test_accuracy=math.nan), "its test_accuracy nan is no finite number"),
+        ("metrics", reached(n_train="many"), "its n_train 'many' is no finite number"),
+        ("quantization", quantized(scale=-math.inf), "its input's scale -inf is no finite number"),
+        ("quantization", quantized(zero_point=[]), r"its input's zero_point \[\] is no finite"),
+        ("golden", golden_score(math.nan), "its golden scores are not all finite"),
+        ("golden", golden_score(math.inf), "its golden scores are not all finite"),
+        ("golden", golden_score(1e300), "its golden scores are not all finite"),
     ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(spec, tmp_path, field, value, message):
@@ -177,7 +207,11 @@ def test_calibration_counts_are_kept_and_files_made_before_them_read(spec, tmp_p
         artifact.read(path)
 
 
-@pytest.mark.parametrize("wrong", [{"labels": ("only one",)}, {"name": 7}], ids=["labels", "name"])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"labels": ("only one",)}, {"name": 7}, {"name": "\udcff"}, {"temperature": math.nan}],
+    ids=["labels", "name", "surrogate", "temperature"],
+)
 def test_a_bad_spec_is_not_written(spec, tmp_path, wrong):
     bad = dataclasses.replace(spec, **wrong)
     with pytest.raises(ArtifactError):

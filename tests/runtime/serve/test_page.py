@@ -214,6 +214,27 @@ def test_a_token_is_asked_for_until_it_is_right(serve, opened, draw, shows):
         page.wait_for_selector("body[data-ready]")
 
 
+@pytest.mark.parametrize("given", ["%C3%A9%0D%0AX", "two%20words", "%E2%82%AC"])
+def test_a_token_that_no_header_can_carry_is_asked_for_again(serve, opened, given):
+    server = serve(DIGIT_EDGE_TOKEN=TOKEN)
+    with opened(f"{server.url}#token={given}", ready=False, allowed=["401"]) as page:
+        page.locator("#token").fill("pâté-de-foie-and-spaces")
+        assert "not" in page.inner_text("#token-text")
+        page.get_by_role("button", name="Continue").click()
+        page.wait_for_function("() => document.querySelector('#token').value === ''")
+        page.locator("#token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("body[data-ready]")
+        assert page.inner_text("#problem") == ""
+        page.reload()
+        page.wait_for_selector("body[data-ready]")
+
+
+def test_without_a_token_on_the_server_a_malformed_one_does_no_harm(server, opened):
+    with opened(f"{server.url}#token=%C3%A9%0D%0AX", ready=False) as page:
+        page.wait_for_selector("body[data-ready]")
+
+
 def test_a_server_that_went_away_is_named(serve, opened, draw):
     server = serve()
     with opened(server.url, allowed=["ERR_CONNECTION_REFUSED"]) as page:
