@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from runtime.errors import EdgeError
+from runtime.serve.addresses import join_address
 from runtime.serve.connection import HttpProtocol
 from runtime.serve.limits import Limits
 from runtime.system.sd_notify import notify, watchdog_interval_s
@@ -74,7 +75,8 @@ def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) ->
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise EdgeError(
-            f"cannot listen on {host}:{port}: {reason}; choose another with {' or '.join(options)}"
+            f"cannot listen on {join_address(host, port)}: {reason}; "
+            f"choose another with {' or '.join(options)}"
         ) from error
     return listener
 
@@ -93,7 +95,7 @@ def address_of(listener: socket.socket) -> str:
                 host = probe.getsockname()[0]
             except OSError:
                 host = "127.0.0.1" if listener.family == socket.AF_INET else "::1"  # no network
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return join_address(host, port)
 
 
 def serve(

@@ -110,6 +110,41 @@ def test_the_command_without_a_token_is_one_error(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        f":{'1' * 5000}",
+        ":65536",
+        ":\u0668\u0660\u0668\u0661",  # digits that are not ASCII
+        ":+80",
+        ":8_0",
+        ": 80",
+        ":",
+        "8081",
+        "[[[127.0.0.1:0",
+        "[::1:0",
+        "::1]:0",
+        "[[::1]]:0",
+        "[]:0",
+        "[127.0.0.1]:0",
+        "::1:0",  # without brackets the port could be the address's end
+    ],
+)
+def test_an_address_of_another_form_is_rejected(where):
+    with pytest.raises(EdgeError, match=r"^--preview .*: no address; give HOST:PORT with a port"):
+        open_preview(where)
+
+
+def test_an_ipv6_address_is_shown_in_brackets(shown, monkeypatch):
+    served = shown("[::1]:0")
+    assert served.preview.url == f"http://[::1]:{served.port}/"
+    with pytest.raises(EdgeError, match=rf"cannot listen on \[::1\]:{served.port}: "):
+        open_preview(f"[::1]:{served.port}")
+    monkeypatch.delenv("DIGIT_EDGE_TOKEN", raising=False)
+    with pytest.raises(EdgeError, match=r"^--preview \[::\]:18081 lets others in"):
+        open_preview("[::]:18081")
+
+
 @pytest.mark.parametrize("options", [["--preview"], []])
 def test_a_token_without_an_address_is_a_usage_error(options):
     done = subprocess.run(
