@@ -132,10 +132,13 @@ def serve(
 
 
 class BackgroundServer:
-    """Runs an application in a thread of its own, beside the program's work."""
+    """Runs an application in a thread of its own, beside the program's work.
+
+    Its responses may wait long before they begin: a client that closes its side has left.
+    """
 
     def __init__(self, app: ASGIApp, listener: socket.socket, limits: Limits, name: str) -> None:
-        self._server = _UnwaitingServer(_config(app, limits))
+        self._server = _UnwaitingServer(_config(app, limits, answers_half_closed=False))
         self._listener = listener
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -157,7 +160,12 @@ class _UnwaitingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _config(app: ASGIApp, limits: Limits, certificate: Certificate | None = None) -> uvicorn.Config:
+def _config(
+    app: ASGIApp,
+    limits: Limits,
+    certificate: Certificate | None = None,
+    answers_half_closed: bool = True,
+) -> uvicorn.Config:
     """Return the configuration of a server.
 
     Raises:
@@ -165,7 +173,7 @@ def _config(app: ASGIApp, limits: Limits, certificate: Certificate | None = None
     """
     config = uvicorn.Config(
         app,
-        http=HttpProtocol.limited(limits.seconds, limits.connections),
+        http=HttpProtocol.limited(limits.seconds, limits.connections, answers_half_closed),
         ws="none",
         log_level="error",
         access_log=False,
