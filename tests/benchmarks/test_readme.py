@@ -62,8 +62,8 @@ def test_what_the_report_says_of_the_machine_is_one_line_of_plain_text(
     assert readme.main(typed) == 0
     assert readme.main([*typed, "--check"]) == 0
     assert (
-        "\n\n\\- a_b \\# c &lt;script&gt;d&lt;/script&gt; \\| \\\\x1b\\]0;e\\\\x07 \\[f\\](http://g) "
-        "\\`h\\` \\*i\\* \\_j\\_ &lt;!-- /results --&gt;, "
+        "\n\n\\- a_b \\# c &lt;script&gt;d&lt;/script&gt; \\| \\\\x1b\\]0;e\\\\x07 "
+        "\\[f\\](http://g) \\`h\\` \\*i\\* \\_j\\_ &lt;!-- /results --&gt;, "
     ) in (tmp_path / "README.md").read_text("utf-8")
     terminal.print_report(changed)
     terminal.print_latency(changed.latency)
