@@ -12,7 +12,7 @@ from benchmarks.latency import run as latency
 from benchmarks.parity import run as parity
 from benchmarks.remote import client
 from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError
+from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError, printable
 from runtime.model import artifact
 
 MAX_SLOWDOWN = 1.2  # times the baseline's time
@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = report.make(answers, times, elsewhere.latency if elsewhere else None)
     terminal.print_report(made)
     write.write(made, folder)
-    print(f"written: {folder / write.HTML_NAME}, {write.MARKDOWN_NAME}, {write.JSON_NAME}")
+    page = printable(str(folder / write.HTML_NAME))
+    print(f"written: {page}, {write.MARKDOWN_NAME}, {write.JSON_NAME}")
     if baseline is not None:
         comparison = compare.compare(baseline, made, *different)
         compare.print_comparison(comparison)

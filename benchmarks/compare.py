@@ -15,7 +15,7 @@ from benchmarks.harness.machine import Host
 from benchmarks.schema.latency import LatencyResult, Settings
 from benchmarks.schema.report import BenchmarkReport
 from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, EdgeError
+from runtime.errors import CHECK_FAILED, EdgeError, printable
 
 FASTER, SLOWER, NO_DIFFERENCE = "faster", "slower", "no difference"
 ONE_REPETITION = (
@@ -192,7 +192,7 @@ def print_comparison(comparison: Comparison) -> None:
     )  # fmt: skip
     for names, where in ((comparison.only_before, "first"), (comparison.only_after, "second")):
         for name in names:
-            print(f"only in the {where} run: {name}")
+            print(printable(f"only in the {where} run: {name}"))
 
 
 def _name(host: Host) -> str:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from benchmarks.harness.test_set import TestSet, load_test_set
 from runtime.classifier import Classifier
 from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, EdgeError
+from runtime.errors import CHECK_FAILED, EdgeError, printable
 
 # Putting an MNIST digit through the preprocessing again changes next to nothing.
 MAX_DROP = 0.005
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     classifier = Classifier.load(arguments.model)
     test_set = load_test_set(arguments.data)
     result = measure(classifier, test_set, arguments.model.name, arguments.seed)
-    print(result)
+    print(printable(str(result)))
     return 0 if result else CHECK_FAILED
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, EdgeError
+from runtime.errors import CHECK_FAILED, EdgeError, printable
 from runtime.system import atomic_write
 
 START, END = "<!-- results -->", "<!-- /results -->"
@@ -39,10 +39,11 @@ def render(report_path: Path, readme: Path) -> str:
         f"--min-seconds {settings.min_seconds:g} --min-count {settings.min_count}",
     ]
     note = (
-        f"{host.cpu}, {host.cores} cores, {host.system}, {made.created[:10]}; "
-        f"{made.parity.n:,} test images of {made.parity.dataset}; one image at a time on one "
-        f"thread (Keras: {host.cores}), images/s in the fastest batch, start up to the first "
-        "answer. "
+        f"{markdown.plain_text(host.cpu)}, {host.cores} cores, "
+        f"{markdown.plain_text(host.system)}, {markdown.plain_text(made.created[:10])}; "
+        f"{made.parity.n:,} test images of {markdown.plain_text(made.parity.dataset)}; "
+        f"one image at a time on one thread (Keras: {host.cores}), images/s in the fastest "
+        "batch, start up to the first answer. "
         f"{' and '.join(f'`{command}`' for command in commands)}, or both at once: "
         f"`python -m benchmarks`. All figures: [{page.name}]({link}).\n\n"
         "p50 is the time of a typical call; agreement says how many answers are the same as "
@@ -52,7 +53,8 @@ def render(report_path: Path, readme: Path) -> str:
         "instructions for it (VNNI, dot product)."
     )
     if not made:
-        note = f"**This run FAILED**: {'; '.join(made.failures)}.\n\n{note}"
+        failures = markdown.plain_text("; ".join(made.failures))
+        note = f"**This run FAILED**: {failures}.\n\n{note}"
     return f"{markdown.render_lines(_COLUMNS, lines)}\n\n{note}"
 
 
@@ -83,17 +85,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise EdgeError(f"cannot read {arguments.readme}: {error}") from error
     wanted = replace(text, results)
     if wanted == text:
-        print(f"{arguments.readme} shows {arguments.report}")
+        print(printable(f"{arguments.readme} shows {arguments.report}"))
         return 0
     if arguments.check:
-        print(
-            f"error: {arguments.readme} does not show {arguments.report}: "
-            "run python -m benchmarks.readme",
-            file=sys.stderr,
-        )
+        drift = f"{arguments.readme} does not show {arguments.report}"
+        print(printable(f"error: {drift}: run python -m benchmarks.readme"), file=sys.stderr)
         return CHECK_FAILED
     atomic_write.write(arguments.readme, wanted)
-    print(f"written: {arguments.readme}")
+    print(printable(f"written: {arguments.readme}"))
     return 0
 
 

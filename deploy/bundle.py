@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy import wheels
 from deploy.systems import SYSTEMS
 from runtime.cli.exit_status import exit_status
+from runtime.errors import printable
 from runtime.system import atomic_write
 
 _HERE = Path(__file__).parent
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     """Make the folder and say how to use it."""
     arguments = parse_args(argv)
     bundle(arguments.out)
-    print(f"scp -r {arguments.out} pi@raspberrypi.local:")
+    print(f"scp -r {printable(str(arguments.out))} pi@raspberrypi.local:")
     return 0
 
 

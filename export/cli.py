@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.pipeline import DEFAULT_CALIBRATION, ExportTarget, export
 from export.verify import Verification
-from runtime.errors import CHECK_FAILED, DatasetError, EdgeError, ParityError, report
+from runtime.errors import CHECK_FAILED, DatasetError, EdgeError, ParityError, printable, report
 from runtime.system import interrupt
 from train.options import whole
 
@@ -33,7 +33,7 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
         for quantize in arguments.precisions:
             interrupt.check()
             out = arguments.out or _default_out(arguments.model, target, quantize)
-            print(out)
+            print(printable(str(out)))
             try:
                 made = export(
                     source, target, data, out, samples if quantize else None, _print_checks
@@ -48,7 +48,7 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
 
 def _print_checks(outcome: Verification) -> None:
     for check in outcome.checks:
-        print(check)
+        print(printable(str(check)))
     sys.stdout.flush()
 
 

@@ -9,7 +9,7 @@ from export import onnx, tflite
 from export.keras_model import load_keras, scores_of
 from runtime.backends import open_backend
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command `python -m export.spec`."""
     arguments = parse_args(argv)
     made = add_spec(arguments.model, arguments.labels, arguments.out or arguments.model)
-    print(f"{made.path}: {len(made.spec.labels)} labels, {made.spec.precision}")
+    print(f"{printable(str(made.path))}: {len(made.spec.labels)} labels, {made.spec.precision}")
     return 0
 
 

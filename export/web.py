@@ -13,7 +13,7 @@ from pathlib import Path
 from export import onnxruntime_web
 from runtime.backends import golden, open_backend
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.system import atomic_write
@@ -53,11 +53,12 @@ def main(argv: list[str] | None = None) -> int:
     site = build(opened, engine)
     write(site, arguments.out)
     size = sum(map(len, site.values()))
+    where = printable(str(arguments.out))
     print(
-        f"{arguments.out}: {len(site)} files, {size / 1e6:.1f} MB; {opened.path.name} "
+        f"{where}: {len(site)} files, {size / 1e6:.1f} MB; {printable(opened.path.name)} "
         f"({opened.spec.precision}) on onnxruntime-web {onnxruntime_web.VERSION}"
     )
-    folder = shlex.quote(str(arguments.out))
+    folder = shlex.quote(where)
     print(f"look at it: python -m http.server --bind 127.0.0.1 --directory {folder}")
     return 0
 

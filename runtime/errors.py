@@ -11,6 +11,7 @@ Each message is one line: what was wrong, with which file, and what to do next.
 """
 
 import sys
+import unicodedata
 
 BAD_INPUT = 2
 CHECK_FAILED = 3
@@ -46,4 +47,16 @@ class ParityError(EdgeError):
 
 def report(error: EdgeError) -> None:
     """Print `error: …` on stderr, on one line whatever the message holds."""
-    print("error:", " ".join(str(error).split()), file=sys.stderr)
+    print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Escape, as Python does, each character that would act on a terminal or break the line.
+
+    Letters of all scripts and spaces of all widths stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text
+    )

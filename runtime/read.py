@@ -8,7 +8,7 @@ from typing import Any
 from runtime.classifier import Classifier
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
-from runtime.errors import BAD_INPUT, ImageError, report
+from runtime.errors import BAD_INPUT, ImageError, printable, report
 from runtime.multi_digit.recognize import UNKNOWN, Recognition
 from runtime.system import interrupt
 
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(_record(path, recognition, classifier.backend.name)))
         else:
             for line in recognition.lines or ("no digits",):
-                print(f"{path}: {line}")
+                print(printable(f"{path}: {line}"))
         interrupt.check()
     return status
 

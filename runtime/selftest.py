@@ -16,7 +16,7 @@ import numpy as np
 from runtime.backends import ENGINES, golden, install_hint, open_backend
 from runtime.classifier import find_model
 from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError
+from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.preprocess.pipeline import to_pixels
@@ -275,7 +275,7 @@ def _text(report: SelfTestReport) -> str:
         state.append(host.describe_throttled(report.throttled))
     if state:
         lines += ["this machine", f"    {', '.join(state)}"]
-    return "\n".join([*lines, "PASS" if report else "FAIL"])
+    return "\n".join(map(printable, [*lines, "PASS" if report else "FAIL"]))
 
 
 def _line(check: SelfTestCheck) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED, EdgeError
+from runtime.errors import CHECK_FAILED, EdgeError, printable
 from runtime.model import artifact
 from runtime.system import atomic_write
 
@@ -151,11 +151,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_args(argv)
     if arguments.action == "key":
         private, public = make_key(Path(arguments.name))
-        print(f"{private}: signs; keep it off the device")
-        print(f"{public}: put it into the folder `keys` beside the device's model")
+        print(printable(f"{private}: signs; keep it off the device"))
+        print(printable(f"{public}: put it into the folder `keys` beside the device's model"))
         return 0
     for model in arguments.models:
-        print(sign(Path(model), Path(arguments.key)))
+        print(printable(str(sign(Path(model), Path(arguments.key)))))
     return 0
 
 

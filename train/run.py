@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.errors import EdgeError
+from runtime.errors import EdgeError, printable
 from runtime.model.artifact import Artifact
 from runtime.model.rejection import RejectionModel, RejectionScorer
 from runtime.model.spec import Metrics
@@ -59,8 +59,9 @@ def run(
         data_set = load.load(source, as_is)
     train, validation_split = load.stratified_split(data_set.train, validation, seed)
     print(
-        f"{data_set.name}: {len(train):,} images to train on, {len(validation_split):,} held back, "
-        f"{len(data_set.test):,} to test; {len(data_set.labels)} classes",
+        f"{printable(data_set.name)}: {len(train):,} images to train on, "
+        f"{len(validation_split):,} held back, {len(data_set.test):,} to test; "
+        f"{len(data_set.labels)} classes",
         flush=True,
     )
     start_tensorflow(seed)
@@ -83,7 +84,7 @@ def run(
 
     path = _beside(out, "checkpoint.npz")
     if resume and not path.exists():
-        print(f"no checkpoint {path}: starting from the beginning", file=sys.stderr)
+        print(f"no checkpoint {printable(str(path))}: starting from the beginning", file=sys.stderr)
     if not resume:
         # A folder that cannot be written is to show before the first epoch, not after it; and
         # nobody is to go on later with what an earlier run left.
@@ -153,8 +154,8 @@ def run(
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
     print(f"training accuracy {100 * on_train:.2f} % of {len(train):,} images")
     print(
-        f"test accuracy {100 * on_test:.2f} % of {len(test):,} images of {data_set.name}, "
-        f"calibration error {100 * error:.2f} %"
+        f"test accuracy {100 * on_test:.2f} % of {len(test):,} images of "
+        f"{printable(data_set.name)}, calibration error {100 * error:.2f} %"
     )
     right = test_scores.argmax(1) == test.labels
     accepted = RejectionScorer(confidence_threshold, rejection_model).accept_all(
@@ -165,7 +166,7 @@ def run(
         f"false rejections {100 * rejected / max(right.sum(), 1):.2f} %: {rejected:,} of "
         f"{right.sum():,} right predictions on the test images are not accepted"
     )
-    print(f"{out}: {out.stat().st_size:,} bytes", flush=True)
+    print(f"{printable(str(out))}: {out.stat().st_size:,} bytes", flush=True)
     return artifact
 
 

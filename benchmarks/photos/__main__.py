@@ -9,6 +9,7 @@ from benchmarks.harness import output_dir
 from benchmarks.photos.run import measure
 from runtime.classifier import Classifier
 from runtime.cli.exit_status import exit_status
+from runtime.errors import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.clear()
     view.print_report(report)
     written = view.write(report, arguments.out, arguments.data if arguments.pictures else None)
-    print(f"written: {arguments.out}: {', '.join(written)}")
+    print(f"written: {printable(str(arguments.out))}: {', '.join(written)}")
     return 0
 
 

@@ -9,7 +9,7 @@ from benchmarks.harness import cases, output_dir
 from benchmarks.harness.test_set import load_test_set
 from benchmarks.rejection.run import measure
 from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED
+from runtime.errors import CHECK_FAILED, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.clear()
     rejection_report.print_report(report)
     written = rejection_report.write(report, folder)
-    print(f"written: {folder}: {', '.join(written)}")
+    print(f"written: {printable(str(folder))}: {', '.join(written)}")
     return 0 if report else CHECK_FAILED
 
 

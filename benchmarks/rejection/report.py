@@ -15,6 +15,7 @@ from benchmarks.schema.rejection import (
     RejectionReport,
     RejectionResult,
 )
+from runtime.errors import printable
 from runtime.system import atomic_write
 
 JSON_NAME, MARKDOWN_NAME = "rejection.json", "rejection.md"
@@ -25,7 +26,7 @@ def print_report(report: RejectionReport) -> None:
     for table in _tables(report):
         terminal.print_table(table)
     for line in targets(report):
-        print(line)
+        print(printable(line))
     terminal.print_verdict("Rejection", report.failures)
 
 

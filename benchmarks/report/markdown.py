@@ -1,5 +1,6 @@
 """A report as Markdown."""
 
+import re
 from collections.abc import Sequence
 
 from benchmarks.report import device_tables, latency_tables, parity_tables, summary_tables
@@ -7,6 +8,7 @@ from benchmarks.report import related as beside_tables
 from benchmarks.report.formats import Table
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.report import BenchmarkReport
+from runtime.errors import printable
 
 _ALONE = RelatedReports()
 _MAX_FLIPS = 30
@@ -18,7 +20,7 @@ def render(report: BenchmarkReport, beside: RelatedReports = _ALONE) -> str:
     verdict = "**passed**" if report else "**FAILED**"
     parts = [
         "# Benchmarks",
-        f"{report.created[:10]}, `python -m benchmarks`, {latency.host.cpu}, "
+        f"{report.created[:10]}, `python -m benchmarks`, {plain_text(latency.host.cpu)}, "
         f"{latency.host.cores} cores: {verdict}.",
         *(f"- {why}" for why in report.failures),
     ]
@@ -63,5 +65,15 @@ def render_lines(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in everything)
 
 
+def plain_text(text: str) -> str:
+    """Return a text from a file on one line, with nothing in it that Markdown or HTML would act on.
+
+    An underscore within a word and a hyphen within the line do nothing, and stay.
+    """
+    line = printable(" ".join(text.split()))
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|#~]|(?<!\w)_|_(?!\w)|^[-+=])", r"\\\1", line)
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return printable(" ".join(text.split())).replace("|", "\\|")

@@ -7,6 +7,7 @@ from benchmarks.report.formats import Table
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity_report import ParityReport
 from benchmarks.schema.report import BenchmarkReport
+from runtime.errors import printable
 from runtime.system import interrupt
 
 _MAX_FLIPS = 20
@@ -19,6 +20,7 @@ def show_progress(line: str) -> None:
         KeyboardInterrupt: Ctrl-C was pressed and the exception was lost in a callback.
     """
     interrupt.check()
+    line = printable(line)
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
     else:
@@ -81,16 +83,17 @@ def print_verdict(what: str, failures: tuple[str, ...]) -> None:
     """Print whether a run passes, and why it does not."""
     print(f"{what}: FAILED" if failures else f"{what}: passed")
     for why in failures:
-        print(f"  {why}")
+        print(f"  {printable(why)}")
 
 
 def print_table(table: Table) -> None:
     """Print columns, each as wide as its widest cell; nothing where there are no lines."""
     if not table.lines:
         return
-    print(table.title)
-    widths = [max(map(len, column)) for column in zip(table.header, *table.lines, strict=True)]
-    for line in (table.header, *table.lines):
+    print(printable(table.title))
+    rows = [tuple(map(printable, line)) for line in (table.header, *table.lines)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for line in rows:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print("  " + "  ".join(cells).rstrip())
-    print(f"  {table.note}\n" if table.note else "")
+    print(f"  {printable(table.note)}\n" if table.note else "")

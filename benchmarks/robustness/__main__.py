@@ -10,7 +10,7 @@ from benchmarks.harness import output_dir
 from benchmarks.harness.test_set import load_test_set
 from benchmarks.robustness.run import QUICK_IMAGES, measure, quick_subset
 from runtime.cli.exit_status import exit_status
-from runtime.errors import CHECK_FAILED
+from runtime.errors import CHECK_FAILED, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.clear()
     robustness_report.print_report(report)
     written = robustness_report.write(report, folder)
-    print(f"written: {folder}: {', '.join(written)}")
+    print(f"written: {printable(str(folder))}: {', '.join(written)}")
     return 0 if report else CHECK_FAILED
 
 

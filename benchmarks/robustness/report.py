@@ -18,6 +18,7 @@ from benchmarks.schema.robustness import (
     RobustnessReport,
     RobustnessResult,
 )
+from runtime.errors import printable
 from runtime.system import atomic_write
 
 JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "robustness.json", "robustness.md", "robustness.svg"
@@ -33,7 +34,7 @@ def print_report(report: RobustnessReport) -> None:
         terminal.print_table(table)
     terminal.print_table(unmeasured_table(report.skipped))
     for line in targets(report):
-        print(line)
+        print(printable(line))
     terminal.print_verdict("Robustness", report.failures)
 
 

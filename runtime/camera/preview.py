@@ -10,6 +10,7 @@ from runtime.errors import EdgeError
 from runtime.prediction import Prediction
 from runtime.preprocess.segment import Box
 from runtime.serve.access_options import AccessOptions
+from runtime.serve.addresses import parse_address
 
 _LOOPBACK = "127.0.0.1"
 _DEFAULT_ACCESS = AccessOptions()
@@ -48,9 +49,13 @@ def open_preview(where: str, access: AccessOptions = _DEFAULT_ACCESS) -> Preview
     """
     if where == "window":
         return Window()
-    host, colon, port = where.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise EdgeError(f"--preview {where}: no address; give one like :8081")
+    address = parse_address(where)
+    if address is None:
+        raise EdgeError(
+            f"--preview {where}: no address; give HOST:PORT with a port from 0 to 65535, "
+            "like :8081, 192.168.1.2:8081 or [::1]:8081"
+        )
+    host, port = address
     try:
         from runtime.camera.preview_server import PreviewServer  # needs the extra `serve`
     except ModuleNotFoundError as error:
@@ -58,7 +63,7 @@ def open_preview(where: str, access: AccessOptions = _DEFAULT_ACCESS) -> Preview
         raise EdgeError(
             f'--preview {where}: {package} is not installed: pip install "digit-edge[serve]"'
         ) from None
-    return PreviewServer(host.strip("[]") or _LOOPBACK, int(port), access)
+    return PreviewServer(host or _LOOPBACK, port, access)
 
 
 def draw(

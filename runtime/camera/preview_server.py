@@ -54,6 +54,7 @@ class PreviewServer:
         listener: socket.socket = service.bind(host, port, ("--preview",))
         self._latest = (0, b"")  # number and JPEG, replaced at once
         self._viewers = 0
+        self._waiting = 0  # of them, for the next picture; the others are being sent one
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()  # of the latest picture; a new one for each
@@ -74,8 +75,8 @@ class PreviewServer:
 
     @property
     def wanted(self) -> bool:
-        """Whether a browser waits for a picture."""
-        return self._viewers > 0
+        """Whether a browser waits for a picture; one that does not read waits for none."""
+        return self._waiting > 0
 
     def show(self, picture: Image.Image) -> bool:
         """Send a picture to all viewers that are ready for one; always return True."""
@@ -108,8 +109,12 @@ class PreviewServer:
 
     async def _next(self, after: int) -> tuple[int, bytes] | None:
         """Return the first picture after number `after` and its number; None at the end."""
-        while self._latest[0] <= after and not self._closed:
-            await self._changed.wait()
+        self._waiting += 1
+        try:
+            while self._latest[0] <= after and not self._closed:
+                await self._changed.wait()
+        finally:
+            self._waiting -= 1
         return None if self._closed else self._latest
 
     @contextmanager
@@ -127,14 +132,22 @@ class PreviewServer:
         finally:
             self._viewers -= 1
 
-    async def _picture(self, _: Request) -> Response:
+    async def _picture(self, request: Request) -> Response:
         with self.viewer():
+            next_picture = asyncio.create_task(self._next(self._latest[0]))
+            left = asyncio.create_task(_wait_until_left(request))
             try:
-                found = await asyncio.wait_for(self._next(self._latest[0]), LIMITS.seconds)
-            except (TimeoutError, asyncio.TimeoutError):
-                raise HttpProblem(
-                    503, f"no picture within {LIMITS.seconds:g} s: check the camera"
-                ) from None
+                await asyncio.wait(
+                    (next_picture, left),
+                    timeout=LIMITS.seconds,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                cancelled = next_picture.cancel()
+                left.cancel()
+        if cancelled:  # also if the client has left: then nobody gets this
+            raise HttpProblem(503, f"no picture within {LIMITS.seconds:g} s: check the camera")
+        found = next_picture.result()
         if found is None:
             raise HttpProblem(503, "the preview has ended: start it again")
         return Response(found[1], media_type="image/jpeg")
@@ -150,6 +163,12 @@ class PreviewServer:
                 f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             )
             yield head.encode() + jpeg + b"\r\n"
+
+
+async def _wait_until_left(request: Request) -> None:
+    """Return once the client has closed its connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Stream(StreamingResponse):

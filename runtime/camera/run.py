@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from runtime.camera.debounce import Debouncer
 from runtime.camera.preview import Preview, draw
 from runtime.camera.sources import Frame, FrameArray, FrameSource, SourceLost
-from runtime.errors import EdgeError, report
+from runtime.errors import EdgeError, printable, report
 from runtime.outputs import sinks
 from runtime.preprocess.segment import Box
 from runtime.reload import ReloadingClassifier
@@ -73,7 +73,7 @@ def frames(source: FrameSource, lifecycle: ServiceLifecycle) -> Generator[Frame,
                         lifecycle.heartbeat()
                         continue
                     if told:
-                        print(f"{source.name} is back", file=sys.stderr)
+                        print(f"{printable(source.name)} is back", file=sys.stderr)
                         told, retry_s = "", _FIRST_RETRY_S
                     yield frame
             return

@@ -11,7 +11,7 @@ from runtime.classifier import Classifier
 from runtime.cli import inputs
 from runtime.cli.formats import OutputFormat
 from runtime.cli.inputs import UnreadablePath
-from runtime.errors import ImageError
+from runtime.errors import ImageError, printable
 from runtime.outputs import records
 from runtime.prediction import Prediction
 
@@ -140,7 +140,7 @@ class BatchJob:
         message = " ".join(message.split())
         if self.form.has_errors:
             return self.form.line({"image": image, "error": message})
-        return f"error: {message}\n"
+        return f"error: {printable(message)}\n"
 
 
 class _BatchSizer:

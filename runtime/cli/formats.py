@@ -2,10 +2,10 @@
 
 import io
 import json
-import os
 from collections.abc import Sequence
 from typing import Protocol
 
+from runtime.errors import printable
 from runtime.outputs.records import Record
 
 
@@ -62,7 +62,7 @@ class PlainLines:
         answers = _answers(record["top"])
         if not record["accepted"]:
             answers = f"? (not sure: {answers})"
-        return f"{_one_line(record['image'])}: {answers}\n"
+        return f"{printable(record['image'])}: {answers}\n"
 
 
 class TerminalTable:
@@ -76,7 +76,7 @@ class TerminalTable:
         label, others = record["label"], record["top"][1:]
         if not record["accepted"]:
             label, others = "?", record["top"]
-        name = _one_line(record["image"])
+        name = printable(record["image"])
         other = f"  ({'or' if record['accepted'] else 'perhaps'} {_answers(others)})"
         return f"{label:>5}  {record['confidence']:>10.1%}  {name}{other if others else ''}\n"
 
@@ -91,13 +91,3 @@ def _row(cells: Sequence[object]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
-
-
-def _one_line(name: str) -> str:
-    """A file's name as it is, but for what would act on a terminal or break the line."""
-    shown = os.fspath(name)
-    if shown.isprintable():
-        return shown
-    return "".join(
-        c if c.isprintable() or 0xDC80 <= ord(c) <= 0xDCFF else ascii(c)[1:-1] for c in shown
-    )

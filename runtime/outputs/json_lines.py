@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from pathlib import Path
 
-from runtime.errors import EdgeError, report
+from runtime.errors import EdgeError, printable, report
 
 # What is kept while it cannot be written; some 3 MB of results.
 MAX_KEPT = 10_000
@@ -168,4 +168,4 @@ def _same_file(path: Path, descriptor: int) -> bool:
 
 
 def _say(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)

@@ -9,7 +9,7 @@ import time
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from runtime.errors import EdgeError, report
+from runtime.errors import EdgeError, printable, report
 
 # Identifiers of MQTT messages are 16 bits wide.
 MAX_KEPT = 10_000
@@ -142,7 +142,8 @@ class MqttPublisher:
         kept, self._reason = self.waiting, None
         if self._told:
             self._told = False
-            print(f"{self._name}: connected, {kept} kept results follow", file=sys.stderr)
+            back = f"{self._name}: connected, {kept} kept results follow"
+            print(printable(back), file=sys.stderr)
         messages = [(f"{self._topic}/availability", "online")]
         if self._discovery is not None:
             messages += _discovery(self._discovery, self._topic)

@@ -7,6 +7,7 @@ from runtime.cli.exit_status import exit_status
 from runtime.cli.options import add_model_arguments
 from runtime.errors import EdgeError
 from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
+from runtime.serve.addresses import parse_port
 
 _EPILOG = f"""\
 Open the address it prints: draw with mouse, finger, pen or keyboard, drop or paste a photograph, or
@@ -87,9 +88,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
+    port = parse_port(text)
+    if port is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
     return port
 
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runtime.errors import EdgeError
 from runtime.serve import service
 from runtime.serve.access_options import TOKEN_VARIABLE, AccessOptions, find_token
+from runtime.serve.addresses import join_address
 from runtime.serve.problem_details import HttpProblem
 
 # The page brings all it needs with it, and nothing may frame it or be loaded from elsewhere.
@@ -103,7 +104,7 @@ def find_access(
     loopback = service.is_loopback(host, option)
     token = find_token(options)
     if not loopback and token is None and not options.no_auth:
-        shown = host if port is None else f"{host}:{port}"
+        shown = host if port is None else join_address(host, port)
         raise EdgeError(
             f"{option} {shown} lets others in: give --token-file FILE, or set {TOKEN_VARIABLE}; "
             "or, where all may ask, --no-auth"

@@ -16,9 +16,10 @@ class HttpProtocol(H11Protocol):
     client that does not read its response.
     """
 
-    # All three are set by `limited`.
+    # All four are set by `limited`.
     seconds: ClassVar[float]
     most: ClassVar[int]
+    answers_half_closed: ClassVar[bool]
     # Those that are waiting for a request, the longest waiting one first, and what ends the wait;
     # None after an answer, where uvicorn's own timer does.
     _idle: "ClassVar[dict[HttpProtocol, asyncio.TimerHandle | None]]"
@@ -26,14 +27,23 @@ class HttpProtocol(H11Protocol):
     _unread: asyncio.TimerHandle | None = None
 
     @classmethod
-    def limited(cls, seconds: float, most: int) -> "type[HttpProtocol]":
+    def limited(
+        cls, seconds: float, most: int, answers_half_closed: bool = True
+    ) -> "type[HttpProtocol]":
         """A class of connections that share these limits.
 
         Args:
             seconds: for the headers to arrive, and for the rest of a body that was refused.
             most: connections at once; for one more, the one that has waited longest is closed.
+            answers_half_closed: whether a client that has sent all it will gets its response. A
+                client that has left looks the same until it is sent something.
         """
-        shared = {"seconds": seconds, "most": most, "_idle": {}}
+        shared = {
+            "seconds": seconds,
+            "most": most,
+            "answers_half_closed": answers_half_closed,
+            "_idle": {},
+        }
         return cast("type[HttpProtocol]", type("Limited", (cls,), shared))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,8 +75,8 @@ class HttpProtocol(H11Protocol):
 
     # asyncio lets this answer True, to keep the connection.
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn annotates None
-        """Answer a client that has sent all it will, as `nc -N` does."""
-        if self._busy() and not self.cycle.more_body:
+        """Answer a client that has sent all it will, as `nc -N` does, or take it to have left."""
+        if self.answers_half_closed and self._busy() and not self.cycle.more_body:
             self.cycle.keep_alive = False
             return True
         return None

@@ -2,6 +2,7 @@
 
 import python_multipart  # noqa: F401  (Starlette reads forms with it, and imports it late)
 
+from runtime.errors import printable
 from runtime.serve import service
 from runtime.serve.access import find_access
 from runtime.serve.access_options import AccessOptions
@@ -41,6 +42,6 @@ def serve(
 
     def announce() -> None:
         description = f"{opened.name} ({opened.precision}) on {opened.backend}"
-        print(f"{description}: {address}", flush=True)
+        print(printable(f"{description}: {address}"), flush=True)
 
     service.serve(app, listener, limits, certificate, announce, supervisor.is_progressing)

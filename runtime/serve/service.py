@@ -15,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from runtime.errors import EdgeError
+from runtime.serve.addresses import join_address
 from runtime.serve.connection import HttpProtocol
 from runtime.serve.limits import Limits
 from runtime.system.sd_notify import notify, watchdog_interval_s
@@ -74,7 +75,8 @@ def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) ->
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise EdgeError(
-            f"cannot listen on {host}:{port}: {reason}; choose another with {' or '.join(options)}"
+            f"cannot listen on {join_address(host, port)}: {reason}; "
+            f"choose another with {' or '.join(options)}"
         ) from error
     return listener
 
@@ -93,7 +95,7 @@ def address_of(listener: socket.socket) -> str:
                 host = probe.getsockname()[0]
             except OSError:
                 host = "127.0.0.1" if listener.family == socket.AF_INET else "::1"  # no network
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return join_address(host, port)
 
 
 def serve(
@@ -130,10 +132,13 @@ def serve(
 
 
 class BackgroundServer:
-    """Runs an application in a thread of its own, beside the program's work."""
+    """Runs an application in a thread of its own, beside the program's work.
+
+    Its responses may wait long before they begin: a client that closes its side has left.
+    """
 
     def __init__(self, app: ASGIApp, listener: socket.socket, limits: Limits, name: str) -> None:
-        self._server = _UnwaitingServer(_config(app, limits))
+        self._server = _UnwaitingServer(_config(app, limits, answers_half_closed=False))
         self._listener = listener
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -155,7 +160,12 @@ class _UnwaitingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _config(app: ASGIApp, limits: Limits, certificate: Certificate | None = None) -> uvicorn.Config:
+def _config(
+    app: ASGIApp,
+    limits: Limits,
+    certificate: Certificate | None = None,
+    answers_half_closed: bool = True,
+) -> uvicorn.Config:
     """Return the configuration of a server.
 
     Raises:
@@ -163,7 +173,7 @@ def _config(app: ASGIApp, limits: Limits, certificate: Certificate | None = None
     """
     config = uvicorn.Config(
         app,
-        http=HttpProtocol.limited(limits.seconds, limits.connections),
+        http=HttpProtocol.limited(limits.seconds, limits.connections, answers_half_closed),
         ws="none",
         log_level="error",
         access_log=False,

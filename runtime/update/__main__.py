@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
-from runtime.errors import EdgeError
+from runtime.errors import EdgeError, printable
 from runtime.update.run import rollback, update
 
 
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         keys = None if arguments.keys is None else Path(arguments.keys)
         lines = update(arguments.source, into, keys, arguments.allow_unsigned)
-    print("\n".join(lines))
+    print("\n".join(map(printable, lines)))
     return 0
 
 

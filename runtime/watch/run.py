@@ -4,7 +4,7 @@ import sys
 import time
 from datetime import datetime, timezone
 
-from runtime.errors import EdgeError, ImageError, report
+from runtime.errors import EdgeError, ImageError, printable, report
 from runtime.outputs import records, sinks
 from runtime.outputs.records import Record
 from runtime.reload import ReloadingClassifier
@@ -38,7 +38,7 @@ def watch(
         if (found is not None) != there:
             there = found is not None
             if there:
-                print(f"{folder} is back", file=sys.stderr)
+                print(f"{printable(str(folder))} is back", file=sys.stderr)
             else:
                 report(EdgeError(f"{folder} cannot be read any more: waiting for it to come back"))
         for image in found or []:

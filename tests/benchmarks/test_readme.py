@@ -7,7 +7,7 @@ import pytest
 from benchmarks import readme
 from benchmarks.harness.serialize import to_json
 from benchmarks.readme import END, START
-from benchmarks.report import summary_tables, write
+from benchmarks.report import summary_tables, terminal, write
 from benchmarks.schema import report
 from runtime.errors import EdgeError
 
@@ -50,6 +50,24 @@ def test_a_failed_run_is_not_shown_as_a_good_one(made, typed, tmp_path) -> None:
     assert not made
     readme.main(typed)
     assert "This run FAILED" in (tmp_path / "README.md").read_text("utf-8")
+
+
+def test_what_the_report_says_of_the_machine_is_one_line_of_plain_text(
+    made, typed, tmp_path, capsys
+) -> None:
+    cpu = f"- a_b\n\n# c <script>d</script> | \x1b]0;e\x07 [f](http://g) `h` *i* _j_ {END}"
+    host = dataclasses.replace(made.latency.host, cpu=cpu)
+    changed = dataclasses.replace(made, latency=dataclasses.replace(made.latency, host=host))
+    (tmp_path / "results" / write.JSON_NAME).write_text(to_json(changed))
+    assert readme.main(typed) == 0
+    assert readme.main([*typed, "--check"]) == 0
+    assert (
+        "\n\n\\- a_b \\# c &lt;script&gt;d&lt;/script&gt; \\| \\\\x1b\\]0;e\\\\x07 "
+        "\\[f\\](http://g) \\`h\\` \\*i\\* \\_j\\_ &lt;!-- /results --&gt;, "
+    ) in (tmp_path / "README.md").read_text("utf-8")
+    terminal.print_report(changed)
+    terminal.print_latency(changed.latency)
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_another_figure_is_a_drift(made, typed, tmp_path, capsys) -> None:

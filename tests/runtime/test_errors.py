@@ -3,11 +3,12 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtifactError, ParityError
+from runtime.errors import ArtifactError, ParityError, printable
 
 
 def refuse(error: BaseException):
@@ -22,6 +23,11 @@ def refuse(error: BaseException):
     [
         (ArtifactError("bad\n  file"), 2, "error: bad file\n"),
         (ParityError("other answers"), 3, "error: other answers\n"),
+        (
+            ArtifactError("a\x1b]0;b\x07\x00\x9bc\u202ed é 数字 ٣ हिन्दी \U0001f642"),
+            2,
+            "error: a\\x1b]0;b\\x07\\x00\\x9bc\\u202ed é 数字 ٣ हिन्दी \U0001f642\n",
+        ),
         (KeyboardInterrupt(), 130, "interrupted\n"),
         (
             OSError(errno.ENOSPC, "No space left on device", "report.html"),
@@ -34,6 +40,22 @@ def refuse(error: BaseException):
 def test_a_refusal_is_one_line_and_a_status(capsys, error, status, message):
     assert exit_status(refuse(error)) == status
     assert capsys.readouterr() == ("", message)
+
+
+def test_names_from_files_do_not_act_on_a_terminal(tmp_path):
+    image = tmp_path / "b\x1b[31m.png"
+    image.write_bytes((Path(__file__).parents[2] / "examples" / "scan.png").read_bytes())
+    for command in ("runtime", "runtime.read", "runtime.selftest --model", "train --set"):
+        done = subprocess.run(
+            [sys.executable, "-m", *command.split(), str(image)], capture_output=True, text=True
+        )
+        assert "b\\x1b[31m.png" in done.stdout + done.stderr
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_spaces_of_all_widths_are_printable_and_line_breaks_are_not():
+    assert printable("a\u3000b\xa0c d") == "a\u3000b\xa0c d"
+    assert printable("a\nb\u2028c") == "a\\nb\\u2028c"
 
 
 def test_what_works_ends_with_the_commands_own_status():

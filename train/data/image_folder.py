@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from runtime.errors import DatasetError, ImageError
+from runtime.errors import DatasetError, ImageError, printable
 from runtime.preprocess.mnist_format import PIXELS_SHAPE, Pixels
 from runtime.preprocess.pipeline import to_pixels
 from train.data.splits import DataSet, Split
@@ -45,7 +45,7 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
             f"2 to {MAX_CLASSES}"
         )
     if len(train) > 1:
-        print(f"{_listed(train)} are taken as one set to train on", file=sys.stderr)
+        print(f"{printable(_listed(train))} are taken as one set to train on", file=sys.stderr)
     splits = [_read_split(parts, classes, as_is) for parts in (train, test) if parts]
     held_out = splits[1] if test else None
     name = folder.resolve().name
@@ -87,16 +87,18 @@ def _read_split(folders: list[Path], classes: list[str], as_is: bool) -> Split:
     ]
     pixels, labels, refused = [], [], 0
     silent = not sys.stderr.isatty()
-    for file, index in tqdm(files, desc=f"reading {folders[0].name}", leave=False, disable=silent):
+    title = f"reading {printable(folders[0].name)}"
+    for file, index in tqdm(files, desc=title, leave=False, disable=silent):
         try:
             pixels.append(_read_as_is(file) if as_is else to_pixels(file))
             labels.append(index)
         except ImageError as error:
             refused += 1
             if refused <= LISTED:
-                print(f"left out: {error}", file=sys.stderr)
+                print(f"left out: {printable(str(error))}", file=sys.stderr)
     if refused:
-        print(f"{_listed(folders)}: {refused} of {len(files)} files left out", file=sys.stderr)
+        told = f"{_listed(folders)}: {refused} of {len(files)} files left out"
+        print(printable(told), file=sys.stderr)
     stacked = np.stack(pixels) if pixels else np.empty((0, *PIXELS_SHAPE), np.uint8)
     return Split(stacked, np.array(labels, np.int64))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from runtime.errors import DatasetError
+from runtime.errors import DatasetError, printable
 from runtime.preprocess.mnist_format import to_mnist_format
 from train.data import download, idx_npz
 from train.data.mnist import MNIST
@@ -48,15 +48,15 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
             cached = idx_npz.read(folder, as_is, TEST_SHARE)
             if cached.name == MNIST:
                 return cached
-            print(f"{folder}: not MNIST; downloading it again", file=sys.stderr)
+            print(f"{printable(str(folder))}: not MNIST; downloading it again", file=sys.stderr)
     except DatasetError as error:
-        print(f"{error}; downloading it again", file=sys.stderr)
+        print(f"{printable(str(error))}; downloading it again", file=sys.stderr)
     try:
         download.download(folder)
         return idx_npz.read(folder, as_is, TEST_SHARE)
     except DatasetError as error:
         print(
-            f"MNIST cannot be had: {error}\n"
+            f"MNIST cannot be had: {printable(str(error))}\n"
             "USING THE 1,797 DIGITS EMBEDDED IN SCIKIT-LEARN, WHICH ARE NOT MNIST.",
             file=sys.stderr,
         )

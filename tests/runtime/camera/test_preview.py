@@ -58,8 +58,12 @@ class Shown:
 
     def stream(self):
         """A connection on which the stream was requested."""
+        return self.requested("/stream")
+
+    def requested(self, path):
+        """A connection on which `path` was requested and nothing is read."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_S)
-        connection.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         return connection
 
 
@@ -108,6 +112,41 @@ def test_the_command_without_a_token_is_one_error(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: --preview 0.0.0.0:0 lets others in: give --token-file")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        f":{'1' * 5000}",
+        ":65536",
+        ":\u0668\u0660\u0668\u0661",  # digits that are not ASCII
+        ":+80",
+        ":8_0",
+        ": 80",
+        ":",
+        "8081",
+        "[[[127.0.0.1:0",
+        "[::1:0",
+        "::1]:0",
+        "[[::1]]:0",
+        "[]:0",
+        "[127.0.0.1]:0",
+        "::1:0",  # without brackets the port could be the address's end
+    ],
+)
+def test_an_address_of_another_form_is_rejected(where):
+    with pytest.raises(EdgeError, match=r"^--preview .*: no address; give HOST:PORT with a port"):
+        open_preview(where)
+
+
+def test_an_ipv6_address_is_shown_in_brackets(shown, monkeypatch):
+    served = shown("[::1]:0")
+    assert served.preview.url == f"http://[::1]:{served.port}/"
+    with pytest.raises(EdgeError, match=rf"cannot listen on \[::1\]:{served.port}: "):
+        open_preview(f"[::1]:{served.port}")
+    monkeypatch.delenv("DIGIT_EDGE_TOKEN", raising=False)
+    with pytest.raises(EdgeError, match=r"^--preview \[::\]:18081 lets others in"):
+        open_preview("[::]:18081")
 
 
 @pytest.mark.parametrize("options", [["--preview"], []])
@@ -198,7 +237,7 @@ def test_nothing_is_drawn_while_nobody_looks(shown, until):
     assert not served.preview.wanted
     with served.stream() as viewer:
         read_until(viewer, b"--picture\r\nContent-Type: image/jpeg\r\n")
-        assert served.preview.wanted
+        until(lambda: served.preview.wanted, "a viewer that waits is not counted")
     until(lambda: not served.preview.wanted, "a viewer that left is still counted")
 
 
@@ -211,11 +250,25 @@ def test_a_client_that_reads_nothing_is_disconnected_and_holds_nobody_up(shown, 
         until(lambda: served.preview._viewers == 3, "the streams have not begun")
         for _ in range(5):
             assert served.get("/picture.jpg").content.startswith(b"\xff\xd8")
-        until(lambda: not served.preview.wanted, "clients that read nothing stay connected")
+        until(lambda: served.preview._viewers == 0, "clients that read nothing stay connected")
         for connection in stuck:
             with contextlib.suppress(ConnectionResetError):
                 while connection.recv(1 << 20):
                     pass
+
+
+def test_nothing_is_drawn_for_clients_that_read_nothing(shown, monkeypatch, until):
+    monkeypatch.setattr(preview_server, "LIMITS", Limits(seconds=10 * WAIT_S))
+    served = shown()
+    served.picture = Image.effect_noise((1600, 1200), 80).convert("RGB")
+    with contextlib.ExitStack() as stack:
+        stuck = [stack.enter_context(served.stream()) for _ in range(3)]
+        until(lambda: served.preview._viewers == 3, "the streams have not begun")
+        until(lambda: not served.preview.wanted, "pictures are drawn for clients that do not read")
+        assert served.preview._viewers == 3
+        for _ in range(10):  # more than the system buffers
+            read_until(stuck[0], b"--picture\r\n")
+        until(lambda: served.preview.wanted, "a client that reads again is not counted")
 
 
 def test_too_many_viewers_are_rejected_until_one_leaves(shown, until):
@@ -238,6 +291,24 @@ def test_a_camera_without_pictures_is_a_problem(shown, monkeypatch):
     answer = served.get("/picture.jpg")
     assert answer.status_code == 503
     assert b"no picture within 0.2 s: check the camera" in answer.content
+
+
+@pytest.mark.parametrize("path", ["/picture.jpg", "/stream"])
+def test_a_viewer_that_leaves_before_the_first_picture_makes_room(shown, monkeypatch, until, path):
+    monkeypatch.setattr(preview_server, "LIMITS", Limits(seconds=10 * WAIT_S))
+    served = shown()
+    served.stop()
+    with contextlib.ExitStack() as stack:
+        for _ in range(preview_server.MAX_VIEWERS):
+            viewer = stack.enter_context(served.requested(path))
+            if path == "/stream":  # with something unread, closing is a reset
+                read_until(viewer, b"\r\n\r\n")
+        until(
+            lambda: served.preview._viewers == preview_server.MAX_VIEWERS,
+            "the requests have not begun",
+        )
+        assert served.get("/stream").status_code == 503
+    until(lambda: served.preview._viewers == 0, "viewers that left are still counted")
 
 
 def test_closing_ends_the_streams_and_frees_the_port(shown, capfd):

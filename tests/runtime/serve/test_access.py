@@ -136,6 +136,11 @@ def test_others_are_let_in_only_when_that_is_said(serve):
         (["--key", "absent.pem"], "usage"),
         (["--no-auth", "--token", TOKEN], "usage"),
         (["--port", "70000"], "usage"),
+        (["--port", "1" * 5000], "usage"),
+        (["--port", "\u0668\u0660"], "usage"),  # digits that are not ASCII
+        (["--port", "8_080"], "usage"),
+        (["--host", "[[[127.0.0.1"], "error: --host [[[127.0.0.1 is no address"),
+        (["--host", "2001:db8::1", "--no-auth"], "error: cannot listen on [2001:db8::1]:0"),
         (["--timeout", "0"], "usage"),
         (["--max-body", "0"], "usage"),
     ],
