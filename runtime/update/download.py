@@ -63,7 +63,7 @@ def _once(opener: urllib.request.OpenerDirector, url: str, path: Path, limit: in
     request = urllib.request.Request(url, headers={"User-Agent": "digit-edge"})
     with opener.open(request, timeout=TIMEOUT_S) as response:
         length = response.headers.get("Content-Length", "")
-        expected = int(length) if length.isdecimal() else None
+        expected = int(length) if length.isdecimal() and len(length) < 20 else None
         with _writing(path) as file:
             began, have = time.monotonic(), 0
             while chunk := response.read1(_CHUNK):
