@@ -1,4 +1,4 @@
-"""A row's own process: reads its job, does it, writes the answer."""
+"""The process of a benchmark case: reads a request, does it, writes the response."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The systems and the processors that are emulated, and which engine runs on which."""
+"""Systems and processors that are emulated, and the engines of each."""
 
 from dataclasses import dataclass
 

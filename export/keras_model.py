@@ -1,4 +1,4 @@
-"""The Keras model to export: opened, asked for its scores, and made ready for the converters."""
+"""Opens the Keras model to export, and prepares it for the converters."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""What the export commands share: their options, and the way from a Keras model to artifacts."""
+"""Converts a Keras model to an artifact and verifies it in the engine of the device."""
 
 import dataclasses
 from collections.abc import Callable

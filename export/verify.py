@@ -1,4 +1,4 @@
-"""An artifact against the Keras model it came from: names, shapes, values, answers, accuracy."""
+"""Compares an artifact with its Keras model: names, shapes, values, top-1, accuracy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""A second look at what may be no digit: turned, slanted, thicker and thinner it is still the same.
+"""Test-time augmentation: an uncertain digit is scored again rotated, sheared, thicker and thinner.
 
-A digit stays what it is when it is written a little differently; what only happens to look like
-one does not. But for a B: it needs an eye of its own.
+The prediction of a digit survives such small changes; that of a shape that only happens to look like
+one does not. A B survives them too: `runtime.lookalikes` recognizes it.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Draws how an image was seen: the picture with what was found in it marked, and the pixels."""
+"""Draws the preprocessing of an image: the ink that was found, and the pixels."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Checkpoint: where a training run stands, so that it can go on after any interruption."""
+"""Checkpoints: the state of a training run after each epoch."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""What a camera and a careless hand do to images, for a share of each batch."""
+"""Corrupts a share of each batch: contrast, brightness, noise, blur, stroke width, occlusion."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Draws what is no digit, to fit the rejection model to; nothing of it is measured with.
+"""Draws negatives to fit the rejection model with; `benchmarks` measures with others.
 
 `benchmarks.rejection` measures with other fonts, other figures and other textures.
 """

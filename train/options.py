@@ -1,4 +1,4 @@
-"""What the commands' options take."""
+"""Types of command-line options."""
 
 import argparse
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Fits the rule that tells digits from what is none, to digits seen and strangers drawn."""
+"""Fits the rejection model to digits and to drawn negatives."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""What is measured: which artifact, in which engine, on which device, with how many threads."""
+"""BenchmarkCase: one artifact in one engine, on one device, with a number of threads."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a row's own process is asked and what it answers; both travel as JSON."""
+"""Requests to the process of a benchmark case, and its responses; both travel as JSON."""
 
 from dataclasses import dataclass, field
 

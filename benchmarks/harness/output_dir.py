@@ -1,4 +1,4 @@
-"""Whether results can be written where they are wanted: asked before minutes of measuring."""
+"""Checks that results can be written to a folder, before minutes of measuring."""
 
 import tempfile
 from pathlib import Path

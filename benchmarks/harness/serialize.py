@@ -1,4 +1,4 @@
-"""Turns frozen dataclasses into JSON and back, so that no dict stands where a type belongs."""
+"""Converts frozen dataclasses to JSON and back."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The statistics of two models' answers to the same images."""
+"""Statistics of two models' predictions of the same images."""
 
 import math
 import warnings

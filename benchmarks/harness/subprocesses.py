@@ -1,4 +1,4 @@
-"""Runs each row in a process of its own: what one row does or breaks cannot touch another."""
+"""Runs each benchmark case in a process of its own, so that a crash affects no other case."""
 
 import os
 import signal

@@ -1,1 +1,1 @@
-"""Measures latency."""
+"""Measures latency, throughput, start-up time and memory."""

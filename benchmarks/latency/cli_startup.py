@@ -1,4 +1,4 @@
-"""How long `python -m runtime digit.png` takes to its first answer, and how much memory."""
+"""Measures the time and memory of `python -m runtime digit.png` until its first output."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The engines without this project: the loop that a user would write, to measure our overhead."""
+"""The engines without this project: the loop a user would write, to measure our overhead."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

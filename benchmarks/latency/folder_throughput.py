@@ -1,4 +1,4 @@
-"""How long `python -m runtime FOLDER` takes for many PNG files, beside decoding them alone."""
+"""Measures `python -m runtime FOLDER` on many PNG files, and decoding them alone."""
 
 import sys
 import tempfile

@@ -1,4 +1,4 @@
-"""Times rows in turns, each repetition in a process of its own, so that a drift hits all alike."""
+"""Interleaves the repetitions of all cases, so that a drift of the machine affects all alike."""
 
 import dataclasses
 import math

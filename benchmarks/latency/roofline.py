@@ -1,4 +1,4 @@
-"""What one core can do at most: matrix products in float32 and int8, and copying memory."""
+"""Measures one core's limits: matrix products in float32 and int8, and memory bandwidth."""
 
 import time
 from collections.abc import Callable

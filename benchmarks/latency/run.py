@@ -1,4 +1,4 @@
-"""Latency, throughput, start-up and memory of each artifact: python -m benchmarks.latency."""
+"""Measures latency, throughput, start-up and memory of each artifact, case by case."""
 
 import argparse
 import dataclasses

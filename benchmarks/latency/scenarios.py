@@ -1,4 +1,4 @@
-"""The timed loops of the latency benchmark; runs in a row's own process."""
+"""The timed loops of the latency benchmark; they run in the process of a case."""
 
 import gc
 import importlib

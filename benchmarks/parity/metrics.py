@@ -1,4 +1,4 @@
-"""One artifact's answers against its reference's: ParityResult, and the verdict on it."""
+"""Computes accuracy metrics, and the differences between two models' scores."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Accuracy of each artifact and agreement with its Keras reference: python -m benchmarks.parity."""
+"""Runs each artifact on the test set and compares it with the Keras reference."""
 
 import argparse
 import tempfile

@@ -1,4 +1,4 @@
-"""How well real images are read: python -m benchmarks.photos --data FOLDER."""
+"""Measures accuracy on photographs: python -m benchmarks.photos --data FOLDER."""
 
 import argparse
 import sys

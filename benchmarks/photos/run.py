@@ -1,4 +1,4 @@
-"""How well real images are read: python -m benchmarks.photos --data FOLDER.
+"""Measures accuracy on photographs: python -m benchmarks.photos --data FOLDER.
 
 The folder holds `manifest.csv` (file, kind, label, writer, medium) and the images it names:
 `single` digits, `multi`, numbers of several digits whose lines the two characters \\n part, and

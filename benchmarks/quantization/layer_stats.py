@@ -1,4 +1,4 @@
-"""What traces of an int8 artifact add up, in whatever engine: its steps, its layers, its lint."""
+"""Error statistics of an int8 artifact's layers, common to all engines."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How well artifacts tell digits from what is none: python -m benchmarks.rejection."""
+"""Measures how well artifacts reject images that are not digits: python -m benchmarks.rejection."""
 
 import argparse
 import sys

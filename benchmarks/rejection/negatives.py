@@ -1,4 +1,4 @@
-"""Draws what is no digit, to measure with: nothing that `train.negatives` fits the rule to."""
+"""Draws negatives to measure with; `train.negatives` draws others, to fit with."""
 
 import math
 import string

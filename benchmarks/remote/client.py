@@ -1,4 +1,4 @@
-"""Times the artifacts on a device, and asks them the test set, over the system's own ssh."""
+"""Measures the artifacts on another machine over ssh, and collects its predictions."""
 
 import argparse
 import io

@@ -1,4 +1,4 @@
-"""How figures are written: durations, sizes, shares, and tables of them."""
+"""Formats durations, sizes and shares; the Table that all reports share."""
 
 from dataclasses import dataclass
 

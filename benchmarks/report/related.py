@@ -1,4 +1,4 @@
-"""What lies beside a report: what the robustness and the rejection commands left in its folder."""
+"""Related reports: the results of the robustness and rejection benchmarks in the same folder."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A run's results in one file each: report.json, report.md, report.html."""
+"""Writes a run's results: report.json, report.md, report.html."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a latency benchmark measured: LatencyResult, its derived figures, and its validity."""
+"""Results of the latency benchmark, the figures derived from them, and their validity."""
 
 import math
 from collections.abc import Sequence

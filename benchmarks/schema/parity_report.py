@@ -1,4 +1,4 @@
-"""What a parity run compares, and its outcome: ParityReport."""
+"""ParityReport: the outcome of a parity run."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""What was read of real images, and what ought to be."""
+"""Results of the photos benchmark, and their targets."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""A run's results, read back from report.json; `writer` writes them."""
+"""BenchmarkReport: the results of a run, read from report.json."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone

@@ -1,4 +1,4 @@
-"""Decides that a digit is there when several pictures agree, once for each time it appears."""
+"""Debouncing: a digit counts once several frames agree on it."""
 
 from collections import deque
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""python -m runtime.camera: which digits a camera, a stream, a video or a folder shows."""
+"""Classifies the frames of a camera and reports each digit that appears."""
 
 import contextlib
 import sys

@@ -1,4 +1,4 @@
-"""Pictures from a camera, a stream, a video or a folder of images, one after another."""
+"""Frames from a camera, a stream, a video or a folder of images."""
 
 import contextlib
 import os

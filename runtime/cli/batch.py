@@ -1,4 +1,4 @@
-"""Many images to printed lines: alone while that is quick, then on all cores."""
+"""Classifies many images: in this process while that is quick, then on all cores."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""A line on a terminal that says how far long work is."""
+"""A progress line on the terminal."""
 
 import time
 from collections.abc import Callable

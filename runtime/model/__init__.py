@@ -1,1 +1,1 @@
-"""What is known of a model apart from the engine that runs it."""
+"""The model file: artifact, spec, rejection model, tolerance."""

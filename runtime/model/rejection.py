@@ -1,4 +1,4 @@
-"""Whether what was read is a digit at all, judged by its confidence and its ink."""
+"""Out-of-distribution rejection: scores an image by its ink and its confidence."""
 
 import base64
 import math

@@ -1,4 +1,4 @@
-"""Finds the ink of several digits in a gray picture, and the lines that it stands in."""
+"""Detects text lines: the ink components of each digit, line by line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Reads numbers of several digits: which ink is a digit is left to the classifier's confidence."""
+"""Recognizes numbers: the cheapest way to merge ink fragments into digits."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Cuts ink in which digits touch into pieces, at every place where a digit may end."""
+"""Splits the ink of touching digits at every place where a digit may end."""
 
 import numpy as np
 import numpy.typing as npt

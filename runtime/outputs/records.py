@@ -1,4 +1,4 @@
-"""What a command says of an image: the record that becomes a JSON object, a row or a line."""
+"""The record of a classified image: the JSON object that every output shares."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Takes uneven light and the ground's noise out of a gray picture: what is left stands out."""
+"""Subtracts uneven light and the paper from a gray picture."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Decodes anything image-like; files, modes, bit depths, EXIF and Pillow's errors end here."""
+"""Decodes images: files, modes, bit depths, EXIF orientation, Pillow's errors."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""How much memory it takes to decode an image, and how far its own decoder reduces it."""
+"""Estimates the memory that decoding takes, and how far a decoder can scale down."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Brings any image of a digit into MNIST's form: 28x28, ink 255 on 0, centered by mass.
+"""Preprocesses any image of a digit to MNIST's format: 28x28, ink 255 on 0, centered by mass.
 
-The only copy of that knowledge. Training data, calibration samples and what a user
-photographs all pass through `to_mnist_format`.
+Training data, calibration samples and photographs all pass through `to_mnist_format`, so that the
+rules exist once.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Finds the ink of one digit in a gray picture: lines, specks and other things aside."""
+"""Segments the ink of one digit in a gray picture; ruled lines and specks are left out."""
 
 from dataclasses import dataclass
 

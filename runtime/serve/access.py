@@ -1,4 +1,4 @@
-"""Decides who may ask, and puts the security headers on every answer."""
+"""Access control: the token, allowed hosts, cross-site requests, security headers."""
 
 import asyncio
 import hmac

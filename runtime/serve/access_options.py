@@ -1,4 +1,4 @@
-"""The options that say who may send requests: to `serve`, and to the camera's preview.
+"""Command-line options of access control, for `serve` and the camera's preview.
 
 Imports nothing of the extra `serve`, so that a command can parse its options without it.
 """

@@ -1,4 +1,4 @@
-"""What one request, and all of them together, may cost."""
+"""Limits on one request and on all requests together."""
 
 import os
 import threading

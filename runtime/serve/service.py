@@ -1,4 +1,4 @@
-"""Runs the application until a signal ends it, and tells systemd how it is."""
+"""Runs the application until a signal ends it; notifies systemd."""
 
 import asyncio
 import contextlib

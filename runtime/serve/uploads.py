@@ -1,4 +1,4 @@
-"""Takes the image out of a request, within the limits."""
+"""Reads the image of a request, within the limits."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine

@@ -1,4 +1,4 @@
-"""Runs a piece of work in a process of its own: where native code crashes, the caller does not."""
+"""Runs work in a process of its own, so that a crash of native code does not end the caller."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A program that runs until it is told to stop: SIGTERM, and what systemd wants to hear."""
+"""ServiceLifecycle: SIGTERM, and systemd's notifications and watchdog."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""python -m runtime.update: puts a new model in the place of a running device's, or leaves it.
+"""Replaces the model of a running device atomically, if it is signed and passes its self-test.
 
 Whatever happens, a power cut at any moment included, the place holds a whole model that has passed
 its self-test: a new one is fetched and proven under another name, the old one gets a second name,

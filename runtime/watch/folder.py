@@ -1,4 +1,4 @@
-"""What has arrived in a folder: each image once, when it is whole, also after a restart."""
+"""Scans a folder for new images that are complete."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""python -m runtime.watch FOLDER: classifies each image that arrives in a folder, once."""
+"""Classifies each image that arrives in a folder, once."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Readers of the forms a data set comes in: IDX files and `.npz`; `image_folder` reads images."""
+"""Reads data sets from IDX and `.npz` files; `image_folder` reads folders of images."""
 
 import gzip
 import math

@@ -1,4 +1,4 @@
-"""The data sets: found, downloaded, or the digits embedded in scikit-learn."""
+"""Finds a data set by name or path, or downloads MNIST."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What MNIST is: the digests by which it is known, whatever files it came in."""
+"""Recognizes MNIST by its digests, in whatever files it comes."""
 
 import hashlib
 import struct

@@ -1,4 +1,4 @@
-"""Splits: images with their labels, and how a set is divided without losing or doubling any."""
+"""Splits: images with labels, and dividing them into parts without overlap."""
 
 import hashlib
 from dataclasses import dataclass

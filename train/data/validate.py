@@ -1,4 +1,4 @@
-"""Makes a data set of what was read, and refuses one unfit to train on."""
+"""Validates a data set: classes, sizes, duplicates."""
 
 import math
 
