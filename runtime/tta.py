@@ -1,7 +1,7 @@
 """Test-time augmentation: an uncertain digit is scored again rotated, sheared, thicker and thinner.
 
-The prediction of a digit survives such small changes; that of a shape that only happens to look like
-one does not. A B survives them too: `runtime.lookalikes` recognizes it.
+The prediction of a digit survives such small changes; that of a shape that only happens to look
+like one does not. A B survives them too: `runtime.lookalikes` recognizes it.
 """
 
 import math
