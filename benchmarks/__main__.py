@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     cases.add_arguments(parser)
     parity.add_arguments(parser)

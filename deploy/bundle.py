@@ -49,7 +49,7 @@ def bundle(out: Path) -> None:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.bundle",
         description="Put the installer and the wheels of every Raspberry Pi OS into one folder, "

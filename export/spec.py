@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m export.spec",
         description="Give a spec to a .tflite, .onnx or .keras model made elsewhere, so that the "

@@ -32,7 +32,7 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
         import keras
         import tensorflow as tf
 
-        tf.get_logger().setLevel("ERROR")  # in a notebook its remarks pass `quiet` by
+        tf.get_logger().setLevel("ERROR")  # `suppress_native_output` misses these in a notebook
         with atomic_write.temporary_folder() as folder:
             function = serving_function(source.model)
             archive = keras.export.ExportArchive()

@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m export.web",
         description="Write the page to draw on with the model in it: a folder that any static "

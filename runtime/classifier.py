@@ -67,7 +67,7 @@ class Classifier:
 
     @property
     def spec(self) -> ModelSpec:
-        """What the open artifact says of itself."""
+        """The spec of the open artifact."""
         return self.backend.spec
 
     def scores(self, pixels: Pixels) -> Scores:

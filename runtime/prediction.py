@@ -9,7 +9,7 @@ from runtime.preprocess.pipeline import PreprocessedImage
 # Not frozen: making ten thousand would take three times as long.
 @dataclass(slots=True)
 class Prediction:
-    """What the network says of one image.
+    """The prediction for one image.
 
     Attributes:
         label: the likeliest class.

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.read",
         description="Read the numbers of several digits that each image shows, line by line.",

@@ -239,7 +239,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.selftest",
         description="Say whether a model answers on this machine as it did when it was made: "

@@ -160,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.signing",
         description="Make a key pair and sign model files, for python -m runtime.update.",

@@ -158,7 +158,7 @@ class ExplainRequest:
 
 @dataclass(frozen=True)
 class ErrorSource:
-    """One step from Keras to the int8 artifact, and what it changes in the scores."""
+    """One step from Keras to the int8 artifact, and the change of the scores that it causes."""
 
     name: str
     detail: str

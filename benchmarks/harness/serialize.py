@@ -37,7 +37,7 @@ def from_json(kind: type[T], text: str | bytes, name: str) -> T:
         name: what messages call the text, a file's name.
 
     Raises:
-        EdgeError: the text is no JSON, or no such record.
+        EdgeError: the text is not JSON, or not such a record.
     """
     try:
         return typing.cast(T, _decode(kind, json.loads(text, parse_constant=_refuse_constant)))

@@ -65,7 +65,7 @@ def request_roofline(job: RooflineRequest) -> Roofline | SkippedCase:
 
 
 def request_explanation(job: ExplainRequest) -> Explanation | SkippedCase:
-    """Have a process of its own trace the float and the int8 artifact."""
+    """Trace the float and the int8 artifact in a separate process."""
     return _ask("explain", job, Explanation, ())
 
 

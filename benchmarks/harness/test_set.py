@@ -9,9 +9,9 @@ from runtime.errors import DatasetError
 
 @dataclass(frozen=True, eq=False)
 class TestSet:
-    """What is classified: pixels (N, 28, 28, 1) uint8 and their classes (N,) int64."""
+    """The images of a benchmark: pixels (N, 28, 28, 1) uint8 and their classes (N,) int64."""
 
-    __test__ = False  # pytest: this is no test
+    __test__ = False  # tells pytest that this is not a test
 
     name: str
     sha256: str
@@ -20,10 +20,10 @@ class TestSet:
     labels: Integers
 
     def check_classes(self, labels: tuple[str, ...], model: object) -> None:
-        """Refuse a model that answers `labels` where the images are of other classes.
+        """Raise DatasetError if a model's `labels` are not the classes of the images.
 
         Raises:
-            DatasetError: they are; `model` is what its message calls it.
+            DatasetError: they differ; its message names the model `model`.
         """
         if labels != self.class_names:
             raise DatasetError(

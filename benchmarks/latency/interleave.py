@@ -30,7 +30,7 @@ class CaseState:
     starts: list[StartUp] = field(default_factory=list)
 
     def drift(self, scenario: str) -> float:
-        """See `schema.latency.drift`; 1, which is none, of what was not measured."""
+        """See `schema.latency.drift`; 1 (no drift) if it was not measured."""
         return drift(self.runs[scenario]) if scenario in self.runs else 1.0
 
 

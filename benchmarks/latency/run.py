@@ -37,16 +37,16 @@ def measure(
     keras: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> LatencyReport:
-    """Time each artifact in each engine, each repetition in a process of its own, in turns.
+    """Time each artifact in each engine, each repetition in a new process, interleaved.
 
     Args:
-        models: the folder with digits.keras and what was exported from it.
+        models: the folder with digits.keras and its exported artifacts.
         backends: engines' names; all of them by default.
         device: "cpu" or "gpu".
-        threads: by default 1 and as many as there are cores; with "gpu" 1.
+        threads: by default 1 and the number of cores; with "gpu" 1.
         external_pythons: other Pythons, for engines that are not installed in this one.
         keras: whether to time the reference too.
-        progress: is told what is being done.
+        progress: called with one line for each step.
 
     Raises:
         BackendUnavailable: `backends` names one that does not exist.
@@ -132,7 +132,7 @@ def _is_engine(entry: CaseState) -> bool:
 
 
 def _one_per_engine(planned: list[BenchmarkCase]) -> list[BenchmarkCase]:
-    """The last row of each engine: the int8 artifact's, where there is one."""
+    """Return the last case of each engine: the int8 artifact's, if there is one."""
     return list({case.backend: case for case in planned}.values())
 
 
@@ -152,7 +152,7 @@ def _results(entry: CaseState) -> list[LatencyResult]:
 
 
 def parse_threads(text: str | None, quick: bool = False) -> tuple[int, ...]:
-    """`1,2,4`, as given to --threads; where it is not given none, or 1 if it shall be quick."""
+    """Parse `1,2,4` of --threads; without it return an empty tuple, or (1,) for --quick."""
     if text is None:
         return (1,) if quick else ()
     try:

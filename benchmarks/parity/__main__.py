@@ -15,7 +15,7 @@ from runtime.system import atomic_write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where a row fails."""
+    """Run the command; return 3 if a case fails."""
     arguments = parse_args(argv)
     from benchmarks.harness.serialize import to_json
     from benchmarks.report import terminal

@@ -44,14 +44,14 @@ def compare(
     """Ask the reference and each artifact of `models` the same images, each in its own process.
 
     Args:
-        models: the folder with digits.keras and what was exported from it.
+        models: the folder with digits.keras and its exported artifacts.
         backends: engines' names; all of them by default.
         tolerance: the default one judges as issued artifacts are.
         fail_fast: stop at the first failing row.
         explain: trace the int8 artifacts layer by layer too.
         external_pythons: other Pythons, for engines that are not installed in this one.
         elsewhere: what the same artifacts answered to the same images on a device.
-        progress: is told what is being done.
+        progress: called with one line for each step.
 
     Raises:
         ArtifactError: the reference is missing or damaged, or its process failed.

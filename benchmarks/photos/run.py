@@ -86,7 +86,7 @@ def measure(
     Args:
         artifact: its name, for the report.
         speed: whether to time the way from bytes to a label, too.
-        progress: is told what is being done.
+        progress: called with one line for each step.
 
     Raises:
         DatasetError: the manifest is none, or an image that it names cannot be read.

@@ -121,7 +121,7 @@ class Model:
 
 
 def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
-    """Compare what is quantized with what the float graph calls the same; none where nothing is."""
+    """Compare each quantized tensor with the float tensor of the same name; () without any."""
     known = {name for node in plain.proto.graph.node for name in node.output}
     pairs = [
         (quantizer.source.removesuffix(_BEFORE), quantizer)

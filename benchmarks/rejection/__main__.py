@@ -13,7 +13,7 @@ from runtime.errors import CHECK_FAILED, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where a row fails."""
+    """Run the command; return 3 if a case fails."""
     arguments = parse_args(argv)
     from benchmarks.rejection import report as rejection_report
     from benchmarks.report import terminal
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.rejection",
         description="How many blank pages, letters, shapes, … each artifact refuses as no digit, "

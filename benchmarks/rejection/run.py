@@ -38,11 +38,11 @@ def measure(
     backends: tuple[str, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> RejectionReport:
-    """Show each artifact of `models` digits, and what is none.
+    """Classify digits and negatives with each artifact of `models`.
 
     Raises:
         BackendUnavailable: an engine named in `backends` does not exist.
-        DatasetError: the test set is none of the ten digits.
+        DatasetError: the test set does not hold the ten digits.
     """
     digits = tuple("0123456789")
     if test_set.class_names != digits:

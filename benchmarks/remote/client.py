@@ -82,7 +82,7 @@ def measure(
         backends: engines' names; all of them by default.
         kind: "cpu" or "gpu".
         threads: by default 1 and as many as the device has cores.
-        progress: is told what is being done.
+        progress: called with one line for each step.
 
     Raises:
         EdgeError: there is no ssh, no connection, no suitable Python, or the run there failed.

@@ -31,7 +31,7 @@ def write(
     planned: Sequence[BenchmarkCase],
     progress: Callable[[str], None] = lambda line: None,
 ) -> PredictionIndex:
-    """Ask each row in a process of its own, and write the index and the scores into `out`.
+    """Run each case in a separate process; write the index and the scores into `out`.
 
     Args:
         pixels: a .npy file of (N, 28, 28, 1) uint8.

@@ -14,7 +14,7 @@ from runtime.errors import CHECK_FAILED, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where a row fails."""
+    """Run the command; return 3 if a case fails."""
     arguments = parse_args(argv)
     from benchmarks.report import terminal
     from benchmarks.robustness import report as robustness_report
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.robustness",
         description="Accuracy of each artifact on images that are shifted, turned, blurred, …, "

@@ -63,7 +63,7 @@ class _Case:
 
 @dataclass(frozen=True)
 class _Predictions:
-    """What a row answered: the engine's version and the classes, (N,) int64."""
+    """The predictions of a case: the engine's version and the classes, (N,) int64."""
 
     version: str
     classes: np.ndarray
@@ -88,7 +88,7 @@ def measure(
         backends: engines' names; all of them by default.
         keras: whether the reference is asked too.
         external_pythons: other Pythons, for engines that are not installed in this one.
-        progress: is told what is being done.
+        progress: called with one line for each step.
 
     Raises:
         BackendUnavailable: an engine named in `backends` does not exist.
@@ -149,7 +149,7 @@ def quick_subset(test_set: TestSet, n: int = QUICK_IMAGES) -> TestSet:
 
 
 class _Asker:
-    """Has rows answer the images that were shown last, each in a process of its own."""
+    """Runs cases on the images that were set last, each in a separate process."""
 
     def __init__(self, folder: Path, external_pythons: tuple[ExternalPython, ...]) -> None:
         self._pixels, self._scores = folder / "pixels.npy", folder / "scores.npy"
@@ -229,7 +229,7 @@ def training_of(corruption: BenchmarkCorruption, spec: ModelSpec) -> str:
 def _measure_cross_dataset(
     ask: _Asker, folder: Path, case: BenchmarkCase, skipped: list[SkippedCase]
 ) -> CrossDatasetResult | None:
-    """What a row makes of the embedded digits; nothing where it knows other classes."""
+    """Measure a case on scikit-learn's digits; None if it has other classes."""
     from train.data.load import sklearn_digits
 
     digits = sklearn_digits()

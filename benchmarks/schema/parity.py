@@ -119,7 +119,7 @@ class ParityResult:
 
     @property
     def accuracy_drop(self) -> float:
-        """Accuracy of the reference less the artifact's; negative where the artifact is better."""
+        """Accuracy of the reference minus the artifact's; negative if the artifact is better."""
         return (self.only_reference_correct - self.only_candidate_correct) / self.n
 
     @property
@@ -146,7 +146,7 @@ class ParityResult:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why it fails; empty where it passes."""
+        """The reasons why it fails; empty if it passes."""
         failures = [*self.incompatibilities]
         if self.reference.non_finite:
             failures.append(f"the reference gives {self.reference.non_finite} NaN or Inf")

@@ -20,7 +20,7 @@ class TestImage:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """Every row against the reference; true where all that could run passed.
+    """Every case against the reference; true if all that could run passed.
 
     Attributes:
         dataset, dataset_sha256, n: what was classified.
@@ -65,7 +65,7 @@ class ParityReport:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why the run fails; empty where it passes. An absent engine is no failure."""
+        """The reasons why the run fails; empty if it passes. A missing engine is not a failure."""
         failures = [f"{r.case}: {why}" for r in self.results for why in r.failures]
         failures += failure_reasons(self.results, self.skipped)
         if self.device_results or self.device_skipped:

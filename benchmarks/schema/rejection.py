@@ -59,7 +59,7 @@ class RejectionResult:
 
 @dataclass(frozen=True)
 class RejectionReport:
-    """Every row; true where all that could run did. Targets are reported, and fail nothing."""
+    """Every case; true if all that could run did. Targets are reported and fail nothing."""
 
     schema_version: int
     created: str
@@ -73,5 +73,5 @@ class RejectionReport:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why the run fails; empty where it passes. An absent engine is no failure."""
+        """The reasons why the run fails; empty if it passes. A missing engine is not a failure."""
         return tuple(failure_reasons(self.results, self.skipped))

@@ -1,4 +1,4 @@
-"""What a benchmark on another machine returns."""
+"""Results of a benchmark on another machine."""
 
 from dataclasses import dataclass, field
 

@@ -74,7 +74,7 @@ class RobustnessResult:
 
 @dataclass(frozen=True)
 class CrossDatasetResult:
-    """A row's reading of scikit-learn's digits; a target only where it was not trained on them."""
+    """A case's accuracy on scikit-learn's digits; a target only if it was not trained on them."""
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     folder: str
@@ -86,7 +86,7 @@ class CrossDatasetResult:
 
 @dataclass(frozen=True)
 class RobustnessReport:
-    """Every row; true where all that could run did. Targets are reported, and fail nothing."""
+    """Every case; true if all that could run did. Targets are reported and fail nothing."""
 
     schema_version: int
     created: str
@@ -102,5 +102,5 @@ class RobustnessReport:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why the run fails; empty where it passes. An absent engine is no failure."""
+        """The reasons why the run fails; empty if it passes. A missing engine is not a failure."""
         return tuple(failure_reasons(self.results, self.skipped))

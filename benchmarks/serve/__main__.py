@@ -24,7 +24,7 @@ from runtime.system import atomic_write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where a target is missed."""
+    """Run the command; return 3 if a target is missed."""
     arguments = parse_args(argv)
     if arguments.out is not None:
         output_dir.check_file(arguments.out)
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serve",
         description="Start python -m runtime.serve and load it: images a second against classify "

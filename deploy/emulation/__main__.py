@@ -87,7 +87,7 @@ def measure_all(at_once: int) -> list[table.Row]:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.emulation",
         description="Build emulated Raspberry Pis in .pi/, install the runtime's wheel on them, "

@@ -83,7 +83,7 @@ class LiteRTGpuBackend:
 
 
 def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
-    """Open a .tflite artifact on the GPU alone, in float32 arithmetic where it is float.
+    """Open a .tflite artifact on the GPU alone; a float one computes in float32.
 
     Raises:
         BackendUnavailable: there is no GPU that LiteRT can use, or this LiteRT has no such model.

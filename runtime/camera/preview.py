@@ -30,7 +30,7 @@ class Preview(Protocol):
         """Whether anyone looks: else nothing need be drawn."""
 
     def show(self, picture: Image.Image) -> bool:
-        """Show a picture; False where the user has closed the preview."""
+        """Show a picture; return False if the user has closed the preview."""
 
     def close(self) -> None:
         """Show no more."""

@@ -201,7 +201,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
 
 
 def check(spec: ModelSpec) -> None:
-    """Raise an ArtifactError where a spec contradicts itself."""
+    """Raise ArtifactError if a spec contradicts itself."""
     for key, text in _texts(spec):
         if not isinstance(text, str):
             raise ArtifactError(f"its {key} {text!r} is no text: export it again")

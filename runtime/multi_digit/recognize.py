@@ -63,7 +63,7 @@ class Digit:
 
 @dataclass(frozen=True)
 class Recognition:
-    """What an image with several digits says.
+    """The digits and lines that were recognized in an image.
 
     Attributes:
         lines: the labels of each line, from top to bottom; a line without any is left out.

@@ -60,14 +60,14 @@ class PreprocessedImage:
 def to_pixels(image: ImageSource, *, name: str | None = None) -> Pixels:
     """Bring an image into MNIST's form: uint8 (28, 28, 1), 0 background, 255 ink.
 
-    See `view` for what an image may be. Raises ImageError.
+    See `preprocess` for the kinds of image. Raises ImageError.
     """
     pixels = _given_pixels(image)
     return preprocess(image, name=name).pixels if pixels is None else pixels
 
 
 def preprocess_batch(images: Sequence[ImageSource]) -> list[PreprocessedImage]:
-    """As `view` of each; folders of small PNG files in MNIST's form take half the time."""
+    """As `preprocess` of each; folders of small PNG files in MNIST's form take half the time."""
     preprocessed = _plain_mnist(images) if len(images) >= _BATCH_PAYS else [None] * len(images)
     return [
         preprocess(image) if known is None else known
@@ -172,7 +172,7 @@ def scale_box(box: Box, x: float, y: float) -> Box:
 
 
 def _plain_mnist(images: Sequence[ImageSource]) -> list[PreprocessedImage | None]:
-    """How those are seen that are plain PNG files in MNIST's form; `view` on whole arrays."""
+    """Preprocess plain PNG files in MNIST's format all at once; None stands for any other image."""
     preprocessed: list[PreprocessedImage | None] = [None] * len(images)
     if not all(isinstance(image, (str, os.PathLike)) for image in images):
         return preprocessed

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.serve",
         description="A page to draw digits on, and an HTTP API, answered by an artifact.",

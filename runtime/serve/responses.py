@@ -121,7 +121,7 @@ def _model(classifier: Classifier) -> bodies.Model:
 def _drawing(image: bytes) -> PreprocessedImage:
     """A drawing in MNIST's form: dark on a white ground, each mark as much ink as it is dark.
 
-    Nothing is taken for a shadow, a ruled line or a speck, as `view` would in a photograph.
+    Nothing is taken for a shadow, a ruled line or a speck, as `preprocess` would in a photograph.
     """
     decoded = decode(image, longest=_LONGEST_DRAWING)
     ink = 255 - decoded.gray

@@ -42,7 +42,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write `content` (text as UTF-8) to `path`, replacing what was there in one step.
+    """Write `content` (text as UTF-8) to `path`, replacing the file in one step.
 
     Raises:
         EdgeError: as `atomic_file`.

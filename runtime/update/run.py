@@ -138,7 +138,7 @@ def _install(new: Path, target: Path, source: str, folder: int) -> list[str]:
 
 
 def _prove(path: Path, shown: str) -> str:
-    """A model's digest; SelfTestFailed if its self-test, in processes of its own, does."""
+    """Return a model's digest; raise SelfTestFailed if its self-test fails."""
     opened = artifact.read(path)
     report = selftest(path)
     if not report:
@@ -199,7 +199,7 @@ def _bring(source: str, new: Path) -> bytes | None:
 def _trusted(
     new: Path, signature: bytes | None, keys: Path | None, allow_unsigned: bool, source: str
 ) -> str:
-    """What is known of who made a model; SignatureError where that is not enough."""
+    """Return who signed a model; raise SignatureError if it is not trusted."""
     if signature is None:
         if allow_unsigned:
             return "not signed, taken as --allow-unsigned says"

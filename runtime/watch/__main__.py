@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The command's options."""
+    """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.watch",
         description="Classify each image that arrives in a folder or below it, once, also when it "

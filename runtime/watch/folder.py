@@ -35,7 +35,7 @@ class FolderScanner:
         self._pending: dict[str, tuple[FileFingerprint, float, bool]] = {}
 
     def scan(self) -> list[NewImage] | None:
-        """The new images that are whole, the oldest first; None where the folder is not there."""
+        """Return the new complete images, the oldest first; None if the folder is missing."""
         now = time.monotonic()
         present: dict[str, tuple[FileFingerprint, float, bool]] = {}
         ready = []
@@ -78,7 +78,7 @@ class FolderScanner:
         return path[len(self._folder) :].lstrip(os.sep)
 
     def _fingerprints(self) -> Iterator[tuple[str, FileFingerprint] | None]:
-        """Path and stamp of each image in the folder; None where the folder is not there."""
+        """Return each image's path and fingerprint; None if the folder is missing."""
         for path in inputs.walk(self._folder):
             if isinstance(path, UnreadablePath):
                 if path.image == self._folder:

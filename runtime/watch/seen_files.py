@@ -9,7 +9,7 @@ from typing import NamedTuple
 from runtime.errors import EdgeError, report
 from runtime.system import atomic_write
 
-# What is remembered of images that are in the folder no more, which may come back with it.
+# Images remembered after they left the folder; they may come back, for example with its disk.
 MAX_GONE = 100_000
 # How many lines the file, and stamps the memory, may have beyond twice those remembered.
 _SLACK = 1000
@@ -64,7 +64,7 @@ class SeenFiles:
             self._unsaved.append(json.dumps([path, *fingerprint]))
 
     def save(self) -> None:
-        """Append what is new to the file; where that fails, say so once and try again later."""
+        """Append new entries to the file; if that fails, report it once and retry later."""
         if not self._unsaved or self.file is None:
             return
         # Each line begins with the newline: what a full disk cut short stays a line by itself.
