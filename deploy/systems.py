@@ -40,7 +40,8 @@ class System:
 
 # Pi 3 and Zero 2 W, Pi 4, Pi 5. A 32-bit system runs on the same, and on the Pi 2.
 _CPUS = ("cortex-a53", "cortex-a72", "cortex-a76")
-_ARM64 = tuple(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 17, 34, 35)) + (
+_ARM64 = (
+    *tuple(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 17, 34, 35)),
     "manylinux2014_aarch64",
 )
 _ARMHF = ("manylinux_2_34_armv7l", "manylinux_2_31_armv7l")

@@ -266,7 +266,7 @@ def recipe_page() -> str:
 
 
 @pytest.mark.parametrize(
-    "shown, printed, agrees",
+    ("shown", "printed", "agrees"),
     [
         (("loss 0.5  1 image",), "loss 12.25 1 image\n", True),
         (("loss 0.5  1 image",), "loss 0.5 2 image\n", False),

@@ -83,7 +83,8 @@ def artifacts(letters):
     said = _run(
         *("train", "--data", folder / "set", "--epochs", 4, "--batch-size", 32, "--out", model)
     )
-    assert "broken.png" in said and "3 classes" in said
+    assert "broken.png" in said
+    assert "3 classes" in said
     assert "temperature 1.000; every prediction is accepted: 12 images are held back" in said
     assert "false rejections 0.00 %: 0 of 36 right predictions" in said
     _run("export", "--model", model, "--data", folder / "set")
@@ -94,7 +95,8 @@ def artifacts(letters):
 def test_letters_are_read_by_their_own_names(letters, artifacts, name):
     _, aside = letters
     classifier = Classifier.load(artifacts / name)
-    assert classifier.spec.labels == LABELS and classifier.spec.dataset.name != "MNIST"
+    assert classifier.spec.labels == LABELS
+    assert classifier.spec.dataset.name != "MNIST"
     found = [classifier.classify(path) for path, _ in aside]
     right = [a.accepted for a, (_, b) in zip(found, aside, strict=True) if a.label == b]
     assert len(right) >= 0.9 * len(aside)
@@ -129,7 +131,8 @@ def test_letters_are_accepted_by_watch(letters, artifacts, tmp_path):
     try:
         end = time.monotonic() + 120
         while not out.exists() or len(out.read_text().splitlines()) < len(aside):
-            assert time.monotonic() < end and watch.poll() is None
+            assert time.monotonic() < end
+            assert watch.poll() is None
             time.sleep(0.1)
     finally:
         watch.send_signal(signal.SIGTERM)
@@ -149,7 +152,8 @@ def test_many_letters_are_accepted(letters, tmp_path):
     classifier = Classifier.load(tmp_path / "digits-int8.tflite")
     found = classifier.classify_batch([np.asarray(Image.open(path)) for path, _ in aside])
     right = [a.accepted for a, (_, b) in zip(found, aside, strict=True) if a.label == b]
-    assert len(right) >= 0.9 * len(aside) and np.mean(right) >= MIN_ACCEPTED
+    assert len(right) >= 0.9 * len(aside)
+    assert np.mean(right) >= MIN_ACCEPTED
 
 
 def test_the_command_prints_the_label(letters, artifacts):
@@ -166,4 +170,5 @@ def test_the_report_is_of_the_letters(letters, artifacts):
     report = json.loads((folder / "report" / "report.json").read_text())
     assert set(report) >= {"parity", "latency"}
     page = (folder / "report" / "report.html").read_text()
-    assert all(f">{label}<" in page for label in LABELS) and ">9<" not in page
+    assert all(f">{label}<" in page for label in LABELS)
+    assert ">9<" not in page

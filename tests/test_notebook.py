@@ -56,7 +56,8 @@ def test_no_cell_is_longer_than_a_screen_and_prose_leads_to_each_section(committ
     for cell in code(committed):
         assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
     kinds = [cell.cell_type for cell in committed.cells]
-    assert kinds[0] == "markdown" and kinds[-1] == "markdown"
+    assert kinds[0] == "markdown"
+    assert kinds[-1] == "markdown"
     assert "code code code" not in " ".join(kinds)
 
 

@@ -137,7 +137,7 @@ def _rate(text: str) -> float:
 
 def _held_back(text: str) -> float:
     value = _number(text)
-    if not (0 < value < 1 or value >= 1 and value.is_integer()):
+    if not (0 < value < 1 or (value >= 1 and value.is_integer())):
         raise argparse.ArgumentTypeError(f"{text} is neither a number of images nor a share")
     return value
 

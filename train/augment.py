@@ -62,7 +62,7 @@ def augment(
     window = (height - 2 * margin, width - 2 * margin)
     if distortion.elastic_px:
         points = distortion.elastic_points
-        field = tf.random.stateless_normal((n, points, points, 2), seed + [0, 1])
+        field = tf.random.stateless_normal((n, points, points, 2), [*seed, 0, 1])
         field = tf.image.resize(field, window, method="bicubic")
         inside = _warp(images, matrices, field * (strength * distortion.elastic_px))
     else:

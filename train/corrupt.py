@@ -68,7 +68,7 @@ def corrupt(
     for n, kind in enumerate(kinds):
         part = images[bounds[n] : bounds[n + 1]]
         if bounds[n + 1] > bounds[n]:
-            own = seed + [0, 2 + _KINDS.index(kind)]
+            own = [*seed, 0, 2 + _KINDS.index(kind)]
             parts.append(ways[kind](part, getattr(corruption, kind), own))
     parts.append(images[bounds[-1] :])
     return tf.clip_by_value(tf.concat(parts, axis=0), 0.0, 1.0)
@@ -95,7 +95,7 @@ def _raise_brightness(images: "tf.Tensor", most: float, seed: "tf.Tensor") -> "t
 def _add_noise(images: "tf.Tensor", most: float, seed: "tf.Tensor") -> "tf.Tensor":
     import tensorflow as tf
 
-    noise = tf.random.stateless_normal(tf.shape(images), seed + [0, 100])
+    noise = tf.random.stateless_normal(tf.shape(images), [*seed, 0, 100])
     return images + noise * _draw(images, seed, 0.0, most)
 
 
@@ -134,7 +134,7 @@ def _occlude(images: "tf.Tensor", most: float, seed: "tf.Tensor") -> "tf.Tensor"
     import tensorflow as tf
 
     n, height, width = images.shape[0], images.shape[1], images.shape[2]
-    chance = tf.random.stateless_uniform((n, height * width), seed + [0, 100])
+    chance = tf.random.stateless_uniform((n, height * width), [*seed, 0, 100])
     inked = tf.reshape(images > 0.5, (n, height * width))
     middle = tf.argmax(tf.where(inked, chance, -1.0), axis=1, output_type=tf.int32)
     half = _draw(images, seed, min(2.0, most), most)[:, 0, :, 0] / 2

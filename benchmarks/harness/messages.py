@@ -1,5 +1,6 @@
 """Requests to the process of a benchmark case, and its responses; both travel as JSON."""
 
+import itertools
 from dataclasses import dataclass, field
 
 from benchmarks.harness.cases import BenchmarkCase
@@ -223,7 +224,7 @@ class Explanation:
         known = [(layer, layer.snr_db) for layer in self.layers if layer.weighted]
         losses = [
             (before - after, layer)
-            for (_, before), (layer, after) in zip(known, known[1:], strict=False)
+            for (_, before), (layer, after) in itertools.pairwise(known)
             if before is not None and after is not None
         ]
         return max(losses, key=lambda loss: loss[0])[1] if losses else None

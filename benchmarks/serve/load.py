@@ -22,7 +22,8 @@ class HttpResponse:
 @dataclass(frozen=True)
 class Load:
     """What a number of clients got: latencies of the answers with status 200, and how many
-    requests got another status or none."""
+    requests got another status or none.
+    """
 
     latencies_ns: tuple[int, ...]
     failed: int

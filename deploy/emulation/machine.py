@@ -51,9 +51,23 @@ def disk(pi: Pi, files: Mapping[str, bytes], place: Path) -> None:
     script = 'mount -t overlay overlay -o "userxattr,lowerdir=$1" "$2" && shift && shift && "$@"'
     mount = pi.written / "root"
     done = subprocess.run(
-        [*("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "disk")]
-        + [layers, str(mount), *_emulator("mke2fs"), "-q", "-t", "ext4", "-O", "^has_journal"]
-        + ["-m", "0", "-d", str(mount), str(place), f"{_DISK_MIB}M"],
+        [
+            *("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "disk"),
+            layers,
+            str(mount),
+            *_emulator("mke2fs"),
+            "-q",
+            "-t",
+            "ext4",
+            "-O",
+            "^has_journal",
+            "-m",
+            "0",
+            "-d",
+            str(mount),
+            str(place),
+            f"{_DISK_MIB}M",
+        ],
         capture_output=True,
         text=True,
     )

@@ -138,8 +138,15 @@ def require_namespaces() -> None:
     if platform.machine() != "x86_64" or not shutil.which("unshare"):
         raise NotHere("the emulators are for Linux on x86-64, with unshare (util-linux)")
     done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
-        + ["mount -t binfmt_misc none /proc/sys/fs/binfmt_misc"],
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "sh",
+            "-c",
+            "mount -t binfmt_misc none /proc/sys/fs/binfmt_misc",
+        ],
         capture_output=True,
         text=True,
     )

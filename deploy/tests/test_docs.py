@@ -116,7 +116,8 @@ def test_the_service_reads_what_arrives(shown):
 
 def test_the_server_asks_for_the_token(shown):
     refused, answered = (text for command, text in shown.items() if "/v1/classify" in command)
-    assert "send the server's token" in refused and '"label"' not in refused
+    assert "send the server's token" in refused
+    assert '"label"' not in refused
     assert '"label":"7"' in answered
 
 

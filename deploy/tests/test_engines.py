@@ -71,7 +71,8 @@ def test_answers_are_those_of_this_machine(row, card, images, answers_here, tmp_
     if not expected:
         pytest.skip(f"{engine} is not in .venv-{engine}: make test, with Python 3.10 or 3.11")
     found = {file.stem: np.load(file) for file in (card / "up/home/pi/answers").glob("*.npy")}
-    assert found.keys() == expected.keys() and len(found) == 2
+    assert found.keys() == expected.keys()
+    assert len(found) == 2
     for artifact, scores in found.items():
         here = expected[artifact][dealt]
         np.testing.assert_array_equal(scores.argmax(1), here.argmax(1))
@@ -97,7 +98,8 @@ def test_conformance(system, card):
             folder="/tmp",
         )
     )
-    assert " passed" in said and "failed" not in said
+    assert " passed" in said
+    assert "failed" not in said
     names = [engine.name for engine in ENGINES if engine.extra in system.engines]
     assert all(f"[{name}-digits" in said for name in names)
 

@@ -15,8 +15,8 @@ from runtime.model.spec import ModelSpec
 __all__ = [
     "ENGINES",
     "Backend",
-    "Engine",
     "CpuFallbackError",
+    "Engine",
     "Pixels",
     "Scores",
     "devices",

@@ -206,7 +206,7 @@ def check(spec: ModelSpec) -> None:
         if not isinstance(text, str):
             raise ArtifactError(f"its {key} {text!r} is no text: export it again")
         if not _is_utf8(text):
-            raise ArtifactError(f"its {key} {ascii(text)} is not UTF-8: export it again")
+            raise ArtifactError(f"its {key} {text!a} is not UTF-8: export it again")
     for key, number in _numbers(spec):
         if not _is_finite(number):
             raise ArtifactError(f"its {key} {number!r} is no finite number: export it again")

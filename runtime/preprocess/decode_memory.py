@@ -44,9 +44,9 @@ def memory_bytes(image: Image.Image, longest: int = 4096, color: bool = True) ->
     width, height = image.size
     scale = reduction(image, longest)
     pixels = -(-width // scale) * -(-height // scale)
-    if image.mode in ("1", "L", "P"):
-        held = pixels
-    elif image.format in ("JPEG", "MPO") and image.mode == "RGB" and not color:
+    if image.mode in ("1", "L", "P") or (
+        image.format in ("JPEG", "MPO") and image.mode == "RGB" and not color
+    ):
         held = pixels
     elif image.mode in ("I", "F"):
         held = 5 * pixels  # and what they are scaled to

@@ -29,7 +29,8 @@ _MAX_CLUTTER = 1.5
 @dataclass(frozen=True)
 class Segment:
     """A digit's ink, float32 from 0 to 1, cut to its box (left, top, right, bottom), right and
-    bottom exclusive; whether it is darker than its ground; and whether its shape is no digit's."""
+    bottom exclusive; whether it is darker than its ground; and whether its shape is no digit's.
+    """
 
     ink: Plane
     box: Box

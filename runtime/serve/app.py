@@ -59,7 +59,7 @@ def starlette_app(
 
     async def http_problem(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        headers = {key: value for key, value in (error.headers or {}).items()}
+        headers = dict((error.headers or {}).items())
         detail = {
             404: not_found,
             405: f"this takes {headers.get('Allow', headers.get('allow', ''))}",

@@ -56,7 +56,8 @@ class Page(html.parser.HTMLParser):
             self.open = element
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open is not None and self.open.tag == tag
+        assert self.open is not None
+        assert self.open.tag == tag
         self.open = self.open.parent
 
     def handle_data(self, data: str) -> None:
@@ -107,9 +108,12 @@ def test_page_is_one_file_without_scripts(text) -> None:
     addresses = [
         e.attributes[name] for e in elements for name in ("src", "href") if name in e.attributes
     ]
-    assert addresses and all(a.startswith(("data:image/png", "#")) for a in addresses)
+    assert addresses
+    assert all(a.startswith(("data:image/png", "#")) for a in addresses)
     assert {e.tag for e in elements}.isdisjoint({"script", "link", "iframe", "object"})
-    assert "@import" not in text and "url(" not in text and "http" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "http" not in text
     for drawing in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         assert not re.search(r"(?<![a-z])(nan|inf)(?![a-z.])", drawing)
 
@@ -119,10 +123,12 @@ def test_ids_are_unique_and_every_link_has_its_target(texts) -> None:
         parsed = Page(text)
         ids = [e.attributes["id"] for e in parsed.elements if "id" in e.attributes]
         links = [e.attributes["href"].removeprefix("#") for e in parsed.find("a")]
-        assert len(ids) == len(set(ids)) and links == ids
+        assert len(ids) == len(set(ids))
+        assert links == ids
     assert len(Page(texts["report"]).find("nav")) == 1
     headings = [e.text for e in Page(texts["report"]).find("h3")]
-    assert len(headings) > 20 and {"Summary", "Invalid timings", "Rejection"} <= {*headings}
+    assert len(headings) > 20
+    assert {"Summary", "Invalid timings", "Rejection"} <= {*headings}
 
 
 def test_every_header_cell_has_text(text) -> None:
@@ -136,7 +142,8 @@ def test_scroll_areas_have_a_name_and_take_the_focus(texts) -> None:
         assert all(e.attributes["tabindex"] == "0" for e in areas)
         assert all(e.attributes["role"] == "region" for e in areas)
         names = [e.attributes["aria-label"] for e in areas]
-        assert all(names) and (name == "device" or len(names) == len(set(names)))
+        assert all(names)
+        assert name == "device" or len(names) == len(set(names))
         assert all(table.inside("scroll") for table in parsed.find("table"))
 
 
@@ -148,7 +155,8 @@ def test_images_and_charts_have_a_text(text) -> None:
             assert drawing.attributes["role"] == "img"
             inside = [e for e in parsed.elements if e.parent is drawing]
             assert [e.tag for e in inside[:2]] == ["title", "desc"]
-            assert inside[0].text.strip() and inside[1].text.strip()
+            assert inside[0].text.strip()
+            assert inside[1].text.strip()
 
 
 def test_verdicts_have_the_color_of_their_word(published) -> None:
@@ -163,8 +171,10 @@ def test_verdicts_have_the_color_of_their_word(published) -> None:
         for e in parsed.find("span")
         if "class" in e.attributes and e.parent and e.parent.tag == "td"
     }
-    assert ("PASS", "passed") in found and ("FAIL", "failed") in found
-    assert ("INVALID timing", "warning") in found and ("INVALID", "warning") in found
+    assert ("PASS", "passed") in found
+    assert ("FAIL", "failed") in found
+    assert ("INVALID timing", "warning") in found
+    assert ("INVALID", "warning") in found
     assert ("ALARM: 1 sure flips", "failed") in found
     (verdict,) = parsed.find("strong")
     assert (verdict.text, verdict.attributes["class"]) == ("FAILED", "failed")
@@ -180,7 +190,8 @@ def test_names_are_escaped(published) -> None:
     names = ("<b>&", *published.parity.class_names[1:])
     parity = dataclasses.replace(published.parity, class_names=names)
     text = page.render(dataclasses.replace(published, parity=parity))
-    assert "<b>" not in text and "&lt;b&gt;&amp;" in text
+    assert "<b>" not in text
+    assert "&lt;b&gt;&amp;" in text
 
 
 def test_figures_are_right_aligned_and_texts_wrap(texts) -> None:
@@ -190,13 +201,15 @@ def test_figures_are_right_aligned_and_texts_wrap(texts) -> None:
         if e.attributes["scope"] == "col" and "class" in e.attributes
     }
     assert cells["p50"] == cells["images/s"] == "number"
-    assert cells["verdict"] == "text" and cells["why"] == "prose"
+    assert cells["verdict"] == "text"
+    assert cells["why"] == "prose"
 
 
 def test_flips_beyond_the_limit_are_counted(texts) -> None:
     assert "and 51 more in report.json" in texts["device"]
     (framed,) = [e for e in Page(texts["device"]).find("figure") if e.attributes.get("class")]
-    assert "#1393" in framed.text and "margin 0.90" in framed.text
+    assert "#1393" in framed.text
+    assert "margin 0.90" in framed.text
 
 
 def test_lines_of_a_latency_chart_mark_median_and_p99() -> None:
@@ -208,7 +221,8 @@ def test_lines_of_a_latency_chart_mark_median_and_p99() -> None:
         if mark.style.startswith("mark") and mark.path.split()[1].startswith("34.0")
     )
     ticks = {text: at for at, text in chart.x_ticks}
-    assert ticks["50 µs"] == pytest.approx(median, abs=2) and median < p99 <= ticks["100 µs"]
+    assert ticks["50 µs"] == pytest.approx(median, abs=2)
+    assert median < p99 <= ticks["100 µs"]
     assert [text for _, text in chart.y_ticks] == ["a · litert", "b"]
     assert chart.marks[0].tooltip == "a · litert: p50 50.5 µs, p99 99.0 µs"
     assert chart.marks[0].path.count("M") == np.count_nonzero(
@@ -220,7 +234,8 @@ def test_scatter_numbers_every_point_and_stacks_close_labels() -> None:
     points = [Point(f"model {n}", 100.0 + n // 2, 0.99, 0.98, 1.0) for n in range(30)]
     chart = charts.scatter(points, "Accuracy against size", "KB")
     assert [text for _, _, text in chart.labels] == [str(n) for n in range(1, 31)]
-    assert chart.caption[29] == "30 model 29" and chart.labels[1][1] < chart.labels[0][1]
+    assert chart.caption[29] == "30 model 29"
+    assert chart.labels[1][1] < chart.labels[0][1]
 
 
 def _luminance(color: str) -> float:
@@ -287,7 +302,8 @@ def test_contents_stay_in_view_beside_the_sections_on_a_wide_screen(shown) -> No
     opened.get_by_role("navigation").get_by_role("link", name="Rejection").click()
     heading = opened.get_by_role("heading", name="Rejection").bounding_box()
     contents = opened.get_by_role("navigation").bounding_box()
-    assert 0 <= contents["y"] < 800 and 0 <= heading["y"] < 800
+    assert 0 <= contents["y"] < 800
+    assert 0 <= heading["y"] < 800
     assert contents["x"] + contents["width"] < heading["x"]
 
 

@@ -52,20 +52,24 @@ def test_the_keras_reference_alone_is_no_measurement(timings) -> None:
     keras = dataclasses.replace(timings.results[0], case=row)
     absent = SkippedCase(ENGINE_ROWS[0], ABSENT, "litert is not installed")
     only_keras = dataclasses.replace(timings, results=(keras,), skipped=(absent,))
-    assert not only_keras and "nothing was measured" in only_keras.failures[0]
+    assert not only_keras
+    assert "nothing was measured" in only_keras.failures[0]
     assert dataclasses.replace(only_keras, results=(keras, timings.results[0]))
 
 
 def test_percentiles_are_ordered(timings) -> None:
     for result in timings.results:
         p50, p90 = result.percentile_ns(50), result.percentile_ns(90)
-        assert p50 is not None and p50 <= (p90 or p50) <= (result.percentile_ns(99) or 1e18)
+        assert p50 is not None
+        assert p50 <= (p90 or p50) <= (result.percentile_ns(99) or 1e18)
 
 
 def test_preprocessing_and_inference_are_apart(timings) -> None:
     row = ENGINE_ROWS[0]
     whole, part = timings.find(row, messages.PNG), timings.find(row, messages.PNG_PREPROCESSING)
-    assert whole is not None and part is not None and whole.runs != part.runs
+    assert whole is not None
+    assert part is not None
+    assert whole.runs != part.runs
 
 
 def test_starts_have_phases_and_memory(timings) -> None:
@@ -75,7 +79,8 @@ def test_starts_have_phases_and_memory(timings) -> None:
         assert len(start.starts) == settings.repetitions + settings.starts
         for one in start.starts:
             phases = (one.process_ns, one.import_ns, one.load_ns, one.first_ns)
-            assert min(phases) > 0 and one.total_ns == sum(phases)
+            assert min(phases) > 0
+            assert one.total_ns == sum(phases)
             assert 1e7 < one.peak_bytes < 1e9
 
 
@@ -83,7 +88,9 @@ def test_the_command_is_measured_beside_bare_imports(timings) -> None:
     assert [c.case.backend for c in timings.commands] == ["litert", "onnxruntime"]
     for command in timings.commands:
         assert len(command.command_ns) == len(command.imports_ns) == timings.settings.starts
-        assert command.command_bytes > 1e7 and command.imports_bytes > 1e7 and command.ratio > 0
+        assert command.command_bytes > 1e7
+        assert command.imports_bytes > 1e7
+        assert command.ratio > 0
 
 
 def test_many_arrays_are_timed_beside_the_bare_engine(timings) -> None:
@@ -152,8 +159,10 @@ def test_litert_own_program_may_be_missing(models, timings, tmp_path) -> None:
         measured, absent = litert_benchmark_tool.measure(
             models, ours, timings.settings, (ExternalPython("litert", str(python)),)
         )
-        assert not measured and {u.status for u in absent} == {ABSENT}
-        assert why in absent[0].reason and "pip install" in absent[0].reason
+        assert not measured
+        assert {u.status for u in absent} == {ABSENT}
+        assert why in absent[0].reason
+        assert "pip install" in absent[0].reason
 
 
 def test_overhead_is_the_ratio_of_two_medians(timings) -> None:
@@ -165,12 +174,16 @@ def test_overhead_is_the_ratio_of_two_medians(timings) -> None:
 
 
 def test_the_peak_is_measured_for_both_precisions(timings) -> None:
-    assert timings.peak is not None and timings.peak.float32 > 1e8 and timings.peak.int8 > 1e8
+    assert timings.peak is not None
+    assert timings.peak.float32 > 1e8
+    assert timings.peak.int8 > 1e8
     assert 1e7 < timings.peak.memory < 1e13
 
 
 def test_the_host_is_described(timings) -> None:
-    assert timings.host.cpu and timings.host.cores >= 1 and timings.host.machine
+    assert timings.host.cpu
+    assert timings.host.cores >= 1
+    assert timings.host.machine
     assert timings.host.identity() == timings.host_after.identity()
 
 
@@ -191,7 +204,8 @@ def test_a_crashing_engine_fails_its_rows_once_and_the_others_are_measured(
         ("digits-int8.tflite", "tflite-runtime", FAILED),
     ]
     assert "SIGABRT" in report.skipped[0].reason
-    assert not report and {r.case.threads for r in report.results} == {1, 2}
+    assert not report
+    assert {r.case.threads for r in report.results} == {1, 2}
     assert {r.case.backend for r in report.results} == {"litert"}
 
 
@@ -220,7 +234,8 @@ def test_a_row_has_all_its_repetitions_or_none(models, tmp_path, repetitions, ke
         keras=False,
     )
     (failed,) = (u for u in report.skipped if u.case.artifact == "digits.tflite")
-    assert failed.case.threads == 1 and "SIGABRT" in failed.reason
+    assert failed.case.threads == 1
+    assert "SIGABRT" in failed.reason
     assert {r.case.threads for r in report.results} == kept
     assert {len(r.runs) for r in report.results} <= {repetitions}
 
@@ -243,7 +258,8 @@ def test_what_is_too_noisy_is_measured_again(
     )
     rounds = dict.fromkeys(line.split(":")[0] for line in said if "again" in line)
     assert list(rounds) == [f"too noisy, again {number}" for number in expected]
-    assert report.results and {len(result.runs) for result in report.results} == {2}
+    assert report.results
+    assert {len(result.runs) for result in report.results} == {2}
 
 
 def test_a_row_that_fails_when_it_is_measured_again_has_failed(models, tmp_path) -> None:
@@ -257,7 +273,8 @@ def test_a_row_that_fails_when_it_is_measured_again_has_failed(models, tmp_path)
         keras=False,
     )
     (failed,) = (u for u in report.skipped if u.case.artifact == "digits.tflite")
-    assert "SIGABRT" in failed.reason and not report.results
+    assert "SIGABRT" in failed.reason
+    assert not report.results
 
 
 def test_of_two_measurements_the_steadier_is_kept(models) -> None:
@@ -274,7 +291,8 @@ def test_of_two_measurements_the_steadier_is_kept(models) -> None:
     InterleavedRunner(settings, (), [], lambda line: None).repeat_noisy([steady, wild])
     assert [run.samples_ns for run in steady.runs[messages.SINGLE]] == [tuple(STEADY)] * 2
     first, second = wild.runs[messages.SINGLE]
-    assert 1 < min(first.samples_ns) and max(second.samples_ns) < 10**9
+    assert min(first.samples_ns) > 1
+    assert max(second.samples_ns) < 10**9
 
 
 def test_missing_artifacts_fail_and_an_absent_device_does_not(tmp_path, models) -> None:
@@ -284,8 +302,10 @@ def test_missing_artifacts_fail_and_an_absent_device_does_not(tmp_path, models) 
         tmp_path, settings, backends=("litert",), device="gpu", threads=(1, 2), keras=False
     )
     found = {u.case.artifact: u for u in report.skipped}
-    assert len(report.skipped) == 2 and not report.results
-    assert found["digits.tflite"].status == ABSENT and "GPU" in found["digits.tflite"].reason
+    assert len(report.skipped) == 2
+    assert not report.results
+    assert found["digits.tflite"].status == ABSENT
+    assert "GPU" in found["digits.tflite"].reason
     assert found["digits-int8.tflite"].status == FAILED
     assert report.failures == (
         f"{found['digits-int8.tflite'].case}: {found['digits-int8.tflite'].reason}",
@@ -299,7 +319,8 @@ def test_a_python_that_does_not_exist_is_a_failed_row(models, tmp_path) -> None:
         job, (ExternalPython("litert", str(tmp_path / "python")),)
     )
     assert not isinstance(answer, LatencyResponse)
-    assert answer.status == FAILED and "cannot start" in answer.reason
+    assert answer.status == FAILED
+    assert "cannot start" in answer.reason
 
 
 def result_of(*runs: list[int]) -> LatencyResult:
@@ -334,14 +355,16 @@ def test_bad_timings_are_invalid_and_say_why(runs, why: str) -> None:
 def test_no_percentile_of_too_few_samples() -> None:
     few = result_of([1000] * 9)
     assert few.percentile_ns(50) == 1000
-    assert few.percentile_ns(90) is None and few.percentile_ns(99) is None
+    assert few.percentile_ns(90) is None
+    assert few.percentile_ns(99) is None
     assert result_of(list(range(1, 101))).percentile_ns(99) == 99
 
 
 def test_thinning_keeps_order_and_distribution() -> None:
     samples = list(range(10_000))
     kept = scenarios.subsample(samples, 500)
-    assert len(kept) == 500 and list(kept) == sorted(kept)
+    assert len(kept) == 500
+    assert list(kept) == sorted(kept)
     assert all(at * 20 <= sample < at * 20 + 20 for at, sample in enumerate(kept))
     assert scenarios.subsample(samples, 20_000) == tuple(samples)
 

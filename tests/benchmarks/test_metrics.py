@@ -110,7 +110,10 @@ RIGHT = [n % 10 for n in range(10000)]
 
 def test_equal_scores_pass() -> None:
     result = judge(scores(RIGHT), scores(RIGHT), "float32")
-    assert result and result.max_difference == 0 and result.agreement == 1 and not result.flips
+    assert result
+    assert result.max_difference == 0
+    assert result.agreement == 1
+    assert not result.flips
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -118,9 +121,11 @@ def test_one_score_that_is_no_number_is_fatal(bad: float) -> None:
     broken = scores(RIGHT)
     broken[17, 3] = bad
     result = judge(scores(RIGHT), broken, "int8")
-    assert not result and "1 scores are NaN or Inf" in result.failures[0]
+    assert not result
+    assert "1 scores are NaN or Inf" in result.failures[0]
     assert not judge(broken, scores(RIGHT), "int8")
-    assert np.isfinite(result.max_difference) and result.candidate.correct == 9999
+    assert np.isfinite(result.max_difference)
+    assert result.candidate.correct == 9999
     assert not judge(scores(RIGHT), broken, "int8", Tolerance(1e9, 1.0, 0.0))
 
 
@@ -138,7 +143,8 @@ def test_int8_is_judged_by_whole_images() -> None:
     assert judge(scores(RIGHT), scores(wrong), "int8")
     wrong = [n + 1 if at < 6 else n for at, n in enumerate(RIGHT)]
     result = judge(scores(RIGHT), scores(wrong), "int8")
-    assert not result and "6 of 10000 answers fewer are right" in result.failures[0]
+    assert not result
+    assert "6 of 10000 answers fewer are right" in result.failures[0]
 
 
 def test_ten_of_ten_thousand_may_flip_and_eleven_may_not() -> None:

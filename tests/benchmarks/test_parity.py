@@ -33,7 +33,8 @@ def test_sound_artifacts_pass(report, row_of, name: str, backend: str) -> None:
     assert result.n == report.n > 300
     assert result.candidate.accuracy > 0.8
     assert (result.precision == "int8") == ("int8" in name)
-    assert result.max_difference > 0 and result.min_cosine > 0.9
+    assert result.max_difference > 0
+    assert result.min_cosine > 0.9
 
 
 def test_the_published_artifacts_answer_as_the_original_beside_them(test_set) -> None:
@@ -101,13 +102,17 @@ def test_one_nan_in_a_weight_is_caught(report, row_of) -> None:
 def test_swapped_answers_are_caught(report, row_of) -> None:
     row = row_of(report, "swapped-answers.onnx")
     assert "scores differ" in failed(row)
-    assert row.agreement < 0.1 and row.candidate.accuracy < 0.1 and row.p_value < 1e-9
-    assert len(row.flips) > 0.9 * row.n and row.confident_flips
+    assert row.agreement < 0.1
+    assert row.candidate.accuracy < 0.1
+    assert row.p_value < 1e-9
+    assert len(row.flips) > 0.9 * row.n
+    assert row.confident_flips
 
 
 def test_swapped_names_are_caught_though_the_scores_are_right(report, row_of) -> None:
     row = row_of(report, "swapped-names.tflite", "litert")
-    assert "labels" in failed(row) and row.agreement == 1
+    assert "labels" in failed(row)
+    assert row.agreement == 1
 
 
 def test_a_wrong_scale_is_caught(report, row_of) -> None:
@@ -128,7 +133,8 @@ def test_a_truncated_artifact_is_caught(report, row_of) -> None:
 
 def test_a_row_that_crashes_its_process_is_caught_and_the_others_go_on(report, row_of) -> None:
     why = failed(row_of(report, "digits.tflite", "tflite-runtime"))
-    assert "SIGABRT" in why and "opening the model" in why
+    assert "SIGABRT" in why
+    assert "opening the model" in why
     assert row_of(report, "digits.tflite", "litert")
 
 
@@ -149,13 +155,16 @@ def test_the_flips_have_pictures(report, test_set) -> None:
 def test_an_absent_engine_is_a_row_that_says_how_to_get_it(ask) -> None:
     # tflite-runtime wants NumPy 1, so the environment of the tests cannot hold it.
     answer = ask(BenchmarkCase("digits.tflite", "tflite-runtime", "cpu", 1))
-    assert isinstance(answer, SkippedCase) and answer.status == ABSENT
+    assert isinstance(answer, SkippedCase)
+    assert answer.status == ABSENT
     assert "pip install" in answer.reason
 
 
 def test_a_missing_gpu_is_a_row_that_says_so(ask) -> None:
     answer = ask(BenchmarkCase("digits.tflite", "litert", "gpu", 1))
-    assert isinstance(answer, SkippedCase) and answer.status == ABSENT and "GPU" in answer.reason
+    assert isinstance(answer, SkippedCase)
+    assert answer.status == ABSENT
+    assert "GPU" in answer.reason
 
 
 def test_an_absent_engine_is_no_failure_but_comparing_nothing_is(report, row_of) -> None:

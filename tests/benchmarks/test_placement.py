@@ -24,7 +24,8 @@ def test_a_page_is_white_larger_than_its_digit_and_repeatable():
     file = placement.page(pixels, np.random.default_rng(3))
     assert file == placement.page(pixels, np.random.default_rng(3))
     paper = np.asarray(Image.open(io.BytesIO(file)))
-    assert paper.max() == 255 and paper.min() < 60
+    assert paper.max() == 255
+    assert paper.min() < 60
     assert np.mean(paper == 255) > 0.5
 
 

@@ -49,7 +49,8 @@ def test_differences_are_traced_to_steps_and_layers(models, test_set, tmp_path, 
     assert [layer.channels for layer in explanation.layers if layer.weighted] == [
         32, 64, 64, 128, 10,
     ]  # fmt: skip
-    assert explanation.worst is not None and explanation.worst.name in weighted
+    assert explanation.worst is not None
+    assert explanation.worst.name in weighted
     batch = {f.artifact: f.detail for f in explanation.findings if f.check == "batch"}
     assert batch == {f"digits{suffix}": "free", f"digits-int8{suffix}": "free"}
     found = {f.check: f for f in explanation.findings if f.artifact == f"digits-int8{suffix}"}
@@ -78,7 +79,8 @@ def test_a_scale_that_the_spec_states_wrongly_is_found(models, tmp_path, suffix)
     found = linted(models, tmp_path / f"lying{suffix}", lambda stated: dataclasses.replace(
         stated, input=dataclasses.replace(stated.input, scale=1.0)
     ))  # fmt: skip
-    assert not found["input scale"].fine and "the spec says 1" in found["input scale"].detail
+    assert not found["input scale"].fine
+    assert "the spec says 1" in found["input scale"].detail
     assert found["output scale"].fine
 
 
@@ -97,7 +99,8 @@ def test_calibration_is_judged_by_class(models, tmp_path, counts, fine, said) ->
     found = linted(models, tmp_path / "some.onnx", lambda stated: dataclasses.replace(
         stated, calibration_counts=counts
     ))  # fmt: skip
-    assert found["calibration"].fine is fine and said in found["calibration"].detail
+    assert found["calibration"].fine is fine
+    assert said in found["calibration"].detail
 
 
 def test_an_onnx_graph_of_other_names_has_steps_and_no_layers(models, test_set, tmp_path) -> None:
@@ -121,7 +124,8 @@ def test_an_onnx_graph_of_other_names_has_steps_and_no_layers(models, test_set, 
         *files,
     )
     traced = explain.explain(job)
-    assert traced.layers == () and traced.steps[0].flips == 0
+    assert traced.layers == ()
+    assert traced.steps[0].flips == 0
 
 
 def test_a_graph_without_layers_is_linted_too(models, tmp_path) -> None:
@@ -151,7 +155,8 @@ def test_a_damaged_artifact_fails_its_trace_and_says_so(faulty, tmp_path) -> Non
     np.save(tmp_path / "pixels.npy", np.zeros((1, 28, 28, 1), np.uint8))
     np.save(tmp_path / "scores.npy", np.zeros((1, 10), np.float32))
     answer = subprocesses.request_explanation(job)
-    assert isinstance(answer, SkippedCase) and answer.status == FAILED
+    assert isinstance(answer, SkippedCase)
+    assert answer.status == FAILED
     assert "cut short" in answer.reason
 
 

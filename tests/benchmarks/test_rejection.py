@@ -43,7 +43,8 @@ def published(tmp_path):
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_kind_is_repeatable_pixels_and_not_all_the_same(kind) -> None:
     first, again, other = (kind.draw(40, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert first.shape == (40, 28, 28, 1) and first.dtype == np.uint8
+    assert first.shape == (40, 28, 28, 1)
+    assert first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
     # Blank pages are alike where the runtime found nothing on them.
     assert (first != other).any() or kind.name == BLANK
@@ -65,7 +66,8 @@ def test_nothing_that_is_measured_with_was_fitted_to() -> None:
 
 def test_letters_that_look_like_digits_are_left_out() -> None:
     for letters in (oddities.LETTERS, negatives.LETTERS):
-        assert not set(letters) & set("OoIlZzSsBbgq") and len(letters) == 33
+        assert not set(letters) & set("OoIlZzSsBbgq")
+        assert len(letters) == 33
 
 
 def test_decisions_are_those_of_the_classifier(published, digits) -> None:
@@ -82,7 +84,8 @@ def test_decisions_are_those_of_the_classifier(published, digits) -> None:
         assert letters.rejected == 60 - accepted
         accepted = sum(p.accepted for p in classifier.classify_batch(digits.pixels))
         assert result.digits_rejected == len(digits.pixels) - accepted
-        assert 0 < result.batch_cost_ns < 1e6 and 0 < result.cost_ns < 1e6
+        assert 0 < result.batch_cost_ns < 1e6
+        assert 0 < result.cost_ns < 1e6
 
 
 def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
@@ -103,8 +106,10 @@ def test_a_rule_in_the_spec_is_what_decides(published, digits) -> None:
     )
     report = rejection.measure(published, digits, kinds=(gray,), backends=("litert",))
     ruled = next(r for r in report.results if r.case.artifact == "digits.tflite")
-    assert ruled.has_rejection_model and ruled.digits_rejected == ruled.digits
-    assert ruled.kinds[0].rejected == 20 and ruled.kinds[0].auroc == 0.0
+    assert ruled.has_rejection_model
+    assert ruled.digits_rejected == ruled.digits
+    assert ruled.kinds[0].rejected == 20
+    assert ruled.kinds[0].auroc == 0.0
     assert "MISSED" in rejection_report.targets(report)[0]
 
 
@@ -119,7 +124,8 @@ def test_the_command_writes_its_report_and_says_3_when_an_artifact_is_damaged(
     arguments = ["--models", str(published), "--data", "embedded", "--out", str(out)]
     assert rejection_main(arguments) == CHECK_FAILED
     printed = capsys.readouterr().out
-    assert "Rejection: FAILED" in printed and "digits.onnx" in printed
+    assert "Rejection: FAILED" in printed
+    assert "digits.onnx" in printed
     text = (out / rejection_report.MARKDOWN_NAME).read_text("utf-8")
     assert all(f"| {kind.name}" in text for kind in KINDS)
     record = json.loads((out / rejection_report.JSON_NAME).read_text("utf-8"))

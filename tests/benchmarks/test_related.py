@@ -54,14 +54,17 @@ def test_the_curves_beside_a_report_stand_in_it(made, robustness, tmp_path) -> N
     write.write(made, tmp_path)
     for name in (write.MARKDOWN_NAME, write.HTML_NAME):
         text = (tmp_path / name).read_text("utf-8")
-        assert "43.21 %" in text and "ink (3)" in text and "benchmarks.robustness" in text
+        assert "43.21 %" in text
+        assert "ink (3)" in text
+        assert "benchmarks.robustness" in text
 
 
 def test_without_curves_nothing_is_said_of_them(made, tmp_path) -> None:
     write.write(made, tmp_path)
     for name in (write.MARKDOWN_NAME, write.HTML_NAME):
         text = (tmp_path / name).read_text("utf-8")
-        assert "obustness" not in text and "ejection" not in text
+        assert "obustness" not in text
+        assert "ejection" not in text
         assert "python -m benchmarks.parity --explain" in text
 
 
@@ -75,10 +78,12 @@ def test_robustness_charts_have_a_line_per_case(made, robustness) -> None:
     for chart, low in zip(charts, ("87.65 %", "43.20 %"), strict=True):
         lines = [path for path in chart.iter("path") if "curve" in path.get("class", "")]
         assert [line.get("class") for line in lines] == ["curve style0", "curve style1"]
-        assert low in lines[1].findtext("title", "") and low in chart.findtext("desc", "")
+        assert low in lines[1].findtext("title", "")
+        assert low in chart.findtext("desc", "")
         points = lines[1].get("d", "").removeprefix("M").split("L")
         heights = [float(point.split()[1]) for point in points]
-        assert len(heights) == 6 and max(heights) == heights[1 + MIDDLE]
+        assert len(heights) == 6
+        assert max(heights) == heights[1 + MIDDLE]
 
 
 def test_the_rejection_beside_a_report_stands_in_it(made, tmp_path) -> None:

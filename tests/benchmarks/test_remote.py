@@ -183,19 +183,23 @@ def test_a_device_answers_as_the_original_does(compared) -> None:
     assert [r.case.artifact for r in sound] == ["digits.onnx", "digits-int8.onnx"]
     for there, here in zip(sound, compared.results, strict=True):
         assert there, there.failures
-        assert there.n == compared.n and there.digest == here.digest
+        assert there.n == compared.n
+        assert there.digest == here.digest
         assert there.max_difference == pytest.approx(here.max_difference, abs=1e-5)
 
 
 def test_a_device_that_answers_otherwise_fails_the_run(compared, measured, timings) -> None:
-    assert not compared.device_results[-1] and not compared
+    assert not compared.device_results[-1]
+    assert not compared
     said = [why for why in compared.failures if why.startswith("on the device: ")]
-    assert any("scores differ" in why for why in said) and any("SIGILL" in why for why in said)
+    assert any("scores differ" in why for why in said)
+    assert any("SIGILL" in why for why in said)
     made = report.make(compared, timings, measured[0])
     assert set(said) <= set(made.failures)
     assert report.from_json(report.BenchmarkReport, to_json(made), "it") == made
     text = html.render(made)
-    assert "Parity on the device" in text and "SIGILL" in text
+    assert "Parity on the device" in text
+    assert "SIGILL" in text
     assert "answers differ, on the device" in text
 
 
@@ -205,7 +209,8 @@ def test_a_device_measures_the_same_files_without_keras(measured, server, timing
     assert {r.case.artifact for r in got.results} == {"digits.onnx", "digits-int8.onnx"}
     digests = {(r.case.artifact, r.digest) for r in timings.results}
     assert {(r.case.artifact, r.digest) for r in got.results} <= digests
-    assert got.commands and any("digits-int8.onnx" in line for line in told)
+    assert got.commands
+    assert any("digits-int8.onnx" in line for line in told)
     assert not server.imported.exists(), server.imported.read_text()
 
 

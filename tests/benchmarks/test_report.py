@@ -123,7 +123,9 @@ def test_a_failed_row_fails_the_report_and_stands_in_each_file(made, folder) -> 
     assert not made
     for name in ("report.md", "report.html"):
         text = (folder / name).read_text("utf-8")
-        assert "SIGABRT" in text and "FAILED" in text and "nan.onnx" in text
+        assert "SIGABRT" in text
+        assert "FAILED" in text
+        assert "nan.onnx" in text
 
 
 def test_tables_are_rectangular(made) -> None:
@@ -140,7 +142,8 @@ def test_tables_are_rectangular(made) -> None:
         summary_tables.unmeasured_table(parity.skipped),
         summary_tables.host_table(latency),
     ):
-        assert table.lines and all(len(line) == len(table.header) for line in table.lines)
+        assert table.lines
+        assert all(len(line) == len(table.header) for line in table.lines)
 
 
 def test_the_summary_has_a_line_a_row(made) -> None:
@@ -194,7 +197,8 @@ def test_the_same_run_shows_no_difference(made) -> None:
     comparison = compare.compare(made, made)
     assert {row.verdict for row in comparison.rows} == {compare.NO_DIFFERENCE}
     assert comparison.slower_than(1.0) == ()
-    assert not comparison.only_before and not comparison.only_after
+    assert not comparison.only_before
+    assert not comparison.only_after
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.5, compare.SLOWER), (0.5, compare.FASTER)])
@@ -203,7 +207,8 @@ def test_a_change_is_seen(made, factor: float, verdict: str) -> None:
     comparison = compare.compare(before, slowed(before, factor))
     assert {row.verdict for row in comparison.rows} == {verdict}
     row = comparison.rows[0]
-    assert row.low < factor < row.high and row.ratio == pytest.approx(factor, rel=1e-3)
+    assert row.low < factor < row.high
+    assert row.ratio == pytest.approx(factor, rel=1e-3)
     assert bool(comparison.slower_than(1.2)) == (factor > 1)
     assert comparison.slower_than(2.0) == ()
 

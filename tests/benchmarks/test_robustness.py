@@ -70,10 +70,12 @@ def test_a_corruption_is_repeatable_and_grows_with_its_strength(corruption, few)
     corrupted = [corruption.corrupt(few.pixels, step, seed=1) for step in range(5)]
     np.testing.assert_array_equal(few.pixels, before)
     for pixels in corrupted:
-        assert pixels.shape == before.shape and pixels.dtype == np.uint8
+        assert pixels.shape == before.shape
+        assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(corrupted[2], corruption.corrupt(few.pixels, 2, seed=1))
     change = [np.abs(pixels.astype(int) - before).mean() for pixels in corrupted]
-    assert change[0] > 0 and change[0] < change[2] < change[4]
+    assert change[0] > 0
+    assert change[0] < change[2] < change[4]
     assert len({pixels.tobytes() for pixels in corrupted}) == 5
 
 
@@ -83,7 +85,8 @@ def test_shift_moves_by_whole_pixels_in_each_of_eight_ways(random) -> None:
     ways = {(x, y): np.roll(square(), (x, y), (1, 2))[0] for x in (-3, 0, 3) for y in (-3, 0, 3)}
     del ways[0, 0]
     found = [way for image in shifted for way, moved in ways.items() if (moved == image).all()]
-    assert len(found) == 400 and set(found) == set(ways)
+    assert len(found) == 400
+    assert set(found) == set(ways)
     # What leaves the image does not come back on the other side.
     assert corruptions.shift(square(0, 28), 3, random).sum() < square(0, 28).sum()
 
@@ -92,13 +95,16 @@ def test_rotation_turns_about_the_middle(few, random) -> None:
     turned = corruptions.rotate(few.pixels, 90, random)
     both = [np.rot90(few.pixels, way, axes=(1, 2)) for way in (1, -1)]
     close = [np.abs(turned.astype(int) - way).max(axis=(1, 2, 3)) <= 1 for way in both]
-    assert (close[0] | close[1]).all() and close[0].any() and close[1].any()
+    assert (close[0] | close[1]).all()
+    assert close[0].any()
+    assert close[1].any()
 
 
 def test_scaling_and_shearing_keep_the_middle(random) -> None:
     np.testing.assert_array_equal(corruptions.scale(square(), 1.0, random), square())
     half = corruptions.scale(square(6, 22), 0.5, random)[0, :, :, 0]
-    assert (half[10:18, 10:18] == 255).all() and half.sum() == 64 * 255
+    assert (half[10:18, 10:18] == 255).all()
+    assert half.sum() == 64 * 255
     slanted = corruptions.shear(square(6, 22), 0.5, random)[0, :, :, 0].astype(float)
     middles = slanted[6:22] @ np.arange(28) / slanted[6:22].sum(axis=1)
     np.testing.assert_allclose(np.abs(np.diff(middles)), 0.5, atol=0.03)
@@ -138,8 +144,10 @@ def test_occlusion_blanks_one_square_over_the_ink(few, random) -> None:
     occluded = corruptions.occlude(few.pixels, 8, random)
     for before, after in zip(few.pixels[..., 0], occluded[..., 0], strict=True):
         rows, columns = np.nonzero(before != after)
-        assert len(rows) and not after[rows, columns].any()
-        assert np.ptp(rows) < 8 and np.ptp(columns) < 8
+        assert len(rows)
+        assert not after[rows, columns].any()
+        assert np.ptp(rows) < 8
+        assert np.ptp(columns) < 8
     blank = np.zeros((2, 28, 28, 1), np.uint8)
     np.testing.assert_array_equal(corruptions.occlude(blank, 8, random), blank)
 
@@ -150,7 +158,8 @@ def test_every_reading_is_what_the_engine_answers(published, few) -> None:
         published, few, published, corruptions=chosen, backends=("litert",), keras=False
     )
     assert report, report.failures
-    assert len(report.results) == 2 and len(report.cross_dataset) == 2
+    assert len(report.results) == 2
+    assert len(report.cross_dataset) == 2
     for result in report.results:
         backend = open_backend(artifact.read(published / result.case.artifact))
         assert result.digest == backend.spec.digest
@@ -165,7 +174,8 @@ def test_every_reading_is_what_the_engine_answers(published, few) -> None:
     assert len({other.reading.n for other in report.cross_dataset}) == 1
     assert report.cross_dataset[0].reading.n > 1_700
     lines = robustness_report.targets(report)
-    assert len(lines) == 4 and all("target" in line for line in lines)
+    assert len(lines) == 4
+    assert all("target" in line for line in lines)
 
 
 def test_damaged_and_foreign_artifacts_fail_the_run_and_the_others_go_on(published, few) -> None:
@@ -174,10 +184,12 @@ def test_damaged_and_foreign_artifacts_fail_the_run_and_the_others_go_on(publish
     options = {"backends": ("onnxruntime",), "keras": False}
     foreign = dataclasses.replace(few, class_names=tuple("abcdefghij"))
     report = robustness.measure(published, few, published, corruptions=CORRUPTIONS[:1], **options)
-    assert not report and len(report.results) == 1
+    assert not report
+    assert len(report.results) == 1
     assert "digits.onnx" in report.failures[0]
     report = robustness.measure(published, foreign, published, corruptions=(), **options)
-    assert not report.results and "the images are a, b" in report.failures[1]
+    assert not report.results
+    assert "the images are a, b" in report.failures[1]
 
 
 def test_the_command_writes_its_report_and_says_3_when_an_artifact_is_missing(
@@ -189,12 +201,14 @@ def test_the_command_writes_its_report_and_says_3_when_an_artifact_is_missing(
     out = tmp_path / "report"
     assert robustness_main([*arguments, "--out", str(out)]) == CHECK_FAILED
     printed = capsys.readouterr().out
-    assert "Robustness: FAILED" in printed and "digits.onnx" in printed
+    assert "Robustness: FAILED" in printed
+    assert "digits.onnx" in printed
     text = (out / robustness_report.MARKDOWN_NAME).read_text("utf-8")
     assert all(f"| {name}" in text for name in MIDDLE_STRENGTHS)
     assert "<svg" in (out / robustness_report.PLOT_NAME).read_text("utf-8")
     record = json.loads((out / robustness_report.JSON_NAME).read_text("utf-8"))
-    assert len(record["results"]) == 1 and len(record["results"][0]["curves"]) == 12
+    assert len(record["results"]) == 1
+    assert len(record["results"][0]["curves"]) == 12
     assert {row["status"] for row in record["unmeasured"]} == {FAILED}
 
 

@@ -88,7 +88,8 @@ def test_the_engine_that_exists_is_chosen(plan, machine, facts, modules, engine)
 def test_where_no_engine_exists_it_says_so(plan, machine, facts, modules, options, remedy):
     done = plan(machine, facts, *options, modules=modules)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
     assert remedy in done.stderr
 
 
@@ -123,7 +124,8 @@ def test_what_an_extra_needs_of_debian_is_said_before_anything_is_made(plan, tmp
     ):
         asked = (*machine, "--extra", extra, *offline)
         done = plan(*asked)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
         assert f"sudo apt install {package}\n" in done.stderr
         assert plan(*asked, modules=module).returncode == 0
     # With the network, or the wheel, pip has it.
@@ -149,7 +151,8 @@ def test_what_an_extra_needs_of_debian_is_said_before_anything_is_made(plan, tmp
 def test_bad_usage_is_refused_in_a_line(options, reason):
     done = run(*options)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ") and reason in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert reason in done.stderr
 
 
 def test_the_folder_of_somebody_else_is_left_alone(tmp_path):
@@ -168,7 +171,8 @@ def test_what_is_in_the_inbox_survives_the_uninstallation(tmp_path):
     (folder / ".digit-edge").touch()
     (folder / "inbox/photo.jpg").touch()
     done = run("--uninstall", "--dir", str(folder), environment=os.environ | no_units(tmp_path))
-    assert done.returncode == 0 and "holds files of yours" in done.stdout
+    assert done.returncode == 0
+    assert "holds files of yours" in done.stdout
     assert sorted(folder.rglob("*")) == [folder / "inbox", folder / "inbox/photo.jpg"]
 
 

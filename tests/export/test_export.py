@@ -130,7 +130,8 @@ def test_the_table_of_a_softmax_has_exact_sums(classes, dtype):
     random = np.random.default_rng(classes)
     for scale in (0.01, 0.07, 0.5, 4.0):
         table = softmax_lut.softmax_lut(scale, classes, dtype)
-        assert table.dtype == dtype and table[0] == 1
+        assert table.dtype == dtype
+        assert table[0] == 1
         assert (
             np.abs(table - np.exp(-scale * np.arange(256))).max() <= classes * np.finfo(dtype).eps
         )
@@ -320,4 +321,5 @@ def test_full_folder_for_temporary_files_is_one_line_and_nothing_is_left(trained
         f"error: cannot write temporary files in {temporary}: File too large; make room there, or "
         "set TMPDIR to another folder, and run it again\n",
     )
-    assert not list(temporary.iterdir()) and not out.exists()
+    assert not list(temporary.iterdir())
+    assert not out.exists()

@@ -96,7 +96,8 @@ def test_the_quantization_of_an_onnx_model_made_elsewhere_is_read(tmp_path, kind
     bare.write_bytes(quantized_elsewhere(kind))
     spec.main([str(bare), "--labels", ",".join(data.labels)])
     stated = Classifier.load(bare).spec
-    assert stated.precision == "int8" and stated.quantization.output is None
+    assert stated.precision == "int8"
+    assert stated.quantization.output is None
     assert stated.quantization.input == QuantizationParams(pytest.approx(1 / 255), 0)
 
 

@@ -164,7 +164,8 @@ def test_what_is_drawn_is_read_in_the_browser(exported, hosted, opened, draw, sh
         draw(page, SEVEN)
         shows(page, "7")
         facts = page.inner_text("#facts")
-        assert f"onnxruntime-web {onnxruntime_web.VERSION}" in facts and "int8" in facts
+        assert f"onnxruntime-web {onnxruntime_web.VERSION}" in facts
+        assert "int8" in facts
         page.click("#undo")
         page.click("#undo")
         shows(page, "–")
@@ -185,7 +186,8 @@ def test_photographs_and_numbers_are_left_to_the_server(exported, hosted, opened
             assert page.locator(control).count() == 0, control
         hand_over(page, "drop", b"a picture")
         hand_over(page, "paste", b"a picture")
-        assert page.inner_text("#answer") == "–" and page.inner_text("#problem") == ""
+        assert page.inner_text("#answer") == "–"
+        assert page.inner_text("#problem") == ""
 
 
 def test_opened_as_a_file_the_page_says_what_to_do(exported, opened):
@@ -194,9 +196,11 @@ def test_opened_as_a_file_the_page_says_what_to_do(exported, opened):
     url = (exported["int8"] / "index.html").as_uri()
     with opened(url, ready=False, allowed=blocked) as page:
         notice = page.locator("#from-file")
-        assert notice.is_visible() and page.locator("main").is_hidden()
+        assert notice.is_visible()
+        assert page.locator("main").is_hidden()
         text = " ".join(notice.inner_text().split())
-        assert "cannot run from a file" in text and "neither modules nor WebAssembly" in text
+        assert "cannot run from a file" in text
+        assert "neither modules nor WebAssembly" in text
         assert "python -m http.server --bind 127.0.0.1" in text
         assert notice.get_by_role("link").get_attribute("href") == "http://127.0.0.1:8000/"
         style = "() => getComputedStyle(document.body).backgroundColor"
@@ -205,7 +209,8 @@ def test_opened_as_a_file_the_page_says_what_to_do(exported, opened):
 
 def test_served_the_page_does_not_talk_of_files(exported, hosted, opened):
     with hosted(exported["int8"]) as url, opened(url) as page:
-        assert page.locator("#from-file").is_hidden() and page.locator("main").is_visible()
+        assert page.locator("#from-file").is_hidden()
+        assert page.locator("main").is_visible()
 
 
 def test_after_the_first_visit_no_network_is_needed(exported, hosted, opened, draw, shows):
@@ -219,7 +224,8 @@ def test_after_the_first_visit_no_network_is_needed(exported, hosted, opened, dr
         draw(page, SEVEN)
         shows(page, "7")
         names = page.evaluate("() => caches.keys()")
-        assert len(names) == 1 and len(names[0].rpartition(" ")[2]) == 64
+        assert len(names) == 1
+        assert len(names[0].rpartition(" ")[2]) == 64
 
 
 def other_artifact(path, **changes):
@@ -337,7 +343,8 @@ def test_long_labels_leave_room_for_the_bars_on_a_phone(
             assert bars[0]["width"] >= 40
             for row in page.locator("#scores li > *, #facts div, #sure, #answer, #pixels").all():
                 box = row.bounding_box()
-                assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+                assert box["x"] >= 0
+                assert box["x"] + box["width"] <= 390
 
 
 def test_many_long_labels_leave_room_for_the_bars(tmp_path, exported, hosted, opened):
@@ -352,7 +359,8 @@ def test_many_long_labels_leave_room_for_the_bars(tmp_path, exported, hosted, op
         with hosted(site) as url, opened(url, **size) as page:
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
-            assert len(bars) == 14 and min(bar["width"] for bar in bars) >= 40
+            assert len(bars) == 14
+            assert min(bar["width"] for bar in bars) >= 40
 
 
 def test_a_model_named_like_a_placeholder_is_shown_by_its_name(tmp_path, hosted, opened):
@@ -370,7 +378,8 @@ def test_a_model_whose_name_is_not_utf8_is_refused(tmp_path):
     model = other_artifact(tmp_path / os.fsdecode(b"x\xff.onnx"))
     done = run("--out", tmp_path / "site", "--model", model)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
     assert "x\\udcff.onnx: the page shows its name, which is not UTF-8: rename" in done.stderr
     assert not (tmp_path / "site").exists()
 
@@ -403,11 +412,13 @@ def test_the_site_is_whole_and_the_same_each_time(exported, tmp_path):
     files = json.loads(worker.partition("FILES = ")[2].partition(";")[0])
     assert set(files) - {"."} == {p.name for p in site.iterdir()} - {"sw.js", "NOTICE.txt"}
     page = (site / "index.html").read_text()
-    assert "script-src 'self' 'wasm-unsafe-eval'" in page and "{{" not in worker
+    assert "script-src 'self' 'wasm-unsafe-eval'" in page
+    assert "{{" not in worker
     for path in site.glob("*.*"):
         if path.name not in ("ort.js", "ort.wasm", "model.onnx", "icon.svg"):
             text = path.read_text().replace("http://127.0.0.1:8000/", "")
-            assert "http://" not in text and "https://" not in text
+            assert "http://" not in text
+            assert "https://" not in text
     assert (site / "model.onnx").read_bytes() == (PRETRAINED / "digits-int8.onnx").read_bytes()
     again = tmp_path / "again"
     assert run("--out", again).returncode == 0
@@ -454,7 +465,8 @@ def test_a_page_of_someone_else_with_the_same_names_is_left_alone(exported, tmp_
     (tmp_path / "index.html").write_text("mine")
     (tmp_path / "style.css").write_text("mine")
     done = run("--out", tmp_path)
-    assert done.returncode == 2 and "(index.html, style.css): move them" in done.stderr
+    assert done.returncode == 2
+    assert "(index.html, style.css): move them" in done.stderr
     assert (tmp_path / "index.html").read_text() == "mine"
 
 
@@ -473,7 +485,8 @@ def test_bad_input_is_one_message_and_nothing_written(exported, tmp_path, option
         (out / "letter.txt").write_text("dear")
     done = run("--out", out, *options)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ") and message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == ([] if options else ["out"])
     assert options or (out / "letter.txt").read_text() == "dear"

@@ -102,7 +102,8 @@ def pages():
         read = classifier.classify(file.getvalue())
         if (read.label if read.accepted else "") == label:
             good[label] = page
-    assert len(good) >= 4 and "" in good
+    assert len(good) >= 4
+    assert "" in good
     return good
 
 
@@ -230,7 +231,8 @@ def maker(tmp_path_factory) -> Path:
 
 class Device:
     """A model in use, the keys it trusts, and signed models that could take its place: `old`,
-    the int8 model that is there already, and `new`, the float one."""
+    the int8 model that is there already, and `new`, the float one.
+    """
 
     def __init__(self, folder: Path, maker: Path) -> None:
         self.target = folder / "models" / "model.tflite"

@@ -56,12 +56,15 @@ def test_a_bad_image_among_others_is_named_and_the_rest_is_read(digit, tmp_path)
     assert done.returncode == 2
     assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [str(path)] * 2
     first, second = done.stderr.splitlines()
-    assert first.startswith("error: ") and str(text) in first
-    assert second.startswith("error: ") and str(absent) in second
+    assert first.startswith("error: ")
+    assert str(text) in first
+    assert second.startswith("error: ")
+    assert str(absent) in second
     done = run(text, path, "--json")
     assert done.returncode == 2
     failed, read = map(json.loads, done.stdout.splitlines())
-    assert failed["image"] == str(text) and failed["error"]
+    assert failed["image"] == str(text)
+    assert failed["error"]
     assert read["label"] == label
 
 

@@ -49,7 +49,8 @@ def test_a_prediction_says_how_the_image_was_seen_where_asked() -> None:
 def test_the_picture_shows_the_box_and_the_pixels() -> None:
     page = digit()
     prediction = CLASSIFIER.classify(page, return_view=True)
-    assert prediction.view is not None and prediction.accepted
+    assert prediction.view is not None
+    assert prediction.accepted
     picture = np.asarray(visualize.draw_preprocessed(page, prediction.view, prediction)).astype(int)
     left, top, _, bottom = prediction.view.box
     red, green, _ = picture[12 + (top + bottom) // 2, 12 + left]
@@ -188,6 +189,7 @@ def test_a_second_look_refuses_hardly_any_digit_read_rightly() -> None:
 def test_variants_are_pixels_and_the_first_is_the_same_ink() -> None:
     pixels = preprocess(digit()).pixels
     written = tta_variants(pixels)
-    assert written.shape == (15, 28, 28, 1) and written.dtype == np.uint8
+    assert written.shape == (15, 28, 28, 1)
+    assert written.dtype == np.uint8
     assert np.corrcoef(written[0].ravel(), pixels.ravel())[0, 1] > 0.95
     assert written[2].sum() < written[0].sum() < written[1].sum()

@@ -56,7 +56,8 @@ def test_the_margin_is_left_background_and_the_window_is_the_same(images, elasti
     window = _distort(images, dataclasses.replace(ALL, elastic_px=elastic), margin=3)
     outside = np.ones((28, 28), bool)
     outside[3:-3, 3:-3] = False
-    assert window.shape == (64, 28, 28, 1) and not window[:, outside].any()
+    assert window.shape == (64, 28, 28, 1)
+    assert not window[:, outside].any()
 
 
 def test_shifts_stay_within_their_bounds_and_reach_them(images):
@@ -64,7 +65,8 @@ def test_shifts_stay_within_their_bounds_and_reach_them(images):
     y, x = np.mgrid[:28, :28]
     for axis, start in ((x, 12), (y, 15)):
         shifts = (moved * axis).sum((1, 2)) / moved.sum((1, 2)) - start
-        assert 2.0 < np.abs(shifts).max() < 2.6 and abs(shifts.mean()) < 0.8
+        assert 2.0 < np.abs(shifts).max() < 2.6
+        assert abs(shifts.mean()) < 0.8
 
 
 def test_rotation_turns_about_the_center():

@@ -59,14 +59,16 @@ def threshold_of(confidences):
 def test_at_most_one_right_prediction_in_a_hundred_is_rejected(n):
     confidences = 1 / (1 + np.exp(-np.random.default_rng(0).normal(4, 1, n)))
     rejected = (confidences < threshold_of(confidences)).mean()
-    assert rejected <= 0.01 and (rejected > 0.003 or n < 5000)
+    assert rejected <= 0.01
+    assert rejected > 0.003 or n < 5000
 
 
 def test_the_threshold_leaves_room_for_the_rounding_of_int8():
     confidences = np.linspace(0.9, 0.99, 1000)
     threshold = threshold_of(confidences)
     rounded = 1 / (1 + (1 / confidences - 1) * np.exp(0.25))  # log-odds 0.25 less
-    assert 0.8 < threshold and (rounded < threshold).mean() <= 0.01
+    assert threshold > 0.8
+    assert (rounded < threshold).mean() <= 0.01
 
 
 def test_nothing_is_rejected_with_fewer_than_100_right_predictions():
@@ -92,5 +94,6 @@ def test_calibration_error_of_known_answers(drawn):
 def test_loss_and_accuracy_by_hand():
     logits = np.array([[0, np.log(3)], [np.log(4), 0]], np.float32)
     loss, accuracy = loss_and_accuracy(logits, np.array([1, 1]))
-    assert loss == pytest.approx(-(np.log(3 / 4) + np.log(1 / 5)) / 2) and accuracy == 0.5
+    assert loss == pytest.approx(-(np.log(3 / 4) + np.log(1 / 5)) / 2)
+    assert accuracy == 0.5
     assert loss_and_accuracy(logits * 3e4, np.array([1, 0]))[0] == 0.0  # no overflow

@@ -17,7 +17,8 @@ from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe, changed
 
 def test_each_pass_sees_every_image_once():
     order = shuffled(50, 120, [0, 3])
-    assert sorted(order[:50]) == sorted(order[50:100]) == list(range(50)) and len(order) == 120
+    assert sorted(order[:50]) == sorted(order[50:100]) == list(range(50))
+    assert len(order) == 120
     assert not np.array_equal(order[:50], order[50:100])
     np.testing.assert_array_equal(order, shuffled(50, 120, [0, 3]))
     assert not np.array_equal(order, shuffled(50, 120, [0, 4]))
@@ -34,8 +35,10 @@ def test_only_uneven_classes_are_weighted_and_the_mean_weight_is_one():
 
 def test_the_rate_climbs_to_its_peak_and_falls_to_nothing():
     recipe = Recipe(learning_rate=2.0, warmup=0.25)
-    assert recipe.rate(0.125) == 1.0 and recipe.rate(0.25) == 2.0
-    assert recipe.rate(0.625) == pytest.approx(1.0) and recipe.rate(1.0) == pytest.approx(0)
+    assert recipe.rate(0.125) == 1.0
+    assert recipe.rate(0.25) == 2.0
+    assert recipe.rate(0.625) == pytest.approx(1.0)
+    assert recipe.rate(1.0) == pytest.approx(0)
     rates = [recipe.rate(p) for p in np.linspace(0.25, 1, 50)]
     assert rates == sorted(rates, reverse=True)
 
@@ -56,7 +59,8 @@ def test_images_are_spoilt_in_the_last_epochs_only():
     recipe = dataclasses.replace(recipe, distortion=Augmentation.none())
     training = Training(recipe, Split(pixels, np.arange(40) % 2), 2, 0)
     before, after = (next(iter(training.batches(epoch)))[0].numpy() for epoch in (2, 3))
-    assert not np.ptp(before) and np.ptp(after) > 0.2
+    assert not np.ptp(before)
+    assert np.ptp(after) > 0.2
 
 
 def test_images_may_be_spoilt_otherwise_before_the_last_epochs():
@@ -72,7 +76,8 @@ def test_calm_epochs_distort_as_little_as_their_strength_says():
     recipe = Recipe(epochs=2, cooldown=0.5, cooldown_strength=0.0, corruption=Corruption())
     training = Training(recipe, Split(pixels, np.arange(40) % 2), 2, 0)
     wild, calm = (next(iter(training.batches(epoch)))[0].numpy() for epoch in (0, 1))
-    assert np.ptp(wild, axis=0).max() > 0.5 and not np.ptp(calm, axis=0).any()
+    assert np.ptp(wild, axis=0).max() > 0.5
+    assert not np.ptp(calm, axis=0).any()
 
 
 def test_beta2_decides_how_soon_an_earlier_gradient_is_forgotten():
@@ -104,9 +109,19 @@ def test_options_change_the_recipe():
 
 @pytest.mark.parametrize(
     "setting",
-    ["nonsense=1", "dropout", "dropout=much", "epochs=1.5", "distortion=1", "nowhere.shift_px=1"]
-    + ["name=x", "distortion.nonsense=1", "dropout=1", "epochs=0", "batch_size=0", "dropout=nan"]
-    + [
+    [
+        "nonsense=1",
+        "dropout",
+        "dropout=much",
+        "epochs=1.5",
+        "distortion=1",
+        "nowhere.shift_px=1",
+        "name=x",
+        "distortion.nonsense=1",
+        "dropout=1",
+        "epochs=0",
+        "batch_size=0",
+        "dropout=nan",
         "learning_rate=-1",
         "label_smoothing=1",
         "ema_decay=1",
@@ -123,13 +138,22 @@ def test_settings_that_make_no_sense_are_refused(setting):
 
 @pytest.mark.parametrize(
     "options",
-    [["--epochs", "0"], ["--batch-size", "x"], ["--seed", "-1"], ["--learning-rate", "2"]]
-    + [["--validation", "0"], ["--validation", "1.5"], ["--validation", "nan"], ["--nonsense"]],
+    [
+        ["--epochs", "0"],
+        ["--batch-size", "x"],
+        ["--seed", "-1"],
+        ["--learning-rate", "2"],
+        ["--validation", "0"],
+        ["--validation", "1.5"],
+        ["--validation", "nan"],
+        ["--nonsense"],
+    ],
 )
 def test_options_that_make_no_sense_are_refused(options, capsys):
     with pytest.raises(SystemExit) as caught:
         parse_args(options)
-    assert caught.value.code == 2 and "error: " in capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "error: " in capsys.readouterr().err
 
 
 def test_a_recipe_can_be_read_back_from_its_json():
@@ -150,9 +174,8 @@ def test_settings_of_what_spoils_images():
     recipe = changed(
         DEFAULT, ["corruption.share=1", "corruption.noise=0.2", "corrupted_fraction=0.5"]
     )
-    assert (
-        recipe.corruption == Corruption(share=1.0, noise=0.2) and recipe.corrupted_fraction == 0.5
-    )
+    assert recipe.corruption == Corruption(share=1.0, noise=0.2)
+    assert recipe.corrupted_fraction == 0.5
     refused = (
         "corruption.share=1.1",
         "corruption.contrast=1",

@@ -13,9 +13,14 @@ keras = pytest.importorskip("keras")
 def test_the_nine_layers_and_their_parameters():
     model = build(10)
     kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds == ["InputLayer", "Cropping2D", *["Conv2D", "MaxPooling2D"] * 3, "Flatten"] + (
-        ["Dense", "Dense"]
-    )
+    assert kinds == [
+        "InputLayer",
+        "Cropping2D",
+        *(["Conv2D", "MaxPooling2D"] * 3),
+        "Flatten",
+        "Dense",
+        "Dense",
+    ]
     assert model.count_params() == 65_354
     assert build(26).count_params() == 65_354 + 16 * 129
     (pixels,) = model.inputs
@@ -45,7 +50,9 @@ def test_every_pixel_inside_the_window_reaches_the_output():
 def test_without_the_crop_six_rows_and_columns_would_be_lost(monkeypatch):
     monkeypatch.setattr("train.model.CROP_PX", 0)
     seen = _seen_pixels(build(10))
-    assert seen[:22, :22].all() and not seen[22:].any() and not seen[:, 22:].any()
+    assert seen[:22, :22].all()
+    assert not seen[22:].any()
+    assert not seen[:, 22:].any()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

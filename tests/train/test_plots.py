@@ -28,17 +28,19 @@ def _shown(figure):
     return [(axes, axes.images[0].get_array()) for axes in figure.axes if axes.images]
 
 
-@pytest.mark.parametrize("pixels, white", [(PIXELS, 255), (PIXELS / np.float32(255), 1)])
+@pytest.mark.parametrize(("pixels", "white"), [(PIXELS, 255), (PIXELS / np.float32(255), 1)])
 def test_samples_are_shown_in_order_and_framed(pixels, white):
     figure = plots.samples(pixels, LABELS * 2, margin_px=3)
     shown = _shown(figure)
-    assert [axes.get_title() for axes, _ in shown[:2]] == ["0", "1"] and len(shown) == 6
+    assert [axes.get_title() for axes, _ in shown[:2]] == ["0", "1"]
+    assert len(shown) == 6
     for (axes, drawn), image in zip(shown, pixels, strict=True):
         np.testing.assert_array_equal(drawn, image[:, :, 0])
         assert axes.images[0].get_clim() == (0, white)
         (frame,) = axes.patches
         # Pixel n lies between n - 0.5 and n + 0.5: 3 to 24 are inside.
-        assert frame.get_xy() == (2.5, 2.5) and frame.get_width() == frame.get_height() == 22
+        assert frame.get_xy() == (2.5, 2.5)
+        assert frame.get_width() == frame.get_height() == 22
 
 
 def test_without_a_margin_there_is_no_frame():
@@ -62,7 +64,8 @@ def test_the_confusions_are_counted_by_truth_and_answer():
     # text position is (column, row): read as, is
     counts = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
     assert counts == {(0, 0): "1", (0, 1): "1", (1, 1): "2", (2, 0): "1", (2, 2): "1"}
-    assert axes.get_xlabel() == "read as" and axes.get_ylabel() == "is"
+    assert axes.get_xlabel() == "read as"
+    assert axes.get_ylabel() == "is"
 
 
 def test_the_mistakes_are_the_surest_first():
@@ -94,7 +97,8 @@ def test_a_photograph_is_shown_with_what_the_network_gets(tmp_path):
         image.rotate(90, expand=True).save(turned, exif=exif)
     figure = plots.views([EXAMPLES / "photo.jpg", turned], ["7", "7 too"])
     upper, upper_turned, lower, lower_turned = figure.axes
-    assert lower.get_title() == "7" and upper.get_title() == "photo.jpg: dark on light"
+    assert lower.get_title() == "7"
+    assert upper.get_title() == "photo.jpg: dark on light"
     assert upper.images[0].get_array().shape == upper_turned.images[0].get_array().shape
     (box,), (turned_box,) = upper.patches, upper_turned.patches
     assert box.get_bbox().bounds == pytest.approx(turned_box.get_bbox().bounds, abs=8)
@@ -109,4 +113,5 @@ def test_a_photograph_is_shown_with_what_the_network_gets(tmp_path):
 def test_a_figure_is_saved_as_png(tmp_path):
     plots.save(plots.samples(PIXELS, LABELS * 2), tmp_path / "new" / "samples.png")
     with Image.open(io.BytesIO((tmp_path / "new" / "samples.png").read_bytes())) as image:
-        assert image.format == "PNG" and image.size == (1000, 135)
+        assert image.format == "PNG"
+        assert image.size == (1000, 135)

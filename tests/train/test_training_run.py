@@ -60,18 +60,23 @@ def test_the_model_explains_itself(whole):
     keras = pytest.importorskip("keras")
     out, printed = whole
     spec = artifact.read(out).spec
-    assert spec.labels == tuple("0123456789") and spec.dataset.name == "embedded digits"
-    assert spec.metrics.n_test == 359 and spec.metrics.test_accuracy > 0.95
+    assert spec.labels == tuple("0123456789")
+    assert spec.dataset.name == "embedded digits"
+    assert spec.metrics.n_test == 359
+    assert spec.metrics.test_accuracy > 0.95
     assert f"test accuracy {100 * spec.metrics.test_accuracy:.2f} %" in printed
     assert f"training accuracy {100 * spec.metrics.train_accuracy:.2f} %" in printed
-    assert 0 < spec.confidence_threshold < 1 and spec.temperature > 0
-    assert dict(spec.provenance)["seed"] == "5" and "tensorflow" in dict(spec.provenance)
+    assert 0 < spec.confidence_threshold < 1
+    assert spec.temperature > 0
+    assert dict(spec.provenance)["seed"] == "5"
+    assert "tensorflow" in dict(spec.provenance)
     assert '"name": "published"' in dict(spec.provenance)["recipe"]
 
     model = keras.models.load_model(out, compile=False)
     assert model.count_params() == 65_354
     golden = spec.golden
-    assert golden.pixels.shape == (8, 28, 28, 1) and golden.pixels.dtype == np.uint8
+    assert golden.pixels.shape == (8, 28, 28, 1)
+    assert golden.pixels.dtype == np.uint8
     scores = np.asarray(model(golden.pixels / np.float32(255)))
     np.testing.assert_allclose(scores, golden.scores, atol=1e-6)
     assert (golden.scores.argmax(axis=1) == np.arange(8)).sum() >= 7
@@ -96,7 +101,8 @@ def test_history_and_plots_stand_beside_the_model(whole):
     assert float(rows[-1]["val_accuracy"]) > float(rows[-1]["learning_rate"]) >= 0
     for plot in ("curves", "confusion", "mistakes", "reliability", "suspect-labels"):
         with Image.open(out.with_name(f"digits-{plot}.png")) as image:
-            assert image.width > 300 and np.asarray(image.convert("L")).std() > 5
+            assert image.width > 300
+            assert np.asarray(image.convert("L")).std() > 5
     assert not list(out.parent.glob(".*")), "no temporary file is left"
 
 
@@ -105,7 +111,8 @@ def test_killed_and_interrupted_it_ends_in_the_very_same_bytes(whole, tmp_path):
     process = _start(out)
     _wait_for(process, "epoch 1/3")
     process.send_signal(signal.SIGKILL)
-    assert _end(process)[0] == -signal.SIGKILL and not out.exists()
+    assert _end(process)[0] == -signal.SIGKILL
+    assert not out.exists()
 
     other = _start(out, "--resume", "--batch-size", "64")
     status, _, err = _end(other)
@@ -117,7 +124,8 @@ def test_killed_and_interrupted_it_ends_in_the_very_same_bytes(whole, tmp_path):
     process.send_signal(signal.SIGINT)  # the last epoch takes longer than the signal
     status, _, err = _end(process)
     assert (status, err.count("\n")) == (130, 1), err
-    assert err.startswith("interrupted; go on with: python -m train ") and "--resume" in err
+    assert err.startswith("interrupted; go on with: python -m train ")
+    assert "--resume" in err
     assert not out.exists()
 
     # The end of the run on a full disk: the lines are lost, the model is saved.
@@ -177,7 +185,7 @@ def test_help_answers_without_tensorflow():
 
 
 @pytest.mark.parametrize(
-    "options, words",
+    ("options", "words"),
     [
         (["--data", "nowhere/at/all"], "nowhere/at/all does not exist"),
         (["--out", "model.h5", "--data", "embedded"], "ends in .keras"),
@@ -189,7 +197,9 @@ def test_bad_input_is_one_line_and_status_2(options, words, tmp_path):
         [sys.executable, "-m", "train", *options],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
     assert words in done.stderr
     assert not list(tmp_path.iterdir())

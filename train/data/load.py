@@ -15,7 +15,7 @@ from train.data.mnist import MNIST
 from train.data.splits import DataSet, Split, digest, stratified_split
 from train.data.validate import drop_duplicates
 
-__all__ = ["DataSet", "Split", "cache_folder", "sklearn_digits", "stratified_split", "load"]
+__all__ = ["DataSet", "Split", "cache_folder", "load", "sklearn_digits", "stratified_split"]
 
 VARIABLE = "DIGIT_EDGE_DATA"
 EMBEDDED = "embedded"

@@ -76,7 +76,9 @@ def test_a_folder_of_pictures_is_a_source(pages, digits, tmp_path):
     (tmp_path / "2.png").write_bytes(b"no picture")
     status, records, errors = run("--source", tmp_path)
     assert (status, [(r["label"], r["frame"]) for r in records]) == (0, [(label, 4)])
-    assert errors.startswith("error: ") and "2.png" in errors and errors.count("\n") == 1
+    assert errors.startswith("error: ")
+    assert "2.png" in errors
+    assert errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(

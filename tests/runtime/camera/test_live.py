@@ -126,7 +126,8 @@ def test_a_stream_that_dies_is_tried_again_until_it_is_back(camera, stream, page
     assert running.errors.get(timeout=WAIT_S) == f"{source.url} is back\n"
     assert json.loads(running.records.get(timeout=WAIT_S))["label"] == third
     assert running.end() == 0
-    assert running.records.empty() and running.errors.empty()
+    assert running.records.empty()
+    assert running.errors.empty()
 
 
 def test_a_camera_that_is_not_there_is_waited_for(camera):
@@ -168,15 +169,19 @@ def test_a_browser_sees_what_is_read(camera, stream, digits):
     assert url.startswith("http://127.0.0.1:")
     port = int(url.rstrip("/").rpartition(":")[2])
     with get(port, "/") as page:
-        assert page.status == 200 and b"preview.js" in page.read()
+        assert page.status == 200
+        assert b"preview.js" in page.read()
     with get(port, "/picture.jpg") as answer:
         picture = np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB")).astype(int)
     assert picture.shape == (240, 320, 3)
     # The paper is gray: what is blue is the region of interest, what is green the digit's box.
     blue, green = (picture[..., 2] - picture[..., 0] > 60), (picture[..., 1] - picture[..., 2] > 60)
-    assert blue[10:230, 40:42].mean() > 0.8 and not blue[:, :30].any()
+    assert blue[10:230, 40:42].mean() > 0.8
+    assert not blue[:, :30].any()
     rows, columns = np.nonzero(green[30:])
-    assert rows.size and columns.min() > 60 and columns.max() < 260
+    assert rows.size
+    assert columns.min() > 60
+    assert columns.max() < 260
     answer = get(port, "/stream")
     assert answer.getheader("Content-Type").startswith("multipart/x-mixed-replace; boundary=")
     read = b"".join(answer.fp.read1(4096) for _ in range(20))

@@ -80,7 +80,8 @@ def test_a_link_that_leads_to_itself_hides_no_image(tmp_path, golden):
     done = run(tmp_path)
     assert done.returncode == 2
     assert done.stdout.startswith(f"{tmp_path / 'a.png'}: {label} ")
-    assert "loop.png" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert "loop.png" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_folders_may_lie_deep(tmp_path, golden):
@@ -150,7 +151,8 @@ def test_what_leads_to_no_image_is_an_error(tmp_path, name):
     assert done.stderr.startswith(f"error: {name}: ")
     assert len(done.stderr.splitlines()) == 1
     record = json.loads(run(name, "--json", cwd=tmp_path).stdout)
-    assert record["image"] == name and record["error"]
+    assert record["image"] == name
+    assert record["error"]
 
 
 @pytest.mark.parametrize(
@@ -209,9 +211,11 @@ def test_on_a_terminal_several_images_are_a_table(folder):
     assert shown.count("\n") == 4, shown
     header, first, error, second, end = lines_left(shown)
     assert header == "digit  confidence  image"
-    assert first.split()[0] == labels["0000.png"] and first.endswith(names[0])
+    assert first.split()[0] == labels["0000.png"]
+    assert first.endswith(names[0])
     assert error.startswith(f"error: {names[1]}: ")
-    assert second.split()[0] == labels["0001.png"] and second.endswith(names[2])
+    assert second.split()[0] == labels["0001.png"]
+    assert second.endswith(names[2])
     assert end == ""
     (line, _) = lines_left(on_terminal(names[0]))
     assert line.startswith(f"{names[0]}: {labels['0000.png']} ")
@@ -231,13 +235,15 @@ def test_long_work_says_how_far_it_is_on_a_terminal(folder, tmp_path):
 
     threading.Thread(target=feed, daemon=True).start()
     shown = on_terminal("--jobs", 1, path, pipe, path)
-    assert " of 601  " in shown and "/s  0:" in shown
+    assert " of 601  " in shown
+    assert "/s  0:" in shown
     # Nothing of it is left among the results.
     lines = lines_left(shown)
     assert lines[0] == "digit  confidence  image"
     assert len([line for line in lines if line.endswith((".png", "pipe"))]) == 597
     assert len([line for line in lines if line.startswith("error: ")]) == 4
-    assert len(lines) == 603 and lines[-1] == ""
+    assert len(lines) == 603
+    assert lines[-1] == ""
 
 
 def test_a_names_control_characters_do_not_reach_the_terminal(tmp_path, golden):
@@ -254,7 +260,8 @@ def test_show_draws_how_an_image_was_seen(folder, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{path / '0000.png'}: {labels['0000.png']} ")
     with Image.open(out) as picture:
-        assert picture.format == "PNG" and picture.width > 300
+        assert picture.format == "PNG"
+        assert picture.width > 300
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,8 @@ def test_no_process_outlives_one_that_is_killed(folder, victim):
     process.wait(WAIT_S)
     if victim == "a worker":
         assert process.returncode == 2
-        assert errors.startswith("error: a worker process died") and errors.count("\n") == 1
+        assert errors.startswith("error: a worker process died")
+        assert errors.count("\n") == 1
         assert all(map(json.loads, rest.splitlines()))
     assert_gone(workers)
 

@@ -222,10 +222,9 @@ def test_a_bad_spec_is_not_written(spec, tmp_path, wrong):
 def test_a_failed_write_leaves_what_was_there(tmp_path):
     path = tmp_path / "kept.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError):
-        with atomic_write.atomic_file(path) as temporary:
-            temporary.write_text("half of the n")
-            raise RuntimeError
+    with pytest.raises(RuntimeError), atomic_write.atomic_file(path) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["kept.txt"]
 

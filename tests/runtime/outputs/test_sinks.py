@@ -149,7 +149,7 @@ def test_no_room_is_said_once_and_nothing_is_lost(tmp_path):
     """A limit on the file's size stands for a full disk; it falls within a line."""
     path = tmp_path / "results.jsonl"
     names = [f"{n}.png" for n in range(60)]
-    given = names[:40] + ["room"] + names[40:]
+    given = [*names[:40], "room", *names[40:]]
     done = run("--out", path, "--limit", 1000, lines=given, stdout=None)
     assert done.returncode == 0
     failed, again = said(done.stderr)
@@ -278,8 +278,16 @@ def test_sync_waits_for_the_disk(tmp_path):
         trace = tmp_path / "trace"
         # -ff would do as well; what is looked for is made by the one thread.
         done = subprocess.run(
-            ["strace", "-f", "-o", trace, "-e", "trace=fsync", *command("--out", tmp_path / "r")]
-            + options,
+            [
+                "strace",
+                "-f",
+                "-o",
+                trace,
+                "-e",
+                "trace=fsync",
+                *command("--out", tmp_path / "r"),
+                *options,
+            ],
             input="1\n2\n3\n",
             text=True,
             capture_output=True,

@@ -74,7 +74,8 @@ def test_bad_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
     path.write_bytes(data)
     for image in (path, str(path)):
         message = refusal(image)
-        assert name in message and reason in message
+        assert name in message
+        assert reason in message
     with path.open("rb") as file:
         assert name in refusal(file)
     assert "<bytes>" in refusal(data)
@@ -105,7 +106,8 @@ def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
 )
 def test_array_that_is_no_image_is_refused(array: Array, reason: str) -> None:
     message = refusal(array)
-    assert "<array>" in message and reason in message
+    assert "<array>" in message
+    assert reason in message
 
 
 @pytest.mark.parametrize("thing", [None, 7, ["a.png"], io.StringIO("text")])
@@ -123,7 +125,8 @@ def test_animation_gives_its_first_frame() -> None:
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=[second])
     seen, standing, lying = map(to_pixels, (file.getvalue(), first, second))
-    assert np.array_equal(seen, standing) and not np.array_equal(seen, lying)
+    assert np.array_equal(seen, standing)
+    assert not np.array_equal(seen, lying)
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM"])

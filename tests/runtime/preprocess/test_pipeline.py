@@ -255,7 +255,8 @@ def test_normalize_follows_the_recipe_on_a_worked_example() -> None:
     pixels = to_mnist_format(ink)
     expected = np.zeros((28, 28), np.uint8)
     expected[5:25, 10:20] = 255
-    assert pixels.dtype == np.uint8 and pixels.shape == PIXELS_SHAPE
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == PIXELS_SHAPE
     np.testing.assert_array_equal(pixels[..., 0], expected)
 
 

@@ -27,12 +27,14 @@ def test_it_finds_what_the_thorough_way_finds(dark: bool, noise: float) -> None:
         moved = np.roll(digit.astype(float), (2, -3), (0, 1))
         picture = gray(235 - 0.8 * moved if dark else 20 + 0.7 * moved, noise)
         quick, thorough = segment_tiny.segment_digit(picture), segment.segment_digit(picture)
-        assert quick is not None and thorough is not None
+        assert quick is not None
+        assert thorough is not None
         assert quick.dark == thorough.dark == dark
         assert np.abs(np.subtract(quick.box, thorough.box)).max() <= 3
         one, other = (to_mnist_format(found.ink).ravel() for found in (quick, thorough))
         alike.append(np.corrcoef(one, other)[0, 1])
-    assert np.min(alike) > 0.8 and np.mean(alike) > 0.98
+    assert np.min(alike) > 0.8
+    assert np.mean(alike) > 0.98
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (31, 17), (12, 31)])

@@ -1,6 +1,7 @@
 """The page, in a real browser."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -23,12 +24,15 @@ def test_a_digit_drawn_with_the_mouse_is_read_while_it_is_drawn(server, opened, 
         )
         assert page.locator("#scores li").count() == 10
         best = page.locator("#scores li.best")
-        assert best.count() == 1 and best.inner_text().startswith("7")
+        assert best.count() == 1
+        assert best.inner_text().startswith("7")
         seen = """() => [...document.querySelector("#pixels").getContext("2d")
           .getImageData(0, 0, 28, 28).data]"""
         assert sum(value > 200 for value in page.evaluate(seen)[::4]) > 20
         facts = page.inner_text("#facts")
-        assert "litert" in facts and "int8" in facts and "Round trip" in facts
+        assert "litert" in facts
+        assert "int8" in facts
+        assert "Round trip" in facts
         page.click("#undo")
         page.click("#undo")
         shows(page, "–")
@@ -139,7 +143,7 @@ def test_on_a_phone_it_fits_and_a_finger_draws(server, opened, draw, shows):
                 for x, y in stroke
             ]
             send("touchStart", points[:1])
-            for start, end in zip(points, points[1:], strict=False):
+            for start, end in itertools.pairwise(points):
                 for part in range(1, 6):
                     send(
                         "touchMove", [{k: start[k] + (end[k] - start[k]) * part / 5 for k in "xy"}]

@@ -41,7 +41,8 @@ def test_a_signed_model_takes_its_place_and_the_old_one_is_kept(device):
 @pytest.mark.parametrize("option", [["--keys", "keys"], ["--allow-unsigned"]])
 def test_back_takes_no_option_of_a_new_model(device, option):
     done = run("--back", "--into", device.target, *option)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: --back checks no signature")
 
 

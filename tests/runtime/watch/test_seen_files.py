@@ -22,16 +22,14 @@ def test_what_is_remembered_survives_torn_lines_and_does_not_grow_for_ever(tmp_p
     seen_files.add("21.png", FileFingerprint(10, 21, 22))
     seen_files.save()
     seen_files = SeenFiles(file)
-    assert seen_files.knows("21.png", FileFingerprint(10, 21, 22)) and seen_files.knows(
-        "0.png", FileFingerprint(10, 0, 99)
-    )
+    assert seen_files.knows("21.png", FileFingerprint(10, 21, 22))
+    assert seen_files.knows("0.png", FileFingerprint(10, 0, 99))
     assert not seen_files.knows("20.png", FileFingerprint(1, 0, 0))
     # The oldest of those gone are forgotten, what is there never.
     monkeypatch.setattr("runtime.watch.seen_files.MAX_GONE", 5)
     seen_files.forget_gone()
-    assert seen_files.knows("0.png", FileFingerprint(10, 0, 1)) and seen_files.knows(
-        "19.png", FileFingerprint(10, 19, 20)
-    )
+    assert seen_files.knows("0.png", FileFingerprint(10, 0, 1))
+    assert seen_files.knows("19.png", FileFingerprint(10, 19, 20))
     assert not seen_files.knows("1.png", FileFingerprint(10, 1, 2))
 
 

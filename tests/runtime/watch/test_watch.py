@@ -65,7 +65,8 @@ def test_half_an_image_is_waited_for_and_reported_in_the_end(watch, tmp_path, pi
     assert (record["image"], record["label"]) == (str(whole), label)
     half.write_bytes(data[: len(data) // 2])
     record = watcher.next()
-    assert record["image"] == str(half) and "damaged" in record["error"]
+    assert record["image"] == str(half)
+    assert "damaged" in record["error"]
     half.write_bytes(data)
     assert watcher.next()["label"] == label
     assert watcher.names(0) == []
@@ -183,7 +184,8 @@ def test_what_it_cannot_write_down_stops_nothing(watch, tmp_path, pictures):
         (tmp_path / "in" / f"{number}.bmp").write_bytes(pictures[0][0])
     assert watcher.names(4) == [f"{number}.bmp" for number in range(4)]
     message = watcher.complaint()
-    assert message.startswith("error: cannot write ") and "a restart may classify" in message
+    assert message.startswith("error: cannot write ")
+    assert "a restart may classify" in message
     assert watcher.end() == 0
     assert watcher.errors.empty()
 
@@ -192,7 +194,8 @@ def test_without_a_place_to_remember_it_says_so_and_runs(watch, tmp_path, pictur
     (tmp_path / "file").write_text("")
     watcher = watch(environment={"STATE_DIRECTORY": str(tmp_path / "file")})
     message = watcher.complaint()
-    assert message.startswith("error: ") and "images that arrive between two runs" in message
+    assert message.startswith("error: ")
+    assert "images that arrive between two runs" in message
     (tmp_path / "in" / "1.bmp").write_bytes(pictures[0][0])
     assert watcher.names(1) == ["1.bmp"]
 

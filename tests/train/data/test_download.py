@@ -127,7 +127,8 @@ def test_what_a_killed_download_left_is_gone_on_with(serve, tmp_path):
     (tmp_path / "images.gz.part").write_bytes(PACKED["/images.gz"][:1000])
     server = serve()
     download(tmp_path, [server.url], SHA256)
-    assert _is_whole(tmp_path) and server.asked[0] == ("/images.gz", "bytes=1000-")
+    assert _is_whole(tmp_path)
+    assert server.asked[0] == ("/images.gz", "bytes=1000-")
 
 
 def test_a_server_that_cannot_go_on_sends_all_again(serve, tmp_path):

@@ -23,7 +23,8 @@ def test_an_npz_of_x_and_y_is_split_stratified_and_the_same_each_time(tmp_path):
     np.savez_compressed(path, x=x, y=np.array(["ä", "b", "c"])[y])
     read = load.load(path)
     assert (read.name, read.labels) == ("mine", ("b", "c", "ä"))
-    assert len(read.train) == 19 and len(read.test) == 5
+    assert len(read.train) == 19
+    assert len(read.test) == 5
     assert (np.bincount(read.test.labels, minlength=3) >= 1).all()
     assert read.sha256 == load.load(path).sha256
     for pixels, label in zip(read.test.pixels[..., 0], read.test.labels, strict=True):
@@ -38,7 +39,8 @@ def test_other_arrays_than_pixels_go_through_the_runtime_s_preprocessing(tmp_pat
     np.savez(tmp_path / "pages.npz", x=page, y=np.arange(24) % 2)
     read = load.load(tmp_path / "pages.npz")
     corners = read.train.pixels[:, [0, -1], :, 0]
-    assert not corners.any() and (read.train.pixels.max(axis=(1, 2, 3)) == 255).all()
+    assert not corners.any()
+    assert (read.train.pixels.max(axis=(1, 2, 3)) == 255).all()
     refused(tmp_path / "pages.npz", "pages.npz", "--as-is", as_is=True)
 
 

@@ -37,14 +37,18 @@ def test_a_folder_of_images_of_any_kind(tmp_path, capsys):
     assert (np.bincount(read.test.labels, minlength=3) >= 1).all()
     assert (read.train.pixels.max(axis=(1, 2, 3)) == 255).all()
     told = capsys.readouterr().err
-    assert "notes.txt" in told and "cut.png" in told and "2 of 26 files left out" in told
+    assert "notes.txt" in told
+    assert "cut.png" in told
+    assert "2 of 26 files left out" in told
 
 
 def test_a_folder_divided_already_keeps_its_division(tmp_path):
     _draw_letters(tmp_path / "train", "AB", 8)
     _draw_letters(tmp_path / "test", "AB", 3)
     read = load.load(tmp_path)
-    assert len(read.train) == 16 and len(read.test) == 6 and read.labels == ("A", "B")
+    assert len(read.train) == 16
+    assert len(read.test) == 6
+    assert read.labels == ("A", "B")
 
 
 @pytest.mark.parametrize("val", ["val", "Valid", "validation"])
@@ -52,13 +56,15 @@ def test_what_is_set_apart_to_validate_with_is_trained_on(tmp_path, val, capsys)
     _draw_letters(tmp_path / "train", "AB", 8)
     _draw_letters(tmp_path / val, "AB", 3)
     undivided = load.load(tmp_path)
-    assert undivided.labels == ("A", "B") and len(undivided.test) > 0
+    assert undivided.labels == ("A", "B")
+    assert len(undivided.test) > 0
     _draw_letters(tmp_path / "test", "AB", 4)
     read = load.load(tmp_path)
     assert np.bincount(read.train.labels).tolist() == [11, 11]
     assert np.bincount(read.test.labels).tolist() == [4, 4]
     said = capsys.readouterr().err
-    assert str(tmp_path / val) in said and "are taken as one set to train on" in said
+    assert str(tmp_path / val) in said
+    assert "are taken as one set to train on" in said
 
 
 def test_a_division_that_is_none_is_refused(tmp_path, refused):
@@ -100,7 +106,8 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3])
     tmp_path.chmod(0o700)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: cannot read {tmp_path}") and "denied" in done.stderr
+    assert done.stderr.startswith(f"error: cannot read {tmp_path}")
+    assert "denied" in done.stderr
 
 
 def test_numbers_are_classes_in_their_own_order(tmp_path):

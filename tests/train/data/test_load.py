@@ -45,10 +45,13 @@ def folder(tmp_path):
 
 def test_the_embedded_digits_are_split_once_and_no_image_is_in_both():
     embedded = load.sklearn_digits()
-    assert embedded.name == "embedded digits" and embedded.labels == tuple("0123456789")
-    assert len(embedded.train) + len(embedded.test) == 1797 and len(embedded.test) == 359
+    assert embedded.name == "embedded digits"
+    assert embedded.labels == tuple("0123456789")
+    assert len(embedded.train) + len(embedded.test) == 1797
+    assert len(embedded.test) == 359
     for split in (embedded.train, embedded.test):
-        assert split.pixels.dtype == np.uint8 and split.pixels.shape[1:] == (28, 28, 1)
+        assert split.pixels.dtype == np.uint8
+        assert split.pixels.shape[1:] == (28, 28, 1)
         assert split.labels.dtype == np.int64
         counts = np.bincount(split.labels)
         assert counts.max() - counts.min() <= 0.06 * counts.sum() / 10 + 1
@@ -63,12 +66,13 @@ def test_the_embedded_digits_are_split_once_and_no_image_is_in_both():
 # --- holding back
 
 
-@pytest.mark.parametrize("n_or_share, held", [(0.1, 30), (100, 100), (10, 10), (1 / 12, 25)])
+@pytest.mark.parametrize(("n_or_share", "held"), [(0.1, 30), (100, 100), (10, 10), (1 / 12, 25)])
 def test_what_is_held_back_is_stratified_and_nothing_is_lost(n_or_share, held):
     labels = np.repeat(np.arange(10), np.arange(21, 40, 2)[:10]).astype(np.int64)
     split = Split(np.arange(300, dtype=np.uint16).view(np.uint8).reshape(300, 2), labels)
     train, validation = stratified_split(split, n_or_share, 3)
-    assert len(validation) == held and len(train) == 300 - held
+    assert len(validation) == held
+    assert len(train) == 300 - held
     both = np.concatenate([train.pixels, validation.pixels])
     assert len(np.unique(both, axis=0)) == 300
     ideal = np.bincount(labels) * held / 300
@@ -243,6 +247,7 @@ def test_without_a_network_the_embedded_digits_are_announced_within_seconds(tmp_
         env=environment, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "embedded digits\n" and done.returncode == 0, done.stderr
-    assert "NOT MNIST" in done.stderr and "--data" in done.stderr
+    assert "NOT MNIST" in done.stderr
+    assert "--data" in done.stderr
     assert "Traceback" not in done.stderr
     assert time.monotonic() - start < 25
