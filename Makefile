@@ -1,12 +1,13 @@
-# make run [DATA=folder]   train, export, compare, classify: from nothing to a report
+# make run [DATA=folder]   train, export, benchmark, classify in about two minutes
+# make run RECIPE=default  the same with the full recipe and the full benchmarks (half an hour)
 # make test                every test, in the environments that a user could have
-# make test-slow           the few that take minutes
+# make test-slow           the few tests that take minutes
 # make publish [DATA=]     train and export the artifacts that the package carries
-# make pi                  the wheel on emulated Raspberry Pis: installed, tested, measured
-# make pi-page             the commands of docs/raspberry-pi.md on a booted one
-# make lint                style and types
+# make pi                  install, test and measure the wheel on emulated Raspberry Pis
+# make pi-page             run the commands of docs/raspberry-pi.md on an emulated one
+# make lint                check style and types
 # make lock                renew requirements/*.lock after a change in pyproject.toml
-# make clean               forget the environments and what was trained
+# make clean               remove the environments and everything that was trained
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
@@ -15,37 +16,48 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo "$$p" && break; done)
-PIP = -m pip --disable-pip-version-check install --quiet
+PIP = -m pip --disable-pip-version-check install
 NEED_PYTHON = @test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with its venv module here;" \
 	"install one (Debian: apt install python3-venv), or name it: make PYTHON=…" >&2; exit 2; }
 ENGINES = litert onnx tflite
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
-# tflite-runtime needs NumPy 1, so an environment of its own; measured where that exists.
+# tflite-runtime needs NumPy 1 and an environment of its own; measured if that exists.
 WITH_TFLITE = $(if $(wildcard .venv-tflite/installed), --python tflite-runtime=.venv-tflite/bin/python)
 
+# fast: 3 epochs, quick benchmarks. default: the recipe of train/RECIPE.md, full benchmarks.
+RECIPE ?= fast
+TRAIN_OPTIONS_fast = --fast --epochs 3
+TRAIN_OPTIONS_default =
+BENCHMARK_OPTIONS_fast = --quick
+BENCHMARK_OPTIONS_default =
+KNOWN_RECIPE = @test "$(RECIPE)" = fast -o "$(RECIPE)" = default || { \
+	echo "error: no recipe $(RECIPE): choose RECIPE=fast or RECIPE=default" >&2; exit 2; }
+
 run: models/report/report.md
-	.venv/bin/python -m runtime --model models/digits-int8.tflite examples/*.jpg examples/*.png
-	@echo "The report: models/report/report.md and report.html"
+	.venv/bin/python -m runtime --model models/digits-int8.tflite examples
+	@echo "The report: models/report/report.md and models/report/report.html"
 
 models/report/report.md: models/.exported
-	.venv/bin/python -m benchmarks --models models --out $(@D)$(WITH_DATA)$(WITH_TFLITE)
+	.venv/bin/python -m benchmarks --models models --out $(@D)$(WITH_DATA)$(WITH_TFLITE) $(BENCHMARK_OPTIONS_$(RECIPE))
 
 models/.exported: models/digits.keras
 	.venv/bin/python -m export --model $<$(WITH_DATA)
 	@touch $@
 
-# Interrupted, a training goes on where it stopped; other data start another one.
-models/digits.keras: models/.data | .venv/installed
-	.venv/bin/python -m train --out $@$(WITH_DATA)$(if $(wildcard models/digits-checkpoint.npz), --resume)
+# An interrupted training is resumed unless DATA or RECIPE changed.
+models/digits.keras: models/.settings | .venv/installed
+	.venv/bin/python -m train --out $@$(WITH_DATA) $(TRAIN_OPTIONS_$(RECIPE))$(if $(wildcard models/digits-checkpoint.npz), --resume)
 
-models/.data: FORCE
+models/.settings: FORCE
+	$(KNOWN_RECIPE)
 	@mkdir -p models
-	@echo "$(DATA)" | cmp -s - $@ || { rm -f models/digits-checkpoint.npz; echo "$(DATA)" > $@; }
+	@echo "$(DATA) $(RECIPE)" | cmp -s - $@ || { \
+		rm -f models/digits-checkpoint.npz; echo "$(DATA) $(RECIPE)" > $@; }
 
 test: .venv/installed $(ENGINES:%=test-%)
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# The runtime from its wheel, where nothing is installed but one engine.
+# The runtime from its wheel, in an environment with one engine and nothing more.
 test-%: .venv/installed .venv-%/installed FORCE
 	@rm -rf build dist/$*
 	@.venv/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps \
@@ -56,7 +68,7 @@ test-%: .venv/installed .venv-%/installed FORCE
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow
 
-# Not in `make test`: it fetches 700 MB and takes minutes. docs/raspberry-pi.md, deploy/README.md
+# Not in `make test`: it downloads 700 MB and takes minutes; see deploy/README.md.
 pi:
 	@$(MAKE) --jobs=2 .venv-pi/installed .venv-tflite/installed
 	.venv-pi/bin/python -m deploy.emulation
@@ -75,7 +87,7 @@ lint: .venv/installed
 
 .venv/locked: requirements/dev.lock
 	$(NEED_PYTHON)
-	@echo "Installing the pinned dependencies into .venv (2.7 GB; once)"
+	@echo "Installing the pinned dependencies into .venv (3.2 GB; once, one to three minutes)"
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python $(PIP) --require-hashes --requirement $<
 	@touch $@
@@ -86,18 +98,18 @@ lint: .venv/installed
 	@.venv-$*/bin/python $(PIP) --require-hashes --requirement $<
 	@touch $@
 
-# Of what is installed it imports little.
+# It imports few of the installed modules.
 .venv-pi/installed: PIP += --no-compile
 
-# What the package carries; interrupted, the training goes on where it stopped.
+# The artifacts in runtime/pretrained/; an interrupted training is resumed.
 publish: .venv/installed
 	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)
 	.venv/bin/python -m export --model models/published/digits.keras$(WITH_DATA)
 	cp $(addprefix models/published/digits,.keras .tflite -int8.tflite .onnx -int8.onnx) runtime/pretrained/
 
-lock:
+lock: .venv/installed
 	for extra in dev pi $(ENGINES); do \
-		uv pip compile pyproject.toml --extra $$extra --extra test --universal \
+		.venv/bin/uv pip compile pyproject.toml --extra $$extra --extra test --universal \
 		--python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --quiet --upgrade \
 		--output-file requirements/$$extra.lock || exit 1; \

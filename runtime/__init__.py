@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from runtime.classifier import Classifier
     from runtime.prediction import Prediction
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ArtifactError",
     "BackendUnavailable",
@@ -28,6 +30,7 @@ __all__ = [
     "ImageError",
     "ParityError",
     "Prediction",
+    "__version__",
 ]
 
 
