@@ -20,24 +20,20 @@ IMPORT = re.compile(rf"^([ \t]*from )({'|'.join(PACKAGES)})(?=[\w.]* import )", 
 
 
 class BuildInsideOnePackage(build_py):
-    """Copy the packages as usual; then move them into `digit_edge`."""
+    """Copy the packages as usual, then move them into `digit_edge`."""
 
     def run(self) -> None:
-        """Build; an editable install refers to the checkout, so nothing is moved."""
+        """Build. An editable install refers to the checkout: there is nothing to move."""
         super().run()
-        if not self.editable_mode:
-            for package in PACKAGES:
-                move_inside(Path(self.build_lib, package), Path(self.build_lib, "digit_edge"))
-
-
-def move_inside(package: Path, parent: Path) -> None:
-    """Move a package's folder into another package, and rewrite its imports of PACKAGES."""
-    target = parent / package.name
-    shutil.rmtree(target, ignore_errors=True)  # of an earlier build
-    shutil.move(package, target)
-    for module in target.rglob("*.py"):
-        source = module.read_text(encoding="utf-8")
-        module.write_text(IMPORT.sub(r"\1digit_edge.\2", source), encoding="utf-8")
+        if self.editable_mode:
+            return
+        parent = Path(self.build_lib, "digit_edge")
+        for package in PACKAGES:
+            shutil.rmtree(parent / package, ignore_errors=True)  # of an earlier build
+            shutil.move(Path(self.build_lib, package), parent)
+        for module in parent.rglob("*.py"):
+            source = module.read_text(encoding="utf-8")
+            module.write_text(IMPORT.sub(r"\1digit_edge.\2", source), encoding="utf-8")
 
 
 setup(cmdclass={"build_py": BuildInsideOnePackage})

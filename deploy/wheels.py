@@ -50,10 +50,10 @@ def project(folder: Path) -> Path:
     """
     # From a copy: setuptools would leave folders of its own in the tree.
     with tempfile.TemporaryDirectory() as copy:
-        for name in ("runtime", "train", "export", "benchmarks"):
+        for name in ("runtime", "train", "export", "benchmarks", "deploy/wheel"):
             left_out = shutil.ignore_patterns("__pycache__", "results")
             shutil.copytree(CHECKOUT / name, Path(copy) / name, ignore=left_out)
-        for name in ("pyproject.toml", "README.md", "LICENSE"):
+        for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
             shutil.copy2(CHECKOUT / name, copy)
         for old in folder.glob("digit_edge-*.whl"):
             old.unlink()
