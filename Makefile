@@ -62,7 +62,7 @@ test-%: .venv/installed .venv-%/installed FORCE
 	@rm -rf build dist/$*
 	@.venv/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps \
 		--no-build-isolation --wheel-dir dist/$* .
-	@.venv-$*/bin/python $(PIP) --no-deps --force-reinstall dist/$*/*.whl
+	@.venv-$*/bin/python $(PIP) --quiet --no-deps --force-reinstall dist/$*/*.whl
 	.venv-$*/bin/pytest tests/engines
 
 test-slow: .venv/installed
@@ -82,7 +82,7 @@ lint: .venv/installed
 	.venv/bin/mypy
 
 .venv/installed: .venv/locked pyproject.toml
-	@.venv/bin/python $(PIP) --no-deps --no-build-isolation --editable .
+	@.venv/bin/python $(PIP) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/locked: requirements/dev.lock
