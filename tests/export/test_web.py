@@ -174,13 +174,13 @@ def test_what_is_drawn_is_read_in_the_browser(exported, hosted, opened, draw, sh
         page.keyboard.press("Escape")
         draw(page, STAR)
         shows(page, "?")
-        assert "No digit I know" in page.inner_text("#sure")
+        assert "Not a digit I know" in page.inner_text("#sure")
 
 
 def test_photographs_and_numbers_are_left_to_the_server(exported, hosted, opened, hand_over):
     with hosted(exported["int8"]) as url, opened(url) as page:
         text = " ".join(page.inner_text("main").split())
-        assert "Photographs and numbers of several digits are read by" in text
+        assert "For photographs and numbers of several digits, run" in text
         assert text.count("python -m runtime.serve") == 1
         for control in ("input", "video", "dialog", "#choose", "#camera", "#modes"):
             assert page.locator(control).count() == 0, control

@@ -240,7 +240,7 @@ def test_large_images_are_looked_at_one_after_the_other(serve_with):
     )
     assert larger.status_code == 413
     assert larger.json()["detail"] == (
-        "the image takes 5 MB to decode, more than 5: scale it down, or save it as a plain JPEG"
+        "decoding the image takes 5 MB, the limit is 5 MB: scale it down, or save it as a baseline JPEG"
     )
 
 

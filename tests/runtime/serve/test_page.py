@@ -42,7 +42,7 @@ def test_what_is_no_digit_is_not_called_one(server, opened, draw, shows):
     with opened(server.url) as page:
         draw(page, STAR)
         shows(page, "?")
-        assert "No digit I know" in page.inner_text("#sure")
+        assert "Not a digit I know" in page.inner_text("#sure")
         page.click("#clear")
         shows(page, "–")
 
@@ -86,7 +86,7 @@ def test_everything_has_a_name_for_a_screen_reader(server, opened):
             ("button", "Camera"),
             ("radio", "One digit"),
             ("radio", "A number"),
-            ("img", "What the network saw: 28 by 28 pixels"),
+            ("img", "The network's input: 28 by 28 pixels"),
             ("application", "Drawing pad"),
             ("heading", "digit-edge"),
         ):
@@ -184,7 +184,7 @@ def test_a_picture_is_chosen_dropped_or_pasted(server, photo, page, opened, show
             shows(tab, label)
         tab.set_input_files("#file", {**picture, "buffer": b"this is no picture"})
         tab.wait_for_function(
-            "() => document.querySelector('#problem').textContent.includes('no picture')"
+            "() => document.querySelector('#problem').textContent.includes('cannot open')"
         )
 
 

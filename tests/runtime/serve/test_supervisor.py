@@ -106,7 +106,7 @@ def test_request_past_its_deadline_is_refused_and_the_worker_replaced(serve, pho
     assert server.worker != first
     assert server.restarts() == 1
     assert server.stderr == (
-        "error: the process that decodes images was ended by signal 9; another one is started\n"
+        "error: the worker process was ended by signal 9; starting a new one\n"
     )
 
 
