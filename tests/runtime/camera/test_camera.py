@@ -66,7 +66,7 @@ def test_only_the_region_of_interest_is_read(pages, digits, tmp_path):
         assert (status, [r["label"] for r in records]) == (0, [label])
     status, records, errors = run("--source", tmp_path / "v.avi", "--roi", "200,0,160,100")
     assert (status, records) == (2, [])
-    assert errors == "error: --roi 200,0,160,100 reaches beyond the picture of 320x240\n"
+    assert errors == "error: --roi 200,0,160,100 is not inside the frame of 320x240 pixels\n"
 
 
 def test_a_folder_of_pictures_is_a_source(pages, digits, tmp_path):
@@ -85,14 +85,17 @@ def test_a_folder_of_pictures_is_a_source(pages, digits, tmp_path):
     ("arguments", "message"),
     [
         (["--source", "absent.avi"], "error: cannot open absent.avi: No such file"),
-        (["--source", "text.avi"], "error: cannot open text.avi: no video that OpenCV reads"),
-        (["--source", "empty"], "error: empty: a folder without images"),
+        (["--source", "text.avi"], "error: cannot open text.avi: not a video that OpenCV"),
+        (["--source", "empty"], "error: empty: no images in this folder"),
         (["--source", "empty", "--model", "absent.tflite"], "error: cannot read the model"),
-        (["--source", "empty", "--preview", "nowhere"], "error: --preview nowhere: no address"),
-        (["--source", "empty", "--preview"], "look with a browser: --preview :8081"),
+        (
+            ["--source", "empty", "--preview", "nowhere"],
+            "error: --preview nowhere: invalid address",
+        ),
+        (["--source", "empty", "--preview"], "use a browser instead: --preview :8081"),
         (["--roi", "1,2,3"], "'1,2,3' is not X,Y,W,H"),
-        (["--roi", "1,2,0,3"], "'1,2,0,3' has nothing in it"),
-        (["--agree", "3/6"], "'3/6' is not N/M with N more than half of M"),
+        (["--roi", "1,2,0,3"], "'1,2,0,3' is empty"),
+        (["--agree", "3/6"], "'3/6' is not N/M with N greater than half of M"),
         (["--agree", "7/6"], "'7/6' is not N/M"),
         (["--agree", f"{10**20}/{10**20}"], "is not N/M"),
         (["--source", "9" * 20], f"error: cannot open {'9' * 20}: No such file"),

@@ -120,7 +120,7 @@ def test_a_stream_that_dies_is_tried_again_until_it_is_back(camera, stream, page
     assert json.loads(running.records.get(timeout=WAIT_S))["label"] == second
     source.die()
     message = running.errors.get(timeout=WAIT_S)
-    assert message.startswith(f"error: {source.url} gives no more pictures; trying again")
+    assert message.startswith(f"error: {source.url} delivers no more frames; trying again")
     assert running.errors.get(timeout=WAIT_S).startswith(f"error: cannot open {source.url}")
     stream(third, source.port)
     assert running.errors.get(timeout=WAIT_S) == f"{source.url} is back\n"
@@ -200,7 +200,7 @@ def test_a_browser_sees_what_is_read(camera, stream, digits):
 
 @pytest.mark.parametrize("where", ["8081", ":99999", "here:", ":"])
 def test_what_is_no_address_is_refused(where):
-    with pytest.raises(EdgeError, match="no address"):
+    with pytest.raises(EdgeError, match="invalid address"):
         open_preview(where)
 
 
@@ -251,7 +251,7 @@ def test_a_pi_camera_is_read_by_picamera2(camera, pages, digits, tmp_path):
     record = json.loads(running.records.get(timeout=WAIT_S))
     assert (record["image"], record["label"]) == ("camera 0", label)
     message = running.errors.get(timeout=WAIT_S)
-    assert message.startswith("error: camera 0 gives no more pictures; trying again")
+    assert message.startswith("error: camera 0 delivers no more frames; trying again")
     assert running.errors.get(timeout=WAIT_S) == "camera 0 is back\n"
     assert running.end() == 0
 
@@ -269,8 +269,8 @@ def test_a_camera_that_hangs_is_asked_for_on_one_thread_and_given_up_in_the_end(
         "from runtime.camera import run, sources\n"
         "from runtime.camera.__main__ import main\n"
         "from runtime.cli.exit_status import exit_status\n"
-        "sources.TIMEOUT_S = sources._LEAVE_S = 0.1\n"
-        "run._FIRST_RETRY_S = run._LAST_RETRY_S = 0.1\n"
+        "sources.TIMEOUT_S = sources._RELEASE_TIMEOUT_S = 0.1\n"
+        "run._FIRST_RETRY_S = run._MAX_RETRY_S = 0.1\n"
         "status = exit_status(lambda: main([]))\n"
         "print(sum(thread.name == 'camera' for thread in threading.enumerate()))\n"
         "sys.exit(status)"
@@ -285,7 +285,7 @@ def test_a_camera_that_hangs_is_asked_for_on_one_thread_and_given_up_in_the_end(
     )
     lost, hangs = done.stderr.splitlines()
     assert lost.startswith(
-        "error: camera 0 gives no pictures; check it and its cable; trying again"
+        "error: camera 0 delivers no frames; check the device and its cable; trying again"
     )
     assert hangs == "error: camera 0 hangs; unplug it and plug it in, then start again"
     assert (done.returncode, done.stdout, opened.read_text()) == (2, "1\n", "x")

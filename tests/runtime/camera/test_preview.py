@@ -90,10 +90,15 @@ def read_until(connection, expected):
 def test_others_on_the_network_are_let_in_only_with_a_token(monkeypatch):
     monkeypatch.delenv("DIGIT_EDGE_TOKEN", raising=False)
     for where in ("0.0.0.0:0", "[::]:0"):
-        with pytest.raises(EdgeError, match="lets others in: give --token-file FILE, or set DIGIT"):
+        with pytest.raises(
+            EdgeError,
+            match="accepts connections from other machines: pass --token-file FILE, or set DIGIT",
+        ):
             open_preview(where)
     monkeypatch.setenv("DIGIT_EDGE_TOKEN", "short")
-    with pytest.raises(EdgeError, match="the token of DIGIT_EDGE_TOKEN is no 16 characters"):
+    with pytest.raises(
+        EdgeError, match="DIGIT_EDGE_TOKEN: a token has at least 16 ASCII characters"
+    ):
         open_preview("0.0.0.0:0")
 
 
@@ -110,7 +115,9 @@ def test_the_command_without_a_token_is_one_error(tmp_path):
         timeout=WAIT_S,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: --preview 0.0.0.0:0 lets others in: give --token-file")
+    assert done.stderr.startswith(
+        "error: --preview 0.0.0.0:0 accepts connections from other machines: pass --token-file"
+    )
     assert done.stderr.count("\n") == 1
 
 
@@ -135,7 +142,7 @@ def test_the_command_without_a_token_is_one_error(tmp_path):
     ],
 )
 def test_an_address_of_another_form_is_rejected(where):
-    with pytest.raises(EdgeError, match=r"^--preview .*: no address; give HOST:PORT with a port"):
+    with pytest.raises(EdgeError, match=r"^--preview .*: invalid address; pass \[HOST\]:PORT"):
         open_preview(where)
 
 
@@ -145,7 +152,7 @@ def test_an_ipv6_address_is_shown_in_brackets(shown, monkeypatch):
     with pytest.raises(EdgeError, match=rf"cannot listen on \[::1\]:{served.port}: "):
         open_preview(f"[::1]:{served.port}")
     monkeypatch.delenv("DIGIT_EDGE_TOKEN", raising=False)
-    with pytest.raises(EdgeError, match=r"^--preview \[::\]:18081 lets others in"):
+    with pytest.raises(EdgeError, match=r"^--preview \[::\]:18081 accepts connections"):
         open_preview("[::]:18081")
 
 
@@ -158,7 +165,7 @@ def test_a_token_without_an_address_is_a_usage_error(options):
         timeout=WAIT_S,
     )
     assert done.returncode == 2
-    assert "go with --preview HOST:PORT" in done.stderr.splitlines()[-1]
+    assert "need --preview HOST:PORT" in done.stderr.splitlines()[-1]
 
 
 def test_without_the_extra_the_error_names_it():
