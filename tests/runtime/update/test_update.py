@@ -31,7 +31,7 @@ def test_a_signed_model_takes_its_place_and_the_old_one_is_kept(device):
     assert (done.returncode, done.stderr) == (0, "")
     assert "signed by maker.pub" in done.stdout
     assert device.holds(NEW, kept=OLD)
-    assert "is this model already" in run(device.new, "--into", device.target).stdout
+    assert "this model is already installed" in run(device.new, "--into", device.target).stdout
     assert device.holds(NEW, kept=OLD)
     done = run("--back", "--into", device.target)
     assert (done.returncode, done.stderr) == (0, "")
@@ -43,7 +43,7 @@ def test_back_takes_no_option_of_a_new_model(device, option):
     done = run("--back", "--into", device.target, *option)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: --back checks no signature")
+    assert done.stderr.startswith("error: --back does not check signatures")
 
 
 def test_a_folders_one_model_with_one_before_it_can_go_back(device):
@@ -59,7 +59,7 @@ def test_a_folders_one_model_with_one_before_it_can_go_back(device):
     done = run("--back", "--into", folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: --back: which model of {folder}? ")
-    assert "another.tflite, model.tflite; give --into FILE" in done.stderr
+    assert "another.tflite, model.tflite; pass --into FILE" in done.stderr
 
 
 def test_a_folder_takes_the_model_under_its_own_name(device):
@@ -155,7 +155,7 @@ def test_a_model_that_fails_in_its_place_gives_it_back(device, monkeypatch):
                 file.write(b"spoilt")
 
     monkeypatch.setattr(os, "replace", spoil)
-    with pytest.raises(SelfTestFailed, match="is damaged.*the model before is back in its place"):
+    with pytest.raises(SelfTestFailed, match=r"is damaged.*the previous model is installed again"):
         update(str(device.new), device.target, None)
     assert device.holds(OLD, kept=OLD)
 
@@ -171,13 +171,16 @@ def test_a_damaged_model_in_use_is_replaced_and_not_kept(device):
     ("arguments", "message"),
     [
         (["absent.tflite"], "error: cannot read absent.tflite: No such file"),
-        (["model.txt"], "error: model.txt is no model's name"),
+        (["model.txt"], "error: model.txt is not a model"),
         (["ftp://host/model.tflite"], "error: cannot read ftp://host/model.tflite: No such file"),
-        (["http://[x/m.tflite"], "error: http://[x/m.tflite is no address"),
-        (["http://a..b/m.tflite"], "error: cannot fetch http://a..b/m.tflite: it is no address"),
-        (["http://127.0.0.1:9/ü.tflite"], "error: cannot fetch http://127.0.0.1:9/ü.tflite: it is"),
+        (["http://[x/m.tflite"], "error: http://[x/m.tflite: invalid URL"),
+        (["http://a..b/m.tflite"], "error: cannot download http://a..b/m.tflite: invalid URL"),
+        (
+            ["http://127.0.0.1:9/ü.tflite"],
+            "error: cannot download http://127.0.0.1:9/ü.tflite: invalid",
+        ),
         (["--back"], "error: --back: which model of models? "),
-        (["{new}", "--into", "m.onnx"], "error: new.tflite cannot take the place of m.onnx"),
+        (["{new}", "--into", "m.onnx"], "error: new.tflite cannot replace m.onnx"),
         (["{new}", "--into", "/proc/models"], "error: cannot write into /proc/models"),
         (["--back", "--into", "m.tflite"], "error: cannot read the model m.previous.tflite"),
         ([], "usage"),
@@ -196,7 +199,7 @@ def test_one_update_at_a_time(device):
 
     folder = os.open(device.target.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
-    with pytest.raises(EdgeError, match="another update of .* is under way"):
+    with pytest.raises(EdgeError, match=r"another update of .* is running"):
         update(str(device.new), device.target, None)
     os.close(folder)
     update(str(device.new), device.target, None)
