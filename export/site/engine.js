@@ -6,7 +6,7 @@
 
 import * as ort from "./ort.js";
 import { RejectionScorer } from "./judge.js";
-import { SIDE, inkOf, toMnistFormat } from "./preprocess.js";
+import { SIDE_PX, inkOf, toMnistFormat } from "./preprocess.js";
 
 // An error with a message for the user.
 export class EngineError extends Error {}
@@ -46,7 +46,7 @@ class LocalModel {
   async scores(pixels, count) {
     const input = Float32Array.from(pixels, (value) => value / 255);
     const [name] = this.session.inputNames;
-    const tensor = new ort.Tensor("float32", input, [count, SIDE, SIDE, 1]);
+    const tensor = new ort.Tensor("float32", input, [count, SIDE_PX, SIDE_PX, 1]);
     const results = await this.session.run({ [name]: tensor });
     const { data } = results[this.session.outputNames[0]];
     const classes = this.spec.labels.length;

@@ -5,8 +5,8 @@
 // in single precision like NumPy. tests/export/test_web.py compares both on the same drawings. The
 // Python module names the sources of the recipe.
 
-export const SIDE = 28; // side of the model's input, in pixels
-const INNER = 20; // side of the box that the digit is scaled to, in pixels
+export const SIDE_PX = 28; // side of the model's input
+const INNER_PX = 20; // side of the box that the digit is scaled to
 const MIN_SIDE_PX = 10; // a smaller drawing is not enlarged to fill the box
 // Added before truncation. Fractions from 0.499 round up, so that an exact half does so in any order of
 // summation.
@@ -22,7 +22,7 @@ export function inkOf(canvas) {
 // Return the model's input for an image of ink (0 to 255, row by row): a Uint8Array of 28 × 28 pixels
 // from 0 (background) to 255 (ink).
 export function toMnistFormat(ink, width, height) {
-  const pixels = new Uint8Array(SIDE * SIDE);
+  const pixels = new Uint8Array(SIDE_PX * SIDE_PX);
   const [left, top, right, bottom] = bounds(ink, width, height);
   if (right <= left) return pixels;
   const [w, h] = [right - left, bottom - top];
@@ -36,16 +36,16 @@ export function toMnistFormat(ink, width, height) {
   for (let i = 0; i < small.length; i++) {
     small[i] *= scale;
     mass += small[i];
-    momentX += small[i] * ((i % INNER) + 0.5);
-    momentY += small[i] * (Math.floor(i / INNER) + 0.5);
+    momentX += small[i] * ((i % INNER_PX) + 0.5);
+    momentY += small[i] * (Math.floor(i / INNER_PX) + 0.5);
   }
   const shiftX = shift(momentX / mass), shiftY = shift(momentY / mass);
-  for (let y = 0; y < INNER; y++) {
-    for (let x = 0; x < INNER; x++) {
+  for (let y = 0; y < INNER_PX; y++) {
+    for (let x = 0; x < INNER_PX; x++) {
       const [toX, toY] = [x + shiftX, y + shiftY];
-      if (toX < 0 || toX >= SIDE || toY < 0 || toY >= SIDE) continue;
+      if (toX < 0 || toX >= SIDE_PX || toY < 0 || toY >= SIDE_PX) continue;
       // Uint8Array truncates the fraction.
-      pixels[toY * SIDE + toX] = Math.fround(small[y * INNER + x] + ROUNDING);
+      pixels[toY * SIDE_PX + toX] = Math.fround(small[y * INNER_PX + x] + ROUNDING);
     }
   }
   return pixels;
@@ -70,9 +70,9 @@ function bounds(ink, width, height) {
 // the plane (width × height) at its center.
 function areaResample(plane, width, height, side) {
   const rows = overlaps(height, side), columns = overlaps(width, side);
-  const half = new Float32Array(INNER * width);
+  const half = new Float32Array(INNER_PX * width);
   const sums = new Float64Array(width);
-  for (let bin = 0; bin < INNER; bin++) {
+  for (let bin = 0; bin < INNER_PX; bin++) {
     sums.fill(0);
     for (let y = 0; y < height; y++) {
       const weight = rows[bin * height + y];
@@ -80,12 +80,12 @@ function areaResample(plane, width, height, side) {
     }
     half.set(sums, bin * width);
   }
-  const means = new Float32Array(INNER * INNER);
-  for (let row = 0; row < INNER; row++) {
-    for (let bin = 0; bin < INNER; bin++) {
+  const means = new Float32Array(INNER_PX * INNER_PX);
+  for (let row = 0; row < INNER_PX; row++) {
+    for (let bin = 0; bin < INNER_PX; bin++) {
       let sum = 0;
       for (let x = 0; x < width; x++) sum += half[row * width + x] * columns[bin * width + x];
-      means[row * INNER + bin] = sum;
+      means[row * INNER_PX + bin] = sum;
     }
   }
   return means;
@@ -93,9 +93,9 @@ function areaResample(plane, width, height, side) {
 
 // Return the share of each cell that each of `length` pixels covers; the pixels are centered in `side`.
 function overlaps(length, side) {
-  const cell = side / INNER, before = Math.floor((side - length) / 2);
-  const weights = new Float32Array(INNER * length);
-  for (let bin = 0; bin < INNER; bin++) {
+  const cell = side / INNER_PX, before = Math.floor((side - length) / 2);
+  const weights = new Float32Array(INNER_PX * length);
+  for (let bin = 0; bin < INNER_PX; bin++) {
     const from = bin * cell - before, to = (bin + 1) * cell - before;
     for (let i = 0; i < length; i++) {
       weights[bin * length + i] = Math.max(Math.min(to, i + 1) - Math.max(from, i), 0) / cell;

@@ -32,7 +32,7 @@ _MAX_ATTEMPTS = 6  # a camera that still hangs at this attempt to open it again 
 _POLL_S = 0.25  # without a new frame, the caller gets None this often and can stop
 _MAX_SIDE_PX = 1920  # a folder's images are decoded to this longest side, like camera frames
 _PI_SIZE_PX = (1280, 720)  # width and height of picamera2's frames; digits need no more
-_MAX_CAMERA_DIGITS = 9  # a longer number is the name of a file
+_MAX_CAMERA_DIGITS = 9  # a number with more digits is a file name, not a camera's number
 
 
 class Frame(NamedTuple):

@@ -173,7 +173,7 @@ class AccessMiddleware:
             )
         if not scope["path"].startswith(self._protected):
             return None
-        # Browsers let a page of another site send requests (CSRF); only reading is blocked.
+        # A page of another site can send requests (CSRF), although it cannot read the responses.
         origin = headers.get(b"origin")
         if origin is not None and origin.partition("://")[2] != host:
             return HttpProblem(403, "requests from pages of other sites are rejected")

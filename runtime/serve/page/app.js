@@ -184,7 +184,7 @@ function showText(text, accepted) {
   const lines = text.split("\n");
   const longest = Math.max(...lines.map((line) => line.length));
   $("answer").textContent = text;
-  $("answer").className = accepted ? "" : "refused";
+  $("answer").className = accepted ? "" : "rejected";
   const size = Math.min(MAX_ANSWER_REM, 20 / longest, 16 / lines.length);
   $("answer").style.setProperty("--answer-size", `${size}rem`);
 }
