@@ -1,36 +1,40 @@
-// The model in the browser, with onnxruntime-web on one thread. It stands in for the page's own
-// engine.js, which asks a server: the same `open` and `classify`. Photographs and numbers of several
-// digits are read by `python -m runtime.serve` alone.
+// The engine of the static site: runs the model in the browser, with onnxruntime-web on one thread.
+//
+// It replaces runtime/serve/page/engine.js, which sends drawings to a server, and has the same `open`
+// and `classify`. It has no `read`: only `python -m runtime.serve` reads photographs and numbers of
+// several digits.
 
 import * as ort from "./ort.js";
-import { Judge } from "./judge.js";
-import { SIDE, inkOf, normalize } from "./preprocess.js";
+import { RejectionScorer } from "./judge.js";
+import { SIDE_PX, inkOf, toMnistFormat } from "./preprocess.js";
 
-export class Refusal extends Error {}
+// An error with a message for the user.
+export class EngineError extends Error {}
 
+// Load the model and check it against its golden scores; return the engine.
 export async function open() {
-  keepForOffline();
+  registerServiceWorker();
   let spec, session;
   try {
-    const [wasm, model, text] = await Promise.all([bytes("ort.wasm"), bytes("model.onnx"), bytes("spec.json")]);
+    const [wasm, model, text] = await Promise.all([fetchBytes("ort.wasm"), fetchBytes("model.onnx"), fetchBytes("spec.json")]);
     spec = JSON.parse(new TextDecoder().decode(text));
     ort.env.wasm.wasmBinary = wasm;
-    ort.env.wasm.numThreads = 1; // more would ask the host for headers that few can set
+    ort.env.wasm.numThreads = 1; // more need COOP and COEP headers, which static hosts seldom send
     ort.env.logLevel = "error";
     session = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
   } catch (error) {
-    throw new Refusal(`The model cannot be opened in this browser (${error.message}).`);
+    throw new EngineError(`This browser cannot open the model (${error.message}).`);
   }
-  const local = new Local(spec, session);
-  await local.prove();
+  const local = new LocalModel(spec, session);
+  await local.checkGolden();
   return { model: local.model, classify: (canvas) => local.classify(canvas) };
 }
 
-class Local {
+class LocalModel {
   constructor(spec, session) {
     this.spec = spec;
     this.session = session;
-    this.judge = new Judge(spec.accept_confidence, spec.acceptance);
+    this.scorer = new RejectionScorer(spec.accept_confidence, spec.acceptance);
     this.model = {
       name: spec.name, precision: spec.precision, digest: spec.digest, labels: spec.labels,
       backend: "onnxruntime-web", backend_version: ort.env.versions.web, server: false,
@@ -38,38 +42,39 @@ class Local {
     };
   }
 
-  // The softmax of `count` images of 28 × 28 pixels: one Float32Array each.
+  // Return the scores of `count` images of 28 × 28 pixels: one Float32Array per image.
   async scores(pixels, count) {
     const input = Float32Array.from(pixels, (value) => value / 255);
     const [name] = this.session.inputNames;
-    const tensor = new ort.Tensor("float32", input, [count, SIDE, SIDE, 1]);
+    const tensor = new ort.Tensor("float32", input, [count, SIDE_PX, SIDE_PX, 1]);
     const results = await this.session.run({ [name]: tensor });
     const { data } = results[this.session.outputNames[0]];
     const classes = this.spec.labels.length;
     return Array.from({ length: count }, (_, i) => data.slice(i * classes, (i + 1) * classes));
   }
 
-  // Compute the golden scores within the tolerance that export.web wrote, or refuse to open.
-  async prove() {
+  // Compare the scores of the golden images with the golden scores, within the tolerance in the spec;
+  // throw if they differ.
+  async checkGolden() {
     const { golden, golden_tolerance: tolerance } = this.spec;
     if (!golden) return;
     const pixels = Uint8Array.from(atob(golden.pixels), (c) => c.charCodeAt(0));
-    const found = await this.scores(pixels, golden.scores.length);
+    const actual = await this.scores(pixels, golden.scores.length);
     golden.scores.forEach((expected, image) => expected.forEach((score, i) => {
-      if (!(Math.abs(found[image][i] - score) <= tolerance)) {
-        throw new Refusal("This browser does not compute as the model's own test says: its answers would be wrong.");
+      if (!(Math.abs(actual[image][i] - score) <= tolerance)) { // true for NaN too
+        throw new EngineError("The model's self-test fails in this browser, so its answers would be wrong. Please try another browser.");
       }
     }));
   }
 
-  // Predict one drawing, dark on white, every mark of which is ink.
+  // Classify a drawing, dark on white; every mark on it is ink.
   async classify(canvas) {
     const start = performance.now();
-    const pixels = normalize(inkOf(canvas), canvas.width, canvas.height);
+    const pixels = toMnistFormat(inkOf(canvas), canvas.width, canvas.height);
     const prepared = performance.now();
     const [scores] = await this.scores(pixels, 1);
     const confidence = Math.max(...scores);
-    const accepted = this.judge.accepts(pixels, confidence);
+    const accepted = this.scorer.accepts(pixels, confidence);
     const end = performance.now();
     return {
       label: this.spec.labels[scores.indexOf(confidence)],
@@ -85,13 +90,13 @@ class Local {
   }
 }
 
-async function bytes(name) {
+async function fetchBytes(name) {
   const response = await fetch(name);
   if (!response.ok) throw new Error(`${name}: ${response.status}`);
   return response.arrayBuffer();
 }
 
-// After the first visit the site needs no network. Browsers do this on HTTPS and localhost only.
-function keepForOffline() {
+// Make the site work offline after the first visit. Browsers allow it on HTTPS and localhost only.
+function registerServiceWorker() {
   navigator.serviceWorker?.register("sw.js").catch(() => {});
 }

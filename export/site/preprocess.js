@@ -1,23 +1,28 @@
-// A drawing in MNIST's form, in the browser. Mirrors `normalize` in runtime/preprocess/pipeline.py and
-// `area_resample` in runtime/preprocess/segment.py, line by line and in single precision as NumPy computes them;
-// tests/export/test_web.py holds both to the same drawings. The sources of the recipe are named
-// there.
+// Converts a drawing to MNIST's format in the browser: the digit is scaled to fit 20 × 20 pixels and
+// centered by its center of mass in 28 × 28.
+//
+// A port of runtime/preprocess/mnist_format.py (`to_mnist_format`, `area_resample`), line by line and
+// in single precision like NumPy. tests/export/test_web.py compares both on the same drawings. The
+// Python module names the sources of the recipe.
 
-export const SIDE = 28;
-const INNER = 20;
-const LEAST_SIDE = 10;
+export const SIDE_PX = 28; // side of the model's input
+const INNER_PX = 20; // side of the box that the digit is scaled to
+const MIN_SIDE_PX = 10; // a smaller drawing is not enlarged to fill the box
+// Added before truncation. Fractions from 0.499 round up, so that an exact half does so in any order of
+// summation.
 const ROUNDING = 0.5 + 2 ** -10;
 
-// How dark each pixel of a canvas is, 0 to 255, row by row.
+// Return the darkness of each pixel of a canvas, 0 to 255, row by row.
 export function inkOf(canvas) {
   const { width, height } = canvas;
   const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
   return Uint8Array.from({ length: width * height }, (_, i) => 255 - data[4 * i]);
 }
 
-// Ink, 0 to 255 → pixels: Uint8Array of 28 × 28, 0 ground, 255 ink.
-export function normalize(ink, width, height) {
-  const pixels = new Uint8Array(SIDE * SIDE);
+// Return the model's input for an image of ink (0 to 255, row by row): a Uint8Array of 28 × 28 pixels
+// from 0 (background) to 255 (ink).
+export function toMnistFormat(ink, width, height) {
+  const pixels = new Uint8Array(SIDE_PX * SIDE_PX);
   const [left, top, right, bottom] = bounds(ink, width, height);
   if (right <= left) return pixels;
   const [w, h] = [right - left, bottom - top];
@@ -25,28 +30,28 @@ export function normalize(ink, width, height) {
   for (let y = 0; y < h; y++) {
     for (let x = 0; x < w; x++) tight[y * w + x] = ink[(top + y) * width + left + x];
   }
-  const small = areaResample(tight, w, h, Math.max(w, h, LEAST_SIDE));
-  const scale = Math.fround(255 / small.reduce((most, value) => Math.max(most, value)));
-  let mass = 0, across = 0, down = 0;
+  const small = areaResample(tight, w, h, Math.max(w, h, MIN_SIDE_PX));
+  const scale = Math.fround(255 / small.reduce((largest, value) => Math.max(largest, value)));
+  let mass = 0, momentX = 0, momentY = 0;
   for (let i = 0; i < small.length; i++) {
     small[i] *= scale;
     mass += small[i];
-    across += small[i] * ((i % INNER) + 0.5);
-    down += small[i] * (Math.floor(i / INNER) + 0.5);
+    momentX += small[i] * ((i % INNER_PX) + 0.5);
+    momentY += small[i] * (Math.floor(i / INNER_PX) + 0.5);
   }
-  const shiftX = shift(across / mass), shiftY = shift(down / mass);
-  for (let y = 0; y < INNER; y++) {
-    for (let x = 0; x < INNER; x++) {
+  const shiftX = shift(momentX / mass), shiftY = shift(momentY / mass);
+  for (let y = 0; y < INNER_PX; y++) {
+    for (let x = 0; x < INNER_PX; x++) {
       const [toX, toY] = [x + shiftX, y + shiftY];
-      if (toX < 0 || toX >= SIDE || toY < 0 || toY >= SIDE) continue;
-      // The array of bytes cuts the fraction off.
-      pixels[toY * SIDE + toX] = Math.fround(small[y * INNER + x] + ROUNDING);
+      if (toX < 0 || toX >= SIDE_PX || toY < 0 || toY >= SIDE_PX) continue;
+      // Uint8Array truncates the fraction.
+      pixels[toY * SIDE_PX + toX] = Math.fround(small[y * INNER_PX + x] + ROUNDING);
     }
   }
   return pixels;
 }
 
-// The box of all ink: left, top, right, bottom, the last two exclusive.
+// Return the bounding box of all ink: left, top, right, bottom; right and bottom are exclusive.
 function bounds(ink, width, height) {
   let [left, top, right, bottom] = [width, height, 0, 0];
   for (let y = 0; y < height; y++) {
@@ -61,12 +66,13 @@ function bounds(ink, width, height) {
   return [left, top, right, bottom];
 }
 
-// Means over 20 × 20 equal cells of a square of `side`, the plane in its middle.
+// Resample by area averaging: the means of 20 × 20 equal cells of a square with this side, which has
+// the plane (width × height) at its center.
 function areaResample(plane, width, height, side) {
   const rows = overlaps(height, side), columns = overlaps(width, side);
-  const half = new Float32Array(INNER * width);
+  const half = new Float32Array(INNER_PX * width);
   const sums = new Float64Array(width);
-  for (let bin = 0; bin < INNER; bin++) {
+  for (let bin = 0; bin < INNER_PX; bin++) {
     sums.fill(0);
     for (let y = 0; y < height; y++) {
       const weight = rows[bin * height + y];
@@ -74,31 +80,32 @@ function areaResample(plane, width, height, side) {
     }
     half.set(sums, bin * width);
   }
-  const means = new Float32Array(INNER * INNER);
-  for (let row = 0; row < INNER; row++) {
-    for (let bin = 0; bin < INNER; bin++) {
+  const means = new Float32Array(INNER_PX * INNER_PX);
+  for (let row = 0; row < INNER_PX; row++) {
+    for (let bin = 0; bin < INNER_PX; bin++) {
       let sum = 0;
       for (let x = 0; x < width; x++) sum += half[row * width + x] * columns[bin * width + x];
-      means[row * INNER + bin] = sum;
+      means[row * INNER_PX + bin] = sum;
     }
   }
   return means;
 }
 
-// Which part of each cell each of `length` pixels, centered in `side`, covers.
+// Return the share of each cell that each of `length` pixels covers; the pixels are centered in `side`.
 function overlaps(length, side) {
-  const cell = side / INNER, before = Math.floor((side - length) / 2);
-  const weights = new Float32Array(INNER * length);
-  for (let bin = 0; bin < INNER; bin++) {
+  const cell = side / INNER_PX, before = Math.floor((side - length) / 2);
+  const weights = new Float32Array(INNER_PX * length);
+  for (let bin = 0; bin < INNER_PX; bin++) {
     const from = bin * cell - before, to = (bin + 1) * cell - before;
-    for (let at = 0; at < length; at++) {
-      weights[bin * length + at] = Math.max(Math.min(to, at + 1) - Math.max(from, at), 0) / cell;
+    for (let i = 0; i < length; i++) {
+      weights[bin * length + i] = Math.max(Math.min(to, i + 1) - Math.max(from, i), 0) / cell;
     }
   }
   return weights;
 }
 
+// Return the shift in whole pixels that moves the center of mass into (14, 15]. In single precision the
+// center of a symmetric drawing is a whole number in Python and here.
 function shift(center) {
-  // Where a drawing is symmetric, its center is a whole number but for the last digits.
   return Math.trunc(15 - Math.fround(center));
 }

@@ -1,9 +1,11 @@
-// Keeps the whole site for use without a network. The cache is named after the site's digest: a
-// new export is a new cache, and the old one goes.
+// The service worker of the static site: caches all files, so that the site works offline.
+//
+// The name of the cache contains the site's digest: a new export gets a new cache, and the old cache
+// is deleted. export.web fills in the two placeholders.
 
-const DIGEST = "{{digest}}";
-const FILES = {{files}};
-const PREFIX = `digit-edge ${registration.scope} `;
+const DIGEST = "{{digest}}"; // SHA-256 over all files of the site
+const FILES = {{files}}; // names of the files to cache
+const PREFIX = `digit-edge ${registration.scope} `; // caches of this site begin with it
 
 addEventListener("install", (event) => {
   event.waitUntil((async () => {

@@ -1,4 +1,4 @@
-"""python -m runtime.camera: which digits a camera, a stream, a video or a folder shows."""
+"""python -m runtime.camera: report the digits in a camera, a stream, a video or a folder."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ from runtime.system.service import ServiceLifecycle
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read until the source ends or SIGTERM comes, which is 0, or Ctrl-C, 130."""
+    """Read until the source ends or SIGTERM arrives (status 0), or Ctrl-C (status 130)."""
     arguments = parse_args(argv)
     source = open_source(arguments.source)
     reader = ReloadingClassifier(
@@ -48,42 +48,44 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command line; end with a usage error if options contradict each other."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.camera",
-        description="Say which digits a camera sees: a JSON object each time one appears.",
-        epilog="Exit status: 0 the source has ended or SIGTERM came, 2 it cannot be read, or a "
-        "camera hangs.",
+        description="Report the digits that a camera sees: one JSON object for each digit that "
+        "appears.",
+        epilog="Exit status: 0 the source ended or SIGTERM arrived, 2 the source cannot be read or "
+        "the camera hangs.",
     )
     parser.add_argument(
         "--source",
         metavar="SOURCE",
         help="a camera's number, a URL (rtsp://, http://), a video file or a folder of images "
-        "(default: the first camera, by picamera2 where that is installed, else by OpenCV)",
+        "(default: the first camera, opened by picamera2 if it is installed, otherwise by OpenCV)",
     )
     parser.add_argument(
-        "--roi", type=_roi, metavar="X,Y,W,H", help="read this part of the picture only, in pixels"
+        "--roi", type=_roi, metavar="X,Y,W,H", help="read only this part of the frame, in pixels"
     )
     parser.add_argument(
         "--agree",
         type=_agree,
         default=(4, 6),
         metavar="N/M",
-        help="a digit has appeared when N of the last M pictures show it, and is gone when none "
-        "of them does (default: 4/6)",
+        help="debounce: report a digit if N of the last M frames show it, and again only after M "
+        "frames without it (default: 4/6)",
     )
     parser.add_argument(
         "--preview",
         nargs="?",
         const="window",
         metavar="[HOST]:PORT",
-        help="show the pictures: in a window, or at a port for browsers (extra `serve`), of this "
-        "machine alone unless HOST says otherwise",
+        help="show the frames: in a window, or in browsers at this address (extra `serve`); "
+        "without HOST only this machine can connect",
     )
     access = parser.add_argument_group(
-        "who may see --preview HOST:PORT",
-        "On a network a viewer must know a token of at least 16 characters: name a file that holds "
-        f"it, or set {TOKEN_VARIABLE}; open the page with #token=… behind its address.",
+        "access control of --preview HOST:PORT",
+        "If other machines can connect, a viewer needs a token of at least 16 characters: pass "
+        f"--token-file, or set {TOKEN_VARIABLE}. To open the page with the token, append #token=… "
+        "to its address.",
     )
     add_access_arguments(access)
     options.add_model_arguments(parser)
@@ -91,29 +93,29 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     arguments.access = access_options(parser, arguments)
     if arguments.preview in (None, "window") and arguments.access != AccessOptions():
-        parser.error(
-            "--token, --token-file, --no-auth and --allow-host go with --preview HOST:PORT"
-        )
+        parser.error("--token, --token-file, --no-auth and --allow-host need --preview HOST:PORT")
     return arguments
 
 
 def _roi(text: str) -> Box:
+    """Return (left, top, right, bottom) of X,Y,W,H."""
     try:
         left, top, width, height = map(int, text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,W,H") from None
     if min(left, top) < 0 or min(width, height) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} has nothing in it")
+        raise argparse.ArgumentTypeError(f"{text!r} is empty or starts outside of the frame")
     return left, top, left + width, top + height
 
 
 def _agree(text: str) -> tuple[int, int]:
+    """Return N and M of N/M."""
     try:
         needed, of = map(int, text.split("/"))
-        Debouncer(needed, of)
+        Debouncer(needed, of)  # checks the numbers
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not N/M with N more than half of M, like 4/6"
+            f"{text!r} is not N/M with N greater than half of M, such as 4/6"
         ) from None
     return needed, of
 

@@ -1,11 +1,20 @@
-"""Debouncing: a digit counts once several frames agree on it."""
+"""Debounce the predictions of a video: report a digit once several frames agree on it.
+
+`runtime.camera.run` passes the prediction of each frame to a `Debouncer`.
+"""
 
 from collections import deque
 from typing import NamedTuple
 
 
 class DigitEvent(NamedTuple):
-    """A digit has appeared: its label, the mean confidence of the pictures that agree, how many."""
+    """A digit has appeared.
+
+    Attributes:
+        label: the digit.
+        confidence: mean confidence of the frames that show it.
+        votes: number of those frames.
+    """
 
     label: str
     confidence: float
@@ -13,34 +22,47 @@ class DigitEvent(NamedTuple):
 
 
 class Debouncer:
-    """A digit appears when `needed` of the last `of` pictures show it, and is gone when none of
-    them does: so neither a misread picture nor one that shows nothing makes it appear twice.
+    """Reports a digit once `needed` of the last `of` frames show it.
+
+    The digit stays present until none of the last `of` frames shows it. So a misread or empty frame
+    in between does not make it appear twice.
 
     Args:
-        needed: more than half of `of`, so that two digits cannot have it at once.
-        of: how many pictures are remembered.
+        needed: number of frames that must agree; more than half of `of`, so that only one digit at
+            a time can have the majority.
+        of: number of latest frames that are compared.
+
+    Raises:
+        ValueError: `needed` is not more than half of `of`, or greater than `of`.
     """
 
     def __init__(self, needed: int, of: int) -> None:
         if not of < 2 * needed <= 2 * of:
-            raise ValueError(f"{needed} of {of} pictures: not more than half, or more than all")
+            raise ValueError(
+                f"{needed} of {of} frames: not more than half of them, or more than all"
+            )
         self._needed = needed
         self._recent: deque[tuple[str | None, float]] = deque(maxlen=of)
         self._present: set[str] = set()
 
     @property
     def present(self) -> frozenset[str]:
-        """The digits that have appeared and are not gone."""
+        """The digits that appeared and are still present."""
         return frozenset(self._present)
 
     def add(self, label: str | None, confidence: float) -> DigitEvent | None:
-        """Take what the next picture shows, None for no digit; whether one has appeared by it."""
+        """Add the prediction of the next frame; return an event if a digit appears with it.
+
+        Args:
+            label: the predicted digit; None if the frame shows none.
+            confidence: its confidence, 0 to 1.
+        """
         self._recent.append((label, confidence))
-        self._present &= {shown for shown, _ in self._recent if shown is not None}
+        self._present &= {recent for recent, _ in self._recent if recent is not None}
         if label is None or label in self._present:
             return None
-        votes = [sure for shown, sure in self._recent if shown == label]
-        if len(votes) < self._needed:
+        confidences = [value for recent, value in self._recent if recent == label]
+        if len(confidences) < self._needed:
             return None
         self._present.add(label)
-        return DigitEvent(label, sum(votes) / len(votes), len(votes))
+        return DigitEvent(label, sum(confidences) / len(confidences), len(confidences))

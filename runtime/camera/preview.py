@@ -1,4 +1,8 @@
-"""Shows the camera's pictures and the digits read: in a window, or to browsers."""
+"""The preview of `runtime.camera`: draw the prediction on each frame and show it.
+
+`open_preview` returns a `Window` of OpenCV's, or a `PreviewServer` for browsers
+(`runtime.camera.preview_server`).
+"""
 
 from typing import Any, Protocol
 
@@ -12,12 +16,20 @@ from runtime.preprocess.segment import Box
 from runtime.serve.access_options import AccessOptions
 from runtime.serve.addresses import parse_address
 
-_LOOPBACK = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"  # the host of an address without one
 _DEFAULT_ACCESS = AccessOptions()
+# RGB colors of the overlay.
+_ROI_COLOR = (90, 160, 255)
+_ACCEPTED_COLOR = (0, 200, 90)
+_REJECTED_COLOR = (160, 160, 160)
+_CAPTION_BACKGROUND = (0, 0, 0)
+_LINE_WIDTH_PX = 2  # of the boxes
+_CAPTION_HEIGHT_PX = 18
+_CHARACTER_WIDTH_PX = 8  # upper bound in Pillow's default font
 
 
 class Preview(Protocol):
-    """Where pictures are shown.
+    """A window or a server that shows frames.
 
     Attributes:
         url: the address for a browser; empty for a window.
@@ -27,33 +39,34 @@ class Preview(Protocol):
 
     @property
     def wanted(self) -> bool:
-        """Whether anyone looks: else nothing need be drawn."""
+        """Whether anybody is watching; if not, the caller need not draw the frame."""
 
     def show(self, picture: Image.Image) -> bool:
-        """Show a picture; return False if the user has closed the preview."""
+        """Show a frame; return False if the user has closed the preview."""
 
     def close(self) -> None:
-        """Show no more."""
+        """Close the window, or stop the server."""
 
 
 def open_preview(where: str, access: AccessOptions = _DEFAULT_ACCESS) -> Preview:
-    """Return a preview in a window for "window", otherwise one for browsers at [HOST]:PORT.
+    """Open a preview window, or start a preview server for browsers.
 
     Args:
-        where: without a host only this machine can connect.
-        access: who may see the pictures; if others can reach the host, a token is required.
+        where: "window", or the address [HOST]:PORT to listen on; without HOST only this machine can
+            connect.
+        access: the access options; a token is required if other machines can connect.
 
     Raises:
-        EdgeError: not an address, the address is not available, there is no token, the extra
-            `serve` is not installed, or OpenCV has no windows.
+        EdgeError: the address is invalid or not available, the token is missing, the extra `serve`
+            is not installed, or this OpenCV cannot open windows.
     """
     if where == "window":
         return Window()
     address = parse_address(where)
     if address is None:
         raise EdgeError(
-            f"--preview {where}: no address; give HOST:PORT with a port from 0 to 65535, "
-            "like :8081, 192.168.1.2:8081 or [::1]:8081"
+            f"--preview {where}: invalid address; pass [HOST]:PORT with a port from 0 to 65535, "
+            "such as :8081, 192.168.1.2:8081 or [::1]:8081"
         )
     host, port = address
     try:
@@ -67,28 +80,45 @@ def open_preview(where: str, access: AccessOptions = _DEFAULT_ACCESS) -> Preview
 
 
 def draw(
-    picture: FrameArray, roi: Box | None, seen: Prediction, present: frozenset[str]
+    frame: FrameArray, roi: Box | None, prediction: Prediction, present: frozenset[str]
 ) -> Image.Image:
-    """The picture with the region of interest, the digit's box, and what is read."""
-    image = Image.fromarray(picture)
-    pen = ImageDraw.Draw(image)
+    """Draw the region of interest, the digit's box and a caption on a frame.
+
+    Args:
+        frame: uint8 (height, width, 3) RGB.
+        roi: (left, top, right, bottom) of the region of interest, in pixels; None for the whole
+            frame.
+        prediction: the prediction of the frame, with its view; the view's box is relative to `roi`.
+        present: the digits that the debouncer reports as present.
+    """
+    image = Image.fromarray(frame)
+    canvas = ImageDraw.Draw(image)
     left, top = (roi[0], roi[1]) if roi is not None else (0, 0)
     if roi is not None:
-        pen.rectangle((roi[0], roi[1], roi[2] - 1, roi[3] - 1), outline=(90, 160, 255), width=2)
-    color = (0, 200, 90) if seen.accepted else (160, 160, 160)
-    if seen.view is not None and seen.view.method != "blank":
-        x0, y0, x1, y1 = seen.view.box
-        pen.rectangle((x0 + left, y0 + top, x1 + left - 1, y1 + top - 1), outline=color, width=2)
-    text = f"{seen.label if seen.accepted else '?'} {seen.confidence:.0%}"
+        canvas.rectangle(
+            (roi[0], roi[1], roi[2] - 1, roi[3] - 1), outline=_ROI_COLOR, width=_LINE_WIDTH_PX
+        )
+    color = _ACCEPTED_COLOR if prediction.accepted else _REJECTED_COLOR
+    if prediction.view is not None and prediction.view.method != "blank":
+        x0, y0, x1, y1 = prediction.view.box
+        canvas.rectangle(
+            (x0 + left, y0 + top, x1 + left - 1, y1 + top - 1), outline=color, width=_LINE_WIDTH_PX
+        )
+    caption = f"{prediction.label if prediction.accepted else '?'} {prediction.confidence:.0%}"
     if present:
-        text += f"   there: {' '.join(sorted(present))}"
-    pen.rectangle((0, 0, 8 * len(text) + 8, 18), fill=(0, 0, 0))
-    pen.text((4, 3), text, fill=color)
+        caption += f"   present: {' '.join(sorted(present))}"
+    width = _CHARACTER_WIDTH_PX * (len(caption) + 1)
+    canvas.rectangle((0, 0, width, _CAPTION_HEIGHT_PX), fill=_CAPTION_BACKGROUND)
+    canvas.text((4, 3), caption, fill=color)
     return image
 
 
 class Window:
-    """A window of OpenCV's; `q` or its close button ends it."""
+    """A window of OpenCV's; the key `q` or its close button closes it.
+
+    Raises:
+        EdgeError: OpenCV is not installed or cannot open windows.
+    """
 
     url = ""
     _TITLE = "digit-edge"
@@ -99,22 +129,22 @@ class Window:
             self._cv2.namedWindow(self._TITLE, self._cv2.WINDOW_NORMAL)
         except self._cv2.error as error:
             raise EdgeError(
-                "--preview: this OpenCV, or this session, has no windows; look with a browser: "
+                "--preview: OpenCV cannot open a window here; use a browser instead: "
                 "--preview :8081"
             ) from error
 
     @property
     def wanted(self) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     def show(self, picture: Image.Image) -> bool:
-        """Draw it; False once the window is closed."""
-        self._cv2.imshow(self._TITLE, np.asarray(picture)[:, :, ::-1])
-        pressed = self._cv2.waitKey(1) & 0xFF
+        """Show a frame; return False once the window is closed."""
+        self._cv2.imshow(self._TITLE, np.asarray(picture)[:, :, ::-1])  # OpenCV expects BGR
+        key = self._cv2.waitKey(1) & 0xFF
         visible = self._cv2.getWindowProperty(self._TITLE, self._cv2.WND_PROP_VISIBLE)
-        return pressed != ord("q") and bool(visible >= 1)
+        return key != ord("q") and bool(visible >= 1)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         self._cv2.destroyAllWindows()

@@ -1,4 +1,7 @@
-"""The camera's preview for browsers: a page, and pictures under the access rules of `serve`."""
+"""The camera preview for browsers: a page, an MJPEG stream and single JPEGs over HTTP.
+
+It runs in a thread beside `runtime.camera.run` and has the access rules of `runtime.serve`.
+"""
 
 import asyncio
 import io
@@ -21,22 +24,25 @@ from runtime.serve.app import starlette_app
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 
-MAX_VIEWERS = 16  # each holds up to two pictures in memory
-# A client that does not read for 10 s is disconnected.
-LIMITS = Limits(seconds=10.0)
+MAX_VIEWERS = 16  # one more gets 503; each holds up to two JPEGs in memory
+LIMITS = Limits(seconds=10.0)  # a client that does not read for 10 s is disconnected
 _PAGE = Path(__file__).parent / "page"
-_SHARED = ("/engine.js", "/style.css", "/icon.svg")  # of the page of `serve`
-_PROTECTED = ("/stream", "/picture.jpg")
-_QUALITY = 80  # of the JPEGs
-# A response of several pictures, one after another: RFC 2046, section 5.1.
-_BOUNDARY = "picture"
+_SHARED_PATHS = ("/engine.js", "/style.css", "/icon.svg")  # files from the page of `runtime.serve`
+_PROTECTED = ("/stream", "/picture.jpg")  # paths that need the token
+_JPEG_QUALITY = 80
+_BOUNDARY = "picture"  # between the parts of the stream (RFC 2046, section 5.1)
 
 
 class PreviewServer:
-    """Serves `/`, a page; `/stream`, MJPEG; `/picture.jpg`, the next picture.
+    """Serves a page at `/`, an MJPEG stream at `/stream`, and the next frame at `/picture.jpg`.
 
-    The server runs in a thread of its own. A slow client gets fewer pictures and never holds up
-    the thread that calls `show`.
+    The server runs in a separate thread. A slow client gets fewer frames and never blocks the
+    thread that calls `show`.
+
+    Args:
+        host: the address or name to listen on.
+        port: the port to listen on; 0 chooses a free port.
+        options: the access options of the command line.
 
     Attributes:
         port: the port that it listens on.
@@ -44,29 +50,29 @@ class PreviewServer:
     """
 
     def __init__(self, host: str, port: int, options: AccessOptions) -> None:
-        """Start to listen.
+        """Start the server.
 
         Raises:
-            EdgeError: others can reach the host and there is no token, the token is invalid, or
+            EdgeError: other machines can connect and there is no token, the token is invalid, or
                 the address is not available.
         """
         access = find_access(host, options, option="--preview", port=port)
         listener: socket.socket = service.bind(host, port, ("--preview",))
-        self._latest = (0, b"")  # number and JPEG, replaced at once
+        self._latest = (0, b"")  # number and JPEG of the latest frame; replaced atomically
         self._viewers = 0
-        self._waiting = 0  # of them, for the next picture; the others are being sent one
+        self._waiting = 0  # viewers that wait for the next frame; the others are being sent one
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._changed = asyncio.Event()  # of the latest picture; a new one for each
+        self._changed = asyncio.Event()  # set when the next frame arrives; each frame has its own
         pictures = [Route("/stream", self._stream), Route("/picture.jpg", self._picture)]
         for route in pictures:
-            route.methods = {"GET"}  # no HEAD, which Starlette adds: a stream has no end
+            route.methods = {"GET"}  # Starlette adds HEAD, which cannot work on an endless stream
         shared = static.load()
-        files = {**{path: shared[path] for path in _SHARED}, **static.load(_PAGE)}
+        files = {**{path: shared[path] for path in _SHARED_PATHS}, **static.load(_PAGE)}
         app = starlette_app(
             [*pictures, *(Route(path, file.respond) for path, file in files.items())],
             self._lifespan,
-            "nothing is here: open /",
+            "no such path: open /",
         )
         self.port: int = listener.getsockname()[1]
         self.url = f"http://{service.address_of(listener)}/"
@@ -75,13 +81,13 @@ class PreviewServer:
 
     @property
     def wanted(self) -> bool:
-        """Whether a browser waits for a picture; one that does not read waits for none."""
+        """Whether a viewer waits for the next frame; a client that does not read does not wait."""
         return self._waiting > 0
 
     def show(self, picture: Image.Image) -> bool:
-        """Send a picture to all viewers that are ready for one; always return True."""
+        """Send a frame to all viewers that wait for one; always return True."""
         encoded = io.BytesIO()
-        picture.save(encoded, "JPEG", quality=_QUALITY)
+        picture.save(encoded, "JPEG", quality=_JPEG_QUALITY)
         self._latest = (self._latest[0] + 1, encoded.getvalue())
         self._wake()
         return True
@@ -98,9 +104,9 @@ class PreviewServer:
         yield
 
     def _wake(self) -> None:
-        """Have the server's thread look at the latest picture."""
+        """Notify the server's thread of a new frame, or of the end."""
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop has ended
+            with suppress(RuntimeError):  # the event loop is closed
                 self._loop.call_soon_threadsafe(self._notify)
 
     def _notify(self) -> None:
@@ -108,7 +114,7 @@ class PreviewServer:
         self._changed = asyncio.Event()
 
     async def _next(self, after: int) -> tuple[int, bytes] | None:
-        """Return the first picture after number `after` and its number; None at the end."""
+        """Wait for a frame after number `after`; return its number and JPEG, or None at the end."""
         self._waiting += 1
         try:
             while self._latest[0] <= after and not self._closed:
@@ -119,10 +125,10 @@ class PreviewServer:
 
     @contextmanager
     def viewer(self) -> Iterator[None]:
-        """Count a viewer.
+        """Count a viewer while the context is open.
 
         Raises:
-            HttpProblem: 503 if there are too many.
+            HttpProblem: 503 if there are `MAX_VIEWERS` already.
         """
         if self._viewers >= MAX_VIEWERS:
             raise HttpProblem(503, f"{MAX_VIEWERS} browsers show the camera already: close one")
@@ -135,44 +141,45 @@ class PreviewServer:
     async def _picture(self, request: Request) -> Response:
         with self.viewer():
             next_picture = asyncio.create_task(self._next(self._latest[0]))
-            left = asyncio.create_task(_wait_until_left(request))
+            disconnected = asyncio.create_task(_wait_for_disconnect(request))
             try:
                 await asyncio.wait(
-                    (next_picture, left),
+                    (next_picture, disconnected),
                     timeout=LIMITS.seconds,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
             finally:
                 cancelled = next_picture.cancel()
-                left.cancel()
-        if cancelled:  # also if the client has left: then nobody gets this
+                disconnected.cancel()
+        if cancelled:  # a timeout, or a disconnected client, which does not get this response
             raise HttpProblem(503, f"no picture within {LIMITS.seconds:g} s: check the camera")
-        found = next_picture.result()
-        if found is None:
+        frame = next_picture.result()
+        if frame is None:
             raise HttpProblem(503, "the preview has ended: start it again")
-        return Response(found[1], media_type="image/jpeg")
+        return Response(frame[1], media_type="image/jpeg")
 
     async def _stream(self, _: Request) -> Response:
         return _Stream(self, self._parts())
 
     async def _parts(self) -> AsyncIterator[bytes]:
-        after = self._latest[0]
-        while (found := await self._next(after)) is not None:
-            after, jpeg = found
+        """Yield each frame as a part of a multipart response."""
+        number = self._latest[0]
+        while (frame := await self._next(number)) is not None:
+            number, jpeg = frame
             head = (
                 f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             )
             yield head.encode() + jpeg + b"\r\n"
 
 
-async def _wait_until_left(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     """Return once the client has closed its connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 class _Stream(StreamingResponse):
-    """Pictures until the client leaves or the preview ends."""
+    """A response of frames until the client disconnects or the preview ends."""
 
     def __init__(self, preview: PreviewServer, parts: AsyncIterator[bytes]) -> None:
         super().__init__(parts, media_type=f"multipart/x-mixed-replace; boundary={_BOUNDARY}")

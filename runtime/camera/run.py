@@ -1,4 +1,7 @@
-"""Classifies the frames of a camera and reports each digit that appears."""
+"""The main loop of `runtime.camera`: classify each frame, report each digit that appears.
+
+A lost camera or stream is opened again with exponential backoff.
+"""
 
 import contextlib
 import sys
@@ -14,8 +17,8 @@ from runtime.preprocess.segment import Box
 from runtime.reload import ReloadingClassifier
 from runtime.system.service import ServiceLifecycle
 
-# A lost camera is tried again after so long, and after twice that each time, up to the second.
-_FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 30.0
+_FIRST_RETRY_S = 1.0  # delay before a lost camera is opened again; it doubles with each attempt
+_MAX_RETRY_S = 30.0  # the delay does not grow beyond this
 
 
 def watch(
@@ -27,42 +30,61 @@ def watch(
     preview: Preview | None,
     lifecycle: ServiceLifecycle,
 ) -> None:
-    """Read the digits of a source and give each appearance of one to the sinks.
+    """Classify the frames of a source and write each digit that appears to the sinks.
+
+    It returns when the source ends, the process is asked to stop, or the user closes the preview.
 
     Args:
-        roi: (left, top, right, bottom) of the part to be read, in pixels; else all.
+        source: yields the frames.
+        roi: (left, top, right, bottom) of the part to read, in pixels; None for the whole frame.
+        reader: the classifier.
+        debouncer: decides when a digit has appeared.
+        out: the sinks; each gets one record per digit.
+        preview: shows the frames; None for no preview.
+        lifecycle: tells when to stop, and sends heartbeats to systemd.
+
+    Raises:
+        EdgeError: `roi` is not inside the frame, or the source cannot be read.
     """
     with contextlib.closing(frames(source, lifecycle)) as pictures:
         for frame in pictures:
             lifecycle.heartbeat()
             classifier = reader.classifier
-            shown = preview is not None and preview.wanted
-            part = _cut(frame.picture, roi)
-            prediction = classifier.classify(part, return_view=shown)
+            show = preview is not None and preview.wanted
+            part = _crop(frame.picture, roi)
+            prediction = classifier.classify(part, return_view=show)
             label = prediction.label if prediction.accepted else None
-            appeared = debouncer.add(label, prediction.confidence)
-            if appeared is not None:
+            event = debouncer.add(label, prediction.confidence)
+            if event is not None:
                 out.write(
                     {
                         "image": source.name,
                         "frame": frame.number,
-                        "label": appeared.label,
-                        "confidence": round(appeared.confidence, 6),
+                        "label": event.label,
+                        "confidence": round(event.confidence, 6),
                         "accepted": True,
-                        "agreeing": appeared.votes,
+                        "agreeing": event.votes,
                         "backend": classifier.backend.name,
                         "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
                     }
                 )
-            if preview is not None and shown:
-                if not preview.show(draw(frame.picture, roi, prediction, debouncer.present)):
+            if preview is not None and show:
+                image = draw(frame.picture, roi, prediction, debouncer.present)
+                if not preview.show(image):
                     return
 
 
 def frames(source: FrameSource, lifecycle: ServiceLifecycle) -> Generator[Frame, None, None]:
-    """A source's pictures until it ends or the lifetime does; a lost camera is tried again."""
+    """Yield the frames of a source until it ends or the process stops.
+
+    If the source is lost, it is opened again after a delay. Repeated errors are reported once.
+
+    Args:
+        source: the source.
+        lifecycle: tells when to stop, and sends heartbeats to systemd.
+    """
     retry_s = _FIRST_RETRY_S
-    told = ""
+    last_error = ""  # empty while the source works
     while not lifecycle.stopping:
         try:
             with contextlib.closing(source.frames()) as pictures:
@@ -72,28 +94,27 @@ def frames(source: FrameSource, lifecycle: ServiceLifecycle) -> Generator[Frame,
                     if frame is None:
                         lifecycle.heartbeat()
                         continue
-                    if told:
+                    if last_error:
                         print(f"{printable(source.name)} is back", file=sys.stderr)
-                        told, retry_s = "", _FIRST_RETRY_S
+                        last_error, retry_s = "", _FIRST_RETRY_S
                     yield frame
             return
         except SourceLost as error:
-            # The same thing over and over only once.
-            if str(error) != told:
-                report(EdgeError(f"{error}; trying again, after {retry_s:.0f} s at first"))
-            told = str(error)
+            if str(error) != last_error:
+                report(EdgeError(f"{error}; trying again in {retry_s:.0f} s"))
+            last_error = str(error)
         lifecycle.wait(retry_s)
-        retry_s = min(2 * retry_s, _LAST_RETRY_S)
+        retry_s = min(2 * retry_s, _MAX_RETRY_S)
 
 
-def _cut(picture: FrameArray, roi: Box | None) -> FrameArray:
+def _crop(picture: FrameArray, roi: Box | None) -> FrameArray:
     if roi is None:
         return picture
     left, top, right, bottom = roi
     height, width = picture.shape[:2]
     if right > width or bottom > height:
         raise EdgeError(
-            f"--roi {left},{top},{right - left},{bottom - top} reaches beyond the picture of "
-            f"{width}x{height}"
+            f"--roi {left},{top},{right - left},{bottom - top} is not inside the frame of "
+            f"{width}x{height} pixels"
         )
     return picture[top:bottom, left:right]

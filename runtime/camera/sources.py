@@ -1,4 +1,9 @@
-"""Frames from a camera, a stream, a video or a folder of images."""
+"""Frame sources of `runtime.camera`: cameras, streams, video files and folders of images.
+
+`open_source` chooses the class by the name: `LiveSource` (picamera2 or OpenCV), `VideoSource`
+(OpenCV) or `FolderSource`. A live source reads in a separate thread, so that a driver that hangs
+does not block the program.
+"""
 
 import contextlib
 import os
@@ -19,54 +24,65 @@ from runtime.preprocess.decode import decode_color
 
 FrameArray = npt.NDArray[np.uint8]
 
-# How long a stream may take to answer, and a camera to give the next picture.
+# Time limit for FFmpeg to open a stream, and to read a frame. A live source without a frame for
+# twice this time is lost.
 TIMEOUT_S = 5.0
-# How long a camera may take to let go.
-_LEAVE_S = 1.0
-# How often a camera that hangs is asked for again before it is given up.
-_TRIES = 6
-# How long nothing may happen before the caller is asked whether to go on.
-_PULSE_S = 0.25
-# The longest side that a folder's images are decoded to: about that of a camera's pictures.
-_LONGEST = 1920
-# picamera2's pictures; a digit needs no more.
-_PI_SIZE = (1280, 720)
+_RELEASE_TIMEOUT_S = 1.0  # the reading thread gets this long to release the camera
+_MAX_ATTEMPTS = 6  # a camera that still hangs at this attempt to open it again is given up
+_POLL_S = 0.25  # without a new frame, the caller gets None this often and can stop
+_MAX_SIDE_PX = 1920  # a folder's images are decoded to this longest side, like camera frames
+_PI_SIZE_PX = (1280, 720)  # width and height of picamera2's frames; digits need no more
+_MAX_CAMERA_DIGITS = 9  # a number with more digits is a file name, not a camera's number
 
 
 class Frame(NamedTuple):
-    """A picture, uint8 (height, width, 3) RGB, and its number in the source, from 0."""
+    """A frame of a source.
+
+    Attributes:
+        picture: uint8 (height, width, 3) RGB.
+        number: its number in the source, from 0.
+    """
 
     picture: FrameArray
     number: int
 
 
 class SourceLost(EdgeError):
-    """A camera or a stream gives no pictures now; it may again later."""
+    """A camera or stream delivers no frames; opening it again later may succeed."""
 
 
 class FrameSource(Protocol):
-    """Where pictures come from."""
+    """A source of frames.
+
+    Attributes:
+        name: the name for messages and records.
+    """
 
     name: str
 
     def frames(self) -> Generator[Frame | None, None, None]:
-        """The pictures in their order; None now and then while there is no new one.
+        """Yield the frames in order; None from time to time while there is no new frame.
 
-        Those of a file or folder end. A camera is opened anew by each call, and raises SourceLost
-        where it is not there or no more.
+        The frames of a file or folder end. Each call opens a camera or stream again.
+
+        Raises:
+            SourceLost: the camera or stream is missing or has stopped.
         """
 
 
 def open_source(name: str | None) -> FrameSource:
-    """The source of a name: a camera's number or device, a URL, a video, a folder of images.
+    """Return the source with a name.
 
-    Without a name it is the first camera. Cameras are opened by picamera2 where that is installed
-    and finds them, else by OpenCV.
+    A camera is opened by picamera2 if that is installed and finds it, otherwise by OpenCV.
+
+    Args:
+        name: a camera's number or device, a URL, a video file or a folder of images; None for the
+            first camera.
 
     Raises:
-        EdgeError: there is no such file, it is no video, or OpenCV is not installed.
+        EdgeError: the file does not exist or is not a video, or OpenCV is not installed.
     """
-    if name is None or (name.isdecimal() and len(name) < 10):
+    if name is None or (name.isdecimal() and len(name) <= _MAX_CAMERA_DIGITS):
         number = int(name or 0)
         if _has_pi_camera(number):
             return LiveSource(f"camera {number}", lambda: _PiCamera(number))
@@ -83,7 +99,7 @@ def open_source(name: str | None) -> FrameSource:
         mode = os.stat(name).st_mode
     except OSError as error:
         raise EdgeError(
-            f"cannot open {name}: {error.strerror}; give a camera's number, a URL, a video or a "
+            f"cannot open {name}: {error.strerror}; pass a camera's number, a URL, a video or a "
             "folder of images"
         ) from error
     if stat.S_ISCHR(mode):
@@ -93,25 +109,32 @@ def open_source(name: str | None) -> FrameSource:
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown: the password in it, if any, left out."""
+    """Replace the password in a URL by ***, for messages and records."""
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
 
 
 class FolderSource:
-    """The images of a folder and those below, by name; one that cannot be read is passed over."""
+    """The images of a folder and its subfolders, by name.
+
+    An image that cannot be read is reported and skipped.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def frames(self) -> Generator[Frame | None, None, None]:
-        """Each image, decoded no larger than a camera's picture."""
+        """Yield each image, scaled down to the size of a camera frame; None for a skipped one.
+
+        Raises:
+            EdgeError: the folder has no images.
+        """
         number = 0
         for path in inputs.walk(self.name):
             if isinstance(path, UnreadablePath):
                 report(EdgeError(path.message))
                 continue
             try:
-                picture = decode_color(path, longest=_LONGEST).rgb
+                picture = decode_color(path, longest=_MAX_SIDE_PX).rgb
             except ImageError as error:
                 report(error)
                 yield None
@@ -119,19 +142,23 @@ class FolderSource:
                 yield Frame(picture, number)
             number += 1
         if not number:
-            raise EdgeError(f"{self.name}: a folder without images")
+            raise EdgeError(f"{self.name}: no images in this folder; pass a folder with images")
 
 
 class VideoSource:
-    """A video file, every picture of it."""
+    """The frames of a video file.
+
+    Raises:
+        EdgeError: OpenCV cannot read the file.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        # Opened here too, so that a file that is none is known at once.
+        # Open it once now, so that an invalid file is reported at the start.
         _OpenCVCapture(name, name, EdgeError).release()
 
     def frames(self) -> Generator[Frame | None, None, None]:
-        """Every picture, in order."""
+        """Yield every frame in order."""
         capture = _OpenCVCapture(self.name, self.name, EdgeError)
         try:
             number = 0
@@ -146,17 +173,21 @@ class Camera(Protocol):
     """An open camera."""
 
     def read(self) -> FrameArray | None:
-        """The next picture; None when it gives no more."""
+        """Return the next frame, uint8 (height, width, 3) RGB; None if the camera has stopped."""
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the device."""
 
 
 class LiveSource:
-    """A camera or a stream. Always its newest picture: what comes meanwhile is passed over.
+    """A camera or a stream; yields always the latest frame and drops those in between.
 
-    It is opened, read and let go of on a thread of its own: a driver that hangs takes that one
-    along, and nothing else. Until that comes back the camera is not opened again.
+    It is opened, read and released in a separate thread, so that a driver that hangs blocks only
+    this thread. The camera is not opened again while the thread hangs.
+
+    Args:
+        name: the name for messages and records.
+        open_camera: opens the camera; raises SourceLost if that fails.
     """
 
     def __init__(self, name: str, open_camera: Callable[[], Camera]) -> None:
@@ -164,47 +195,50 @@ class LiveSource:
         self._open = open_camera
         self._number = 0
         self._thread = threading.Thread()
-        self._tries = 0
+        self._attempts = 0  # calls of `frames` while the thread hangs
 
     def frames(self) -> Generator[Frame | None, None, None]:
-        """The newest picture each time, until it is lost: SourceLost.
+        """Yield the latest frame each time, or None if there is no new frame.
 
-        EdgeError where it still hangs after `_TRIES` calls: then a new process may help.
+        Raises:
+            SourceLost: the camera delivers no frames.
+            EdgeError: the camera still hangs after `_MAX_ATTEMPTS` calls; restarting the process
+                may help.
         """
         if self._thread.is_alive():
-            self._tries += 1
-            if self._tries >= _TRIES:
+            self._attempts += 1
+            if self._attempts >= _MAX_ATTEMPTS:
                 raise EdgeError(f"{self.name} hangs; unplug it and plug it in, then start again")
-            raise self._silent()
-        self._tries = 0
+            raise self._no_frames()
+        self._attempts = 0
         slot = _LatestFrame(self.name)
         self._thread = thread = threading.Thread(
             target=slot.fill, args=(self._open,), name="camera", daemon=True
         )
         thread.start()
-        last = time.monotonic()
+        last_frame_s = time.monotonic()
         try:
             while True:
-                picture = slot.take(_PULSE_S)
+                picture = slot.take(_POLL_S)
                 if picture is not None:
-                    last = time.monotonic()
+                    last_frame_s = time.monotonic()
                     yield Frame(picture, self._number)
                     self._number += 1
-                elif time.monotonic() - last > 2 * TIMEOUT_S:
-                    raise self._silent()
+                elif time.monotonic() - last_frame_s > 2 * TIMEOUT_S:
+                    raise self._no_frames()
                 else:
                     yield None
         finally:
             slot.stop()
-            # A thread that comes out of OpenCV while the interpreter ends takes the process down.
-            thread.join(_LEAVE_S)
+            # A thread that returns from OpenCV during interpreter shutdown crashes the process.
+            thread.join(_RELEASE_TIMEOUT_S)
 
-    def _silent(self) -> SourceLost:
-        return SourceLost(f"{self.name} gives no pictures; check it and its cable")
+    def _no_frames(self) -> SourceLost:
+        return SourceLost(f"{self.name} delivers no frames; check the device and its cable")
 
 
 class _LatestFrame:
-    """Room for one picture between the thread that takes them and the one that uses them."""
+    """A slot for the latest frame, between the thread that reads a camera and the consumer."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -214,14 +248,14 @@ class _LatestFrame:
         self._stopped = False
 
     def fill(self, open_camera: Callable[[], Camera]) -> None:
-        """Put every picture of a camera here, until it fails or nobody wants more."""
+        """Read a camera until it fails or `stop` is called; runs in the reading thread."""
         try:
             camera = open_camera()
             try:
                 while not self._stopped:
                     picture = camera.read()
                     if picture is None:
-                        raise SourceLost(f"{self._name} gives no more pictures")
+                        raise SourceLost(f"{self._name} delivers no more frames")
                     with self._changed:
                         self._picture = picture
                         self._changed.notify()
@@ -233,7 +267,11 @@ class _LatestFrame:
                 self._changed.notify()
 
     def take(self, timeout_s: float) -> FrameArray | None:
-        """The newest picture not yet taken; None after the time-out; raises what `fill` met."""
+        """Return the latest frame and empty the slot; None after the timeout.
+
+        Raises:
+            EdgeError: the error of the reading thread, once the slot is empty.
+        """
         with self._changed:
             self._changed.wait_for(
                 lambda: self._picture is not None or self._failure is not None, timeout_s
@@ -244,12 +282,15 @@ class _LatestFrame:
             return picture
 
     def stop(self) -> None:
-        """Have `fill` end with the picture it is at."""
+        """Make `fill` end after the current frame."""
         self._stopped = True
 
 
 class _OpenCVCapture:
-    """What OpenCV opens: a camera, a stream, a video file."""
+    """A camera, stream or video file opened by OpenCV.
+
+    Raises `failure` if it cannot be opened.
+    """
 
     def __init__(self, source: int | str, name: str, failure: type[EdgeError] = SourceLost) -> None:
         cv2 = opencv()
@@ -263,33 +304,34 @@ class _OpenCVCapture:
             self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
             self._capture.release()
-            kind = "video that OpenCV reads" if failure is EdgeError else "camera or stream there"
-            raise failure(f"cannot open {name}: no {kind}")
+            if failure is EdgeError:
+                raise failure(f"cannot open {name}: not a video that OpenCV can read")
+            raise failure(f"cannot open {name}: no such camera or stream")
 
     def read(self) -> FrameArray | None:
-        """The next picture; None at the end."""
+        """Return the next frame; None at the end of a video, or if the device is gone."""
         try:
-            good, picture = self._capture.read()
-        except self._cv2.error:  # a driver's own way to say that the device is gone
+            success, picture = self._capture.read()
+        except self._cv2.error:  # some drivers raise it if the device is unplugged
             return None
-        if not good or picture is None:
+        if not success or picture is None:
             return None
-        return np.ascontiguousarray(picture[:, :, ::-1])  # OpenCV's order is blue, green, red
+        return np.ascontiguousarray(picture[:, :, ::-1])  # OpenCV returns BGR
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the device or file."""
         self._capture.release()
 
 
 class _PiCamera:
-    """A camera of a Raspberry Pi, by picamera2: https://datasheets.raspberrypi.com/camera/."""
+    """A Raspberry Pi camera, opened by picamera2: https://datasheets.raspberrypi.com/camera/."""
 
     def __init__(self, number: int) -> None:
         try:
             self._camera = _picamera2()(number)
-            # picamera2 names formats after their order in a word: "BGR888" is R, G, B in memory.
+            # picamera2's "BGR888" is R, G, B in memory: it names the order in a machine word.
             config = self._camera.create_video_configuration(
-                main={"size": _PI_SIZE, "format": "BGR888"}
+                main={"size": _PI_SIZE_PX, "format": "BGR888"}
             )
             self._camera.configure(config)
             self._camera.start()
@@ -297,7 +339,7 @@ class _PiCamera:
             raise SourceLost(f"cannot open camera {number}: {error}") from error
 
     def read(self) -> FrameArray | None:
-        """The next picture; None where the camera has stopped."""
+        """Return the next frame; None if the camera has stopped."""
         try:
             picture: FrameArray = self._camera.capture_array("main")
         except (RuntimeError, OSError):
@@ -305,7 +347,7 @@ class _PiCamera:
         return picture
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release the camera."""
         with contextlib.suppress(RuntimeError, OSError):
             self._camera.stop()
             self._camera.close()
@@ -326,8 +368,12 @@ def _picamera2() -> Any:
 
 
 def opencv() -> Any:
-    """The module cv2; EdgeError where it is not installed."""
-    # What it and FFmpeg say of themselves and of each lost connection is not the user's business.
+    """Import and return the module cv2, with the log of OpenCV and FFmpeg switched off.
+
+    Raises:
+        EdgeError: OpenCV is not installed.
+    """
+    # They would log every lost connection; the program reports it itself.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:

@@ -1,8 +1,14 @@
-"""The page to draw on and the HTTP API behind `python -m runtime.serve`.
+"""The drawing page and the HTTP API behind `python -m runtime.serve`.
 
-`app` assembles it; `access` decides who may use it, by the options of `access_options`; `uploads`
-takes a request's image, within `limits`; `supervisor` passes it to the `worker` process, whose
-`responses` calls the classifier and returns the dataclasses of `bodies`; `openapi` describes the
-API from them; `connection` and `service` run the server. The camera's preview
-(`runtime.camera.preview_server`) uses `access`, `connection` and `service` too.
+The path of a request through the modules:
+
+1. `service` runs uvicorn; `connection` closes connections that never complete a request.
+2. `access` checks the Host header, the origin and the token (`access_options`).
+3. `app` routes the request; `uploads` reads its image within `limits`.
+4. `supervisor` sends the image to a second process, the `worker`, over the protocol of `wire`.
+5. `responses` calls the classifier in the worker and builds the dataclasses of `bodies`.
+
+`openapi` describes the API from `bodies`, `metrics` counts requests for Prometheus, and `static`
+serves the files in page/. The camera preview (`runtime.camera.preview_server`) reuses `access`,
+`app`, `service` and `static`.
 """

@@ -1,4 +1,4 @@
-"""python -m runtime.serve: a page to draw on, and an HTTP API, answered by an artifact."""
+"""python -m runtime.serve: serve a drawing page and an HTTP API that classify with an artifact."""
 
 import argparse
 import sys
@@ -10,21 +10,22 @@ from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_acc
 from runtime.serve.addresses import parse_port
 
 _EPILOG = f"""\
-Open the address it prints: draw with mouse, finger, pen or keyboard, drop or paste a photograph, or
-use the camera. Programs ask the API: curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify
-(/v1/read for a number). /openapi.json describes it, /metrics counts for Prometheus, /healthz says
-whether it is well.
+Open the printed address in a browser. Draw with mouse, finger, pen or keyboard, drop or paste a
+photograph, or use the camera. Programs call the API:
+curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify (or /v1/read for a number).
+/openapi.json describes the API, /metrics is for Prometheus, /healthz is the health check.
 
-On a network (--host 0.0.0.0) whoever asks must know a token of at least 16 characters: name a file
-that holds it, or set {TOKEN_VARIABLE}; open the page with #token=… behind its address. Browsers
-show a camera's live picture on localhost and over HTTPS only (--certificate).
+If other machines can connect (--host 0.0.0.0), every client needs a token of at least 16
+characters: pass --token-file, or set {TOKEN_VARIABLE}. To open the page with the token, append
+#token=… to its address. Browsers allow the live camera on localhost and over HTTPS only
+(--certificate).
 
-Exit status: 0 ended by SIGTERM, 2 bad usage, 130 ended by Ctrl-C; requests in flight have 5 s.
+Exit status: 0 ended by SIGTERM, 2 bad usage, 130 ended by Ctrl-C. Requests in flight get 5 s.
 """
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until a signal ends it."""
+    """Serve until a signal ends the process."""
     arguments = parse_args(argv)
     try:
         from runtime.serve.limits import Limits
@@ -49,40 +50,56 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command line; end with a usage error if options contradict each other."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.serve",
-        description="A page to draw digits on, and an HTTP API, answered by an artifact.",
+        description="Serve a page to draw digits on and an HTTP API; an artifact classifies.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument(
-        "--port", type=_port, default=8080, help="port to listen on (8080); 0 takes a free one"
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
     )
-    model = parser.add_argument_group("the model; a file that is replaced is taken up at once")
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=8080,
+        help="port to listen on (default: 8080); 0 chooses a free port",
+    )
+    model = parser.add_argument_group("model (the server reloads a replaced file automatically)")
     add_model_arguments(model)
-    access = parser.add_argument_group("who may ask")
+    access = parser.add_argument_group("access control")
     add_access_arguments(access)
     access.add_argument("--certificate", metavar="FILE", help="serve HTTPS with this PEM file")
-    access.add_argument("--key", metavar="FILE", help="its key, where it is in a file of its own")
+    access.add_argument(
+        "--key", metavar="FILE", help="the private key, if the certificate file has none"
+    )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
-        "--max-body", type=_positive, default=16, metavar="MIB", help="of one request (16)"
+        "--max-body",
+        type=_positive,
+        default=16,
+        metavar="MIB",
+        help="largest request body (default: 16)",
     )
     limits.add_argument(
-        "--max-pixels", type=_positive, default=24, metavar="MEGAPIXELS", help="of an image (24)"
+        "--max-pixels",
+        type=_positive,
+        default=24,
+        metavar="MEGAPIXELS",
+        help="largest image (default: 24)",
     )
     limits.add_argument(
         "--timeout",
         type=_seconds,
         default=30.0,
         metavar="S",
-        help="for a request to arrive, then for its turn, then to read the image (30 each)",
+        help="time limit for each phase of a request: to arrive, to wait in the queue, and to be "
+        "processed (default: 30)",
     )
     arguments = parser.parse_args(argv)
     if arguments.key is not None and arguments.certificate is None:
-        parser.error("--key goes with --certificate")
+        parser.error("--key needs --certificate")
     arguments.access = access_options(parser, arguments)
     return arguments
 
@@ -90,21 +107,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def _port(text: str) -> int:
     port = parse_port(text)
     if port is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+        raise argparse.ArgumentTypeError(f"invalid port {text!r}: pass 0 to 65535")
     return port
 
 
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("takes 1 or more")
+        raise argparse.ArgumentTypeError("must be at least 1")
     return number
 
 
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("takes 0.1 to 3600")
+        raise argparse.ArgumentTypeError("must be between 0.1 and 3600")
     return seconds
 
 

@@ -1,4 +1,9 @@
-"""Access control: the token, allowed hosts, cross-site requests, security headers."""
+"""Access control of the HTTP servers, as ASGI middleware.
+
+`AccessMiddleware` rejects requests with a foreign Host header (DNS rebinding), from pages of other
+sites, or without the bearer token. It adds security headers to every response. `find_access` turns
+command-line options into an `AccessPolicy`. Used by `runtime.serve` and the camera preview.
+"""
 
 import asyncio
 import hmac
@@ -14,7 +19,7 @@ from runtime.serve.access_options import TOKEN_VARIABLE, AccessOptions, find_tok
 from runtime.serve.addresses import join_address
 from runtime.serve.problem_details import HttpProblem
 
-# The page brings all it needs with it, and nothing may frame it or be loaded from elsewhere.
+# The page loads only files of its own server and cannot be framed.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -28,7 +33,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-_HEADERS = tuple(
+# Added to each response that does not set them itself.
+_SECURITY_HEADERS = tuple(
     (name.encode(), value.encode())
     for name, value in (
         ("content-security-policy", CONTENT_SECURITY_POLICY),
@@ -40,19 +46,20 @@ _HEADERS = tuple(
         ("cross-origin-resource-policy", "same-origin"),
     )
 )
-_ENDING = HttpProblem(
+_SHUTTING_DOWN = HttpProblem(
     503, "the server is shutting down: try again in a minute", {"Connection": "close"}
 )
 
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """Who may ask.
+    """The rules that a request must satisfy.
 
     Attributes:
-        token: what a request must carry as `Authorization: Bearer …`; None for no token.
+        token: the bearer token that the Authorization header must contain; None for no token.
         loopback: whether only this machine can reach the server.
-        hosts: names besides addresses that a request may call this machine by, lower case.
+        hosts: host names accepted in the Host header besides IP addresses and localhost, lower
+            case.
     """
 
     token: str | None = None
@@ -60,10 +67,10 @@ class AccessPolicy:
     hosts: tuple[str, ...] = ()
 
     def allows_host(self, header: str) -> bool:
-        """Whether a Host header is this machine's.
+        """Return whether a Host header names this machine.
 
-        A page elsewhere can point its own name at this address (DNS rebinding) and would then
-        share our origin; it cannot make the browser send an address or a name of ours.
+        This stops DNS rebinding: a foreign page can point its own host name at this address and
+        would then share our origin. Its requests still carry the foreign name in the Host header.
         """
         name = _host_name(header)
         if name == "localhost" or name in self.hosts:
@@ -75,15 +82,15 @@ class AccessPolicy:
         return address.is_loopback or not self.loopback
 
     def knows_token(self, header: str) -> bool:
-        """Whether an Authorization header carries the token; the time taken tells nothing."""
-        scheme, _, given = header.partition(" ")
+        """Return whether an Authorization header contains the token, in constant time."""
+        scheme, _, token = header.partition(" ")
         expected = (self.token or "").encode()
-        same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), expected)
-        return same and scheme.lower() == "bearer" and self.token is not None
+        equal = hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), expected)
+        return equal and scheme.lower() == "bearer" and self.token is not None
 
 
 def own_names() -> tuple[str, ...]:
-    """What this machine is called on its network: raspberrypi, raspberrypi.local."""
+    """Return this machine's names on its network, such as raspberrypi and raspberrypi.local."""
     name = socket.gethostname().lower()
     return (name, f"{name.partition('.')[0]}.local")
 
@@ -91,23 +98,25 @@ def own_names() -> tuple[str, ...]:
 def find_access(
     host: str, options: AccessOptions, option: str, port: int | None = None
 ) -> AccessPolicy:
-    """Return who may send requests to a server that listens on `host`.
+    """Return the access policy of a server that listens on `host`.
 
     Args:
-        option: the option that named the host, for messages.
-        port: the port, if that option named it too.
+        host: the address or name to listen on.
+        options: the access options of the command line.
+        option: the option that named the host, for error messages.
+        port: the port, if the same option named it; for error messages.
 
     Raises:
-        EdgeError: others can reach the host and there is no token, the token is invalid, or the
-            host is unknown.
+        EdgeError: the host is unknown, the token is invalid, or other machines can reach the host
+            and there is neither a token nor --no-auth.
     """
     loopback = service.is_loopback(host, option)
     token = find_token(options)
     if not loopback and token is None and not options.no_auth:
-        shown = host if port is None else join_address(host, port)
+        address = host if port is None else join_address(host, port)
         raise EdgeError(
-            f"{option} {shown} lets others in: give --token-file FILE, or set {TOKEN_VARIABLE}; "
-            "or, where all may ask, --no-auth"
+            f"{option} {address} accepts connections from other machines: pass --token-file FILE, "
+            f"or set {TOKEN_VARIABLE}; to allow everybody, pass --no-auth"
         )
     names = () if loopback else own_names()
     return AccessPolicy(token, loopback, (*names, *(name.lower() for name in options.allow_hosts)))
@@ -116,69 +125,73 @@ def find_access(
 class AccessMiddleware:
     """ASGI middleware that rejects requests without access and adds the security headers.
 
-    Below the `protected` paths a request needs the token, if there is one, and may not come from a
-    page of another site.
+    Args:
+        app: the application to guard.
+        access: the rules for all requests.
+        protected: path prefixes; a request below them needs the token, if the policy has one, and
+            must not come from a page of another site.
     """
 
     def __init__(self, app: ASGIApp, access: AccessPolicy, protected: tuple[str, ...]) -> None:
         self._app, self._access, self._protected = app, access, protected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check a request and pass it on."""
+        """Check a request; pass it to the application or send the problem."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answering = False
+        response_started = False
 
-        async def send_guarded(message: Message) -> None:
-            nonlocal answering
+        async def send_with_headers(message: Message) -> None:
+            nonlocal response_started
             if message["type"] == "http.response.start":
-                answering = True
-                given = {name for name, _ in message["headers"]}
-                message["headers"] += [pair for pair in _HEADERS if pair[0] not in given]
-                if b"cache-control" not in given:
+                response_started = True
+                present = {name for name, _ in message["headers"]}
+                message["headers"] += [pair for pair in _SECURITY_HEADERS if pair[0] not in present]
+                if b"cache-control" not in present:
                     message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
         try:
-            problem = self._refusal(scope)
+            problem = self._check(scope)
             app = self._app if problem is None else problem.response()
-            await app(scope, receive, send_guarded)
+            await app(scope, receive, send_with_headers)
         except asyncio.CancelledError:
-            # The server ends and has waited for this request for as long as it may.
-            if not answering:
-                await _ENDING.response()(scope, receive, send_guarded)
+            # uvicorn cancels requests that are still in flight at the end of the grace period.
+            if not response_started:
+                await _SHUTTING_DOWN.response()(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: Scope) -> HttpProblem | None:
+    def _check(self, scope: Scope) -> HttpProblem | None:
+        """Return why a request is rejected; None if it is allowed."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if not self._access.allows_host(host):
             return HttpProblem(
                 421,
-                f"{_host_name(host) or 'no host'} is not a name of this server: use its address, "
-                "or start it with --allow-host",
+                f"unknown host {_host_name(host)!r}: use the server's address, or start the "
+                "server with --allow-host",
             )
         if not scope["path"].startswith(self._protected):
             return None
-        # A page of another site may send a request, though it cannot read the answer.
+        # A page of another site can send requests (CSRF), although it cannot read the responses.
         origin = headers.get(b"origin")
         if origin is not None and origin.partition("://")[2] != host:
-            return HttpProblem(403, "requests from pages of other sites are refused")
+            return HttpProblem(403, "requests from pages of other sites are rejected")
         if headers.get(b"sec-fetch-site") in ("cross-site", "same-site"):
-            return HttpProblem(403, "requests from pages of other sites are refused")
+            return HttpProblem(403, "requests from pages of other sites are rejected")
         if self._access.token is not None and not self._access.knows_token(
             headers.get(b"authorization", "")
         ):
             return HttpProblem(
                 401,
-                "send the server's token: Authorization: Bearer TOKEN",
+                "the token is missing or wrong: send the header Authorization: Bearer TOKEN",
                 {"WWW-Authenticate": 'Bearer realm="digit-edge"'},
             )
         return None
 
 
 def _host_name(header: str) -> str:
-    """The name in a Host header, without its port and without the brackets of IPv6."""
+    """Return the name in a Host header, without port and without the brackets of IPv6."""
     if header.startswith("["):
         return header[1:].partition("]")[0].lower()
     return header.partition(":")[0].lower()

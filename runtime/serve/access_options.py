@@ -1,6 +1,6 @@
-"""Command-line options of access control, for `serve` and the camera's preview.
+"""Command-line options of access control, shared by `runtime.serve` and the camera preview.
 
-Imports nothing of the extra `serve`, so that a command can parse its options without it.
+Imports no package of the extra `serve`, so that a command can parse its options without it.
 """
 
 import argparse
@@ -10,19 +10,19 @@ from pathlib import Path
 
 from runtime.errors import EdgeError
 
-TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"
-_MIN_TOKEN_CHARACTERS = 16
+TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"  # environment variable with the token
+_MIN_TOKEN_CHARACTERS = 16  # a shorter token is rejected
 
 
 @dataclass(frozen=True)
 class AccessOptions:
-    """Who may send requests, as named on the command line.
+    """The access options of a command line.
 
     Attributes:
-        token: the token itself.
-        token_file: a file that contains it.
-        no_auth: whether everybody on the network may send requests, without a token.
-        allow_hosts: names of this machine besides its own.
+        token: the token.
+        token_file: a file that contains the token.
+        no_auth: whether clients on the network need no token.
+        allow_hosts: additional names of this machine that the Host header may contain.
     """
 
     token: str | None = None
@@ -33,34 +33,34 @@ class AccessOptions:
 
 def add_access_arguments(group: argparse._ArgumentGroup) -> None:
     """Add --token-file, --token, --no-auth and --allow-host."""
-    group.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token")
-    group.add_argument("--token", help="the token itself, which other users then see in `ps`")
+    group.add_argument("--token-file", type=Path, metavar="FILE", help="read the token from FILE")
+    group.add_argument("--token", help="the token; other users of this machine can see it in `ps`")
     group.add_argument(
-        "--no-auth", action="store_true", help="let everybody on the network ask, without a token"
+        "--no-auth", action="store_true", help="allow everybody on the network, without a token"
     )
     group.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a name by which this machine is called, besides its own; may be repeated",
+        help="accept requests to this host name too; may be repeated",
     )
 
 
 def access_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> AccessOptions:
-    """Return the options; end with a usage error if they contradict each other."""
+    """Return the parsed options; end with a usage error if they contradict each other."""
     if arguments.no_auth and (arguments.token or arguments.token_file):
-        parser.error("--no-auth takes no token")
+        parser.error("--no-auth cannot be combined with --token or --token-file")
     return AccessOptions(
         arguments.token, arguments.token_file, arguments.no_auth, tuple(arguments.allow_host)
     )
 
 
 def find_token(options: AccessOptions) -> str | None:
-    """Return the token of the option, the file or the environment; None if there is none.
+    """Return the token from the file, the option or the environment; None if there is none.
 
     Raises:
-        EdgeError: the file cannot be read, or the token is too short or contains spaces or
+        EdgeError: the file cannot be read, or the token is too short, or contains spaces or
             characters that are not ASCII.
     """
     token, source = options.token, "--token"
@@ -79,7 +79,7 @@ def find_token(options: AccessOptions) -> str | None:
     short = len(token) < _MIN_TOKEN_CHARACTERS
     if short or not (token.isascii() and token.isprintable()) or " " in token:
         raise EdgeError(
-            f"the token of {source} is no {_MIN_TOKEN_CHARACTERS} characters of ASCII without "
+            f"{source}: a token has at least {_MIN_TOKEN_CHARACTERS} ASCII characters without "
             "spaces: make one with python -c 'import secrets; print(secrets.token_urlsafe())'"
         )
     return token

@@ -1,4 +1,7 @@
-"""The application: its routes, and how each refusal becomes a problem document."""
+"""The ASGI application of `runtime.serve`: its routes, handlers and error responses.
+
+Each error becomes a problem document (RFC 9457).
+"""
 
 import importlib.metadata
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -24,12 +27,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 def create_app(
     supervisor: Supervisor, limits: Limits | None = None, access: AccessPolicy | None = None
 ) -> ASGIApp:
-    """Return the ASGI application: the page, the API, its metrics.
+    """Return the ASGI application with the page, the API and the metrics.
 
     Args:
-        supervisor: of the worker process that answers; started, and closed by the application.
-        limits: the limits on requests; the default ones if None.
-        access: who may ask; whoever reaches this machine's loopback address if None.
+        supervisor: a started supervisor; the application opens and closes it.
+        limits: the limits on requests; the defaults if None.
+        access: the access policy; if None, requests to the loopback address, without a token.
     """
     api = _Api(supervisor, limits or Limits(), access or AccessPolicy())
     handlers: dict[str, tuple[str, Handler]] = {
@@ -40,7 +43,7 @@ def create_app(
     app = starlette_app(
         [Route(path, do, methods=[method]) for path, (method, do) in handlers.items()],
         api.lifespan,
-        "nothing is here: /openapi.json lists what is",
+        "no such path: /openapi.json lists the paths",
     )
     guarded = AccessMiddleware(app, api.access, openapi.PROTECTED)
     return metrics.Counting(guarded, api.counts, frozenset(handlers))
@@ -51,10 +54,12 @@ def starlette_app(
     lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]],
     not_found: str,
 ) -> Starlette:
-    """Return an application that answers errors with problem documents.
+    """Return an application that turns errors into problem documents.
 
     Args:
-        not_found: the detail of a 404.
+        routes: the paths and their handlers.
+        lifespan: context manager that runs from startup to shutdown.
+        not_found: the detail of a 404 response.
     """
 
     async def http_problem(_: Request, error: Exception) -> Response:
@@ -62,7 +67,7 @@ def starlette_app(
         headers = dict((error.headers or {}).items())
         detail = {
             404: not_found,
-            405: f"this takes {headers.get('Allow', headers.get('allow', ''))}",
+            405: f"method not allowed: use {headers.get('Allow', headers.get('allow', ''))}",
         }
         return HttpProblem(
             error.status_code, detail.get(error.status_code, error.detail), headers
@@ -70,7 +75,11 @@ def starlette_app(
 
     app = Starlette(
         routes=routes,
-        exception_handlers={HttpProblem: _problem, HTTPException: http_problem, Exception: _bug},
+        exception_handlers={
+            HttpProblem: _send_problem,
+            HTTPException: http_problem,
+            Exception: _send_internal_error,
+        },
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -81,7 +90,7 @@ class _Api:
     def __init__(self, supervisor: Supervisor, limits: Limits, access: AccessPolicy) -> None:
         self._supervisor, self._limits, self.access = supervisor, limits, access
         self.counts = metrics.ServerMetrics()
-        self._memory = UploadBudget(limits.memory_bytes)
+        self._uploads = UploadBudget(limits.memory_bytes)
         self._document = openapi.document(limits, access, _version())
 
     @asynccontextmanager
@@ -91,25 +100,26 @@ class _Api:
         await self._supervisor.close()
 
     async def classify(self, request: Request) -> Response:
-        return await self._with_image(request, "classify", drawing=_flag(request, "drawing"))
+        return await self._process(request, "classify", drawing=_parse_flag(request, "drawing"))
 
     async def read(self, request: Request) -> Response:
-        return await self._with_image(request, "read")
+        return await self._process(request, "read")
 
-    async def _with_image(self, request: Request, task: str, **options: bool) -> Response:
-        with self._memory.lease() as take:
-            image = await read_image(request, self._limits, take)
-            answer = await self._supervisor.ask(task, image, **options)
-        for label, accepted, seconds in answer.digits:
+    async def _process(self, request: Request, task: str, **options: bool) -> Response:
+        """Read the image of a request, have the worker do `task`, and count the digits."""
+        with self._uploads.lease() as reserve:
+            image = await read_image(request, self._limits, reserve)
+            result = await self._supervisor.ask(task, image, **options)
+        for label, accepted, seconds in result.digits:
             self.counts.count_answer(label, accepted, seconds)
-        return Response(answer.body, media_type="application/json")
+        return Response(result.body, media_type="application/json")
 
     async def model(self, _: Request) -> Response:
         return _json(await self._supervisor.describe())
 
     async def healthz(self, _: Request) -> Response:
         if not await self._supervisor.is_healthy():
-            raise HttpProblem(503, "images cannot be read now; the server's log says why")
+            raise HttpProblem(503, "the worker does not respond: see the server's log")
         return _json(bodies.Health("ok"))
 
     async def metrics(self, _: Request) -> Response:
@@ -122,11 +132,12 @@ class _Api:
         return _json(self._document)
 
 
-def _flag(request: Request, name: str) -> bool:
-    given = request.query_params.get(name, "false")
-    if given not in ("true", "false"):
-        raise HttpProblem(400, f"{name} is {given[:40]!r}: give true or false")
-    return given == "true"
+def _parse_flag(request: Request, name: str) -> bool:
+    """Return a boolean query parameter; False if it is missing."""
+    value = request.query_params.get(name, "false")
+    if value not in ("true", "false"):
+        raise HttpProblem(400, f"{name} is {value[:40]!r}: pass true or false")
+    return value == "true"
 
 
 def _json(body: object) -> Response:
@@ -137,13 +148,13 @@ def _version() -> str:
     try:
         return importlib.metadata.version("digit-edge")
     except importlib.metadata.PackageNotFoundError:
-        return "0"  # run from a copy of the source that nobody installed
+        return "0"  # run from a source checkout that is not installed
 
 
-async def _problem(_: Request, error: Exception) -> Response:
+async def _send_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, HttpProblem)
     return error.response()
 
 
-async def _bug(_: Request, error: Exception) -> Response:
-    return HttpProblem(500, "a bug in the server, which its log describes").response()
+async def _send_internal_error(_: Request, error: Exception) -> Response:
+    return HttpProblem(500, "internal error: the server's log has the traceback").response()

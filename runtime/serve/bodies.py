@@ -1,7 +1,7 @@
-"""The JSON bodies of responses, as dataclasses; the OpenAPI document is generated from them.
+"""The JSON bodies of the API's responses, as dataclasses.
 
-The docstrings are the descriptions in that document. The parent process imports this module, so it
-must import neither NumPy nor Pillow.
+The OpenAPI document is generated from them; their docstrings are its descriptions. The server
+process imports this module, so it must import neither NumPy nor Pillow (the worker does).
 """
 
 import json
@@ -26,8 +26,8 @@ class Model:
         name: the model's name.
         precision: number format of the weights.
         digest: SHA-256 of the artifact.
-        backend: the engine.
-        backend_version: the engine's version.
+        backend: name of the engine, such as litert or onnxruntime.
+        backend_version: version of the engine.
         device: cpu or gpu.
     """
 
@@ -41,18 +41,17 @@ class Model:
 
 @dataclass(frozen=True)
 class ModelDescription(Model):
-    """The artifact and the engine that classify, and which images the server accepts.
+    """The artifact and the engine that classify, and the limits on images.
 
     Attributes:
         labels: one per class, in the order of the scores.
         input_shape: height, width and channels of the model's input.
         dataset: the data set that the model was trained on.
         test_accuracy: accuracy on the test set, 0 to 1; null if it was not measured.
-        n_test: images in the test set; null if the accuracy was not measured.
+        n_test: number of test images; null if the accuracy was not measured.
         provenance: how the model was made: recipe, seed, versions.
-        max_body_bytes: largest body of a request; a larger one gets 413.
-        max_pixels: pixels of the largest image, four times as many for a JPEG; a larger one gets
-            413.
+        max_body_bytes: a request with a larger body gets 413.
+        max_pixels: an image with more pixels gets 413; a JPEG may have four times this number.
     """
 
     labels: list[str]
@@ -72,7 +71,7 @@ class Prediction:
     Attributes:
         label: the most probable label.
         confidence: the score of that label.
-        accepted: false if the image probably shows none of the labels.
+        accepted: false if the image is probably none of the labels, or blank.
     """
 
     label: str
@@ -95,10 +94,10 @@ class Score:
 
 @dataclass(frozen=True)
 class View:
-    """The model's input, and how it was cut out of the image.
+    """The model's input and its place in the image.
 
     Attributes:
-        pixels: the model's input: 28 x 28 bytes, row by row, 0 background to 255 ink.
+        pixels: the model's input: 28 x 28 bytes, row by row, from 0 (background) to 255 (ink).
         box: left, top, right, bottom of the digit in pixels of the upright image; right and bottom
             are exclusive.
         polarity: whether the ink is darker or lighter than the background.
@@ -113,14 +112,14 @@ class View:
 
 @dataclass(frozen=True)
 class Classification(Prediction):
-    """The digit that an image shows.
+    """The digit in an image.
 
     Attributes:
         scores: the probability of every label, in the model's order.
-        view: the model's input.
-        preprocess_ms: time to decode the image and find the digit.
-        inference_ms: time to classify the digit.
-        model: the artifact and the engine that classified it.
+        view: the model's input and its place in the image.
+        preprocess_ms: milliseconds to decode the image and find the digit.
+        inference_ms: milliseconds to classify the digit.
+        model: the artifact and the engine that classified the digit.
     """
 
     scores: list[Score]
@@ -144,7 +143,7 @@ class _Located:
 
 @dataclass(frozen=True)
 class Digit(Prediction, _Located):
-    """One digit of a page, and where it is."""
+    """One digit of a page, and its bounding box."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class Reading:
         text: all lines, separated by line breaks.
         lines: the digits of each line, from top to bottom.
         digits: every digit, line by line.
-        total_ms: time to decode and read the page.
+        total_ms: milliseconds to decode and read the page.
         model: the artifact and the engine that read it.
     """
 
@@ -168,10 +167,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Health:
-    """The server answers requests.
+    """The result of a health check.
 
     Attributes:
-        status: always ok; a server that cannot classify sends a problem instead.
+        status: always ok; an unhealthy server sends a problem with status 503 instead.
     """
 
     status: Literal["ok"]
@@ -182,10 +181,10 @@ class Problem:
     """Why a request was rejected (RFC 9457).
 
     Attributes:
-        type: always about:blank, so that the title is the phrase of the HTTP status.
-        title: the phrase of the HTTP status.
+        type: always about:blank, which means that the title is the reason phrase of the status.
+        title: the reason phrase of the HTTP status.
         status: the HTTP status.
-        detail: one line: what is wrong and what to do.
+        detail: one line: the cause and the remedy.
     """
 
     type: Literal["about:blank"]
@@ -195,7 +194,7 @@ class Problem:
 
 
 def encode(body: object) -> bytes:
-    """Return a body, a dataclass or a dict, as JSON without spaces."""
+    """Return a body (a dataclass or a dict) as JSON without spaces."""
     text = json.dumps(
         body, default=vars, ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )

@@ -1,4 +1,7 @@
-"""One connection: uvicorn's HTTP/1.1, made safe from clients that never finish a request."""
+"""An HTTP/1.1 connection with time limits, against slow clients (Slowloris attacks).
+
+`HttpProtocol` extends uvicorn's protocol class; `runtime.serve.service` passes it to uvicorn.
+"""
 
 import asyncio
 from typing import ClassVar, cast
@@ -10,101 +13,103 @@ from runtime.serve import problem_details
 
 
 class HttpProtocol(H11Protocol):
-    """Closes a connection on which no request gets complete, or no response is read, in time.
+    """Closes a connection if a request does not arrive, or a response is not read, in time.
 
-    uvicorn waits forever for the headers of a request, for a body that nobody reads, and for a
-    client that does not read its response.
+    Without it uvicorn waits forever for the headers of a request, for the rest of a rejected body,
+    and for a client that does not read its response.
+
+    `limited` sets the four class variables below.
     """
 
-    # All four are set by `limited`.
-    seconds: ClassVar[float]
-    most: ClassVar[int]
-    answers_half_closed: ClassVar[bool]
-    # Those that are waiting for a request, the longest waiting one first, and what ends the wait;
-    # None after an answer, where uvicorn's own timer does.
+    seconds: ClassVar[float]  # time limit for the headers, and for the client to read
+    max_connections: ClassVar[int]  # beyond it the longest idle connection is closed
+    answers_half_closed: ClassVar[bool]  # whether a half-closed connection gets its response
+    # Connections that wait for a request, the longest waiting first, with the timer that closes
+    # each. None after a response: then uvicorn's keep-alive timer applies.
     _idle: "ClassVar[dict[HttpProtocol, asyncio.TimerHandle | None]]"
-    # Ends a connection whose client does not read; None while it does.
-    _unread: asyncio.TimerHandle | None = None
+    # Closes the connection if the client does not read; None while it reads.
+    _write_timer: asyncio.TimerHandle | None = None
 
     @classmethod
     def limited(
-        cls, seconds: float, most: int, answers_half_closed: bool = True
+        cls, seconds: float, max_connections: int, answers_half_closed: bool = True
     ) -> "type[HttpProtocol]":
-        """A class of connections that share these limits.
+        """Return a subclass whose connections share these limits.
 
         Args:
-            seconds: for the headers to arrive, and for the rest of a body that was refused.
-            most: connections at once; for one more, the one that has waited longest is closed.
-            answers_half_closed: whether a client that has sent all it will gets its response. A
-                client that has left looks the same until it is sent something.
+            seconds: time for the headers to arrive, for the rest of a rejected body to arrive, and
+                for a client to go on reading.
+            max_connections: open connections; a further one closes the longest idle one.
+            answers_half_closed: whether a client that has closed its sending side (`nc -N`) gets
+                its response. A client that has left looks the same to the server.
         """
         shared = {
             "seconds": seconds,
-            "most": most,
+            "max_connections": max_connections,
             "answers_half_closed": answers_half_closed,
             "_idle": {},
         }
         return cast("type[HttpProtocol]", type("Limited", (cls,), shared))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start to wait for a request, or refuse where all connections are busy."""
+        """Start the timer for the first request, or close the connection if all are busy."""
         transport = cast(asyncio.Transport, transport)
         super().connection_made(transport)
-        if len(self.connections) > self.most:
+        if len(self.connections) > self.max_connections:
             if not self._idle:
                 transport.abort()
                 return
-            longest = next(iter(self._idle))
-            longest._wait_no_more()
-            longest.transport.abort()
-        self._wait()
+            longest_idle = next(iter(self._idle))
+            longest_idle._stop_request_timer()
+            longest_idle.transport.abort()
+        self._start_request_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
-        self._wait_no_more()
-        self._unread_no_more()
+        """Stop all timers."""
+        self._stop_request_timer()
+        self._stop_write_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what arrived; the first byte of another request starts the clock again."""
+        """Parse received bytes; the first byte of a further request restarts the timer."""
         if not self._busy() and self._idle.get(self) is None:
-            self._wait()
+            self._start_request_timer()
         super().data_received(data)
         if self._busy():
-            self._wait_no_more()
+            self._stop_request_timer()
 
-    # asyncio lets this answer True, to keep the connection.
+    # In asyncio, returning True keeps the transport open.
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn annotates None
-        """Answer a client that has sent all it will, as `nc -N` does, or take it to have left."""
+        """Keep a half-closed connection open for its response, or close it."""
         if self.answers_half_closed and self._busy() and not self.cycle.more_body:
             self.cycle.keep_alive = False
             return True
         return None
 
     def on_response_complete(self) -> None:
-        """Be idle again; the rest of a body that was refused gets some time to arrive."""
-        unread = self.cycle.more_body
+        """Mark the connection as idle; limit the time for the rest of a rejected body."""
+        body_pending = self.cycle.more_body
         super().on_response_complete()
         if self._busy() or self.transport.is_closing() or self in self._idle:
             return
-        if unread:
-            self._wait()
+        if body_pending:
+            self._start_request_timer()
         else:
             self._idle[self] = None
 
     def pause_writing(self) -> None:
         """Close the connection if the client does not read its response in time."""
         super().pause_writing()
-        self._unread = self.loop.call_later(self.seconds, self.transport.abort)
+        self._write_timer = self.loop.call_later(self.seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Go on: the client has read."""
+        """Stop the timer: the client has read."""
         super().resume_writing()
-        self._unread_no_more()
+        self._stop_write_timer()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, as everything else is refused."""
-        body = problem_details.body(400, "this is not HTTP/1.1 as RFC 9112 describes it")
+        """Send a problem document to a client that does not speak HTTP/1.1."""
+        body = problem_details.body(400, "invalid HTTP request: send HTTP/1.1 (RFC 9112)")
         headers = [
             (b"content-type", problem_details.MEDIA_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
@@ -114,27 +119,28 @@ class HttpProtocol(H11Protocol):
         try:
             parts = [self.conn.send(event) for event in (response, h11.Data(data=body))]
         except h11.LocalProtocolError:
-            pass  # an answer has begun already
+            pass  # a response has already started
         else:
             self.transport.write(b"".join(part or b"" for part in parts))
-        if self._busy():  # with a request whose body is broken: its own response is not sent
+        if self._busy():  # the body of this request is malformed: drop its own response
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.close()
 
-    def _unread_no_more(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
-
     def _busy(self) -> bool:
+        """Return whether a request is being processed."""
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _wait(self) -> None:
+    def _stop_write_timer(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _start_request_timer(self) -> None:
         self._idle.pop(self, None)
         self._idle[self] = self.loop.call_later(self.seconds, self.transport.abort)
 
-    def _wait_no_more(self) -> None:
+    def _stop_request_timer(self) -> None:
         timer = self._idle.pop(self, None)
         if timer is not None:
             timer.cancel()

@@ -1,4 +1,7 @@
-"""Bounds the size of an uploaded image before it is decoded."""
+"""Check the size of an uploaded image before it is decoded (decompression bombs).
+
+`check_size` reads the header only. The worker calls it and reserves the estimated memory.
+"""
 
 import io
 
@@ -12,16 +15,24 @@ from runtime.preprocess.decode_memory import memory_bytes
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 
+_JPEG_PIXEL_FACTOR = 4  # a JPEG may have this many times `Limits.pixels`
+
 
 def check_size(image: bytes, limits: Limits, page: bool) -> int:
-    """Return about how many bytes it takes to decode an image, or to read it as a `page`.
+    """Estimate the memory to decode an image, in bytes, without decoding it.
 
-    The file itself counts twice: the server holds it, and so does the worker.
+    The file counts twice: the server holds a copy, and so does the worker.
 
-    Nothing is decoded yet. For a damaged image 0 is returned: the decoder reports the damage.
+    Args:
+        image: the bytes of the file.
+        limits: the limits to check.
+        page: whether the image is read as a page of several digits, which takes more memory.
+
+    Returns:
+        The estimate; 0 for a damaged image, whose damage the decoder reports.
 
     Raises:
-        HttpProblem: 413 if its header or its markers say that it takes too much memory or time.
+        HttpProblem: 413 if the image has too many pixels or would take too much memory or time.
     """
     try:
         check_work(io.BytesIO(image), "the image")
@@ -32,12 +43,14 @@ def check_size(image: bytes, limits: Limits, page: bool) -> int:
             pixels = opened.size[0] * opened.size[1]
             needed = max(memory_bytes(opened), estimate_page_memory(opened.size) if page else 0)
             needed += 2 * len(image)
-            # The decoder reduces a JPEG while it reads it: to an eighth of its sides.
+            # A JPEG is scaled down while it is decoded, to as little as 1/8 of its sides.
             if opened.format in ("JPEG", "MPO"):
-                pixels //= 4
+                pixels //= _JPEG_PIXEL_FACTOR
     except Image.DecompressionBombError as error:
-        raise HttpProblem(413, f"the image has more than {limits.pixels:,} pixels") from error
-    # What Pillow raises on damaged files; the decoder meets the same, and names it.
+        raise HttpProblem(
+            413, f"the image has more than {limits.pixels:,} pixels: scale it down"
+        ) from error
+    # Pillow raises these on damaged files; the decoder raises them again and reports the damage.
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError):
         return 0
     except (AttributeError, AssertionError, MemoryError, RuntimeError):
@@ -47,7 +60,7 @@ def check_size(image: bytes, limits: Limits, page: bool) -> int:
     if needed > limits.work_bytes:
         raise HttpProblem(
             413,
-            f"the image takes {needed // 1_000_000} MB to decode, more than "
-            f"{limits.work_bytes // 1_000_000}: scale it down, or save it as a plain JPEG",
+            f"decoding the image takes {needed // 1_000_000} MB, the limit is "
+            f"{limits.work_bytes // 1_000_000} MB: scale it down, or save it as a baseline JPEG",
         )
     return needed

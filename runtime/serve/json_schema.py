@@ -1,4 +1,8 @@
-"""Generates JSON schemas (draft 2020-12) from dataclasses and their docstrings."""
+"""Generate JSON schemas (draft 2020-12) from dataclasses and their docstrings.
+
+`runtime.serve.openapi` describes the bodies of requests and responses with them. The descriptions
+of fields come from the `Attributes:` section of a Google-style docstring.
+"""
 
 import dataclasses
 import inspect
@@ -20,12 +24,12 @@ _TYPES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Keywords:
-    """Keywords to merge into the schema of a type: Annotated[float, Keywords({"minimum": 0})]."""
+    """JSON-schema keywords for a type, as in Annotated[float, Keywords({"minimum": 0})]."""
 
     schema: Schema
 
 
-# An entry of "Attributes:"; its further lines are indented deeper.
+# An entry `name: text` of "Attributes:"; continuation lines are indented deeper.
 _ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n {5,}.+)*)", re.MULTILINE)
 
 
@@ -35,7 +39,7 @@ def schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
     Args:
         hint: a dataclass, str, int, float, bool, None, list[X], tuple[X, ...], tuple[X, X],
             dict[str, X], Literal, a union of these, or Annotated[X, Keywords(…)].
-        components: the schemas of dataclasses by name; those that are missing are added.
+        components: the schemas of dataclasses by name; missing ones are added.
 
     Raises:
         TypeError: the type has no JSON schema.
@@ -44,7 +48,7 @@ def schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
         return {"type": _TYPES[hint]}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if hint.__name__ not in components:
-            components[hint.__name__] = {}  # of a class that contains itself
+            components[hint.__name__] = {}  # placeholder that ends the recursion of nested types
             components[hint.__name__] = _object(hint, components)
         return {"$ref": f"#/components/schemas/{hint.__name__}"}
     kind, parts = get_origin(hint), get_args(hint)

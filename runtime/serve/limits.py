@@ -1,4 +1,8 @@
-"""Limits on one request and on all requests together."""
+"""Limits on requests: `Limits` holds the numbers, two budgets share memory between requests.
+
+`UploadBudget` counts the bytes of request bodies in the server process. `DecodeBudget` counts the
+memory of images that the worker's threads decode at the same time.
+"""
 
 import os
 import threading
@@ -8,24 +12,26 @@ from dataclasses import dataclass
 
 from runtime.serve.problem_details import HttpProblem
 
-WORK_BYTES = 160_000_000  # of 260 MB; the idle server takes 33 MB, its idle worker 48
+# Memory to decode images. Together with the idle server (33 MB) and its idle worker (48 MB) it
+# stays below 260 MB.
+WORK_BYTES = 160_000_000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused.
+    """The limits of a server; a request beyond one gets the HTTP status in parentheses.
 
     Attributes:
-        body_bytes: a larger body, 413.
-        memory_bytes: what all bodies that are held may take together; past that, 503.
-        pixels: an image of more, 413.
-        work_bytes: what images may take together, in the server and while the worker decodes
-            them; an image of more, 413, and what does not fit at once waits.
-        seconds: for a request to arrive (408), then to wait for its turn (503), then for the
-            worker process to answer (422, and the process is killed).
-        waiting: requests that wait for their turn; one more gets 503.
-        connections: kept open at once; the longest idle one makes room for a new one.
-        workers: requests that the worker process decodes and classifies at a time.
+        body_bytes: size of one request body (413).
+        memory_bytes: size of all request bodies that the server holds at the same time (503).
+        pixels: pixels of an image (413); a JPEG may have four times this number.
+        work_bytes: estimated memory to decode images. One image that needs more gets 413; images
+            that together need more are decoded one after another.
+        seconds: time limit for each phase of a request: for the body to arrive (408), for a free
+            worker thread (503), and for the worker's response (422; the worker is killed).
+        waiting: requests in the queue or in the worker (503).
+        connections: open connections; a further one closes the longest idle one.
+        workers: requests that the worker process handles in parallel.
     """
 
     body_bytes: int = 16 << 20
@@ -39,47 +45,58 @@ class Limits:
 
 
 class UploadBudget:
-    """Counts the bytes of all bodies that are held."""
+    """Counts the bytes of all request bodies that the server holds.
+
+    Args:
+        limit: the number of bytes beyond which a request is rejected.
+    """
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.held = limit, 0
+        self.limit = limit
+        self.held = 0
 
     @contextmanager
     def lease(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that takes bytes; all it took is given back at the end.
+        """Yield a function that reserves a number of bytes; release all of them at the end.
 
-        That function raises Problem 503 where there is no room, and gives back all it took.
+        The function releases its reservations and raises HttpProblem 503 if the limit is exceeded.
         """
-        taken = 0
+        reserved = 0
 
-        def take(size: int) -> None:
-            nonlocal taken
+        def reserve(size: int) -> None:
+            nonlocal reserved
             if self.held + size > self.limit:
-                # At once, not where the request ends: else all who arrive in step are refused.
-                self.held -= taken
-                taken = 0
-                raise HttpProblem(503, "too much is being sent at once: try again in a second")
+                # Release now, not at the end of the request: otherwise uploads that arrive in
+                # lockstep would all be rejected.
+                self.held -= reserved
+                reserved = 0
+                raise HttpProblem(503, "too many uploads at once: try again in a second")
             self.held += size
-            taken += size
+            reserved += size
 
         try:
-            yield take
+            yield reserve
         finally:
-            self.held -= taken
+            self.held -= reserved
 
 
 class DecodeBudget:
-    """What the threads that look at images may take together."""
+    """Memory shared by the threads that decode images; at most `limits.work_bytes`."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits, self._free = limits, limits.work_bytes
+        self._limits = limits
+        self._free = limits.work_bytes
         self._changed = threading.Condition()
 
     @contextmanager
     def lease(self, size: int) -> Iterator[None]:
-        """Wait for `size` bytes, no more than there are in all; give them back at the end.
+        """Wait until `size` bytes are free; release them at the end.
 
-        Raises Problem 503 where none become free in time.
+        Args:
+            size: at most `limits.work_bytes`.
+
+        Raises:
+            HttpProblem: 503 if they do not become free within `limits.seconds`.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._free >= size, self._limits.seconds):

@@ -1,5 +1,6 @@
-"""Counts what the server does, in Prometheus's text form.
+"""Metrics of the server in Prometheus's text format, for GET /metrics.
 
+`Counting` is ASGI middleware that counts requests in `ServerMetrics`. The format is described at
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
@@ -17,11 +18,12 @@ from runtime.serve import bodies
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+# Upper bounds of the histograms' buckets.
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Histogram:
-    """Durations in seconds, counted by buckets."""
+    """A Prometheus histogram of durations in seconds."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(_BUCKETS_S) + 1)
@@ -33,7 +35,7 @@ class Histogram:
         self.sum += seconds
 
     def lines(self, name: str, labels: str = "") -> list[str]:
-        """The series of one histogram."""
+        """Return the time series of the histogram; `labels` are added to each, as `path="/"`."""
         lines, total = [], 0
         for bound, count in zip((*_BUCKETS_S, "+Inf"), self.counts, strict=True):
             total += count
@@ -44,7 +46,7 @@ class Histogram:
 
 
 class ServerMetrics:
-    """The server's counters. Safe to share between threads."""
+    """The server's counters; safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,75 +57,91 @@ class ServerMetrics:
         self.in_flight = 0
 
     def count_request(self, path: str, status: int, seconds: float) -> None:
-        """Count a request that was answered; `path` is a route, never what a client made up."""
+        """Count a request and its response.
+
+        Args:
+            path: a route or "other", never a path chosen by a client: each makes a time series.
+            status: the HTTP status of the response.
+            seconds: from the request's headers to the end of the response.
+        """
         with self._lock:
             self._requests[path, status] += 1
             self._durations.setdefault(path, Histogram()).add(seconds)
 
     def count_answer(self, label: str, accepted: bool, seconds: float | None = None) -> None:
-        """Count one digit that was classified, and how long that took where it is known."""
+        """Count one classified digit.
+
+        Args:
+            label: the predicted label.
+            accepted: whether the prediction was accepted.
+            seconds: inference time; None if it was not measured.
+        """
         with self._lock:
             self._answers[label, accepted] += 1
             if seconds is not None:
                 self._inference.add(seconds)
 
     def text(self, model: bodies.Model, waiting: int, worker_pid: int | None, restarts: int) -> str:
-        """Return all of it in Prometheus's text form.
+        """Return all metrics in Prometheus's text format.
 
         Args:
-            model: the open artifact; digit_edge_model_info has the fields of `bodies.Model`.
-            waiting: requests that the worker process has not answered.
-            worker_pid: that process's ID; None if there is none right now.
-            restarts: how often it was replaced.
+            model: the open artifact; its fields are the labels of digit_edge_model_info.
+            waiting: number of requests in the queue or in the worker process.
+            worker_pid: process ID of the worker; None while it is being replaced.
+            restarts: number of times that the worker was replaced.
         """
         with self._lock:
-            lines = _head("digit_edge_requests_total", "counter", "Requests answered.")
+            lines = _head("digit_edge_requests_total", "counter", "Responses by path and status.")
             for (path, status), count in sorted(self._requests.items()):
                 lines.append(
                     f'digit_edge_requests_total{{path="{path}",status="{status}"}} {count}'
                 )
             name = "digit_edge_request_duration_seconds"
-            lines += _head(name, "histogram", "From a request's headers to the end of its answer.")
+            lines += _head(name, "histogram", "Seconds per request.")
             for path, histogram in sorted(self._durations.items()):
                 lines += histogram.lines(name, f'path="{path}"')
             name = "digit_edge_inference_duration_seconds"
-            lines += _head(name, "histogram", "Of a digit at /v1/classify, once found.")
+            lines += _head(name, "histogram", "Seconds to classify a digit at /v1/classify.")
             lines += self._inference.lines(name)
             name = "digit_edge_answers_total"
-            lines += _head(name, "counter", "Digits classified.")
+            lines += _head(name, "counter", "Classified digits.")
             for (label, accepted), count in sorted(self._answers.items()):
                 lines.append(
                     f'{name}{{label="{_escape(label)}",accepted="{str(accepted).lower()}"}} {count}'
                 )
         for name, text, value in (
-            ("digit_edge_requests_in_flight", "Requests not yet answered.", self.in_flight),
-            ("digit_edge_requests_waiting", "Requests waiting for the worker, or in it.", waiting),
-            ("process_resident_memory_bytes", "Resident memory.", _resident_bytes("self")),
+            ("digit_edge_requests_in_flight", "Requests being processed.", self.in_flight),
+            ("digit_edge_requests_waiting", "Requests queued or in the worker.", waiting),
+            (
+                "process_resident_memory_bytes",
+                "Resident memory, server.",
+                _resident_bytes("self"),
+            ),
             (
                 "digit_edge_worker_resident_memory_bytes",
-                "Resident memory of the process that decodes images.",
+                "Resident memory, worker process.",
                 0 if worker_pid is None else _resident_bytes(worker_pid),
             ),
         ):
             lines += [*_head(name, "gauge", text), f"{name} {value}"]
         name = "digit_edge_worker_restarts_total"
-        lines += _head(name, "counter", "Processes that decode images that had to be replaced.")
+        lines += _head(name, "counter", "Replaced worker processes.")
         lines.append(f"{name} {restarts}")
         names = [field.name for field in dataclasses.fields(bodies.Model)]
         labels = ",".join(f'{key}="{_escape(getattr(model, key))}"' for key in names)
         name = "digit_edge_model_info"
-        lines += [*_head(name, "gauge", "The artifact that answers."), f"{name}{{{labels}}} 1"]
+        lines += [*_head(name, "gauge", "The open artifact."), f"{name}{{{labels}}} 1"]
         return "\n".join(lines) + "\n"
 
 
 class Counting:
-    """ASGI middleware that counts requests; a path that is not among `routes` counts as "other"."""
+    """ASGI middleware that counts requests; a path that is not in `routes` counts as "other"."""
 
     def __init__(self, app: ASGIApp, metrics: ServerMetrics, routes: frozenset[str]) -> None:
         self._app, self._metrics, self._routes = app, metrics, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and count it with the status of its response."""
+        """Pass a request to the application; count it with its status and duration."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -145,15 +163,17 @@ class Counting:
 
 
 def _head(name: str, kind: str, text: str) -> list[str]:
+    """Return the HELP and TYPE lines of a metric."""
     return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
 
 
 def _escape(value: str) -> str:
+    """Escape the value of a label."""
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _resident_bytes(process: int | str) -> int:
-    """Return the resident size of a process; 0 if the system does not tell."""
+    """Return the resident memory of a process in bytes; 0 if /proc does not list it."""
     try:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

@@ -1,4 +1,8 @@
-"""The API's operations and its description, OpenAPI 3.1: https://spec.openapis.org/oas/v3.1.1"""
+"""The operations of the API, and the OpenAPI 3.1 document that describes them.
+
+`runtime.serve.app` creates its routes from `OPERATIONS`. The schemas of responses are generated
+from the dataclasses in `runtime.serve.bodies`. Specification: https://spec.openapis.org/oas/v3.1.1
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,28 +13,29 @@ from runtime.serve.json_schema import Schema, schema_of
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import MEDIA_TYPE as PROBLEM
 
-# The paths below which a request needs the token, if there is one, and may not come from a page of
-# another site. The page itself contains nothing worth hiding.
+# Path prefixes that need the token, if the server has one, and that pages of other sites cannot
+# use. The drawing page is public: it contains no secrets.
 PROTECTED = ("/v1/", "/metrics")
 
+# Descriptions of error responses by HTTP status.
 _PROBLEMS = {
     400: "no image, a form that cannot be read, or an invalid parameter",
     401: "the token is missing or wrong",
-    403: "sent by a page of another site",
+    403: "the request comes from a page of another site",
     408: "the body took too long to arrive",
     413: "the body or the image is too large",
-    415: "not a content type that carries an image",
+    415: "the content type is not that of an image or a form",
     421: "the Host header is not a name of this server",
-    422: "not an image, or a damaged one",
-    500: "a bug in the server, which its log describes",
-    503: "too many requests at once: try again in a second",
+    422: "the body is not an image, the image is damaged, or it takes too long to process",
+    500: "internal error; the server's log has the traceback",
+    503: "too many requests at once, or the worker is being replaced: try again in a second",
 }
-_OF_IMAGES = (400, 408, 413, 415, 422, 503)
+_IMAGE_PROBLEMS = (400, 408, 413, 415, 422, 503)  # of the operations that take an image
 _DRAWING: Schema = {
     "name": "drawing",
     "in": "query",
-    "description": "The image is a drawing, dark on white: every mark is ink, none a shadow, "
-    "a ruled line or a speck.",
+    "description": "Whether the image is a drawing, dark on white: every mark is then ink. "
+    "Shadows, ruled lines and specks are not removed.",
     "schema": {"type": "boolean", "default": False},
 }
 
@@ -42,11 +47,11 @@ class Operation:
     Attributes:
         method: the HTTP method.
         path: the path.
-        name: the method of the application that handles it, and its operationId.
+        name: the operationId, and the name of the handler method in `runtime.serve.app`.
         summary: one line for the document.
-        body: of the response: a dataclass or dict for JSON, str for plain text.
-        problems: HTTP statuses of problems besides those that every operation has.
-        parameters: of the query.
+        body: type of the response body: a dataclass or dict for JSON, str for plain text.
+        problems: HTTP statuses of errors, besides those of every operation.
+        parameters: query parameters.
         takes_image: whether the request carries an image.
     """
 
@@ -65,9 +70,9 @@ OPERATIONS = (
         "POST",
         "/v1/classify",
         "classify",
-        "Classify the digit that an image shows",
+        "Classify the digit in an image",
         bodies.Classification,
-        _OF_IMAGES,
+        _IMAGE_PROBLEMS,
         (_DRAWING,),
         takes_image=True,
     ),
@@ -77,7 +82,7 @@ OPERATIONS = (
         "read",
         "Read the numbers on a page, several digits and lines",
         bodies.Reading,
-        _OF_IMAGES,
+        _IMAGE_PROBLEMS,
         takes_image=True,
     ),
     Operation(
@@ -88,23 +93,29 @@ OPERATIONS = (
         bodies.ModelDescription,
         (503,),
     ),
-    Operation("GET", "/healthz", "healthz", "Check that the server answers", bodies.Health, (503,)),
+    Operation("GET", "/healthz", "healthz", "Check that the server works", bodies.Health, (503,)),
     Operation("GET", "/metrics", "metrics", "Return the counters for Prometheus", str, (503,)),
     Operation("GET", "/openapi.json", "openapi", "Return this document", dict),
 )
 
 
 def document(limits: Limits, access: AccessPolicy, version: str) -> Schema:
-    """Return the document of a server with these limits; it requires a token if there is one."""
+    """Return the OpenAPI document of a server.
+
+    Args:
+        limits: the limits that the description states.
+        access: if it has a token, the document requires bearer authentication.
+        version: the version of digit-edge.
+    """
     description = (
         "Reads handwritten digits. An image is a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM of at most "
-        f"{limits.body_bytes:,} bytes and {limits.pixels:,} pixels (a JPEG four times as many) "
-        f"that takes no more than {limits.work_bytes // 1_000_000} MB to decode."
+        f"{limits.body_bytes:,} bytes and {limits.pixels:,} pixels (JPEG: {4 * limits.pixels:,}) "
+        f"that takes at most {limits.work_bytes // 1_000_000} MB to decode."
     )
     schemas: dict[str, Schema] = {}
-    paths = {each.path: {each.method.lower(): _described(each, schemas)} for each in OPERATIONS}
+    paths = {each.path: {each.method.lower(): _describe(each, schemas)} for each in OPERATIONS}
     components: Schema = {"schemas": schemas}
-    made: Schema = {
+    openapi: Schema = {
         "openapi": "3.1.0",
         "info": {"title": "digit-edge", "version": version, "description": description},
         "paths": paths,
@@ -112,34 +123,36 @@ def document(limits: Limits, access: AccessPolicy, version: str) -> Schema:
     }
     if access.token is not None:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        made["security"] = [{"token": []}]
-    return made
+        openapi["security"] = [{"token": []}]
+    return openapi
 
 
-def _described(operation: Operation, schemas: dict[str, Schema]) -> Schema:
+def _describe(operation: Operation, schemas: dict[str, Schema]) -> Schema:
+    """Return the operation object; add the schemas of its bodies to `schemas`."""
     protected = operation.path.startswith(PROTECTED)
     media_type = "text/plain" if operation.body is str else "application/json"
-    done = {media_type: {"schema": schema_of(operation.body, schemas)}}
+    success = {media_type: {"schema": schema_of(operation.body, schemas)}}
     problem = {PROBLEM: {"schema": schema_of(bodies.Problem, schemas)}}
     statuses = {421, 500, *operation.problems, *((401, 403) if protected else ())}
-    described: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
+    description: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
     if not protected:
-        described["security"] = []
+        description["security"] = []
     if operation.parameters:
-        described["parameters"] = list(operation.parameters)
+        description["parameters"] = list(operation.parameters)
     if operation.takes_image:
-        described["requestBody"] = _image()
-    described["responses"] = {
-        "200": {"description": "done", "content": done},
+        description["requestBody"] = _image_body()
+    description["responses"] = {
+        "200": {"description": "success", "content": success},
         **{
             str(status): {"description": _PROBLEMS[status], "content": problem}
             for status in sorted(statuses)
         },
     }
-    return described
+    return description
 
 
-def _image() -> Schema:
+def _image_body() -> Schema:
+    """Return the request body object of an image: the bytes of a file, or a form with a file."""
     image = {"type": "string", "contentMediaType": "application/octet-stream"}
     form = {"type": "object", "required": ["image"], "properties": {"image": image}}
     return {

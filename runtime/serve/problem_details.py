@@ -1,4 +1,7 @@
-"""Problem documents: how a request is refused (RFC 9457, application/problem+json)."""
+"""Error responses as problem documents: application/problem+json, RFC 9457.
+
+Code that handles a request raises `HttpProblem`; `runtime.serve.app` sends its response.
+"""
 
 import http
 import json
@@ -13,12 +16,12 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class HttpProblem(Exception):
-    """A refusal.
+    """A request is rejected. Status 503 gets the header Retry-After: 1 by default.
 
     Attributes:
         status: the HTTP status.
-        detail: one line: what was wrong and what to do next.
-        headers: of the response.
+        detail: one line: the cause and the remedy.
+        headers: additional headers of the response.
     """
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
@@ -31,7 +34,7 @@ class HttpProblem(Exception):
 
     def response(self) -> "Response":
         """Return the problem document."""
-        from starlette.responses import Response  # the worker process has no use for Starlette
+        from starlette.responses import Response  # late: the worker process must not load Starlette
 
         return Response(
             body(self.status, self.detail),

@@ -1,4 +1,4 @@
-"""Calls the classifier and returns the bodies of the API's responses."""
+"""Call the classifier and build the bodies of the API's responses; runs in the worker process."""
 
 import base64
 import time
@@ -12,31 +12,32 @@ from runtime.preprocess.pipeline import DARK_ON_LIGHT, PreprocessedImage, prepro
 from runtime.serve import bodies
 from runtime.serve.limits import Limits
 
-# A classified digit for the metrics: label, accepted, and the seconds that its inference took, or
-# None if that was not measured.
+# A classified digit for the metrics: label, accepted, and the inference time in seconds (None if it
+# was not measured).
 Counted: TypeAlias = "tuple[str, bool, float | None]"
 
-# A drawing is sent as it is; a larger one than this is reduced, as a photograph is.
-_LONGEST_DRAWING = 512
+_MAX_DRAWING_SIDE_PX = 512  # a drawing with a longer side is scaled down
 
 
 def classify(
     classifier: Classifier, image: bytes, drawing: bool
 ) -> tuple[bodies.Classification, list[Counted]]:
-    """Read one digit.
+    """Classify one digit.
 
     Args:
-        drawing: whether every mark on the image counts as ink, as on a drawing pad.
+        classifier: the open model.
+        image: the bytes of an image file.
+        drawing: whether every mark on the image is ink, as on a drawing pad.
 
     Returns:
         The body of the response to POST /v1/classify, and the digit for the metrics.
 
     Raises:
-        ImageError: it cannot be read as an image.
+        ImageError: the image cannot be decoded.
     """
     start = time.perf_counter()
-    preprocessed = _drawing(image) if drawing else preprocess(image)
-    found = time.perf_counter()
+    preprocessed = _preprocess_drawing(image) if drawing else preprocess(image)
+    preprocessing_end = time.perf_counter()
     prediction = (
         classifier.classify(preprocessed.pixels)
         if drawing
@@ -44,9 +45,9 @@ def classify(
     )
     end = time.perf_counter()
     body = bodies.Classification(
-        **vars(_prediction(prediction)),
+        **vars(_prediction_body(prediction)),
         scores=[
-            bodies.Score(label, _rounded(score))
+            bodies.Score(label, _round_score(score))
             for label, score in zip(classifier.spec.labels, prediction.scores, strict=True)
         ],
         view=bodies.View(
@@ -55,21 +56,25 @@ def classify(
             polarity=preprocessed.polarity,
             method=preprocessed.method,
         ),
-        preprocess_ms=_milliseconds(found - start),
-        inference_ms=_milliseconds(end - found),
-        model=_model(classifier),
+        preprocess_ms=_milliseconds(preprocessing_end - start),
+        inference_ms=_milliseconds(end - preprocessing_end),
+        model=_model_body(classifier),
     )
-    return body, [(prediction.label, prediction.accepted, end - found)]
+    return body, [(prediction.label, prediction.accepted, end - preprocessing_end)]
 
 
 def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Counted]]:
     """Read the numbers on a page.
 
+    Args:
+        classifier: the open model.
+        image: the bytes of an image file.
+
     Returns:
         The body of the response to POST /v1/read, and its digits for the metrics.
 
     Raises:
-        ImageError: it cannot be read as an image.
+        ImageError: the image cannot be decoded.
     """
     start = time.perf_counter()
     recognition = classifier.read(image)
@@ -78,11 +83,11 @@ def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Cou
         text=recognition.text,
         lines=list(recognition.lines),
         digits=[
-            bodies.Digit(box=digit.box, **vars(_prediction(digit.prediction)))
+            bodies.Digit(box=digit.box, **vars(_prediction_body(digit.prediction)))
             for digit in recognition.digits
         ],
         total_ms=_milliseconds(seconds),
-        model=_model(classifier),
+        model=_model_body(classifier),
     )
     counted: list[Counted] = [
         (digit.prediction.label, digit.prediction.accepted, None) for digit in recognition.digits
@@ -94,7 +99,7 @@ def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:
     """Return the body of the response to GET /v1/model."""
     spec = classifier.spec
     return bodies.ModelDescription(
-        **vars(_model(classifier)),
+        **vars(_model_body(classifier)),
         labels=list(spec.labels),
         input_shape=list(spec.input_shape),
         dataset=spec.dataset.name,
@@ -106,7 +111,7 @@ def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:
     )
 
 
-def _model(classifier: Classifier) -> bodies.Model:
+def _model_body(classifier: Classifier) -> bodies.Model:
     spec, backend = classifier.spec, classifier.backend
     return bodies.Model(
         name=spec.name,
@@ -118,37 +123,37 @@ def _model(classifier: Classifier) -> bodies.Model:
     )
 
 
-def _drawing(image: bytes) -> PreprocessedImage:
-    """A drawing in MNIST's form: dark on a white ground, each mark as much ink as it is dark.
+def _preprocess_drawing(image: bytes) -> PreprocessedImage:
+    """Convert a drawing, dark on white, to MNIST's format; the ink is the inverted gray value.
 
-    Nothing is taken for a shadow, a ruled line or a speck, as `preprocess` would in a photograph.
+    Unlike `preprocess`, it removes no shadows, ruled lines or specks.
     """
-    decoded = decode(image, longest=_LONGEST_DRAWING)
+    decoded = decode(image, longest=_MAX_DRAWING_SIDE_PX)
     ink = 255 - decoded.gray
     pixels = to_mnist_format(ink)
     rows, columns = ink.any(axis=1).nonzero()[0], ink.any(axis=0).nonzero()[0]
     width, height = decoded.size
     if not rows.size:
         return PreprocessedImage(pixels, (0, 0, width, height), DARK_ON_LIGHT, "blank")
-    x, y = width / ink.shape[1], height / ink.shape[0]
+    x_scale, y_scale = width / ink.shape[1], height / ink.shape[0]
     box = (
-        int(columns[0] * x),
-        int(rows[0] * y),
-        int((columns[-1] + 1) * x),
-        int((rows[-1] + 1) * y),
+        int(columns[0] * x_scale),
+        int(rows[0] * y_scale),
+        int((columns[-1] + 1) * x_scale),
+        int((rows[-1] + 1) * y_scale),
     )
     return PreprocessedImage(pixels, box, DARK_ON_LIGHT, "drawing")
 
 
-def _prediction(prediction: Prediction) -> bodies.Prediction:
+def _prediction_body(prediction: Prediction) -> bodies.Prediction:
     return bodies.Prediction(
         label=prediction.label,
-        confidence=_rounded(prediction.confidence),
+        confidence=_round_score(prediction.confidence),
         accepted=prediction.accepted,
     )
 
 
-def _rounded(score: float) -> float:
+def _round_score(score: float) -> float:
     return round(float(score), 6)
 
 

@@ -1,6 +1,10 @@
-"""Starts the server: its socket, its access rules, its worker process and the application."""
+"""Start the server of `runtime.serve`: its socket, access policy, worker process and application.
 
-import python_multipart  # noqa: F401  (Starlette reads forms with it, and imports it late)
+The library call behind the command; it blocks until a signal ends the process.
+"""
+
+# Starlette imports python_multipart when it parses the first form; a missing one must fail now.
+import python_multipart  # noqa: F401
 
 from runtime.errors import printable
 from runtime.serve import service
@@ -24,11 +28,15 @@ def serve(
     """Serve until a signal ends the process; print the address once requests are accepted.
 
     Args:
-        port: 0 takes a free one.
-        certificate: for HTTPS; without it, HTTP.
+        model: the artifact to open, and how.
+        host: the address or name to listen on.
+        port: the port to listen on; 0 chooses a free port.
+        limits: the limits on requests.
+        access_options: the token and host names of the command line.
+        certificate: for HTTPS; HTTP if None.
 
     Raises:
-        EdgeError: the address cannot be bound, the access options do not suffice for it, or the
+        EdgeError: the address cannot be bound, other machines can reach it without a token, or the
             model or the certificate cannot be read.
     """
     access = find_access(host, access_options, option="--host")

@@ -1,4 +1,8 @@
-"""Runs the application until a signal ends it; notifies systemd."""
+"""Run an ASGI application with uvicorn: bind the socket, handle signals, notify systemd.
+
+`serve` blocks until SIGTERM or SIGINT, for `runtime.serve`. `BackgroundServer` runs in a thread,
+for the camera preview.
+"""
 
 import asyncio
 import contextlib
@@ -20,23 +24,31 @@ from runtime.serve.connection import HttpProtocol
 from runtime.serve.limits import Limits
 from runtime.system.sd_notify import notify, watchdog_interval_s
 
-# What `socket.getaddrinfo` gives: the last holds host and port, and of IPv6 more.
+# An entry of `socket.getaddrinfo`: family, type, protocol, canonical name, and socket address.
 _Address: TypeAlias = (
     "tuple[socket.AddressFamily, socket.SocketKind, int, str, "
     "tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]"
 )
-_BACKLOG = 1024
-# Addresses that are nobody's (RFC 5737, RFC 3849), by family.
-_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
-# SIGTERM ends the server within 10 s: requests in flight have this long to be answered.
+_BACKLOG = 1024  # connections that the system queues until they are accepted
+# Addresses reserved for documentation (RFC 5737, RFC 3849): outside of every local network.
+_DOCUMENTATION_ADDRESS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+_DISCARD_PORT = 9  # RFC 863
+# Time for requests in flight after SIGTERM; with it the server ends within 10 s.
 _GRACE_S = 5
-_MAX_HEADER_BYTES = 16_384  # of a request that is not complete, for each connection
-_CHECKS_PER_INTERVAL = 5  # so that one failed check does not miss the watchdog
+_MIN_KEEP_ALIVE_S = 5  # an idle connection is closed after `Limits.seconds`, but not before this
+_MAX_HEADER_BYTES = 16_384  # of one request; a connection that sends more gets 400
+# systemd's watchdog is notified this often per interval, so that it survives a failed check.
+_CHECKS_PER_INTERVAL = 5
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Files in PEM form, for HTTPS; the key may stand in the certificate's file."""
+    """Paths of PEM files for HTTPS.
+
+    Attributes:
+        chain: the certificate, with its chain.
+        key: the private key; None if the file of the certificate contains it.
+    """
 
     chain: str
     key: str | None
@@ -46,26 +58,29 @@ def is_loopback(host: str, option: str = "--host") -> bool:
     """Return whether only this machine can reach `host`.
 
     Args:
-        option: the option that named the host, for messages.
+        host: an address or a name.
+        option: the option that named the host, for error messages.
 
     Raises:
-        EdgeError: the name is not known.
+        EdgeError: the host is unknown.
     """
     addresses = [info[4][0] for info in _resolve(host, 0, option)]
     return all(ipaddress.ip_address(str(address)).is_loopback for address in addresses)
 
 
 def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) -> socket.socket:
-    """Return a socket that listens.
+    """Return a listening socket.
 
     Args:
-        options: the options that named host and port, for messages.
+        host: the address or name to listen on.
+        port: the port to listen on; 0 chooses a free port.
+        options: the options that named the host and the port, for error messages.
 
     Raises:
-        EdgeError: the address is taken, not this machine's, or not allowed.
+        EdgeError: the address is in use, not an address of this machine, or not permitted.
     """
     family, kind, protocol, _, address = _resolve(host, port, options[0])[0]
-    # asyncio turns Nagle's wait of 40 ms off where it sees that the protocol is TCP.
+    # With an explicit protocol asyncio sets TCP_NODELAY, which avoids Nagle's delay of 40 ms.
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -82,16 +97,16 @@ def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) ->
 
 
 def address_of(listener: socket.socket) -> str:
-    """Where a browser finds `listener`: host and port, as they stand in a URL.
+    """Return the `host:port` at which a browser reaches `listener`.
 
-    For one that listens on all addresses, that by which the network reaches this machine.
+    If it listens on all addresses, the host is this machine's address on its network.
     """
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
         with socket.socket(listener.family, socket.SOCK_DGRAM) as probe:
             try:
-                # Sends nothing; the system says which of its addresses it would send from.
-                probe.connect((_ELSEWHERE[listener.family], 9))
+                # Connecting a UDP socket sends no packet; it selects the local address.
+                probe.connect((_DOCUMENTATION_ADDRESS[listener.family], _DISCARD_PORT))
                 host = probe.getsockname()[0]
             except OSError:
                 host = "127.0.0.1" if listener.family == socket.AF_INET else "::1"  # no network
@@ -106,45 +121,55 @@ def serve(
     on_ready: Callable[[], None] = lambda: None,
     is_progressing: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
-    """Answer until SIGTERM or SIGINT; requests in flight have `_GRACE_S` to be answered first.
+    """Serve until SIGTERM or SIGINT; then requests in flight get `_GRACE_S` to complete.
 
     Args:
-        on_ready: called once requests are answered.
-        is_progressing: tells whether requests are answered; systemd's watchdog is notified only
-            if they are. Without it they always are.
+        app: the application.
+        listener: a listening socket.
+        limits: `seconds` and `connections` limit each connection.
+        certificate: for HTTPS; HTTP if None.
+        on_ready: called once requests are accepted.
+        is_progressing: returns whether requests complete; systemd's watchdog is notified only if
+            they do. None notifies it always.
 
     Raises:
         EdgeError: the certificate cannot be used.
         KeyboardInterrupt: after SIGINT.
     """
     config = _config(app, limits, certificate)
-    # Clients that send nonsense are told so; they have no say in what the log holds.
+    # Malformed forms get an error response; clients must not be able to fill the log.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     server = _Server(config)
-    # uvicorn raises the signal that ended it once more; SIGTERM is then no failure. One that comes
-    # before uvicorn listens for it ends it too.
+    # After its shutdown uvicorn raises the signal again; with this handler SIGTERM then exits with
+    # status 0. The handler also covers a SIGTERM that arrives before uvicorn has started.
     signal.signal(signal.SIGTERM, server.handle_exit)
     try:
         asyncio.run(_run(server, listener, on_ready, is_progressing))
     finally:
-        # The process ends now; being told so again is no failure either.
+        # Shutdown is already in progress; ignore further SIGTERMs.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class BackgroundServer:
-    """Runs an application in a thread of its own, beside the program's work.
+    """Runs an application in a daemon thread, beside the program's own work.
 
-    Its responses may wait long before they begin: a client that closes its side has left.
+    Its responses may start late. So a client that closes its sending side counts as disconnected.
+
+    Args:
+        app: the application.
+        listener: a listening socket.
+        limits: `seconds` and `connections` limit each connection.
+        name: name of the thread.
     """
 
     def __init__(self, app: ASGIApp, listener: socket.socket, limits: Limits, name: str) -> None:
-        self._server = _UnwaitingServer(_config(app, limits, answers_half_closed=False))
+        self._server = _AbortingServer(_config(app, limits, answers_half_closed=False))
         self._listener = listener
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening; responses that have begun get `_GRACE_S` to end if they are read."""
+        """Stop listening; started responses get `_GRACE_S` to complete if the client reads."""
         self._server.should_exit = True
         self._thread.join(_GRACE_S + 1)
 
@@ -152,11 +177,13 @@ class BackgroundServer:
         asyncio.run(self._server.serve(sockets=[self._listener]))
 
 
-class _UnwaitingServer(uvicorn.Server):
+class _AbortingServer(uvicorn.Server):
+    """Closes connections whose clients do not read at shutdown, instead of waiting for them."""
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for connection in list(self.server_state.connections):
             if isinstance(connection, HttpProtocol) and connection.flow.write_paused:
-                connection.transport.abort()  # its client does not read
+                connection.transport.abort()
         await super().shutdown(sockets)
 
 
@@ -166,7 +193,7 @@ def _config(
     certificate: Certificate | None = None,
     answers_half_closed: bool = True,
 ) -> uvicorn.Config:
-    """Return the configuration of a server.
+    """Return uvicorn's configuration.
 
     Raises:
         EdgeError: the certificate cannot be used.
@@ -180,7 +207,7 @@ def _config(
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
-        timeout_keep_alive=max(5, int(limits.seconds)),
+        timeout_keep_alive=max(_MIN_KEEP_ALIVE_S, int(limits.seconds)),
         timeout_graceful_shutdown=_GRACE_S,
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
         ssl_certfile=None if certificate is None else certificate.chain,
@@ -188,15 +215,19 @@ def _config(
     )
     try:
         config.load()
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # ssl.SSLError is a subclass
         name = certificate.chain if certificate else "?"
-        raise EdgeError(f"cannot use the certificate {name}: {error}") from error
+        raise EdgeError(
+            f"cannot use the certificate {name}: {error}; check --certificate and --key"
+        ) from error
     return config
 
 
 class _Server(uvicorn.Server):
+    """Tells systemd that it stops before it waits for requests in flight."""
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        notify("STOPPING=1")  # before the requests in flight, which may take their time
+        notify("STOPPING=1")
         await super().shutdown(sockets)
 
 
@@ -206,20 +237,21 @@ async def _run(
     on_ready: Callable[[], None],
     is_progressing: Callable[[], Awaitable[bool]] | None,
 ) -> None:
-    companion = asyncio.create_task(_tell_systemd(server, on_ready, is_progressing))
+    notifier = asyncio.create_task(_notify_systemd(server, on_ready, is_progressing))
     try:
         await server.serve(sockets=[listener])
     finally:
-        companion.cancel()
+        notifier.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await companion
+            await notifier
 
 
-async def _tell_systemd(
+async def _notify_systemd(
     server: uvicorn.Server,
     on_ready: Callable[[], None],
     is_progressing: Callable[[], Awaitable[bool]] | None,
 ) -> None:
+    """Notify systemd of the start, then feed its watchdog."""
     while not server.started:
         await asyncio.sleep(0.01)
     on_ready()
@@ -235,4 +267,7 @@ def _resolve(host: str, port: int, option: str) -> Sequence[_Address]:
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise EdgeError(f"{option} {host} is no address or name that is known here") from error
+        raise EdgeError(
+            f"{option} {host}: unknown host; pass an IP address or a name that this machine can "
+            "resolve"
+        ) from error

@@ -1,4 +1,8 @@
-"""A page's files, read once: only what is in the folder can be asked for."""
+"""Serve the files of a page from memory, with ETags.
+
+The files are read once at startup, so that no request can reach other files. Used for the drawing
+page (page/) and by the camera preview.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,8 +11,9 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-FOLDER = Path(__file__).parent / "page"
-INDEX = "index.html"
+FOLDER = Path(__file__).parent / "page"  # the files of the drawing page
+INDEX = "index.html"  # is served at / too
+# Files with other suffixes are not served.
 _MEDIA_TYPES = {
     ".html": "text/html",
     ".css": "text/css",
@@ -20,14 +25,20 @@ _MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class File:
-    """One file of the page."""
+    """One file of a page.
+
+    Attributes:
+        content: the bytes of the file.
+        media_type: its content type.
+        tag: its ETag, a quoted hash of the content.
+    """
 
     content: bytes
     media_type: str
     tag: str
 
     async def respond(self, request: Request) -> Response:
-        """The file, or 304 where the browser has this very version."""
+        """Return the file, or 304 if the browser's cached version has the same ETag."""
         headers = {"ETag": self.tag, "Cache-Control": "no-cache"}
         if self.tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
@@ -35,7 +46,7 @@ class File:
 
 
 def load(folder: Path = FOLDER) -> dict[str, File]:
-    """Return the files of a page by path; the index is at / too."""
+    """Return the files of a page by URL path."""
     files = {
         f"/{path.name}": _open(path)
         for path in sorted(folder.iterdir())

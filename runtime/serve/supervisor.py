@@ -1,4 +1,8 @@
-"""Keeps the worker process: hands it requests, kills it at a request's deadline, replaces it."""
+"""Supervise the worker process: send it requests, kill it at a deadline, restart it.
+
+Image decoders can hang or crash on hostile files. So images are decoded in a second process
+(`runtime.serve.worker`), which `Supervisor` kills and replaces while the server keeps running.
+"""
 
 import asyncio
 import contextlib
@@ -17,37 +21,48 @@ from runtime.serve import bodies, wire
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 
-START_TIMEOUT_S = 60.0  # a start takes 0.3 s on a server, some 5 s on a Raspberry Pi Zero 2
-_RETRY_START_S = 1.0  # from a start that failed until the next one is tried
-_REPLY_TIMEOUT_S = 0.7  # for a message without an image; /healthz answers within a second
-_END_TIMEOUT_S = 1.0  # a worker whose connection is closed is killed after this
-_POLL_S = 0.005  # between two looks at whether a process has ended
-_RECEIVE_BYTES = 1 << 16
-# Imports the worker from the folder of this package, whatever the working directory holds.
+# A worker must open its model within this time. It takes 0.3 s on a server and about 5 s on a
+# Raspberry Pi Zero 2.
+START_TIMEOUT_S = 60.0
+_RETRY_START_S = 1.0  # minimum time between a failed start and the next one
+# Time limit for the reply to a message without an image; /healthz must respond within 1 s.
+_REPLY_TIMEOUT_S = 0.7
+_EXIT_TIMEOUT_S = 1.0  # a worker that still runs this long after a shutdown is killed
+_POLL_S = 0.005  # interval at which an ending process is polled
+_RECEIVE_BYTES = 1 << 16  # size of one read from the worker's socket
+# Program of the worker process. It imports this package's `runtime`, even if the working directory
+# contains another package of that name.
 _PROGRAM = (
     "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; "
     "from runtime.serve import worker; worker.main()"
 )
-_ROOT = str(Path(__file__).resolve().parents[2])
+_ROOT = str(Path(__file__).resolve().parents[2])  # the folder that contains `runtime`
 
 
 @dataclass(frozen=True)
 class WorkerResponse:
-    """A worker's answer: the body of the HTTP response, and its digits for the metrics."""
+    """A worker's response.
+
+    Attributes:
+        body: the body of the HTTP response.
+        digits: the classified digits for the metrics: label, accepted, and the inference time in
+            seconds (None if it was not measured).
+    """
 
     body: bytes
     digits: list[tuple[str, bool, float | None]]
 
 
+# Header and body of a message from the worker.
 _Reply: TypeAlias = "asyncio.Future[tuple[wire.Header, bytes]]"
 
 
 class _StartInterrupted(EdgeError):
-    """The worker process ended before its model was open; another one may not."""
+    """The worker process ended before its model was open; a second attempt may succeed."""
 
 
 class _WorkerLost(Exception):
-    """The worker process ended before it answered this request."""
+    """The worker process ended before it replied to this request."""
 
 
 @dataclass(eq=False)
@@ -56,12 +71,12 @@ class _Worker:
 
     Attributes:
         process: its handle.
-        connection: the socket to it, which does not block.
-        replies: pending messages by number.
-        requests: pending messages that are images.
-        sending: held while one message is written.
-        in_use: whether requests were sent to it; not before its model is open.
-        ended: whether it was killed, or its connection has ended.
+        connection: the non-blocking socket to it.
+        replies: futures of pending replies by message number.
+        requests: number of pending requests with an image.
+        sending: lock held while a message is written.
+        in_use: whether it gets requests, which it does once its model is open.
+        ended: whether it was killed, or has closed its connection.
     """
 
     process: "subprocess.Popen[bytes]"
@@ -74,13 +89,21 @@ class _Worker:
 
 
 class Supervisor:
-    """Keeps one worker process running and has it answer requests.
+    """Keeps one worker process running and sends requests to it.
 
-    At most `limits.workers` requests run at a time; others queue in order of arrival, so that
-    `limits.waiting` are there in all. If a request runs longer than `limits.seconds`, the worker is
-    killed and the request gets 422. Requests that ran beside it get 503: their clients try again.
+    At most `limits.workers` requests run in parallel; others queue in order of arrival, at most
+    `limits.waiting` in total. If a request runs longer than `limits.seconds`, the worker is killed
+    and the request gets 422. Other requests in that worker get 503, so that their clients retry.
 
     Call `start` before the event loop runs, then `open`, `ask` and `close` on the loop.
+
+    Args:
+        model: the artifact that the worker opens.
+        limits: the limits on requests.
+
+    Attributes:
+        waiting: number of requests in the queue or in the worker.
+        restarts: number of times that the worker was replaced.
     """
 
     def __init__(self, model: wire.ModelOptions, limits: Limits) -> None:
@@ -88,23 +111,23 @@ class Supervisor:
         self._limits = limits
         self._worker: _Worker | None = None
         self._started: tuple[subprocess.Popen[bytes], socket.socket] | None = None
-        self._model: bodies.ModelDescription  # the last one that a worker sent
-        self._refusal = ""
-        self._next_start_s = 0.0
+        self._model: bodies.ModelDescription  # the latest one received from a worker
+        self._start_error = ""  # of the last start; empty if it succeeded
+        self._next_start_s = 0.0  # earliest time of the next start, on the monotonic clock
         self._numbers = itertools.count()
-        self._answered = 0
+        self._completed = 0  # requests since the last call of `is_progressing`
         self._tasks: set[asyncio.Task[None]] = set()
-        self._living: set[_Worker] = set()  # whose processes have not ended
+        self._alive: set[_Worker] = set()  # workers whose processes have not ended
         self._slots = asyncio.Semaphore(limits.workers)
         self._starting = asyncio.Lock()
         self.waiting = 0
         self.restarts = 0
 
     def start(self) -> bodies.ModelDescription:
-        """Start the process, wait until its model is open, and return the model's description.
+        """Start the worker, wait until its model is open, and return the model's description.
 
         Raises:
-            EdgeError: the model cannot be opened, or no process can be started.
+            EdgeError: the model cannot be opened, or the process cannot be started.
         """
         process, connection = _launch(self._options)
         connection.settimeout(START_TIMEOUT_S)
@@ -112,8 +135,8 @@ class Supervisor:
         try:
             with contextlib.suppress(OSError), connection.makefile("rb") as file:
                 message = wire.receive(file)
-            self._model = _model_of(message)
-        except BaseException:  # Ctrl-C too; raised again below
+            self._model = _parse_ready(message)
+        except BaseException:  # includes KeyboardInterrupt
             connection.close()
             process.kill()
             process.wait()
@@ -123,37 +146,45 @@ class Supervisor:
         return self._model
 
     async def open(self) -> None:
-        """Begin to read the worker's answers."""
-        assert self._started is not None, "start() comes first"
+        """Start to read the worker's replies."""
+        assert self._started is not None, "call start() first"
         self._worker = _Worker(*self._started, in_use=True)
-        self._living.add(self._worker)
+        self._alive.add(self._worker)
         self._spawn(self._read(self._worker))
 
     async def close(self) -> None:
-        """End the worker, whatever it is doing."""
+        """Stop the worker, even if it is busy."""
         self._worker = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for worker in self._living:
+        for worker in self._alive:
             worker.connection.close()
-            await _end(worker.process, _END_TIMEOUT_S)
+            await _stop(worker.process, _EXIT_TIMEOUT_S)
 
     @property
     def pid(self) -> int | None:
-        """The worker's process ID; None while it is being replaced."""
+        """Process ID of the worker; None while it is being replaced."""
         return None if self._worker is None else self._worker.process.pid
 
     async def ask(self, task: str, image: bytes | bytearray, **options: Any) -> WorkerResponse:
-        """Have the worker do a task with an image; `runtime.serve.worker` lists them.
+        """Send an image to the worker and return its response.
+
+        Args:
+            task: "classify" or "read"; see `runtime.serve.worker`.
+            image: the bytes of an image file.
+            options: further fields of the message's header.
 
         Raises:
-            HttpProblem: the image is refused (413, 422) or takes longer than `limits.seconds`
-                (422); too much is asked at once, the worker ended, or none can be started (503).
+            HttpProblem: 413 or 422 if the image is rejected; 422 if it takes longer than
+                `limits.seconds`; 503 if there are too many requests, the worker ended, or no
+                worker can be started.
         """
         limits = self._limits
         if self.waiting >= limits.waiting:
-            raise HttpProblem(503, f"{self.waiting} requests wait already: try again in a second")
+            raise HttpProblem(
+                503, f"{self.waiting} requests are waiting already: try again in a second"
+            )
         self.waiting += 1
         try:
             await asyncio.wait_for(self._slots.acquire(), limits.seconds)
@@ -163,35 +194,37 @@ class Supervisor:
                 self._slots.release()
         except _WorkerLost:
             raise HttpProblem(
-                503, "the process that decodes images was replaced: try again in a second"
+                503, "the worker process was replaced: try again in a second"
             ) from None
         except (TimeoutError, asyncio.TimeoutError) as error:
             raise HttpProblem(
-                503, f"no turn within {limits.seconds:g} s: try again, or send less at once"
+                503,
+                f"the request waited {limits.seconds:g} s in the queue: try again, or send fewer "
+                "requests at once",
             ) from error
         finally:
             self.waiting -= 1
-        self._answered += 1
+        self._completed += 1
         if "problem" in header:
             raise HttpProblem(*header["problem"])
         return WorkerResponse(body, header["digits"])
 
     async def describe(self) -> bodies.ModelDescription:
-        """Return the description of the open artifact; the last known if no worker answers."""
+        """Return the description of the open artifact; the latest known if no worker replies."""
         message = None if self._worker is None else await self._message(self._worker, "model")
         if message is not None:
             self._model = bodies.ModelDescription(**message[0]["model"])
         return self._model
 
     async def is_healthy(self) -> bool:
-        """Return within a second whether requests are answered.
+        """Return within a second whether the server can process requests.
 
-        They are if the worker replies to a ping, has requests, which end at their deadlines, or is
-        being replaced.
+        That is the case if the worker replies to a ping, is busy (its requests have deadlines), or
+        is being replaced.
         """
         worker = self._worker
         if worker is None:
-            return not self._refusal
+            return not self._start_error
         if await self._message(worker, "ping") is not None:
             return True
         return worker.requests > 0 or self._worker is not worker
@@ -199,11 +232,11 @@ class Supervisor:
     async def is_progressing(self) -> bool:
         """Return whether requests complete.
 
-        They do if one was answered since the last call, or if none is pending and the worker
-        replies to a ping.
+        They do if one completed since the last call, or if none is pending and the worker replies
+        to a ping.
         """
-        answered, self._answered = self._answered, 0
-        if answered:
+        completed, self._completed = self._completed, 0
+        if completed:
             return True
         worker = self._worker
         if worker is None or worker.requests:
@@ -213,6 +246,7 @@ class Supervisor:
     async def _request(
         self, header: wire.Header, image: bytes | bytearray
     ) -> tuple[wire.Header, bytes]:
+        """Send a request with an image; return the reply. Kill the worker at the deadline."""
         worker = await self._running_worker()
         loop, seconds = asyncio.get_running_loop(), self._limits.seconds
         number = next(self._numbers)
@@ -220,7 +254,7 @@ class Supervisor:
         worker.replies[number] = reply
 
         def kill() -> None:
-            # Only the request that ran longest is refused: it may have held up the others.
+            # Reject only the request that ran longest: it may have blocked the others.
             if not worker.ended and not reply.done():
                 reply.set_exception(
                     HttpProblem(422, f"the image takes longer than {seconds:g} s: scale it down")
@@ -231,7 +265,7 @@ class Supervisor:
         deadline = loop.call_later(seconds, kill)
         worker.requests += 1
         try:
-            # In a task of its own: canceled while it sends, it would leave half a message.
+            # Send in a separate task: canceling this request must not truncate the message.
             self._spawn(self._send(worker, {**header, "id": number}, image))
             return await reply
         finally:
@@ -240,20 +274,20 @@ class Supervisor:
             worker.replies.pop(number, None)
 
     async def _message(self, worker: _Worker, task: str) -> tuple[wire.Header, bytes] | None:
-        """Send a message without an image; return the reply, or None if there is none in time."""
+        """Send a message without an image; return the reply, or None after `_REPLY_TIMEOUT_S`."""
         number = next(self._numbers)
         reply: _Reply = asyncio.get_running_loop().create_future()
         worker.replies[number] = reply
         self._spawn(self._send(worker, {"task": task, "id": number}))
-        answered, _ = await asyncio.wait({reply}, timeout=_REPLY_TIMEOUT_S)
+        done, _ = await asyncio.wait({reply}, timeout=_REPLY_TIMEOUT_S)
         worker.replies.pop(number, None)
-        return reply.result() if answered and reply.exception() is None else None
+        return reply.result() if done and reply.exception() is None else None
 
     async def _send(
         self, worker: _Worker, header: wire.Header, image: bytes | bytearray = b""
     ) -> None:
         loop = asyncio.get_running_loop()
-        # If the worker has ended, `_read` finds that out and tells those who wait.
+        # If the worker has ended, `_read` detects it and fails the pending replies.
         async with worker.sending:
             with contextlib.suppress(OSError):
                 await loop.sock_sendall(worker.connection, wire.pack(header, len(image)))
@@ -263,7 +297,7 @@ class Supervisor:
         """Return the worker; start one if there is none.
 
         Raises:
-            HttpProblem: 503 if none can be started.
+            HttpProblem: 503 if no worker can be started.
         """
         async with self._starting:
             if self._worker is not None and not self._worker.ended:
@@ -271,24 +305,29 @@ class Supervisor:
             if time.monotonic() >= self._next_start_s:
                 try:
                     try:
-                        self._worker = await self._start_another()
+                        self._worker = await self._start_worker()
                     except _StartInterrupted:
-                        self._worker = await self._start_another()
+                        self._worker = await self._start_worker()
                 except EdgeError as error:
-                    self._refusal = str(error)
+                    self._start_error = str(error)
                     self._next_start_s = time.monotonic() + _RETRY_START_S
                     report(error)
                 else:
-                    self._refusal = ""
+                    self._start_error = ""
                     self.restarts += 1
                     self._worker.in_use = True
                     return self._worker
-            raise HttpProblem(503, f"no model is open: {self._refusal}")
+            raise HttpProblem(503, f"no model is open: {self._start_error}")
 
-    async def _start_another(self) -> _Worker:
+    async def _start_worker(self) -> _Worker:
+        """Start a worker and wait until its model is open.
+
+        Raises:
+            EdgeError: the model cannot be opened, or the process cannot be started.
+        """
         worker = _Worker(*_launch(self._options))
         worker.connection.setblocking(False)
-        self._living.add(worker)
+        self._alive.add(worker)
         ready: _Reply = asyncio.get_running_loop().create_future()
         worker.replies[wire.READY] = ready
         self._spawn(self._read(worker))
@@ -296,17 +335,17 @@ class Supervisor:
         try:
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError, _WorkerLost):
                 message = await asyncio.wait_for(ready, START_TIMEOUT_S)
-            self._model = _model_of(message)
+            self._model = _parse_ready(message)
             if worker.ended:
-                raise _StartInterrupted("the process that decodes images ended after its start")
+                raise _StartInterrupted("the worker process ended right after its start")
             started = True
         finally:
             if not started:
-                await _end(worker.process, 0)
+                await _stop(worker.process, 0)
         return worker
 
     async def _read(self, worker: _Worker) -> None:
-        """Pass the worker's answers on; when it has ended, start another one."""
+        """Deliver the worker's replies; once it has ended, fail pending ones and replace it."""
         loop, received = asyncio.get_running_loop(), bytearray()
         with contextlib.suppress(OSError):
             while data := await loop.sock_recv(worker.connection, _RECEIVE_BYTES):
@@ -321,59 +360,62 @@ class Supervisor:
         for reply in worker.replies.values():
             if not reply.done():
                 reply.set_exception(_WorkerLost())
-        async with worker.sending:  # what is being sent fails first
+        async with worker.sending:  # wait until a message that is being sent has failed
             worker.connection.close()
-        status = await _end(worker.process, 0)
-        self._living.discard(worker)
+        status = await _stop(worker.process, 0)
+        self._alive.discard(worker)
         if worker.in_use:
-            report(EdgeError(f"the process that decodes images {status}; another one is started"))
+            report(EdgeError(f"the worker process {status}; starting a new one"))
             with contextlib.suppress(HttpProblem):
                 await self._running_worker()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)  # the loop itself keeps no reference
+        self._tasks.add(task)  # the loop keeps only a weak reference
         task.add_done_callback(self._tasks.discard)
 
 
 def _launch(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
-    """Start a worker; return its process and the socket to it.
+    """Start a worker process; return its handle and the socket to it.
 
     Raises:
-        EdgeError: no process can be started.
+        EdgeError: the process cannot be started.
     """
     try:
-        ours, theirs = socket.socketpair()
+        server_end, worker_end = socket.socketpair()
     except OSError as error:
-        raise EdgeError(f"no process can be started: {error.strerror}") from error
-    with theirs:
-        command = [sys.executable, "-c", _PROGRAM, _ROOT, str(theirs.fileno()), options]
+        raise EdgeError(
+            f"cannot start the worker process: {error.strerror}; end other programs"
+        ) from error
+    with worker_end:
+        command = [sys.executable, "-c", _PROGRAM, _ROOT, str(worker_end.fileno()), options]
         try:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                # Ctrl-C in a terminal is for the server, which ends the worker.
+                pass_fds=[worker_end.fileno()],
+                # Ctrl-C in a terminal goes to the server only, which stops the worker.
                 start_new_session=True,
             )
         except OSError as error:
-            ours.close()
+            server_end.close()
             raise EdgeError(
                 f"cannot start {sys.executable}: {error.strerror}; end other programs"
             ) from error
-    return process, ours
+    return process, server_end
 
 
-def _model_of(message: tuple[wire.Header, bytes] | None) -> bodies.ModelDescription:
+def _parse_ready(message: tuple[wire.Header, bytes] | None) -> bodies.ModelDescription:
     """Return the description of the artifact in a worker's first message.
 
     Raises:
-        EdgeError: it says why the model cannot be opened; or there was no message.
+        EdgeError: the message says that the model cannot be opened, or there is no message.
     """
     if message is None:
         raise _StartInterrupted(
-            f"the process that decodes images ended, or did not start in {START_TIMEOUT_S:g} s"
+            f"the worker process ended, or did not start within {START_TIMEOUT_S:g} s; start the "
+            "server again"
         )
     header, _ = message
     if "refused" in header:
@@ -381,11 +423,11 @@ def _model_of(message: tuple[wire.Header, bytes] | None) -> bodies.ModelDescript
     return bodies.ModelDescription(**header["model"])
 
 
-async def _end(process: "subprocess.Popen[bytes]", timeout_s: float) -> str:
-    """Wait for a process to end, kill it after `timeout_s`, and say how it ended."""
-    end = time.monotonic() + timeout_s
+async def _stop(process: "subprocess.Popen[bytes]", timeout_s: float) -> str:
+    """Wait for a process to end, kill it after `timeout_s`, and describe its exit status."""
+    deadline = time.monotonic() + timeout_s
     while process.poll() is None:
-        if time.monotonic() >= end:
+        if time.monotonic() >= deadline:
             process.kill()
         await asyncio.sleep(_POLL_S)
     if process.returncode < 0:

@@ -1,4 +1,7 @@
-"""Reads the image of a request, within the limits."""
+"""Read the image of a POST request: the raw body, or the file of a multipart form.
+
+The size of the body, the memory of all bodies together and the time to arrive are limited.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -11,33 +14,39 @@ from starlette.requests import ClientDisconnect, Request
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 
-_ACCEPTED = "image/*, application/octet-stream or multipart/form-data"
+_ACCEPTED_TYPES = "image/*, application/octet-stream or multipart/form-data"
+_MAX_FORM_FIELDS = 8  # besides the file; a form with more is rejected
 
 
-class _Parser(MultiPartParser):
-    # The body stays in memory: it is smaller than a limit.
-    spool_max_size = 1 << 40
+class _InMemoryParser(MultiPartParser):
+    # A larger file would go to disk; the limit on bodies is far below, so none does.
+    spool_max_size = 1 << 40  # bytes
 
 
 async def read_image(
-    request: Request, limits: Limits, take: Callable[[int], None]
+    request: Request, limits: Limits, reserve: Callable[[int], None]
 ) -> bytes | bytearray:
-    """Return the bytes of the image that a request carries, as its body or in a form.
+    """Return the bytes of a request's image, from its body or its form.
 
     Args:
-        take: told the size of every piece that arrives; see `UploadBudget.lease`.
+        request: a POST request.
+        limits: the largest body, and the time for it to arrive.
+        reserve: called with the size in bytes of each received chunk; see `UploadBudget.lease`.
 
     Raises:
-        HttpProblem: 400, 408, 413, 415 or 503.
+        HttpProblem: 400 (no image, or a broken form), 408 (too slow), 413 (too large), 415 (not an
+            image), or 503 (too many uploads).
     """
-    kind = request.headers.get("content-type", "application/octet-stream")
-    kind = kind.partition(";")[0].strip().lower()
-    form = kind == "multipart/form-data"
-    if not (form or kind == "application/octet-stream" or kind.startswith("image/")):
-        raise HttpProblem(415, f"the content type is {kind or 'empty'}: send {_ACCEPTED}")
-    pieces = _pieces(request, limits, take)
+    content_type = request.headers.get("content-type", "application/octet-stream")
+    media_type = content_type.partition(";")[0].strip().lower()
+    is_form = media_type == "multipart/form-data"
+    if not (is_form or media_type == "application/octet-stream" or media_type.startswith("image/")):
+        raise HttpProblem(
+            415, f"the content type is {media_type or 'empty'}: send {_ACCEPTED_TYPES}"
+        )
+    chunks = _receive(request, limits, reserve)
     reading: Coroutine[Any, Any, bytes | bytearray]
-    reading = _file_in_form(request, pieces) if form else _whole(pieces)
+    reading = _read_form(request, chunks) if is_form else _join(chunks)
     try:
         image: bytes | bytearray = await asyncio.wait_for(reading, limits.seconds)
     except (TimeoutError, asyncio.TimeoutError) as error:
@@ -45,51 +54,53 @@ async def read_image(
             408, f"the body did not arrive within {limits.seconds:g} s", {"Connection": "close"}
         ) from error
     except ClientDisconnect as error:
-        raise HttpProblem(400, "the connection ended before the body did") from error
+        raise HttpProblem(400, "the connection was closed before the end of the body") from error
     if not image:
-        raise HttpProblem(400, "no image was sent: send the bytes of one as the body, or in a form")
+        raise HttpProblem(400, "no image was sent: send its bytes as the body, or a file in a form")
     return image
 
 
-async def _pieces(
-    request: Request, limits: Limits, take: Callable[[int], None]
+async def _receive(
+    request: Request, limits: Limits, reserve: Callable[[int], None]
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the body as it arrives.
+    """Yield the chunks of the body as they arrive.
 
     Raises:
-        HttpProblem: 413 if it is too large, 503 if too much is being sent.
+        HttpProblem: 413 if the body is too large, 503 if there are too many uploads.
     """
     too_large = HttpProblem(413, f"the body is larger than {limits.body_bytes:,} bytes")
-    stated = request.headers.get("content-length", "0")
-    if stated.isdecimal() and int(stated) > limits.body_bytes:
+    content_length = request.headers.get("content-length", "0")
+    if content_length.isdecimal() and int(content_length) > limits.body_bytes:
         raise too_large
     size = 0
-    async for piece in request.stream():
-        size += len(piece)
+    async for chunk in request.stream():
+        size += len(chunk)
         if size > limits.body_bytes:
             raise too_large
-        take(len(piece))
-        yield piece
+        reserve(len(chunk))
+        yield chunk
 
 
-async def _whole(pieces: AsyncGenerator[bytes, None]) -> bytearray:
+async def _join(chunks: AsyncGenerator[bytes, None]) -> bytearray:
     body = bytearray()
-    async for piece in pieces:
-        body += piece
+    async for chunk in chunks:
+        body += chunk
     return body
 
 
-async def _file_in_form(request: Request, pieces: AsyncGenerator[bytes, None]) -> bytes:
+async def _read_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> bytes:
+    """Return the first file of a multipart form."""
+    parser = _InMemoryParser(request.headers, chunks, max_files=1, max_fields=_MAX_FORM_FIELDS)
     try:
-        form = await _Parser(request.headers, pieces, max_files=1, max_fields=8).parse()
+        form = await parser.parse()
     except MultiPartException as error:
-        raise HttpProblem(400, f"the form cannot be read: {error.message}") from error
+        raise HttpProblem(400, f"cannot parse the form: {error.message}") from error
     except (KeyError, ValueError, LookupError) as error:
-        raise HttpProblem(400, f"the form cannot be read: {error!r:.80}") from error
+        raise HttpProblem(400, f"cannot parse the form: {error!r:.80}") from error
     try:
         for _, value in form.multi_items():
             if isinstance(value, UploadFile):
                 return await value.read()
     finally:
         await form.close()
-    raise HttpProblem(400, "the form has no file: give it a field image with the file's name")
+    raise HttpProblem(400, "no file in the form: add the image as a file field with a file name")

@@ -1,4 +1,9 @@
-"""Messages between the server and its worker process: a JSON header and a body of bytes."""
+"""The protocol between the server and its worker process, over a socket pair.
+
+A message is two sizes in bytes (`SIZES`), a JSON header, and a body of bytes (an image or the body
+of an HTTP response). `runtime.serve.worker` describes the fields of the header. The server uses
+`pack` and `unpack` on a non-blocking socket, the worker `send` and `receive` on a blocking one.
+"""
 
 import json
 import socket
@@ -10,14 +15,22 @@ from runtime.serve.limits import Limits
 
 Header = dict[str, Any]
 
-READY = -1  # number of a worker's first message, whose header holds `model` or `refused`
-# Sizes of header and body in bytes, big-endian.
-SIZES = struct.Struct("!II")
+# `id` of a worker's first message. Its header contains `model`, or `refused` with the error if the
+# model cannot be opened.
+READY = -1
+SIZES = struct.Struct("!II")  # sizes of the header and the body in bytes, big-endian
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The artifact that a worker opens; see `Classifier.load`."""
+    """The artifact that a worker opens, and how.
+
+    Attributes:
+        path: path of the artifact; None for the default one.
+        backend: name of the engine; None to choose it by the artifact.
+        threads: number of threads of the engine.
+        device: cpu or gpu.
+    """
 
     path: str | None
     backend: str | None
@@ -26,18 +39,18 @@ class ModelOptions:
 
 
 def pack_options(model: ModelOptions, limits: Limits) -> str:
-    """Return a worker's options as one command-line argument."""
+    """Encode a worker's options as one command-line argument."""
     return json.dumps([asdict(model), asdict(limits)])
 
 
 def unpack_options(text: str) -> tuple[ModelOptions, Limits]:
-    """Return what `pack_options` was given."""
+    """Decode the argument made by `pack_options`."""
     model, limits = json.loads(text)
     return ModelOptions(**model), Limits(**limits)
 
 
 def pack(header: Header, body_bytes: int) -> bytes:
-    """Return the start of a message, which the body follows."""
+    """Return a message up to its body."""
     text = json.dumps(header).encode()
     return SIZES.pack(len(text), body_bytes) + text
 
@@ -49,7 +62,7 @@ def send(connection: socket.socket, header: Header, body: bytes = b"") -> None:
 
 
 def receive(file: BinaryIO) -> tuple[Header, bytes] | None:
-    """Read a message from a blocking socket's file; None if the connection has ended."""
+    """Read a message from the file of a blocking socket; return None at the end of the stream."""
     sizes = file.read(SIZES.size)
     if len(sizes) < SIZES.size:
         return None
@@ -62,15 +75,15 @@ def receive(file: BinaryIO) -> tuple[Header, bytes] | None:
 
 
 def unpack(received: bytearray) -> tuple[Header, bytes] | None:
-    """Take the first message out of what was received; None if it is not there as a whole."""
+    """Remove the first message from a buffer and return it; None if it is incomplete."""
     if len(received) < SIZES.size:
         return None
     header_bytes, body_bytes = SIZES.unpack_from(received)
-    body_at = SIZES.size + header_bytes
-    end = body_at + body_bytes
+    body_start = SIZES.size + header_bytes
+    end = body_start + body_bytes
     if len(received) < end:
         return None
-    header: Header = json.loads(received[SIZES.size : body_at])
-    body = bytes(received[body_at:end])
+    header: Header = json.loads(received[SIZES.size : body_start])
+    body = bytes(received[body_start:end])
     del received[:end]
     return header, body

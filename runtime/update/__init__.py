@@ -1,1 +1,4 @@
-"""Replaces the model of a running device."""
+"""The command `python -m runtime.update`: replace the model of a running device.
+
+`run` checks and installs a model, `download` fetches it over HTTP.
+"""

@@ -1,4 +1,4 @@
-"""python -m runtime.update: puts a new model in the place of a running device's, or leaves it."""
+"""python -m runtime.update: replace the model of a running device with a signed, tested one."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from runtime.update.run import rollback, update
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Update a model; 0 when it is in its place, 3 when it was refused."""
+    """Update or roll back a model; return 0. Errors exit with 2, a rejected model with 3."""
     arguments = parse_args(argv)
     into = Path(arguments.into)
     if arguments.back:
@@ -23,41 +23,43 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command line; end with a usage error if options contradict each other."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.update",
-        description="Put a new model in the place of the one in use, when its signature, its "
-        "digest and its self-test are right. Running watch, camera and serve take it up by "
-        "themselves; the model before is kept beside it.",
-        epilog="Exit status: 0 done, 2 bad input, 3 refused: not trusted, or not right here.",
+        description="Replace the model in use, if the signature and the digest of the new model "
+        "are valid and it passes its self-test. Running watch, camera and serve processes reload "
+        "it automatically; the previous model is kept beside it.",
+        epilog="Exit status: 0 done, 2 bad input, 3 the model is not trusted or fails its "
+        "self-test.",
     )
     parser.add_argument("source", nargs="?", metavar="FILE|URL", help="the new model")
     parser.add_argument(
         "--into",
         default="models",
         metavar="PATH",
-        help="the model in use, or a folder where the new one gets its own name, or with --back "
-        "the one model that can (default: models)",
+        help="the model to replace, or a folder, in which the new model keeps its file name; with "
+        "--back a folder must contain exactly one model with a previous one (default: models)",
     )
     parser.add_argument(
         "--keys",
         metavar="DIR",
-        help="trusted keys, *.pub of python -m runtime.signing (default: keys beside the model)",
+        help="folder of trusted keys, *.pub files of python -m runtime.signing (default: the "
+        "folder keys beside the model)",
     )
     parser.add_argument(
-        "--allow-unsigned", action="store_true", help="take a model that has no signature"
+        "--allow-unsigned", action="store_true", help="accept a model without a signature"
     )
     parser.add_argument(
         "--back",
         "--rollback",
         action="store_true",
-        help="return to the model that was there before",
+        help="swap the model with the previous one",
     )
     arguments = parser.parse_args(argv)
     if arguments.back == (arguments.source is not None):
-        parser.error("give the new model, or --back without one")
+        parser.error("pass either a new model or --back")
     if arguments.back and (arguments.keys is not None or arguments.allow_unsigned):
-        raise EdgeError("--back checks no signature: leave out --keys and --allow-unsigned")
+        raise EdgeError("--back does not check signatures: remove --keys and --allow-unsigned")
     return arguments
 
 

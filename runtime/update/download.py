@@ -1,4 +1,7 @@
-"""Fetches a file of a bounded size over HTTP: time-outs, a lowest rate, begun again when broken."""
+"""Download a file over HTTP, with a size limit, timeouts, a minimum rate and retries.
+
+`runtime.update.run` downloads models and their signatures with it.
+"""
 
 import http.client
 import re
@@ -11,80 +14,92 @@ from typing import IO, Any
 
 from runtime.errors import EdgeError
 
-TIMEOUT_S = 10.0
-TRIES = 3
-# A server that stays below this rate for so long is given up.
-_SLOWEST_BYTES_PER_S, _SLOW_FOR_S = 1000, 20.0
-_CHUNK = 1 << 16
+TIMEOUT_S = 10.0  # time limit for the connection and for each read
+MAX_ATTEMPTS = 3
+_RETRY_DELAY_S = 0.5  # between two attempts
+_MIN_BYTES_PER_S = 1000  # a download with a lower mean rate is aborted after `_RATE_CHECK_AFTER_S`
+_RATE_CHECK_AFTER_S = 20.0  # the mean rate is checked once a download has taken this long
+_CHUNK_BYTES = 1 << 16  # size of one read
+_MAX_LENGTH_DIGITS = 19  # a longer Content-Length is ignored
+_ABSENT_STATUSES = (404, 410)  # not found, gone
+_FIRST_SERVER_ERROR = 500  # lower statuses are errors of the request, which a retry cannot fix
 
 
 class NotFound(EdgeError):
-    """The server says that there is no such file."""
+    """The server does not have the file (status 404 or 410)."""
 
 
 def fetch(url: str, path: Path, limit: int) -> None:
-    """Fetch `url` into `path`; nothing else is written, and what is there is whole.
+    """Download `url` to `path`; if it returns, the file is complete.
 
     Args:
-        url: of http or https; a redirection from https to http is refused.
-        path: written over.
-        limit: in bytes; more is refused.
+        url: an http or https URL; a redirect from https to http is rejected.
+        path: the file to write; an existing one is overwritten.
+        limit: maximum size in bytes.
 
     Raises:
-        NotFound: the server answers 404 or 410.
-        EdgeError: it could not be fetched in `TRIES` tries, is too large, or cannot be written.
+        NotFound: the server returns 404 or 410.
+        EdgeError: the download failed `MAX_ATTEMPTS` times or cannot succeed, the file is larger
+            than `limit`, or `path` cannot be written.
     """
-    opener = urllib.request.build_opener(_StaysSecure())
-    for last in (*[False] * (TRIES - 1), True):
+    opener = urllib.request.build_opener(_SecureRedirectHandler())
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        retry = attempt < MAX_ATTEMPTS
         try:
-            _once(opener, url, path, limit)
+            _download(opener, url, path, limit)
             return
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code in (404, 410):
-                raise NotFound(f"{_shown(url)}: the server has no such file") from None
-            reason = f"the server answers {error.code} {error.reason}"
-            last = last or error.code < 500
+            if error.code in _ABSENT_STATUSES:
+                raise NotFound(
+                    f"{_without_password(url)}: the server does not have this file; check the URL"
+                ) from None
+            reason = f"the server returned {error.code} {error.reason}"
+            retry = retry and error.code >= _FIRST_SERVER_ERROR
         except urllib.error.URLError as error:
             reason = str(getattr(error.reason, "strerror", None) or error.reason)
         except (OSError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
         except ValueError as error:
             raise EdgeError(
-                f"cannot fetch {_shown(url)}: it is no address, or leads to none ({error}); "
-                "write what is not ASCII as %XX"
+                f"cannot download {_without_password(url)}: invalid URL or redirect ({error}); "
+                "percent-encode non-ASCII characters"
             ) from error
-        if last:
-            raise EdgeError(f"cannot fetch {_shown(url)}: {reason}; check the address")
-        time.sleep(0.5)
+        if not retry:
+            raise EdgeError(f"cannot download {_without_password(url)}: {reason}; check the URL")
+        time.sleep(_RETRY_DELAY_S)
 
 
-def _once(opener: urllib.request.OpenerDirector, url: str, path: Path, limit: int) -> None:
+def _download(opener: urllib.request.OpenerDirector, url: str, path: Path, limit: int) -> None:
+    """Make one attempt to download a file."""
     request = urllib.request.Request(url, headers={"User-Agent": "digit-edge"})
     with opener.open(request, timeout=TIMEOUT_S) as response:
         length = response.headers.get("Content-Length", "")
-        expected = int(length) if length.isdecimal() and len(length) < 20 else None
-        with _writing(path) as file:
-            began, have = time.monotonic(), 0
-            while chunk := response.read1(_CHUNK):
-                have += len(chunk)
-                if have > limit:
+        is_length = length.isdecimal() and len(length) <= _MAX_LENGTH_DIGITS
+        expected = int(length) if is_length else None
+        with _create(path) as file:
+            start = time.monotonic()
+            received = 0
+            while chunk := response.read1(_CHUNK_BYTES):
+                received += len(chunk)
+                if received > limit:
                     raise EdgeError(
-                        f"{_shown(url)} is larger than {limit >> 20 or 1} MiB: no such model"
+                        f"{_without_password(url)} is larger than {limit >> 20 or 1} MiB: "
+                        "not a model of this project; check the URL"
                     )
                 _write(file, chunk, path)
-                seconds = time.monotonic() - began
-                if seconds > _SLOW_FOR_S and have < _SLOWEST_BYTES_PER_S * seconds:
+                seconds = time.monotonic() - start
+                if seconds > _RATE_CHECK_AFTER_S and received < _MIN_BYTES_PER_S * seconds:
                     raise TimeoutError("the server is too slow")
-    if expected is not None and have < expected:
-        raise OSError(f"it broke off after {have} of {expected} bytes")
+    if expected is not None and received < expected:
+        raise OSError(f"the connection ended after {received} of {expected} bytes")
 
 
-def _writing(path: Path) -> IO[bytes]:
+def _create(path: Path) -> IO[bytes]:
     try:
         return open(path, "wb", buffering=0)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise _write_error(path, error) from error
 
 
 def _write(file: IO[bytes], chunk: bytes, path: Path) -> None:
@@ -92,23 +107,23 @@ def _write(file: IO[bytes], chunk: bytes, path: Path) -> None:
         while chunk:
             chunk = chunk[file.write(chunk) :]
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise _write_error(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> EdgeError:
+def _write_error(path: Path, error: OSError) -> EdgeError:
     return EdgeError(
         f"cannot write {path}: {error.strerror or error}; "
         "check the folder, its permissions and the space left"
     )
 
 
-def _shown(url: str) -> str:
-    """A URL without a password that it may hold."""
+def _without_password(url: str) -> str:
+    """Return a URL without user name and password, for messages."""
     return re.sub("//[^/?#]*@", "//", url, count=1)
 
 
-class _StaysSecure(urllib.request.HTTPRedirectHandler):
-    """Follows redirections to http and https only, and from https to https only."""
+class _SecureRedirectHandler(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https only, and from https to https only."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -116,5 +131,7 @@ class _StaysSecure(urllib.request.HTTPRedirectHandler):
         scheme = urllib.parse.urlsplit(newurl).scheme
         if scheme not in ("http", "https") or (req.type == "https" and scheme != "https"):
             fp.close()
-            raise EdgeError(f"{_shown(req.full_url)} leads to {scheme}: give the address itself")
+            raise EdgeError(
+                f"{_without_password(req.full_url)} redirects to {scheme}: pass the final URL"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -1,4 +1,4 @@
-"""The page with the model in it: written, served by a plain http.server, run in a real browser."""
+"""python -m export.web: the static site, served by http.server and run in a real browser."""
 
 import base64
 import contextlib
@@ -22,11 +22,11 @@ from runtime.preprocess.mnist_format import to_mnist_format
 from train.data.load import cache_folder
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
+SIDE_PX = 256  # side of the canvas that the pad renders for one digit
+# Strokes of points (x, y), as shares of the pad's height; the pad smooths their corners.
 SEVEN = [[(0.25, 0.22), (0.75, 0.2), (0.62, 0.45), (0.48, 0.82)], [(0.38, 0.52), (0.68, 0.5)]]
 FOUR = [[(0.62, 0.2), (0.3, 0.55), (0.72, 0.55)], [(0.62, 0.2), (0.62, 0.82)]]
 STAR = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)], [(0.5, 0.1), (0.5, 0.9)]]
-SIDE = 256
-# A person's digits, as strokes of few points; the pad rounds their corners.
 DIGITS = {
     "0": [[(0.5, 0.1), (0.25, 0.3), (0.25, 0.7), (0.5, 0.9), (0.75, 0.7), (0.75, 0.3), (0.5, 0.1)]],
     "1": [[(0.4, 0.25), (0.55, 0.1), (0.53, 0.5), (0.5, 0.9)]],
@@ -44,14 +44,14 @@ DIGITS = {
     "9": [[(0.68, 0.25), (0.45, 0.12), (0.32, 0.32), (0.5, 0.48), (0.68, 0.3), (0.66, 0.6),
            (0.55, 0.9)]],
 }  # fmt: skip
-# Draws each case as the pad does for the network ("digit"), or anyhow; returns the drawn canvas and
-# what the engine made of it.
-CLASSIFY = """async () => {
+# Classifies each case of cases.json and returns the answers with their canvases. A case without a
+# pen width is rendered by `Pad.digit`, another one at its position on the pad.
+CLASSIFY_PROGRAM = """async () => {
   const { open } = await import("./engine.js");
   const { Pad, render } = await import("./pad.js");
   const engine = await open();
   const pad = new Pad(document.createElement("canvas"), () => {}, () => {});
-  const found = [];
+  const answers = [];
   for (const { strokes, pen } of await (await fetch("cases.json")).json()) {
     pad.strokes = strokes;
     const canvas = pen === null ? pad.digit() : render(strokes, 256, 256, [256, 0, 0], pen);
@@ -59,9 +59,9 @@ CLASSIFY = """async () => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, 256, 256);
     const gray = Uint8Array.from({ length: 256 * 256 }, (_, i) => data[4 * i]);
     const text = Array.from(gray, (value) => String.fromCharCode(value)).join("");
-    found.push({ ...answer, gray: btoa(text), pixels: [...answer.pixels] });
+    answers.push({ ...answer, gray: btoa(text), pixels: [...answer.pixels] });
   }
-  return found;
+  return answers;
 }"""
 
 
@@ -75,26 +75,26 @@ def run(*options, **environment):
     )
 
 
-def written(count):
-    """Digits as people draw them on the pad: shifted, slanted, turned, wavering; and the labels."""
-    random = np.random.default_rng(3)
+def random_digits(count):
+    """Return cases of shifted, slanted, rotated and distorted digits, and their labels."""
+    rng = np.random.default_rng(3)
     labels = [str(number % 10) for number in range(count)]
-    made = []
+    cases = []
     for label in labels:
-        turn, slant = random.normal(0, 0.1, 2)
-        matrix = random.uniform(0.3, 1) * np.array([[1, slant + turn], [-turn, 1]])
-        middle = random.uniform(0.35, 0.65, 2)
+        rotation, slant = rng.normal(0, 0.1, 2)
+        matrix = rng.uniform(0.3, 1) * np.array([[1, slant + rotation], [-rotation, 1]])
+        center = rng.uniform(0.35, 0.65, 2)
         strokes = [np.array(stroke) - 0.5 for stroke in DIGITS[label]]
-        strokes = [stroke + random.normal(0, 0.015, stroke.shape) for stroke in strokes]
-        moved = [(stroke @ matrix.T + middle).round(4).tolist() for stroke in strokes]
-        made.append({"strokes": moved, "pen": None})
-    return made, labels
+        strokes = [stroke + rng.normal(0, 0.015, stroke.shape) for stroke in strokes]
+        transformed = [(stroke @ matrix.T + center).round(4).tolist() for stroke in strokes]
+        cases.append({"strokes": transformed, "pen": None})
+    return cases, labels
 
 
-def marks():
-    """Digits and scribbles at many places, sizes and widths of the pen, a blank one and a dot."""
+def random_marks():
+    """Return cases of digits and scribbles with random position, size and pen; a blank; a dot."""
     noise = np.random.default_rng(7)
-    made = []
+    cases = []
     for number in range(60):
         if number % 3:
             steps = [noise.normal(0, 0.12, (noise.integers(1, 9), 2)) for _ in range(2)]
@@ -105,25 +105,25 @@ def marks():
                 (np.array(stroke) * size + shift).round(4).tolist()
                 for stroke in (SEVEN, FOUR)[number % 2]
             ]
-        made.append({"strokes": strokes, "pen": float(noise.uniform(3, 30))})
-    return [*made, {"strokes": [], "pen": 10}, {"strokes": [[[0.5, 0.5]]], "pen": 1}]
+        cases.append({"strokes": strokes, "pen": float(noise.uniform(3, 30))})
+    return [*cases, {"strokes": [], "pen": 10}, {"strokes": [[[0.5, 0.5]]], "pen": 1}]
 
 
-def classified(site, cases, hosted, opened):
-    """The canvas of each case, uint8 (256, 256), and what the site answers."""
+def classify_on_site(site, cases, hosted, opened):
+    """Return the canvas of each case, uint8 (256, 256), and the answer of the site."""
     (site / "cases.json").write_text(json.dumps(cases))
     with hosted(site) as url, opened(url) as page:
-        found = page.evaluate(CLASSIFY)
-    assert len(found) == len(cases)
-    shape = (SIDE, SIDE)
+        answers = page.evaluate(CLASSIFY_PROGRAM)
+    assert len(answers) == len(cases)
+    shape = (SIDE_PX, SIDE_PX)
     return [
         (np.frombuffer(base64.b64decode(answer["gray"]), np.uint8).reshape(shape), answer)
-        for answer in found
+        for answer in answers
     ]
 
 
-def served(classifier, canvas):
-    """What `runtime.serve` makes of a drawing: the pixels, the prediction."""
+def classify_on_server(classifier, canvas):
+    """Return the pixels and the prediction of `runtime.serve` for a drawing."""
     pixels = to_mnist_format(255 - canvas)
     return pixels.reshape(-1), classifier.classify(pixels)
 
@@ -131,56 +131,68 @@ def served(classifier, canvas):
 @pytest.mark.parametrize(
     ("precision", "name"), [("int8", "digits-int8.onnx"), ("float32", "digits.onnx")]
 )
-def test_a_drawing_is_answered_as_the_server_answers_it(
+def test_site_classifies_and_rejects_drawings_as_the_server_does(
     exported, tmp_path, precision, name, hosted, opened
 ):
     site = shutil.copytree(exported[precision], tmp_path / "site")
-    digits, labels = written(300)
+    digits, labels = random_digits(300)
     classifier = Classifier.load(PRETRAINED / name)
-    accepted = right = equal = 0
-    cases = [*digits, *marks()]
-    for number, (canvas, answer) in enumerate(classified(site, cases, hosted, opened)):
-        pixels, expected = served(classifier, canvas)
-        seen = np.array(answer["pixels"], np.uint8)
-        assert np.abs(seen.astype(int) - pixels).max() <= 1, number
-        equal += np.array_equal(seen, pixels)
+    accepted = correct = equal = 0
+    cases = [*digits, *random_marks()]
+    for number, (canvas, answer) in enumerate(classify_on_site(site, cases, hosted, opened)):
+        pixels, expected = classify_on_server(classifier, canvas)
+        site_pixels = np.array(answer["pixels"], np.uint8)
+        assert np.abs(site_pixels.astype(int) - pixels).max() <= 1, number
+        equal += np.array_equal(site_pixels, pixels)
         scores = [each["score"] for each in answer["scores"]]
-        theirs = classifier.scores(seen.reshape(1, 28, 28, 1))[0]
-        np.testing.assert_allclose(scores, theirs, atol=1e-3)
+        server_scores = classifier.scores(site_pixels.reshape(1, 28, 28, 1))[0]
+        np.testing.assert_allclose(scores, server_scores, atol=1e-3)
         assert answer["label"] == expected.label, number
         assert answer["accepted"] == expected.accepted, number
         assert (answer["method"] == "blank") == (not pixels.any())
         accepted += answer["accepted"]
-        right += number < len(labels) and answer["label"] == labels[number]
-    # NumPy sums in single precision, in an order that depends on the processor: of 2,000 drawings
-    # four had one pixel that is one level off.
+        correct += number < len(labels) and answer["label"] == labels[number]
+    # NumPy sums in single precision, in an order that depends on the processor: in 4 of 2,000
+    # drawings one pixel differed by one level.
     assert equal >= 0.98 * len(cases)
-    assert right > 0.9 * len(labels)  # they are drawn as digits
-    assert len(labels) / 2 < accepted < len(cases) - 30  # the cases ask for both
+    assert correct > 0.9 * len(labels)
+    # The cases cover both acceptance and rejection.
+    assert len(labels) / 2 < accepted < len(cases) - 30
 
 
-def test_what_is_drawn_is_read_in_the_browser(exported, hosted, opened, draw, shows):
+def test_drawing_is_classified_in_the_browser(exported, hosted, opened, draw, shows):
     with hosted(exported["int8"]) as url, opened(url) as page:
         draw(page, SEVEN)
         shows(page, "7")
         facts = page.inner_text("#facts")
         assert f"onnxruntime-web {onnxruntime_web.VERSION}" in facts
         assert "int8" in facts
+
+
+def test_undo_and_escape_clear_the_drawing(exported, hosted, opened, draw, shows):
+    with hosted(exported["int8"]) as url, opened(url) as page:
+        draw(page, SEVEN)
+        shows(page, "7")
         page.click("#undo")
         page.click("#undo")
         shows(page, "–")
         draw(page, FOUR)
         shows(page, "4")
         page.keyboard.press("Escape")
+        shows(page, "–")
+
+
+def test_star_is_rejected(exported, hosted, opened, draw, shows):
+    with hosted(exported["int8"]) as url, opened(url) as page:
         draw(page, STAR)
         shows(page, "?")
-        assert "No digit I know" in page.inner_text("#sure")
+        assert "Not a digit I know" in page.inner_text("#sure")
 
 
-def test_photographs_and_numbers_are_left_to_the_server(exported, hosted, opened, hand_over):
+def test_site_ignores_photographs_and_names_the_server_command(exported, hosted, opened, hand_over):
     with hosted(exported["int8"]) as url, opened(url) as page:
         text = " ".join(page.inner_text("main").split())
-        assert "Photographs and numbers of several digits are read by" in text
+        assert "For photographs and numbers of several digits, run" in text
         assert text.count("python -m runtime.serve") == 1
         for control in ("input", "video", "dialog", "#choose", "#camera", "#modes"):
             assert page.locator(control).count() == 0, control
@@ -190,8 +202,8 @@ def test_photographs_and_numbers_are_left_to_the_server(exported, hosted, opened
         assert page.inner_text("#problem") == ""
 
 
-def test_opened_as_a_file_the_page_says_what_to_do(exported, opened):
-    """Browsers load no modules from a file; every line but the notice is about that."""
+def test_page_opened_as_a_file_explains_how_to_serve_it(exported, opened):
+    """Browsers do not load modules from a file, and log errors about it."""
     blocked = ("CORS", "ERR_FAILED")
     url = (exported["int8"] / "index.html").as_uri()
     with opened(url, ready=False, allowed=blocked) as page:
@@ -204,21 +216,21 @@ def test_opened_as_a_file_the_page_says_what_to_do(exported, opened):
         assert "python -m http.server --bind 127.0.0.1" in text
         assert notice.get_by_role("link").get_attribute("href") == "http://127.0.0.1:8000/"
         style = "() => getComputedStyle(document.body).backgroundColor"
-        assert page.evaluate(style) != "rgba(0, 0, 0, 0)"  # the style sheet is loaded all the same
+        assert page.evaluate(style) != "rgba(0, 0, 0, 0)"  # the style sheet is loaded
 
 
-def test_served_the_page_does_not_talk_of_files(exported, hosted, opened):
+def test_served_page_hides_the_notice_about_files(exported, hosted, opened):
     with hosted(exported["int8"]) as url, opened(url) as page:
         assert page.locator("#from-file").is_hidden()
         assert page.locator("main").is_visible()
 
 
-def test_after_the_first_visit_no_network_is_needed(exported, hosted, opened, draw, shows):
+def test_site_works_offline_after_the_first_visit(exported, hosted, opened, draw, shows):
     with contextlib.ExitStack() as stack:
         with hosted(exported["int8"]) as url:
             page = stack.enter_context(opened(url))
             page.evaluate("() => navigator.serviceWorker.ready.then(() => true)")
-        # The server is gone.
+        # The server has stopped.
         page.reload()
         page.wait_for_selector("body[data-ready]")
         draw(page, SEVEN)
@@ -229,7 +241,7 @@ def test_after_the_first_visit_no_network_is_needed(exported, hosted, opened, dr
 
 
 def other_artifact(path, **changes):
-    """The published float artifact with another spec."""
+    """Write the published float artifact with a changed spec; return its path."""
     import onnx
 
     source = artifact.read(PRETRAINED / "digits.onnx")
@@ -240,7 +252,7 @@ def other_artifact(path, **changes):
     return path
 
 
-def test_an_artifact_with_other_labels(exported, tmp_path, hosted, opened, draw, shows):
+def test_site_shows_the_labels_of_the_artifact(exported, tmp_path, hosted, opened, draw, shows):
     labels = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     model = other_artifact(
         tmp_path / "words.onnx", labels=labels, name="words", rejection_model=None
@@ -253,22 +265,23 @@ def test_an_artifact_with_other_labels(exported, tmp_path, hosted, opened, draw,
         shows(page, "seven")
 
 
-def test_own_classes_are_accepted_as_the_server_accepts_them(tmp_path, hosted, opened):
-    """Without a rejection model the confidence alone decides: no rule about digits' shapes."""
+def test_model_without_rejection_model_accepts_by_confidence_like_the_server(
+    tmp_path, hosted, opened
+):
     model = other_artifact(tmp_path / "own.onnx", name="own", rejection_model=None)
     done = run("--out", tmp_path / "site", "--model", model)
     assert (done.returncode, done.stderr) == (0, "")
     classifier = Classifier.load(model)
     accepted = []
-    for canvas, answer in classified(tmp_path / "site", marks(), hosted, opened):
-        _, expected = served(classifier, canvas)
+    for canvas, answer in classify_on_site(tmp_path / "site", random_marks(), hosted, opened):
+        _, expected = classify_on_server(classifier, canvas)
         assert (answer["label"], answer["accepted"]) == (expected.label, expected.accepted)
         accepted.append(answer["accepted"])
     assert 5 < sum(accepted) < len(accepted) - 5
 
 
 def few_classes(path, **changes):
-    """The published float artifact, cut to its first three outputs."""
+    """Write the published float artifact with only its first three outputs; return its path."""
     import onnx
 
     model = onnx.load_from_string(artifact.read(PRETRAINED / "digits.onnx").data)
@@ -290,13 +303,17 @@ def few_classes(path, **changes):
     return path
 
 
-def test_a_page_of_three_own_classes_does_not_talk_about_digits(
-    tmp_path, hosted, opened, draw, shows
-):
+@pytest.fixture
+def signs(tmp_path) -> Path:
+    """A site of a model with the classes ring, bar and hook."""
     model = few_classes(tmp_path / "signs.onnx")
     done = run("--out", tmp_path / "site", "--model", model)
     assert (done.returncode, done.stderr) == (0, "")
-    with hosted(tmp_path / "site") as url, opened(url) as page:
+    return tmp_path / "site"
+
+
+def test_own_classes_are_classified_and_rejected(signs, hosted, opened, draw, shows):
+    with hosted(signs) as url, opened(url) as page:
         assert page.inner_text("#hint") == "Draw ring, bar, hook"
         draw(page, DIGITS["1"])
         shows(page, "bar")
@@ -304,13 +321,22 @@ def test_a_page_of_three_own_classes_does_not_talk_about_digits(
         draw(page, SEVEN)
         shows(page, "?")
         assert "None of these" in page.inner_text("#sure")
+
+
+def test_page_of_own_classes_does_not_mention_digits(signs, hosted, opened, draw, shows):
+    with hosted(signs) as url, opened(url) as page:
+        draw(page, SEVEN)
+        shows(page, "?")
         shown = page.inner_text("body") + page.title()
         for selector, attribute in (("meta[name=description]", "content"), ("#pad", "aria-label")):
             shown += page.get_attribute(selector, attribute)
-        shown += (tmp_path / "site" / "site.webmanifest").read_text()
+        shown += (signs / "site.webmanifest").read_text()
         assert "digit" not in shown.replace("digit-edge", "")
         assert "python -m runtime.serve --model signs.onnx" in page.inner_text("main")
-        # Three bars stand together, not spread over the card.
+
+
+def test_few_bars_are_aligned_and_close_together(signs, hosted, opened):
+    with hosted(signs) as url, opened(url) as page:
         rows = [row.bounding_box() for row in page.locator("#scores li").all()]
         assert rows[-1]["y"] + rows[-1]["height"] - rows[0]["y"] < 150
         bars = [bar.bounding_box() for bar in page.locator("#scores i").all()]
@@ -321,7 +347,7 @@ LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 4
 
 
 @pytest.mark.parametrize("label", ["a" * 25, "b" * 30, LONG[:200]])
-def test_long_labels_leave_room_for_the_bars_on_a_phone(
+def test_page_with_long_labels_fits_on_a_phone(
     exported, tmp_path, hosted, opened, draw, shows, label
 ):
     labels = ("ring", "bar", label)
@@ -347,8 +373,8 @@ def test_long_labels_leave_room_for_the_bars_on_a_phone(
                 assert box["x"] + box["width"] <= 390
 
 
-def test_many_long_labels_leave_room_for_the_bars(tmp_path, exported, hosted, opened):
-    """More classes than twelve stand in two columns."""
+def test_many_long_labels_fit_in_two_columns(tmp_path, exported, hosted, opened):
+    """More than twelve labels are shown in two columns."""
     labels = tuple(f"{LONG[:30]}{number}" for number in range(14))
     site = shutil.copytree(exported["float32"], tmp_path / "site")
     spec = json.loads((site / "spec.json").read_text())
@@ -363,7 +389,7 @@ def test_many_long_labels_leave_room_for_the_bars(tmp_path, exported, hosted, op
             assert min(bar["width"] for bar in bars) >= 40
 
 
-def test_a_model_named_like_a_placeholder_is_shown_by_its_name(tmp_path, hosted, opened):
+def test_model_name_like_a_placeholder_is_not_filled_in(tmp_path, hosted, opened):
     model = other_artifact(tmp_path / "{{script}} {{tagline}}.onnx")
     out = tmp_path / "it's a site"
     done = run("--out", out, "--model", model)
@@ -374,7 +400,7 @@ def test_a_model_named_like_a_placeholder_is_shown_by_its_name(tmp_path, hosted,
         assert "--model '{{script}} {{tagline}}.onnx'" in page.inner_text("main")
 
 
-def test_a_model_whose_name_is_not_utf8_is_refused(tmp_path):
+def test_model_name_that_is_not_utf8_is_rejected(tmp_path):
     model = other_artifact(tmp_path / os.fsdecode(b"x\xff.onnx"))
     done = run("--out", tmp_path / "site", "--model", model)
     assert (done.returncode, done.stdout) == (2, "")
@@ -384,14 +410,14 @@ def test_a_model_whose_name_is_not_utf8_is_refused(tmp_path):
     assert not (tmp_path / "site").exists()
 
 
-def test_a_folder_whose_name_is_not_utf8_is_written(exported, tmp_path):
+def test_folder_name_that_is_not_utf8_is_accepted(exported, tmp_path):
     out = tmp_path / os.fsdecode(b"x\xff")
     done = run("--out", out)
     assert (done.returncode, done.stderr) == (0, "")
     assert (out / "sw.js").read_bytes() == (exported["int8"] / "sw.js").read_bytes()
 
 
-def test_a_browser_that_computes_otherwise_answers_nothing(
+def test_page_does_not_answer_if_the_golden_scores_differ(
     exported, tmp_path, hosted, opened, draw, shows
 ):
     golden = artifact.read(PRETRAINED / "digits.onnx").spec.golden
@@ -406,7 +432,7 @@ def test_a_browser_that_computes_otherwise_answers_nothing(
         shows(page, "–")
 
 
-def test_the_site_is_whole_and_the_same_each_time(exported, tmp_path):
+def test_site_caches_all_its_files_and_loads_nothing_else(exported):
     site = exported["int8"]
     worker = (site / "sw.js").read_text()
     files = json.loads(worker.partition("FILES = ")[2].partition(";")[0])
@@ -420,19 +446,25 @@ def test_the_site_is_whole_and_the_same_each_time(exported, tmp_path):
             assert "http://" not in text
             assert "https://" not in text
     assert (site / "model.onnx").read_bytes() == (PRETRAINED / "digits-int8.onnx").read_bytes()
+
+
+def test_export_gives_identical_bytes(exported, tmp_path):
     again = tmp_path / "again"
     assert run("--out", again).returncode == 0
     assert {p.name: p.read_bytes() for p in again.iterdir()} == {
-        p.name: p.read_bytes() for p in site.iterdir()
+        p.name: p.read_bytes() for p in exported["int8"].iterdir()
     }
-    # An older site is replaced, and nothing is left beside it.
-    (again / "sw.js").write_text("old")
-    assert run("--out", again).returncode == 0
-    assert (again / "sw.js").read_text() == worker
-    assert [p.name for p in tmp_path.iterdir()] == ["again"]
 
 
-def test_a_site_with_foreign_entries_is_left_alone(exported, tmp_path):
+def test_older_site_is_replaced(exported, tmp_path):
+    site = shutil.copytree(exported["int8"], tmp_path / "site")
+    (site / "sw.js").write_text("old")
+    assert run("--out", site).returncode == 0
+    assert (site / "sw.js").read_text() == (exported["int8"] / "sw.js").read_text()
+    assert [p.name for p in tmp_path.iterdir()] == ["site"]
+
+
+def test_folder_with_other_files_is_not_replaced(exported, tmp_path):
     site = shutil.copytree(exported["int8"], tmp_path / "site")
     (site / ".git").mkdir()
     (site / ".git/HEAD").write_text("ref: refs/heads/gh-pages")
@@ -450,8 +482,8 @@ def test_a_site_with_foreign_entries_is_left_alone(exported, tmp_path):
     assert list(tmp_path.iterdir()) == [site]
 
 
-def test_a_site_of_an_earlier_version_is_replaced(exported, tmp_path):
-    """Those read photographs too, with modules that are no more."""
+def test_site_of_an_earlier_version_is_replaced(exported, tmp_path):
+    """Earlier versions had more modules, for photographs."""
     site = shutil.copytree(exported["int8"], tmp_path / "site")
     for name in ("components", "cuts", "decode", "doubt", "ink", "layout", "photo", "picture"):
         (site / f"{name}.js").write_text("old")
@@ -461,7 +493,7 @@ def test_a_site_of_an_earlier_version_is_replaced(exported, tmp_path):
     assert {p.name for p in site.iterdir()} == {p.name for p in exported["int8"].iterdir()}
 
 
-def test_a_page_of_someone_else_with_the_same_names_is_left_alone(exported, tmp_path):
+def test_other_page_with_the_same_file_names_is_not_replaced(exported, tmp_path):
     (tmp_path / "index.html").write_text("mine")
     (tmp_path / "style.css").write_text("mine")
     done = run("--out", tmp_path)
@@ -478,7 +510,7 @@ def test_a_page_of_someone_else_with_the_same_names_is_left_alone(exported, tmp_
         ([], "holds other files"),
     ],
 )
-def test_bad_input_is_one_message_and_nothing_written(exported, tmp_path, options, message):
+def test_invalid_input_gives_one_message_and_writes_nothing(exported, tmp_path, options, message):
     out = tmp_path / "out"
     if not options:
         out.mkdir()
@@ -492,7 +524,7 @@ def test_bad_input_is_one_message_and_nothing_written(exported, tmp_path, option
     assert options or (out / "letter.txt").read_text() == "dear"
 
 
-def test_without_npm_the_way_round_is_named(tmp_path):
+def test_missing_npm_names_the_file_to_download_by_hand(tmp_path):
     done = run("--out", tmp_path / "site", "--cache", tmp_path / "cache", PATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.startswith("error: npm is not installed")
@@ -501,7 +533,7 @@ def test_without_npm_the_way_round_is_named(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="no npm here: apt install npm")
-def test_without_a_network_the_way_round_is_named(tmp_path):
+def test_missing_network_is_reported(tmp_path):
     offline = {"npm_config_registry": "http://127.0.0.1:9/", "npm_config_fetch_retries": "0"}
     options = ("--out", tmp_path / "site", "--cache", tmp_path / "cache")
     done = run(*options, **offline, npm_config_cache=str(tmp_path / "npm"))
@@ -511,7 +543,7 @@ def test_without_a_network_the_way_round_is_named(tmp_path):
     assert not (tmp_path / "site").exists()
 
 
-def test_another_engine_than_the_pinned_one_is_refused(tmp_path):
+def test_engine_with_another_digest_is_rejected(tmp_path):
     (tmp_path / onnxruntime_web.TARBALL).write_bytes(b"another")
     done = run("--out", tmp_path / "site", "--cache", tmp_path)
     assert done.returncode == 2
@@ -519,7 +551,7 @@ def test_another_engine_than_the_pinned_one_is_refused(tmp_path):
     assert not (tmp_path / "site").exists()
 
 
-def test_the_cache_is_enough(exported, tmp_path):
+def test_cached_engine_needs_no_npm(exported, tmp_path):
     tarball = cache_folder() / onnxruntime_web.TARBALL
     shutil.copy(tarball, tmp_path)
     done = run("--out", tmp_path / "site", "--cache", tmp_path, PATH=str(tmp_path))

@@ -1,23 +1,27 @@
-// The camera's pictures: the parts of one response, which does not end while the camera runs. An
-// <img> cannot send the token, so the page takes the response apart itself.
+// The camera preview: reads the MJPEG stream and shows each picture.
+//
+// An <img> element could show the stream, but cannot send the token. So the page requests the stream
+// and splits it into JPEGs. engine.js is that of runtime.serve.
 
-import { Refusal, Server } from "./engine.js";
+import { EngineError, Server } from "./engine.js";
 
-const RETRY_MS = 2000;
+const RETRY_MS = 2000; // delay before a broken stream is requested again
+const MAX_HEAD_BYTES = 200; // the head of a part of the stream is shorter
 const $ = (id) => document.getElementById(id);
 const server = new Server(askToken);
 
 for (;;) {
   try {
-    const response = await server.ask("stream");
+    const response = await server.request("stream");
     for await (const jpeg of jpegs(response.body.getReader())) await show(jpeg);
-    say("The camera's program has ended.");
+    showMessage("The camera program has ended.");
   } catch (error) {
-    say(error instanceof Refusal ? error.message : "The pictures have stopped. Is the program still running?");
+    showMessage(error instanceof EngineError ? error.message : "No more pictures. Is the program still running?");
   }
   await new Promise((done) => setTimeout(done, RETRY_MS));
 }
 
+// Yield the JPEGs of a multipart stream.
 async function* jpegs(reader) {
   let received = new Uint8Array();
   for (;;) {
@@ -34,16 +38,16 @@ async function* jpegs(reader) {
   }
 }
 
-// The first part, if it has arrived as a whole.
+// Return the first part of the received bytes and the rest; null if it is incomplete.
 function firstPart(bytes) {
-  const head = new TextDecoder("latin1").decode(bytes.subarray(0, 200));
-  const found = /Content-Length: (\d+)\r\n\r\n/.exec(head);
-  if (!found) return null;
-  const start = found.index + found[0].length, end = start + Number(found[1]);
+  const head = new TextDecoder("latin1").decode(bytes.subarray(0, MAX_HEAD_BYTES));
+  const match = /Content-Length: (\d+)\r\n\r\n/.exec(head);
+  if (!match) return null;
+  const start = match.index + match[0].length, end = start + Number(match[1]);
   return bytes.length < end ? null : { jpeg: bytes.subarray(start, end), rest: bytes.subarray(end) };
 }
 
-// Resolves once the picture is on the screen: a slow browser then takes fewer pictures.
+// Show a picture; resolves once the browser has decoded it, so that a slow browser gets fewer.
 async function show(jpeg) {
   const url = URL.createObjectURL(new Blob([jpeg], { type: "image/jpeg" }));
   await new Promise((done) => {
@@ -52,17 +56,18 @@ async function show(jpeg) {
   });
   URL.revokeObjectURL(url);
   $("picture").hidden = false;
-  say("");
+  showMessage("");
   document.body.dataset.ready = "";
 }
 
-function say(text) {
+function showMessage(text) {
   if ($("problem").textContent !== text) $("problem").textContent = text;
 }
 
+// Show the token dialog; return a promise of the token. `wrong`: the previous one was rejected.
 function askToken(wrong) {
   const dialog = $("ask-token");
-  if (wrong) $("token-text").textContent = "That is not this preview's token.";
+  if (wrong) $("token-text").textContent = "That token is not right. Please try again.";
   $("token").value = "";
   dialog.showModal();
   return new Promise((done) => {

@@ -1,21 +1,28 @@
-// The page: what is drawn or shown goes to the engine, its answer to the screen.
+// The drawing page: connects the drawing pad, the picture controls, the engine and the result cards.
+//
+// Each change of the drawing becomes a request to the engine (engine.js: the server, or the model in
+// the browser), and its answer is shown. The static site of export.web uses this file too, without
+// the controls for pictures.
 
-import { open, Refusal } from "./engine.js";
+import { EngineError, open } from "./engine.js";
 import { Pad } from "./pad.js";
 
 const $ = (id) => document.getElementById(id);
-const SPEAK_AFTER_MS = 600; // of quiet: a screen reader hears answers, not every change of mind
+const ANNOUNCE_DELAY_MS = 600; // a screen reader hears an answer that does not change for this long
+const MAX_LIST_LABELS = 12; // more labels get two columns, and are cut off in the hint
+const PIXELS_SIDE = 28; // of the model's input
+const MAX_ANSWER_REM = 9; // font size of the answer; long or multi-line answers are smaller
 
 let engine = null;
-let wanted = null; // the newest question; older ones are dropped unasked
-let asking = false;
-let speaking = 0;
-let digits = true; // the classes are 0 to 9
-let pictures = null; // stops the camera; the static site reads drawings alone
+let pending = null; // the newest request; it replaces older ones that were not sent
+let busy = false; // whether a request is being processed
+let announcement = 0; // timer of the next announcement
+let isDigits = true; // whether the classes are 0 to 9
+let pictures = null; // stops the camera; null on the static site, which reads drawings only
 
-const pad = new Pad($("pad"), onDrawing, say);
+const pad = new Pad($("pad"), onDrawing, announce);
 const mode = () => document.querySelector("[name=mode]:checked")?.value ?? "digit";
-const rejected = () => (digits ? "No digit I know" : "None of these");
+const rejected = () => (isDigits ? "Not a digit I know" : "None of these");
 
 $("clear").addEventListener("click", () => {
   pictures?.stop();
@@ -27,7 +34,7 @@ for (const input of document.querySelectorAll("[name=mode]")) {
   input.addEventListener("change", onMode);
 }
 addEventListener("keydown", (event) => {
-  // Escape clears from anywhere but where it has a meaning of its own.
+  // Escape clears everywhere, except in the dialog and on the pad, which handle it themselves.
   if (event.key === "Escape" && !$("ask-token")?.open && event.target !== pad.canvas) $("clear").click();
 });
 
@@ -46,23 +53,24 @@ async function start() {
   try {
     engine = await open(askToken);
   } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
+    if (!(error instanceof EngineError)) throw error;
     return showProblem(error.message);
   }
   const { labels } = engine.model;
-  digits = labels.length === 10 && labels.every((label, i) => label === String(i));
-  if (!digits) showOwnClasses();
-  $("hint").textContent = digits
-    ? "Draw a digit, 0 to 9" : `Draw ${labels.slice(0, 12).join(", ")}${labels.length > 12 ? ", …" : ""}`;
+  isDigits = labels.length === 10 && labels.every((label, i) => label === String(i));
+  if (!isDigits) showOwnClasses();
+  const isLong = labels.length > MAX_LIST_LABELS;
+  $("hint").textContent = isDigits
+    ? "Draw a digit, 0 to 9" : `Draw ${labels.slice(0, MAX_LIST_LABELS).join(", ")}${isLong ? ", …" : ""}`;
   $("scores").replaceChildren(...labels.map(scoreRow));
-  $("scores").classList.toggle("many", labels.length > 12);
-  $("scores").classList.toggle("own", !digits && labels.length <= 12);
+  $("scores").classList.toggle("many", isLong);
+  $("scores").classList.toggle("own", !isDigits && !isLong);
   showFacts();
   document.body.dataset.ready = "true";
   if (!pad.empty) onDrawing(false);
 }
 
-// The page's texts for classes that are not the ten digits.
+// Replace texts that mention digits, for a model with other classes.
 function showOwnClasses() {
   document.title = "digit-edge: draw";
   $("tagline").textContent = "A small network reads what you draw.";
@@ -74,16 +82,17 @@ function onMode() {
   $("confidence").hidden = $("seen").hidden = mode() === "number";
   if (pad.picture) onPicture(pad.picture.image);
   else if (mode() === "digit") onDrawing(false);
-  else requestAnimationFrame(() => onDrawing(false)); // once the pad has its new width
+  else requestAnimationFrame(() => onDrawing(false)); // after the pad got its new width
 }
 
+// `drawing`: whether a stroke is still being drawn.
 function onDrawing(drawing) {
   $("hint").hidden = !pad.empty || pad.picture !== null;
   $("undo").disabled = pad.empty;
   if (pad.picture) return;
   if (pad.empty) return showNothing();
-  if (mode() === "digit") ask(pad.digit(), true, drawing);
-  else ask(pad.page(), true, drawing);
+  if (mode() === "digit") request(pad.digit(), true, drawing);
+  else request(pad.page(), true, drawing);
 }
 
 function onPicture(image) {
@@ -91,90 +100,96 @@ function onPicture(image) {
   $("undo").disabled = true;
   pad.showPicture(image);
   showNothing("Reading…");
-  ask(image, false, false);
+  request(image, false, false);
 }
 
-function ask(canvas, isDrawing, unfinished) {
-  wanted = { canvas, isDrawing, unfinished, read: mode() === "number" };
-  if (engine && !asking) answerAll();
+// Ask the engine to read a canvas. `isDrawing`: it comes from the pad; `unfinished`: a stroke is
+// still being drawn, so the answer is not announced.
+function request(canvas, isDrawing, unfinished) {
+  pending = { canvas, isDrawing, unfinished, read: mode() === "number" };
+  if (engine && !busy) processPending();
 }
 
-async function answerAll() {
-  asking = true;
-  while (wanted) {
-    const question = wanted;
-    wanted = null;
+async function processPending() {
+  busy = true;
+  while (pending) {
+    const current = pending;
+    pending = null;
     try {
-      const { canvas, isDrawing, read } = question;
+      const { canvas, isDrawing, read } = current;
       const answer = await (read ? engine.read : engine.classify)(canvas, isDrawing);
-      // Meanwhile the pad may have been cleared, or what to read switched.
+      // Drop the answer if the pad was cleared or the mode switched in the meantime.
       if (isDrawing ? pad.empty : pad.picture?.image !== canvas) continue;
       if (read !== (mode() === "number")) continue;
       showProblem("");
-      (read ? showReading : showAnswer)(answer, question);
+      (read ? showReading : showAnswer)(answer, current);
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
+      if (!(error instanceof EngineError)) throw error;
       showNothing();
       showProblem(error.message);
     } finally {
-      asking = wanted !== null;
+      busy = pending !== null;
     }
   }
 }
 
+// Show the answer to a request for one digit.
 function showAnswer(answer, { canvas, isDrawing, unfinished }) {
   const { label, confidence, accepted, scores, pixels, box } = answer;
   if (answer.method === "blank" || answer.view?.method === "blank") {
     showNothing();
-    if (!isDrawing) showProblem("There is no ink on this picture.");
+    if (!isDrawing) showProblem("This picture looks blank.");
     return;
   }
   showText(accepted ? label : "?", accepted);
-  showSure(accepted ? percent(confidence) : rejected(), accepted ? "sure" : `at most ${label}, ${percent(confidence)}`);
+  showSure(accepted ? percent(confidence) : rejected(), accepted ? "sure" : `best guess: ${label}, ${percent(confidence)}`);
   drawPixels(pixels);
   scores.forEach(({ score }, i) => showScore($("scores").children[i], score, score === confidence));
   showFacts(answer);
   if (!isDrawing) pad.showPicture(canvas, [{ box, text: accepted ? label : "?" }]);
-  speak(accepted ? `${label}, ${percent(confidence)} sure` : rejected(), unfinished);
+  announceLater(accepted ? `${label}, ${percent(confidence)} sure` : rejected(), unfinished);
 }
 
+// Show the answer to a request for a number.
 function showReading(answer, { canvas, isDrawing, unfinished }) {
-  const { text, digits: found } = answer;
+  const { text, digits } = answer;
   showText(text || "?", text !== "");
   $("result").classList.toggle("free", text.includes("\n"));
-  const sure = found.filter((digit) => digit.accepted).map((digit) => digit.confidence);
-  const none = digits ? "No digits found" : "Nothing found";
-  if (text === "") showSure(none, "");
-  else if (sure.length === 1) showSure(percent(sure[0]), "sure");
-  else showSure(`≥ ${percent(Math.min(...sure))}`, `sure of each of ${sure.length}${digits ? " digits" : ""}`);
+  const confidences = digits.filter((digit) => digit.accepted).map((digit) => digit.confidence);
+  const nothing = isDigits ? "No digits found" : "Nothing found";
+  const count = `${confidences.length}${isDigits ? " digits" : ""}`;
+  if (text === "") showSure(nothing, "");
+  else if (confidences.length === 1) showSure(percent(confidences[0]), "sure");
+  else showSure(`≥ ${percent(Math.min(...confidences))}`, `sure of each of ${count}`);
   showFacts(answer);
   if (!isDrawing) {
-    pad.showPicture(canvas, found.map(({ box, label, accepted }) => ({ box, text: accepted ? label : "?" })));
+    pad.showPicture(canvas, digits.map(({ box, label, accepted }) => ({ box, text: accepted ? label : "?" })));
   }
-  speak(text || none, unfinished);
+  announceLater(text || nothing, unfinished);
 }
 
-function showNothing(why = pad.picture ? "" : "Nothing drawn yet") {
+function showNothing(message = pad.picture ? "" : "Nothing drawn yet") {
   showText("–", true);
   $("answer").classList.add("waiting");
-  showSure("", why);
-  drawPixels(new Uint8Array(28 * 28));
+  showSure("", message);
+  drawPixels(new Uint8Array(PIXELS_SIDE * PIXELS_SIDE));
   for (const row of $("scores").children) showScore(row, 0, false);
   showProblem("");
-  clearTimeout(speaking);
+  clearTimeout(announcement);
   $("spoken").textContent = "";
 }
 
 function showText(text, accepted) {
   $("result").classList.remove("free");
-  const longest = Math.max(...text.split("\n").map((line) => line.length));
+  const lines = text.split("\n");
+  const longest = Math.max(...lines.map((line) => line.length));
   $("answer").textContent = text;
-  $("answer").className = accepted ? "" : "refused";
-  // Long numbers, and many lines of them, in smaller type.
-  const size = Math.min(9, 20 / longest, 16 / text.split("\n").length);
+  $("answer").className = accepted ? "" : "rejected";
+  const size = Math.min(MAX_ANSWER_REM, 20 / longest, 16 / lines.length);
   $("answer").style.setProperty("--answer-size", `${size}rem`);
 }
 
+// Show a confidence in large type and its explanation below.
 function showSure(large, small) {
   const strong = document.createElement("strong");
   strong.textContent = large;
@@ -197,27 +212,28 @@ function showScore(row, score, best) {
   row.lastChild.textContent = percent(score);
 }
 
+// Show the model's input, gray values row by row.
 function drawPixels(values) {
   const context = $("pixels").getContext("2d");
-  const image = context.createImageData(28, 28);
+  const image = context.createImageData(PIXELS_SIDE, PIXELS_SIDE);
   values.forEach((value, i) => image.data.set([value, value, value, 255], 4 * i));
   context.putImageData(image, 0, 0);
 }
 
 function showFacts(answer) {
   const { model } = engine;
-  const from = answer?.model ?? model; // the server may have taken up another model meanwhile
+  const current = answer?.model ?? model; // the server may have reloaded a replaced model
   const facts = [
-    ["Artifact", `${from.name}, ${from.precision}, ${from.digest.slice(0, 8)}…`],
-    ["Engine", `${from.backend} ${from.backend_version}`],
+    ["Artifact", `${current.name}, ${current.precision}, ${current.digest.slice(0, 8)}…`],
+    ["Engine", `${current.backend} ${current.backend_version}`],
   ];
-  if (model.test_accuracy !== null && from.digest === model.digest) {
-    facts.push(["Accuracy", `${(100 * model.test_accuracy).toFixed(2)} % of ${model.n_test.toLocaleString("en")} tests`]);
+  if (model.test_accuracy !== null && current.digest === model.digest) {
+    facts.push(["Accuracy", `${(100 * model.test_accuracy).toFixed(2)} % of ${model.n_test.toLocaleString("en")} test images`]);
   }
   if (answer?.inference_ms !== undefined) {
     facts.push(["Network", milliseconds(answer.inference_ms)], ["Preprocessing", milliseconds(answer.preprocess_ms)]);
   }
-  if (answer) facts.push([model.server === false ? "In all" : "Round trip", milliseconds(answer.total_ms)]);
+  if (answer) facts.push([model.server === false ? "Total" : "Round trip", milliseconds(answer.total_ms)]);
   $("facts").replaceChildren(...facts.map(([term, text]) => {
     const [pair, dt, dd] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
     [dt.textContent, dd.textContent] = [term, text];
@@ -230,18 +246,20 @@ function showProblem(text) {
   if ($("problem").textContent !== text) $("problem").textContent = text;
 }
 
-function say(text) {
+// Have a screen reader speak a text.
+function announce(text) {
   $("spoken").textContent = text;
 }
 
-function speak(text, unfinished) {
-  clearTimeout(speaking);
-  if (!unfinished) speaking = setTimeout(say, SPEAK_AFTER_MS, text);
+function announceLater(text, unfinished) {
+  clearTimeout(announcement);
+  if (!unfinished) announcement = setTimeout(announce, ANNOUNCE_DELAY_MS, text);
 }
 
+// Show the token dialog; return a promise of the token. `wrong`: the previous one was rejected.
 function askToken(wrong) {
   const dialog = $("ask-token");
-  if (wrong) $("token-text").textContent = "That is not this server's token.";
+  if (wrong) $("token-text").textContent = "That token is not right. Please try again.";
   $("token").value = "";
   dialog.showModal();
   return new Promise((done) => {

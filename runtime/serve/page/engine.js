@@ -1,17 +1,21 @@
-// Who answers: the server this page came from. The static site puts another file in this place,
-// which answers in the browser; both give `open` and an engine with `model` and `classify`. Only this
-// one has `read`.
+// The engine of the drawing page: sends drawings and pictures to the server of this page.
+//
+// The static site replaces this file with export/site/engine.js, which runs the model in the browser.
+// Both export `open`, which returns an engine with `model` and `classify`; only this one has `read`.
+// The camera preview uses `Server` to request its stream.
 
-const KEY = "digit-edge-token";
-const TOKEN = /^[\x21-\x7e]+$/; // what a header can carry; fetch throws at anything else
+const TOKEN_KEY = "digit-edge-token"; // in sessionStorage
+const TOKEN_PATTERN = /^[\x21-\x7e]+$/; // characters that a header allows; fetch rejects others
+const PHOTO_QUALITY = 0.92; // of the JPEG that is sent
 
-// What went wrong, in a sentence for the person at the page.
-export class Refusal extends Error {}
+// An error with a message for the user.
+export class EngineError extends Error {}
 
-// Open the engine. `askToken(wrong)` is asked for the server's token where it wants one.
+// Open the engine. `askToken(wrong)` returns a promise of the token; it is called if the server
+// needs one, with true if the previous token was rejected.
 export async function open(askToken) {
   const server = new Server(askToken);
-  const model = await (await server.ask("v1/model")).json();
+  const model = await (await server.request("v1/model")).json();
   return {
     model,
     classify: (canvas, drawing) => server.classify(canvas, drawing),
@@ -22,10 +26,10 @@ export async function open(askToken) {
 export class Server {
   constructor(askToken) {
     this.askToken = askToken;
-    // …/#token=… hands the token to the page: what stands behind # is not sent over the network.
-    const given = new URLSearchParams(location.hash.slice(1)).get("token");
-    if (given) {
-      sessionStorage.setItem(KEY, given);
+    // A token may come in the address, as #token=…: browsers do not send the part after #.
+    const token = new URLSearchParams(location.hash.slice(1)).get("token");
+    if (token) {
+      sessionStorage.setItem(TOKEN_KEY, token);
       history.replaceState(null, "", location.pathname);
     }
   }
@@ -45,44 +49,46 @@ export class Server {
   }
 
   async #send(path, canvas, drawing) {
-    const body = drawing ? greymap(canvas) : await encoded(canvas);
-    return this.ask(path, { method: "POST", body, headers: { "Content-Type": body.type } });
+    const body = drawing ? encodePgm(canvas) : await encodePhoto(canvas);
+    return this.request(path, { method: "POST", body, headers: { "Content-Type": body.type } });
   }
 
-  async ask(path, options = {}, again = false) {
-    const token = sessionStorage.getItem(KEY);
-    // A malformed token is not sent: a server that needs one says 401, and the page asks for it.
-    const headers = { ...options.headers, ...(TOKEN.test(token ?? "") && { Authorization: `Bearer ${token}` }) };
+  // Send a request with the token; ask the user for the token until the server accepts it.
+  async request(path, options = {}, retry = false) {
+    const token = sessionStorage.getItem(TOKEN_KEY);
+    // A malformed token is not sent: if the server needs one, it returns 401 and the page asks again.
+    const authorization = TOKEN_PATTERN.test(token ?? "") && { Authorization: `Bearer ${token}` };
+    const headers = { ...options.headers, ...authorization };
     let response;
     try {
       response = await fetch(path, { ...options, headers });
     } catch {
-      throw new Refusal("The server does not answer. Is it still running?");
+      throw new EngineError("The server does not respond. Is it still running?");
     }
     if (response.status === 401) {
-      sessionStorage.setItem(KEY, await this.askToken(again || token !== null));
-      return this.ask(path, options, true);
+      sessionStorage.setItem(TOKEN_KEY, await this.askToken(retry || token !== null));
+      return this.request(path, options, true);
     }
     if (!response.ok) {
       const problem = await response.json().catch(() => ({}));
-      throw new Refusal(problem.detail ?? `The server says ${response.status}.`);
+      throw new EngineError(problem.detail ?? `The server reports error ${response.status}.`);
     }
     return response;
   }
 }
 
-// A drawing in PGM, the plainest of formats: a browser takes fifty milliseconds to make a PNG.
-function greymap(canvas) {
+// Encode a drawing as PGM, an uncompressed gray format: encoding a PNG takes a browser 50 ms.
+function encodePgm(canvas) {
   const { width, height } = canvas;
   const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
   const gray = Uint8Array.from({ length: width * height }, (_, i) => data[4 * i]);
   return new Blob([`P5\n${width} ${height}\n255\n`, gray], { type: "image/x-portable-graymap" });
 }
 
-// A photograph; what is transparent stays so, for the server knows which ground to lay under it.
-function encoded(canvas) {
+// Encode a photograph as JPEG; as PNG if it has transparent pixels, which the server then fills.
+function encodePhoto(canvas) {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   let opaque = true;
   for (let i = 3; i < data.length && opaque; i += 4) opaque = data[i] === 255;
-  return new Promise((done) => canvas.toBlob(done, opaque ? "image/jpeg" : "image/png", 0.92));
+  return new Promise((done) => canvas.toBlob(done, opaque ? "image/jpeg" : "image/png", PHOTO_QUALITY));
 }

@@ -1,25 +1,35 @@
-// The drawing pad: strokes by mouse, finger, pen or keyboard, kept as lines so that they can be
-// taken back, redrawn in other colors, and rendered for the network at any size.
+// The drawing pad: records strokes of mouse, finger, pen or keyboard.
+//
+// Strokes are kept as polylines, so that they can be undone, redrawn in another color scheme, and
+// rendered for the network at any size. The pad also shows a picture with boxes around its digits.
 
-const PEN = 0.075; // the pen's width as a part of the pad's height
-const STEP = 1 / 20; // of the pad's height, by one press of an arrow; a third of it with Shift
-const KEYS = {
+const PEN_WIDTH_SHARE = 0.075; // of the pad's height
+const KEY_STEP_SHARE = 1 / 20; // of the pad's height, per press of an arrow key
+const SMALL_STEP_SHARE = KEY_STEP_SHARE / 3; // the same with Shift
+const DIGIT_SIDE_PX = 256; // side of the canvas that is rendered for one digit
+const DIGIT_BOX_PX = 200; // the digit's longer side on that canvas
+const DIGIT_PEN_PX = 0.125 * DIGIT_BOX_PX; // the pen on that canvas, as wide as in the training data
+const MIN_EXTENT_SHARE = 0.04; // of the pad's height; a smaller drawing (a dot) is not enlarged to fit
+const PAGE_HEIGHT_PX = 320; // height of the canvas that is rendered for a number
+const PAGE_PEN_PX = 0.8 * PEN_WIDTH_SHARE * PAGE_HEIGHT_PX; // the pen on that canvas
+// Direction of each key, right and down.
+const KEY_DIRECTIONS = {
   ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
   Home: [-1, -1], PageUp: [1, -1], End: [-1, 1], PageDown: [1, 1],
 };
 
 export class Pad {
-  // `changed` is called after every change, with whether a stroke is still being drawn; `said`
-  // with what a screen reader should hear.
-  constructor(canvas, changed, said) {
+  // `onChange(drawing)` is called after every change, with true while a stroke is being drawn;
+  // `announce(text)` with texts for a screen reader.
+  constructor(canvas, onChange, announce) {
     this.canvas = canvas;
-    this.changed = changed;
-    this.said = said;
-    this.strokes = []; // each a list of [x, y], y from 0 to 1 and x to the pad's aspect ratio
-    this.picture = null; // { image, boxes } shown in place of a drawing
-    this.pens = new Map(); // pointer → the stroke it draws
-    this.cursor = null; // where the keyboard's pen is, once a key was pressed
-    this.down = null; // the stroke the keyboard's pen draws
+    this.onChange = onChange;
+    this.announce = announce;
+    this.strokes = []; // each a list of [x, y]: y from 0 to 1, x from 0 to the aspect ratio
+    this.picture = null; // { image, boxes } shown instead of a drawing
+    this.pointers = new Map(); // pointer id → the stroke that it draws
+    this.cursor = null; // position of the keyboard's pen; null until a key is pressed
+    this.keyStroke = null; // the stroke that the keyboard draws; null while its pen is up
     canvas.addEventListener("pointerdown", (event) => this.#press(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     for (const end of ["pointerup", "pointercancel"]) {
@@ -42,42 +52,43 @@ export class Pad {
 
   clear() {
     this.strokes = [];
-    this.pens.clear();
-    this.down = null;
+    this.pointers.clear();
+    this.keyStroke = null;
     this.picture = null;
     this.#show(false);
   }
 
   undo() {
     this.strokes.pop();
-    this.pens.clear();
-    this.down = null;
+    this.pointers.clear();
+    this.keyStroke = null;
     this.#show(false);
   }
 
-  // Show a picture, a canvas, and boxes on it: { box: [left, top, right, bottom], text }.
+  // Show a picture (a canvas) with boxes: { box: [left, top, right, bottom], text }.
   showPicture(image, boxes = []) {
     this.strokes = [];
     this.picture = { image, boxes };
     this.draw();
   }
 
-  // One digit for the network: dark on white, as large as it goes, its strokes as wide as those of
-  // the digits it was trained on, whatever size it was drawn at.
+  // Render one digit, dark on white, for the network: centered, at a fixed size and pen width, so
+  // that the size of the drawing does not matter.
   digit() {
-    const side = 256, room = 200, width = 0.125 * room;
     const [left, top, right, bottom] = this.#bounds();
-    const scale = room / Math.max(right - left, bottom - top, 0.04);
-    const x = (side - (left + right) * scale) / 2, y = (side - (top + bottom) * scale) / 2;
-    return render(this.strokes, side, side, [scale, x, y], width);
+    const scale = DIGIT_BOX_PX / Math.max(right - left, bottom - top, MIN_EXTENT_SHARE);
+    const x = (DIGIT_SIDE_PX - (left + right) * scale) / 2;
+    const y = (DIGIT_SIDE_PX - (top + bottom) * scale) / 2;
+    return render(this.strokes, DIGIT_SIDE_PX, DIGIT_SIDE_PX, [scale, x, y], DIGIT_PEN_PX);
   }
 
-  // The whole pad, dark on white, for reading several digits.
+  // Render the whole pad, dark on white, for a number of several digits.
   page() {
-    const height = 320;
-    return render(this.strokes, Math.round(height * this.aspect), height, [height, 0, 0], PEN * height * 0.8);
+    const width = Math.round(PAGE_HEIGHT_PX * this.aspect);
+    return render(this.strokes, width, PAGE_HEIGHT_PX, [PAGE_HEIGHT_PX, 0, 0], PAGE_PEN_PX);
   }
 
+  // Redraw the pad on the screen.
   draw() {
     const { canvas } = this;
     const ratio = window.devicePixelRatio || 1;
@@ -88,14 +99,14 @@ export class Pad {
     context.clearRect(0, 0, width, height);
     if (this.picture) this.#drawPicture(context, style);
     context.strokeStyle = context.fillStyle = style.getPropertyValue("--ink");
-    trace(context, this.strokes, [height, 0, 0], PEN * height);
+    trace(context, this.strokes, [height, 0, 0], PEN_WIDTH_SHARE * height);
     if (this.cursor) {
       const [x, y] = this.cursor;
       context.beginPath();
-      context.arc(x * height, y * height, PEN * height * 0.7, 0, 2 * Math.PI);
+      context.arc(x * height, y * height, 0.7 * PEN_WIDTH_SHARE * height, 0, 2 * Math.PI);
       context.lineWidth = 2.5 * ratio;
       context.strokeStyle = style.getPropertyValue("--accent");
-      context.setLineDash(this.down ? [] : [5 * ratio, 4 * ratio]);
+      context.setLineDash(this.keyStroke ? [] : [5 * ratio, 4 * ratio]);
       context.stroke();
       context.setLineDash([]);
     }
@@ -106,7 +117,7 @@ export class Pad {
     const { width, height } = this.canvas;
     const scale = Math.min(width / image.width, height / image.height);
     const x = (width - image.width * scale) / 2, y = (height - image.height * scale) / 2;
-    context.fillStyle = "#8f8f8f"; // under what is transparent: light and dark ink show on it
+    context.fillStyle = "#8f8f8f"; // behind transparent pixels; light and dark ink are visible on it
     context.fillRect(x, y, image.width * scale, image.height * scale);
     context.drawImage(image, x, y, image.width * scale, image.height * scale);
     const line = Math.max(2, height / 160);
@@ -114,19 +125,21 @@ export class Pad {
     context.lineWidth = line;
     context.font = `700 ${size}px system-ui, sans-serif`;
     for (const { box: [left, top, right, bottom], text } of boxes) {
-      const at = [x + left * scale, y + top * scale];
+      const boxX = x + left * scale, boxY = y + top * scale;
       context.strokeStyle = style.getPropertyValue("--accent");
-      context.strokeRect(at[0] - line, at[1] - line, (right - left) * scale + 2 * line, (bottom - top) * scale + 2 * line);
+      context.strokeRect(boxX - line, boxY - line, (right - left) * scale + 2 * line, (bottom - top) * scale + 2 * line);
       if (!text) continue;
-      const wide = context.measureText(text).width + 0.6 * size;
-      const above = at[1] > 1.5 * size ? at[1] - 1.3 * size - line : y + bottom * scale + line;
+      const labelWidth = context.measureText(text).width + 0.6 * size;
+      // The label goes above the box, or below it if there is no space above.
+      const labelY = boxY > 1.5 * size ? boxY - 1.3 * size - line : y + bottom * scale + line;
       context.fillStyle = style.getPropertyValue("--accent");
-      context.fillRect(at[0] - 1.5 * line, above, wide, 1.3 * size);
+      context.fillRect(boxX - 1.5 * line, labelY, labelWidth, 1.3 * size);
       context.fillStyle = style.getPropertyValue("--on-accent");
-      context.fillText(text, at[0] - 1.5 * line + 0.3 * size, above + size);
+      context.fillText(text, boxX - 1.5 * line + 0.3 * size, labelY + size);
     }
   }
 
+  // The bounding box of all strokes: left, top, right, bottom.
   #bounds() {
     const bounds = [Infinity, Infinity, -Infinity, -Infinity];
     for (const [x, y] of this.strokes.flat()) {
@@ -138,12 +151,14 @@ export class Pad {
     return bounds;
   }
 
+  // Redraw, and report a change of the drawing.
   #show(drawing) {
     this.draw();
-    this.changed(drawing);
+    this.onChange(drawing);
   }
 
-  #place(event) {
+  // The position of a pointer in the pad's coordinates.
+  #position(event) {
     const box = this.canvas.getBoundingClientRect();
     return [(event.clientX - box.left) / box.height, (event.clientY - box.top) / box.height];
   }
@@ -158,25 +173,25 @@ export class Pad {
   #press(event) {
     if (event.button !== 0) return;
     event.preventDefault();
-    this.canvas.classList.add("pointed"); // and no ring around it, which is for the keyboard
+    this.canvas.classList.add("pointed"); // hides the focus ring, which is for the keyboard
     this.canvas.focus({ preventScroll: true });
     this.cursor = null;
     this.canvas.setPointerCapture(event.pointerId);
-    this.pens.set(event.pointerId, this.#begin(this.#place(event)));
+    this.pointers.set(event.pointerId, this.#begin(this.#position(event)));
     this.#show(true);
   }
 
   #move(event) {
-    const stroke = this.pens.get(event.pointerId);
+    const stroke = this.pointers.get(event.pointerId);
     if (!stroke) return;
-    // A pen reports more often than the screen is drawn.
+    // A pen reports more positions than there are events.
     const events = event.getCoalescedEvents?.() ?? [];
-    for (const each of events.length ? events : [event]) stroke.push(this.#place(each));
+    for (const each of events.length ? events : [event]) stroke.push(this.#position(each));
     this.#show(true);
   }
 
   #lift(event) {
-    if (this.pens.delete(event.pointerId)) this.#show(this.pens.size > 0);
+    if (this.pointers.delete(event.pointerId)) this.#show(this.pointers.size > 0);
   }
 
   #key(event) {
@@ -186,16 +201,18 @@ export class Pad {
     else if (event.ctrlKey) return;
     else if (event.key === "Escape" || event.key === "Delete") this.clear();
     else if (event.key === " " || event.key === "Enter") this.#toggle();
-    else if (KEYS[event.key]) this.#step(KEYS[event.key], event.shiftKey ? STEP / 3 : STEP);
-    else return;
+    else if (KEY_DIRECTIONS[event.key]) {
+      this.#step(KEY_DIRECTIONS[event.key], event.shiftKey ? SMALL_STEP_SHARE : KEY_STEP_SHARE);
+    } else return;
     event.preventDefault();
   }
 
+  // Put the keyboard's pen down, or lift it.
   #toggle() {
     this.cursor ??= [this.aspect / 2, 0.5];
-    this.down = this.down ? null : this.#begin([...this.cursor]);
-    this.said(this.down ? "Pen down" : "Pen up");
-    this.#show(this.down !== null);
+    this.keyStroke = this.keyStroke ? null : this.#begin([...this.cursor]);
+    this.announce(this.keyStroke ? "Pen down" : "Pen up");
+    this.#show(this.keyStroke !== null);
   }
 
   #step([right, down], step) {
@@ -203,28 +220,30 @@ export class Pad {
     this.cursor = [
       Math.min(Math.max(x + right * step, 0), this.aspect), Math.min(Math.max(y + down * step, 0), 1),
     ];
-    this.down?.push([...this.cursor]);
-    if (this.down) this.#show(true);
+    this.keyStroke?.push([...this.cursor]);
+    if (this.keyStroke) this.#show(true);
     else this.draw();
   }
 
+  // End the keyboard's drawing when the pad loses the focus.
   #leave() {
-    const drawing = this.down !== null;
-    this.cursor = this.down = null;
+    const drawing = this.keyStroke !== null;
+    this.cursor = this.keyStroke = null;
     this.canvas.classList.remove("pointed");
     if (drawing) this.#show(false);
     else this.draw();
   }
 }
 
-// Strokes, dark on white, on a canvas of their own; [scale, x, y] places the pad's coordinates.
-export function render(strokes, width, height, place, penWidth) {
+// Render strokes, black on white, on a new canvas. `transform` is [scale, x, y]: a point of the pad is
+// multiplied by `scale` and moved by x and y. `penWidth` is in pixels.
+export function render(strokes, width, height, transform, penWidth) {
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);
   context.strokeStyle = context.fillStyle = "#000";
-  trace(context, strokes, place, penWidth);
+  trace(context, strokes, transform, penWidth);
   return canvas;
 }
 
@@ -235,7 +254,7 @@ function trace(context, strokes, [scale, x, y], penWidth) {
     const points = stroke.map((point) => [point[0] * scale + x, point[1] * scale + y]);
     context.beginPath();
     context.moveTo(...points[0]);
-    // Through the middles of the lines between the points, so that corners become curves.
+    // Smooth the corners: a quadratic curve ends at the middle of each segment.
     for (let i = 1; i < points.length - 1; i++) {
       const [a, b] = [points[i], points[i + 1]];
       context.quadraticCurveTo(...a, (a[0] + b[0]) / 2, (a[1] + b[1]) / 2);

@@ -1,17 +1,20 @@
-// Pictures: chosen, dropped, pasted, or taken with a camera. Each ends as a canvas, upright and no
-// larger than reading it needs.
+// Pictures for the drawing page: chosen, dropped, pasted, or taken with the camera.
+//
+// Each picture becomes an upright canvas, scaled down before it is sent to the server.
 
-const LONGEST = 2000;
+const MAX_SIDE_PX = 2000; // a longer side is scaled down to this; reading needs no more
+const CAMERA_WIDTH_PX = 1280; // width that is requested from the camera
 
-// Call `use(canvas)` with each picture, `refused(text)` where there is none to be had.
-export function takePictures(elements, use, refused) {
+// Connect the controls in `elements`. `use(canvas)` is called with each picture, `fail(message)` if
+// a file cannot be opened. Returns { stop }, which stops the camera.
+export function takePictures(elements, use, fail) {
   const { body, choose, camera, take, file, snap, live } = elements;
 
   async function open(blob) {
     try {
       use(await openPicture(blob));
     } catch {
-      refused("This is no picture that the browser can open.");
+      fail("The browser cannot open this picture.");
     }
   }
 
@@ -19,13 +22,13 @@ export function takePictures(elements, use, refused) {
   for (const input of [file, snap]) {
     input.addEventListener("change", () => {
       if (input.files.length) open(input.files[0]);
-      input.value = ""; // so that the same picture can be chosen again
+      input.value = ""; // so that choosing the same file again fires an event
     });
   }
 
   addEventListener("paste", (event) => {
-    const found = [...event.clipboardData.files].find((each) => each.type.startsWith("image/"));
-    if (found) open(found);
+    const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
+    if (file) open(file);
   });
   addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -49,11 +52,11 @@ export function takePictures(elements, use, refused) {
 
   camera.addEventListener("click", async () => {
     if (live.srcObject) return stop();
-    // Browsers give the live picture to secure pages only; elsewhere the phone's own camera opens.
+    // Browsers allow the live camera on secure pages only; otherwise open the phone's camera app.
     if (!navigator.mediaDevices?.getUserMedia) return snap.click();
     try {
       live.srcObject = await navigator.mediaDevices.getUserMedia({
-        video: { facingMode: "environment", width: { ideal: 1280 } },
+        video: { facingMode: "environment", width: { ideal: CAMERA_WIDTH_PX } },
       });
     } catch {
       return snap.click();
@@ -71,16 +74,16 @@ export function takePictures(elements, use, refused) {
   return { stop };
 }
 
-// The canvas of a picture in a file. The browser turns it as its EXIF data say, and leaves its
-// colors as they are stored.
+// Decode a picture file to a canvas, upright by its EXIF orientation and without color conversion.
 export async function openPicture(blob) {
   return shrink(await createImageBitmap(blob, {
     imageOrientation: "from-image", colorSpaceConversion: "none",
   }));
 }
 
+// Draw an image on a new canvas, at most MAX_SIDE_PX wide and high.
 function shrink(image, width = image.width, height = image.height) {
-  const scale = Math.min(1, LONGEST / Math.max(width, height));
+  const scale = Math.min(1, MAX_SIDE_PX / Math.max(width, height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(width * scale));
   canvas.height = Math.max(1, Math.round(height * scale));

@@ -1,21 +1,26 @@
-"""What several pictures in a row have to agree on before it is an event."""
+"""Debouncing: a digit is reported once several frames agree on it."""
 
 import pytest
 
 from runtime.camera.debounce import Debouncer
 
 
-def test_agreement_holds_on_to_what_is_there():
+def test_digit_is_reported_when_enough_frames_agree_and_again_after_it_was_gone():
     debouncer = Debouncer(3, 5)
-    shown = [*"77", None, *"7", None, None, *"7", *[None] * 5, *"77", None, *"7"]
-    appeared = [debouncer.add(label, 0.9) for label in shown]
-    assert [number for number, one in enumerate(appeared) if one] == [3, 15]
-    assert appeared[3] == ("7", pytest.approx(0.9), 3)
+    labels = [*"77", None, *"7", None, None, *"7", *[None] * 5, *"77", None, *"7"]
+    events = [debouncer.add(label, 0.9) for label in labels]
+    assert [number for number, event in enumerate(events) if event] == [3, 15]
+    assert events[3] == ("7", pytest.approx(0.9), 3)
     assert debouncer.present == {"7"}
-    # Another digit read for some pictures in between makes neither appear twice.
+
+
+def test_misread_frames_do_not_report_a_digit_twice():
     debouncer = Debouncer(3, 5)
     events = [debouncer.add(label, 1.0) for label in "777" + "1" + "777" + "111" + "7777"]
-    assert [one.label for one in events if one] == ["7", "1"]
-    for needed, of in ((3, 6), (0, 1), (4, 3)):
-        with pytest.raises(ValueError):
-            Debouncer(needed, of)
+    assert [event.label for event in events if event] == ["7", "1"]
+
+
+@pytest.mark.parametrize(("needed", "of"), [(3, 6), (0, 1), (4, 3)])
+def test_impossible_or_ambiguous_majority_is_rejected(needed, of):
+    with pytest.raises(ValueError, match=f"{needed} of {of} frames"):
+        Debouncer(needed, of)

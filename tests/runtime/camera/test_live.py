@@ -1,4 +1,4 @@
-"""python -m runtime.camera on what has no end: streams, cameras, and a browser that looks on."""
+"""python -m runtime.camera on live sources (streams, cameras), with and without a preview."""
 
 import http.client
 import io
@@ -19,11 +19,11 @@ from runtime.camera.preview import open_preview
 from runtime.camera.sources import without_password
 from runtime.errors import EdgeError
 
-WAIT_S = 60
+WAIT_S = 60  # time limit of each step
 
 
 class Running:
-    """A command that runs until it is ended; what it says comes line by line."""
+    """A running command; queues hold the lines of its stdout and stderr."""
 
     def __init__(self, *arguments: object, **options) -> None:
         self.process = subprocess.Popen(
@@ -61,7 +61,7 @@ class Running:
 
 @pytest.fixture
 def camera():
-    """Starts a command; ends it with the test."""
+    """Start commands that end with the test at the latest."""
     started = []
 
     def start(*arguments: object, **options) -> Running:
@@ -75,7 +75,7 @@ def camera():
 
 
 class Stream:
-    """An MJPEG stream over HTTP that shows one picture until it is changed or dies."""
+    """An MJPEG stream over HTTP that sends the picture `page` again and again until `stop`."""
 
     def __init__(self, page: Image.Image, port: int = 0) -> None:
         self.page = page
@@ -90,7 +90,7 @@ class Stream:
         while not self.stopped.wait(0.03):
             self.server.show(self.page)
 
-    def die(self) -> None:
+    def stop(self) -> None:
         self.stopped.set()
         self.thread.join()
         self.server.close()
@@ -105,12 +105,12 @@ def stream(pages):
         return started[-1]
 
     yield start
-    for one in started:
-        if not one.stopped.is_set():
-            one.die()
+    for each in started:
+        if not each.stopped.is_set():
+            each.stop()
 
 
-def test_a_stream_that_dies_is_tried_again_until_it_is_back(camera, stream, pages, digits):
+def test_lost_stream_is_opened_again_until_it_is_back(camera, stream, pages, digits):
     pytest.importorskip("cv2", reason='needs OpenCV: pip install "digit-edge[vision]"')
     first, second, third = digits[:3]
     source = stream(first)
@@ -118,9 +118,9 @@ def test_a_stream_that_dies_is_tried_again_until_it_is_back(camera, stream, page
     assert json.loads(running.records.get(timeout=WAIT_S))["label"] == first
     source.page = pages[second]
     assert json.loads(running.records.get(timeout=WAIT_S))["label"] == second
-    source.die()
+    source.stop()
     message = running.errors.get(timeout=WAIT_S)
-    assert message.startswith(f"error: {source.url} gives no more pictures; trying again")
+    assert message.startswith(f"error: {source.url} delivers no more frames; trying again")
     assert running.errors.get(timeout=WAIT_S).startswith(f"error: cannot open {source.url}")
     stream(third, source.port)
     assert running.errors.get(timeout=WAIT_S) == f"{source.url} is back\n"
@@ -130,7 +130,7 @@ def test_a_stream_that_dies_is_tried_again_until_it_is_back(camera, stream, page
     assert running.errors.empty()
 
 
-def test_a_camera_that_is_not_there_is_waited_for(camera):
+def test_missing_camera_is_reported_and_opened_again(camera):
     pytest.importorskip("cv2", reason='needs OpenCV: pip install "digit-edge[vision]"')
     running = camera("--source", "rtsp://me:secret@127.0.0.1:9/live")
     message = running.errors.get(timeout=WAIT_S)
@@ -140,7 +140,7 @@ def test_a_camera_that_is_not_there_is_waited_for(camera):
     assert running.errors.empty()
 
 
-def test_ctrl_c_ends_it(camera, stream, digits):
+def test_ctrl_c_exits_with_130(camera, stream, digits):
     pytest.importorskip("cv2", reason='needs OpenCV: pip install "digit-edge[vision]"')
     running = camera(
         "--source",
@@ -156,25 +156,33 @@ def get(port: int, path: str, **headers: str) -> http.client.HTTPResponse:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
     connection.request("GET", path, headers={"Connection": "close", **headers})
     response = connection.getresponse()
-    response.connection = connection  # closed with it
+    response.connection = connection  # so that the caller can close it
     return response
 
 
-def test_a_browser_sees_what_is_read(camera, stream, digits):
+@pytest.fixture
+def preview_port(camera, stream, digits):
+    """The port of the preview of a running command with a region of interest."""
     pytest.importorskip("cv2", reason='needs OpenCV: pip install "digit-edge[vision]"')
-    label = digits[0]
-    source = stream(label)
+    source = stream(digits[0])
     running = camera("--source", source.url, "--preview", ":0", "--roi", "40,10,240,220")
     url = running.errors.get(timeout=WAIT_S).strip().removeprefix("preview at ")
     assert url.startswith("http://127.0.0.1:")
-    port = int(url.rstrip("/").rpartition(":")[2])
-    with get(port, "/") as page:
+    yield int(url.rstrip("/").rpartition(":")[2])
+    assert running.end() == 0
+
+
+def test_preview_serves_its_page(preview_port):
+    with get(preview_port, "/") as page:
         assert page.status == 200
         assert b"preview.js" in page.read()
-    with get(port, "/picture.jpg") as answer:
-        picture = np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB")).astype(int)
+
+
+def test_preview_picture_shows_region_of_interest_and_box(preview_port):
+    with get(preview_port, "/picture.jpg") as response:
+        picture = np.asarray(Image.open(io.BytesIO(response.read())).convert("RGB")).astype(int)
     assert picture.shape == (240, 320, 3)
-    # The paper is gray: what is blue is the region of interest, what is green the digit's box.
+    # On the gray paper the region of interest is blue and the digit's box is green.
     blue, green = (picture[..., 2] - picture[..., 0] > 60), (picture[..., 1] - picture[..., 2] > 60)
     assert blue[10:230, 40:42].mean() > 0.8
     assert not blue[:, :30].any()
@@ -182,37 +190,41 @@ def test_a_browser_sees_what_is_read(camera, stream, digits):
     assert rows.size
     assert columns.min() > 60
     assert columns.max() < 260
-    answer = get(port, "/stream")
-    assert answer.getheader("Content-Type").startswith("multipart/x-mixed-replace; boundary=")
-    read = b"".join(answer.fp.read1(4096) for _ in range(20))
-    assert read.count(b"--picture\r\nContent-Type: image/jpeg\r\n") >= 2
-    answer.close()
-    answer.connection.close()
-    with get(port, "/else") as answer:
-        assert answer.status == 404
-    # A page that has had its own name lead here may not look.
-    with get(port, "/picture.jpg", Host=f"evil.example:{port}") as answer:
-        assert answer.status == 421
-    with get(port, "/", Host=f"localhost:{port}") as answer:
-        assert answer.status == 200
-    assert running.end() == 0
+
+
+def test_preview_stream_is_mjpeg(preview_port):
+    response = get(preview_port, "/stream")
+    assert response.getheader("Content-Type").startswith("multipart/x-mixed-replace; boundary=")
+    received = b"".join(response.fp.read1(4096) for _ in range(20))
+    assert received.count(b"--picture\r\nContent-Type: image/jpeg\r\n") >= 2
+    response.close()
+    response.connection.close()
+
+
+def test_preview_rejects_unknown_paths_and_hosts(preview_port):
+    with get(preview_port, "/unknown") as response:
+        assert response.status == 404
+    with get(preview_port, "/picture.jpg", Host=f"evil.example:{preview_port}") as response:
+        assert response.status == 421
+    with get(preview_port, "/", Host=f"localhost:{preview_port}") as response:
+        assert response.status == 200
 
 
 @pytest.mark.parametrize("where", ["8081", ":99999", "here:", ":"])
-def test_what_is_no_address_is_refused(where):
-    with pytest.raises(EdgeError, match="no address"):
+def test_invalid_preview_address_is_rejected(where):
+    with pytest.raises(EdgeError, match="invalid address"):
         open_preview(where)
 
 
-def test_an_address_in_use_is_refused():
+def test_preview_address_in_use_is_rejected():
     server = open_preview(":0")
-    with pytest.raises(EdgeError, match="cannot listen .* choose another with --preview"):
+    with pytest.raises(EdgeError, match=r"cannot listen .* choose another with --preview"):
         open_preview(f":{server.port}")
     server.close()
 
 
 PICAMERA2 = '''
-"""What camera.py uses of picamera2, with one camera that shows a picture ten times."""
+"""A fake of picamera2 with one camera that delivers ten frames of a picture."""
 import numpy as np
 
 class Picamera2:
@@ -221,7 +233,7 @@ class Picamera2:
         return [{"Model": "imx708", "Num": 0}]
     def __init__(self, number):
         assert number == 0
-        self.left = 10
+        self.remaining = 10
     def create_video_configuration(self, main):
         assert main["format"] == "BGR888"
         return main
@@ -232,17 +244,17 @@ class Picamera2:
     def capture_array(self, name):
         import time
         time.sleep(0.05)
-        if not self.left:
+        if not self.remaining:
             raise RuntimeError("the camera was unplugged")
-        self.left -= 1
+        self.remaining -= 1
         return np.load("page.npy")
     def stop(self): pass
     def close(self): pass
 '''
 
 
-def test_a_pi_camera_is_read_by_picamera2(camera, pages, digits, tmp_path):
-    """picamera2 runs on a Raspberry Pi alone; this one has its methods."""
+def test_pi_camera_is_read_by_picamera2(camera, pages, digits, tmp_path):
+    """picamera2 runs only on a Raspberry Pi; this test uses a fake."""
     label = digits[0]
     (tmp_path / "picamera2.py").write_text(PICAMERA2)
     np.save(tmp_path / "page.npy", np.asarray(pages[label]))
@@ -251,16 +263,16 @@ def test_a_pi_camera_is_read_by_picamera2(camera, pages, digits, tmp_path):
     record = json.loads(running.records.get(timeout=WAIT_S))
     assert (record["image"], record["label"]) == ("camera 0", label)
     message = running.errors.get(timeout=WAIT_S)
-    assert message.startswith("error: camera 0 gives no more pictures; trying again")
+    assert message.startswith("error: camera 0 delivers no more frames; trying again")
     assert running.errors.get(timeout=WAIT_S) == "camera 0 is back\n"
     assert running.end() == 0
 
 
-def test_a_camera_that_hangs_is_asked_for_on_one_thread_and_given_up_in_the_end(tmp_path):
-    """Its driver does not come back from its first call; a service is then started anew."""
+def test_hanging_camera_is_opened_in_one_thread_and_ends_the_command(tmp_path):
+    """The fake driver never returns; the command ends with an error so that systemd restarts it."""
     opened = tmp_path / "opened"
     (tmp_path / "picamera2.py").write_text(
-        PICAMERA2.replace("        self.left = 10\n", "        HANG\n").replace(
+        PICAMERA2.replace("        self.remaining = 10\n", "        HANG\n").replace(
             "HANG", f"open({str(opened)!r}, 'a').write('x'); import time; time.sleep(600)"
         )
     )
@@ -269,8 +281,8 @@ def test_a_camera_that_hangs_is_asked_for_on_one_thread_and_given_up_in_the_end(
         "from runtime.camera import run, sources\n"
         "from runtime.camera.__main__ import main\n"
         "from runtime.cli.exit_status import exit_status\n"
-        "sources.TIMEOUT_S = sources._LEAVE_S = 0.1\n"
-        "run._FIRST_RETRY_S = run._LAST_RETRY_S = 0.1\n"
+        "sources.TIMEOUT_S = sources._RELEASE_TIMEOUT_S = 0.1\n"
+        "run._FIRST_RETRY_S = run._MAX_RETRY_S = 0.1\n"
         "status = exit_status(lambda: main([]))\n"
         "print(sum(thread.name == 'camera' for thread in threading.enumerate()))\n"
         "sys.exit(status)"
@@ -285,12 +297,12 @@ def test_a_camera_that_hangs_is_asked_for_on_one_thread_and_given_up_in_the_end(
     )
     lost, hangs = done.stderr.splitlines()
     assert lost.startswith(
-        "error: camera 0 gives no pictures; check it and its cable; trying again"
+        "error: camera 0 delivers no frames; check the device and its cable; trying again"
     )
     assert hangs == "error: camera 0 hangs; unplug it and plug it in, then start again"
     assert (done.returncode, done.stdout, opened.read_text()) == (2, "1\n", "x")
 
 
-def test_a_password_in_a_url_is_not_shown():
+def test_password_in_a_url_is_hidden():
     assert without_password("rtsp://me:secret@host:554/x@y") == "rtsp://me:***@host:554/x@y"
     assert without_password("http://host:80/a") == "http://host:80/a"

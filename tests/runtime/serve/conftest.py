@@ -1,4 +1,4 @@
-"""Real servers: processes of `python -m runtime.serve`, and what is sent to them."""
+"""Fixtures that start real processes of `python -m runtime.serve`, and test images."""
 
 import contextlib
 import io
@@ -35,7 +35,7 @@ class Server:
 
 @contextlib.contextmanager
 def started(folder, command, **environment):
-    """The server that `command` starts and announces; what it says on stderr is a failure."""
+    """Run `command` and yield the server whose URL it prints; output on stderr fails the test."""
     with open(folder / f"stderr-{time.monotonic_ns()}", "w+") as stderr:
         process = subprocess.Popen(
             command,
@@ -45,13 +45,13 @@ def started(folder, command, **environment):
             env={**os.environ, **environment},
         )
         try:
-            said = process.stdout.readline()
-            found = re.search(r"https?://\S+", said)
-            if found is None:
+            announcement = process.stdout.readline()
+            url = re.search(r"https?://\S+", announcement)
+            if url is None:
                 process.wait(30)
                 stderr.seek(0)
-                raise AssertionError(f"no server: {said}{stderr.read()}")
-            server = Server(process, found[0], stderr)
+                raise AssertionError(f"no server: {announcement}{stderr.read()}")
+            server = Server(process, url[0], stderr)
             with server.client:
                 yield server
         finally:
@@ -65,7 +65,7 @@ def started(folder, command, **environment):
 
 @pytest.fixture
 def serve(tmp_path):
-    """Starts `python -m runtime.serve` with options, on a free port unless one is given."""
+    """Start `python -m runtime.serve` with options; without --port on a free port."""
     with contextlib.ExitStack() as stack:
 
         def start(*options, **environment):
@@ -77,7 +77,7 @@ def serve(tmp_path):
 
 @pytest.fixture
 def serve_with(tmp_path):
-    """Starts a server with limits that the command has no options for."""
+    """Start a server with limits for which the command has no options."""
     with contextlib.ExitStack() as stack:
 
         def start(limits):
@@ -103,7 +103,7 @@ def serve_with(tmp_path):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """One server with the defaults, for all tests that leave it as it was."""
+    """One server with the default options, shared by all tests that do not change it."""
     command = [sys.executable, "-m", "runtime.serve", "--port", "0"]
     with started(tmp_path_factory.mktemp("server"), command) as running:
         yield running
@@ -111,13 +111,13 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def classifier():
-    """The model that the server answers with, in this process."""
+    """The server's default model, in this process."""
     return Classifier.load()
 
 
 @pytest.fixture(scope="session")
 def page(classifier):
-    """A picture of a golden digit on paper, as an array, and its label."""
+    """A golden digit on paper, as a gray array, and its label."""
     golden = classifier.spec.golden
     digit = Image.fromarray(golden.pixels[3, :, :, 0]).resize((280, 280), Image.Resampling.BICUBIC)
     paper = np.full((400, 520), 235, np.uint8)
@@ -127,7 +127,7 @@ def page(classifier):
 
 @pytest.fixture(scope="session")
 def photo(page):
-    """That picture as the bytes of a JPEG."""
+    """The image of `page` as the bytes of a JPEG."""
     return encoded(page[0], "JPEG")
 
 

@@ -1,4 +1,4 @@
-"""Who may ask."""
+"""Access control: tokens, Host headers, requests of other sites, and invalid options."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def run(*options, **environment):
 
 
 @pytest.mark.parametrize(
-    ("host", "loopback", "known"),
+    ("host", "loopback", "allowed"),
     [
         ("localhost", True, True),
         ("LOCALHOST:8080", True, True),
@@ -41,12 +41,12 @@ def run(*options, **environment):
         ("[", True, False),
     ],
 )
-def test_a_name_that_others_chose_is_no_name_of_ours(host, loopback, known):
-    assert AccessPolicy(None, loopback, ("pi.local",)).allows_host(host) is known
+def test_host_header_is_allowed_only_for_own_names_and_addresses(host, loopback, allowed):
+    assert AccessPolicy(None, loopback, ("pi.local",)).allows_host(host) is allowed
 
 
 @pytest.mark.parametrize(
-    ("header", "known"),
+    ("header", "valid"),
     [
         (f"Bearer {TOKEN}", True),
         (f"bearer  {TOKEN} ", True),
@@ -59,77 +59,94 @@ def test_a_name_that_others_chose_is_no_name_of_ours(host, loopback, known):
         ("", False),
     ],
 )
-def test_the_token_and_nothing_else_passes(header, known):
-    assert AccessPolicy(TOKEN).knows_token(header) is known
+def test_only_the_exact_bearer_token_is_accepted(header, valid):
+    assert AccessPolicy(TOKEN).knows_token(header) is valid
 
 
-def test_without_a_token_no_token_passes():
+def test_policy_without_token_accepts_no_authorization_header():
     assert not AccessPolicy(None).knows_token("Bearer ")
 
 
-def test_dns_rebinding_meets_a_closed_door(server):
-    for path in ("/", "/v1/model", "/healthz"):
-        answer = server.client.get(path, headers={"Host": "evil.example"})
-        assert (answer.status_code, answer.headers["content-type"]) == (
-            421,
-            "application/problem+json",
-        )
+@pytest.mark.parametrize("path", ["/", "/v1/model", "/healthz"])
+def test_unknown_host_header_is_rejected(server, path):
+    response = server.client.get(path, headers={"Host": "evil.example"})
+    assert response.status_code == 421
+    assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_pages_of_other_sites_cannot_ask(server, photo):
-    own = server.url.rstrip("/")
-    for headers, status in (
-        ({"Origin": "https://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Sec-Fetch-Site": "cross-site"}, 403),
-        ({"Origin": own, "Sec-Fetch-Site": "same-origin"}, 200),
-    ):
-        answer = server.client.post("/v1/classify", content=photo, headers=headers)
-        assert answer.status_code == status, headers
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+)
+def test_request_of_another_site_is_rejected(server, photo, headers):
+    response = server.client.post("/v1/classify", content=photo, headers=headers)
+    assert response.status_code == 403
 
 
-def test_with_a_token_only_who_knows_it_is_answered(serve, tmp_path, photo):
+def test_request_of_the_own_page_is_accepted(server, photo):
+    headers = {"Origin": server.url.rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    response = server.client.post("/v1/classify", content=photo, headers=headers)
+    assert response.status_code == 200
+
+
+@pytest.fixture
+def server_with_token(serve, tmp_path):
     (tmp_path / "token").write_text(f"{TOKEN}\n")
-    server = serve("--token-file", tmp_path / "token")
+    return serve("--token-file", tmp_path / "token")
+
+
+def test_api_needs_the_token(server_with_token, photo):
+    client = server_with_token.client
     for headers in ({}, {"Authorization": f"Bearer {TOKEN}x"}, {"Authorization": f"Basic {TOKEN}"}):
         for method, path in (("POST", "/v1/classify"), ("GET", "/v1/model"), ("GET", "/metrics")):
-            answer = server.client.request(method, path, headers=headers)
-            assert answer.status_code == 401
-            assert answer.headers["www-authenticate"].startswith("Bearer")
-            assert answer.json()["status"] == 401
-    good = {"Authorization": f"Bearer {TOKEN}"}
-    assert server.client.post("/v1/classify", content=photo, headers=good).status_code == 200
-    # The page holds no secret, and asks for the token itself.
+            response = client.request(method, path, headers=headers)
+            assert response.status_code == 401
+            assert response.headers["www-authenticate"].startswith("Bearer")
+            assert response.json()["status"] == 401
+    authorized = {"Authorization": f"Bearer {TOKEN}"}
+    assert client.post("/v1/classify", content=photo, headers=authorized).status_code == 200
+
+
+def test_page_and_document_are_public_and_do_not_contain_the_token(server_with_token):
     for path in ("/", "/app.js", "/healthz", "/openapi.json"):
-        assert server.client.get(path).status_code == 200
-    document = server.client.get("/openapi.json").json()
+        response = server_with_token.client.get(path)
+        assert response.status_code == 200
+        assert TOKEN not in response.text
+    document = server_with_token.client.get("/openapi.json").json()
     assert document["security"] == [{"token": []}]
-    assert TOKEN not in str(document)
 
 
-def test_others_are_let_in_only_when_that_is_said(serve):
+def test_listening_on_the_network_without_a_token_is_an_error():
     done = run("--host", "0.0.0.0")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: --host 0.0.0.0 lets others in: give --token-file")
+    assert done.stderr.startswith(
+        "error: --host 0.0.0.0 accepts connections from other machines: pass --token-file"
+    )
+
+
+def test_no_auth_allows_everybody_on_the_network(serve):
     server = serve("--host", "0.0.0.0", "--no-auth", DIGIT_EDGE_TOKEN=TOKEN)
-    assert "0.0.0.0" not in server.url  # where to find it is said, not where it listens
+    assert "0.0.0.0" not in server.url  # it prints an address that a browser can open
     assert server.client.get("/v1/model").status_code == 200
     assert server.client.get(f"http://127.0.0.1:{server.port}/v1/model").status_code == 200
+
+
+def test_token_of_the_environment_is_required_on_the_network(serve):
     server = serve("--host", "0.0.0.0", DIGIT_EDGE_TOKEN=TOKEN)
     url = f"http://127.0.0.1:{server.port}/v1/model"
     assert server.client.get(url).status_code == 401
     headers = {"Authorization": f"Bearer {TOKEN}"}
     assert server.client.get(url, headers=headers).status_code == 200
-    answer = server.client.get(url, headers={**headers, "Host": "evil.example"})
-    assert answer.status_code == 421
+    response = server.client.get(url, headers={**headers, "Host": "evil.example"})
+    assert response.status_code == 421
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--token", "short"], "error: the token of --token is no 16 characters"),
+        (["--token", "short"], "error: --token: a token has at least 16 ASCII characters"),
         (["--token-file", "absent"], "error: cannot read the token in absent"),
-        (["--host", "no.such.name.invalid"], "error: --host no.such.name.invalid is no address"),
+        (["--host", "no.such.name.invalid"], "error: --host no.such.name.invalid: unknown host"),
         (["--host", "192.0.2.1", "--no-auth"], "error: cannot listen on 192.0.2.1:0"),
         (["--model", "absent.tflite"], "error: cannot read the model absent.tflite"),
         (["--certificate", "absent.pem"], "error: cannot use the certificate absent.pem"),
@@ -139,13 +156,13 @@ def test_others_are_let_in_only_when_that_is_said(serve):
         (["--port", "1" * 5000], "usage"),
         (["--port", "\u0668\u0660"], "usage"),  # digits that are not ASCII
         (["--port", "8_080"], "usage"),
-        (["--host", "[[[127.0.0.1"], "error: --host [[[127.0.0.1 is no address"),
+        (["--host", "[[[127.0.0.1"], "error: --host [[[127.0.0.1: unknown host"),
         (["--host", "2001:db8::1", "--no-auth"], "error: cannot listen on [2001:db8::1]:0"),
         (["--timeout", "0"], "usage"),
         (["--max-body", "0"], "usage"),
     ],
 )
-def test_bad_usage_is_one_message_and_exit_2(options, message):
+def test_invalid_options_give_one_message_and_exit_status_2(options, message):
     done = run(*options)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(message)
@@ -154,13 +171,13 @@ def test_bad_usage_is_one_message_and_exit_2(options, message):
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_port_in_use_is_named(server):
+def test_port_in_use_is_reported(server):
     done = run("--port", server.port)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: cannot listen on 127.0.0.1:{server.port}: Address")
 
 
-def test_without_starlette_the_extra_is_named():
+def test_missing_starlette_names_the_extra_to_install():
     script = "import sys, runpy; sys.modules['starlette'] = None; sys.argv = ['serve']\n"
     script += "runpy.run_module('runtime.serve', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -169,7 +186,7 @@ def test_without_starlette_the_extra_is_named():
     assert 'pip install "digit-edge[serve]"' in done.stderr
 
 
-def test_https_with_a_certificate(serve, tmp_path):
+def test_certificate_enables_https(serve, tmp_path):
     certificate, key = make_certificate(tmp_path)
     server = serve("--certificate", certificate, "--key", key)
     assert server.url.startswith("https://")

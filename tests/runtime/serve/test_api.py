@@ -1,4 +1,4 @@
-"""What the API answers, and how it refuses."""
+"""Responses of the HTTP API: predictions, problem documents, metrics and headers."""
 
 import base64
 import io
@@ -22,23 +22,23 @@ def png(array):
     return file.getvalue()
 
 
-def test_an_image_gets_what_the_classifier_says(server, classifier, page, photo):
-    answer = server.client.post("/v1/classify", content=photo, headers=JPEG)
-    assert answer.status_code == 200
-    record, expected, seen = answer.json(), classifier.classify(photo), preprocess(photo)
+def test_classify_returns_the_prediction_of_the_classifier(server, classifier, page, photo):
+    response = server.client.post("/v1/classify", content=photo, headers=JPEG)
+    assert response.status_code == 200
+    record, expected, preprocessed = response.json(), classifier.classify(photo), preprocess(photo)
     assert (record["label"], record["accepted"]) == (page[1], True)
     assert record["confidence"] == pytest.approx(expected.confidence, abs=1e-6)
     assert [each["label"] for each in record["scores"]] == list(classifier.spec.labels)
     np.testing.assert_allclose([s["score"] for s in record["scores"]], expected.scores, atol=1e-6)
-    assert base64.b64decode(record["view"]["pixels"]) == seen.pixels.tobytes()
-    assert record["view"]["box"] == list(seen.box)
+    assert base64.b64decode(record["view"]["pixels"]) == preprocessed.pixels.tobytes()
+    assert record["view"]["box"] == list(preprocessed.box)
     assert record["view"]["polarity"] == "dark on light"
     assert record["model"]["digest"] == classifier.spec.digest
     assert record["model"]["backend"] == classifier.backend.name
     assert record["inference_ms"] > 0
 
 
-def test_a_shape_that_no_digit_has_is_refused_here_too(server, classifier):
+def test_implausible_shape_is_not_accepted(server, classifier):
     y, x = np.mgrid[:300, :300] - 150
     radius = np.hypot(x, y)
     ring = (radius < 30) | (abs(radius - 100) < 10)
@@ -48,7 +48,7 @@ def test_a_shape_that_no_digit_has_is_refused_here_too(server, classifier):
     assert server.client.post("/v1/classify", content=shape).json()["accepted"] is False
 
 
-def test_a_form_gets_the_same_answer_as_a_body(server, photo):
+def test_form_gives_the_same_result_as_a_raw_body(server, photo):
     body = server.client.post("/v1/classify", content=photo, headers=JPEG).json()
     form = server.client.post("/v1/classify", files={"image": ("a.jpg", photo)}).json()
     assert (form["scores"], form["view"]) == (body["scores"], body["view"])
@@ -56,38 +56,38 @@ def test_a_form_gets_the_same_answer_as_a_body(server, photo):
     assert bare["scores"] == body["scores"]
 
 
-def test_in_a_drawing_every_mark_is_ink(server, classifier):
+def test_every_mark_of_a_drawing_is_ink(server, classifier):
     drawing = np.full((256, 256), 255, np.uint8)
     drawing[40:60, 60:190] = drawing[60:210, 170:190] = 0
-    drawing[230:236, 20:26] = 128  # a speck: in a photograph it would be none of the digit
-    answer = server.client.post("/v1/classify?drawing=true", content=png(drawing)).json()
+    drawing[230:236, 20:26] = 128  # a speck, which is removed from a photograph
+    response = server.client.post("/v1/classify?drawing=true", content=png(drawing)).json()
     pixels = to_mnist_format(255 - drawing)
-    assert base64.b64decode(answer["view"]["pixels"]) == pixels.tobytes()
-    assert (answer["view"]["box"], answer["view"]["method"]) == ([20, 40, 190, 236], "drawing")
-    assert answer["label"] == classifier.classify(pixels).label
+    assert base64.b64decode(response["view"]["pixels"]) == pixels.tobytes()
+    assert (response["view"]["box"], response["view"]["method"]) == ([20, 40, 190, 236], "drawing")
+    assert response["label"] == classifier.classify(pixels).label
     plain = server.client.post("/v1/classify", content=png(drawing)).json()
-    assert plain["view"]["pixels"] != answer["view"]["pixels"]
+    assert plain["view"]["pixels"] != response["view"]["pixels"]
 
 
-def test_a_blank_page_is_no_digit(server):
+def test_blank_page_is_not_accepted(server):
     blank = png(np.full((50, 60), 255, np.uint8))
     for query in ("", "?drawing=true"):
-        answer = server.client.post(f"/v1/classify{query}", content=blank).json()
-        assert (answer["accepted"], answer["view"]["method"]) == (False, "blank")
-        assert answer["view"]["box"] == [0, 0, 60, 50]
+        response = server.client.post(f"/v1/classify{query}", content=blank).json()
+        assert (response["accepted"], response["view"]["method"]) == (False, "blank")
+        assert response["view"]["box"] == [0, 0, 60, 50]
 
 
-def test_several_digits_are_read_as_the_classifier_reads_them(server, classifier, page):
+def test_read_returns_the_recognition_of_the_classifier(server, classifier, page):
     paper = np.concatenate([page[0], page[0]], axis=1)
-    answer = server.client.post("/v1/read", content=png(paper)).json()
+    response = server.client.post("/v1/read", content=png(paper)).json()
     expected = classifier.read(png(paper))
-    assert answer["text"] == expected.text == 2 * page[1]
-    assert answer["lines"] == list(expected.lines)
-    assert [digit["box"] for digit in answer["digits"]] == [list(d.box) for d in expected.digits]
-    assert {digit["label"] for digit in answer["digits"] if digit["accepted"]} == {page[1]}
+    assert response["text"] == expected.text == 2 * page[1]
+    assert response["lines"] == list(expected.lines)
+    assert [digit["box"] for digit in response["digits"]] == [list(d.box) for d in expected.digits]
+    assert {digit["label"] for digit in response["digits"] if digit["accepted"]} == {page[1]}
 
 
-def test_the_model_explains_itself(server, classifier):
+def test_model_endpoint_describes_the_artifact_and_the_limits(server, classifier):
     record = server.client.get("/v1/model").json()
     spec = classifier.spec
     assert (record["digest"], record["precision"]) == (spec.digest, spec.precision)
@@ -105,32 +105,44 @@ def test_metrics_count_requests_and_answers(server, page, photo):
         server.client.post("/v1/classify", content=photo, headers=JPEG)
     assert server.metric(name) == before[0] + 3
     assert server.metric(answers) == before[1] + 3
-    # A reading is decoding and layout as well: its digits are counted, not timed.
+
+
+def test_digits_of_a_reading_are_counted_but_not_timed(server, page, photo):
+    answers = f'digit_edge_answers_total{{label="{page[1]}",accepted="true"}}'
+    server.client.post("/v1/read", content=photo, headers=JPEG)
+    before = server.metric(answers)
     timed = server.metric("digit_edge_inference_duration_seconds_count")
     server.client.post("/v1/read", content=photo, headers=JPEG)
-    assert server.metric(answers) == before[1] + 4
+    assert server.metric(answers) == before + 1
     assert server.metric("digit_edge_inference_duration_seconds_count") == timed
-    # What a client makes up makes no series of its own.
+
+
+def test_unknown_path_does_not_create_a_time_series(server):
     server.client.get("/made-up")
-    answer = server.client.get("/metrics")
-    assert "made-up" not in answer.text
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    for line in answer.text.splitlines():
+    assert "made-up" not in server.client.get("/metrics").text
+
+
+def test_metrics_are_in_prometheus_format(server, photo):
+    server.client.post("/v1/classify", content=photo, headers=JPEG)
+    response = server.client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    for line in response.text.splitlines():
         assert re.fullmatch(
             r'# (HELP|TYPE) .+|[a-z_]+(\{[a-z_]+="[^"]*"(,[^}]*)?\})? [\d.e+-]+', line
         )
     buckets = re.findall(
-        r'request_duration_seconds_bucket\{path="/v1/classify".*\} (\d+)', answer.text
+        r'request_duration_seconds_bucket\{path="/v1/classify".*\} (\d+)', response.text
     )
+    assert buckets
     assert sorted(map(int, buckets)) == list(map(int, buckets))
 
 
-def test_it_is_well(server):
+def test_healthz_reports_ok(server):
     assert server.client.get("/healthz").json() == {"status": "ok"}
 
 
 def huge_png(side):
-    """A PNG that says it is side x side, in a hundred bytes."""
+    """A PNG of about 100 bytes whose header claims side x side pixels."""
 
     def chunk(kind, data):
         return (
@@ -151,7 +163,7 @@ BROKEN_FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/read"])
 @pytest.mark.parametrize(
-    ("sent", "status", "named"),
+    ("sent", "status", "detail"),
     [
         ({"content": b""}, 400, "no image was sent"),
         ({"content": b"hello"}, 422, "not an image"),
@@ -169,16 +181,16 @@ BROKEN_FORM = {"Content-Type": "multipart/form-data; boundary=x"}
         ({"files": {"a": ("a.png", b"1"), "b": ("b.png", b"2")}}, 400, "form"),
     ],
 )
-def test_bad_input_gets_a_problem_document(server, path, sent, status, named):
-    answer = server.client.post(path, **sent)
-    check_problem(answer, status)
-    assert named in answer.json()["detail"]
+def test_invalid_upload_gets_a_problem_document(server, path, sent, status, detail):
+    response = server.client.post(path, **sent)
+    check_problem(response, status)
+    assert detail in response.json()["detail"]
 
 
-def test_a_damaged_photograph_is_named_damaged(server, photo):
-    answer = server.client.post("/v1/classify", content=photo[: len(photo) // 3], headers=JPEG)
-    check_problem(answer, 422)
-    assert "damaged" in answer.json()["detail"]
+def test_truncated_photo_is_reported_as_damaged(server, photo):
+    response = server.client.post("/v1/classify", content=photo[: len(photo) // 3], headers=JPEG)
+    check_problem(response, 422)
+    assert "damaged" in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -194,28 +206,29 @@ def test_a_damaged_photograph_is_named_damaged(server, photo):
         ("POST", "/v1/classify?drawing=perhaps", 400),
     ],
 )
-def test_what_is_not_there_gets_a_problem_document(server, method, path, status):
-    answer = server.client.request(method, path)
-    check_problem(answer, status)
+def test_invalid_request_gets_a_problem_document(server, method, path, status):
+    response = server.client.request(method, path)
+    check_problem(response, status)
     if status == 405:
-        assert answer.headers["allow"]
+        assert response.headers["allow"]
 
 
-def check_problem(answer, status):
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
-    record = answer.json()
+def check_problem(response, status):
+    """Assert a problem document with a detail that contains neither paths nor tracebacks."""
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    record = response.json()
     assert (record["type"], record["status"]) == ("about:blank", status)
     assert record["title"]
     assert record["detail"]
-    assert "Traceback" not in answer.text
+    assert "Traceback" not in response.text
     assert "/" not in record["detail"].replace("image/*", "").replace("application/", "").replace(
         "multipart/", ""
     ).replace("/openapi.json", "")
 
 
 @pytest.mark.parametrize("path", ["/", "/app.js", "/v1/model", "/nothing", "/openapi.json"])
-def test_every_answer_carries_the_security_headers(server, path):
+def test_every_response_has_the_security_headers(server, path):
     headers = server.client.get(path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -228,7 +241,7 @@ def test_every_answer_carries_the_security_headers(server, path):
     assert "server" not in headers
 
 
-def test_the_page_is_fetched_again_only_when_it_changed(server):
+def test_unchanged_file_gets_304(server):
     first = server.client.get("/app.js")
     assert first.headers["content-type"].startswith("text/javascript")
     again = server.client.get("/app.js", headers={"If-None-Match": first.headers["etag"]})

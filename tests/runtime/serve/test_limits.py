@@ -1,4 +1,4 @@
-"""Clients that are slow, broken, greedy or too many: they are refused, the others are answered."""
+"""Limits on clients: slow, malformed, large or too many requests do not affect other clients."""
 
 import concurrent.futures
 import contextlib
@@ -16,6 +16,7 @@ from tests.runtime.serve.conftest import encoded
 
 
 def head(length, path="/v1/classify"):
+    """Return the header section of a POST request whose body has `length` bytes."""
     return (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
         f"Content-Length: {length}\r\n\r\n"
@@ -23,26 +24,27 @@ def head(length, path="/v1/classify"):
 
 
 def read_all(connection):
-    """All that comes until the server closes."""
+    """Return all bytes until the server closes the connection."""
     received = b""
     while piece := connection.recv(65536):
         received += piece
     return received
 
 
-def problem(received):
-    top, _, body = received.partition(b"\r\n\r\n")
-    assert b"application/problem+json" in top
+def parse_problem(response):
+    """Return the problem document of a raw HTTP response."""
+    headers, _, body = response.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in headers
     return json.loads(body)
 
 
 @pytest.fixture
 def quick(serve):
-    """A server that waits a second for a request."""
+    """A server with a time limit of one second."""
     return serve("--timeout", "1")
 
 
-def test_headers_that_never_end_are_not_waited_for(quick):
+def test_connections_with_unfinished_headers_are_closed(quick):
     opened = [quick.connect() for _ in range(50)]
     for connection in opened:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: local")
@@ -52,12 +54,12 @@ def test_headers_that_never_end_are_not_waited_for(quick):
             assert read_all(connection) == b""
 
 
-def test_a_client_that_says_nothing_is_not_waited_for(quick):
+def test_connection_without_a_request_is_closed(quick):
     with quick.connect() as connection:
         assert read_all(connection) == b""
 
 
-def test_a_second_request_that_never_ends_is_not_waited_for(quick):
+def test_connection_with_an_unfinished_second_request_is_closed(quick):
     with quick.connect() as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
@@ -65,20 +67,20 @@ def test_a_second_request_that_never_ends_is_not_waited_for(quick):
         assert b"HTTP" not in read_all(connection)
 
 
-def test_a_body_that_never_ends_is_408(quick):
+def test_unfinished_body_gets_408(quick):
     with quick.connect() as connection:
         connection.sendall(head(1000) + b"x")
-        assert problem(read_all(connection))["status"] == 408
+        assert parse_problem(read_all(connection))["status"] == 408
 
 
-def test_a_client_that_has_sent_all_it_will_gets_its_answer(quick, photo):
+def test_half_closed_connection_gets_its_response(quick, photo):
     with quick.connect() as connection:
         connection.sendall(head(len(photo)) + photo)
         connection.shutdown(socket.SHUT_WR)
         assert read_all(connection).startswith(b"HTTP/1.1 200")
 
 
-def test_a_client_that_stops_in_the_middle_is_let_go(quick):
+def test_client_that_stops_in_the_middle_of_a_body_is_disconnected(quick):
     with quick.connect() as connection:
         connection.sendall(head(1000) + b"x" * 500)
         connection.shutdown(socket.SHUT_WR)
@@ -86,7 +88,7 @@ def test_a_client_that_stops_in_the_middle_is_let_go(quick):
     assert quick.client.get("/healthz").status_code == 200
 
 
-def test_requests_in_a_row_on_one_connection_are_all_answered(server, photo):
+def test_pipelined_requests_get_responses(server, photo):
     with server.connect() as connection:
         connection.sendall(3 * (head(len(photo)) + photo))
         connection.shutdown(socket.SHUT_WR)
@@ -94,13 +96,13 @@ def test_requests_in_a_row_on_one_connection_are_all_answered(server, photo):
     assert received.count(b"HTTP/1.1 200") >= 1
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_sent(server):
+def test_content_length_above_the_limit_is_rejected_at_once(server):
     with server.connect() as connection:
         connection.sendall(head(1 << 40))
         assert b"HTTP/1.1 413" in connection.recv(65536)
 
 
-def test_a_body_of_unknown_size_is_cut_off(serve):
+def test_chunked_body_above_the_limit_is_rejected(serve):
     server = serve("--max-body", "1")
     with server.connect() as connection:
         request = head(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
@@ -109,7 +111,7 @@ def test_a_body_of_unknown_size_is_cut_off(serve):
             for _ in range(64):
                 connection.sendall(b"10000\r\n" + bytes(65536) + b"\r\n")
         except OSError:
-            pass  # it has had enough
+            pass  # the server has closed the connection
         assert b"HTTP/1.1 413" in connection.recv(65536)
 
 
@@ -123,16 +125,16 @@ def test_a_body_of_unknown_size_is_cut_off(serve):
         b"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
     ],
 )
-def test_what_is_no_http_gets_400(server, request_):
+def test_invalid_http_gets_400(server, request_):
     with server.connect() as connection:
         connection.sendall(request_)
         connection.shutdown(socket.SHUT_WR)
-        assert problem(read_all(connection))["status"] == 400
+        assert parse_problem(read_all(connection))["status"] == 400
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/nothing", "/healthz"])
-def test_a_broken_chunk_ends_its_connection_only(serve, path):
-    """Without a word in the log, which `serve` checks, also if no body is read there."""
+def test_malformed_chunk_closes_only_its_connection(serve, path):
+    """The server logs nothing (the fixture checks it), even on paths that read no body."""
     server = serve()
     with server.connect() as connection:
         request = head(0, path).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
@@ -141,39 +143,38 @@ def test_a_broken_chunk_ends_its_connection_only(serve, path):
     assert server.client.get("/healthz").status_code == 200
 
 
-def test_too_many_at_once_are_told_to_come_again(serve_with, photo):
+def test_requests_beyond_the_queue_get_503_with_retry_after(serve_with, photo):
     server = serve_with("workers=1, waiting=2")
 
-    def ask(_):
+    def classify(_):
         return server.client.post("/v1/classify", content=photo)
 
     with concurrent.futures.ThreadPoolExecutor(40) as pool:
-        answers = list(pool.map(ask, range(200)))
-    statuses = {answer.status_code for answer in answers}
+        responses = list(pool.map(classify, range(200)))
+    statuses = {response.status_code for response in responses}
     assert statuses == {200, 503}
-    refused = next(answer for answer in answers if answer.status_code == 503)
-    assert refused.headers["retry-after"] == "1"
-    assert refused.headers["content-type"] == "application/problem+json"
-    assert ask(0).status_code == 200
+    rejected = next(response for response in responses if response.status_code == 503)
+    assert rejected.headers["retry-after"] == "1"
+    assert rejected.headers["content-type"] == "application/problem+json"
+    assert classify(0).status_code == 200
 
 
-def test_headers_without_measure_end_their_connection(server):
+def test_oversized_headers_close_the_connection(server):
     with server.connect() as connection:
         try:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 1_000_000)
             received = read_all(connection)
         except OSError:
-            return  # closed while we were still sending
-        assert received == b"" or problem(received)["status"] == 400
+            return  # the server closed the connection while we were sending
+        assert received == b"" or parse_problem(received)["status"] == 400
 
 
-def test_the_longest_idle_connection_makes_room(serve_with):
+def test_longest_idle_connection_is_closed_for_a_new_one(serve_with):
     server = serve_with("connections=5")
     idle = []
     for _ in range(12):
         idle.append(server.connect())
         time.sleep(0.01)
-    # Whoever comes and asks is answered, whoever holds connections for nothing loses them.
     assert server.client.get("/healthz").status_code == 200
     idle[0].settimeout(5)
     assert read_all(idle[0]) == b""
@@ -181,86 +182,94 @@ def test_the_longest_idle_connection_makes_room(serve_with):
         connection.close()
 
 
-def test_connections_that_were_answered_make_room_too(serve_with):
+def test_keep_alive_connection_idle_for_longest_is_closed(serve_with):
     server = serve_with("connections=3")
-    ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
-    def is_answered(connection):
+    def is_served(connection):
         received = b""
-        connection.sendall(ask)
+        connection.sendall(request)
         while b"ok" not in received:
             received += connection.recv(65536) or b"ok"
         return received.startswith(b"HTTP/1.1 200")
 
     with contextlib.ExitStack() as stack:
         first, second, third = (stack.enter_context(server.connect()) for _ in range(3))
-        assert all(map(is_answered, (first, second, third, first)))
-        assert is_answered(stack.enter_context(server.connect()))
-        # The second has been idle for longest: the first has asked again.
+        assert all(map(is_served, (first, second, third, first)))
+        assert is_served(stack.enter_context(server.connect()))
+        # The second connection is idle for longest: the first has sent another request.
         with contextlib.suppress(ConnectionResetError):
             assert read_all(second) == b""
-        assert is_answered(first)
-        assert is_answered(third)
+        assert is_served(first)
+        assert is_served(third)
 
 
-def test_what_does_not_fit_beside_others_waits_and_then_is_refused():
-    room = DecodeBudget(Limits(work_bytes=100, seconds=0.2))
-    with room.lease(60):
-        with room.lease(40):
+def test_decode_budget_rejects_a_lease_after_the_timeout():
+    budget = DecodeBudget(Limits(work_bytes=100, seconds=0.2))
+    with budget.lease(60):
+        with budget.lease(40):
             pass
-        with pytest.raises(HttpProblem) as refused, room.lease(41):
+        with pytest.raises(HttpProblem) as rejected, budget.lease(41):
             pass
-        assert refused.value.status == 503
+        assert rejected.value.status == 503
+
+
+def test_decode_budget_waits_for_released_memory():
+    budget = DecodeBudget(Limits(work_bytes=100, seconds=0.2))
     entered = threading.Event()
 
     def hold():
-        with room.lease(100):
+        with budget.lease(100):
             entered.set()
             time.sleep(0.05)
 
     holder = threading.Thread(target=hold)
     holder.start()
     entered.wait(5)
-    with room.lease(100):
+    with budget.lease(100):
         pass
     holder.join()
 
 
-def test_large_images_are_looked_at_one_after_the_other(serve_with):
-    """Each takes all there is; one that takes more is refused."""
+def test_images_that_need_the_whole_budget_are_decoded_one_after_another(serve_with):
     server = serve_with("work_bytes=5_000_000, workers=4")
     image = encoded(np.full((1000, 1200, 3), 240, np.uint8))
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = list(
+        responses = list(
             pool.map(lambda _: server.client.post("/v1/classify", content=image), range(8))
         )
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in responses} == {200}
+
+
+def test_image_that_needs_more_than_the_budget_gets_413(serve_with):
+    server = serve_with("work_bytes=5_000_000, workers=4")
     larger = server.client.post(
         "/v1/classify", content=encoded(np.full((1200, 1200, 3), 240, np.uint8))
     )
     assert larger.status_code == 413
     assert larger.json()["detail"] == (
-        "the image takes 5 MB to decode, more than 5: scale it down, or save it as a plain JPEG"
+        "decoding the image takes 5 MB, the limit is 5 MB: "
+        "scale it down, or save it as a baseline JPEG"
     )
 
 
-def test_memory_is_lent_and_given_back():
-    memory = UploadBudget(100)
-    with memory.lease() as first:
+def test_upload_budget_releases_the_bytes_of_a_rejected_upload_at_once():
+    budget = UploadBudget(100)
+    with budget.lease() as first:
         first(60)
-        with memory.lease() as second:
+        with budget.lease() as second:
             second(40)
-            with pytest.raises(HttpProblem) as refused:
+            with pytest.raises(HttpProblem) as rejected:
                 second(1)
-            assert refused.value.status == 503
-            # Whoever is refused leaves its room to the others before it has said so.
+            assert rejected.value.status == 503
+            # The rejected upload has released its bytes before its lease ends.
             first(40)
-            assert memory.held == 100
-    assert memory.held == 0
+            assert budget.held == 100
+    assert budget.held == 0
 
 
-def test_bodies_do_not_pile_up(serve_with):
-    """More is sent than may be held: what does not fit is refused, and all of it is given back."""
+def test_uploads_beyond_the_memory_limit_get_503(serve_with):
+    """Afterwards the memory is free again: a further request is processed."""
     server = serve_with("body_bytes=1 << 20, memory_bytes=2 << 20, seconds=3.0")
     opened = [server.connect() for _ in range(6)]
     for connection in opened:
@@ -269,6 +278,6 @@ def test_bodies_do_not_pile_up(serve_with):
     for connection in opened:
         with connection:
             statuses.append(int(connection.recv(65536)[9:12]))
-    # Two fit, unless one is given up, on a slow machine, before the last is there.
+    # Two uploads fit and time out (408), the others get 503.
     assert set(statuses) == {408, 503}
     assert server.client.post("/v1/classify", content=bytes(900_000)).status_code == 422

@@ -1,4 +1,4 @@
-"""The page, in a real browser."""
+"""The drawing page, in a real browser (Chromium)."""
 
 import io
 import itertools
@@ -7,47 +7,66 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# Strokes of points (x, y), as shares of the pad's height.
 SEVEN = [[(0.25, 0.22), (0.75, 0.2), (0.62, 0.45), (0.48, 0.82)], [(0.38, 0.52), (0.68, 0.5)]]
 FOUR = [[(0.62, 0.2), (0.3, 0.55), (0.72, 0.55)], [(0.62, 0.2), (0.62, 0.82)]]
 STAR = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)], [(0.5, 0.1), (0.5, 0.9)]]
 TOKEN = "correct-horse-battery-staple"
 
 
-def test_a_digit_drawn_with_the_mouse_is_read_while_it_is_drawn(server, opened, draw, shows):
+def test_digit_is_classified_while_it_is_drawn(server, opened, draw, shows):
     with opened(server.url) as page:
         draw(page, SEVEN, lift=False)
         shows(page, "7")
-        assert page.text_content("#spoken") == ""  # nothing is said in the middle of a stroke
+
+
+def test_answer_is_announced_only_after_the_stroke(server, opened, draw, shows):
+    with opened(server.url) as page:
+        draw(page, SEVEN, lift=False)
+        shows(page, "7")
+        assert page.text_content("#spoken") == ""
         page.mouse.up()
         page.wait_for_function(
             "() => document.querySelector('#spoken').textContent.startsWith('7, 9')"
         )
+
+
+def test_scores_pixels_and_facts_of_a_drawing_are_shown(server, opened, draw, shows):
+    with opened(server.url) as page:
+        draw(page, SEVEN)
+        shows(page, "7")
         assert page.locator("#scores li").count() == 10
         best = page.locator("#scores li.best")
         assert best.count() == 1
         assert best.inner_text().startswith("7")
-        seen = """() => [...document.querySelector("#pixels").getContext("2d")
+        pixels = """() => [...document.querySelector("#pixels").getContext("2d")
           .getImageData(0, 0, 28, 28).data]"""
-        assert sum(value > 200 for value in page.evaluate(seen)[::4]) > 20
+        assert sum(value > 200 for value in page.evaluate(pixels)[::4]) > 20
         facts = page.inner_text("#facts")
         assert "litert" in facts
         assert "int8" in facts
         assert "Round trip" in facts
+
+
+def test_undo_removes_the_strokes(server, opened, draw, shows):
+    with opened(server.url) as page:
+        draw(page, SEVEN)
+        shows(page, "7")
         page.click("#undo")
         page.click("#undo")
         shows(page, "–")
 
 
-def test_what_is_no_digit_is_not_called_one(server, opened, draw, shows):
+def test_star_is_rejected_until_it_is_cleared(server, opened, draw, shows):
     with opened(server.url) as page:
         draw(page, STAR)
         shows(page, "?")
-        assert "No digit I know" in page.inner_text("#sure")
+        assert "Not a digit I know" in page.inner_text("#sure")
         page.click("#clear")
         shows(page, "–")
 
 
-def test_a_digit_is_drawn_with_the_keyboard(server, opened, shows):
+def test_digit_is_drawn_with_the_keyboard(server, opened, shows):
     with opened(server.url) as page:
         pad = page.get_by_role("application", name="Drawing pad")
         pad.focus()
@@ -69,15 +88,19 @@ def test_a_digit_is_drawn_with_the_keyboard(server, opened, shows):
         page.keyboard.press("End")
         page.keyboard.press("Escape")
         shows(page, "–")
-        # From the pad on, every control is reached with the tabulator.
+
+
+def test_tab_reaches_every_control_after_the_pad(server, opened):
+    with opened(server.url) as page:
+        page.get_by_role("application", name="Drawing pad").focus()
         reached = []
         for _ in range(4):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.id"))
-        assert [each for each in reached if each != "undo"][:3] == ["clear", "choose", "camera"]
+        assert [name for name in reached if name != "undo"][:3] == ["clear", "choose", "camera"]
 
 
-def test_everything_has_a_name_for_a_screen_reader(server, opened):
+def test_every_control_has_an_accessible_name(server, opened):
     with opened(server.url) as page:
         for role, name in (
             ("button", "Clear"),
@@ -86,7 +109,7 @@ def test_everything_has_a_name_for_a_screen_reader(server, opened):
             ("button", "Camera"),
             ("radio", "One digit"),
             ("radio", "A number"),
-            ("img", "What the network saw: 28 by 28 pixels"),
+            ("img", "The network's input: 28 by 28 pixels"),
             ("application", "Drawing pad"),
             ("heading", "digit-edge"),
         ):
@@ -96,8 +119,8 @@ def test_everything_has_a_name_for_a_screen_reader(server, opened):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_by_day_and_by_night(server, scheme, opened):
-    """At least 4.5 to 1, as WCAG 2.2 asks of text (1.4.3)."""
+def test_text_contrast_meets_wcag_in_both_color_schemes(server, scheme, opened):
+    """WCAG 2.2, criterion 1.4.3, requires a contrast of 4.5 to 1."""
 
     def luminance(color):
         value = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
@@ -106,7 +129,7 @@ def test_text_stands_out_by_day_and_by_night(server, scheme, opened):
 
     with opened(server.url, color_scheme=scheme) as page:
         style = "name => getComputedStyle(document.body).getPropertyValue(name)"
-        for over, under in (
+        for foreground, background in (
             ("--text", "--ground"),
             ("--text", "--card"),
             ("--soft", "--ground"),
@@ -116,21 +139,29 @@ def test_text_stands_out_by_day_and_by_night(server, scheme, opened):
             ("--on-accent", "--accent"),
             ("--ink", "--paper"),
         ):
-            pair = sorted(luminance(page.evaluate(style, name)) for name in (over, under))
-            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (over, under)
+            darker, lighter = sorted(
+                luminance(page.evaluate(style, name)) for name in (foreground, background)
+            )
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (foreground, background)
         dark = luminance(page.evaluate(style, "--ground")) < 0.1
         assert dark is (scheme == "dark")
 
 
-def test_on_a_phone_it_fits_and_a_finger_draws(server, opened, draw, shows):
-    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
-    with opened(server.url, **phone) as page:
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+
+
+def test_page_fits_on_a_phone(server, opened):
+    with opened(server.url, **PHONE) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         for element in ("#answer", "#pad", "#clear"):
             box = page.locator(element).bounding_box()
-            assert box["y"] >= 0 and box["y"] + box["height"] <= 740, element
-        # Big enough for a finger.
-        assert page.locator("#clear").bounding_box()["height"] >= 44
+            assert box["y"] >= 0, element
+            assert box["y"] + box["height"] <= 740, element
+        assert page.locator("#clear").bounding_box()["height"] >= 44  # CSS pixels, for a finger
+
+
+def test_drawing_with_a_finger_moves_neither_page_nor_pad(server, opened, draw, shows):
+    with opened(server.url, **PHONE) as page:
         before = page.locator("#pad").bounding_box()
         touch = page.context.new_cdp_session(page)
 
@@ -151,7 +182,7 @@ def test_on_a_phone_it_fits_and_a_finger_draws(server, opened, draw, shows):
             send("touchEnd", [])
         shows(page, "7")
         assert page.evaluate("scrollY") == 0
-        # The answer that comes must not move the pad under the finger.
+        # The size of the answer must not move the pad.
         assert page.locator("#pad").bounding_box() == before
         page.click("#clear")
         draw(page, STAR)
@@ -159,7 +190,7 @@ def test_on_a_phone_it_fits_and_a_finger_draws(server, opened, draw, shows):
         assert page.locator("#pad").bounding_box() == before
 
 
-def test_a_number_is_drawn_and_read(server, opened, draw, shows):
+def test_drawn_number_is_read(server, opened, draw, shows):
     with opened(server.url) as page:
         page.get_by_role("radio", name="A number").check(force=True)
         draw(page, FOUR, right=0.1)
@@ -170,36 +201,48 @@ def test_a_number_is_drawn_and_read(server, opened, draw, shows):
         page.wait_for_function("() => document.querySelector('#answer').textContent !== '47'")
 
 
-def test_a_picture_is_chosen_dropped_or_pasted(server, photo, page, opened, shows, hand_over):
-    label = page[1]
-    picture = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": photo}
+def picture_file(content):
+    return {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": content}
+
+
+def test_chosen_picture_is_classified(server, photo, page, opened, shows):
     with opened(server.url) as tab:
-        tab.set_input_files("#file", picture)
-        shows(tab, label)
+        tab.set_input_files("#file", picture_file(photo))
+        shows(tab, page[1])
         assert tab.evaluate("document.querySelector('#hint').hidden")
-        for kind in ("drop", "paste"):
-            tab.click("#clear")
-            shows(tab, "–")
-            hand_over(tab, kind, photo)
-            shows(tab, label)
-        tab.set_input_files("#file", {**picture, "buffer": b"this is no picture"})
+        tab.click("#clear")
+        shows(tab, "–")
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_dropped_or_pasted_picture_is_classified(
+    server, photo, page, opened, shows, hand_over, kind
+):
+    with opened(server.url) as tab:
+        hand_over(tab, kind, photo)
+        shows(tab, page[1])
+
+
+def test_file_that_is_not_a_picture_shows_a_message(server, opened):
+    with opened(server.url) as tab:
+        tab.set_input_files("#file", picture_file(b"not a picture"))
         tab.wait_for_function(
-            "() => document.querySelector('#problem').textContent.includes('no picture')"
+            "() => document.querySelector('#problem').textContent.includes('cannot open')"
         )
 
 
-def test_the_camera_takes_a_picture(server, opened):
+def test_camera_picture_is_classified(server, opened):
     with opened(server.url, permissions=["camera"]) as page:
         page.click("#camera")
         page.wait_for_function("() => document.querySelector('#live').videoWidth > 0")
         page.get_by_role("button", name="Take").click()
-        # Chromium's own camera shows a clock of many colors, whatever the network makes of it.
+        # Chromium's fake camera shows a colored clock; any answer will do.
         page.wait_for_function("() => document.querySelector('#answer').textContent !== '–'")
         assert page.locator("#live").is_hidden()
         assert page.evaluate("document.querySelector('#live').srcObject") is None
 
 
-def test_a_token_is_asked_for_until_it_is_right(serve, opened, draw, shows):
+def test_token_dialog_appears_until_the_token_is_right(serve, opened, draw, shows):
     server = serve(DIGIT_EDGE_TOKEN=TOKEN)
     with opened(server.url, ready=False, allowed=["401"]) as page:
         page.locator("#token").fill("a-token-that-is-wrong")
@@ -212,6 +255,10 @@ def test_a_token_is_asked_for_until_it_is_right(serve, opened, draw, shows):
         page.wait_for_selector("body[data-ready]")
         draw(page, SEVEN)
         shows(page, "7")
+
+
+def test_token_in_the_address_is_stored_and_removed_from_it(serve, opened):
+    server = serve(DIGIT_EDGE_TOKEN=TOKEN)
     with opened(f"{server.url}#token={TOKEN}") as page:
         assert "token" not in page.url
         page.reload()
@@ -219,7 +266,7 @@ def test_a_token_is_asked_for_until_it_is_right(serve, opened, draw, shows):
 
 
 @pytest.mark.parametrize("given", ["%C3%A9%0D%0AX", "two%20words", "%E2%82%AC"])
-def test_a_token_that_no_header_can_carry_is_asked_for_again(serve, opened, given):
+def test_token_with_invalid_characters_opens_the_dialog_again(serve, opened, given):
     server = serve(DIGIT_EDGE_TOKEN=TOKEN)
     with opened(f"{server.url}#token={given}", ready=False, allowed=["401"]) as page:
         page.locator("#token").fill("pâté-de-foie-and-spaces")
@@ -234,12 +281,12 @@ def test_a_token_that_no_header_can_carry_is_asked_for_again(serve, opened, give
         page.wait_for_selector("body[data-ready]")
 
 
-def test_without_a_token_on_the_server_a_malformed_one_does_no_harm(server, opened):
+def test_malformed_token_is_ignored_by_a_server_without_token(server, opened):
     with opened(f"{server.url}#token=%C3%A9%0D%0AX", ready=False) as page:
         page.wait_for_selector("body[data-ready]")
 
 
-def test_a_server_that_went_away_is_named(serve, opened, draw):
+def test_stopped_server_shows_a_message(serve, opened, draw):
     server = serve()
     with opened(server.url, allowed=["ERR_CONNECTION_REFUSED"]) as page:
         server.process.terminate()
@@ -250,7 +297,7 @@ def test_a_server_that_went_away_is_named(serve, opened, draw):
         )
 
 
-def test_a_refusal_of_the_server_is_shown(serve, opened):
+def test_problem_of_the_server_is_shown(serve, opened):
     server = serve("--max-body", "1")
     noise = np.random.default_rng(0).integers(0, 255, (1500, 1500), np.uint8)
     file = io.BytesIO()

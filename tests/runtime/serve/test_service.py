@@ -1,4 +1,4 @@
-"""The server as a service: load, signals, a model that is replaced, systemd."""
+"""The server as a service: load, memory, signals, hot reload of the model, systemd."""
 
 import asyncio
 import shutil
@@ -15,10 +15,10 @@ from benchmarks.serve.hostile_clients import abuse
 from runtime.classifier import find_model
 
 
-def test_a_crowd_is_answered_and_nobody_dropped(server, photo):
+def test_200_parallel_requests_all_succeed(server, photo):
     requests = [load.post("/v1/classify", photo, "image/jpeg")]
-    crowd = asyncio.run(load.load(server.port, requests, 200, 200))
-    assert (len(crowd.latencies_ns), crowd.failed) == (200, 0)
+    result = asyncio.run(load.load(server.port, requests, 200, 200))
+    assert (len(result.latencies_ns), result.failed) == (200, 0)
 
 
 def test_memory_does_not_grow_with_requests(server, photo):
@@ -32,18 +32,18 @@ def test_memory_does_not_grow_with_requests(server, photo):
         assert server.metric(name) < 1.1 * size
 
 
-def test_it_answers_while_others_misbehave(serve, photo):
+def test_requests_succeed_while_hostile_clients_are_connected(serve, photo):
     server = serve("--timeout", "2")
 
     async def probe():
-        bad = asyncio.create_task(abuse(server.port))
+        attack = asyncio.create_task(abuse(server.port))
         end = time.monotonic() + 3
         failed = 0
         while time.monotonic() < end:
             request = load.post("/v1/classify", photo, "image/jpeg")
             failed += (await load.load(server.port, [request], 1, 1)).failed
-        bad.cancel()
-        await asyncio.wait([bad])
+        attack.cancel()
+        await asyncio.wait([attack])
         return failed
 
     assert asyncio.run(probe()) == 0
@@ -51,7 +51,7 @@ def test_it_answers_while_others_misbehave(serve, photo):
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_once_all_is_answered(tmp_path, photo, sent, status):
+def test_signal_stops_the_server_after_requests_in_flight(tmp_path, photo, sent, status):
     process = subprocess.Popen(
         [sys.executable, "-m", "runtime.serve", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -63,7 +63,7 @@ def test_a_signal_ends_it_once_all_is_answered(tmp_path, photo, sent, status):
     request = load.post("/v1/classify", photo, "image/jpeg")
 
     async def end():
-        idle = await asyncio.open_connection("127.0.0.1", port)  # holds nothing up
+        idle = await asyncio.open_connection("127.0.0.1", port)  # must not delay the shutdown
         reader, writer = [], []
         for _ in range(20):
             r, w = await asyncio.open_connection("127.0.0.1", port)
@@ -72,19 +72,19 @@ def test_a_signal_ends_it_once_all_is_answered(tmp_path, photo, sent, status):
             writer.append(w)
         await asyncio.wait(reader, return_when=asyncio.FIRST_COMPLETED)
         process.send_signal(sent)
-        answers = await asyncio.gather(*reader)
+        responses = await asyncio.gather(*reader)
         for each in (*writer, idle[1]):
             each.close()
-        return answers
+        return responses
 
-    answers = asyncio.run(end())
+    responses = asyncio.run(end())
     _, errors = process.communicate(timeout=30)
-    assert [answer.status for answer in answers] == [200] * 20
+    assert [response.status for response in responses] == [200] * 20
     assert process.returncode == status
     assert errors == ("interrupted\n" if sent == signal.SIGINT else "")
 
 
-def test_a_model_that_is_replaced_answers_from_then_on(serve, tmp_path, photo):
+def test_replaced_model_is_reloaded(serve, tmp_path, photo):
     model = tmp_path / "model.tflite"
     int8 = find_model("litert")
     shutil.copy(int8, model)
@@ -97,12 +97,12 @@ def test_a_model_that_is_replaced_answers_from_then_on(serve, tmp_path, photo):
     while server.client.get("/v1/model").json()["precision"] == "int8":
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    answer = server.client.post("/v1/classify", content=photo).json()
-    assert answer["model"]["precision"] == "float32"
+    classification = server.client.post("/v1/classify", content=photo).json()
+    assert classification["model"]["precision"] == "float32"
 
 
-def test_systemd_is_told(tmp_path, photo):
-    """Alive from the first to the last; and that it ends, before what is in flight is answered."""
+def test_systemd_is_notified_of_start_watchdog_and_stop(tmp_path, photo):
+    """STOPPING comes before requests in flight complete; repeated SIGTERMs still exit with 0."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(30)
@@ -120,14 +120,15 @@ def test_systemd_is_told(tmp_path, photo):
                 request = load.post("/v1/classify", photo, "image/jpeg")
                 with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
                     client.sendall(request[:-1])
-                    said = [manager.recv(100) for _ in range(2)]  # it has begun to read that
+                    # After two more notifications the server has started to read the request.
+                    messages = [manager.recv(100) for _ in range(2)]
                     process.terminate()
-                    while said[-1] == b"WATCHDOG=1":
-                        said.append(manager.recv(100))
-                    assert said[-1] == b"STOPPING=1"
+                    while messages[-1] == b"WATCHDOG=1":
+                        messages.append(manager.recv(100))
+                    assert messages[-1] == b"STOPPING=1"
                     client.sendall(request[-1:])
                     assert client.recv(12) == b"HTTP/1.1 200"
-                while process.poll() is None:  # impatience is no failure
+                while process.poll() is None:
                     process.terminate()
                     time.sleep(0.001)
                 assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""The worker process: killed, stopped, replaced; requests that take too long."""
+"""Supervision of the worker process: deadlines, crashes, restarts, health and shutdown."""
 
 import asyncio
 import concurrent.futures
@@ -20,12 +20,12 @@ from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 from runtime.serve.wire import ModelOptions
 
-STOPPING_S = 10  # SIGTERM ends the server within this
-HEALTH_S = 1  # /healthz answers within this
+STOPPING_S = 10  # the server must exit within this time after SIGTERM
+HEALTH_S = 1  # /healthz must respond within this time
 
 
 class Server:
-    """A server process that may write on stderr, and its worker."""
+    """A server process with a worker; unlike that of conftest.py it may write to stderr."""
 
     def __init__(self, folder, *options, **environment):
         self._stderr = open(folder / "stderr", "w+")  # noqa: SIM115  (closed in `close`)
@@ -56,7 +56,7 @@ class Server:
         return int(re.search(r"^digit_edge_worker_restarts_total (\d+)$", text, re.M)[1])
 
     def health(self):
-        """The status of /healthz, and the seconds that it took."""
+        """Return the status of /healthz and its response time in seconds."""
         start = time.monotonic()
         status = self.client.get("/healthz").status_code
         return status, time.monotonic() - start
@@ -74,7 +74,7 @@ class Server:
 
 @pytest.fixture
 def serve(tmp_path):
-    """Starts a server with options."""
+    """Start a server with options."""
     with contextlib.ExitStack() as stack:
 
         def start(*options, **environment):
@@ -87,26 +87,26 @@ def serve(tmp_path):
 
 @contextlib.contextmanager
 def hanging_request(server, photo):
-    """Sends a photo to a worker that is stopped, as if its decoder hung; yields the answer."""
+    """Send a photo to a stopped worker, as if its decoder hung; yield the future response."""
     os.kill(server.worker, signal.SIGSTOP)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(server.classify, photo)
+        response = pool.submit(server.classify, photo)
         time.sleep(0.3)
-        yield answer
+        yield response
 
 
-def test_request_past_its_deadline_is_refused_and_the_worker_replaced(serve, photo):
+def test_request_past_its_deadline_is_rejected_and_the_worker_replaced(serve, photo):
     server = serve("--timeout", "1.5")
     first = server.worker
     with hanging_request(server, photo) as hanging:
-        refused = hanging.result()
-    assert refused.status_code == 422
-    assert refused.json()["detail"] == "the image takes longer than 1.5 s: scale it down"
+        rejected = hanging.result()
+    assert rejected.status_code == 422
+    assert rejected.json()["detail"] == "the image takes longer than 1.5 s: scale it down"
     assert server.classify(photo).status_code == 200
     assert server.worker != first
     assert server.restarts() == 1
     assert server.stderr == (
-        "error: the process that decodes images was ended by signal 9; another one is started\n"
+        "error: the worker process was ended by signal 9; starting a new one\n"
     )
 
 
@@ -119,7 +119,7 @@ def test_health_is_reported_within_a_second_while_a_decoder_hangs(serve, photo):
             assert seconds < HEALTH_S
 
 
-def test_idle_worker_that_does_not_answer_is_unhealthy(serve):
+def test_idle_worker_that_does_not_reply_is_unhealthy(serve):
     server = serve()
     os.kill(server.worker, signal.SIGSTOP)
     status, seconds = server.health()
@@ -129,16 +129,16 @@ def test_idle_worker_that_does_not_answer_is_unhealthy(serve):
     assert server.health()[0] == 200
 
 
-def test_only_the_request_past_its_deadline_is_refused(serve, photo):
+def test_only_the_request_past_its_deadline_gets_422(serve, photo):
     server = serve("--timeout", "3")
     os.kill(server.worker, signal.SIGSTOP)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(server.classify, photo)]
+        responses = [pool.submit(server.classify, photo)]
         time.sleep(1)
-        answers += [pool.submit(server.classify, photo) for _ in range(7)]
-    statuses = [answer.result().status_code for answer in answers]
+        responses += [pool.submit(server.classify, photo) for _ in range(7)]
+    statuses = [response.result().status_code for response in responses]
     assert statuses[0] == 422
-    # Those beside it in the worker are told to come again, those behind it are answered.
+    # Other requests in that worker get 503, queued requests succeed.
     assert set(statuses[1:]) <= {200, 503}
     assert server.classify(photo).status_code == 200
 
@@ -165,7 +165,7 @@ def test_metrics_and_model_do_not_wait_for_images(serve, photo):
         assert hanging.result().status_code == 200
 
 
-# A worker that ends as soon as its model is open.
+# Program of a worker that exits as soon as its model is open.
 _SHORT_LIVED_WORKER = """
 import os, socket, sys
 sys.path.insert(0, sys.argv[1])
@@ -220,7 +220,7 @@ def test_sigterm_ends_the_server_in_time_while_a_decoder_hangs_and_a_body_arrive
         assert hanging.result().status_code == 503
         assert slow.recv(100).startswith(b"HTTP/1.1 503")
     assert not Path(f"/proc/{worker}").exists()
-    assert server.stderr.count("\n") <= 1  # uvicorn reports how many requests it gave up
+    assert server.stderr.count("\n") <= 1  # uvicorn reports the number of canceled requests
 
 
 def test_worker_ends_with_a_server_that_is_killed(serve):
@@ -230,7 +230,7 @@ def test_worker_ends_with_a_server_that_is_killed(serve):
     end = time.monotonic() + 30
     while Path(f"/proc/{worker}/cmdline").exists() and time.monotonic() < end:
         if "Z" in Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0]:
-            break  # ended; whoever adopted it has not taken note
+            break  # a zombie: it has ended, but its new parent has not reaped it
         time.sleep(0.01)
     else:
         assert not Path(f"/proc/{worker}").exists()
@@ -285,9 +285,9 @@ def test_server_whose_model_is_gone_recovers_once_it_is_back(serve, tmp_path, ph
     while server.health()[0] == 200 and time.monotonic() < end:
         time.sleep(0.05)
     assert server.health()[0] == 503
-    refused = server.classify(photo)
-    assert refused.status_code == 503
-    assert "model.tflite" in refused.json()["detail"]
+    rejected = server.classify(photo)
+    assert rejected.status_code == 503
+    assert "model.tflite" in rejected.json()["detail"]
     hidden.rename(model)
     while server.classify(photo).status_code == 503 and time.monotonic() < end:
         time.sleep(0.2)
@@ -295,7 +295,7 @@ def test_server_whose_model_is_gone_recovers_once_it_is_back(serve, tmp_path, ph
     assert server.health()[0] == 200
 
 
-def test_package_in_the_working_directory_is_not_taken_for_the_server(tmp_path):
+def test_package_of_the_same_name_in_the_working_directory_is_ignored(tmp_path):
     (tmp_path / "runtime").mkdir()
     (tmp_path / "runtime" / "__init__.py").write_text("raise SystemExit('the wrong package')")
     script = (

@@ -1,4 +1,4 @@
-"""python -m runtime.update cut short: by a full disk, too little memory, a kill, a power cut."""
+"""python -m runtime.update under failures: full disk, too little memory, SIGKILL, power cut."""
 
 import random
 import re
@@ -17,11 +17,17 @@ from runtime.update.run import update
 
 pytest.importorskip("cryptography", reason='needs cryptography: pip install "digit-edge[update]"')
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
-OLD, NEW = (artifact.read(PRETRAINED / name) for name in ("digits-int8.tflite", "digits.tflite"))
+OLD = artifact.read(PRETRAINED / "digits-int8.tflite")  # the installed model
+NEW = artifact.read(PRETRAINED / "digits.tflite")  # the model of the update
+NEVER = 10**9  # number of a file operation that an update does not reach
 
 
-def mounted(device, size: str, then: str = "true"):
-    """Run an update where the models' folder is a file system of its own, of this size."""
+def update_on_tmpfs(device, size: str, then: str = "true"):
+    """Run an update with the models' folder on a tmpfs of this size.
+
+    The shell command `then` runs after the mount. Afterwards `device.target` is in a copy of the
+    folder.
+    """
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare: apt install util-linux")
     folder = device.target.parent
@@ -29,7 +35,7 @@ def mounted(device, size: str, then: str = "true"):
     shutil.copytree(folder, kept)
     mount = f"mount -t tmpfs -o size={size} none {folder} && cp -r {kept}/. {folder} && {then}"
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
-        pytest.skip("mounts are not allowed here, not even in a namespace of its own: run as root")
+        pytest.skip("cannot mount a tmpfs in a user namespace: run as root")
     script = f'{mount} && "$@"; status=$?; cp -r {folder}/. {kept}; exit $status'
     command = [sys.executable, "-m", "runtime.update", device.new, "--into", device.target]
     done = subprocess.run(
@@ -39,23 +45,23 @@ def mounted(device, size: str, then: str = "true"):
     return done
 
 
-def test_a_full_disk_leaves_the_model(device):
-    done = mounted(device, "200k")  # the model in use is 92 KB, the new one 276
+def test_full_disk_keeps_the_installed_model(device):
+    done = update_on_tmpfs(device, "200k")  # the models have 92 KB (old) and 276 KB (new)
     assert done.returncode == 2
     assert "No space left on device" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert device.holds(OLD)
 
 
-def test_a_read_only_folder_leaves_the_model(device):
-    done = mounted(device, "8m", f"mount -o remount,ro {device.target.parent}")
+def test_read_only_folder_keeps_the_installed_model(device):
+    done = update_on_tmpfs(device, "8m", f"mount -o remount,ro {device.target.parent}")
     assert done.returncode == 2
     assert "Read-only file system" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert device.holds(OLD)
 
 
-def test_too_little_memory_leaves_the_model(device):
+def test_too_little_memory_keeps_the_installed_model(device):
     program = (
         "import resource, sys\n"
         "from runtime.cli.exit_status import exit_status\n"
@@ -73,13 +79,14 @@ def test_too_little_memory_leaves_the_model(device):
     )
     assert done.returncode in (2, 3)
     assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("error: ")  # libraries may complain before it
+    assert done.stderr.splitlines()[-1].startswith("error: ")  # libraries may print other lines
     assert device.holds(OLD)
 
 
-# Updates a model again and again, each in a process of its own that is killed: at its nth operation
-# on files, or after so many seconds. Prints, for each, whether it was, and what its place held.
-KILLED = """
+# A program that reads lines "operation N" or "seconds T". For each it runs an update in a child
+# process and kills it at its Nth file operation, or after T seconds. It prints whether the child
+# was killed, its duration in seconds, and the digests of the target and the previous model.
+KILL_PROGRAM = """
 import os, signal, sys, threading, time
 from pathlib import Path
 import ai_edge_litert.interpreter
@@ -98,34 +105,34 @@ for number, line in enumerate(sys.stdin):
     child = os.fork()
     if child == 0:
         if kind == "operation":
-            left = int(moment)
+            remaining = int(moment)
             def count(event, arguments):
-                global left
-                if event.startswith(("os.", "open", "fcntl", "shutil")) and os.getpid() == me:
-                    left -= 1
-                    if left == 0:
-                        os.kill(me, signal.SIGKILL)
-            me = os.getpid()
+                global remaining
+                if event.startswith(("os.", "open", "fcntl", "shutil")) and os.getpid() == pid:
+                    remaining -= 1
+                    if remaining == 0:
+                        os.kill(pid, signal.SIGKILL)
+            pid = os.getpid()
             sys.addaudithook(count)
         try:
             update.update(str(sources[number % 2]), target, None)
         finally:
             os._exit(0)
-    began = time.monotonic()
+    start = time.monotonic()
     if kind == "seconds":
         time.sleep(float(moment))
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    print(int(os.WIFSIGNALED(status)), time.monotonic() - began, digest(target),
+    print(int(os.WIFSIGNALED(status)), time.monotonic() - start, digest(target),
           digest(previous(target)), flush=True)
 """
 
 
-class Killed:
-    """Runs KILLED; the place must hold one of the two models after each update."""
+class UpdateKiller:
+    """Runs KILL_PROGRAM; asserts after each update that the target is one of the two models."""
 
     def __init__(self, device) -> None:
-        command = [sys.executable, "-W", "ignore", "-c", KILLED, device.target]
+        command = [sys.executable, "-W", "ignore", "-c", KILL_PROGRAM, device.target]
         self._process = subprocess.Popen(
             [*command, device.new, device.old],
             stdin=subprocess.PIPE,
@@ -135,7 +142,7 @@ class Killed:
         self._device = device
 
     def update(self, kind: str, moment: float) -> tuple[bool, float]:
-        """Kill an update at a moment; whether there was something to kill, and its seconds."""
+        """Run an update and kill it; return whether it was killed, and its seconds."""
         self._process.stdin.write(f"{kind} {moment}\n")
         self._process.stdin.flush()
         killed, seconds, digest, kept = self._process.stdout.readline().split()
@@ -151,12 +158,12 @@ class Killed:
 
 
 @pytest.fixture
-def killed(device):
+def killer(device):
+    """An UpdateKiller; afterwards updates must work and leave no temporary files."""
     pytest.importorskip("ai_edge_litert")
-    process = Killed(device)
+    process = UpdateKiller(device)
     yield process
     process.close()
-    # A device that was cut off goes on: the next update works, and leaves nothing of the others.
     for path, model in ((device.old, OLD), (device.new, NEW)):
         update(str(path), device.target, None)
         assert artifact.read(device.target).spec.digest == model.spec.digest
@@ -164,34 +171,34 @@ def killed(device):
     assert Classifier.load(device.target).classify(NEW.spec.golden.pixels[0])
 
 
-def test_killed_at_every_operation_on_files_a_working_model_is_there(killed):
-    assert killed.update("operation", 10**9) == (False, pytest.approx(0, abs=60))
-    moment = 1
-    while killed.update("operation", moment)[0]:
-        moment += 1
-    assert moment > 15  # the renames are among them, whatever else there is
+def test_update_killed_at_any_file_operation_leaves_a_working_model(killer):
+    assert killer.update("operation", NEVER) == (False, pytest.approx(0, abs=60))
+    operation = 1
+    while killer.update("operation", operation)[0]:
+        operation += 1
+    assert operation > 15  # enough to include the renames
 
 
-def at_random_moments(killed: Killed, count: int) -> None:
-    seconds = [killed.update("operation", 10**9)[1] for _ in range(3)]
-    moments = random.Random()
-    ends = [
-        killed.update("seconds", moments.uniform(0, 1.1 * max(seconds)))[0] for _ in range(count)
+def kill_at_random_times(killer: UpdateKiller, count: int) -> None:
+    durations = [killer.update("operation", NEVER)[1] for _ in range(3)]
+    times = random.Random()
+    killed = [
+        killer.update("seconds", times.uniform(0, 1.1 * max(durations)))[0] for _ in range(count)
     ]
-    assert any(ends)
+    assert any(killed)
 
 
-def test_killed_at_twenty_random_moments_a_working_model_is_there(killed):
-    at_random_moments(killed, 20)
+def test_update_killed_at_twenty_random_times_leaves_a_working_model(killer):
+    kill_at_random_times(killer, 20)
 
 
 @pytest.mark.slow
-def test_killed_at_a_hundred_random_moments_a_working_model_is_there(killed):
-    at_random_moments(killed, 100)
+def test_update_killed_at_a_hundred_random_times_leaves_a_working_model(killer):
+    kill_at_random_times(killer, 100)
 
 
-def test_a_power_cut_finds_files_on_the_disk_before_their_names(device, tmp_path):
-    """SIGKILL leaves what the system has in memory; a power cut does not: the order counts."""
+def test_files_reach_the_disk_before_they_are_renamed(device, tmp_path):
+    """A power cut loses data that is only in the page cache: fsync must precede each rename."""
     if shutil.which("strace") is None:
         pytest.skip("needs strace: apt install strace")
     trace = tmp_path / "trace"
@@ -203,14 +210,14 @@ def test_a_power_cut_finds_files_on_the_disk_before_their_names(device, tmp_path
         text=True,
     )
     if "Operation not permitted" in done.stderr:
-        pytest.skip("strace may not trace here")
+        pytest.skip("strace is not permitted to trace here: run as root")
     assert done.returncode == 0, done.stderr
     steps = [line for line in trace.read_text().splitlines() if "= 0" in line]
     names = [re.findall(r'"([^"]+)"|<([^>]+)>', step) for step in steps]
     calls = [step.partition("(")[0] for step in steps]
-    paths = [[a or b for a, b in found] for found in names]
-    renames = [at for at, call in enumerate(calls) if call.startswith("rename")]
-    assert [paths[at][1] for at in renames] == [str(previous(device.target)), str(device.target)]
-    for at in renames:
-        assert (calls[at - 1], paths[at - 1]) == ("fsync", paths[at][:1])
-        assert (calls[at + 1], paths[at + 1]) == ("fsync", [str(device.target.parent)])
+    paths = [[quoted or descriptor for quoted, descriptor in step] for step in names]
+    renames = [i for i, call in enumerate(calls) if call.startswith("rename")]
+    assert [paths[i][1] for i in renames] == [str(previous(device.target)), str(device.target)]
+    for i in renames:
+        assert (calls[i - 1], paths[i - 1]) == ("fsync", paths[i][:1])
+        assert (calls[i + 1], paths[i + 1]) == ("fsync", [str(device.target.parent)])

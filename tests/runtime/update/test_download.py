@@ -1,4 +1,4 @@
-"""Models fetched over HTTP from a server of this machine: right, broken off, stalled, too large."""
+"""Downloads from a local HTTP server: complete, interrupted, stalled, too large, redirected."""
 
 import io
 import shutil
@@ -22,13 +22,17 @@ PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the files of a folder; `faults` spoil its next answers, one each."""
+    """Serves the files of a folder.
+
+    `faults` are for the next requests, one each: "" (none), a status, "to URL" (a redirect), "no
+    length", "breaks off" or "stalls". `requested` collects the paths.
+    """
 
     daemon_threads = True
 
     def __init__(self, folder: Path):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.faults, self.asked = folder, [], []
+        self.folder, self.faults, self.requested = folder, [], []
         self.end = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -36,7 +40,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         server = self.server
-        server.asked.append(self.path)
+        server.requested.append(self.path)
         path = server.folder / self.path.rpartition("/")[2].partition("?")[0]
         fault = server.faults.pop(0) if server.faults else ""
         if fault.isdecimal():
@@ -79,7 +83,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def fetched(server, tmp_path, monkeypatch):
-    """Fetches the model with these faults in the way."""
+    """Download the model while the server has these faults."""
     monkeypatch.setattr(download, "TIMEOUT_S", 1.0)
     monkeypatch.setattr(download.time, "sleep", lambda _: None)
 
@@ -106,30 +110,30 @@ DATA = (PRETRAINED / "digits.tflite").read_bytes()
     ],
     ids=lambda faults: ", ".join(faults) or "none",
 )
-def test_a_file_arrives_whole(fetched, faults):
+def test_download_is_complete_despite_faults(fetched, faults):
     assert fetched(*faults) == DATA
 
 
 @pytest.mark.parametrize(
     ("faults", "message"),
     [
-        (["breaks off"] * 3, rf"it broke off after {len(DATA) // 2} of {len(DATA)} bytes"),
+        (["breaks off"] * 3, rf"the connection ended after {len(DATA) // 2} of {len(DATA)} bytes"),
         (["stalls"] * 3, "timed out"),
-        (["503"] * 3, "the server answers 503"),
-        (["403"], "the server answers 403"),
-        (["to file:///etc/passwd"], "is not allowed; check the address"),
-        (["to ftp://host/model.tflite"], "leads to ftp: give the address itself"),
-        (["to http://a..b/model.tflite"], "it is no address, or leads to none"),
+        (["503"] * 3, "the server returned 503"),
+        (["403"], "the server returned 403"),
+        (["to file:///etc/passwd"], "is not allowed; check the URL"),
+        (["to ftp://host/model.tflite"], "redirects to ftp: pass the final URL"),
+        (["to http://a..b/model.tflite"], "invalid URL or redirect"),
     ],
 )
-def test_what_does_not_arrive_is_a_message(fetched, server, faults, message):
+def test_failed_download_names_the_url_and_the_reason(fetched, server, faults, message):
     with pytest.raises(EdgeError, match=message) as caught:
         fetched(*faults)
     assert f"{server.url}/digits.tflite" in str(caught.value)
-    assert len(server.asked) == len(faults)
+    assert len(server.requested) == len(faults)
 
 
-def test_a_server_that_leads_to_no_address_is_one_message(server, tmp_path):
+def test_redirect_to_an_invalid_url_gives_one_message(server, tmp_path):
     server.faults[:] = ["to http://[x/digits.tflite"]
     url = f"{server.url}/digits.tflite"
     done = subprocess.run(
@@ -138,57 +142,97 @@ def test_a_server_that_leads_to_no_address_is_one_message(server, tmp_path):
         text=True,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: cannot fetch {url}: it is no address, or leads to none")
+    assert done.stderr.startswith(f"error: cannot download {url}: invalid URL or redirect")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_more_than_the_limit_is_refused(fetched, tmp_path):
+def test_file_above_the_size_limit_is_rejected(fetched, tmp_path):
     for faults in ((), ("no length",)):
         with pytest.raises(EdgeError, match="larger than"):
             fetched(*faults, limit=100_000)
         assert (tmp_path / "fetched").stat().st_size <= 100_000
 
 
-def test_an_absent_file_is_told_from_a_failure(fetched):
+def test_missing_file_raises_not_found(fetched):
     with pytest.raises(NotFound):
         fetched(path="other.tflite")
 
 
-def test_where_nobody_answers_the_address_is_named_without_its_password(tmp_path):
-    with pytest.raises(EdgeError, match="cannot fetch http://127.0.0.1:1/m.tflite") as caught:
+def test_password_in_the_url_is_not_printed(tmp_path):
+    with pytest.raises(
+        EdgeError, match=r"cannot download http://127\.0\.0\.1:1/m\.tflite"
+    ) as caught:
         download.fetch("http://user:secret@127.0.0.1:1/m.tflite", tmp_path / "fetched", 100)
     assert "secret" not in str(caught.value)
 
 
-def test_from_https_to_http_is_refused():
+def test_redirect_from_https_to_http_is_rejected():
     import urllib.request
 
     request = urllib.request.Request("https://host/model.tflite")
-    with pytest.raises(EdgeError, match="leads to http: give the address itself"):
-        download._StaysSecure().redirect_request(
+    with pytest.raises(EdgeError, match="redirects to http: pass the final URL"):
+        download._SecureRedirectHandler().redirect_request(
             request, io.BytesIO(), 302, "", {}, "http://host/m.tflite"
         )
 
 
-def test_an_update_comes_with_its_signature(server, tmp_path):
+@pytest.fixture
+def key(tmp_path) -> Path:
+    """A private key; the device trusts its public key."""
     pytest.importorskip("cryptography")
     private, _ = make_key(tmp_path / "models" / "keys" / "maker")
-    private.rename(tmp_path / "maker.key")
-    url, place = f"{server.url}/digits.tflite?version=2", tmp_path / "models" / "model.tflite"
+    return private.rename(tmp_path / "maker.key")
+
+
+@pytest.fixture
+def url(server) -> str:
+    return f"{server.url}/digits.tflite?version=2"
+
+
+@pytest.fixture
+def target(tmp_path, url, server, key) -> Path:
+    """The installed model, downloaded with its signature."""
+    target = tmp_path / "models" / "model.tflite"
+    sign(server.folder / "digits.tflite", key)
+    update(url, target, None)
+    return target
+
+
+def is_unchanged(target: Path) -> bool:
+    names = sorted(path.name for path in target.parent.iterdir())
+    return artifact.read(target).data == DATA and names == ["keys", "model.tflite"]
+
+
+def test_unsigned_download_is_rejected(server, tmp_path, key, url):
     with pytest.raises(SignatureError, match="is not signed"):
-        update(url, place, None)
-    sign(server.folder / "digits.tflite", tmp_path / "maker.key")
-    assert "signed by maker.pub" in update(url, place, None)[0]
-    assert server.asked[-1] == "/digits.tflite.sig?version=2"
-    assert artifact.read(place).data == DATA
-    server.faults[:] = ["", "503", "503", "503"]  # the model comes, its signature does not
-    with pytest.raises(EdgeError, match="cannot fetch .*sig"):
-        update(url, place, None, allow_unsigned=True)
+        update(url, tmp_path / "models" / "model.tflite", None)
+
+
+def test_signature_is_downloaded_with_the_model(server, tmp_path, key, url):
+    sign(server.folder / "digits.tflite", key)
+    target = tmp_path / "models" / "model.tflite"
+    assert "signed by maker.pub" in update(url, target, None)[0]
+    assert server.requested[-1] == "/digits.tflite.sig?version=2"
+    assert is_unchanged(target)
+
+
+def test_failed_download_of_the_signature_is_an_error_even_with_allow_unsigned(server, url, target):
+    server.faults[:] = ["", "503", "503", "503"]  # the model arrives, its signature does not
+    with pytest.raises(EdgeError, match=r"cannot download .*sig"):
+        update(url, target, None, allow_unsigned=True)
+    assert is_unchanged(target)
+
+
+def test_login_page_instead_of_the_signed_model_is_rejected(server, url, target):
     (server.folder / "digits.tflite").write_text("<html>Please log in</html>")
     with pytest.raises(SignatureError):
-        update(url, place, None)
+        update(url, target, None)
+    assert is_unchanged(target)
+
+
+def test_login_page_instead_of_an_unsigned_model_is_rejected(server, url, target):
+    (server.folder / "digits.tflite").write_text("<html>Please log in</html>")
     (server.folder / "digits.tflite.sig").unlink()
-    with pytest.raises(ArtifactError, match="is not a .tflite model"):
-        update(url, place, None, allow_unsigned=True)
-    assert artifact.read(place).data == DATA
-    assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["keys", "model.tflite"]
+    with pytest.raises(ArtifactError, match=r"is not a \.tflite model"):
+        update(url, target, None, allow_unsigned=True)
+    assert is_unchanged(target)

@@ -1,4 +1,4 @@
-"""python -m runtime.update: what is trusted and right takes its place, at every moment whole."""
+"""python -m runtime.update: installation, signatures, self-test, rollback and error messages."""
 
 import os
 import shutil
@@ -18,7 +18,8 @@ from runtime.update.run import SelfTestFailed, update
 
 pytest.importorskip("cryptography", reason='needs cryptography: pip install "digit-edge[update]"')
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
-OLD, NEW = (artifact.read(PRETRAINED / name) for name in ("digits-int8.tflite", "digits.tflite"))
+OLD = artifact.read(PRETRAINED / "digits-int8.tflite")  # the installed model
+NEW = artifact.read(PRETRAINED / "digits.tflite")  # the model of the update
 
 
 def run(*arguments, **options):
@@ -26,50 +27,63 @@ def run(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, **options)
 
 
-def test_a_signed_model_takes_its_place_and_the_old_one_is_kept(device):
+def test_signed_model_is_installed_and_the_old_one_kept(device):
     done = run(device.new, "--into", device.target)
     assert (done.returncode, done.stderr) == (0, "")
     assert "signed by maker.pub" in done.stdout
     assert device.holds(NEW, kept=OLD)
-    assert "is this model already" in run(device.new, "--into", device.target).stdout
+
+
+def test_installed_model_is_not_installed_again(device):
+    update(str(device.new), device.target, None)
+    assert "this model is already installed" in run(device.new, "--into", device.target).stdout
     assert device.holds(NEW, kept=OLD)
+
+
+def test_back_swaps_the_model_with_the_previous_one(device):
+    update(str(device.new), device.target, None)
     done = run("--back", "--into", device.target)
     assert (done.returncode, done.stderr) == (0, "")
     assert device.holds(OLD, kept=NEW)
 
 
 @pytest.mark.parametrize("option", [["--keys", "keys"], ["--allow-unsigned"]])
-def test_back_takes_no_option_of_a_new_model(device, option):
+def test_back_rejects_options_of_a_new_model(device, option):
     done = run("--back", "--into", device.target, *option)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: --back checks no signature")
+    assert done.stderr.startswith("error: --back does not check signatures")
 
 
-def test_a_folders_one_model_with_one_before_it_can_go_back(device):
+def test_back_finds_the_only_model_of_a_folder_with_a_previous_one(device):
     folder = device.target.parent
     update(str(device.new), device.target, None)
     shutil.copy(device.old, folder / "another.tflite")
-    done = run("--back", cwd=folder.parent)  # whose default is the folder `models`
+    done = run("--back", cwd=folder.parent)  # the default of --into is the folder `models`
     assert (done.returncode, done.stderr) == (0, "")
     (folder / "another.tflite").unlink()
     assert device.holds(OLD, kept=NEW)
+
+
+def test_back_lists_the_models_if_several_have_a_previous_one(device):
+    folder = device.target.parent
+    update(str(device.new), device.target, None)
     for name in ("another.tflite", "another.previous.tflite"):
         shutil.copy(device.old, folder / name)
     done = run("--back", "--into", folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: --back: which model of {folder}? ")
-    assert "another.tflite, model.tflite; give --into FILE" in done.stderr
+    assert "another.tflite, model.tflite; pass --into FILE" in done.stderr
 
 
-def test_a_folder_takes_the_model_under_its_own_name(device):
+def test_model_keeps_its_file_name_in_a_folder(device):
     folder = device.target.parent
     update(str(device.new), folder, None)
     assert artifact.read(folder / "new.tflite").spec.digest == NEW.spec.digest
     assert not previous(folder / "new.tflite").exists()
 
 
-def test_what_is_not_signed_is_refused_unless_that_is_asked_for(device):
+def test_unsigned_model_needs_allow_unsigned(device):
     device.new.with_name("new.tflite.sig").unlink()
     done = run(device.new, "--into", device.target)
     assert (done.returncode, done.stdout) == (3, "")
@@ -82,7 +96,7 @@ def test_what_is_not_signed_is_refused_unless_that_is_asked_for(device):
 
 @pytest.mark.parametrize("unsigned", [False, True])
 @pytest.mark.parametrize("fault", ["another key", "another model", "cut", "no key trusted"])
-def test_a_wrong_signature_is_refused_always(device, tmp_path, fault, unsigned):
+def test_invalid_signature_is_rejected_even_with_allow_unsigned(device, tmp_path, fault, unsigned):
     signature = device.new.with_name("new.tflite.sig")
     if fault == "another key":
         sign(device.new, make_key(tmp_path / "stranger")[0])
@@ -98,17 +112,17 @@ def test_a_wrong_signature_is_refused_always(device, tmp_path, fault, unsigned):
     assert device.holds(OLD)
 
 
-def test_a_model_changed_after_it_was_signed_is_refused(device, plant):
-    def more(scores):
+def test_model_changed_after_signing_is_rejected(device, plant):
+    def shift(scores):
         return scores + 1 / 512
 
-    plant(device.new, "digits.tflite", scores=more)  # its own digest is right
+    plant(device.new, "digits.tflite", scores=shift)  # with a valid digest
     with pytest.raises(SignatureError):
         update(str(device.new), device.target, None)
     assert device.holds(OLD)
 
 
-def test_one_of_several_trusted_keys_is_enough_and_a_folder_can_be_named(device, tmp_path, maker):
+def test_any_trusted_key_in_the_given_folder_is_enough(device, tmp_path, maker):
     for name in ("a", "z"):
         make_key(tmp_path / "trusted" / name)
     shutil.copy(maker.with_suffix(".pub"), tmp_path / "trusted")
@@ -117,7 +131,7 @@ def test_one_of_several_trusted_keys_is_enough_and_a_folder_can_be_named(device,
 
 
 @pytest.mark.parametrize("text", ["not a key", "rsa"])
-def test_a_key_that_is_none_is_named(device, text):
+def test_invalid_key_is_named(device, text):
     bad = device.target.parent / "keys" / "bad.pub"
     if text == "rsa":
         from cryptography.hazmat.primitives import serialization
@@ -133,7 +147,7 @@ def test_a_key_that_is_none_is_named(device, text):
     assert device.holds(OLD)
 
 
-def test_a_model_that_fails_here_never_takes_the_place(device, plant, maker):
+def test_model_that_fails_its_self_test_is_not_installed(device, plant, maker):
     plant(device.new, "digits.tflite", scores=lambda scores: scores[:, ::-1].copy())
     sign(device.new, maker)
     done = run(device.new, "--into", device.target)
@@ -143,24 +157,24 @@ def test_a_model_that_fails_here_never_takes_the_place(device, plant, maker):
     assert device.holds(OLD)
 
 
-def test_a_model_that_fails_in_its_place_gives_it_back(device, monkeypatch):
-    """A card that spoils what it is given: the file changes with the rename."""
+def test_model_damaged_by_its_installation_is_rolled_back(device, monkeypatch):
+    """A broken memory card: the file is damaged when it is renamed."""
     real = os.replace
 
-    def spoil(source, place):
-        real(source, place)
-        if Path(place) == device.target and device.target.stat().st_size == len(NEW.data):
-            with open(place, "r+b") as file:
+    def damage(source, target):
+        real(source, target)
+        if Path(target) == device.target and device.target.stat().st_size == len(NEW.data):
+            with open(target, "r+b") as file:
                 file.seek(1000)
-                file.write(b"spoilt")
+                file.write(b"damage")
 
-    monkeypatch.setattr(os, "replace", spoil)
-    with pytest.raises(SelfTestFailed, match="is damaged.*the model before is back in its place"):
+    monkeypatch.setattr(os, "replace", damage)
+    with pytest.raises(SelfTestFailed, match=r"is damaged.*the previous model is installed again"):
         update(str(device.new), device.target, None)
     assert device.holds(OLD, kept=OLD)
 
 
-def test_a_damaged_model_in_use_is_replaced_and_not_kept(device):
+def test_damaged_installed_model_is_replaced_but_not_kept(device):
     update(str(device.new), device.target, None)
     device.target.write_bytes(b"rubbish")
     update(str(device.new), device.target, None)
@@ -171,38 +185,41 @@ def test_a_damaged_model_in_use_is_replaced_and_not_kept(device):
     ("arguments", "message"),
     [
         (["absent.tflite"], "error: cannot read absent.tflite: No such file"),
-        (["model.txt"], "error: model.txt is no model's name"),
+        (["model.txt"], "error: model.txt is not a model"),
         (["ftp://host/model.tflite"], "error: cannot read ftp://host/model.tflite: No such file"),
-        (["http://[x/m.tflite"], "error: http://[x/m.tflite is no address"),
-        (["http://a..b/m.tflite"], "error: cannot fetch http://a..b/m.tflite: it is no address"),
-        (["http://127.0.0.1:9/ü.tflite"], "error: cannot fetch http://127.0.0.1:9/ü.tflite: it is"),
+        (["http://[x/m.tflite"], "error: http://[x/m.tflite: invalid URL"),
+        (["http://a..b/m.tflite"], "error: cannot download http://a..b/m.tflite: invalid URL"),
+        (
+            ["http://127.0.0.1:9/ü.tflite"],
+            "error: cannot download http://127.0.0.1:9/ü.tflite: invalid",
+        ),
         (["--back"], "error: --back: which model of models? "),
-        (["{new}", "--into", "m.onnx"], "error: new.tflite cannot take the place of m.onnx"),
+        (["{new}", "--into", "m.onnx"], "error: new.tflite cannot replace m.onnx"),
         (["{new}", "--into", "/proc/models"], "error: cannot write into /proc/models"),
         (["--back", "--into", "m.tflite"], "error: cannot read the model m.previous.tflite"),
         ([], "usage"),
         (["{new}", "--back"], "usage"),
     ],
 )
-def test_bad_usage_is_one_message_and_exit_2(device, tmp_path, arguments, message):
+def test_invalid_arguments_give_one_message_and_exit_status_2(device, tmp_path, arguments, message):
     done = run(*(word.format(new=device.new) for word in arguments), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(message)
     assert message == "usage" or len(done.stderr.splitlines()) == 1
 
 
-def test_one_update_at_a_time(device):
+def test_second_update_at_the_same_time_is_rejected(device):
     import fcntl
 
     folder = os.open(device.target.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
-    with pytest.raises(EdgeError, match="another update of .* is under way"):
+    with pytest.raises(EdgeError, match=r"another update of .* is running"):
         update(str(device.new), device.target, None)
     os.close(folder)
     update(str(device.new), device.target, None)
 
 
-def test_a_running_program_takes_the_new_model_up(device):
+def test_running_program_reloads_the_new_model(device):
     program = (
         "import sys, time\n"
         "from runtime.reload import ReloadingClassifier\n"
