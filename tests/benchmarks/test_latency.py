@@ -256,8 +256,8 @@ def test_what_is_too_noisy_is_measured_again(
         keras=False,
         progress=said.append,
     )
-    rounds = dict.fromkeys(line.split(":")[0] for line in said if "again" in line)
-    assert list(rounds) == [f"too noisy, again {number}" for number in expected]
+    rounds = dict.fromkeys(line.split(":")[0] for line in said if "retry" in line)
+    assert list(rounds) == [f"too noisy, retry {number}" for number in expected]
     assert report.results
     assert {len(result.runs) for result in report.results} == {2}
 
