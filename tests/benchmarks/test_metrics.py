@@ -144,7 +144,7 @@ def test_int8_is_judged_by_whole_images() -> None:
     wrong = [n + 1 if at < 6 else n for at, n in enumerate(RIGHT)]
     result = judge(scores(RIGHT), scores(wrong), "int8")
     assert not result
-    assert "6 of 10000 answers fewer are right" in result.failures[0]
+    assert "6 fewer of 10000 predictions are correct" in result.failures[0]
 
 
 def test_ten_of_ten_thousand_may_flip_and_eleven_may_not() -> None:
