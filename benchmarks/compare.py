@@ -156,7 +156,7 @@ def check(
     for artifact, digest in _digests(before).items():
         if not different_models and digests.get(artifact, digest) != digest:
             raise EdgeError(
-                f"{artifact} is a different model in the two runs: pass --different-models to "
+                f"{artifact} is not the same model in both runs: pass --different-models to "
                 "compare them anyway"
             )
 

@@ -65,7 +65,7 @@ def read(path: Path) -> BenchmarkReport:
     report = from_json(BenchmarkReport, text, str(path))
     if report.schema_version != SCHEMA_VERSION:
         raise EdgeError(
-            f"{path} has schema version {report.schema_version}, but this program reads "
-            f"{SCHEMA_VERSION}: measure again"
+            f"{path} has schema {report.schema_version}, but this program reads {SCHEMA_VERSION}: "
+            "measure again"
         )
     return report
