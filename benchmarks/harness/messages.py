@@ -1,7 +1,7 @@
 """Defines the messages between a benchmark and the subprocess that runs one of its cases.
 
-`subprocesses` sends a request as JSON, `benchmarks.worker` sends a response. Some of the responses
-are published as they are in the reports, so that their strings and keys stay the same.
+`subprocesses` sends a request as JSON, and `benchmarks.worker` returns a response as JSON. Several
+of these classes are also part of the published reports: do not change their strings and JSON keys.
 """
 
 import itertools
@@ -15,9 +15,9 @@ from benchmarks.harness.serialize import json_key
 SINGLE = "single stream"  # the backend, one image a call
 OFFLINE = "offline"  # the backend, one batch of images a call, of the fastest size
 PNG = "png to label"  # Classifier.classify of a PNG file
-PNG_PREPROCESSING = "png preprocessing"  # of these calls, the decoding and preprocessing
-JPEG = "jpeg to label"  # Classifier.classify of a JPEG file of camera size
-JPEG_PREPROCESSING = "jpeg preprocessing"  # of these calls, the decoding and preprocessing
+PNG_PREPROCESSING = "png preprocessing"  # decoding and preprocessing of the same file, no model
+JPEG = "jpeg to label"  # Classifier.classify of a JPEG file of 1024×768 pixels
+JPEG_PREPROCESSING = "jpeg preprocessing"  # decoding and preprocessing of the same file, no model
 CLASSIFY = "classify an array"  # Classifier.classify of a 28×28 array
 BARE = "bare engine"  # the engine without this project's code, one image a call
 MANY_SCORES = "scores of many arrays"  # Classifier.scores of `Settings.images` arrays

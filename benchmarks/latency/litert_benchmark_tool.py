@@ -16,7 +16,7 @@ from benchmarks.schema.latency import BenchmarkToolResult, LatencyResult, Settin
 from runtime.errors import EdgeError
 from runtime.model import artifact
 
-MODULE = "ai_edge_litert.tools.benchmark_litert_model"
+MODULE = "ai_edge_litert.tools.benchmark_litert_model"  # run as `python -m`
 _ITEM_BYTES = {"float32": 4, "int8": 1}  # size of an input value, by the artifact's precision
 _MAX_RUNS = 1_000_000  # calls of one repetition, at most
 _MIN_WARM_UP_RUNS = 3  # calls before the timing; more if a tenth of the runs is more

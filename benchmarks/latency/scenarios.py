@@ -35,9 +35,9 @@ _MANY_MIN_CALLS = 2  # replaces --min-count for MANY, whose calls process thousa
 _JPEG_SIZE_PX = (1024, 768)  # width, height
 _JPEG_DIGIT_SIDE_PX = 400
 _JPEG_DIGIT_AT_PX = (300, 180)  # left, top
-_JPEG_PAPER = 200  # gray level of the page, 0 to 255
-_JPEG_INK = 40  # gray level of the digit
-_JPEG_QUALITY = 90  # of 100
+_JPEG_PAPER_GRAY = 200  # gray level of the page, 0 to 255
+_JPEG_INK_GRAY = 40  # gray level of the digit, 0 to 255
+_JPEG_QUALITY = 90  # of the compression, 0 to 100
 
 
 @dataclass(frozen=True)
@@ -280,10 +280,10 @@ def _jpeg(image: Pixels) -> bytes:
     """Return a digit (28, 28, 1) as a JPEG file of camera size, dark on a gray page."""
     from PIL import Image
 
-    page = Image.new("L", _JPEG_SIZE_PX, _JPEG_PAPER)
+    page = Image.new("L", _JPEG_SIZE_PX, _JPEG_PAPER_GRAY)
     side = (_JPEG_DIGIT_SIDE_PX, _JPEG_DIGIT_SIDE_PX)
     digit = Image.fromarray(image[:, :, 0]).resize(side, Image.Resampling.BICUBIC)
-    page.paste(_JPEG_INK, _JPEG_DIGIT_AT_PX, digit)
+    page.paste(_JPEG_INK_GRAY, _JPEG_DIGIT_AT_PX, digit)
     buffer = io.BytesIO()
     page.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()

@@ -17,7 +17,7 @@ from benchmarks.harness.messages import Roofline, StartUp, TimingSeries
 from benchmarks.harness.serialize import json_key
 
 SCHEMA_VERSION = 1
-# The number of samples that each percentile needs; with fewer it is not reported.
+# For each percentile the number of samples it needs; with fewer it is not reported.
 _MIN_SAMPLES = {50: 1, 90: 10, 99: 100}
 # Samples in half of a repetition, for its median to be compared with that of the other half.
 _MIN_HALF_SAMPLES = 10
