@@ -1,7 +1,7 @@
 """Measure the accuracy on test digits drawn at random sizes and positions on a white page.
 
-Run as python -m benchmarks.placement. The pages go through the preprocessing of real images, so the
-accuracy lost in comparison with the bare pixels is what the preprocessing costs.
+Run as python -m benchmarks.placement. The pages are preprocessed like photographs, so the accuracy
+lost in comparison with the bare pixels is the cost of the preprocessing.
 """
 
 import argparse

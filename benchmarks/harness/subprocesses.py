@@ -38,7 +38,9 @@ RESPONSE_FILE = "response.json"  # written by the subprocess if it succeeds
 ERROR_FILE = "error.json"  # a WorkerError, written by the subprocess after an EdgeError
 STAGE_FILE = "stage"  # the current step of the subprocess, for the message after a crash
 
-TIMEOUT_S = 900  # then a subprocess is killed; several times what the slowest, Keras on a Pi, takes
+# A subprocess that takes longer is killed. The slowest case, Keras on a Raspberry Pi, takes a
+# fraction of it.
+TIMEOUT_S = 900
 # Limits NumPy's BLAS to one thread: OpenBLAS, MKL, or a BLAS built with OpenMP.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 

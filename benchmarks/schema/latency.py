@@ -16,7 +16,7 @@ from benchmarks.harness.machine import Host
 from benchmarks.harness.messages import Roofline, StartUp, TimingSeries
 from benchmarks.harness.serialize import json_key
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of the JSON format of the report
 # For each percentile the number of samples it needs; with fewer it is not reported.
 _MIN_SAMPLES = {50: 1, 90: 10, 99: 100}
 # Samples in half of a repetition, for its median to be compared with that of the other half.

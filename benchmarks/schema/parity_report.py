@@ -8,7 +8,7 @@ from benchmarks.harness.messages import Explanation
 from benchmarks.harness.serialize import json_key
 from benchmarks.schema.parity import AccuracyMetrics, ParityResult
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of the JSON format of the report
 
 
 @dataclass(frozen=True)

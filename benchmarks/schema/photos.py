@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.harness.serialize import json_key
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of the JSON format of the report
 
 # Kinds of images in manifest.csv:
 SINGLE = "single"  # one digit

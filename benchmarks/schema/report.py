@@ -9,7 +9,7 @@ from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity_report import ParityReport
 from runtime.errors import EdgeError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of report.json; `read` rejects other versions
 
 
 @dataclass(frozen=True)

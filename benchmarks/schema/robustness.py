@@ -11,7 +11,7 @@ from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.serialize import json_key
 from benchmarks.harness.statistics import wilson_interval
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of the JSON format of the report
 MIDDLE = 2  # index of the middle one of the five strengths, which the targets are set for
 
 # Targets, all of the accuracy, 0 to 1:
