@@ -1,4 +1,4 @@
-"""Compares Keras, TFLite and ONNX on the same pixels: parity, latency, one report."""
+"""Benchmarks the Keras reference and its TFLite and ONNX artifacts: parity, latency, reports."""
 
 from runtime.system import interrupt
 

@@ -1,4 +1,4 @@
-"""Parity, then latency, then the report: python -m benchmarks."""
+"""Measure parity and latency of the artifacts and write a report: python -m benchmarks."""
 
 import argparse
 import sys
@@ -15,11 +15,13 @@ from runtime.cli.exit_status import exit_status
 from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError, printable
 from runtime.model import artifact
 
-MAX_SLOWDOWN = 1.2  # times the baseline's time
+# The default of --max-slowdown: a case fails if it takes more than this factor of the baseline's
+# time and the confidence interval of the ratio is above 1.
+MAX_SLOWDOWN = 1.2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where a row fails, or is slower than the baseline allows."""
+    """Run the command; return 3 if a case fails or is too slow in comparison with the baseline."""
     arguments = parse_args(argv)
     from benchmarks import compare
     from benchmarks.report import terminal, write
@@ -31,19 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     threads = latency.parse_threads(arguments.threads, arguments.quick)
     external_pythons = tuple(map(cases.parse_external_python, arguments.python))
     folder = arguments.out or arguments.models / "report"
-    different = arguments.different_models, arguments.different_hosts
-    # What would be in vain is said before anything takes time.
+    allow_different = arguments.different_models, arguments.different_hosts
+    # Detect errors before the measurements, which take minutes.
     artifact.read(arguments.models / cases.REFERENCE)
     write.check(folder)
     if baseline is not None:
         digests = _digests(arguments.models, tuple(arguments.backend))
-        compare.check(baseline, settings, machine.describe(), digests, *different)
+        compare.check(baseline, settings, machine.describe(), digests, *allow_different)
     if device is not None:
         client.check_connection(device)
     test_set = load_test_set(arguments.data)
-    elsewhere = None
+    remote = None
     if device is not None:
-        elsewhere = client.measure(
+        remote = client.measure(
             device,
             arguments.models,
             settings,
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             threads=threads,
             progress=lambda line: terminal.show_progress(f"{arguments.on}: {line}"),
         )
-    answers = parity.compare(
+    parity_report = parity.compare(
         arguments.models,
         test_set,
         backends=tuple(arguments.backend),
@@ -63,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         fail_fast=arguments.fail_fast,
         explain=arguments.explain or not arguments.quick,
         external_pythons=external_pythons,
-        elsewhere=elsewhere.answers if elsewhere else None,
+        elsewhere=remote.answers if remote else None,
         progress=lambda line: terminal.show_progress(f"parity: {line}"),
     )
-    times = latency.measure(
+    latency_report = latency.measure(
         arguments.models,
         settings,
         backends=tuple(arguments.backend),
@@ -76,65 +78,77 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress=lambda line: terminal.show_progress(f"latency: {line}"),
     )
     terminal.clear()
-    made = report.make(answers, times, elsewhere.latency if elsewhere else None)
+    made = report.make(parity_report, latency_report, remote.latency if remote else None)
     terminal.print_report(made)
     write.write(made, folder)
     page = printable(str(folder / write.HTML_NAME))
     print(f"written: {page}, {write.MARKDOWN_NAME}, {write.JSON_NAME}")
     if baseline is not None:
-        comparison = compare.compare(baseline, made, *different)
+        comparison = compare.compare(baseline, made, *allow_different)
         compare.print_comparison(comparison)
-        allowed = MAX_SLOWDOWN if arguments.max_slowdown is None else arguments.max_slowdown
-        slower = comparison.failures + comparison.slower_than(allowed)
-        terminal.print_verdict(f"Baseline {arguments.baseline}", slower)
-        if slower:
+        max_slowdown = MAX_SLOWDOWN if arguments.max_slowdown is None else arguments.max_slowdown
+        failures = comparison.failures + comparison.slower_than(max_slowdown)
+        terminal.print_verdict(f"Baseline {arguments.baseline}", failures)
+        if failures:
             return CHECK_FAILED
     return 0 if made else CHECK_FAILED
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    """Parse the command's options.
+
+    Raises:
+        EdgeError: an option that needs --baseline is given without it.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure parity and latency of the artifacts and write a report.",
+    )
     cases.add_arguments(parser)
     parity.add_arguments(parser)
     latency.add_arguments(parser)
     client.add_arguments(parser)
     parser.add_argument("--out", type=Path, help="folder of the report (MODELS/report)")
-    parser.add_argument("--baseline", type=Path, help="a report.json to be compared with")
+    parser.add_argument(
+        "--baseline", type=Path, help="report.json of an earlier run to compare the timings with"
+    )
     parser.add_argument(
         "--max-slowdown",
         type=float,
-        help=f"fail if a row is surely slower than the baseline's by more than this factor "
-        f"({MAX_SLOWDOWN})",
+        metavar="FACTOR",
+        help="fail if a case takes more than this factor of the baseline's time and the "
+        f"difference is significant ({MAX_SLOWDOWN})",
     )
     parser.add_argument(
         "--different-models",
         action="store_true",
-        help="compare with the baseline of other artifacts",
+        help="allow a baseline of artifacts with different digests",
     )
     parser.add_argument(
         "--different-hosts",
         action="store_true",
-        help="compare with the baseline of another machine",
+        help="allow a baseline from a different machine",
     )
     arguments = parser.parse_args(argv)
     if arguments.baseline is None:
-        for given, option in (
+        for is_set, option in (
             (arguments.max_slowdown is not None, "--max-slowdown"),
             (arguments.different_models, "--different-models"),
             (arguments.different_hosts, "--different-hosts"),
         ):
-            if given:
+            if is_set:
                 raise EdgeError(f"{option} compares with a baseline: give --baseline REPORT too")
     return arguments
 
 
 def _digests(models: Path, backends: tuple[str, ...]) -> dict[str, str]:
-    """Of the artifacts that will be measured; what cannot be read is a failed row, later."""
+    """Return the digests of the artifacts that will be measured, by file name.
+
+    Artifacts that cannot be read are left out; the run reports them as failed cases.
+    """
     digests = {}
-    for name in {case.artifact for case in cases.enumerate_cases(models, backends)} | {
-        cases.REFERENCE
-    }:
+    names = {case.artifact for case in cases.enumerate_cases(models, backends)}
+    for name in names | {cases.REFERENCE}:
         with suppress(ArtifactError):
             digests[name] = artifact.read(models / name).spec.digest
     return digests

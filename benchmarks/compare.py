@@ -1,4 +1,7 @@
-"""Two reports side by side, a ratio with an interval a row: python -m benchmarks.compare."""
+"""Compare the timings of two reports: the ratio of each case with a 95 % confidence interval.
+
+Run as python -m benchmarks.compare; python -m benchmarks --baseline uses it too.
+"""
 
 import argparse
 import math
@@ -17,16 +20,27 @@ from benchmarks.schema.report import BenchmarkReport
 from runtime.cli.exit_status import exit_status
 from runtime.errors import CHECK_FAILED, EdgeError, printable
 
-FASTER, SLOWER, NO_DIFFERENCE = "faster", "slower", "no difference"
-ONE_REPETITION = (
-    "one repetition tells nothing of how processes differ: measure with --repetitions 2 or more"
-)
-_START = "start to first answer"
+# Verdicts on a case:
+FASTER = "faster"  # the whole interval of the ratio is below 1
+SLOWER = "slower"  # the whole interval of the ratio is above 1
+NO_DIFFERENCE = "no difference"  # the interval of the ratio contains 1
+
+_START = "start to first answer"  # printed in the scenario column for the cold start
 
 
 @dataclass(frozen=True)
 class RowComparison:
-    """One row in two runs: how many times as long the second takes, with a 95 % interval."""
+    """The timings of one case and scenario in two runs.
+
+    Attributes:
+        case: the artifact, engine, device and threads.
+        scenario: the name of the scenario, or "start to first answer" for the cold start.
+        before_ns: time per image in the first run, the geometric mean of the repetitions.
+        after_ns: the same of the second run.
+        ratio: after_ns / before_ns.
+        low: lower end of the 95 % confidence interval of the ratio.
+        high: upper end of the interval.
+    """
 
     case: BenchmarkCase
     scenario: str
@@ -38,7 +52,7 @@ class RowComparison:
 
     @property
     def verdict(self) -> str:
-        """Which is faster, where the interval leaves 1 out."""
+        """FASTER, SLOWER or NO_DIFFERENCE."""
         if self.high < 1:
             return FASTER
         return SLOWER if self.low > 1 else NO_DIFFERENCE
@@ -46,7 +60,13 @@ class RowComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows that both runs have, and those that only one has."""
+    """The comparison of two runs.
+
+    Attributes:
+        rows: the cases and scenarios that both runs have.
+        only_before: names of the cases and scenarios that only the first run has.
+        only_after: names of those that only the second run has.
+    """
 
     rows: tuple[RowComparison, ...]
     only_before: tuple[str, ...]
@@ -54,11 +74,14 @@ class Comparison:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why there is no comparison; empty if there is one."""
-        return () if self.rows else ("nothing was compared: the runs have no row in common",)
+        """The reasons why nothing was compared; empty if something was."""
+        return () if self.rows else ("nothing was compared: the runs have no case in common",)
 
     def slower_than(self, max_slowdown: float) -> tuple[str, ...]:
-        """The rows that are surely slower and by more than this factor, and those that are gone."""
+        """Return a line for each case that became too slow or is missing in the second run.
+
+        A case is too slow if its verdict is SLOWER and its ratio exceeds `max_slowdown`.
+        """
         slower = [
             f"{r.case}, {r.scenario}: {r.ratio:.2f} times as long ({r.low:.2f}–{r.high:.2f})"
             for r in self.rows
@@ -73,11 +96,17 @@ def compare(
     different_models: bool = False,
     different_hosts: bool = False,
 ) -> Comparison:
-    """Compare the medians of each row and scenario.
+    """Compare the medians of each case and scenario of two runs.
+
+    Args:
+        before: the report of the first run.
+        after: the report of the second run.
+        different_models: allow artifacts with different digests.
+        different_hosts: allow reports of different machines.
 
     Raises:
-        EdgeError: a run has one repetition, or the runs are of different machines or artifacts and
-            that was not asked for; or SciPy is not installed.
+        EdgeError: a run has only one repetition, the machines or artifacts differ although that
+            is not allowed, or SciPy is not installed.
     """
     latency = after.latency
     digests = _digests(after)
@@ -86,8 +115,8 @@ def compare(
     shared = [key for key in first if key in second]
     return Comparison(
         rows=tuple(compare_cases(*key, first[key], second[key]) for key in shared),
-        only_before=tuple(f"{case}, {what}" for case, what in first if (case, what) not in second),
-        only_after=tuple(f"{case}, {what}" for case, what in second if (case, what) not in first),
+        only_before=tuple(f"{case}, {name}" for case, name in first if (case, name) not in second),
+        only_after=tuple(f"{case}, {name}" for case, name in second if (case, name) not in first),
     )
 
 
@@ -99,36 +128,55 @@ def check(
     different_models: bool = False,
     different_hosts: bool = False,
 ) -> None:
-    """Refuse a run that cannot be compared with the one before it; it need not be measured yet.
+    """Check that a planned or finished run can be compared with an earlier report.
 
     Args:
-        digests: of the run's artifacts, by their names.
+        before: the report of the earlier run.
+        settings: the settings of the other run.
+        host: the machine of the other run.
+        digests: the digests of the other run's artifacts, by file name.
+        different_models: allow artifacts with different digests.
+        different_hosts: allow reports of different machines.
 
     Raises:
-        EdgeError: as `compare`.
+        EdgeError: a run has only one repetition, or the machines or artifacts differ although
+            that is not allowed.
     """
     if min(before.latency.settings.repetitions, settings.repetitions) < 2:
-        raise EdgeError(ONE_REPETITION)
+        raise EdgeError(
+            "cannot compute a confidence interval from one repetition: "
+            "measure both runs with --repetitions 2 or more"
+        )
     first = before.latency.host
     if not different_hosts and first.identity() != host.identity():
         raise EdgeError(
-            f"the runs are of different machines, {_name(first)} and {_name(host)}: compare with "
-            "--different-hosts"
+            f"the runs are from different machines, {_name(first)} and {_name(host)}: pass "
+            "--different-hosts to compare them anyway"
         )
     for artifact, digest in _digests(before).items():
         if not different_models and digests.get(artifact, digest) != digest:
             raise EdgeError(
-                f"{artifact} is not the same model in both runs: compare with --different-models"
+                f"{artifact} is not the same model in both runs: pass --different-models to "
+                "compare them anyway"
             )
 
 
 def compare_cases(
     case: BenchmarkCase, scenario: str, before_ns: Sequence[float], after_ns: Sequence[float]
 ) -> RowComparison:
-    """The ratio of two times, each known from several processes, with its 95 % interval.
+    """Compute the ratio of two times, each measured in several processes, and its 95 % interval.
 
-    The unit of chance is the process, not the call: memory layout and neighbors stay the same
-    within one. So the interval is Welch's, of the mean logarithms of the processes' times.
+    The samples are processes, not calls, because all calls of a process share its memory layout and
+    the load of the machine. The interval is Welch's for the means of the logarithms.
+
+    Args:
+        case: the artifact, engine, device and threads.
+        scenario: the name of the scenario.
+        before_ns: the time per image of each process of the first run.
+        after_ns: the time per image of each process of the second run.
+
+    Raises:
+        EdgeError: SciPy is not installed.
     """
     before, after = np.log(before_ns), np.log(after_ns)
     low, high = statistics.welch_interval(before, after)
@@ -144,26 +192,27 @@ def compare_cases(
 
 
 def _samples(report: BenchmarkReport) -> dict[tuple[BenchmarkCase, str], list[float]]:
-    """The times of each row and scenario: per image, one from each process; and its starts."""
+    """Return the time per image of each process, by case and scenario, with the cold starts."""
     samples = {(r.case, r.scenario): _times_ns(r) for r in report.latency.results}
-    for start in report.latency.starts:
-        totals = [float(one.total_ns) for one in start.starts]
+    for result in report.latency.starts:
+        totals = [float(start.total_ns) for start in result.starts]
         if len(totals) > 1:
-            samples[start.case, _START] = totals
+            samples[result.case, _START] = totals
     return samples
 
 
 def _digests(report: BenchmarkReport) -> dict[str, str]:
+    """Return the digests of the measured artifacts, by file name."""
     return {result.case.artifact: result.digest for result in report.latency.results}
 
 
 def _times_ns(result: LatencyResult) -> list[float]:
-    """The median call of each repetition, per image."""
+    """Return the median duration of a call divided by its images, for each repetition."""
     return [time / result.batch for time in result.medians_ns]
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print a line a row."""
+    """Print a table with a line per case and scenario, then those that only one run has."""
     from benchmarks.report import terminal
     from benchmarks.report.formats import Table, duration
 
@@ -187,25 +236,38 @@ def print_comparison(comparison: Comparison) -> None:
                 )
                 for r in comparison.rows
             ),
-            "Medians of the repetitions; Welch's t interval of their logarithms.",
+            "Medians of the repetitions; the interval is Welch's, of their logarithms.",
         )
     )  # fmt: skip
-    for names, where in ((comparison.only_before, "first"), (comparison.only_after, "second")):
+    for names, run in ((comparison.only_before, "first"), (comparison.only_after, "second")):
         for name in names:
-            print(printable(f"only in the {where} run: {name}"))
+            print(printable(f"only in the {run} run: {name}"))
 
 
 def _name(host: Host) -> str:
+    """Return a short description of a machine for messages."""
     return f"{host.cpu} ({host.cores} cores, {host.system.split()[0]})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 2 if the runs cannot be compared, 3 if they have no row in common."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
-    parser.add_argument("before", type=Path, metavar="A.json")
-    parser.add_argument("after", type=Path, metavar="B.json")
-    parser.add_argument("--different-hosts", action="store_true", help="compare all the same")
-    parser.add_argument("--different-models", action="store_true", help="compare all the same")
+    """Run the command; return 3 if the reports have no case in common.
+
+    Raises:
+        EdgeError: the reports cannot be read or compared.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.compare",
+        description="Compare the timings of two reports: the ratio of each case with its "
+        "confidence interval.",
+    )
+    parser.add_argument("before", type=Path, metavar="A.json", help="report.json of the first run")
+    parser.add_argument("after", type=Path, metavar="B.json", help="report.json of the second run")
+    parser.add_argument(
+        "--different-hosts", action="store_true", help="allow reports from different machines"
+    )
+    parser.add_argument(
+        "--different-models", action="store_true", help="allow artifacts with different digests"
+    )
     arguments = parser.parse_args(argv)
     from benchmarks.report import terminal
     from benchmarks.schema import report

@@ -1,4 +1,7 @@
-"""The README's table of results, from a report: python -m benchmarks.readme."""
+"""Write the README's table of results from a report.json, or check that it is up to date.
+
+Run as python -m benchmarks.readme. The table is between two HTML comments in the README.
+"""
 
 import argparse
 import os
@@ -10,15 +13,21 @@ from runtime.cli.exit_status import exit_status
 from runtime.errors import CHECK_FAILED, EdgeError, printable
 from runtime.system import atomic_write
 
-START, END = "<!-- results -->", "<!-- /results -->"
-_REPORT, _README = Path("benchmarks/results/report.json"), Path("README.md")
-# Columns of the report's summary, in the order they have here.
+START = "<!-- results -->"  # the line before the table in the README
+END = "<!-- /results -->"  # the line after the table
+_REPORT = Path("benchmarks/results/report.json")  # the default of --report
+_README = Path("README.md")  # the default of --readme
+# The columns of the README's table, a selection of those of the report's summary.
 _COLUMNS = ("artifact", "engine", "accuracy", "agreement", "p50", "images/s", "start", "memory",
             "size", "verdict")  # fmt: skip
 
 
 def render(report_path: Path, readme: Path) -> str:
-    """What belongs between the two marks: the table and where its figures come from.
+    """Return the Markdown between START and END: the table, the machine, and the commands.
+
+    Args:
+        report_path: path of report.json. The link to all figures leads to the .md file beside it.
+        readme: path of the README, which the link is relative to.
 
     Raises:
         EdgeError: the report cannot be read.
@@ -28,8 +37,8 @@ def render(report_path: Path, readme: Path) -> str:
 
     made = report.read(report_path)
     summary = summary_tables.summary(made.parity, made.latency)
-    places = [summary.header.index(name) for name in _COLUMNS]
-    lines = [tuple(line[place] for place in places) for line in summary.lines]
+    indices = [summary.header.index(name) for name in _COLUMNS]
+    lines = [tuple(line[index] for index in indices) for line in summary.lines]
     page = report_path.with_suffix(".md")
     link = Path(os.path.relpath(page.resolve(), readme.resolve().parent)).as_posix()
     host, settings = made.latency.host, made.latency.settings
@@ -42,15 +51,15 @@ def render(report_path: Path, readme: Path) -> str:
         f"{markdown.plain_text(host.cpu)}, {host.cores} cores, "
         f"{markdown.plain_text(host.system)}, {markdown.plain_text(made.created[:10])}; "
         f"{made.parity.n:,} test images of {markdown.plain_text(made.parity.dataset)}; "
-        f"one image at a time on one thread (Keras: {host.cores}), images/s in the fastest "
-        "batch, start up to the first answer. "
-        f"{' and '.join(f'`{command}`' for command in commands)}, or both at once: "
-        f"`python -m benchmarks`. All figures: [{page.name}]({link}).\n\n"
-        "p50 is the time of a typical call; agreement says how many answers are the same as "
-        "Keras's. INVALID timing: the machine was busy, for medians of halves or repetitions of a "
-        f"measurement differ by more than a factor of {settings.max_drift:g}{settings.retry_note}; "
-        "accuracy is not touched by that. int8 is faster than float only on processors with "
-        "instructions for it (VNNI, dot product)."
+        f"one image per call on one thread (Keras: {host.cores}). images/s: with the fastest batch "
+        "size. start: the time from the start of the process to the first prediction. "
+        f"{' and '.join(f'`{command}`' for command in commands)} print these figures, "
+        f"`python -m benchmarks` both at once. All figures: [{page.name}]({link}).\n\n"
+        "p50 is the median duration of a call; agreement is the share of predictions equal to "
+        "those of Keras. INVALID timing: medians differed by more than a factor of "
+        f"{settings.max_drift:g} within or between repetitions{settings.retry_note}, so the "
+        "machine was too noisy; accuracy is unaffected. int8 is faster than float only on "
+        "processors with instructions for it (VNNI, dot product)."
     )
     if not made:
         failures = markdown.plain_text("; ".join(made.failures))
@@ -59,39 +68,46 @@ def render(report_path: Path, readme: Path) -> str:
 
 
 def replace(text: str, results: str) -> str:
-    """The README's text with `results` between its marks.
+    """Return the text of a README with `results` between START and END.
 
     Raises:
-        EdgeError: it has not both marks, once each and in their order.
+        EdgeError: the text does not contain START and END once each, in this order.
     """
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
     if not start or not end or START in rest or END in before + after:
-        raise EdgeError(f"{START} and {END} must stand in the README, once each, in this order")
+        raise EdgeError(f"the README must contain {START} and {END}, once each, in this order")
     return f"{before}{START}\n\n{results}\n\n{END}{after}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 3 where --check finds another table than the report gives."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__)
+    """Run the command; return 3 if --check finds that the table is not up to date."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.readme",
+        description="Write the README's table of results from a report.json.",
+    )
     parser.add_argument("--report", type=Path, default=_REPORT, help="(%(default)s)")
     parser.add_argument("--readme", type=Path, default=_README, help="(%(default)s)")
-    parser.add_argument("--check", action="store_true", help="write nothing; 3 if it drifted")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; exit with status 3 if the table is not up to date",
+    )
     arguments = parser.parse_args(argv)
     results = render(arguments.report, arguments.readme)
     try:
         text = arguments.readme.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise EdgeError(f"cannot read {arguments.readme}: {error}") from error
-    wanted = replace(text, results)
-    if wanted == text:
-        print(printable(f"{arguments.readme} shows {arguments.report}"))
+    updated = replace(text, results)
+    if updated == text:
+        print(printable(f"{arguments.readme} is up to date with {arguments.report}"))
         return 0
     if arguments.check:
-        drift = f"{arguments.readme} does not show {arguments.report}"
+        drift = f"{arguments.readme} is not up to date with {arguments.report}"
         print(printable(f"error: {drift}: run python -m benchmarks.readme"), file=sys.stderr)
         return CHECK_FAILED
-    atomic_write.write(arguments.readme, wanted)
+    atomic_write.write(arguments.readme, updated)
     print(printable(f"written: {arguments.readme}"))
     return 0
 

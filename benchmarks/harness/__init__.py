@@ -1,1 +1,1 @@
-"""What every benchmark needs: cases, subprocesses, machine, statistics."""
+"""Code shared by all benchmarks: cases, subprocesses, host description, statistics, JSON."""

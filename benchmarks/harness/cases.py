@@ -1,4 +1,7 @@
-"""BenchmarkCase: one artifact in one engine, on one device, with a number of threads."""
+"""Defines a benchmark case (artifact × engine × device × threads) and lists a folder's cases.
+
+Also holds the command-line options that all benchmark commands share.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -10,24 +13,35 @@ from benchmarks.harness.serialize import json_key
 from runtime.backends import ENGINES, devices
 from runtime.errors import BackendUnavailable
 
-REFERENCE = "digits.keras"
+REFERENCE = "digits.keras"  # the Keras model that the artifacts were exported from
+# The files that `python -m export` writes. A missing one is reported as a failed case.
 EXPECTED = ("digits.tflite", "digits-int8.tflite", "digits.onnx", "digits-int8.onnx")
-# How a Keras user would ask the model: `model.predict`, the model wrapped in a tf.function, or
-# `model.predict` with KERAS_BACKEND=jax.
+# The ways to run the Keras model that are measured, by device:
+#   keras              `model.predict` on TensorFlow
+#   keras tf.function  the model wrapped in a `tf.function`
+#   keras jax          `model.predict` with KERAS_BACKEND=jax
 KERAS_CALLS = {
     "cpu": ("keras", "keras tf.function"),
     "gpu": ("keras", "keras tf.function", "keras jax"),
 }
-DEFAULT_MODELS = Path("models")
+DEFAULT_MODELS = Path("models")  # the default of --models
 
-ABSENT = "absent"
-FAILED = "failed"
-INVALID = "invalid"
+# Values of `SkippedCase.status`:
+ABSENT = "absent"  # the engine or the device is not available on this machine; not a failure
+FAILED = "failed"  # the case should have run, but did not
+INVALID = "invalid"  # the engine fell back to the CPU, so its figures would be those of the CPU
 
 
 @dataclass(frozen=True)
 class BenchmarkCase:
-    """One line of a table: an artifact's file name, an engine, a device of it, threads."""
+    """One row of a benchmark's tables.
+
+    Attributes:
+        artifact: the file name of the artifact.
+        backend: the name of the engine, or one of `KERAS_CALLS`.
+        device: "cpu", "gpu", or the name of an accelerator of the engine.
+        threads: the number of CPU threads.
+    """
 
     artifact: str = field(metadata=json_key("artefact"))
     backend: str
@@ -40,18 +54,13 @@ class BenchmarkCase:
 
     @property
     def engine(self) -> str:
-        """The engine, and the device where that is not the CPU."""
+        """The engine's name, followed by the device unless it is the CPU."""
         return self.backend if self.device == "cpu" else f"{self.backend} on {self.device}"
 
 
 @dataclass(frozen=True)
 class SkippedCase:
-    """A row without figures, and why.
-
-    `status` is "absent" where the engine or the device is not on this machine, which is no fault;
-    "invalid" where the engine fell back to the CPU without a word, so that its figures would be
-    another row's; and "failed" where the row should have been measured.
-    """
+    """A case without results: its status (ABSENT, FAILED or INVALID) and the reason."""
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     status: str
@@ -59,30 +68,33 @@ class SkippedCase:
 
 
 class Measured(Protocol):
-    """The figures of one row."""
+    """Any result of one case."""
 
     @property
     def case(self) -> BenchmarkCase:
-        """The row."""
+        """The case that was measured."""
 
 
 def failure_reasons(results: Sequence[Measured], skipped: Sequence[SkippedCase]) -> list[str]:
-    """Return why a run fails: its failed rows, or that no artifact was measured.
+    """Return the reasons why a run fails: its failed cases, or that no artifact was measured.
 
-    A missing engine is not a failure unless nothing is left. The Keras reference alone does not
-    count: it is measured to compare artifacts with it.
+    A missing engine alone is not a failure. A run that measured only the Keras reference fails,
+    because the reference is there to be compared with artifacts.
     """
     failures = [f"{u.case}: {u.reason}" for u in skipped if u.status == FAILED]
     if not failures and all(result.case.artifact == REFERENCE for result in results):
         failures.append(
-            "nothing was measured: no engine that opens any artifact, or no such device"
+            "nothing was measured: no installed engine opens any artifact, or the device is missing"
         )
     return failures
 
 
 @dataclass(frozen=True)
 class ExternalPython:
-    """Another Python for one engine: tflite-runtime cannot live beside NumPy 2."""
+    """The Python interpreter to run one engine with.
+
+    An example is tflite-runtime, which needs NumPy 1 and so an environment of its own.
+    """
 
     backend: str
     python: str
@@ -91,14 +103,19 @@ class ExternalPython:
 def enumerate_cases(
     models: Path, backends: tuple[str, ...] = (), device: str = "cpu", threads: int = 1
 ) -> list[BenchmarkCase]:
-    """A row for each artifact, and engine that opens its format, installed or not.
+    """Return the cases to measure: each artifact with each engine that opens its format.
 
-    With device "gpu" there is a row for each accelerator that the engine knows of. The four
-    artifacts that `python -m export` makes are always there, so that a missing one is seen; other
-    .tflite and .onnx files of the folder follow.
+    Engines are listed whether they are installed or not. The artifacts of `EXPECTED` come first,
+    even if their files are missing; the folder's other .tflite and .onnx files follow.
+
+    Args:
+        models: the folder of the artifacts.
+        backends: the names of the engines to use; all engines if empty.
+        device: "cpu", or "gpu" for one case per accelerator that the engine supports.
+        threads: the number of CPU threads of each case.
 
     Raises:
-        BackendUnavailable: `backends` names one that does not exist.
+        BackendUnavailable: `backends` contains an unknown name.
     """
     known = {engine.name for engine in ENGINES}
     for name in backends:
@@ -106,8 +123,8 @@ def enumerate_cases(
             raise BackendUnavailable(
                 f"no backend {name!r}: choose among {', '.join(sorted(known))}"
             )
-    found = sorted(p.name for p in models.glob("*") if p.suffix in (".tflite", ".onnx"))
-    names = [*EXPECTED, *(name for name in found if name not in EXPECTED)]
+    present = sorted(p.name for p in models.glob("*") if p.suffix in (".tflite", ".onnx"))
+    names = [*EXPECTED, *(name for name in present if name not in EXPECTED)]
     planned = []
     for name in names:
         engines = [
@@ -116,22 +133,27 @@ def enumerate_cases(
             if name.endswith(engine.suffix) and (not backends or engine.name in backends)
         ]
         possible = [
-            BenchmarkCase(name, engine, place, threads)
+            BenchmarkCase(name, engine, case_device, threads)
             for engine in engines
-            for place in _places(engine, device)
+            for case_device in _case_devices(engine, device)
         ]
-        # A file that is missing is missed once.
+        # One case is enough to report a missing file.
         planned += possible if (models / name).exists() else possible[:1]
     return planned
 
 
-def _places(engine: str, device: str) -> tuple[str, ...]:
-    # An engine without accelerators keeps its row, which will say so.
+def _case_devices(engine: str, device: str) -> tuple[str, ...]:
+    """Return the devices to measure an engine on: for "gpu", each of its accelerators."""
+    # An engine without accelerators keeps one case, which is then reported as ABSENT.
     return (device,) if device != "gpu" else devices(engine)[1:] or (device,)
 
 
 def parse_external_python(text: str) -> ExternalPython:
-    """`BACKEND=PYTHON`, as given to --python."""
+    """Parse `BACKEND=PYTHON`, the value of --python.
+
+    Raises:
+        BackendUnavailable: the text has another form, or the backend is unknown.
+    """
     backend, equals, python = text.partition("=")
     if not equals or backend not in {engine.name for engine in ENGINES}:
         raise BackendUnavailable(f"--python takes BACKEND=PYTHON, not {text!r}")
@@ -144,12 +166,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models", type=Path, default=DEFAULT_MODELS, help="folder of the artifacts (models)"
     )
     parser.add_argument(
-        "--backend", action="append", default=[], help="only this engine; may be repeated"
+        "--backend", action="append", default=[], help="measure only this engine; may be repeated"
     )
     parser.add_argument(
         "--python",
         action="append",
         default=[],
         metavar="BACKEND=PYTHON",
-        help="run an engine in another Python, as tflite-runtime=/path/to/python",
+        help="run an engine with another Python, e.g. tflite-runtime=/path/to/python",
     )

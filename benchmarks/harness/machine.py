@@ -1,4 +1,7 @@
-"""The machine a benchmark ran on: what must match before two runs are compared."""
+"""Describes the machine that a benchmark runs on: hardware, versions, temperature, load.
+
+The description is part of every report. `benchmarks.compare` refuses reports of different machines.
+"""
 
 import os
 import platform
@@ -13,22 +16,22 @@ __all__ = ["Host", "describe", "peak_memory_bytes", "usable_cores"]
 
 @dataclass(frozen=True)
 class Host:
-    """A machine and its state; names of users and of the machine itself stay out of reports.
+    """A machine and its current state, without the host name or any user name.
 
     Attributes:
         machine: the processor's architecture, "x86_64" or "aarch64".
         cpu: the processor's name, or the board's.
-        cores: those this process may use.
-        memory_bytes: physical memory; 0 where the system does not say.
+        cores: the number of cores this process may use.
+        memory_bytes: physical memory; 0 if unknown.
         system: the operating system and its release.
-        python, numpy: versions.
-        governor: the frequency governor; empty where the system does not say, as in most virtual
-            machines.
-        mhz: the frequency of the first core now; 0 where the system does not say.
-        celsius: the first thermal zone; 0 where the system does not say.
-        throttled: a Raspberry Pi's `get_throttled` flags; empty elsewhere.
-        gpu: the graphics cards that NVIDIA's driver names; empty without it.
-        load: processes that ran or waited to run in the last minute, on average.
+        python: the version of Python.
+        numpy: the version of NumPy.
+        governor: the CPU frequency governor; empty if unknown, as in most virtual machines.
+        mhz: the current frequency of the first core; 0 if unknown.
+        celsius: the temperature of the first thermal zone; 0 if unknown.
+        throttled: a Raspberry Pi's `get_throttled` flags; empty on other machines.
+        load: the load average of the last minute: processes running or waiting to run.
+        gpu: the names of the NVIDIA graphics cards; empty without NVIDIA's driver.
     """
 
     machine: str
@@ -46,12 +49,12 @@ class Host:
     gpu: str = ""
 
     def identity(self) -> tuple[str, str, int, str]:
-        """What two runs must share for their timings to be comparable."""
+        """Return the properties that must be equal in two runs whose timings are compared."""
         return self.machine, self.cpu, self.cores, self.system.split()[0]
 
 
 def describe() -> Host:
-    """The machine as it is now."""
+    """Return a description of this machine in its current state."""
     import numpy as np
 
     return Host(
@@ -68,12 +71,13 @@ def describe() -> Host:
         throttled=throttled(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0,
         gpu=", ".join(
-            _said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
+            _stdout_of("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
         ),
     )
 
 
 def _cpu() -> str:
+    """Return the name of the board or the processor."""
     board = text("/proc/device-tree/model")
     if board:
         return board
@@ -91,17 +95,18 @@ def _memory_bytes() -> int:
 
 
 def _mhz() -> int:
-    now = text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
-    if now:
-        return int(now) // 1000
+    khz = text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+    if khz:
+        return int(khz) // 1000
     for line in text("/proc/cpuinfo").splitlines():
         if line.startswith("cpu MHz"):
             return int(float(line.partition(":")[2]))
     return 0
 
 
-def _said(program: str, *arguments: str) -> str:
+def _stdout_of(program: str, *arguments: str) -> str:
+    """Run a program and return its standard output; empty if it is missing or fails."""
     if shutil.which(program) is None:
         return ""
-    answer = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else ""
+    process = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    return process.stdout.strip() if process.returncode == 0 else ""

@@ -1,4 +1,8 @@
-"""Requests to the process of a benchmark case, and its responses; both travel as JSON."""
+"""Defines the messages between a benchmark and the subprocess that runs one of its cases.
+
+`subprocesses` sends a request as JSON, and `benchmarks.worker` returns a response as JSON. Several
+of these classes are also part of the published reports: do not change their strings and JSON keys.
+"""
 
 import itertools
 from dataclasses import dataclass, field
@@ -6,27 +10,36 @@ from dataclasses import dataclass, field
 from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.harness.serialize import json_key
 
-SINGLE = "single stream"
-OFFLINE = "offline"
-PNG = "png to label"
-PNG_PREPROCESSING = "png preprocessing"
-JPEG = "jpeg to label"
-JPEG_PREPROCESSING = "jpeg preprocessing"
-CLASSIFY = "classify an array"
-BARE = "bare engine"
-MANY_SCORES = "scores of many arrays"
-MANY_CLASSIFY = "classify_batch of many arrays"
-MANY_BARE = "bare engine, its best batch"
+# Scenarios of the latency benchmark, by their names in the reports. "Single stream" and "offline"
+# are terms of MLPerf Inference.
+SINGLE = "single stream"  # the backend, one image a call
+OFFLINE = "offline"  # the backend, one batch of images a call, of the fastest size
+PNG = "png to label"  # Classifier.classify of a PNG file
+PNG_PREPROCESSING = "png preprocessing"  # decoding and preprocessing of the same file, no model
+JPEG = "jpeg to label"  # Classifier.classify of a JPEG file of 1024×768 pixels
+JPEG_PREPROCESSING = "jpeg preprocessing"  # decoding and preprocessing of the same file, no model
+CLASSIFY = "classify an array"  # Classifier.classify of a 28×28 array
+BARE = "bare engine"  # the engine without this project's code, one image a call
+MANY_SCORES = "scores of many arrays"  # Classifier.scores of `Settings.images` arrays
+MANY_CLASSIFY = "classify_batch of many arrays"  # Classifier.classify_batch of the same arrays
+MANY_BARE = "bare engine, its best batch"  # the engine alone, in batches of the fastest size
 
-# What can be asked for; PNG, JPEG and CLASSIFY measure their counterpart in the same loop,
-# MANY_SCORES the two that follow it.
+# Scenarios that can be requested. Some are timed in turns with others, which are returned too:
+# PNG and JPEG with their preprocessing, CLASSIFY with BARE, MANY_SCORES with the rest of MANY.
 SCENARIOS = (SINGLE, OFFLINE, PNG, JPEG, CLASSIFY, MANY_SCORES)
 MANY = (MANY_SCORES, MANY_CLASSIFY, MANY_BARE)
 
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """Answer `pixels`, a .npy file of (N, 28, 28, 1) uint8; the scores go into `scores`."""
+    """Request to run an artifact on images and to write its scores to a file.
+
+    Attributes:
+        case: the artifact, engine, device and threads.
+        model: path of the artifact.
+        pixels: path of a .npy file, (N, 28, 28, 1) uint8.
+        scores: path of the .npy file to write, (N, classes) float32.
+    """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     model: str
@@ -36,12 +49,17 @@ class PredictRequest:
 
 @dataclass(frozen=True)
 class PredictResponse:
-    """Which engine gave the scores.
+    """The response to a PredictRequest; the scores are in the file that it names.
 
-    `batch_difference` is the largest difference between what a few images are answered alone and in
-    one batch. `macs`, `parameters` and `activations` are those of a Keras model, 0 of others:
-    multiply-accumulates of its convolutions and dense layers for one image, weights, and the values
-    that its layers compute for one image.
+    Attributes:
+        version: the version of the engine.
+        batch_difference: largest absolute difference between the scores of a few images predicted
+            one by one and in one batch.
+        macs: multiply-accumulates of a Keras model's convolutions and dense layers for one image;
+            0 for artifacts.
+        parameters: number of weights of a Keras model; 0 for artifacts.
+        activations: number of values that a Keras model's layers compute for one image; 0 for
+            artifacts.
     """
 
     version: str
@@ -53,7 +71,13 @@ class PredictResponse:
 
 @dataclass(frozen=True)
 class RooflineRequest:
-    """Measure matrix products of `size` × `size`, for `seconds` each."""
+    """Request to measure the roofline of one core.
+
+    Attributes:
+        case: the name of the measurement in error messages.
+        size: rows and columns of the matrices that are multiplied.
+        seconds: duration of each of the measurements.
+    """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     size: int
@@ -62,11 +86,12 @@ class RooflineRequest:
 
 @dataclass(frozen=True)
 class Roofline:
-    """What one core reaches at most; 0: not measured.
+    """The roofline of one core: its peak compute and memory rates; 0 if not measured.
 
     Attributes:
-        float32, int8: multiply-accumulates a second, in a matrix product.
-        memory: bytes a second, read and written, copying more than the caches hold.
+        float32: multiply-accumulates per second in a float32 matrix product.
+        int8: multiply-accumulates per second in an int8 matrix product.
+        memory: bytes per second, read plus written, in a copy larger than the caches.
     """
 
     float32: float
@@ -76,10 +101,17 @@ class Roofline:
 
 @dataclass(frozen=True)
 class LatencyRequest:
-    """Time `scenarios`, each for at least `min_seconds` and `min_count` calls.
+    """Request to time scenarios in one process.
 
-    `batch` is that of the offline scenario, 0 to look for the fastest; `images` how many arrays
-    are many, `bare_batch` the bare engine's batch for them, 0 to look for the fastest.
+    Attributes:
+        case: the artifact, engine, device and threads.
+        model: path of the artifact.
+        scenarios: some of `SCENARIOS`; none to measure the start-up alone.
+        min_seconds: minimum duration of each scenario.
+        min_count: minimum number of calls of each scenario.
+        batch: batch size of OFFLINE; 0 to search for the fastest.
+        images: number of arrays of the scenarios in MANY.
+        bare_batch: batch size of MANY_BARE; 0 to search for the fastest.
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
@@ -94,10 +126,14 @@ class LatencyRequest:
 
 @dataclass(frozen=True)
 class StartUp:
-    """One start of a process, phase by phase, and its largest resident size after one answer.
+    """The phases of one cold start, from the start of the process to the first prediction.
 
-    The phases: `process` until Python runs our first line; `import` of NumPy and the engine;
-    `load`, which checks and opens the artifact; the `first` answer.
+    Attributes:
+        process_ns: from the start of the process until Python runs the first line of the worker.
+        import_ns: import of NumPy and the engine.
+        load_ns: check and opening of the artifact.
+        first_ns: the first prediction.
+        peak_bytes: peak resident memory after the first prediction.
     """
 
     process_ns: int
@@ -108,21 +144,23 @@ class StartUp:
 
     @property
     def total_ns(self) -> int:
-        """From the start of the process to the first answer."""
+        """Time from the start of the process to the end of the first prediction."""
         return self.process_ns + self.import_ns + self.load_ns + self.first_ns
 
 
 @dataclass(frozen=True)
 class TimingSeries:
-    """The calls of one scenario in one process.
+    """The timed calls of one scenario in one process.
 
     Attributes:
-        batch: images a call.
-        count: calls.
-        total_ns: their sum.
-        slowest_ns: the longest.
-        samples_ns: at most `MAX_SAMPLES` of them, in order of time: one drawn at random from each
-            of as many equal stretches, which keeps the distribution and its drift.
+        scenario: the name of the scenario.
+        batch: images per call.
+        count: number of calls.
+        total_ns: the sum of the durations of all calls.
+        slowest_ns: the duration of the slowest call.
+        samples_ns: durations of at most `MAX_SAMPLES` calls in the order they were made. The
+            series is divided into `MAX_SAMPLES` equal intervals and one call of each is drawn at
+            random, which preserves the distribution and any drift.
     """
 
     scenario: str
@@ -133,12 +171,19 @@ class TimingSeries:
     samples_ns: tuple[int, ...]
 
 
-MAX_SAMPLES = 500
+MAX_SAMPLES = 500  # of a TimingSeries; bounds the size of report.json
 
 
 @dataclass(frozen=True)
 class LatencyResponse:
-    """How the process started, and what it timed; `fallback` as that of a `Backend`."""
+    """The response to a LatencyRequest.
+
+    Attributes:
+        version: the version of the engine.
+        start: the cold start of the process.
+        series: the timings of the requested scenarios.
+        fallback: the part of the model that ran on the CPU instead of the device; empty if none.
+    """
 
     version: str
     start: StartUp
@@ -148,7 +193,15 @@ class LatencyResponse:
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Trace two artifacts of one format, float and int8, over `pixels`; `scores` are Keras's."""
+    """Request to trace a float and an int8 artifact of one format layer by layer.
+
+    Attributes:
+        case: the int8 artifact and its engine.
+        plain: path of the float artifact.
+        int8: path of the int8 artifact.
+        pixels: path of a .npy file, (N, 28, 28, 1) uint8.
+        scores: path of a .npy file with the scores of the Keras reference for these pixels.
+    """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     plain: str
@@ -159,7 +212,15 @@ class ExplainRequest:
 
 @dataclass(frozen=True)
 class ErrorSource:
-    """One step from Keras to the int8 artifact, and the change of the scores that it causes."""
+    """One step from Keras to the int8 artifact, and the change of the scores that it causes.
+
+    Attributes:
+        name: the step.
+        detail: a description of the step.
+        max_difference: largest absolute change of a score.
+        mean_difference: mean absolute change of the scores.
+        flips: number of predictions that change.
+    """
 
     name: str
     detail: str
@@ -168,19 +229,22 @@ class ErrorSource:
     flips: int
 
 
-# TFLite's operators with weights, and ONNX's.
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "Conv", "Gemm", "MatMul")
+# Operators that compute with weights: the first three are TFLite's, the others ONNX's.
+_WEIGHTED_OPERATORS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "Conv", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """An operator's int8 output beside its float one.
+    """The int8 output of one operator compared with its float output.
 
     Attributes:
-        snr_db: signal-to-noise ratio in decibels; None where the two are equal.
-        saturation: share of the values at an end of the int8 range.
-        range_used: share of the 256 codes between the lowest and the highest that occur.
-        channels, silent_channels: those of the output, and those that are 0 for every image.
+        name: the name of the layer.
+        operator: the type of the operator, as TFLite or ONNX calls it.
+        snr_db: signal-to-noise ratio in decibels; None if the two outputs are equal.
+        saturation: share of the values at an end of the int8 range, 0 to 1.
+        range_used: share of the 256 int8 codes from the lowest to the highest in use, 0 to 1.
+        channels: number of channels of the output.
+        silent_channels: number of channels that are 0 for every image.
     """
 
     name: str
@@ -193,13 +257,20 @@ class Layer:
 
     @property
     def weighted(self) -> bool:
-        """Whether it computes with weights; the others pass on, choose or normalize."""
-        return self.operator in _WEIGHTED
+        """Whether the operator has weights, as convolutions and dense layers do."""
+        return self.operator in _WEIGHTED_OPERATORS
 
 
 @dataclass(frozen=True)
 class LintFinding:
-    """One check of an artifact's graph; a remark, never a failure."""
+    """The result of one check of an artifact's graph. It is informational: it never fails a run.
+
+    Attributes:
+        artifact: the file name of the artifact.
+        check: the name of the check.
+        fine: whether the check passed.
+        detail: a description of the result.
+    """
 
     artifact: str = field(metadata=json_key("artefact"))
     check: str
@@ -209,7 +280,16 @@ class LintFinding:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where the differences of the int8 `artifact` in `engine` come from, over `n` images."""
+    """The trace of an int8 artifact: the source of its differences from the Keras reference.
+
+    Attributes:
+        n: number of images traced.
+        steps: the steps from Keras to the int8 artifact.
+        layers: the layers of the int8 artifact, in the order they are computed.
+        findings: the checks of the graph.
+        artifact: the file name of the int8 artifact.
+        engine: the engine that ran it.
+    """
 
     n: int
     steps: tuple[ErrorSource, ...]
@@ -220,11 +300,11 @@ class Explanation:
 
     @property
     def worst(self) -> Layer | None:
-        """The weighted layer that loses most against the weighted one before it."""
-        known = [(layer, layer.snr_db) for layer in self.layers if layer.weighted]
+        """The weighted layer with the largest loss of SNR from the previous weighted layer."""
+        weighted = [(layer, layer.snr_db) for layer in self.layers if layer.weighted]
         losses = [
-            (before - after, layer)
-            for (_, before), (layer, after) in itertools.pairwise(known)
-            if before is not None and after is not None
+            (before_db - after_db, layer)
+            for (_, before_db), (layer, after_db) in itertools.pairwise(weighted)
+            if before_db is not None and after_db is not None
         ]
         return max(losses, key=lambda loss: loss[0])[1] if losses else None

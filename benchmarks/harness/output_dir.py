@@ -1,4 +1,4 @@
-"""Checks that results can be written to a folder, before minutes of measuring."""
+"""Checks before a benchmark starts that its results can be written, and fails early if not."""
 
 import tempfile
 from pathlib import Path
@@ -7,14 +7,16 @@ from runtime.errors import EdgeError
 
 
 def check_folder(folder: Path) -> None:
-    """Try to write a nameless file into a folder, or where it would be made; nothing is left.
+    """Check that files can be created in a folder, without leaving a trace.
+
+    If the folder does not exist, its nearest existing parent is checked.
 
     Raises:
-        EdgeError: no file can be written there.
+        EdgeError: no file can be created there.
     """
     try:
-        there = next(place for place in (folder, *folder.parents) if place.exists())
-        with tempfile.TemporaryFile(dir=there):
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise EdgeError(
@@ -23,10 +25,10 @@ def check_folder(folder: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """The same for the folder of a file.
+    """Check that a file can be created in its folder, without leaving a trace.
 
     Raises:
-        EdgeError: it cannot be written.
+        EdgeError: the path is a folder, or no file can be created in its folder.
     """
     if path.is_dir():
         raise EdgeError(f"cannot write {path}: it is a folder; name a file")

@@ -1,4 +1,7 @@
-"""Converts frozen dataclasses to JSON and back."""
+"""Converts frozen dataclasses to JSON and back, with a check of every type.
+
+Used for the published reports and for the messages between a benchmark and its subprocesses.
+"""
 
 import dataclasses
 import json
@@ -10,20 +13,19 @@ from runtime.errors import EdgeError
 
 T = TypeVar("T")
 
-
-_KEY = "json_key"
+_METADATA_KEY = "json_key"  # the key in a dataclass field's metadata that holds its JSON key
 
 
 def json_key(key: str) -> dict[str, str]:
-    """Return the metadata of a dataclass field whose key in JSON is not its name.
+    """Return metadata that gives a dataclass field another key in JSON than its name.
 
-    Published files have the keys of earlier names.
+    Fields that were renamed keep the JSON key of published files.
     """
-    return {_KEY: key}
+    return {_METADATA_KEY: key}
 
 
 def to_json(value: Any) -> str:
-    """Compact JSON text of a dataclass; tuples become arrays, one line per top-level field."""
+    """Return a dataclass as compact JSON, one line per top-level field; tuples become arrays."""
     record = _encode(value)
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
     lines = (f"{encode(key)}: {encode(part)}" for key, part in record.items())
@@ -31,13 +33,15 @@ def to_json(value: Any) -> str:
 
 
 def from_json(kind: type[T], text: str | bytes, name: str) -> T:
-    """Read a dataclass back from `to_json`'s text, without keys that it has no fields for.
+    """Return the dataclass that `to_json` wrote as `text`; unknown keys are ignored.
 
     Args:
-        name: what messages call the text, a file's name.
+        kind: the dataclass to return.
+        text: JSON text.
+        name: the name of the text in error messages, for example a file name.
 
     Raises:
-        EdgeError: the text is not JSON, or not such a record.
+        EdgeError: the text is not JSON, or its keys or types do not match the dataclass.
     """
     try:
         return typing.cast(T, _decode(kind, json.loads(text, parse_constant=_refuse_constant)))
@@ -58,10 +62,11 @@ def _encode(value: Any) -> Any:
 
 
 def _key(field: "dataclasses.Field[Any]") -> str:
-    return str(field.metadata.get(_KEY, field.name))
+    return str(field.metadata.get(_METADATA_KEY, field.name))
 
 
 def _refuse_constant(name: str) -> None:
+    """Reject NaN and Infinity, which `json.loads` accepts although JSON does not have them."""
     raise ValueError(f"{name} is not a number in JSON")
 
 
@@ -71,7 +76,7 @@ def _decode(kind: Any, value: Any) -> Any:
             raise TypeError(f"{value!r:.40} is not a {kind}")
         hints = typing.get_type_hints(kind)
         names = {_key(field): field.name for field in dataclasses.fields(kind)}
-        # Reports of older versions have keys that are not fields any more.
+        # Reports of older versions have keys for fields that were removed.
         known = ((names[key], part) for key, part in value.items() if key in names)
         fields = {name: _decode(hints[name], part) for name, part in known}
         return typing.cast(Any, kind)(**fields)
@@ -87,7 +92,7 @@ def _decode(kind: Any, value: Any) -> Any:
         if arguments[-1] is Ellipsis:
             return tuple(_decode(arguments[0], part) for part in value)
         return tuple(_decode(a, part) for a, part in zip(arguments, value, strict=True))
-    # JSON has one type of numbers, and Python's bool is an int.
+    # A float may be written as an integer in JSON. In Python bool is a subclass of int.
     accepted = (int, float) if kind is float else kind
     if not isinstance(value, accepted) or (kind is not bool and isinstance(value, bool)):
         raise TypeError(f"{value!r:.40} is not a {kind.__name__}")

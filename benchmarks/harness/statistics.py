@@ -1,4 +1,4 @@
-"""Statistics of two models' predictions of the same images."""
+"""Confidence intervals, tests and summary statistics of predictions and timings."""
 
 import math
 import warnings
@@ -13,12 +13,14 @@ from runtime.errors import EdgeError
 Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.int64]
 
+# Half the width of a two-sided 95 % interval of the normal distribution, in standard deviations.
 _Z95 = NormalDist().inv_cdf(0.975)
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a proportion (1927); unlike the normal approximation it
-    stays inside [0, 1] and keeps its coverage near 100 %.
+    """Return Wilson's 95 % confidence interval of a proportion (1927).
+
+    Unlike the normal approximation it stays inside [0, 1] and keeps its coverage near 100 %.
 
     Raises:
         EdgeError: SciPy is not installed.
@@ -28,12 +30,13 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
-    """Return the two-sided p-value of McNemar's exact test (1947): a binomial test of the images
-    that only one of two models predicts correctly.
+    """Return the two-sided p-value of McNemar's exact test (1947) of equal accuracy.
+
+    It is a binomial test of the images that only one of two models predicts correctly.
 
     Args:
-        only_first, only_second: images that only the first, only the second model predicts
-            correctly.
+        only_first: number of images that only the first model predicts correctly.
+        only_second: number of images that only the second model predicts correctly.
 
     Raises:
         EdgeError: SciPy is not installed.
@@ -43,13 +46,15 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
 
 
 def welch_interval(first: Floats, second: Floats) -> tuple[float, float]:
-    """Return Welch's 95 % interval of mean(second) − mean(first), samples of unequal variance.
+    """Return Welch's 95 % confidence interval of mean(second) − mean(first).
+
+    The two samples may have different variances and sizes.
 
     Raises:
         EdgeError: SciPy is not installed.
     """
     with warnings.catch_warnings():
-        # SciPy warns if all values of a sample are equal; its interval is right even then.
+        # SciPy warns if all values of a sample are equal, although its interval is correct.
         warnings.simplefilter("ignore", RuntimeWarning)
         test = _scipy_stats().ttest_ind(second, first, equal_var=False)
     low, high = test.confidence_interval(0.95)
@@ -57,12 +62,13 @@ def welch_interval(first: Floats, second: Floats) -> tuple[float, float]:
 
 
 def auroc(higher: Floats, lower: Floats) -> float:
-    """Return the area under the ROC curve: Mann and Whitney's U over the number of pairs.
+    """Return the area under the ROC curve: the Mann–Whitney U divided by the number of pairs.
 
-    scikit-learn's `roc_auc_score` takes no infinite scores, which blank images have.
+    scikit-learn's `roc_auc_score` rejects infinite scores, which blank images have.
 
     Args:
-        higher, lower: scores of the class that should score higher, and of the other.
+        higher: scores of the class that should score higher.
+        lower: scores of the other class.
 
     Raises:
         EdgeError: SciPy is not installed.
@@ -72,10 +78,16 @@ def auroc(higher: Floats, lower: Floats) -> float:
 
 
 def paired_drop_interval(only_first: int, only_second: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of accuracy(first) − accuracy(second) on the same `n` images.
+    """Return the 95 % confidence interval of accuracy(first) − accuracy(second).
 
-    Agresti and Min (2005), "Simple improved confidence intervals for comparing matched
-    proportions": the Wald interval after adding 0.5 to each cell of the two-by-two table.
+    Both models predict the same images. The method is that of Agresti and Min (2005), "Simple
+    improved confidence intervals for comparing matched proportions": the Wald interval after
+    adding 0.5 to each cell of the two-by-two table.
+
+    Args:
+        only_first: number of images that only the first model predicts correctly.
+        only_second: number of images that only the second model predicts correctly.
+        n: number of images.
     """
     total, b, c = n + 2, only_first + 0.5, only_second + 0.5
     difference = (b - c) / total
@@ -84,31 +96,40 @@ def paired_drop_interval(only_first: int, only_second: int, n: int) -> tuple[flo
 
 
 def cosines(first: Floats, second: Floats) -> Floats:
-    """The cosine between each row of `first` and the same row of `second`, (N,) float64."""
+    """Return the cosine similarity of each row of `first` and the same row of `second`.
+
+    Args:
+        first: (N, classes).
+        second: (N, classes).
+
+    Returns:
+        (N,) float64.
+    """
     a, b = first.astype(np.float64), second.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return np.einsum("ij,ij->i", a, b) / np.maximum(lengths, np.finfo(np.float64).tiny)
+    result: Floats = np.einsum("ij,ij->i", a, b) / np.maximum(lengths, np.finfo(np.float64).tiny)
+    return result
 
 
 def margins(scores: Floats) -> Floats:
-    """How far each row's largest score stands above its second, (N,)."""
+    """Return the largest minus the second largest score of each row of (N, classes), as (N,)."""
     top_two = np.partition(scores, -2, axis=1)[:, -2:]
     return top_two[:, 1] - top_two[:, 0]
 
 
-def confusion(labels: Integers, answers: Integers, classes: int) -> Integers:
-    """(classes, classes): row the true class, column the answer, value how many images."""
-    counts = np.bincount(labels * classes + answers, minlength=classes * classes)
+def confusion(labels: Integers, predicted: Integers, classes: int) -> Integers:
+    """Return the confusion matrix (classes, classes): a row per label, a column per prediction."""
+    counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes)
 
 
 def percentile(samples: npt.ArrayLike, q: float) -> float:
-    """The q-th percentile, an actual sample: the smallest with q % of the samples at or below."""
+    """Return the q-th percentile: the smallest sample with q % of the samples at or below it."""
     return float(np.percentile(np.asarray(samples), q, method="inverted_cdf"))
 
 
 def _scipy_stats() -> Any:
-    """Import `scipy.stats`, of which a device needs nothing.
+    """Import `scipy.stats` on first use, because a device needs no SciPy.
 
     Raises:
         EdgeError: SciPy is not installed.
@@ -117,6 +138,6 @@ def _scipy_stats() -> Any:
         from scipy import stats
     except ImportError as error:
         raise EdgeError(
-            f'the intervals need SciPy ({error}): pip install "digit-edge[train]"'
+            f'confidence intervals need SciPy ({error}): pip install "digit-edge[train]"'
         ) from error
     return stats

@@ -1,4 +1,8 @@
-"""Runs each benchmark case in a process of its own, so that a crash affects no other case."""
+"""Runs each benchmark case in a subprocess, so that a crash does not affect other cases.
+
+A request is a JSON file in a temporary folder. The subprocess, `benchmarks.worker`, writes its
+response or an error into the same folder. Also runs other programs with the same time limit.
+"""
 
 import os
 import signal
@@ -28,18 +32,25 @@ from benchmarks.harness.serialize import from_json, to_json
 from runtime.errors import EdgeError
 from runtime.system import interrupt
 
-JOB_FILE, ANSWER_FILE, REFUSAL_FILE, STAGE_FILE = "job.json", "answer.json", "refusal.json", "stage"
-# Several times what the slowest row, Keras on a Raspberry Pi, may take.
+# Files in the folder that is shared with the subprocess:
+REQUEST_FILE = "request.json"  # written by this process
+RESPONSE_FILE = "response.json"  # written by the subprocess if it succeeds
+ERROR_FILE = "error.json"  # a WorkerError, written by the subprocess after an EdgeError
+STAGE_FILE = "stage"  # the current step of the subprocess, for the message after a crash
+
+# A subprocess that takes longer is killed. The slowest case, Keras on a Raspberry Pi, takes a
+# fraction of it.
 TIMEOUT_S = 900
-# What NumPy's BLAS reads before it starts: OpenBLAS, MKL, and builds on OpenMP.
+# Limits NumPy's BLAS to one thread: OpenBLAS, MKL, or a BLAS built with OpenMP.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
-Answer = TypeVar("Answer", PredictResponse, LatencyResponse, Roofline, Explanation)
+Request = PredictRequest | LatencyRequest | RooflineRequest | ExplainRequest
+Response = TypeVar("Response", PredictResponse, LatencyResponse, Roofline, Explanation)
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """What a row's process reports when it ends in an EdgeError."""
+class WorkerError:
+    """The error of a subprocess: a status of `SkippedCase`, and the message of the EdgeError."""
 
     status: str
     reason: str
@@ -48,91 +59,102 @@ class Refusal:
 def request_predictions(
     job: PredictRequest, external_pythons: tuple[ExternalPython, ...] = ()
 ) -> PredictResponse | SkippedCase:
-    """Have a process of its own answer `job`; a row that fails says why."""
-    return _ask("scores", job, PredictResponse, external_pythons)
+    """Run an artifact on images in a subprocess; return a SkippedCase if that fails."""
+    return _request("scores", job, PredictResponse, external_pythons)
 
 
 def request_latency(
     job: LatencyRequest, external_pythons: tuple[ExternalPython, ...] = ()
 ) -> LatencyResponse | SkippedCase:
-    """Have a process of its own time `job`; a row that fails says why."""
-    return _ask("latency", job, LatencyResponse, external_pythons)
+    """Time the scenarios of `job` in a subprocess; return a SkippedCase if that fails."""
+    return _request("latency", job, LatencyResponse, external_pythons)
 
 
 def request_roofline(job: RooflineRequest) -> Roofline | SkippedCase:
-    """Have a process of its own measure what the processor can do at most."""
-    return _ask("peak", job, Roofline, (), _ONE_THREAD)
+    """Measure the roofline of one core in a subprocess; return a SkippedCase if that fails."""
+    return _request("peak", job, Roofline, (), _ONE_THREAD)
 
 
 def request_explanation(job: ExplainRequest) -> Explanation | SkippedCase:
-    """Trace the float and the int8 artifact in a separate process."""
-    return _ask("explain", job, Explanation, ())
+    """Trace a float and an int8 artifact in a subprocess; return a SkippedCase if that fails."""
+    return _request("explain", job, Explanation, ())
 
 
-def _ask(
+def _request(
     kind: str,
-    job: PredictRequest | LatencyRequest | RooflineRequest | ExplainRequest,
-    answer: type[Answer],
+    job: Request,
+    response: type[Response],
     external_pythons: tuple[ExternalPython, ...],
     variables: Mapping[str, str] = MappingProxyType({}),
-) -> Answer | SkippedCase:
+) -> Response | SkippedCase:
+    """Run `benchmarks.worker KIND` with a request and return its response.
+
+    Args:
+        kind: the first argument of the worker.
+        job: the request.
+        response: the type of the response.
+        external_pythons: Pythons to run some engines with; this one is used for the others.
+        variables: environment variables to set in addition.
+    """
     python = next(
         (i.python for i in external_pythons if i.backend == job.case.backend), sys.executable
     )
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
-        (folder / JOB_FILE).write_text(to_json(job), "utf-8")
-        command = [python, "-m", "benchmarks.worker", kind, name]
+        (folder / REQUEST_FILE).write_text(to_json(job), "utf-8")
+        command: list[str] = [python, "-m", "benchmarks.worker", kind, name]
         try:
-            ended = _complete(
+            process = _complete(
                 [*command, str(time.monotonic_ns())], subprocess.DEVNULL, dict(variables)
             )
         except subprocess.TimeoutExpired:
-            reason = f"no answer after {TIMEOUT_S} s, while {_stage(folder)}"
+            reason = f"timed out after {TIMEOUT_S} s, while {_stage(folder)}"
             return SkippedCase(job.case, FAILED, reason)
         except OSError as error:
             return SkippedCase(job.case, FAILED, f"cannot start {python}: {error.strerror}")
-        if (folder / REFUSAL_FILE).exists():
-            refusal = from_json(Refusal, (folder / REFUSAL_FILE).read_text("utf-8"), str(job.case))
-            return SkippedCase(job.case, refusal.status, refusal.reason)
-        if ended.returncode != 0 or not (folder / ANSWER_FILE).exists():
-            said = ended.stderr.strip().splitlines()
-            reason = f"its process {_end(ended.returncode)} while {_stage(folder)}"
-            return SkippedCase(job.case, FAILED, f"{reason}: {said[-1]}" if said else reason)
-        return from_json(answer, (folder / ANSWER_FILE).read_text("utf-8"), str(job.case))
+        if (folder / ERROR_FILE).exists():
+            failure = from_json(
+                WorkerError, (folder / ERROR_FILE).read_text("utf-8"), str(job.case)
+            )
+            return SkippedCase(job.case, failure.status, failure.reason)
+        if process.returncode != 0 or not (folder / RESPONSE_FILE).exists():
+            lines = process.stderr.strip().splitlines()
+            reason = f"its process {_end(process.returncode)} while {_stage(folder)}"
+            return SkippedCase(job.case, FAILED, f"{reason}: {lines[-1]}" if lines else reason)
+        return from_json(response, (folder / RESPONSE_FILE).read_text("utf-8"), str(job.case))
 
 
 def run(command: Sequence[str]) -> str:
-    """Run a program that finds the packages beside this one; what it printed.
+    """Run a program that can import this repository's packages; return its standard output.
 
     Raises:
-        EdgeError: it cannot be started, takes too long, or ends with another status than 0.
+        EdgeError: it cannot be started, exceeds `TIMEOUT_S`, or its exit status is not 0.
     """
     try:
-        ended = _complete(command, subprocess.PIPE, {})
+        process = _complete(command, subprocess.PIPE, {})
     except subprocess.TimeoutExpired as error:
-        raise EdgeError(f"no end after {TIMEOUT_S} s") from error
+        raise EdgeError(f"timed out after {TIMEOUT_S} s") from error
     except OSError as error:
         raise EdgeError(f"cannot start {command[0]}: {error.strerror}") from error
-    if ended.returncode != 0:
-        # A native library may go on talking after the error: the last line that names one.
-        said = ended.stderr.strip().splitlines()
-        named = [line for line in said if "rror" in line or "No module" in line] or said
-        why = f": {named[-1].strip()}" if named else ""
-        raise EdgeError(f"its process {_end(ended.returncode)}{why}")
-    return ended.stdout
+    if process.returncode != 0:
+        # A native library may log more after the error, so take the last line that mentions one.
+        lines = process.stderr.strip().splitlines()
+        errors = [line for line in lines if "rror" in line or "No module" in line] or lines
+        reason = f": {errors[-1].strip()}" if errors else ""
+        raise EdgeError(f"its process {_end(process.returncode)}{reason}")
+    return process.stdout
 
 
 def _complete(
-    command: Sequence[str], stdout: int, variables: Mapping[str, str]
+    command: Sequence[str], stdout: int, variables: dict[str, str]
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a program to its end; whatever happens, it and its own children end with this call.
+    """Run a program to its end. If this call raises, the program and its children are killed.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `TIMEOUT_S`.
         OSError: it cannot be started.
     """
-    # Deferred: an exception between the start and `try` would leave the program running.
+    # Defer Ctrl-C: an exception between the start and `try` would leave the program running.
     with interrupt.deferred():
         process = subprocess.Popen(
             command,
@@ -142,33 +164,38 @@ def _complete(
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            start_new_session=True,  # a process group of its own, so that its children end too
+            start_new_session=True,  # its own process group, so that its children can be killed
         )
         with process, interrupt.child(process.pid):
             try:
                 with interrupt.immediate():
-                    printed, said = process.communicate(timeout=TIMEOUT_S)
-            except BaseException:  # Ctrl-C too; raised again below
-                # Also if the program itself has ended: its children may go on.
+                    output, errors = process.communicate(timeout=TIMEOUT_S)
+            except BaseException:  # including Ctrl-C; raised again below
+                # Kill the group even if the program has ended: its children may be running.
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
                 raise
-    return subprocess.CompletedProcess(command, process.returncode, printed, said)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, in which a Python elsewhere finds the packages beside this."""
+    """Return this process's environment with the repository's root first in PYTHONPATH.
+
+    A Python of another environment can then import this repository's packages.
+    """
     root = str(Path(__file__).resolve().parents[2])
     inherited = os.environ.get("PYTHONPATH")
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (root, inherited)))}
 
 
 def _stage(folder: Path) -> str:
+    """Return the last step that the subprocess reported."""
     file = folder / STAGE_FILE
     return file.read_text("utf-8") if file.exists() else "starting"
 
 
 def _end(status: int) -> str:
+    """Describe an exit status of `subprocess`, which is negative after a signal."""
     if status < 0:
         return f"was ended by {signal.Signals(-status).name}"
     return f"ended with status {status}"

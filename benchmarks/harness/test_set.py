@@ -1,4 +1,4 @@
-"""The test set that benchmarks measure with."""
+"""Loads the test images and labels that the benchmarks measure accuracy with."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,17 @@ from runtime.errors import DatasetError
 
 @dataclass(frozen=True, eq=False)
 class TestSet:
-    """The images of a benchmark: pixels (N, 28, 28, 1) uint8 and their classes (N,) int64."""
+    """The test images of a data set and their labels.
 
-    __test__ = False  # tells pytest that this is not a test
+    Attributes:
+        name: the name of the data set.
+        sha256: the digest of the data set.
+        class_names: the names of the classes, in the order of the labels.
+        pixels: (N, 28, 28, 1) uint8.
+        labels: (N,) int64, indices into `class_names`.
+    """
+
+    __test__ = False  # keeps pytest from collecting the class as a test
 
     name: str
     sha256: str
@@ -20,20 +28,28 @@ class TestSet:
     labels: Integers
 
     def check_classes(self, labels: tuple[str, ...], model: object) -> None:
-        """Raise DatasetError if a model's `labels` are not the classes of the images.
+        """Raise DatasetError if a model's classes differ from those of the images.
+
+        Args:
+            labels: the class names of the model, in the order of its scores.
+            model: the path or name of the model, for the message.
 
         Raises:
-            DatasetError: they differ; its message names the model `model`.
+            DatasetError: the classes or their order differ.
         """
         if labels != self.class_names:
             raise DatasetError(
-                f"{self.name} has the classes {', '.join(self.class_names)}, {model} answers "
-                f"{', '.join(labels)}: give the data it was trained for"
+                f"{self.name} has the classes {', '.join(self.class_names)}, {model} predicts "
+                f"{', '.join(labels)}: pass the data set it was trained for with --data"
             )
 
 
 def load_test_set(source: str | None) -> TestSet:
-    """The test split of the data set that `train.data.load` finds; see --data."""
+    """Return the test split of a data set.
+
+    Args:
+        source: the value of --data, a folder or a file; None for the default of `train.data.load`.
+    """
     from train.data import load
 
     dataset = load.load(source)

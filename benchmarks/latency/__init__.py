@@ -1,1 +1,1 @@
-"""Measures latency, throughput, start-up time and memory."""
+"""Measures latency, throughput, start-up time and memory of the artifacts."""

@@ -1,4 +1,4 @@
-"""Latency, throughput, start-up and memory of each artifact: python -m benchmarks.latency."""
+"""Measure latency, throughput, start-up and memory: python -m benchmarks.latency."""
 
 import argparse
 import sys
@@ -38,11 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
+    """Parse the command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.latency",
+        description="Measure latency, throughput, start-up and memory of each artifact.",
+    )
     cases.add_arguments(parser)
     add_arguments(parser)
-    parser.add_argument("--no-keras", action="store_true", help="leave the reference out")
+    parser.add_argument(
+        "--no-keras", action="store_true", help="do not measure the Keras reference"
+    )
     parser.add_argument("--json", type=Path, help="write the results to this file")
     return parser.parse_args(argv)
 

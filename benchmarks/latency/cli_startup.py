@@ -1,4 +1,7 @@
-"""Measures the time and memory of `python -m runtime digit.png` until its first output."""
+"""Measures the cold start of the command `python -m runtime digit.png`: time and memory.
+
+It is compared with a Python process that only imports the same libraries, which is the minimum.
+"""
 
 import json
 import sys
@@ -15,11 +18,13 @@ from runtime.backends import ENGINES
 from runtime.errors import EdgeError
 from runtime.model import artifact
 
-_LAUNCHER = Path(__file__).with_name("launcher.py")
+_LAUNCHER = Path(__file__).with_name("launcher.py")  # the script that times a program
 
 
 @dataclass(frozen=True)
 class _Start:
+    """One start: the time until the first line of output, and the peak resident memory."""
+
     first_line_ns: int
     peak_bytes: int
 
@@ -27,23 +32,29 @@ class _Start:
 def measure(
     models: Path, planned: list[BenchmarkCase], repetitions: int, progress: Callable[[str], None]
 ) -> tuple[list[CliStartupResult], list[SkippedCase]]:
-    """Start both programs in turns, `repetitions` times each after one to warm the disk cache.
+    """Start the command and the imports alternately, after one start of each as a warm-up.
 
     Args:
-        planned: rows that have been measured, so that their engines are there.
+        models: the folder of the artifacts.
+        planned: cases whose engines are known to be installed.
+        repetitions: number of starts of each program.
+        progress: called with one line for each case.
+
+    Returns:
+        The results, and the cases that failed.
     """
     results: list[CliStartupResult] = []
     failed: list[SkippedCase] = []
     for case in planned:
         progress(f"python -m runtime: {case}")
         try:
-            results.append(_measure_row(models / case.artifact, case, repetitions))
+            results.append(_measure_case(models / case.artifact, case, repetitions))
         except EdgeError as error:
             failed.append(SkippedCase(case, FAILED, f"python -m runtime: {error}"))
     return results, failed
 
 
-def _measure_row(model: Path, case: BenchmarkCase, repetitions: int) -> CliStartupResult:
+def _measure_case(model: Path, case: BenchmarkCase, repetitions: int) -> CliStartupResult:
     from benchmarks.latency.scenarios import images_of, png
 
     package = next(engine.package for engine in ENGINES if engine.name == case.backend)
@@ -53,22 +64,29 @@ def _measure_row(model: Path, case: BenchmarkCase, repetitions: int) -> CliStart
         digit = Path(name) / "digit.png"
         digit.write_bytes(png(images_of(artifact.read(model).spec)[0]))
         command = ["-m", "runtime", str(digit), "--model", str(model), "--backend", case.backend]
-        ours, theirs = [], []
+        command_starts, import_starts = [], []
         for _ in range(repetitions + 1):
-            theirs.append(_start(imports))
-            ours.append(_start(command))
+            import_starts.append(_start(imports))
+            command_starts.append(_start(command))
+    # The first start of each filled the disk cache.
+    command_starts, import_starts = command_starts[1:], import_starts[1:]
     return CliStartupResult(
         case=case,
-        command_ns=tuple(start.first_line_ns for start in ours[1:]),
-        imports_ns=tuple(start.first_line_ns for start in theirs[1:]),
-        command_bytes=int(median(start.peak_bytes for start in ours[1:])),
-        imports_bytes=int(median(start.peak_bytes for start in theirs[1:])),
+        command_ns=tuple(start.first_line_ns for start in command_starts),
+        imports_ns=tuple(start.first_line_ns for start in import_starts),
+        command_bytes=int(median(start.peak_bytes for start in command_starts)),
+        imports_bytes=int(median(start.peak_bytes for start in import_starts)),
     )
 
 
 def _start(arguments: list[str]) -> _Start:
-    printed = subprocesses.run(
+    """Start Python with `arguments`, through the launcher.
+
+    Raises:
+        EdgeError: it fails.
+    """
+    output = subprocesses.run(
         [sys.executable, "-I", "-S", str(_LAUNCHER), sys.executable, *arguments]
     )
-    first_line_ns, peak_bytes = json.loads(printed)
+    first_line_ns, peak_bytes = json.loads(output)
     return _Start(first_line_ns, peak_bytes)

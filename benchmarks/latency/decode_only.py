@@ -1,4 +1,7 @@
-"""Decodes a folder's PNG files on all cores, no more: python -m benchmarks.latency.decode_only."""
+"""Decode a folder's PNG files: python -m benchmarks.latency.decode_only.
+
+`folder_throughput` compares it with classifying the folder: the decoding alone is the upper limit.
+"""
 
 import argparse
 import multiprocessing
@@ -11,15 +14,15 @@ from runtime.cli.exit_status import exit_status
 from runtime.errors import EdgeError
 from runtime.system import interrupt
 
-# Files a task: handing one out costs as much as decoding some.
-_CHUNK = 64
+# Files per task of the process pool, because sending a task costs as much as decoding some files.
+_CHUNK_FILES = 64
 
 
 def decode(path: str) -> int:
-    """Read a file with Pillow into an array, as any program must before it can classify.
+    """Decode an image file with Pillow into an array; return the number of its values.
 
     Raises:
-        EdgeError: it cannot be read.
+        EdgeError: the file cannot be decoded.
     """
     import numpy as np
     from PIL import Image
@@ -28,7 +31,7 @@ def decode(path: str) -> int:
         with Image.open(path) as image:
             return int(np.asarray(image).size)
     except OSError as error:
-        raise EdgeError(f"cannot decode {path} ({error}): leave it out") from error
+        raise EdgeError(f"cannot decode {path} ({error}): remove it from the folder") from error
 
 
 def _ignore_ctrl_c() -> None:
@@ -36,9 +39,14 @@ def _ignore_ctrl_c() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; prints how many files it decoded."""
+    """Run the command, which prints the number of decoded files.
+
+    Raises:
+        EdgeError: --jobs is below 1, the folder has no PNG files, or a file cannot be decoded.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.latency.decode_only", description=__doc__
+        prog="python -m benchmarks.latency.decode_only",
+        description="Decode the PNG files of a folder.",
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (%(default)s)")
@@ -48,17 +56,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = sorted(map(str, arguments.folder.glob("*.png")))
     if not paths:
         raise EdgeError(f"no PNG files in {arguments.folder}: name a folder that has some")
-    # Before the processes are forked, so that they need not.
+    # Import before the fork, so that the processes of the pool share the modules.
     import numpy  # noqa: F401
     import PIL.PngImagePlugin  # noqa: F401
 
     if arguments.jobs == 1:
         sizes = list(map(decode, paths))
     else:
-        # Ctrl-C reaches every process of a terminal; this one ends the others.
-        with interrupt.deferred(), multiprocessing.Pool(arguments.jobs, _ignore_ctrl_c) as pool:
-            with interrupt.immediate():
-                sizes = pool.map(decode, paths, _CHUNK)
+        # A terminal sends Ctrl-C to all processes. Only this one reacts, and ends the others.
+        with (
+            interrupt.deferred(),
+            multiprocessing.Pool(arguments.jobs, _ignore_ctrl_c) as pool,
+            interrupt.immediate(),
+        ):
+            sizes = pool.map(decode, paths, _CHUNK_FILES)
     print(f"{len(sizes)} files")
     return 0
 

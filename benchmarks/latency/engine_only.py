@@ -1,4 +1,7 @@
-"""The engines without this project: the loop a user would write, to measure our overhead."""
+"""Runs an artifact by the engine's own API, without this project's code.
+
+The latency benchmark compares it with `runtime` to measure the overhead of this project.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +16,12 @@ from runtime.model.artifact import Artifact
 
 @dataclass(frozen=True)
 class BareEngine:
-    """`prepare` turns pixels into what the engine takes; `run` sets, invokes and gets.
+    """An open model, as functions of the engine's own API.
 
-    `resize` makes it ready for another number of images than one.
+    Attributes:
+        prepare: converts pixels, (N, 28, 28, 1) uint8, to the engine's input.
+        run: sets the input, runs the model and returns the output.
+        resize: sets the batch size N of the following calls; it is 1 at first.
     """
 
     prepare: Callable[[Pixels], Any]
@@ -24,7 +30,13 @@ class BareEngine:
 
 
 def open_artifact(artifact: Artifact, engine: str, threads: int) -> BareEngine:
-    """Open a model the shortest way; the artifact has been opened by a backend before."""
+    """Open an artifact that a backend of `runtime` has already opened, without further checks.
+
+    Args:
+        artifact: a TFLite or ONNX artifact.
+        engine: the name of an installed engine.
+        threads: the number of CPU threads.
+    """
     if engine == "onnxruntime":
         return _onnx(artifact, threads)
     return _tflite(artifact, engine, threads)
@@ -65,7 +77,8 @@ def _onnx(artifact: Artifact, threads: int) -> BareEngine:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    options.add_session_config_entry(*EXACT)  # else it is faster where its answers are wrong
+    # Exact int8 sums as in `runtime`; with the default they may overflow without VNNI.
+    options.add_session_config_entry(*EXACT)
     session = onnxruntime.InferenceSession(
         artifact.data, options, providers=["CPUExecutionProvider"]
     )
@@ -78,4 +91,5 @@ def _onnx(artifact: Artifact, threads: int) -> BareEngine:
 
 
 def _scaled(pixels: Pixels) -> Scores:
+    """Return pixels scaled from 0–255 to 0–1, float32."""
     return np.divide(pixels, 255, dtype=np.float32)

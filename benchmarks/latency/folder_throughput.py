@@ -1,4 +1,7 @@
-"""Measures `python -m runtime FOLDER` on many PNG files, and decoding them alone."""
+"""Measures the throughput of `python -m runtime FOLDER` on many PNG files, on all cores.
+
+It is compared with decoding the same files (`decode_only`), which is the upper limit.
+"""
 
 import sys
 import tempfile
@@ -19,10 +22,16 @@ def measure(
     settings: Settings,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[FolderThroughputResult], list[SkippedCase]]:
-    """Run both programs in turns, from the start of the process to its end, on all cores.
+    """Time both programs alternately, from the start of the process to its end.
 
     Args:
-        planned: rows that have been measured, so that their engines are there.
+        models: the folder of the artifacts.
+        planned: cases whose engines are known to be installed.
+        settings: `images` is the number of files, `repetitions` that of runs of each program.
+        progress: called with one line for each case.
+
+    Returns:
+        The results, and the cases that failed.
     """
     from benchmarks.latency.scenarios import images_of, png
 
@@ -33,25 +42,30 @@ def measure(
         model = models / case.artifact
         with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
             progress(f"{settings.images:,} PNG files: {case}")
-            pictures = [png(image) for image in images_of(artifact.read(model).spec)]
+            contents = [png(image) for image in images_of(artifact.read(model).spec)]
             for number in range(settings.images):
                 file = Path(name, f"{number:06}.png")
-                file.write_bytes(pictures[number % len(pictures)])
-            ours = ["-m", "runtime", name, "--json", "--jobs", str(jobs)]
-            ours += ["--model", str(model.resolve()), "--backend", case.backend]
-            alone = ["-m", "benchmarks.latency.decode_only", name, "--jobs", str(jobs)]
+                file.write_bytes(contents[number % len(contents)])
+            classify = ["-m", "runtime", name, "--json", "--jobs", str(jobs)]
+            classify += ["--model", str(model.resolve()), "--backend", case.backend]
+            decode = ["-m", "benchmarks.latency.decode_only", name, "--jobs", str(jobs)]
             try:
-                _time(alone)  # the files into the system's cache, and the programs
-                times = [(_time(alone), _time(ours)) for _ in range(settings.repetitions)]
+                _run_ns(decode)  # warm-up: fills the disk cache
+                times = [(_run_ns(decode), _run_ns(classify)) for _ in range(settings.repetitions)]
             except EdgeError as error:
                 failed.append(SkippedCase(case, FAILED, f"many files: {error}"))
                 continue
-        decoding, classifying = zip(*times, strict=True)
-        results.append(FolderThroughputResult(case, settings.images, jobs, classifying, decoding))
+        decode_ns, classify_ns = zip(*times, strict=True)
+        results.append(FolderThroughputResult(case, settings.images, jobs, classify_ns, decode_ns))
     return results, failed
 
 
-def _time(arguments: list[str]) -> int:
-    began = time.perf_counter_ns()
+def _run_ns(arguments: list[str]) -> int:
+    """Run Python with `arguments`; return the time it takes.
+
+    Raises:
+        EdgeError: it fails.
+    """
+    start_ns = time.perf_counter_ns()
     subprocesses.run([sys.executable, *arguments])
-    return time.perf_counter_ns() - began
+    return time.perf_counter_ns() - start_ns

@@ -1,4 +1,7 @@
-"""Interleaves the repetitions of all cases, so that a drift of the machine affects all alike."""
+"""Interleaves the repetitions of all cases, so that drift of the machine affects all equally.
+
+Each repetition of a case is a subprocess. Results that are too noisy are measured again.
+"""
 
 import dataclasses
 import math
@@ -11,13 +14,26 @@ from benchmarks.harness.messages import LatencyRequest, LatencyResponse, StartUp
 from benchmarks.schema.latency import Settings, drift
 from runtime.model.artifact import Artifact
 
-# What the summary shows. Each is measured alone, so that it can be measured again alone.
-_SHOWN = (messages.SINGLE, messages.OFFLINE)
+# The scenarios of the summary. Only these are measured again if they are too noisy; unlike the
+# others, they are not timed in turns with another scenario.
+_RETRIED = (messages.SINGLE, messages.OFFLINE)
 
 
 @dataclass
 class CaseState:
-    """A row, what is asked of it, and what it has answered so far."""
+    """A case and its measurements so far.
+
+    Attributes:
+        case: the artifact, engine, device and threads.
+        scenarios: the scenarios to time.
+        model: the artifact.
+        version: the version of the engine.
+        fallback: the part of the model that ran on the CPU instead of the device; empty if none.
+        batch: the fastest batch size of OFFLINE; 0 until it is known.
+        bare_batch: the fastest batch size of MANY_BARE; 0 until it is known.
+        runs: by scenario, a series for each repetition.
+        starts: the cold starts of all subprocesses of the case.
+    """
 
     case: BenchmarkCase
     scenarios: tuple[str, ...]
@@ -30,67 +46,82 @@ class CaseState:
     starts: list[StartUp] = field(default_factory=list)
 
     def drift(self, scenario: str) -> float:
-        """See `schema.latency.drift`; 1 (no drift) if it was not measured."""
+        """Return `schema.latency.drift` of a scenario; 1 (no drift) if it was not measured."""
         return drift(self.runs[scenario]) if scenario in self.runs else 1.0
 
 
 @dataclass(frozen=True)
 class InterleavedRunner:
-    """Asks the rows' processes; a row that fails is added to `unmeasured`, and asked no more."""
+    """Runs the subprocesses of all cases in turns.
+
+    A case that fails is appended to `skipped` and not run again.
+
+    Attributes:
+        settings: duration and number of the measurements.
+        external_pythons: Pythons for engines that are not installed in this one.
+        skipped: the cases that failed.
+        progress: called with one line for each step.
+    """
 
     settings: Settings
     external_pythons: tuple[ExternalPython, ...]
     skipped: list[SkippedCase]
     progress: Callable[[str], None]
 
-    def repeat(self, entries: Sequence[CaseState], why: str = "") -> None:
-        """Time every row, `repetitions` times over."""
+    def repeat(self, entries: Sequence[CaseState], prefix: str = "") -> None:
+        """Time all scenarios of every case, `settings.repetitions` times.
+
+        Args:
+            entries: the cases; their measurements are added to them.
+            prefix: the beginning of each progress line.
+        """
         repetitions = self.settings.repetitions
         for repetition in range(repetitions):
-            # Backwards every other time: no row is always the one behind the same neighbor.
+            # Reverse the order every other time, so that the case before a case changes.
             for number, entry in enumerate(entries[:: -1 if repetition % 2 else 1], 1):
                 self.progress(
-                    f"{why}repetition {repetition + 1} of {repetitions}, "
-                    f"row {number} of {len(entries)}: {entry.case}"
+                    f"{prefix}repetition {repetition + 1} of {repetitions}, "
+                    f"case {number} of {len(entries)}: {entry.case}"
                 )
-                for series in self._ask(entry, entry.scenarios):
+                for series in self._measure(entry, entry.scenarios):
                     entry.runs.setdefault(series.scenario, []).append(series)
                     if series.scenario == messages.OFFLINE:
                         entry.batch = series.batch
                     elif series.scenario == messages.MANY_BARE:
                         entry.bare_batch = series.batch
-        self._forget_failed(entries)
+        self._clear_incomplete(entries)
 
     def repeat_noisy(self, entries: Sequence[CaseState]) -> None:
-        """Time anew what the summary shows and is too noisy; keep the steadier repetitions.
+        """Measure scenarios of the summary again if they are too noisy.
 
-        Which are kept is decided by how steady they are alone, never by how fast.
+        All repetitions of a scenario are replaced if the new ones drift less. The choice depends
+        on the drift alone, never on the speed.
         """
+        max_drift = self.settings.max_drift
         for number in range(self.settings.max_retries):
-            noisy = [
-                (entry, dataclasses.replace(entry, scenarios=asked, runs={}))
+            retries = [
+                (entry, dataclasses.replace(entry, scenarios=noisy, runs={}))
                 for entry in entries
-                if (asked := tuple(s for s in _SHOWN if entry.drift(s) > self.settings.max_drift))
+                if (noisy := tuple(s for s in _RETRIED if entry.drift(s) > max_drift))
             ]
-            self.repeat(
-                [max_retries for _, max_retries in noisy], f"too noisy, again {number + 1}: "
-            )
-            for entry, max_retries in noisy:
-                for scenario, runs in max_retries.runs.items():
-                    if max_retries.drift(scenario) < entry.drift(scenario):
+            self.repeat([retry for _, retry in retries], f"too noisy, retry {number + 1}: ")
+            for entry, retry in retries:
+                for scenario, runs in retry.runs.items():
+                    if retry.drift(scenario) < entry.drift(scenario):
                         entry.runs[scenario] = runs
-        self._forget_failed(entries)
+        self._clear_incomplete(entries)
 
     def start(self, entries: Sequence[CaseState]) -> None:
-        """Start every row `starts` times more, and have it answer once."""
+        """Measure the cold start of every case, `settings.starts` times."""
         for number in range(self.settings.starts):
             for entry in entries:
                 self.progress(f"start {number + 1} of {self.settings.starts}: {entry.case}")
-                self._ask(entry, ())
-        self._forget_failed(entries)
+                self._measure(entry, ())
+        self._clear_incomplete(entries)
 
-    def _ask(self, entry: CaseState, scenarios: tuple[str, ...]) -> tuple[TimingSeries, ...]:
-        if self._given_up(entry):
+    def _measure(self, entry: CaseState, scenarios: tuple[str, ...]) -> tuple[TimingSeries, ...]:
+        """Run one subprocess of a case; return its timings, none if the case has failed."""
+        if self._has_failed(entry):
             return ()
         settings = self.settings
         job = LatencyRequest(
@@ -103,25 +134,27 @@ class InterleavedRunner:
             images=settings.images,
             bare_batch=entry.bare_batch,
         )
-        answer = subprocesses.request_latency(job, self.external_pythons)
-        if not isinstance(answer, LatencyResponse):
-            self.skipped.append(answer)
+        response = subprocesses.request_latency(job, self.external_pythons)
+        if not isinstance(response, LatencyResponse):
+            self.skipped.append(response)
             return ()
-        entry.version, entry.fallback = answer.version, answer.fallback
-        entry.starts.append(answer.start)
-        return answer.series
+        entry.version, entry.fallback = response.version, response.fallback
+        entry.starts.append(response.start)
+        return response.series
 
-    def _given_up(self, entry: CaseState) -> bool:
-        """Whether the row, or the same with other threads, could not be measured already."""
-        same = dataclasses.replace(entry.case, threads=0)
-        return any(dataclasses.replace(u.case, threads=0) == same for u in self.skipped)
+    def _has_failed(self, entry: CaseState) -> bool:
+        """Whether this case has failed before, with this or another number of threads."""
+        case = dataclasses.replace(entry.case, threads=0)
+        return any(dataclasses.replace(s.case, threads=0) == case for s in self.skipped)
 
-    def _forget_failed(self, entries: Sequence[CaseState]) -> None:
-        """Drop what rows measured before they failed, or were given up because the same with
-        other threads failed: a row has all its repetitions or none.
+    def _clear_incomplete(self, entries: Sequence[CaseState]) -> None:
+        """Delete the timings of cases without all repetitions.
+
+        A case is incomplete if it failed, or was stopped because the same case with another number
+        of threads failed.
         """
-        failed = {u.case for u in self.skipped}
+        failed = {skipped.case for skipped in self.skipped}
         for entry in entries:
-            short = any(len(runs) < self.settings.repetitions for runs in entry.runs.values())
-            if entry.case in failed or short:
+            incomplete = any(len(runs) < self.settings.repetitions for runs in entry.runs.values())
+            if entry.case in failed or incomplete:
                 entry.runs.clear()

@@ -1,7 +1,7 @@
-"""Starts a program and prints when its first line of output came and its largest resident size.
+"""Runs a program; prints the time until its first line of output and its peak resident memory.
 
-A process of its own, and a small one: the size that the system reports for a program is at least
-that of the process which started it. Standard library only; runs without site-packages.
+Started as a script by `cli_startup`, with the standard library alone. It is a separate small
+process because the system reports for a program at least the peak memory of its parent process.
 """
 
 import json
@@ -12,17 +12,21 @@ import time
 
 
 def main(command: list[str]) -> int:
-    """Prints [nanoseconds to the first line, bytes]; ends with the program's status."""
-    began = time.perf_counter_ns()
+    """Run `command`; print the JSON array [ns until the first line, peak bytes].
+
+    Returns:
+        The exit status of the program.
+    """
+    start_ns = time.perf_counter_ns()
     program = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert program.stdout is not None
     program.stdout.readline()
-    first_line_ns = time.perf_counter_ns() - began
+    first_line_ns = time.perf_counter_ns() - start_ns
     program.stdout.read()
     _, status, usage = os.wait4(program.pid, 0)
     program.returncode = os.waitstatus_to_exitcode(status)
-    unit = 1 if sys.platform == "darwin" else 1024
-    print(json.dumps([first_line_ns, usage.ru_maxrss * unit]))
+    maxrss_unit_bytes = 1 if sys.platform == "darwin" else 1024
+    print(json.dumps([first_line_ns, usage.ru_maxrss * maxrss_unit_bytes]))
     return program.returncode & 0xFF
 
 

@@ -1,4 +1,7 @@
-"""Measures one core's limits: matrix products in float32 and int8, and memory bandwidth."""
+"""Measures the roofline of one core: peak float32 and int8 matrix products, memory bandwidth.
+
+The reports compare each artifact's speed with it (Williams, Waterman and Patterson 2009).
+"""
 
 import time
 from collections.abc import Callable
@@ -7,18 +10,17 @@ import numpy as np
 
 from benchmarks.harness.messages import Roofline, RooflineRequest
 
-# More than the caches of the processors meant hold.
-_COPIED_BYTES = 1 << 26
+_COPIED_BYTES = 1 << 26  # 64 MiB, more than the caches hold, so that the copy goes to memory
 
 
 def measure(job: RooflineRequest) -> Roofline:
-    """Time the products and a copy; int8 needs onnx and onnxruntime, and is 0 without them.
+    """Time matrix products and a copy in a process whose BLAS is limited to one thread.
 
-    The process must have been started with its BLAS limited to one thread.
+    The int8 product needs onnx and onnxruntime; its rate is 0 if they are not installed.
     """
     generator = np.random.default_rng(0)
     a, b = generator.random((2, job.size, job.size), np.float32)
-    # Into an array that exists: fresh pages would be timed too.
+    # Allocated before the timing, which would otherwise include the page faults of a new array.
     out = np.empty((job.size, job.size), np.float32)
     macs = job.size**3
     float32 = _rate(lambda: np.matmul(a, b, out), macs, job)
@@ -29,12 +31,13 @@ def measure(job: RooflineRequest) -> Roofline:
 
 
 def _int8(job: RooflineRequest) -> float:
+    """Return the multiply-accumulates per second of onnxruntime's uint8 × int8 product."""
     try:
         import onnx
         import onnxruntime
     except ImportError:
         return 0.0
-    # Weights are constants, as in a network: the engine packs them once.
+    # The weights are constants of the graph, as in a network, so that the engine packs them once.
     weights = np.random.default_rng(1).integers(-128, 128, (job.size, job.size), np.int8)
     helper, shape = onnx.helper, [job.size, job.size]
     graph = helper.make_graph(
@@ -55,11 +58,14 @@ def _int8(job: RooflineRequest) -> float:
 
 
 def _rate(call: Callable[[], object], work: int, job: RooflineRequest) -> float:
-    """Work a second of the fastest call: a peak is what nothing disturbed."""
-    fastest, began = float("inf"), time.perf_counter()
+    """Return `work` per second of the fastest call within `job.seconds`, after one warm-up call.
+
+    A peak rate is that of the fastest call, because others were slowed down by other programs.
+    """
+    fastest_s, begin_s = float("inf"), time.perf_counter()
     call()
-    while time.perf_counter() - began < job.seconds:
-        start = time.perf_counter()
+    while time.perf_counter() - begin_s < job.seconds:
+        start_s = time.perf_counter()
         call()
-        fastest = min(fastest, time.perf_counter() - start)
-    return work / fastest if fastest < float("inf") else 0.0
+        fastest_s = min(fastest_s, time.perf_counter() - start_s)
+    return work / fastest_s if fastest_s < float("inf") else 0.0

@@ -1,4 +1,7 @@
-"""Measures latency, throughput, start-up and memory of each artifact, case by case."""
+"""Runs the latency benchmark: plans the cases, measures them, and assembles the LatencyReport.
+
+Also defines the options that `python -m benchmarks` and `python -m benchmarks.latency` share.
+"""
 
 import argparse
 import dataclasses
@@ -22,8 +25,10 @@ from benchmarks.schema.latency import (
 from runtime.errors import ArtifactError, EdgeError
 from runtime.model import artifact
 
-# Size of the matrices and seconds: large enough for full speed, small enough for the cache.
-_PEAK = (768, 0.5)
+# Rows and columns of the matrices that the roofline is measured with: large enough for full speed,
+# small enough for the cache.
+_ROOFLINE_SIZE = 768
+_ROOFLINE_S = 0.5  # duration of each of the measurements
 
 
 def measure(
@@ -37,19 +42,20 @@ def measure(
     keras: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> LatencyReport:
-    """Time each artifact in each engine, each repetition in a new process, interleaved.
+    """Time each artifact with each engine, each repetition in a new process, interleaved.
 
     Args:
         models: the folder with digits.keras and its exported artifacts.
-        backends: engines' names; all of them by default.
+        settings: duration and number of the measurements.
+        backends: the names of the engines to measure; all engines if empty.
         device: "cpu" or "gpu".
-        threads: by default 1 and the number of cores; with "gpu" 1.
-        external_pythons: other Pythons, for engines that are not installed in this one.
-        keras: whether to time the reference too.
+        threads: numbers of threads; if empty, 1 and the number of cores, or 1 for "gpu".
+        external_pythons: Pythons for engines that are not installed in this one.
+        keras: whether to time the Keras reference too.
         progress: called with one line for each step.
 
     Raises:
-        BackendUnavailable: `backends` names one that does not exist.
+        BackendUnavailable: `backends` contains an unknown name.
     """
     cores = machine.usable_cores()
     threads = threads or (tuple(dict.fromkeys((1, cores))) if device == "cpu" else (1,))
@@ -61,48 +67,49 @@ def measure(
             BenchmarkCase(cases.REFERENCE, call, device, cores)
             for call in cases.KERAS_CALLS[device]
         ]
-    before = machine.describe()
+    host = machine.describe()
     skipped: list[SkippedCase] = []
     entries = _open(models, planned, threads[0], skipped)
-    turns = InterleavedRunner(settings, external_pythons, skipped, progress)
-    turns.repeat(entries)
-    turns.repeat_noisy(entries)
-    turns.start([e for e in entries if e.case.threads == threads[0] and _is_engine(e)])
+    runner = InterleavedRunner(settings, external_pythons, skipped, progress)
+    runner.repeat(entries)
+    runner.repeat_noisy(entries)
+    runner.start([e for e in entries if e.case.threads == threads[0] and not _is_reference(e)])
     entries = [e for e in entries if e.runs]
-    # Another Python would be compared with this one's start.
-    others = {interpreter.backend for interpreter in external_pythons}
-    compared = [
+    # `cli_startup` and `folder_throughput` run the commands with this Python alone.
+    external = {interpreter.backend for interpreter in external_pythons}
+    cli_cases = [
         e.case
         for e in entries
-        if _is_engine(e)
+        if not _is_reference(e)
         and e.case.threads == 1
         and device == "cpu"
-        and e.case.backend not in others
+        and e.case.backend not in external
     ]
-    compared = _one_per_engine(compared) if settings.starts else []
-    measured, failed = cli_startup.measure(models, compared, settings.starts, progress)
-    of_files, unread = folder_throughput.measure(models, compared, settings, progress)
+    cli_cases = _one_per_engine(cli_cases) if settings.starts else []
+    commands, failed_commands = cli_startup.measure(models, cli_cases, settings.starts, progress)
+    files, failed_files = folder_throughput.measure(models, cli_cases, settings, progress)
     results = tuple(result for entry in entries for result in _results(entry))
-    programs, without = litert_benchmark_tool.measure(
+    programs, absent_programs = litert_benchmark_tool.measure(
         models, results if settings.starts else (), settings, external_pythons, progress
     )
     peak = None
-    if entries:  # else there is nothing to set beside it
-        progress("the processor's peak")
+    if entries:
+        progress("roofline of one core")
+        roofline_case = BenchmarkCase("", "matrix product", "cpu", 1)
         peak = subprocesses.request_roofline(
-            RooflineRequest(BenchmarkCase("", "matrix product", "cpu", 1), *_PEAK)
+            RooflineRequest(roofline_case, _ROOFLINE_SIZE, _ROOFLINE_S)
         )
     return LatencyReport(
         schema_version=SCHEMA_VERSION,
-        host=before,
+        host=host,
         host_after=machine.describe(),
         settings=settings,
         results=results,
         starts=tuple(StartResult(e.case, tuple(e.starts)) for e in entries),
-        commands=tuple(measured),
+        commands=tuple(commands),
         programs=tuple(programs),
-        files=tuple(of_files),
-        skipped=tuple(skipped + failed + unread + without),
+        files=tuple(files),
+        skipped=tuple(skipped + failed_commands + failed_files + absent_programs),
         peak=peak if isinstance(peak, Roofline) else None,
     )
 
@@ -110,6 +117,10 @@ def measure(
 def _open(
     models: Path, planned: list[BenchmarkCase], first_threads: int, skipped: list[SkippedCase]
 ) -> list[CaseState]:
+    """Read the artifact of each case and choose its scenarios.
+
+    An artifact that cannot be read is appended to `skipped` once, not for each number of threads.
+    """
     entries = []
     for case in planned:
         try:
@@ -127,16 +138,17 @@ def _open(
     return entries
 
 
-def _is_engine(entry: CaseState) -> bool:
-    return entry.case.artifact != cases.REFERENCE
+def _is_reference(entry: CaseState) -> bool:
+    return entry.case.artifact == cases.REFERENCE
 
 
 def _one_per_engine(planned: list[BenchmarkCase]) -> list[BenchmarkCase]:
-    """Return the last case of each engine: the int8 artifact's, if there is one."""
+    """Return the last case of each engine, which is that of an int8 artifact if there is one."""
     return list({case.backend: case for case in planned}.values())
 
 
 def _results(entry: CaseState) -> list[LatencyResult]:
+    """Return a result for each scenario of a case."""
     return [
         LatencyResult(
             case=entry.case,
@@ -152,7 +164,18 @@ def _results(entry: CaseState) -> list[LatencyResult]:
 
 
 def parse_threads(text: str | None, quick: bool = False) -> tuple[int, ...]:
-    """Parse `1,2,4` of --threads; without it return an empty tuple, or (1,) for --quick."""
+    """Parse the value of --threads, e.g. "1,2,4".
+
+    Args:
+        text: the value; None if the option is not given.
+        quick: whether --quick is given, which then limits the run to one thread.
+
+    Returns:
+        The numbers of threads; empty for the default of `measure`.
+
+    Raises:
+        EdgeError: the text is not a list of numbers from 1.
+    """
     if text is None:
         return (1,) if quick else ()
     try:
@@ -160,12 +183,16 @@ def parse_threads(text: str | None, quick: bool = False) -> tuple[int, ...]:
     except ValueError:
         counts = (0,)
     if min(counts) < 1:
-        raise EdgeError(f"--threads takes numbers from 1 on, as 1,2,4, not {text!r}")
+        raise EdgeError(f"--threads takes numbers from 1, e.g. 1,2,4, not {text!r}")
     return counts
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The settings that the options of `add_arguments` state."""
+    """Return the settings that the options of `add_arguments` select.
+
+    Raises:
+        EdgeError: a value is too small.
+    """
     chosen = {
         name: value
         for name in ("repetitions", "min_seconds", "min_count")
@@ -178,15 +205,30 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `python -m benchmarks` shares."""
+    """Add the latency options, which `python -m benchmarks` shares."""
     default = FULL
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--threads", help="as 1,2,4 (1 and the number of cores)")
-    parser.add_argument("--quick", action="store_true", help="a glance: short, once, less certain")
-    parser.add_argument("--repetitions", type=int, help=f"processes a row ({default.repetitions})")
     parser.add_argument(
-        "--min-seconds", type=float, help=f"a row and scenario ({default.min_seconds})"
+        "--device",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="gpu measures every accelerator of each engine (%(default)s)",
     )
     parser.add_argument(
-        "--min-count", type=int, help=f"calls a row and scenario ({default.min_count})"
+        "--threads", help="numbers of threads, e.g. 1,2,4 (1 and the number of cores)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="measure briefly and once, with less precise results"
+    )
+    parser.add_argument(
+        "--repetitions", type=int, help=f"processes per case ({default.repetitions})"
+    )
+    parser.add_argument(
+        "--min-seconds",
+        type=float,
+        help=f"minimum duration per case and scenario ({default.min_seconds})",
+    )
+    parser.add_argument(
+        "--min-count",
+        type=int,
+        help=f"minimum number of calls per case and scenario ({default.min_count})",
     )

@@ -1,8 +1,12 @@
-"""The timed loops of the latency benchmark; they run in the process of a case."""
+"""Times the scenarios of the latency benchmark, inside the subprocess of a case.
+
+Opens the engine, prepares the input of each scenario, and runs the timed loop.
+"""
 
 import gc
 import importlib
 import io
+import itertools
 import random
 import time
 from array import array
@@ -19,36 +23,46 @@ from runtime.backends import ENGINES, Backend, Pixels, open_backend
 from runtime.model.artifact import Artifact
 from runtime.model.spec import ModelSpec
 
-# Calls of one kind in a row before the other kind's turn, where two are measured together.
-_BLOCK = 20
-_WARM_UP_SHARE = 0.1
-_WARM_UP_CALLS = 3
-OFFLINE_BATCHES = (1, 16, 64, 256, 1024)
-_IMAGES = 64
-# Calls of many images: each is a sample of many already.
-_MANY_CALLS = 2
-_JPEG_SIZE = (1024, 768)
+_TURN_CALLS = 20  # calls of a scenario in a row, if it is timed in turns with another scenario
+_WARM_UP_SHARE = 0.1  # of the minimum duration; the warm-up before the timing takes that long
+_WARM_UP_CALLS = 3  # of each scenario in the warm-up, at least
+OFFLINE_BATCHES = (1, 16, 64, 256, 1024)  # images per call that are tried to find the fastest
+_BATCH_TRIES = 3  # timed calls of each of these batch sizes; the fastest call counts
+_IMAGES = 64  # different images that the calls of a scenario cycle through
+_JPEG_FILES = 8  # different JPEG files that the calls of JPEG cycle through
+_MANY_MIN_CALLS = 2  # replaces --min-count for MANY, whose calls process thousands of images each
+# The page of the JPEG scenario:
+_JPEG_SIZE_PX = (1024, 768)  # width, height
+_JPEG_DIGIT_SIDE_PX = 400
+_JPEG_DIGIT_AT_PX = (300, 180)  # left, top
+_JPEG_PAPER_GRAY = 200  # gray level of the page, 0 to 255
+_JPEG_INK_GRAY = 40  # gray level of the digit, 0 to 255
+_JPEG_QUALITY = 90  # of the compression, 0 to 100
 
 
 @dataclass(frozen=True)
 class TimedCall:
-    """A call to be timed; it is given a running number to choose its input by.
+    """A scenario to be timed.
 
-    `turn` is how many calls of it are timed before another kind's turn, where several are.
+    Attributes:
+        scenario: the name of the scenario.
+        batch: images per call.
+        call: the function to time; its argument is the number of the call, to vary the input.
+        turn: number of calls in a row, if several scenarios are timed in turns.
     """
 
     scenario: str
     batch: int
     call: Callable[[int], object]
-    turn: int = _BLOCK
+    turn: int = _TURN_CALLS
 
 
-def open_row(artifact: Artifact, case: BenchmarkCase) -> Backend:
-    """Open an artifact as the row says, a .keras one with the reference.
+def open_case(artifact: Artifact, case: BenchmarkCase) -> Backend:
+    """Open an artifact with the engine, device and threads of a case.
 
     Raises:
-        BackendUnavailable: the engine or device is not there.
-        ArtifactError: the engine refuses the model.
+        BackendUnavailable: the engine is not installed, or the device is missing.
+        ArtifactError: the engine cannot load the model.
     """
     if artifact.format == ".keras":
         from benchmarks.harness import keras_reference
@@ -58,9 +72,9 @@ def open_row(artifact: Artifact, case: BenchmarkCase) -> Backend:
 
 
 def import_engine(case: BenchmarkCase) -> None:
-    """Import the row's engine, so that opening it later costs no import.
+    """Import the engine of a case, so that `open_case` does not include the import.
 
-    An engine that is not there is found out, and said, by `open_row`.
+    A missing engine is ignored here; `open_case` raises BackendUnavailable.
     """
     package = next((e.package for e in ENGINES if e.name == case.backend), None)
     if package is None:
@@ -74,10 +88,10 @@ def import_engine(case: BenchmarkCase) -> None:
 
 
 def images_of(spec: ModelSpec) -> Pixels:
-    """Images to time with, (64, 28, 28, 1) uint8: the artifact's golden inputs, repeated.
+    """Return images to time with, (64, 28, 28, 1) uint8, without the need for a data set.
 
-    The work of a convolution does not depend on its input, so any digits serve; these need no
-    data set.
+    They are the artifact's golden inputs, repeated, or noise if it has none. The duration of a
+    convolution does not depend on its input.
     """
     if spec.golden is not None and len(spec.golden.pixels):
         return np.resize(spec.golden.pixels, (_IMAGES, *spec.input_shape))
@@ -87,61 +101,71 @@ def images_of(spec: ModelSpec) -> Pixels:
 def measure_all(
     job: LatencyRequest, artifact: Artifact, backend: Backend, images: Pixels
 ) -> tuple[TimingSeries, ...]:
-    """Time each scenario of `job`, one after the other."""
+    """Time the scenarios of `job`, one after the other.
+
+    Args:
+        job: the scenarios and their minimum duration and count.
+        artifact: the model.
+        backend: the backend that holds the model.
+        images: the images to run it on, (N, 28, 28, 1) uint8.
+    """
     series: list[TimingSeries] = []
     for scenario in job.scenarios:
         if scenario == messages.MANY_SCORES:
-            few = replace(job, min_count=_MANY_CALLS)
-            series += measure(_many(job, artifact, backend, images), few)
+            few_calls = replace(job, min_count=_MANY_MIN_CALLS)
+            series += measure(_many(job, artifact, backend, images), few_calls)
         else:
             series += measure(_calls(scenario, job, artifact, backend, images), job)
     return tuple(series)
 
 
 def measure(calls: Sequence[TimedCall], job: LatencyRequest) -> list[TimingSeries]:
-    """Time calls in turns, a block of each, after a warm-up and without garbage collection.
+    """Time calls in turns, after a warm-up and with garbage collection disabled.
 
-    Goes on until each has had `min_count` calls that took `min_seconds` together.
+    Each call is repeated at least `job.min_count` times and for at least `job.min_seconds`.
     """
-    least_ns = int(job.min_seconds * 1e9)
-    taken = [array("q") for _ in calls]
+    min_ns = int(job.min_seconds * 1e9)
+    durations_ns = [array("q") for _ in calls]
     clock = time.perf_counter_ns
     number = 0
-    spent = [0] * len(calls)
-    warm_ns, began = int(least_ns * len(calls) * _WARM_UP_SHARE), clock()
-    while number < _WARM_UP_CALLS or clock() - began < warm_ns:
+    total_ns = [0] * len(calls)
+    warm_up_ns, warm_up_start = int(min_ns * len(calls) * _WARM_UP_SHARE), clock()
+    while number < _WARM_UP_CALLS or clock() - warm_up_start < warm_up_ns:
         for timed in calls:
             timed.call(number)
         number += 1
-    collecting = gc.isenabled()
+    gc_was_enabled = gc.isenabled()
     gc.disable()
     try:
-        while len(taken[0]) < job.min_count or min(spent) < least_ns:
-            for which, timed in enumerate(calls):
-                call, samples = timed.call, taken[which]
+        while len(durations_ns[0]) < job.min_count or min(total_ns) < min_ns:
+            for index, timed in enumerate(calls):
+                call, samples = timed.call, durations_ns[index]
                 turn = timed.turn if len(calls) > 1 else 1
-                for at in range(number, number + turn):
+                for call_number in range(number, number + turn):
                     start = clock()
-                    call(at)
+                    call(call_number)
                     samples.append(clock() - start)
-                    spent[which] += samples[-1]
+                    total_ns[index] += samples[-1]
             number += turn
     finally:
-        if collecting:
+        if gc_was_enabled:
             gc.enable()
-    return [_series(timed, samples) for timed, samples in zip(calls, taken, strict=True)]
+    return [_series(timed, samples) for timed, samples in zip(calls, durations_ns, strict=True)]
 
 
-def subsample(samples: Sequence[int], most: int) -> tuple[int, ...]:
-    """One sample drawn from each of `most` equal stretches, in order; all where there are fewer.
+def subsample(samples: Sequence[int], max_samples: int) -> tuple[int, ...]:
+    """Return one sample, drawn at random, from each of `max_samples` equal intervals, in order.
 
-    Drawn at random, not at a fixed step, which a periodic disturbance could fall in with.
+    If there are not more samples than that, all are returned. A random draw, unlike a fixed step,
+    cannot coincide with a periodic disturbance.
     """
-    if len(samples) <= most:
+    if len(samples) <= max_samples:
         return tuple(samples)
-    draw = random.Random(0)
-    edges = [len(samples) * n // most for n in range(most + 1)]
-    return tuple(samples[draw.randrange(edges[n], edges[n + 1])] for n in range(most))
+    generator = random.Random(0)
+    edges = [len(samples) * n // max_samples for n in range(max_samples + 1)]
+    return tuple(
+        samples[generator.randrange(start, end)] for start, end in itertools.pairwise(edges)
+    )
 
 
 def _series(timed: TimedCall, samples: "array[int]") -> TimingSeries:
@@ -158,6 +182,7 @@ def _series(timed: TimedCall, samples: "array[int]") -> TimingSeries:
 def _calls(
     scenario: str, job: LatencyRequest, artifact: Artifact, backend: Backend, images: Pixels
 ) -> list[TimedCall]:
+    """Return the calls of a scenario, and those of the scenario that is timed in turns with it."""
     singles = [image[np.newaxis] for image in images]
     if scenario == messages.SINGLE:
         return [TimedCall(scenario, 1, lambda n: backend.scores(singles[n % _IMAGES]))]
@@ -182,7 +207,8 @@ def _calls(
     if scenario == messages.PNG:
         files, preprocessing = [png(image) for image in images], messages.PNG_PREPROCESSING
     else:
-        files, preprocessing = [_jpeg(image) for image in images[:8]], messages.JPEG_PREPROCESSING
+        files = [_jpeg(image) for image in images[:_JPEG_FILES]]
+        preprocessing = messages.JPEG_PREPROCESSING
     return [
         TimedCall(scenario, 1, lambda n: classifier.classify(files[n % len(files)])),
         TimedCall(preprocessing, 1, lambda n: to_pixels(files[n % len(files)])),
@@ -192,7 +218,7 @@ def _calls(
 def _many(
     job: LatencyRequest, artifact: Artifact, backend: Backend, images: Pixels
 ) -> list[TimedCall]:
-    """Many arrays at once, beside as many in the bare engine's fastest batches."""
+    """Return the calls of MANY: `job.images` arrays by the Classifier, and by the bare engine."""
     from benchmarks.latency import engine_only
     from runtime.classifier import Classifier
 
@@ -216,27 +242,33 @@ def _many(
 
 
 def _fastest(
-    ask: Callable[[Pixels], object],
+    predict: Callable[[Pixels], object],
     images: Pixels,
     resize: Callable[[int], None] = lambda size: None,
 ) -> int:
-    """The number of images a call at which most are answered in a second."""
+    """Return the batch size of `OFFLINE_BATCHES` with the highest throughput.
+
+    Args:
+        predict: runs the model on a batch.
+        images: the images to make the batches of.
+        resize: called with each batch size before it is used.
+    """
     rates = []
     for size in OFFLINE_BATCHES:
         batch = np.resize(images, (size, *images.shape[1:]))
         resize(size)
-        ask(batch)
-        times = []
-        for _ in range(3):
+        predict(batch)
+        times_ns = []
+        for _ in range(_BATCH_TRIES):
             start = time.perf_counter_ns()
-            ask(batch)
-            times.append(time.perf_counter_ns() - start)
-        rates.append(size / min(times))
+            predict(batch)
+            times_ns.append(time.perf_counter_ns() - start)
+        rates.append(size / min(times_ns))
     return OFFLINE_BATCHES[rates.index(max(rates))]
 
 
 def png(image: Pixels) -> bytes:
-    """A digit (28, 28, 1) as the bytes of a PNG file, white on black."""
+    """Return a digit (28, 28, 1) as a PNG file, white on black."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -245,12 +277,13 @@ def png(image: Pixels) -> bytes:
 
 
 def _jpeg(image: Pixels) -> bytes:
-    """A page of 1024×768 with the digit written dark on gray, as a camera would deliver it."""
+    """Return a digit (28, 28, 1) as a JPEG file of camera size, dark on a gray page."""
     from PIL import Image
 
-    page = Image.new("L", _JPEG_SIZE, 200)
-    digit = Image.fromarray(image[:, :, 0]).resize((400, 400), Image.Resampling.BICUBIC)
-    page.paste(40, (300, 180), digit)
+    page = Image.new("L", _JPEG_SIZE_PX, _JPEG_PAPER_GRAY)
+    side = (_JPEG_DIGIT_SIDE_PX, _JPEG_DIGIT_SIDE_PX)
+    digit = Image.fromarray(image[:, :, 0]).resize(side, Image.Resampling.BICUBIC)
+    page.paste(_JPEG_INK_GRAY, _JPEG_DIGIT_AT_PX, digit)
     buffer = io.BytesIO()
-    page.save(buffer, "JPEG", quality=90)
+    page.save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()

@@ -1,1 +1,1 @@
-"""Compares artifacts with the Keras model."""
+"""Compares the predictions of each artifact with those of the Keras reference."""

@@ -1,4 +1,4 @@
-"""Accuracy of each artifact and agreement with its Keras reference: python -m benchmarks.parity."""
+"""Compare each artifact with its Keras reference on the test set: python -m benchmarks.parity."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if arguments.json is not None:
         output_dir.check_file(arguments.json)
-    artifact.read(arguments.models / cases.REFERENCE)  # before any data set is downloaded
+    artifact.read(arguments.models / cases.REFERENCE)  # fail before a data set is downloaded
     report = compare(
         arguments.models,
         load_test_set(arguments.data),
@@ -42,11 +42,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=__doc__)
+    """Parse the command's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.parity",
+        description="Compare the accuracy and predictions of each artifact with those of its Keras "
+        "reference.",
+    )
     cases.add_arguments(parser)
     add_arguments(parser)
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        help="gpu compares every accelerator of each engine (%(default)s)",
+    )
     parser.add_argument("--json", type=Path, help="write the results to this file")
     return parser.parse_args(argv)
 

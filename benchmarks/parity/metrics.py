@@ -1,4 +1,4 @@
-"""Computes accuracy metrics, and the differences between two models' scores."""
+"""Computes accuracy metrics of a model, and the differences between two models' scores."""
 
 from dataclasses import dataclass
 
@@ -8,38 +8,43 @@ from benchmarks.harness import statistics
 from benchmarks.schema.parity import AccuracyMetrics, CalibrationBin, Flip
 from runtime.backends import Scores
 
-_BINS = 15
-# Scores below this count as this: int8 ones are 0 now and then. Keras's own loss does the same.
+_BINS = 15  # equal intervals of the confidence, 0 to 1, for the expected calibration error
+# Lower bound of a score in the log-likelihood, because int8 scores can be 0. Keras's loss uses the
+# same.
 _MIN_SCORE = 1e-7
 
 
 def compute_metrics(scores: Scores, labels: statistics.Integers) -> AccuracyMetrics:
-    """Summarize scores (N, classes) against labels (N,) int64; a row with NaN is never right."""
+    """Compute the metrics of one model. An image with a NaN or infinite score counts as wrong.
+
+    Args:
+        scores: (N, classes) float32.
+        labels: (N,) int64.
+    """
     finite = np.isfinite(scores)
-    sound = finite.all(axis=1)
-    safe = np.where(finite, scores, 0)
-    answer, confidence = safe.argmax(axis=1), safe.max(axis=1)
-    right = (answer == labels) & sound
+    all_finite = finite.all(axis=1)
+    finite_scores = np.where(finite, scores, 0)
+    predicted, confidence = finite_scores.argmax(axis=1), finite_scores.max(axis=1)
+    correct = (predicted == labels) & all_finite
     bins = np.clip((confidence * _BINS).astype(int), 0, _BINS - 1)
     reliability = []
     for number in range(_BINS):
-        inside = bins == number
-        count = int(inside.sum())
-        sure = float(confidence[inside].mean()) if count else 0.0
-        reliability.append(
-            CalibrationBin(count, sure, float(right[inside].mean()) if count else 0.0)
-        )
+        in_bin = bins == number
+        count = int(in_bin.sum())
+        mean_confidence = float(confidence[in_bin].mean()) if count else 0.0
+        accuracy = float(correct[in_bin].mean()) if count else 0.0
+        reliability.append(CalibrationBin(count, mean_confidence, accuracy))
     n = len(labels)
-    of_truth = safe[np.arange(n), labels][sound].astype(np.float64)
-    losses = -np.log(np.maximum(of_truth, _MIN_SCORE))
+    label_scores = finite_scores[np.arange(n), labels][all_finite].astype(np.float64)
+    losses = -np.log(np.maximum(label_scores, _MIN_SCORE))
     return AccuracyMetrics(
         n=n,
-        correct=int(right.sum()),
+        correct=int(correct.sum()),
         non_finite=int((~finite).sum()),
         confidence=float(confidence.mean()),
         confusion=tuple(
             tuple(int(count) for count in line)
-            for line in statistics.confusion(labels, answer, scores.shape[1])
+            for line in statistics.confusion(labels, predicted, scores.shape[1])
         ),
         reliability=tuple(reliability),
         calibration_error=sum(b.count / n * abs(b.accuracy - b.confidence) for b in reliability),
@@ -50,20 +55,37 @@ def compute_metrics(scores: Scores, labels: statistics.Integers) -> AccuracyMetr
 def find_flips(
     reference: Scores, candidate: Scores, labels: statistics.Integers
 ) -> tuple[Flip, ...]:
-    """Every image answered otherwise, those the reference was surest of first."""
+    """Return the images that the two models predict differently.
+
+    Args:
+        reference: scores of the reference, (N, classes).
+        candidate: scores of the candidate, (N, classes).
+        labels: (N,) int64.
+
+    Returns:
+        A flip for each image, in descending order of the reference's margin.
+    """
     first = np.where(np.isfinite(reference), reference, 0)
     second = np.where(np.isfinite(candidate), candidate, 0)
-    before, after, sure = first.argmax(axis=1), second.argmax(axis=1), statistics.margins(first)
-    different = np.flatnonzero(before != after)
+    before, after = first.argmax(axis=1), second.argmax(axis=1)
+    margins = statistics.margins(first)
+    flipped = np.flatnonzero(before != after)
     return tuple(
-        Flip(int(n), int(labels[n]), int(before[n]), int(after[n]), float(sure[n]))
-        for n in sorted(different, key=lambda n: -sure[n])
+        Flip(int(n), int(labels[n]), int(before[n]), int(after[n]), float(margins[n]))
+        for n in sorted(flipped, key=lambda n: -margins[n])
     )
 
 
 @dataclass(frozen=True)
 class ScoreDifference:
-    """How far two models' scores are apart; NaN and Inf are left out, they are counted apart."""
+    """The difference between two models' scores. Images with NaN or infinite scores are left out.
+
+    Attributes:
+        largest: largest absolute difference of a score.
+        p99: 99th percentile, over the images, of an image's largest absolute difference.
+        mean: mean absolute difference of the scores.
+        min_cosine: smallest cosine similarity of an image's two score vectors.
+    """
 
     largest: float
     p99: float
@@ -72,11 +94,12 @@ class ScoreDifference:
 
 
 def score_difference(reference: Scores, candidate: Scores) -> ScoreDifference:
-    """Compare scores (N, classes) of the same images."""
-    sound = np.isfinite(reference).all(axis=1) & np.isfinite(candidate).all(axis=1)
-    if not sound.any():
+    """Compare the scores, each (N, classes), of two models for the same images."""
+    both_finite = np.isfinite(reference).all(axis=1) & np.isfinite(candidate).all(axis=1)
+    if not both_finite.any():
         return ScoreDifference(0.0, 0.0, 0.0, 0.0)
-    first, second = reference[sound].astype(np.float64), candidate[sound].astype(np.float64)
+    first = reference[both_finite].astype(np.float64)
+    second = candidate[both_finite].astype(np.float64)
     differences = np.abs(first - second)
     return ScoreDifference(
         largest=float(differences.max()),

@@ -1,4 +1,7 @@
-"""Runs each artifact on the test set and compares it with the Keras reference."""
+"""Runs the parity benchmark: each artifact against the Keras reference on the test set.
+
+Also defines the options that `python -m benchmarks` and `python -m benchmarks.parity` share.
+"""
 
 import argparse
 import tempfile
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.harness import cases, subprocesses
 from benchmarks.harness.cases import FAILED, BenchmarkCase, ExternalPython, SkippedCase
@@ -22,10 +26,15 @@ from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.tolerance import Tolerance
 
-MAX_FLIPPED_IMAGES = 64
-# Images that are traced layer by layer: enough for two figures, and reference kernels are slow.
-_EXPLAINED = 500
-_TRACED = (("litert", *cases.EXPECTED[:2]), ("onnxruntime", *cases.EXPECTED[2:]))
+MAX_FLIPPED_IMAGES = 64  # a report contains the pixels of at most this many flipped images
+# Images that --explain traces layer by layer: enough for two significant digits; the reference
+# kernels that it needs are slow.
+_EXPLAINED_IMAGES = 500
+# What --explain traces: (engine, float artifact, int8 artifact).
+_EXPLAINED_ARTIFACTS = (
+    ("litert", "digits.tflite", "digits-int8.tflite"),
+    ("onnxruntime", "digits.onnx", "digits-int8.onnx"),
+)
 
 
 def compare(
@@ -41,42 +50,46 @@ def compare(
     elsewhere: DevicePredictions | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> ParityReport:
-    """Ask the reference and each artifact of `models` the same images, each in its own process.
+    """Run the reference and each artifact on the same images, each in a subprocess.
 
     Args:
         models: the folder with digits.keras and its exported artifacts.
-        backends: engines' names; all of them by default.
-        tolerance: the default one judges as issued artifacts are.
-        fail_fast: stop at the first failing row.
+        test_set: the images and labels.
+        backends: the names of the engines to compare; all engines if empty.
+        device: "cpu" or "gpu".
+        tolerance: the allowed differences; by default those of `python -m export`.
+        fail_fast: stop at the first failing case.
         explain: trace the int8 artifacts layer by layer too.
-        external_pythons: other Pythons, for engines that are not installed in this one.
-        elsewhere: what the same artifacts answered to the same images on a device.
+        external_pythons: Pythons for engines that are not installed in this one.
+        elsewhere: predictions of the same artifacts for the same images on a remote device.
         progress: called with one line for each step.
 
     Raises:
         ArtifactError: the reference is missing or damaged, or its process failed.
-        DatasetError: the images are not of the reference's classes.
-        BackendUnavailable: Keras, or an engine named in `backends`, is not there.
+        DatasetError: the classes of the images are not those of the reference.
+        BackendUnavailable: `backends` contains an unknown name.
     """
     planned = cases.enumerate_cases(models, backends, device)
     reference = artifact.read(models / cases.REFERENCE)
     test_set.check_classes(reference.spec.labels, reference.path)
-    learned = reference.spec.dataset
+    training_set = reference.spec.dataset
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
         np.save(folder / "pixels.npy", test_set.pixels)
         case = BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1)
         progress(f"{case}: the reference")
-        answered = _scores(folder, reference.path, case, ())
-        if isinstance(answered, SkippedCase):
-            raise ArtifactError(f"the reference cannot be run: {answered.reason}")
-        reference_scores, asked = answered
-        judge = _Comparison(reference, reference_scores, test_set, tolerance or Tolerance())
+        predicted = _scores(folder, reference.path, case, ())
+        if isinstance(predicted, SkippedCase):
+            raise ArtifactError(f"the reference cannot be run: {predicted.reason}")
+        reference_scores, keras_response = predicted
+        comparison = _Comparison(reference, reference_scores, test_set, tolerance or Tolerance())
         results: list[ParityResult] = []
         skipped: list[SkippedCase] = []
         for case in planned:
             progress(str(case))
-            result = _compare_case(folder, models / case.artifact, case, judge, external_pythons)
+            result = _compare_case(
+                folder, models / case.artifact, case, comparison, external_pythons
+            )
             if isinstance(result, SkippedCase):
                 skipped.append(result)
                 failed = result.status == FAILED
@@ -86,27 +99,27 @@ def compare(
             if failed and fail_fast:
                 break
         explanations: list[Explanation] = []
-        for engine, plain, int8 in _TRACED if explain else ():
-            known = (models / plain).exists() and (models / int8).exists()
-            if not known or (backends and engine not in backends):
+        for engine, plain, int8 in _EXPLAINED_ARTIFACTS if explain else ():
+            exist = (models / plain).exists() and (models / int8).exists()
+            if not exist or (backends and engine not in backends):
                 continue
-            progress(f"where the differences of {int8} come from")
+            progress(f"tracing the layers of {int8}")
             case = BenchmarkCase(int8, f"{engine}, traced", "cpu", 1)
-            traced = _explain(
+            explanation = _explain(
                 folder, case, models / plain, models / int8, reference_scores, test_set
             )
-            if isinstance(traced, SkippedCase):
-                skipped.append(traced)
+            if isinstance(explanation, SkippedCase):
+                skipped.append(explanation)
             else:
-                explanations.append(traced)
+                explanations.append(explanation)
     device_results: list[ParityResult] = []
     device_skipped = list(elsewhere.skipped) if elsewhere else []
-    for case, answer, scores in elsewhere.answered if elsewhere else ():
-        compared = judge.compare(artifact.read(models / case.artifact), case, scores, answer)
-        if isinstance(compared, SkippedCase):
-            device_skipped.append(compared)
+    for case, response, scores in elsewhere.answered if elsewhere else ():
+        result = comparison.compare(artifact.read(models / case.artifact), case, scores, response)
+        if isinstance(result, SkippedCase):
+            device_skipped.append(result)
         else:
-            device_results.append(compared)
+            device_results.append(result)
     return ParityReport(
         schema_version=SCHEMA_VERSION,
         dataset=test_set.name,
@@ -114,18 +127,18 @@ def compare(
         n=len(test_set.labels),
         class_names=test_set.class_names,
         reference=BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1),
-        reference_version=asked.version,
+        reference_version=keras_response.version,
         reference_digest=reference.spec.digest,
         reference_bytes=len(reference.data),
-        trained_on="" if learned.sha256 == test_set.sha256 else learned.name,
-        macs=asked.macs,
-        parameters=asked.parameters,
+        trained_on="" if training_set.sha256 == test_set.sha256 else training_set.name,
+        macs=keras_response.macs,
+        parameters=keras_response.parameters,
         reference_metrics=metrics.compute_metrics(reference_scores, test_set.labels),
         results=tuple(results),
         skipped=tuple(skipped),
         pictures=_flipped_images(results, test_set),
         explanations=tuple(explanations),
-        activations=asked.activations,
+        activations=keras_response.activations,
         device_results=tuple(device_results),
         device_skipped=tuple(device_skipped),
     )
@@ -135,23 +148,24 @@ def _compare_case(
     folder: Path,
     path: Path,
     case: BenchmarkCase,
-    judge: "_Comparison",
+    comparison: "_Comparison",
     external_pythons: tuple[ExternalPython, ...],
 ) -> ParityResult | SkippedCase:
+    """Run an artifact on the images in `folder` and compare it with the reference."""
     try:
-        opened = artifact.read(path)
+        candidate = artifact.read(path)
     except ArtifactError as error:
         return SkippedCase(case, FAILED, str(error))
-    answered = _scores(folder, path, case, external_pythons)
-    if isinstance(answered, SkippedCase):
-        return answered
-    scores, answer = answered
-    return judge.compare(opened, case, scores, answer)
+    predicted = _scores(folder, path, case, external_pythons)
+    if isinstance(predicted, SkippedCase):
+        return predicted
+    scores, response = predicted
+    return comparison.compare(candidate, case, scores, response)
 
 
 @dataclass(frozen=True, eq=False)
 class _Comparison:
-    """The reference, its scores, and the tolerance."""
+    """Compares candidates with the reference within a tolerance."""
 
     reference: Artifact
     reference_scores: Scores
@@ -159,55 +173,57 @@ class _Comparison:
     tolerance: Tolerance
 
     def compare(
-        self, opened: Artifact, case: BenchmarkCase, scores: Scores, answer: PredictResponse
+        self, candidate: Artifact, case: BenchmarkCase, scores: Scores, response: PredictResponse
     ) -> ParityResult | SkippedCase:
-        """Compare scores, (N, classes), wherever they were computed, with the reference's."""
+        """Compare the scores of a candidate, (N, classes), with those of the reference."""
         reference, labels = self.reference_scores, self.test_set.labels
         if scores.shape != reference.shape:
             return SkippedCase(
-                case, FAILED, f"scores of shape {scores.shape}, not {reference.shape}"
+                case, FAILED, f"the scores have the shape {scores.shape}, not {reference.shape}"
             )
-        apart = metrics.score_difference(reference, scores)
-        before, after = _right(reference, self.test_set), _right(scores, self.test_set)
+        difference = metrics.score_difference(reference, scores)
+        before, after = _correct(reference, self.test_set), _correct(scores, self.test_set)
         return ParityResult(
             case=case,
-            version=answer.version,
-            precision=opened.spec.precision,
-            digest=opened.spec.digest,
-            size_bytes=len(opened.data),
+            version=response.version,
+            precision=candidate.spec.precision,
+            digest=candidate.spec.digest,
+            size_bytes=len(candidate.data),
             reference=metrics.compute_metrics(reference, labels),
             candidate=metrics.compute_metrics(scores, labels),
             only_reference_correct=int((before & ~after).sum()),
             only_candidate_correct=int((after & ~before).sum()),
-            max_difference=apart.largest,
-            p99_difference=apart.p99,
-            mean_difference=apart.mean,
-            min_cosine=apart.min_cosine,
-            batch_difference=answer.batch_difference,
+            max_difference=difference.largest,
+            p99_difference=difference.p99,
+            mean_difference=difference.mean,
+            min_cosine=difference.min_cosine,
+            batch_difference=response.batch_difference,
             flips=metrics.find_flips(reference, scores, labels),
             tolerance=self.tolerance,
-            incompatibilities=_incompatibilities(opened, self.reference),
+            incompatibilities=_incompatibilities(candidate, self.reference),
         )
 
 
 def _scores(
     folder: Path, path: Path, case: BenchmarkCase, external_pythons: tuple[ExternalPython, ...]
 ) -> tuple[Scores, PredictResponse] | SkippedCase:
+    """Run a model on the images in pixels.npy of `folder`, in a subprocess."""
     file = folder / "scores.npy"
     file.unlink(missing_ok=True)
     job = PredictRequest(case, str(path.resolve()), str(folder / "pixels.npy"), str(file))
-    answer = subprocesses.request_predictions(job, external_pythons)
-    if isinstance(answer, SkippedCase):
-        return answer
-    return np.load(file), answer
+    response = subprocesses.request_predictions(job, external_pythons)
+    if isinstance(response, SkippedCase):
+        return response
+    return np.load(file), response
 
 
 def _explain(
     folder: Path, case: BenchmarkCase, plain: Path, int8: Path, reference: Scores, test_set: TestSet
 ) -> Explanation | SkippedCase:
-    few = slice(_EXPLAINED)
-    np.save(folder / "few.npy", test_set.pixels[few])
-    np.save(folder / "reference.npy", reference[few])
+    """Trace the first images in a float and an int8 artifact, in a subprocess."""
+    first = slice(_EXPLAINED_IMAGES)
+    np.save(folder / "few.npy", test_set.pixels[first])
+    np.save(folder / "reference.npy", reference[first])
     job = ExplainRequest(
         case=case,
         plain=str(plain.resolve()),
@@ -218,63 +234,69 @@ def _explain(
     return subprocesses.request_explanation(job)
 
 
-def _right(scores: Scores, test_set: TestSet) -> np.ndarray:
-    sound = np.isfinite(scores).all(axis=1)
-    return sound & (np.where(np.isfinite(scores), scores, 0).argmax(axis=1) == test_set.labels)
+def _correct(scores: Scores, test_set: TestSet) -> npt.NDArray[np.bool_]:
+    """Return which images are predicted correctly, (N,); those with NaN or Inf are not."""
+    finite = np.isfinite(scores)
+    predicted = np.where(finite, scores, 0).argmax(axis=1)
+    correct: npt.NDArray[np.bool_] = finite.all(axis=1) & (predicted == test_set.labels)
+    return correct
 
 
 def _incompatibilities(candidate: Artifact, reference: Artifact) -> tuple[str, ...]:
-    found = []
+    """Return the reasons why a candidate cannot be compared with the reference."""
+    reasons = []
     if candidate.spec.labels != reference.spec.labels:
-        found.append(
-            f"its labels are {', '.join(candidate.spec.labels)}, the reference's "
-            f"{', '.join(reference.spec.labels)}"
+        reasons.append(
+            f"its labels are {', '.join(candidate.spec.labels)}, those of the reference "
+            f"{', '.join(reference.spec.labels)}: export it again"
         )
     if candidate.spec.source_sha256 != reference.spec.digest:
-        found.append(f"it was exported from another model than {reference.path}: export it again")
-    return tuple(found)
+        reasons.append(f"it was exported from another model than {reference.path}: export it again")
+    return tuple(reasons)
 
 
 def _flipped_images(results: list[ParityResult], test_set: TestSet) -> tuple[TestImage, ...]:
+    """Return the flipped images with the largest margins of the reference."""
     margins = {flip.index: flip.margin for result in results for flip in result.flips}
-    surest = sorted(margins, key=lambda index: -margins[index])[:MAX_FLIPPED_IMAGES]
+    indices = sorted(margins, key=lambda index: -margins[index])[:MAX_FLIPPED_IMAGES]
     return tuple(
-        TestImage(index, tuple(int(v) for v in test_set.pixels[index].ravel())) for index in surest
+        TestImage(index, tuple(int(v) for v in test_set.pixels[index].ravel())) for index in indices
     )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `python -m benchmarks` shares."""
+    """Add the parity options, which `python -m benchmarks` shares."""
     default = Tolerance()
     parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
     parser.add_argument(
         "--max-difference",
         type=float,
         default=default.max_difference,
-        help="of a float artifact's scores (%(default)s)",
+        help="allowed difference of a float artifact's scores (%(default)s)",
     )
     parser.add_argument(
         "--max-drop",
         type=float,
         default=100 * default.max_drop,
-        help="of an int8 artifact's accuracy, in points (%(default)s)",
+        help="allowed loss of an int8 artifact's accuracy, in percentage points (%(default)s)",
     )
     parser.add_argument(
         "--min-agreement",
         type=float,
         default=100 * default.min_agreement,
-        help="of an int8 artifact's answers with the reference's, in %% (%(default)s)",
+        help="required share of an int8 artifact's predictions that equal those of the reference, "
+        "in %% (%(default)s)",
     )
     parser.add_argument(
         "--explain",
         action="store_true",
-        help="say which step and layer int8's differences come from",
+        help="trace which steps and layers cause the differences of the int8 artifacts",
     )
-    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing row")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first failing case")
 
 
 def tolerance_of(arguments: argparse.Namespace) -> Tolerance:
-    """The tolerance that the options of `add_arguments` state."""
+    """Return the tolerance that the options of `add_arguments` select."""
     return Tolerance(
         arguments.max_difference, arguments.max_drop / 100, arguments.min_agreement / 100
     )

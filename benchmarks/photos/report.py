@@ -10,13 +10,13 @@ from benchmarks.harness.serialize import to_json
 from benchmarks.report import html_templates, markdown, terminal
 from benchmarks.report.formats import Table, duration, percent, ratio
 from benchmarks.schema.photos import (
-    MAX_DIGITS_REJECTED,
-    MIN_DIGITS,
-    MIN_LINES,
-    MIN_NEGATIVES_REJECTED,
-    MIN_RIGHT,
-    MIN_RIGHT_MEDIUM,
-    MIN_RIGHT_WRITER,
+    MAX_DIGITS_REJECTED_SHARE,
+    MIN_DIGIT_ACCURACY,
+    MIN_LINE_ACCURACY,
+    MIN_NEGATIVES_REJECTED_SHARE,
+    MIN_ACCURACY,
+    MIN_MEDIUM_ACCURACY,
+    MIN_WRITER_ACCURACY,
     NumberRead,
     PhotoPrediction,
     PhotosReport,
@@ -65,8 +65,8 @@ def tables(report: PhotosReport) -> tuple[Table, ...]:
     """The targets, single digits by medium and by writer, numbers, strangers, and speed."""
     return (
         _summary(report),
-        _shares("Single digits by medium", "medium", report.singles, MIN_RIGHT_MEDIUM),
-        _shares("Single digits by writer", "writer", report.singles, MIN_RIGHT_WRITER),
+        _shares("Single digits by medium", "medium", report.singles, MIN_MEDIUM_ACCURACY),
+        _shares("Single digits by writer", "writer", report.singles, MIN_WRITER_ACCURACY),
         Table(
             "Numbers of several digits",
             ("image", "writer", "lines right", "edits", "digits"),
@@ -112,17 +112,19 @@ def _summary(report: PhotosReport) -> Table:
             lines.append((name, f"{count} of {n}", percent(count / n), _verdict(met, target)))
 
     singles, numbers = report.singles, report.numbers
-    add("single digits right", sum(one.right for one in singles), len(singles), MIN_RIGHT)
+    add("single digits right", sum(one.right for one in singles), len(singles), MIN_ACCURACY)
     rejected = sum(not one.accepted for one in singles)
-    add("single digits refused", rejected, len(singles), MAX_DIGITS_REJECTED, least=False)
+    add("single digits refused", rejected, len(singles), MAX_DIGITS_REJECTED_SHARE, least=False)
     rejected = sum(not one.accepted for one in report.negatives)
     negatives = len(report.negatives)
-    add("what is no digit refused", rejected, negatives, MIN_NEGATIVES_REJECTED)
+    add("what is no digit refused", rejected, negatives, MIN_NEGATIVES_REJECTED_SHARE)
     all_lines = sum(len(number.expected) for number in numbers)
-    add("lines exactly right", sum(one.right_lines for one in numbers), all_lines, MIN_LINES)
+    add(
+        "lines exactly right", sum(one.right_lines for one in numbers), all_lines, MIN_LINE_ACCURACY
+    )
     digits = sum(number.digits for number in numbers)
     edits = sum(number.edits for number in numbers)
-    add("digits of them right", digits - edits, digits, MIN_DIGITS)
+    add("digits of them right", digits - edits, digits, MIN_DIGIT_ACCURACY)
     return Table(
         "Summary",
         ("", "count", "share", "target"),

@@ -1,9 +1,11 @@
-"""What runs on a device: unpacks an archive from standard input, times and asks its artifacts.
+"""Runs the benchmarks on a device; `client` sends it over ssh as the text of `python -c`.
 
-Sent as text to the device's own Python; standard library only, and nothing of it stays behind.
+Reads a zip archive with the packages, the artifacts and the images from standard input, unpacks it
+in a temporary folder, and writes the results to standard output. Needs the standard library alone
+and leaves no files on the device.
 """
 
-# Older Pythons too shall get as far as saying that they are too old.
+# With it Pythons older than 3.10 can parse this file and report that they are too old.
 from __future__ import annotations
 
 import io
@@ -16,25 +18,32 @@ import tempfile
 import zipfile
 from types import FrameType
 
-# Stands before the results: what a shell's profile prints comes earlier.
+# Separates the results on standard output from any output of a shell's profile before them.
 MARKER = b"\n-- results of the device --\n"
-OLDEST = (3, 10)
+MIN_PYTHON = (3, 10)  # older versions are rejected
 
 
 def main(arguments: list[str]) -> int:
-    """Run `python -m benchmarks.latency` with `arguments`, and `benchmarks.remote.predict` if
-    the archive brings images; what they write goes to standard output as one zip archive.
+    """Run `benchmarks.latency` and, if the archive has images, `benchmarks.remote.predict`.
+
+    Writes MARKER and a zip archive of their result files to standard output.
+
+    Args:
+        arguments: the options of `python -m benchmarks.latency`.
+
+    Returns:
+        The exit status.
     """
-    if sys.version_info < OLDEST:
+    if sys.version_info < MIN_PYTHON:
         version = ".".join(map(str, sys.version_info[:3]))
-        return _refuse(f"its Python is {version}, and 3.10 or newer is needed")
+        return _fail(f"its Python is {version}; install 3.10 or newer there")
     try:
         import numpy  # noqa: F401
         import PIL  # noqa: F401
     except ImportError as error:
-        return _refuse(f"its Python has no {error.name}: pip install numpy pillow there")
+        return _fail(f"its Python has no {error.name}: pip install numpy pillow there")
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        signal.signal(number, _exit_on_signal)
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as folder:
         archive = os.path.join(folder, "archive.zip")
         with open(archive, "wb") as file:
@@ -42,17 +51,18 @@ def main(arguments: list[str]) -> int:
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(folder)
         os.mkdir(os.path.join(folder, "results"))
-        timed = os.path.join("results", "latency.json")
+        latency_json = os.path.join("results", "latency.json")
         status = _run(
-            folder, "latency", "--no-keras", "--models", "models", "--json", timed, *arguments
-        )
-        if not os.path.exists(os.path.join(folder, timed)):
+            folder, "latency", "--no-keras", "--models", "models", "--json", latency_json,
+            *arguments,
+        )  # fmt: skip
+        if not os.path.exists(os.path.join(folder, latency_json)):
             return status or 1
         if os.path.exists(os.path.join(folder, "pixels.npy")):
-            chosen = [a for a in arguments if a.startswith(("--backend=", "--device="))]
+            case_options = [a for a in arguments if a.startswith(("--backend=", "--device="))]
             status = _run(
                 folder, "remote.predict", "--models", "models", "--pixels", "pixels.npy",
-                "--out", "results", *chosen,
+                "--out", "results", *case_options,
             )  # fmt: skip
             if status:
                 return status
@@ -66,10 +76,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(folder: str, module: str, *arguments: str) -> int:
+    """Run a module of `benchmarks` in the unpacked folder; return its exit status."""
     return subprocess.run(
         [sys.executable, "-m", f"benchmarks.{module}", *arguments],
         cwd=folder,
-        # Engines too leave files where temporary ones go.
+        # Temporary files of the engines are then removed with the folder.
         env={**os.environ, "TMPDIR": folder},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -77,13 +88,14 @@ def _run(folder: str, module: str, *arguments: str) -> int:
     ).returncode
 
 
-def _refuse(why: str) -> int:
-    print(f"error: {why}", file=sys.stderr)
+def _fail(message: str) -> int:
+    """Print an error; return the exit status for it."""
+    print(f"error: {message}", file=sys.stderr)
     return 2
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """Leave through the `with`, which removes the folder."""
+def _exit_on_signal(number: int, frame: FrameType | None) -> None:
+    """Raise SystemExit, so that the temporary folder is removed."""
     sys.exit(128 + number)
 
 

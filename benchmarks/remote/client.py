@@ -1,4 +1,7 @@
-"""Measures the artifacts on another machine over ssh, and collects its predictions."""
+"""Runs the benchmarks on a device over ssh: sends code and artifacts, receives the results.
+
+Used by `python -m benchmarks --on USER@HOST`. The device needs Python, NumPy, Pillow and an engine.
+"""
 
 import argparse
 import io
@@ -21,18 +24,22 @@ from benchmarks.schema.remote import DevicePredictions
 from runtime.backends import Pixels
 from runtime.errors import BackendUnavailable, EdgeError
 
-ROOT = Path(__file__).resolve().parents[2]
-_PACKAGES = ("runtime", "benchmarks")
-_CONNECT_S, _ALIVE_S = 10, 15
-# ssh's own failures, and a shell's "command not found".
-_SSH_FAILED, _NOT_FOUND = 255, 127
+ROOT = Path(__file__).resolve().parents[2]  # the folder of the packages
+_PACKAGES = ("runtime", "benchmarks")  # sent to the device
+_CONNECT_TIMEOUT_S = 10  # ssh gives up connecting after it
+_ALIVE_INTERVAL_S = 15  # ssh checks an idle connection this often
+_SSH_FAILED_STATUS = 255  # exit status of ssh if it cannot connect or log in
+_NOT_FOUND_STATUS = 127  # exit status of a shell if the command is missing
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where to measure: what ssh calls it, its port, and the Python there that has an engine.
+    """A machine to measure on.
 
-    `port` is 0 for the one that ssh's configuration says.
+    Attributes:
+        destination: the host as ssh expects it, `USER@HOST` or a name of ssh's configuration.
+        port: the port of ssh; 0 for the default of ssh's configuration.
+        python: the Python on the device that has an engine installed.
     """
 
     destination: str
@@ -42,24 +49,24 @@ class Device:
 
 @dataclass(frozen=True)
 class RemoteResults:
-    """What came back from a device: its timings, and its answers where it was sent images."""
+    """The results of a device: its timings, and its predictions if it was sent images."""
 
     latency: LatencyReport
     answers: DevicePredictions | None
 
 
-def check_connection(where: Device) -> None:
-    """Start the device's Python and do nothing with it.
+def check_connection(device: Device) -> None:
+    """Check that the device can be reached and its Python starts.
 
     Raises:
-        EdgeError: there is no ssh, no connection, or no such Python.
+        EdgeError: ssh is not installed, the connection fails, or the device has no such Python.
     """
-    with tempfile.TemporaryFile() as nothing, tempfile.TemporaryFile() as printed:
-        _ssh(where, [where.python, "-c", "pass"], nothing, printed, lambda line: None)
+    with tempfile.TemporaryFile() as empty, tempfile.TemporaryFile() as output:
+        _ssh(device, [device.python, "-c", "pass"], empty, output, lambda line: None)
 
 
 def measure(
-    where: Device,
+    device: Device,
     models: Path,
     settings: Settings,
     *,
@@ -70,62 +77,69 @@ def measure(
     threads: tuple[int, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> RemoteResults:
-    """Copy the packages and the artifacts to a device, run them there, bring the results back.
+    """Send the packages and the artifacts to a device, run the benchmarks, return the results.
 
-    Neither Keras nor a data set is needed there. All is done in a temporary folder of the device,
-    which is removed in the end.
+    The device needs neither Keras nor a data set. It works in a temporary folder, which it removes
+    at the end.
 
     Args:
+        device: the machine.
         models: the folder of the artifacts.
-        pixels: images (N, 28, 28, 1) uint8 that each artifact shall answer there.
-        quick: few starts, as `QUICK` in `settings`.
-        backends: engines' names; all of them by default.
+        settings: duration and number of the measurements.
+        pixels: images (N, 28, 28, 1) uint8 to predict with each artifact; None for timings alone.
+        quick: whether `settings` are those of --quick.
+        backends: the names of the engines to measure; all engines if empty.
         kind: "cpu" or "gpu".
-        threads: by default 1 and as many as the device has cores.
+        threads: numbers of threads; if empty, 1 and the device's number of cores.
         progress: called with one line for each step.
 
     Raises:
-        EdgeError: there is no ssh, no connection, no suitable Python, or the run there failed.
-        BackendUnavailable: no engine is installed there that opens any artifact.
+        EdgeError: ssh is not installed, the connection fails, the device has no suitable Python,
+            or the run on the device fails.
+        BackendUnavailable: no engine that is installed on the device opens any artifact.
     """
     arguments = [f"--repetitions={settings.repetitions}", f"--min-seconds={settings.min_seconds}"]
     arguments += [f"--min-count={settings.min_count}", f"--device={kind}"]
     arguments += [f"--backend={name}" for name in backends]
     arguments += ["--threads=" + ",".join(map(str, threads))] if threads else []
     arguments += ["--quick"] if quick else []
-    # Never imported there: the program travels as text, before anything has been copied.
+    # The program is sent as the text of `python -c`: the device has no copy of it yet.
     program = Path(agent.__file__).read_text("utf-8")
-    with tempfile.TemporaryFile() as archive, tempfile.TemporaryFile() as printed:
+    with tempfile.TemporaryFile() as archive, tempfile.TemporaryFile() as output:
         pack(models, archive, pixels)
         archive.seek(0)
         progress("connecting")
-        _ssh(where, [where.python, "-c", program, *arguments], archive, printed, progress)
-        printed.seek(0)
-        _, marker, results = printed.read().partition(agent.MARKER)
+        _ssh(device, [device.python, "-c", program, *arguments], archive, output, progress)
+        output.seek(0)
+        _, marker, results = output.read().partition(agent.MARKER)
     if not marker:
-        raise EdgeError(f"{where.destination} sent no results: try again")
-    sent = f"what {where.destination} sent"
+        raise EdgeError(f"{device.destination} sent no results: try again")
+    source = f"the result of {device.destination}"
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         try:
             with zipfile.ZipFile(io.BytesIO(results)) as packed:
                 packed.extractall(name)
-            timed = Path(name, "latency.json").read_bytes()
+            latency_json = Path(name, "latency.json").read_bytes()
         except (zipfile.BadZipFile, OSError) as error:
-            raise EdgeError(f"{sent} is damaged ({error}): try again") from error
-        report = from_json(LatencyReport, timed, sent)
-        answered = None if pixels is None else predict.read(Path(name), sent)
-    if not report.results and all(u.status != FAILED for u in report.skipped):
-        reasons = "; ".join(dict.fromkeys(u.reason for u in report.skipped))
+            raise EdgeError(f"{source} is damaged ({error}): try again") from error
+        report = from_json(LatencyReport, latency_json, source)
+        predictions = None if pixels is None else predict.read(Path(name), source)
+    if not report.results and all(skipped.status != FAILED for skipped in report.skipped):
+        reasons = "; ".join(dict.fromkeys(skipped.reason for skipped in report.skipped))
         raise BackendUnavailable(
-            f"no engine on {where.destination} opens any artifact ({reasons}): install one there, "
+            f"no engine on {device.destination} opens any artifact ({reasons}): install one there, "
             "or name the Python that has one with --on-python"
         )
-    return RemoteResults(report, answered)
+    return RemoteResults(report, predictions)
 
 
 def pack(models: Path, file: IO[bytes], pixels: Pixels | None = None) -> None:
-    """Write the packages that run on a device, and the artifacts but Keras's, as a zip archive;
-    with images (N, 28, 28, 1) uint8 to answer, where there are any.
+    """Write the zip archive that is sent to a device: the packages, artifacts and images.
+
+    Args:
+        models: the folder of the artifacts; the Keras reference is left out.
+        file: the file to write to.
+        pixels: the images to predict, (N, 28, 28, 1) uint8, if any.
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
@@ -141,19 +155,23 @@ def pack(models: Path, file: IO[bytes], pixels: Pixels | None = None) -> None:
 
 
 def _ssh(
-    where: Device,
+    device: Device,
     command: Sequence[str],
     stdin: IO[bytes],
     stdout: IO[bytes],
     progress: Callable[[str], None],
 ) -> None:
-    """Run a command on the device, its standard error line by line to `progress`."""
-    options = ["-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_S}"]
-    options += ["-o", f"ServerAliveInterval={_ALIVE_S}"]
-    options += ["-p", str(where.port)] if where.port else []
+    """Run a command on the device; pass each line of its standard error to `progress`.
+
+    Raises:
+        EdgeError: ssh is not installed, the connection fails, or the command fails.
+    """
+    options = ["-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={_CONNECT_TIMEOUT_S}"]
+    options += ["-o", f"ServerAliveInterval={_ALIVE_INTERVAL_S}"]
+    options += ["-p", str(device.port)] if device.port else []
     try:
         process = subprocess.Popen(
-            ["ssh", *options, "--", where.destination, shlex.join(command)],
+            ["ssh", *options, "--", device.destination, shlex.join(command)],
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -162,51 +180,54 @@ def _ssh(
         )
     except OSError as error:
         raise EdgeError(f"cannot start ssh ({error.strerror}): install OpenSSH's client") from error
-    said = ""
+    last_line = ""
     assert process.stderr is not None
     try:
         for line in process.stderr:
             if line.strip():
-                said = line.strip()
-                progress(said)
+                last_line = line.strip()
+                progress(last_line)
         status = process.wait()
     finally:
-        process.terminate()  # does nothing to one that has ended
+        process.terminate()  # has no effect if the process has ended
         process.wait()
         process.stderr.close()
-    if status == _SSH_FAILED:
+    if status == _SSH_FAILED_STATUS:
         raise EdgeError(
-            f"cannot reach {where.destination}: {said or 'ssh failed'} (no password is asked for: "
-            f"see that `ssh {where.destination} true` works)"
+            f"cannot reach {device.destination}: {last_line or 'ssh failed'} (ssh runs without "
+            f"passwords: check that `ssh {device.destination} true` works without one)"
         )
-    if status == _NOT_FOUND:
+    if status == _NOT_FOUND_STATUS:
         raise EdgeError(
-            f"{where.destination} has no {where.python}: install it, or name another with "
+            f"{device.destination} has no {device.python}: install it, or name another with "
             "--on-python"
         )
     if status != 0:
-        why = said.removeprefix("error: ") or f"ended with status {status}"
-        raise EdgeError(f"{where.destination}: {why}")
+        reason = last_line.removeprefix("error: ") or f"ended with status {status}"
+        raise EdgeError(f"{device.destination}: {reason}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a device."""
+    """Add the options that describe a device."""
     parser.add_argument(
-        "--on", metavar="USER@HOST", help="time and ask the artifacts on this device too, over ssh"
+        "--on",
+        metavar="USER@HOST",
+        help="measure the artifacts on this device too, over ssh",
     )
-    parser.add_argument("--on-port", type=int, metavar="PORT", help="ssh's port there")
+    parser.add_argument("--on-port", type=int, metavar="PORT", help="the port of ssh on the device")
     parser.add_argument(
         "--on-python",
         metavar="PYTHON",
-        help=f"the Python there that has an engine, from the home folder ({Device.python})",
+        help="the Python on the device that has an engine installed; a relative path starts in "
+        f"the home folder ({Device.python})",
     )
 
 
 def device_of(arguments: argparse.Namespace) -> Device | None:
-    """Return the device that the options of `add_arguments` name, None without --on.
+    """Return the device that the options of `add_arguments` describe; None without --on.
 
     Raises:
-        EdgeError: an option describes a device, and --on names none.
+        EdgeError: another of the options is given without --on.
     """
     port, python = arguments.on_port, arguments.on_python
     if arguments.on is not None:
@@ -215,7 +236,7 @@ def device_of(arguments: argparse.Namespace) -> Device | None:
             Device.port if port is None else port,
             Device.python if python is None else python,
         )
-    for given, option in ((port, "--on-port"), (python, "--on-python")):
-        if given is not None:
+    for value, option in ((port, "--on-port"), (python, "--on-python")):
+        if value is not None:
             raise EdgeError(f"{option} describes a device: give --on USER@HOST too")
     return None

@@ -1,7 +1,7 @@
-"""What each artifact of a folder answers: python -m benchmarks.remote.predict.
+"""Save the scores of each artifact for given images: python -m benchmarks.remote.predict.
 
-Runs on a device, where there is neither Keras nor a data set; `parity` compares the scores with the
-reference's where those are.
+Runs on a device, which has neither Keras nor a data set. `benchmarks.parity` compares the scores
+with those of the reference on the machine that `client` runs on.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from runtime.errors import ArtifactError, EdgeError
 from runtime.model import artifact
 from runtime.system import atomic_write
 
-INDEX = "answers.json"
+INDEX = "answers.json"  # the file that lists the cases; the scores are in .npy files beside it
 
 
 def write(
@@ -31,10 +31,14 @@ def write(
     planned: Sequence[BenchmarkCase],
     progress: Callable[[str], None] = lambda line: None,
 ) -> PredictionIndex:
-    """Run each case in a separate process; write the index and the scores into `out`.
+    """Run each case in a subprocess; write the index and the scores into `out`.
 
     Args:
-        pixels: a .npy file of (N, 28, 28, 1) uint8.
+        models: the folder of the artifacts.
+        pixels: path of a .npy file, (N, 28, 28, 1) uint8.
+        out: the folder to write to.
+        planned: the cases.
+        progress: called with one line for each case.
 
     Raises:
         EdgeError: the files cannot be written.
@@ -49,30 +53,34 @@ def write(
         except ArtifactError as error:
             skipped.append(SkippedCase(case, FAILED, str(error)))
             continue
-        answer = subprocesses.request_predictions(
+        response = subprocesses.request_predictions(
             PredictRequest(case, str(path.resolve()), str(pixels.resolve()), str(file.resolve()))
         )
-        if isinstance(answer, SkippedCase):
-            skipped.append(answer)
+        if isinstance(response, SkippedCase):
+            skipped.append(response)
         else:
-            answered.append(CasePredictions(case, answer, file.name))
+            answered.append(CasePredictions(case, response, file.name))
     index = PredictionIndex(tuple(answered), tuple(skipped))
     atomic_write.write(out / INDEX, to_json(index))
     return index
 
 
 def read(folder: Path, name: str) -> DevicePredictions:
-    """Read what `write` wrote; `name` is what messages call it.
+    """Read the files of `write`.
+
+    Args:
+        folder: the folder that `write` wrote to.
+        name: the name of the files in error messages.
 
     Raises:
-        EdgeError: the folder holds no such thing.
+        EdgeError: a file is missing or damaged.
     """
     try:
         index = from_json(PredictionIndex, (folder / INDEX).read_bytes(), name)
         return DevicePredictions(
             tuple(
-                (one.case, one.answer, np.load(folder / Path(one.scores).name))
-                for one in index.answered
+                (entry.case, entry.answer, np.load(folder / Path(entry.scores).name))
+                for entry in index.answered
             ),
             index.skipped,
         )
@@ -81,22 +89,29 @@ def read(folder: Path, name: str) -> DevicePredictions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; 0 also where rows fail, for the index says so."""
+    """Run the command; return 0 even if cases fail, which the index records.
+
+    Raises:
+        EdgeError: the images are missing, or the results cannot be written.
+    """
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.remote.predict", description=__doc__
+        prog="python -m benchmarks.remote.predict",
+        description="Save the scores of each artifact of a folder for given images.",
     )
     parser.add_argument("--models", type=Path, required=True, help="folder of the artifacts")
-    parser.add_argument("--pixels", type=Path, required=True, help=".npy, (N, 28, 28, 1) uint8")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the scores")
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument(
-        "--backend", action="append", default=[], help="only this engine; may be repeated"
+        "--pixels", type=Path, required=True, help=".npy file of images, (N, 28, 28, 1) uint8"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write the scores to")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="(%(default)s)")
+    parser.add_argument(
+        "--backend", action="append", default=[], help="run only this engine; may be repeated"
     )
     arguments = parser.parse_args(argv)
     from benchmarks.report import terminal
 
     if not arguments.pixels.exists():
-        raise EdgeError(f"there is no {arguments.pixels}: name the images with --pixels")
+        raise EdgeError(f"{arguments.pixels} does not exist: name the images with --pixels")
     output_dir.check_folder(arguments.out)
     arguments.out.mkdir(parents=True, exist_ok=True)
     planned = cases.enumerate_cases(arguments.models, tuple(arguments.backend), arguments.device)

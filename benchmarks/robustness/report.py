@@ -9,9 +9,9 @@ from benchmarks.report.formats import Table, interval, percent
 from benchmarks.report.summary_tables import unmeasured_table
 from benchmarks.schema.robustness import (
     MIDDLE,
-    MIN_CROSS_DATASET,
-    MIN_EACH,
-    MIN_MEAN,
+    MIN_CROSS_DATASET_ACCURACY,
+    MIN_CORRUPTION_ACCURACY,
+    MIN_MEAN_ACCURACY,
     UNKNOWN,
     UNUSED,
     CrossDatasetResult,
@@ -139,8 +139,8 @@ def targets(report: RobustnessReport) -> tuple[str, ...]:
         worst = result.worst
         lines.append(
             f"{_name(result)}: mean over the middle strengths {percent(result.mean)} "
-            f"({_verdict(result.mean, MIN_MEAN)}), lowest {percent(worst.middle.accuracy)} for "
-            f"{worst.corruption} ({_verdict(worst.middle.accuracy, MIN_EACH)})"
+            f"({_verdict(result.mean, MIN_MEAN_ACCURACY)}), lowest {percent(worst.middle.accuracy)} for "
+            f"{worst.corruption} ({_verdict(worst.middle.accuracy, MIN_CORRUPTION_ACCURACY)})"
         )
     return (*lines, *map(_cross_dataset_target, report.cross_dataset))
 
@@ -164,7 +164,7 @@ def draw(report: RobustnessReport) -> bytes:
                 readings = (result.clean, *result.curves[number].readings)
                 accuracies = [100 * reading.accuracy for reading in readings]
                 plot.plot(accuracies, marker=".", alpha=0.8, label=_name(result))
-            plot.axhline(100 * MIN_EACH, color="gray", linestyle=":", linewidth=1)
+            plot.axhline(100 * MIN_CORRUPTION_ACCURACY, color="gray", linestyle=":", linewidth=1)
             plot.axvline(1 + MIDDLE, color="gray", linestyle=":", linewidth=1)
             plot.set_xticks(range(len(curve.strengths) + 1), ("none", *curve.strengths))
             plot.set_title(curve.corruption + "".join(sorted(marks)))
@@ -185,7 +185,7 @@ def _cross_dataset_target(other: CrossDatasetResult) -> str:
     name = f"other writers, {other.folder}/{other.case.artifact} · {other.case.backend}"
     if other.trained_on != MNIST:
         return f"{name}: {percent(accuracy)} (no target: trained on {other.trained_on})"
-    return f"{name}: {percent(accuracy)} ({_verdict(accuracy, MIN_CROSS_DATASET)})"
+    return f"{name}: {percent(accuracy)} ({_verdict(accuracy, MIN_CROSS_DATASET_ACCURACY)})"
 
 
 def _verdict(value: float, least: float) -> str:

@@ -1,1 +1,1 @@
-"""The types of results, and their JSON."""
+"""Dataclasses of the results of each benchmark, their JSON keys, targets and verdicts."""

@@ -1,4 +1,8 @@
-"""Results of the latency benchmark, the figures derived from them, and their validity."""
+"""The results of the latency benchmark, the statistics derived from them, and their validity.
+
+The raw samples are stored; percentiles, throughput and drift are computed from them. A result that
+is too short or too noisy is INVALID.
+"""
 
 import math
 from collections.abc import Sequence
@@ -12,25 +16,27 @@ from benchmarks.harness.machine import Host
 from benchmarks.harness.messages import Roofline, StartUp, TimingSeries
 from benchmarks.harness.serialize import json_key
 
-SCHEMA_VERSION = 1
-# Fewer samples than this have no 90th or 99th percentile worth the name.
+SCHEMA_VERSION = 1  # of the JSON format of the report
+# For each percentile the number of samples it needs; with fewer it is not reported.
 _MIN_SAMPLES = {50: 1, 90: 10, 99: 100}
-_MIN_HALF = 10
+# Samples in half of a repetition, for its median to be compared with that of the other half.
+_MIN_HALF_SAMPLES = 10
+_ROUNDING_S = 1e-6  # a duration may be shorter than its minimum by this
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how often is measured, and what is too noisy.
+    """The duration and number of the measurements, and the limit of noise.
 
     Attributes:
-        repetitions: processes a row, in turns with the other rows.
-        min_seconds: of each scenario, all repetitions together.
-        min_count: calls of each scenario, all repetitions together.
-        starts: extra processes that are only started, for the start-up figures.
-        images: how many arrays, and how many files, are many.
-        max_drift: the ratio of two medians, of the halves of a repetition or of two repetitions,
-            past which a result is INVALID.
-        max_retries: how often single calls and the fastest batch are measured anew where too noisy.
+        repetitions: processes per case, which run in turns with those of the other cases.
+        min_seconds: minimum duration of each scenario, all repetitions together.
+        min_count: minimum number of calls of each scenario, all repetitions together.
+        starts: number of additional processes for the cold start.
+        images: number of arrays of the scenarios in `messages.MANY`, and of files in a folder.
+        max_drift: a result with a larger drift is INVALID; see `drift`.
+        max_retries: how often single calls and the fastest batch are measured again if their drift
+            is too large.
     """
 
     repetitions: int = 3
@@ -43,7 +49,7 @@ class Settings:
 
     @property
     def retry_note(self) -> str:
-        """What a sentence about INVALID results adds: what was measured again, and how often."""
+        """A remark on retries, for a sentence about INVALID results; empty without retries."""
         return (
             f" (single calls and the fastest batch: in {self.max_retries + 1} tries)"
             if self.max_retries
@@ -51,22 +57,23 @@ class Settings:
         )
 
 
-FULL = Settings(max_retries=3)
+FULL = Settings(max_retries=3)  # the default
+# --quick
 QUICK = Settings(repetitions=1, min_seconds=0.15, min_count=15, starts=3, images=1_000)
 
 
 @dataclass(frozen=True)
 class LatencyResult:
-    """One artifact in one engine in one scenario.
+    """The timings of one case in one scenario.
 
     Attributes:
-        case: the artifact, engine, device, threads.
-        version: the engine's.
+        case: the artifact, engine, device and threads.
+        version: the version of the engine.
         precision: "float32" or "int8".
-        digest: the artifact's.
-        scenario: one of those in `jobs`.
+        digest: the digest of the artifact.
+        scenario: one of the scenarios in `messages`.
         runs: a series of samples for each repetition.
-        fallback: what of the model ran on the CPU and not on the row's device; empty where nothing.
+        fallback: the part of the model that ran on the CPU instead of the device; empty if none.
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
@@ -79,57 +86,60 @@ class LatencyResult:
 
     @property
     def batch(self) -> int:
-        """Images a call."""
+        """Images per call."""
         return self.runs[0].batch
 
     @property
     def count(self) -> int:
-        """Calls timed."""
+        """Number of timed calls in all repetitions."""
         return sum(run.count for run in self.runs)
 
     @property
     def seconds(self) -> float:
-        """What those calls took."""
+        """Total duration of these calls."""
         return sum(run.total_ns for run in self.runs) / 1e9
 
     @property
     def images_per_second(self) -> float:
-        """Images over time, all calls together."""
+        """Throughput: the images of all calls divided by their total duration."""
         return self.batch * self.count / self.seconds
 
     def percentile_ns(self, q: int) -> float | None:
-        """The 50th, 90th or 99th percentile of a call, of all repetitions together.
+        """Return a percentile of the duration of a call, over the samples of all repetitions.
 
-        None where there are too few samples for it.
+        Args:
+            q: 50, 90 or 99.
+
+        Returns:
+            The percentile; None if there are too few samples for it.
         """
         samples = [sample for run in self.runs for sample in run.samples_ns]
         return statistics.percentile(samples, q) if len(samples) >= _MIN_SAMPLES[q] else None
 
     @property
     def mean_ns(self) -> float:
-        """The mean call."""
+        """The mean duration of a call."""
         return sum(run.total_ns for run in self.runs) / self.count
 
     @property
     def p50_ns(self) -> float:
-        """The median call."""
+        """The median duration of a call."""
         return statistics.percentile([s for run in self.runs for s in run.samples_ns], 50)
 
     @property
     def medians_ns(self) -> tuple[float, ...]:
-        """The median call of each repetition."""
+        """The median duration of a call in each repetition."""
         return tuple(statistics.percentile(run.samples_ns, 50) for run in self.runs)
 
     @property
     def drift(self) -> float:
-        """The largest ratio of two medians: of a repetition's halves, or of two repetitions."""
+        """The drift of the repetitions; see the function `drift`."""
         return drift(self.runs)
 
     def problems(self, settings: Settings) -> tuple[str, ...]:
-        """Why the result is INVALID; empty where it is VALID."""
+        """Return the reasons why the result is INVALID; empty if it is valid."""
         problems = []
-        # Each repetition ends at the first call past its share: rounding apart, never short.
-        if self.seconds < settings.min_seconds - 1e-6:
+        if self.seconds < settings.min_seconds - _ROUNDING_S:
             problems.append(f"too short: {self.seconds:.2g} s of {settings.min_seconds:.2g} s")
         if self.count < settings.min_count and self.scenario not in messages.MANY:
             problems.append(f"too few: {self.count} calls of {settings.min_count}")
@@ -141,12 +151,16 @@ class LatencyResult:
 
 
 def drift(runs: Sequence[TimingSeries]) -> float:
-    """The largest ratio of two medians: of a repetition's halves, or of two repetitions."""
+    """Return the largest ratio of two medians that should be equal; 1 means no drift.
+
+    The medians compared are those of any two repetitions, and those of the first and the second
+    half of each repetition.
+    """
     medians = [statistics.percentile(run.samples_ns, 50) for run in runs]
     ratios = [max(medians) / min(medians)]
     for run in runs:
         half = len(run.samples_ns) // 2
-        if half >= _MIN_HALF:
+        if half >= _MIN_HALF_SAMPLES:
             first = statistics.percentile(run.samples_ns[:half], 50)
             second = statistics.percentile(run.samples_ns[half:], 50)
             ratios.append(max(first, second) / min(first, second))
@@ -155,14 +169,14 @@ def drift(runs: Sequence[TimingSeries]) -> float:
 
 @dataclass(frozen=True)
 class StartResult:
-    """The starts of one row's processes."""
+    """The cold starts of all processes of one case."""
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     starts: tuple[StartUp, ...]
 
     @property
     def median(self) -> StartUp:
-        """Phase by phase, and the memory."""
+        """The median of each phase and of the memory."""
         return StartUp(
             *(
                 math.ceil(np.median([getattr(start, phase) for start in self.starts]))
@@ -172,18 +186,20 @@ class StartResult:
 
     @property
     def total_ns(self) -> float:
-        """The median time from the start of the process to the first answer."""
+        """The median time from the start of the process to the end of the first prediction."""
         return float(np.median([start.total_ns for start in self.starts]))
 
 
 @dataclass(frozen=True)
 class CliStartupResult:
-    """`python -m runtime digit.png` beside a process that only imports what it needs.
+    """The cold start of `python -m runtime digit.png`, and that of a process that only imports.
 
     Attributes:
         case: the artifact and its engine.
-        command_ns, imports_ns: from the start of the process to its first line of output.
-        command_bytes, imports_bytes: the largest resident size, the median of the runs.
+        command_ns: time until the first line of output of the command, for each start.
+        imports_ns: the same of a process that imports NumPy, Pillow and the engine.
+        command_bytes: peak resident memory of the command, the median of the starts.
+        imports_bytes: the same of the process that only imports.
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
@@ -194,19 +210,19 @@ class CliStartupResult:
 
     @property
     def ratio(self) -> float:
-        """The median of the command over that of the imports."""
+        """The median time of the command divided by that of the imports."""
         return float(np.median(self.command_ns) / np.median(self.imports_ns))
 
 
 @dataclass(frozen=True)
 class BenchmarkToolResult:
-    """What LiteRT's own benchmark program says of a file, from each repetition.
+    """The figures of LiteRT's own benchmark tool for an artifact.
 
     Attributes:
-        case: the row of ours that opens the same file in the same engine.
-        runs: calls, all repetitions together.
-        means_ns: from the throughput that it prints.
-        medians_ns: as it prints them, rounded to hundredths of a millisecond.
+        case: the case of ours with the same artifact, timed with LiteRT.
+        runs: number of calls, all repetitions together.
+        means_ns: the mean of each repetition, computed from the throughput in its results.
+        medians_ns: the median of each repetition, which the tool rounds to 0.01 ms.
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
@@ -217,12 +233,14 @@ class BenchmarkToolResult:
 
 @dataclass(frozen=True)
 class FolderThroughputResult:
-    """`python -m runtime FOLDER` over many PNG files of 28×28, beside a program that decodes them.
+    """The duration of `python -m runtime FOLDER` for many PNG files of 28×28 pixels.
 
     Attributes:
         case: the artifact and its engine.
-        files, jobs: how many files, and processes of either program.
-        command_ns, decoding_ns: from the start of the process to its end.
+        files: number of files.
+        jobs: number of processes of the command, and of the program that only decodes.
+        command_ns: duration of the command from its start to its end, for each repetition.
+        decoding_ns: the same of a program that only decodes the files.
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
@@ -233,16 +251,29 @@ class FolderThroughputResult:
 
     @property
     def ratio(self) -> float:
-        """The command's files a second over the decoder's: the median of the turns."""
+        """The throughput of the command divided by that of decoding, the median of the repetitions.
+
+        1 would mean that classifying costs nothing.
+        """
         return float(np.median(np.divide(self.decoding_ns, self.command_ns)))
 
 
 @dataclass(frozen=True)
 class LatencyReport:
-    """Every row of a run on one machine; true where none failed.
+    """The report of a run on one machine; true unless a case failed.
 
-    `host` is the machine before the run, `host_after` the same machine after it; `peak` is what one
-    core of it can do at most.
+    Attributes:
+        schema_version: the version of this format.
+        host: the machine before the run.
+        host_after: the same machine after the run.
+        settings: the settings of the run.
+        results: the timings of each case and scenario.
+        starts: the cold starts of each case.
+        commands: the cold start of the command `python -m runtime`, for each engine.
+        skipped: the cases that were not measured, with the reasons.
+        peak: the roofline of one core; None if it was not measured.
+        programs: the figures of LiteRT's own benchmark tool.
+        files: the throughput of the command with a folder of files, for each engine.
     """
 
     schema_version: int
@@ -262,27 +293,34 @@ class LatencyReport:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why the run fails; an absent engine or device and a noisy machine are no failure."""
+        """The reasons why the run fails; empty if it passes.
+
+        A missing engine or device and INVALID results are not failures.
+        """
         return tuple(failure_reasons(self.results, self.skipped))
 
     def find(self, case: BenchmarkCase, scenario: str) -> LatencyResult | None:
-        """The result of a row in a scenario."""
-        wanted = (r for r in self.results if r.case == case and r.scenario == scenario)
-        return next(wanted, None)
+        """Return the result of a case in a scenario; None if it was not measured."""
+        matches = (r for r in self.results if r.case == case and r.scenario == scenario)
+        return next(matches, None)
 
     def best(self, artifact: str, backend: str, scenario: str) -> LatencyResult | None:
-        """The fastest result of an artifact in an engine on the CPU, whatever the threads."""
-        found = [
+        """Return the result with the highest throughput on the CPU, with any number of threads."""
+        matches = [
             r
             for r in self.results
             if (r.case.artifact, r.case.backend, r.case.device) == (artifact, backend, "cpu")
             and r.scenario == scenario
         ]
-        return max(found, key=lambda r: r.images_per_second, default=None)
+        return max(matches, key=lambda r: r.images_per_second, default=None)
 
     def overhead(self, case: BenchmarkCase) -> float | None:
-        """`classify` of an array over the bare engine, in one process; the median of them."""
-        ours, bare = self.find(case, messages.CLASSIFY), self.find(case, messages.BARE)
-        if ours is None or bare is None:
+        """Return the time of `Classifier.classify` divided by that of the bare engine.
+
+        Both are medians of the same process, and the ratio is the median of the processes. It is
+        None if the case was not measured.
+        """
+        classify, bare = self.find(case, messages.CLASSIFY), self.find(case, messages.BARE)
+        if classify is None or bare is None:
             return None
-        return float(np.median(np.divide(ours.medians_ns, bare.medians_ns)))
+        return float(np.median(np.divide(classify.medians_ns, bare.medians_ns)))

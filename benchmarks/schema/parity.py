@@ -1,4 +1,4 @@
-"""Results of the parity benchmark."""
+"""The results of the parity benchmark for one case, the derived statistics, and the verdict."""
 
 from dataclasses import dataclass, field
 
@@ -7,15 +7,21 @@ from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.harness.serialize import json_key
 from runtime.model.tolerance import Tolerance
 
-# A flip of an image that the reference was sure of is more than rounding near a boundary.
+# Margin of the reference's scores above which a flip is marked ALARM: rounding alone flips only
+# images whose two best scores are close.
 CONFIDENT_MARGIN = 0.5
 
 
 @dataclass(frozen=True)
 class Flip:
-    """A test image that the artifact answers otherwise than the reference.
+    """A test image that the artifact and the reference predict differently.
 
-    `margin` is how far the reference's first answer stood above its second, 0 to 1.
+    Attributes:
+        index: the index of the image in the test set.
+        label: the correct class.
+        reference: the class predicted by the reference.
+        answer: the class predicted by the artifact.
+        margin: the reference's largest score minus its second largest, 0 to 1.
     """
 
     index: int
@@ -27,7 +33,13 @@ class Flip:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """The answers of one part of the confidence scale: how many, how sure, how often right."""
+    """The predictions within one interval of the confidence.
+
+    Attributes:
+        count: number of predictions.
+        confidence: their mean confidence; 0 if there are none.
+        accuracy: the share of them that is correct; 0 if there are none.
+    """
 
     count: int
     confidence: float
@@ -36,12 +48,18 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class AccuracyMetrics:
-    """How one model answers the test set, without regard to any other.
+    """The accuracy and calibration of one model on the test set.
 
-    `confusion` has a row per true class and a column per answer; `reliability` 15 bins of equal
-    width; `calibration_error` is the expected calibration error over them (Guo et al. 2017);
-    `negative_log_likelihood` the mean of −ln of the true class's score, in nats, over the images
-    without NaN or Inf; None where there is no such image, or the report is older than the figure.
+    Attributes:
+        n: number of images.
+        correct: number of correct predictions.
+        non_finite: number of scores that are NaN or infinite.
+        confidence: mean confidence of the predictions.
+        confusion: the confusion matrix, a row per correct class and a column per predicted class.
+        reliability: 15 intervals of equal width of the confidence, from 0 to 1.
+        calibration_error: the expected calibration error over these intervals (Guo et al. 2017).
+        negative_log_likelihood: the mean of −ln of the correct class's score, in nats, over the
+            images with finite scores; None if there are none, and in reports of older versions.
     """
 
     n: int
@@ -55,35 +73,38 @@ class AccuracyMetrics:
 
     @property
     def accuracy(self) -> float:
-        """Share of the images answered rightly."""
+        """The share of correct predictions."""
         return self.correct / self.n
 
     @property
     def accuracy_interval(self) -> tuple[float, float]:
-        """Its 95 % interval (Wilson)."""
+        """The 95 % confidence interval of the accuracy (Wilson)."""
         return statistics.wilson_interval(self.correct, self.n)
 
 
 @dataclass(frozen=True)
 class ParityResult:
-    """One artifact in one engine against the reference; true where within the tolerance.
+    """The comparison of one case with the reference; true if it is within the tolerance.
 
     Attributes:
-        case: the artifact, engine, device.
-        version: the engine's.
-        precision: "float32" or "int8": what is judged.
-        digest: the artifact's.
-        size_bytes: of the file.
-        reference, candidate: how each predicts.
-        only_reference_correct, only_candidate_correct: how many images only one of the two
-            predicts right.
-        max_difference, p99_difference, mean_difference: of the scores: the largest; the largest
-            of an image, 99 % of the images; over all scores, all of them absolute.
-        min_cosine: the least cosine between the scores of an image.
-        batch_difference: the largest between images answered alone and in one batch.
-        flips: every image answered otherwise.
-        tolerance: what it is judged by.
-        incompatibilities: what makes the comparison void: another origin, other labels.
+        case: the artifact, engine, device and threads.
+        version: the version of the engine.
+        precision: "float32" or "int8", which have different limits.
+        digest: the digest of the artifact.
+        size_bytes: the size of the artifact's file.
+        reference: the metrics of the reference.
+        candidate: the metrics of the artifact.
+        only_reference_correct: number of images that only the reference predicts correctly.
+        only_candidate_correct: number of images that only the artifact predicts correctly.
+        max_difference: largest absolute difference of a score.
+        p99_difference: 99th percentile, over the images, of an image's largest absolute difference.
+        mean_difference: mean absolute difference of the scores.
+        min_cosine: smallest cosine similarity of an image's two score vectors.
+        batch_difference: largest absolute difference between the scores of images predicted one by
+            one and in one batch.
+        flips: the images that the two predict differently.
+        tolerance: the allowed differences.
+        incompatibilities: the reasons why the two cannot be compared, such as different labels.
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
@@ -109,12 +130,12 @@ class ParityResult:
 
     @property
     def n(self) -> int:
-        """Images compared."""
+        """The number of images."""
         return self.candidate.n
 
     @property
     def agreement(self) -> float:
-        """Share of the images with the same first answer."""
+        """The share of equal predictions."""
         return 1 - len(self.flips) / self.n
 
     @property
@@ -124,60 +145,61 @@ class ParityResult:
 
     @property
     def drop_interval(self) -> tuple[float, float]:
-        """The drop's 95 % interval (Agresti and Min)."""
+        """The 95 % confidence interval of the drop (Agresti and Min)."""
         return statistics.paired_drop_interval(
             self.only_reference_correct, self.only_candidate_correct, self.n
         )
 
     @property
     def p_value(self) -> float:
-        """McNemar's exact test of equal accuracy."""
+        """The p-value of McNemar's exact test of equal accuracy."""
         return statistics.mcnemar_exact(self.only_reference_correct, self.only_candidate_correct)
 
     @property
     def confidence_drift(self) -> float:
-        """Mean confidence of the artifact less the reference's."""
+        """Mean confidence of the artifact minus that of the reference."""
         return self.candidate.confidence - self.reference.confidence
 
     @property
     def confident_flips(self) -> tuple[Flip, ...]:
-        """The flips of images that the reference was sure of."""
+        """The flips of images with a reference margin above CONFIDENT_MARGIN."""
         return tuple(flip for flip in self.flips if flip.margin > CONFIDENT_MARGIN)
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """The reasons why it fails; empty if it passes."""
+        """The reasons why the case fails; empty if it passes."""
         failures = [*self.incompatibilities]
         if self.reference.non_finite:
-            failures.append(f"the reference gives {self.reference.non_finite} NaN or Inf")
+            failures.append(f"{self.reference.non_finite} scores of the reference are NaN or Inf")
         if self.candidate.non_finite:
             failures.append(f"{self.candidate.non_finite} scores are NaN or Inf")
         tolerance, precision, n = self.tolerance, self.precision, self.n
         if not tolerance.allows_difference(precision, self.max_difference):
             failures.append(
-                f"scores differ by {self.max_difference:.2g}, {tolerance.max_difference:.2g} may be"
+                f"scores differ by up to {self.max_difference:.2g}; "
+                f"{tolerance.max_difference:.2g} is allowed"
             )
         lost = self.only_reference_correct - self.only_candidate_correct
         if not tolerance.allows_lost(precision, lost, n):
             failures.append(
-                f"{lost} of {n} answers fewer are right ({100 * self.accuracy_drop:.2f} points), "
-                f"{tolerance.max_lost(n)} may be"
+                f"{lost} fewer of {n} predictions are correct ({100 * self.accuracy_drop:.2f} "
+                f"points); {tolerance.max_lost(n)} are allowed"
             )
         if not tolerance.allows_flips(precision, len(self.flips), n):
             failures.append(
-                f"{len(self.flips)} of {n} answers differ, {tolerance.max_flips(n)} may"
+                f"{len(self.flips)} of {n} predictions differ; {tolerance.max_flips(n)} are allowed"
             )
         if not tolerance.allows_batch_difference(precision, self.batch_difference):
             failures.append(
-                f"images are answered otherwise in a batch than alone, by up to "
+                f"the scores of an image in a batch differ from those alone by up to "
                 f"{self.batch_difference:.2g}; "
-                f"{tolerance.max_batch_difference(precision):.2g} may be"
+                f"{tolerance.max_batch_difference(precision):.2g} is allowed"
             )
         return tuple(failures)
 
     @property
     def minimum_tolerance(self) -> Tolerance:
-        """The strictest tolerance that would have passed, NaN and faults aside."""
+        """The strictest tolerance that would pass, ignoring NaN, Inf and incompatibilities."""
         return Tolerance(
             max_difference=max(self.max_difference, self.batch_difference),
             max_drop=max(0, self.only_reference_correct - self.only_candidate_correct) / self.n,

@@ -1,5 +1,6 @@
-"""ParityReport: the outcome of a parity run."""
+"""The report of the parity benchmark: the results of all cases against the Keras reference."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
@@ -7,12 +8,17 @@ from benchmarks.harness.messages import Explanation
 from benchmarks.harness.serialize import json_key
 from benchmarks.schema.parity import AccuracyMetrics, ParityResult
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of the JSON format of the report
 
 
 @dataclass(frozen=True)
 class TestImage:
-    """A test image, for the flips to be looked at: its pixels, row by row."""
+    """The pixels of a flipped test image, so that reports can show it.
+
+    Attributes:
+        index: the index of the image in the test set.
+        pixels: 784 values from 0 to 255, row by row.
+    """
 
     index: int
     pixels: tuple[int, ...]
@@ -20,21 +26,30 @@ class TestImage:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """Every case against the reference; true if all that could run passed.
+    """The report of a run; true if all cases that could run passed.
 
     Attributes:
-        dataset, dataset_sha256, n: what was classified.
-        class_names: in the order of the scores.
-        reference: the reference's file; `reference_version` its Keras.
-        reference_digest, reference_bytes: of that file.
-        trained_on: the data the reference was trained on, where they are not those classified.
-        macs, parameters, activations: multiply-accumulates for one image, weights, and values
-            computed for one image, of the reference.
-        reference_metrics: how the reference predicts.
-        results, skipped: the rows.
-        pictures: the images of the flips the reference was surest of.
-        device_results, device_skipped: the rows of a device, where one was asked too.
-        explanations: where the differences of int8 come from, for each format, if that was asked.
+        schema_version: the version of this format.
+        dataset: the name of the data set of the test images.
+        dataset_sha256: its digest.
+        n: number of test images.
+        class_names: the names of the classes, in the order of the scores.
+        reference: the case of the Keras reference.
+        reference_version: the version of Keras.
+        reference_digest: the digest of the reference.
+        reference_bytes: the size of its file.
+        trained_on: the data set that the reference was trained on; empty if it is the same one.
+        macs: multiply-accumulates of the reference for one image.
+        parameters: number of weights of the reference.
+        activations: number of values that the reference computes for one image.
+        reference_metrics: the accuracy metrics of the reference.
+        results: the cases that were compared.
+        skipped: the cases that were not, with the reasons.
+        pictures: the flipped images with the largest margins of the reference.
+        device_results: the cases that were compared on the machine of --on.
+        device_skipped: the cases that were not compared there, with the reasons.
+        explanations: for each format, the source of the int8 artifact's differences; filled by
+            --explain.
     """
 
     schema_version: int
@@ -66,10 +81,14 @@ class ParityReport:
     @property
     def failures(self) -> tuple[str, ...]:
         """The reasons why the run fails; empty if it passes. A missing engine is not a failure."""
-        failures = [f"{r.case}: {why}" for r in self.results for why in r.failures]
-        failures += failure_reasons(self.results, self.skipped)
+        failures = _failures(self.results, self.skipped)
         if self.device_results or self.device_skipped:
-            there = [f"{r.case}: {why}" for r in self.device_results for why in r.failures]
-            there += failure_reasons(self.device_results, self.device_skipped)
-            failures += [f"on the device: {why}" for why in there]
+            remote = _failures(self.device_results, self.device_skipped)
+            failures += [f"on the device: {reason}" for reason in remote]
         return tuple(failures)
+
+
+def _failures(results: Sequence[ParityResult], skipped: Sequence[SkippedCase]) -> list[str]:
+    """Return the reasons why the cases of one machine fail."""
+    failures = [f"{result.case}: {reason}" for result in results for reason in result.failures]
+    return failures + failure_reasons(results, skipped)

@@ -1,4 +1,4 @@
-"""Results of a benchmark on another machine."""
+"""The predictions of a device: the index file that it sends, and the scores read from it."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,13 @@ from runtime.backends import Scores
 
 @dataclass(frozen=True)
 class CasePredictions:
-    """A row's answers: the .npy file of its scores (N, classes) float32, in the index's folder."""
+    """The predictions of one case.
+
+    Attributes:
+        case: the artifact, engine, device and threads.
+        answer: the response of the case's subprocess.
+        scores: name of the .npy file of the scores, (N, classes) float32, beside the index.
+    """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     answer: PredictResponse
@@ -19,7 +25,7 @@ class CasePredictions:
 
 @dataclass(frozen=True)
 class PredictionIndex:
-    """Every row of a folder, those that answered and those that did not."""
+    """The content of the index file: the cases with predictions, and those without."""
 
     answered: tuple[CasePredictions, ...]
     skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))
@@ -27,7 +33,13 @@ class PredictionIndex:
 
 @dataclass(frozen=True, eq=False)
 class DevicePredictions:
-    """What a device answered: (row, what its process says, scores) each, and the other rows."""
+    """The predictions of a device.
+
+    Attributes:
+        answered: for each case with predictions the case, the response of its subprocess, and the
+            scores, (N, classes) float32.
+        skipped: the cases without predictions, with the reasons.
+    """
 
     answered: tuple[tuple[BenchmarkCase, PredictResponse, Scores], ...]
     skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))

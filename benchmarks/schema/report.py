@@ -1,4 +1,4 @@
-"""BenchmarkReport: the results of a run, read from report.json."""
+"""The report of `python -m benchmarks`: parity and latency together, as stored in report.json."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -9,14 +9,19 @@ from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity_report import ParityReport
 from runtime.errors import EdgeError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of report.json; `read` rejects other versions
 
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """A run of `python -m benchmarks`; true where nothing failed.
+    """The report of a run; true if nothing failed.
 
-    `created` is the date and time in UTC, ISO 8601; `device` is what --on measured elsewhere.
+    Attributes:
+        schema_version: the version of this format.
+        created: date and time in UTC, ISO 8601.
+        parity: the results of the parity benchmark.
+        latency: the results of the latency benchmark on this machine.
+        device: the results of the latency benchmark on the machine of --on, if any.
     """
 
     schema_version: int
@@ -30,17 +35,17 @@ class BenchmarkReport:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why the run fails; empty where it passes."""
-        # A missing artifact fails both; say it once.
+        """The reasons why the run fails; empty if it passes."""
+        # A dict removes duplicates: a missing artifact fails both parity and latency.
         failures = dict.fromkeys(self.parity.failures + self.latency.failures)
-        elsewhere = () if self.device is None else self.device.failures
-        return tuple(dict.fromkeys((*failures, *(f"on the device: {why}" for why in elsewhere))))
+        remote = () if self.device is None else self.device.failures
+        return tuple(dict.fromkeys((*failures, *(f"on the device: {reason}" for reason in remote))))
 
 
 def make(
     parity: ParityReport, latency: LatencyReport, device: LatencyReport | None = None
 ) -> BenchmarkReport:
-    """Put the parts of a run together, dated now."""
+    """Return the report of a run, with the current date and time."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return BenchmarkReport(SCHEMA_VERSION, now, parity, latency, device)
 
@@ -49,18 +54,18 @@ def read(path: Path) -> BenchmarkReport:
     """Read a report.json.
 
     Raises:
-        EdgeError: the file is missing, no report, or of another schema.
+        EdgeError: the file is missing, is not a report, or has another schema version.
     """
     try:
         text = path.read_text("utf-8")
     except OSError as error:
         raise EdgeError(f"cannot read the report {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise EdgeError(f"{path} is no report: give a report.json") from error
+        raise EdgeError(f"{path} is not a report: name a report.json") from error
     report = from_json(BenchmarkReport, text, str(path))
     if report.schema_version != SCHEMA_VERSION:
         raise EdgeError(
-            f"{path} has schema {report.schema_version}, this program reads {SCHEMA_VERSION}: "
+            f"{path} has schema {report.schema_version}, but this program reads {SCHEMA_VERSION}: "
             "measure again"
         )
     return report

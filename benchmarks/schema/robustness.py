@@ -1,4 +1,7 @@
-"""Results of the robustness benchmark."""
+"""The results of the robustness benchmark: accuracy on corrupted images and another data set.
+
+Missed targets are shown in the report but do not fail the run.
+"""
 
 from dataclasses import dataclass, field
 
@@ -8,37 +11,48 @@ from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.serialize import json_key
 from benchmarks.harness.statistics import wilson_interval
 
-MIDDLE = 2
+SCHEMA_VERSION = 1  # of the JSON format of the report
+MIDDLE = 2  # index of the middle one of the five strengths, which the targets are set for
 
+# Targets, all of the accuracy, 0 to 1:
+MIN_MEAN_ACCURACY = 0.97  # mean over the corruptions at the middle strength
+MIN_CORRUPTION_ACCURACY = 0.90  # for each corruption at the middle strength
+MIN_CROSS_DATASET_ACCURACY = 0.975  # on scikit-learn's digits, which are from other writers
 
-SCHEMA_VERSION = 1
-# The targets that the figures are reported against.
-MIN_MEAN, MIN_EACH, MIN_CROSS_DATASET = 0.97, 0.90, 0.975
-# Whether a model saw a corruption when it was trained.
-USED, UNUSED, UNKNOWN = "used", "not used", "unknown"
+# Values of `CorruptionCurve.training`:
+USED = "used"  # the model was trained with this corruption
+UNUSED = "not used"  # it was not
+UNKNOWN = "unknown"  # the artifact does not record how it was trained
 
 
 @dataclass(frozen=True)
 class AccuracyCount:
-    """How many of `n` images were read rightly."""
+    """The number of images that were predicted correctly, `correct` of `n`."""
 
     correct: int
     n: int
 
     @property
     def accuracy(self) -> float:
-        """From 0 to 1."""
+        """The share of correct predictions, 0 to 1."""
         return self.correct / self.n
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the accuracy, 95 %."""
+        """The 95 % confidence interval of the accuracy (Wilson)."""
         return wilson_interval(self.correct, self.n)
 
 
 @dataclass(frozen=True)
 class CorruptionCurve:
-    """Readings at the five strengths of a corruption; `training` is USED, UNUSED or UNKNOWN."""
+    """The accuracy at the five strengths of a corruption.
+
+    Attributes:
+        corruption: the name of the corruption.
+        training: whether the model was trained with it: USED, UNUSED or UNKNOWN.
+        strengths: a description of each strength, from weak to strong.
+        readings: the accuracy at each strength.
+    """
 
     corruption: str
     training: str
@@ -47,13 +61,21 @@ class CorruptionCurve:
 
     @property
     def middle(self) -> AccuracyCount:
-        """At the strength that targets are set for."""
+        """The accuracy at the middle strength, which the targets are set for."""
         return self.readings[MIDDLE]
 
 
 @dataclass(frozen=True)
 class RobustnessResult:
-    """A row's readings of the test set as it is, and corrupted."""
+    """The accuracy of a case on the clean and on the corrupted test set.
+
+    Attributes:
+        case: the artifact, engine, device and threads.
+        version: the version of the engine.
+        digest: the digest of the artifact.
+        clean: the accuracy on the test set without corruption.
+        curves: the accuracy for each corruption.
+    """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     version: str
@@ -63,18 +85,29 @@ class RobustnessResult:
 
     @property
     def mean(self) -> float:
-        """Accuracy, the mean over the corruptions at the middle strength."""
+        """The mean accuracy over the corruptions at the middle strength."""
         return float(np.mean([curve.middle.accuracy for curve in self.curves]))
 
     @property
     def worst(self) -> CorruptionCurve:
-        """The corruption that costs most at the middle strength."""
+        """The corruption with the lowest accuracy at the middle strength."""
         return min(self.curves, key=lambda curve: curve.middle.accuracy)
 
 
 @dataclass(frozen=True)
 class CrossDatasetResult:
-    """A case's accuracy on scikit-learn's digits; a target only if it was not trained on them."""
+    """The accuracy of a case on scikit-learn's digits.
+
+    The target applies only to models that were not trained on them.
+
+    Attributes:
+        case: the artifact, engine, device and threads.
+        folder: the folder of the artifact.
+        version: the version of the engine.
+        digest: the digest of the artifact.
+        trained_on: the name of the data set that the model was trained on.
+        reading: the accuracy.
+    """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     folder: str
@@ -86,7 +119,18 @@ class CrossDatasetResult:
 
 @dataclass(frozen=True)
 class RobustnessReport:
-    """Every case; true if all that could run did. Targets are reported and fail nothing."""
+    """The report of a run; true unless a case failed.
+
+    Attributes:
+        schema_version: the version of this format.
+        created: date and time in UTC, ISO 8601.
+        dataset: the name of the data set.
+        dataset_sha256: its digest.
+        n: number of test images.
+        results: the accuracy of each case on clean and corrupted images.
+        cross_dataset: the accuracy of each case on scikit-learn's digits.
+        skipped: the cases that were not measured, with the reasons.
+    """
 
     schema_version: int
     created: str

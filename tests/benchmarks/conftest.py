@@ -1,4 +1,4 @@
-"""Small models made once, sound ones and ones with planted faults, and what benchmarks say."""
+"""Fixtures: small trained models, copies with planted faults, and benchmark reports of both."""
 
 import dataclasses
 import os
@@ -19,13 +19,13 @@ from runtime.model import artifact
 from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
 from runtime.model.tolerance import Tolerance
 
-# Short: the tests look at what is recorded, never at how long it took.
+# Short runs: the tests check which figures are recorded, never the durations.
 SETTINGS = Settings(repetitions=2, min_seconds=0.02, min_count=24, starts=1, images=200)
 
 
 @pytest.fixture(scope="session")
 def test_set() -> TestSet:
-    """The embedded digits' test split."""
+    """Return the test split of the embedded digits."""
     from train.data.load import sklearn_digits
 
     data = sklearn_digits()
@@ -34,7 +34,7 @@ def test_set() -> TestSet:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> Path:
-    """digits.keras, trained for some seconds, and its four exports."""
+    """Train digits.keras for some seconds and export it; return the folder of the five files."""
     import keras
 
     from export import calibration, onnx, tflite
@@ -72,8 +72,7 @@ def models(tmp_path_factory) -> Path:
     samples = calibration.choose(data, 60)
     spec = dataclasses.replace(spec, source_sha256=reference.spec.digest)
     for target in (tflite.TARGET, onnx.TARGET):
-        plain = f"digits{target.suffix}", f"digits-int8{target.suffix}"
-        artifact.write(folder / plain[0], target.convert(source, None), spec)
+        artifact.write(folder / f"digits{target.suffix}", target.convert(source, None), spec)
         converted = target.convert(source, samples)
         scales = target.quantization(converted)
         assert scales is not None
@@ -82,13 +81,13 @@ def models(tmp_path_factory) -> Path:
             precision="int8",
             quantization=Quantization(*scales, samples.dataset, samples.counts),
         )
-        artifact.write(folder / plain[1], converted, int8)
+        artifact.write(folder / f"digits-int8{target.suffix}", converted, int8)
     return folder
 
 
 @pytest.fixture(scope="session")
 def crashing(tmp_path_factory) -> ExternalPython:
-    """A Python whose tflite-runtime aborts the process, as a broken native library does."""
+    """Return a Python whose tflite-runtime aborts the process, as a broken native library does."""
     folder = tmp_path_factory.mktemp("crashing")
     package = folder / "tflite_runtime"
     package.mkdir()
@@ -106,7 +105,7 @@ def crashing(tmp_path_factory) -> ExternalPython:
 
 @pytest.fixture(scope="session")
 def faulty(models, tmp_path_factory) -> Path:
-    """The sound models, and others beside them, each with a fault."""
+    """Return a folder with copies of `models` and with artifacts that have one fault each."""
     import onnx
     from onnx import numpy_helper
 
@@ -117,55 +116,55 @@ def faulty(models, tmp_path_factory) -> Path:
     (folder / "truncated.onnx").write_bytes(sound.data[:-1000])
     tflite = artifact.read(models / "digits.tflite")
 
-    swapped = dataclasses.replace(tflite.spec, labels=tflite.spec.labels[::-1])
+    reversed_labels = dataclasses.replace(tflite.spec, labels=tflite.spec.labels[::-1])
     graph = tflite.data[: tflite.data.index(b"PK\x03\x04")]
-    artifact.write(folder / "swapped-names.tflite", graph, swapped)
-    stranger = dataclasses.replace(tflite.spec, source_sha256="0" * 64)
-    artifact.write(folder / "stranger.tflite", graph, stranger)
+    artifact.write(folder / "swapped-names.tflite", graph, reversed_labels)
+    other_source = dataclasses.replace(tflite.spec, source_sha256="0" * 64)
+    artifact.write(folder / "other-source.tflite", graph, other_source)
 
-    def edited(name: str, edit) -> None:
+    def write_edited(name: str, edit) -> None:
         model = onnx.load_from_string(sound.data)
         del model.metadata_props[:]
         edit(model.graph)
         artifact.write(folder / name, model.SerializeToString(), sound.spec)
 
-    def last_bias(graph) -> tuple[object, np.ndarray]:
+    def set_nan(graph) -> None:
+        """Set one value of the last layer's bias to NaN."""
         (tensor,) = [t for t in graph.initializer if list(t.dims) == [10]]
-        return tensor, numpy_helper.to_array(tensor).copy()
-
-    def nan(graph) -> None:
-        tensor, values = last_bias(graph)
+        values = numpy_helper.to_array(tensor).copy()
         values[3] = np.nan
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
-    def swap(graph) -> None:
+    def rotate_classes(graph) -> None:
+        """Make the last layer give each class the score of the class before it."""
         for tensor in graph.initializer:
             if 10 in tensor.dims:
                 values = np.roll(numpy_helper.to_array(tensor), 1, list(tensor.dims).index(10))
                 tensor.CopyFrom(numpy_helper.from_array(values.copy(), tensor.name))
 
-    def rescale(graph) -> None:
-        """As if exported for pixels from 0 to 255."""
+    def rescale_input(graph) -> None:
+        """Divide the first kernel by 255, as if the model expected pixels from 0 to 255."""
         (tensor,) = [t for t in graph.initializer if list(t.dims) == [32, 1, 3, 3]]
         values = numpy_helper.to_array(tensor) / np.float32(255)
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
-    def freeze(graph) -> None:
+    def freeze_batch(graph) -> None:
+        """Fix the batch size to 1."""
         for value in (*graph.input, *graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = 1
 
-    edited("nan.onnx", nan)
-    edited("swapped-answers.onnx", swap)
-    edited("wrong-scale.onnx", rescale)
-    edited("frozen-batch.onnx", freeze)
+    write_edited("nan.onnx", set_nan)
+    write_edited("swapped-classes.onnx", rotate_classes)
+    write_edited("wrong-scale.onnx", rescale_input)
+    write_edited("frozen-batch.onnx", freeze_batch)
     return folder
 
 
 @pytest.fixture(scope="session")
 def report(faulty, test_set, crashing) -> ParityReport:
-    """Parity of sound and faulty artifacts, with a tflite-runtime that aborts.
+    """Return the parity of sound and faulty artifacts, with a tflite-runtime that aborts.
 
-    The images are few, so int8 is allowed some flips; no fault hides behind that.
+    The test set is small, so int8 artifacts are allowed some flips. Each fault exceeds them.
     """
     tolerance = Tolerance(max_drop=0.02, min_agreement=0.97)
     return parity.compare(faulty, test_set, tolerance=tolerance, external_pythons=(crashing,))
@@ -173,20 +172,20 @@ def report(faulty, test_set, crashing) -> ParityReport:
 
 @pytest.fixture(scope="session")
 def timings(models) -> LatencyReport:
-    """A short latency run without Keras."""
+    """Return the report of a short latency run without Keras."""
     return latency.measure(models, SETTINGS, threads=(1,), keras=False)
 
 
 @pytest.fixture
-def row_of():
-    """Finds a row of a report by the names of its artifact and engine."""
+def find_case():
+    """Return a function that finds a case of a report by the names of its artifact and engine."""
 
     def find(report: ParityReport, name: str, backend: str = "") -> ParityResult | SkippedCase:
-        (found,) = [
-            row
-            for row in (*report.results, *report.skipped)
-            if row.case.artifact == name and (not backend or row.case.backend == backend)
+        (result,) = [
+            result
+            for result in (*report.results, *report.skipped)
+            if result.case.artifact == name and (not backend or result.case.backend == backend)
         ]
-        return found
+        return result
 
     return find

@@ -1,4 +1,7 @@
-"""A device over ssh: an sshd of this machine's own, with its own keys, on a port of its own."""
+"""Tests benchmarks on a device over ssh.
+
+The device is this machine: an sshd with temporary keys on a free port of the loopback interface.
+"""
 
 import dataclasses
 import getpass
@@ -41,7 +44,13 @@ needs_ssh = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Server:
-    """An sshd that is running, the folder that its Python keeps temporary files in."""
+    """A running sshd.
+
+    Attributes:
+        device: the device to connect to.
+        temporary: the folder for the temporary files of the device's Python.
+        imported: a file that exists if a forbidden package was imported on the device.
+    """
 
     device: Device
     temporary: Path
@@ -55,6 +64,7 @@ def free_port() -> int:
 
 
 def key(path: Path) -> str:
+    """Create a private key; return its public key."""
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", path]
     subprocess.run(command, check=True)
     return path.with_suffix(".pub").read_text().strip()
@@ -62,6 +72,7 @@ def key(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
+    """Return the folder of the keys and configurations of ssh and sshd."""
     folder = tmp_path_factory.mktemp("ssh")
     folder.chmod(0o700)
     return folder
@@ -69,16 +80,19 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(folder) -> Path:
-    """The device's Python: packages that it lacks leave a mark there when they are imported."""
-    absent = folder / "absent"
-    absent.mkdir()
+    """Return the device's Python, in which packages that a device does not have are forbidden.
+
+    An import of such a package fails, and creates the file "imported" in `folder`.
+    """
+    forbidden = folder / "forbidden"
+    forbidden.mkdir()
     for name in ("keras", "tensorflow", "train", "scipy", "sklearn", "matplotlib"):
         text = f"open({str(folder / 'imported')!r}, 'a').write({name!r})\nraise ImportError\n"
-        (absent / f"{name}.py").write_text(text)
+        (forbidden / f"{name}.py").write_text(text)
     (folder / "temporary").mkdir()
     script = folder / "python"
     script.write_text(
-        f"#!/bin/sh\nexport TMPDIR='{folder / 'temporary'}' PYTHONPATH='{absent}'\n"
+        f"#!/bin/sh\nexport TMPDIR='{folder / 'temporary'}' PYTHONPATH='{forbidden}'\n"
         f"echo a greeting; exec '{sys.executable}' \"$@\"\n"
     )
     script.chmod(0o755)
@@ -87,6 +101,7 @@ def python(folder) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder, python) -> Iterator[Server]:
+    """Run an sshd that accepts the tests' key."""
     if SSHD is None or not shutil.which("ssh"):
         pytest.skip("no sshd or no ssh on this machine: apt-get install openssh-server")
     port, host_key = free_port(), key(folder / "host")
@@ -98,10 +113,10 @@ def server(folder, python) -> Iterator[Server]:
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\n"
         "PermitRootLogin prohibit-password\n"
     )
-    # What a service manager makes before it starts sshd.
+    # sshd needs this folder if it runs as root. Usually a service manager creates it.
     separation = Path("/run/sshd")
-    make = os.geteuid() == 0 and not separation.exists()
-    if make:
+    create = os.geteuid() == 0 and not separation.exists()
+    if create:
         separation.mkdir(0o755)
     with (folder / "log").open("wb") as log:
         command = [SSHD, "-D", "-e", "-f", folder / "sshd_config"]
@@ -120,13 +135,13 @@ def server(folder, python) -> Iterator[Server]:
     finally:
         sshd.terminate()
         sshd.wait()
-        if make:
+        if create:
             separation.rmdir()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def client(folder) -> Iterator[None]:
-    """The system's ssh with the keys of these tests and none of the user's configuration."""
+    """Put an ssh into PATH that uses the tests' keys and ignores the user's configuration."""
     program = shutil.which("ssh")
     (folder / "ssh_config").write_text(
         f"IdentityFile {folder / 'user'}\nIdentitiesOnly yes\nIdentityAgent none\n"
@@ -142,9 +157,15 @@ def client(folder) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def brought(server, models, test_set) -> tuple[RemoteResults, list[str]]:
-    told: list[str] = []
-    got = remote.measure(
+def progress_lines() -> list[str]:
+    """Return the list that `remote_results` appends its progress lines to."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def remote_results(server, models, test_set, progress_lines) -> RemoteResults:
+    """Return the timings and predictions of the device."""
+    return remote.measure(
         server.device,
         models,
         SETTINGS,
@@ -152,69 +173,83 @@ def brought(server, models, test_set) -> tuple[RemoteResults, list[str]]:
         quick=True,
         backends=("onnxruntime",),
         threads=(1,),
-        progress=told.append,
+        progress=progress_lines.append,
     )
-    return got, told
 
 
 @pytest.fixture(scope="module")
-def measured(brought) -> tuple[LatencyReport, list[str]]:
-    return brought[0].latency, brought[1]
+def remote_latency(remote_results) -> LatencyReport:
+    return remote_results.latency
 
 
 @pytest.fixture(scope="module")
-def compared(brought, models, test_set) -> ParityReport:
-    """The device's answers beside Keras's; one row a second time, with two digits swapped."""
-    answers = brought[0].answers
-    row, answer, scores = answers.answered[0]
-    swapped = row, answer, scores[:, [1, 0, *range(2, 10)]]
-    skipped = (SkippedCase(row, FAILED, "its process was ended by SIGILL"),)
+def remote_parity(remote_results, models, test_set) -> ParityReport:
+    """Return the parity of the device's predictions, with two faults added.
+
+    The first case is there a second time with two classes swapped, and as a skipped case.
+    """
+    predictions = remote_results.answers
+    case, response, scores = predictions.answered[0]
+    swapped = case, response, scores[:, [1, 0, *range(2, 10)]]
+    skipped = (SkippedCase(case, FAILED, "its process was ended by SIGILL"),)
     return parity.compare(
         models,
         test_set,
         backends=("onnxruntime",),
         tolerance=Tolerance(max_drop=0.02, min_agreement=0.97),
-        elsewhere=DevicePredictions((*answers.answered, swapped), skipped),
+        elsewhere=DevicePredictions((*predictions.answered, swapped), skipped),
     )
 
 
-def test_a_device_answers_as_the_original_does(compared) -> None:
-    sound = compared.device_results[:-1]
+def test_device_agrees_with_the_reference_as_this_machine_does(remote_parity) -> None:
+    sound = remote_parity.device_results[:-1]
     assert [r.case.artifact for r in sound] == ["digits.onnx", "digits-int8.onnx"]
-    for there, here in zip(sound, compared.results, strict=True):
-        assert there, there.failures
-        assert there.n == compared.n
-        assert there.digest == here.digest
-        assert there.max_difference == pytest.approx(here.max_difference, abs=1e-5)
+    for device_result, local_result in zip(sound, remote_parity.results, strict=True):
+        assert device_result, device_result.failures
+        assert device_result.n == remote_parity.n
+        assert device_result.digest == local_result.digest
+        assert device_result.max_difference == pytest.approx(local_result.max_difference, abs=1e-5)
 
 
-def test_a_device_that_answers_otherwise_fails_the_run(compared, measured, timings) -> None:
-    assert not compared.device_results[-1]
-    assert not compared
-    said = [why for why in compared.failures if why.startswith("on the device: ")]
-    assert any("scores differ" in why for why in said)
-    assert any("SIGILL" in why for why in said)
-    made = report.make(compared, timings, measured[0])
-    assert set(said) <= set(made.failures)
-    assert report.from_json(report.BenchmarkReport, to_json(made), "it") == made
+def device_failures(parity_report: ParityReport) -> list[str]:
+    return [line for line in parity_report.failures if line.startswith("on the device: ")]
+
+
+def test_device_with_different_predictions_fails_parity(remote_parity) -> None:
+    assert not remote_parity.device_results[-1]
+    assert not remote_parity
+    failures = device_failures(remote_parity)
+    assert any("scores differ" in line for line in failures)
+    assert any("SIGILL" in line for line in failures)
+
+
+def test_report_contains_the_parity_failures_of_the_device(
+    remote_parity, remote_latency, timings
+) -> None:
+    made = report.make(remote_parity, timings, remote_latency)
+    assert set(device_failures(remote_parity)) <= set(made.failures)
+    assert report.from_json(report.BenchmarkReport, to_json(made), "report") == made
     text = html.render(made)
     assert "Parity on the device" in text
     assert "SIGILL" in text
     assert "answers differ, on the device" in text
 
 
-def test_a_device_measures_the_same_files_without_keras(measured, server, timings) -> None:
-    got, told = measured
-    assert got, got.failures
-    assert {r.case.artifact for r in got.results} == {"digits.onnx", "digits-int8.onnx"}
+def test_device_measures_the_same_files(remote_latency, progress_lines, timings) -> None:
+    assert remote_latency, remote_latency.failures
+    artifacts = {r.case.artifact for r in remote_latency.results}
+    assert artifacts == {"digits.onnx", "digits-int8.onnx"}
     digests = {(r.case.artifact, r.digest) for r in timings.results}
-    assert {(r.case.artifact, r.digest) for r in got.results} <= digests
-    assert got.commands
-    assert any("digits-int8.onnx" in line for line in told)
+    assert {(r.case.artifact, r.digest) for r in remote_latency.results} <= digests
+    assert remote_latency.commands
+    assert any("digits-int8.onnx" in line for line in progress_lines)
+
+
+def test_device_imports_neither_keras_nor_other_training_packages(remote_latency, server) -> None:
     assert not server.imported.exists(), server.imported.read_text()
 
 
-def test_a_device_needs_numpy_pillow_and_an_engine_alone(
+def test_agent_needs_only_numpy_pillow_and_an_engine(
     python, folder, models, test_set, tmp_path
 ) -> None:
     program = Path(agent.__file__).read_text("utf-8")
@@ -235,74 +270,84 @@ def test_a_device_needs_numpy_pillow_and_an_engine_alone(
     assert not imported.exists(), imported.read_text()
 
 
-def test_nothing_stays_on_the_device(measured, server) -> None:
+def test_device_keeps_no_files(remote_latency, server) -> None:
     assert list(server.temporary.iterdir()) == []
 
 
-def test_both_machines_stand_side_by_side(measured, timings, request, tmp_path) -> None:
-    there, _ = measured
-    table = device_tables.side_by_side(timings, there)
+def test_table_compares_both_machines(remote_latency, timings) -> None:
+    table = device_tables.side_by_side(timings, remote_latency)
     assert {line[0] for line in table.lines} == {"digits.onnx", "digits-int8.onnx"}
     assert all(len(line) == len(table.header) and line[5].endswith("×") for line in table.lines)
-    made = report.make(request.getfixturevalue("report"), timings, there)
+
+
+def test_written_reports_contain_the_table_of_both_machines(
+    remote_latency, timings, request, tmp_path
+) -> None:
+    title = device_tables.side_by_side(timings, remote_latency).title
+    made = report.make(request.getfixturevalue("report"), timings, remote_latency)
     write.write(made, tmp_path)
     assert report.read(tmp_path / write.JSON_NAME) == made
     for name in (write.MARKDOWN_NAME, write.HTML_NAME):
-        assert table.title in (tmp_path / name).read_text("utf-8")
-    without = report.make(made.parity, timings)
-    assert table.title not in html.render(without)
+        assert title in (tmp_path / name).read_text("utf-8")
+    without_device = report.make(made.parity, timings)
+    assert title not in html.render(without_device)
 
 
-def test_a_row_that_fails_on_the_device_fails_the_run(measured, timings, request) -> None:
-    there, _ = measured
+def test_case_that_fails_on_the_device_fails_the_run(remote_latency, timings, request) -> None:
     failed = dataclasses.replace(
-        there, skipped=(SkippedCase(there.results[0].case, FAILED, "it burnt"),)
+        remote_latency,
+        skipped=(SkippedCase(remote_latency.results[0].case, FAILED, "a reason"),),
     )
     made = report.make(request.getfixturevalue("report"), timings, failed)
-    assert any(why.startswith("on the device") and "burnt" in why for why in made.failures)
+    assert any(line.startswith("on the device") and "a reason" in line for line in made.failures)
     assert summary_tables.unmeasured_table(failed.skipped).lines
 
 
-def test_an_absent_engine_is_said(server, models) -> None:
-    with pytest.raises(BackendUnavailable, match="tflite_runtime is not.*--on-python"):
+def test_missing_engine_on_the_device_is_reported(server, models) -> None:
+    with pytest.raises(BackendUnavailable, match=r"tflite_runtime is not.*--on-python"):
         remote.measure(
             server.device, models, SETTINGS, quick=True, backends=("tflite-runtime",), threads=(1,)
         )
     assert list(server.temporary.iterdir()) == []
 
 
-def test_an_absent_python_is_said(server, models) -> None:
+def test_missing_python_on_the_device_is_reported(server, models) -> None:
     device = Device(server.device.destination, server.device.port, "python-that-is-not")
     with pytest.raises(EdgeError, match="has no python-that-is-not"):
         remote.measure(device, models, SETTINGS)
 
 
-def test_an_unknown_user_is_refused_without_a_question(server, models) -> None:
+def test_unknown_user_is_an_error_without_a_password_prompt(server, models) -> None:
     device = Device("nobody-of-that-name@127.0.0.1", server.device.port)
-    with pytest.raises(EdgeError, match="cannot reach.*denied"):
+    with pytest.raises(EdgeError, match=r"cannot reach.*denied"):
         remote.measure(device, models, SETTINGS)
 
 
 @needs_ssh
-def test_a_closed_port_is_said_before_anything_is_measured(models, tmp_path) -> None:
-    typed = ["--models", str(models), "--data", str(tmp_path / "never"), "--on", "127.0.0.1"]
-    with pytest.raises(EdgeError, match="cannot reach 127.0.0.1: .*refused"):
-        main([*typed, "--on-port", str(free_port())])
+def test_unreachable_device_is_reported_before_data_is_loaded(models, tmp_path) -> None:
+    options = ["--models", str(models), "--data", str(tmp_path / "never"), "--on", "127.0.0.1"]
+    with pytest.raises(EdgeError, match=r"cannot reach 127\.0\.0\.1: .*refused"):
+        main([*options, "--on-port", str(free_port())])
 
 
-def test_an_absent_ssh_is_said(models, monkeypatch, tmp_path) -> None:
+def test_missing_ssh_is_reported(models, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EdgeError, match="cannot start ssh"):
         remote.measure(Device("pi@device"), models, SETTINGS)
 
 
-def test_what_is_sent_is_the_runtime_and_the_artifacts(models) -> None:
+def test_archive_contains_the_images(models) -> None:
     file = io.BytesIO()
     pixels = np.arange(2 * 784, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28, 1)
     remote.pack(models, file, pixels)
+    packed = np.load(io.BytesIO(zipfile.ZipFile(file).read("pixels.npy")))
+    np.testing.assert_array_equal(packed, pixels)
+
+
+def test_archive_contains_the_runtime_and_artifacts_but_not_keras_or_training(models) -> None:
+    file = io.BytesIO()
+    remote.pack(models, file)
     names = zipfile.ZipFile(file).namelist()
-    sent = np.load(io.BytesIO(zipfile.ZipFile(file).read("pixels.npy")))
-    np.testing.assert_array_equal(sent, pixels)
     assert {"runtime/classifier.py", "benchmarks/latency/run.py", "models/digits.tflite"} <= set(
         names
     )

@@ -1,4 +1,4 @@
-"""Ctrl-C ends the process of a benchmark case, and what it started."""
+"""Tests that Ctrl-C ends the subprocess of a benchmark case and its children."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+# Runs a program that starts a child, as a benchmark command runs a case.
 CODE = """
 import sys
 from benchmarks.harness import subprocesses
@@ -18,15 +19,15 @@ sys.exit(exit_status(lambda: subprocesses.run([sys.executable, "-c", child])))
 
 
 def running(mark: str) -> list[str]:
-    """The command lines of processes that have `mark` in their environment."""
-    found = []
+    """Return the command lines of the processes that have `mark` in their environment."""
+    commands = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if mark.encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text())
+                commands.append((process / "cmdline").read_text())
         except OSError:
             continue
-    return [line for line in found if line]
+    return [command for command in commands if command]
 
 
 def test_interrupt_ends_a_case_and_its_children(tmp_path):
@@ -37,16 +38,16 @@ def test_interrupt_ends_a_case_and_its_children(tmp_path):
         text=True,
         cwd=ROOT,
         env={**os.environ, "MARK": str(tmp_path)},
-        # What starts the tests in the background has SIGINT ignored, and children inherit that.
+        # Children inherit an ignored SIGINT, which a shell sets for tests run in the background.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    end = time.monotonic() + 60
-    while not any(line.startswith("sleep") for line in running(mark)):
-        assert time.monotonic() < end
+    deadline = time.monotonic() + 60
+    while not any(command.startswith("sleep") for command in running(mark)):
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60)[1] == "interrupted\n"
     assert process.returncode == 130
-    while running(mark):  # the kernel takes a moment
-        assert time.monotonic() < end
+    while running(mark):  # the kernel ends killed processes asynchronously
+        assert time.monotonic() < deadline
         time.sleep(0.05)
