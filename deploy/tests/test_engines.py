@@ -47,7 +47,7 @@ def answers_here(images, tmp_path_factory):
     for engine, interpreter in pythons.items():
         folder = tmp_path_factory.mktemp(engine)
         done = subprocess.run(
-            [interpreter, GUEST / "answers.py", engine, images / "images.npy", folder],
+            [interpreter, GUEST / "scores.py", engine, images / "images.npy", folder],
             env={"PYTHONPATH": str(unpacked)},
             capture_output=True,
             text=True,
@@ -66,7 +66,7 @@ def test_answers_are_those_of_this_machine(row, card, images, answers_here, tmp_
     pi = with_engines(
         system, cpu, card, {tmp_path / "images.npy": "/srv/images.npy", GUEST: "/srv/guest"}
     )
-    output(pi.run(python(engine), "/srv/guest/answers.py", engine, "/srv/images.npy", "answers"))
+    output(pi.run(python(engine), "/srv/guest/scores.py", engine, "/srv/images.npy", "answers"))
     expected = answers_here[engine]
     if not expected:
         pytest.skip(f"{engine} is not in .venv-{engine}: make test, with Python 3.10 or 3.11")
