@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the digit-edge runtime on a Raspberry Pi into one folder, without a compiler and root.
+# Installs the digit-edge runtime on a Raspberry Pi into one folder, without a compiler or root.
 # Options: sh install-pi.sh --help
 set -eu
 
@@ -14,7 +14,7 @@ Run it again to upgrade. If the self-test of an upgrade fails, the old version i
   --dir DIR       folder to install into (default: ~/digit-edge)
   --wheels DIR    install all packages from this folder, without a network
   --engine NAME   litert, tflite or onnx (default: the best for this system); upgrades keep it
-  --extra NAME    install the packages of mqtt, serve, update or vision too; upgrades keep them
+  --extra NAME    also install what mqtt, serve, update or vision needs; upgrades keep it
   --python PATH   Python to use (default: python3)
   --service NAME  start watch, camera or serve now and at every boot (uses sudo)
   --folder DIR    folder of the service watch (default: DIR/inbox, below --dir)
@@ -308,7 +308,7 @@ print(max(glob.glob(os.path.join(folder or os.path.dirname(ensurepip.__file__) +
     switch
 }
 
-# Says what a failed self-test leaves.
+# Prints the state after a failed self-test.
 kept() {
     if [ -e "$directory/env" ]; then echo "the old version is kept"; else echo "nothing is installed"; fi
 }

@@ -48,7 +48,7 @@ shift
 unset PI_EMULATOR_64 PI_EMULATOR_32
 exec chroot "$root" /usr/bin/env -C "$PI_FOLDER" "$@"
 """
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # $PATH on the Pi
 # Variables and files through which this machine reaches its package index. An online command on the
 # Pi gets them; it gets no other variable of this machine.
 _NETWORK_VARIABLES = (
