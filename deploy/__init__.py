@@ -1,4 +1,4 @@
-"""How the runtime gets onto a Raspberry Pi: the installer, its services, and Pis to try them on."""
+"""Install the runtime on a Raspberry Pi: offline bundle, installer, services, emulated Pis."""
 
 from runtime.system import interrupt
 

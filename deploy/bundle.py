@@ -1,4 +1,8 @@
-"""python -m deploy.bundle: one folder that installs the runtime on any Raspberry Pi, offline."""
+"""Build the folder that installs the runtime on any Raspberry Pi, without a network.
+
+The folder contains install-pi.sh, the systemd units, and the wheels of every system in
+`deploy.systems`. The command is `python -m deploy.bundle`.
+"""
 
 import argparse
 import shutil
@@ -13,14 +17,14 @@ from runtime.errors import printable
 from runtime.system import atomic_write
 
 _HERE = Path(__file__).parent
-# A folder that holds the installer and nothing but these was written by this command. The
-# checkout's own `deploy` holds the installer too, and more.
 _INSTALLER = "install-pi.sh"
-_OURS = (_INSTALLER, "systemd/*.service", "wheels/*.whl")
+# Patterns of all files in a bundle. An existing folder is replaced only if it contains the
+# installer and no file outside these patterns; the checkout's `deploy` contains other files.
+_BUNDLE_FILES = (_INSTALLER, "systemd/*.service", "wheels/*.whl")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Make the folder and say how to use it."""
+    """Build the folder and print the command that copies it to a Pi."""
     arguments = parse_args(argv)
     bundle(arguments.out)
     print(f"scp -r {printable(str(arguments.out))} pi@raspberrypi.local:")
@@ -28,39 +32,39 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def bundle(out: Path) -> None:
-    """Put the installer, its units and every system's wheels into a folder, whole or not at all.
+    """Write the installer, the systemd units and all wheels into a folder, atomically.
 
     Raises:
-        EdgeError: the folder holds other things or cannot be written, or the wheels cannot be had.
+        EdgeError: The folder contains other files or cannot be written, or pip cannot download
+            or build a wheel.
     """
-    with atomic_write.atomic_folder(out, _OURS, {_INSTALLER}) as fresh:
-        place = fresh / "wheels"
-        # Each into a folder of its own: systems share wheels, and pip replaces a file that
-        # is there.
+    with atomic_write.atomic_folder(out, _BUNDLE_FILES, {_INSTALLER}) as bundle_folder:
+        wheel_folder = bundle_folder / "wheels"
+        # One folder a system: systems share wheels, and parallel pips would overwrite each other's.
         with ThreadPoolExecutor(len(SYSTEMS)) as pool:
-            list(pool.map(lambda system: wheels.download(system, place / system.name), SYSTEMS))
-        for file in place.glob("*/*.whl"):
-            file.replace(place / file.name)
+            list(pool.map(lambda s: wheels.download(s, wheel_folder / s.name), SYSTEMS))
+        for file in wheel_folder.glob("*/*.whl"):
+            file.replace(wheel_folder / file.name)
         for system in SYSTEMS:
-            (place / system.name).rmdir()
-        wheels.project(place)
-        shutil.copy2(_HERE / _INSTALLER, fresh)
-        shutil.copytree(_HERE / "systemd", fresh / "systemd")
+            (wheel_folder / system.name).rmdir()
+        wheels.project(wheel_folder)
+        shutil.copy2(_HERE / _INSTALLER, bundle_folder)
+        shutil.copytree(_HERE / "systemd", bundle_folder / "systemd")
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.bundle",
-        description="Put the installer and the wheels of every Raspberry Pi OS into one folder, "
-        "to be copied to the Pi and installed there without a network.",
+        description="Write the installer and the wheels of every Raspberry Pi OS into one folder. "
+        "Copy it to a Pi and install there without a network.",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("digit-edge-pi"),
         metavar="FOLDER",
-        help="default: digit-edge-pi",
+        help="folder to write (default: digit-edge-pi)",
     )
     return parser.parse_args(argv)
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the digit-edge runtime on a Raspberry Pi: one folder, no compiler, no root.
-# sh install-pi.sh --help says what it can be told.
+# Installs the digit-edge runtime on a Raspberry Pi into one folder, without a compiler or root.
+# Options: sh install-pi.sh --help
 set -eu
 
 usage() {
@@ -8,20 +8,20 @@ usage() {
 usage: sh install-pi.sh [--dir DIR] [--wheels DIR] [--engine NAME] [--python PATH]
                         [--extra NAME] [--service NAME [--folder DIR]] [--plan] [--uninstall]
 
-Installs the digit-edge runtime with the engine that exists for this system, and tests it.
-Run again, it upgrades; an upgrade that fails its self-test leaves the old one in place.
+Installs the digit-edge runtime with an engine for this system, and runs its self-test.
+Run it again to upgrade. If the self-test of an upgrade fails, the old version is kept.
 
-  --dir DIR       where everything goes (default: ~/digit-edge)
-  --wheels DIR    take all packages from this folder; the network is not used
-  --engine NAME   litert, tflite or onnx (default: the best that exists here); upgrades keep it
-  --extra NAME    mqtt, serve, update or vision: what some commands need besides; upgrades keep it
-  --python PATH   the Python to use (default: python3)
-  --service NAME  also run watch, camera or serve from now on and at every start (asks for sudo)
-  --folder DIR    the folder that the service watch looks at (default: DIR/inbox)
-  --plan          say what would be installed, and stop
+  --dir DIR       folder to install into (default: ~/digit-edge)
+  --wheels DIR    install all packages from this folder, without a network
+  --engine NAME   litert, tflite or onnx (default: the best for this system); upgrades keep it
+  --extra NAME    also install what mqtt, serve, update or vision needs; upgrades keep it
+  --python PATH   Python to use (default: python3)
+  --service NAME  start watch, camera or serve now and at every boot (uses sudo)
+  --folder DIR    folder of the service watch (default: DIR/inbox, below --dir)
+  --plan          print what would be installed, and exit
   --uninstall     remove the folder and the services
 
-Exit status: 0 installed, 2 not possible here, 3 installed but the self-test failed.
+Exit status: 0 success, 2 not possible on this system, 3 the self-test failed.
 TEXT
 }
 
@@ -35,7 +35,7 @@ wheels='' engine='' python=python3 services='' extras='' folder='' action=instal
 while [ $# -gt 0 ]; do
     case $1 in
         --dir | --wheels | --engine | --extra | --python | --service | --folder)
-            [ $# -gt 1 ] || fail "$1 takes a value: see --help"
+            [ $# -gt 1 ] || fail "$1 needs a value: see --help"
             case $1 in
                 --dir) directory=$2 ;;
                 --wheels) wheels=$2 ;;
@@ -49,41 +49,41 @@ while [ $# -gt 0 ]; do
             ;;
         --plan | --uninstall) action=${1#--} && shift ;;
         -h | --help) usage && exit 0 ;;
-        *) fail "no option $1: see --help" ;;
+        *) fail "unknown option $1: see --help" ;;
     esac
 done
 here=$(cd "$(dirname "$0")" && pwd)
 case $directory in /*) ;; *) directory=$PWD/$directory ;; esac
 directory=${directory%/}
-mark=$directory/.digit-edge
-made="made by install-pi.sh, which also removes it: --uninstall"
+mark=$directory/.digit-edge # marks a folder of this script; holds the extras and the engine
+made="made by install-pi.sh; remove it with install-pi.sh --uninstall"
 units=${DIGIT_EDGE_UNITS:-/etc/systemd/system}
 for service in $services; do
     case $service in
         watch | camera | serve) ;;
-        *) fail "no service $service: choose watch, camera or serve" ;;
+        *) fail "unknown service $service: choose watch, camera or serve" ;;
     esac
     if [ "$service" = serve ]; then extras="$extras serve"; fi
     [ -e "$here/systemd/digit-edge-$service.service" ] ||
-        fail "$here/systemd is missing: copy it from deploy/ beside this script"
+        fail "$here/systemd is missing: copy it from deploy/ of the repository"
 done
 
 case " $services " in
     *" watch "*) ;;
-    *) [ -z "$folder" ] || fail "--folder is for the service watch: give --service watch too" ;;
+    *) [ -z "$folder" ] || fail "--folder needs the service watch: add --service watch" ;;
 esac
 
-# An upgrade keeps the extras that are there: services stand on them.
-# shellcheck disable=SC2046,SC2086  # a word an extra
+# An upgrade keeps the installed extras, because services need them.
+# shellcheck disable=SC2046,SC2086  # one word per extra
 extras=$(printf '%s\n' $(sed -n 's/^extras://p' "$mark" 2>/dev/null) $extras | sort -u | xargs)
 for extra in $extras; do
     case $extra in
         mqtt | serve | update | vision) ;;
-        *) fail "no extra $extra: choose mqtt, serve, update or vision" ;;
+        *) fail "unknown extra $extra: choose mqtt, serve, update or vision" ;;
     esac
 done
 
-# And the engine that was asked for: one that nobody named is chosen anew.
+# An upgrade keeps an engine that --engine named; otherwise the engine is chosen again.
 [ -n "$engine" ] || engine=$(sed -n 's/^engine: *//p' "$mark" 2>/dev/null) || true
 named=$engine
 
@@ -91,6 +91,7 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
+# Removes the services, and the folder except the user's files.
 uninstall() {
     for unit in "$units"/digit-edge-*.service; do
         [ -e "$unit" ] || continue
@@ -99,24 +100,24 @@ uninstall() {
         as_root systemctl daemon-reload
     done
     if [ -e "$directory" ]; then
-        [ -e "$mark" ] || fail "$directory was not made by this script: remove it yourself"
-        # What was put there by hand, the inbox above all, is not ours to remove.
+        [ -e "$mark" ] || fail "$directory was not made by this script: remove it by hand"
+        # Keep the files of the user, such as images in the inbox.
         rm -rf "$directory"/env "$directory"/env-* "$directory/token" "$mark"
         rmdir "$directory/inbox" 2>/dev/null || true
         rmdir "$directory" 2>/dev/null ||
-            echo "Kept $directory: it holds files of yours."
+            echo "Kept $directory: it contains files of yours."
     fi
     echo "digit-edge is uninstalled."
 }
 
-# What this system is: the interpreter decides, a 64-bit kernel may run a 32-bit system.
+# Detects the system. The word size is that of Python: a 64-bit kernel can run a 32-bit system.
 detect() {
-    command -v "$python" >/dev/null || fail "no $python here: sudo apt install python3 python3-venv"
+    command -v "$python" >/dev/null || fail "$python is missing: sudo apt install python3 python3-venv"
     facts=$("$python" -c '
 import platform, struct, sys, sysconfig
 print(struct.calcsize("P") * 8, sys.version_info[0], sys.version_info[1],
       platform.libc_ver()[0] or "none", sys.implementation.name)') ||
-        fail "$python does not run here: name another with --python"
+        fail "$python does not run: choose another with --python"
     # shellcheck disable=SC2086  # five words
     set -- $facts
     bits=$1 major=$2 minor=$3 libc=$4 implementation=$5
@@ -125,24 +126,27 @@ print(struct.calcsize("P") * 8, sys.version_info[0], sys.version_info[1],
     system=$(. /etc/os-release 2>/dev/null && echo "${PRETTY_NAME:-}") || system=
     model=$({ tr -d '\0' </proc/device-tree/model; } 2>/dev/null) || model=
     case $machine in
-        armv6*) fail "an ARMv6 processor (${model:-Pi Zero or Pi 1}) has no engine: neither LiteRT," \
-            "nor tflite-runtime, nor onnxruntime is built for it; use a Pi Zero 2 W or newer" ;;
+        armv6*) fail "no engine is built for an ARMv6 processor (${model:-Pi Zero or Pi 1}):" \
+            "use a Pi Zero 2 W or newer" ;;
         aarch64 | arm64 | armv7* | armv8* | x86_64) ;;
         *) fail "no engine is built for $machine" ;;
     esac
     if [ "$bits" = 32 ] && [ "$machine" = x86_64 ]; then fail "no engine is built for 32-bit x86"; fi
-    [ "$libc" = glibc ] || fail "the engines are built for glibc, which $python here does not use"
-    [ "$implementation" = cpython ] || fail "the engines are built for CPython: name it with --python"
+    [ "$libc" = glibc ] ||
+        fail "the engines need glibc, which $python does not use: choose another with --python"
+    [ "$implementation" = cpython ] ||
+        fail "the engines need CPython, not $implementation: choose it with --python"
     if [ "$major" != 3 ] || [ "$minor" -lt 10 ] || [ "$minor" -gt 13 ]; then
-        fail "Python $major.$minor: the engines are built for 3.10 to 3.13; name one with --python"
+        fail "the engines need Python 3.10 to 3.13, not $major.$minor: choose one with --python"
     fi
 }
 
-# $1 imports in the system's own Python.
+# True if Python of the system can import module $1.
 system_has() {
     "$python" -c "import $1" 2>/dev/null
 }
 
+# Chooses the engine, and checks that it and the extras can be installed.
 choose() {
     if [ -z "$engine" ]; then
         if [ "$bits" = 64 ]; then
@@ -158,40 +162,41 @@ choose() {
         litert) package='ai-edge-litert>=2.1' ;;
         tflite) package='tflite-runtime>=2.14' numpy='numpy>=1.23,<2' ;;
         onnx) package='onnxruntime>=1.18' ;;
-        *) fail "no engine $engine: choose litert, tflite or onnx" ;;
+        *) fail "unknown engine $engine: choose litert, tflite or onnx" ;;
     esac
     if [ "$engine" = tflite ] && [ "$minor" -gt 11 ]; then
-        fail "tflite-runtime ends with Python 3.11, this is 3.$minor: name another with --engine"
+        fail "tflite-runtime needs Python 3.11 or older, not 3.$minor: choose another with --engine"
     fi
     if [ "$bits" = 32 ]; then
-        [ "$engine" != litert ] || fail "LiteRT has no 32-bit wheel: name another with --engine"
+        [ "$engine" != litert ] || fail "LiteRT has no 32-bit wheel: choose another with --engine"
         if [ "$engine" = onnx ]; then
-            # Debian packages it since Trixie; there is no wheel.
+            # There is no wheel; Debian has a package since Trixie.
             [ "$minor" -gt 11 ] ||
-                fail "onnxruntime has no 32-bit build for this system: name another with --engine"
+                fail "onnxruntime has no 32-bit build for this system: choose another with --engine"
             system_has onnxruntime ||
-                fail "a 32-bit Python 3.$minor has one engine, Debian's:" \
+                fail "on 32-bit systems with Python 3.$minor the only engine is Debian's:" \
                     "sudo apt install python3-onnxruntime python3-numpy python3-pil"
             package=
         fi
         if ! { system_has numpy && system_has PIL; }; then
-            fail "a 32-bit system takes NumPy and Pillow from Debian:" \
+            fail "a 32-bit system needs NumPy and Pillow from Debian:" \
                 "sudo apt install python3-numpy python3-pil"
         fi
     fi
     for extra in $extras; do
         case $extra in
-            vision) # Its wheel would bring a NumPy of its own before apt's.
+            vision) # The wheel of OpenCV would install another NumPy in place of apt's.
                 system_has cv2 ||
-                    fail "OpenCV comes from Debian: sudo apt install python3-opencv" ;;
-            update) # Of cryptography there is no 32-bit wheel, and none in the bundle.
+                    fail "vision needs OpenCV from Debian: sudo apt install python3-opencv" ;;
+            update) # cryptography has no 32-bit wheel, and the bundle contains no wheel of it.
                 { [ -z "$wheels" ] && [ "$bits" = 64 ]; } || system_has cryptography ||
                     ls "$wheels"/cryptography-*.whl >/dev/null 2>&1 ||
-                    fail "cryptography comes from Debian: sudo apt install python3-cryptography" ;;
+                    fail "update needs cryptography from Debian: sudo apt install python3-cryptography" ;;
         esac
     done
 }
 
+# Prints the result of detect and choose.
 plan() {
     echo "system:  ${system:-$(uname -s)}, $bits-bit${model:+, $model}"
     echo "machine: $machine"
@@ -201,8 +206,8 @@ plan() {
     echo "folder:  $directory"
 }
 
-# No wheel, no package: nothing needs a compiler. That the engine's dependencies are missing is meant.
-# Nor is byte code made of all that a package holds: what Python imports, it compiles.
+# Runs pip install. Only wheels are installed, so no compiler is needed. pip does not warn about the
+# dependencies that are left out. Nothing is compiled to bytecode: Python does so on import.
 pip() {
     if [ -n "$wheels" ]; then
         set -- --no-index --find-links "$wheels" "$@"
@@ -212,26 +217,26 @@ pip() {
         --only-binary :all: "$@" >&2
 }
 
-# Inference needs none of what the engines declare but NumPy, and apt's NumPy is what picamera2 was
-# built with: no dependency is followed.
+# Installs without dependencies: of those that the engines declare, inference needs only NumPy, and
+# picamera2 needs the NumPy of apt, with which it was built.
 install_packages() {
-    # shellcheck disable=SC2086  # an engine from apt is no word at all
+    # shellcheck disable=SC2086  # $package is empty if the engine comes from apt
     pip --no-deps digit-edge $package || return
-    # A NumPy that kills Python is none.
+    # If importing NumPy kills Python, install the wheels.
     wanted=$(lacking numpy "$numpy" PIL 'pillow>=9.4') || wanted="$numpy pillow>=9.4"
-    # shellcheck disable=SC2086  # a word a package
+    # shellcheck disable=SC2086  # one word per package
     if [ -n "$wanted" ]; then pip --no-deps $wanted || return; fi
-    # A service may not write here, so it finds compiled what it imports.
+    # Services cannot write bytecode here, so compile the runtime for them.
     "$new/bin/python" -m compileall -q "$new"/lib/python3*/site-packages/runtime || return
     [ -n "$extras" ] || return 0
     wanted=$(requirements) || return
-    # shellcheck disable=SC2086  # a word a package
+    # shellcheck disable=SC2086  # one word per package
     if [ -n "$wanted" ]; then pip --compile $wanted; fi
 }
 
-# What the extras of digit-edge ask for, but for OpenCV.
+# Prints the requirements of the extras, except OpenCV.
 requirements() {
-    # shellcheck disable=SC2086  # a word an extra
+    # shellcheck disable=SC2086  # one word per extra
     "$new/bin/python" - $extras <<'PYTHON'
 import importlib.metadata, sys
 extras = set(sys.argv[1:]) - {"vision"}
@@ -242,7 +247,8 @@ for line in importlib.metadata.requires("digit-edge"):
 PYTHON
 }
 
-# Of the requirements $2, $4, … those whose module $1, $3, … is not here, or not as new as asked.
+# Arguments: pairs of a module and a requirement. Prints the requirements whose module is missing or
+# has another version.
 lacking() {
     "$new/bin/python" - "$@" <<'PYTHON'
 import importlib, re, sys
@@ -264,22 +270,23 @@ for module, requirement in zip(sys.argv[1::2], sys.argv[2::2]):
 PYTHON
 }
 
+# Installs into a new environment, tests it, and then replaces the old one.
 install() {
-    # Where the system has no pip, that of the wheel which venv would install, and it goes again: 15 MB
-    # less in the folder. Run from within the wheel, it would be compiled anew each time. One in the
-    # user's home (-s) is not the system's.
+    # If the system has no pip, unpack the pip wheel of venv, and delete it at the end: that saves
+    # 15 MB. It is unpacked because Python would compile it again at each run from within the wheel.
+    # -s ignores a pip in the user's home.
     pip_wheel=$("$python" -s -c '
 import glob, importlib.util, os, sys
-# What a virtual environment has, one made by it has not.
+# A virtual environment inside a virtual environment does not see the pip of the outer one.
 if sys.prefix == sys.base_prefix and importlib.util.find_spec("pip"):
     sys.exit()
 import ensurepip
 folder = getattr(ensurepip, "_WHEEL_PKG_DIR", None)
 print(max(glob.glob(os.path.join(folder or os.path.dirname(ensurepip.__file__) + "/_bundled",
                                  "pip-*.whl"))))' 2>/dev/null) ||
-        fail "Python has neither pip nor its venv module: sudo apt install python3-venv"
+        fail "Python has neither pip nor the module venv: sudo apt install python3-venv"
     if [ -e "$directory" ] && [ ! -e "$mark" ] && [ -n "$(ls -A "$directory")" ]; then
-        fail "$directory is there already and not ours: choose another with --dir"
+        fail "$directory exists and was not made by this script: choose another with --dir"
     fi
     mkdir -p "$directory" || fail "cannot write $directory: choose another with --dir"
     [ -e "$mark" ] || echo "$made" >"$mark"
@@ -288,35 +295,38 @@ print(max(glob.glob(os.path.join(folder or os.path.dirname(ensurepip.__file__) +
     trap 'exit 130' INT TERM HUP
     { "$python" -m venv --system-site-packages --without-pip "$new" &&
         { [ -z "$pip_wheel" ] || "$python" -m zipfile -e "$pip_wheel" "$new/pip"; }; } ||
-        fail "cannot make a virtual environment in $directory: is there space left?"
+        fail "cannot make a virtual environment in $directory: check the free space"
     install_packages ||
-        fail "the packages cannot be had; look at pip's message above${wheels:+, and in $wheels}"
+        fail "cannot install the packages: see pip's message above${wheels:+, and check $wheels}"
     rm -rf "$new/pip"
     status=0
     "$new/bin/python" -m runtime.selftest || status=$?
     if [ $status -ne 0 ]; then
-        echo "error: the self-test failed (status $status): $(kept); report it with the lines above" >&2
+        echo "error: the self-test failed (status $status): $(kept); report this with the lines above" >&2
         exit 3
     fi
     switch
 }
 
+# Prints the state after a failed self-test.
 kept() {
-    if [ -e "$directory/env" ]; then echo "the earlier version stays"; else echo "nothing is installed"; fi
+    if [ -e "$directory/env" ]; then echo "the old version is kept"; else echo "nothing is installed"; fi
 }
 
+# Replaces the old version by one rename.
 switch() {
     old=$(readlink "$directory/env" || true)
     ln -s "${new##*/}" "$directory/env.next"
     mv -T "$directory/env.next" "$directory/env"
     trap - EXIT
     printf '%s\n' "$made" "extras: $extras" "engine: $named" >"$mark"
-    # A running service keeps what it has open; the rest is for the next start.
+    # Running services have loaded the old version; they are restarted later.
     if [ -n "$old" ]; then rm -rf "${directory:?}/$old"; fi
 }
 
-serve_as_service() {
-    command -v systemctl >/dev/null || fail "no systemd here: start python -m runtime.$1 yourself"
+# Writes, enables and starts the systemd unit of service $1.
+install_service() {
+    command -v systemctl >/dev/null || fail "systemd is missing: start python -m runtime.$1 yourself"
     folder=${folder:-$directory/inbox}
     mkdir -p "$folder"
     if [ "$1" = serve ] && [ ! -e "$directory/token" ]; then
@@ -328,7 +338,7 @@ serve_as_service() {
     as_root systemctl daemon-reload
     as_root systemctl enable "digit-edge-$1.service"
     as_root systemctl restart "digit-edge-$1.service"
-    echo "The service digit-edge-$1 runs. What it says: journalctl -u digit-edge-$1"
+    echo "The service digit-edge-$1 is running. Its log: journalctl -u digit-edge-$1"
 }
 
 case $action in
@@ -342,11 +352,11 @@ choose
 plan
 [ "$action" = install ] || exit 0
 install
-for service in $services; do serve_as_service "$service"; done
+for service in $services; do install_service "$service"; done
 for unit in "$units"/digit-edge-*.service; do
     [ -e "$unit" ] || continue
     name=${unit##*/digit-edge-}
-    case " $services " in *" ${name%.service} "*) continue ;; esac # runs what is new already
+    case " $services " in *" ${name%.service} "*) continue ;; esac # restarted above
     as_root systemctl try-restart "${unit##*/}"
 done
 cat <<TEXT

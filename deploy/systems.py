@@ -1,19 +1,23 @@
-"""Systems and processors that are emulated, and the engines of each."""
+"""List the supported Raspberry Pi systems: operating system, processors and available engines.
+
+`deploy.bundle` downloads wheels for these systems, and `deploy.emulation` tests and measures them.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class System:
-    """An operating system of the Raspberry Pi, as it is flashed.
+    """A Raspberry Pi operating system.
 
     Attributes:
-        name: the suite and the architecture, as in the table of results.
-        python: its Python.
-        engines: those that exist for it, the installer's choice first.
-        absent: why the others do not.
-        cpus: QEMU's names of the processors it runs on.
-        wheels: pip's names of its platform; none where no engine has a wheel for it.
+        suite: Debian release that it is based on, such as "trixie".
+        architecture: Debian architecture, "arm64" or "armhf".
+        python: version of its Python, such as "3.13".
+        engines: available engines, by the name of their extra; install-pi.sh prefers the first.
+        absent: unavailable engines, each with the reason.
+        cpus: processors it runs on, by their QEMU names.
+        wheels: pip platform tags; empty if no engine has a wheel for the system.
     """
 
     suite: str
@@ -26,50 +30,79 @@ class System:
 
     @property
     def name(self) -> str:
+        """Suite and architecture, such as "trixie-arm64"."""
         return f"{self.suite}-{self.architecture}"
 
     @property
     def bits(self) -> int:
+        """Pointer size: 64 or 32."""
         return 64 if self.architecture == "arm64" else 32
 
     @property
     def measured_on(self) -> tuple[str, ...]:
-        """The processors of full-system mode: a 32-bit system runs there under a 64-bit kernel."""
+        """Processors of full-system mode; a 32-bit system boots under a 64-bit kernel there."""
         return self.cpus if self.bits == 64 else ("cortex-a53",)
 
 
-# Pi 3 and Zero 2 W, Pi 4, Pi 5. A 32-bit system runs on the same, and on the Pi 2.
-_CPUS = ("cortex-a53", "cortex-a72", "cortex-a76")
-_ARM64 = (
-    *tuple(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 17, 34, 35)),
+_ARM64_CPUS = (
+    "cortex-a53",  # Pi 3 and Zero 2 W
+    "cortex-a72",  # Pi 4
+    "cortex-a76",  # Pi 5
+)
+_ARMHF_CPUS = ("cortex-a7",)  # Pi 2; the Pi 3, 4, 5 and Zero 2 W run 32-bit systems too
+
+# pip platform tags: manylinux_2_N wheels need glibc 2.N or newer.
+_ARM64_TAGS = (
+    "manylinux_2_28_aarch64",
+    "manylinux_2_27_aarch64",
+    "manylinux_2_17_aarch64",
+    "manylinux_2_34_aarch64",
+    "manylinux_2_35_aarch64",
     "manylinux2014_aarch64",
 )
-_ARMHF = ("manylinux_2_34_armv7l", "manylinux_2_31_armv7l")
+_ARMHF_TAGS = ("manylinux_2_34_armv7l", "manylinux_2_31_armv7l")
 
+# Reasons for a missing engine, printed in the table benchmarks/results/pi.md.
 _NO_32_BIT = "no 32-bit wheel"
 _PYTHON_311 = "its last wheel is for Python 3.11"
 
 SYSTEMS = (
-    System("bookworm", "arm64", "3.11", ("litert", "tflite", "onnx"), {}, _CPUS, _ARM64),
-    System("trixie", "arm64", "3.13", ("litert", "onnx"), {"tflite": _PYTHON_311}, _CPUS, _ARM64),
     System(
-        "bookworm",
-        "armhf",
-        "3.11",
-        ("tflite",),
-        {"litert": _NO_32_BIT, "onnx": f"{_NO_32_BIT}, and not in Debian 12"},
-        ("cortex-a7",),
-        _ARMHF,
+        suite="bookworm",
+        architecture="arm64",
+        python="3.11",
+        engines=("litert", "tflite", "onnx"),
+        absent={},
+        cpus=_ARM64_CPUS,
+        wheels=_ARM64_TAGS,
     ),
     System(
-        "trixie",
-        "armhf",
-        "3.13",
-        ("onnx",),
-        {"litert": _NO_32_BIT, "tflite": _PYTHON_311},
-        ("cortex-a7",),
-        (),
+        suite="trixie",
+        architecture="arm64",
+        python="3.13",
+        engines=("litert", "onnx"),
+        absent={"tflite": _PYTHON_311},
+        cpus=_ARM64_CPUS,
+        wheels=_ARM64_TAGS,
+    ),
+    System(
+        suite="bookworm",
+        architecture="armhf",
+        python="3.11",
+        engines=("tflite",),
+        absent={"litert": _NO_32_BIT, "onnx": f"{_NO_32_BIT}, and not in Debian 12"},
+        cpus=_ARMHF_CPUS,
+        wheels=_ARMHF_TAGS,
+    ),
+    System(
+        suite="trixie",
+        architecture="armhf",
+        python="3.13",
+        engines=("onnx",),  # Debian's package python3-onnxruntime
+        absent={"litert": _NO_32_BIT, "tflite": _PYTHON_311},
+        cpus=_ARMHF_CPUS,
+        wheels=(),
     ),
 )
-# Raspberry Pi OS for the Pi Zero and the Pi 1.
+# Processors without any engine, with the reason: the Pi 1, Pi Zero and Zero W.
 NO_ENGINE = {"armv6": "no engine is built for it, and Debian's programs die there (SIGILL)"}

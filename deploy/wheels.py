@@ -1,4 +1,7 @@
-"""The wheels that a Raspberry Pi needs, fetched on another machine: the locked versions."""
+"""Download the wheels of a Raspberry Pi system on another machine, and build the project's wheel.
+
+Versions come from requirements/*.lock. `deploy.bundle` and `deploy.emulation` use this module.
+"""
 
 import os
 import re
@@ -12,47 +15,67 @@ from pathlib import Path
 from deploy.systems import System
 from runtime.errors import EdgeError
 
-CHECKOUT = Path(__file__).parents[1]
-ENGINES = {"litert": "ai-edge-litert", "onnx": "onnxruntime", "tflite": "tflite-runtime"}
-# What the extras mqtt and serve of install-pi.sh are, with what they stand on; all pure Python.
-EXTRAS = ("paho-mqtt", "starlette", "anyio", "idna", "uvicorn", "click", "h11")
-EXTRAS += ("python-multipart", "typing-extensions")
-# The oldest date that a zip file can hold: the same sources give the same wheel.
-_EPOCH = "315532800"
+CHECKOUT = Path(__file__).parents[1]  # root of the repository
+ENGINES = {  # extra of digit-edge → package of its engine; the lock file has the extra's name
+    "litert": "ai-edge-litert",
+    "onnx": "onnxruntime",
+    "tflite": "tflite-runtime",
+}
+EXTRAS = (  # packages of the extras mqtt and serve, with their dependencies; all pure Python
+    "paho-mqtt",
+    "starlette",
+    "anyio",
+    "idna",
+    "uvicorn",
+    "click",
+    "h11",
+    "python-multipart",
+    "typing-extensions",
+)
+# Timestamp of the files in a built wheel, so that equal sources give equal bytes: 1 January 1980,
+# the earliest date of the zip format (APPNOTE.TXT 4.4.6).
+_SOURCE_DATE_EPOCH_S = "315532800"
+_PIP_MESSAGE_CHARS = 1000  # the end of pip's output that is quoted in an error
 
 
 def pins(system: System) -> list[str]:
-    """`package==version` of every wheel that a system takes; 32-bit ones take the rest from apt."""
-    found = [
+    """Return `package==version` of every wheel for a system.
+
+    A 32-bit system gets NumPy and Pillow from apt.
+    """
+    packages = [
         pinned(engine, ENGINES[engine], system.python) for engine in system.engines if system.wheels
     ]
     if system.bits == 64:
-        found += [pinned("litert", name, system.python) for name in ("numpy", "pillow")]
-    return found + [pinned("dev", name, system.python) for name in EXTRAS]
+        packages += [pinned("litert", name, system.python) for name in ("numpy", "pillow")]
+    return packages + [pinned("dev", name, system.python) for name in EXTRAS]
 
 
 def download(system: System, folder: Path) -> None:
-    """Fetch a system's wheels into a folder.
+    """Download a system's wheels into a folder.
 
     Raises:
-        EdgeError: pip cannot.
+        EdgeError: pip cannot download a wheel.
     """
-    platforms = [word for name in system.wheels for word in ("--platform", name)]
+    platforms = [word for tag in system.wheels for word in ("--platform", tag)]
     options = ["--no-deps", "--only-binary=:all:", "--python-version", system.python]
     pip("download", [*options, *platforms, "--dest", str(folder), *pins(system)])
 
 
 def project(folder: Path) -> Path:
-    """Build the project's wheel from the checkout into `folder`, in the place of an older one.
+    """Build the project's wheel from the checkout into `folder`, and delete older ones there.
+
+    Returns:
+        The path of the wheel.
 
     Raises:
-        EdgeError: it cannot be built.
+        EdgeError: pip cannot build it.
     """
-    # From a copy: setuptools would leave folders of its own in the tree.
+    # Build from a copy, because setuptools leaves build folders in the source tree.
     with tempfile.TemporaryDirectory() as copy:
         for name in ("runtime", "train", "export", "benchmarks", "deploy/wheel"):
-            left_out = shutil.ignore_patterns("__pycache__", "results")
-            shutil.copytree(CHECKOUT / name, Path(copy) / name, ignore=left_out)
+            ignored = shutil.ignore_patterns("__pycache__", "results")
+            shutil.copytree(CHECKOUT / name, Path(copy) / name, ignore=ignored)
         for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
             shutil.copy2(CHECKOUT / name, copy)
         for old in folder.glob("digit_edge-*.whl"):
@@ -63,42 +86,51 @@ def project(folder: Path) -> Path:
 
 
 def pinned(lock: str, package: str, python: str) -> str:
-    """`package==version` as requirements/LOCK.lock has it for a version of Python.
+    """Return `package==version` from a lock file.
+
+    Args:
+        lock: name of the lock file, without `requirements/` and `.lock`.
+        package: name of the package.
+        python: version of Python, such as "3.13", that selects among the markers.
 
     Raises:
-        EdgeError: it has none, or more than one.
+        EdgeError: The lock file pins no version, or several, for this Python.
     """
-    found = []
+    pins = []
     for line in (CHECKOUT / f"requirements/{lock}.lock").read_text().splitlines():
         match = re.match(rf"({re.escape(package)}==[^ ]+)(?: ; (.*?))? \\$", line)
-        if match and _holds(match[2] or "", python):
-            found.append(match[1])
-    if len(found) != 1:
-        raise EdgeError(f"requirements/{lock}.lock has not one {package} for Python {python}")
-    return found[0]
+        if match and _marker_matches(match[2] or "", python):
+            pins.append(match[1])
+    if len(pins) != 1:
+        raise EdgeError(
+            f"requirements/{lock}.lock pins {len(pins)} versions of {package} for Python {python}, "
+            "not one: run make lock"
+        )
+    return pins[0]
 
 
-def _holds(marker: str, python: str) -> bool:
-    # As uv writes them: python_full_version < '3.11', >= '3.11', == '3.11.*'
+def _marker_matches(marker: str, python: str) -> bool:
+    """Evaluate a marker as uv writes it: python_full_version < '3.11', >= '3.11', == '3.11.*'."""
     match = re.fullmatch(r"python_full_version (<|>=|==) '3\.(\d+)(?:\.\*)?'", marker)
     if not match:
         return not marker
-    ours, theirs = int(python.split(".")[1]), int(match[2])
-    return {"<": ours < theirs, ">=": ours >= theirs, "==": ours == theirs}[match[1]]
+    minor, bound = int(python.split(".")[1]), int(match[2])
+    return {"<": minor < bound, ">=": minor >= bound, "==": minor == bound}[match[1]]
 
 
 def pip(verb: str, options: Sequence[str]) -> None:
-    """Run pip quietly.
+    """Run `pip VERB OPTIONS…` without output.
 
     Raises:
-        EdgeError: it failed; the message ends with its own.
+        EdgeError: pip failed; the message contains the end of pip's output.
     """
     command = [sys.executable, "-m", "pip", verb, "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
         [*command, *options],
         capture_output=True,
         text=True,
-        env=os.environ | {"SOURCE_DATE_EPOCH": _EPOCH},
+        env=os.environ | {"SOURCE_DATE_EPOCH": _SOURCE_DATE_EPOCH_S},
     )
     if done.returncode:
-        raise EdgeError(f"pip {verb}: {' '.join(done.stderr.split())[-1000:]}; check the network")
+        message = " ".join(done.stderr.split())[-_PIP_MESSAGE_CHARS:]
+        raise EdgeError(f"pip {verb}: {message}; check the network")

@@ -1,18 +1,23 @@
-"""The pages of docs/ say what the program does: each command they show is run.
+"""Run the commands shown in docs/*.md and compare their output with the output shown.
 
-A page is read as its reader reads it, from top to bottom in one shell. In an indented block
+The commands of a page run in one shell, from top to bottom; so do its Python blocks. In an indented
+block
 
-    $ command       is run, and what follows is what it prints, on stdout and then on stderr
-    command         is not run, for it takes long, needs another machine or never ends; like the
-                    commands in the running text it must exist and know the options shown
+    $ command       is run; the lines after it are its output, stdout before stderr
+    command         is not run, because it is slow, needs another machine or never ends
 
-In what is printed `…` stands for anything, alone on a line for any lines, and a number with a
-decimal point or an exponent for any number. A command may fail only where `$ echo $?` follows it.
-The pages go on in one folder, in the order of `PAGES`; Python blocks are run where they stand.
+All commands, also those in the text, must exist and have the options shown. In shown output
+
+    …               matches any text; alone on a line it matches any number of lines
+    1.5, 1e-05      a number with a decimal point or an exponent matches any number
+
+A command may fail only if `$ echo $?` follows it. All pages share one folder and run in the order
+of `PAGES`, so a page can use the files of the pages before it.
 """
 
 import functools
 import importlib.util
+import operator
 import os
 import re
 import shutil
@@ -27,42 +32,43 @@ from train import recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("train", "export", "runtime", "benchmarks")
-# Tested by a file of its own.
-ELSEWHERE = {"raspberry-pi.md"}
-# Pages without commands to run, whose links, commands and settings are checked.
+PAGES = ("train", "export", "runtime", "benchmarks")  # pages whose commands are run
+OTHER_TESTS = {"raspberry-pi.md"}  # pages tested by tests/deploy/test_page.py
+# Pages without commands to run. Their links, command names, options and settings are checked.
 TEXTS = {"experiments": DOCS / "experiments.md", "RECIPE": ROOT / "train" / "RECIPE.md"}
 FILES = {name: DOCS / f"{name}.md" for name in PAGES} | TEXTS
+# A command in a page: groups are the module and its arguments.
 MODULE = re.compile(r"python -m ((?:train|export|runtime|benchmarks)[a-z_.]*)([^`#\n]*)")
-FIGURE = r"[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"
-MARK = "--- end of a command ---"
+NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"  # a number in printed output
+MARK = "--- end of a command ---"  # printed after the output of each command
+TIMEOUT_S = 900  # for all commands of a page
 
 
 @dataclass(frozen=True)
 class Command:
-    """One command of a page, and the lines it is said to print."""
+    """A command of a page and the lines of output shown below it."""
 
     text: str
     shown: tuple[str, ...]
 
 
 def blocks(page: str) -> list[list[str]]:
-    """The indented blocks, without their indent, and Python blocks as commands."""
+    """Return the lines of each indented block, without indent; Python blocks become commands."""
     page = re.sub(
         r"^```python\n(.*?)^```\n",
-        lambda found: f"    $ python - <<'END'\n{_indented(found[1])}    END\n",
+        lambda match: f"    $ python - <<'END'\n{_indented(match[1])}    END\n",
         page,
         flags=re.DOTALL | re.MULTILINE,
     )
-    found: list[list[str]] = [[]]
+    blocks: list[list[str]] = [[]]
     for line in page.splitlines():
         if line.startswith("    "):
-            found[-1].append(line[4:])
-        elif line.strip() or not found[-1]:
-            found.append([])
+            blocks[-1].append(line[4:])
+        elif line.strip() or not blocks[-1]:
+            blocks.append([])
         else:
-            found[-1].append("")
-    return [block for block in found if block]
+            blocks[-1].append("")
+    return [block for block in blocks if block]
 
 
 def _indented(text: str) -> str:
@@ -70,8 +76,8 @@ def _indented(text: str) -> str:
 
 
 def commands(page: str) -> list[Command]:
-    """The commands to be run, in order."""
-    found = []
+    """Return the commands of a page that are run, in order."""
+    result = []
     for block in blocks(page):
         starts = [n for n, line in enumerate(block) if line.startswith("$ ")]
         for start, end in zip(starts, [*starts[1:], len(block)], strict=False):
@@ -80,12 +86,16 @@ def commands(page: str) -> list[Command]:
             while lines[last].endswith("\\"):
                 last += 1
             text = "\n".join([lines[0][2:], *lines[1 : last + 1]])
-            found.append(Command(text, tuple(line for line in lines[last + 1 :] if line.strip())))
-    return found
+            shown = tuple(line for line in lines[last + 1 :] if line.strip())
+            result.append(Command(text, shown))
+    return result
 
 
 def run(page: str, folder: Path) -> list[str]:
-    """Run a page's commands in one shell in `folder`: what each printed."""
+    """Run the commands of a page in one shell in `folder`; return the output of each.
+
+    Fails if a command fails and `$ echo $?` does not follow it.
+    """
     bin = folder / "bin"
     bin.mkdir(exist_ok=True)
     python = bin / "python"
@@ -99,26 +109,28 @@ def run(page: str, folder: Path) -> list[str]:
         **os.environ,
         "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        # Nobody downloads MNIST, or finds it, for a test.
+        # An empty cache without DIGIT_EDGE_DATA: a test must not use or download MNIST.
         "XDG_CACHE_HOME": str(folder / "cache"),
         "COLUMNS": "80",
     }
     environment.pop("DIGIT_EDGE_DATA", None)
     done = subprocess.run(
         ["bash", "-c", f"exec 3>&1 2>>err\n{script}"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=900,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S,
     )  # fmt: skip
     printed = re.split(rf"{MARK} (\d+)\n", done.stdout)
     for command, status, following in zip(
         commands(page), printed[1::2], [*commands(page)[1:], None], strict=True
     ):
-        told = following is not None and following.text == "echo $?"
-        assert status == "0" or told, f"{command.text}: exit status {status}\n{done.stdout[-2000:]}"
+        may_fail = following is not None and following.text == "echo $?"
+        assert status == "0" or may_fail, (
+            f"{command.text}: exit status {status}\n{done.stdout[-2000:]}"
+        )
     return printed[:-1:2]
 
 
 def pattern(line: str) -> str:
-    """A shown line as a regular expression."""
+    """Return the regular expression that a shown line stands for."""
     parts = []
     for part in re.split(r"(…|\d[\d,]*\.\d+(?:e[+-]?\d+)?|\de[+-]?\d+|\s+)", line.strip()):
         if part == "…":
@@ -126,65 +138,67 @@ def pattern(line: str) -> str:
         elif part.isspace():
             parts.append(r"\s+")
         elif re.fullmatch(r"\d[\d,]*\.\d+(e[+-]?\d+)?|\de[+-]?\d+", part):
-            parts.append(FIGURE)
+            parts.append(NUMBER)
         else:
             parts.append(re.escape(part))
     return "".join(parts)
 
 
 def difference(shown: tuple[str, ...], printed: str) -> str:
-    """What is shown and not printed, or printed and not shown; empty where they agree."""
-    left = [line.strip() for line in printed.splitlines() if line.strip()]
+    """Return the first difference between shown and printed lines; empty if they agree."""
+    remaining = [line.strip() for line in printed.splitlines() if line.strip()]
     skipping = False
     for line in shown:
         if line.strip() == "…":
             skipping = True
             continue
-        while skipping and left and not re.fullmatch(pattern(line), left[0]):
-            del left[0]
-        if not left or not re.fullmatch(pattern(line), left[0]):
-            return f"shown:   {line.strip()}\nprinted: {left[0] if left else 'nothing more'}"
-        del left[0]
+        while skipping and remaining and not re.fullmatch(pattern(line), remaining[0]):
+            del remaining[0]
+        if not remaining or not re.fullmatch(pattern(line), remaining[0]):
+            printed_line = remaining[0] if remaining else "nothing more"
+            return f"shown:   {line.strip()}\nprinted: {printed_line}"
+        del remaining[0]
         skipping = False
-    return "" if skipping or not left else f"printed and not shown: {left[0]}"
+    return "" if skipping or not remaining else f"printed and not shown: {remaining[0]}"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Where the pages are followed, one after the other: a checkout's examples."""
-    made = tmp_path_factory.mktemp("pages")
-    shutil.copytree(ROOT / "examples", made / "examples")
-    return made
+    """Folder in which all pages run; it contains the examples of the repository."""
+    path = tmp_path_factory.mktemp("pages")
+    shutil.copytree(ROOT / "examples", path / "examples")
+    return path
 
 
 @pytest.fixture(scope="module")
-def follow(folder):
-    """Follows a page, and those before it whose files it uses; each of them once."""
+def run_page(folder):
+    """Return a function that runs a page, after the pages whose files it uses; each only once."""
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip('training needs pip install "digit-edge[train]"')
 
     @functools.cache
-    def followed(name: str) -> list[str]:
-        before = PAGES.index(name)
-        if before:
-            followed(PAGES[min(before, 2) - 1])
+    def run_once(name: str) -> list[str]:
+        number = PAGES.index(name)
+        if number:
+            run_once(PAGES[min(number, 2) - 1])  # export needs train; the others need export
         return run((DOCS / f"{name}.md").read_text(), folder)
 
-    return followed
+    return run_once
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_shows_what_its_commands_print(name, follow):
+def test_page_shows_the_output_of_its_commands(name, run_page):
     page = (DOCS / f"{name}.md").read_text()
-    printed = follow(name)
+    printed = run_page(name)
     assert printed, f"{name}.md shows no command"
     for command, output in zip(commands(page), printed, strict=True):
-        wrong = difference(command.shown, output)
-        assert not wrong, f"{name}.md, $ {command.text}\n{wrong}\n\nall of it:\n{output}"
+        problem = difference(command.shown, output)
+        assert not problem, f"{name}.md, $ {command.text}\n{problem}\n\nfull output:\n{output}"
 
 
 @functools.cache
 def help_of(module: str) -> str:
+    """Return the output of a command's --help."""
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"],
         capture_output=True, text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "100"},
@@ -194,18 +208,18 @@ def help_of(module: str) -> str:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_command_named_is_there_and_knows_the_options_shown(name):
+def test_commands_shown_exist_and_have_the_options_shown(name):
     page = FILES[name].read_text().replace("\\\n", " ")
-    found = MODULE.findall(page)
-    assert found
-    for module, rest in found:
+    matches = MODULE.findall(page)
+    assert matches
+    for module, arguments in matches:
         text = help_of(module.rstrip("."))
-        for option in re.findall(r"(?<!\S)\[?(--[a-z][a-z-]+)", rest):
+        for option in re.findall(r"(?<!\S)\[?(--[a-z][a-z-]+)", arguments):
             assert option in text, f"{module} has no {option}"
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_option_in_the_tables_is_one_of_some_command_of_the_page(name):
+def test_options_named_in_the_text_belong_to_a_command_of_the_page(name):
     page = FILES[name].read_text()
     known = " ".join(help_of(module.rstrip(".")) for module, _ in MODULE.findall(page))
     for option in re.findall(r"`(--[a-z][a-z-]+)", page):
@@ -215,16 +229,16 @@ def test_each_option_in_the_tables_is_one_of_some_command_of_the_page(name):
 def test_every_page_is_tested():
     pages = {path.name for path in DOCS.glob("*.md")}
     tested = {path.name for path in FILES.values() if path.parent == DOCS}
-    assert tested <= pages <= tested | ELSEWHERE
+    assert tested <= pages <= tested | OTHER_TESTS
 
 
 def anchor(heading: str) -> str:
-    """The fragment of a heading, as GitHub makes it."""
+    """Return the URL fragment that GitHub gives to a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("path", FILES.values(), ids=FILES)
-def test_links_lead_to_files_and_headings(path):
+def test_links_point_to_existing_files_and_headings(path):
     for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", path.read_text()):
         if target.startswith("http"):
             continue
@@ -235,33 +249,27 @@ def test_links_lead_to_files_and_headings(path):
             assert heading in map(anchor, headings), f"{path.name}: {target}#{heading}"
 
 
-def field_of(name: str) -> str:
-    part, dot, rest = name.partition(".")
-    return part + dot + rest
-
-
 @pytest.mark.parametrize("path", TEXTS.values(), ids=TEXTS)
-def test_each_setting_named_is_one_of_the_recipe(path):
-    found = re.findall(r"(?<![\w.-])([a-z][a-z_0-9.]*)=(\d[\d.]*)", path.read_text())
-    for name, value in found:
-        assert recipe.changed(recipe.DEFAULT, [f"{field_of(name)}={value}"]), name
-    assert found or path.name == "RECIPE.md"
+def test_settings_shown_are_settings_of_the_recipe(path):
+    settings = re.findall(r"(?<![\w.-])([a-z][a-z_0-9.]*)=(\d[\d.]*)", path.read_text())
+    for name, value in settings:
+        assert recipe.changed(recipe.DEFAULT, [f"{name}={value}"]), name
+    assert settings or path.name == "RECIPE.md"
 
 
-def test_the_table_of_settings_shows_the_recipes():
+def test_table_of_settings_matches_the_recipes():
     rows = re.findall(
         r"^\| `([a-z_0-9.]+)`[^|]*\|([^|]+)\|([^|]+)\|([^|]+)\|$", recipe_page(), re.M
     )
     assert len(rows) > 10
     for name, *shown in rows:
         for kind, value in zip((recipe.DEFAULT, recipe.FAST, recipe.PUBLISHED), shown, strict=True):
-            part, _, rest = field_of(name).partition(".")
-            actual = getattr(kind, part)
-            actual = getattr(actual, rest) if rest else actual
+            actual = operator.attrgetter(name)(kind)
             assert float(value) == pytest.approx(actual, rel=1e-3), f"{kind.name}: {name}"
 
 
 def recipe_page() -> str:
+    """Return the text of train/RECIPE.md."""
     return TEXTS["RECIPE"].read_text()
 
 
@@ -279,11 +287,11 @@ def recipe_page() -> str:
         (("[x] (y)",), "[x] (y)", True),
     ],
 )
-def test_of_what_is_shown_only_figures_and_dots_are_free(shown, printed, agrees):
+def test_only_decimal_numbers_and_ellipses_match_other_text(shown, printed, agrees):
     assert (difference(shown, printed) == "") == agrees
 
 
-def test_commands_are_found_with_what_they_print():
+def test_commands_are_parsed_with_their_shown_output():
     page = "Text\n\n    $ one \\\n      more\n    out\n\n    $ two\n\nand\n\n    not run\n"
     page += "\n```python\nif 1:\n    print(1)\n```\n"
     assert commands(page) == [
@@ -293,9 +301,12 @@ def test_commands_are_found_with_what_they_print():
     ]
 
 
-def test_a_command_may_fail_only_where_that_is_said(tmp_path):
-    assert run("    $ x=2\n    $ (exit $x)\n    $ echo $?\n    2\n", tmp_path)[2] == "2\n"
+def test_output_has_stdout_before_stderr(tmp_path):
     both = "    $ echo out; echo err >&2\n"
     assert run(both + both, tmp_path) == ["out\nerr\n"] * 2
+
+
+def test_command_may_fail_only_if_its_status_is_printed(tmp_path):
+    assert run("    $ x=2\n    $ (exit $x)\n    $ echo $?\n    2\n", tmp_path)[2] == "2\n"
     with pytest.raises(AssertionError, match="exit status 3"):
         run("    $ (exit 3)\n    $ true\n", tmp_path)

@@ -1,4 +1,7 @@
-"""The house: who may import whom, lazy imports and imports for types included."""
+"""Test the structure of the repository: which module may import which, and folder sizes.
+
+The rules also cover imports inside functions and imports for type annotations.
+"""
 
 import ast
 import sys
@@ -9,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"train", "export", "runtime", "benchmarks", "deploy"}
+# Slow to import: they may be imported only inside functions.
 HEAVY = {
     "tensorflow",
     "keras",
@@ -20,6 +24,7 @@ HEAVY = {
     "onnxruntime",
     "jinja2",
 }
+# Package → the packages of this repository that it may import.
 ALLOWED = {
     "runtime": {"runtime"},
     "train": {"train", "runtime"},
@@ -27,7 +32,8 @@ ALLOWED = {
     "benchmarks": {"benchmarks", "train", "runtime"},
     "deploy": {"deploy", "runtime"},
 }
-# The runtime's files and folders, from the bottom: each imports only from lines above its own.
+# Files and folders of the runtime, lowest layer first. Each may import only from the layers listed
+# above its own.
 RUNTIME_LAYERS = (
     ("errors", "engines", "pretrained"),
     ("system", "preprocess"),
@@ -40,8 +46,8 @@ RUNTIME_LAYERS = (
     ("__main__", "read", "selftest", "serve", "signing", "watch"),
     ("camera", "update"),
 )
-# Third-party packages, besides NumPy and Pillow, that a part of the runtime may import.
-OF_PARTS = {
+# File or folder of the runtime → third-party packages that it may import besides NumPy and Pillow.
+THIRD_PARTY = {
     "runtime/backends": {"onnxruntime"},
     "runtime/serve": {"starlette", "uvicorn", "h11"},
     "runtime/serve/run.py": {"python_multipart"},
@@ -50,17 +56,18 @@ OF_PARTS = {
     "runtime/outputs/mqtt.py": {"paho"},
     "runtime/signing.py": {"cryptography"},
 }
+# All modules of the packages, without tests.
 MODULES = sorted(
     path
     for package in PACKAGES
     for path in (ROOT / package).rglob("*.py")
     if "tests" not in path.parts[len(ROOT.parts) :]
 )
-MAX_MODULES = 22  # of a folder; more hide what a newcomer looks for
+MAX_MODULES = 22  # in one folder; a newcomer cannot find a module among more
 
 
 def name_of(path: Path) -> str:
-    """Return a module's dotted name; a package's own is that of its `__init__`."""
+    """Return the dotted name of a module; that of a package ends with `.__init__`."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
@@ -68,9 +75,9 @@ NAMES = {name_of(path): path for path in MODULES}
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the dotted names that a module imports, and whether it does so when it is loaded.
+    """Yield the modules that a module imports, and whether it imports them when it is loaded.
 
-    A name of this project is that of the module, not that of the function in it.
+    `from runtime.errors import EdgeError` yields `runtime.errors`.
     """
 
     def visit(node: ast.AST, loading: bool) -> Iterator[tuple[str, bool]]:
@@ -78,7 +85,8 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
             if isinstance(child, ast.Import):
                 yield from ((module_of(alias.name), loading) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
-                assert child.module is not None and child.level == 0, "relative imports"
+                assert child.level == 0, "relative imports are not allowed"
+                assert child.module is not None
                 for alias in child.names:
                     yield module_of(f"{child.module}.{alias.name}"), loading
             typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
@@ -89,24 +97,26 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def module_of(name: str) -> str:
+    """Return the module that contains an imported name; other packages' names are unchanged."""
     for candidate in (name, f"{name}.__init__", parent := name.rpartition(".")[0]):
         if candidate in NAMES:
             return candidate
     return f"{parent}.__init__" if f"{parent}.__init__" in NAMES else name
 
 
+# Module → the modules of this repository that it imports.
 GRAPH = {
-    name: {found for found, _ in imports(path) if found in NAMES and found != name}
+    name: {imported for imported, _ in imports(path) if imported in NAMES and imported != name}
     for name, path in NAMES.items()
 }
 
 
 def unit_of(name: str) -> str:
-    """Return the file or folder of a package that a module belongs to."""
+    """Return the file or folder, directly in its package, that a module belongs to."""
     return ".".join(name.split(".")[:2])
 
 
-def a_cycle(graph: dict[str, set[str]]) -> list[str]:
+def find_cycle(graph: dict[str, set[str]]) -> list[str]:
     """Return the nodes of one cycle; empty if there is none."""
     finished: set[str] = set()
     path: list[str] = []
@@ -118,16 +128,16 @@ def a_cycle(graph: dict[str, set[str]]) -> list[str]:
             return []
         path.append(node)
         for following in sorted(graph[node]):
-            if found := search(following):
-                return found
+            if cycle := search(following):
+                return cycle
         finished.add(path.pop())
         return []
 
-    return next((found for node in sorted(graph) if (found := search(node))), [])
+    return next((cycle for node in sorted(graph) if (cycle := search(node))), [])
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_imports_what_its_package_may(path):
+def test_module_imports_only_what_its_package_may(path):
     place = path.relative_to(ROOT)
     package = place.parts[0]
     for dotted, loading in imports(path):
@@ -138,51 +148,51 @@ def test_a_module_imports_what_its_package_may(path):
         if package == "runtime":
             known = {"runtime", "numpy", "PIL", "_sha2", "_sha256"}
             for part in (place.as_posix(), place.parent.as_posix()):
-                known |= OF_PARTS.get(part, set())
+                known |= THIRD_PARTY.get(part, set())
             assert name in known or name in sys.stdlib_module_names, f"runtime imports {name}"
         if package == "benchmarks" and name in {"keras", "tensorflow"}:
             assert path.name == "keras_reference.py"
 
 
-def test_no_modules_import_each_other_in_a_cycle():
-    assert a_cycle(GRAPH) == []
+def test_imports_between_modules_have_no_cycle():
+    assert find_cycle(GRAPH) == []
 
 
-def test_no_files_and_folders_of_a_package_import_each_other_in_a_cycle():
+def test_imports_between_files_and_folders_of_a_package_have_no_cycle():
     units: dict[str, set[str]] = {}
-    for name, found in GRAPH.items():
+    for name, imported in GRAPH.items():
         own = units.setdefault(unit_of(name), set())
-        own |= {unit_of(each) for each in found} - {unit_of(name)}
-    assert a_cycle(units) == []
+        own |= {unit_of(module) for module in imported} - {unit_of(name)}
+    assert find_cycle(units) == []
 
 
-def test_the_runtime_imports_from_lower_layers_only():
+def test_runtime_imports_only_from_lower_layers():
     layers = {unit: number for number, units in enumerate(RUNTIME_LAYERS) for unit in units}
     units = {name.split(".")[1] for name in NAMES if name.startswith("runtime.")}
     assert units == set(layers)
-    for name, found in GRAPH.items():
+    for name, imported in GRAPH.items():
         package, unit, *_ = name.split(".")
-        for other in (each.split(".")[1] for each in found if package == "runtime"):
+        for other in (module.split(".")[1] for module in imported if package == "runtime"):
             assert other == unit or layers[other] < layers[unit], f"{name} imports {other}"
 
 
-def test_no_module_imports_a_command():
-    """The work of a command is in a module beside it; its `__main__` only reads the arguments."""
-    assert [name for name, found in GRAPH.items() for each in found if "__main__" in each] == []
+def test_no_module_imports_a_main_module():
+    """A `__main__` contains only argument parsing; the work is in a module beside it."""
+    assert [name for name, names in GRAPH.items() if any("__main__" in n for n in names)] == []
 
 
 @pytest.mark.parametrize("graph", [{"a": {"b"}, "b": {"c"}, "c": {"b"}}])
-def test_a_cycle_is_found(graph):
-    assert a_cycle(graph) == ["b", "c", "b"]
+def test_find_cycle_returns_the_nodes_of_one_cycle(graph):
+    assert find_cycle(graph) == ["b", "c", "b"]
 
 
-def test_no_folder_hides_its_modules_among_too_many():
+def test_no_folder_has_too_many_modules():
     folders = {path.parent for path in MODULES}
     crowded = {str(f): n for f in folders if (n := len(list(f.glob("*.py")))) > MAX_MODULES}
     assert crowded == {}
 
 
-def test_the_wheel_holds_every_folder_of_its_packages():
+def test_wheel_contains_every_folder_of_its_packages():
     text = (ROOT / "pyproject.toml").read_text().partition("packages = [")[2].partition("]")[0]
     listed = {line.strip(' ",') for line in text.splitlines()} - {""}
     wheel = {path.parent.relative_to(ROOT) for path in MODULES}

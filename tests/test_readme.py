@@ -1,4 +1,4 @@
-"""What the README says is what the program does."""
+"""Test the README: its commands, options, examples, links and table of results."""
 
 import re
 import shlex
@@ -10,10 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+# Pairs of a module and its arguments.
 COMMANDS = sorted(set(re.findall(r"python -m ([a-z.]+)((?: +[^\s#`\])]+)*)", README)))
 
 
-def test_the_table_shows_the_committed_report():
+def test_table_matches_the_committed_report():
     from benchmarks import readme
 
     assert readme.main(["--check", "--readme", str(ROOT / "README.md"), *_report()]) == 0
@@ -24,30 +25,31 @@ def _report() -> list[str]:
 
 
 @pytest.mark.parametrize("module", sorted({module for module, _ in COMMANDS}))
-def test_each_command_named_is_there_and_knows_the_options_shown(module):
+def test_commands_shown_exist_and_have_the_options_shown(module):
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"], capture_output=True, text=True, cwd=ROOT
     )
     assert (done.returncode, done.stderr) == (0, "")
-    shown = [word for name, rest in COMMANDS if name == module for word in shlex.split(rest)]
-    for option in shown:
+    arguments = [word for name, rest in COMMANDS if name == module for word in shlex.split(rest)]
+    for option in arguments:
         if option.startswith("--"):
             assert option in done.stdout, f"{module} has no {option}"
 
 
-def test_the_examples_are_read_as_shown():
-    wanted = re.search(r"\$ python -m runtime (examples/.*)\n((?:    examples/.*\n)+)", README)
-    assert wanted is not None
+def test_examples_are_classified_as_shown():
+    """Confidences are not compared."""
+    example = re.search(r"\$ python -m runtime (examples/.*)\n((?:    examples/.*\n)+)", README)
+    assert example is not None
     done = subprocess.run(
-        [sys.executable, "-m", "runtime", *wanted[1].split()],
+        [sys.executable, "-m", "runtime", *example[1].split()],
         capture_output=True,
         text=True,
         cwd=ROOT,
     )
-    shown = [re.sub(r" [\d.]+%", "", line.strip()) for line in wanted[2].splitlines()]
+    shown = [re.sub(r" [\d.]+%", "", line.strip()) for line in example[2].splitlines()]
     assert [re.sub(r" [\d.]+%", "", line) for line in done.stdout.splitlines()] == shown
 
 
-def test_the_files_it_links_to_are_there():
+def test_links_point_to_existing_files():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("http") or (ROOT / target).exists(), target

@@ -1,4 +1,7 @@
-"""Debian's packages of any suite and architecture, fetched and unpacked without installing any."""
+"""Download Debian packages with their dependencies and unpack them into a folder, without root.
+
+`deploy.emulation.roots` builds the root folders of the emulated Pis, QEMU and the kernel with it.
+"""
 
 import functools
 import os
@@ -10,21 +13,22 @@ from pathlib import Path
 
 from runtime.errors import EdgeError
 
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-# What is linked to /usr since Debian 12; a package of Bookworm may still ship either name.
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"  # signs Debian's package lists
+# Folders that are symbolic links into /usr since Debian 12 (merged-/usr). Packages of Bookworm may
+# still contain files under either name.
 _MERGED = ("bin", "sbin", "lib", "lib64")
-# What nothing that runs reads: nearly a quarter of Trixie's files.
-_LEFT_OUT = [f"--exclude=./usr/share/{name}/*" for name in ("man", "locale", "info", "lintian")]
-_NEEDS = "apt-get install apt dpkg debian-archive-keyring"
+# Documentation and translations are not unpacked: nearly a quarter of Trixie's files.
+_TAR_EXCLUDES = [f"--exclude=./usr/share/{name}/*" for name in ("man", "locale", "info", "lintian")]
+_REMEDY = "apt-get install apt dpkg debian-archive-keyring"
 
 
-class NotHere(EdgeError):
-    """This machine lacks what an emulated Pi is made of."""
+class MissingPrerequisite(EdgeError):
+    """This machine lacks a program, a kernel feature or a network that emulated Pis need."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A release of Debian, for one architecture."""
+    """A release of Debian, such as "trixie", for one architecture, such as "arm64"."""
 
     name: str
     architecture: str
@@ -32,41 +36,43 @@ class Suite:
 
 @functools.cache
 def mirror() -> str:
-    """The address Debian is fetched from: $DEBIAN_MIRROR, else the one apt is configured with.
+    """Return the URL of a Debian mirror: $DEBIAN_MIRROR, otherwise the one in apt's sources.
 
     Raises:
-        NotHere: this machine has no apt, or fetches its packages from no mirror of Debian.
+        MissingPrerequisite: A program is missing, or apt's sources name no Debian mirror.
     """
     if "DEBIAN_MIRROR" in os.environ:
         return os.environ["DEBIAN_MIRROR"]
     for program in ("apt-get", "dpkg-deb", "tar"):
         if not shutil.which(program):
-            raise NotHere(f"no {program} here, which unpacks Debian's packages: {_NEEDS}")
+            raise MissingPrerequisite(f"{program} is missing: {_REMEDY}")
     sources = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"])
-    for address in sources.split():
-        if address.rstrip("/").endswith("/debian"):
-            return address
-    raise NotHere("apt is configured with no mirror of Debian: name one in $DEBIAN_MIRROR")
+    for url in sources.split():
+        if url.rstrip("/").endswith("/debian"):
+            return url
+    raise MissingPrerequisite("apt's sources name no Debian mirror: set DEBIAN_MIRROR to one")
 
 
 def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]]:
-    """Download packages with all they depend on into a private apt directory, `folder`.
+    """Download packages with their dependencies into a private apt directory.
 
     Args:
-        wanted: one or more lists of packages; the last contains the others.
+        suite: release and architecture of the packages.
+        folder: the apt directory; created if it is missing.
+        wanted: one or more lists of package names; the last must contain the others.
 
     Returns:
-        For each list the .deb files, as many as apt would install on an empty machine.
+        For each list, the .deb files that apt would install on an empty system.
 
     Raises:
-        NotHere: apt, its keyring or the network is missing.
+        MissingPrerequisite: apt, its keyring or the network is missing.
     """
     if not Path(KEYRING).exists():
-        raise NotHere(f"{KEYRING} is missing: {_NEEDS}")
+        raise MissingPrerequisite(f"{KEYRING} is missing: {_REMEDY}")
     environment = _private_apt(suite, mirror(), folder)
     _run(["apt-get", "update", "-qq"], environment)
     install = ["apt-get", "install", "-qq", "--yes"]
-    # Where nothing is cached, all of them are listed.
+    # With an empty cache apt lists the URI of every package; it omits cached ones.
     uris = ["--print-uris", "-o", "Dir::Cache::archives=none/"]
     listed = [_run([*install, *packages, *uris], environment) for packages in wanted]
     _run([*install, *wanted[-1], "--download-only"], environment)
@@ -80,30 +86,32 @@ def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]
 
 
 def unpack(archives: Sequence[Path], root: Path) -> None:
-    """Unpack .deb files into a folder that is laid out as Debian's: /bin is /usr/bin, and so on."""
+    """Unpack .deb files into a root folder with merged /usr: /bin links to /usr/bin, and so on."""
     for name in _MERGED:
         (root / "usr" / name).mkdir(parents=True, exist_ok=True)
         if not (root / name).exists():
             (root / name).symlink_to(f"usr/{name}")
-    extract = ["tar", "-x", *_LEFT_OUT, "--keep-directory-symlink", "--no-same-owner"]
+    extract = ["tar", "-x", *_TAR_EXCLUDES, "--keep-directory-symlink", "--no-same-owner"]
     for archive in archives:
         with subprocess.Popen(
             ["dpkg-deb", "--fsys-tarfile", archive], stdout=subprocess.PIPE
         ) as content:
             subprocess.run(extract, stdin=content.stdout, cwd=root, check=True)
         if content.returncode:
-            raise NotHere(f"{archive} cannot be unpacked: remove it and try again")
+            raise MissingPrerequisite(f"{archive} cannot be unpacked: delete it and try again")
 
 
-def _private_apt(suite: Suite, address: str, folder: Path) -> dict[str, str]:
-    """Lay out an apt directory of its own, with the machine's way to the network."""
+def _private_apt(suite: Suite, url: str, folder: Path) -> dict[str, str]:
+    """Create a private apt directory that uses this machine's proxies and credentials.
+
+    Returns:
+        The environment in which apt-get uses it.
+    """
     folder = folder.absolute()
     for name in ("etc/preferences.d", "state/lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "state/status").touch()
-    (folder / "etc/sources.list").write_text(
-        f"deb [signed-by={KEYRING}] {address} {suite.name} main\n"
-    )
+    (folder / "etc/sources.list").write_text(f"deb [signed-by={KEYRING}] {url} {suite.name} main\n")
     acquire = _run(["apt-config", "dump", "Acquire"]).splitlines()
     proxies = [line for line in acquire if "::proxy" in line.lower() or "::https::" in line.lower()]
     configuration = folder / "apt.conf"
@@ -131,8 +139,11 @@ def _private_apt(suite: Suite, address: str, folder: Path) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+    """Return a command's standard output; raise MissingPrerequisite if it fails."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         reason = " ".join(done.stderr.split()) or f"status {done.returncode}"
-        raise NotHere(f"{' '.join(command[:2])}: {reason}; check the network and apt's sources")
+        raise MissingPrerequisite(
+            f"{' '.join(command[:2])}: {reason}; check the network and apt's sources"
+        )
     return done.stdout

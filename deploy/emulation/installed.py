@@ -1,4 +1,7 @@
-"""Every engine of a system, installed from wheels by install-pi.sh: a layer above the system."""
+"""Install every engine on the emulated Pis with install-pi.sh, as an overlay layer of each system.
+
+Provides the Pis that deploy/tests and the table run on: freshly flashed, or with all engines.
+"""
 
 import hashlib
 import json
@@ -11,24 +14,24 @@ from deploy.emulation.user import Pi, output
 from deploy.systems import System
 from deploy.wheels import CHECKOUT
 
-INSTALLER = "/srv/deploy/install-pi.sh"
+INSTALLER = "/srv/deploy/install-pi.sh"  # path on the Pi
 
 
 def install(system: System) -> None:
-    """Install each engine into /home/pi/ENGINE, unless this very wheel is there already.
+    """Install each engine into /home/pi/ENGINE, unless the same wheels are installed already.
 
     Raises:
-        EdgeError: the installer failed; the message ends with what it said.
+        EdgeError: install-pi.sh failed; the message ends with its output.
     """
     place = _place(system)
     stamp = place.with_name(f"{place.name}.json")
-    made_from = [
+    sources = [
         Path(__file__),
         CHECKOUT / "deploy/install-pi.sh",
         roots.CACHE / f"systems/{system.name}.json",
     ]
-    made_from += sorted((roots.CACHE / "wheels" / system.name).iterdir())
-    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in made_from]
+    sources += sorted((roots.CACHE / "wheels" / system.name).iterdir())
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in sources]
     if stamp.exists() and stamp.read_text() == json.dumps(digests):
         return
     print(f"installing on {system.name}", flush=True)
@@ -39,23 +42,26 @@ def install(system: System) -> None:
     for engine in system.engines:
         options = ("--engine", engine, "--dir", f"/home/pi/{engine}", "--wheels", "/srv/wheels")
         output(pi.run("sh", INSTALLER, *options))
-    # The scripts of Debian's packages, which were not run, would have compiled Python's modules.
-    # Those that an installation imports are compiled by now: for every other Pi, in two layers.
+    # The maintainer scripts of Debian's packages, which are not run, would compile Python modules.
+    # Here the installations compiled them: move the bytecode into two layers for all other Pis.
     for part, folder in (("flashed", "python3.*"), ("apt", "python3")):
         layer = place / "compiled" / part / "usr/lib"
         layer.mkdir(parents=True)
-        for found in (place / "up/usr/lib").glob(folder):
-            found.rename(layer / found.name)
+        for compiled in (place / "up/usr/lib").glob(folder):
+            compiled.rename(layer / compiled.name)
     stamp.write_text(json.dumps(digests))
 
 
 def with_engines(
     system: System, cpu: str, written: Path, folders: Mapping[Path, str] | None = None
 ) -> Pi:
-    """A Pi with all its engines installed.
+    """Return a Pi with all its engines installed.
 
     Args:
-        folders: folders and files of this machine, and where they are on the Pi.
+        system: operating system.
+        cpu: QEMU's name of the processor.
+        written: folder for the changes, as in `Pi`.
+        folders: folders and files of this machine → their paths on the Pi.
     """
     pi = roots.pi(system, cpu, written, above=[_place(system) / "up", *_compiled(system, apt=True)])
     pi.folders = {**pi.folders, **(folders or {})}
@@ -63,24 +69,24 @@ def with_engines(
 
 
 def freshly_flashed(system: System, cpu: str, written: Path, *, apt: bool) -> Pi:
-    """A Pi without the runtime; with `apt`, what the documentation installs by apt is there."""
+    """Return a Pi without the runtime; `apt` adds the apt packages of docs/raspberry-pi.md."""
     return roots.pi(system, cpu, written, apt=apt, above=_compiled(system, apt=apt))
 
 
 def compiled_by_apt(system: System) -> Path:
-    """What apt would have compiled, as a layer, of the packages that the documentation names."""
+    """Return the layer of bytecode of the apt packages that docs/raspberry-pi.md installs."""
     return _place(system) / "compiled/apt"
 
 
 def size_bytes(system: System, engine: str) -> int:
-    """What an engine, the runtime and its models take on the disk, without compiled Python."""
+    """Return the installed size of an engine, the runtime and its models, without bytecode."""
     environment = _place(system) / "up/home/pi" / engine
     files = [f for f in environment.rglob("*") if "__pycache__" not in f.parts]
     return sum(file.lstat().st_size for file in files if not file.is_dir())
 
 
 def python(engine: str) -> str:
-    """The interpreter of an engine's environment."""
+    """Return the path, on the Pi, of the interpreter of an engine's virtual environment."""
     return f"/home/pi/{engine}/env/bin/python"
 
 

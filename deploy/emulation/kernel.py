@@ -1,10 +1,11 @@
-"""Builds the kernel and initramfs of an emulated Raspberry Pi."""
+"""Build the kernel and the initramfs that boot an emulated Raspberry Pi from a virtio disk."""
 
 import gzip
 import lzma
 import shutil
 from pathlib import Path
 
+# First program of the initramfs: mounts the disk and starts the program in $PI_START from it.
 _INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /new
 /bin/busybox mount -t proc proc /proc
@@ -17,10 +18,12 @@ exec /bin/busybox switch_root /new "$PI_START"
 
 
 def make_kernel(kernel: Path, busybox: Path, place: Path) -> None:
-    """Lay out a kernel, and the initial file system that mounts the disk.
+    """Write `vmlinuz` and `initrd` for arm64 into a folder.
 
     Args:
-        kernel, busybox: unpacked packages linux-image-… and busybox-static for arm64.
+        kernel: folder with the unpacked package linux-image-….
+        busybox: folder with the unpacked package busybox-static.
+        place: folder to write to.
     """
     (image,) = kernel.glob("boot/vmlinuz-*")
     shutil.copy2(image, place / "vmlinuz")
@@ -37,9 +40,10 @@ def make_kernel(kernel: Path, busybox: Path, place: Path) -> None:
 
 
 def _member(name: str, content: bytes | None) -> bytes:
-    """A member of a cpio archive, "newc" form (cpio(5)); without content, a folder."""
+    """Return a member of a cpio archive in "newc" format (cpio(5)); `None` makes a folder."""
     mode = 0o040755 if content is None else 0o100755
     content = content or b""
+    # inode, mode, uid, gid, links, mtime, size, 4 device numbers, length of the name, checksum
     fields = (1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
     head = b"070701" + b"".join(b"%08X" % field for field in fields) + name.encode() + b"\0"
     return head + b"\0" * (-len(head) % 4) + content + b"\0" * (-len(content) % 4)

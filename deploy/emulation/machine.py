@@ -1,8 +1,8 @@
-"""A Pi in full-system mode: a kernel, a disk and half a gigabyte, booted by QEMU.
+"""Boot an emulated Pi in QEMU's full-system mode: kernel, disk and 512 MiB of memory.
 
-With `-icount shift=0` one instruction is one nanosecond of the machine's own clock, whatever this
-machine does meanwhile. So its clocks count instructions, repeatably: a metric for regressions, not
-a time that a real Pi would take.
+With `-icount shift=0` QEMU advances the emulated clock by one nanosecond per instruction, whatever
+the load of this machine. So the Pi's clock counts instructions, repeatably. The counts show
+regressions; they are not the times of a real Pi.
 """
 
 import shutil
@@ -14,9 +14,11 @@ from deploy.emulation import roots
 from deploy.emulation.user import Pi
 from runtime.errors import EdgeError
 
-MEMORY_MIB = 512  # a Zero 2 W
-_TIMEOUT_S = 3600  # from the start of the emulated Pi until it switches itself off
-_DISK_MIB = 1400
+MEMORY_MIB = 512  # memory of a Zero 2 W, the smallest supported Pi
+_TIMEOUT_S = 3600  # from the start of QEMU until the emulated Pi powers off; then it is killed
+_DISK_MIB = 1400  # size of the ext4 file system; the systems with all engines fit
+_QUOTED_CHARS = 2000  # the end of the console output that is quoted in an error
+# First program on the disk: runs /pi/job, prints its exit status and powers off.
 _START = """#!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/home/pi USER=pi LANG=C.UTF-8
@@ -33,10 +35,15 @@ sleep 60
 
 
 def disk(pi: Pi, files: Mapping[str, bytes], place: Path) -> None:
-    """Write a disk with all that is on a Pi, and `files` (path on it → content) besides.
+    """Write a disk image with the file system of a Pi.
+
+    Args:
+        pi: the Pi.
+        files: additional files: path on the Pi → content. All become executable.
+        place: disk image to write; an existing one is replaced.
 
     Raises:
-        EdgeError: it cannot be made.
+        EdgeError: The disk image cannot be made.
     """
     place.unlink(missing_ok=True)
     added = place.with_suffix(".files")
@@ -47,7 +54,7 @@ def disk(pi: Pi, files: Mapping[str, bytes], place: Path) -> None:
         path.write_bytes(content)
         path.chmod(0o755)
     layers = ":".join(map(str, (added, pi.written / "up", *pi.layers)))
-    # Laid over each other in a namespace, where all files are root's.
+    # Mount the layers in a user namespace, in which all files belong to root.
     script = 'mount -t overlay overlay -o "userxattr,lowerdir=$1" "$2" && shift && shift && "$@"'
     mount = pi.written / "root"
     done = subprocess.run(
@@ -73,7 +80,7 @@ def disk(pi: Pi, files: Mapping[str, bytes], place: Path) -> None:
     )
     shutil.rmtree(added)
     if done.returncode:
-        raise EdgeError(f"no disk for the emulated Pi: {done.stderr.strip()}")
+        raise EdgeError(f"{place}: cannot make the disk of the emulated Pi: {done.stderr.strip()}")
 
 
 def boot(
@@ -83,25 +90,27 @@ def boot(
     start: str = "/pi/start",
     environment: str = "",
 ) -> str:
-    """Boot a disk, wait until it switches itself off, and return what the console showed.
+    """Boot a disk image, wait until the Pi powers off, and return the output of its console.
 
     Args:
+        disk: disk image; it is not changed.
         cpu: QEMU's name of the processor.
-        start: the first program, /pi/start or an init.
-        environment: what it is told, NAME=VALUE.
+        start: path of the first program: /pi/start or an init.
+        environment: an environment variable for it, NAME=VALUE.
 
     Raises:
-        EdgeError: it did not switch itself off in time; the message ends with the console.
+        EdgeError: The Pi did not power off in time, or QEMU failed. The message ends with the
+            output of the console.
     """
     kernel = roots.part("kernel")
     command = [*_emulator("qemu-system-aarch64"), "-M", "virt", "-cpu", cpu]
     command += ["-m", str(MEMORY_MIB), "-nographic", "-no-reboot", "-nic", "none"]
     command += ["-L", str(roots.part("emulators") / "usr/share/qemu")]
-    command += ["-icount", "shift=0,sleep=off"]  # one instruction is one nanosecond
+    command += ["-icount", "shift=0,sleep=off"]  # one nanosecond per instruction
     command += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(kernel / "initrd")]
     command += ["-drive", f"file={disk},if=none,format=raw,id=card,snapshot=on"]
     command += ["-device", "virtio-blk-pci,drive=card"]
-    # With the kernel's pages apart (kpti) the same counts take QEMU a quarter more time.
+    # kpti=off: with page-table isolation QEMU needs a quarter more time for the same counts.
     options = "quiet loglevel=3 panic=-1 norandmaps kpti=off console=ttyAMA0"
     command += ["-append", f"{options} PI_START={start} {environment}"]
     try:
@@ -109,22 +118,22 @@ def boot(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S
         )
     except subprocess.TimeoutExpired as error:
-        shown = (error.stdout or b"").decode(errors="replace")[-2000:]
-        raise EdgeError(f"the emulated Pi did not finish in {_TIMEOUT_S} s: {shown}") from error
-    shown = (done.stdout + done.stderr).decode(errors="replace").replace("\r", "")
+        console = (error.stdout or b"").decode(errors="replace")[-_QUOTED_CHARS:]
+        raise EdgeError(f"the emulated Pi did not finish in {_TIMEOUT_S} s: {console}") from error
+    console = (done.stdout + done.stderr).decode(errors="replace").replace("\r", "")
     if done.returncode:
-        raise EdgeError(f"the emulated Pi broke off: {shown[-2000:]}")
-    return shown
+        raise EdgeError(f"QEMU: exit status {done.returncode}: {console[-_QUOTED_CHARS:]}")
+    return console
 
 
 def _emulator(program: str) -> list[str]:
-    """A program of Debian for this machine, run with the libraries it was built for."""
+    """Return the command of a downloaded Debian program, run with Debian's own libraries."""
     root = roots.part("emulators")
     library = root / "usr/lib/x86_64-linux-gnu"
-    (found,) = [p for p in (root / f"usr/{d}/{program}" for d in ("bin", "sbin")) if p.exists()]
+    (path,) = [p for p in (root / f"usr/{d}/{program}" for d in ("bin", "sbin")) if p.exists()]
     return [
         str(root / "usr/lib64/ld-linux-x86-64.so.2"),
         "--library-path",
         str(library),
-        str(found),
+        str(path),
     ]

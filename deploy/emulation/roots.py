@@ -1,7 +1,7 @@
-"""Builds what the emulated Pis are made of, once: root folders, emulators, wheels.
+"""Build the parts of the emulated Pis once: root folders, QEMU, kernel, wheels.
 
-All of it lies in `.pi/`, a part a folder, each with the recipe that it was made from; a part whose
-recipe has changed is made again.
+Each part is a folder in `.pi/`. Beside it a JSON file records its recipe: the packages and the code
+that made it. A part is rebuilt if its recipe has changed.
 """
 
 import inspect
@@ -18,44 +18,45 @@ from deploy.emulation.user import Pi
 from deploy.systems import SYSTEMS, System
 
 CACHE = wheels.CHECKOUT / ".pi"
-# What Raspberry Pi OS Lite is flashed with, as far as anything here touches it.
+# Debian packages of a freshly flashed system: the subset of Raspberry Pi OS Lite that is used here.
 FLASHED = (
     *("bash", "ca-certificates", "coreutils", "dash", "dbus", "dpkg", "findutils", "gawk", "grep"),
     *("gzip", "hostname", "libc-bin", "python3", "python3-venv", "sed", "systemd", "systemd-sysv"),
     *("tar", "udev", "util-linux", "kmod", "passwd", "base-passwd", "base-files", "libstdc++6"),
 )
-# What the documentation has the user install with apt; on the 64-bit ones pip too, which many a Pi
-# has and the installer then uses.
+# System → the apt packages that docs/raspberry-pi.md installs. The 64-bit systems also get pip:
+# many Pis have it, and the installer then uses it.
 APT = {
     "bookworm-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
     "trixie-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
     "bookworm-armhf": ("python3-numpy", "python3-pil"),
     "trixie-armhf": ("python3-numpy", "python3-pil", "python3-onnxruntime"),
 }
-# What the page's commands use besides: curl, which Raspberry Pi OS has, and a broker by apt.
+# Further packages for the commands of docs/raspberry-pi.md. Raspberry Pi OS contains curl.
 PAGE = ("curl", "mosquitto", "mosquitto-clients")
-EMULATORS = Suite("trixie", "amd64")
+EMULATORS = Suite("trixie", "amd64")  # release of the packages that run on this machine
 EMULATOR_PACKAGES = ("qemu-user", "qemu-system-arm", "e2fsprogs")
 KERNEL_PACKAGES = ("linux-image-cloud-arm64", "busybox-static")
+# pytest with its dependencies, which runs the conformance suite on the Pis.
 PYTEST = ("iniconfig", "packaging", "pluggy", "pygments", "pytest")
 
 
 def build(*, install: Callable[[System], None], page: bool = False) -> None:
-    """Make every part that is missing or out of date, and print which.
+    """Build every part that is missing or outdated, and print its name.
 
     Args:
-        install: called with each system when its parts are there; for two of them at a time, while
-            others are fetched.
-        page: what the commands of docs/raspberry-pi.md use besides, too.
+        install: called with each system as soon as its parts are built; two calls run in parallel
+            while other parts are downloaded.
+        page: also build the part for the commands of docs/raspberry-pi.md.
 
     Raises:
-        NotHere: this machine lacks what they are made with; the message says how to get it.
+        MissingPrerequisite: This machine lacks a program or a mirror; the message names the remedy.
     """
     debian.mirror()
-    built = CACHE / "project"
-    built.mkdir(parents=True, exist_ok=True)
+    project_folder = CACHE / "project"
+    project_folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(4) as making, ThreadPoolExecutor(2) as installing:
-        project = making.submit(wheels.project, built)
+        project = making.submit(wheels.project, project_folder)
         common = (making.submit(_emulators), making.submit(_pytest))
         own = {
             system.name: (making.submit(_system, system), making.submit(_wheels, system))
@@ -86,10 +87,14 @@ def pi(
     apt: bool = True,
     above: Sequence[Path] = (),
 ) -> Pi:
-    """A freshly flashed Pi; with `apt`, what the documentation installs by apt is there too.
+    """Return a freshly flashed Pi.
 
     Args:
-        above: layers to put on top of the system, the uppermost first.
+        system: operating system.
+        cpu: QEMU's name of the processor.
+        written: folder for the changes, as in `Pi`.
+        apt: add the apt packages that docs/raspberry-pi.md installs.
+        above: layers on top of the system, the uppermost first.
     """
     place = part("systems", system.name)
     layers = [*above, *([place / "apt"] if apt else []), place / "flashed"]
@@ -98,15 +103,15 @@ def pi(
 
 
 def part(*names: str) -> Path:
-    """Where a part lies."""
+    """Return the path of a part."""
     return CACHE.joinpath(*names).resolve()
 
 
 def _made(place: Path, recipe: Sequence[object], make: Callable[[Path], None]) -> None:
-    """Run `make(place)` unless `place` was made from this very recipe."""
+    """Run `make(place)` unless `place` was made from the same recipe and code."""
     stamp = place.with_name(f"{place.name}.json")
-    how = (*map(inspect.getsource, (make, _configure)), Path(debian.__file__).read_text())
-    text = json.dumps([*map(str, recipe), *how], indent=1)
+    code = (*map(inspect.getsource, (make, _configure)), Path(debian.__file__).read_text())
+    text = json.dumps([*map(str, recipe), *code], indent=1)
     if place.exists() and stamp.exists() and stamp.read_text() == text:
         return
     print(f"making {place.relative_to(wheels.CHECKOUT)}", flush=True)
@@ -119,6 +124,8 @@ def _made(place: Path, recipe: Sequence[object], make: Callable[[Path], None]) -
 
 
 def _emulators() -> None:
+    """Build QEMU and mke2fs for this machine."""
+
     def make(place: Path) -> None:
         apt = CACHE / "debian" / "emulators"
         (archives,) = debian.fetch(EMULATORS, apt, EMULATOR_PACKAGES)
@@ -129,7 +136,8 @@ def _emulators() -> None:
 
 
 def _kernel() -> None:
-    from deploy.emulation.kernel import make_kernel  # which needs this module
+    """Build the kernel and the initramfs of full-system mode."""
+    from deploy.emulation.kernel import make_kernel
 
     def make(place: Path) -> None:
         apt = CACHE / "debian" / "kernel"
@@ -144,7 +152,7 @@ def _kernel() -> None:
 
 
 def _system(system: System) -> None:
-    """The flashed system, and above it, as a layer, what apt adds."""
+    """Build two layers of a system: the flashed packages, and those that apt adds."""
     apt = CACHE / "debian" / system.name
     suite = Suite(system.suite, system.architecture)
 
@@ -153,7 +161,7 @@ def _system(system: System) -> None:
         debian.unpack(flashed, place / "flashed")
         _configure(place / "flashed")
         debian.unpack([archive for archive in added if archive not in flashed], place / "apt")
-        # As update-alternatives would: the libraries by the names that are looked for.
+        # The links that update-alternatives would make: NumPy loads the libraries by these names.
         for library in ("blas/libblas.so.3", "lapack/liblapack.so.3"):
             for file in (place / "apt").glob(f"usr/lib/*/{library}"):
                 (file.parents[1] / file.name).symlink_to(library)
@@ -163,7 +171,7 @@ def _system(system: System) -> None:
 
 
 def _page() -> None:
-    """What the commands of docs/raspberry-pi.md use besides, as a layer."""
+    """Build the layer of further packages for the commands of docs/raspberry-pi.md."""
     suite = Suite("trixie", "arm64")
 
     def make(place: Path) -> None:
@@ -176,7 +184,7 @@ def _page() -> None:
 
 
 def _configure(root: Path) -> None:
-    """What the packages' own scripts would have done, and the user."""
+    """Do the work of the packages' maintainer scripts, and add the user pi."""
     for name in ("passwd", "group"):
         shutil.copy2(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
     with open(root / "etc/passwd", "a") as users:
@@ -188,21 +196,23 @@ def _configure(root: Path) -> None:
     bundle.parent.mkdir(parents=True, exist_ok=True)
     bundle.write_bytes(b"".join(file.read_bytes() for file in certificates))
     (root / "home/pi").mkdir(parents=True)
-    # The user of a namespace is root in it already.
+    # Commands run as root of a user namespace, so sudo only has to run its arguments.
     sudo = root / "usr/bin/sudo"
     sudo.write_text('#!/bin/sh\nexec "$@"\n')
     sudo.chmod(0o755)
 
 
 def _wheels(system: System) -> None:
+    """Download the wheels of a system."""
     place = CACHE / "wheels" / system.name
     _made(place, wheels.pins(system), lambda place: wheels.download(system, place))
 
 
 def _pytest() -> None:
-    wanted = [wheels.pinned("litert", name, "3.11") for name in PYTEST]
+    """Install pytest into a folder; it is pure Python and runs on every system."""
+    pins = [wheels.pinned("litert", name, "3.11") for name in PYTEST]
 
     def make(place: Path) -> None:
-        wheels.pip("install", ["--no-deps", "--target", str(place), *wanted])
+        wheels.pip("install", ["--no-deps", "--target", str(place), *pins])
 
-    _made(CACHE / "pytest", wanted, make)
+    _made(CACHE / "pytest", pins, make)

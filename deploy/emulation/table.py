@@ -1,4 +1,8 @@
-"""The table of what runs on which Pi and what it costs: measured, compared, written."""
+"""Measure the engines on emulated Pis and compare the figures with a baseline.
+
+The figures are instructions per inference and per start, resident memory and installed size. They
+are written to pi.json and, as a table, to pi.md.
+"""
 
 import dataclasses
 import io
@@ -13,14 +17,16 @@ from deploy.wheels import CHECKOUT
 from runtime.errors import EdgeError
 from runtime.system import atomic_write
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of pi.json; files with another version are rejected
 BASELINE = CHECKOUT / "benchmarks/results/pi.json"
 REMEDY = "make a new one: .venv-pi/bin/python -m deploy.emulation --measure --baseline"
-# More than this much worse than the baseline fails.
-MAX_WORSE = 0.02
-# The Zero 2 W, the smallest that is supported: there the first engine is tested in its memory too.
-ZERO = ("trixie-arm64", "cortex-a53")
+MAX_INCREASE_SHARE = 0.02  # of the baseline's figure; a larger increase fails
+# System and processor like those of a Zero 2 W, the smallest supported Pi: the conformance suite of
+# the first engine also runs there, within 512 MiB.
+ZERO_2_W = ("trixie-arm64", "cortex-a53")
+_QUOTED_CHARS = 2000  # the end of the console output that is quoted in an error
 _BOARDS = {"cortex-a53": "Pi 3, Zero 2 W", "cortex-a72": "Pi 4", "cortex-a76": "Pi 5"}
+# Field of `Row` → title of its column. Lower is better for all of them.
 _TITLES = {
     "inference_float32": "float32, M instructions",
     "inference_int8": "int8, M instructions",
@@ -32,15 +38,19 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Row:
-    """An engine on a system and a processor.
+    """Figures of one engine on one system and processor.
 
     Attributes:
-        absent: why it does not run; then nothing else is known.
-        version: the engine's.
-        inference_float32, inference_int8: instructions an image, one at a time, one thread.
+        system: name of the system.
+        cpu: QEMU's name of the processor.
+        engine: the engine, by the name of its extra.
+        absent: reason why the engine does not run; the figures are then 0. Empty if it runs.
+        version: version of the engine.
+        inference_float32: instructions per image, float32, batches of one, one thread.
+        inference_int8: the same, int8.
         start_instructions: of `python -m runtime PICTURE`, from exec to exit, files cached.
-        resident_bytes: the largest of that process.
-        installed_bytes: of the folder that install-pi.sh makes.
+        resident_bytes: peak resident memory of that process.
+        installed_bytes: size of the folder that install-pi.sh makes.
     """
 
     system: str
@@ -56,16 +66,21 @@ class Row:
 
     @property
     def name(self) -> str:
+        """System, processor and engine."""
         return f"{self.system} {self.cpu} {self.engine}"
 
 
 def make_disk(system: System, folder: Path) -> Path:
-    """Write the disk that a system is measured from, on all its processors, into an empty folder.
+    """Write the disk image that `measure` boots on each processor of a system.
+
+    Args:
+        system: operating system, with all engines installed.
+        folder: an empty folder to write to.
 
     Raises:
-        EdgeError: it cannot be made.
+        EdgeError: The disk image cannot be made.
     """
-    # The kernel hands on what it does not know itself: PI_TESTED, where the runtime is tested too.
+    # The kernel passes unknown parameters to init as environment variables (PI_TESTED).
     python = installed.python(system.engines[0])
     suite = f"PYTHONPATH=/pi/pytest {python} -m pytest -q -p no:cacheprovider /pi/engines"
     job = f"""
@@ -84,19 +99,30 @@ exec python3 /pi/measure.py {" ".join(system.engines)}
 
 
 def measure(system: System, cpu: str, disk: Path) -> list[Row]:
-    """Boot a system on a processor with 512 MiB and measure each of its engines there.
+    """Boot a system with 512 MiB and measure each of its engines.
+
+    Args:
+        system: operating system.
+        cpu: QEMU's name of the processor.
+        disk: disk image made by `make_disk`.
+
+    Returns:
+        One row per engine, including the engines that do not exist for the system.
 
     Raises:
-        EdgeError: it does not boot, or a command fails on it.
+        EdgeError: The system does not boot, or a command fails on it.
     """
-    tested = "PI_TESTED=1" if (system.name, cpu) == ZERO else ""
-    shown = machine.boot(disk, cpu, environment=tested)
-    if "PI-STATUS 0" not in shown or (tested and " passed" not in shown):
-        raise EdgeError(f"{system.name} on {cpu}: {shown[-2000:]}")
-    # Anywhere in a line: the console is the kernel's and the engines' too.
-    said = [json.loads(text) for text in re.findall(r"PI-ROW (\{.*\})", shown)]
-    if len(said) != len(system.engines):
-        raise EdgeError(f"{system.name} on {cpu}, an engine is missing: {shown[-2000:]}")
+    tested = "PI_TESTED=1" if (system.name, cpu) == ZERO_2_W else ""
+    console = machine.boot(disk, cpu, environment=tested)
+    if "PI-STATUS 0" not in console or (tested and " passed" not in console):
+        raise EdgeError(f"{system.name} on {cpu}: {console[-_QUOTED_CHARS:]}")
+    # Search inside lines: the kernel and the engines print to the same console.
+    printed = [json.loads(text) for text in re.findall(r"PI-ROW (\{.*\})", console)]
+    if len(printed) != len(system.engines):
+        raise EdgeError(
+            f"{system.name} on {cpu}: figures of {len(printed)} engines, not "
+            f"{len(system.engines)}: {console[-_QUOTED_CHARS:]}"
+        )
     rows = [
         Row(
             system.name,
@@ -109,32 +135,32 @@ def measure(system: System, cpu: str, disk: Path) -> list[Row]:
             resident_bytes=row["resident_bytes"],
             installed_bytes=installed.size_bytes(system, row["engine"]),
         )
-        for row in said
+        for row in printed
     ]
     return rows + [Row(system.name, cpu, *pair) for pair in system.absent.items()]
 
 
 def compare(rows: list[Row], baseline: list[Row]) -> list[str]:
-    """What is more than 2 % worse than it was, or gone; a line each."""
-    found = {row.name: row for row in rows}
+    """Return a line for each figure that is more than 2 % above its baseline, or missing."""
+    by_name = {row.name: row for row in rows}
     worse = []
     for before in baseline:
-        now = found.get(before.name)
+        now = by_name.get(before.name)
         if now is None or (now.absent and not before.absent):
-            worse.append(f"{before.name}: ran, and does not any more")
+            worse.append(f"{before.name}: no longer runs")
             continue
         for field, title in _TITLES.items():
-            was, is_now = getattr(before, field), getattr(now, field)
-            if was and is_now > was * (1 + MAX_WORSE):
-                worse.append(f"{before.name}: {title} {is_now / was - 1:+.1%}")
+            old, new = getattr(before, field), getattr(now, field)
+            if old and new > old * (1 + MAX_INCREASE_SHARE):
+                worse.append(f"{before.name}: {title} {new / old - 1:+.1%}")
     return worse
 
 
 def read(path: Path = BASELINE) -> list[Row]:
-    """The rows of a baseline; none where there is no such file.
+    """Return the rows of a baseline; an empty list if the file does not exist.
 
     Raises:
-        EdgeError: it is damaged, or of another version.
+        EdgeError: The file is damaged, or has another schema version.
     """
     if not path.exists():
         return []
@@ -144,27 +170,30 @@ def read(path: Path = BASELINE) -> list[Row]:
             raise ValueError(f"schema version {content['schema_version']}")
         return [Row(**row) for row in content["rows"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise EdgeError(f"{path} is no baseline ({error}): {REMEDY}") from error
+        raise EdgeError(f"{path}: not a baseline ({error}): {REMEDY}") from error
 
 
 def write(rows: list[Row], path: Path) -> None:
-    """Write the rows as JSON, and beside it the table as Markdown."""
+    """Write the rows as JSON to `path`, and as a Markdown table beside it."""
     content = {"schema_version": SCHEMA_VERSION, "rows": list(map(dataclasses.asdict, rows))}
     atomic_write.write(path, json.dumps(content, indent=1) + "\n")
     atomic_write.write(path.with_suffix(".md"), markdown(rows))
 
 
 def markdown(rows: list[Row]) -> str:
-    """The table, and what its figures are."""
+    """Return the page pi.md: the explanation of the figures, and the table."""
     lines = [
-        "# On the Raspberry Pi, emulated",
+        "# The runtime on emulated Raspberry Pis",
         "",
-        "`make pi` makes this page. Instructions are a metric to see regressions by, counted by",
-        "QEMU (`-icount`) in full-system mode with 512 MiB, and **not a time**: a Pi's caches,",
-        "memory and clock are not in them. Inference: one image, one thread. Start:",
-        "`python -m runtime PICTURE` from exec to exit, files cached; resident: that process.",
-        "Installed: the folder of `install-pi.sh`, beside Debian's NumPy and Pillow.",
-        "A 32-bit system was measured under a 64-bit kernel, as Raspberry Pi OS runs it.",
+        "`make pi` writes this page. QEMU counts instructions (`-icount`) in full-system mode with",
+        "512 MiB of memory. The counts show regressions; they are **not times**, because they",
+        "ignore a Pi's caches, memory and clock.",
+        "",
+        "- Inference: one image, one thread.",
+        "- Start: `python -m runtime PICTURE` from exec to exit, with its files cached.",
+        "- Resident: peak resident memory of that process.",
+        "- Installed: the folder of `install-pi.sh`, without Debian's NumPy and Pillow.",
+        "- 32-bit systems were measured under a 64-bit kernel, as Raspberry Pi OS runs them.",
         "",
         f"| system | processor | engine | {' | '.join(_TITLES.values())} |",
         "|---" * 3 + "|---:" * len(_TITLES) + "|",
@@ -182,18 +211,19 @@ def markdown(rows: list[Row]) -> str:
 
 
 def _millions(field: str, value: int) -> str:
+    """Format a figure in millions: inferences with two decimals, the others with one."""
     return f"{value / 1e6:.2f}" if field.startswith("inference") else f"{value / 1e6:.1f}"
 
 
 def _tree(folder: Path, place: str) -> dict[str, bytes]:
-    """Every Python file of a folder, by where it goes on the Pi."""
+    """Return the Python files of a folder: path on the Pi → content."""
     return {
         f"{place}/{file.relative_to(folder)}": file.read_bytes() for file in folder.rglob("*.py")
     }
 
 
 def _digit() -> bytes:
-    """A picture of a digit, as PNG."""
+    """Return an image of a digit as PNG: the first golden input of the published model."""
     from PIL import Image
 
     from runtime import Classifier

@@ -1,7 +1,8 @@
-"""A Pi in user mode: commands run in its root folder, each program through QEMU.
+"""Run commands on an emulated Pi in QEMU's user mode: a root folder, Arm programs run by QEMU.
 
-A user namespace stands in for root: in it the folder becomes `/` with a layer of its own on top,
-and the kernel hands every Arm program to QEMU (binfmt_misc, which namespaces have since Linux 6.7).
+A user namespace replaces root. In it an overlay of the Pi's layers is mounted as `/`, and
+binfmt_misc makes the kernel run every Arm program with QEMU. Namespaces can register their own
+binfmt_misc formats since Linux 6.7.
 """
 
 import os
@@ -12,15 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.emulation.debian import NotHere
+from deploy.emulation.debian import MissingPrerequisite
 from runtime.errors import EdgeError
 
-# How an ELF program for Arm begins: class, byte order, type (executable or shared), machine.
-_MAGIC = {
-    "qemu-aarch64": (2, 0xB7),
-    "qemu-arm": (1, 0x28),
+# QEMU program → class and machine in the ELF header of the programs it runs (elf(5)).
+_ELF_CLASS_MACHINE = {
+    "qemu-aarch64": (2, 0xB7),  # ELFCLASS64, EM_AARCH64
+    "qemu-arm": (1, 0x28),  # ELFCLASS32, EM_ARM
 }
-# $1 the layers, $2 what is written, $3 the mount point; then pairs of folders, --, the command.
+# Script that sets up the namespace and runs a command in it. Arguments: $1 layers, $2 folder for
+# changes, $3 mount point; then pairs of a path here and a path on the Pi, --, and the command.
 _ENTER = r"""
 set -e
 mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
@@ -46,22 +48,32 @@ shift
 unset PI_EMULATOR_64 PI_EMULATOR_32
 exec chroot "$root" /usr/bin/env -C "$PI_FOLDER" "$@"
 """
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# How this machine reaches its package index; the rest of its environment stays outside.
-_NETWORK = ("PIP_CERT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # $PATH on the Pi
+# Variables and files through which this machine reaches its package index. An online command on the
+# Pi gets them; it gets no other variable of this machine.
+_NETWORK_VARIABLES = (
+    "PIP_CERT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+)
 _NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt")
+_QUOTED_CHARS = 2000  # the end of a command's output that is quoted in an error
 
 
 @dataclass
 class Pi:
-    """A system on a processor; what is written on it stays in `written` and nowhere else.
+    """A system on a processor. Changes to its files are stored in `written` only.
 
     Attributes:
-        emulators: the folder with QEMU's static programs.
-        layers: root folders, the uppermost first.
+        emulators: folder with QEMU's static programs.
+        layers: root folders that are overlaid, the uppermost first.
         cpu: QEMU's name of the processor.
-        written: an empty folder, or that of an earlier run.
-        folders: folders and files of this machine, and where they are on the Pi.
+        written: folder for the changes: empty, or that of an earlier run. Its subfolder `up` is the
+            upper layer of the overlay.
+        folders: folders and files of this machine → their paths on the Pi, read-only.
     """
 
     emulators: Path
@@ -80,8 +92,18 @@ class Pi:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as the Pi's user and wait for it.
 
+        Args:
+            *command: program and arguments.
+            online: let the command use the network of this machine.
+            environment: additional environment variables.
+            timeout_s: kill the command after this time.
+            folder: working directory on the Pi.
+
+        Returns:
+            The completed process, with stdout and stderr as text.
+
         Raises:
-            NotHere: this machine's kernel lets nobody do so.
+            subprocess.TimeoutExpired: The command did not end in time.
         """
         for name in ("up", "work", "root"):
             (self.written / name).mkdir(parents=True, exist_ok=True)
@@ -99,7 +121,7 @@ class Pi:
             "PI_EMULATOR_32": _registration("qemu-arm", self.emulators),
         }
         if online:
-            inside |= {name: os.environ[name] for name in _NETWORK if name in os.environ}
+            inside |= {name: os.environ[name] for name in _NETWORK_VARIABLES if name in os.environ}
         done = subprocess.run(
             [
                 *("unshare", "--user", "--map-root-user", "--mount", "--pid"),
@@ -116,27 +138,34 @@ class Pi:
             errors="replace",
             timeout=timeout_s,
         )
-        # The kernel's own folder, which nobody could remove else.
+        # The kernel makes this folder of the overlay without permissions; let it be deleted.
         (self.written / "work/work").chmod(0o700)
         return done
 
 
 def output(done: subprocess.CompletedProcess[str]) -> str:
-    """Standard output of a command that has to have succeeded.
+    """Return the standard output of a command.
 
     Raises:
-        EdgeError: it failed; the message ends with what it said.
+        EdgeError: The command failed; the message ends with its output.
     """
     if done.returncode:
-        said = (done.stdout + done.stderr).strip()[-2000:]
-        raise EdgeError(f"{done.args[-1]}: status {done.returncode}: {said}")
+        printed = (done.stdout + done.stderr).strip()[-_QUOTED_CHARS:]
+        raise EdgeError(f"{done.args[-1]}: exit status {done.returncode}: {printed}")
     return done.stdout
 
 
 def require_namespaces() -> None:
-    """Raise NotHere unless this machine and its kernel offer what `Pi.run` stands on."""
+    """Check that this machine can run `Pi.run`.
+
+    Raises:
+        MissingPrerequisite: It is not Linux on x86-64, or lacks unshare, user namespaces or
+            binfmt_misc in them.
+    """
     if platform.machine() != "x86_64" or not shutil.which("unshare"):
-        raise NotHere("the emulators are for Linux on x86-64, with unshare (util-linux)")
+        raise MissingPrerequisite(
+            "the emulators need Linux on x86-64 and the program unshare (util-linux)"
+        )
     done = subprocess.run(
         [
             "unshare",
@@ -151,16 +180,19 @@ def require_namespaces() -> None:
         text=True,
     )
     if done.returncode:
-        raise NotHere(
-            f"no user namespace with binfmt_misc ({done.stderr.strip()}): it takes Linux 6.7 or "
-            "newer, its module binfmt_misc, and unprivileged user namespaces (Ubuntu: "
+        raise MissingPrerequisite(
+            f"no user namespace with binfmt_misc ({done.stderr.strip()}): install Linux 6.7 or "
+            "newer with the module binfmt_misc, and unprivileged user namespaces (Ubuntu: "
             "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0)"
         )
 
 
 def _registration(program: str, emulators: Path) -> str:
-    bits, machine = _MAGIC[program]
-    start = bytes([0x7F, *b"ELF", bits, 1, 1, *[0] * 9, 2, 0, machine, 0])
+    """Return the line that registers a QEMU program with binfmt_misc (Linux, admin-guide)."""
+    elf_class, machine = _ELF_CLASS_MACHINE[program]
+    # ELF header: magic, class, little-endian, version, padding, type (2 executable), machine
+    header = bytes([0x7F, *b"ELF", elf_class, 1, 1, *[0] * 9, 2, 0, machine, 0])
+    # Ignore the ABI (byte 7) and the lowest bit of the type (3 is a shared object).
     mask = bytes([*[255] * 7, 0, *[255] * 8, 0xFE, *[255] * 3])
-    magic, kept = ("".join(f"\\x{byte:02x}" for byte in text) for text in (start, mask))
-    return f":{program}:M::{magic}:{kept}:{emulators / 'usr/bin' / program}:PF"
+    magic, mask_text = ("".join(f"\\x{byte:02x}" for byte in part) for part in (header, mask))
+    return f":{program}:M::{magic}:{mask_text}:{emulators / 'usr/bin' / program}:PF"

@@ -1,6 +1,6 @@
-"""What the tests on emulated Pis share: `make pi` and `make pi-page` run them on built Pis.
+"""Fixtures for the tests on emulated Pis, which `make pi` and `make pi-page` run.
 
-They stand outside `tests/`: they need QEMU, Debian's packages from the network, and minutes.
+They are not in `tests/`, because they need minutes, QEMU, and Debian packages from the network.
 """
 
 from pathlib import Path
@@ -10,13 +10,14 @@ import pytest
 from deploy.systems import SYSTEMS, System
 
 
-@pytest.fixture(params=SYSTEMS, ids=lambda system: system.name)
-def system(request) -> System:
+@pytest.fixture(params=SYSTEMS, ids=[system.name for system in SYSTEMS])
+def system(request: pytest.FixtureRequest) -> System:
     """Each emulated system."""
-    return request.param
+    tested: System = request.param
+    return tested
 
 
 @pytest.fixture
-def card(tmp_path) -> Path:
-    """Where what is written on a Pi goes: gone after the test."""
+def card(tmp_path: Path) -> Path:
+    """Folder for the changes on a Pi, deleted after the test."""
     return tmp_path / "card"

@@ -1,4 +1,4 @@
-"""docs/raspberry-pi.md, as written, on a booted Pi: systemd, 512 MiB, no network."""
+"""Run the commands of docs/raspberry-pi.md on a booted Pi with systemd, 512 MiB and no network."""
 
 import re
 import shutil
@@ -15,8 +15,8 @@ from deploy.wheels import CHECKOUT
 
 PAGE = CHECKOUT / "docs/raspberry-pi.md"
 (TRIXIE,) = [system for system in SYSTEMS if system.name == "trixie-arm64"]
-# What a real apt would do is done here from what was fetched before: lay the packages' files over
-# the system, make their users, start their services.
+# Stand-in for apt on the Pi: copies the files of packages downloaded before over the system, adds
+# the user mosquitto and starts its service.
 APT = """#!/bin/sh
 shift
 for package; do
@@ -28,6 +28,7 @@ grep -q mosquitto /etc/passwd || echo mosquitto:x:990:990::/nonexistent:/bin/fal
 grep -q mosquitto /etc/group || echo mosquitto:x:990: >> /etc/group
 case $* in *mosquitto*) systemctl daemon-reload; systemctl start mosquitto ;; esac
 """
+# Service that runs all commands after boot and prints to the console.
 UNIT = """[Unit]
 After=basic.target
 [Service]
@@ -43,28 +44,29 @@ TimeoutStartSec=infinity
 
 
 def commands() -> list[str]:
-    """The Pi's commands, in the page's order."""
+    """Return the commands of the blocks marked `sh pi`, in order."""
     blocks = re.findall(r"^```sh pi\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return [line for block in blocks for line in block.splitlines()]
 
 
 def script() -> str:
-    """All commands, each announced, with some seconds between, as a reader would take."""
+    """Return a script that runs all commands with 3 s between them and prints marks around each."""
     lines = []
-    for at, command in enumerate(commands()):
-        lines += [f"echo PI-COMMAND {at}", command, f"echo PI-STATUS {at} $?", "sleep 3"]
+    for number, command in enumerate(commands()):
+        lines += [f"echo PI-COMMAND {number}", command, f"echo PI-STATUS {number} $?", "sleep 3"]
     return "\n".join([*lines, "sync", "echo o > /proc/sysrq-trigger", "sleep 60", ""])
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory) -> dict[str, str]:
-    """What each command printed, with its status in the last line."""
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Output of each command on a booted Pi; the last line contains its exit status."""
     card = tmp_path_factory.mktemp("card")
     home = card / "up/home/pi"
     for name in ("up/pi", "work", "root"):
         (card / name).mkdir(parents=True)
     bundle(home / "digit-edge-pi")
-    for file in (home / "digit-edge-pi/wheels").iterdir():  # half of the disk, for other systems
+    for file in (home / "digit-edge-pi/wheels").iterdir():
+        # Wheels of other systems would fill half of the disk.
         if not re.search(r"(cp313|none|abi3).*(aarch64|any)", file.name):
             file.unlink()
     shutil.copy2(CHECKOUT / "examples/photo.jpg", home)
@@ -77,7 +79,7 @@ def shown(tmp_path_factory) -> dict[str, str]:
         "/pi/docs": script(),
         "/etc/systemd/system/docs.service": UNIT,
         "/etc/systemd/system/default.target": "[Unit]\nRequires=docs.service basic.target\n",
-        # Left out (an empty unit is masked): a flashed system has that table of hardware already.
+        # An empty unit is masked: a flashed system has built its hardware database already.
         "/etc/systemd/system/systemd-hwdb-update.service": "",
         "/etc/machine-id": "0123456789abcdef0123456789abcdef\n",
         "/etc/hosts": "127.0.0.1 localhost raspberrypi.local\n",
@@ -85,54 +87,59 @@ def shown(tmp_path_factory) -> dict[str, str]:
     }
     machine.disk(pi, {name: text.encode() for name, text in files.items()}, card / "disk")
     console = machine.boot(card / "disk", "cortex-a53", start="/lib/systemd/systemd")
-    found = re.findall(r"PI-COMMAND (\d+)\n(.*?PI-STATUS \1 \d+)", console, re.DOTALL)
-    answers = {commands()[int(at)]: said for at, said in found}
-    assert len(answers) == len(set(commands())), console[-5000:]
-    return answers
+    marked = re.findall(r"PI-COMMAND (\d+)\n(.*?PI-STATUS \1 \d+)", console, re.DOTALL)
+    outputs = {commands()[int(number)]: output for number, output in marked}
+    assert len(outputs) == len(set(commands())), console[-5000:]
+    return outputs
 
 
 @pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_page_succeeds(command, shown):
-    assert shown[command].endswith(" 0"), shown[command]
+def test_command_of_the_page_succeeds(command: str, printed: dict[str, str]) -> None:
+    assert printed[command].endswith(" 0"), printed[command]
 
 
-def test_the_installer_shows_no_error_that_is_none(shown):
-    for command, text in shown.items():
+def test_successful_installer_prints_no_error(printed: dict[str, str]) -> None:
+    for command, text in printed.items():
         assert "install-pi.sh" not in command or "error" not in text.lower(), text
 
 
-def test_the_photograph_is_read_as_the_page_shows(shown):
+def test_photograph_is_classified_as_the_page_shows(printed: dict[str, str]) -> None:
     (line,) = re.findall(r"^    (photo.jpg: .*)$", PAGE.read_text(), re.MULTILINE)
-    assert line in shown["digit-edge/env/bin/python -m runtime photo.jpg"]
-    assert line in shown["lean/bin/python -m runtime photo.jpg"]
+    assert line in printed["digit-edge/env/bin/python -m runtime photo.jpg"]
+    assert line in printed["lean/bin/python -m runtime photo.jpg"]
 
 
-def test_the_service_reads_what_arrives(shown):
-    journal = shown["journalctl -u digit-edge-watch -o cat"]
-    assert '"label": "7"' in journal
+def test_watch_service_classifies_a_new_image(printed: dict[str, str]) -> None:
+    assert '"label": "7"' in printed["journalctl -u digit-edge-watch -o cat"]
+
+
+def test_watch_service_starts_once_and_keeps_running(printed: dict[str, str]) -> None:
+    journal = printed["journalctl -u digit-edge-watch -o cat"]
     assert journal.count("Started digit-edge-watch") == 1
-    assert "active (running)" in shown["systemctl status digit-edge-watch --no-pager"]
+    assert "active (running)" in printed["systemctl status digit-edge-watch --no-pager"]
 
 
-def test_the_server_asks_for_the_token(shown):
-    refused, answered = (text for command, text in shown.items() if "/v1/classify" in command)
-    assert "send the server's token" in refused
-    assert '"label"' not in refused
-    assert '"label":"7"' in answered
+def test_server_classifies_only_with_the_token(printed: dict[str, str]) -> None:
+    without_token, with_token = (
+        text for command, text in printed.items() if "/v1/classify" in command
+    )
+    assert "send the server's token" in without_token
+    assert '"label"' not in without_token
+    assert '"label":"7"' in with_token
 
 
-def test_the_camera_service_reads_its_source_once(shown):
-    journal = shown["journalctl -u digit-edge-camera -o cat"]
+def test_camera_service_reads_its_source_once(printed: dict[str, str]) -> None:
+    journal = printed["journalctl -u digit-edge-camera -o cat"]
     assert journal.count('"label": "7"') == journal.count("Started digit-edge-camera") == 1
 
 
-def test_mqtt_carries_the_result(shown):
-    said = [text for command, text in shown.items() if "mosquitto_sub" in command]
-    assert "online" in said[0]
-    assert '"label": "7"' in said[1]
+def test_mqtt_delivers_availability_and_result(printed: dict[str, str]) -> None:
+    availability, result = (text for command, text in printed.items() if "mosquitto_sub" in command)
+    assert "online" in availability
+    assert '"label": "7"' in result
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Lay a folder over another, by hard links."""
+    """Copy a folder over another by hard links."""
     target.mkdir(exist_ok=True)
     subprocess.run(["cp", "--archive", "--link", "--force", f"{source}/.", target], check=True)

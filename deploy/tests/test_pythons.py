@@ -1,4 +1,4 @@
-"""The runtime from its wheel, with the locked engines, on every Python that it is declared for."""
+"""Test the runtime from its wheel, with the locked engines, on every supported Python version."""
 
 import shutil
 import subprocess
@@ -11,38 +11,46 @@ from deploy.wheels import CHECKOUT
 
 
 def interpreter(minor: int) -> str | None:
-    """A Python 3.`minor` of this machine that can make environments."""
-    found = [shutil.which(f"python3.{minor}")]
+    """Return a Python 3.`minor` of this machine that can make virtual environments."""
+    candidates: list[str | None] = [shutil.which(f"python3.{minor}")]
     if shutil.which("uv"):
         command = ["uv", "python", "find", "--no-python-downloads", f"3.{minor}"]
-        found.append(subprocess.run(command, capture_output=True, text=True).stdout.strip())
-    found += map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
+        candidates.append(subprocess.run(command, capture_output=True, text=True).stdout.strip())
+    candidates += map(str, Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
     probe = f"import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, {minor}))"
-    for python in found:
+    for python in candidates:
         if python and not subprocess.run([python, "-c", probe], capture_output=True).returncode:
             return python
     return None
 
 
 @pytest.mark.parametrize("minor", [10, 11, 12, 13])
-def test_conformance_on_this_machine(minor, tmp_path):
+def test_conformance_suite_passes_on_this_machine(minor: int, tmp_path: Path) -> None:
     python = interpreter(minor)
     if python is None:
         pytest.skip(f"no Python 3.{minor} with venv here: uv python install 3.{minor}")
     environment = roots.CACHE / f"pythons/.venv-3.{minor}"
-    inside = environment / "bin/python"
+    environment_python = environment / "bin/python"
     if not (environment / "installed").exists():
         shutil.rmtree(environment, ignore_errors=True)
         subprocess.run([python, "-m", "venv", environment], check=True)
         locks = [
             f"--requirement={CHECKOUT}/requirements/{name}.lock" for name in ("litert", "onnx")
         ]
-        pip(inside, "--require-hashes", *locks)
+        pip(environment_python, "--require-hashes", *locks)
         (environment / "installed").touch()
     (wheel,) = (roots.CACHE / "project").glob("digit_edge-*.whl")
-    pip(inside, "--no-deps", "--force-reinstall", str(wheel))
+    pip(environment_python, "--no-deps", "--force-reinstall", str(wheel))
     done = subprocess.run(
-        [inside, "-m", "pytest", "-q", "-p", "no:cacheprovider", CHECKOUT / "tests/engines"],
+        [
+            environment_python,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            CHECKOUT / "tests/engines",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -51,5 +59,6 @@ def test_conformance_on_this_machine(minor, tmp_path):
 
 
 def pip(python: Path, *options: str) -> None:
-    command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    """Run pip install in an environment."""
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*command, "--no-compile", *options], check=True)

@@ -1,4 +1,4 @@
-"""python -m deploy.bundle: what it replaces, and what it leaves when it fails."""
+"""Test which folders `python -m deploy.bundle` replaces, and that failures change nothing."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(out: Path | str, cwd: Path = ROOT) -> str:
-    """Bundle without a network, which fails; the one line of the error."""
+    """Run the command without a package index, so that it fails; return its one line of error."""
     done = subprocess.run(
         [sys.executable, "-m", "deploy.bundle", "--out", out],
         capture_output=True,
@@ -28,7 +28,7 @@ def run(out: Path | str, cwd: Path = ROOT) -> str:
 
 @pytest.fixture
 def old(tmp_path):
-    """What an earlier run left."""
+    """A bundle written by an earlier run."""
     folder = tmp_path / "digit-edge-pi"
     for name in ("wheels/some.whl", "systemd/some.service", "install-pi.sh"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -36,25 +36,25 @@ def old(tmp_path):
     return folder
 
 
-def test_a_bundle_that_fails_leaves_the_old_one(old):
+def test_failed_bundle_keeps_the_old_one(old):
     before = sorted(old.rglob("*"))
     assert "pip download" in run(old)
     assert sorted(old.rglob("*")) == before
-    assert list(old.parent.iterdir()) == [old], "and nothing beside it"
+    assert list(old.parent.iterdir()) == [old], "temporary folders are deleted"
 
 
-@pytest.mark.parametrize("mine", ["mine", "wheels/mine.txt", "systemd/mine"])
-def test_a_folder_with_other_files_is_left_alone(old, mine):
-    (old / mine).touch()
+@pytest.mark.parametrize("other", ["other", "wheels/other.txt", "systemd/other"])
+def test_folder_with_other_files_is_not_replaced(old, other):
+    (old / other).touch()
     before = sorted(old.rglob("*"))
     message = run(old)
     assert "holds other files" in message
-    assert f"({mine})" in message
+    assert f"({other})" in message
     assert sorted(old.rglob("*")) == before
 
 
 @pytest.mark.parametrize("out", ["deploy", ".", "deploy/systemd"])
-def test_the_checkout_s_own_folders_are_left_alone(tmp_path, out):
+def test_folders_of_the_checkout_are_not_replaced(tmp_path, out):
     for name in ("deploy", "runtime", "export", "requirements"):
         shutil.copytree(ROOT / name, tmp_path / name)
     before = {path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts}
@@ -63,6 +63,6 @@ def test_the_checkout_s_own_folders_are_left_alone(tmp_path, out):
     assert after == before
 
 
-def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+def test_unwritable_folder_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     assert f"cannot write {tmp_path}/file/bundle" in run(tmp_path / "file/bundle")

@@ -1,4 +1,7 @@
-"""docs/raspberry-pi.md agrees with the installer; `make pi-page` runs its commands on a Pi."""
+"""Test that docs/raspberry-pi.md agrees with the installer and the bundle.
+
+`make pi-page` runs the commands of the page on an emulated Pi.
+"""
 
 import re
 import subprocess
@@ -14,7 +17,7 @@ PAGE = (ROOT / "docs/raspberry-pi.md").read_text()
 COMMANDS = re.findall(r"^```sh (?:pi|computer)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_every_option_of_the_installer_exists():
+def test_options_shown_are_options_of_the_installer():
     usage = subprocess.run(
         ["sh", ROOT / "deploy/install-pi.sh", "--help"], capture_output=True, text=True, check=True
     ).stdout
@@ -24,13 +27,13 @@ def test_every_option_of_the_installer_exists():
         assert option in usage
 
 
-def test_every_module_exists():
+def test_modules_shown_exist():
     for module in re.findall(r"python -m ([a-z.]+)", PAGE):
         file = ROOT / module.replace(".", "/")
         assert file.with_suffix(".py").exists() or (file / "__main__.py").exists(), module
 
 
-def test_the_photograph_is_read_as_shown():
+def test_photograph_is_classified_as_shown():
     (shown,) = re.findall(r"^    photo.jpg: (.*)$", PAGE, re.MULTILINE)
     done = subprocess.run(
         [sys.executable, "-m", "runtime", ROOT / "examples/photo.jpg"],
@@ -42,14 +45,14 @@ def test_the_photograph_is_read_as_shown():
     assert done.stdout.strip().endswith(f"photo.jpg: {shown}")
 
 
-def test_what_is_copied_exists():
+def test_files_of_the_copy_command_exist():
     (line,) = re.findall(r"^scp -r (.*) pi@", PAGE, re.MULTILINE)
-    folder, picture = line.split()
+    folder, photograph = line.split()
     assert str(bundle.parse_args([]).out) == folder
-    assert (ROOT / picture).exists()
+    assert (ROOT / photograph).exists()
 
 
-def test_every_system_has_pinned_wheels():
+def test_wheels_of_every_system_are_pinned():
     for system in SYSTEMS:
         assert all("==" in pin for pin in pins(system))
         assert any(pin.startswith("paho-mqtt==") for pin in pins(system))

@@ -1,4 +1,4 @@
-"""The systemd units: valid, hardened, and of commands that exist."""
+"""Test that the systemd units are valid, hardened, and start commands with existing options."""
 
 import re
 import shutil
@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 UNITS = sorted((Path(__file__).parents[2] / "deploy/systemd").glob("*.service"))
-# systemd-analyze calls up to 2.0 "OK"; what holds the services open is the network.
-MAX_EXPOSED = 20
+# Limit of the exposure in `systemd-analyze security`, in tenths: it rates up to 2.0 as "OK".
+# Most of the services' exposure is the network.
+MAX_EXPOSURE_TENTHS = 20
 
 
 @pytest.fixture(params=UNITS, ids=lambda path: path.stem)
 def unit(request, tmp_path) -> Path:
-    """A unit as the installer writes it, with a Python that is there."""
+    """A unit as the installer writes it, with an existing Python."""
     folder = tmp_path / "digit-edge"
     (folder / "env/bin").mkdir(parents=True)
     (folder / "env/bin/python").symlink_to(sys.executable)
@@ -27,29 +28,29 @@ def unit(request, tmp_path) -> Path:
 
 def analyze(*options: str | Path) -> subprocess.CompletedProcess:
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("no systemd-analyze here: apt install systemd")
+        pytest.skip("systemd-analyze is missing: apt install systemd")
     return subprocess.run(["systemd-analyze", *options], capture_output=True, text=True)
 
 
-def test_there_is_one_for_each_service():
+def test_each_service_has_a_unit():
     assert [path.stem for path in UNITS] == [
         f"digit-edge-{name}" for name in ("camera", "serve", "watch")
     ]
 
 
-def test_it_is_valid(unit):
+def test_unit_is_valid(unit):
     done = analyze("verify", "--man=no", unit)
-    # It also reads this machine's own units, whose faults are none of ours.
+    # The command also reports problems of this machine's own units.
     assert unit.stem not in done.stderr, done.stderr
     assert done.returncode == 0, done.stderr
 
 
-def test_it_is_hardened(unit):
-    done = analyze("security", "--offline=true", f"--threshold={MAX_EXPOSED}", unit)
+def test_unit_is_hardened(unit):
+    done = analyze("security", "--offline=true", f"--threshold={MAX_EXPOSURE_TENTHS}", unit)
     assert done.returncode == 0, done.stdout
 
 
-def test_its_command_takes_its_options_and_those_of_its_example(unit):
+def test_command_has_the_options_of_the_unit_and_of_its_example(unit):
     text = unit.read_text()
     (line,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     (example,) = re.findall(r"^# .*: OPTIONS=(.+)$", text, re.MULTILINE)

@@ -1,1 +1,1 @@
-"""What runs on an emulated Pi, by its own Python; nothing here imports the rest of `deploy`."""
+"""Scripts run by the Python of an emulated Pi; they must not import the rest of `deploy`."""

@@ -1,7 +1,7 @@
-"""python3 measure.py ENGINE…: what each installed engine costs, in instructions and bytes.
+"""Measure each installed engine on an emulated Pi: instructions and resident memory.
 
-Runs in full-system mode, where a nanosecond of the clock is an instruction. Prints one JSON object
-an engine.
+Usage: python3 measure.py ENGINE…. It runs in full-system mode, in which the clock advances by one
+nanosecond per instruction. Prints one line `PI-ROW {…JSON…}` per engine.
 """
 
 import glob
@@ -11,10 +11,12 @@ import subprocess
 import sys
 import time
 
-HOME = "/home/pi"
-# In a process of its own, for each model: load, then one image at a time; of the second half, where
-# all is warm. Before that, the very command that is measured next: then all its files are cached. A
-# wait for the disk would count, for while nothing runs the clock leaps to the next alarm.
+HOME = "/home/pi"  # contains one folder per engine, made by install-pi.sh
+KIB_BYTES = 1024  # ru_maxrss is in KiB (getrusage(2))
+# Program for a separate process; arguments: the engine and its model files. For each model it loads
+# the model, runs 10 inferences to warm up, and prints the mean of 10 more, one image at a time.
+# Before that it runs the command that is measured next, so that the files of that command are
+# cached: while the system waits for its disk, the clock jumps to the next timer.
 _INFERENCE = """
 import contextlib, runpy, sys, time
 from runtime import Classifier
@@ -25,13 +27,14 @@ with contextlib.suppress(SystemExit):
 for path in paths:
     classifier = Classifier.load(path, backend=backend)
     image = classifier.spec.golden.pixels[:1]
-    for part in range(2):
+    for warm in (False, True):
         start = time.perf_counter_ns()
         for call in range(10):
             classifier.scores(image)
         count = (time.perf_counter_ns() - start) / 10
     print(round(count), classifier.backend.version)
 """
+# extra of the engine → its name in the runtime, its float32 model, its int8 model
 _MODELS = {
     "litert": ("litert", "digits.tflite", "digits-int8.tflite"),
     "tflite": ("tflite-runtime", "digits.tflite", "digits-int8.tflite"),
@@ -40,34 +43,36 @@ _MODELS = {
 
 
 def main(engines: list[str]) -> None:
-    """Print a line for each engine."""
+    """Print one line of figures per engine, named by its extra."""
     for engine in engines:
         python = f"{HOME}/{engine}/env/bin/python"
         backend, float32, int8 = _MODELS[engine]
         (folder,) = glob.glob(f"{HOME}/{engine}/env/lib/python3*/site-packages/runtime/pretrained")
         models = (f"{folder}/{float32}", f"{folder}/{int8}")
-        said = subprocess.check_output([python, "-c", _INFERENCE, backend, *models], text=True)
-        (first, version), (second, _) = map(str.split, said.splitlines()[-2:])
-        start_instructions, resident_bytes = _cost([python, "-m", "runtime", "/pi/digit.png"])
+        printed = subprocess.check_output([python, "-c", _INFERENCE, backend, *models], text=True)
+        (count_float32, version), (count_int8, _) = map(str.split, printed.splitlines()[-2:])
+        start_instructions, resident_bytes = _run_counted(
+            [python, "-m", "runtime", "/pi/digit.png"]
+        )
         row = {
             "engine": engine,
             "version": version,
             "start_instructions": start_instructions,
             "resident_bytes": resident_bytes,
-            "inference_instructions": {"float32": int(first), "int8": int(second)},
+            "inference_instructions": {"float32": int(count_float32), "int8": int(count_int8)},
         }
         print("PI-ROW", json.dumps(row), flush=True)
 
 
-def _cost(command: list[str]) -> tuple[int, int]:
-    """Instructions and the largest resident size, in bytes, of a process."""
+def _run_counted(command: list[str]) -> tuple[int, int]:
+    """Run a command; return its instructions and its peak resident memory in bytes."""
     start = time.perf_counter_ns()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(child.pid, 0)
+    _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        sys.exit(f"{command}: status {child.returncode}")
-    return time.perf_counter_ns() - start, used.ru_maxrss * 1024
+        sys.exit(f"{' '.join(command)}: exit status {child.returncode}")
+    return time.perf_counter_ns() - start, usage.ru_maxrss * KIB_BYTES
 
 
 if __name__ == "__main__":
