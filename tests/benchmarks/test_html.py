@@ -175,7 +175,7 @@ def test_verdicts_have_the_color_of_their_word(published) -> None:
     assert ("FAIL", "failed") in found
     assert ("INVALID timing", "warning") in found
     assert ("INVALID", "warning") in found
-    assert ("ALARM: 1 sure flips", "failed") in found
+    assert ("ALARM: 1 confident flips", "failed") in found
     (verdict,) = parsed.find("strong")
     assert (verdict.text, verdict.attributes["class"]) == ("FAILED", "failed")
     cells = {e.text for e in parsed.find("td")}

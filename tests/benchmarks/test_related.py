@@ -121,7 +121,7 @@ def test_another_file_of_that_name_is_an_error(tmp_path, text: str, name: str) -
 def test_another_schema_is_an_error(robustness, tmp_path) -> None:
     newer = dataclasses.replace(robustness, schema_version=2)
     (tmp_path / related.ROBUSTNESS_NAME).write_text(to_json(newer))
-    with pytest.raises(EdgeError, match="schema 2"):
+    with pytest.raises(EdgeError, match="schema version 2"):
         related.read(tmp_path)
 
 

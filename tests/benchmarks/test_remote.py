@@ -200,7 +200,7 @@ def test_a_device_that_answers_otherwise_fails_the_run(compared, measured, timin
     text = html.render(made)
     assert "Parity on the device" in text
     assert "SIGILL" in text
-    assert "answers differ, on the device" in text
+    assert "predictions differ, on the device" in text
 
 
 def test_a_device_measures_the_same_files_without_keras(measured, server, timings) -> None:

@@ -157,7 +157,8 @@ def test_the_summary_has_a_line_a_row(made) -> None:
 
 def test_the_limit_counts_weights_and_values_by_precision(made) -> None:
     table = latency_tables.limit_table(made.parity, made.latency)
-    places = [table.header.index(name) for name in ("precision", "bytes", "at the memory's pace")]
+    names = ("precision", "bytes", "time at memory bandwidth")
+    places = [table.header.index(name) for name in names]
     found = {tuple(line[place] for place in places) for line in table.lines}
     moved = made.parity.parameters + 2 * made.parity.activations
     assert {(kind, size) for kind, size, _ in found} == {
