@@ -109,7 +109,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no column 'label'"):
         read_manifest(tmp_path)
     write_manifest(tmp_path, HEADER)
-    with pytest.raises(DatasetError, match="names no image"):
+    with pytest.raises(DatasetError, match="lists no images"):
         read_manifest(tmp_path)
     write_manifest(tmp_path, HEADER, ("a.png", "song", "1", "w", "photo"))
     with pytest.raises(DatasetError, match="'song'"):

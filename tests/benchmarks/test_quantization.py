@@ -91,7 +91,7 @@ def test_a_scale_that_the_spec_states_wrongly_is_found(models, tmp_path, suffix)
         ((5,) * 5 + (7,) * 5, True, "5 to 7 of each class"),
         ((1,) + (9,) * 9, False, "1 to 9 of each class"),
         ((0, 6, 0) + (7,) * 7, False, "none of 0, 2"),
-        ((), True, "how many of each class: not known"),
+        ((), True, "unknown number of images per class"),
     ],
     ids=["even", "nearly even", "uneven", "without two", "an older file"],
 )
