@@ -45,7 +45,8 @@ def real(codes: npt.NDArray[Any], quantization: tuple[float, int]) -> npt.NDArra
     scale, zero_point = quantization
     if codes.dtype != np.int8:
         return codes.astype(np.float32)
-    return (codes.astype(np.float32) - zero_point) * np.float32(scale)
+    values: npt.NDArray[np.float32] = (codes.astype(np.float32) - zero_point) * np.float32(scale)
+    return values
 
 
 class LayerStats:
@@ -149,7 +150,7 @@ def lint_quantization(
 
 def _float32(params: QuantizationParams | None) -> tuple[float, int] | None:
     """Return (scale, zero point) with the scale rounded to float32, as the graph stores it."""
-    return params and (float(np.float32(params.scale)), params.zero_point)
+    return (float(np.float32(params.scale)), params.zero_point) if params else None
 
 
 def _format_params(params: QuantizationParams | None) -> str:
