@@ -9,7 +9,6 @@ import pytest
 from benchmarks.serve.run import photographs
 from runtime import Classifier
 
-
 # A load of a few seconds.
 SMALL_LOAD = (
     "--seconds", "1", "--clients", "20", "--each", "2", "--requests", "200", "--abuse-seconds", "2",
