@@ -124,7 +124,8 @@ def flips_table(result: ParityResult, names: Sequence[str], max_flips: int) -> T
     """
     hidden = len(result.flips) - max_flips
     return Table(
-        f"{result.case.artifact} in {result.case.backend}: {len(result.flips)} predictions differ",
+        f"{result.case.artifact} in {result.case.backend}: {len(result.flips)} of {result.n:,} "
+        "predictions differ",
         ("image", "label", "Keras", "artifact", "margin", ""),
         tuple(
             (

@@ -32,8 +32,8 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
         f"Accuracy on {parity.n:,} test images of {parity.dataset}; agreement with the Keras "
         "reference; p50 and p90 of one image at a time on one thread (Keras: "
         f"{latency.host.cores}); "
-        "images/s in the fastest batch; start: from process start to first prediction; memory: "
-        "peak resident size after the first prediction.",
+        "images/s with the fastest batch size; start: from process start to first prediction; "
+        "memory: peak resident size after the first prediction.",
     )  # fmt: skip
 
 
