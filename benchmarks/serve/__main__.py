@@ -80,9 +80,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     arguments = parser.parse_args(argv)
     if min(arguments.clients, arguments.each, arguments.requests) < 1:
-        raise EdgeError("--clients, --each and --requests must be 1 or more")
+        raise EdgeError("--clients, --each and --requests take values of 1 or more")
     if not min(arguments.seconds, arguments.abuse_seconds) > 0:
-        raise EdgeError("--seconds and --abuse-seconds must be more than 0")
+        raise EdgeError("--seconds and --abuse-seconds take values greater than 0")
     return arguments
 
 
