@@ -105,7 +105,8 @@ def latencies(samples_ns: Sequence[tuple[str, Sequence[int]]]) -> Chart:
     """
     logs = [np.log10(samples) for _, samples in samples_ns]
     low, high = min(map(np.min, logs)) - 0.05, max(map(np.max, logs)) + 0.05
-    x, y = Axis(low, high, 250, 840), Axis(0, len(logs), 0, _LANE_HEIGHT_PX * len(logs))
+    x = Axis(low, high, 250, 840)  # the names of the histograms are left of it
+    y = Axis(0, len(logs), 0, _LANE_HEIGHT_PX * len(logs))
     edges = np.linspace(low, high, _LATENCY_BINS + 1)
     width = f"{(x.end - x.start) / _LATENCY_BINS:.1f}"
     marks = []
@@ -244,7 +245,7 @@ def style(number: int) -> str:
 
 
 def _decades(x: Axis, text: Callable[[float], str]) -> list[tuple[float, str]]:
-    """Return ticks at powers of ten; if the axis spans less than 3 decades, also at 2 and 5.
+    """Return ticks at 1, 10, 100, …; on an axis below 3 decades, also at 2, 5, 20, 50 and so on.
 
     Args:
         x: the axis; its values are base-10 logarithms.

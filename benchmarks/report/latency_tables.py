@@ -1,7 +1,9 @@
 """Builds the tables of a latency run for the terminal, Markdown and HTML reports.
 
-They show latency and throughput, cold start, the way from file to label, the roofline of one core,
-and comparisons with the bare engine, with decoding alone and with LiteRT's own benchmark tool.
+They show latency and throughput, cold start, the time from file to label, the roofline of one core,
+and comparisons with the bare engine, with decoding alone and with LiteRT's own benchmark tool. A
+case is an artifact in an engine on a device with a number of threads. The bare engine is the
+engine's own API, without this project's runtime around it.
 """
 
 from statistics import median
@@ -160,8 +162,9 @@ def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
         f"One image takes {parity.macs:,} multiply-accumulates (MAC) and {parity.parameters:,} "
         "weights. The peak is measured with a large matrix product on one core: float32 in NumPy's "
         "BLAS, int8 in onnxruntime. The matrices of one image are small, so no engine reaches the "
-        "peak. Bytes: each weight is read once, each of the "
-        f"{parity.activations:,} activations is written and read once. Memory bandwidth is "
+        "peak; the share shows how much a faster engine could gain at most. Bytes: each weight is "
+        f"read once, each of the {parity.activations:,} activations is written and read once. "
+        "Memory bandwidth is "
         "measured by copying 64 MiB on one core. If the time at memory bandwidth is shorter than "
         "the time at peak, memory is not the bottleneck.",
     )  # fmt: skip
