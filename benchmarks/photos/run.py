@@ -30,7 +30,8 @@ from runtime.errors import DatasetError, ImageError
 from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
 
-_COLUMNS = tuple(field.name for field in fields(Photo))
+_COLUMNS = tuple(field.name for field in fields(Photo))  # of manifest.csv
+# The end of error messages about columns.
 _REMEDY = "it needs file, kind, label, writer and medium, separated by commas"
 
 

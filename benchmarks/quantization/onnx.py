@@ -1,6 +1,7 @@
-"""Traces and lints .onnx artifacts for `explain`, with onnxruntime and the onnx package.
+"""Compares a float and an int8 .onnx artifact layer by layer, and checks their graphs (lint).
 
-The graph is run with graph optimizations off and on, and with its inner tensors as extra outputs.
+`benchmarks.quantization.explain` uses it for `python -m benchmarks.parity --explain`. onnxruntime
+runs the graph with graph optimizations off and on, and with its inner tensors as extra outputs.
 """
 
 import tempfile

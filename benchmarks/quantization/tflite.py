@@ -1,7 +1,8 @@
-"""Traces and lints .tflite artifacts for `explain`, with LiteRT.
+"""Compares a float and an int8 .tflite artifact layer by layer, and checks their graphs (lint).
 
-The graph is run with reference or optimized kernels, keeping every tensor. The list of operators
-comes from a private method of LiteRT's interpreter, which a future release may remove.
+`benchmarks.quantization.explain` uses it for `python -m benchmarks.parity --explain`. LiteRT runs
+the graph with reference or optimized kernels and keeps every tensor. The list of operators comes
+from a private method of its interpreter, which a future release may remove.
 """
 
 from collections.abc import Iterator

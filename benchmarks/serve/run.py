@@ -31,7 +31,7 @@ MIN_RATIO = 0.6  # images/s through HTTP over images/s of classify in process
 MAX_P99_ROUNDS = 2.5  # 99th percentile of the latency over the time of one response per client
 MAX_GROWTH = 1.1  # resident memory after the memory test over that after its warm-up
 
-_EXIT_TIMEOUT_S = 60  # for the server to end after SIGTERM
+_EXIT_TIMEOUT_S = 60  # longest time from SIGTERM to the end of the server
 _THROUGHPUT_ROUNDS = 8  # in process and through HTTP in turns, so that both meet the same load
 _THROUGHPUT_CLIENTS = 4  # simultaneous clients of the throughput test
 _THROUGHPUT_WARM_UP_REQUESTS = 100  # sent before the throughput test
