@@ -98,7 +98,7 @@ class LayerStats:
         self.active = active if self.active is None else self.active | active
 
     def layer(self, name: str, operator: str) -> Layer:
-        """Return the statistics of the batches so far.
+        """Return the statistics of all batches that were added.
 
         Args:
             name: the name of the layer.

@@ -54,7 +54,7 @@ class Table:
     Attributes:
         title: the heading above the table.
         header: the names of the columns.
-        lines: the cells, one tuple per line; each is as long as `header`.
+        lines: the cells, one tuple per line, with one cell per column.
         note: the paragraph below the table.
     """
 

@@ -44,7 +44,7 @@ def print_report(report: RobustnessReport) -> None:
 def write(report: RobustnessReport, folder: Path) -> tuple[str, ...]:
     """Write the JSON, Markdown and SVG files into `folder`; return their names.
 
-    Without results there is no SVG file.
+    The SVG file is written only if there are results.
 
     Raises:
         EdgeError: a file cannot be written.

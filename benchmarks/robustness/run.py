@@ -171,7 +171,7 @@ class _CaseRunner:
     def predict(
         self, path: Path, case: BenchmarkCase, class_names: tuple[str, ...]
     ) -> _Predictions | SkippedCase:
-        """Return the predictions of an artifact, or the reason why there are none.
+        """Return the predictions of an artifact, or the case with the reason of its failure.
 
         Args:
             path: the artifact.

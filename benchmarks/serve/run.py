@@ -275,7 +275,7 @@ def _rate(work: Callable[[int], object], seconds: float) -> float:
 
 
 def _cpu_s(server: Server) -> float:
-    """Return the CPU time of the server and its worker so far; 0 if there is no /proc."""
+    """Return the total CPU time of the server and its worker; 0 if /proc is missing."""
     ticks = 0
     for process in (server.process.pid, *_children(server.process.pid)):
         try:
