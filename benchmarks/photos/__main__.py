@@ -1,4 +1,4 @@
-"""Measures accuracy on photographs: python -m benchmarks.photos --data FOLDER."""
+"""The command python -m benchmarks.photos: measures accuracy and speed on a folder of images."""
 
 import argparse
 import sys
@@ -13,14 +13,19 @@ from runtime.errors import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command; return its exit status.
+
+    Raises:
+        EdgeError: the options, the folder or the model are invalid.
+        ModuleNotFoundError: jinja2 is not installed.
+    """
     arguments = parse_args(argv)
-    from benchmarks.photos import report as view
+    from benchmarks.photos import report as photos_report
     from benchmarks.report import html_templates, terminal
     from runtime.classifier import find_model
 
     output_dir.check_folder(arguments.out)
-    html_templates.environment()  # fails here, not after minutes, if jinja2 is missing
+    html_templates.environment()  # a missing jinja2 fails before minutes of measuring
     path = arguments.model or find_model(arguments.backend)
     report = measure(
         arguments.data,
@@ -30,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress=terminal.show_progress,
     )
     terminal.clear()
-    view.print_report(report)
-    written = view.write(report, arguments.out, arguments.data if arguments.pictures else None)
+    photos_report.print_report(report)
+    photos = arguments.data if arguments.pictures else None
+    written = photos_report.write(report, arguments.out, photos)
     print(f"written: {printable(str(arguments.out))}: {', '.join(written)}")
     return 0
 
@@ -40,24 +46,34 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.photos",
-        description="Read real photographs, scans and drawings, and time the way from bytes to a "
-        "label.",
-        epilog="Exit status: 0 measured, 2 bad input. Targets are reported and decide nothing.",
+        description="Measure accuracy on real photographs, scans and drawings, and the time from "
+        "file bytes to label.",
+        epilog="Exit status: 0 measured, 2 invalid input. A missed target does not change it.",
     )
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="FOLDER", help="images and their manifest.csv"
+        "--data",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="folder with the images and their manifest.csv",
     )
     parser.add_argument("--model", metavar="PATH", help="an artifact (default: the published one)")
-    parser.add_argument("--backend", help="the engine (default: the first that reads the model)")
     parser.add_argument(
-        "--out", type=Path, default=Path("benchmarks/results"), help="folder of the report"
+        "--backend", help="the engine (default: the first installed one that reads the model)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("benchmarks/results"),
+        help="folder of the report (%(default)s)",
     )
     parser.add_argument(
         "--pictures",
         action="store_true",
-        help="show the images themselves in the sheet of mistakes, not only what the network saw",
+        help="show the original images in the page of mistakes, beside the pixels given to the "
+        "model",
     )
-    parser.add_argument("--no-speed", action="store_true", help="leave out the timings")
+    parser.add_argument("--no-speed", action="store_true", help="do not measure speed")
     return parser.parse_args(argv)
 
 

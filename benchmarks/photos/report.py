@@ -1,4 +1,7 @@
-"""A report of real images: on the terminal, as JSON and Markdown, and a sheet of every mistake."""
+"""Renders the photos benchmark: tables on the terminal, JSON, Markdown, and a page of mistakes.
+
+photos.html shows every mistake with the 28×28 pixels that the model was given.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,10 +13,10 @@ from benchmarks.harness.serialize import to_json
 from benchmarks.report import html_templates, markdown, terminal
 from benchmarks.report.formats import Table, duration, percent, ratio
 from benchmarks.schema.photos import (
-    MAX_DIGITS_REJECTED_SHARE,
+    MAX_DIGITS_REJECTED,
     MIN_DIGIT_ACCURACY,
     MIN_LINE_ACCURACY,
-    MIN_NEGATIVES_REJECTED_SHARE,
+    MIN_NEGATIVES_REJECTED,
     MIN_ACCURACY,
     MIN_MEDIUM_ACCURACY,
     MIN_WRITER_ACCURACY,
@@ -24,24 +27,29 @@ from benchmarks.schema.photos import (
 from runtime.preprocess.decode import decode_color
 from runtime.system import atomic_write
 
-JSON_NAME, MARKDOWN_NAME, SHEET_NAME = "photos.json", "photos.md", "photos.html"
-_PICTURE = 420
+JSON_NAME = "photos.json"  # all results; the other two files are rendered from it
+MARKDOWN_NAME = "photos.md"
+SHEET_NAME = "photos.html"
+_PHOTO_SIDE_PX = 420  # longest side of an image in the page of mistakes
 
 
 def print_report(report: PhotosReport) -> None:
-    """Print the tables."""
+    """Print the tables on the terminal."""
     for table in tables(report):
         terminal.print_table(table)
 
 
 def write(report: PhotosReport, folder: Path, pictures: Path | None = None) -> tuple[str, ...]:
-    """Write the report's files into `folder`; their names.
+    """Write photos.json, photos.md and photos.html; return their names.
 
     Args:
-        pictures: the folder of the images, where the sheet is to show them.
+        report: the results.
+        folder: where the files are written.
+        pictures: the folder of the original images, to show them too; None leaves them out.
 
     Raises:
-        EdgeError: they cannot be written.
+        EdgeError: a file cannot be written.
+        ModuleNotFoundError: jinja2 is not installed.
     """
     atomic_write.write(folder / JSON_NAME, to_json(report))
     atomic_write.write(folder / MARKDOWN_NAME, render(report))
@@ -50,19 +58,19 @@ def write(report: PhotosReport, folder: Path, pictures: Path | None = None) -> t
 
 
 def render(report: PhotosReport) -> str:
-    """The whole report as Markdown text."""
+    """Return the whole report as Markdown."""
     parts = [
         "# Real images",
         f"{report.created[:10]}, `python -m benchmarks.photos --data FOLDER`: {report.artifact} "
-        f"({report.digest[:12]}…) on {report.backend} {report.version}. Every mistake: "
-        f"{SHEET_NAME}.",
+        f"({report.digest[:12]}…) on {report.backend} {report.version}. {SHEET_NAME} shows every "
+        "mistake.",
         *(markdown.render_table(table) for table in tables(report) if table.lines),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def tables(report: PhotosReport) -> tuple[Table, ...]:
-    """The targets, single digits by medium and by writer, numbers, strangers, and speed."""
+    """Return the tables: summary, single digits by medium and writer, numbers, speed, mistakes."""
     return (
         _summary(report),
         _shares("Single digits by medium", "medium", report.singles, MIN_MEDIUM_ACCURACY),
@@ -82,8 +90,8 @@ def tables(report: PhotosReport) -> tuple[Table, ...]:
             ),
         ),
         Table(
-            "From bytes to a label, on one core",
-            ("image", "n", "whole decode", "classify", "ratio", "target"),
+            "From file bytes to label, on one core",
+            ("image", "n", "decode", "classify", "ratio", "target"),
             tuple(
                 (
                     speed.name,
@@ -95,8 +103,8 @@ def tables(report: PhotosReport) -> tuple[Table, ...]:
                 )
                 for speed in report.speeds
             ),
-            "The same bytes decoded whole by Pillow and classified, one after the other; the "
-            "median of each picture's least time.",
+            "The same bytes are decoded at full size by Pillow and classified, in turns. Each "
+            "figure is the median over the images of their shortest times.",
         ),
         _mistakes(report),
     )
@@ -105,110 +113,119 @@ def tables(report: PhotosReport) -> tuple[Table, ...]:
 def _summary(report: PhotosReport) -> Table:
     lines: list[tuple[str, ...]] = []
 
-    def add(name: str, count: int, n: int, bound: float, least: bool = True) -> None:
+    def add_minimum(name: str, count: int, n: int, minimum: float) -> None:
         if n:
-            met = count / n >= bound if least else count / n <= bound
-            target = f"{'≥' if least else '≤'} {100 * bound:g} %"
-            lines.append((name, f"{count} of {n}", percent(count / n), _verdict(met, target)))
+            verdict = _verdict(count / n >= minimum, f"≥ {100 * minimum:g} %")
+            lines.append((name, f"{count} of {n}", percent(count / n), verdict))
 
-    singles, numbers = report.singles, report.numbers
-    add("single digits right", sum(one.right for one in singles), len(singles), MIN_ACCURACY)
-    rejected = sum(not one.accepted for one in singles)
-    add("single digits refused", rejected, len(singles), MAX_DIGITS_REJECTED_SHARE, least=False)
-    rejected = sum(not one.accepted for one in report.negatives)
-    negatives = len(report.negatives)
-    add("what is no digit refused", rejected, negatives, MIN_NEGATIVES_REJECTED_SHARE)
+    def add_maximum(name: str, count: int, n: int, maximum: float) -> None:
+        if n:
+            verdict = _verdict(count / n <= maximum, f"≤ {100 * maximum:g} %")
+            lines.append((name, f"{count} of {n}", percent(count / n), verdict))
+
+    singles, numbers, negatives = report.singles, report.numbers, report.negatives
+    right = sum(digit.right for digit in singles)
+    add_minimum("single digits right", right, len(singles), MIN_ACCURACY)
+    rejected = sum(not digit.accepted for digit in singles)
+    add_maximum("single digits rejected", rejected, len(singles), MAX_DIGITS_REJECTED)
+    rejected = sum(not negative.accepted for negative in negatives)
+    add_minimum("negatives rejected", rejected, len(negatives), MIN_NEGATIVES_REJECTED)
     all_lines = sum(len(number.expected) for number in numbers)
-    add(
-        "lines exactly right", sum(one.right_lines for one in numbers), all_lines, MIN_LINE_ACCURACY
-    )
+    right_lines = sum(number.right_lines for number in numbers)
+    add_minimum("lines of numbers right", right_lines, all_lines, MIN_LINE_ACCURACY)
     digits = sum(number.digits for number in numbers)
     edits = sum(number.edits for number in numbers)
-    add("digits of them right", digits - edits, digits, MIN_DIGIT_ACCURACY)
+    add_minimum("digits of numbers right", digits - edits, digits, MIN_DIGIT_ACCURACY)
     return Table(
         "Summary",
         ("", "count", "share", "target"),
         tuple(lines),
-        "Digits right: all but the characters to insert, delete or replace.",
+        "Negatives: images that are not digits. Digits of numbers right: the number of digits "
+        "minus the edit distance (Levenshtein).",
     )
 
 
-def _shares(title: str, what: str, answers: Iterable[PhotoPrediction], bound: float) -> Table:
+def _shares(
+    title: str, attribute: str, predictions: Iterable[PhotoPrediction], minimum: float
+) -> Table:
+    """Return the shares of right predictions, grouped by an attribute of `Photo`."""
     groups: dict[str, list[PhotoPrediction]] = {}
-    for answer in answers:
-        groups.setdefault(getattr(answer.photo, what), []).append(answer)
+    for prediction in predictions:
+        groups.setdefault(getattr(prediction.photo, attribute), []).append(prediction)
     lines = []
     for name, group in sorted(groups.items()):
-        right, rejected = sum(one.right for one in group), sum(not one.accepted for one in group)
+        right = sum(prediction.right for prediction in group)
+        rejected = sum(not prediction.accepted for prediction in group)
         share = right / len(group)
-        met = _verdict(share >= bound, f"≥ {100 * bound:g} %")
-        lines.append((name, str(len(group)), str(right), percent(share), str(rejected), met))
-    return Table(title, (what, "n", "right", "share", "refused", "target"), tuple(lines))
+        verdict = _verdict(share >= minimum, f"≥ {100 * minimum:g} %")
+        lines.append((name, str(len(group)), str(right), percent(share), str(rejected), verdict))
+    return Table(title, (attribute, "n", "right", "share", "rejected", "target"), tuple(lines))
 
 
 def _mistakes(report: PhotosReport) -> Table:
     lines = [
-        *((one.photo.file, one.photo.label, _said(one)) for one in _wrong(report.singles)),
+        *((p.photo.file, p.photo.label, _describe(p)) for p in _wrong(report.singles)),
         *(
-            (one.photo.file, " / ".join(one.expected), " / ".join(one.lines) or "nothing")
-            for one in report.numbers
-            if one.edits
+            (number.photo.file, " / ".join(number.expected), " / ".join(number.lines) or "nothing")
+            for number in report.numbers
+            if number.edits
         ),
-        *((one.photo.file, one.photo.label, _said(one)) for one in _taken(report.negatives)),
+        *((p.photo.file, p.photo.label, _describe(p)) for p in _accepted(report.negatives)),
     ]
     return Table("Mistakes", ("image", "shows", "read as"), tuple(lines))
 
 
 def render_sheet(report: PhotosReport, pictures: Path | None = None) -> str:
-    """Return the HTML page of every mistake, with the 28x28 pixels given to the model.
+    """Return the HTML page of every mistake, with the 28×28 pixels given to the model.
 
     Args:
-        pictures: the folder of the images, to show them too.
+        report: the results.
+        pictures: the folder of the original images, to show them too; None leaves them out.
 
     Raises:
         ModuleNotFoundError: jinja2 is not installed.
     """
     sections = (
         ("Single digits predicted wrong, or rejected", _wrong(report.singles)),
-        ("Accepted, although not a digit", _taken(report.negatives)),
+        ("Accepted, although not a digit", _accepted(report.negatives)),
         ("Numbers read wrong", [number for number in report.numbers if number.edits]),
     )
     return html_templates.render(
         "photos.html",
         name=report.artifact,
         date=report.created[:10],
-        sections=[(title, [_card(m, pictures) for m in found]) for title, found in sections],
+        sections=[(title, [_card(m, pictures) for m in mistakes]) for title, mistakes in sections],
     )
 
 
 def _card(mistake: PhotoPrediction | NumberRead, pictures: Path | None) -> dict[str, str]:
-    """Return the file, the text and the images, as data: URIs, of a mistake."""
+    """Return the template variables of one mistake: file, text, and images as data: URIs."""
     card = {"file": mistake.photo.file, "photo": "", "pixels": ""}
     if pictures is not None:
-        decoded = decode_color(pictures / mistake.photo.file, longest=_PICTURE)
+        decoded = decode_color(pictures / mistake.photo.file, longest=_PHOTO_SIDE_PX)
         image = Image.fromarray(np.ascontiguousarray(decoded.rgb))
         card["photo"] = html_templates.png_uri(image)
     if isinstance(mistake, PhotoPrediction):
         pixels = np.array(mistake.pixels, np.uint8).reshape(28, 28)
         card["pixels"] = html_templates.png_uri(Image.fromarray(pixels))
-        card["text"] = f"{mistake.photo.label}, read as {_said(mistake)}; {mistake.method}"
+        card["text"] = f"{mistake.photo.label}, read as {_describe(mistake)}; {mistake.method}"
     else:
         read = " / ".join(mistake.lines) or "nothing"
         card["text"] = f"{' / '.join(mistake.expected)}, read as {read}"
     return card
 
 
-def _wrong(answers: Iterable[PhotoPrediction]) -> list[PhotoPrediction]:
-    return [answer for answer in answers if not (answer.right and answer.accepted)]
+def _wrong(predictions: Iterable[PhotoPrediction]) -> list[PhotoPrediction]:
+    return [p for p in predictions if not (p.right and p.accepted)]
 
 
-def _taken(answers: Iterable[PhotoPrediction]) -> list[PhotoPrediction]:
-    return [answer for answer in answers if answer.accepted]
+def _accepted(predictions: Iterable[PhotoPrediction]) -> list[PhotoPrediction]:
+    return [p for p in predictions if p.accepted]
 
 
-def _said(answer: PhotoPrediction) -> str:
-    rejected = "" if answer.accepted else ", refused"
-    return f"{answer.label} ({answer.confidence:.0%}{rejected})"
+def _describe(prediction: PhotoPrediction) -> str:
+    rejected = "" if prediction.accepted else ", rejected"
+    return f"{prediction.label} ({prediction.confidence:.0%}{rejected})"
 
 
 def _verdict(met: bool, target: str) -> str:

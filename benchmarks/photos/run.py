@@ -1,8 +1,10 @@
-"""Measures accuracy on photographs: python -m benchmarks.photos --data FOLDER.
+r"""Reads manifest.csv and measures the accuracy of a classifier on the images it lists.
 
-The folder holds `manifest.csv` (file, kind, label, writer, medium) and the images it names:
-`single` digits, `multi`, numbers of several digits whose lines the two characters \\n part, and
-`notdigit`.
+manifest.csv has the columns file, kind, label, writer and medium. The kind is one of:
+
+    single      an image of one digit
+    multi       an image of numbers; the label separates their lines by the two characters \n
+    notdigit    an image without a digit
 """
 
 import csv
@@ -28,16 +30,17 @@ from runtime.errors import DatasetError, ImageError
 from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
 
-_COLUMNS = tuple(field.name for field in fields(Photo))
-_NEEDS = "it needs file, kind, label, writer and medium, parted by commas"
+_COLUMNS = tuple(field.name for field in fields(Photo))  # of manifest.csv
+# The end of error messages about columns.
+_REMEDY = "it needs file, kind, label, writer and medium, separated by commas"
 
 
 def read_manifest(folder: Path) -> tuple[Photo, ...]:
-    """The images of a folder.
+    """Return the images that manifest.csv lists.
 
     Raises:
-        DatasetError: there is no manifest, or it is none, or a line of it is too short or names a
-            kind that does not exist.
+        DatasetError: the manifest is missing, empty, not CSV or not UTF-8, lacks a column, or
+            contains a short line or an unknown kind.
     """
     path = folder / "manifest.csv"
     try:
@@ -47,29 +50,32 @@ def read_manifest(folder: Path) -> tuple[Photo, ...]:
             photos = tuple(_photo(line, f"{path}, line {lines.line_num}") for line in lines)
     except OSError as error:
         raise DatasetError(
-            f"{path} cannot be read ({error.strerror}); give --data a folder of images with a "
+            f"{path} cannot be read ({error.strerror}); pass --data a folder of images with a "
             "manifest.csv"
         ) from error
     except KeyError as error:
-        raise DatasetError(f"{path} has no column {error}; {_NEEDS}") from error
+        raise DatasetError(f"{path} has no column {error}; {_REMEDY}") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 text: save it as that") from error
+        raise DatasetError(f"{path} is not UTF-8 text; save it in UTF-8") from error
     except csv.Error as error:
-        raise DatasetError(f"{path}, line {lines.reader.line_num}: {error}; mend it") from error
+        raise DatasetError(
+            f"{path}, line {lines.reader.line_num}: {error}; correct this line"
+        ) from error
     if not photos:
-        raise DatasetError(f"{path} names no image; give one a line below its header")
+        raise DatasetError(f"{path} lists no images; add one line per image below the header")
     for photo in photos:
         if photo.kind not in (SINGLE, MULTI, NOT_A_DIGIT):
             raise DatasetError(
-                f"{path}: {photo.file} is {photo.kind!r}: give {SINGLE}, {MULTI} or {NOT_A_DIGIT}"
+                f"{path}: {photo.file} has the unknown kind {photo.kind!r}; use {SINGLE}, {MULTI} "
+                f"or {NOT_A_DIGIT}"
             )
     return photos
 
 
-def _photo(line: dict[str, str], where: str) -> Photo:
+def _photo(line: dict[str, str], location: str) -> Photo:
     values = [line[column] for column in _COLUMNS]
-    if None in values:  # the reader's word for what a short line lacks
-        raise DatasetError(f"{where}, is too short; {_NEEDS}")
+    if None in values:  # csv.DictReader fills the missing cells of a short line with None
+        raise DatasetError(f"{location}, is too short; {_REMEDY}")
     return Photo(*values)
 
 
@@ -81,15 +87,17 @@ def measure(
     speed: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> PhotosReport:
-    """Read every image of a folder.
+    """Classify every image of a folder, and measure speed on drawn images.
 
     Args:
-        artifact: its name, for the report.
-        speed: whether to time the way from bytes to a label, too.
+        folder: the images and their manifest.csv.
+        classifier: the model under test.
+        artifact: the file name of the model, for the report.
+        speed: also measure the time from file bytes to label.
         progress: called with one line for each step.
 
     Raises:
-        DatasetError: the manifest is none, or an image that it names cannot be read.
+        DatasetError: the manifest is invalid, or an image cannot be read.
     """
     singles: list[PhotoPrediction] = []
     numbers: list[NumberRead] = []
@@ -100,10 +108,11 @@ def measure(
             if photo.kind == MULTI:
                 numbers.append(_number(photo, classifier.read(folder / photo.file)))
                 continue
-            answer = _answer(photo, classifier.classify(folder / photo.file, return_view=True))
+            prediction = classifier.classify(folder / photo.file, return_view=True)
         except ImageError as error:
             raise DatasetError(str(error)) from error
-        (singles if photo.kind == SINGLE else negatives).append(answer)
+        target = singles if photo.kind == SINGLE else negatives
+        target.append(_photo_prediction(photo, prediction))
     progress("timing")
     return PhotosReport(
         schema_version=SCHEMA_VERSION,
@@ -119,18 +128,20 @@ def measure(
     )
 
 
-def _answer(photo: Photo, prediction: Prediction) -> PhotoPrediction:
-    seen = prediction.view
-    assert seen is not None  # it was asked for
-    expected = prediction.label if photo.kind == SINGLE else None
-    mistake = prediction.accepted != (photo.kind == SINGLE) or expected not in (None, photo.label)
+def _photo_prediction(photo: Photo, prediction: Prediction) -> PhotoPrediction:
+    """Return a prediction for the report; only mistakes keep their pixels."""
+    view = prediction.view
+    assert view is not None  # classify was called with return_view=True
+    is_digit = photo.kind == SINGLE
+    wrong_label = is_digit and prediction.label != photo.label
+    mistake = wrong_label or prediction.accepted != is_digit
     return PhotoPrediction(
         photo,
         prediction.label,
         prediction.confidence,
         prediction.accepted,
-        tuple(seen.pixels.reshape(-1).tolist()) if mistake else (),
-        seen.method,
+        tuple(view.pixels.reshape(-1).tolist()) if mistake else (),
+        view.method,
     )
 
 
@@ -147,15 +158,15 @@ def _number(photo: Photo, reading: Recognition) -> NumberRead:
     )
 
 
-def edit_distance(one: str, other: str) -> int:
-    """How many characters to insert, delete or replace to make one of the other.
+def edit_distance(first: str, second: str) -> int:
+    """Return the Levenshtein distance: the least number of insertions, deletions, replacements.
 
     V. Levenshtein, "Binary codes capable of correcting deletions, insertions and reversals", 1966.
     """
-    row = list(range(len(other) + 1))
-    for count, character in enumerate(one, 1):
-        above, row = row, [count]
-        for place, wanted in enumerate(other):
-            replaced = above[place] + (character != wanted)
-            row.append(min(above[place + 1] + 1, row[-1] + 1, replaced))
+    row = list(range(len(second) + 1))
+    for length, character in enumerate(first, 1):
+        previous, row = row, [length]
+        for index, other in enumerate(second):
+            replaced = previous[index] + (character != other)
+            row.append(min(previous[index + 1] + 1, row[-1] + 1, replaced))
     return row[-1]

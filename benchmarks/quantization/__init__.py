@@ -1,1 +1,1 @@
-"""Explains where an int8 model differs from its float model."""
+"""Explains the errors of an int8 artifact: their sources, its layers, and a lint of its graph."""

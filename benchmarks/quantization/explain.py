@@ -1,6 +1,8 @@
-"""Where an int8 artifact's differences come from: conversion, quantization, kernels, which layer.
+"""Explains the errors of an int8 artifact for `python -m benchmarks.parity --explain`.
 
-Runs in a process of its own, with the engine that opens the format.
+The difference from Keras is split into conversion, quantization and optimized kernels. Each layer
+is compared with the float model, and both graphs are linted. Runs in a process of its own, with
+the engine of the format.
 """
 
 import numpy as np
@@ -10,30 +12,28 @@ from benchmarks.quantization import onnx, tflite
 from benchmarks.quantization.layer_stats import lint_layers, step
 from runtime.model import artifact
 
-# Each has a Model with `scores`, literal or as the engine runs it by itself; `layers` and `lint`.
+# The module that traces each format; all have the same interface: Model, layers and lint.
 _TRACERS = {".tflite": tflite, ".onnx": onnx}
 
 
 def explain(job: ExplainRequest) -> Explanation:
-    """Trace the float and the int8 artifact, of one format, over the same images.
+    """Compare a float and an int8 artifact of one format on the same images.
 
     Raises:
-        ArtifactError: one of them is missing or damaged.
-        BackendUnavailable: the format's engine is not installed, or shows too little of itself.
+        ArtifactError: an artifact is missing or damaged.
+        BackendUnavailable: the engine is not installed, or does not list its operators.
     """
     tracer = _TRACERS[job.int8[job.int8.rindex(".") :]]
-    pixels, reference = np.load(job.pixels), np.load(job.scores)
+    pixels, keras_scores = np.load(job.pixels), np.load(job.scores)
     plain, int8 = tracer.Model(artifact.read(job.plain)), tracer.Model(artifact.read(job.int8))
-    literal = int8.scores(pixels, literal=True)
+    plain_scores = plain.scores(pixels, literal=False)
+    literal_plain_scores = plain.scores(pixels, literal=True)
+    int8_scores = int8.scores(pixels, literal=False)
+    literal_int8_scores = int8.scores(pixels, literal=True)
     steps = (
-        step(
-            "conversion",
-            "float artifact against Keras",
-            reference,
-            plain.scores(pixels, literal=False),
-        ),
-        step("quantization", tracer.QUANTIZATION, plain.scores(pixels, literal=True), literal),
-        step("kernels", tracer.KERNELS, literal, int8.scores(pixels, literal=False)),
+        step("conversion", "float artifact against Keras", keras_scores, plain_scores),
+        step("quantization", tracer.QUANTIZATION, literal_plain_scores, literal_int8_scores),
+        step("kernels", tracer.KERNELS, literal_int8_scores, int8_scores),
     )
     layers = tracer.layers(plain, int8, pixels)
     name = int8.artifact.path.name

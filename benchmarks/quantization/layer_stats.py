@@ -1,4 +1,7 @@
-"""Error statistics of an int8 artifact's layers, common to all engines."""
+"""Computes error statistics of an int8 artifact's layers and lints them, for all engines.
+
+The statistics are signal-to-noise ratio, saturation, range used, and silent channels.
+"""
 
 from typing import Any
 
@@ -10,126 +13,184 @@ from runtime.backends import Scores
 from runtime.model.artifact import Artifact
 from runtime.model.spec import QuantizationParams
 
-# How many images are answered at once: every output of every layer is held.
-BATCH = 50
-_MIN_RANGE = 0.5
-_MAX_SATURATION = 0.01
+BATCH = 50  # images per call; limits the memory, since all outputs of all layers are kept
+_INT8_MIN = -128  # the lowest int8 code
+_INT8_MAX = 127  # the highest int8 code
+_MIN_RANGE_SHARE = 0.5  # of the int8 range; a layer that uses less gets a remark
+_MAX_SATURATION_SHARE = 0.01  # of a layer's values; more at an end of the range gets a remark
+_MAX_CLASS_RATIO = 2  # largest over smallest calibration class; a higher ratio gets a remark
 
 
 def step(name: str, detail: str, before: Scores, after: Scores) -> ErrorSource:
-    """What one step changes in the scores (N, classes) of the same images."""
+    """Return the change of the scores that one step causes.
+
+    Args:
+        name: the name of the step.
+        detail: the two models that are compared.
+        before: the scores before the step, (N, classes).
+        after: the scores of the same images after it.
+    """
     difference = np.abs(before.astype(np.float64) - after)
     flips = int((before.argmax(axis=1) != after.argmax(axis=1)).sum())
     return ErrorSource(name, detail, float(difference.max()), float(difference.mean()), flips)
 
 
 def real(codes: npt.NDArray[Any], quantization: tuple[float, int]) -> npt.NDArray[np.float32]:
-    """The values that int8 codes stand for; float values as they are."""
-    scale, zero = quantization
+    """Dequantize int8 codes: (code − zero point) · scale; return float values unchanged.
+
+    Args:
+        codes: int8 codes or float values, of any shape.
+        quantization: (scale, zero point).
+    """
+    scale, zero_point = quantization
     if codes.dtype != np.int8:
         return codes.astype(np.float32)
-    return (codes.astype(np.float32) - zero) * np.float32(scale)
+    values: npt.NDArray[np.float32] = (codes.astype(np.float32) - zero_point) * np.float32(scale)
+    return values
 
 
 class LayerStats:
-    """What is added up of one operator's output, float and int8, over the batches."""
+    """Accumulates the error statistics of one operator's output over the batches.
+
+    Attributes:
+        channel_axis: the axis of the channels in the output.
+        signal: sum of the squared float outputs.
+        noise: sum of the squared differences between float and dequantized int8 outputs.
+        count: number of values.
+        saturated: number of values at an end of the int8 range.
+        min_code: the lowest int8 code that occurs.
+        max_code: the highest int8 code that occurs.
+        active: (channels,), True if the channel is not 0 in an image; None before the first batch.
+    """
 
     def __init__(self, channel_axis: int) -> None:
         self.channel_axis = channel_axis
-        self.signal = self.noise = 0.0
-        self.count = self.saturated = 0
-        self.least, self.most = 127, -128
+        self.signal = 0.0
+        self.noise = 0.0
+        self.count = 0
+        self.saturated = 0
+        self.min_code = _INT8_MAX
+        self.max_code = _INT8_MIN
         self.active: npt.NDArray[np.bool_] | None = None
 
     def add(
         self, expected: npt.NDArray[Any], codes: npt.NDArray[Any], quantization: tuple[float, int]
     ) -> None:
-        """Add a batch: the float model's output, the int8 model's codes, and their scale."""
+        """Add a batch.
+
+        Args:
+            expected: the float model's output.
+            codes: the int8 model's output, of the same shape.
+            quantization: (scale, zero point) of the codes.
+        """
         exact = expected.astype(np.float64)
         self.signal += float((exact**2).sum())
         self.noise += float(((exact - real(codes, quantization)) ** 2).sum())
         self.count += codes.size
+        self.saturated += int((codes == _INT8_MAX).sum())
         # At a zero point of −128 the lowest code is the true zero of a ReLU, not a clipped value.
-        self.saturated += int((codes == 127).sum())
-        if quantization[1] > -128:
-            self.saturated += int((codes == -128).sum())
-        self.least, self.most = min(self.least, int(codes.min())), max(self.most, int(codes.max()))
+        if quantization[1] > _INT8_MIN:
+            self.saturated += int((codes == _INT8_MIN).sum())
+        self.min_code = min(self.min_code, int(codes.min()))
+        self.max_code = max(self.max_code, int(codes.max()))
         channels = np.moveaxis(expected, self.channel_axis, -1)
         active = np.any(channels != 0, axis=tuple(range(expected.ndim - 1)))
         self.active = active if self.active is None else self.active | active
 
-    def layer(self, name: str, kind: str) -> Layer:
-        """The sums as a line of the report."""
+    def layer(self, name: str, operator: str) -> Layer:
+        """Return the statistics of all batches that were added.
+
+        Args:
+            name: the name of the layer.
+            operator: the format's name of its operator, such as CONV_2D.
+        """
         active = self.active if self.active is not None else np.zeros(0, bool)
-        ratio = self.signal / self.noise if self.noise and self.signal else 0.0
+        snr = self.signal / self.noise if self.noise and self.signal else 0.0
         return Layer(
             name=name,
-            operator=kind,
-            snr_db=10 * float(np.log10(ratio)) if ratio else None,
+            operator=operator,
+            snr_db=10 * float(np.log10(snr)) if snr else None,
             saturation=self.saturated / max(1, self.count),
-            range_used=(self.most - self.least) / 255,
+            range_used=(self.max_code - self.min_code) / (_INT8_MAX - _INT8_MIN),
             channels=len(active),
             silent_channels=int((~active).sum()),
         )
 
 
 def lint_quantization(
-    opened: Artifact, found: tuple[QuantizationParams, QuantizationParams | None] | None
+    opened: Artifact,
+    graph_params: tuple[QuantizationParams, QuantizationParams | None] | None,
 ) -> list[LintFinding]:
-    """The graph's input and output scales beside the spec's; what it was calibrated with."""
-    name, stated = opened.path.name, opened.spec.quantization
-    if stated is None:
+    """Compare the input and output scales of the graph with the spec, and check calibration.
+
+    Args:
+        opened: the artifact; a float artifact has no findings.
+        graph_params: the parameters of the graph's input and output, None for a float output;
+            None if the whole graph is float.
+    """
+    name, quantization = opened.path.name, opened.spec.quantization
+    if quantization is None:
         return []
     findings = []
-    for place, what in enumerate(("input scale", "output scale")):
-        said = (stated.input, stated.output)[place]
-        if found is None:
+    spec_params = (quantization.input, quantization.output)
+    for index, check in enumerate(("input scale", "output scale")):
+        if graph_params is None:
             findings.append(
-                LintFinding(name, what, False, "the graph is float, the spec says int8")
+                LintFinding(name, check, False, "the graph is float, the spec says int8")
             )
             continue
-        held = found[place]
-        # The graph keeps float32.
-        fine = _float32(held) == _float32(said)
-        detail = _format_params(held) + ("" if fine else f", the spec says {_format_params(said)}")
-        findings.append(LintFinding(name, what, fine, detail))
+        in_graph, in_spec = graph_params[index], spec_params[index]
+        fine = _float32(in_graph) == _float32(in_spec)
+        detail = _format_params(in_graph)
+        if not fine:
+            detail += f", the spec says {_format_params(in_spec)}"
+        findings.append(LintFinding(name, check, fine, detail))
     return [*findings, _lint_calibration(opened)]
 
 
-def _float32(affine: QuantizationParams | None) -> tuple[float, int] | None:
-    return affine and (float(np.float32(affine.scale)), affine.zero_point)
+def _float32(params: QuantizationParams | None) -> tuple[float, int] | None:
+    """Return (scale, zero point) with the scale rounded to float32, as the graph stores it."""
+    return (float(np.float32(params.scale)), params.zero_point) if params else None
 
 
-def _format_params(affine: QuantizationParams | None) -> str:
-    return f"{affine.scale:.6g}, zero point {affine.zero_point}" if affine else "none: float"
+def _format_params(params: QuantizationParams | None) -> str:
+    return f"{params.scale:.6g}, zero point {params.zero_point}" if params else "none: float"
 
 
 def _lint_calibration(opened: Artifact) -> LintFinding:
-    stated = opened.spec.quantization
-    assert stated is not None
-    name, counts = stated.calibration.name, stated.calibration_counts
+    """Check that the calibration images cover all classes about equally."""
+    quantization = opened.spec.quantization
+    assert quantization is not None
+    name, counts = quantization.calibration.name, quantization.calibration_counts
     if not counts:
-        detail = f"{name}; how many of each class: not known, export it again"
+        detail = f"{name}; unknown number of images per class, export it again"
         return LintFinding(opened.path.name, "calibration", True, detail)
     missing = [label for label, n in zip(opened.spec.labels, counts, strict=True) if not n]
-    least, most = min(counts), max(counts)
-    each = f"{least}" if least == most else f"{least} to {most}"
-    detail = f"{name}, {each} of each class"
+    smallest, largest = min(counts), max(counts)
+    per_class = f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+    detail = f"{name}, {per_class} of each class"
     if missing:
         detail = f"{name}, none of {', '.join(missing)}"
-    # Twice as many of one class as of another is chance; more is a choice.
-    return LintFinding(opened.path.name, "calibration", not missing and most <= 2 * least, detail)
+    fine = not missing and largest <= _MAX_CLASS_RATIO * smallest
+    return LintFinding(opened.path.name, "calibration", fine, detail)
 
 
 def lint_layers(artifact: str, layers: tuple[Layer, ...]) -> list[LintFinding]:
-    """Layers with weights that clip, waste their range, or hold channels that are never active."""
+    """Find layers with weights that saturate, use little of the int8 range, or have dead channels.
+
+    Args:
+        artifact: the file name, for the findings.
+        layers: all layers; those without weights are ignored.
+    """
     layers = tuple(layer for layer in layers if layer.weighted)
-    checks = (
-        ("saturation", [x for x in layers if x.saturation > _MAX_SATURATION], "of a layer ≤ 1 %"),
-        ("range used", [x for x in layers if x.range_used < _MIN_RANGE], "of a layer ≥ 50 %"),
-        ("silent channels", [x for x in layers if x.silent_channels], "none"),
-    )
+    saturated = [layer.name for layer in layers if layer.saturation > _MAX_SATURATION_SHARE]
+    narrow = [layer.name for layer in layers if layer.range_used < _MIN_RANGE_SHARE]
+    silent = [layer.name for layer in layers if layer.silent_channels]
     return [
-        LintFinding(artifact, what, not bad, ", ".join(x.name for x in bad) if bad else fine)
-        for what, bad, fine in checks
+        LintFinding(artifact, check, not bad_layers, ", ".join(bad_layers) or fine_detail)
+        for check, bad_layers, fine_detail in (
+            ("saturation", saturated, f"of a layer ≤ {100 * _MAX_SATURATION_SHARE:g} %"),
+            ("range used", narrow, f"of a layer ≥ {100 * _MIN_RANGE_SHARE:g} %"),
+            ("silent channels", silent, "none"),
+        )
     ]

@@ -1,5 +1,7 @@
-"""What `explain` asks of .onnx artifacts: onnxruntime with its optimisations off and on, and the
-outputs inside the graph beside the scores. Needs the onnx package.
+"""Compares a float and an int8 .onnx artifact layer by layer, and checks their graphs (lint).
+
+`benchmarks.quantization.explain` uses it for `python -m benchmarks.parity --explain`. onnxruntime
+runs the graph with graph optimizations off and on, and with its inner tensors as extra outputs.
 """
 
 import tempfile
@@ -21,27 +23,43 @@ from runtime.model.artifact import Artifact
 from runtime.model.spec import QuantizationParams
 from runtime.system.native_output import suppress_native_output
 
-ENGINE = "onnxruntime"
-# What the report says of the steps.
-QUANTIZATION = "int8 against float, both without graph optimisations"
-KERNELS = "int8, with graph optimisations and integer kernels against without"
-# What the quantiser puts behind a name where the name itself is an output's.
-_BEFORE = "_QuantizeLinear_Input"
+ENGINE = "onnxruntime"  # name of the engine in the report
+# The comparison of the step "quantization" in the report.
+QUANTIZATION = "int8 against float, both without graph optimizations"
+# The comparison of the step "kernels" in the report.
+KERNELS = "int8, with graph optimizations and integer kernels against without"
+# onnxruntime's quantizer appends this to a tensor name if the name is that of a graph output.
+_QUANTIZER_SUFFIX = "_QuantizeLinear_Input"
+_LOG_SEVERITY_ERROR = 3  # onnxruntime's level: print errors, no warnings
 
 
 @dataclass(frozen=True)
 class _Quantizer:
-    """Where the graph quantises an output: which, of what operator, into what, and how."""
+    """A QuantizeLinear node of the graph.
+
+    Attributes:
+        source: the tensor that is quantized.
+        name: the layer that computes it.
+        operator: the operator type of that layer; "input" for the graph's input.
+        codes: the quantized tensor.
+        params: scale and zero point.
+    """
 
     source: str
     name: str
     operator: str
     codes: str
-    affine: QuantizationParams
+    params: QuantizationParams
 
 
 class Model:
-    """An .onnx artifact and its graph."""
+    """An .onnx artifact and its graph.
+
+    Attributes:
+        artifact: the artifact.
+        proto: the parsed graph.
+        constants: the values of the graph's initializers, by name.
+    """
 
     def __init__(self, opened: Artifact) -> None:
         try:
@@ -58,7 +76,16 @@ class Model:
         }
 
     def open(self, optimized: bool, outputs: tuple[str, ...] = (), save: str = "") -> Any:
-        """A session; `outputs` are given beside the scores, `save` is the file to rewrite into."""
+        """Open an onnxruntime session on one thread.
+
+        Args:
+            optimized: enable all graph optimizations; otherwise none.
+            outputs: inner tensors to return in addition to the scores.
+            save: the file that the optimized graph is written to; empty for none.
+
+        Raises:
+            BackendUnavailable: onnxruntime is not installed.
+        """
         try:
             import onnx
             import onnxruntime
@@ -69,112 +96,133 @@ class Model:
         levels = onnxruntime.GraphOptimizationLevel
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = _LOG_SEVERITY_ERROR
         options.add_session_config_entry(*EXACT)
         options.graph_optimization_level = (
             levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
         )
         if save:
             options.optimized_model_filepath = save
-        wanted = onnx.ModelProto()
-        wanted.CopyFrom(self.proto)
-        wanted.graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in outputs)
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in outputs)
         with suppress_native_output(2):
             return onnxruntime.InferenceSession(
-                wanted.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
 
     def batches(
         self, session: Any, pixels: Pixels, outputs: tuple[str, ...]
     ) -> Iterator[list[npt.NDArray[Any]]]:
+        """Run the session batch by batch; yield the `outputs` of each."""
         name = session.get_inputs()[0].name
-        for at in range(0, len(pixels), BATCH):
-            feed = {name: np.divide(pixels[at : at + BATCH], 255, dtype=np.float32)}
+        for start in range(0, len(pixels), BATCH):
+            feed = {name: np.divide(pixels[start : start + BATCH], 255, dtype=np.float32)}
             yield session.run(list(outputs), feed)
 
     def scores(self, pixels: Pixels, literal: bool) -> Scores:
-        """Scores, by the graph as the file holds it or as the engine optimises it."""
+        """Return the scores (N, classes).
+
+        Args:
+            pixels: (N, 28, 28, 1) uint8.
+            literal: run the graph as stored, without graph optimizations.
+        """
         names = (self.proto.graph.output[0].name,)
         batches = self.batches(self.open(not literal), pixels, names)
         return np.concatenate([batch[0] for batch in batches])
 
     def quantizers(self) -> list[_Quantizer]:
-        """Every place where values, not weights, are quantized, in the order of execution."""
-        makers = {name: node for node in self.proto.graph.node for name in node.output}
-        found = []
+        """Return the QuantizeLinear nodes of activations, not weights, in execution order."""
+        producers = {name: node for node in self.proto.graph.node for name in node.output}
+        quantizers = []
         for node in self.proto.graph.node:
-            known = node.op_type == "QuantizeLinear" and node.input[1] in self.constants
-            if not known or node.input[0] in self.constants:
+            constant_scale = node.op_type == "QuantizeLinear" and node.input[1] in self.constants
+            if not constant_scale or node.input[0] in self.constants:
                 continue
-            maker = makers.get(node.input[0])
-            zero = self.constants[node.input[2]].item() if len(node.input) > 2 else 0
-            found.append(
+            producer = producers.get(node.input[0])
+            zero_point = self.constants[node.input[2]].item() if len(node.input) > 2 else 0
+            quantizers.append(
                 _Quantizer(
                     source=node.input[0],
-                    name=maker.name.split("/")[0] if maker is not None else node.input[0],
-                    operator=maker.op_type if maker is not None else "input",
+                    name=node.input[0] if producer is None else producer.name.split("/")[0],
+                    operator="input" if producer is None else producer.op_type,
                     codes=node.output[0],
-                    affine=QuantizationParams(self.constants[node.input[1]].item(), zero),
+                    params=QuantizationParams(self.constants[node.input[1]].item(), zero_point),
                 )
             )
-        return found
+        return quantizers
 
 
 def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
-    """Compare each quantized tensor with the float tensor of the same name; () without any."""
-    known = {name for node in plain.proto.graph.node for name in node.output}
+    """Compare each quantized tensor with the float tensor of the same name.
+
+    Args:
+        plain: the float artifact.
+        int8: the int8 artifact.
+        pixels: (N, 28, 28, 1) uint8.
+
+    Returns:
+        The layers in execution order; empty if no names match.
+    """
+    float_names = {name for node in plain.proto.graph.node for name in node.output}
     pairs = [
-        (quantizer.source.removesuffix(_BEFORE), quantizer)
+        (quantizer.source.removesuffix(_QUANTIZER_SUFFIX), quantizer)
         for quantizer in int8.quantizers()
-        if quantizer.source.removesuffix(_BEFORE) in known
+        if quantizer.source.removesuffix(_QUANTIZER_SUFFIX) in float_names
     ]
     if not pairs:
         return ()
-    shown = {output.name for output in plain.proto.graph.output}
-    floats = tuple(name for name, _ in pairs)
-    codes = tuple(quantizer.codes for _, quantizer in pairs)
-    first = plain.open(False, tuple(name for name in floats if name not in shown))
-    second = int8.open(False, codes)
-    sums = [LayerStats(channel_axis=1) for _ in pairs]
-    for before, after in zip(
-        plain.batches(first, pixels, floats), int8.batches(second, pixels, codes), strict=True
+    graph_outputs = {output.name for output in plain.proto.graph.output}
+    plain_outputs = tuple(name for name, _ in pairs)
+    int8_outputs = tuple(quantizer.codes for _, quantizer in pairs)
+    extra_outputs = tuple(name for name in plain_outputs if name not in graph_outputs)
+    plain_session = plain.open(False, extra_outputs)
+    int8_session = int8.open(False, int8_outputs)
+    stats = [LayerStats(channel_axis=1) for _ in pairs]
+    for plain_batch, int8_batch in zip(
+        plain.batches(plain_session, pixels, plain_outputs),
+        int8.batches(int8_session, pixels, int8_outputs),
+        strict=True,
     ):
-        for expected, found, (_, quantizer), total in zip(before, after, pairs, sums, strict=True):
-            total.add(expected, *_as_int8(found, quantizer.affine))
+        for expected, codes, (_, quantizer), layer in zip(
+            plain_batch, int8_batch, pairs, stats, strict=True
+        ):
+            layer.add(expected, *_as_int8(codes, quantizer.params))
     return tuple(
-        total.layer(quantizer.name, quantizer.operator)
-        for total, (_, quantizer) in zip(sums, pairs, strict=True)
+        layer.layer(quantizer.name, quantizer.operator)
+        for layer, (_, quantizer) in zip(stats, pairs, strict=True)
     )
 
 
 def _as_int8(
-    codes: npt.NDArray[Any], affine: QuantizationParams
+    codes: npt.NDArray[Any], params: QuantizationParams
 ) -> tuple[npt.NDArray[np.int8], tuple[float, int]]:
+    """Return codes as int8 with their (scale, zero point); uint8 codes are shifted by −128."""
     if codes.dtype == np.uint8:
-        return (codes ^ 128).view(np.int8), (affine.scale, affine.zero_point - 128)
-    return codes, (affine.scale, affine.zero_point)
+        return (codes ^ 128).view(np.int8), (params.scale, params.zero_point - 128)
+    return codes, (params.scale, params.zero_point)
 
 
 def lint(model: Model) -> list[LintFinding]:
-    """Check the graph, as the file holds it and as the engine rewrites it."""
+    """Check scales, batch axis and calibration of the graph, and the engine's optimized graph."""
     name = model.artifact.path.name
     axis = model.proto.graph.input[0].type.tensor_type.shape.dim[0]
     free = not axis.HasField("dim_value")
     quantizers = model.quantizers()
-    found = None
+    graph_params = None
     if quantizers:
-        # The scores are float where a softmax stands behind the last quantiser.
-        answers = model.proto.graph.node[-1].op_type == "DequantizeLinear"
-        found = (quantizers[0].affine, quantizers[-1].affine if answers else None)
+        # If a softmax follows the last quantizer, the output is float.
+        int8_output = model.proto.graph.node[-1].op_type == "DequantizeLinear"
+        graph_params = (quantizers[0].params, quantizers[-1].params if int8_output else None)
     return [
-        *lint_quantization(model.artifact, found),
+        *lint_quantization(model.artifact, graph_params),
         LintFinding(name, "batch", free, "free" if free else "frozen"),
         *_lint_optimized(model, bool(quantizers)),
     ]
 
 
 def _lint_optimized(model: Model, quantized: bool) -> list[LintFinding]:
-    """What is left of the graph once the engine has rewritten it for this processor."""
+    """Check the graph that the engine's optimizer makes for this processor."""
     import onnx
 
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as folder:
@@ -183,16 +231,19 @@ def _lint_optimized(model: Model, quantized: bool) -> list[LintFinding]:
         nodes = onnx.load(str(path)).graph.node
     counts = Counter(node.op_type for node in nodes)
     name = model.artifact.path.name
-    told = ", ".join(kind if n == 1 else f"{n} {kind}" for kind, n in sorted(counts.items()))
-    findings = [LintFinding(name, "operators after optimization", True, f"{len(nodes)}: {told}")]
+    operators = ", ".join(kind if n == 1 else f"{n} {kind}" for kind, n in sorted(counts.items()))
+    detail = f"{len(nodes)}: {operators}"
+    findings = [LintFinding(name, "operators after optimization", True, detail)]
     if quantized:
-        real = {out for node in nodes if node.op_type == "DequantizeLinear" for out in node.output}
-        outside = [node.op_type for node in nodes if real & set(node.input)]
+        dequantized = {
+            tensor for node in nodes if node.op_type == "DequantizeLinear" for tensor in node.output
+        }
+        outside = [node.op_type for node in nodes if dequantized & set(node.input)]
         findings.append(
             LintFinding(
                 name,
                 "operators outside the integer kernels",
-                # What the softmax begins with, of our own models that of a look-up.
+                # The softmax runs in float: one operator, or as a look-up that starts with Mul.
                 not set(outside) - {"Softmax", "Mul"},
                 ", ".join(outside) or "none",
             )

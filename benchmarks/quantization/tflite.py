@@ -1,6 +1,8 @@
-"""What `explain` asks of .tflite artifacts: LiteRT with the kernels chosen and every tensor kept.
+"""Compares a float and an int8 .tflite artifact layer by layer, and checks their graphs (lint).
 
-Its list of operators is not public, so a future release may end this page of the report.
+`benchmarks.quantization.explain` uses it for `python -m benchmarks.parity --explain`. LiteRT runs
+the graph with reference or optimized kernels and keeps every tensor. The list of operators comes
+from a private method of its interpreter, which a future release may remove.
 """
 
 from collections.abc import Iterator
@@ -17,17 +19,17 @@ from runtime.model.artifact import Artifact
 from runtime.model.spec import QuantizationParams
 from runtime.system.native_output import suppress_native_output
 
-ENGINE = "litert"
-# What the report says of the steps.
+ENGINE = "litert"  # name of the engine in the report
+# The comparison of the step "quantization" in the report.
 QUANTIZATION = "int8 against float, both with reference kernels"
+# The comparison of the step "kernels" in the report.
 KERNELS = "int8, optimized kernels against reference ones"
-# Operators with weights.
-_LAYERS = ("CONV_2D", "FULLY_CONNECTED")
+_WEIGHTED_OPERATORS = ("CONV_2D", "FULLY_CONNECTED")  # the last of them ends the network
 
 
 @dataclass(frozen=True)
 class _Operator:
-    """A node of the graph: what it is and which tensors it reads and writes."""
+    """A node of the graph: its type, and the indices of its input and output tensors."""
 
     kind: str
     inputs: tuple[int, ...]
@@ -35,12 +37,21 @@ class _Operator:
 
 
 class Model:
-    """A .tflite artifact, opened with the kernels asked for."""
+    """A .tflite artifact that can be run with reference or optimized kernels."""
 
     def __init__(self, opened: Artifact) -> None:
         self.artifact = opened
 
-    def open(self, reference: bool, keep: bool = False) -> Any:
+    def open(self, reference: bool, keep_tensors: bool = False) -> Any:
+        """Open a LiteRT interpreter on one thread.
+
+        Args:
+            reference: use the reference kernels; otherwise optimized ones and delegates.
+            keep_tensors: keep the inner tensors after a run.
+
+        Raises:
+            BackendUnavailable: LiteRT is not installed.
+        """
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
@@ -53,40 +64,54 @@ class Model:
                 model_content=self.artifact.data,
                 num_threads=1,
                 experimental_op_resolver_type=kernels,
-                experimental_preserve_all_tensors=keep,
+                experimental_preserve_all_tensors=keep_tensors,
             )
             interpreter.allocate_tensors()
         return interpreter
 
     def batches(self, interpreter: Any, pixels: Pixels) -> Iterator[None]:
-        """Answer batch after batch; the interpreter holds each while the caller looks."""
-        source = interpreter.get_input_details()[0]
+        """Run batch after batch; at each yield the interpreter holds the tensors of one batch."""
+        input_details = interpreter.get_input_details()[0]
         size = 0
-        for at in range(0, len(pixels), BATCH):
-            batch = pixels[at : at + BATCH]
-            if len(batch) != size:  # at first, and where the last batch is a smaller one
+        for start in range(0, len(pixels), BATCH):
+            batch = pixels[start : start + BATCH]
+            if len(batch) != size:  # the first batch, or a smaller last one
                 size = len(batch)
                 with suppress_native_output(2):
-                    interpreter.resize_tensor_input(source["index"], batch.shape)
+                    interpreter.resize_tensor_input(input_details["index"], batch.shape)
                     interpreter.allocate_tensors()
-            int8 = source["dtype"] is np.int8
-            ready = (batch ^ 128).view(np.int8) if int8 else np.divide(batch, 255, dtype=np.float32)
-            interpreter.set_tensor(source["index"], ready)
+            if input_details["dtype"] is np.int8:
+                model_input = (batch ^ 128).view(np.int8)
+            else:
+                model_input = np.divide(batch, 255, dtype=np.float32)
+            interpreter.set_tensor(input_details["index"], model_input)
             interpreter.invoke()
             yield
 
     def scores(self, pixels: Pixels, literal: bool) -> Scores:
-        """Scores, with the reference kernels or with those the engine takes by itself."""
+        """Return the scores (N, classes).
+
+        Args:
+            pixels: (N, 28, 28, 1) uint8.
+            literal: use the reference kernels; otherwise those that the engine chooses.
+        """
         interpreter = self.open(reference=literal)
-        result = interpreter.get_output_details()[0]
-        rows = []
+        output = interpreter.get_output_details()[0]
+        scores = []
         for _ in self.batches(interpreter, pixels):
-            rows.append(real(interpreter.get_tensor(result["index"]), result["quantization"]))
-        return np.concatenate(rows)
+            scores.append(real(interpreter.get_tensor(output["index"]), output["quantization"]))
+        return np.concatenate(scores)
 
     def operators(self, interpreter: Any) -> list[_Operator]:
+        """Return the operators of an open interpreter, in execution order.
+
+        Raises:
+            BackendUnavailable: this release of LiteRT does not list its operators.
+        """
         if not hasattr(interpreter, "_get_ops_details"):
-            raise BackendUnavailable("this LiteRT does not list its operators: use 2.1 to 2.3")
+            raise BackendUnavailable(
+                "this release of LiteRT does not list its operators: install 2.1 to 2.3"
+            )
         return [
             _Operator(op["op_name"], tuple(map(int, op["inputs"])), tuple(map(int, op["outputs"])))
             for op in interpreter._get_ops_details()
@@ -94,62 +119,74 @@ class Model:
 
 
 def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
-    """Compare the outputs of the operators one by one; none where the graphs are not alike."""
-    first, second = (model.open(True, keep=True) for model in (plain, int8))
-    details = {tensor["index"]: tensor for tensor in second.get_tensor_details()}
-    # What is float in the int8 model too, its softmax, loses nothing of its own.
-    after = [
+    """Compare the outputs of the operators one by one.
+
+    Args:
+        plain: the float artifact.
+        int8: the int8 artifact.
+        pixels: (N, 28, 28, 1) uint8.
+
+    Returns:
+        The layers in execution order; empty if the two graphs have different operators.
+    """
+    plain_run = plain.open(True, keep_tensors=True)
+    int8_run = int8.open(True, keep_tensors=True)
+    details = {tensor["index"]: tensor for tensor in int8_run.get_tensor_details()}
+    # The softmax of an int8 model stays float, so that it has no quantization error of its own.
+    int8_operators = [
         operator
-        for operator in int8.operators(second)
+        for operator in int8.operators(int8_run)
         if operator.kind != "QUANTIZE" and details[operator.outputs[0]]["dtype"] is np.int8
     ]
-    before = plain.operators(first)[: len(after)]
-    if [operator.kind for operator in before] != [operator.kind for operator in after]:
+    plain_operators = plain.operators(plain_run)[: len(int8_operators)]
+    if [op.kind for op in plain_operators] != [op.kind for op in int8_operators]:
         return ()
-    pairs = list(zip(before, after, strict=True))
-    sums = [LayerStats(channel_axis=-1) for _ in pairs]
-    for _ in zip(plain.batches(first, pixels), int8.batches(second, pixels), strict=True):
-        for (one, other), total in zip(pairs, sums, strict=True):
-            quantization = details[other.outputs[0]]["quantization"]
-            codes = second.get_tensor(other.outputs[0])
-            total.add(first.get_tensor(one.outputs[0]), codes, quantization)
+    pairs = list(zip(plain_operators, int8_operators, strict=True))
+    stats = [LayerStats(channel_axis=-1) for _ in pairs]
+    for _ in zip(plain.batches(plain_run, pixels), int8.batches(int8_run, pixels), strict=True):
+        for (plain_operator, int8_operator), layer in zip(pairs, stats, strict=True):
+            expected = plain_run.get_tensor(plain_operator.outputs[0])
+            codes = int8_run.get_tensor(int8_operator.outputs[0])
+            layer.add(expected, codes, details[int8_operator.outputs[0]]["quantization"])
     return tuple(
-        total.layer(_name(details[operator.outputs[0]]["name"]), operator.kind)
-        for (_, operator), total in zip(pairs, sums, strict=True)
+        layer.layer(_layer_name(details[operator.outputs[0]]["name"]), operator.kind)
+        for (_, operator), layer in zip(pairs, stats, strict=True)
     )
 
 
-def _name(tensor: str) -> str:
-    """`digits_1/conv2_1/Relu;digits_1/…` → `conv2`."""
+def _layer_name(tensor: str) -> str:
+    """Return the layer in a tensor name: `digits_1/conv2_1/Relu;digits_1/…` → `conv2`."""
     parts = tensor.split(";")[0].split("/")
     return parts[1].removesuffix("_1") if len(parts) > 2 else parts[-1]
 
 
 def lint(model: Model) -> list[LintFinding]:
-    """What the engine makes of the graph: its partitions, and what it leaves out of them."""
+    """Check scales, batch axis and calibration of the graph, and its delegate partitions."""
     name = model.artifact.path.name
     interpreter = model.open(reference=False)
     free = int(interpreter.get_input_details()[0]["shape_signature"][0]) == -1
-    everything = model.operators(interpreter)
-    delegates = [operator for operator in everything if operator.kind == "DELEGATE"]
-    plain = [operator for operator in everything if operator.kind != "DELEGATE"]
-    taken = [_inside(delegate, plain) for delegate in delegates]
-    # Behind the last layer comes the softmax, of an int8 model a look-up: delegates know none.
-    layers = [at for at, operator in enumerate(plain) if operator.kind in _LAYERS]
+    operators = model.operators(interpreter)
+    delegates = [operator for operator in operators if operator.kind == "DELEGATE"]
+    plain = [operator for operator in operators if operator.kind != "DELEGATE"]
+    delegate_tensors = [_tensors_inside(delegate, plain) for delegate in delegates]
+    # The softmax follows the last layer. In an int8 model it is a look-up, which no delegate
+    # supports, so that it does not count.
+    layers = [index for index, op in enumerate(plain) if op.kind in _WEIGHTED_OPERATORS]
     network = plain[: layers[-1] + 1] if layers else plain
-    outputs = {operator.outputs[0] for operator in network}
-    partitions = [part for part in taken if part & outputs]
-    outside = [op.kind for op in network if not any(op.outputs[0] in part for part in partitions)]
-    softmax = len(delegates) - len(partitions)
+    network_outputs = {operator.outputs[0] for operator in network}
+    partitions = [tensors for tensors in delegate_tensors if tensors & network_outputs]
+    delegated = set().union(*partitions)
+    outside = [operator.kind for operator in network if operator.outputs[0] not in delegated]
+    softmax_partitions = len(delegates) - len(partitions)
     return [
-        *lint_quantization(model.artifact, _quantization(interpreter)),
+        *lint_quantization(model.artifact, _graph_params(interpreter)),
         LintFinding(name, "batch", free, "free" if free else "frozen"),
         LintFinding(
             name,
             "delegate partitions",
             len(partitions) == 1,
             f"{len(partitions)}, one is fastest"
-            + (f"; and {softmax} of the softmax" if softmax else ""),
+            + (f"; and {softmax_partitions} of the softmax" if softmax_partitions else ""),
         ),
         LintFinding(
             name, "operators outside the delegate", not outside, ", ".join(outside) or "none"
@@ -157,25 +194,29 @@ def lint(model: Model) -> list[LintFinding]:
     ]
 
 
-def _inside(delegate: _Operator, plain: list[_Operator]) -> set[int]:
-    """The tensors that a delegate's operators write."""
-    makers = {operator.outputs[0]: operator for operator in plain}
+def _tensors_inside(delegate: _Operator, plain: list[_Operator]) -> set[int]:
+    """Return the tensors that the operators of a delegate write: those between its ends."""
+    producers = {operator.outputs[0]: operator for operator in plain}
     inside: set[int] = set()
-    wanted = list(delegate.outputs)
-    while wanted:
-        tensor = wanted.pop()
-        if tensor in makers and tensor not in inside and tensor not in delegate.inputs:
+    stack = list(delegate.outputs)
+    while stack:
+        tensor = stack.pop()
+        if tensor in producers and tensor not in inside and tensor not in delegate.inputs:
             inside.add(tensor)
-            wanted += makers[tensor].inputs
+            stack += producers[tensor].inputs
     return inside
 
 
-def _quantization(interpreter: Any) -> tuple[QuantizationParams, QuantizationParams | None] | None:
-    """The scales of the graph's input and output; None where each is float."""
+def _graph_params(interpreter: Any) -> tuple[QuantizationParams, QuantizationParams | None] | None:
+    """Return the parameters of input and output, None for a float output; None for float input."""
     details = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    scales = [QuantizationParams(*map(_plain, detail["quantization"])) for detail in details]
-    return (scales[0], scales[1] if scales[1].scale else None) if scales[0].scale else None
+    source, result = (
+        QuantizationParams(*map(_python_number, detail["quantization"])) for detail in details
+    )
+    if not source.scale:  # float tensors have scale 0
+        return None
+    return source, result if result.scale else None
 
 
-def _plain(value: Any) -> Any:
+def _python_number(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value

@@ -1,1 +1,1 @@
-"""Measures how well images that are not digits are rejected."""
+"""Measures out-of-distribution rejection: how well artifacts reject images that are not digits."""

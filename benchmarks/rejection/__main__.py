@@ -1,4 +1,4 @@
-"""Measures how well artifacts reject images that are not digits: python -m benchmarks.rejection."""
+"""The command python -m benchmarks.rejection: measures the rejection of non-digit images."""
 
 import argparse
 import sys
@@ -37,18 +37,23 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.rejection",
-        description="How many blank pages, letters, shapes, … each artifact refuses as no digit, "
-        "how many digits with them, and what a decision costs.",
-        epilog="Exit status: 0 all rows asked, 2 bad input, 3 a row failed. Targets are reported "
-        "and decide nothing.",
+        description="Measure the share of blank pages, letters, shapes, … that each artifact "
+        "rejects, the share of digits that it rejects by mistake, and the time per decision.",
+        epilog="Exit status: 0 measured, 2 invalid input, 3 a case failed. A missed target does "
+        "not change it.",
     )
     parser.add_argument(
-        "--models", type=Path, default=cases.DEFAULT_MODELS, help="folder of the artifacts (models)"
+        "--models",
+        type=Path,
+        default=cases.DEFAULT_MODELS,
+        help="folder of the artifacts (%(default)s)",
     )
     parser.add_argument(
         "--backend", action="append", default=[], help="only this engine; may be repeated"
     )
-    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
+    parser.add_argument(
+        "--data", help="test images: a folder or a file; see python -m train --help"
+    )
     parser.add_argument("--out", type=Path, help="folder of the report (MODELS/rejection)")
     return parser.parse_args(argv)
 

@@ -1,4 +1,9 @@
-"""Draws negatives to measure with; `train.negatives` draws others, to fit with."""
+"""Draws the images of the rejection benchmark: negatives, and digits from other sources.
+
+Negatives are images that are not digits: blank pages, noise, letters, shapes and textures. The
+rejection model is fitted to those of `train.negatives`, which uses other fonts and other drawings,
+so that the benchmark measures with images that the model has never seen.
+"""
 
 import math
 import string
@@ -14,29 +19,35 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from runtime.backends import Pixels
 from runtime.preprocess.pipeline import to_pixels
 
-# Letters that a hand's 0, 1, 2, 5, 6, 8 or 9 cannot be told from; capitals of 0 include D.
-LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"
+LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"  # letters that look like a handwritten 0, 1, 2, 5, 6, 8 or 9
+# The letters that count as negatives.
 LETTERS = "".join(sorted(set(string.ascii_letters) - set(LOOK_ALIKES)))
 
-# None of them is DejaVu, which the rule is fitted to: Pillow's own font, then matplotlib's others.
-_PILLOWS = ""
+_PILLOW_FONT = ""  # stands for the font inside Pillow, which has no file
+# matplotlib's fonts without DejaVu, which the rejection model is fitted to.
 _FONTS = (
-    _PILLOWS, "STIXGeneral.ttf", "STIXGeneralBol.ttf", "STIXGeneralItalic.ttf", "cmr10.ttf",
+    _PILLOW_FONT, "STIXGeneral.ttf", "STIXGeneralBol.ttf", "STIXGeneralItalic.ttf", "cmr10.ttf",
     "cmss10.ttf", "cmtt10.ttf", "cmmi10.ttf",
 )  # fmt: skip
-_SIDE = 28
-_PAGE = 160
+_FONT_SIZE_PX = 100  # of printed letters and digits, on the page
+_SIDE_PX = 28  # width and height of the model's input
+_PAGE_PX = 160  # width and height of a drawn page, before preprocessing
+_PAPER = 250  # gray level of drawn paper, 0 … 255
+_INK = 10  # gray level of ink on drawn paper
 
-Planes = npt.NDArray[np.floating]
+# Images as float64: (height, width), or (N, height, width).
+Planes = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class NegativeKind:
-    """A kind of images: its name, how many are drawn, and what draws them.
+    """One kind of image in the benchmark.
 
     Attributes:
-        is_digit: whether these are digits after all, of which few ought to be refused.
-        draw: (how many, random) → pixels (N, 28, 28, 1) uint8.
+        name: its name in the report.
+        n: the number of images drawn.
+        draw: (n, random) → pixels (n, 28, 28, 1) uint8.
+        is_digit: True for images of digits, which should not be rejected.
     """
 
     name: str
@@ -46,38 +57,38 @@ class NegativeKind:
 
 
 def blank_pages(n: int, random: np.random.Generator) -> Pixels:
-    """Pages without a mark: every gray as pixels, and photographs of paper with its grain."""
-    grays = np.linspace(0, 255, n // 2).round()[:, None, None] * np.ones((_SIDE, _SIDE))
-    at = np.linspace(-0.5, 0.5, _PAGE)
+    """Draw pages without ink: half are uniform grays, half photographs of unevenly lit paper."""
+    grays = np.linspace(0, 255, n // 2).round()[:, None, None] * np.ones((_SIDE_PX, _SIDE_PX))
+    position = np.linspace(-0.5, 0.5, _PAGE_PX)
     pages = []
     for _ in range(n - n // 2):
-        light = random.uniform(60, 235) + random.uniform(-25, 25) * at[:, None]
-        grain = random.normal(0, random.uniform(0, 3), (_PAGE, _PAGE))
-        pages.append(_photographed(light + random.uniform(-25, 25) * at + grain))
+        light = random.uniform(60, 235) + random.uniform(-25, 25) * position[:, None]
+        grain = random.normal(0, random.uniform(0, 3), (_PAGE_PX, _PAGE_PX))
+        pages.append(_preprocessed(light + random.uniform(-25, 25) * position + grain))
     return np.concatenate([_pixels(grays), np.stack(pages)])
 
 
 def nearly_blank_pages(n: int, random: np.random.Generator) -> Pixels:
-    """Pages with a few specks of dust, or with grain alone, as pixels."""
-    y, x = np.mgrid[:_SIDE, :_SIDE]
-    planes = random.normal(0, 1, (n, _SIDE, _SIDE)) * random.uniform(1, 12, (n, 1, 1))
+    """Draw faint grain with zero to three specks of dust, without preprocessing."""
+    y, x = np.indices((_SIDE_PX, _SIDE_PX))
+    planes = random.normal(0, 1, (n, _SIDE_PX, _SIDE_PX)) * random.uniform(1, 12, (n, 1, 1))
     for plane in planes:
         for _ in range(random.integers(0, 4)):
-            top, left = random.uniform(1, _SIDE - 1, 2)
+            center_y, center_x = random.uniform(1, _SIDE_PX - 1, 2)
             radius = random.uniform(0.5, 1.5)
-            speck = np.clip(radius + 0.5 - np.hypot(y - top, x - left), 0, 1)
+            speck = np.clip(radius + 0.5 - np.hypot(y - center_y, x - center_x), 0, 1)
             np.maximum(plane, 255 * random.uniform(0.3, 1) * speck, out=plane)
     return _pixels(planes)
 
 
 def noise(n: int, random: np.random.Generator) -> Pixels:
-    """Gaussian noise of any strength on any gray, and noise smoothed over some pixels."""
-    fine = random.normal(0, 1, (n, _SIDE, _SIDE))
+    """Draw Gaussian noise of varied strength on varied gray; half of it is smoothed."""
+    fine = random.normal(0, 1, (n, _SIDE_PX, _SIDE_PX))
     coarse = np.stack(
         [
             np.asarray(
                 Image.fromarray(small.astype(np.float32)).resize(
-                    (_SIDE, _SIDE), Image.Resampling.BICUBIC
+                    (_SIDE_PX, _SIDE_PX), Image.Resampling.BICUBIC
                 )
             )
             for small in random.normal(0, 1, (n, 9, 9))
@@ -88,17 +99,20 @@ def noise(n: int, random: np.random.Generator) -> Pixels:
 
 
 def letters(n: int, random: np.random.Generator) -> Pixels:
-    """Printed letters, photographed: each letter in each of eight fonts before any comes again."""
+    """Draw printed letters on paper, cycling through all letters and then all fonts."""
     return _printed(LETTERS, n, random)
 
 
 def printed_digits(n: int, random: np.random.Generator) -> Pixels:
-    """Digits in the letters' fonts: were they refused, the rule would know print, not digits."""
+    """Draw printed digits in the fonts of `letters`.
+
+    They show whether the rejection model recognizes letters, or only print.
+    """
     return _printed(string.digits, n, random)
 
 
 def sklearn_digits(n: int, random: np.random.Generator) -> Pixels:
-    """Digits of other writers: scikit-learn's, the test split."""
+    """Return digits of other writers: n images of the test split of scikit-learn's digits."""
     from train.data.load import sklearn_digits
 
     pixels = sklearn_digits().test.pixels
@@ -106,43 +120,43 @@ def sklearn_digits(n: int, random: np.random.Generator) -> Pixels:
 
 
 def shapes(n: int, random: np.random.Generator) -> Pixels:
-    """Polygons, stars, crosses, arrows, hearts and grids, drawn with a pen or filled."""
-    drawn = []
+    """Draw polygons, stars, hearts, crosses, arrows and flashes, as outlines or filled."""
+    images = []
     for number in range(n):
-        page = Image.new("L", (_PAGE, _PAGE), 250)
+        page = Image.new("L", (_PAGE_PX, _PAGE_PX), _PAPER)
         pen = ImageDraw.Draw(page)
-        width, turn = int(random.integers(5, 14)), random.uniform(-0.3, 0.3)
-        outline = _OUTLINES[number % len(_OUTLINES)] @ _rotation(turn)
-        points = [tuple(p) for p in (_PAGE / 2 + 50 * outline)]
+        width_px, angle = int(random.integers(5, 14)), random.uniform(-0.3, 0.3)
+        outline = _OUTLINES[number % len(_OUTLINES)] @ _rotation(angle)
+        points = [tuple(p) for p in (_PAGE_PX / 2 + 50 * outline)]
         if random.random() < 0.3:
-            pen.polygon(points, fill=10)
+            pen.polygon(points, fill=_INK)
         else:
-            pen.line([*points, points[0]], fill=10, width=width, joint="curve")
-        drawn.append(to_pixels(page))
-    return np.stack(drawn)
+            pen.line([*points, points[0]], fill=_INK, width=width_px, joint="curve")
+        images.append(to_pixels(page))
+    return np.stack(images)
 
 
 def textures(n: int, random: np.random.Generator) -> Pixels:
-    """What fills photographs: wood, tiles, leaves, a horizon with shaded bodies before it.
+    """Draw textures of photographs: wood, tiles, shaded spheres before a horizon, stripes.
 
-    Half of them are pixels as they are, the other half is brought into MNIST's form as a photograph
-    would be.
+    Half of them are only scaled down, the other half is preprocessed as a photograph.
     """
-    makers = (_wood, _tiles, _bodies, _stripes)
-    drawn = []
+    painters = (_wood, _tiles, _spheres, _stripes)
+    images = []
     for number in range(n):
-        plane = makers[number % len(makers)](random)
+        plane = painters[number % len(painters)](random)
         page = Image.fromarray(np.clip(plane, 0, 255).astype(np.uint8))
-        pixels = np.asarray(page.resize((_SIDE, _SIDE), Image.Resampling.BOX))[..., None]
-        if number // len(makers) % 2:
-            found = to_pixels(page)
-            # Where no ink is found the page is blank, which is another kind.
-            pixels = found if found.any() else pixels
-        drawn.append(pixels)
-    return np.stack(drawn)
+        pixels = np.asarray(page.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BOX))[..., None]
+        if number // len(painters) % 2:
+            preprocessed = to_pixels(page)
+            # Without ink the result would be a blank page, which is another kind.
+            pixels = preprocessed if preprocessed.any() else pixels
+        images.append(pixels)
+    return np.stack(images)
 
 
-BLANK = "blank pages"
+BLANK = "blank pages"  # the only kind with a target of 100 % rejection
+# All kinds of the benchmark, in the order of the report.
 KINDS = (
     NegativeKind(BLANK, 500, blank_pages),
     NegativeKind("nearly blank pages", 1_000, nearly_blank_pages),
@@ -156,105 +170,124 @@ KINDS = (
 
 
 def _printed(characters: str, n: int, random: np.random.Generator) -> Pixels:
-    drawn = []
+    """Print characters on paper, rotate and blur the page slightly, and preprocess it."""
+    images = []
     for number in range(n):
         character = characters[number % len(characters)]
         font = _font(_FONTS[number // len(characters) % len(_FONTS)])
-        page = Image.new("L", (_PAGE, _PAGE), 250)
-        middle = (_PAGE / 2, _PAGE / 2)
-        ImageDraw.Draw(page).text(middle, character, font=font, fill=10, anchor="mm")
-        turned = page.rotate(random.uniform(-8, 8), Image.Resampling.BICUBIC, fillcolor=250).filter(
-            ImageFilter.GaussianBlur(random.uniform(0, 1.5))
-        )
-        drawn.append(to_pixels(turned))
-    return np.stack(drawn)
+        page = Image.new("L", (_PAGE_PX, _PAGE_PX), _PAPER)
+        center = (_PAGE_PX / 2, _PAGE_PX / 2)
+        ImageDraw.Draw(page).text(center, character, font=font, fill=_INK, anchor="mm")
+        angle_degrees = random.uniform(-8, 8)
+        rotated = page.rotate(angle_degrees, Image.Resampling.BICUBIC, fillcolor=_PAPER)
+        images.append(to_pixels(rotated.filter(ImageFilter.GaussianBlur(random.uniform(0, 1.5)))))
+    return np.stack(images)
 
 
-def _photographed(plane: Planes) -> Pixels:
+def _preprocessed(plane: Planes) -> Pixels:
+    """Preprocess a page as a photograph, to (28, 28, 1) uint8."""
     return to_pixels(Image.fromarray(np.clip(plane, 0, 255).astype(np.uint8)))
 
 
+def _page_coordinates() -> tuple[Planes, Planes]:
+    """Return the y and x of each pixel of a page, from 0 to 1."""
+    y, x = np.indices((_PAGE_PX, _PAGE_PX)) / _PAGE_PX
+    return y, x
+
+
 def _wood(random: np.random.Generator) -> Planes:
-    y, x = np.mgrid[:_PAGE, :_PAGE] / _PAGE
+    """Draw the grain of a board: slightly wavy annual rings around a random center."""
+    y, x = _page_coordinates()
     ring = np.hypot(x - random.uniform(-1, 2), 0.3 * (y - random.uniform(-1, 2)))
     ring += 0.02 * np.sin(2 * np.pi * random.uniform(1, 4) * y)
-    return 130 + 70 * np.sin(2 * np.pi * random.uniform(4, 20) * ring)
+    return np.asarray(130 + 70 * np.sin(2 * np.pi * random.uniform(4, 20) * ring), np.float64)
 
 
 def _tiles(random: np.random.Generator) -> Planes:
-    """Cells around points drawn at random (Voronoi), each of its own gray."""
-    middles = random.uniform(0, _PAGE, (int(random.integers(6, 40)), 2))
-    at = np.stack(np.mgrid[:_PAGE, :_PAGE], axis=-1)[:, :, None]
-    nearest = np.square(at - middles).sum(axis=-1).argmin(axis=-1)
-    return random.uniform(0, 255, len(middles))[nearest]
+    """Draw the Voronoi cells of random points, each in a random gray."""
+    centers = random.uniform(0, _PAGE_PX, (int(random.integers(6, 40)), 2))
+    positions = np.moveaxis(np.indices((_PAGE_PX, _PAGE_PX)), 0, -1)[:, :, None]
+    nearest = np.square(positions - centers).sum(axis=-1).argmin(axis=-1)
+    return np.asarray(random.uniform(0, 255, len(centers))[nearest])
 
 
-def _bodies(random: np.random.Generator) -> Planes:
-    """A sky, a ground, and spheres that the light falls on from above."""
-    y, x = np.mgrid[:_PAGE, :_PAGE] / _PAGE
+def _spheres(random: np.random.Generator) -> Planes:
+    """Draw sky, ground, and one to four spheres lit from above."""
+    y, x = _page_coordinates()
     horizon = random.uniform(0.3, 0.7)
     plane = np.where(y < horizon, 200 - 60 * y, random.uniform(40, 120) + 50 * y)
     for _ in range(random.integers(1, 5)):
-        left, top, radius = *random.uniform(0.1, 0.9, 2), random.uniform(0.08, 0.3)
-        distance = np.hypot(x - left, y - top) / radius
-        light = 120 + 110 * (top - y) / radius + random.uniform(-40, 40)
+        center_x, center_y = random.uniform(0.1, 0.9, 2)
+        radius = random.uniform(0.08, 0.3)
+        distance = np.hypot(x - center_x, y - center_y) / radius
+        light = 120 + 110 * (center_y - y) / radius + random.uniform(-40, 40)
         plane = np.where(distance < 1, light, plane)
-    return plane + random.normal(0, 6, plane.shape)
+    return np.asarray(plane + random.normal(0, 6, plane.shape))
 
 
 def _stripes(random: np.random.Generator) -> Planes:
-    """Two waves across each other, as in cloth, blinds and fences."""
-    y, x = np.mgrid[:_PAGE, :_PAGE] / _PAGE
+    """Draw one wave, or the product of two crossing waves, as in cloth, blinds and fences."""
+    y, x = _page_coordinates()
     angles = random.uniform(0, np.pi, 2)
     first, second = (
         np.sin(2 * np.pi * random.uniform(1, 12) * (x * np.cos(a) + y * np.sin(a))) for a in angles
     )
-    return 128 + 100 * np.where(random.random() < 0.5, first, first * second)
+    return np.asarray(128 + 100 * np.where(random.random() < 0.5, first, first * second))
 
 
-def _rotation(angle: float) -> Planes:
-    return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+def _rotation(angle_radians: float) -> Planes:
+    """Return a rotation matrix (2, 2)."""
+    cos, sin = math.cos(angle_radians), math.sin(angle_radians)
+    return np.array([[cos, -sin], [sin, cos]])
 
 
-def _regular(corners: int, inner: float = 1.0) -> Planes:
-    """A regular polygon, or a star where every second corner stands at `inner`."""
+def _regular(corners: int, inner_radius: float = 1.0) -> Planes:
+    """Return a regular polygon (corners, 2); if `inner_radius` is below 1, a star.
+
+    Every second corner has the inner radius, the others have the radius 1.
+    """
     angles = 2 * np.pi * np.arange(corners) / corners - np.pi / 2
-    radii = np.where(np.arange(corners) % 2, inner, 1.0)
+    radii = np.where(np.arange(corners) % 2, inner_radius, 1.0)
     return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
 
 
 def _heart() -> Planes:
+    """Return a heart curve (60, 2) within −1 … 1."""
     t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
     return np.stack([np.sin(t) ** 3, -y / 16], axis=1)
 
 
-# Closed outlines within -1 to 1. Left out are a circle and other rings of blunt corners, which
-# are a 0, and the hourglass, an 8.
+# Closed outlines, each (corners, 2) within −1 … 1. Shapes that look like a digit are left out:
+# the circle and polygons with more than four corners (a 0), and the hourglass (an 8).
 _OUTLINES = (
-    _regular(3),
-    _regular(4) @ _rotation(np.pi / 4),
-    _regular(4),
-    _regular(10, 0.45),
-    _regular(16, 0.6),
-    _regular(8, 0.3),
+    _regular(3),  # triangle
+    _regular(4) @ _rotation(np.pi / 4),  # square
+    _regular(4),  # diamond
+    _regular(10, 0.45),  # five-pointed star
+    _regular(16, 0.6),  # eight-pointed star
+    _regular(8, 0.3),  # four-pointed star
     _heart(),
-    # A plus, an arrow, a flash.
+    # Plus.
     np.array([(-.3, -1), (.3, -1), (.3, -.3), (1, -.3), (1, .3), (.3, .3), (.3, 1), (-.3, 1),
               (-.3, .3), (-1, .3), (-1, -.3), (-.3, -.3)]),
+    # Arrow.
     np.array([(-1, -.25), (.2, -.25), (.2, -.7), (1, 0), (.2, .7), (.2, .25), (-1, .25)]),
+    # Flash.
     np.array([(-.1, -1), (.7, -1), (.2, -.2), (.8, -.2), (-.4, 1), (-.05, .1), (-.7, .1)]),
 )  # fmt: skip
 
 
 @cache
 def _font(name: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    if name == _PILLOWS:
-        return ImageFont.load_default(100)
+    if name == _PILLOW_FONT:
+        return ImageFont.load_default(_FONT_SIZE_PX)
     import matplotlib
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), 100)
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", name)
+    return ImageFont.truetype(path, _FONT_SIZE_PX)
 
 
 def _pixels(planes: Planes) -> Pixels:
+    """Round and clip (N, 28, 28) to pixels (N, 28, 28, 1)."""
     return np.clip(np.rint(planes), 0, 255).astype(np.uint8)[..., None]

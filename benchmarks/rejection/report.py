@@ -1,4 +1,4 @@
-"""A rejection report on the terminal, as Markdown and as JSON."""
+"""Renders the results of the rejection benchmark: on the terminal, as JSON and as Markdown."""
 
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from benchmarks.schema.rejection import (
 from runtime.errors import printable
 from runtime.system import atomic_write
 
-JSON_NAME, MARKDOWN_NAME = "rejection.json", "rejection.md"
+JSON_NAME = "rejection.json"  # all results
+MARKDOWN_NAME = "rejection.md"  # rendered from them
 
 
 def print_report(report: RejectionReport) -> None:
-    """Print the tables, the targets, and why the run fails."""
+    """Print the tables, the targets and the verdict."""
     for table in _tables(report):
         terminal.print_table(table)
     for line in targets(report):
@@ -31,10 +32,10 @@ def print_report(report: RejectionReport) -> None:
 
 
 def write(report: RejectionReport, folder: Path) -> tuple[str, ...]:
-    """Write the report's files into `folder`; their names.
+    """Write rejection.json and rejection.md into `folder`; return their names.
 
     Raises:
-        EdgeError: they cannot be written.
+        EdgeError: a file cannot be written.
     """
     atomic_write.write(folder / JSON_NAME, to_json(report))
     atomic_write.write(folder / MARKDOWN_NAME, render(report))
@@ -42,11 +43,11 @@ def write(report: RejectionReport, folder: Path) -> tuple[str, ...]:
 
 
 def render(report: RejectionReport) -> str:
-    """The whole report as Markdown text."""
+    """Return the whole report as Markdown."""
     parts = [
-        "# Rejection of what is no digit",
-        f"{report.created[:10]}, `python -m benchmarks.rejection`, against the test images of "
-        f"{report.dataset} (SHA-256 {report.dataset_sha256[:12]}…).",
+        "# Rejection of images that are not digits",
+        f"{report.created[:10]}, `python -m benchmarks.rejection`, compared with the test images "
+        f"of {report.dataset} (SHA-256 {report.dataset_sha256[:12]}…).",
         "\n".join(f"- {line}" for line in (*targets(report), *report.failures)),
         *(markdown.render_table(table) for table in _tables(report) if table.lines),
     ]
@@ -54,13 +55,13 @@ def render(report: RejectionReport) -> str:
 
 
 def targets(report: RejectionReport) -> tuple[str, ...]:
-    """A line a row: which targets it meets."""
+    """Return one line per case: its figures, and whether each target is met."""
     return tuple(map(_targets, report.results))
 
 
 def row_table(result: RejectionResult) -> Table:
-    """One line a kind of images; beside the rule, what the confidence alone does."""
-    test = (
+    """Return one line per kind of image: rejection by the model, and by confidence alone."""
+    test_digits = (
         "test digits",
         f"{result.digits:,}",
         percent(result.digits_rejected / result.digits),
@@ -68,16 +69,18 @@ def row_table(result: RejectionResult) -> Table:
         percent(result.digits_rejected_by_confidence / result.digits),
         "–",
     )
-    rule = (
-        "by its rule" if result.has_rejection_model else "by its confidence, for it carries no rule"
+    method = (
+        "by its rejection model"
+        if result.has_rejection_model
+        else "by confidence (the artifact has no rejection model)"
     )
     return Table(
-        f"{_name(result)} {result.version}, {rule}",
-        ("images", "n", "refused", "AUROC", "refused by confidence", "AUROC of confidence"),
-        (test, *map(_line, result.kinds)),
-        f"A decision costs {duration(result.cost_ns)} beside the engine, of the test set at once "
-        f"{duration(result.batch_cost_ns)} an image. AUROC: how often a test digit scores higher "
-        "than one of these.",
+        f"{_name(result)} {result.version}, {method}",
+        ("images", "n", "rejected", "AUROC", "rejected by confidence", "AUROC of confidence"),
+        (test_digits, *map(_line, result.kinds)),
+        f"In addition to inference, a decision takes {duration(result.cost_ns)}; in a batch, "
+        f"{duration(result.batch_cost_ns)} per image. AUROC: the probability that a test digit "
+        "scores higher than an image of this kind.",
     )
 
 
@@ -98,24 +101,26 @@ def _line(kind: KindResult) -> tuple[str, ...]:
 
 def _targets(result: RejectionResult) -> str:
     share = result.digits_rejected / result.digits
-    said = [
-        f"test digits refused {percent(share)} ({_verdict(share <= MAX_DIGITS_REJECTED_SHARE, '≤ 1 %')})"
-    ]
-    strange = [kind for kind in result.kinds if not kind.is_digit]
-    for kind in strange:
-        if kind.kind == BLANK:
-            all_rejected = _verdict(kind.rejected == kind.n, "100 %")
-            said.append(f"blank pages refused {percent(kind.rejected / kind.n)} ({all_rejected})")
-    others = [kind for kind in strange if kind.kind != BLANK]
-    if others:
-        worst = min(others, key=lambda kind: kind.auroc)
-        met = _verdict(worst.auroc >= MIN_AUROC, f"≥ {MIN_AUROC:g} each")
-        said.append(f"lowest AUROC {worst.auroc:.4f} for {worst.kind} ({met})")
-    met = _verdict(result.cost_ns <= MAX_COST_NS, f"≤ {duration(MAX_COST_NS)}")
-    said.append(
-        f"cost {duration(result.cost_ns)} ({met}), {duration(result.batch_cost_ns)} in a batch"
+    verdict = _verdict(
+        share <= MAX_DIGITS_REJECTED_SHARE, f"≤ {100 * MAX_DIGITS_REJECTED_SHARE:g} %"
     )
-    return f"{_name(result)}: {', '.join(said)}"
+    texts = [f"test digits rejected {percent(share)} ({verdict})"]
+    negatives = [kind for kind in result.kinds if not kind.is_digit]
+    for kind in negatives:
+        if kind.kind == BLANK:
+            verdict = _verdict(kind.rejected == kind.n, "100 %")
+            texts.append(f"blank pages rejected {percent(kind.rejected / kind.n)} ({verdict})")
+    not_blank = [kind for kind in negatives if kind.kind != BLANK]
+    if not_blank:
+        worst = min(not_blank, key=lambda kind: kind.auroc)
+        verdict = _verdict(worst.auroc >= MIN_AUROC, f"≥ {MIN_AUROC:g} each")
+        texts.append(f"lowest AUROC {worst.auroc:.4f} for {worst.kind} ({verdict})")
+    verdict = _verdict(result.cost_ns <= MAX_COST_NS, f"≤ {duration(MAX_COST_NS)}")
+    texts.append(
+        f"time per decision {duration(result.cost_ns)} ({verdict}), "
+        f"{duration(result.batch_cost_ns)} in a batch"
+    )
+    return f"{_name(result)}: {', '.join(texts)}"
 
 
 def _verdict(met: bool, target: str) -> str:

@@ -1,7 +1,8 @@
-"""Measures how well artifacts reject images that are not digits.
+"""Measures how well artifacts reject images that are not digits (out-of-distribution rejection).
 
-Measured with `benchmarks.rejection.negatives`: fonts, shapes and textures other than those that the
-rule was fitted to.
+The negatives are drawn by `benchmarks.rejection.negatives`, with other fonts, shapes and textures
+than those that the rejection model was fitted to. Each artifact is measured in each engine: the
+rejected share and the AUROC per kind of image, and the time per decision.
 """
 
 import timeit
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from benchmarks.harness import cases, statistics
 from benchmarks.harness.cases import ABSENT, FAILED, BenchmarkCase, SkippedCase
-from benchmarks.parity.run import TestSet
+from benchmarks.harness.test_set import TestSet
 from benchmarks.rejection.negatives import KINDS, NegativeKind
 from benchmarks.schema.rejection import KindResult, RejectionReport, RejectionResult
 from benchmarks.schema.robustness import SCHEMA_VERSION
@@ -23,9 +24,9 @@ from runtime.errors import ArtifactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
 from runtime.model.rejection import RejectionScorer
 
-_SEED = 40
-# Short series, so that one of them runs undisturbed by whatever else the machine does.
-_COST_CALLS, _COST_REPETITIONS = 100, 300
+_SEED = 40  # of the drawn images
+_COST_CALLS = 100  # timed together; few, so that some series run undisturbed by other processes
+_COST_REPETITIONS = 300  # series of calls; the fastest counts
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,29 +39,35 @@ def measure(
     backends: tuple[str, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> RejectionReport:
-    """Classify digits and negatives with each artifact of `models`.
+    """Classify test digits and negatives with each artifact in `models`.
+
+    Args:
+        models: the folder of the artifacts.
+        test_set: the digits that should be accepted.
+        kinds: the other images.
+        backends: only these engines; empty for all.
+        progress: called with one line for each step.
 
     Raises:
         BackendUnavailable: an engine named in `backends` does not exist.
-        DatasetError: the test set does not hold the ten digits.
+        DatasetError: the classes of the test set are not the digits 0 to 9.
     """
-    digits = tuple("0123456789")
-    if test_set.class_names != digits:
+    if test_set.class_names != tuple("0123456789"):
         raise DatasetError(
-            f"{test_set.name} has the classes {', '.join(test_set.class_names)}: what is no digit "
-            "is known of the digits 0 to 9 alone; give --data with those"
+            f"{test_set.name} has the classes {', '.join(test_set.class_names)}, but the rejection "
+            "benchmark needs the digits 0 to 9; pass --data with a data set of those"
         )
-    drawn = []
+    images = []
     for number, kind in enumerate(kinds):
         progress(f"drawing {kind.name}")
-        drawn.append(kind.draw(kind.n, np.random.default_rng([_SEED, number])))
+        images.append(kind.draw(kind.n, np.random.default_rng([_SEED, number])))
     results: list[RejectionResult] = []
     skipped: list[SkippedCase] = []
     for case in cases.enumerate_cases(models, backends):
         progress(str(case))
         try:
             backend = open_backend(artifact.read(models / case.artifact), case.backend)
-            results.append(_measure_case(backend, case, test_set.pixels, kinds, drawn))
+            results.append(_measure_case(backend, case, test_set.pixels, kinds, images))
         except BackendUnavailable as error:
             skipped.append(SkippedCase(case, ABSENT, str(error)))
         except ArtifactError as error:
@@ -80,41 +87,51 @@ def _measure_case(
     case: BenchmarkCase,
     digits: Pixels,
     kinds: Sequence[NegativeKind],
-    drawn: Sequence[Pixels],
+    images: Sequence[Pixels],
 ) -> RejectionResult:
-    spec = backend.spec
-    scorer, by_confidence = (
-        RejectionScorer(spec.confidence_threshold, rule) for rule in (spec.rejection_model, None)
-    )
+    """Measure one artifact in one engine.
 
-    def scores(pixels: Pixels) -> tuple[Floats, Floats]:
-        answers = backend.scores(pixels)
-        if answers.shape[1] != len(spec.labels) or not np.isfinite(answers).all():
+    Raises:
+        ArtifactError: the model returns scores of the wrong shape, NaN or Inf.
+    """
+    spec = backend.spec
+    scorer = RejectionScorer(spec.confidence_threshold, spec.rejection_model)
+    confidence_scorer = RejectionScorer(spec.confidence_threshold, None)
+
+    def rejection_scores(pixels: Pixels) -> tuple[Floats, Floats]:
+        """Return (N,) scores of the rejection model, and of the confidence alone."""
+        scores = backend.scores(pixels)
+        if scores.shape[1] != len(spec.labels) or not np.isfinite(scores).all():
             raise ArtifactError(
-                f"{case.artifact} gives scores that are no numbers: export it again"
+                f"{case.artifact}: the model returns scores of the wrong shape, NaN or Inf; "
+                "export it again"
             )
-        pairs = list(zip(pixels, answers.max(axis=1).tolist(), strict=True))
+        pairs = list(zip(pixels, scores.max(axis=1).tolist(), strict=True))
         return (
             np.array([scorer.score(image, confidence) for image, confidence in pairs]),
-            np.array([by_confidence.score(image, confidence) for image, confidence in pairs]),
+            np.array([confidence_scorer.score(image, confidence) for image, confidence in pairs]),
         )
 
-    of_digits, sure_of_digits = scores(digits)
+    digit_scores, digit_confidences = rejection_scores(digits)
     results = []
-    for kind, pixels in zip(kinds, drawn, strict=True):
-        of_kind, sure_of_kind = scores(pixels)
+    for kind, pixels in zip(kinds, images, strict=True):
+        kind_scores, kind_confidences = rejection_scores(pixels)
+        rejected_by_confidence = kind_confidences < confidence_scorer.threshold
         results.append(
             KindResult(
                 kind=kind.name,
                 is_digit=kind.is_digit,
                 n=len(pixels),
-                rejected=int((of_kind < scorer.threshold).sum()),
-                rejected_by_confidence=int((sure_of_kind < by_confidence.threshold).sum()),
-                auroc=statistics.auroc(of_digits, of_kind),
-                auroc_of_confidence=statistics.auroc(sure_of_digits, sure_of_kind),
+                rejected=int((kind_scores < scorer.threshold).sum()),
+                rejected_by_confidence=int(rejected_by_confidence.sum()),
+                auroc=statistics.auroc(digit_scores, kind_scores),
+                auroc_of_confidence=statistics.auroc(digit_confidences, kind_confidences),
             )
         )
-    digit, alike = digits[0], np.full(len(digits), 0.5, np.float32)
+    digits_rejected_by_confidence = digit_confidences < confidence_scorer.threshold
+    # The time per decision does not depend on the confidence, so that a fixed one will do.
+    digit, confidence = digits[0], 0.5
+    confidences = np.full(len(digits), confidence, np.float32)
     return RejectionResult(
         case=case,
         version=backend.version,
@@ -122,13 +139,14 @@ def _measure_case(
         has_rejection_model=spec.rejection_model is not None,
         threshold=scorer.threshold,
         digits=len(digits),
-        digits_rejected=int((of_digits < scorer.threshold).sum()),
-        digits_rejected_by_confidence=int((sure_of_digits < by_confidence.threshold).sum()),
-        cost_ns=_cost_ns(lambda: scorer.accepts(digit, 0.5), _COST_CALLS),
+        digits_rejected=int((digit_scores < scorer.threshold).sum()),
+        digits_rejected_by_confidence=int(digits_rejected_by_confidence.sum()),
+        cost_ns=_cost_ns(lambda: scorer.accepts(digit, confidence), _COST_CALLS),
         kinds=tuple(results),
-        batch_cost_ns=_cost_ns(lambda: scorer.accept_all(digits, alike), 1) / len(digits),
+        batch_cost_ns=_cost_ns(lambda: scorer.accept_all(digits, confidences), 1) / len(digits),
     )
 
 
 def _cost_ns(decide: Callable[[], object], calls: int) -> float:
+    """Return the nanoseconds of one call of `decide`, in the fastest series of `calls`."""
     return 1e9 * min(timeit.repeat(decide, number=calls, repeat=_COST_REPETITIONS)) / calls

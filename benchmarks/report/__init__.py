@@ -1,1 +1,1 @@
-"""How results are shown: on the terminal, in Markdown, as a page."""
+"""Renders benchmark results on the terminal, in Markdown and in HTML."""

@@ -1,4 +1,4 @@
-"""The tables that put this machine and a device side by side."""
+"""Builds the report tables that compare this machine with a device (option `--on`)."""
 
 from dataclasses import replace
 
@@ -10,51 +10,62 @@ from benchmarks.report.formats import Table, duration, megabytes, ratio
 from benchmarks.schema.latency import LatencyReport, LatencyResult
 
 
-def side_by_side(here: LatencyReport, there: LatencyReport | None) -> Table:
-    """One line a row that either machine has measured; nothing where there was no device."""
-    if there is None:
-        return Table("Here and on the device", (), ())
-    measured = dict.fromkeys(result.case for report in (there, here) for result in report.results)
+def side_by_side(local: LatencyReport, device: LatencyReport | None) -> Table:
+    """Return one line per case that the local machine or the device has measured.
+
+    Args:
+        local: the timings of this machine.
+        device: the timings of the device; None gives a table without lines.
+    """
+    title = "This machine and the device"
+    if device is None:
+        return Table(title, (), ())
+    cases = dict.fromkeys(result.case for report in (device, local) for result in report.results)
     return Table(
-        "Here and on the device",
-        ("artifact", "engine", "threads", "p50 here", "there", "ratio", "images/s here", "there",
-         "start here", "there", "memory here", "there", "timing there"),
-        tuple(_line(case, here, there) for case in measured if case.backend in _engines(there)),
-        f"There: {_machine(there.host)}; here: {_machine(here.host)}. The same files, each machine "
-        "timed by itself; ratio: p50 there over p50 here.",
+        title,
+        ("artifact", "engine", "threads", "p50 here", "device", "ratio", "images/s here", "device",
+         "start here", "device", "memory here", "device", "timing on the device"),
+        tuple(_line(case, local, device) for case in cases if case.backend in _engines(device)),
+        f"Device: {_machine(device.host)}; here: {_machine(local.host)}. Both machines ran the "
+        "same files and timed them separately. Ratio: p50 on the device over p50 here.",
     )  # fmt: skip
 
 
 def details(
-    there: LatencyReport | None, unanswered: tuple[SkippedCase, ...] = ()
+    device: LatencyReport | None, parity_skipped: tuple[SkippedCase, ...] = ()
 ) -> tuple[Table, ...]:
-    """What the device could not measure or answer, and its state before and after."""
-    if there is None:
+    """Return the cases that the device could not run, and its state before and after the run.
+
+    Args:
+        device: the timings of the device; None gives no tables.
+        parity_skipped: the cases that failed or were absent in the parity run on the device.
+    """
+    if device is None:
         return ()
-    parts = (
-        summary_tables.unmeasured_table(there.skipped + unanswered),
-        summary_tables.host_table(there),
+    tables = (
+        summary_tables.unmeasured_table(device.skipped + parity_skipped),
+        summary_tables.host_table(device),
     )
-    return tuple(replace(table, title=f"{table.title}, the device") for table in parts)
+    return tuple(replace(table, title=f"{table.title}, the device") for table in tables)
 
 
-def _line(case: BenchmarkCase, here: LatencyReport, there: LatencyReport) -> tuple[str, ...]:
-    singles = [report.find(case, messages.SINGLE) for report in (here, there)]
-    first, second = (single.p50_ns if single else None for single in singles)
-    batches = [report.find(case, messages.OFFLINE) for report in (here, there)]
+def _line(case: BenchmarkCase, local: LatencyReport, device: LatencyReport) -> tuple[str, ...]:
+    singles = [report.find(case, messages.SINGLE) for report in (local, device)]
+    local_ns, device_ns = (single.p50_ns if single else None for single in singles)
+    batches = [report.find(case, messages.OFFLINE) for report in (local, device)]
     starts = [
         next((start for start in report.starts if start.case == case), None)
-        for report in (here, there)
+        for report in (local, device)
     ]
     timed = [r for r in (singles[1], batches[1]) if r]
-    problems = [p for r in timed for p in r.problems(there.settings)]
+    problems = [p for r in timed for p in r.problems(device.settings)]
     return (
         case.artifact,
         case.backend + _version(singles[1]),
         str(case.threads),
-        duration(first),
-        duration(second),
-        ratio(second / first if first and second else None),
+        duration(local_ns),
+        duration(device_ns),
+        ratio(device_ns / local_ns if local_ns and device_ns else None),
         *(f"{batch.images_per_second:,.0f}" if batch else "–" for batch in batches),
         *(duration(start.total_ns if start else None) for start in starts),
         *(megabytes(start.median.peak_bytes) if start else "–" for start in starts),

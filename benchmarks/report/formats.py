@@ -1,10 +1,10 @@
-"""Formats durations, sizes and shares; the Table that all reports share."""
+"""Formats durations, sizes and shares, and defines the `Table` of all benchmark reports."""
 
 from dataclasses import dataclass
 
 
 def duration(ns: float | None) -> str:
-    """A duration in the unit that suits it; – where there is none."""
+    """Return a duration in µs, ms or s; "–" for None."""
     if ns is None:
         return "–"
     if ns < 1e6:
@@ -13,43 +13,50 @@ def duration(ns: float | None) -> str:
 
 
 def megabytes(size_bytes: float) -> str:
-    """A size of memory; – where the system does not say."""
+    """Return a memory size in MB (10⁶ bytes); "–" for 0, which means unknown."""
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes else "–"
 
 
 def kilobytes(size_bytes: int) -> str:
-    """A size of a file."""
+    """Return a file size in KB (10³ bytes)."""
     return f"{size_bytes / 1e3:,.0f} KB"
 
 
 def percent(share: float) -> str:
-    """A share as a percentage with two decimals."""
+    """Return a share from 0 to 1 as a percentage with two decimals."""
     return f"{100 * share:.2f} %"
 
 
 def interval(low: float, high: float) -> str:
-    """Two shares as percentages."""
+    """Return two shares from 0 to 1 as a range of percentages, without the % sign."""
     return f"{100 * low:.2f}–{100 * high:.2f}"
 
 
 def points(share: float) -> str:
-    """A difference of two shares in percentage points."""
+    """Return a difference of two shares in percentage points, with its sign."""
     return f"{100 * share:+.2f}"
 
 
 def nats(value: float | None) -> str:
-    """A negative log-likelihood; – where there is none."""
+    """Return a negative log-likelihood in nats with four decimals; "–" for None."""
     return "–" if value is None else f"{value:.4f}"
 
 
 def ratio(value: float | None) -> str:
-    """A ratio; – where there is none."""
+    """Return a ratio, such as "1.25×"; "–" for None."""
     return "–" if value is None else f"{value:.2f}×"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A title, a header, and lines of as many cells; the note stands below."""
+    """A table of texts.
+
+    Attributes:
+        title: the heading above the table.
+        header: the names of the columns.
+        lines: the cells, one tuple per line, with one cell per column.
+        note: the paragraph below the table.
+    """
 
     title: str
     header: tuple[str, ...]

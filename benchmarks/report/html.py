@@ -1,4 +1,7 @@
-"""A report as one HTML page without scripts or references: for a screen, a phone and paper."""
+"""Renders a benchmark report as one self-contained HTML page, without scripts or links to files.
+
+The style sheet fits desktop and phone screens, light and dark color schemes, and printing.
+"""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +18,7 @@ from benchmarks.report import (
     parity_tables,
     summary_tables,
 )
-from benchmarks.report import related as beside_tables
+from benchmarks.report import related as related_tables
 from benchmarks.report.charts import Charts, Point
 from benchmarks.report.formats import Table, nats, percent
 from benchmarks.report.related import RelatedReports
@@ -24,14 +27,14 @@ from benchmarks.schema.parity import AccuracyMetrics, Flip, ParityResult
 from benchmarks.schema.parity_report import ParityReport
 from benchmarks.schema.report import BenchmarkReport
 
-_ALONE = RelatedReports()
-_MAX_FLIPS = 200  # per artifact and engine
-_MAX_LINE_LENGTH = 40  # characters; longer texts of a table are wrapped
+_NO_RELATED_REPORTS = RelatedReports()
+_MAX_FLIPS = 200  # flips shown per artifact and engine; the page names the number of hidden ones
+_MAX_LINE_LENGTH_CHARS = 40  # columns with a longer text are wrapped
 
 
 @dataclass(frozen=True)
 class _Section:
-    """A heading, what the template draws below it, and a note; left out without content."""
+    """A heading, the content for its template, and a note; a section without content is hidden."""
 
     title: str
     template: str
@@ -39,22 +42,24 @@ class _Section:
     note: str = ""
 
 
-def render(report: BenchmarkReport, beside: RelatedReports = _ALONE) -> str:
-    """Return the page of a report and of the related reports in its folder.
+def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORTS) -> str:
+    """Return the HTML page of a report; equal reports give identical bytes.
 
-    The same report gives the same bytes.
+    Args:
+        report: the results of `python -m benchmarks`.
+        related: the robustness and rejection results, for the group "Other images".
 
     Raises:
         ModuleNotFoundError: jinja2 is not installed.
     """
-    taken: set[str] = set()
+    used_ids: set[str] = set()
     groups = []
-    for title, parts in _groups(report, beside).items():
+    for title, parts in _groups(report, related).items():
         sections = [_section(part) if isinstance(part, Table) else part for part in parts]
-        group = {"title": title, "id": _unique_id(title, taken)}
-        shown = [{**vars(s), "id": _unique_id(s.title, taken)} for s in sections if s.content]
-        if shown:
-            groups.append({**group, "sections": shown})
+        group = {"title": title, "id": _unique_id(title, used_ids)}
+        visible = [{**vars(s), "id": _unique_id(s.title, used_ids)} for s in sections if s.content]
+        if visible:
+            groups.append({**group, "sections": visible})
     host = report.latency.host
     return html_templates.render(
         "report.html",
@@ -66,8 +71,8 @@ def render(report: BenchmarkReport, beside: RelatedReports = _ALONE) -> str:
     )
 
 
-def _groups(report: BenchmarkReport, beside: RelatedReports) -> dict[str, list[Table | _Section]]:
-    """Return the parts of the page by the heading above them."""
+def _groups(report: BenchmarkReport, related: RelatedReports) -> dict[str, list[Table | _Section]]:
+    """Return the tables and sections of the page, grouped by heading."""
     parity, latency = report.parity, report.latency
     return {
         "Overview": [
@@ -98,27 +103,27 @@ def _groups(report: BenchmarkReport, beside: RelatedReports) -> dict[str, list[T
         ],
         "Quantization": [*parity_tables.explanation_tables(parity.explanations)],
         "Other images": [
-            beside_tables.robustness_table(beside.robustness),
-            _robustness(beside),
-            beside_tables.rejection_table(beside.rejection),
+            related_tables.robustness_table(related.robustness),
+            _robustness(related),
+            related_tables.rejection_table(related.rejection),
         ],
         "This run": [
             summary_tables.unmeasured_table(parity.skipped + latency.skipped),
             summary_tables.host_table(latency),
             *device_tables.details(report.device, parity.device_skipped),
-            summary_tables.sources_table(latency, beside),
+            summary_tables.sources_table(latency, related),
         ],
     }
 
 
-def _unique_id(title: str, taken: set[str]) -> str:
-    """Return an id that is not yet in `taken`, and add it."""
+def _unique_id(title: str, used_ids: set[str]) -> str:
+    """Return an HTML id made from the title that is not yet in `used_ids`, and add it there."""
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
     number, unique = 1, name
-    while unique in taken:
+    while unique in used_ids:
         number += 1
         unique = f"{name}-{number}"
-    taken.add(unique)
+    used_ids.add(unique)
     return unique
 
 
@@ -127,12 +132,15 @@ def _section(table: Table) -> _Section:
 
 
 def _column_styles(table: Table) -> list[str]:
-    """Return the class of each column: figures are right-aligned, long texts are wrapped."""
+    """Return the style-sheet class of each column: "number", "prose" or "text".
+
+    Numbers are right-aligned, prose is wrapped.
+    """
     styles = []
     for cells in zip(*table.lines, strict=True):
-        figures = all(re.match(r"[-+−]?\d|–$", cell) for cell in cells)
-        long = max(map(len, cells)) > _MAX_LINE_LENGTH
-        styles.append("prose" if long else "number" if figures else "text")
+        numeric = all(re.match(r"[-+−]?\d|–$", cell) for cell in cells)
+        long = max(map(len, cells)) > _MAX_LINE_LENGTH_CHARS
+        styles.append("prose" if long else "number" if numeric else "text")
     return styles
 
 
@@ -160,13 +168,13 @@ def _scatters(report: BenchmarkReport) -> _Section:
     sizes: dict[str, Point] = {}
     times = []
     for result in report.parity.results:
-        answers, artifact = result.candidate, result.case.artifact
-        low, high = answers.accuracy_interval
+        metrics, artifact = result.candidate, result.case.artifact
+        low, high = metrics.accuracy_interval
         size_kb = result.size_bytes / 1e3
-        sizes.setdefault(artifact, Point(artifact, size_kb, answers.accuracy, low, high))
+        sizes.setdefault(artifact, Point(artifact, size_kb, metrics.accuracy, low, high))
         single = report.latency.find(result.case, messages.SINGLE)
         if single:
-            times.append(Point(_name(result), single.p50_ns / 1e3, answers.accuracy, low, high))
+            times.append(Point(_name(result), single.p50_ns / 1e3, metrics.accuracy, low, high))
     plots = [
         charts.scatter(points, title, unit)
         for points, title, unit in (
@@ -183,11 +191,11 @@ def _scatters(report: BenchmarkReport) -> _Section:
     )
 
 
-def _robustness(beside: RelatedReports) -> _Section:
+def _robustness(related: RelatedReports) -> _Section:
     return _Section(
         "Robustness curves",
         "charts.html",
-        beside_tables.robustness_curves(beside.robustness),
+        related_tables.robustness_curves(related.robustness),
         "Accuracy in % by strength. If lines coincide, one hides the others.",
     )
 
@@ -215,7 +223,7 @@ def _flips(parity: ParityReport) -> _Section:
             for result in parity.results
         ],
         "The true class; the reference's prediction → the artifact's; the margin between the "
-        "reference's first and second score. A frame is an alarm: the reference was confident.",
+        "reference's highest and second score. A frame is an alarm: the reference was confident.",
     )
 
 
@@ -246,11 +254,11 @@ def _models(parity: ParityReport) -> list[tuple[str, AccuracyMetrics]]:
 
 def _confusions(parity: ParityReport) -> _Section:
     matrices = []
-    for name, answers in _models(parity):
-        counts = np.array(answers.confusion)
+    for name, metrics in _models(parity):
+        counts = np.array(metrics.confusion)
         mistakes = counts - np.diag(np.diag(counts))
-        most = max(1, int(mistakes.max()))
-        matrices.append({"name": name, "counts": counts.tolist(), "most": most})
+        max_mistakes = max(1, int(mistakes.max()))
+        matrices.append({"name": name, "counts": counts.tolist(), "max_mistakes": max_mistakes})
     content = {"labels": parity.class_names, "matrices": matrices}
     return _Section(
         "Confusion", "confusion.html", content, "A row per true class, a column per prediction."
@@ -260,18 +268,18 @@ def _confusions(parity: ParityReport) -> _Section:
 def _reliabilities(parity: ParityReport) -> _Section:
     plots = [
         charts.reliability(
-            answers.reliability,
+            metrics.reliability,
             name,
-            f"calibration error {percent(answers.calibration_error)}",
-            f"negative log-likelihood {nats(answers.negative_log_likelihood)}",
+            f"calibration error {percent(metrics.calibration_error)}",
+            f"negative log-likelihood {nats(metrics.negative_log_likelihood)}",
         )
-        for name, answers in _models(parity)
+        for name, metrics in _models(parity)
     ]
     return _Section(
         "Reliability",
         "charts.html",
         Charts(tuple(plots)),
-        f"Accuracy (up, %) over confidence (across, %), in "
-        f"{len(parity.reference_metrics.reliability)} bins; the area grows with the "
+        f"Accuracy (vertical, %) over confidence (horizontal, %), in "
+        f"{len(parity.reference_metrics.reliability)} bins; the area of a dot grows with its "
         "number of predictions.",
     )

@@ -1,4 +1,7 @@
-"""HTML pages from the jinja2 templates in `templates/`; each is one file without references."""
+"""Renders the jinja2 templates in `templates/` to HTML pages.
+
+Style sheet and images are embedded, so that each page is one file.
+"""
 
 import base64
 import functools
@@ -14,10 +17,12 @@ if TYPE_CHECKING:
 
 @functools.cache
 def environment() -> "Environment":
-    """Return the environment of the templates.
+    """Return the jinja2 environment of the templates.
+
+    Commands call this before they measure, so that a missing jinja2 fails at once.
 
     Raises:
-        ModuleNotFoundError: jinja2 is not installed. A command calls this before it measures.
+        ModuleNotFoundError: jinja2 is not installed.
     """
     import jinja2
 
@@ -32,11 +37,11 @@ def environment() -> "Environment":
 
 
 def render(template: str, **variables: object) -> str:
-    """Return the text of a page.
+    """Return the HTML text of a page.
 
     Args:
-        template: the file's name in `templates/`.
-        variables: the names that the template reads.
+        template: the file name in `templates/`.
+        variables: the variables of the template.
 
     Raises:
         ModuleNotFoundError: jinja2 is not installed.

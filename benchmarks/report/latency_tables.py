@@ -1,4 +1,10 @@
-"""The tables of a latency run, which the terminal, Markdown and HTML each print in their way."""
+"""Builds the tables of a latency run for the terminal, Markdown and HTML reports.
+
+They show latency and throughput, cold start, the time from file to label, the roofline of one core,
+and comparisons with the bare engine, with decoding alone and with LiteRT's own benchmark tool. A
+case is an artifact in an engine on a device with a number of threads. The bare engine is the
+engine's own API, without this project's runtime around it.
+"""
 
 from statistics import median
 
@@ -7,14 +13,14 @@ from benchmarks.report.formats import Table, duration, kilobytes, megabytes, rat
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity_report import ParityReport
 
-# Of what the bare engine, and of what decoding alone reach, shall be reached.
-MIN_ARRAYS, MIN_FILES = 0.9, 0.8
-# Of a weight or a value.
-_BYTES = {"float32": 4, "int8": 1}
+# Targets; a lower ratio is reported as MISSED but does not fail a run.
+MIN_ARRAYS_RATIO = 0.9  # images/s of `scores()` over those of the bare engine
+MIN_FILES_RATIO = 0.8  # files/s of `python -m runtime FOLDER` over those of decoding alone
+_VALUE_BYTES = {"float32": 4, "int8": 1}  # bytes of a weight or activation, by precision
 
 
 def latency_table(report: LatencyReport) -> Table:
-    """One line a row: one image at a time, and batches."""
+    """Return one line per case: latency of one image, and throughput of batches."""
     lines = []
     for start in report.starts:
         case = start.case
@@ -39,15 +45,15 @@ def latency_table(report: LatencyReport) -> Table:
         ("artifact", "engine", "device", "threads", "p50", "p90", "p99", "calls", "images/s",
          "batch", "verdict"),
         tuple(lines),
-        f"Each row in {settings.repetitions} processes of its own, in turns with the others; at "
-        f"least {settings.min_seconds:g} s and {settings.min_count} calls; INVALID where medians "
-        f"of halves or repetitions differ by more than a factor of {settings.max_drift:g}"
-        f"{settings.retry_note}.",
+        f"Each case ran in {settings.repetitions} processes of its own, in turns with the others, "
+        f"for at least {settings.min_seconds:g} s and {settings.min_count} calls. INVALID: medians "
+        f"differed by more than {settings.max_drift:g}× within or between "
+        f"repetitions{settings.retry_note}, so the machine was too noisy.",
     )  # fmt: skip
 
 
 def invalid_table(report: LatencyReport) -> Table:
-    """The results that are INVALID, and why."""
+    """Return the INVALID results with the reasons."""
     return Table(
         "Invalid timings",
         ("artifact", "engine", "threads", "scenario", "why"),
@@ -66,10 +72,10 @@ def invalid_table(report: LatencyReport) -> Table:
 
 
 def starts_table(report: LatencyReport) -> Table:
-    """Cold starts, phase by phase."""
+    """Return the phases of a cold start, from process start to first prediction."""
     return Table(
-        "From the start of the process to the first answer",
-        ("artifact", "engine", "threads", "process", "import", "load", "first answer", "together",
+        "Cold start",
+        ("artifact", "engine", "threads", "process", "import", "load", "first prediction", "total",
          "memory", "starts"),
         tuple(
             (
@@ -86,12 +92,16 @@ def starts_table(report: LatencyReport) -> Table:
             )
             for start in report.starts
         ),
-        "Medians, each phase by itself. Memory: the largest resident size after the first answer.",
+        "From process start to first prediction: the median of each phase and of the total. "
+        "Memory: peak resident size after the first prediction.",
     )  # fmt: skip
 
 
 def files_table(report: LatencyReport) -> Table:
-    """From the bytes of a file to the label, preprocessing and inference apart; our overhead."""
+    """Return the time from file bytes to label, split into preprocessing and inference.
+
+    The last column is the overhead of `classify` over the bare engine.
+    """
     scenarios = (
         messages.SINGLE,
         messages.PNG_PREPROCESSING,
@@ -101,62 +111,67 @@ def files_table(report: LatencyReport) -> Table:
         messages.CLASSIFY,
         messages.BARE,
     )
-    measured = dict.fromkeys(r.case for r in report.results if r.scenario == messages.PNG)
+    cases = dict.fromkeys(r.case for r in report.results if r.scenario == messages.PNG)
     lines = []
-    for case in measured:
-        found = [report.find(case, scenario) for scenario in scenarios]
-        medians = (duration(result.p50_ns if result else None) for result in found)
+    for case in cases:
+        results = [report.find(case, scenario) for scenario in scenarios]
+        medians = (duration(result.p50_ns if result else None) for result in results)
         lines.append((case.artifact, case.backend, *medians, ratio(report.overhead(case))))
     return Table(
         "From file to label",
         ("artifact", "engine", "inference", "PNG: preprocessing", "PNG → label",
          "JPEG: preprocessing", "JPEG → label", "classify(array)", "bare engine", "overhead"),
         tuple(lines),
-        "Medians. PNG: 28×28; JPEG: 1024×768. Bare engine: set input, invoke, get output, nothing "
-        "else, timed in turns with classify(array) in one process. Overhead: the median of the "
-        "processes' own ratios, so not quite the quotient of the two columns before it.",
+        "Medians. PNG: 28×28; JPEG: 1024×768. Bare engine: only set input, invoke and get output, "
+        "timed in turns with classify(array) in one process. Overhead: the median ratio of "
+        "the processes, which can differ slightly from the ratio of the two medians.",
     )  # fmt: skip
 
 
 def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
-    """What share of one core's peak each row reaches."""
+    """Return the roofline of one core and the share of it that each case reaches.
+
+    Roofline model: Williams, Waterman and Patterson (2009).
+    """
     peak, lines = latency.peak, []
     for result in latency.results:
-        reached = parity.macs / result.p50_ns * 1e9
-        limit = getattr(peak, result.precision) if peak else 0.0
-        moved = _BYTES[result.precision] * (parity.parameters + 2 * parity.activations)
-        if result.scenario == messages.SINGLE and result.case.threads == 1 and limit and reached:
+        macs_per_second = parity.macs / result.p50_ns * 1e9
+        peak_macs_per_second = getattr(peak, result.precision) if peak else 0.0
+        moved_bytes = _VALUE_BYTES[result.precision] * (parity.parameters + 2 * parity.activations)
+        one_image_one_thread = result.scenario == messages.SINGLE and result.case.threads == 1
+        if one_image_one_thread and peak_macs_per_second and macs_per_second:
             lines.append(
                 (
                     result.case.artifact,
                     result.case.backend,
                     result.precision,
-                    duration(parity.macs / limit * 1e9),
+                    duration(parity.macs / peak_macs_per_second * 1e9),
                     duration(result.p50_ns),
-                    f"{reached / 1e9:.1f}",
-                    f"{limit / 1e9:.1f}",
-                    f"{100 * reached / limit:.0f} %",
-                    kilobytes(moved),
-                    duration(moved / peak.memory * 1e9 if peak and peak.memory else None),
+                    f"{macs_per_second / 1e9:.1f}",
+                    f"{peak_macs_per_second / 1e9:.1f}",
+                    f"{100 * macs_per_second / peak_macs_per_second:.0f} %",
+                    kilobytes(moved_bytes),
+                    duration(moved_bytes / peak.memory * 1e9 if peak and peak.memory else None),
                 )
             )
     return Table(
-        "The physical limit",
-        ("artifact", "engine", "precision", "at the peak", "p50", "10⁹ MAC/s", "peak",
-         "share of the peak", "bytes", "at the memory's pace"),
+        "Roofline of one core",
+        ("artifact", "engine", "precision", "time at peak", "p50", "10⁹ MAC/s", "peak",
+         "share of peak", "bytes", "time at memory bandwidth"),
         tuple(lines),
-        f"{parity.macs:,} multiply-accumulates for one image, {parity.parameters:,} weights. The "
-        "peak is that of a large matrix product on one core: float32 in NumPy's BLAS, int8 in "
-        "onnxruntime. One image's matrices are small, so the peak is out of reach; the share says "
-        "how much an engine or a model could still gain. Bytes: each weight read once, each of the "
-        f"{parity.activations:,} values of the layers written and read once; the memory's pace is "
-        "that of copying 64 MiB on one core. Where that takes less than the products, memory is "
-        "not the limit.",
+        f"One image takes {parity.macs:,} multiply-accumulates (MAC) and {parity.parameters:,} "
+        "weights. The peak is measured with a large matrix product on one core: float32 in NumPy's "
+        "BLAS, int8 in onnxruntime. The matrices of one image are small, so no engine reaches the "
+        "peak; the share shows how much a faster engine could gain at most. Bytes: each weight is "
+        f"read once, each of the {parity.activations:,} activations is written and read once. "
+        "Memory bandwidth is "
+        "measured by copying 64 MiB on one core. If the time at memory bandwidth is shorter than "
+        "the time at peak, memory is not the bottleneck.",
     )  # fmt: skip
 
 
 def arrays_table(report: LatencyReport) -> Table:
-    """Many arrays at once, with the fastest number of threads, beside the bare engine's best."""
+    """Return the throughput of many arrays, compared with the bare engine's fastest batch."""
     lines = []
     for artifact, backend in dict.fromkeys(
         (r.case.artifact, r.case.backend)
@@ -166,7 +181,7 @@ def arrays_table(report: LatencyReport) -> Table:
         scores, labels, bare = (report.best(artifact, backend, name) for name in messages.MANY)
         if scores is None or labels is None or bare is None:
             continue
-        reached = scores.images_per_second / bare.images_per_second
+        scores_ratio = scores.images_per_second / bare.images_per_second
         lines.append(
             (
                 artifact,
@@ -176,9 +191,9 @@ def arrays_table(report: LatencyReport) -> Table:
                 f"{labels.images_per_second:,.0f}",
                 f"{bare.images_per_second:,.0f}",
                 f"{bare.case.threads}, {bare.batch}",
-                ratio(reached),
+                ratio(scores_ratio),
                 ratio(labels.images_per_second / bare.images_per_second),
-                f"scores(): {_target(reached, MIN_ARRAYS)}",
+                f"scores(): {_target(scores_ratio, MIN_ARRAYS_RATIO)}",
             )
         )
     return Table(
@@ -187,76 +202,78 @@ def arrays_table(report: LatencyReport) -> Table:
          "bare engine: images/s", "threads, batch", "scores over bare", "classify_batch over bare",
          "verdict"),
         tuple(lines),
-        "Each at the number of threads that is fastest for it; the bare engine at its fastest "
-        "batch too, its input ready. classify_batch also decides which answers to accept.",
+        "Each at its fastest number of threads; the bare engine also at its fastest batch size, "
+        "with prepared input. classify_batch also rejects images that are not digits.",
     )  # fmt: skip
 
 
 def many_files_table(report: LatencyReport) -> Table:
-    """Many files, decoded and classified by the command, beside decoding alone."""
+    """Return the throughput of the command on a folder, compared with decoding alone."""
     return Table(
         "Many PNG files",
         ("artifact", "engine", "files", "processes", "python -m runtime FOLDER", "files/s",
          "decoding alone", "files/s", "ratio", "verdict"),
         tuple(
             (
-                found.case.artifact,
-                found.case.backend,
-                f"{found.files:,}",
-                str(found.jobs),
-                duration(median(found.command_ns)),
-                f"{1e9 * found.files / median(found.command_ns):,.0f}",
-                duration(median(found.decoding_ns)),
-                f"{1e9 * found.files / median(found.decoding_ns):,.0f}",
-                ratio(found.ratio),
-                _target(found.ratio, MIN_FILES),
+                folder.case.artifact,
+                folder.case.backend,
+                f"{folder.files:,}",
+                str(folder.jobs),
+                duration(median(folder.command_ns)),
+                f"{1e9 * folder.files / median(folder.command_ns):,.0f}",
+                duration(median(folder.decoding_ns)),
+                f"{1e9 * folder.files / median(folder.decoding_ns):,.0f}",
+                ratio(folder.ratio),
+                _target(folder.ratio, MIN_FILES_RATIO),
             )
-            for found in report.files
+            for folder in report.files
         ),
-        "From the start of the process to its end; files of 28×28 in the system's cache. Decoding "
-        "alone: Pillow and as many processes, `python -m benchmarks.latency.decode_only`. "
-        "Ratio: the median of the turns' own ratios, so not quite the quotient of the files/s.",
+        "Duration of the whole process; files of 28×28 in the system's cache. Decoding alone: "
+        "Pillow in the same number of processes (`python -m benchmarks.latency.decode_only`). "
+        "Ratio: the median ratio of the repetitions, which can differ slightly from that of the "
+        "medians.",
     )  # fmt: skip
 
 
-def _target(reached: float, least: float) -> str:
-    return f"target {least:g}×: {'met' if reached >= least else 'MISSED'}"
+def _target(value: float, minimum: float) -> str:
+    return f"target {minimum:g}×: {'met' if value >= minimum else 'MISSED'}"
 
 
 def programs_table(report: LatencyReport) -> Table:
-    """LiteRT's own benchmark program beside our timing of the same file."""
+    """Return LiteRT's own benchmark tool compared with our timing of the same file."""
     lines = []
     for program in report.programs:
-        ours = report.find(program.case, messages.SINGLE)
-        theirs = median(program.means_ns)
+        single = report.find(program.case, messages.SINGLE)
+        tool_mean_ns = median(program.means_ns)
         lines.append(
             (
                 program.case.artifact,
                 f"{program.runs:,}",
                 f"{median(program.medians_ns) / 1e6:.2f} ms",
-                duration(theirs),
-                duration(ours.mean_ns if ours else None),
-                duration(ours.p50_ns if ours else None),
-                ratio(theirs / ours.mean_ns if ours else None),
+                duration(tool_mean_ns),
+                duration(single.mean_ns if single else None),
+                duration(single.p50_ns if single else None),
+                ratio(tool_mean_ns / single.mean_ns if single else None),
             )
         )
     return Table(
-        "LiteRT's own benchmark program",
+        "LiteRT's own benchmark tool",
         ("artifact", "calls", "its median, as printed", "its mean", "scores(): mean", "p50",
          "ratio of the means"),
         tuple(lines),
-        "python -m ai_edge_litert.tools.benchmark_litert_model on the same file, one thread, as "
-        "often as the rows above: its CompiledModel on random input, without setting the input or "
-        "reading the scores. Its mean is computed from the throughput that it prints.",
+        "python -m ai_edge_litert.tools.benchmark_litert_model on the same file, on one thread, "
+        "with the repetitions of the cases above. It runs CompiledModel on random input, without "
+        "setting the input or reading the scores. Its mean is computed from the throughput that "
+        "it prints.",
     )  # fmt: skip
 
 
 def commands_table(report: LatencyReport) -> Table:
-    """`python -m runtime` beside a process that only imports."""
+    """Return the start-up of `python -m runtime`, compared with a process that only imports."""
     return Table(
         "The command",
         ("artifact", "engine", "python -m runtime digit.png", "imports alone", "ratio", "memory",
-         "imports alone", "more"),
+         "imports alone", "difference"),
         tuple(
             (
                 command.case.artifact,
@@ -270,5 +287,6 @@ def commands_table(report: LatencyReport) -> Table:
             )
             for command in report.commands
         ),
-        "Imports alone: a process that imports NumPy, Pillow and the engine and prints a line.",
+        "From process start to the first line of output. Imports alone: a process that only "
+        "imports NumPy, Pillow and the engine and prints a line.",
     )  # fmt: skip

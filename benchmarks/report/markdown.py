@@ -1,30 +1,35 @@
-"""A report as Markdown."""
+"""Renders benchmark reports and tables as Markdown, and escapes texts for it."""
 
 import re
 from collections.abc import Sequence
 
 from benchmarks.report import device_tables, latency_tables, parity_tables, summary_tables
-from benchmarks.report import related as beside_tables
+from benchmarks.report import related as related_tables
 from benchmarks.report.formats import Table
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.report import BenchmarkReport
 from runtime.errors import printable
 
-_ALONE = RelatedReports()
-_MAX_FLIPS = 30
+_NO_RELATED_REPORTS = RelatedReports()
+_MAX_FLIPS = 30  # flips listed per artifact and engine; the JSON holds all of them
 
 
-def render(report: BenchmarkReport, beside: RelatedReports = _ALONE) -> str:
-    """The whole report as Markdown text, with what lies beside it."""
+def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORTS) -> str:
+    """Return the whole report as Markdown.
+
+    Args:
+        report: the results of `python -m benchmarks`.
+        related: the robustness and rejection results, added as tables.
+    """
     parity, latency = report.parity, report.latency
     verdict = "**passed**" if report else "**FAILED**"
     parts = [
         "# Benchmarks",
         f"{report.created[:10]}, `python -m benchmarks`, {plain_text(latency.host.cpu)}, "
         f"{latency.host.cores} cores: {verdict}.",
-        *(f"- {why}" for why in report.failures),
+        *(f"- {failure}" for failure in report.failures),
     ]
-    ordered = [
+    tables = [
         summary_tables.summary(parity, latency),
         device_tables.side_by_side(latency, report.device),
         parity_tables.parity_table(parity),
@@ -33,8 +38,8 @@ def render(report: BenchmarkReport, beside: RelatedReports = _ALONE) -> str:
         *parity_tables.device_tables(parity),
         *parity_tables.device_flips(parity, _MAX_FLIPS),
         *parity_tables.explanation_tables(parity.explanations),
-        beside_tables.robustness_table(beside.robustness),
-        beside_tables.rejection_table(beside.rejection),
+        related_tables.robustness_table(related.robustness),
+        related_tables.rejection_table(related.rejection),
         latency_tables.latency_table(latency),
         latency_tables.starts_table(latency),
         latency_tables.files_table(latency),
@@ -46,29 +51,29 @@ def render(report: BenchmarkReport, beside: RelatedReports = _ALONE) -> str:
         latency_tables.invalid_table(latency),
         summary_tables.unmeasured_table(parity.skipped + latency.skipped),
         summary_tables.host_table(latency),
-        summary_tables.sources_table(latency, beside),
+        summary_tables.sources_table(latency, related),
         *device_tables.details(report.device, parity.device_skipped),
     ]
-    parts += [render_table(table) for table in ordered if table.lines]
+    parts += [render_table(table) for table in tables if table.lines]
     return "\n\n".join(parts) + "\n"
 
 
 def render_table(table: Table) -> str:
-    """A table under its title."""
+    """Return a table with its title above and its note below."""
     text = render_lines(table.header, table.lines)
     return f"## {table.title}\n\n{text}" + (f"\n\n{table.note}" if table.note else "")
 
 
 def render_lines(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Columns under their header."""
-    everything = [header, ("---",) * len(header), *lines]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in everything)
+    """Return a Markdown table of a header and lines, each with one cell per column."""
+    rows = [header, ("---",) * len(header), *lines]
+    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
 
 
 def plain_text(text: str) -> str:
-    """Return a text from a file on one line, with nothing in it that Markdown or HTML would act on.
+    """Return a text on one line, with the special characters of Markdown and HTML escaped.
 
-    An underscore within a word and a hyphen within the line do nothing, and stay.
+    Underscores inside words and hyphens inside the line have no special meaning and stay.
     """
     line = printable(" ".join(text.split()))
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,8 @@
-"""The tables of a parity run, which the terminal, Markdown and HTML each print in their way."""
+"""Builds the tables of a parity run for the terminal, Markdown and HTML reports.
+
+They compare the predictions and scores of each artifact with those of the reference, list the
+flips, and show the sources of int8 errors.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,55 +14,58 @@ from benchmarks.schema.parity_report import ParityReport
 
 
 def parity_table(report: ParityReport) -> Table:
-    """One line a row: right and wrong answers, and the verdict."""
+    """Return one line per case: accuracy, its drop, agreement with the reference, verdict."""
     reference = report.reference_metrics
     return Table(
         "Parity",
-        _PARITY,
+        _PARITY_HEADER,
         tuple(map(_parity_line, report.results)),
         f"{report.n:,} test images of {report.dataset}"
         + (f" (the reference was trained on {report.trained_on})" if report.trained_on else "")
         + f". The reference, {report.reference.artifact} "
         f"in Keras {report.reference_version}: accuracy {percent(reference.accuracy)} "
-        f"({interval(*reference.accuracy_interval)}). Accuracy's interval is Wilson's, the drop's "
-        "Agresti and Min's, p from McNemar's exact test.",
+        f"({interval(*reference.accuracy_interval)}). Intervals: Wilson for the accuracy, Agresti "
+        "and Min for the drop; p is that of McNemar's exact test.",
     )
 
 
 def scores_table(report: ParityReport) -> Table:
-    """One line a row: how far its scores are from the reference's, and how well they are meant."""
+    """Return one line per case: differences from the reference's scores, and calibration."""
     reference = report.reference_metrics
     return Table(
         "Scores",
-        _SCORES,
+        _SCORES_HEADER,
         tuple(map(_scores_line, report.results)),
-        f"Differences from the reference's scores. Its own expected calibration error, over "
-        f"{len(reference.reliability)} bins, is {percent(reference.calibration_error)}, its mean "
-        f"negative log-likelihood (NLL) {nats(reference.negative_log_likelihood)}.",
+        f"Differences from the reference's scores. The reference has an expected calibration error "
+        f"of {percent(reference.calibration_error)} over {len(reference.reliability)} bins and a "
+        "mean negative log-likelihood (NLL) of "
+        f"{nats(reference.negative_log_likelihood)}.",
     )
 
 
 def device_tables(report: ParityReport) -> tuple[Table, ...]:
-    """The same two for a device's answers; without lines where no device was asked."""
+    """Return both tables for a device's predictions; without lines if no device was used."""
     results = report.device_results
-    note = "The same images, answered there; the reference answered here."
+    note = "The artifacts ran on the device, the reference on this machine, on the same images."
     return (
-        Table("Parity on the device", _PARITY, tuple(map(_parity_line, results)), note),
-        Table("Scores on the device", _SCORES, tuple(map(_scores_line, results))),
+        Table("Parity on the device", _PARITY_HEADER, tuple(map(_parity_line, results)), note),
+        Table("Scores on the device", _SCORES_HEADER, tuple(map(_scores_line, results))),
     )
 
 
-def device_flips(report: ParityReport, most: int) -> tuple[Table, ...]:
-    """What `flips_table` gives, for each row of a device."""
-    found = (flips_table(r, report.class_names, most) for r in report.device_results)
-    return tuple(replace(table, title=f"{table.title}, on the device") for table in found)
+def device_flips(report: ParityReport, max_flips: int) -> tuple[Table, ...]:
+    """Return `flips_table` for each case on the device."""
+    tables = (flips_table(r, report.class_names, max_flips) for r in report.device_results)
+    return tuple(replace(table, title=f"{table.title}, on the device") for table in tables)
 
 
-_PARITY = (
+# The header of the parity tables.
+_PARITY_HEADER = (
     "artifact", "engine", "accuracy (95 %)", "drop, points (95 %)", "McNemar p", "agreement",
-    "would have passed", "verdict",
+    "minimum tolerance", "verdict",
 )  # fmt: skip
-_SCORES = (
+# The header of the scores tables.
+_SCORES_HEADER = (
     "artifact", "engine", "largest difference", "p99", "mean", "min cosine", "confidence drift",
     "calibration error", "NLL", "NaN",
 )  # fmt: skip
@@ -93,27 +100,33 @@ def _scores_line(result: ParityResult) -> tuple[str, ...]:
 
 
 def minimum_tolerance(result: ParityResult) -> str:
-    """The strictest options with which the row would have passed."""
-    least = result.minimum_tolerance
+    """Return the strictest values of the tolerance options with which the case passes."""
+    tolerance = result.minimum_tolerance
     if result.precision == "int8":
-        return f"drop {100 * least.max_drop:.2f}, agreement {percent(least.min_agreement)}"
-    return f"difference {least.max_difference:.1e}"
+        return f"drop {100 * tolerance.max_drop:.2f}, agreement {percent(tolerance.min_agreement)}"
+    return f"difference {tolerance.max_difference:.1e}"
 
 
 def verdict_of(result: ParityResult) -> str:
-    """PASS or FAIL, and the alarms."""
-    confident_flips = (
-        f", ALARM: {len(result.confident_flips)} sure flips" if result.confident_flips else ""
-    )
-    return ("PASS" if result else "FAIL") + confident_flips
+    """Return PASS or FAIL, and the number of confident flips as an alarm."""
+    confident_flips = len(result.confident_flips)
+    alarm = f", ALARM: {confident_flips} confident flips" if confident_flips else ""
+    return ("PASS" if result else "FAIL") + alarm
 
 
-def flips_table(result: ParityResult, names: Sequence[str], most: int) -> Table:
-    """The images that one row answers otherwise, the reference's surest first."""
-    rest = len(result.flips) - most
+def flips_table(result: ParityResult, names: Sequence[str], max_flips: int) -> Table:
+    """Return the flips of one case; those with the largest margin of the reference come first.
+
+    Args:
+        result: the case, compared with the reference.
+        names: the class names, by index.
+        max_flips: list at most this number; the note counts the others.
+    """
+    hidden = len(result.flips) - max_flips
     return Table(
-        f"{result.case.artifact} in {result.case.backend}: {len(result.flips)} answers differ",
-        ("image", "label", "Keras", "answer", "margin", ""),
+        f"{result.case.artifact} in {result.case.backend}: {len(result.flips)} of {result.n:,} "
+        "predictions differ",
+        ("image", "label", "Keras", "artifact", "margin", ""),
         tuple(
             (
                 str(flip.index),
@@ -121,24 +134,24 @@ def flips_table(result: ParityResult, names: Sequence[str], most: int) -> Table:
                 names[flip.reference],
                 names[flip.answer],
                 f"{flip.margin:.3f}",
-                "ALARM: the reference was sure" if flip in result.confident_flips else "",
+                "ALARM: the reference was confident" if flip in result.confident_flips else "",
             )
-            for flip in result.flips[:most]
+            for flip in result.flips[:max_flips]
         ),
-        f"and {rest} more, all of them in the JSON" if rest > 0 else "",
+        f"and {hidden} more; the JSON lists all" if hidden > 0 else "",
     )
 
 
 def explanation_tables(explanations: Sequence[Explanation]) -> tuple[Table, ...]:
-    """Where the differences of int8 come from; nothing where that was not asked for."""
+    """Return three tables per int8 artifact: error sources, layers, lint (option `--explain`)."""
     return tuple(table for explanation in explanations for table in _explained(explanation))
 
 
 def _explained(explanation: Explanation) -> tuple[Table, ...]:
     name = explanation.artifact
     steps = Table(
-        f"Where the differences of {name} come from",
-        ("step", "largest difference", "mean", "flips", "what"),
+        f"Error sources of {name}",
+        ("step", "largest difference", "mean", "flips", "comparison"),
         tuple(
             (s.name, f"{s.max_difference:.1e}", f"{s.mean_difference:.1e}", str(s.flips), s.detail)
             for s in explanation.steps
@@ -160,7 +173,10 @@ def _explained(explanation: Explanation) -> tuple[Table, ...]:
             )
             for layer in explanation.layers
         ),
-        f"{worst.name} ({worst.operator}) loses most against the layer before it." if worst else "",
+        f"{worst.name} ({worst.operator}) loses most signal-to-noise ratio compared with the "
+        "layer before it."
+        if worst
+        else "",
     )
     lint = Table(
         f"Lint of {name} and its float artifact",
@@ -169,6 +185,6 @@ def _explained(explanation: Explanation) -> tuple[Table, ...]:
             (f.artifact, f.check, "fine" if f.fine else "REMARK", f.detail)
             for f in explanation.findings
         ),
-        "Remarks on the graphs; none of them fails a run.",
+        "A REMARK does not fail a run.",
     )
     return steps, layers, lint

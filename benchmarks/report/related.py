@@ -1,4 +1,8 @@
-"""Related reports: the results of the robustness and rejection benchmarks in the same folder."""
+"""Reads related reports and builds their tables and curves for the report of a whole run.
+
+Related reports are robustness.json and rejection.json in the folder of report.json, written by
+`python -m benchmarks.robustness` and `python -m benchmarks.rejection`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,24 +16,25 @@ from benchmarks.schema.rejection import RejectionReport
 from benchmarks.schema.robustness import MIDDLE, SCHEMA_VERSION, RobustnessReport, RobustnessResult
 from runtime.errors import EdgeError
 
-ROBUSTNESS_NAME, REJECTION_NAME = "robustness.json", "rejection.json"
+ROBUSTNESS_NAME = "robustness.json"  # written by `python -m benchmarks.robustness`
+REJECTION_NAME = "rejection.json"  # written by `python -m benchmarks.rejection`
 
 T = TypeVar("T", RobustnessReport, RejectionReport)
 
 
 @dataclass(frozen=True)
 class RelatedReports:
-    """The other reports of a folder; None where there is none."""
+    """The related reports of a folder; None if the file does not exist."""
 
     robustness: RobustnessReport | None = None
     rejection: RejectionReport | None = None
 
 
 def read(folder: Path) -> RelatedReports:
-    """The other reports of a folder.
+    """Read the related reports of a folder.
 
     Raises:
-        EdgeError: a file cannot be read, is no such report, or of another schema.
+        EdgeError: a file cannot be read, is not such a report, or has another schema version.
     """
     return RelatedReports(
         _read(folder / ROBUSTNESS_NAME, RobustnessReport),
@@ -47,21 +52,21 @@ def _read(path: Path, kind: type[T]) -> T | None:
     report = from_json(kind, text, str(path))
     if report.schema_version != SCHEMA_VERSION:
         raise EdgeError(
-            f"{path} has schema {report.schema_version}, this program reads {SCHEMA_VERSION}: "
-            "measure again, or move it away"
+            f"{path} has schema version {report.schema_version}, but this program reads version "
+            f"{SCHEMA_VERSION}: run its benchmark again, or move the file away"
         )
     return report
 
 
 def rejection_table(report: RejectionReport | None) -> Table:
-    """What is taken for a digit: a line a row."""
+    """Return one line per case: the rejected share of test digits and of each kind of image."""
     if report is None:
         return Table("Rejection", (), ())
     kinds = report.results[0].kinds if report.results else ()
     return Table(
         "Rejection",
         ("artifact", "engine", "test digits", *(kind.kind for kind in kinds), "lowest AUROC",
-         "a decision"),
+         "time per decision"),
         tuple(
             (
                 result.case.artifact,
@@ -73,19 +78,19 @@ def rejection_table(report: RejectionReport | None) -> Table:
             )
             for result in report.results
         ),
-        f"Share that is refused as no digit; against the test images of {report.dataset}, "
-        f"{report.created[:10]}, python -m benchmarks.rejection. Of digits few ought to be. "
-        "AUROC: how often a test digit scores higher than what is none.",
+        f"Share of rejected images; low is right for digits, high for all other kinds. Test digits "
+        f"of {report.dataset}, {report.created[:10]}, python -m benchmarks.rejection. AUROC: the "
+        "probability that a test digit scores higher than an image that is not a digit.",
     )  # fmt: skip
 
 
 def robustness_table(report: RobustnessReport | None) -> Table:
-    """Accuracy at the middle strengths: a line a row, and what costs it most."""
+    """Return one line per case: clean accuracy, mean and lowest accuracy at middle strength."""
     if report is None:
         return Table("Robustness", (), ())
     return Table(
         "Robustness",
-        ("artifact", "engine", "as it is", "mean when spoilt", "lowest", "by"),
+        ("artifact", "engine", "clean", "mean corrupted", "lowest", "corruption"),
         tuple(
             (
                 result.case.artifact,
@@ -103,7 +108,7 @@ def robustness_table(report: RobustnessReport | None) -> Table:
 
 
 def robustness_curves(report: RobustnessReport | None) -> Charts | None:
-    """Return one chart per corruption; None if there are no results."""
+    """Return one chart per corruption with one line per case; None if there are no results."""
     if report is None or not report.results:
         return None
     return Charts(

@@ -1,4 +1,7 @@
-"""The tables of a report, which the terminal, Markdown and HTML print each in its own way."""
+"""Builds the tables of a whole run for the terminal, Markdown and HTML reports.
+
+They are the summary, the commands behind the figures, the skipped cases, and the machine.
+"""
 
 from collections.abc import Sequence
 
@@ -11,14 +14,15 @@ from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity import ParityResult
 from benchmarks.schema.parity_report import ParityReport
 
-_UNTOLD = "the system does not say"
+_UNKNOWN = "unknown"
 
 
 def summary(parity: ParityReport, latency: LatencyReport) -> Table:
-    """One line an artifact and engine: is it as good, how fast, how large."""
+    """Return one line per artifact and engine: verdict, accuracy, speed, memory and size."""
     lines = [_summary_line(parity, latency, result) for result in (None, *parity.results)]
     lines += [
-        (u.case.artifact, u.case.engine, u.status.upper(), *("–",) * 9) for u in parity.skipped
+        (skipped.case.artifact, skipped.case.engine, skipped.status.upper(), *("–",) * 9)
+        for skipped in parity.skipped
     ]
     return Table(
         "Summary",
@@ -26,10 +30,10 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
          "images/s", "start", "memory", "size"),
         tuple(lines),
         f"Accuracy on {parity.n:,} test images of {parity.dataset}; agreement with the Keras "
-        "reference; p50 and p90 of one image at a time, one thread (Keras: "
+        "reference; p50 and p90 of one image at a time on one thread (Keras: "
         f"{latency.host.cores}); "
-        "images/s in the fastest batch; start from the start of the process to the first answer; "
-        "memory: the largest resident size after it.",
+        "images/s with the fastest batch size; start: from process start to first prediction; "
+        "memory: peak resident size after the first prediction.",
     )  # fmt: skip
 
 
@@ -37,21 +41,20 @@ def _summary_line(
     parity: ParityReport, latency: LatencyReport, result: ParityResult | None
 ) -> tuple[str, ...]:
     if result is None:
-        found = (start.case for start in latency.starts if start.case.backend == "keras")
-        case = next(found, parity.reference)
-        answers, size, version = (
-            parity.reference_metrics,
-            parity.reference_bytes,
-            parity.reference_version,
-        )
-        agreement, verdict = "–", "the reference"
+        keras_cases = (start.case for start in latency.starts if start.case.backend == "keras")
+        case = next(keras_cases, parity.reference)
+        metrics = parity.reference_metrics
+        size_bytes = parity.reference_bytes
+        version = parity.reference_version
+        agreement = "–"
+        verdict = "the reference"
     else:
-        case, answers, size = result.case, result.candidate, result.size_bytes
-        version, agreement, verdict = (
-            result.version,
-            percent(result.agreement),
-            parity_tables.verdict_of(result),
-        )
+        case = result.case
+        metrics = result.candidate
+        size_bytes = result.size_bytes
+        version = result.version
+        agreement = percent(result.agreement)
+        verdict = parity_tables.verdict_of(result)
     single, offline = latency.find(case, messages.SINGLE), latency.find(case, messages.OFFLINE)
     start = next((start for start in latency.starts if start.case == case), None)
     problems = [p for r in (single, offline) if r for p in r.problems(latency.settings)]
@@ -59,66 +62,66 @@ def _summary_line(
         case.artifact,
         f"{case.engine} {version}",
         verdict + (", INVALID timing" if problems else ""),
-        percent(answers.accuracy),
-        interval(*answers.accuracy_interval),
+        percent(metrics.accuracy),
+        interval(*metrics.accuracy_interval),
         agreement,
         duration(single.percentile_ns(50) if single else None),
         duration(single.percentile_ns(90) if single else None),
         f"{offline.images_per_second:,.0f}" if offline else "–",
         duration(start.total_ns if start else None),
         megabytes(start.median.peak_bytes) if start else "–",
-        kilobytes(size),
+        kilobytes(size_bytes),
     )
 
 
-def sources_table(report: LatencyReport, beside: RelatedReports) -> Table:
-    """The commands that print the figures, one by one."""
+def sources_table(report: LatencyReport, related: RelatedReports) -> Table:
+    """Return the command that measures each group of figures."""
     settings = report.settings
-    timed = (
+    latency_command = (
         f"python -m benchmarks.latency --repetitions {settings.repetitions} "
         f"--min-seconds {settings.min_seconds:g} --min-count {settings.min_count}"
     )
     lines = [
-        ("all of them, and these pages", "python -m benchmarks"),
+        ("all figures, and these pages", "python -m benchmarks"),
         ("accuracy, agreement, differences, flips", "python -m benchmarks.parity"),
-        ("where int8's differences come from", "python -m benchmarks.parity --explain"),
-        ("latency, images/s, start, memory, peak", timed),
-        ("one run against another", "python -m benchmarks.compare A.json B.json"),
-        ("a device beside this machine", "python -m benchmarks --on USER@HOST"),
+        ("error sources of int8", "python -m benchmarks.parity --explain"),
+        ("latency, images/s, start, memory, peak", latency_command),
+        ("comparison of two runs", "python -m benchmarks.compare A.json B.json"),
+        ("comparison with a device", "python -m benchmarks --on USER@HOST"),
     ]
-    if beside.robustness is not None:
+    if related.robustness is not None:
         lines.append(("robustness", "python -m benchmarks.robustness"))
-    if beside.rejection is not None:
+    if related.rejection is not None:
         lines.append(("rejection", "python -m benchmarks.rejection"))
     return Table("Commands", ("figures", "command"), tuple(lines))
 
 
 def unmeasured_table(skipped: Sequence[SkippedCase]) -> Table:
-    """The rows without figures, and why; artifacts that lack the same thing share a line."""
+    """Return the skipped cases with the reason; artifacts with the same reason share a line."""
     artifacts: dict[tuple[str, ...], dict[str, None]] = {}
-    for u in skipped:
-        why = u.case.backend, u.case.device, u.status.upper(), u.reason
-        artifacts.setdefault(why, {})[u.case.artifact] = None
+    for entry in skipped:
+        cause = entry.case.backend, entry.case.device, entry.status.upper(), entry.reason
+        artifacts.setdefault(cause, {})[entry.case.artifact] = None
     return Table(
         "Not measured",
         ("artifact", "engine", "device", "status", "why"),
-        tuple((", ".join(names), *why) for why, names in artifacts.items()),
+        tuple((", ".join(names), *cause) for cause, names in artifacts.items()),
     )
 
 
 def host_table(report: LatencyReport) -> Table:
-    """The machine, before and after the run."""
+    """Return the properties of the machine, with its state before and after the run."""
     before, after = report.host, report.host_after
     lines = (
         ("processor", f"{before.cpu}, {before.machine}, {before.cores} cores"),
-        ("memory", f"{before.memory_bytes / 2**30:.1f} GiB" if before.memory_bytes else _UNTOLD),
+        ("memory", f"{before.memory_bytes / 2**30:.1f} GiB" if before.memory_bytes else _UNKNOWN),
         ("system", before.system),
         ("Python, NumPy", f"{before.python}, {before.numpy}"),
         *([("GPU", before.gpu)] if before.gpu else []),
-        ("governor", before.governor or _UNTOLD),
-        ("frequency", f"{before.mhz} → {after.mhz} MHz" if before.mhz else _UNTOLD),
-        ("temperature", f"{before.celsius} → {after.celsius} °C" if before.celsius else _UNTOLD),
-        ("throttled", f"{before.throttled} → {after.throttled}" if before.throttled else _UNTOLD),
+        ("governor", before.governor or _UNKNOWN),
+        ("frequency", f"{before.mhz} → {after.mhz} MHz" if before.mhz else _UNKNOWN),
+        ("temperature", f"{before.celsius} → {after.celsius} °C" if before.celsius else _UNKNOWN),
+        ("throttled", f"{before.throttled} → {after.throttled}" if before.throttled else _UNKNOWN),
         ("load", f"{before.load} → {after.load}"),
     )
     return Table("Machine", ("", "before → after"), lines)

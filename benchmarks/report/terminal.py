@@ -1,4 +1,4 @@
-"""Prints results on the terminal."""
+"""Prints progress lines, tables and verdicts of the benchmark commands on the terminal."""
 
 import sys
 
@@ -10,14 +10,14 @@ from benchmarks.schema.report import BenchmarkReport
 from runtime.errors import printable
 from runtime.system import interrupt
 
-_MAX_FLIPS = 20
+_MAX_FLIPS = 20  # flips listed per artifact and engine; the JSON holds all of them
 
 
 def show_progress(line: str) -> None:
-    """Print a progress line on stderr; on a terminal it replaces the one before.
+    """Print a progress line on stderr; on a terminal it replaces the previous one.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed and the exception was lost in a callback.
+        KeyboardInterrupt: Ctrl-C was pressed earlier, but a callback swallowed the exception.
     """
     interrupt.check()
     line = printable(line)
@@ -28,13 +28,13 @@ def show_progress(line: str) -> None:
 
 
 def clear() -> None:
-    """Remove the progress line of a terminal."""
+    """Erase the progress line on a terminal."""
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def print_parity(report: ParityReport) -> None:
-    """Print a line a row, every flip, and why the run fails."""
+    """Print the tables of a parity run, the first flips of each case, and the verdict."""
     print_table(parity_tables.parity_table(report))
     print_table(parity_tables.scores_table(report))
     for result in report.results:
@@ -46,7 +46,7 @@ def print_parity(report: ParityReport) -> None:
 
 
 def print_latency(report: LatencyReport) -> None:
-    """Print the tables of a latency run, and why it fails."""
+    """Print the tables of a latency run and the verdict."""
     for table in (
         latency_tables.latency_table(report),
         latency_tables.starts_table(report),
@@ -64,7 +64,7 @@ def print_latency(report: LatencyReport) -> None:
 
 
 def print_report(report: BenchmarkReport) -> None:
-    """Print the summary, what was not measured, and why the run fails."""
+    """Print the main tables of a whole run, the skipped cases and the verdict."""
     print_table(summary_tables.summary(report.parity, report.latency))
     print_table(device_tables.side_by_side(report.latency, report.device))
     for table in parity_tables.device_tables(report.parity):
@@ -79,15 +79,15 @@ def print_report(report: BenchmarkReport) -> None:
     print_verdict("Benchmarks", report.failures)
 
 
-def print_verdict(what: str, failures: tuple[str, ...]) -> None:
-    """Print whether a run passes, and why it does not."""
-    print(f"{what}: FAILED" if failures else f"{what}: passed")
-    for why in failures:
-        print(f"  {printable(why)}")
+def print_verdict(benchmark: str, failures: tuple[str, ...]) -> None:
+    """Print whether a benchmark passed, and one line for each failure."""
+    print(f"{benchmark}: FAILED" if failures else f"{benchmark}: passed")
+    for failure in failures:
+        print(f"  {printable(failure)}")
 
 
 def print_table(table: Table) -> None:
-    """Print columns, each as wide as its widest cell; nothing where there are no lines."""
+    """Print a table with aligned columns; print nothing if it has no lines."""
     if not table.lines:
         return
     print(printable(table.title))

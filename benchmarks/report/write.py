@@ -1,4 +1,4 @@
-"""Writes a run's results: report.json, report.md, report.html."""
+"""Writes the results of `python -m benchmarks` to report.json, report.md and report.html."""
 
 from pathlib import Path
 
@@ -8,14 +8,16 @@ from benchmarks.report import html, html_templates, markdown, related
 from benchmarks.schema.report import BenchmarkReport
 from runtime.system import atomic_write
 
-JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
+JSON_NAME = "report.json"  # all results; the other two files are rendered from it
+MARKDOWN_NAME = "report.md"
+HTML_NAME = "report.html"
 
 
 def check(folder: Path) -> None:
-    """Ask before a run whether `write` will do.
+    """Check before a run that `write` will succeed.
 
     Raises:
-        EdgeError: nothing can be written there, or what lies there is no report.
+        EdgeError: the folder is not writable, or a related report in it is invalid.
         ModuleNotFoundError: jinja2 is not installed.
     """
     html_templates.environment()
@@ -24,12 +26,15 @@ def check(folder: Path) -> None:
 
 
 def write(report: BenchmarkReport, folder: Path) -> None:
-    """Write the three files into `folder`; with what other reports lie there.
+    """Write the three files of a report into `folder`.
+
+    If the folder contains robustness.json or rejection.json, the pages include their results.
 
     Raises:
-        EdgeError: they cannot be written, or a robustness.json or rejection.json there is none.
+        EdgeError: a file cannot be written, or a related report in the folder is invalid.
     """
-    atomic_write.write(folder / JSON_NAME, to_json(report))  # first: minutes of measuring are in it
-    others = related.read(folder)
-    atomic_write.write(folder / MARKDOWN_NAME, markdown.render(report, others))
-    atomic_write.write(folder / HTML_NAME, html.render(report, others))
+    # The JSON comes first: if rendering fails, the measurements are not lost.
+    atomic_write.write(folder / JSON_NAME, to_json(report))
+    related_reports = related.read(folder)
+    atomic_write.write(folder / MARKDOWN_NAME, markdown.render(report, related_reports))
+    atomic_write.write(folder / HTML_NAME, html.render(report, related_reports))

@@ -1,12 +1,11 @@
-"""Accuracy of artifacts on corrupted images and other writers (python -m benchmarks.robustness)."""
+"""The command python -m benchmarks.robustness: accuracy on corrupted images and other writers."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import cases as rows
-from benchmarks.harness import output_dir
+from benchmarks.harness import cases, output_dir
 from benchmarks.harness.test_set import load_test_set
 from benchmarks.robustness.run import QUICK_IMAGES, measure, quick_subset
 from runtime.cli.exit_status import exit_status
@@ -27,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         quick_subset(test_set) if arguments.quick else test_set,
         backends=tuple(arguments.backend),
         keras=not arguments.no_keras,
-        external_pythons=tuple(map(rows.parse_external_python, arguments.python)),
+        external_pythons=tuple(map(cases.parse_external_python, arguments.python)),
         progress=terminal.show_progress,
     )
     terminal.clear()
@@ -41,16 +40,22 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.robustness",
-        description="Accuracy of each artifact on images that are shifted, turned, blurred, …, "
-        "and on other writers than those it was trained on.",
-        epilog="Exit status: 0 all rows read, 2 bad input, 3 a row failed. Targets are reported "
-        "and decide nothing.",
+        description="Measure the accuracy of each artifact on images that are shifted, rotated, "
+        "blurred, …, and on digits of other writers.",
+        epilog="Exit status: 0 measured, 2 invalid input, 3 a case failed. A missed target does "
+        "not change it.",
     )
-    rows.add_arguments(parser)
-    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
+    cases.add_arguments(parser)
+    parser.add_argument(
+        "--data", help="test images: a folder or a file; see python -m train --help"
+    )
     parser.add_argument("--out", type=Path, help="folder of the report (MODELS/robustness)")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_IMAGES:,} test images only")
-    parser.add_argument("--no-keras", action="store_true", help="leave out the Keras reference")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"use only {QUICK_IMAGES:,} test images"
+    )
+    parser.add_argument(
+        "--no-keras", action="store_true", help="do not measure the Keras reference"
+    )
     return parser.parse_args(argv)
 
 

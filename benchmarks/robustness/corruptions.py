@@ -1,4 +1,9 @@
-"""Corruptions of test images, in MNIST's form before and after, each at five strengths."""
+"""Corrupts test images in twelve ways, each at five strengths, for the robustness benchmark.
+
+The ways are shift, rotation, scaling (smaller and larger), shear, blur, noise, contrast,
+brightness, thick and thin strokes, and occlusion. Images are (N, 28, 28, 1) uint8 in MNIST's form,
+0 for background and 255 for ink. The same seed gives the same pixels.
+"""
 
 import zlib
 from collections.abc import Callable
@@ -10,28 +15,27 @@ import numpy.typing as npt
 from runtime.backends import Pixels
 
 Floats = npt.NDArray[np.float32]
+# (pixels (N, 28, 28, 1) uint8, strength, random) → corrupted pixels of the same shape.
 Apply = Callable[[Pixels, float, np.random.Generator], Pixels]
 
-# Images worked on at once: the planes of some hundred fit in a processor's cache.
-_CHUNK = 250
-# Points a side into which a pixel is divided where strokes grow by parts of a pixel; twice as
-# many where a disk's radius would else fall between two.
-_FINE = 4
-# Eight ways to shift: along either axis or along both.
-_WAYS = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y])
+_CHUNK_IMAGES = 250  # processed at once, so that their arrays fit in a processor's cache
+_UPSAMPLING = 4  # stroke widths are changed on a grid of 4 × 4 points per pixel
+_INK_THRESHOLD = 127  # gray level; brighter pixels are ink
+# The eight directions (rows, columns) of a shift: along one axis, or along both.
+_DIRECTIONS = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y])
 
 
 @dataclass(frozen=True)
 class BenchmarkCorruption:
-    """One way to spoil an image.
+    """One way to corrupt images.
 
     Attributes:
-        name: what it is called.
-        unit: what its strengths are measured in, with {} where the figure stands.
-        strengths: five, the mildest first; the third is the one that targets are set for.
-        apply: (pixels (N, 28, 28, 1) uint8, strength, random) → as many corrupted ones.
-        settings: what `train.augment` or `train.corrupt` calls it; it was used in training where
-            one of these, or a setting whose name begins with one, is not 0.
+        name: its name in the report.
+        unit: a format string that shows a strength with its unit, such as "{:g} px".
+        strengths: five, from the mildest to the strongest; the third is the one with targets.
+        apply: the function that corrupts pixels.
+        settings: prefixes of the matching settings in `train.augment` and `train.corrupt`. If such
+            a setting is not 0 in a model's recipe, the model was trained with this corruption.
     """
 
     name: str
@@ -41,97 +45,108 @@ class BenchmarkCorruption:
     settings: tuple[str, ...]
 
     def corrupt(self, pixels: Pixels, step: int, seed: int) -> Pixels:
-        """Pixels (N, 28, 28, 1) uint8 at strength number `step`; the same seed, the same ones."""
+        """Return corrupted copies of the images; the same seed gives the same result.
+
+        Args:
+            pixels: (N, 28, 28, 1) uint8.
+            step: the index of the strength, 0 to 4.
+            seed: of the random numbers.
+        """
         random = np.random.default_rng([seed, zlib.crc32(self.name.encode()), step])
         return self.apply(pixels, self.strengths[step], random)
 
 
 def shift(pixels: Pixels, distance_px: float, random: np.random.Generator) -> Pixels:
-    """Shift by whole pixels, in one of eight ways: along either axis or along both."""
-    offsets = _WAYS[random.integers(len(_WAYS), size=len(pixels))] * round(distance_px)
+    """Shift by whole pixels in a random direction: along one axis, or along both."""
+    directions = _DIRECTIONS[random.integers(len(_DIRECTIONS), size=len(pixels))]
+    offsets = directions * round(distance_px)
     size, reach = pixels.shape[1], round(distance_px)
     padded = np.pad(pixels, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
     rows = np.arange(size) + reach - offsets[:, :1]
     columns = np.arange(size) + reach - offsets[:, 1:]
-    return padded[np.arange(len(pixels))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    images = np.arange(len(pixels))[:, None, None]
+    shifted: Pixels = padded[images, rows[:, :, None], columns[:, None, :]]
+    return shifted
 
 
 def rotate(pixels: Pixels, angle_degrees: float, random: np.random.Generator) -> Pixels:
-    """Rotate about the middle, either way."""
+    """Rotate about the center, clockwise or counterclockwise."""
     angles = np.radians(angle_degrees) * _signs(pixels, random)
     cos, sin = np.cos(angles), np.sin(angles)
     return _affine(pixels, np.stack([cos, sin, -sin, cos], axis=1).reshape(-1, 2, 2))
 
 
 def scale(pixels: Pixels, factor: float, random: np.random.Generator) -> Pixels:
-    """Scale about the middle."""
+    """Scale about the center."""
     return _affine(pixels, np.tile(np.eye(2) / factor, (len(pixels), 1, 1)))
 
 
 def shear(pixels: Pixels, tangent: float, random: np.random.Generator) -> Pixels:
-    """Slant upright lines, either way."""
+    """Slant vertical lines to the left or to the right."""
     matrices = np.tile(np.eye(2), (len(pixels), 1, 1))
     matrices[:, 1, 0] = tangent * _signs(pixels, random)
     return _affine(pixels, matrices)
 
 
 def blur(pixels: Pixels, sigma_px: float, random: np.random.Generator) -> Pixels:
-    """Convolve with a Gaussian; around the image is background."""
+    """Convolve with a Gaussian kernel; outside the image is background."""
     reach = int(np.ceil(4 * sigma_px))
-    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_px) ** 2)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_px) ** 2)
     size = pixels.shape[1]
-    # Both passes as matrix products: column j of the band matrix is the kernel around j.
-    apart = np.arange(size)[:, None] - np.arange(size) + reach
-    inside = (apart >= 0) & (apart <= 2 * reach)
-    band = np.where(inside, taps[np.clip(apart, 0, 2 * reach)], 0) / taps.sum()
+    # Both passes are matrix products: column j of the band matrix is the kernel centered at j.
+    taps = np.arange(size)[:, None] - np.arange(size) + reach
+    inside = (taps >= 0) & (taps <= 2 * reach)
+    band = np.where(inside, kernel[np.clip(taps, 0, 2 * reach)], 0) / kernel.sum()
     band = band.astype(np.float32)
     return _to_uint8((band @ pixels[..., 0].astype(np.float32) @ band)[..., None])
 
 
 def add_noise(pixels: Pixels, sigma: float, random: np.random.Generator) -> Pixels:
-    """Add Gaussian noise to each pixel; `sigma` as a share of full scale."""
+    """Add Gaussian noise to each pixel; `sigma` is a share of full scale (255)."""
     noise = random.standard_normal(pixels.shape, np.float32)
     return _to_uint8(pixels + np.float32(255 * sigma) * noise)
 
 
 def lower_contrast(pixels: Pixels, factor: float, random: np.random.Generator) -> Pixels:
-    """Draw values towards the image's mean, the way ImageNet-C and Pillow define contrast.
+    """Scale the differences from the image's mean, as ImageNet-C and Pillow define contrast.
 
     Hendrycks and Dietterich, "Benchmarking Neural Network Robustness" (2019). The background
-    turns gray, as it does where a camera sees haze.
+    turns gray, as in a photograph through haze.
     """
     mean = pixels.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
     return _to_uint8(mean + np.float32(factor) * (pixels - mean))
 
 
 def raise_brightness(pixels: Pixels, offset: float, random: np.random.Generator) -> Pixels:
-    """Add to each pixel; `offset` as a share of full scale."""
+    """Add a constant to each pixel; `offset` is a share of full scale (255)."""
     return _to_uint8(pixels + np.float32(255 * offset))
 
 
 def thicken(pixels: Pixels, growth_px: float, random: np.random.Generator) -> Pixels:
-    """Widen strokes by `growth_px`, half of it on either side."""
+    """Widen strokes by `growth_px`, half of it on each side."""
     return _morph(pixels, growth_px, np.maximum)
 
 
 def thin(pixels: Pixels, loss_px: float, random: np.random.Generator) -> Pixels:
-    """Narrow strokes by `loss_px`, half of it on either side."""
+    """Narrow strokes by `loss_px`, half of it on each side."""
     return _morph(pixels, loss_px, np.minimum)
 
 
 def occlude(pixels: Pixels, side_px: float, random: np.random.Generator) -> Pixels:
-    """Blank a square patch whose middle is a pixel of the ink, drawn at random."""
+    """Erase a square whose center is a random ink pixel."""
     size, side = pixels.shape[1], round(side_px)
-    draws = np.where(pixels[..., 0] > 127, random.random(pixels.shape[:3]), -1.0)
-    middles = draws.reshape(len(pixels), -1).argmax(axis=1)
-    top, left = (middle - side // 2 for middle in np.divmod(middles, size))
-    at = np.arange(size)
-    rows = (at >= top[:, None]) & (at < top[:, None] + side)
-    columns = (at >= left[:, None]) & (at < left[:, None] + side)
-    patch = rows[:, :, None] & columns[:, None, :]
-    return np.where(patch[..., None], np.uint8(0), pixels)
+    is_ink = pixels[..., 0] > _INK_THRESHOLD
+    priorities = np.where(is_ink, random.random(pixels.shape[:3]), -1.0)
+    centers = priorities.reshape(len(pixels), -1).argmax(axis=1)
+    top, left = (center - side // 2 for center in np.divmod(centers, size))
+    index = np.arange(size)
+    rows = (index >= top[:, None]) & (index < top[:, None] + side)
+    columns = (index >= left[:, None]) & (index < left[:, None] + side)
+    square = rows[:, :, None] & columns[:, None, :]
+    return np.where(square[..., None], np.uint8(0), pixels)
 
 
+# All corruptions of the benchmark, in the order of the report.
 CORRUPTIONS = (
     BenchmarkCorruption("shift", "{:g} px", (1, 2, 3, 4, 5), shift, ("shift",)),
     BenchmarkCorruption("rotation", "{:g}°", (10, 15, 20, 30, 40), rotate, ("rotation",)),
@@ -159,64 +174,78 @@ CORRUPTIONS = (
 
 
 def _signs(pixels: Pixels, random: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Draw −1 or 1 for each image."""
     return random.integers(2, size=len(pixels)) * 2 - 1
 
 
 def _affine(pixels: Pixels, matrices: npt.NDArray[np.float64]) -> Pixels:
-    """Read each image, bilinearly, at matrix · (row, column) about its middle.
+    """Transform each image about its center, with bilinear interpolation.
 
     Args:
-        matrices: (N, 2, 2), from a place in the result to the place in `pixels`.
+        pixels: (N, 28, 28, 1) uint8.
+        matrices: (N, 2, 2); each maps (row, column) in the result to (row, column) in `pixels`,
+            both relative to the center.
     """
     size = pixels.shape[1]
-    at = np.arange(size) - (size - 1) / 2
-    grid = np.stack(np.meshgrid(at, at, indexing="ij")).reshape(2, -1)
-    # One background pixel all round: what is read outside of an image is background.
+    from_center = np.arange(size) - (size - 1) / 2
+    grid = np.stack(np.meshgrid(from_center, from_center, indexing="ij")).reshape(2, -1)
+    # A border of one pixel: positions outside the image are clipped to it, so they are background.
     padded = np.pad(pixels[..., 0], ((0, 0), (1, 1), (1, 1))).astype(np.float32)
     stride = size + 2
     result = np.empty_like(pixels)
-    for start in range(0, len(pixels), _CHUNK):
-        images = padded[start : start + _CHUNK].reshape(-1, stride * stride)
-        places = matrices[start : start + _CHUNK] @ grid + (size + 1) / 2
-        places = np.clip(places, 0, size + 0.999)
-        low = places.astype(np.int64)
-        down, right = (places - low).astype(np.float32).transpose(1, 0, 2)
-        corner = low[:, 0] * stride + low[:, 1]
-        first, second, third, fourth = (
-            np.take_along_axis(images, corner + step, axis=1) for step in (0, 1, stride, stride + 1)
+    for start in range(0, len(pixels), _CHUNK_IMAGES):
+        images = padded[start : start + _CHUNK_IMAGES].reshape(-1, stride * stride)
+        positions = matrices[start : start + _CHUNK_IMAGES] @ grid + (size + 1) / 2
+        positions = np.clip(positions, 0, size + 0.999)
+        corners = positions.astype(np.int64)
+        down, right = (positions - corners).astype(np.float32).transpose(1, 0, 2)
+        index = corners[:, 0] * stride + corners[:, 1]
+        top_left, top_right, bottom_left, bottom_right = (
+            np.take_along_axis(images, index + step, axis=1) for step in (0, 1, stride, stride + 1)
         )
-        upper, lower = first + right * (second - first), third + right * (fourth - third)
-        read = upper + down * (lower - upper)
-        result[start : start + _CHUNK] = _to_uint8(read.reshape(-1, size, size, 1))
+        top = top_left + right * (top_right - top_left)
+        bottom = bottom_left + right * (bottom_right - bottom_left)
+        values = top + down * (bottom - top)
+        result[start : start + _CHUNK_IMAGES] = _to_uint8(values.reshape(-1, size, size, 1))
     return result
 
 
 def _morph(pixels: Pixels, change_px: float, extreme: np.ufunc) -> Pixels:
-    """Gray dilation or erosion by a disk, each pixel divided in points to allow for parts of one.
+    """Apply grayscale dilation or erosion with a disk, on an upsampled grid.
 
-    As Morpho-MNIST (Castro et al., 2019) does it on binary images four times as large.
+    Morpho-MNIST (Castro et al., 2019) does the same on binary images upsampled four times.
+
+    Args:
+        pixels: (N, 28, 28, 1) uint8.
+        change_px: the change of the stroke width, which is the diameter of the disk.
+        extreme: `np.maximum` for dilation, `np.minimum` for erosion.
     """
-    points = _FINE if (_FINE * change_px / 2).is_integer() else 2 * _FINE
-    radius = points * change_px / 2
+    # The upsampling is doubled if the radius is not a whole number of points.
+    whole = (_UPSAMPLING * change_px / 2).is_integer()
+    upsampling = _UPSAMPLING if whole else 2 * _UPSAMPLING
+    radius = upsampling * change_px / 2
     reach = int(radius)
     result = np.empty_like(pixels)
-    n, size = len(pixels), pixels.shape[1] * points
-    for start in range(0, n, _CHUNK):
-        fine = pixels[start : start + _CHUNK, :, :, 0].repeat(points, 1).repeat(points, 2)
+    n, side = len(pixels), pixels.shape[1]
+    size = side * upsampling
+    for start in range(0, n, _CHUNK_IMAGES):
+        chunk = pixels[start : start + _CHUNK_IMAGES, :, :, 0]
+        fine = chunk.repeat(upsampling, 1).repeat(upsampling, 2)
         padded = np.pad(fine, ((0, 0), (reach, reach), (reach, reach)))
-        grown = fine.copy()
+        changed = fine.copy()
         for down in range(-reach, reach + 1):
-            # Half a point more, so that the disk is round on the grid of points.
-            across = int(np.sqrt(max(0.0, (radius + 0.5) ** 2 - down**2)))
-            across = min(across, reach)
+            # Half a point is added to the radius, so that the disk is round on the grid.
+            half_width = int(np.sqrt(max(0.0, (radius + 0.5) ** 2 - down**2)))
+            half_width = min(half_width, reach)
             rows = padded[:, reach + down : reach + down + size]
-            for right in range(-across, across + 1):
-                extreme(grown, rows[:, :, reach + right : reach + right + size], out=grown)
-        parts = grown.reshape(len(grown), size // points, points, size // points, points)
-        shares = parts.mean(axis=(2, 4), dtype=np.float32)
-        result[start : start + _CHUNK] = _to_uint8(shares[..., None])
+            for right in range(-half_width, half_width + 1):
+                extreme(changed, rows[:, :, reach + right : reach + right + size], out=changed)
+        blocks = changed.reshape(len(changed), side, upsampling, side, upsampling)
+        means = blocks.mean(axis=(2, 4), dtype=np.float32)
+        result[start : start + _CHUNK_IMAGES] = _to_uint8(means[..., None])
     return result
 
 
 def _to_uint8(values: Floats) -> Pixels:
+    """Round and clip to 0 … 255."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -1,6 +1,7 @@
-"""A robustness report on the terminal, as Markdown, as JSON, and its curves as a picture."""
+"""Renders the results of the robustness benchmark: terminal, JSON, Markdown and an SVG plot."""
 
 import io
+import math
 from pathlib import Path
 
 from benchmarks.harness.serialize import to_json
@@ -21,15 +22,17 @@ from benchmarks.schema.robustness import (
 from runtime.errors import printable
 from runtime.system import atomic_write
 
-JSON_NAME, MARKDOWN_NAME, PLOT_NAME = "robustness.json", "robustness.md", "robustness.svg"
+JSON_NAME = "robustness.json"  # all results; the other two files are rendered from it
+MARKDOWN_NAME = "robustness.md"
+PLOT_NAME = "robustness.svg"
 
-_MARKS = {UNUSED: " *", UNKNOWN: " ?"}
-_LEGEND = "* not used in training; ? the artifact does not say."
-_COLUMNS = 4
+_MARKS = {UNUSED: " *", UNKNOWN: " ?"}  # appended to corruptions not used in training
+_LEGEND = "* not used in training; ? the artifact does not contain its recipe."
+_PLOT_COLUMNS = 4  # plots side by side in the SVG file
 
 
 def print_report(report: RobustnessReport) -> None:
-    """Print the tables, the targets, and why the run fails."""
+    """Print the tables, the targets and the verdict."""
     for table in (middle_table(report), cross_dataset_table(report)):
         terminal.print_table(table)
     terminal.print_table(unmeasured_table(report.skipped))
@@ -39,10 +42,12 @@ def print_report(report: RobustnessReport) -> None:
 
 
 def write(report: RobustnessReport, folder: Path) -> tuple[str, ...]:
-    """Write the report's files into `folder`; their names.
+    """Write the JSON, Markdown and SVG files into `folder`; return their names.
+
+    The SVG file is written only if there are results.
 
     Raises:
-        EdgeError: they cannot be written.
+        EdgeError: a file cannot be written.
     """
     atomic_write.write(folder / JSON_NAME, to_json(report))
     atomic_write.write(folder / MARKDOWN_NAME, render(report))
@@ -53,7 +58,7 @@ def write(report: RobustnessReport, folder: Path) -> tuple[str, ...]:
 
 
 def render(report: RobustnessReport) -> str:
-    """The whole report as Markdown text."""
+    """Return the whole report as Markdown; it shows the plot by its file name."""
     tables = [
         middle_table(report),
         cross_dataset_table(report),
@@ -72,7 +77,7 @@ def render(report: RobustnessReport) -> str:
 
 
 def middle_table(report: RobustnessReport) -> Table:
-    """Accuracy at the middle strength: one line a corruption, one column a row."""
+    """Return the accuracy at middle strength: one line per corruption, one column per case."""
     if not report.results:
         return Table("Middle strengths", (), ())
     lines = [("none", "", *(percent(r.clean.accuracy) for r in report.results))]
@@ -95,7 +100,7 @@ def middle_table(report: RobustnessReport) -> Table:
 
 
 def strengths_table(result: RobustnessResult) -> Table:
-    """One row at all five strengths."""
+    """Return the accuracy of one case at all five strengths, one line per corruption."""
     return Table(
         f"{_name(result)} {result.version}, every strength",
         ("corruption", "mildest", "mild", "middle", "strong", "strongest"),
@@ -109,12 +114,12 @@ def strengths_table(result: RobustnessResult) -> Table:
             )
             for curve in result.curves
         ),
-        f"Without corruption {percent(result.clean.accuracy)}. {_LEGEND}",
+        f"Accuracy on clean images: {percent(result.clean.accuracy)}. {_LEGEND}",
     )
 
 
 def cross_dataset_table(report: RobustnessReport) -> Table:
-    """One line an artifact and engine."""
+    """Return the accuracy on digits of other writers, one line per artifact and engine."""
     return Table(
         "Other writers: scikit-learn's digits in MNIST's form",
         ("artifact", "engine", "trained on", "accuracy", "95 %", "images"),
@@ -133,7 +138,7 @@ def cross_dataset_table(report: RobustnessReport) -> Table:
 
 
 def targets(report: RobustnessReport) -> tuple[str, ...]:
-    """A line a target and row: met or missed."""
+    """Return one line per case: its figures, and whether each target is met."""
     lines = []
     for result in report.results:
         worst = result.worst
@@ -146,16 +151,19 @@ def targets(report: RobustnessReport) -> tuple[str, ...]:
 
 
 def draw(report: RobustnessReport) -> bytes:
-    """The curves as SVG: one plot a corruption, one line a row."""
+    """Draw accuracy over strength as SVG: one plot per corruption, one line per case.
+
+    The same report gives the same bytes.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     curves = report.results[0].curves
-    height = -(-len(curves) // _COLUMNS)
-    # Fixed names for what the picture defines: the same figures give the same bytes.
+    plot_rows = math.ceil(len(curves) / _PLOT_COLUMNS)
+    # A fixed salt makes the ids in the SVG file reproducible.
     with matplotlib.rc_context({"svg.hashsalt": "digit-edge", "font.size": 8}):
-        figure = Figure(figsize=(13, 2.9 * height + 0.5), layout="constrained")
-        plots = figure.subplots(height, _COLUMNS, squeeze=False, sharey=True).ravel()
+        figure = Figure(figsize=(13, 2.9 * plot_rows + 0.5), layout="constrained")
+        plots = figure.subplots(plot_rows, _PLOT_COLUMNS, squeeze=False, sharey=True).ravel()
         for plot in plots[len(curves) :]:
             plot.set_axis_off()
         for number, (plot, curve) in enumerate(zip(plots, curves, strict=False)):
@@ -169,13 +177,13 @@ def draw(report: RobustnessReport) -> bytes:
             plot.set_xticks(range(len(curve.strengths) + 1), ("none", *curve.strengths))
             plot.set_title(curve.corruption + "".join(sorted(marks)))
             plot.grid(alpha=0.3)
-            if number % _COLUMNS == 0:
+            if number % _PLOT_COLUMNS == 0:
                 plot.set_ylabel("accuracy [%]")
         handles, labels = plots[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        picture = io.BytesIO()
-        figure.savefig(picture, format="svg", metadata={"Date": None})
-    return picture.getvalue()
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
 
 
 def _cross_dataset_target(other: CrossDatasetResult) -> str:
@@ -188,8 +196,8 @@ def _cross_dataset_target(other: CrossDatasetResult) -> str:
     return f"{name}: {percent(accuracy)} ({_verdict(accuracy, MIN_CROSS_DATASET_ACCURACY)})"
 
 
-def _verdict(value: float, least: float) -> str:
-    return f"target {100 * least:g} %: {'met' if value >= least else 'MISSED'}"
+def _verdict(value: float, minimum: float) -> str:
+    return f"target {100 * minimum:g} %: {'met' if value >= minimum else 'MISSED'}"
 
 
 def _name(result: RobustnessResult) -> str:

@@ -1,9 +1,11 @@
-"""Accuracy of artifacts on corrupted images and of other writers (python -m benchmarks.robustness).
+"""Measures the accuracy of artifacts on corrupted images and on digits of other writers.
 
-The test set is corrupted by each of `benchmarks.robustness.corruptions` at five strengths. Other
-writers are scikit-learn's 1,797 digits, in MNIST's form.
+The test set is corrupted by each of `benchmarks.robustness.corruptions` at five strengths. The
+digits of other writers are scikit-learn's 1,797, in MNIST's form. Each artifact runs in each
+engine, in a process of its own.
 """
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.harness import subprocesses
 from benchmarks.harness.cases import (
@@ -23,7 +26,7 @@ from benchmarks.harness.cases import (
     enumerate_cases,
 )
 from benchmarks.harness.messages import PredictRequest
-from benchmarks.parity.run import TestSet
+from benchmarks.harness.test_set import TestSet
 from benchmarks.robustness.corruptions import CORRUPTIONS, BenchmarkCorruption
 from benchmarks.schema.robustness import (
     SCHEMA_VERSION,
@@ -42,22 +45,21 @@ from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.spec import ModelSpec
 
-PUBLISHED = Path(pretrained.__file__).parent
-QUICK_IMAGES = 1_000
-
-SEED = 20
-# Images a row's process is asked at once: some hundred megabytes as float32.
-_MAX_IMAGES = 150_000
+PUBLISHED = Path(pretrained.__file__).parent  # folder of the published artifacts
+QUICK_IMAGES = 1_000  # size of the test set with --quick
+SEED = 20  # of the corruptions and of the quick subset
+_MAX_IMAGES = 150_000  # predicted per process; some hundred megabytes as float32
 
 
 @dataclass(frozen=True)
-class _Case:
-    """The test set as it is, or corrupted by a corruption at strength number `step`."""
+class _ImageSet:
+    """The clean test set, or the test set corrupted at the strength with index `step`."""
 
     corruption: BenchmarkCorruption | None = None
     step: int = 0
 
     def pixels(self, clean: Pixels) -> Pixels:
+        """Return the images of the set, made from the clean test set."""
         return clean if self.corruption is None else self.corruption.corrupt(clean, self.step, SEED)
 
 
@@ -66,7 +68,7 @@ class _Predictions:
     """The predictions of a case: the engine's version and the classes, (N,) int64."""
 
     version: str
-    classes: np.ndarray
+    classes: npt.NDArray[np.int64]
 
 
 def measure(
@@ -80,49 +82,53 @@ def measure(
     external_pythons: tuple[ExternalPython, ...] = (),
     progress: Callable[[str], None] = lambda line: None,
 ) -> RobustnessReport:
-    """Spoil the test set and have each artifact of `models` read it, in processes of their own.
+    """Measure each artifact of `models` on the clean and corrupted test set.
 
     Args:
-        models: the folder of the artifacts, and of the digits.keras they came from, if it is there.
-        published: a folder of artifacts that read other writers as well.
-        backends: engines' names; all of them by default.
-        keras: whether the reference is asked too.
+        models: the folder of the artifacts, and of their reference digits.keras, if it exists.
+        test_set: the clean images.
+        published: a second folder of artifacts, measured on the digits of other writers only.
+        corruptions: the corruptions.
+        backends: only these engines; empty for all.
+        keras: also measure the Keras reference.
         external_pythons: other Pythons, for engines that are not installed in this one.
         progress: called with one line for each step.
 
     Raises:
         BackendUnavailable: an engine named in `backends` does not exist.
     """
-    planned = enumerate_cases(models, backends)
+    cases = enumerate_cases(models, backends)
     if keras and (models / REFERENCE).exists():
-        planned.insert(0, BenchmarkCase(REFERENCE, "keras", "cpu", 1))
-    cases = [_Case(), *(_Case(c, step) for c in corruptions for step in range(len(c.strengths)))]
+        cases.insert(0, BenchmarkCase(REFERENCE, "keras", "cpu", 1))
+    image_sets = [_ImageSet()]
+    image_sets += [_ImageSet(c, step) for c in corruptions for step in range(len(c.strengths))]
     skipped: list[SkippedCase] = []
     results: list[RobustnessResult] = []
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
-        ask = _Asker(Path(name), external_pythons)
+        runner = _CaseRunner(Path(name), external_pythons)
         versions: dict[BenchmarkCase, str] = {}
-        counts: dict[BenchmarkCase, list[int]] = {case: [] for case in planned}
-        per_piece = max(1, _MAX_IMAGES // len(test_set.labels))
-        for start in range(0, len(cases), per_piece):
-            piece = cases[start : start + per_piece]
-            progress(f"corrupting images: {start} of {len(cases)} sets")
-            ask.show(np.concatenate([case.pixels(test_set.pixels) for case in piece]))
+        counts: dict[BenchmarkCase, list[int]] = {case: [] for case in cases}
+        chunk_sets = max(1, _MAX_IMAGES // len(test_set.labels))
+        for start in range(0, len(image_sets), chunk_sets):
+            chunk = image_sets[start : start + chunk_sets]
+            progress(f"corrupting images: set {start} of {len(image_sets)}")
+            pixels = [image_set.pixels(test_set.pixels) for image_set in chunk]
+            runner.set_images(np.concatenate(pixels))
             for case in list(counts):
-                progress(f"{case}: from set {start} of {len(cases)}")
-                answers = ask.answers(models / case.artifact, case, test_set.class_names)
-                if isinstance(answers, SkippedCase):
-                    skipped.append(answers)
+                progress(f"{case}: from set {start} of {len(image_sets)}")
+                predictions = runner.predict(models / case.artifact, case, test_set.class_names)
+                if isinstance(predictions, SkippedCase):
+                    skipped.append(predictions)
                     del counts[case]
                     continue
-                versions[case] = answers.version
-                right = answers.classes.reshape(len(piece), -1) == test_set.labels
+                versions[case] = predictions.version
+                right = predictions.classes.reshape(len(chunk), -1) == test_set.labels
                 counts[case] += right.sum(axis=1).tolist()
         for case, correct in counts.items():
             spec = artifact.read(models / case.artifact).spec
             results.append(_result(case, versions[case], spec, correct, test_set, corruptions))
-        others = [
-            _measure_cross_dataset(ask, folder, case, skipped)
+        cross_dataset = [
+            _measure_cross_dataset(runner, folder, case, skipped)
             for folder in dict.fromkeys((published, models))
             for case in (enumerate_cases(folder, backends) if folder != models else counts)
         ]
@@ -133,52 +139,71 @@ def measure(
         dataset_sha256=test_set.sha256,
         n=len(test_set.labels),
         results=tuple(results),
-        cross_dataset=tuple(other for other in others if other is not None),
+        cross_dataset=tuple(result for result in cross_dataset if result is not None),
         skipped=tuple(dict.fromkeys(skipped)),
     )
 
 
 def quick_subset(test_set: TestSet, n: int = QUICK_IMAGES) -> TestSet:
-    """At most `n` images of it, each class by its share, always the same ones."""
+    """Return a stratified subset of at most `n` images; it is the same in every call."""
     from train.data.splits import Split, stratified_split
 
     if len(test_set.labels) <= n:
         return test_set
-    _, few = stratified_split(Split(test_set.pixels, test_set.labels), n, SEED)
-    return TestSet(test_set.name, test_set.sha256, test_set.class_names, few.pixels, few.labels)
+    _, subset = stratified_split(Split(test_set.pixels, test_set.labels), n, SEED)
+    return dataclasses.replace(test_set, pixels=subset.pixels, labels=subset.labels)
 
 
-class _Asker:
+class _CaseRunner:
     """Runs cases on the images that were set last, each in a separate process."""
 
     def __init__(self, folder: Path, external_pythons: tuple[ExternalPython, ...]) -> None:
-        self._pixels, self._scores = folder / "pixels.npy", folder / "scores.npy"
-        self._interpreters = external_pythons
+        self._pixels_path = folder / "pixels.npy"
+        self._scores_path = folder / "scores.npy"
+        self._external_pythons = external_pythons
         self._n = 0
 
-    def show(self, pixels: Pixels) -> None:
-        np.save(self._pixels, pixels)
+    def set_images(self, pixels: Pixels) -> None:
+        """Set the images of the next runs."""
+        np.save(self._pixels_path, pixels)
         self._n = len(pixels)
 
-    def answers(
+    def predict(
         self, path: Path, case: BenchmarkCase, class_names: tuple[str, ...]
     ) -> _Predictions | SkippedCase:
+        """Return the predictions of an artifact, or the case with the reason of its failure.
+
+        Args:
+            path: the artifact.
+            case: its engine, device and threads.
+            class_names: the classes of the images.
+        """
         try:
             labels = artifact.read(path).spec.labels
         except ArtifactError as error:
             return SkippedCase(case, FAILED, str(error))
         if labels != class_names:
-            why = f"it answers {', '.join(labels)}, the images are {', '.join(class_names)}"
-            return SkippedCase(case, FAILED, f"{why}: give the data it was trained for")
-        self._scores.unlink(missing_ok=True)
-        job = PredictRequest(case, str(path.resolve()), str(self._pixels), str(self._scores))
-        answer = subprocesses.request_predictions(job, self._interpreters)
-        if isinstance(answer, SkippedCase):
-            return answer
-        scores = np.load(self._scores)
-        if scores.shape != (self._n, len(labels)) or not np.isfinite(scores).all():
-            return SkippedCase(case, FAILED, f"its scores, {scores.shape}, are not all numbers")
-        return _Predictions(answer.version, scores.argmax(axis=1))
+            reason = (
+                f"its classes are {', '.join(labels)}, but the images are {', '.join(class_names)}:"
+                " pass --data the data set it was trained on"
+            )
+            return SkippedCase(case, FAILED, reason)
+        self._scores_path.unlink(missing_ok=True)
+        request = PredictRequest(
+            case, str(path.resolve()), str(self._pixels_path), str(self._scores_path)
+        )
+        response = subprocesses.request_predictions(request, self._external_pythons)
+        if isinstance(response, SkippedCase):
+            return response
+        scores = np.load(self._scores_path)
+        expected_shape = (self._n, len(labels))
+        if scores.shape != expected_shape or not np.isfinite(scores).all():
+            reason = (
+                f"its scores have the shape {scores.shape}, not {expected_shape}, or contain NaN "
+                "or Inf: export it again"
+            )
+            return SkippedCase(case, FAILED, reason)
+        return _Predictions(response.version, scores.argmax(axis=1))
 
 
 def _result(
@@ -189,47 +214,63 @@ def _result(
     test_set: TestSet,
     corruptions: Sequence[BenchmarkCorruption],
 ) -> RobustnessResult:
-    clean, *readings = (AccuracyCount(count, len(test_set.labels)) for count in correct)
+    """Arrange the numbers of correct predictions, one per image set, as curves."""
+    n = len(test_set.labels)
+    clean = AccuracyCount(correct[0], n)
+    remaining = [AccuracyCount(count, n) for count in correct[1:]]
     curves = []
     for corruption in corruptions:
         strengths = tuple(corruption.unit.format(strength) for strength in corruption.strengths)
-        own, readings = readings[: len(strengths)], readings[len(strengths) :]
-        curves.append(
-            CorruptionCurve(corruption.name, training_of(corruption, spec), strengths, tuple(own))
-        )
+        readings, remaining = tuple(remaining[: len(strengths)]), remaining[len(strengths) :]
+        training = training_of(corruption, spec)
+        curves.append(CorruptionCurve(corruption.name, training, strengths, readings))
     return RobustnessResult(case, version, spec.digest, clean, tuple(curves))
 
 
 def training_of(corruption: BenchmarkCorruption, spec: ModelSpec) -> str:
-    """Whether a model saw a corruption when it was trained: USED, UNUSED, or UNKNOWN.
+    """Return whether a model was trained with a corruption: USED, UNUSED or UNKNOWN.
 
-    The recipe that `python -m train` leaves in a spec's provenance names what it did to images.
+    `python -m train` stores its recipe in the spec's provenance. Without a recipe, or with an
+    unreadable one, the result is UNKNOWN.
     """
     try:
         recipe = json.loads(dict(spec.provenance)["recipe"])
-        late = recipe.get("corrupted_fraction", recipe.get("spoilt", 1))
-        corrupts = (
-            (late, recipe.get("corruption", {})),
-            (1 - late, recipe.get("early_corruption", recipe.get("corruption_before", {}))),
-        )
-        # Amounts say nothing where no epoch, or no image, has a share of them.
-        parts = [recipe["distortion"]]
-        parts += [part for epochs, part in corrupts if epochs and part.get("share")]
-        seen = [
+        # "spoilt" and "corruption_before" are the names in older recipes.
+        late_epochs = recipe.get("corrupted_fraction", recipe.get("spoilt", 1))
+        early_epochs = 1 - late_epochs
+        late = recipe.get("corruption", {})
+        early = recipe.get("early_corruption", recipe.get("corruption_before", {}))
+        sections = [recipe["distortion"]]
+        # A section has no effect if its share of the epochs or of the images is 0.
+        if late_epochs and late.get("share"):
+            sections.append(late)
+        if early_epochs and early.get("share"):
+            sections.append(early)
+        amounts = [
             amount
-            for part in parts
-            for name, amount in part.items()
+            for section in sections
+            for name, amount in section.items()
             if name.startswith(corruption.settings)
         ]
     except (KeyError, ValueError, TypeError, AttributeError):
         return UNKNOWN
-    return USED if any(seen) else UNUSED
+    return USED if any(amounts) else UNUSED
 
 
 def _measure_cross_dataset(
-    ask: _Asker, folder: Path, case: BenchmarkCase, skipped: list[SkippedCase]
+    runner: _CaseRunner, folder: Path, case: BenchmarkCase, skipped: list[SkippedCase]
 ) -> CrossDatasetResult | None:
-    """Measure a case on scikit-learn's digits; None if it has other classes."""
+    """Measure a case on scikit-learn's digits.
+
+    Args:
+        runner: runs the case; its images are replaced.
+        folder: the folder of the artifact.
+        case: the artifact and its engine.
+        skipped: receives the case if it fails.
+
+    Returns:
+        The accuracy; None if the case failed or the artifact has other classes.
+    """
     from train.data.load import sklearn_digits
 
     digits = sklearn_digits()
@@ -241,16 +282,16 @@ def _measure_cross_dataset(
         return None
     if spec.labels != digits.labels:
         return None
-    ask.show(np.concatenate([digits.train.pixels, digits.test.pixels]))
-    answers = ask.answers(path, case, digits.labels)
-    if isinstance(answers, SkippedCase):
-        skipped.append(answers)
+    runner.set_images(np.concatenate([digits.train.pixels, digits.test.pixels]))
+    predictions = runner.predict(path, case, digits.labels)
+    if isinstance(predictions, SkippedCase):
+        skipped.append(predictions)
         return None
-    right = answers.classes == np.concatenate([digits.train.labels, digits.test.labels])
+    right = predictions.classes == np.concatenate([digits.train.labels, digits.test.labels])
     return CrossDatasetResult(
         case=case,
         folder=folder.name,
-        version=answers.version,
+        version=predictions.version,
         digest=spec.digest,
         trained_on=spec.dataset.name,
         reading=AccuracyCount(int(right.sum()), len(right)),

@@ -1,1 +1,1 @@
-"""Measures the HTTP server under load and hostile clients."""
+"""Load test of the HTTP server `python -m runtime.serve`, with ordinary and hostile clients."""

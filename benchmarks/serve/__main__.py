@@ -1,4 +1,4 @@
-"""python -m benchmarks.serve: what runtime.serve does under load, beside classify in process."""
+"""The command python -m benchmarks.serve: a load test of python -m runtime.serve."""
 
 import argparse
 import json
@@ -24,23 +24,26 @@ from runtime.system import atomic_write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if a target is missed."""
+    """Run the command; return 3 if a target is missed.
+
+    Raises:
+        EdgeError: an option is invalid, or the server did not start.
+    """
     arguments = parse_args(argv)
     if arguments.out is not None:
         output_dir.check_file(arguments.out)
     checks: list[TargetCheck] = []
 
-    def show(found: list[TargetCheck]) -> None:
-        for check in found:
-            print(f"{'✓' if check.passed else '✗'} {check.name:18} {check.text}", flush=True)
-        checks.extend(found)
+    def record_check(check: TargetCheck) -> None:
+        print(f"{'✓' if check.passed else '✗'} {check.name:18} {check.text}", flush=True)
+        checks.append(check)
 
     with started() as server:
-        show(measure_throughput(server, arguments.seconds))
-        show(measure_crowd(server, arguments.clients, arguments.each))
-        show(measure_memory(server, arguments.requests))
-        show(measure_abuse(server, arguments.abuse_seconds))
-    show(measure_end())
+        record_check(measure_throughput(server, arguments.seconds))
+        record_check(measure_crowd(server, arguments.clients, arguments.each))
+        record_check(measure_memory(server, arguments.requests))
+        record_check(measure_abuse(server, arguments.abuse_seconds))
+    record_check(measure_end())
     if arguments.out is not None:
         record = {"host": asdict(describe()), "checks": [asdict(check) for check in checks]}
         atomic_write.write(arguments.out, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
@@ -51,24 +54,35 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serve",
-        description="Start python -m runtime.serve and load it: images a second against classify "
-        "in process, a crowd of clients, memory over many requests, a minute of clients that "
-        "misbehave, and SIGTERM with requests in flight. Some minutes.",
-        epilog="Exit status: 0 all within target, 2 bad input, 3 a target missed.",
+        description="Start python -m runtime.serve and test it under load: throughput compared "
+        "with classify in process, many clients at once, memory over many requests, hostile "
+        "clients, and SIGTERM with requests in flight. Takes some minutes.",
+        epilog="Exit status: 0 all targets met, 2 invalid input, 3 a target missed.",
     )
-    parser.add_argument("--seconds", type=float, default=24, help="of throughput (24)")
-    parser.add_argument("--clients", type=int, default=200, help="at once (200)")
-    parser.add_argument("--each", type=int, default=10, help="requests of each client (10)")
     parser.add_argument(
-        "--requests", type=int, default=100_000, help="over which memory is flat (100000)"
+        "--seconds", type=float, default=24, help="duration of the throughput test (%(default)s)"
     )
-    parser.add_argument("--abuse-seconds", type=float, default=60, help="of misbehavior (60)")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON")
+    parser.add_argument(
+        "--clients", type=int, default=200, help="number of simultaneous clients (%(default)s)"
+    )
+    parser.add_argument(
+        "--each", type=int, default=10, help="requests of each of these clients (%(default)s)"
+    )
+    parser.add_argument(
+        "--requests", type=int, default=100_000, help="requests of the memory test (%(default)s)"
+    )
+    parser.add_argument(
+        "--abuse-seconds",
+        type=float,
+        default=60,
+        help="duration of the test with hostile clients (%(default)s)",
+    )
+    parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     arguments = parser.parse_args(argv)
     if min(arguments.clients, arguments.each, arguments.requests) < 1:
-        raise EdgeError("--clients, --each and --requests take 1 or more")
+        raise EdgeError("--clients, --each and --requests take values of 1 or more")
     if not min(arguments.seconds, arguments.abuse_seconds) > 0:
-        raise EdgeError("--seconds and --abuse-seconds take more than 0")
+        raise EdgeError("--seconds and --abuse-seconds take values greater than 0")
     return arguments
 
 

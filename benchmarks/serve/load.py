@@ -1,4 +1,7 @@
-"""A small HTTP/1.1 client for load: many connections on one event loop, little work a request."""
+"""A small HTTP/1.1 client for load tests: many keep-alive connections on one event loop.
+
+It does as little as possible per request, so that the client takes little CPU time from the server.
+"""
 
 import asyncio
 import contextlib
@@ -7,12 +10,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 60.0  # for the head and for the body of a response; a slower one fails
 
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """One answer: its status, its body, and how long it took from the request's first byte."""
+    """A response: its status, its body, and the time since the request was sent."""
 
     status: int
     body: bytes
@@ -21,8 +24,12 @@ class HttpResponse:
 
 @dataclass(frozen=True)
 class Load:
-    """What a number of clients got: latencies of the answers with status 200, and how many
-    requests got another status or none.
+    """The result of a load test.
+
+    Attributes:
+        latencies_ns: of the responses with status 200.
+        failed: number of requests with another status or without a response.
+        seconds: duration of the test.
     """
 
     latencies_ns: tuple[int, ...]
@@ -31,21 +38,23 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        """Answers a second, of all clients together."""
+        """Responses with status 200 per second, of all clients together."""
         return len(self.latencies_ns) / self.seconds
 
 
 class ClientConnection:
-    """One keep-alive connection."""
+    """A keep-alive connection to the server."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
     async def ask(self, request: bytes) -> HttpResponse:
-        """Send a request and read its answer.
+        """Send a request and return the response.
 
         Raises:
-            OSError, EOFError, TimeoutError: there is none.
+            OSError: the connection broke.
+            EOFError: the server closed the connection.
+            TimeoutError: the response took longer than `TIMEOUT_S`.
         """
         start = time.perf_counter_ns()
         self.writer.write(request)
@@ -57,7 +66,7 @@ class ClientConnection:
 
 @asynccontextmanager
 async def connect(port: int) -> AsyncIterator[ClientConnection]:
-    """A connection to this machine's `port`."""
+    """Connect to a port of this machine; close the connection at the end of the block."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         yield ClientConnection(reader, writer)
@@ -67,20 +76,27 @@ async def connect(port: int) -> AsyncIterator[ClientConnection]:
             await writer.wait_closed()
 
 
-def post(path: str, body: bytes, kind: str) -> bytes:
-    """The bytes of a POST request."""
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+def post(path: str, body: bytes, content_type: str) -> bytes:
+    """Return the bytes of a POST request."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def get(path: str) -> bytes:
-    """The bytes of a GET request."""
+    """Return the bytes of a GET request."""
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 async def load(port: int, requests: Sequence[bytes], clients: int, count: int) -> Load:
-    """Send `count` requests, the given ones in turn, over `clients` connections at once."""
-    latencies: list[int] = []
+    """Send requests from simultaneous clients; a client reconnects after a broken connection.
+
+    Args:
+        port: of the server on this machine.
+        requests: the bytes of the requests, sent in turn.
+        clients: number of simultaneous connections.
+        count: number of requests of all clients together.
+    """
+    latencies_ns: list[int] = []
     failed = 0
     numbers = iter(range(count))
 
@@ -91,9 +107,9 @@ async def load(port: int, requests: Sequence[bytes], clients: int, count: int) -
             try:
                 async with connect(port) as connection:
                     while number is not None:
-                        answer = await connection.ask(requests[number % len(requests)])
-                        if answer.status == 200:
-                            latencies.append(answer.latency_ns)
+                        response = await connection.ask(requests[number % len(requests)])
+                        if response.status == 200:
+                            latencies_ns.append(response.latency_ns)
                         else:
                             failed += 1
                         number = next(numbers, None)
@@ -103,4 +119,4 @@ async def load(port: int, requests: Sequence[bytes], clients: int, count: int) -
 
     start = time.perf_counter()
     await asyncio.gather(*(client(numbers) for _ in range(clients)))
-    return Load(tuple(latencies), failed, time.perf_counter() - start)
+    return Load(tuple(latencies_ns), failed, time.perf_counter() - start)

@@ -1,4 +1,8 @@
-"""python -m benchmarks.serve: what runtime.serve does under load, beside classify in process."""
+"""The load tests of `python -m runtime.serve`, each with a target.
+
+They measure throughput compared with `Classifier.classify` in process, latency with many clients,
+memory over many requests, service during attacks of hostile clients, and shutdown by SIGTERM.
+"""
 
 import asyncio
 import contextlib
@@ -9,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,17 +26,22 @@ from benchmarks.serve.hostile_clients import abuse
 from runtime import Classifier
 from runtime.errors import EdgeError
 
-# Targets; each is a ratio or a count within this run.
-MIN_RATIO = 0.6
-MAX_P99_ROUNDS = 2.5  # of the time that one answer for each client takes
-MAX_GROWTH = 1.1
-_START_TIMEOUT_S = 60
-_WARM_UP = 2000
-_PROBE_EVERY_S = 0.1
+# Targets; all are ratios within one run, so that they hold on any machine.
+MIN_RATIO = 0.6  # images/s through HTTP over images/s of classify in process
+MAX_P99_ROUNDS = 2.5  # 99th percentile of the latency over the time of one response per client
+MAX_GROWTH = 1.1  # resident memory after the memory test over that after its warm-up
+
+_EXIT_TIMEOUT_S = 60  # longest time from SIGTERM to the end of the server
+_THROUGHPUT_ROUNDS = 8  # in process and through HTTP in turns, so that both meet the same load
+_THROUGHPUT_CLIENTS = 4  # simultaneous clients of the throughput test
+_THROUGHPUT_WARM_UP_REQUESTS = 100  # sent before the throughput test
+_MEMORY_CLIENTS = 8  # simultaneous clients of the memory test
+_MEMORY_WARM_UP_REQUESTS = 2000  # sent before memory is measured first
+_PROBE_INTERVAL_S = 0.1  # time between two requests of the ordinary client during an attack
 
 
 class Server(NamedTuple):
-    """A server that was started, and where it listens."""
+    """A running server and its port."""
 
     process: "subprocess.Popen[str]"
     port: int
@@ -40,7 +49,7 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class TargetCheck:
-    """One line of the report: what was measured, and whether it is within its target."""
+    """The result of one test: its name, its figures as text, and whether the target is met."""
 
     name: str
     text: str
@@ -49,10 +58,13 @@ class TargetCheck:
 
 @contextlib.contextmanager
 def started(*options: str) -> Iterator[Server]:
-    """`python -m runtime.serve` on a free port; ended with SIGTERM.
+    """Run `python -m runtime.serve` on a free port during the block; end it with SIGTERM.
+
+    Args:
+        options: further options of the server.
 
     Raises:
-        EdgeError: it did not start.
+        EdgeError: the server did not start.
     """
     command = [sys.executable, "-m", "runtime.serve", "--port", "0", *options]
     process = subprocess.Popen(
@@ -60,153 +72,201 @@ def started(*options: str) -> Iterator[Server]:
     )
     try:
         assert process.stdout is not None
-        said = process.stdout.readline()  # it ends or announces itself
-        found = re.search(r":(\d+)/", said)
-        if found is None:
+        announcement = process.stdout.readline()  # empty if the server ends instead
+        port = re.search(r":(\d+)/", announcement)
+        if port is None:
             raise EdgeError(f"the server did not start: {process.communicate()[1].strip()[-300:]}")
-        yield Server(process, int(found[1]))
+        yield Server(process, int(port[1]))
     finally:
         if process.poll() is None:
             process.terminate()
-        process.communicate(timeout=_START_TIMEOUT_S)
+        process.communicate(timeout=_EXIT_TIMEOUT_S)
 
 
-def photographs(count: int = 8, width: int = 1152, height: int = 868) -> list[bytes]:
-    """JPEGs of one megapixel: golden digits in ink on paper, with a shade and with noise."""
+def photographs(count: int = 8, width_px: int = 1152, height_px: int = 868) -> list[bytes]:
+    """Draw JPEG photographs: golden digits in ink on paper, with uneven light and noise.
+
+    Args:
+        count: number of photographs, at most that of the model's golden digits.
+        width_px: their width.
+        height_px: their height; the default size is one megapixel.
+
+    Raises:
+        EdgeError: the published model contains no golden digits.
+    """
     golden = Classifier.load().spec.golden
     if golden is None:
-        raise EdgeError("the published model has no golden digits: publish it again")
-    noise = np.random.default_rng(0)
-    made = []
+        raise EdgeError("the published model contains no golden digits: publish it again")
+    random = np.random.default_rng(0)
+    files = []
     for digit in golden.pixels[:count, :, :, 0]:
-        ink = Image.fromarray(digit).resize((height // 2, height // 2), Image.Resampling.BICUBIC)
-        page = Image.new("L", (width, height))
-        page.paste(ink, (width // 4, height // 4))
-        shade = np.linspace(225, 170, width) - np.asarray(page, np.float32) * 0.6
-        shade += noise.normal(0, 4, shade.shape)
+        side = height_px // 2
+        ink = Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)
+        page = Image.new("L", (width_px, height_px))
+        page.paste(ink, (width_px // 4, height_px // 4))
+        gray = np.linspace(225, 170, width_px) - np.asarray(page, np.float32) * 0.6
+        gray += random.normal(0, 4, gray.shape)
         file = io.BytesIO()
-        Image.fromarray(shade.clip(0, 255).astype(np.uint8)).convert("RGB").save(
-            file, "JPEG", quality=85
-        )
-        made.append(file.getvalue())
-    return made
+        photograph = Image.fromarray(gray.clip(0, 255).astype(np.uint8)).convert("RGB")
+        photograph.save(file, "JPEG", quality=85)
+        files.append(file.getvalue())
+    return files
 
 
-def measure_throughput(server: Server, seconds: float) -> list[TargetCheck]:
-    """Images a second through the server, its client included, over those of `classify` alone."""
+def measure_throughput(server: Server, seconds: float) -> TargetCheck:
+    """Measure images per second through HTTP, as a ratio to `classify` in this process.
+
+    Args:
+        server: the running server.
+        seconds: approximate duration of the test.
+    """
     images = photographs()
     classifier = Classifier.load()
     requests = [load.post("/v1/classify", image, "image/jpeg") for image in images]
-    asyncio.run(load.load(server.port, requests, 4, 100))
-    rounds, alone, served, cpu_s = 8, [], [], np.zeros(3)
-    for _ in range(rounds):  # in turns, so that both meet the same neighbors
-        before = time.process_time()
-        rate = _rate(lambda number: classifier.classify(images[number % 8]), seconds / rounds / 2)
-        alone.append(rate)
-        count = max(int(rate * seconds / rounds / 2), 4)
-        between, busy = time.process_time(), _cpu_s(server)
-        served.append(asyncio.run(load.load(server.port, requests, 4, count)).per_second)
-        client = time.process_time() - between
-        cpu_s += np.array((between - before, _cpu_s(server) - busy, client)) / count / rounds
-    ratio = float(np.median(np.divide(served, alone)))
-    in_process, of_server, of_client = cpu_s * 1e3
+    _load(server, requests, _THROUGHPUT_CLIENTS, _THROUGHPUT_WARM_UP_REQUESTS)
+    round_s = seconds / _THROUGHPUT_ROUNDS / 2
+    direct_rates, http_rates = [], []
+    cpu_s = np.zeros(3)  # per image: in process, in the server, in the client
+    for _ in range(_THROUGHPUT_ROUNDS):
+        direct_start_s = time.process_time()
+        direct_rate = _rate(lambda number: classifier.classify(images[number % 8]), round_s)
+        direct_rates.append(direct_rate)
+        count = max(int(direct_rate * round_s), _THROUGHPUT_CLIENTS)
+        client_start_s, server_start_s = time.process_time(), _cpu_s(server)
+        http_rates.append(_load(server, requests, _THROUGHPUT_CLIENTS, count).per_second)
+        client_s = time.process_time() - client_start_s
+        server_s = _cpu_s(server) - server_start_s
+        direct_s = client_start_s - direct_start_s
+        cpu_s += np.array((direct_s, server_s, client_s)) / count / _THROUGHPUT_ROUNDS
+    ratio = float(np.median(np.divide(http_rates, direct_rates)))
+    direct_ms, server_ms, client_ms = cpu_s * 1e3
     text = (
-        f"{np.median(served):,.0f} images/s through HTTP, {np.median(alone):,.0f} in process: "
-        f"{ratio:.2f} times (at least {MIN_RATIO}); CPU time an image {of_server:.1f} ms in the "
-        f"server, {of_client:.1f} ms in the client, {in_process:.1f} ms in process"
+        f"{np.median(http_rates):,.0f} images/s through HTTP, {np.median(direct_rates):,.0f} in "
+        f"process: {ratio:.2f} times (at least {MIN_RATIO}); CPU time per image "
+        f"{server_ms:.1f} ms in the server, {client_ms:.1f} ms in the client, "
+        f"{direct_ms:.1f} ms in process"
     )
-    return [TargetCheck("1-megapixel JPEGs", text, ratio >= MIN_RATIO)]
+    return TargetCheck("1-megapixel JPEGs", text, ratio >= MIN_RATIO)
 
 
-def measure_crowd(server: Server, clients: int, each: int) -> list[TargetCheck]:
-    """Many clients at once: none dropped, and the slowest waits about as long as its turn takes."""
+def measure_crowd(server: Server, clients: int, each: int) -> TargetCheck:
+    """Measure latency with many clients: no request may fail, and no client may wait too long.
+
+    A fair server serves each client once per round, so that the 99th percentile of the latency is
+    close to the time of a round.
+
+    Args:
+        server: the running server.
+        clients: number of simultaneous clients.
+        each: requests of each client.
+    """
     requests = [load.post("/v1/classify", image, "image/jpeg") for image in photographs()]
-    crowd = asyncio.run(load.load(server.port, requests, clients, clients * each))
-    if not crowd.latencies_ns:
-        return [
-            TargetCheck(f"{clients} clients", f"all of {clients * each} requests failed", False)
-        ]
-    p50, p99 = (float(np.percentile(crowd.latencies_ns, q)) / 1e9 for q in (50, 99))
-    turn = clients / crowd.per_second
+    result = _load(server, requests, clients, clients * each)
+    name = f"{clients} clients"
+    if not result.latencies_ns:
+        return TargetCheck(name, f"all of {clients * each} requests failed", False)
+    p50_s, p99_s = (float(np.percentile(result.latencies_ns, q)) / 1e9 for q in (50, 99))
+    round_s = clients / result.per_second
     text = (
-        f"{len(crowd.latencies_ns):,} answered, {crowd.failed} dropped; p50 {p50:.2f} s, "
-        f"p99 {p99:.2f} s, {p99 / turn:.2f} times a turn of all (at most {MAX_P99_ROUNDS})"
+        f"{len(result.latencies_ns):,} answered, {result.failed} failed; p50 {p50_s:.2f} s, "
+        f"p99 {p99_s:.2f} s, {p99_s / round_s:.2f} times a round of all clients (at most "
+        f"{MAX_P99_ROUNDS})"
     )
-    passed = crowd.failed == 0 and p99 <= MAX_P99_ROUNDS * turn
-    return [TargetCheck(f"{clients} clients", text, passed)]
+    passed = result.failed == 0 and p99_s <= MAX_P99_ROUNDS * round_s
+    return TargetCheck(name, text, passed)
 
 
-def measure_memory(server: Server, requests: int) -> list[TargetCheck]:
-    """Resident memory after so many requests, over that after the first few."""
-    small = [load.post("/v1/classify", image, "image/png") for image in _small_images()]
-    warm_up = min(requests, _WARM_UP)
-    asyncio.run(load.load(server.port, small, 8, warm_up))
-    before = _resident(server)
-    ended = asyncio.run(load.load(server.port, small, 8, requests))
-    after = _resident(server)
+def measure_memory(server: Server, requests: int) -> TargetCheck:
+    """Measure the growth of resident memory over many requests, to find memory leaks.
+
+    Args:
+        server: the running server.
+        requests: number of requests after the warm-up.
+    """
+    posts = [load.post("/v1/classify", image, "image/png") for image in _small_images()]
+    warm_up = min(requests, _MEMORY_WARM_UP_REQUESTS)
+    _load(server, posts, _MEMORY_CLIENTS, warm_up)
+    before_bytes = _resident_bytes(server)
+    result = _load(server, posts, _MEMORY_CLIENTS, requests)
+    after_bytes = _resident_bytes(server)
     text = (
-        f"{before / 1e6:.1f} MB after {warm_up:,}, {after / 1e6:.1f} MB after {requests:,} more: "
-        f"{after / before:.3f} times (at most {MAX_GROWTH}); {ended.failed} dropped, "
-        f"{ended.per_second:,.0f} requests/s"
+        f"{before_bytes / 1e6:.1f} MB after {warm_up:,} requests, {after_bytes / 1e6:.1f} MB after "
+        f"{requests:,} more: {after_bytes / before_bytes:.3f} times (at most {MAX_GROWTH}); "
+        f"{result.failed} failed, {result.per_second:,.0f} requests/s"
     )
-    passed = ended.failed == 0 and after <= MAX_GROWTH * before
-    return [TargetCheck("memory", text, passed)]
+    passed = result.failed == 0 and after_bytes <= MAX_GROWTH * before_bytes
+    return TargetCheck("memory", text, passed)
 
 
-def measure_abuse(server: Server, seconds: float) -> list[TargetCheck]:
-    """Probes by an ordinary client while slow, broken and oversized ones are at it."""
+def measure_abuse(server: Server, seconds: float) -> TargetCheck:
+    """Check that an ordinary client is served while hostile clients attack the server.
+
+    Args:
+        server: the running server.
+        seconds: duration of the test.
+    """
 
     async def probe() -> tuple[list[int], int]:
-        bad = asyncio.create_task(abuse(server.port))
+        attack = asyncio.create_task(abuse(server.port))
         request = load.post("/v1/classify", _small_images()[0], "image/png")
-        latencies, failed = [], 0
+        latencies_ns: list[int] = []
+        failed = 0
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            one = await load.load(server.port, [request], 1, 1)
-            latencies += one.latencies_ns
-            failed += one.failed
-            await asyncio.sleep(_PROBE_EVERY_S)
-        bad.cancel()
+            result = await load.load(server.port, [request], 1, 1)
+            latencies_ns += result.latencies_ns
+            failed += result.failed
+            await asyncio.sleep(_PROBE_INTERVAL_S)
+        attack.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await bad
-        return latencies, failed
+            await attack
+        return latencies_ns, failed
 
-    latencies, failed = asyncio.run(probe())
-    worst = max(latencies, default=0) / 1e6
+    latencies_ns, failed = asyncio.run(probe())
+    slowest_ms = max(latencies_ns, default=0) / 1e6
     text = (
-        f"{seconds:g} s: {len(latencies)} probes answered, {failed} not; p50 "
-        f"{np.median(latencies or [0]) / 1e6:.1f} ms, slowest {worst:.0f} ms; "
-        f"{_resident(server) / 1e6:.1f} MB"
+        f"{seconds:g} s: {len(latencies_ns)} probes answered, {failed} failed; p50 "
+        f"{np.median(latencies_ns or [0]) / 1e6:.1f} ms, slowest {slowest_ms:.0f} ms; "
+        f"{_resident_bytes(server) / 1e6:.1f} MB"
     )
-    return [TargetCheck("abuse", text, failed == 0 and len(latencies) > 0)]
+    return TargetCheck("abuse", text, failed == 0 and len(latencies_ns) > 0)
 
 
-def measure_end(clients: int = 50) -> list[TargetCheck]:
-    """SIGTERM with requests in flight: each is answered, and the server ends with status 0."""
+def measure_end(clients: int = 50) -> TargetCheck:
+    """Check that a server that gets SIGTERM answers all requests in flight and exits with 0.
+
+    Args:
+        clients: number of simultaneous requests.
+    """
     requests = [load.post("/v1/classify", image, "image/jpeg") for image in photographs()]
 
-    async def end(server: Server) -> list[load.HttpResponse | BaseException]:
+    async def terminate(server: Server) -> list[load.HttpResponse | BaseException]:
         async with contextlib.AsyncExitStack() as stack:
-            opened = [
+            connections = [
                 await stack.enter_async_context(load.connect(server.port)) for _ in range(clients)
             ]
-            asked = [
+            in_flight = [
                 asyncio.create_task(connection.ask(requests[number % len(requests)]))
-                for number, connection in enumerate(opened)
+                for number, connection in enumerate(connections)
             ]
-            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(in_flight, return_when=asyncio.FIRST_COMPLETED)
             server.process.send_signal(signal.SIGTERM)
-            return await asyncio.gather(*asked, return_exceptions=True)
+            return await asyncio.gather(*in_flight, return_exceptions=True)
 
     with started() as server:
-        answers = asyncio.run(end(server))
-        status = server.process.wait(_START_TIMEOUT_S)
-    good = sum(isinstance(each, load.HttpResponse) and each.status == 200 for each in answers)
-    text = f"{good} of {clients} requests in flight answered, exit status {status}"
-    return [TargetCheck("SIGTERM", text, good == clients and status == 0)]
+        responses = asyncio.run(terminate(server))
+        status = server.process.wait(_EXIT_TIMEOUT_S)
+    answered = sum(isinstance(r, load.HttpResponse) and r.status == 200 for r in responses)
+    text = f"{answered} of {clients} requests in flight answered, exit status {status}"
+    return TargetCheck("SIGTERM", text, answered == clients and status == 0)
+
+
+def _load(server: Server, requests: Sequence[bytes], clients: int, count: int) -> load.Load:
+    return asyncio.run(load.load(server.port, requests, clients, count))
 
 
 def _rate(work: Callable[[int], object], seconds: float) -> float:
+    """Call `work` with 0, 1, … for some seconds; return the calls per second."""
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         work(count)
@@ -215,7 +275,7 @@ def _rate(work: Callable[[int], object], seconds: float) -> float:
 
 
 def _cpu_s(server: Server) -> float:
-    """Return the CPU time of the server and its worker so far; 0 if the system does not tell."""
+    """Return the total CPU time of the server and its worker; 0 if /proc is missing."""
     ticks = 0
     for process in (server.process.pid, *_children(server.process.pid)):
         try:
@@ -228,29 +288,30 @@ def _cpu_s(server: Server) -> float:
 
 
 def _children(process: int) -> list[int]:
+    """Return the process ids of the children."""
     threads = Path(f"/proc/{process}/task").glob("*/children")
     return [int(child) for thread in threads for child in thread.read_text().split()]
 
 
 def _small_images() -> list[bytes]:
+    """Return the golden digits of the published model as PNG files of 28×28."""
     golden = Classifier.load().spec.golden
     assert golden is not None
-    made = []
+    files = []
     for digit in golden.pixels[:, :, :, 0]:
         file = io.BytesIO()
         Image.fromarray(digit).save(file, "PNG")
-        made.append(file.getvalue())
-    return made
+        files.append(file.getvalue())
+    return files
 
 
-def _resident(server: Server) -> int:
-    """Return the resident bytes of the server and its worker together."""
+def _resident_bytes(server: Server) -> int:
+    """Return the resident memory of the server and its worker together, from /metrics."""
 
     async def ask() -> bytes:
         async with load.connect(server.port) as connection:
             return (await connection.ask(load.get("/metrics"))).body
 
-    # Of the server and of its worker.
-    found = re.findall(rb"^\S+resident_memory_bytes (\d+)", asyncio.run(ask()), re.M)
-    assert len(found) == 2
-    return sum(map(int, found))
+    sizes = re.findall(rb"^\S+resident_memory_bytes (\d+)", asyncio.run(ask()), re.M)
+    assert len(sizes) == 2  # the server and its worker
+    return sum(map(int, sizes))

@@ -1,4 +1,4 @@
-"""The pages of a report and of photographs: rules in the HTML, and in a real browser."""
+"""The HTML pages of a report and of photographs: their markup, and their layout in a browser."""
 
 import dataclasses
 import html.parser
@@ -14,25 +14,26 @@ from benchmarks.harness.serialize import from_json
 from benchmarks.photos import report as photos
 from benchmarks.report import charts, html_templates, related
 from benchmarks.report import html as page
-from benchmarks.report.charts import Point
+from benchmarks.report.charts import Chart, Point
 from benchmarks.schema import report
 from benchmarks.schema.photos import PhotosReport
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 STYLE = Path(html_templates.__file__).parent / "templates" / "style.css"
-VOID = {"meta", "img", "br"}
-A4_WIDTH_PX = 1032  # landscape, without its margins
-WCAG_AA = 4.5  # contrast of text
+VOID = {"meta", "img", "br"}  # elements without an end tag
+A4_WIDTH_PX = 1032  # landscape, without the margins
+MIN_CONTRAST = 4.5  # contrast ratio of text: WCAG 2.1, level AA
+LATENCY_BINS = 160  # bins of a latency histogram
 
 
 class Element:
-    """A tag, its attributes, its parent, and all text inside."""
+    """An element of the page: its tag, attributes and parent, and all text inside it."""
 
     def __init__(self, tag: str, attributes: dict[str, str], parent: "Element | None") -> None:
         self.tag, self.attributes, self.parent, self.text = tag, attributes, parent, ""
 
     def inside(self, css_class: str) -> bool:
-        """Whether an element around this one has the class."""
+        """Return whether an ancestor has the class."""
         element = self.parent
         while element and css_class not in element.attributes.get("class", "").split():
             element = element.parent
@@ -40,7 +41,7 @@ class Element:
 
 
 class Page(html.parser.HTMLParser):
-    """Lists the elements of a page; fails unless every tag is closed."""
+    """The elements of a page; an unclosed tag is an error."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ def published():
 
 @pytest.fixture(scope="module")
 def texts(published) -> dict[str, str]:
-    """Pages by name: the published reports, one with a device and flips, one of photographs."""
+    """Return three pages by name: the published report, one with a device and flips, photos."""
     first = published.parity.results[2]
     flips = tuple(
         dataclasses.replace(first.flips[0], index=n, margin=m)
@@ -103,29 +104,41 @@ def text(texts, request) -> str:
     return texts[request.param]
 
 
-def test_page_is_one_file_without_scripts(text) -> None:
+def test_page_refers_only_to_embedded_images_and_its_own_ids(text) -> None:
     elements = Page(text).elements
     addresses = [
         e.attributes[name] for e in elements for name in ("src", "href") if name in e.attributes
     ]
     assert addresses
     assert all(a.startswith(("data:image/png", "#")) for a in addresses)
-    assert {e.tag for e in elements}.isdisjoint({"script", "link", "iframe", "object"})
     assert "@import" not in text
     assert "url(" not in text
     assert "http" not in text
+
+
+def test_page_has_no_scripts_and_no_embedded_documents(text) -> None:
+    tags = {e.tag for e in Page(text).elements}
+    assert tags.isdisjoint({"script", "link", "iframe", "object"})
+
+
+def test_charts_contain_only_finite_coordinates(text) -> None:
     for drawing in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         assert not re.search(r"(?<![a-z])(nan|inf)(?![a-z.])", drawing)
 
 
-def test_ids_are_unique_and_every_link_has_its_target(texts) -> None:
-    for text in texts.values():
-        parsed = Page(text)
-        ids = [e.attributes["id"] for e in parsed.elements if "id" in e.attributes]
-        links = [e.attributes["href"].removeprefix("#") for e in parsed.find("a")]
-        assert len(ids) == len(set(ids))
-        assert links == ids
+def test_ids_are_unique_and_every_link_has_its_target(text) -> None:
+    parsed = Page(text)
+    ids = [e.attributes["id"] for e in parsed.elements if "id" in e.attributes]
+    links = [e.attributes["href"].removeprefix("#") for e in parsed.find("a")]
+    assert len(ids) == len(set(ids))
+    assert links == ids
+
+
+def test_report_has_one_table_of_contents(texts) -> None:
     assert len(Page(texts["report"]).find("nav")) == 1
+
+
+def test_report_has_a_heading_for_each_table(texts) -> None:
     headings = [e.text for e in Page(texts["report"]).find("h3")]
     assert len(headings) > 20
     assert {"Summary", "Invalid timings", "Rejection"} <= {*headings}
@@ -135,58 +148,91 @@ def test_every_header_cell_has_text(text) -> None:
     assert all(e.text.strip() and e.attributes["scope"] for e in Page(text).find("th"))
 
 
-def test_scroll_areas_have_a_name_and_take_the_focus(texts) -> None:
-    for name, text in texts.items():
-        parsed = Page(text)
-        areas = [e for e in parsed.elements if e.attributes.get("class") == "scroll"]
-        assert all(e.attributes["tabindex"] == "0" for e in areas)
-        assert all(e.attributes["role"] == "region" for e in areas)
-        names = [e.attributes["aria-label"] for e in areas]
-        assert all(names)
-        assert name == "device" or len(names) == len(set(names))
-        assert all(table.inside("scroll") for table in parsed.find("table"))
+def scroll_areas(page: Page) -> list[Element]:
+    """Return the elements that scroll sideways on a narrow screen."""
+    return [e for e in page.elements if e.attributes.get("class") == "scroll"]
 
 
-def test_images_and_charts_have_a_text(text) -> None:
+def test_scroll_areas_can_be_focused_by_keyboard(text) -> None:
+    areas = scroll_areas(Page(text))
+    assert all(e.attributes["tabindex"] == "0" for e in areas)
+    assert all(e.attributes["role"] == "region" for e in areas)
+
+
+def test_scroll_areas_are_labeled(text) -> None:
+    assert all(e.attributes["aria-label"] for e in scroll_areas(Page(text)))
+
+
+@pytest.mark.parametrize("name", ["report", "photos"])
+def test_labels_of_scroll_areas_are_unique(texts, name) -> None:
+    labels = [e.attributes["aria-label"] for e in scroll_areas(Page(texts[name]))]
+    assert len(labels) == len(set(labels))
+
+
+def test_every_table_is_inside_a_scroll_area(text) -> None:
+    assert all(table.inside("scroll") for table in Page(text).find("table"))
+
+
+def test_images_have_an_alternative_text(text) -> None:
+    assert all(e.attributes["alt"] for e in Page(text).find("img"))
+
+
+def test_charts_have_a_title_and_a_description(text) -> None:
     parsed = Page(text)
-    assert all(e.attributes["alt"] for e in parsed.find("img"))
     for drawing in parsed.find("svg"):
         if drawing.attributes.get("aria-hidden") != "true":
             assert drawing.attributes["role"] == "img"
-            inside = [e for e in parsed.elements if e.parent is drawing]
-            assert [e.tag for e in inside[:2]] == ["title", "desc"]
-            assert inside[0].text.strip()
-            assert inside[1].text.strip()
+            children = [e for e in parsed.elements if e.parent is drawing]
+            assert [e.tag for e in children[:2]] == ["title", "desc"]
+            assert children[0].text.strip()
+            assert children[1].text.strip()
 
 
-def test_verdicts_have_the_color_of_their_word(published) -> None:
+@pytest.fixture
+def failed_page(published) -> Page:
+    """Return the page of a report with a failed case and a confident flip."""
     results = list(published.parity.results)
     results[0] = dataclasses.replace(results[0], incompatibilities=("other labels",))
     flips = tuple(dataclasses.replace(f, margin=0.9) for f in results[2].flips)
     results[2] = dataclasses.replace(results[2], flips=flips)
     parity = dataclasses.replace(published.parity, results=tuple(results))
-    parsed = Page(page.render(dataclasses.replace(published, parity=parity)))
-    found = {
+    return Page(page.render(dataclasses.replace(published, parity=parity)))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "css_class"),
+    [
+        ("PASS", "passed"),
+        ("FAIL", "failed"),
+        ("INVALID timing", "warning"),
+        ("INVALID", "warning"),
+        ("ALARM: 1 confident flips", "failed"),
+    ],
+)
+def test_verdict_in_a_table_has_its_color(failed_page, verdict, css_class) -> None:
+    colored = {
         (e.text, e.attributes["class"])
-        for e in parsed.find("span")
+        for e in failed_page.find("span")
         if "class" in e.attributes and e.parent and e.parent.tag == "td"
     }
-    assert ("PASS", "passed") in found
-    assert ("FAIL", "failed") in found
-    assert ("INVALID timing", "warning") in found
-    assert ("INVALID", "warning") in found
-    assert ("ALARM: 1 sure flips", "failed") in found
-    (verdict,) = parsed.find("strong")
+    assert (verdict, css_class) in colored
+
+
+def test_verdict_of_a_failed_run_is_red(failed_page) -> None:
+    (verdict,) = failed_page.find("strong")
     assert (verdict.text, verdict.attributes["class"]) == ("FAILED", "failed")
-    cells = {e.text for e in parsed.find("td")}
-    assert {"PASS, INVALID timing", "FAIL"} <= {cell.strip() for cell in cells}
+
+
+def test_cells_with_several_verdicts_keep_their_text(failed_page) -> None:
+    cells = {e.text.strip() for e in failed_page.find("td")}
+    assert {"PASS, INVALID timing", "FAIL"} <= cells
 
 
 def test_same_report_gives_same_bytes(published, texts) -> None:
     assert page.render(published, related.read(RESULTS)) == texts["report"]
 
 
-def test_names_are_escaped(published) -> None:
+def test_class_names_are_escaped(published) -> None:
     names = ("<b>&", *published.parity.class_names[1:])
     parity = dataclasses.replace(published.parity, class_names=names)
     text = page.render(dataclasses.replace(published, parity=parity))
@@ -194,7 +240,7 @@ def test_names_are_escaped(published) -> None:
     assert "&lt;b&gt;&amp;" in text
 
 
-def test_figures_are_right_aligned_and_texts_wrap(texts) -> None:
+def test_columns_are_styled_by_their_content(texts) -> None:
     cells = {
         e.text.strip(): e.attributes["class"]
         for e in Page(texts["report"]).find("th")
@@ -207,45 +253,69 @@ def test_figures_are_right_aligned_and_texts_wrap(texts) -> None:
 
 def test_flips_beyond_the_limit_are_counted(texts) -> None:
     assert "and 51 more in report.json" in texts["device"]
+
+
+def test_confident_flip_has_a_frame(texts) -> None:
     (framed,) = [e for e in Page(texts["device"]).find("figure") if e.attributes.get("class")]
     assert "#1393" in framed.text
     assert "margin 0.90" in framed.text
 
 
-def test_lines_of_a_latency_chart_mark_median_and_p99() -> None:
-    samples = tuple(range(1000, 101_000, 1000))
-    chart = charts.latencies([("a · litert", samples), ("b", (50_000,))])
-    median, p99 = (
+SAMPLES_NS = tuple(range(1000, 101_000, 1000))
+
+
+@pytest.fixture
+def latency_chart() -> Chart:
+    return charts.latencies([("a · litert", SAMPLES_NS), ("b", (50_000,))])
+
+
+def test_latency_chart_marks_median_and_p99(latency_chart) -> None:
+    median_px, p99_px = (
         float(re.findall(r"M([\d.]+)", mark.path)[0])
-        for mark in chart.marks
+        for mark in latency_chart.marks
         if mark.style.startswith("mark") and mark.path.split()[1].startswith("34.0")
     )
-    ticks = {text: at for at, text in chart.x_ticks}
-    assert ticks["50 µs"] == pytest.approx(median, abs=2)
-    assert median < p99 <= ticks["100 µs"]
-    assert [text for _, text in chart.y_ticks] == ["a · litert", "b"]
-    assert chart.marks[0].tooltip == "a · litert: p50 50.5 µs, p99 99.0 µs"
-    assert chart.marks[0].path.count("M") == np.count_nonzero(
-        np.histogram(np.log10(samples), np.linspace(chart.x.low, chart.x.high, 161))[0]
-    )
+    ticks_px = {text: x_px for x_px, text in latency_chart.x_ticks}
+    assert ticks_px["50 µs"] == pytest.approx(median_px, abs=2)
+    assert median_px < p99_px <= ticks_px["100 µs"]
 
 
-def test_scatter_numbers_every_point_and_stacks_close_labels() -> None:
+def test_latency_chart_names_each_histogram(latency_chart) -> None:
+    assert [text for _, text in latency_chart.y_ticks] == ["a · litert", "b"]
+    assert latency_chart.marks[0].tooltip == "a · litert: p50 50.5 µs, p99 99.0 µs"
+
+
+def test_latency_chart_has_a_bar_per_bin_with_samples(latency_chart) -> None:
+    axis = latency_chart.x
+    edges = np.linspace(axis.low, axis.high, LATENCY_BINS + 1)
+    counts, _ = np.histogram(np.log10(SAMPLES_NS), edges)
+    assert latency_chart.marks[0].path.count("M") == np.count_nonzero(counts)
+
+
+@pytest.fixture
+def scatter_chart() -> Chart:
+    """Return a chart of 30 points; two at a time have the same x."""
     points = [Point(f"model {n}", 100.0 + n // 2, 0.99, 0.98, 1.0) for n in range(30)]
-    chart = charts.scatter(points, "Accuracy against size", "KB")
-    assert [text for _, _, text in chart.labels] == [str(n) for n in range(1, 31)]
-    assert chart.caption[29] == "30 model 29"
-    assert chart.labels[1][1] < chart.labels[0][1]
+    return charts.scatter(points, "Accuracy against size", "KB")
+
+
+def test_scatter_numbers_every_point(scatter_chart) -> None:
+    assert [text for _, _, text in scatter_chart.labels] == [str(n) for n in range(1, 31)]
+    assert scatter_chart.caption[29] == "30 model 29"
+
+
+def test_scatter_stacks_labels_of_close_points(scatter_chart) -> None:
+    assert scatter_chart.labels[1][1] < scatter_chart.labels[0][1]
 
 
 def _luminance(color: str) -> float:
-    """The relative luminance of #rrggbb: WCAG 2.1."""
+    """Return the relative luminance of #rrggbb, as WCAG 2.1 defines it."""
     shares = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_text_contrast_is_sufficient_in_light_in_dark_and_on_paper() -> None:
+def test_text_contrast_is_sufficient_in_light_and_dark_mode_and_in_print() -> None:
     schemes = re.findall(r":root \{(.*?)\}", STYLE.read_text("utf-8"), re.DOTALL)
     assert len(schemes) == 3
     for scheme in schemes:
@@ -253,17 +323,17 @@ def test_text_contrast_is_sufficient_in_light_in_dark_and_on_paper() -> None:
         full = {
             k: v if len(v) == 7 else "#" + "".join(2 * c for c in v[1:]) for k, v in colors.items()
         }
-        for ground in ("page", "panel"):
+        for background in ("page", "panel"):
             for ink in ("ink", "soft", "accent", "good", "bad", "warn"):
-                light, dark = sorted(map(_luminance, (full[ground], full[ink])), reverse=True)
-                assert (light + 0.05) / (dark + 0.05) >= WCAG_AA, (scheme, ground, ink)
+                light, dark = sorted(map(_luminance, (full[background], full[ink])), reverse=True)
+                assert (light + 0.05) / (dark + 0.05) >= MIN_CONTRAST, (scheme, background, ink)
 
 
 @pytest.fixture
-def shown(texts, browser, tmp_path, request):
-    """Opens a page by its name, at a width, in a color scheme."""
+def open_page(texts, browser, tmp_path, request):
+    """Return a function that opens a page by name, with a window width and a color scheme."""
 
-    def show(name: str, width: int, scheme: str = "light"):
+    def open_in_browser(name: str, width: int, scheme: str = "light"):
         path = tmp_path / f"{name}.html"
         path.write_text(texts[name], "utf-8")
         opened = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -271,22 +341,26 @@ def shown(texts, browser, tmp_path, request):
         opened.goto(path.as_uri())
         return opened
 
-    return show
+    return open_in_browser
 
 
 @pytest.mark.parametrize("name", ["report", "device", "photos"])
-def test_page_does_not_scroll_sideways(shown, name) -> None:
-    backgrounds = set()
-    for width in (360, 1280, 1920):
-        for scheme in ("light", "dark"):
-            opened = shown(name, width, scheme)
-            assert opened.evaluate("document.documentElement.scrollWidth") == width
-            backgrounds.add(opened.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert len(backgrounds) == 2
+@pytest.mark.parametrize("width", [360, 1280, 1920])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_does_not_scroll_sideways(open_page, name, width, scheme) -> None:
+    opened = open_page(name, width, scheme)
+    assert opened.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_keyboard_scrolls_a_table_on_a_phone(shown) -> None:
-    opened = shown("report", 360)
+@pytest.mark.parametrize("name", ["report", "device", "photos"])
+def test_background_follows_the_color_scheme(open_page, name) -> None:
+    script = "getComputedStyle(document.body).backgroundColor"
+    light, dark = (open_page(name, 1280, scheme).evaluate(script) for scheme in ("light", "dark"))
+    assert light != dark
+
+
+def test_keyboard_scrolls_a_table_on_a_phone(open_page) -> None:
+    opened = open_page("report", 360)
     area = opened.get_by_role("region", name="Summary")
     for _ in range(100):
         opened.keyboard.press("Tab")
@@ -297,8 +371,8 @@ def test_keyboard_scrolls_a_table_on_a_phone(shown) -> None:
     assert area.evaluate("area => area === document.activeElement")
 
 
-def test_contents_stay_in_view_beside_the_sections_on_a_wide_screen(shown) -> None:
-    opened = shown("report", 1920)
+def test_contents_stay_in_view_beside_the_sections_on_a_wide_screen(open_page) -> None:
+    opened = open_page("report", 1920)
     opened.get_by_role("navigation").get_by_role("link", name="Rejection").click()
     heading = opened.get_by_role("heading", name="Rejection").bounding_box()
     contents = opened.get_by_role("navigation").bounding_box()
@@ -307,26 +381,41 @@ def test_contents_stay_in_view_beside_the_sections_on_a_wide_screen(shown) -> No
     assert contents["x"] + contents["width"] < heading["x"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_paper_shows_every_table_whole(shown, scheme) -> None:
-    opened = shown("report", A4_WIDTH_PX, scheme)
-    opened.emulate_media(media="print", color_scheme=scheme)
-    boxes = opened.evaluate(
+@pytest.fixture(params=["light", "dark"])
+def printed(open_page, request):
+    """Return the report in print, on a screen in either color scheme."""
+    opened = open_page("report", A4_WIDTH_PX, request.param)
+    opened.emulate_media(media="print", color_scheme=request.param)
+    return opened
+
+
+def test_print_does_not_cut_off_tables(printed) -> None:
+    boxes = printed.evaluate(
         "[...document.querySelectorAll('table')].map(table => {"
         " const box = table.getBoundingClientRect(); return [box.right, box.height]; })"
     )
     assert all(0 < right <= A4_WIDTH_PX and height > 40 for right, height in boxes)
-    assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == (
-        "rgb(255, 255, 255)"
-    )
-    assert not opened.locator("nav").is_visible()
-    # A confusion matrix and the invalid timings, which are folded on the screen.
-    assert opened.locator("details:not([open]) table").last.is_visible()
-    assert opened.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+
+
+def test_print_has_a_white_background_in_both_color_schemes(printed) -> None:
+    background = printed.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(255, 255, 255)"
+
+
+def test_print_leaves_out_the_table_of_contents(printed) -> None:
+    assert not printed.locator("nav").is_visible()
+
+
+def test_print_unfolds_folded_tables(printed) -> None:
+    assert printed.locator("details:not([open]) table").last.is_visible()
+
+
+def test_report_prints_to_pdf(printed) -> None:
+    assert printed.pdf(prefer_css_page_size=True).startswith(b"%PDF")
 
 
 def test_missing_jinja2_is_reported_before_anything_is_measured(tmp_path) -> None:
-    (tmp_path / "manifest.csv").write_text("no columns")  # would be the error of a measurement
+    (tmp_path / "manifest.csv").write_text("no columns")  # measuring would fail with this file
     program = (
         "import sys; sys.modules['jinja2'] = None; from benchmarks.photos.__main__ import main;"
         "from runtime.cli.exit_status import exit_status;"

@@ -232,7 +232,7 @@ def test_report_contains_the_parity_failures_of_the_device(
     text = html.render(made)
     assert "Parity on the device" in text
     assert "SIGILL" in text
-    assert "answers differ, on the device" in text
+    assert "predictions differ, on the device" in text
 
 
 def test_device_measures_the_same_files(remote_latency, progress_lines, timings) -> None:
