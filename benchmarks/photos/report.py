@@ -13,12 +13,12 @@ from benchmarks.harness.serialize import to_json
 from benchmarks.report import html_templates, markdown, terminal
 from benchmarks.report.formats import Table, duration, percent, ratio
 from benchmarks.schema.photos import (
-    MAX_DIGITS_REJECTED,
+    MAX_DIGITS_REJECTED_SHARE,
+    MIN_ACCURACY,
     MIN_DIGIT_ACCURACY,
     MIN_LINE_ACCURACY,
-    MIN_NEGATIVES_REJECTED,
-    MIN_ACCURACY,
     MIN_MEDIUM_ACCURACY,
+    MIN_NEGATIVES_REJECTED_SHARE,
     MIN_WRITER_ACCURACY,
     NumberRead,
     PhotoPrediction,
@@ -127,9 +127,9 @@ def _summary(report: PhotosReport) -> Table:
     right = sum(digit.right for digit in singles)
     add_minimum("single digits right", right, len(singles), MIN_ACCURACY)
     rejected = sum(not digit.accepted for digit in singles)
-    add_maximum("single digits rejected", rejected, len(singles), MAX_DIGITS_REJECTED)
+    add_maximum("single digits rejected", rejected, len(singles), MAX_DIGITS_REJECTED_SHARE)
     rejected = sum(not negative.accepted for negative in negatives)
-    add_minimum("negatives rejected", rejected, len(negatives), MIN_NEGATIVES_REJECTED)
+    add_minimum("negatives rejected", rejected, len(negatives), MIN_NEGATIVES_REJECTED_SHARE)
     all_lines = sum(len(number.expected) for number in numbers)
     right_lines = sum(number.right_lines for number in numbers)
     add_minimum("lines of numbers right", right_lines, all_lines, MIN_LINE_ACCURACY)

@@ -10,8 +10,8 @@ from benchmarks.report.formats import Table, interval, percent
 from benchmarks.report.summary_tables import unmeasured_table
 from benchmarks.schema.robustness import (
     MIDDLE,
-    MIN_CROSS_DATASET_ACCURACY,
     MIN_CORRUPTION_ACCURACY,
+    MIN_CROSS_DATASET_ACCURACY,
     MIN_MEAN_ACCURACY,
     UNKNOWN,
     UNUSED,
@@ -144,8 +144,9 @@ def targets(report: RobustnessReport) -> tuple[str, ...]:
         worst = result.worst
         lines.append(
             f"{_name(result)}: mean over the middle strengths {percent(result.mean)} "
-            f"({_verdict(result.mean, MIN_MEAN_ACCURACY)}), lowest {percent(worst.middle.accuracy)} for "
-            f"{worst.corruption} ({_verdict(worst.middle.accuracy, MIN_CORRUPTION_ACCURACY)})"
+            f"({_verdict(result.mean, MIN_MEAN_ACCURACY)}), lowest "
+            f"{percent(worst.middle.accuracy)} for {worst.corruption} "
+            f"({_verdict(worst.middle.accuracy, MIN_CORRUPTION_ACCURACY)})"
         )
     return (*lines, *map(_cross_dataset_target, report.cross_dataset))
 
