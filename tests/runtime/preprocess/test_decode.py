@@ -189,7 +189,7 @@ def test_too_little_memory_is_said_and_not_called_damage(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path / "large.png"], capture_output=True, text=True
     )
-    assert "large.png: not enough memory for it; scale it down" in done.stdout, done.stderr
+    assert "large.png: not enough memory to decode; scale it down" in done.stdout, done.stderr
 
 
 def sized(data: bytes, side: int) -> bytes:
@@ -231,7 +231,7 @@ def test_strips_give_what_the_whole_gives(mode: str, monkeypatch: pytest.MonkeyP
     for longest in (50, 192, 300, 480):
         whole = seen(longest)
         with monkeypatch.context() as patched:
-            patched.setattr(grayscale, "_STRIP", 7000)
+            patched.setattr(grayscale, "_STRIP_PIXELS", 7000)
             for one, other in zip(seen(longest), whole, strict=True):
                 assert np.array_equal(one, other)
 
