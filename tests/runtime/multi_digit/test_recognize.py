@@ -369,7 +369,7 @@ def test_a_page_on_which_too_much_would_be_tried_is_refused(
 ) -> None:
     ink, _ = page(3, 4)
     CLASSIFIER.read(paper(ink))
-    monkeypatch.setattr("runtime.multi_digit.recognize._MAX_TRIED", 20)
+    monkeypatch.setattr("runtime.multi_digit.recognize._MAX_JOINS", 20)
     with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
         CLASSIFIER.read(paper(ink))
 
