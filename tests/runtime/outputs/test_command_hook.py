@@ -73,7 +73,7 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path, monkeypatch, 
     command.write(DIGIT)
     command.close()
     assert capfd.readouterr().err == (
-        "error: --on-digit sh: ended after 0.5 s: start what takes longer in the background\n"
+        "error: --on-digit sh: killed after 0.5 s; run longer commands in the background\n"
     )
     child = int((tmp_path / "child").read_text())
     for _ in range(100):
@@ -98,31 +98,31 @@ def test_a_failure_is_a_message_once(capfd):
         command.write({**DIGIT, "label": label})
     command.close()
     assert capfd.readouterr().err.splitlines() == [
-        "error: --on-digit sh: ended with status 3",
-        "error: --on-digit sh: ended with status 4",
+        "error: --on-digit sh: exited with status 3",
+        "error: --on-digit sh: exited with status 4",
     ]
 
 
 def test_more_digits_than_it_can_take_are_passed_over_with_a_message(monkeypatch, capfd):
     monkeypatch.setattr(command_hook, "TIMEOUT_S", 0.3)
     command = CommandHook("sleep 0.2")
-    for _ in range(command_hook.MAX_WAITING + 50):
+    for _ in range(command_hook.MAX_WAITING_RUNS + 50):
         command.write(DIGIT)
-    assert command.waiting <= command_hook.MAX_WAITING + 1
+    assert command.waiting <= command_hook.MAX_WAITING_RUNS + 1
     with pytest.raises(EdgeError, match="not run for the last 9[0-9] digits"):
         command.close()
-    assert "100 runs wait already" in capfd.readouterr().err
+    assert "100 runs are waiting" in capfd.readouterr().err
 
 
 def test_that_digits_are_passed_over_is_said_once(monkeypatch, capfd):
     """Also where runs that went well lie between."""
-    monkeypatch.setattr(command_hook, "MAX_WAITING", 1)
+    monkeypatch.setattr(command_hook, "MAX_WAITING_RUNS", 1)
     command = CommandHook("sleep 0.02")
     for _ in range(60):
         command.write(DIGIT)
         time.sleep(0.005)
     command.close()
-    assert capfd.readouterr().err.count("runs wait already") == 1
+    assert capfd.readouterr().err.count("runs are waiting") == 1
 
 
 def test_what_a_command_prints_is_no_result():
@@ -147,11 +147,11 @@ def test_what_a_command_prints_is_no_result():
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("", "has no command"),
+        ("", "no command; pass one"),
         ("echo 'open", "close the quotes"),
-        ("echo {lable}", "knows no {lable}"),
-        ("{image} 1", "runs no command that a result names"),
-        ("no-such-program-here 1", "no command 'no-such-program-here' here"),
+        ("echo {lable}", "unknown placeholder {lable}"),
+        ("{image} 1", "must not be a placeholder"),
+        ("no-such-program-here 1", "command 'no-such-program-here' not found"),
     ],
 )
 def test_a_command_that_cannot_be_run_is_refused_at_the_start(command, message):

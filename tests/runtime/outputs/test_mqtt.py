@@ -155,7 +155,7 @@ def test_a_broker_that_comes_later_gets_everything(until, broker, reader, monkey
 
 
 def test_as_many_results_as_are_kept_do_not_keep_it_offline(until, broker, reader, monkeypatch):
-    monkeypatch.setattr(mqtt, "MAX_KEPT", 5)
+    monkeypatch.setattr(mqtt, "MAX_KEPT_RESULTS", 5)
     running = broker()
     publisher = MqttPublisher(f"mqtt://127.0.0.1:{running.port}/digits", "homeassistant")
     until(lambda: publisher.waiting == 0 and publisher._announced == 3, "not announced")
@@ -172,8 +172,8 @@ def test_as_many_results_as_are_kept_do_not_keep_it_offline(until, broker, reade
 
 
 def test_a_broker_that_never_comes_is_an_error_in_the_end(monkeypatch, capfd):
-    monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
-    monkeypatch.setattr(mqtt, "MAX_KEPT", 10)
+    monkeypatch.setattr(mqtt, "CLOSE_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(mqtt, "MAX_KEPT_RESULTS", 10)
     publisher = MqttPublisher("mqtt://user:secret@127.0.0.1:1/digits")
     write(publisher, *range(15))
     assert publisher.waiting == 10
@@ -182,7 +182,7 @@ def test_a_broker_that_never_comes_is_an_error_in_the_end(monkeypatch, capfd):
         publisher.close()
     said = capfd.readouterr().err
     assert said.count("Connection refused") == 1
-    assert said.count("10 results wait for the broker") == 1
+    assert said.count("10 results are waiting for the broker") == 1
     assert "secret" not in said
 
 
@@ -204,13 +204,13 @@ def test_user_and_password(until, broker, reader, tmp_path, monkeypatch, capfd):
     publisher.close()
     until(lambda: labels(subscriber.of("digits")) == [1, 2], "not delivered")
     assert capfd.readouterr().err == ""
-    monkeypatch.setattr(mqtt, "CLOSE_S", 0.5)
+    monkeypatch.setattr(mqtt, "CLOSE_TIMEOUT_S", 0.5)
     publisher = MqttPublisher(f"mqtt://maker:wrong@{address}")
     write(publisher, 3)
     with pytest.raises(EdgeError, match="Not authorized"):
-        until(lambda: publisher._told, "no refusal")
+        until(lambda: publisher._reported, "no refusal")
         publisher.close()
-    assert "the broker refuses: Not authorized; check user and password" in capfd.readouterr().err
+    assert "the broker rejects the connection: Not authorized; check user and password" in capfd.readouterr().err
 
 
 # paho leaves the socket of a failed handshake to the garbage collector.
@@ -229,7 +229,7 @@ def test_mqtts_trusts_the_systems_authorities_alone(
         f"certfile {certificate}",
         f"keyfile {key}",
     )
-    monkeypatch.setattr(mqtt, "CLOSE_S", 2.0)
+    monkeypatch.setattr(mqtt, "CLOSE_TIMEOUT_S", 2.0)
     subscriber = reader(running)
     publisher = MqttPublisher(f"mqtts://localhost:{port}/digits")
     write(publisher, 1)
@@ -298,14 +298,14 @@ def certify(folder: Path) -> tuple[Path, Path]:
     ],
 )
 def test_a_url_that_is_none_is_refused_and_its_password_not_shown(url):
-    with pytest.raises(EdgeError, match=r"^--mqtt takes mqtt\[s\]://") as caught:
+    with pytest.raises(EdgeError, match=r"^--mqtt: invalid URL; write mqtt\[s\]://") as caught:
         MqttPublisher(url)
     assert "sec" not in str(caught.value)
 
 
 @pytest.mark.parametrize("prefix", ["home#", "a/+", "", "$SYS"])
 def test_a_prefix_that_is_none_is_refused(prefix):
-    with pytest.raises(EdgeError, match="^--mqtt-discovery takes a prefix of topics"):
+    with pytest.raises(EdgeError, match="^--mqtt-discovery: invalid topic prefix"):
         MqttPublisher("mqtt://127.0.0.1:1/digits", prefix)
 
 

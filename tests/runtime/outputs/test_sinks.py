@@ -12,7 +12,7 @@ import time
 import pytest
 
 from runtime.errors import EdgeError
-from runtime.outputs.json_lines import MAX_KEPT, JsonLinesWriter
+from runtime.outputs.json_lines import MAX_KEPT_RESULTS, JsonLinesWriter
 
 # A command like watch or camera: a result for each line of its input, and its number on stderr
 # when it has been taken.
@@ -154,9 +154,9 @@ def test_no_room_is_said_once_and_nothing_is_lost(tmp_path):
     assert done.returncode == 0
     failed, again = said(done.stderr)
     assert failed == (
-        f"error: cannot write to {path}: File too large; results are kept and tried again"
+        f"error: cannot write to {path}: File too large; results are kept and writing is retried"
     )
-    assert again.startswith(f"{path}: written again, ")
+    assert again.startswith(f"{path}: writable again, ")
     assert images(path.read_text()) == names
 
 
@@ -169,7 +169,7 @@ def test_no_room_until_the_end_leaves_whole_lines_and_is_an_error(tmp_path):
     assert len(images(done.stdout)) == 40
     assert said(done.stderr)[-1] == (
         f"error: {40 - len(written)} results could not be written to {path}: File too large; "
-        "make room there and run it again"
+        "free some space and run the command again"
     )
 
 
@@ -201,8 +201,8 @@ def test_a_full_disk_is_said_once_and_nothing_is_lost(tmp_path):
     done = mounted(tmp_path, "size=64k", script, *command())
     assert done.returncode == 0, done.stderr
     failed, again = said(done.stderr)
-    assert "No space left on device; results are kept and tried again" in failed
-    assert "written again" in again
+    assert "No space left on device; results are kept and writing is retried" in failed
+    assert "writable again" in again
     assert images((tmp_path / "results.jsonl").read_text()) == [str(n) for n in range(1, 301)]
 
 
@@ -245,13 +245,13 @@ def test_what_is_kept_is_bounded_and_what_is_lost_is_counted(capfd):
     from pathlib import Path
 
     lines = JsonLinesWriter(Path("/dev/full"))
-    write(lines, *map(str, range(MAX_KEPT + 5)))
-    assert lines.waiting == MAX_KEPT
-    with pytest.raises(EdgeError, match=f"^{MAX_KEPT + 5} results could not be written"):
+    write(lines, *map(str, range(MAX_KEPT_RESULTS + 5)))
+    assert lines.waiting == MAX_KEPT_RESULTS
+    with pytest.raises(EdgeError, match=f"^{MAX_KEPT_RESULTS + 5} results could not be written"):
         lines.close()
     full, lost = capfd.readouterr().err.splitlines()
     assert "No space left" in full
-    assert f"more than {MAX_KEPT} results wait" in lost
+    assert f"more than {MAX_KEPT_RESULTS} results are waiting" in lost
 
 
 def test_without_another_result_what_is_kept_is_tried_again(tmp_path, monkeypatch, capfd):
@@ -300,8 +300,8 @@ def test_sync_waits_for_the_disk(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sync"], "error: --sync is about a file: give --out FILE too"),
-        (["--mqtt-discovery"], "error: --mqtt-discovery needs a broker: give --mqtt URL too"),
+        (["--sync"], "error: --sync needs a file: pass --out FILE too"),
+        (["--mqtt-discovery"], "error: --mqtt-discovery needs a broker: pass --mqtt URL too"),
         (["--out", "/proc/results"], "error: cannot write results to /proc/results: "),
         (["--out", "/"], "error: cannot write results to /: Is a directory"),
     ],

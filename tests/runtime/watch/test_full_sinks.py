@@ -13,7 +13,7 @@ import pytest
 NARROW = (
     "import sys\n"
     "from runtime.outputs import command_hook, json_lines\n"
-    "command_hook.MAX_WAITING = json_lines.MAX_KEPT = 3\n"
+    "command_hook.MAX_WAITING_RUNS = json_lines.MAX_KEPT_RESULTS = 3\n"
     "from runtime.cli.exit_status import exit_status\n"
     "from runtime.watch.__main__ import main\n"
     "sys.exit(exit_status(main))"
@@ -81,6 +81,6 @@ def test_once_there_is_room_again_it_goes_on(watch, tmp_path, pictures):
     resource.prlimit(watcher.process.pid, resource.RLIMIT_FSIZE, everything)
     assert len(watcher.names(20)) == 20
     assert watcher.end() == 0
-    assert "3 kept results with it" in watcher.errors.get()
+    assert "3 kept results are written" in watcher.errors.get()
     assert watcher.errors.empty()
     assert len(out.read_text().splitlines()) == 20

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from runtime.watch.seen_files import _SLACK, FileFingerprint, SeenFiles
+from runtime.watch.seen_files import _SLACK_ENTRIES, FileFingerprint, SeenFiles
 
 
 def test_what_is_remembered_survives_torn_lines_and_does_not_grow_for_ever(tmp_path, monkeypatch):
@@ -26,7 +26,7 @@ def test_what_is_remembered_survives_torn_lines_and_does_not_grow_for_ever(tmp_p
     assert seen_files.knows("0.png", FileFingerprint(10, 0, 99))
     assert not seen_files.knows("20.png", FileFingerprint(1, 0, 0))
     # The oldest of those gone are forgotten, what is there never.
-    monkeypatch.setattr("runtime.watch.seen_files.MAX_GONE", 5)
+    monkeypatch.setattr("runtime.watch.seen_files.MAX_GONE_IMAGES", 5)
     seen_files.forget_gone()
     assert seen_files.knows("0.png", FileFingerprint(10, 0, 1))
     assert seen_files.knows("19.png", FileFingerprint(10, 19, 20))
@@ -38,13 +38,13 @@ def test_the_file_does_not_grow_while_it_runs(tmp_path):
     file = tmp_path / "memory.jsonl"
     seen_files = SeenFiles(file)
     most = 0
-    for number in range(3 * _SLACK):
+    for number in range(3 * _SLACK_ENTRIES):
         seen_files.add(f"{number % 3}.png", FileFingerprint(10, number, number + 1))
         seen_files.save()
         seen_files.forget_gone()
         most = max(most, file.read_bytes().count(b"\n"))
-    assert _SLACK < most <= _SLACK + 6
-    assert len(seen_files._fingerprints) <= _SLACK + 6
+    assert _SLACK_ENTRIES < most <= _SLACK_ENTRIES + 6
+    assert len(seen_files._fingerprints) <= _SLACK_ENTRIES + 6
     seen_files = SeenFiles(file)
     assert [
         seen_files.knows(f"{n}.png", FileFingerprint(10, number - 2 + n, 0)) for n in range(3)
@@ -57,7 +57,7 @@ def test_killed_at_any_moment_it_has_what_was_saved(tmp_path):
         "import sys\n"
         "from pathlib import Path\n"
         "from runtime.watch import seen_files\n"
-        "seen_files._SLACK = 0\n"
+        "seen_files._SLACK_ENTRIES = 0\n"
         "files = seen_files.SeenFiles(Path(sys.argv[1]))\n"
         "for number in range(10**9):\n"
         "    files.add(f'{number % 3}.png', seen_files.FileFingerprint(10, number, number + 1))\n"
