@@ -131,7 +131,8 @@ class SeenFiles:
             lines = []
         except OSError as error:
             raise EdgeError(
-                f"cannot use {file} to remember images: {error.strerror}; pass another file with --state"
+                f"cannot use {file} to remember images: {error.strerror}; "
+                "pass another file with --state"
             ) from error
         else:
             self.is_new = False
