@@ -194,8 +194,8 @@ def test_full_file_system_is_reported_once_and_loses_no_result(tmp_path):
     # The script frees space after the full disk was reported.
     script = (
         f"cd {tmp_path}; head -c 60000 /dev/zero > disk/filler; "
-        "(seq 200; for i in $(seq 600); do grep -q 'cannot write' stderr && break; sleep 0.1; done; "
-        "rm disk/filler; seq 201 300) | "
+        "(seq 200; for i in $(seq 600); do grep -q 'cannot write' stderr && break; "
+        "sleep 0.1; done; rm disk/filler; seq 201 300) | "
         'timeout 60 "$@" --out disk/results.jsonl > stdout 2> stderr; status=$?; '
         "cp disk/results.jsonl .; cat stderr >&2; exit $status"
     )
