@@ -34,40 +34,41 @@ _MIN_LEVEL_SHARE = 0.25  # of the mean level of all writing; fainter components 
 _MAX_GAP_SHARE = 0.02  # of the picture's width; the bars of neighboring digits have wider gaps
 _MIN_INK_SHARE = 0.7  # of a line's length; ruled lines have 0.8, the tops of printed digits 0.6
 
-# Sizes of a component, in digit heights.
-_MAX_SPECK_HEIGHTS = 0.25  # if both sides are shorter, it is a speck
-_MAX_TALL_HEIGHTS = 2.5  # if it is higher, it is not writing
-_MAX_WIDE_HEIGHTS = 8.0  # if it is wider, it is not writing
-_MAX_FLAT_HEIGHTS = 0.4  # a dash or an underline is lower than this, …
-_MIN_FLAT_WIDTH_HEIGHTS = 1.2  # … wider than this …
-_MIN_FLAT_ASPECT = 3  # … and wider than its height times this
-_MIN_CUT_HEIGHTS = 0.6  # a component at the picture's rim is a digit only if it is at least this …
-_MAX_CUT_HEIGHTS = 1.5  # … and at most this high
-_MIN_HEIGHT_PX = 5  # a page with a lower typical digit height cannot be read
+# Sizes of components that are not writing.
+_MIN_HEIGHT_PX = 5  # pixels of a typical digit; a page with lower digits cannot be read
+_MAX_SPECK_HEIGHTS = 0.25  # digit heights; a component whose sides are both shorter is a speck
+_MAX_TALL_HEIGHTS = 2.5  # digit heights; a higher component is not writing
+_MAX_WIDE_HEIGHTS = 8.0  # digit heights; a wider component is not writing
+# A component is flat, like a dash or an underline, if all three hold.
+_MAX_FLAT_HEIGHTS = 0.4  # digit heights; its height
+_MIN_FLAT_WIDTH_HEIGHTS = 1.2  # digit heights; its width
+_MIN_FLAT_ASPECT = 3  # its width / height
+# A component at an edge of the picture may be cut off. It is writing only between these limits.
+_MIN_RIM_HEIGHTS = 0.6  # digit heights; its height
+_MAX_RIM_HEIGHTS = 1.5  # digit heights; its height
 
-# Two components belong to one digit if all of these hold, in digit heights.
-_MAX_PIECE_HEIGHTS = 0.6  # height of the lower one
-_MAX_PIECE_GAP_HEIGHTS = 0.25  # vertical gap
-_MAX_JOINED_HEIGHTS = 1.8  # height of both together
-# … and one of these two:
-_MIN_OVERLAP_SHARE = 0.5  # horizontal overlap, as a share of the narrower one's width
-_MAX_SIDE_GAP_HEIGHTS = 0.1  # horizontal gap, if also width × height, each of the smaller, …
-_MAX_PIECE_AREA_HEIGHTS = 0.2  # … is below this, in squared digit heights
+# Two components belong to one digit if the first three conditions hold, and either the fourth or
+# the last two.
+_MAX_PIECE_HEIGHTS = 0.6  # digit heights; height of the lower component
+_MAX_PIECE_GAP_HEIGHTS = 0.25  # digit heights; vertical gap
+_MAX_JOINED_HEIGHTS = 1.8  # digit heights; height of both together
+_MIN_OVERLAP_SHARE = 0.5  # of the narrower one's width; horizontal overlap
+_MAX_SIDE_GAP_HEIGHTS = 0.1  # digit heights; horizontal gap
+_MAX_PIECE_AREA_HEIGHTS = 0.2  # squared digit heights; smaller width × smaller height
 
 # Lines.
-_MAX_DIGIT_GAP_HEIGHTS = 6.0  # digits further apart are not linked to one line
-_MAX_OFFSET_HEIGHTS = 0.55  # vertical offset of linked digits, after correcting the slope
-_MAX_LINE_OFFSET_HEIGHTS = 0.5  # lines with a smaller vertical offset are one line
+_MAX_DIGIT_GAP_HEIGHTS = 6.0  # digit heights; digits with a wider gap are not linked to one line
+_MAX_OFFSET_HEIGHTS = 0.55  # digit heights; vertical offset of linked digits, without the slope
+_MAX_LINE_OFFSET_HEIGHTS = 0.5  # digit heights; lines with a smaller vertical offset are joined
 
 # A component is the edge of a dark area, not ink, if the paper around it is as dark.
-_RING_HEIGHTS = 0.2  # width of the ring around the component that is examined
-_MAX_DARK_SHARE = 0.2  # of the ring's pixels; with more of them dark, it is an edge
+_RING_HEIGHTS = 0.2  # digit heights; width of the ring around the component that is examined
+_MAX_DARK_SHARE = 0.2  # of the ring's pixels; if more are dark, the component is an edge
 
-# Limits; beyond them the page is rejected, because reading it would take too long.
-_MAX_COMPONENTS = 2_500  # each takes 0.2 to 0.5 ms; an A4 page has 2,000 digits
+# Limits. Beyond any of the first three the page is rejected, because reading it takes too long.
+_MAX_COMPONENTS = 2_500  # on a page; each takes 0.2 to 0.5 ms; an A4 page has 2,000 digits
 _MAX_COMPONENT_AREA_PX = 1_000_000  # box of one component; splitting it takes 40 bytes per pixel
 _MAX_TOTAL_AREA_PX = 4096 * 3072  # boxes of all components
-
 _MAX_RUNS = 600_000  # of ink along rows or columns; a page with more is texture without writing
 _MAX_PAIRS = 100_000  # pairs of boxes that are compared at once
 
@@ -286,7 +287,7 @@ def _is_writing(found: Components, height: float) -> npt.NDArray[np.bool_]:
         & (widths > _MIN_FLAT_WIDTH_HEIGHTS * height)
     )
     cut_off = _touches_rim(found) & (
-        (heights < _MIN_CUT_HEIGHTS * height) | (heights > _MAX_CUT_HEIGHTS * height)
+        (heights < _MIN_RIM_HEIGHTS * height) | (heights > _MAX_RIM_HEIGHTS * height)
     )
     is_writing: npt.NDArray[np.bool_] = ~(small | large | flat | cut_off)
     return is_writing

@@ -29,10 +29,10 @@ UNKNOWN = "?"  # in the text, for ink that is not a digit
 
 # The page is decoded at one size; if its digits are too low, again at a larger one.
 _DETECTION_SIDE_PX = 1024  # text is detected on a copy of at most this side
-_MIN_DIGIT_HEIGHT_PX = 24  # if typical digits are lower, the page is decoded again so that they …
-_TARGET_DIGIT_HEIGHT_PX = 40  # … have this height, within two limits:
-_MAX_SIDE_PX = 4096
-_MAX_PAGE_PIXELS = 4096 * 3072
+_MIN_DIGIT_HEIGHT_PX = 24  # if a typical digit is lower, the page is decoded again, larger
+_TARGET_DIGIT_HEIGHT_PX = 40  # height of a typical digit in the larger copy
+_MAX_SIDE_PX = 4096  # longer side of the larger copy
+_MAX_PAGE_PIXELS = 4096 * 3072  # of the larger copy
 _MAX_HELD_PIXELS = 8_000_000  # a larger decoded picture is freed before lines are detected
 _LAYOUT_BYTES_PER_PIXEL = 10  # memory of detecting text lines
 
@@ -49,17 +49,16 @@ _REJECTED_COST = 0.2  # if the prediction is not accepted
 _CUT_COST = 0.12  # if it is cut from its left neighbor
 _CUT_INK_COST = 1.0  # per digit height of ink that this cut goes through
 _GAP_COST = 0.07  # per gap between the components that it is joined from
-_WIDE_COST = 0.85  # per unit of width / height above …
-_WIDE_ASPECT = 0.85  # … this
-_LOW_COST = 0.45  # per digit height that it is lower than …
-_LOW_HEIGHTS = 1.05  # … this
-_MIN_ASPECT_HEIGHTS = 0.6  # lower digits count as this high in width / height
-_MIN_CONFIDENCE = 1e-6  # lower confidences count as this
+_WIDE_COST = 0.85  # per unit of width / height above _WIDE_ASPECT
+_WIDE_ASPECT = 0.85  # width / height; wider digits cost extra
+_LOW_COST = 0.45  # per digit height below _LOW_HEIGHTS
+_LOW_HEIGHTS = 1.05  # digit heights; lower digits cost extra
+_MIN_ASPECT_HEIGHTS = 0.6  # digit heights; for width / height, a lower digit counts as this high
+_MIN_CONFIDENCE = 1e-6  # a lower confidence counts as this, so that the cost is finite
 
-# Limits; beyond the last two the page is rejected.
-_MAX_FRAGMENTS = 12  # per digit
-_MAX_JOINED_PIXELS = 24_000_000  # of all joins in a line; each takes 4 bytes at the same time
-_MAX_JOINS = 8_500  # on a page, as for 2,000 handwritten digits; each takes 0.12 ms
+_MAX_FRAGMENTS = 12  # of one digit; joins of more fragments are not tried
+_MAX_JOINED_PIXELS = 24_000_000  # of all joins in a line, 4 bytes each; with more, it is rejected
+_MAX_JOINS = 8_500  # on a page, as 2,000 handwritten digits need, 0.12 ms each; more are rejected
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from runtime.preprocess.connected_components import Plane
 from runtime.preprocess.grayscale import Gray, row_slices
 
 _COARSE_SIDE_PX = 48  # light is estimated on a copy of at most this side
-_MAX_STROKE_SHARE = 0.4  # of the copy's longer side; only what is narrower is removed as ink
+_MAX_STROKE_SHARE = 0.4  # of the copy's longer side; wider marks count as uneven light, not ink
 
 # Ink must exceed the background by both; otherwise the picture is blank.
 NOISE_FACTOR = 4.0  # standard deviations of the background's noise
@@ -29,10 +29,11 @@ MIN_AREA_PX = 6  # a digit has at least this many pixels of ink
 _MIN_LIGHTNESS = 0.02
 _LOCAL_SHARES = (0.15, 0.5)  # of the copy's longer side; windows of the local means in the score
 
-# The background is estimated below the Otsu threshold if both hold, otherwise from all pixels.
+# In a tight crop, ink may cover more area than the background. If both conditions hold, the
+# background is measured on the pixels below the Otsu threshold, otherwise on all pixels.
 _MIN_SEPARATION = 0.8  # share of the variance that the threshold explains
-_MAX_GROUND_SHARE = 0.6  # of all pixels, below the threshold; lower only in a tight crop
-_GROUND_SAMPLES = 2048  # pixels that the estimate is made from, at least
+_MAX_GROUND_SHARE = 0.6  # share of the pixels that are below the threshold
+_GROUND_SAMPLES = 2048  # pixels to measure the background on, at least
 
 _BINS = np.arange(64)  # of the histogram for the Otsu threshold
 _RIDGE = (np.eye(6) * 1e-2).astype(np.float32)  # regularizes the surface fit for thin pictures

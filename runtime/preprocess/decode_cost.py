@@ -26,7 +26,7 @@ MAX_PROFILE_BYTES = 1 << 20  # Pillow inflates compressed text and color profile
 # Times of one core of a 2020s server, measured with Pillow 13.
 _PART_NS = 5_000  # per chunk or segment, parsed by Python code
 _PNG_BYTE_NS = 6  # per byte of inflated and unfiltered rows
-_INTERLACED_BYTE_NS = 9  # the same of an interlaced PNG
+_INTERLACED_BYTE_NS = 9  # per byte of inflated rows of an interlaced PNG
 _STORED_BYTE_NS = 25  # per byte of compressed rows in a PNG file, in the worst case
 _PROFILE_BYTE_NS = 1  # per byte of inflated text or color profile
 _JUNK_BYTE_NS = 1_000  # per byte between two JPEG segments, skipped by Python code at each opening
@@ -35,9 +35,9 @@ _JPEG_PIXEL_NS = 2  # per pixel, transformed and converted at full size
 _JPEG_BYTE_NS = 40  # per byte of Huffman-coded data, for a picture of noise
 _ARITHMETIC_BYTE_NS = 150  # per byte of arithmetic-coded data
 _RLE_BYTE_NS = 300  # per byte of run-length-encoded BMP, decoded by Python code
-_RLE_PIXEL_NS = 160  # per pixel that this code appends individually
+_RLE_PIXEL_NS = 160  # per pixel of run-length-encoded BMP, appended by Python code
 _PLAIN_BYTE_NS = 80  # per character of a plain PNM file, decoded by Python code
-_PLAIN_SAMPLE_NS = 350  # per sample that this code scales
+_SCALED_SAMPLE_NS = 350  # per sample of a binary PNM file of unusual full scale, in Python code
 _STRIP_BYTE_NS = 8  # per byte of inflated TIFF strips or tiles
 
 # PNG, https://www.w3.org/TR/png-3/#11Chunks
@@ -53,13 +53,13 @@ _EOI_MARKER = 0xD9  # end of image
 _SOS_MARKER = 0xDA  # start of scan
 _APP1_MARKER = 0xE1  # EXIF
 _APP13_MARKER = 0xED  # Photoshop
-_MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
+_MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}  # not followed by a segment
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither stuffed zero nor restart marker
 _JPEG_READ_BYTES = 2_048  # read at once to find the next marker
 
 # PNM
 _MAX_NUMBER_BYTES = 10  # digits of a number in the header; Pillow rejects longer ones
-_COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")
+_COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")  # in the header, to the end of the line
 
 # TIFF tags, TIFF 6.0
 _WIDTH_TAG = 256
@@ -79,9 +79,9 @@ _LAYOUT_TAGS = {
 }  # fmt: skip
 _BYTE_TYPES = (1, 2, 7)  # types of values that Pillow keeps as bytes
 _LAYOUT_FORMATS = {3: "H", 4: "I", 16: "Q"}  # accepted types of the tags above → struct format
-_UNCOMPRESSED = 1  # values of _COMPRESSION_TAG, from here on
-_JPEG_COMPRESSIONS = (6, 7)
-_MAX_TILE_PIXELS = 1 << 20  # of a tile that is larger than the picture
+_UNCOMPRESSED = 1  # value of _COMPRESSION_TAG
+_JPEG_COMPRESSIONS = (6, 7)  # values of _COMPRESSION_TAG
+_MAX_TILE_PIXELS = 1 << 20  # a tile that is larger than the picture has at most this many
 
 
 class _TooExpensive(Exception):
@@ -330,7 +330,7 @@ def _check_pnm(file: BinaryIO, work: _Work) -> None:
                 raise _TooExpensive(f"more than {MAX_PNM_COMMENTS:,} comments")
             work.add(len(block) * _PLAIN_BYTE_NS, "numbers written as text")
     if tokens[0] in (b"P5", b"P6") and full_scale != 255 and tokens[0] + tokens[3] != b"P565535":
-        work.add(samples * _PLAIN_SAMPLE_NS, f"{samples:,} samples from 0 to {full_scale}")
+        work.add(samples * _SCALED_SAMPLE_NS, f"{samples:,} samples from 0 to {full_scale}")
 
 
 def _check_bmp(file: BinaryIO, work: _Work) -> None:

@@ -15,15 +15,15 @@ from runtime.preprocess.decode_cost import (
     png_metadata_bytes,
 )
 
-_ORIENTATION_TAG = 274  # of TIFF, from here on
-_ROWS_PER_STRIP_TAG = 278
-_TILE_LENGTH_TAG = 323  # rows of a tile
+_ORIENTATION_TAG = 274  # TIFF tag: orientation of the picture, 1 if upright
+_ROWS_PER_STRIP_TAG = 278  # TIFF tag: rows of a strip
+_TILE_LENGTH_TAG = 323  # TIFF tag: rows of a tile
 
 _ROW_POINTER_BYTES = 8  # Pillow keeps a pointer to each row of a picture
 _BUFFERED_ROWS = 3  # two in the decoder, one in the conversion
 _LARGE_PICTURE_BYTES = 100_000_000  # above it, the scaled-down copies of the picture are counted
 _WITH_COPIES_FACTOR = 1.3125  # memory of a picture with its scaled-down copies, per the picture
-_MIN_SIDE_FACTOR = 0.65  # of `longest`; a JPEG is not decoded smaller than this
+_MIN_SIDE_FACTOR = 0.65  # of `longest`, the wanted side; a JPEG is not decoded smaller than this
 
 
 def reduction(image: Image.Image, longest: int) -> int:

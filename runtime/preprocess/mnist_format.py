@@ -1,7 +1,8 @@
 """Converts the ink of one digit to MNIST's format: 28 × 28 pixels, scaled, centered by mass.
 
-`to_mnist_format` is called for training data, for calibration and, by `pipeline`, for every image.
-`is_mnist_format` recognizes images that are already in this format.
+`pipeline` calls `tight_to_mnist_format` for the ink of every image; training and test-time
+augmentation call `to_mnist_format`. `is_mnist_format` recognizes images that are already in this
+format.
 """
 
 from functools import lru_cache
@@ -20,9 +21,9 @@ PIXELS_SHAPE = (28, 28, 1)  # height, width, channels
 # Added before fractions are cut off. Means over a drawing are often an exact half, which the order
 # of summation moves up or down; hardly any value is a thousandth below a half.
 _ROUNDING_OFFSET = np.float32(0.5 + 2**-10)
-# (2, 20): multiplied to both sides of 20x20 ink: row 0 gives its sum, row 1 its first moment.
+# (2, 20); multiplied by 20x20 ink from both sides, row 0 gives its sum, row 1 its first moment.
 _MOMENT_WEIGHTS = np.stack((np.ones(20), np.arange(20) + 0.5)).astype(np.float32)
-# (3, 28): multiplied to both sides of 28x28 pixels: row 0 gives their sum, row 1 their first
+# (3, 28); multiplied by 28x28 pixels from both sides, row 0 gives their sum, row 1 their first
 # moment, row 2 the sum of the first and last row or column.
 FORMAT_CHECK_WEIGHTS = np.stack((np.ones(28), np.arange(28), np.arange(28) % 27 == 0)).astype(
     np.float32

@@ -32,8 +32,8 @@ DARK_ON_LIGHT = "dark on light"  # ink darker than its background
 LIGHT_ON_DARK = "light on dark"  # ink lighter than its background
 
 _SEARCH_SIDE_PX = 192  # the digit is searched in a copy of at most this side
-_MIN_DIGIT_PX = 28  # if the digit's longer side is shorter there, it is segmented again …
-_TARGET_DIGIT_PX = 48  # … in a larger copy of its surroundings, where it has this size
+_MIN_DIGIT_PX = 28  # a digit whose longer side is shorter is segmented again in a larger copy
+_TARGET_DIGIT_PX = 48  # longer side of the digit in the larger copy
 _MIN_BATCH_IMAGES = 4  # smaller batches of files are read one by one
 
 

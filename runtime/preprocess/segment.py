@@ -22,19 +22,20 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and
 STROKE_LEVEL_SHARE = 0.3  # of the ink's mean contrast
 NOISE_LEVEL_SHARE = 0.75  # of the noise floor
 
-# Choice of the component: the score is its mass times these factors; the highest score wins.
-CENTER_DECAY = 4  # exp(-4 d²), d from the picture's center in widths and heights of the picture
-BORDER_FACTOR = 0.2  # if it touches an edge of the picture
-CORNER_FACTOR = 0.1  # if it is also in a corner, see below
-MAX_CORNER_SHARE = 0.25  # of the picture's area; a smaller box at two edges is a corner, no digit
+# The digit is the component with the highest score: its mass times the factors that apply.
+CENTER_DECAY = 4  # factor exp(-4 d²); d: distance from the center, in widths and heights
+BORDER_FACTOR = 0.2  # if the component touches an edge of the picture
+CORNER_FACTOR = 0.1  # if the component is in a corner of the picture
+MAX_CORNER_SHARE = 0.25  # of the picture's area; a smaller box at two edges is in a corner
 
-# Pieces that belong to the chosen component.
-MIN_PIECE_SHARE = 0.03  # of its mass; lighter pieces are specks
-MAX_PIECE_GAP_SHARE = 0.15  # of its box's longer side; pieces further away are not part of it
-MAX_JOIN_ROUNDS = 3  # each round enlarges the box, which may bring further pieces into reach
+# Other components become pieces of the digit.
+MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks
+MAX_PIECE_GAP_SHARE = 0.15  # of the longer side of the digit's box; more distant ones are ignored
+MAX_JOIN_ROUNDS = 3  # each round enlarges the box, so that more components are near
 
-MIN_STROKE_PX = 1.8  # of a digit 20 pixels high; thinner strokes are widened; MNIST's are 2 to 4
-MAX_STROKE_SHARE = 0.42  # of the longer side; a filled shape is wider: a square 0.64, a disc 0.5
+# Stroke widths.
+MIN_STROKE_PX = 1.8  # if the digit is 20 pixels high; thinner ones are widened; MNIST has 2 to 4
+MAX_STROKE_SHARE = 0.42  # of the longer side; above it, a filled shape: square 0.64, disc 0.5
 
 # Clutter: with more ink around it, the digit is part of a drawing or a text, thus implausible.
 _MIN_CLUTTER_SHARE = 0.05  # of the digit's mass; lighter components are not counted

@@ -17,7 +17,8 @@ from runtime.preprocess.pipeline import DARK_ON_LIGHT, LIGHT_ON_DARK, preprocess
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = load_digits().images[:40]
-HEIGHT, WIDTH = 360, 480
+HEIGHT = 360  # pixels of a generated page
+WIDTH = 480
 
 
 def pen(digit: Array, side: int) -> Array:
