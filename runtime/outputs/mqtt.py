@@ -16,17 +16,17 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from runtime.errors import EdgeError, printable, report
 
 # Message identifiers of MQTT have 16 bits, so that all kept messages together must be below 65,536.
-MAX_KEPT_RESULTS = 10_000  # without acknowledgment; while more are waiting, results are dropped
+MAX_KEPT_RESULTS = 10_000  # without acknowledgment; further results are dropped
 _MAX_STATUS_MESSAGES = 64  # availability and discovery, kept in addition; a few per connection
 
 CLOSE_TIMEOUT_S = 5.0  # `close` waits this long for acknowledgments
-_CONNECT_TIMEOUT_S = 5.0
+_CONNECT_TIMEOUT_S = 5.0  # a broker that does not answer for this long counts as unreachable
 _KEEPALIVE_S = 30  # without traffic, the client pings the broker after this time
-_MIN_RECONNECT_S = 1  # delay before the first reconnection, doubled each time …
-_MAX_RECONNECT_S = 30  # … up to this
+_MIN_RECONNECT_S = 1  # delay before the first reconnection; it doubles with each further one
+_MAX_RECONNECT_S = 30  # longest delay between two reconnections
 _PORTS = {"mqtt": 1883, "mqtts": 8883}  # default port of each URL scheme
-_MAX_TOPIC_CHARACTERS = 1000
-_TOPIC_HELP = "use words and slashes, without + and #"
+_MAX_TOPIC_CHARACTERS = 1000  # a longer topic is rejected
+_TOPIC_HELP = "use words and slashes, without + and #"  # the remedy for an invalid topic
 
 
 class MqttPublisher:

@@ -64,10 +64,13 @@ _DAMAGE_ERRORS = (
     struct.error,
     zlib.error,
 )
-_ORIENTATION_TAG = 0x0112  # of EXIF
-_ORIENTATION_KEYS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # of Image.info
-_MAX_EXIF_BYTES = 1 << 17  # longer metadata is ignored; cameras write 64 kB, 128 kB as hex text
-_GRAY_MODES = ("1", "L", "LA", "La", "I", "F")  # of Pillow, without color; also "I;16" and so on
+
+_ORIENTATION_TAG = 0x0112  # EXIF tag
+# Keys of Image.info whose metadata may contain an orientation.
+_ORIENTATION_KEYS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+# Longer metadata is ignored. Cameras write less than 64 kB, which is 128 kB as hexadecimal text.
+_MAX_EXIF_BYTES = 1 << 17
+_GRAY_MODES = ("1", "L", "LA", "La", "I", "F")  # Pillow's modes without color, besides "I;16" etc.
 
 
 @dataclass(frozen=True)

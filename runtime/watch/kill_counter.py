@@ -1,8 +1,8 @@
 """Counts how often the program was killed while it read an image, across restarts.
 
-An image that makes the decoder run out of memory, or a watchdog fire, would otherwise kill
-`runtime.watch` again after each restart. `runtime.watch.run` skips an image that was counted
-`MAX_KILLS` times.
+An image on which decoding runs out of memory, or hangs until the watchdog fires, would kill
+`runtime.watch` again after each restart. `runtime.watch.run` skips an image after `MAX_KILLS`
+kills.
 """
 
 import json
