@@ -106,7 +106,7 @@ class Writing:
     """The writing on a page, not yet cut out and arranged in lines.
 
     Attributes:
-        found: all components of ink, N of them, also those that are not writing.
+        all_components: all components of ink, N of them, also those that are not writing.
         levels: float32 (N,), contrast of each component's strokes.
         contrast: float32 (height, width), see `Foreground.contrast`.
         groups: numbers of the components that belong to one digit, for each digit.
@@ -115,7 +115,7 @@ class Writing:
         height: of a typical digit, in pixels.
     """
 
-    found: Components
+    all_components: Components
     levels: Plane
     contrast: Plane
     groups: list[npt.NDArray[np.intp]]
@@ -126,7 +126,7 @@ class Writing:
     def components(self) -> Iterator[InkComponent]:
         """Yield the ink of each group, unless it is the edge of a dark area."""
         for group in self.groups:
-            component = _cut_out(self.found, self.levels, self.contrast, group)
+            component = _cut_out(self.all_components, self.levels, self.contrast, group)
             if not _is_edge(component, self.raw, self.all_ink, self.height):
                 yield component
 
@@ -183,19 +183,19 @@ def find_writing(gray: Gray, name: str) -> Writing | None:
     if faint is None:
         return None
     _keep_own_level(mask, faint, contrast)
-    found = find_components(mask, contrast)
-    if found is None:
+    components = find_components(mask, contrast)
+    if components is None:
         return None
-    height = _typical_height(found)
+    height = _typical_height(components)
     if height < _MIN_HEIGHT_PX:
         return None
-    levels = _levels(found, contrast)
-    is_writing = _is_writing(found, height)
+    levels = _levels(components, contrast)
+    is_writing = _is_writing(components, height)
     if not is_writing.any():
         return None
-    mean_level = np.average(levels[is_writing], weights=found.mass[is_writing])
+    mean_level = np.average(levels[is_writing], weights=components.mass[is_writing])
     is_writing &= levels > _MIN_LEVEL_SHARE * mean_level
-    sizes = found.boxes[is_writing, 2:] - found.boxes[is_writing, :2]
+    sizes = components.boxes[is_writing, 2:] - components.boxes[is_writing, :2]
     areas = sizes.prod(axis=1, dtype=np.int64)
     if (
         len(sizes) > _MAX_COMPONENTS
@@ -203,10 +203,10 @@ def find_writing(gray: Gray, name: str) -> Writing | None:
         or areas.sum() > _MAX_TOTAL_AREA_PX
     ):
         raise too_much_ink(name)
-    groups = _group(found, np.flatnonzero(is_writing), height)
-    all_ink = found.paint(np.ones(len(levels), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
+    groups = _group(components, np.flatnonzero(is_writing), height)
+    all_ink = components.paint(np.ones(len(levels), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
     raw = 255 - gray if foreground.dark else gray
-    writing = Writing(found, levels, contrast, groups, all_ink, raw, height)
+    writing = Writing(components, levels, contrast, groups, all_ink, raw, height)
     return writing if any(True for _ in writing.components()) else None
 
 
@@ -235,40 +235,42 @@ def _counting(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     return np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-def _levels(found: Components, contrast: Plane) -> Plane:
+def _levels(components: Components, contrast: Plane) -> Plane:
     """Return the level of each component: the mean contrast, weighted by its square.
 
     The weights reduce the influence of the faint pixels at the rim of a stroke.
     """
     cubes, squares = (
         np.bincount(
-            found.labels, sum_runs(found.starts, found.ends, contrast, power), len(found.mass)
+            components.labels,
+            sum_runs(components.starts, components.ends, contrast, power),
+            len(components.mass),
         )
         for power in (3, 2)
     )
     return (cubes / np.maximum(squares, 1e-6)).astype(np.float32)
 
 
-def _touches_rim(found: Components) -> npt.NDArray[np.bool_]:
+def _touches_rim(components: Components) -> npt.NDArray[np.bool_]:
     """Return for each component whether it touches an edge of the picture."""
-    height, width = found.shape
-    near, far = found.boxes[:, :2] == 0, found.boxes[:, 2:] == (width, height)
+    height, width = components.shape
+    near, far = components.boxes[:, :2] == 0, components.boxes[:, 2:] == (width, height)
     touches: npt.NDArray[np.bool_] = (near | far).any(axis=1)
     return touches
 
 
-def _typical_height(found: Components) -> float:
+def _typical_height(components: Components) -> float:
     """Return the height of a typical digit in pixels.
 
     It is the median height of the components, weighted by their ink. Components at the picture's
     rim are ignored unless there are no others.
     """
-    heights = found.boxes[:, 3] - found.boxes[:, 1]
-    inside = ~_touches_rim(found)
+    heights = components.boxes[:, 3] - components.boxes[:, 1]
+    inside = ~_touches_rim(components)
     if inside.any():
-        heights, weights = heights[inside], found.mass[inside]
+        heights, weights = heights[inside], components.mass[inside]
     else:
-        weights = found.mass
+        weights = components.mass
     # Cap the weights, so that one large component cannot outweigh many digits.
     weights = np.minimum(weights, np.sort(weights)[-min(len(weights), 4)])
     order = np.argsort(heights, kind="stable")
@@ -276,9 +278,9 @@ def _typical_height(found: Components) -> float:
     return float(heights[order[min(int(middle), len(order) - 1)]])
 
 
-def _is_writing(found: Components, height: float) -> npt.NDArray[np.bool_]:
+def _is_writing(components: Components, height: float) -> npt.NDArray[np.bool_]:
     """Return for each component whether its size may be that of one or several digits."""
-    widths, heights = (found.boxes[:, 2:] - found.boxes[:, :2]).T
+    widths, heights = (components.boxes[:, 2:] - components.boxes[:, :2]).T
     small = (widths < _MAX_SPECK_HEIGHTS * height) & (heights < _MAX_SPECK_HEIGHTS * height)
     large = (heights > _MAX_TALL_HEIGHTS * height) | (widths > _MAX_WIDE_HEIGHTS * height)
     flat = (
@@ -286,7 +288,7 @@ def _is_writing(found: Components, height: float) -> npt.NDArray[np.bool_]:
         & (widths > _MIN_FLAT_ASPECT * heights)
         & (widths > _MIN_FLAT_WIDTH_HEIGHTS * height)
     )
-    cut_off = _touches_rim(found) & (
+    cut_off = _touches_rim(components) & (
         (heights < _MIN_RIM_HEIGHTS * height) | (heights > _MAX_RIM_HEIGHTS * height)
     )
     is_writing: npt.NDArray[np.bool_] = ~(small | large | flat | cut_off)
@@ -299,7 +301,7 @@ def _bounding_box(boxes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
 
 
 def _group(
-    found: Components, writing: npt.NDArray[np.intp], height: float
+    components: Components, writing: npt.NDArray[np.intp], height: float
 ) -> list[npt.NDArray[np.intp]]:
     """Group components that must belong to one digit, like the bar of a 5 or a broken stroke.
 
@@ -307,14 +309,14 @@ def _group(
     recognition decides whether to join them.
 
     Args:
-        found: all components.
+        components: all components.
         writing: numbers of the components to group.
         height: of a typical digit, in pixels.
 
     Returns:
         The numbers of the components in each group.
     """
-    boxes = found.boxes[writing]
+    boxes = components.boxes[writing]
     root = np.arange(len(writing))
     for first, second in _joined(boxes, height):
         if root[first] != root[second]:
@@ -474,14 +476,14 @@ def _join(
 
 
 def _cut_out(
-    found: Components, levels: Plane, contrast: Plane, group: npt.NDArray[np.intp]
+    components: Components, levels: Plane, contrast: Plane, group: npt.NDArray[np.intp]
 ) -> InkComponent:
     """Cut the ink of a group of components out of the page, scaled by the group's level."""
-    left, top, right, bottom = (int(edge) for edge in _bounding_box(found.boxes[group]))
+    left, top, right, bottom = (int(edge) for edge in _bounding_box(components.boxes[group]))
     box = left, top, right, bottom
-    chosen = np.zeros(len(found.mass), np.bool_)
+    chosen = np.zeros(len(components.mass), np.bool_)
     chosen[group] = True
-    weights = found.mass[group]
+    weights = components.mass[group]
     level = float(np.average(levels[group], weights=weights))
     ink = np.minimum(contrast[top:bottom, left:right] / np.float32(level), 1)
-    return InkComponent(np.where(found.paint(chosen, box), ink, np.float32(0)), box)
+    return InkComponent(np.where(components.paint(chosen, box), ink, np.float32(0)), box)

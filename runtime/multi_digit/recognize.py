@@ -1,7 +1,7 @@
 """Recognizes the numbers on a page, by oversegmentation and dynamic programming.
 
-`recognize` detects text lines, splits each component of ink that may be several digits into
-fragments, classifies every plausible join of neighboring fragments, and chooses the sequence of
+`recognize` detects text lines and splits each component of ink that may be several digits into
+fragments. It classifies every plausible join of neighboring fragments, and chooses the sequence of
 joins with the lowest cost. The cost of a digit is the negative logarithm of its confidence plus
 penalties for its shape and its cuts. `Classifier.read` and `python -m runtime.read` call it.
 """

@@ -1,8 +1,8 @@
 """Subtracts uneven light and the paper from a gray picture, leaving the contrast of the ink.
 
-`subtract_background` estimates the light on a coarse copy, decides whether ink is darker or lighter
-than its background, and measures noise, so that `segment` and `runtime.multi_digit.layout` can
-threshold the result.
+`subtract_background` estimates the light on a coarse copy. It decides whether ink is darker or
+lighter than its background, and measures the noise. `segment` and `runtime.multi_digit.layout`
+threshold the result to find ink.
 """
 
 import math
@@ -62,8 +62,8 @@ class Foreground:
 def subtract_background(gray: Gray) -> Foreground | None:
     """Subtract the background from a gray picture.
 
-    The light is a grayscale opening of a coarse copy, inverted first if the ink is dark. Ink is the
-    contrast to the light.
+    If the ink is dark, the picture is inverted. The light is a grayscale opening of a coarse copy;
+    the contrast is the picture minus the light.
 
     Args:
         gray: uint8 (height, width).

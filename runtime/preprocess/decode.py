@@ -1,8 +1,8 @@
 """Decodes images of any kind to upright gray or RGB arrays, within bounds of time and memory.
 
 `decode` and `CachedDecoder` return gray for the classifier, `decode_color` RGB for display. They
-accept paths, bytes, file objects, Pillow images and arrays of several modes and bit depths, undo
-the EXIF orientation, and turn every error of Pillow into an ImageError with the file's name.
+accept paths, bytes, file objects, Pillow images and arrays, of several modes and bit depths. They
+undo the EXIF orientation and convert every error of Pillow to an ImageError with the file's name.
 """
 
 import io

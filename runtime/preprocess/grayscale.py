@@ -100,6 +100,7 @@ def luminance(image: Image.Image, longest: int) -> Gray:
 
 
 def _cut(image: Image.Image, rows: slice) -> Image.Image:
+    """Return some rows of an image."""
     return image.crop((0, rows.start, image.width, rows.stop))
 
 

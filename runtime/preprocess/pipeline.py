@@ -46,12 +46,11 @@ class PreprocessedImage:
         box: left, top, right, bottom of the digit in pixels of the upright original, right and
             bottom exclusive; the whole image if it is blank.
         polarity: `DARK_ON_LIGHT` or `LIGHT_ON_DARK`.
-        method: "pixels" if the input was an array of pixels, "mnist" if it was an image in MNIST's
-            format, "luminance" or "color" if the ink was found by that contrast, "blank" if there
-            is no ink.
-        implausible: whether the ink does not have the shape of a digit: it is a filled shape, part
-            of a drawing or a text, has separate ink in its hole, or is a pattern in which ink and
-            background cannot be told apart.
+        method: "pixels": the input was an array of pixels; "mnist": an image in MNIST's format;
+            "luminance" or "color": ink was found by that contrast; "blank": there is no ink.
+        implausible: whether the ink does not have the shape of a digit. It is a filled shape, part
+            of a drawing or a text, or has separate ink in its hole; or it is a pattern in which ink
+            and background cannot be distinguished.
     """
 
     pixels: Pixels

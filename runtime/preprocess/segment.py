@@ -1,9 +1,9 @@
 """Segments the ink of one digit in a gray picture.
 
-`segment_digit` subtracts the background, thresholds the contrast, removes ruled lines and chooses
-the connected component that is most likely the digit, with the pieces close to it. It also reports
-shapes that are implausible for a digit. `pipeline` calls it for every image that is not yet in
-MNIST's format; `segment_tiny` is its faster version for small pictures.
+`segment_digit` subtracts the background, thresholds the contrast and removes ruled lines. Then it
+chooses the connected component that is most likely the digit, and the pieces close to it. It also
+reports shapes that are implausible for a digit. `pipeline` calls it for every image that is not in
+MNIST's format yet; `segment_tiny` is its faster version for small pictures.
 """
 
 from dataclasses import dataclass

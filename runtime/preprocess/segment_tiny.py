@@ -200,6 +200,7 @@ def _is_corner(box: Box, rims: int, width: int, height: int) -> bool:
 
 
 def _score(area: int, box: Box, rims: int, width: int, height: int) -> float:
+    """Return how likely a component is the digit, see the factors in `segment`."""
     x = (box[0] + box[2]) / 2 / width - 0.5
     y = (box[1] + box[3]) / 2 / height - 0.5
     score = area * math.exp(-CENTER_DECAY * (x * x + y * y)) * (BORDER_FACTOR if rims else 1)
