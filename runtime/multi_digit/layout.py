@@ -131,7 +131,7 @@ class Writing:
                 yield component
 
     def layout(self) -> PageLayout | None:
-        """Arrange the writing in lines; return None if there is no line."""
+        """Arrange the writing in lines; return None if it is empty."""
         components = list(self.components())
         boxes = np.array([component.box for component in components], np.intp).reshape(-1, 4)
         lines = tuple(
@@ -165,7 +165,7 @@ def find_writing(gray: Gray, name: str) -> Writing | None:
         name: of the image, for error messages.
 
     Returns:
-        The writing; None if there is none.
+        The writing; None if the page has none.
 
     Raises:
         ImageError: there are too many or too large pieces of ink, see the limits above.

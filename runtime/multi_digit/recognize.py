@@ -84,7 +84,7 @@ class Recognition:
 
     Attributes:
         lines: the labels of each line, from top to bottom; lines without a digit are omitted.
-        digits: everything that was classified, also what was rejected.
+        digits: everything that was classified, also rejected ink.
     """
 
     lines: tuple[str, ...]

@@ -58,7 +58,7 @@ class MqttPublisher:
         self._announced = 0  # availability and discovery messages
         self._acknowledged = 0  # messages of both kinds
         self._dropped = 0  # results
-        self._reason: str | None = "no connection yet"  # why there is no connection
+        self._reason: str | None = "no connection yet"  # for the missing connection
         self._reported = False  # whether the reason was reported
         self._closing = False
         self._lock = threading.Lock()
@@ -181,7 +181,7 @@ class MqttPublisher:
         self._acknowledged += 1
 
     def _lost(self, reason: str) -> None:
-        """Report why there is no connection, once until the next connection."""
+        """Report the reason for a missing connection, once until the next connection."""
         if self._reason is None or not self._reported:
             self._reason = reason
         if not self._reported:

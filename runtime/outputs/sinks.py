@@ -7,7 +7,7 @@ result. A result is a record that can be converted to JSON. The record of a digi
 
 `write` never blocks. A sink keeps results that it cannot deliver, retries, and counts them in
 `waiting`. A `full` sink may drop results, which it reports once. A camera accepts that; a caller
-whose images stay available, like `runtime.watch`, stops writing until the sink is no longer full.
+whose images stay available, like `runtime.watch`, waits until the sink has delivered its results.
 """
 
 import argparse

@@ -134,7 +134,7 @@ class CachedDecoder:
         self.name = describe(image, name)
         self._image = image
         self._loaded: _Loaded | None = None
-        self._spent_ns = 0.0  # estimated time of all decodings so far
+        self._spent_ns = 0.0  # estimated time of all decodings
 
     def decode(self, *, longest: int, color: bool = False) -> Decoded:
         """Decode the image to gray, see the function `decode`.

@@ -93,8 +93,8 @@ class _Work:
     """Adds up the parts of a file and the time of decoding it; checks both limits.
 
     Attributes:
-        parts: chunks, segments, blocks, strips or tags so far.
-        ns: estimated time so far.
+        parts: number of chunks, segments, blocks, strips or tags.
+        ns: estimated time in nanoseconds.
     """
 
     parts: int = 0

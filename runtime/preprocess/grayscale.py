@@ -192,7 +192,7 @@ def first_principal_component(image: Image.Image, longest: int) -> Gray:
         deviation = colors(rows) - mean
         covariance += deviation.T @ deviation
     axis = np.linalg.eigh(covariance)[1][:, -1]
-    step = len(parts)  # for the median, take as many pixels of a large picture as one strip has
+    step = len(parts)  # the median is taken of every `step`-th pixel, about one strip in total
     middle = np.median(np.concatenate([((colors(rows) - mean) @ axis)[::step] for rows in parts]))
     gray = np.empty(small.size[::-1], np.uint8)
     for rows in parts:

@@ -13,7 +13,7 @@ from runtime.preprocess.connected_components import Mask, find_runs, paint_runs
 
 _MIN_SIDE_PX = 32  # smaller pictures are returned unchanged
 _MAX_EDGE_GAP_SHARE = 0.04  # of the width, from an edge to the nearer end of a ruled line
-_MIN_ROW_SHARE = 0.25  # of the width; if no row has more ink, there is no ruled line
+_MIN_ROW_SHARE = 0.25  # of the width; without a row of more ink, the mask is unchanged
 _MIN_LENGTH_SHARE = 0.4  # of the width; shorter lines are strokes
 _MAX_THICKNESS_SHARE = 0.02  # of the longer side; if lines are thicker, nothing is removed
 _MAX_RUN_FACTOR = 1.5  # of a line's thickness; longer vertical runs are strokes across it
@@ -23,8 +23,8 @@ def remove_ruled_lines(mask: Mask, max_gap_share: float = 0.1, min_ink_share: fl
     """Remove thin horizontal lines that reach an edge of the picture, but not strokes across.
 
     The mask is thickened vertically by two pixels, so that slanting or broken lines connect.
-    A line is a long run in the thickened mask. Its pixels are removed if their vertical run in the
-    original mask is no longer than the line is thick.
+    A line is a long run in the thickened mask. Its pixels are removed unless their vertical run in
+    the original mask exceeds the thickness of the line.
 
     Args:
         mask: (height, width), True for ink.
@@ -32,7 +32,7 @@ def remove_ruled_lines(mask: Mask, max_gap_share: float = 0.1, min_ink_share: fl
         min_ink_share: smallest share of a line's length that is ink.
 
     Returns:
-        The mask without ruled lines; `mask` itself if there are none.
+        The mask without ruled lines; `mask` itself if it has none.
     """
     height, width = mask.shape
     left = int(_MAX_EDGE_GAP_SHARE * width)

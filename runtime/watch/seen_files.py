@@ -101,7 +101,7 @@ class SeenFiles:
         self._lines += len(self._unsaved)
         self._unsaved.clear()
         if self._lines > 2 * len(self._by_path) + _SLACK_ENTRIES:
-            # If there is no space, the old file remains, which has the same entries.
+            # On a full disk the old file remains, which has the same entries.
             with suppress(EdgeError):
                 self._rewrite(self.file)
 
