@@ -1,1 +1,1 @@
-"""Reads numbers: text lines, touching digits, recognition."""
+"""Reads numbers of several digits: detects text lines, splits touching digits, recognizes them."""

@@ -1,4 +1,10 @@
-"""Detects text lines: the ink components of each digit, line by line."""
+"""Detects text lines: the connected components of ink on a page, arranged in lines.
+
+`find_writing` thresholds the page, removes ruled lines and drops components that are too small,
+too large or too faint for digits. `Writing.layout` cuts out the rest and arranges it in lines,
+which may slant. `runtime.multi_digit.recognize` splits and joins these components to digits.
+Lengths are compared with the height of a typical digit on the page ("digit heights").
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,34 +25,64 @@ from runtime.preprocess.grayscale import Gray, quantile, row_slices
 from runtime.preprocess.ruled_lines import remove_ruled_lines
 from runtime.preprocess.segment import Box
 
-# Ink is first looked for at this part of the picture's level, for pencil stands beside marker;
-# then each component keeps what reaches this part of its own level.
-_FAINT, _OWN_LEVEL = 0.1, 0.3
-# A ruled line is broken for no more than this part of the picture: digits' own bars stand apart.
-# Ink is this part of it at least: of those photographed 0.8, of a row of printed digits' tops 0.6.
-_BROKEN, _INKED = 0.02, 0.7
-# What is this much fainter than the writing is none.
-_GHOST = 0.25
-# In heights of a digit: smaller in both directions is a speck; higher or wider is no writing.
-_SPECK, _TALL, _WIDE = 0.25, 2.5, 8.0
-# Digits further apart than this stand in different lines, or in none together.
-_REACH = 6.0
-# How far around ink there must be paper, in heights, and which part of that may be as dark as ink.
-_RING, _MAX_DARK = 0.2, 0.2
-# Lower writing than this, in pixels, cannot be read.
-_MIN_HEIGHT = 5
-_MAX_COMPONENTS = 2_500  # pieces of ink; each takes 0.2 to 0.5 ms, an A4 page holds 2,000 digits
-_MAX_COMPONENT_AREA = 1_000_000  # pixels in the box of one piece; cutting it takes 40 bytes each
-_MAX_AREA = 4096 * 3072  # pixels in the boxes of all pieces
-_MAX_RUNS = 600_000  # runs of ink along rows or columns; more are a texture
-_MAX_PAIRS = 100_000  # of boxes compared at once
+# Thresholds for ink.
+_PAGE_LEVEL_SHARE = 0.1  # of the page's ink level; low, because pencil may be next to marker
+_OWN_LEVEL_SHARE = 0.3  # of a component's own level; its fainter pixels are removed
+_MIN_LEVEL_SHARE = 0.25  # of the mean level of all writing; fainter components are removed
+
+# Ruled lines, see `remove_ruled_lines`.
+_MAX_GAP_SHARE = 0.02  # of the picture's width; the bars of neighboring digits have wider gaps
+_MIN_INK_SHARE = 0.7  # of a line's length; ruled lines have 0.8, the tops of printed digits 0.6
+
+# Sizes of components that are not writing.
+_MIN_HEIGHT_PX = 5  # pixels of a typical digit; a page with lower digits cannot be read
+_MAX_SPECK_HEIGHTS = 0.25  # digit heights; a component whose sides are both shorter is a speck
+_MAX_TALL_HEIGHTS = 2.5  # digit heights; a higher component is not writing
+_MAX_WIDE_HEIGHTS = 8.0  # digit heights; a wider component is not writing
+# A component is flat, like a dash or an underline, if all three hold.
+_MAX_FLAT_HEIGHTS = 0.4  # digit heights; its height
+_MIN_FLAT_WIDTH_HEIGHTS = 1.2  # digit heights; its width
+_MIN_FLAT_ASPECT = 3  # its width / height
+# A component at an edge of the picture may be cut off. It is writing only between these limits.
+_MIN_RIM_HEIGHTS = 0.6  # digit heights; its height
+_MAX_RIM_HEIGHTS = 1.5  # digit heights; its height
+
+# Two components belong to one digit if the first three conditions hold, and either the fourth or
+# the last two.
+_MAX_PIECE_HEIGHTS = 0.6  # digit heights; height of the lower component
+_MAX_PIECE_GAP_HEIGHTS = 0.25  # digit heights; vertical gap
+_MAX_JOINED_HEIGHTS = 1.8  # digit heights; height of both together
+_MIN_OVERLAP_SHARE = 0.5  # of the narrower one's width; horizontal overlap
+_MAX_SIDE_GAP_HEIGHTS = 0.1  # digit heights; horizontal gap
+_MAX_PIECE_AREA_HEIGHTS = 0.2  # squared digit heights; smaller width × smaller height
+
+# Lines.
+_MAX_DIGIT_GAP_HEIGHTS = 6.0  # digit heights; digits with a wider gap are not linked to one line
+_MAX_OFFSET_HEIGHTS = 0.55  # digit heights; vertical offset of linked digits, without the slope
+_MAX_LINE_OFFSET_HEIGHTS = 0.5  # digit heights; lines with a smaller vertical offset are joined
+
+# A component is the edge of a dark area, not ink, if the paper around it is as dark.
+_RING_HEIGHTS = 0.2  # digit heights; width of the ring around the component that is examined
+_MAX_DARK_SHARE = 0.2  # of the ring's pixels; if more are dark, the component is an edge
+
+# Limits. Beyond any of the first three the page is rejected, because reading it takes too long.
+_MAX_COMPONENTS = 2_500  # on a page; each takes 0.2 to 0.5 ms; an A4 page has 2,000 digits
+_MAX_COMPONENT_AREA_PX = 1_000_000  # box of one component; splitting it takes 40 bytes per pixel
+_MAX_TOTAL_AREA_PX = 4096 * 3072  # boxes of all components
+_MAX_RUNS = 600_000  # of ink along rows or columns; a page with more is texture without writing
+_MAX_PAIRS = 100_000  # pairs of boxes that are compared at once
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class InkComponent:
-    """Connected ink, float32 from 0 to 1, cut to its box in the picture; one digit, mostly."""
+    """Connected ink: a digit, several touching digits, or part of a digit.
+
+    Attributes:
+        ink: float32 (height, width) from 0 to 1, cropped to `box`.
+        box: left, top, right, bottom in the picture's pixels; right and bottom exclusive.
+    """
 
     ink: Plane
     box: Box
@@ -54,9 +90,11 @@ class InkComponent:
 
 @dataclass(frozen=True)
 class PageLayout:
-    """Lines from top to bottom, in each its components from left to right.
+    """The text lines of a page.
 
-    `height` is that of a typical digit, in pixels.
+    Attributes:
+        lines: from top to bottom; in each line its components from left to right.
+        height: of a typical digit, in pixels.
     """
 
     lines: tuple[tuple[InkComponent, ...], ...]
@@ -65,25 +103,35 @@ class PageLayout:
 
 @dataclass(frozen=True)
 class Writing:
-    """Ink that is large, small and free enough to be writing; not yet cut out and arranged."""
+    """The writing on a page, not yet cut out and arranged in lines.
 
-    found: Components
+    Attributes:
+        all_components: all components of ink, N of them, also those that are not writing.
+        levels: float32 (N,), contrast of each component's strokes.
+        contrast: float32 (height, width), see `Foreground.contrast`.
+        groups: numbers of the components that belong to one digit, for each digit.
+        all_ink: (height, width), the mask of all components.
+        raw: uint8 (height, width), the page's gray levels, inverted if ink is dark.
+        height: of a typical digit, in pixels.
+    """
+
+    all_components: Components
     levels: Plane
     contrast: Plane
     groups: list[npt.NDArray[np.intp]]
-    everything: Mask
+    all_ink: Mask
     raw: Gray
     height: float
 
     def components(self) -> Iterator[InkComponent]:
-        """Yield each group's ink, unless it is the edge of something dark."""
+        """Yield the ink of each group, unless it is the edge of a dark area."""
         for group in self.groups:
-            component = _cut_out(self.found, self.levels, self.contrast, group)
-            if not _is_edge(component, self.raw, self.everything, self.height):
+            component = _cut_out(self.all_components, self.levels, self.contrast, group)
+            if not _is_edge(component, self.raw, self.all_ink, self.height):
                 yield component
 
     def layout(self) -> PageLayout | None:
-        """Return its lines; None if there are none."""
+        """Arrange the writing in lines; return None if it is empty."""
         components = list(self.components())
         boxes = np.array([component.box for component in components], np.intp).reshape(-1, 4)
         lines = tuple(
@@ -93,60 +141,82 @@ class Writing:
 
 
 def detect_text_lines(gray: Gray, name: str) -> PageLayout | None:
-    """Find the lines of writing in a gray picture, uint8 (height, width); None if there are none.
+    """Find the text lines on a page.
 
-    Raises ImageError, with `name`, if there is more ink than a page holds.
+    Args:
+        gray: uint8 (height, width).
+        name: of the image, for error messages.
+
+    Returns:
+        The layout; None if there is no writing.
+
+    Raises:
+        ImageError: there are too many or too large pieces of ink, see the limits above.
     """
     writing = find_writing(gray, name)
     return None if writing is None else writing.layout()
 
 
 def find_writing(gray: Gray, name: str) -> Writing | None:
-    """Find the writing in a gray picture, uint8 (height, width); None if there is none.
+    """Find the writing on a page.
 
-    Raises ImageError, with `name`, if there is more ink than a page holds.
+    Args:
+        gray: uint8 (height, width).
+        name: of the image, for error messages.
+
+    Returns:
+        The writing; None if the page has none.
+
+    Raises:
+        ImageError: there are too many or too large pieces of ink, see the limits above.
     """
     foreground = subtract_background(gray)
     if foreground is None or foreground.polarity_ambiguous:
         return None
     contrast = foreground.contrast
-    mask = contrast > max(_FAINT * foreground.ink_level, foreground.noise_floor)
-    if max(np.count_nonzero(one[1:] > one[:-1]) for one in (mask, mask.T)) > _MAX_RUNS:
+    mask = contrast > max(_PAGE_LEVEL_SHARE * foreground.ink_level, foreground.noise_floor)
+    if max(np.count_nonzero(rows[1:] > rows[:-1]) for rows in (mask, mask.T)) > _MAX_RUNS:
         return None
-    mask = remove_ruled_lines(remove_ruled_lines(mask, _BROKEN, _INKED).T, _BROKEN, _INKED).T
+    mask = remove_ruled_lines(mask, _MAX_GAP_SHARE, _MIN_INK_SHARE)
+    mask = remove_ruled_lines(mask.T, _MAX_GAP_SHARE, _MIN_INK_SHARE).T
     faint = find_components(mask, contrast)
     if faint is None:
         return None
     _keep_own_level(mask, faint, contrast)
-    found = find_components(mask, contrast)
-    if found is None:
+    components = find_components(mask, contrast)
+    if components is None:
         return None
-    height = _typical_height(found)
-    if height < _MIN_HEIGHT:
+    height = _typical_height(components)
+    if height < _MIN_HEIGHT_PX:
         return None
-    own = _levels(found, contrast)
-    writing = _is_writing(found, height)
-    if not writing.any():
+    levels = _levels(components, contrast)
+    is_writing = _is_writing(components, height)
+    if not is_writing.any():
         return None
-    writing &= own > _GHOST * np.average(own[writing], weights=found.mass[writing])
-    sizes = found.boxes[writing, 2:] - found.boxes[writing, :2]
+    mean_level = np.average(levels[is_writing], weights=components.mass[is_writing])
+    is_writing &= levels > _MIN_LEVEL_SHARE * mean_level
+    sizes = components.boxes[is_writing, 2:] - components.boxes[is_writing, :2]
     areas = sizes.prod(axis=1, dtype=np.int64)
-    if len(sizes) > _MAX_COMPONENTS or areas.max() > _MAX_COMPONENT_AREA or areas.sum() > _MAX_AREA:
+    if (
+        len(sizes) > _MAX_COMPONENTS
+        or areas.max() > _MAX_COMPONENT_AREA_PX
+        or areas.sum() > _MAX_TOTAL_AREA_PX
+    ):
         raise too_much_ink(name)
-    groups = _group(found, np.flatnonzero(writing), height)
-    everything = found.paint(np.ones(len(own), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
+    groups = _group(components, np.flatnonzero(is_writing), height)
+    all_ink = components.paint(np.ones(len(levels), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
     raw = 255 - gray if foreground.dark else gray
-    writing_found = Writing(found, own, contrast, groups, everything, raw, height)
-    return writing_found if any(True for _ in writing_found.components()) else None
+    writing = Writing(components, levels, contrast, groups, all_ink, raw, height)
+    return writing if any(True for _ in writing.components()) else None
 
 
 def too_much_ink(name: str) -> ImageError:
-    """What is said of a picture with more on it than a page of digits holds."""
+    """Return the error for an image, `name`, with more ink than a page of digits."""
     return ImageError(f"{name}: more pieces of ink than a page of digits; crop it to the digits")
 
 
 def _keep_own_level(mask: Mask, faint: Components, contrast: Plane) -> None:
-    """Take out of the mask what is fainter than its component's strokes."""
+    """Remove from the mask, in place, pixels that are fainter than their component's strokes."""
     levels = _levels(faint, contrast)
     height, width = mask.shape
     for rows in row_slices(height, width + 1):
@@ -157,123 +227,143 @@ def _keep_own_level(mask: Mask, faint: Components, contrast: Plane) -> None:
         level = np.zeros((rows.stop - rows.start, width + 1), np.float32)
         inside = np.repeat(starts - before, lengths) + _counting(lengths)
         level.reshape(-1)[inside] = np.repeat(levels[faint.labels[first:last]], lengths)
-        mask[rows] &= contrast[rows] > _OWN_LEVEL * level[:, :-1]
+        mask[rows] &= contrast[rows] > _OWN_LEVEL_SHARE * level[:, :-1]
 
 
 def _counting(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """0, 1, … up to each of the lengths, one after the other."""
+    """Return the concatenation of `np.arange(n)` for each n of `lengths`."""
     return np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
-def _levels(found: Components, contrast: Plane) -> Plane:
-    """Return each component's contrast: a mean in which the rim and the paper count little."""
-    above, below = (
+def _levels(components: Components, contrast: Plane) -> Plane:
+    """Return the level of each component: the mean contrast, weighted by its square.
+
+    The weights reduce the influence of the faint pixels at the rim of a stroke.
+    """
+    cubes, squares = (
         np.bincount(
-            found.labels, sum_runs(found.starts, found.ends, contrast, power), len(found.mass)
+            components.labels,
+            sum_runs(components.starts, components.ends, contrast, power),
+            len(components.mass),
         )
         for power in (3, 2)
     )
-    return (above / np.maximum(below, 1e-6)).astype(np.float32)
+    return (cubes / np.maximum(squares, 1e-6)).astype(np.float32)
 
 
-def _touches_rim(found: Components) -> npt.NDArray[np.bool_]:
-    height, width = found.shape
-    near, far = found.boxes[:, :2] == 0, found.boxes[:, 2:] == (width, height)
+def _touches_rim(components: Components) -> npt.NDArray[np.bool_]:
+    """Return for each component whether it touches an edge of the picture."""
+    height, width = components.shape
+    near, far = components.boxes[:, :2] == 0, components.boxes[:, 2:] == (width, height)
     touches: npt.NDArray[np.bool_] = (near | far).any(axis=1)
     return touches
 
 
-def _typical_height(found: Components) -> float:
-    """The median height, each component weighted by its ink; those on the picture's rim apart."""
-    heights = found.boxes[:, 3] - found.boxes[:, 1]
-    inside = ~_touches_rim(found)
+def _typical_height(components: Components) -> float:
+    """Return the height of a typical digit in pixels.
+
+    It is the median height of the components, weighted by their ink. Components at the picture's
+    rim are ignored unless there are no others.
+    """
+    heights = components.boxes[:, 3] - components.boxes[:, 1]
+    inside = ~_touches_rim(components)
     if inside.any():
-        heights, weights = heights[inside], found.mass[inside]
+        heights, weights = heights[inside], components.mass[inside]
     else:
-        weights = found.mass
-    # One large thing must not outweigh many digits.
+        weights = components.mass
+    # Cap the weights, so that one large component cannot outweigh many digits.
     weights = np.minimum(weights, np.sort(weights)[-min(len(weights), 4)])
     order = np.argsort(heights, kind="stable")
     middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     return float(heights[order[min(int(middle), len(order) - 1)]])
 
 
-def _is_writing(found: Components, height: float) -> npt.NDArray[np.bool_]:
-    sizes = found.boxes[:, 2:] - found.boxes[:, :2]
-    small = (sizes < _SPECK * height).all(axis=1)
-    large = (sizes[:, 1] > _TALL * height) | (sizes[:, 0] > _WIDE * height)
-    # A dash, an underline, the edge of something dark.
+def _is_writing(components: Components, height: float) -> npt.NDArray[np.bool_]:
+    """Return for each component whether its size may be that of one or several digits."""
+    widths, heights = (components.boxes[:, 2:] - components.boxes[:, :2]).T
+    small = (widths < _MAX_SPECK_HEIGHTS * height) & (heights < _MAX_SPECK_HEIGHTS * height)
+    large = (heights > _MAX_TALL_HEIGHTS * height) | (widths > _MAX_WIDE_HEIGHTS * height)
     flat = (
-        (sizes[:, 1] < 0.4 * height)
-        & (sizes[:, 0] > 3 * sizes[:, 1])
-        & (sizes[:, 0] > 1.2 * height)
+        (heights < _MAX_FLAT_HEIGHTS * height)
+        & (widths > _MIN_FLAT_ASPECT * heights)
+        & (widths > _MIN_FLAT_WIDTH_HEIGHTS * height)
     )
-    # What the picture's rim cuts off is a digit only where nearly all of it is there.
-    cut = _touches_rim(found) & ((sizes[:, 1] < 0.6 * height) | (sizes[:, 1] > 1.5 * height))
-    writing: npt.NDArray[np.bool_] = ~(small | large | flat | cut)
-    return writing
+    cut_off = _touches_rim(components) & (
+        (heights < _MIN_RIM_HEIGHTS * height) | (heights > _MAX_RIM_HEIGHTS * height)
+    )
+    is_writing: npt.NDArray[np.bool_] = ~(small | large | flat | cut_off)
+    return is_writing
 
 
-def _around(boxes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def _bounding_box(boxes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return the smallest box that contains all of the boxes (N, 4)."""
     return np.concatenate((boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)))
 
 
 def _group(
-    found: Components, writing: npt.NDArray[np.intp], height: float
+    components: Components, writing: npt.NDArray[np.intp], height: float
 ) -> list[npt.NDArray[np.intp]]:
-    """Components that belong together whatever they are: one above the other, hardly apart.
+    """Group components that must belong to one digit, like the bar of a 5 or a broken stroke.
 
-    The hat of a 5, a stroke that broke. What stands side by side is left to the reading.
+    They are above each other, with a small gap. Components side by side stay separate; the
+    recognition decides whether to join them.
+
+    Args:
+        components: all components.
+        writing: numbers of the components to group.
+        height: of a typical digit, in pixels.
+
+    Returns:
+        The numbers of the components in each group.
     """
-    boxes = found.boxes[writing]
+    boxes = components.boxes[writing]
     root = np.arange(len(writing))
-    for one, other in _joined(boxes, height):
-        if root[one] != root[other]:
-            root[root == root[other]] = root[one]
+    for first, second in _joined(boxes, height):
+        if root[first] != root[second]:
+            root[root == root[second]] = root[first]
     return [writing[root == number] for number in np.unique(root)]
 
 
 def _joined(boxes: npt.NDArray[np.intp], height: float) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of boxes that belong together, both ways round, sorted."""
+    """Yield the pairs of boxes that belong to one digit, in both orders, sorted."""
     pairs = [np.empty((0, 2), np.intp)]
     sizes = boxes[:, 2:] - boxes[:, :2]
-    for one, other in _near_pairs(boxes, height):
-        across = np.minimum(boxes[other, 2], boxes[one, 2]) - np.maximum(
-            boxes[other, 0], boxes[one, 0]
+    for first, second in _near_pairs(boxes, height):
+        inner_left, inner_top = np.maximum(boxes[first, :2], boxes[second, :2]).T
+        inner_right, inner_bottom = np.minimum(boxes[first, 2:], boxes[second, 2:]).T
+        outer_top = np.minimum(boxes[first, 1], boxes[second, 1])
+        outer_bottom = np.maximum(boxes[first, 3], boxes[second, 3])
+        min_width, min_height = np.minimum(sizes[first], sizes[second]).T
+        overlap = inner_right - inner_left
+        stacked = overlap > _MIN_OVERLAP_SHARE * min_width
+        small_and_near = (overlap > -_MAX_SIDE_GAP_HEIGHTS * height) & (
+            min_width * min_height < _MAX_PIECE_AREA_HEIGHTS * height * height
         )
-        down = np.maximum(boxes[other, 1], boxes[one, 1]) - np.minimum(
-            boxes[other, 3], boxes[one, 3]
-        )
-        width, low = np.minimum(sizes[one], sizes[other]).T
-        above = across > 0.5 * width
-        beside = (across > -0.1 * height) & (width * low < 0.2 * height * height)
         joined = (
-            (low < 0.6 * height)
-            & (above | beside)
-            & (down < 0.25 * height)
-            & (
-                np.maximum(boxes[other, 3], boxes[one, 3])
-                - np.minimum(boxes[other, 1], boxes[one, 1])
-                < 1.8 * height
-            )
+            (min_height < _MAX_PIECE_HEIGHTS * height)
+            & (stacked | small_and_near)
+            & (inner_top - inner_bottom < _MAX_PIECE_GAP_HEIGHTS * height)
+            & (outer_bottom - outer_top < _MAX_JOINED_HEIGHTS * height)
         )
-        pairs.append(np.stack((one[joined], other[joined]), axis=1))
-        pairs.append(np.stack((other[joined], one[joined]), axis=1))
-    found = np.concatenate(pairs)
-    yield from found[np.lexsort((found[:, 1], found[:, 0]))].tolist()
+        pairs.append(np.stack((first[joined], second[joined]), axis=1))
+        pairs.append(np.stack((second[joined], first[joined]), axis=1))
+    sorted_pairs = np.concatenate(pairs)
+    sorted_pairs = sorted_pairs[np.lexsort((sorted_pairs[:, 1], sorted_pairs[:, 0]))]
+    yield from sorted_pairs.tolist()
 
 
 def _near_pairs(
     boxes: npt.NDArray[np.intp], height: float
 ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """Yield pairs of boxes that overlap or nearly so, along the axis on which fewer do.
+    """Yield batches of pairs of boxes that overlap, or nearly overlap, along one axis.
 
-    Sweeps over the boxes, sorted by where they start, some pairs at a time.
+    Sweep and prune: the boxes are sorted by their start on the axis along which fewer pairs
+    overlap. Each batch has about `_MAX_PAIRS` pairs.
     """
     sweeps = []
     for axis in (0, 1):
         order = np.argsort(boxes[:, axis], kind="stable")
-        ends = boxes[order, axis + 2] + 0.25 * height
+        ends = boxes[order, axis + 2] + _MAX_PIECE_GAP_HEIGHTS * height
         until = np.searchsorted(boxes[order, axis], ends, "right")
         counts = np.maximum(until - np.arange(len(boxes)) - 1, 0)
         sweeps.append((int(counts.sum()), order, counts))
@@ -283,23 +373,23 @@ def _near_pairs(
     while first < len(boxes):
         last = max(int(np.searchsorted(totals, totals[first] + _MAX_PAIRS)), first + 1)
         part = counts[first:last]
-        at = np.repeat(np.arange(first, last), part)
-        yield order[at], order[at + 1 + _counting(part)]
+        position = np.repeat(np.arange(first, last), part)
+        yield order[position], order[position + 1 + _counting(part)]
         first = last
 
 
-def _is_edge(component: InkComponent, raw: Gray, everything: Mask, height: float) -> bool:
-    """Whether this is the rim of something as dark as ink, a shadow or the end of the paper.
+def _is_edge(component: InkComponent, raw: Gray, all_ink: Mask, height: float) -> bool:
+    """Return whether a component is the edge of a dark area: a shadow or the end of the paper.
 
-    Around ink there is paper; around a rim much is no lighter than the rim is.
+    Ink is surrounded by paper. Around an edge, many pixels are as dark as the edge itself.
     """
     left, top, right, bottom = component.box
-    reach = max(2, int(_RING * height))
+    reach = max(2, int(_RING_HEIGHTS * height))
     around = (
         slice(max(top - reach, 0), bottom + reach),
         slice(max(left - reach, 0), right + reach),
     )
-    ground = np.bincount(raw[around][~everything[around]], minlength=256)
+    ground = np.bincount(raw[around][~all_ink[around]], minlength=256)
     pixels = int(ground.sum())
     if not pixels:
         return False
@@ -307,30 +397,38 @@ def _is_edge(component: InkComponent, raw: Gray, everything: Mask, height: float
         np.bincount(raw[top:bottom, left:right][component.ink > 0.5], minlength=256), 0.5
     )
     middle = (ink + quantile(ground, 0.25)) / 2
-    return int(ground[int(middle) + 1 :].sum()) / pixels > _MAX_DARK
+    return int(ground[int(middle) + 1 :].sum()) / pixels > _MAX_DARK_SHARE
 
 
 def _arrange(boxes: npt.NDArray[np.intp], height: float) -> list[list[int]]:
-    """Indices of the boxes, line by line; a line may slant, and bend a little."""
+    """Arrange boxes in lines, which may slant and bend a little.
+
+    Args:
+        boxes: (N, 4) left, top, right, bottom.
+        height: of a typical digit, in pixels.
+
+    Returns:
+        Numbers of the boxes in each line, from left to right; the lines from top to bottom.
+    """
     if not len(boxes):
         return []
     centers: Floats = (boxes[:, :2] + boxes[:, 2:]) / 2
     tall = boxes[:, 3] - boxes[:, 1] > 0.5 * height
     slope = _slope(centers[tall], height)
-    # Each box hangs on the nearest one to its left that stands at its own height.
+    # Link each box to the nearest one to its left that has about the same level.
     root = np.arange(len(boxes))
     level = centers[:, 1] - slope * centers[:, 0]
     order = np.argsort(centers[:, 0], kind="stable")
     across = centers[order, 0]
-    first = np.searchsorted(across, across - _REACH * height, "right")
+    first = np.searchsorted(across, across - _MAX_DIGIT_GAP_HEIGHTS * height, "right")
     last = np.searchsorted(across, across, "left")
-    for at, one in enumerate(order):
-        left = order[first[at] : last[at]]
-        off = np.abs(level[left] - level[one])
-        near = off < 0.55 * height
+    for position, box in enumerate(order):
+        left = order[first[position] : last[position]]
+        offset = np.abs(level[left] - level[box])
+        near = offset < _MAX_OFFSET_HEIGHTS * height
         if near.any():
-            left, off = left[near], off[near]
-            root[one] = root[_nearest(centers[one, 0] - centers[left, 0] + 2 * off, left)]
+            left, offset = left[near], offset[near]
+            root[box] = root[_nearest(centers[box, 0] - centers[left, 0] + 2 * offset, left)]
     lines = [np.flatnonzero(root == number) for number in np.unique(root)]
     lines = _join(lines, level, height)
     lines.sort(key=lambda line: float(level[line].mean()))
@@ -338,36 +436,39 @@ def _arrange(boxes: npt.NDArray[np.intp], height: float) -> list[list[int]]:
 
 
 def _nearest(distances: Floats, numbers: npt.NDArray[np.intp]) -> int:
-    """Return the number of the least distance, the lowest one of several."""
+    """Return the number with the smallest distance; of equal distances, the lowest number."""
     return int(numbers[distances == distances.min()].min())
 
 
 def _slope(centers: Floats, height: float) -> float:
-    """How steeply the lines rise: the median over each digit's nearest one to the right."""
+    """Return the slope of the lines: the median slope from each digit to its right neighbor."""
     slopes = []
     order = np.argsort(centers[:, 0], kind="stable")
     across = centers[order, 0]
     first = np.searchsorted(across, across + 0.2 * height, "right")
-    last = np.searchsorted(across, across + _REACH * height, "left")
-    for at, one in enumerate(order):
-        others = order[first[at] : last[at]]
-        right, down = (centers[others] - centers[one]).T
+    last = np.searchsorted(across, across + _MAX_DIGIT_GAP_HEIGHTS * height, "left")
+    for position, box in enumerate(order):
+        others = order[first[position] : last[position]]
+        right, down = (centers[others] - centers[box]).T
         near = np.abs(down) < 0.5 * right
         if near.any():
             others, right, down = others[near], right[near], down[near]
             nearest = _nearest(right + 2 * np.abs(down), others)
-            steep = centers[nearest] - centers[one]
-            slopes.append(steep[1] / steep[0])
+            step = centers[nearest] - centers[box]
+            slopes.append(step[1] / step[0])
     return float(np.median(slopes)) if slopes else 0.0
 
 
 def _join(
     lines: list[npt.NDArray[np.intp]], level: Floats, height: float
 ) -> list[npt.NDArray[np.intp]]:
-    """Join lines that stand at the same height, a wide gap between them."""
+    """Join lines at the same level, which a wide gap separated."""
     joined: list[npt.NDArray[np.intp]] = []
     for line in sorted(lines, key=lambda line: float(level[line].mean())):
-        if joined and level[line].mean() - level[joined[-1]].mean() < 0.5 * height:
+        if (
+            joined
+            and level[line].mean() - level[joined[-1]].mean() < _MAX_LINE_OFFSET_HEIGHTS * height
+        ):
             joined[-1] = np.concatenate((joined[-1], line))
         else:
             joined.append(line)
@@ -375,13 +476,14 @@ def _join(
 
 
 def _cut_out(
-    found: Components, levels: Plane, contrast: Plane, group: npt.NDArray[np.intp]
+    components: Components, levels: Plane, contrast: Plane, group: npt.NDArray[np.intp]
 ) -> InkComponent:
-    left, top, right, bottom = (int(edge) for edge in _around(found.boxes[group]))
+    """Cut the ink of a group of components out of the page, scaled by the group's level."""
+    left, top, right, bottom = (int(edge) for edge in _bounding_box(components.boxes[group]))
     box = left, top, right, bottom
-    chosen = np.zeros(len(found.mass), np.bool_)
+    chosen = np.zeros(len(components.mass), np.bool_)
     chosen[group] = True
-    weights = found.mass[group]
+    weights = components.mass[group]
     level = float(np.average(levels[group], weights=weights))
     ink = np.minimum(contrast[top:bottom, left:right] / np.float32(level), 1)
-    return InkComponent(np.where(found.paint(chosen, box), ink, np.float32(0)), box)
+    return InkComponent(np.where(components.paint(chosen, box), ink, np.float32(0)), box)

@@ -1,4 +1,10 @@
-"""Recognizes numbers: the cheapest way to merge ink fragments into digits."""
+"""Recognizes the numbers on a page, by oversegmentation and dynamic programming.
+
+`recognize` detects text lines and splits each component of ink that may be several digits into
+fragments. It classifies every plausible join of neighboring fragments, and chooses the sequence of
+joins with the lowest cost. The cost of a digit is the negative logarithm of its confidence plus
+penalties for its shape and its cuts. `Classifier.read` and `python -m runtime.read` call it.
+"""
 
 import math
 from collections.abc import Callable
@@ -19,40 +25,51 @@ from runtime.preprocess.mnist_format import tight_to_mnist_format
 from runtime.preprocess.pipeline import scale_box
 from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 
-# The longest side, in pixels, at which writing is looked for; where its digits are lower than
-# the smallest, it is looked at again with digits of the other height, in so many pixels at most.
-_LONGEST, _SMALLEST, _ENLARGED, _LARGEST = 1024, 24, 40, 4096
-_MAX_PIXELS = 4096 * 3072
-_MAX_HELD_PIXELS = 8_000_000  # a larger picture is freed before lines are found in a close look
-# What finding its lines takes, in bytes a pixel.
-_PIXEL_BYTES = 10
-# A component is cut where it is broader than this part of the height, or not surely a digit.
-_NARROW, _SURE = 0.7, 0.95
-# Components are tried as one digit up to this gap between them, in heights.
-_GAP = 0.25
-# What a digit costs, in nats, beside the negative logarithm of its confidence: where it is refused;
-# for the cut to its left, and the ink that goes through, in heights; for each gap in it; for what
-# it is broader than this part of its height, and lower than this part of the line's. Chosen on
-# MNIST's training digits set side by side, touching and overlapping.
-_REFUSED, _CUT, _INK, _JOIN = 0.2, 0.12, 1.0, 0.07
-_BROADER, _BROAD_FROM, _LOWER, _LOW_FROM = 0.85, 0.85, 0.45, 1.05
-# In heights: what is lower or broader is no digit.
-_LOW, _BROAD = 0.4, 1.7
-_MAX_FRAGMENTS = 12  # of one digit
-_MAX_JOINED_PIXELS = 24_000_000  # of all joins in a line, held at once as 4 bytes each
-_MAX_TRIED = 8_500  # joins of pieces on a page: of 2,000 handwritten digits; 0.12 ms each
-UNKNOWN = "?"
+UNKNOWN = "?"  # in the text, for ink that is not a digit
+
+# The page is decoded at one size; if its digits are too low, again at a larger one.
+_DETECTION_SIDE_PX = 1024  # text is detected on a copy of at most this side
+_MIN_DIGIT_HEIGHT_PX = 24  # if a typical digit is lower, the page is decoded again, larger
+_TARGET_DIGIT_HEIGHT_PX = 40  # height of a typical digit in the larger copy
+_MAX_SIDE_PX = 4096  # longer side of the larger copy
+_MAX_PAGE_PIXELS = 4096 * 3072  # of the larger copy
+_MAX_HELD_PIXELS = 8_000_000  # a larger decoded picture is freed before lines are detected
+_LAYOUT_BYTES_PER_PIXEL = 10  # memory of detecting text lines
+
+# Lengths are in digit heights: the height of a typical digit on the page.
+_MAX_UNCUT_WIDTH_HEIGHTS = 0.7  # a wider component is split
+_MIN_UNCUT_CONFIDENCE = 0.95  # a component with less confidence is split
+_MAX_GAP_HEIGHTS = 0.25  # components with a wider gap are not joined to one digit
+_MIN_DIGIT_HEIGHTS = 0.4  # lower ink is not a digit
+_MAX_DIGIT_WIDTH_HEIGHTS = 1.7  # wider ink is not a digit
+
+# Costs of a digit in nats, added to -log(confidence). Chosen on MNIST's training digits, set side
+# by side, touching and overlapping.
+_REJECTED_COST = 0.2  # if the prediction is not accepted
+_CUT_COST = 0.12  # if it is cut from its left neighbor
+_CUT_INK_COST = 1.0  # per digit height of ink that this cut goes through
+_GAP_COST = 0.07  # per gap between the components that it is joined from
+_WIDE_COST = 0.85  # per unit of width / height above _WIDE_ASPECT
+_WIDE_ASPECT = 0.85  # width / height; wider digits cost extra
+_LOW_COST = 0.45  # per digit height below _LOW_HEIGHTS
+_LOW_HEIGHTS = 1.05  # digit heights; lower digits cost extra
+_MIN_ASPECT_HEIGHTS = 0.6  # digit heights; for width / height, a lower digit counts as this high
+_MIN_CONFIDENCE = 1e-6  # a lower confidence counts as this, so that the cost is finite
+
+_MAX_FRAGMENTS = 12  # of one digit; joins of more fragments are not tried
+_MAX_JOINED_PIXELS = 24_000_000  # of all joins in a line, 4 bytes each; with more, it is rejected
+_MAX_JOINS = 8_500  # on a page, as 2,000 handwritten digits need, 0.12 ms each; more are rejected
 
 
 @dataclass(frozen=True)
 class Digit:
-    """One thing read.
+    """One piece of ink that was classified: a digit, or something that was rejected.
 
     Attributes:
-        box: left, top, right, bottom in pixels of the upright original, the last two exclusive.
-        prediction: what it is; not `accepted` where it is no digit.
-        line: the number of its line in `Recognition.lines`; None where nothing in it is a digit.
-        order: its number in the whole reading, from 0, line by line and from left to right.
+        box: left, top, right, bottom in pixels of the upright original; right and bottom exclusive.
+        prediction: of the classifier; not `accepted` if it is not a digit.
+        line: index of its line in `Recognition.lines`; None if its line has no digit.
+        order: index in reading order: by line, then from left to right.
     """
 
     box: Box
@@ -66,8 +83,8 @@ class Recognition:
     """The digits and lines that were recognized in an image.
 
     Attributes:
-        lines: the labels of each line, from top to bottom; a line without any is left out.
-        digits: all that was looked at, also what is no digit and stands in no line.
+        lines: the labels of each line, from top to bottom; lines without a digit are omitted.
+        digits: everything that was classified, also rejected ink.
     """
 
     lines: tuple[str, ...]
@@ -75,7 +92,7 @@ class Recognition:
 
     @property
     def text(self) -> str:
-        """The lines, one under the other."""
+        """The lines, separated by newlines."""
         return "\n".join(self.lines)
 
 
@@ -88,37 +105,37 @@ def recognize(
     """Read all digits in an image.
 
     Args:
-        image: a path, bytes, a Pillow image or an array.
-        predict: answers pixels, one or more.
-        keep_unknown: whether what is no digit stands in the text, as `UNKNOWN`.
-        digits_only: whether ink is rejected if its size or stroke is not that of a digit; other
-            classes can be filled, low or broad.
+        image: see `runtime.preprocess.decode.decode`; or a `CachedDecoder`.
+        predict: returns the predictions for pixels, uint8 (28, 28, 1) each.
+        keep_unknown: whether rejected ink is in the text as `UNKNOWN`; otherwise it is omitted.
+        digits_only: whether to reject ink whose size or stroke width is not that of a digit. Other
+            classes may be filled, low or wide.
 
     Raises:
-        ImageError: it cannot be read as an image, or holds more ink than a page of digits.
+        ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
-    looks = image if isinstance(image, CachedDecoder) else CachedDecoder(image)
-    decoded, layout = _detect_lines(looks)
+    decoder = image if isinstance(image, CachedDecoder) else CachedDecoder(image)
+    decoded, layout = _detect_lines(decoder)
     if layout is None:
         return Recognition((), ())
-    looks.release(_MAX_HELD_PIXELS)
+    decoder.release(_MAX_HELD_PIXELS)
     x = decoded.size[0] / decoded.gray.shape[1]
     y = decoded.size[1] / decoded.gray.shape[0]
     lines: list[str] = []
     digits: list[Digit] = []
-    tried = 0
+    joins = 0
     for components in layout.lines:
         fragments = _oversegment(components, layout.height, predict)
         spans = _spans(fragments, layout.height)
-        tried += len(spans)
-        if tried > _MAX_TRIED or _joined_pixels(fragments, spans) > _MAX_JOINED_PIXELS:
-            raise too_much_ink(looks.name)
-        read_line = _read_line(fragments, spans, layout.height, predict, digits_only)
+        joins += len(spans)
+        if joins > _MAX_JOINS or _joined_pixels(fragments, spans) > _MAX_JOINED_PIXELS:
+            raise too_much_ink(decoder.name)
+        line = _read_line(fragments, spans, layout.height, predict, digits_only)
         text = "".join(
             prediction.label if prediction.accepted else UNKNOWN * keep_unknown
-            for _, prediction in read_line
+            for _, prediction in line
         )
-        for component, prediction in read_line:
+        for component, prediction in line:
             box = scale_box(component.box, x, y)
             digits.append(Digit(box, prediction, len(lines) if text else None, len(digits)))
         if text:
@@ -127,42 +144,60 @@ def recognize(
 
 
 def estimate_page_memory(size: tuple[int, int]) -> int:
-    """Return about how many bytes `recognize` holds of a decoded picture of this size."""
-    return _PIXEL_BYTES * min(size[0] * size[1], _MAX_PIXELS)
+    """Estimate the memory in bytes that `recognize` needs besides the decoded picture.
+
+    Args:
+        size: (width, height) of the picture in pixels.
+    """
+    return _LAYOUT_BYTES_PER_PIXEL * min(size[0] * size[1], _MAX_PAGE_PIXELS)
 
 
 def single_digit(prediction: Prediction) -> Recognition:
-    """The reading of a picture that shows one digit, whose prediction tells how it was seen."""
+    """Return the recognition of an image with one digit.
+
+    Args:
+        prediction: of the whole image, with its `view`.
+    """
     assert prediction.view is not None
     return Recognition((prediction.label,), (Digit(prediction.view.box, prediction, 0, 0),))
 
 
-def _detect_lines(looks: CachedDecoder) -> tuple[Decoded, PageLayout | None]:
+def _detect_lines(decoder: CachedDecoder) -> tuple[Decoded, PageLayout | None]:
+    """Detect the text lines, at a larger scale if the digits are low.
+
+    Returns:
+        The decoded picture, and the layout in its pixels; None if there is no writing.
+    """
     for color in (False, True):
-        decoded = looks.decode(longest=_LONGEST, color=color)
-        writing = find_writing(decoded.gray, looks.name)
+        decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=color)
+        writing = find_writing(decoded.gray, decoder.name)
         if writing is not None or not decoded.colored:
             break
     if writing is None:
         return decoded, None
-    if writing.height < _SMALLEST and max(decoded.size) > _LONGEST:
-        enlarged = round(max(decoded.gray.shape) * _ENLARGED / writing.height)
-        shape = max(decoded.size) / min(decoded.size)
-        longest = min(enlarged, max(decoded.size), _LARGEST, int(math.sqrt(_MAX_PIXELS * shape)))
-        closer = looks.decode(longest=longest, color=color)
-        looks.release(_MAX_HELD_PIXELS)
-        nearer = detect_text_lines(closer.gray, looks.name)
-        if nearer is not None:
-            return closer, nearer
+    if writing.height < _MIN_DIGIT_HEIGHT_PX and max(decoded.size) > _DETECTION_SIDE_PX:
+        wanted = round(max(decoded.gray.shape) * _TARGET_DIGIT_HEIGHT_PX / writing.height)
+        aspect = max(decoded.size) / min(decoded.size)
+        largest = int(math.sqrt(_MAX_PAGE_PIXELS * aspect))
+        longest = min(wanted, max(decoded.size), _MAX_SIDE_PX, largest)
+        enlarged = decoder.decode(longest=longest, color=color)
+        decoder.release(_MAX_HELD_PIXELS)
+        layout = detect_text_lines(enlarged.gray, decoder.name)
+        if layout is not None:
+            return enlarged, layout
     return decoded, writing.layout()
 
 
 @dataclass(frozen=True)
 class _Fragment:
-    """What no digit is smaller than.
+    """A component of ink, or a piece of one; a digit consists of one or more fragments.
 
-    `cut` says that it hangs together with the piece before it, `cost` what parting the two costs;
-    `joinable` that both may be one digit; `prediction` is that of a whole component, left uncut.
+    Attributes:
+        component: its ink and box.
+        cut: whether it was cut from the fragment to its left.
+        cost: of this cut, in nats.
+        joinable: whether it may be one digit with the fragment to its left.
+        prediction: of a component that was not cut; otherwise None.
     """
 
     component: InkComponent
@@ -177,26 +212,33 @@ def _oversegment(
     height: float,
     predict: Callable[[list[Pixels]], list[Prediction]],
 ) -> list[_Fragment]:
-    """The pieces of a line's components: of one that is surely a digit, itself."""
-    whole = predict([_pixels(component) for component in components])
-    doubtful = [
+    """Split the components of a line into fragments, except those that are surely one digit.
+
+    Args:
+        components: of one line, from left to right.
+        height: of a typical digit, in pixels.
+        predict: see `recognize`.
+    """
+    predictions = predict([_pixels(component) for component in components])
+    to_split = [
         number
-        for number, (component, prediction) in enumerate(zip(components, whole, strict=True))
-        if component.box[2] - component.box[0] > _NARROW * height
-        or prediction.confidence < _SURE
+        for number, (component, prediction) in enumerate(zip(components, predictions, strict=True))
+        if component.box[2] - component.box[0] > _MAX_UNCUT_WIDTH_HEIGHTS * height
+        or prediction.confidence < _MIN_UNCUT_CONFIDENCE
         or not prediction.accepted
     ]
     parts_of = {number: [(component, 0.0)] for number, component in enumerate(components)}
-    cuts = split_at_seams([components[number] for number in doubtful], height)
-    parts_of.update(zip(doubtful, cuts, strict=True))
+    pieces = split_at_seams([components[number] for number in to_split], height)
+    parts_of.update(zip(to_split, pieces, strict=True))
     fragments: list[_Fragment] = []
-    for number, (component, prediction) in enumerate(zip(components, whole, strict=True)):
+    for number, (component, prediction) in enumerate(zip(components, predictions, strict=True)):
         parts = parts_of[number]
         uncut = prediction if [part.box for part, _ in parts] == [component.box] else None
-        near = number > 0 and component.box[0] - components[number - 1].box[2] < _GAP * height
-        for part, (fragment, ink) in enumerate(parts):
-            cost = _CUT + _INK * ink if part else 0.0
-            fragments.append(_Fragment(fragment, part > 0, cost, part > 0 or near, uncut))
+        left_end = components[number - 1].box[2]
+        near = number > 0 and component.box[0] - left_end < _MAX_GAP_HEIGHTS * height
+        for index, (part, ink) in enumerate(parts):
+            cost = _CUT_COST + _CUT_INK_COST * ink if index else 0.0
+            fragments.append(_Fragment(part, index > 0, cost, index > 0 or near, uncut))
     return fragments
 
 
@@ -207,18 +249,30 @@ def _read_line(
     predict: Callable[[list[Pixels]], list[Prediction]],
     digits_only: bool,
 ) -> list[tuple[InkComponent, Prediction]]:
-    """The cheapest way to join a line's pieces to digits: dynamic programming over them."""
+    """Join the fragments of a line to digits at the lowest total cost, by dynamic programming.
+
+    Args:
+        fragments: of the line, from left to right.
+        spans: see `_spans`.
+        height: of a typical digit, in pixels.
+        predict: see `recognize`.
+        digits_only: see `recognize`.
+
+    Returns:
+        The ink and the prediction of each digit, from left to right.
+    """
     joined = [
         merge_components([fragment.component for fragment in fragments[first:last]])
         for first, last in spans
     ]
     known = [fragments[first].prediction if last == first + 1 else None for first, last in spans]
-    new = iter(
-        predict(
-            [_pixels(component) for component, one in zip(joined, known, strict=True) if not one]
-        )
-    )
-    predictions = [one or next(new) for one in known]
+    unknown = [
+        _pixels(component)
+        for component, prediction in zip(joined, known, strict=True)
+        if prediction is None
+    ]
+    new = iter(predict(unknown))
+    predictions = [next(new) if prediction is None else prediction for prediction in known]
     if digits_only:
         predictions = [
             replace(prediction, accepted=prediction.accepted and _is_digit(component, height))
@@ -228,7 +282,7 @@ def _read_line(
     for (first, last), component, prediction in zip(spans, joined, predictions, strict=True):
         ending[last - 1].append((first, component, prediction))
     best: list[tuple[float, list[tuple[InkComponent, Prediction]]]] = [(0.0, [])]
-    for end, tried in enumerate(ending, 1):
+    for end, candidates in enumerate(ending, 1):
         options = [
             (
                 best[first][0] + _cost(component, height, prediction, fragments[first:end]),
@@ -236,7 +290,7 @@ def _read_line(
                 component,
                 prediction,
             )
-            for first, component, prediction in tried
+            for first, component, prediction in candidates
         ]
         cost, first, component, prediction = min(options, key=lambda option: option[0])
         best.append((cost, [*best[first][1], (component, prediction)]))
@@ -244,7 +298,7 @@ def _read_line(
 
 
 def _spans(fragments: list[_Fragment], height: float) -> list[tuple[int, int]]:
-    """First and last (exclusive) of the pieces that may be one digit together."""
+    """Return first and last (exclusive) index of all runs of fragments that may be one digit."""
     spans = []
     for first, fragment in enumerate(fragments):
         left, _, right, _ = fragment.component.box
@@ -252,14 +306,14 @@ def _spans(fragments: list[_Fragment], height: float) -> list[tuple[int, int]]:
         for last in range(first + 1, min(first + _MAX_FRAGMENTS, len(fragments))):
             box = fragments[last].component.box
             left, right = min(left, box[0]), max(right, box[2])
-            if not fragments[last].joinable or right - left > _BROAD * height:
+            if not fragments[last].joinable or right - left > _MAX_DIGIT_WIDTH_HEIGHTS * height:
                 break
             spans.append((first, last + 1))
     return spans
 
 
 def _joined_pixels(fragments: list[_Fragment], spans: list[tuple[int, int]]) -> int:
-    """Return how many pixels the boxes of all spans hold."""
+    """Return the number of pixels in the boxes of all spans."""
     pixels = 0
     for first, last in spans:
         boxes = [fragment.component.box for fragment in fragments[first:last]]
@@ -269,27 +323,32 @@ def _joined_pixels(fragments: list[_Fragment], spans: list[tuple[int, int]]) -> 
 
 
 def _is_digit(component: InkComponent, height: float) -> bool:
-    """Whether size and stroke are those of a digit."""
+    """Return whether size and stroke width are those of a digit."""
     left, top, right, bottom = component.box
-    sized = bottom - top > _LOW * height and right - left < _BROAD * height
-    return sized and not is_filled_shape(component.ink > 0.5)
+    fits = (
+        bottom - top > _MIN_DIGIT_HEIGHTS * height
+        and right - left < _MAX_DIGIT_WIDTH_HEIGHTS * height
+    )
+    return fits and not is_filled_shape(component.ink > 0.5)
 
 
 def _cost(
     component: InkComponent, height: float, prediction: Prediction, fragments: list[_Fragment]
 ) -> float:
+    """Return the cost in nats of reading some joined fragments as one digit."""
     left, top, right, bottom = component.box
-    high = (bottom - top) / height
-    aspect = (right - left) / height / max(high, 0.6)
+    digit_heights = (bottom - top) / height
+    aspect = (right - left) / height / max(digit_heights, _MIN_ASPECT_HEIGHTS)
     return (
-        -math.log(max(prediction.confidence, 1e-6))
-        + _REFUSED * (not prediction.accepted)
+        -math.log(max(prediction.confidence, _MIN_CONFIDENCE))
+        + _REJECTED_COST * (not prediction.accepted)
         + fragments[0].cost
-        + _JOIN * sum(not fragment.cut for fragment in fragments[1:])
-        + _BROADER * max(0, aspect - _BROAD_FROM)
-        + _LOWER * max(0, _LOW_FROM - high)
+        + _GAP_COST * sum(not fragment.cut for fragment in fragments[1:])
+        + _WIDE_COST * max(0, aspect - _WIDE_ASPECT)
+        + _LOW_COST * max(0, _LOW_HEIGHTS - digit_heights)
     )
 
 
 def _pixels(component: InkComponent) -> Pixels:
+    """Convert a component to the pixels that the model takes."""
     return tight_to_mnist_format(dilate_thin_strokes(component.ink))

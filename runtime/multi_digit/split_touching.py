@@ -1,4 +1,10 @@
-"""Splits the ink of touching digits at every place where a digit may end."""
+"""Splits the ink of touching digits along vertical seams.
+
+Every seam is a place where one digit may end and the next begin. `split_at_seams` cuts a connected
+component along its cheapest seams into more pieces than it has digits (oversegmentation).
+`runtime.multi_digit.recognize` then joins the pieces again with `merge_components`, choosing the
+combination that looks most like digits.
+"""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,41 +12,42 @@ import numpy.typing as npt
 from runtime.multi_digit.layout import InkComponent
 from runtime.preprocess.connected_components import Plane
 
-# At most so many cuts through one component, the cheapest ones.
-_MAX_CUTS = 8
-# In parts of a digit's height: how far cuts are apart, and how much ink one may go through.
-_APART, _MAX_INK = 0.15, 0.6
-_MAX_STACKED_PIXELS = 200_000  # of the components in which seams are sought at once
+_MAX_CUTS = 8  # per component; the cheapest ones are taken
+_MIN_DISTANCE_HEIGHTS = 0.15  # digit heights; mean horizontal distance between two cuts
+_MAX_INK_HEIGHTS = 0.6  # digit heights; a cut through more ink is not made
+_SIDE_STEP_COST = np.float32(0.05)  # ink; of two seams through equal ink the straighter one wins
+_MAX_STACKED_PIXELS = 200_000  # of the components whose seams are computed at once
 
 
 def split_at_seams(
     components: list[InkComponent], height: float
 ) -> list[list[tuple[InkComponent, float]]]:
-    """Cut each component to pieces from left to right, with the cost of the cut before each.
+    """Cut each component into pieces, from left to right.
 
-    A cut is the path from top to bottom, a column aside a row at most, through the least ink
-    (a seam: S. Avidan and A. Shamir, "Seam carving for content-aware image resizing", 2007).
+    A cut is a seam: the path from top to bottom through the least ink that moves at most one
+    column per row (S. Avidan and A. Shamir, "Seam carving for content-aware image resizing", 2007).
 
     Args:
         components: of one line.
         height: of a typical digit, in pixels.
 
     Returns:
-        Each piece and the ink cut through to its left, in parts of the height; 0 for the first.
+        For each component its pieces, each with the ink that the cut to its left goes through, in
+        digit heights; 0 for the first piece.
     """
     fragments: list[list[tuple[InkComponent, float]]] = [[] for _ in components]
-    # Blobs of about the same width together, so that little of the stack is padding.
+    # Stack components of similar width, so that there is little padding.
     order = sorted(range(len(components)), key=lambda number: components[number].ink.shape[1])
     while order:
-        together = [order.pop()]
-        columns, rows = components[together[0]].ink.shape[1], components[together[0]].ink.shape[0]
+        stacked = [order.pop()]
+        rows, columns = components[stacked[0]].ink.shape
         while order:
             rows = max(rows, components[order[-1]].ink.shape[0])
-            if (len(together) + 1) * columns * rows > _MAX_STACKED_PIXELS:
+            if (len(stacked) + 1) * columns * rows > _MAX_STACKED_PIXELS:
                 break
-            together.append(order.pop())
-        found = _seams([components[number].ink for number in together])
-        for number, (seams, costs) in zip(together, found, strict=True):
+            stacked.append(order.pop())
+        all_seams = _seams([components[number].ink for number in stacked])
+        for number, (seams, costs) in zip(stacked, all_seams, strict=True):
             fragments[number] = _cut(components[number], height, seams, costs)
     return fragments
 
@@ -48,36 +55,46 @@ def split_at_seams(
 def _cut(
     component: InkComponent, height: float, seams: npt.NDArray[np.intp], costs: Plane
 ) -> list[tuple[InkComponent, float]]:
-    """Cut a component along its cheapest seams that are far enough apart."""
-    kept: list[int] = []
-    open_to_cut = costs <= _MAX_INK * height
+    """Cut a component along its cheapest seams that are far enough apart.
+
+    Args:
+        component: to be cut.
+        height: of a typical digit, in pixels.
+        seams: (width, height) as returned by `_seams`.
+        costs: (width,) ink on each seam.
+
+    Returns:
+        See `split_at_seams`.
+    """
+    cuts: list[int] = []
+    allowed = costs <= _MAX_INK_HEIGHTS * height
     for number in np.argsort(costs, kind="stable").tolist():
-        if len(kept) == _MAX_CUTS:
+        if len(cuts) == _MAX_CUTS:
             break
-        if open_to_cut[number]:
-            kept.append(number)
-            apart = np.abs(seams - seams[number]).mean(axis=1)
-            open_to_cut &= apart >= _APART * height
-    kept.sort(key=lambda number: float(seams[number].mean()))
+        if allowed[number]:
+            cuts.append(number)
+            distance = np.abs(seams - seams[number]).mean(axis=1)
+            allowed &= distance >= _MIN_DISTANCE_HEIGHTS * height
+    cuts.sort(key=lambda number: float(seams[number].mean()))
     columns = np.arange(component.ink.shape[1])
     fragments: list[tuple[InkComponent, float]] = []
-    passed = np.zeros(len(component.ink), np.intp)
-    price = 0.0
-    for number in [*kept, -1]:
-        until = seams[number] if number >= 0 else np.full(len(component.ink), len(columns))
-        ours = (columns >= passed[:, None]) & (columns < until[:, None])
-        fragment = _tight(np.where(ours, component.ink, np.float32(0)), component)
+    left = np.zeros(len(component.ink), np.intp)  # of the current piece, in each row
+    cost = 0.0
+    for number in [*cuts, -1]:
+        right = seams[number] if number >= 0 else np.full(len(component.ink), len(columns))
+        inside = (columns >= left[:, None]) & (columns < right[:, None])
+        fragment = _crop(np.where(inside, component.ink, np.float32(0)), component)
         if fragment is not None:
-            fragments.append((fragment, price if fragments else 0.0))
-            price = 0.0
+            fragments.append((fragment, cost if fragments else 0.0))
+            cost = 0.0
         if number >= 0:
-            price = max(price, float(costs[number]) / height)
-        passed = np.maximum(passed, until)
+            cost = max(cost, float(costs[number]) / height)
+        left = np.maximum(left, right)
     return fragments
 
 
 def merge_components(fragments: list[InkComponent]) -> InkComponent:
-    """The pieces as one."""
+    """Return one component with the ink of all `fragments`."""
     if len(fragments) == 1:
         return fragments[0]
     boxes = np.array([fragment.box for fragment in fragments])
@@ -92,34 +109,40 @@ def merge_components(fragments: list[InkComponent]) -> InkComponent:
 
 
 def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
-    """Return for each column at a component's top: its path, (width, height), and the ink on it.
+    """Compute the seam that starts at each column of each component's top row.
 
-    Dynamic programming from the bottom up, on all components at once: they stand on the last row.
+    Dynamic programming from the bottom row up, on a stack of all components, aligned at the bottom.
+
+    Args:
+        inks: (height, width) of each component.
+
+    Returns:
+        For each component: the column of each seam in each row, (width, height); and the ink on
+        each seam, (width,).
     """
     rows, columns = (max(ink.shape[axis] for ink in inks) for axis in (0, 1))
     stack = np.full((rows, len(inks), columns), np.inf, np.float32)
     tops = [rows - len(ink) for ink in inks]
     for number, (ink, top) in enumerate(zip(inks, tops, strict=True)):
         stack[top:, number, : ink.shape[1]] = ink
-    # The paths' costs from a row on, between two walls.
+    # Cost of the seams from the current row down, with an infinite column at both sides.
     cost = np.full((len(inks), columns + 2), np.inf, np.float32)
     cost[:, 1:-1] = stack[-1]
     steps = np.zeros(stack.shape, np.int8)
     for row in range(rows - 2, -1, -1):
-        # A step aside costs a little: of two paths through as much ink the straighter one.
-        below, aside = cost[:, 1:-1], cost + np.float32(0.05)
-        best = np.minimum(below, aside[:, 2:])
-        steps[row] = aside[:, 2:] < below
-        steps[row][aside[:, :-2] < best] = -1
-        stack[row] += np.minimum(best, aside[:, :-2])
+        below, diagonal = cost[:, 1:-1], cost + _SIDE_STEP_COST
+        best = np.minimum(below, diagonal[:, 2:])
+        steps[row] = diagonal[:, 2:] < below
+        steps[row][diagonal[:, :-2] < best] = -1
+        stack[row] += np.minimum(best, diagonal[:, :-2])
         cost[:, 1:-1] = stack[row]
     for number, top in enumerate(tops):
         steps[:top, number] = 0
     paths = np.empty((rows, len(inks), columns), np.intp)
-    at = np.arange(columns)[np.newaxis].repeat(len(inks), 0)
+    column = np.arange(columns)[np.newaxis].repeat(len(inks), 0)
     for row in range(rows):
-        paths[row] = at
-        at = at + np.take_along_axis(steps[row], at, axis=1)
+        paths[row] = column
+        column = column + np.take_along_axis(steps[row], column, axis=1)
     return [
         (
             np.ascontiguousarray(paths[top:, number, : ink.shape[1]].T),
@@ -129,7 +152,8 @@ def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
     ]
 
 
-def _tight(ink: Plane, component: InkComponent) -> InkComponent | None:
+def _crop(ink: Plane, component: InkComponent) -> InkComponent | None:
+    """Crop part of a component's ink, of the same shape, to its bounding box; None if empty."""
     rows, columns = (np.flatnonzero((ink > 0).any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return None

@@ -1,1 +1,1 @@
-"""Where results go: JSON lines, a command, MQTT."""
+"""Destinations of results: JSON lines in a file or on stdout, a command, an MQTT broker."""

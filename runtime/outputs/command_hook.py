@@ -1,4 +1,7 @@
-"""Runs a command of the user's for each digit, without a shell: `--on-digit`."""
+"""Runs a user's command for each digit, without a shell: the option `--on-digit`.
+
+Created by `runtime.outputs.sinks.open_sinks`.
+"""
 
 import os
 import queue
@@ -13,19 +16,24 @@ from contextlib import suppress
 
 from runtime.errors import EdgeError, report
 
-# A command that takes longer is ended; at the end of the program, so long for those that wait.
-TIMEOUT_S = 10.0
-MAX_WAITING = 100
+TIMEOUT_S = 10.0  # a run that takes longer is killed; also how long `close` starts waiting runs
+MAX_WAITING_RUNS = 100  # while more are waiting, further digits are skipped
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-_FIELDS = ("label", "confidence", "image")
+_FIELDS = ("label", "confidence", "image")  # placeholders that are filled in from the record
 
 
 class CommandHook:
-    """Commands run one after another, in the order of the digits, on a thread of their own.
+    """Runs the command for one digit after another, in a thread of its own.
 
-    The command line is split into arguments first and its placeholders filled in afterwards: what
-    a label or a file name holds stays within its argument, whatever it looks like to a shell.
+    The command line is split into arguments before placeholders are filled in. So a label or a file
+    name cannot add arguments or shell syntax.
+
+    Args:
+        command: a command line, in which {label}, {confidence} and {image} are filled in.
+
+    Raises:
+        EdgeError: the command line is invalid, or the program is not installed.
     """
 
     def __init__(self, command: str) -> None:
@@ -34,56 +42,65 @@ class CommandHook:
         except ValueError as error:
             raise EdgeError(f"--on-digit {command!r}: {error}; close the quotes") from error
         if not self._arguments:
-            raise EdgeError("--on-digit has no command: give one, like 'echo {label}'")
+            raise EdgeError("--on-digit: no command; pass one, like 'echo {label}'")
         program = self._arguments[0]
         unknown = {n for a in self._arguments for n in _PLACEHOLDER.findall(a)} - set(_FIELDS)
         if unknown:
             raise EdgeError(
-                f"--on-digit knows no {{{min(unknown)}}}: it fills in {{label}}, {{confidence}} "
-                "and {image}"
+                f"--on-digit: unknown placeholder {{{min(unknown)}}}; use {{label}}, "
+                "{confidence} or {image}"
             )
         if _PLACEHOLDER.search(program):
-            raise EdgeError("--on-digit runs no command that a result names: write the program out")
+            raise EdgeError("--on-digit: the program must not be a placeholder; write its name")
         if shutil.which(program) is None:
-            raise EdgeError(f"--on-digit: no command {program!r} here; install it or give its path")
+            raise EdgeError(
+                f"--on-digit: command {program!r} not found; install it or write its path"
+            )
         self._program = program
         self._last_failure = ""
-        self._passed_over = False
-        self._queue: queue.Queue[list[str] | None] = queue.Queue(MAX_WAITING + 1)
+        self._skipping = False  # set once the first digit was skipped
+        self._queue: queue.Queue[list[str] | None] = queue.Queue(MAX_WAITING_RUNS + 1)
         self._stop_at: float | None = None
         self._worker = threading.Thread(target=self._work, name="on-digit", daemon=True)
         self._worker.start()
 
     @property
     def waiting(self) -> int:
-        """Commands not run to their end yet."""
+        """Number of runs that have not ended yet."""
         return self._queue.unfinished_tasks
 
     @property
     def full(self) -> bool:
-        """Whether the next digits may be passed over."""
-        return self.waiting >= MAX_WAITING
+        """Whether the next digits may be skipped."""
+        return self.waiting >= MAX_WAITING_RUNS
 
     def write(self, record: dict[str, object]) -> None:
-        """Have the command run for a record that is a digit; others are passed over."""
+        """Queue a run of the command if the record is an accepted digit."""
         if "label" not in record or not record.get("accepted", True):
             return
-        if self._queue.unfinished_tasks > MAX_WAITING:
-            if not self._passed_over:
-                report(EdgeError(f"--on-digit {self._program}: {MAX_WAITING} runs wait already: "
-                                 "digits are passed over; make it quicker"))  # fmt: skip
-            self._passed_over = True
+        if self._queue.unfinished_tasks > MAX_WAITING_RUNS:
+            if not self._skipping:
+                report(EdgeError(f"--on-digit {self._program}: {MAX_WAITING_RUNS} runs are "
+                                 "waiting, digits are skipped; use a faster command"))  # fmt: skip
+            self._skipping = True
             return
         self._queue.put([_fill(argument, record) for argument in self._arguments])
 
     def close(self) -> None:
-        """Wait for the commands asked for; EdgeError where some could not be run in time."""
+        """Wait for the queued runs.
+
+        Raises:
+            EdgeError: some could not be started within `TIMEOUT_S`.
+        """
         self._stop_at = time.monotonic() + TIMEOUT_S
         self._queue.put(None)
         self._worker.join()
-        left = self._queue.qsize()
-        if left:
-            raise EdgeError(f"--on-digit {self._program}: not run for the last {left} digits")
+        not_run = self._queue.qsize()
+        if not_run:
+            raise EdgeError(
+                f"--on-digit {self._program}: not run for the last {not_run} digits; "
+                "use a faster command"
+            )
 
     def _work(self) -> None:
         while (arguments := self._queue.get()) is not None:
@@ -98,8 +115,8 @@ class CommandHook:
             process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
-                stdout=2,  # stdout is for results
-                start_new_session=True,  # so that its children end with it
+                stdout=2,  # to stderr; stdout is for results
+                start_new_session=True,  # to kill its children with it
             )
         except (OSError, ValueError) as error:
             self._fail(f"cannot be run: {getattr(error, 'strerror', None) or error}")
@@ -110,26 +127,28 @@ class CommandHook:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            self._fail(f"ended after {TIMEOUT_S:g} s: start what takes longer in the background")
+            self._fail(f"killed after {TIMEOUT_S:g} s; run longer commands in the background")
             return
         if status == 0:
             self._last_failure = ""
         else:
-            self._fail(f"ended with status {status}")
+            self._fail(f"exited with status {status}")
 
     def _fail(self, reason: str) -> None:
-        """Say what went wrong; the same thing over and over only once."""
+        """Report a failure, unless the last run failed for the same reason."""
         if reason != self._last_failure:
             report(EdgeError(f"--on-digit {self._program}: {reason}"))
         self._last_failure = reason
 
 
 def _fill(argument: str, record: dict[str, object]) -> str:
-    return _PLACEHOLDER.sub(lambda found: _text(found[1], record.get(found[1], "")), argument)
+    """Fill in the placeholders of one argument."""
+    return _PLACEHOLDER.sub(lambda match: _text(match[1], record.get(match[1], "")), argument)
 
 
 def _text(name: str, value: object) -> str:
+    """Return the text for a placeholder."""
     if name == "confidence" and isinstance(value, float):
         return f"{value:.4f}"
-    # A file named like an option is no option.
+    # "-x.png" could be taken for an option, "./-x.png" cannot.
     return f"./{value}" if name == "image" and str(value).startswith("-") else str(value)

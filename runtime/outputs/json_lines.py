@@ -1,4 +1,8 @@
-"""JSON lines in a file or on stdout, whole ones alone, also where there is no room for all."""
+"""Writes results as JSON lines to a file or to stdout; a line is never written in part.
+
+Lines that cannot be written, because the disk is full for example, are kept and retried. Created by
+`runtime.outputs.sinks.open_sinks`.
+"""
 
 import contextlib
 import json
@@ -11,16 +15,22 @@ from pathlib import Path
 
 from runtime.errors import EdgeError, printable, report
 
-# What is kept while it cannot be written; some 3 MB of results.
-MAX_KEPT = 10_000
-_RETRY_S = 2.0
+MAX_KEPT_RESULTS = 10_000  # kept in memory, some 3 MB; beyond it the oldest are dropped
+_RETRY_S = 2.0  # from a failed write to the next try
 
 
 class JsonLinesWriter:
-    """JSON lines appended to a file, each in one write, or written to stdout.
+    """Appends JSON lines to a file, or writes them to stdout.
 
-    A line that did not fit on the disk is taken back from the file and kept. A file that was
-    removed, or renamed by a rotation, is made anew.
+    If a line does not fit on the disk, its written part is removed from the file and the line is
+    kept. If the file was deleted or rotated (renamed), a new one is created.
+
+    Args:
+        path: of the file; None writes to stdout.
+        sync: whether to wait until each line is on the disk.
+
+    Raises:
+        EdgeError: the file cannot be written.
     """
 
     def __init__(self, path: Path | None, sync: bool = False) -> None:
@@ -46,28 +56,32 @@ class JsonLinesWriter:
 
     @property
     def waiting(self) -> int:
-        """Lines taken and not written yet."""
+        """Number of lines that are not written yet."""
         return len(self._kept)
 
     @property
     def full(self) -> bool:
-        """Whether the oldest of those kept may be lost with the next."""
-        return self.waiting >= MAX_KEPT
+        """Whether the next line may cause the oldest one to be dropped."""
+        return self.waiting >= MAX_KEPT_RESULTS
 
     def write(self, record: dict[str, object]) -> None:
-        """Append a record, or keep it until there is room again."""
+        """Write a record, or keep it until it can be written."""
         with self._lock:
             self._kept.append(json.dumps(record).encode() + b"\n")
-            if len(self._kept) > MAX_KEPT:
+            if len(self._kept) > MAX_KEPT_RESULTS:
                 self._kept.popleft()
                 self._dropped += 1
                 if self._dropped == 1:
-                    report(EdgeError(f"{self._name}: more than {MAX_KEPT} results wait; the oldest "
-                                     "are lost"))  # fmt: skip
+                    report(EdgeError(f"{self._name}: more than {MAX_KEPT_RESULTS} results are "
+                                     "waiting; the oldest are dropped"))  # fmt: skip
             self._deliver()
 
     def close(self) -> None:
-        """Write what is kept; EdgeError where results were lost or still cannot be written."""
+        """Write the kept lines and close the file.
+
+        Raises:
+            EdgeError: results were dropped or still cannot be written.
+        """
         with self._lock:
             if self._retry is not None:
                 self._retry.cancel()
@@ -79,24 +93,24 @@ class JsonLinesWriter:
         if lost:
             raise EdgeError(
                 f"{lost} results could not be written to {self._name}"
-                f"{f': {reason}' if reason else ''}; make room there and run it again"
+                f"{f': {reason}' if reason else ''}; free some space and run the command again"
             )
         if failing and reason is None:
             _say(f"{self._name}: all results are written")
 
     def _deliver(self) -> None:
-        """Write what is kept; say so once where that fails, and try again in a while."""
+        """Write the kept lines; if that fails, report it once and start the retry timer."""
         with self._lock:
-            before = len(self._kept)
+            kept = len(self._kept)
             reason = self._try()
             if reason is None:
                 if self._failing:
-                    _say(f"{self._name}: written again, {before} kept results with it")
+                    _say(f"{self._name}: writable again, {kept} kept results are written")
                 self._failing = False
                 return
             if not self._failing:
                 report(EdgeError(f"cannot write to {self._name}: {reason}; results are kept and "
-                                 "tried again"))  # fmt: skip
+                                 "writing is retried"))  # fmt: skip
             self._failing = True
             if self._retry is None or not self._retry.is_alive():
                 self._retry = threading.Timer(_RETRY_S, self._retry_later)
@@ -104,11 +118,11 @@ class JsonLinesWriter:
                 self._retry.start()
 
     def _retry_later(self) -> None:
-        with contextlib.suppress(BrokenPipeError):  # the next `write` raises it to the caller
+        with contextlib.suppress(BrokenPipeError):  # the next `write` raises it again
             self._deliver()
 
     def _try(self) -> str | None:
-        """Write what is kept; None, or the reason why that stopped."""
+        """Write the kept lines; return None, or the reason if one could not be written."""
         if not self._kept:
             return None
         try:
@@ -128,15 +142,16 @@ class JsonLinesWriter:
         return None
 
     def _open(self, path: Path) -> int:
+        """Open or create the file, and return its descriptor."""
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         if self._sync:
-            # The name of a new file, too.
+            # Sync the folder too, which has the name of a new file.
             folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-        # A line that a power cut left half written stays alone on its line.
+        # End an incomplete line that a power cut left, so that it does not spoil the next one.
         if _is_file(descriptor):
             size = os.lseek(descriptor, 0, os.SEEK_END)
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -145,10 +160,10 @@ class JsonLinesWriter:
 
 
 def _append(descriptor: int, line: bytes) -> None:
-    """Write a line whole; where that fails, take back the part of it that a file has got."""
+    """Write a whole line; if that fails, remove its written part from the file."""
     written = os.write(descriptor, line)
     try:
-        while written < len(line):  # a pipe, or the last blocks of a disk: the next write says
+        while written < len(line):  # on a full disk, the second write raises the error
             written += os.write(descriptor, line[written:])
     except OSError:
         if _is_file(descriptor):

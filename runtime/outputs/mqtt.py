@@ -1,4 +1,8 @@
-"""Publishes results to an MQTT broker, with its availability and Home Assistant's discovery."""
+"""Publishes results to an MQTT broker, the option `--mqtt`.
+
+Also publishes whether the program is online, and optionally announces it to Home Assistant. Created
+by `runtime.outputs.sinks.open_sinks`. Needs paho-mqtt.
+"""
 
 import json
 import os
@@ -11,76 +15,83 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from runtime.errors import EdgeError, printable, report
 
-# Identifiers of MQTT messages are 16 bits wide.
-MAX_KEPT = 10_000
-# Room besides them for what is said of the reader itself, a few messages each connection.
-_ROOM = 64
-CLOSE_S = 5.0
-_KEEPALIVE_S = 30
-_CONNECT_S = 5.0
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
-_TOPIC = "some words and slashes, without + and #"
+# Message identifiers of MQTT have 16 bits, so that all kept messages together must be below 65,536.
+MAX_KEPT_RESULTS = 10_000  # without acknowledgment; further results are dropped
+_MAX_STATUS_MESSAGES = 64  # availability and discovery, kept in addition; a few per connection
+
+CLOSE_TIMEOUT_S = 5.0  # `close` waits this long for acknowledgments
+_CONNECT_TIMEOUT_S = 5.0  # a broker that does not answer for this long counts as unreachable
+_KEEPALIVE_S = 30  # without traffic, the client pings the broker after this time
+_MIN_RECONNECT_S = 1  # delay before the first reconnection; it doubles with each further one
+_MAX_RECONNECT_S = 30  # longest delay between two reconnections
+_PORTS = {"mqtt": 1883, "mqtts": 8883}  # default port of each URL scheme
+_MAX_TOPIC_CHARACTERS = 1000  # a longer topic is rejected
+_TOPIC_HELP = "use words and slashes, without + and #"  # the remedy for an invalid topic
 
 
 class MqttPublisher:
-    """A client of one broker; results are published to its topic with QoS 1, at least once.
+    """A client of one broker that publishes results with QoS 1 (at least once).
 
-    `TOPIC` carries the records, `TOPIC/error` those with an `error`, and `TOPIC/availability`,
-    retained, `online` or `offline`; the last will says `offline` where the program dies. While the
-    broker is away the results are kept, as many as `MAX_KEPT`, and follow in their order.
+    Records are published to `TOPIC`, records with an `error` to `TOPIC/error`. The retained message
+    of `TOPIC/availability` is `online` or `offline`; if the program dies, the last will sets it to
+    `offline`. While the broker is unreachable, up to `MAX_KEPT_RESULTS` results are kept; they are
+    published in order after the reconnection.
     """
 
     def __init__(self, url: str, discovery: str | None = None) -> None:
-        """Begin to connect; a broker that is away is a message, not an error.
+        """Start to connect; an unreachable broker is reported, but not an error.
+
+        Args:
+            url: mqtt[s]://[user[:password]@]host[:port]/topic.
+            discovery: topic prefix of Home Assistant's discovery; None does not announce.
 
         Raises:
-            EdgeError: `url` is no mqtt[s]://host/topic, `discovery` no prefix of topics, or
-                paho-mqtt is not installed.
+            EdgeError: an argument is invalid, or paho-mqtt is not installed.
         """
         address = _split(url)
         self._topic = unquote(address.path[1:])
         if discovery is not None and not _is_topic(discovery):
-            raise EdgeError(f"--mqtt-discovery takes a prefix of topics: {_TOPIC}")
+            raise EdgeError(f"--mqtt-discovery: invalid topic prefix; {_TOPIC_HELP}")
         self._name = f"{address.scheme}://{address.hostname}:{_port(address)}"
         self._discovery = discovery
-        self._sent = 0
-        self._announced = 0
-        self._acknowledged = 0
-        self._dropped = 0
-        self._reason: str | None = "no connection yet"
-        self._told = False
+        self._sent = 0  # results, and the final "offline"
+        self._announced = 0  # availability and discovery messages
+        self._acknowledged = 0  # messages of both kinds
+        self._dropped = 0  # results
+        self._reason: str | None = "no connection yet"  # for the missing connection
+        self._reported = False  # whether the reason was reported
         self._closing = False
         self._lock = threading.Lock()
         self._client = self._connect(address)
 
     @property
     def waiting(self) -> int:
-        """Messages that the broker has not acknowledged yet."""
+        """Number of messages that the broker has not acknowledged yet."""
         return self._sent + self._announced - self._acknowledged
 
     @property
     def full(self) -> bool:
-        """Whether the next results may not be published."""
-        return self.waiting > MAX_KEPT - _ROOM
+        """Whether the next results may be dropped."""
+        return self.waiting > MAX_KEPT_RESULTS - _MAX_STATUS_MESSAGES
 
     def write(self, record: dict[str, object]) -> None:
-        """Publish a record, now or when the broker is back."""
+        """Publish a record, now or after the reconnection."""
         topic = f"{self._topic}/error" if "error" in record else self._topic
         with self._lock:
-            if self.waiting >= MAX_KEPT:
+            if self.waiting >= MAX_KEPT_RESULTS:
                 self._dropped += 1
                 if self._dropped == 1:
-                    report(EdgeError(f"{self._name}: {MAX_KEPT} results wait for the broker; what "
-                                     "comes now is not published"))  # fmt: skip
+                    report(EdgeError(f"{self._name}: {MAX_KEPT_RESULTS} results are waiting for "
+                                     "the broker; further ones are dropped"))  # fmt: skip
             else:
                 self._client.publish(topic, json.dumps(record), qos=1)
                 self._sent += 1
 
     def close(self) -> None:
-        """Wait some seconds for what is kept, say `offline` and leave.
+        """Wait for acknowledgments, publish `offline` and disconnect.
 
         Raises:
-            EdgeError: results were not acknowledged by the broker.
+            EdgeError: the broker did not acknowledge all results in time.
         """
         self._closing = True
         self._wait()
@@ -90,22 +101,24 @@ class MqttPublisher:
             self._sent += 1
             self._wait()
         self._client.disconnect()
-        # The client's thread may be waiting for a name server, which nothing can cut short.
-        end = threading.Thread(target=self._client.loop_stop, daemon=True)
-        end.start()
-        end.join(CLOSE_S)
+        # The client's thread may wait for a name server; that cannot be interrupted.
+        stopper = threading.Thread(target=self._client.loop_stop, daemon=True)
+        stopper.start()
+        stopper.join(CLOSE_TIMEOUT_S)
         if lost:
             raise EdgeError(
                 f"{lost} results were not published to {self._name}: "
-                f"{self._reason or 'it did not acknowledge them'}"
+                f"{self._reason or 'the broker did not acknowledge them'}"
             )
 
     def _wait(self) -> None:
-        end = time.monotonic() + CLOSE_S
-        while self.waiting and time.monotonic() < end:
+        """Wait for acknowledgments of all messages, at most `CLOSE_TIMEOUT_S`."""
+        deadline = time.monotonic() + CLOSE_TIMEOUT_S
+        while self.waiting and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _connect(self, address: SplitResult) -> Any:
+        """Start the client and its thread; return the client."""
         try:
             from paho.mqtt import client as mqtt
             from paho.mqtt.enums import CallbackAPIVersion
@@ -113,12 +126,14 @@ class MqttPublisher:
             raise EdgeError(
                 f'paho-mqtt 2 is not installed ({error}): pip install "digit-edge[mqtt]"'
             ) from error
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"digit-edge-{_random()}")
-        client.connect_timeout = _CONNECT_S
-        client.reconnect_delay_set(1, 30)
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=f"digit-edge-{os.urandom(6).hex()}"
+        )
+        client.connect_timeout = _CONNECT_TIMEOUT_S
+        client.reconnect_delay_set(_MIN_RECONNECT_S, _MAX_RECONNECT_S)
         client.will_set(f"{self._topic}/availability", "offline", qos=1, retain=True)
         if address.scheme == "mqtts":
-            client.tls_set()  # the system's authorities, or those of $SSL_CERT_FILE
+            client.tls_set()  # trusts the system's authorities, or those of $SSL_CERT_FILE
         if address.username:
             password = address.password
             client.username_pw_set(
@@ -133,28 +148,28 @@ class MqttPublisher:
         client.loop_start()
         return client
 
-    # What follows runs on the client's own thread.
+    # The methods below run in the client's thread.
 
     def _on_connect(self, client: Any, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
         if code.is_failure:
-            self._lost(f"the broker refuses: {code}; check user and password")
+            self._lost(f"the broker rejects the connection: {code}; check user and password")
             return
         kept, self._reason = self.waiting, None
-        if self._told:
-            self._told = False
-            back = f"{self._name}: connected, {kept} kept results follow"
-            print(printable(back), file=sys.stderr)
+        if self._reported:
+            self._reported = False
+            message = f"{self._name}: connected, {kept} kept results follow"
+            print(printable(message), file=sys.stderr)
         messages = [(f"{self._topic}/availability", "online")]
         if self._discovery is not None:
             messages += _discovery(self._discovery, self._topic)
-        # Where a broker takes connections and no messages, those kept say the same already.
-        if kept < MAX_KEPT + _ROOM:
+        # A broker that accepts connections but no messages would let these pile up.
+        if kept < MAX_KEPT_RESULTS + _MAX_STATUS_MESSAGES:
             for topic, payload in messages:
                 client.publish(topic, payload, qos=1, retain=True)
                 self._announced += 1
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
-        # paho calls this while it handles the error that it does not pass on.
+        # paho calls this while it handles the error, but does not pass it.
         error = sys.exc_info()[1]
         self._lost(str(getattr(error, "strerror", None) or error or "no connection"))
 
@@ -166,37 +181,38 @@ class MqttPublisher:
         self._acknowledged += 1
 
     def _lost(self, reason: str) -> None:
-        """Say why the broker is away, once until it is back."""
-        if self._reason is None or not self._told:
+        """Report the reason for a missing connection, once until the next connection."""
+        if self._reason is None or not self._reported:
             self._reason = reason
-        if not self._told:
-            self._told = True
-            report(EdgeError(f"{self._name}: {reason}; results are kept, the connection is tried "
-                             "again"))  # fmt: skip
+        if not self._reported:
+            self._reported = True
+            report(EdgeError(f"{self._name}: {reason}; results are kept, the connection is "
+                             "retried"))  # fmt: skip
 
 
 def _split(url: str) -> SplitResult:
-    """A URL's parts; nothing of it is shown where it is wrong, as it may hold a password."""
-    wrong = "--mqtt takes mqtt[s]://[user[:password]@]host[:port]/topic"
+    """Split and check a URL. Raises EdgeError, without the URL, which may contain a password."""
+    wrong = "--mqtt: invalid URL; write mqtt[s]://[user[:password]@]host[:port]/topic"
     try:
         address = urlsplit(url)
         port = address.port
-        (address.hostname or "").encode("idna")  # as the client's thread will do
+        (address.hostname or "").encode("idna")  # as the client will do in its thread
         url.encode()
     except ValueError as error:
         raise EdgeError(wrong) from error
     if address.scheme not in _PORTS or not address.hostname or port == 0:
         raise EdgeError(wrong)
     if "?" in url or "#" in url:
-        raise EdgeError(f"{wrong}: write ? as %3F and # as %23 in a password")
+        raise EdgeError(f"{wrong}, and in a password %3F for ? and %23 for #")
     if not _is_topic(unquote(address.path[1:])):
-        raise EdgeError(f"{wrong}; a topic is {_TOPIC}")
+        raise EdgeError(f"{wrong}; in the topic, {_TOPIC_HELP}")
     return address
 
 
 def _is_topic(text: str) -> bool:
+    """Return whether a text is a valid topic: no wildcards, control characters or leading $."""
     return (
-        0 < len(text) <= 1000
+        0 < len(text) <= _MAX_TOPIC_CHARACTERS
         and not text.startswith("$")
         and re.search("[+#\0-\x1f\x7f-\x9f\ud800-\udfff]", text) is None
     )
@@ -206,12 +222,15 @@ def _port(address: SplitResult) -> int:
     return address.port or _PORTS[address.scheme]
 
 
-def _random() -> str:
-    return os.urandom(6).hex()
-
-
 def _discovery(prefix: str, topic: str) -> list[tuple[str, str]]:
-    """Home Assistant's retained configuration of the two sensors, (topic, JSON).
+    """Return the discovery messages for Home Assistant, which announce two sensors.
+
+    Args:
+        prefix: topic prefix of the discovery.
+        topic: to which records are published.
+
+    Returns:
+        (topic, JSON) of each message.
 
     Source: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
     """
@@ -227,7 +246,7 @@ def _discovery(prefix: str, topic: str) -> list[tuple[str, str]]:
         "digit": {
             "name": "Digit",
             "icon": "mdi:numeric",
-            # The text None is what Home Assistant takes for "unknown".
+            # Home Assistant shows the text None as "unknown".
             "value_template": "{{ value_json.label if " + accepted + " else None }}",
             "json_attributes_topic": topic,
         },

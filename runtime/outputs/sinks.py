@@ -1,11 +1,13 @@
-"""Where results go: JSON lines on stdout and in a file, an MQTT broker, a command of the user's.
+"""Sends results to sinks: JSON lines on stdout and in a file, an MQTT broker, a user's command.
 
-A command calls `add_arguments`, then `open_sinks`, then `write` for each result: a record that JSON
-can hold. A digit has at least `label` and `confidence` in it and, where it was no digit after all,
-`accepted: false`; what could not be read has `error`. No sink makes its caller wait: what cannot be
-delivered now is kept, tried again, and counted in `waiting` until it is delivered. What is written
-while a sink is `full` may be dropped, which it says once. That is right for a camera, whose digits
-pass; a caller that can come back for the rest, as to the files of a folder, holds back meanwhile.
+`runtime.watch` and `runtime.camera` call `add_arguments`, then `open_sinks`, then `write` for each
+result. A result is a record that can be converted to JSON. The record of a digit has `label`,
+`confidence` and, if it was rejected, `accepted: false`; the record of an unreadable image has
+`error`.
+
+`write` never blocks. A sink keeps results that it cannot deliver, retries, and counts them in
+`waiting`. A `full` sink may drop results, which it reports once. A camera accepts that; a caller
+whose images stay available, like `runtime.watch`, waits until the sink has delivered its results.
 """
 
 import argparse
@@ -24,44 +26,48 @@ Record = dict[str, object]
 
 
 class Sink(Protocol):
-    """One place where results go."""
+    """A destination of results."""
 
     @property
     def waiting(self) -> int:
-        """Results taken and not delivered yet."""
+        """Number of results that are not delivered yet."""
 
     @property
     def full(self) -> bool:
-        """Whether so many wait that further ones may be dropped."""
+        """Whether the next results may be dropped."""
 
     def write(self, record: Record) -> None:
-        """Take a result; deliver it now, keep it, or where it is full drop one."""
+        """Deliver a result or keep it; if the sink is full, one may be dropped."""
 
     def close(self) -> None:
-        """Deliver what was kept, within seconds; EdgeError where that cannot be done."""
+        """Deliver the kept results, within seconds.
+
+        Raises:
+            EdgeError: some could not be delivered.
+        """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--out`, `--sync`, `--mqtt`, `--mqtt-discovery` and `--on-digit` to a command."""
+    """Add the options `--out`, `--sync`, `--mqtt`, `--mqtt-discovery` and `--on-digit`."""
     group = parser.add_argument_group("where results go")
     group.add_argument("--out", metavar="FILE", help="append each result to FILE, a JSON line")
     group.add_argument(
         "--sync",
         action="store_true",
-        help="wait until each line of --out is on the disk: a power cut then loses none",
+        help="wait until each line of --out is on the disk, so that a power cut loses none",
     )
     group.add_argument(
         "--mqtt",
         metavar="URL",
         help="publish each result: mqtt[s]://[user[:password]@]host[:port]/topic; the password may "
-        'stand in $MQTT_PASSWORD (pip install "digit-edge[mqtt]")',
+        'also be in $MQTT_PASSWORD (pip install "digit-edge[mqtt]")',
     )
     group.add_argument(
         "--mqtt-discovery",
         nargs="?",
         const="homeassistant",
         metavar="PREFIX",
-        help="announce the reader to Home Assistant, under its prefix (default: homeassistant)",
+        help="announce the sensors to Home Assistant, under its prefix (default: homeassistant)",
     )
     group.add_argument(
         "--on-digit",
@@ -69,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COMMAND",
         help="run COMMAND for each digit, without a shell; {label}, {confidence} and {image} are "
-        "filled in. May be given again. A light on GPIO 17: 'pinctrl set 17 op dh', or 'gpioset "
+        "filled in. May be repeated. A light on GPIO 17: 'pinctrl set 17 op dh', or 'gpioset "
         "-t0 GPIO17=1' (Bookworm: 'gpioset gpiochip0 17=1')",
     )
 
@@ -78,12 +84,12 @@ def open_sinks(arguments: argparse.Namespace) -> "Sinks":
     """Open the sinks that the arguments of `add_arguments` name, and stdout for JSON lines.
 
     Raises:
-        EdgeError: a file cannot be written, a URL or a command is none, a package is missing.
+        EdgeError: an option is invalid, a file cannot be written, or a package is missing.
     """
     if arguments.mqtt_discovery is not None and arguments.mqtt is None:
-        raise EdgeError("--mqtt-discovery needs a broker: give --mqtt URL too")
+        raise EdgeError("--mqtt-discovery needs a broker: pass --mqtt URL too")
     if arguments.sync and arguments.out is None:
-        raise EdgeError("--sync is about a file: give --out FILE too")
+        raise EdgeError("--sync needs a file: pass --out FILE too")
     with contextlib.ExitStack() as opened:
         sinks: list[Sink] = []
         if arguments.out is not None:
@@ -101,15 +107,15 @@ def open_sinks(arguments: argparse.Namespace) -> "Sinks":
         opened.pop_all()
     if streams.is_closed():
         if not sinks:
-            raise EdgeError("standard output is closed: give --out FILE, --mqtt or --on-digit")
+            raise EdgeError("standard output is closed: pass --out FILE, --mqtt or --on-digit")
     elif sys.stdout is not None:
-        # The last one: when the reader of a pipe leaves, the others have their result already.
+        # Last, so that the others have the result before a closed pipe raises BrokenPipeError.
         sinks.append(JsonLinesWriter(None))
     return Sinks(sinks)
 
 
 class Sinks:
-    """All of a command's sinks as one; safe to share between threads."""
+    """Several sinks as one; safe to share between threads."""
 
     def __init__(self, sinks: list[Sink]) -> None:
         self._sinks = sinks
@@ -118,41 +124,41 @@ class Sinks:
 
     @property
     def waiting(self) -> int:
-        """Results that the slowest sink holds undelivered; 0 says that every one has arrived."""
+        """Number of results that the slowest sink has not delivered yet."""
         return max((sink.waiting for sink in self._sinks), default=0)
 
     @property
     def full(self) -> bool:
-        """Whether a sink is full, or was and has not delivered everything since."""
+        """Whether a sink is full, or was full and has not delivered everything since."""
         self._full = [
             sink for sink in self._sinks if sink.full or (sink in self._full and sink.waiting)
         ]
         return bool(self._full)
 
     def write(self, record: Record) -> None:
-        """Give a result to every sink.
+        """Write a result to every sink.
 
         Raises:
-            BrokenPipeError: the reader of stdout has left.
+            BrokenPipeError: stdout is a pipe that its reader has closed.
         """
         with self._lock:
             for sink in self._sinks:
                 sink.write(record)
 
     def close(self) -> None:
-        """Deliver what is kept, within seconds.
+        """Deliver the kept results, within seconds.
 
         Raises:
-            EdgeError: something could not be delivered; all failures stand in one message.
+            EdgeError: some could not be delivered; the message has the failures of all sinks.
         """
-        failed = []
+        failures = []
         for sink in self._sinks:
             try:
                 sink.close()
             except EdgeError as error:
-                failed.append(str(error))
-        if failed:
-            raise EdgeError("; ".join(failed))
+                failures.append(str(error))
+        if failures:
+            raise EdgeError("; ".join(failures))
 
     def __enter__(self) -> "Sinks":
         return self
@@ -168,4 +174,4 @@ class Sinks:
         except EdgeError as failure:
             if kind is None:
                 raise
-            report(failure)  # the first reason stays the command's own
+            report(failure)  # the exception that ends the `with` block is raised

@@ -1,4 +1,9 @@
-"""Subtracts uneven light and the paper from a gray picture."""
+"""Subtracts uneven light and the paper from a gray picture, leaving the contrast of the ink.
+
+`subtract_background` estimates the light on a coarse copy. It decides whether ink is darker or
+lighter than its background, and measures the noise. `segment` and `runtime.multi_digit.layout`
+threshold the result to find ink.
+"""
 
 import math
 from dataclasses import dataclass
@@ -10,36 +15,41 @@ from PIL import Image
 from runtime.preprocess.connected_components import Plane
 from runtime.preprocess.grayscale import Gray, row_slices
 
-# Lighting is estimated on a copy of at most this many pixels a side, where whatever is narrower
-# than this part of the side is taken for ink.
-_COARSE = 48
-_WIDEST_STROKE = 0.4
-# Ink stands this many standard deviations of the ground's noise, and this many of 255 gray
-# levels, above it; otherwise the page is blank.
-NOISE_FACTOR = 4.0
-MIN_CONTRAST = 10.0
-# Fewer pixels than this make no digit.
-MIN_AREA = 6
-# Of the 64 steps of a histogram.
-_BIN = np.arange(64)
-# A pattern whose ink and ground are alike scores 0. Of 4,000 of MNIST's digits, cut out with a
-# margin of a twentieth of their height, dark or light, 1 is as close; without any margin, 23.
-_UNDECIDED = 0.02
-# Keeps the surface's equations solvable where the picture is a line.
-_RIDGE = (np.eye(6) * 1e-2).astype(np.float32)
+_COARSE_SIDE_PX = 48  # light is estimated on a copy of at most this side
+_MAX_STROKE_SHARE = 0.4  # of the copy's longer side; wider marks count as uneven light, not ink
+
+# Ink must exceed the background by both; otherwise the picture is blank.
+NOISE_FACTOR = 4.0  # standard deviations of the background's noise
+MIN_CONTRAST_LEVELS = 10.0  # of 255 gray levels
+MIN_AREA_PX = 6  # a digit has at least this many pixels of ink
+
+# Polarity is ambiguous if the lightness score is closer to 0 than this, as in a pattern whose ink
+# and background are alike. Of 4,000 MNIST digits, dark or light, 1 is that close if it is cropped
+# with a margin of a twentieth of its height; without a margin, 23 are.
+_MIN_LIGHTNESS = 0.02
+_LOCAL_SHARES = (0.15, 0.5)  # of the copy's longer side; windows of the local means in the score
+
+# In a tight crop, ink may cover more area than the background. If both conditions hold, the
+# background is measured on the pixels below the Otsu threshold, otherwise on all pixels.
+_MIN_SEPARATION = 0.8  # share of the variance that the threshold explains
+_MAX_GROUND_SHARE = 0.6  # share of the pixels that are below the threshold
+_GROUND_SAMPLES = 2048  # pixels to measure the background on, at least
+
+_BINS = np.arange(64)  # of the histogram for the Otsu threshold
+_RIDGE = (np.eye(6) * 1e-2).astype(np.float32)  # regularizes the surface fit for thin pictures
 
 
 @dataclass(frozen=True)
 class Foreground:
-    """The ink of a picture, lifted off its background.
+    """A picture without its background.
 
     Attributes:
-        contrast: float32 (height, width), how far each pixel stands out from its background, on
-            the ink's side: 0 or more, of 255 gray levels.
+        contrast: float32 (height, width), 0 to 255; difference of each pixel from its background
+            in gray levels, 0 if the pixel differs in the direction opposite to ink.
         noise_floor: contrast below it may be noise.
-        ink_level: the mean contrast of the ink proper.
+        ink_level: mean contrast of the pixels above the Otsu threshold.
         dark: whether ink is darker than its background.
-        polarity_ambiguous: whether ink and background are too alike to tell which is which.
+        polarity_ambiguous: whether ink and background are too alike to tell them apart.
     """
 
     contrast: Plane
@@ -50,12 +60,19 @@ class Foreground:
 
 
 def subtract_background(gray: Gray) -> Foreground | None:
-    """Take light and ground out of a gray picture, uint8 (height, width); None where it is blank.
+    """Subtract the background from a gray picture.
 
-    Lighting is what a gray closing of a coarse copy leaves; ink is what stands out from it.
+    If the ink is dark, the picture is inverted. The light is a grayscale opening of a coarse copy;
+    the contrast is the picture minus the light.
+
+    Args:
+        gray: uint8 (height, width).
+
+    Returns:
+        The foreground; None if the picture is blank.
     """
     height, width = gray.shape
-    size = (min(width, _COARSE), min(height, _COARSE))
+    size = (min(width, _COARSE_SIDE_PX), min(height, _COARSE_SIDE_PX))
     picture = Image.fromarray(gray)
     coarse = np.asarray(picture.resize(size, Image.Resampling.BOX)).astype(np.float32)
     lightness = _lightness(coarse)
@@ -63,36 +80,36 @@ def subtract_background(gray: Gray) -> Foreground | None:
     if dark:
         coarse = 255 - coarse
     surface = _smooth_light(coarse)
-    window = int(_WIDEST_STROKE * max(coarse.shape)) | 1
-    # Both stay below the picture wherever there is no ink: take the closer one.
+    window = int(_MAX_STROKE_SHARE * max(coarse.shape)) | 1
+    # Neither estimate exceeds the picture: the higher one is closer to the background.
     opened = _opening(np.stack((coarse, coarse - surface), axis=1), window)
     light = np.maximum(opened[:, 0], surface + opened[:, 1])
-    contrast = _above(gray, light, dark)
+    contrast = _contrast(gray, light, dark)
     ground, noise = _ground(contrast)
     contrast -= np.float32(ground)
     np.maximum(contrast, 0, out=contrast)
-    floor = max(NOISE_FACTOR * noise, MIN_CONTRAST)
+    floor = max(NOISE_FACTOR * noise, MIN_CONTRAST_LEVELS)
     candidates = contrast[contrast > floor]
-    if candidates.size < MIN_AREA:
+    if candidates.size < MIN_AREA_PX:
         return None
     level = float(candidates[candidates >= _otsu(candidates)[0]].mean())
-    return Foreground(contrast, floor, level, dark, abs(lightness) < _UNDECIDED)
+    return Foreground(contrast, floor, level, dark, abs(lightness) < _MIN_LIGHTNESS)
 
 
-def _above(gray: Gray, light: Plane, dark: bool) -> Plane:
-    """How far the picture stands above the light, which is enlarged to its size.
+def _contrast(gray: Gray, light: Plane, dark: bool) -> Plane:
+    """Return the picture, inverted if `dark`, minus the light enlarged to the same size.
 
-    Of a large picture some columns at a time: so there is one such plane of it, and not four.
+    Large pictures are processed some columns at a time, so that one float plane is held, not four.
     """
     height, width = gray.shape
     parts = list(row_slices(width, height))
     if len(parts) > 1:
-        # As Pillow enlarges it at once: first across, then down.
+        # The result is the same as enlarging at once: Pillow resizes horizontally first.
         across = Image.fromarray(light).resize((width, len(light)), Image.Resampling.BILINEAR)
         contrast = np.empty(gray.shape, np.float32)
         for columns in parts:
             part = across.crop((columns.start, 0, columns.stop, len(light)))
-            contrast[:, columns] = _above(gray[:, columns], np.asarray(part), dark)
+            contrast[:, columns] = _contrast(gray[:, columns], np.asarray(part), dark)
         return contrast
     plane = gray.astype(np.float32)
     if dark:
@@ -104,13 +121,14 @@ def _above(gray: Gray, light: Plane, dark: bool) -> Plane:
 
 
 def _smooth_light(coarse: Plane) -> Plane:
-    """The quadratic surface through the ground, brighter pixels counting for less and less.
+    """Fit a quadratic surface to the background, by iteratively reweighted least squares.
 
-    It takes out what a gray opening cannot at the rim: a gradient, or a lens's dark corners.
+    Pixels above the surface get less weight. The surface follows gradients and vignetting at the
+    rim of the picture, which a grayscale opening does not.
     """
-    terms, sparse, evenly = _surface_terms(*coarse.shape)
+    terms, sparse, unweighted_fit = _surface_terms(*coarse.shape)
     values = coarse[::2, ::2].ravel()
-    fit: Plane = evenly @ values
+    fit: Plane = unweighted_fit @ values
     for _ in range(3):
         above = values - fit @ sparse
         scale = _mean(np.abs(above)) + 0.5
@@ -123,30 +141,33 @@ def _smooth_light(coarse: Plane) -> Plane:
 
 @lru_cache(maxsize=32)
 def _surface_terms(height: int, width: int) -> tuple[Plane, Plane, Plane]:
-    """1, x, y, x², xy and y² at each pixel, (6, pixels), and at every other one either way.
+    """Return the matrices of the quadratic surface fit.
 
-    Third, what times those other ones' values is the surface in which all of them count alike.
+    Returns:
+        terms: (6, pixels), the terms 1, x, y, x², xy, y² at each pixel.
+        sparse: (6, sparse pixels), the same at every second pixel of every second row.
+        unweighted_fit: (6, sparse pixels); its product with the values of the sparse pixels gives
+            the coefficients of the unweighted least-squares fit.
     """
     y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in (height, width))
     ones = np.ones((height, width), np.float32)
     down = ones * y[:, None]
     terms = np.stack((ones, ones * x, down, ones * x * x, down * x, down * down))
     sparse = np.ascontiguousarray(terms[:, ::2, ::2]).reshape(6, -1)
-    evenly: Plane = np.linalg.solve(sparse @ sparse.T + _RIDGE, sparse)
-    return terms.reshape(6, -1), sparse, evenly
+    unweighted_fit: Plane = np.linalg.solve(sparse @ sparse.T + _RIDGE, sparse)
+    return terms.reshape(6, -1), sparse, unweighted_fit
 
 
 def _lightness(coarse: Plane) -> float:
-    """Above 0 where ink is lighter than its ground, below where it is darker.
+    """Return a score that is positive if ink is lighter than its background, otherwise negative.
 
-    Ink is the minority, so that gray levels are skewed towards it; and it shuns the rim.
-
-    Both are seen against the local mean, over a narrow and a wide window, which takes out the
-    lighting: a shadow's edge skews neither way.
+    The score is the skewness of the gray levels minus the brightness of the rim: ink covers less
+    area than the background and is rare at the rim. Both are computed after subtracting local means
+    over a narrow and a wide window, which removes uneven light; edges of shadows do not add skew.
     """
     score = 0.0
-    for part in (0.15, 0.5):
-        local = coarse - _local_mean(coarse, int(part * max(coarse.shape)) // 2)
+    for share in _LOCAL_SHARES:
+        local = coarse - _local_mean(coarse, int(share * max(coarse.shape)) // 2)
         local -= _mean(local)
         square = local * local
         spread = math.sqrt(_mean(square))
@@ -159,61 +180,66 @@ def _lightness(coarse: Plane) -> float:
 
 
 def _mean(plane: Plane) -> float:
-    """As `plane.mean()`, in a third of the time that takes for some thousand pixels."""
+    """Return `plane.mean()`, in a third of its time for a few thousand pixels."""
     return float(np.add.reduce(plane, axis=None)) / plane.size
 
 
 def _local_mean(plane: Plane, half: int) -> Plane:
-    """The mean over the part of a square of 2 half + 1 pixels that lies in the plane."""
+    """Return the mean over a square window of 2 `half` + 1 pixels, cropped to the plane."""
     mean: Plane = _averaging(plane.shape[0], half) @ plane @ _averaging(plane.shape[1], half).T
     return mean
 
 
 @lru_cache(maxsize=64)
 def _averaging(length: int, half: int) -> Plane:
-    """(length, length): in each row the weights of a mean over the places no further than half."""
-    at = np.arange(length)
-    near = (np.abs(at[:, None] - at) <= half).astype(np.float32)
-    weights: Plane = near / near.sum(axis=1, keepdims=True)
+    """Return the matrix (length, length) of a moving average over at most 2 `half` + 1 values."""
+    position = np.arange(length)
+    in_window = (np.abs(position[:, None] - position) <= half).astype(np.float32)
+    weights: Plane = in_window / in_window.sum(axis=1, keepdims=True)
     return weights
 
 
 def _opening(planes: Plane, window: int) -> Plane:
-    """Gray opening: takes out what is brighter than its surroundings and fits in the window.
+    """Return the grayscale opening: remove bright spots that are smaller than the window.
 
-    Of (height, N, width), N pictures side by side.
+    Args:
+        planes: (height, N, width), N pictures side by side.
+        window: side of the square window in pixels, odd.
     """
     return _dilate(-_dilate(-planes, window), window)
 
 
 def _dilate(planes: Plane, window: int) -> Plane:
-    """The maximum over a square of an odd number of pixels, edges repeated, by doubling shifts."""
+    """Return the maximum over a square window, with edges repeated; computed by doubling shifts."""
     for _ in range(2):
         half = window // 2
         line = np.concatenate((planes[:1].repeat(half, 0), planes, planes[-1:].repeat(half, 0)))
-        have = 1
-        while have < window:
-            step = min(have, window - have)
+        covered = 1
+        while covered < window:
+            step = min(covered, window - covered)
             line = np.maximum(line[:-step], line[step:])
-            have += step
+            covered += step
         planes = line.T
     return planes
 
 
 def _ground(contrast: Plane) -> tuple[float, float]:
-    """The ground's level and the standard deviation of its noise, from the side without ink."""
-    sample = np.sort(contrast.ravel()[:: max(1, contrast.size // 2048)])
-    threshold, parted = _otsu(sample)
-    share = int(np.searchsorted(sample, threshold))
-    # A tight crop can hold more ink than ground, and then the two are well apart.
-    if parted > 0.8 and share < 0.6 * sample.size:
-        sample = sample[:share]
+    """Return the background's level and the standard deviation of its noise, in gray levels.
+
+    The level is the median of the background; the deviation is its distance from the 16th
+    percentile, because ink distorts only the percentiles above the median.
+    """
+    sample = np.sort(contrast.ravel()[:: max(1, contrast.size // _GROUND_SAMPLES)])
+    threshold, separation = _otsu(sample)
+    below = int(np.searchsorted(sample, threshold))
+    if separation > _MIN_SEPARATION and below < _MAX_GROUND_SHARE * sample.size:
+        sample = sample[:below]
     ground = float(sample[sample.size // 2])
     return ground, ground - float(sample[int(0.16 * sample.size)])
 
 
 def _otsu(values: Plane) -> tuple[float, float]:
-    """The threshold that parts values best in two, and the part of the variance it explains.
+    """Return the Otsu threshold of some values, and the share of the variance that it explains.
 
     N. Otsu, "A threshold selection method from gray-level histograms", 1979.
     """
@@ -225,11 +251,11 @@ def _otsu(values: Plane) -> tuple[float, float]:
         np.bincount(((values[rows] - low) * scale).astype(np.intp), minlength=64)
         for rows in row_slices(values.size, 1)
     )
-    moments = counts * _BIN
+    moments = counts * _BINS
     below, moment = np.add.accumulate(counts)[:-1], np.add.accumulate(moments)
     mean = float(moment[-1]) / values.size
-    # Neither side is empty: the first bin holds the least value and the last the greatest.
+    # No division by zero: the first bin contains the minimum and the last the maximum.
     between = (mean * below - moment[:-1]) ** 2 / (below * (values.size - below))
     best = int(between.argmax())
-    variance = float(moments.dot(_BIN)) / values.size - mean * mean
+    variance = float(moments.dot(_BINS)) / values.size - mean * mean
     return low + (best + 1) * (high - low) / 64, float(between[best]) / variance

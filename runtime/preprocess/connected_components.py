@@ -1,4 +1,9 @@
-"""Connected components of a mask, from its runs: whole-array NumPy, no other library."""
+"""Labels the 8-connected components of a mask, with NumPy alone.
+
+A mask is encoded as runs: the maximal stretches of True in each row. The runs are labeled by
+union-find over whole arrays. `segment` and `runtime.multi_digit.layout` call `find_components` to
+find the pieces of ink in a picture; `ruled_lines` uses the runs themselves.
+"""
 
 from dataclasses import dataclass
 
@@ -13,7 +18,10 @@ Plane = npt.NDArray[np.float32]
 
 
 def find_runs(mask: Mask) -> tuple[IndexArray, IndexArray]:
-    """Start and end (exclusive) of each row's runs, counted along rows of width + 1 pixels."""
+    """Return start and end (exclusive) of all runs, row by row.
+
+    Positions count along rows of width + 1 pixels: pixel (y, x) is at y * (width + 1) + x.
+    """
     height, width = mask.shape
     starts, ends = [], []
     for rows in row_slices(height, width + 1):
@@ -28,7 +36,7 @@ def find_runs(mask: Mask) -> tuple[IndexArray, IndexArray]:
 
 
 def paint_runs(starts: IndexArray, ends: IndexArray, shape: tuple[int, int]) -> Mask:
-    """The mask of these runs: the reverse of `find_runs`."""
+    """Return the mask, `shape` (height, width), of these runs: the inverse of `find_runs`."""
     height, width = shape
     change = np.zeros(height * (width + 1), np.int8)
     change[starts] = 1
@@ -38,10 +46,15 @@ def paint_runs(starts: IndexArray, ends: IndexArray, shape: tuple[int, int]) -> 
 
 
 def label_runs(starts: IndexArray, ends: IndexArray, stride: int) -> IndexArray:
-    """The number of the 8-connected component that each run belongs to.
+    """Return the number of the 8-connected component of each run, from 0.
 
-    Union-find over whole arrays: each root is hooked to a smaller one that it touches, and paths
-    are halved, until nothing changes.
+    Union-find over whole arrays: each root is attached to a smaller root that it touches, and
+    paths are halved, until nothing changes.
+
+    Args:
+        starts: positions of the runs, see `find_runs`.
+        ends: their exclusive ends.
+        stride: pixels per row in these positions, width + 1.
     """
     first = np.searchsorted(ends, starts + stride, "left")
     counts = np.maximum(np.searchsorted(starts, ends + stride, "right") - first, 0)
@@ -49,11 +62,12 @@ def label_runs(starts: IndexArray, ends: IndexArray, stride: int) -> IndexArray:
     lower = np.arange(upper.size) + np.repeat(first - np.cumsum(counts) + counts, counts)
     root = np.arange(starts.size)
     while True:
-        one, other = root[upper], root[lower]
-        apart = one != other
-        if not apart.any():
+        upper_root, lower_root = root[upper], root[lower]
+        differ = upper_root != lower_root
+        if not differ.any():
             break
-        root[np.maximum(one, other)[apart]] = np.minimum(one, other)[apart]
+        larger, smaller = np.maximum(upper_root, lower_root), np.minimum(upper_root, lower_root)
+        root[larger[differ]] = smaller[differ]
         while (root[root] != root).any():
             root = root[root]
     labels: IndexArray = (np.cumsum(root == np.arange(root.size)) - 1)[root]
@@ -62,13 +76,16 @@ def label_runs(starts: IndexArray, ends: IndexArray, stride: int) -> IndexArray:
 
 @dataclass(frozen=True)
 class Components:
-    """The 8-connected components of a mask of `shape`, N of them, none empty.
+    """The N 8-connected components of a mask.
 
     Attributes:
-        starts, ends, labels: its runs, see `find_runs`, and the component of each.
-        boxes: (N, 4) left, top, right, bottom; right and bottom exclusive.
-        area: (N,) pixels.
-        mass: (N,) sums of the contrast under them.
+        shape: (height, width) of the mask.
+        starts: positions of the mask's runs, see `find_runs`.
+        ends: exclusive ends of the runs.
+        labels: the component, 0 to N - 1, of each run.
+        boxes: (N, 4) left, top, right, bottom in pixels; right and bottom exclusive.
+        area: (N,) number of pixels.
+        mass: (N,) sum of the contrast of their pixels.
     """
 
     shape: tuple[int, int]
@@ -80,13 +97,18 @@ class Components:
     mass: npt.NDArray[np.float64]
 
     def paint(self, chosen: Mask, box: tuple[int, int, int, int]) -> Mask:
-        """The mask of the components chosen, (N,) bool, cut to a box that holds them all."""
+        """Return the mask of some components, cropped to a box.
+
+        Args:
+            chosen: (N,), True for the components to paint.
+            box: left, top, right, bottom; it must contain all of the chosen components.
+        """
         left, top, right, bottom = box
         stride = self.shape[1] + 1
-        # Runs are in the order of their rows.
+        # Runs are sorted by row.
         first, last = np.searchsorted(self.starts, (top * stride, bottom * stride))
         inside = first + np.flatnonzero(chosen[self.labels[first:last]])
-        # From rows as long as the picture's to rows as long as the box.
+        # Convert positions from rows of the picture's width to rows of the box's width.
         row = self.starts[inside] // stride
         moved = left + row * stride - (row - top) * (right - left + 1)
         shape = (bottom - top, right - left)
@@ -94,7 +116,15 @@ class Components:
 
 
 def find_components(mask: Mask, contrast: Plane) -> Components | None:
-    """Label a mask and measure each component; None where the mask is empty."""
+    """Label the components of a mask and measure each.
+
+    Args:
+        mask: (height, width), True for ink.
+        contrast: float32 of the same shape; summed to the components' `mass`.
+
+    Returns:
+        The components; None if the mask is empty.
+    """
     height, width = mask.shape
     starts, ends = find_runs(mask)
     if not starts.size:
@@ -122,7 +152,14 @@ def find_components(mask: Mask, contrast: Plane) -> Components | None:
 
 
 def sum_runs(starts: IndexArray, ends: IndexArray, values: Plane, power: int = 1) -> Plane:
-    """The sum of `values`, (height, width), or of a power of them, over each run."""
+    """Return the sum of `values` ** `power` over each run.
+
+    Args:
+        starts: positions of the runs, see `find_runs`.
+        ends: their exclusive ends.
+        values: (height, width).
+        power: a positive integer.
+    """
     height, width = values.shape
     sums = [np.empty(0, np.float32)]
     for rows in row_slices(height, width):
@@ -134,7 +171,7 @@ def sum_runs(starts: IndexArray, ends: IndexArray, values: Plane, power: int = 1
             part = part * base
         row = starts[first:last] // (width + 1)
         before = row + rows.start * width
-        # reduceat sums from one index to the next, so every second sum is a run.
+        # reduceat sums between successive indices, so every second sum belongs to a run.
         bounds = np.stack((starts[first:last] - before, ends[first:last] - before), axis=1).ravel()
         sums.append(np.add.reduceat(np.append(part.ravel(), np.float32(0)), bounds)[::2])
     return np.concatenate(sums)

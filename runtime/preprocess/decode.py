@@ -1,4 +1,9 @@
-"""Decodes images: files, modes, bit depths, EXIF orientation, Pillow's errors."""
+"""Decodes images of any kind to upright gray or RGB arrays, within bounds of time and memory.
+
+`decode` and `CachedDecoder` return gray for the classifier, `decode_color` RGB for display. They
+accept paths, bytes, file objects, Pillow images and arrays, of several modes and bit depths. They
+undo the EXIF orientation and convert every error of Pillow to an ImageError with the file's name.
+"""
 
 import io
 import os
@@ -33,19 +38,19 @@ ImageSource: TypeAlias = (
     "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
 )
 
-# What Pillow may decode at once: an A4 page scanned at 600 dpi is 35 million pixels, in color
-# 140 MB; a phone's photograph of 12 million takes 195 MB as WebP. A JPEG is decoded at a reduced
-# scale, so a larger one passes, unless it is progressive.
-MAX_DECODED_PIXELS = 40_000_000
-MAX_DECODED_BYTES = 200_000_000
-# Decoders that read pixels and nothing else (no Ghostscript, no nested documents); the ones that
-# Pillow loads at once come first.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-READABLE = "PNG, JPEG, BMP, GIF, PPM, TIFF or WebP"
+# An image is rejected beyond either limit. A JPEG is decoded at a reduced scale, so larger ones are
+# accepted unless they are progressive.
+MAX_DECODED_PIXELS = 40_000_000  # after the reduction; an A4 page at 600 dpi has 35 million
+MAX_DECODED_BYTES = 200_000_000  # of memory; that page takes 140 MB, a 12-megapixel WebP 195 MB
 
-# What Pillow raises on damaged files. Cutting and flipping bytes at thousands of places gave
-# OSError, SyntaxError and ValueError; the rest is what its releases are known to raise besides.
-_DAMAGE = (
+# Pillow's decoders that only read pixels (no Ghostscript, no nested documents); those that Pillow
+# imports by default come first.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+_FORMATS_TEXT = "PNG, JPEG, BMP, GIF, PPM, TIFF or WebP"  # the same, for messages
+
+# Raised by Pillow for damaged files. Truncating files and flipping bytes at thousands of places
+# raised OSError, SyntaxError and ValueError; releases of Pillow are known to raise the others.
+_DAMAGE_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -59,18 +64,23 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-_ORIENTATION_TAG = 0x0112
-_MAX_EXIF_BYTES = 1 << 17  # cameras write less than 64 kB, twice that as hexadecimal text
-_GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
-_HAS_ORIENTATION = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+
+_ORIENTATION_TAG = 0x0112  # EXIF tag
+# Keys of Image.info whose metadata may contain an orientation.
+_ORIENTATION_KEYS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+# Longer metadata is ignored. Cameras write less than 64 kB, which is 128 kB as hexadecimal text.
+_MAX_EXIF_BYTES = 1 << 17
+_GRAY_MODES = ("1", "L", "LA", "La", "I", "F")  # Pillow's modes without color, besides "I;16" etc.
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A gray picture, upright, no larger than was asked for.
+    """An upright gray picture.
 
-    `gray` is uint8 (height, width); `size` is the (width, height) of the upright original;
-    `colored` says that the original holds more than luminance.
+    Attributes:
+        gray: uint8 (height, width), at most as large as requested.
+        size: (width, height) of the upright original in pixels.
+        colored: whether the original has more than luminance.
     """
 
     gray: Gray
@@ -80,9 +90,11 @@ class Decoded:
 
 @dataclass(frozen=True)
 class DecodedColor:
-    """A color picture, upright, no larger than was asked for.
+    """An upright color picture.
 
-    `rgb` is uint8 (height, width, 3); `size` is the (width, height) of the upright original.
+    Attributes:
+        rgb: uint8 (height, width, 3), at most as large as requested.
+        size: (width, height) of the upright original in pixels.
     """
 
     rgb: Gray
@@ -90,34 +102,50 @@ class DecodedColor:
 
 
 def decode(image: ImageSource, *, longest: int, color: bool = False) -> Decoded:
-    """Decode an image to gray, its longest side reduced to at most `longest` pixels.
+    """Decode an image to gray.
 
-    A path, bytes, a binary file object, a Pillow image, or an array (height, width[, 1, 3 or 4])
-    of uint8, uint16, bool or float from 0 to 1. Of an animation, the first frame. Gray is the
-    luminance, or with `color` the axis along which the colors differ most. Where an image is
-    transparent, see `grayscale._composite`. Raises ImageError, naming the file.
+    Transparent images are composited over a background, see `grayscale._composite`. Of an
+    animation, the first frame is decoded.
+
+    Args:
+        image: a path, bytes, a binary file object, a Pillow image, or an array
+            (height, width[, 1, 3 or 4]) of uint8, uint16, bool or float from 0 to 1.
+        longest: largest length of the result's longer side, in pixels.
+        color: whether to return the first principal component of the colors; otherwise the
+            luminance.
+
+    Raises:
+        ImageError: the image cannot be decoded, or exceeds a limit.
     """
     return CachedDecoder(image).decode(longest=longest, color=color)
 
 
 class CachedDecoder:
-    """An image that is decoded once for several looks at it, of any size and in color.
+    """An image that can be decoded several times, at different sizes and in color.
 
-    A JPEG is decoded anew for a look at another scale or in color. Not safe to share between
-    threads.
+    The decoded picture is kept for the next call. Only a JPEG is decoded again, if it is requested
+    at another scale or in color. Not safe to share between threads.
 
     Attributes:
-        name: what messages call the image.
+        name: of the image, for error messages.
     """
 
     def __init__(self, image: ImageSource, name: str | None = None) -> None:
         self.name = describe(image, name)
         self._image = image
         self._loaded: _Loaded | None = None
-        self._spent_ns = 0.0  # estimated work of the decodings so far
+        self._spent_ns = 0.0  # estimated time of all decodings
 
     def decode(self, *, longest: int, color: bool = False) -> Decoded:
-        """Return the image in gray, see the function `decode`."""
+        """Decode the image to gray, see the function `decode`.
+
+        Args:
+            longest: largest length of the result's longer side, in pixels.
+            color: whether to return the first principal component of the colors.
+
+        Raises:
+            ImageError: the image cannot be decoded, or exceeds a limit.
+        """
         plain = None
         if isinstance(self._image, bytes):
             plain = fast_png.decode_plain(self._image)
@@ -128,32 +156,32 @@ class CachedDecoder:
         loaded = self._load(longest, color)
         with _PillowErrors(self.name):
             image = loaded.image
-            seen_in_color = color and loaded.colored
             self._check_copy(image, longest)
-            gray = (first_principal_component if seen_in_color else luminance)(image, longest)
+            use_color = color and loaded.colored
+            gray = (first_principal_component if use_color else luminance)(image, longest)
         width, height = loaded.size
-        size = (height, width) if loaded.turn > 4 else (width, height)
-        return Decoded(_upright(gray, loaded.turn), size, loaded.colored)
+        size = (height, width) if loaded.orientation > 4 else (width, height)
+        return Decoded(_upright(gray, loaded.orientation), size, loaded.colored)
 
     def _check_copy(self, image: Image.Image, longest: int) -> None:
-        """Raise ImageError if a close look takes a converted copy that is too large."""
+        """Raise ImageError if the converted copy of the image would be too large."""
         pixels = image.width * image.height
         converted = image.mode not in ("1", "L", "I", "F", "RGB") and image.mode[:2] != "I;"
         if converted and 4 * longest > max(image.size) and 6 * pixels > MAX_DECODED_BYTES:
             raise ImageError(
                 f"{self.name}: {image.width}x{image.height} of mode {image.mode} is too large for "
-                "writing this small; save it in gray, or crop it"
+                "such small digits; save it in gray, or crop it"
             )
 
-    def release(self, most_pixels: int) -> None:
-        """Free the decoded picture if it has more pixels; a further look decodes it again."""
+    def release(self, max_pixels: int) -> None:
+        """Free the decoded picture if it has more pixels; the next call decodes it again."""
         if self._loaded is not None:
             width, height = self._loaded.image.size
-            if width * height > most_pixels:
+            if width * height > max_pixels:
                 self._loaded = None
 
     def _load(self, longest: int, color: bool) -> "_Loaded":
-        if self._loaded is not None and self._loaded.serves(longest, color):
+        if self._loaded is not None and self._loaded.fits(longest, color):
             return self._loaded
         self._loaded = None
         with _opened(self._image, self.name, self._spent_ns) as (picture, self._spent_ns):
@@ -162,33 +190,46 @@ class CachedDecoder:
             size = _load(picture, longest, color, self.name, own)
             if own and picture.format == "WEBP":
                 opened: Any = picture
-                opened._decoder = None  # it holds two more canvases
-            reduced = own and picture.format in ("JPEG", "MPO")
-            form = (reduction_of(size, longest), color) if reduced else None
-            self._loaded = _Loaded(picture, size, _turn(picture), colored, form)
+                opened._decoder = None  # frees its two canvases
+            is_jpeg = own and picture.format in ("JPEG", "MPO")
+            draft = (reduction_of(size, longest), color) if is_jpeg else None
+            self._loaded = _Loaded(picture, size, _orientation(picture), colored, draft)
         return self._loaded
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A decoded picture as it is stored, and the size and orientation of the original.
+    """A decoded picture, not yet rotated upright.
 
-    `form` is None, or the reduction of a JPEG and whether it was decoded in color.
+    Attributes:
+        image: the picture; a JPEG may be scaled down.
+        size: (width, height) of the original as stored, in pixels.
+        orientation: EXIF orientation, 1 to 8.
+        colored: whether the original has more than luminance.
+        draft: of a JPEG, the factor by which it is scaled down, and whether it is in color.
     """
 
     image: Image.Image
     size: tuple[int, int]
-    turn: int
+    orientation: int
     colored: bool
-    form: tuple[int, bool] | None
+    draft: tuple[int, bool] | None
 
-    def serves(self, longest: int, color: bool) -> bool:
-        """Return whether a look of this size and kind can be taken at it."""
-        return self.form is None or self.form == (reduction_of(self.size, longest), color)
+    def fits(self, longest: int, color: bool) -> bool:
+        """Return whether the picture can be used for a request without decoding it again."""
+        return self.draft is None or self.draft == (reduction_of(self.size, longest), color)
 
 
 def decode_color(image: ImageSource, *, longest: int) -> DecodedColor:
-    """Decode an image for people to look at: RGB, what is transparent over white, see `decode`."""
+    """Decode an image to RGB for display; transparent images are composited over white.
+
+    Args:
+        image: see `decode`.
+        longest: largest length of the result's longer side, in pixels.
+
+    Raises:
+        ImageError: the image cannot be decoded, or exceeds a limit.
+    """
     name = describe(image)
     with _opened(image, name) as (picture, _):
         width, height = _load(picture, longest, True, name, picture is not image)
@@ -200,16 +241,16 @@ def decode_color(image: ImageSource, *, longest: int) -> DecodedColor:
             shown.paste(small, mask=small.getchannel("A"))
         else:
             shown = downscale(picture, longest, lambda part: part.convert("RGB"))
-        turn = _turn(picture)
-    upright = _upright(np.asarray(shown), turn)
-    return DecodedColor(upright, (height, width) if turn > 4 else (width, height))
+        orientation = _orientation(picture)
+    upright = _upright(np.asarray(shown), orientation)
+    return DecodedColor(upright, (height, width) if orientation > 4 else (width, height))
 
 
 @contextmanager
 def _opened(
     image: ImageSource, name: str, spent_ns: float = 0.0
 ) -> Iterator[tuple[Image.Image, float]]:
-    """Yield the opened image, and the estimated work of decoding it, added to `spent_ns`."""
+    """Open an image; yield it and `spent_ns` plus the estimated time of decoding it."""
     if isinstance(image, np.ndarray):
         yield _image_of_array(image, name), spent_ns
         return
@@ -219,7 +260,7 @@ def _opened(
         return
     if isinstance(image, bytes):
         if not image:
-            raise ImageError(f"{name}: empty; give it the bytes of an image")
+            raise ImageError(f"{name}: empty; pass the bytes of an image")
         file: BinaryIO = io.BytesIO(image)
     elif isinstance(image, (str, os.PathLike)):
         file = _open_file(image, name)
@@ -227,7 +268,7 @@ def _opened(
         file = image
     else:
         raise ImageError(
-            f"{name}: not an image; give a path, bytes, a binary file, a Pillow image or an array"
+            f"{name}: not an image; pass a path, bytes, a binary file, a Pillow image or an array"
         )
     try:
         with _PillowErrors(name):
@@ -242,7 +283,15 @@ def _opened(
 
 
 def describe(image: ImageSource, name: str | None = None) -> str:
-    """What a message calls the image: its file name, else `<bytes>`, `<array>` and the like."""
+    """Return a name of the image for error messages.
+
+    Args:
+        image: see `decode`.
+        name: is returned unless it is None.
+
+    Returns:
+        The path of a file; otherwise the kind of the image, like `<bytes>` or `<array>`.
+    """
     if name is not None:
         return name
     if isinstance(image, (str, os.PathLike)):
@@ -255,10 +304,10 @@ def describe(image: ImageSource, name: str | None = None) -> str:
 
 
 class _PillowErrors:
-    """Turns what Pillow raises into an ImageError, and keeps its warnings off stderr.
+    """A context manager that converts Pillow's errors to ImageError and silences its warnings.
 
-    `warnings.catch_warnings` alone is not safe in threads: it is entered by the first and left by
-    the last that decodes.
+    `warnings.catch_warnings` is not thread-safe. It is entered once, by the first of several
+    threads that decode at the same time, and left by the last of them.
     """
 
     _lock = threading.Lock()
@@ -289,10 +338,10 @@ class _PillowErrors:
         if isinstance(error, Image.DecompressionBombError):
             raise ImageError(f"{self.name}: too large to decode; scale it down") from error
         if isinstance(error, UnidentifiedImageError):
-            raise ImageError(f"{self.name}: not an image; convert it to {READABLE}") from error
+            raise ImageError(f"{self.name}: not an image; convert it to {_FORMATS_TEXT}") from error
         if isinstance(error, MemoryError):
-            raise ImageError(f"{self.name}: not enough memory for it; scale it down") from error
-        if isinstance(error, _DAMAGE):
+            raise ImageError(f"{self.name}: not enough memory to decode; scale it down") from error
+        if isinstance(error, _DAMAGE_ERRORS):
             detail = " ".join(str(error).split()) or type(error).__name__
             raise ImageError(
                 f"{self.name}: damaged image ({detail[:80]}); save it again as PNG or JPEG"
@@ -300,10 +349,11 @@ class _PillowErrors:
 
 
 def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
+    """Open a file; raise ImageError if it is missing, empty or a folder."""
     try:
         if os.path.isdir(path):
-            raise ImageError(f"{name}: a folder; give the images in it one by one")
-        file = Path(path).open("rb")
+            raise ImageError(f"{name}: a folder, not an image; pass the images in it one by one")
+        file = Path(path).open("rb")  # noqa: SIM115  # the caller closes it
         if os.fstat(file.fileno()).st_size == 0 and os.path.isfile(path):
             file.close()
             raise ImageError(f"{name}: empty file; copy it again")
@@ -316,14 +366,15 @@ def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
 
 
 def _image_of_array(array: npt.NDArray[Any], name: str) -> Image.Image:
+    """Convert an array to a Pillow image of 8 bits per channel. Raises ImageError."""
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise ImageError(
-            f"{name}: shape {array.shape} is no image; give (height, width) or (height, width, 3)"
+            f"{name}: invalid shape {array.shape}; pass (height, width) or (height, width, 3)"
         )
     if array.size == 0:
-        raise ImageError(f"{name}: shape {array.shape} has no pixels; give an image that has some")
+        raise ImageError(f"{name}: shape {array.shape} has no pixels; pass a larger image")
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype == np.uint16:
@@ -331,7 +382,7 @@ def _image_of_array(array: npt.NDArray[Any], name: str) -> Image.Image:
     elif array.dtype.kind == "f":
         low, high = array.min(), array.max()
         if not (np.isfinite(low) and np.isfinite(high)):
-            raise ImageError(f"{name}: holds NaN or infinity; replace them (numpy.nan_to_num)")
+            raise ImageError(f"{name}: contains NaN or infinity; replace them (numpy.nan_to_num)")
         if low < 0 or high > 1:
             raise ImageError(
                 f"{name}: floats from {low:g} to {high:g}, not 0 to 1; divide by the full scale"
@@ -339,20 +390,28 @@ def _image_of_array(array: npt.NDArray[Any], name: str) -> Image.Image:
         array = np.rint(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise ImageError(
-            f"{name}: dtype {array.dtype} is no image; convert with .astype(numpy.uint8)"
+            f"{name}: dtype {array.dtype} is not supported; convert with .astype(numpy.uint8)"
         )
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _load(image: Image.Image, longest: int, color: bool, name: str, ours: bool) -> tuple[int, int]:
-    """Decode no more of the image than is needed; its (width, height) as stored.
+def _load(image: Image.Image, longest: int, color: bool, name: str, own: bool) -> tuple[int, int]:
+    """Decode an image, if possible at a reduced scale; return its (width, height) as stored.
 
-    `ours` is False for an image of the caller's, which stays as large and as colored as it is.
+    Args:
+        image: opened and not yet loaded.
+        longest: wanted length of the longer side in pixels.
+        color: whether color is needed.
+        name: of the image, for error messages.
+        own: False for an image that the caller opened: its size and mode must not change.
+
+    Raises:
+        ImageError: the image has no pixels or exceeds a limit.
     """
     width, height = image.size
     if not width or not height:
-        raise ImageError(f"{name}: {width}x{height} has no pixels; give an image that has some")
-    if ours:
+        raise ImageError(f"{name}: {width}x{height} has no pixels; pass a larger image")
+    if own:
         needed = memory_bytes(image, longest, color)
         if needed > MAX_DECODED_BYTES:
             raise ImageError(
@@ -370,25 +429,23 @@ def _load(image: Image.Image, longest: int, color: bool, name: str, ours: bool) 
     return width, height
 
 
-def _turn(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none."""
-    if image.format == "TIFF" or any(key in image.info for key in _HAS_ORIENTATION):
-        return _orientation(image)
-    return 1
-
-
 def _orientation(image: Image.Image) -> int:
-    if any(len(image.info.get(key, "")) > _MAX_EXIF_BYTES for key in _HAS_ORIENTATION):
-        return 1  # Pillow would unpack all of it for one number
+    """Return the EXIF orientation, 1 to 8; 1 (upright) if it is missing or damaged."""
+    if image.format != "TIFF" and not any(key in image.info for key in _ORIENTATION_KEYS):
+        return 1
+    if any(len(image.info.get(key, "")) > _MAX_EXIF_BYTES for key in _ORIENTATION_KEYS):
+        return 1  # Pillow would parse all of it
     try:
-        turn = image.getexif().get(_ORIENTATION_TAG, 1)
-    except _DAMAGE:
-        return 1  # damaged metadata is no reason to refuse a sound picture
-    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except _DAMAGE_ERRORS:
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def _upright(gray: Gray, turn: int) -> Gray:
+def _upright(picture: Gray, orientation: int) -> Gray:
     """Undo the EXIF orientation: 5 to 8 exchange the axes, then each axis may be reversed."""
-    if turn > 4:
-        gray = gray.swapaxes(0, 1)
-    return gray[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
+    if orientation > 4:
+        picture = picture.swapaxes(0, 1)
+    down = -1 if orientation in (3, 4, 7, 8) else 1
+    across = -1 if orientation in (2, 3, 6, 7) else 1
+    return picture[::down, ::across]

@@ -1,9 +1,9 @@
-"""Refuses images that are expensive to decode, before Pillow sees them.
+"""Rejects images that would take too long to decode, before Pillow reads them.
 
 A file of a few kilobytes can keep a decoder busy for minutes: a JPEG of 20,000 scans, a PNG of a
-million chunks. The headers and markers of a file tell how much work it is, and reading them costs
-milliseconds. `check_work` compares an estimate of that work with one limit;
-`runtime.preprocess.decode_memory` does the same for memory.
+million chunks. `check_work` estimates the decoding time from headers and markers, which takes
+milliseconds, and raises ImageError if it exceeds a limit. `decode` and `runtime.serve.images` call
+it. `runtime.preprocess.decode_memory` does the same for memory.
 """
 
 import re
@@ -14,75 +14,120 @@ from typing import BinaryIO
 
 from runtime.errors import ImageError
 
-# Times are those of one core of a 2020s server, measured with Pillow 13.
-MAX_WORK_NS = 1_000_000_000  # of decoding an image once
-MAX_TOTAL_WORK_NS = 1_500_000_000  # of decoding an image several times: a JPEG, at several scales
+# Limits; beyond any of them an image is rejected.
+MAX_WORK_NS = 1_000_000_000  # estimated time of decoding an image once
+MAX_TOTAL_WORK_NS = 1_500_000_000  # of decoding it several times: a JPEG, at several scales
 MAX_PARTS = 20_000  # chunks, segments, blocks, strips or tags that Python code handles one by one
-MAX_HEADER_BYTES = 65_536  # of a PNM file, its comments included; Pillow reads it byte by byte
-MAX_COMMENTS = 1_000  # in the values of a plain PNM file; Pillow copies 1 MB for each
+MAX_PNM_HEADER_BYTES = 65_536  # with its comments; Pillow reads it byte by byte
+MAX_PNM_COMMENTS = 1_000  # among the values of a plain PNM file; Pillow copies 1 MB for each
+
 MAX_PROFILE_BYTES = 1 << 20  # Pillow inflates compressed text and color profiles up to this size
 
-_PART_NS = 5_000  # a chunk or segment, parsed by Python code
-_PNG_BYTE_NS = 6  # a byte of inflated and unfiltered rows
-_STORED_BYTE_NS = 25  # a byte of a PNG file's rows, compressed as badly as can be
-_INTERLACED_BYTE_NS = 9  # the same of an interlaced PNG
-_PROFILE_BYTE_NS = 1  # a byte of inflated text or color profile
-_JUNK_BYTE_NS = 1_000  # a byte between two segments, skipped by Python code each time it is opened
-_JPEG_BLOCK_NS = 45  # a block of 8x8 coefficients, decoded in one scan
-_JPEG_PIXEL_NS = 2  # a pixel, transformed and converted; at full size
-_JPEG_BYTE_NS = 40  # a byte of Huffman-coded data, of noise
-_ARITHMETIC_BYTE_NS = 150  # a byte of arithmetic-coded data
-_RLE_BYTE_NS = 300  # a byte of run-length-encoded BMP, decoded by Python code
-_RLE_PIXEL_NS = 160  # a pixel that the same code appends alone
-_PLAIN_BYTE_NS = 80  # a character of a plain PNM file, decoded by Python code
-_PLAIN_SAMPLE_NS = 350  # a sample that the same code scales
-_STRIP_BYTE_NS = 8  # a byte of inflated TIFF strips or tiles
+# Times of one core of a 2020s server, measured with Pillow 13.
+_PART_NS = 5_000  # per chunk or segment, parsed by Python code
+_PNG_BYTE_NS = 6  # per byte of inflated and unfiltered rows
+_INTERLACED_BYTE_NS = 9  # per byte of inflated rows of an interlaced PNG
+_STORED_BYTE_NS = 25  # per byte of compressed rows in a PNG file, in the worst case
+_PROFILE_BYTE_NS = 1  # per byte of inflated text or color profile
+_JUNK_BYTE_NS = 1_000  # per byte between two JPEG segments, skipped by Python code at each opening
+_JPEG_BLOCK_NS = 45  # per block of 8x8 coefficients and scan
+_JPEG_PIXEL_NS = 2  # per pixel, transformed and converted at full size
+_JPEG_BYTE_NS = 40  # per byte of Huffman-coded data, for a picture of noise
+_ARITHMETIC_BYTE_NS = 150  # per byte of arithmetic-coded data
+_RLE_BYTE_NS = 300  # per byte of run-length-encoded BMP, decoded by Python code
+_RLE_PIXEL_NS = 160  # per pixel of run-length-encoded BMP, appended by Python code
+_PLAIN_BYTE_NS = 80  # per character of a plain PNM file, decoded by Python code
+_SCALED_SAMPLE_NS = 350  # per sample of a binary PNM file of unusual full scale, in Python code
+_STRIP_BYTE_NS = 8  # per byte of inflated TIFF strips or tiles
 
-_BLOCK_BYTES = 2_048  # read at once
+# PNG, https://www.w3.org/TR/png-3/#11Chunks
+_COMPRESSED_CHUNKS = {b"zTXt", b"iTXt", b"iCCP"}  # text and color profiles
+_PIXEL_CHUNKS = {b"IDAT", b"DDAT", b"fdAT"}
+_MAX_DEFLATE_RATIO = 1032  # inflated bytes per compressed byte
+
+# JPEG markers, ITU-T T.81, table B.1
+_SOF_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame
+_PROGRESSIVE_SOF_MARKERS = {0xC2, 0xC6, 0xCA, 0xCE}
+_ARITHMETIC_SOF_MARKERS = range(0xC9, 0xD0)
+_EOI_MARKER = 0xD9  # end of image
+_SOS_MARKER = 0xDA  # start of scan
+_APP1_MARKER = 0xE1  # EXIF
+_APP13_MARKER = 0xED  # Photoshop
+_MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}  # not followed by a segment
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither stuffed zero nor restart marker
-_SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_PROGRESSIVE_SOF = {0xC2, 0xC6, 0xCA, 0xCE}
-_ARITHMETIC_SOF = range(0xC9, 0xD0)
-_EOI = 0xD9
-_SOS = 0xDA
-_APP1 = 0xE1
-_APP13 = 0xED
-_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
+_JPEG_READ_BYTES = 2_048  # read at once to find the next marker
+
+# PNM
+_MAX_NUMBER_BYTES = 10  # digits of a number in the header; Pillow rejects longer ones
+_COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")  # in the header, to the end of the line
+
+# TIFF tags, TIFF 6.0
+_WIDTH_TAG = 256
+_HEIGHT_TAG = 257
+_BITS_TAG = 258  # per sample
+_COMPRESSION_TAG = 259
+_STRIP_OFFSETS_TAG = 273
+_SAMPLES_TAG = 277  # per pixel
+_STRIP_BYTES_TAG = 279
+_TILE_WIDTH_TAG = 322
+_TILE_HEIGHT_TAG = 323
+_TILE_OFFSETS_TAG = 324
+_TILE_BYTES_TAG = 325
+_LAYOUT_TAGS = {
+    _WIDTH_TAG, _HEIGHT_TAG, _BITS_TAG, _COMPRESSION_TAG, _STRIP_OFFSETS_TAG, _SAMPLES_TAG,
+    _STRIP_BYTES_TAG, _TILE_WIDTH_TAG, _TILE_HEIGHT_TAG, _TILE_OFFSETS_TAG, _TILE_BYTES_TAG,
+}  # fmt: skip
+_BYTE_TYPES = (1, 2, 7)  # types of values that Pillow keeps as bytes
+_LAYOUT_FORMATS = {3: "H", 4: "I", 16: "Q"}  # accepted types of the tags above → struct format
+_UNCOMPRESSED = 1  # value of _COMPRESSION_TAG
+_JPEG_COMPRESSIONS = (6, 7)  # values of _COMPRESSION_TAG
+_MAX_TILE_PIXELS = 1 << 20  # a tile that is larger than the picture has at most this many
 
 
 class _TooExpensive(Exception):
-    """The reason why a file is refused."""
+    """The reason for rejecting a file."""
 
 
 @dataclass
 class _Work:
-    """The parts and the estimated work counted so far; raises _TooMuch beyond the limits."""
+    """Adds up the parts of a file and the time of decoding it; checks both limits.
+
+    Attributes:
+        parts: number of chunks, segments, blocks, strips or tags.
+        ns: estimated time in nanoseconds.
+    """
 
     parts: int = 0
     ns: float = 0.0
 
-    def add_parts(self, count: int, what: str) -> None:
+    def add_parts(self, count: int, kind: str) -> None:
+        """Add parts, and the time to handle them; raise _TooExpensive beyond a limit."""
         self.parts += count
         if self.parts > MAX_PARTS:
-            raise _TooExpensive(f"more than {MAX_PARTS:,} {what}")
-        self.add(count * _PART_NS, what)
+            raise _TooExpensive(f"more than {MAX_PARTS:,} {kind}")
+        self.add(count * _PART_NS, kind)
 
-    def add(self, ns: float, what: str) -> None:
+    def add(self, ns: float, kind: str) -> None:
+        """Add time; raise _TooExpensive, with the kind of work, beyond the limit."""
         self.ns += ns
         if self.ns > MAX_WORK_NS:
-            raise _TooExpensive(what)
+            raise _TooExpensive(kind)
 
 
 def check_work(file: BinaryIO, name: str, spent_ns: float = 0.0) -> float:
-    """Raise ImageError if it takes too long to open and decode an image.
+    """Estimate the time to open and decode an image.
 
     Args:
-        file: a seekable file; its position is lost.
-        name: of the file, for the message.
-        spent_ns: estimated work that was spent on decoding the same image before.
+        file: a seekable file; afterwards it is positioned at its start.
+        name: of the file, for error messages.
+        spent_ns: estimated time of decoding the same image before, in nanoseconds.
 
     Returns:
-        The estimate plus `spent_ns`, in nanoseconds.
+        The estimate plus `spent_ns`, in nanoseconds. The estimate is 0 for other formats, and may
+        be too low for a damaged file.
+
+    Raises:
+        ImageError: the estimate exceeds a limit.
     """
     work = _Work()
     file.seek(0)
@@ -93,24 +138,24 @@ def check_work(file: BinaryIO, name: str, spent_ns: float = 0.0) -> float:
         if check is not None:
             check(file, work)
         if spent_ns and spent_ns + work.ns > MAX_TOTAL_WORK_NS:
-            raise _TooExpensive("it has to be decoded again for a closer look, or in color")
+            raise _TooExpensive("it must be decoded again at a larger scale, or in color")
     except _TooExpensive as error:
         raise ImageError(
             f"{name}: decoding would take too long ({error}); save it again as a plain PNG or "
             "JPEG, or scale it down"
         ) from None
     except (struct.error, LookupError, OSError, ArithmeticError, ValueError):
-        pass  # cut short or damaged: Pillow's message names the damage
+        pass  # truncated or damaged: Pillow raises a more specific error
     finally:
         file.seek(0)
     return spent_ns + work.ns
 
 
 def _check_png(file: BinaryIO, work: _Work) -> None:
-    """Count the chunks, and the bytes of rows and compressed text."""
+    """Add the work of a PNG: chunks, rows, and compressed text."""
     for kind, length in _png_chunks(file):
         work.add_parts(1, "chunks")
-        if kind == b"IHDR":  # of several, Pillow takes the last
+        if kind == b"IHDR":  # may be repeated; Pillow uses the last one
             before = file.tell()
             width, height, bits, color, _, _, interlaced = struct.unpack(">IIBBBBB", file.read(13))
             file.seek(before)
@@ -121,18 +166,14 @@ def _check_png(file: BinaryIO, work: _Work) -> None:
                 f"{width}x{height} pixels of {samples * bits} bits",
             )
         elif kind in _COMPRESSED_CHUNKS:
-            inflated = min(length * 1032, MAX_PROFILE_BYTES)  # 1032: the most that deflate packs
+            inflated = min(length * _MAX_DEFLATE_RATIO, MAX_PROFILE_BYTES)
             work.add(inflated * _PROFILE_BYTE_NS, "compressed text and color profiles")
         elif kind in _PIXEL_CHUNKS:
             work.add(length * _STORED_BYTE_NS, "compressed pixels")
 
 
-_COMPRESSED_CHUNKS = {b"zTXt", b"iTXt", b"iCCP"}
-_PIXEL_CHUNKS = {b"IDAT", b"DDAT", b"fdAT"}
-
-
 def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Yield kind and length of the chunks that Pillow reads for the first frame."""
+    """Yield type and length in bytes of the chunks that Pillow reads for the first frame."""
     file.seek(8)
     animations = frames = 0
     pixels = False
@@ -150,15 +191,15 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 
 def png_metadata_bytes(file: BinaryIO) -> int:
-    """Return how many bytes of text, profiles and private chunks Pillow keeps of a PNG file.
+    """Return the size in bytes of the text, profiles and private chunks that Pillow keeps of a PNG.
 
-    The position of the file is kept.
+    The file's position does not change.
     """
     before = file.tell()
     held = 0
     for kind, length in _png_chunks(file):
         if kind in _COMPRESSED_CHUNKS:
-            held += min(length * 1032, MAX_PROFILE_BYTES)
+            held += min(length * _MAX_DEFLATE_RATIO, MAX_PROFILE_BYTES)
         if kind not in _PIXEL_CHUNKS:
             held += length
     file.seek(before)
@@ -166,53 +207,53 @@ def png_metadata_bytes(file: BinaryIO) -> int:
 
 
 def _check_jpeg(file: BinaryIO, work: _Work) -> None:
-    """Count the segments, and the work of each scan."""
+    """Add the work of a JPEG: segments, pixels, and the coefficients of each scan."""
     sof = 0
     width = height = 0
     sampling: dict[int, tuple[int, int]] = {}
     scans = 0
     for marker, payload in _jpeg_segments(file, work):
         work.add_parts(1, "segments")
-        if marker in _SOF:
+        if marker in _SOF_MARKERS:
             sof = marker
             height, width, count = struct.unpack(">HHB", payload[1:6])
             for at in range(6, 6 + 3 * count, 3):
                 sampling[payload[at]] = (payload[at + 1] >> 4, payload[at + 1] & 15)
             work.add(width * height * _JPEG_PIXEL_NS, f"{width}x{height} pixels")
-        elif marker == _APP1 and payload.startswith(b"Exif"):
+        elif marker == _APP1_MARKER and payload.startswith(b"Exif"):
             work.add_parts(len(payload) // 12, "entries of EXIF")
-        elif marker == _APP13:
+        elif marker == _APP13_MARKER:
             work.add_parts(payload.count(b"8BIM"), "resources of Photoshop")
-        elif marker == _SOS:
+        elif marker == _SOS_MARKER:
             scans += 1
-            # Sampling factors above 4 are damage.
-            most = max((min(h, 4) * min(v, 4) for h, v in sampling.values()), default=1)
-            shares = [sampling.get(payload[at], (1, 1)) for at in range(1, 2 * payload[0], 2)]
-            blocks = width * height / 64 * sum(h * v for h, v in shares) / max(most, 1)
+            # Sampling factors above 4 are invalid.
+            max_factor = max((min(h, 4) * min(v, 4) for h, v in sampling.values()), default=1)
+            factors = [sampling.get(payload[at], (1, 1)) for at in range(1, 2 * payload[0], 2)]
+            blocks = width * height / 64 * sum(h * v for h, v in factors) / max(max_factor, 1)
             start = file.tell()
             skipped = _skip_entropy_coded(file) - start
-            byte_ns = _ARITHMETIC_BYTE_NS if sof in _ARITHMETIC_SOF else _JPEG_BYTE_NS
+            byte_ns = _ARITHMETIC_BYTE_NS if sof in _ARITHMETIC_SOF_MARKERS else _JPEG_BYTE_NS
             work.add(
                 blocks * _JPEG_BLOCK_NS + skipped * byte_ns,
                 f"{scans:,} or more scans of {width}x{height} pixels",
             )
-            if sof not in _PROGRESSIVE_SOF and payload[0] >= len(sampling):
-                return  # decoders read no further
+            if sof not in _PROGRESSIVE_SOF_MARKERS and payload[0] >= len(sampling):
+                return  # decoders ignore everything after this scan
 
 
 def buffers_coefficients(file: BinaryIO) -> bool:
-    """Return whether a decoder has to keep all coefficients of a JPEG: it has several scans.
+    """Return whether a JPEG has several scans, so that a decoder must keep all coefficients.
 
-    The position of the file is kept.
+    The file's position does not change.
     """
     before = file.tell()
     several = False
     components = 0
     for marker, payload in _jpeg_segments(file):
-        if marker in _SOF and len(payload) > 5:
+        if marker in _SOF_MARKERS and len(payload) > 5:
             components = payload[5]
-            several = marker in _PROGRESSIVE_SOF
-        elif marker == _SOS:
+            several = marker in _PROGRESSIVE_SOF_MARKERS
+        elif marker == _SOS_MARKER:
             several |= payload[:1] < bytes([components])
             break
     file.seek(before)
@@ -220,10 +261,10 @@ def buffers_coefficients(file: BinaryIO) -> bool:
 
 
 def _jpeg_segments(file: BinaryIO, work: _Work | None = None) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and payload of each segment up to the end of the image.
+    """Yield marker and payload of each JPEG segment up to the end of the image.
 
-    Stops behind the payload of a scan's header: the caller may skip the entropy-coded data, which
-    holds no markers otherwise.
+    After a start of scan, the file is positioned at the entropy-coded data, which the caller may
+    skip. `work`, if given, receives the bytes between segments.
     """
     file.seek(2)
     scanned = False
@@ -234,45 +275,45 @@ def _jpeg_segments(file: BinaryIO, work: _Work | None = None) -> Iterator[tuple[
             work.add((file.tell() - before) * _JUNK_BYTE_NS, "bytes between segments")
         if marker is None:
             return
-        if marker == _EOI and scanned:
+        if marker == _EOI_MARKER and scanned:
             return
-        if marker in _WITHOUT_LENGTH and marker != _SOS:
+        if marker in _MARKERS_WITHOUT_LENGTH and marker != _SOS_MARKER:
             continue
         length = int.from_bytes(file.read(2), "big")
         payload = file.read(max(length - 2, 0))
-        scanned |= marker == _SOS
+        scanned |= marker == _SOS_MARKER
         yield marker, payload
 
 
 def _next_marker(file: BinaryIO) -> int | None:
-    """Read up to the next marker; skip entropy-coded data with its restart markers."""
-    while block := file.read(_BLOCK_BYTES):
-        found = _MARKER.search(block)
-        if found is not None:
-            file.seek(found.end() - len(block), 1)
-            return found[1][0]
+    """Read to the next marker and return it; skip entropy-coded data and restart markers."""
+    while block := file.read(_JPEG_READ_BYTES):
+        match = _MARKER.search(block)
+        if match is not None:
+            file.seek(match.end() - len(block), 1)
+            return match[1][0]
         if block.endswith(b"\xff") and len(block) > 1:
             file.seek(-1, 1)
     return None
 
 
 def _skip_entropy_coded(file: BinaryIO) -> int:
-    """Go to the next marker and return its position."""
+    """Move to the next marker, or to the end of the file, and return that position."""
     if _next_marker(file) is not None:
         file.seek(-2, 1)
     return file.tell()
 
 
 def _check_pnm(file: BinaryIO, work: _Work) -> None:
-    """Bound the header, and the samples that Python code decodes."""
-    head = file.read(MAX_HEADER_BYTES)
+    """Add the work of a PNM: the samples that Python code decodes. Limit its header."""
+    head = file.read(MAX_PNM_HEADER_BYTES)
     tokens = _COMMENT.sub(b"", head).split(maxsplit=4)
     if any(len(token) > _MAX_NUMBER_BYTES for token in tokens[1:4]):
-        return  # Pillow refuses it too
+        return  # Pillow rejects it
     bilevel = tokens[0] in (b"P1", b"P4")
     if len(tokens) < (3 if bilevel else 4):
-        if len(head) == MAX_HEADER_BYTES:
-            raise _TooExpensive(f"a header of more than {MAX_HEADER_BYTES:,} bytes")
+        if len(head) == MAX_PNM_HEADER_BYTES:
+            raise _TooExpensive(f"a header of more than {MAX_PNM_HEADER_BYTES:,} bytes")
         return
     try:
         pixels = int(tokens[1]) * int(tokens[2])
@@ -285,19 +326,15 @@ def _check_pnm(file: BinaryIO, work: _Work) -> None:
         comments = 0
         while block := file.read(1 << 20):
             comments += block.count(b"#")
-            if comments > MAX_COMMENTS:
-                raise _TooExpensive(f"more than {MAX_COMMENTS:,} comments")
+            if comments > MAX_PNM_COMMENTS:
+                raise _TooExpensive(f"more than {MAX_PNM_COMMENTS:,} comments")
             work.add(len(block) * _PLAIN_BYTE_NS, "numbers written as text")
     if tokens[0] in (b"P5", b"P6") and full_scale != 255 and tokens[0] + tokens[3] != b"P565535":
-        work.add(samples * _PLAIN_SAMPLE_NS, f"{samples:,} samples from 0 to {full_scale}")
-
-
-_MAX_NUMBER_BYTES = 10  # of a PNM header
-_COMMENT = re.compile(rb"#[^\r\n]*[\r\n]?")
+        work.add(samples * _SCALED_SAMPLE_NS, f"{samples:,} samples from 0 to {full_scale}")
 
 
 def _check_bmp(file: BinaryIO, work: _Work) -> None:
-    """Bound run-length-encoded pixels, which Python code decodes."""
+    """Add the work of a BMP: run-length-encoded pixels, which Python code decodes."""
     head = file.read(34)
     if int.from_bytes(head[14:18], "little") < 40:
         return
@@ -308,7 +345,7 @@ def _check_bmp(file: BinaryIO, work: _Work) -> None:
 
 
 def _check_gif(file: BinaryIO, work: _Work) -> None:
-    """Count the blocks before the first frame, the way that Pillow reads them."""
+    """Add the work of a GIF: the blocks before the first frame, as Pillow reads them."""
 
     def skip_block() -> bytes:
         work.add_parts(1, "blocks before the picture")
@@ -333,66 +370,44 @@ def _check_gif(file: BinaryIO, work: _Work) -> None:
             pass
 
 
-_BYTE_TYPES = (1, 2, 7)  # of TIFF values; Pillow keeps them as bytes
-_LAYOUT_FORMATS = {3: "H", 4: "I", 16: "Q"}  # types that a number of the layout may have
-_WIDTH = 256
-_HEIGHT = 257
-_BITS = 258
-_COMPRESSION = 259
-_SAMPLES = 277
-_STRIP_OFFSETS = 273
-_STRIP_BYTES = 279
-_TILE_WIDTH = 322
-_TILE_HEIGHT = 323
-_TILE_OFFSETS = 324
-_TILE_BYTES = 325
-_LAYOUT = {
-    _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _STRIP_OFFSETS, _STRIP_BYTES,
-    _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES,
-}  # fmt: skip
-_RAW = 1
-_JPEGS = (6, 7)
-_MAX_TILE_PIXELS = 1 << 20  # of a tile that is larger than the picture
-
-
 def _check_tiff(file: BinaryIO, work: _Work) -> None:
-    """Count tags, strips and tiles, and their pixels.
+    """Add the work of a TIFF: tags, strips or tiles, and their pixels.
 
-    A directory that cannot be read is refused: libtiff ignores damage that stops this reader.
+    A directory that this function cannot read is rejected, because libtiff may still decode it.
     """
     size = _size(file)
     try:
         numbers = _tiff_layout(file, work)
-        width, height = numbers[_WIDTH][0], numbers[_HEIGHT][0]
-        tiled = _TILE_OFFSETS in numbers
+        width, height = numbers[_WIDTH_TAG][0], numbers[_HEIGHT_TAG][0]
+        tiled = _TILE_OFFSETS_TAG in numbers
         if tiled:
             # Decoders inflate whole tiles.
-            tile_width, tile_height = numbers[_TILE_WIDTH][0], numbers[_TILE_HEIGHT][0]
+            tile_width, tile_height = numbers[_TILE_WIDTH_TAG][0], numbers[_TILE_HEIGHT_TAG][0]
             if tile_width * tile_height > max(width * height, _MAX_TILE_PIXELS):
                 raise _TooExpensive(f"tiles of {tile_width}x{tile_height} pixels")
             width += -width % max(tile_width, 1)
             height += -height % max(tile_height, 1)
-        strips = len(numbers[_TILE_OFFSETS if tiled else _STRIP_OFFSETS])
+        strips = len(numbers[_TILE_OFFSETS_TAG if tiled else _STRIP_OFFSETS_TAG])
     except (struct.error, LookupError):
-        raise _TooExpensive("a damaged directory of a TIFF") from None
-    bits = numbers.get(_BITS, [1])[0] * numbers.get(_SAMPLES, [1])[0]
-    what = f"{width}x{height} pixels of {bits} bits"
-    compression = numbers.get(_COMPRESSION, [_RAW])[0]
-    if compression == _RAW:
+        raise _TooExpensive("a damaged TIFF directory") from None
+    bits = numbers.get(_BITS_TAG, [1])[0] * numbers.get(_SAMPLES_TAG, [1])[0]
+    kind = f"{width}x{height} pixels of {bits} bits"
+    compression = numbers.get(_COMPRESSION_TAG, [_UNCOMPRESSED])[0]
+    if compression == _UNCOMPRESSED:
         return
-    work.add(width * height * bits / 8 * _STRIP_BYTE_NS, what)
-    stored = sum(numbers.get(_TILE_BYTES if tiled else _STRIP_BYTES, []))
+    work.add(width * height * bits / 8 * _STRIP_BYTE_NS, kind)
+    stored = sum(numbers.get(_TILE_BYTES_TAG if tiled else _STRIP_BYTES_TAG, []))
     if stored > 2 * size:
         raise _TooExpensive("strips or tiles that overlap in the file")
-    if compression in _JPEGS:
+    if compression in _JPEG_COMPRESSIONS:
         blocks = width * height * bits / 8 / 64 / max(strips, 1)
         file.seek(0)
         while block := file.read(1 << 20):
-            work.add(block.count(b"\xff\xda") * blocks * _JPEG_BLOCK_NS, f"the scans of {what}")
+            work.add(block.count(b"\xff\xda") * blocks * _JPEG_BLOCK_NS, f"the scans of {kind}")
 
 
 def _tiff_layout(file: BinaryIO, work: _Work) -> dict[int, list[int]]:
-    """Count the values of all tags of the first directory; return the numbers of `_LAYOUT`."""
+    """Return the values of `_LAYOUT_TAGS` in the first directory; add the values of all tags."""
     file.seek(0)
     head = file.read(16)
     order = "<" if head[:2] == b"II" else ">"
@@ -401,20 +416,20 @@ def _tiff_layout(file: BinaryIO, work: _Work) -> dict[int, list[int]]:
     offset_form = order + ("Q" if big else "I")
     file.seek(struct.unpack_from(offset_form, head, 8 if big else 4)[0])
     (count,) = struct.unpack(order + count_form, file.read(struct.calcsize(order + count_form)))
-    work.add_parts(4 * count, "values of tags")  # Pillow and its decoder read each several times
+    work.add_parts(4 * count, "values of tags")  # Pillow and libtiff read each several times
     entry_bytes = struct.calcsize(order + entry_form)
     entries = file.read(count * entry_bytes)
     if len(entries) < count * entry_bytes:
-        raise _TooExpensive("a damaged directory of a TIFF")
+        raise _TooExpensive("a damaged TIFF directory")
     numbers: dict[int, list[int]] = {}
     for at in range(0, len(entries), entry_bytes):
         tag, kind, length, value = struct.unpack_from(order + entry_form, entries, at)
         if kind not in _BYTE_TYPES:
             work.add_parts(length, "values of tags")
-        if tag not in _LAYOUT:
+        if tag not in _LAYOUT_TAGS:
             continue
         if kind not in _LAYOUT_FORMATS or tag in numbers:
-            raise _TooExpensive("an unusual or repeated tag of a TIFF")
+            raise _TooExpensive("an unusual or repeated TIFF tag")
         form = f"{order}{length}{_LAYOUT_FORMATS[kind]}"
         if struct.calcsize(form) > len(value):
             file.seek(struct.unpack(offset_form, value)[0])
@@ -424,7 +439,7 @@ def _tiff_layout(file: BinaryIO, work: _Work) -> dict[int, list[int]]:
 
 
 def _check_webp(file: BinaryIO, work: _Work) -> None:
-    """Count the chunks, for each of which the decoder keeps a record."""
+    """Add the work of a WebP: chunks, for each of which the decoder keeps a record."""
     for _ in _webp_chunks(file):
         work.add_parts(1, "chunks")
 
@@ -432,27 +447,29 @@ def _check_webp(file: BinaryIO, work: _Work) -> None:
 def is_lossless_webp(file: BinaryIO) -> bool:
     """Return whether the first frame of a WebP file is compressed losslessly.
 
-    The position of the file is lost.
+    The file's position changes.
     """
     return next((kind for kind in _webp_chunks(file) if kind.startswith(b"VP8")), b"") == b"VP8L"
 
 
 def _webp_chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the kind of each chunk; of an animation, those of the frames' own chunks too."""
+    """Yield the type of each chunk of a WebP, including the chunks inside of animation frames."""
     file.seek(12)
     while len(head := file.read(8)) == 8:
         kind, length = head[:4], int.from_bytes(head[4:], "little")
         if kind == b"ANMF":
-            length = 16  # the frame's place and duration; its chunks follow
+            length = 16  # position and duration of the frame; its chunks follow
         if kind != b"VP8X":
             yield kind
         file.seek(length + length % 2, 1)
 
 
 def _size(file: BinaryIO) -> int:
+    """Return the size of a file in bytes; move to its end."""
     return file.seek(0, 2)
 
 
+# Magic bytes at the start of a file → the function that adds the work of its format.
 _CHECKS: tuple[tuple[bytes, Callable[[BinaryIO, _Work], None]], ...] = (
     (b"\x89PNG", _check_png),
     (b"\xff\xd8\xff", _check_jpeg),

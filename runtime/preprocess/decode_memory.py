@@ -1,4 +1,9 @@
-"""Estimates the memory that decoding takes, and how far a decoder can scale down."""
+"""Estimates the memory that decoding an image takes, before it is decoded.
+
+`memory_bytes` returns an upper estimate for an opened image; `decode` and `runtime.serve.images`
+compare it with their limits. It includes the scale-down that a JPEG decoder does by itself, see
+`reduction`. `runtime.preprocess.decode_cost` does the same for time.
+"""
 
 from typing import Any
 
@@ -10,19 +15,26 @@ from runtime.preprocess.decode_cost import (
     png_metadata_bytes,
 )
 
-# Tags of TIFF.
-_ROWS_PER_STRIP, _TILE_LENGTH = 278, 323
-_ORIENTATION_TAG = 274
-# Pillow keeps a pointer to each row. A decoder holds two rows, and a copy of one is converted.
-_ROW_BYTES = 8
-_LARGE_BYTES = 100_000_000  # from here on the reduced copies of a picture count too
-_LOOKS_SHARE = 1.3125  # a picture and its reduced copies, in parts of the picture
+_ORIENTATION_TAG = 274  # TIFF tag: orientation of the picture, 1 if upright
+_ROWS_PER_STRIP_TAG = 278  # TIFF tag: rows of a strip
+_TILE_LENGTH_TAG = 323  # TIFF tag: rows of a tile
+
+_ROW_POINTER_BYTES = 8  # Pillow keeps a pointer to each row of a picture
+_BUFFERED_ROWS = 3  # two in the decoder, one in the conversion
+_LARGE_PICTURE_BYTES = 100_000_000  # above it, the scaled-down copies of the picture are counted
+_WITH_COPIES_FACTOR = 1.3125  # memory of a picture with its scaled-down copies, per the picture
+_MIN_SIDE_FACTOR = 0.65  # of `longest`, the wanted side; a JPEG is not decoded smaller than this
 
 
 def reduction(image: Image.Image, longest: int) -> int:
-    """How many times smaller the file's own decoder is to make it.
+    """Return the factor by which the file's decoder should scale the image down.
 
-    That of a JPEG can leave out the fine detail: a half, a quarter or an eighth of the size.
+    Args:
+        image: opened and not yet loaded.
+        longest: wanted length of the longer side in pixels.
+
+    Returns:
+        1, 2, 4 or 8; always 1 unless the file is a JPEG.
     """
     if image.format not in ("JPEG", "MPO"):
         return 1
@@ -30,17 +42,23 @@ def reduction(image: Image.Image, longest: int) -> int:
 
 
 def reduction_of(size: tuple[int, int], longest: int) -> int:
-    """Return how many times smaller a JPEG of this size is decoded."""
-    return next((s for s in (8, 4, 2) if max(size) >= s * longest * 0.65), 1)
+    """Return `reduction` of a JPEG, given its (width, height) in pixels."""
+    return next((s for s in (8, 4, 2) if max(size) >= s * longest * _MIN_SIDE_FACTOR), 1)
 
 
 def memory_bytes(image: Image.Image, longest: int = 4096, color: bool = True) -> int:
-    """What Pillow and its decoder hold of a file that it has opened and not yet loaded, about.
+    """Estimate the memory that Pillow and its decoder need for an image. Measured on Pillow 13.
 
-    For a picture of at most `longest`, as `decode` makes it; by default the closest look that is
-    taken. Measured on Pillow 13.
+    Args:
+        image: opened from a file and not yet loaded.
+        longest: length of the longer side, in pixels, to which `decode` scales the picture; the
+            default is the largest that is used.
+        color: whether it is decoded in color.
+
+    Returns:
+        Bytes, at the peak.
     """
-    own: Any = image  # whose attributes beyond Image's are those of its format's class
+    opened: Any = image  # of a subclass of Image that depends on the file format
     width, height = image.size
     scale = reduction(image, longest)
     pixels = -(-width // scale) * -(-height // scale)
@@ -49,34 +67,35 @@ def memory_bytes(image: Image.Image, longest: int = 4096, color: bool = True) ->
     ):
         held = pixels
     elif image.mode in ("I", "F"):
-        held = 5 * pixels  # and what they are scaled to
+        held = 5 * pixels  # with the copy that is scaled to 8 bits
     else:
         held = pixels * (3 if image.mode.startswith("I;16") else 4)
-    held += _ROW_BYTES * -(-height // scale) + 3 * held // -(-height // scale)
-    looked_at = int(held * _LOOKS_SHARE) if held > _LARGE_BYTES else held
-    if image.format in ("JPEG", "MPO") and buffers_coefficients(own.fp):
-        # Until the last scan libjpeg holds all coefficients, of the whole size, 2 bytes each.
-        layers = [(across, down) for _, across, down, _ in own.layer]
+    rows = -(-height // scale)
+    held += _ROW_POINTER_BYTES * rows + _BUFFERED_ROWS * held // rows
+    with_copies = int(held * _WITH_COPIES_FACTOR) if held > _LARGE_PICTURE_BYTES else held
+    if image.format in ("JPEG", "MPO") and buffers_coefficients(opened.fp):
+        # libjpeg keeps all coefficients of the full-size picture, 2 bytes each.
+        layers = [(across, down) for _, across, down, _ in opened.layer]
         most = max(across for across, _ in layers) * max(down for _, down in layers)
         held += 2 * width * height * sum(across * down for across, down in layers) // most
     elif image.format == "WEBP":
-        held *= 4  # two canvases, and all of it as bytes
-        held += own.fp.seek(0, 2)  # the decoder's copy of the file
-        if is_lossless_webp(own.fp):
-            held += 4 * width * height  # the frame, before it is drawn on a canvas
+        held *= 4  # two canvases, and the picture as bytes
+        held += opened.fp.seek(0, 2)  # the decoder's copy of the file
+        if is_lossless_webp(opened.fp):
+            held += 4 * width * height  # the frame before it is drawn on a canvas
     elif image.format == "TIFF":
-        tags = own.tag_v2
+        tags = opened.tag_v2
         if tags.get(_ORIENTATION_TAG, 1) != 1:
-            held = 2 * held + _ROW_BYTES * width  # a second picture, upright
-        elif own.tile[0][0] == "libtiff":
-            # A strip or a row of tiles is unpacked at a time; a strip may be the whole.
-            rows = min(tags.get(_TILE_LENGTH, tags.get(_ROWS_PER_STRIP, height)), height)
+            held = 2 * held + _ROW_POINTER_BYTES * width  # a second picture, rotated upright
+        elif opened.tile[0][0] == "libtiff":
+            # One strip or row of tiles is unpacked at a time; a strip may be the whole picture.
+            rows = min(tags.get(_TILE_LENGTH_TAG, tags.get(_ROWS_PER_STRIP_TAG, height)), height)
             held += held * rows // height
-    return max(held, looked_at) + _metadata_bytes(own)
+    return max(held, with_copies) + _metadata_bytes(opened)
 
 
 def _metadata_bytes(opened: Any) -> int:
-    """Return how much text, profiles and the like Pillow holds of an opened file."""
+    """Return the memory in bytes of the text, profiles and tags that Pillow keeps of a file."""
     if opened.format == "PNG":
         return png_metadata_bytes(opened.fp)
     if opened.format in ("JPEG", "MPO"):

@@ -1,6 +1,8 @@
-"""Gray planes of a decoded picture: its luminance, or the axis along which its colors differ.
+"""Converts decoded pictures to gray: luminance, or the first principal component of the colors.
 
-Large pictures are converted a strip at a time, so that no second one of their size is held.
+`decode` calls `luminance` first. `first_principal_component` is for ink that is as light as its
+paper and differs only in color. Large pictures are converted in strips, so that memory does not
+hold a second picture of their size.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,41 +15,48 @@ from PIL import Image
 Gray: TypeAlias = npt.NDArray[np.uint8]
 Convert: TypeAlias = Callable[[Image.Image], Image.Image]
 
-# So many pixels are converted at a time.
-_STRIP = 1 << 20
-# What pictures with an alpha are resized as: their colors weigh as much as they are opaque.
-_WEIGHTED = {"LA": "La", "RGBA": "RGBa"}
+_STRIP_PIXELS = 1 << 20  # larger pictures are converted in strips of at most this many pixels
+_PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}  # modes with alpha → modes in which they are resized
+
+# A picture with transparent parts has a background of its own if both hold, see `_composite`.
+_MIN_OPAQUE_SHARE = 0.5  # of all pixels
+_MIN_CONTRAST_LEVELS = 48  # of 255, from the 2nd to the 98th percentile of the opaque pixels
 
 
 def row_slices(height: int, width: int) -> Iterator[slice]:
-    """The rows of a picture, in slices of at most `_STRIP` pixels, but a row at least."""
-    rows = max(1, _STRIP // max(width, 1))
+    """Yield slices of rows, each of at most `_STRIP_PIXELS` pixels but at least one row."""
+    rows = max(1, _STRIP_PIXELS // max(width, 1))
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def downscale(image: Image.Image, longest: int, convert: Convert | None = None) -> Image.Image:
-    """The image, converted, its longest side reduced to at most `longest` pixels.
+    """Convert an image and scale it down.
 
-    A large one gives the same as `convert(image)` resized at once.
+    The result does not depend on whether the image is converted in strips.
+
+    Args:
+        image: a decoded image.
+        longest: largest length of the result's longer side, in pixels.
+        convert: converts the image or a strip of it, pixel by pixel; None leaves it as it is.
     """
     width, height = image.size
     ratio = min(longest / max(width, height), 1)
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    if convert is None or width * height <= _STRIP:
+    if convert is None or width * height <= _STRIP_PIXELS:
         whole = image if convert is None else convert(image)
         if size == image.size:
             return whole
         return whole.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    # What Pillow does for a reducing_gap of 2: means of whole blocks first, the rest with weights.
+    # As Pillow does for a reducing_gap of 2: first the means of whole blocks, then resampling.
     x, y = max(1, int(width / size[0] / 2)), max(1, int(height / size[1] / 2))
-    rows = max(1, _STRIP // (width * y)) * y
+    rows = max(1, _STRIP_PIXELS // (width * y)) * y
     small: Image.Image | None = None
     filled, mode = 0, ""
     for top in range(0, height, rows):
         part = convert(_cut(image, slice(top, min(top + rows, height))))
         if size != image.size:
             mode = part.mode
-            part = part.convert(_WEIGHTED.get(mode, mode)).reduce((x, y))
+            part = part.convert(_PREMULTIPLIED.get(mode, mode)).reduce((x, y))
         if small is None:
             small = Image.new(part.mode, (part.width, -(-height // y)))
         small.paste(part, (0, filled))
@@ -60,7 +69,15 @@ def downscale(image: Image.Image, longest: int, convert: Convert | None = None) 
 
 
 def luminance(image: Image.Image, longest: int) -> Gray:
-    """Luminance, uint8 (height, width) of at most `longest`; transparent ones: `_composite`."""
+    """Return the luminance of an image of any mode; see `_composite` for transparent ones.
+
+    Args:
+        image: a decoded image.
+        longest: largest length of the result's longer side, in pixels.
+
+    Returns:
+        uint8 (height, width).
+    """
     mode = image.mode
     if mode == "L" and "transparency" not in image.info:
         return _as_array(image, longest)
@@ -68,7 +85,7 @@ def luminance(image: Image.Image, longest: int) -> Gray:
         numbers = _scale(lambda rows: np.asarray(_cut(image, rows)), image.size[::-1])
         return _as_array(Image.fromarray(numbers), longest)
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        full = mode if mode in _WEIGHTED else "LA" if mode == "La" else "RGBA"
+        full = mode if mode in _PREMULTIPLIED else "LA" if mode == "La" else "RGBA"
         for rows in row_slices(image.height, image.width):
             if _cut(image, rows).convert(full).getchannel("A").getextrema() != (255, 255):
                 return _composite(
@@ -83,12 +100,16 @@ def luminance(image: Image.Image, longest: int) -> Gray:
 
 
 def _cut(image: Image.Image, rows: slice) -> Image.Image:
+    """Return some rows of an image."""
     return image.crop((0, rows.start, image.width, rows.stop))
 
 
 def _as_array(image: Image.Image, longest: int, convert: Convert | None = None) -> Gray:
-    """`downscale` as an array; `np.asarray` of a large picture holds two more copies meanwhile."""
-    if max(image.size) > longest or image.width * image.height <= _STRIP:
+    """Return `downscale` as an array.
+
+    An image of unchanged size is copied in strips: `np.asarray` would hold two more copies of it.
+    """
+    if max(image.size) > longest or image.width * image.height <= _STRIP_PIXELS:
         return np.asarray(downscale(image, longest, convert))
     array = None
     for rows in row_slices(image.height, image.width):
@@ -102,39 +123,61 @@ def _as_array(image: Image.Image, longest: int, convert: Convert | None = None) 
 
 
 def _composite(pair: Gray) -> Gray:
-    """Lay a transparent image, (height, width, 2) luminance and alpha, over a ground.
+    """Composite a transparent image over a uniform background.
 
-    A picture with its own ground keeps it: most of it is opaque and holds light and dark, so the
-    rest is filled with its median. A bare drawing is laid over the ground it contrasts with:
-    white under dark ink, black under light ink.
+    If most of the image is opaque and contains both light and dark, the opaque part has its own
+    background: the rest is filled with its median. Otherwise the opaque part is a drawing, which
+    gets a contrasting background: white under dark ink, black under light ink.
+
+    Args:
+        pair: uint8 (height, width, 2), luminance and alpha.
+
+    Returns:
+        uint8 (height, width).
     """
     light, alpha = pair[..., 0], pair[..., 1]
     counts = np.zeros(256, np.int64)
     for rows in row_slices(*light.shape):
         counts += np.bincount(light[rows][alpha[rows] > 127], minlength=256)
-    seen = int(counts.sum())
-    if seen == 0:
+    opaque = int(counts.sum())
+    if opaque == 0:
         ground = 255.0
-    elif seen > 0.5 * alpha.size and quantile(counts, 0.98) - quantile(counts, 0.02) > 48:
+    elif (
+        opaque > _MIN_OPAQUE_SHARE * alpha.size
+        and quantile(counts, 0.98) - quantile(counts, 0.02) > _MIN_CONTRAST_LEVELS
+    ):
         ground = quantile(counts, 0.5)
     else:
-        ground = 255.0 if counts @ np.arange(256) < 128 * seen else 0.0
-    laid = np.empty(light.shape, np.uint8)
+        ground = 255.0 if counts @ np.arange(256) < 128 * opaque else 0.0
+    gray = np.empty(light.shape, np.uint8)
     for rows in row_slices(*light.shape):
-        part = alpha[rows].astype(np.float32) / 255
-        laid[rows] = np.rint(light[rows] * part + np.float32(ground) * (1 - part))
-    return laid
+        opacity = alpha[rows].astype(np.float32) / 255
+        gray[rows] = np.rint(light[rows] * opacity + np.float32(ground) * (1 - opacity))
+    return gray
 
 
 def quantile(counts: npt.NDArray[np.int64], part: float) -> float:
-    """`np.quantile` of whole numbers from 0, of which there are so many each."""
-    at = part * (int(counts.sum()) - 1)
-    below, above = np.searchsorted(np.cumsum(counts), (int(at), int(np.ceil(at))), "right")
-    return float(below + (above - below) * (at - int(at)))
+    """Return `np.quantile` of whole numbers, given their histogram.
+
+    Args:
+        counts: the number of zeros, of ones, of twos, and so on.
+        part: the quantile, 0 to 1.
+    """
+    rank = part * (int(counts.sum()) - 1)
+    below, above = np.searchsorted(np.cumsum(counts), (int(rank), int(np.ceil(rank))), "right")
+    return float(below + (above - below) * (rank - int(rank)))
 
 
 def first_principal_component(image: Image.Image, longest: int) -> Gray:
-    """Gray along the axis on which the colors vary most, for ink as light as its paper."""
+    """Return the first principal component of the colors, for ink that is as light as its paper.
+
+    Args:
+        image: a decoded image.
+        longest: largest length of the result's longer side, in pixels.
+
+    Returns:
+        uint8 (height, width); the median is 128, the sign arbitrary.
+    """
     convert = None if image.mode == "RGB" else lambda part: part.convert("RGB")
     small = downscale(image, longest, convert)
     parts = list(row_slices(*small.size[::-1]))
@@ -144,13 +187,12 @@ def first_principal_component(image: Image.Image, longest: int) -> Gray:
 
     pixels = small.width * small.height
     mean = sum(colors(rows).sum(axis=0) for rows in parts) / np.float32(pixels)
-    spread = np.zeros((3, 3), np.float32)
+    covariance = np.zeros((3, 3), np.float32)
     for rows in parts:
-        apart = colors(rows) - mean
-        spread += apart.T @ apart
-    axis = np.linalg.eigh(spread)[1][:, -1]
-    # Of a large picture every so many pixels give the median.
-    step = len(parts)
+        deviation = colors(rows) - mean
+        covariance += deviation.T @ deviation
+    axis = np.linalg.eigh(covariance)[1][:, -1]
+    step = len(parts)  # the median is taken of every `step`-th pixel, about one strip in total
     middle = np.median(np.concatenate([((colors(rows) - mean) @ axis)[::step] for rows in parts]))
     gray = np.empty(small.size[::-1], np.uint8)
     for rows in parts:
@@ -160,12 +202,22 @@ def first_principal_component(image: Image.Image, longest: int) -> Gray:
 
 
 def to_uint8(values: npt.NDArray[Any]) -> Gray:
-    """Scale numbers without a declared depth: full scale is the usual one that holds them."""
+    """Scale numbers of unknown bit depth to gray levels.
+
+    The minimum, at most 0, becomes level 0. Full scale is the first of 1, 255, 4095 and 65535 that
+    contains the range of the values; otherwise the range itself.
+
+    Args:
+        values: an array of any shape.
+
+    Returns:
+        uint8 array of the same shape.
+    """
     return _scale(values.__getitem__, values.shape)
 
 
 def _scale(part: Callable[[slice], npt.NDArray[Any]], shape: tuple[int, ...]) -> Gray:
-    """`to_uint8` of an array of this shape, of which `part` gives rows."""
+    """Return `to_uint8` of an array of this shape, whose rows are returned by `part`."""
     parts = list(row_slices(shape[0], int(np.prod(shape[1:]))))
     low, high = np.float32(0), np.float32(-np.inf)
     for rows in parts:

@@ -1,7 +1,8 @@
-"""Preprocesses any image of a digit to MNIST's format: 28x28, ink 255 on 0, centered by mass.
+"""Converts any image of a digit to MNIST's format: 28x28 pixels, ink 255 on 0, centered by mass.
 
-Training data, calibration samples and photographs all pass through `to_mnist_format`, so that the
-rules exist once.
+`preprocess` decodes the image, segments the ink and scales it; `to_pixels` returns the pixels
+alone. The classifier, training and calibration all call these functions, so that a model is trained
+on the same pixels that it later classifies.
 """
 
 import os
@@ -17,37 +18,39 @@ from runtime.preprocess import fast_png, segment_tiny
 from runtime.preprocess.decode import CachedDecoder, ImageSource, describe
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.mnist_format import (
-    _BATCH_PAYS,
-    _MNIST_PEAK,
-    _SUMS,
+    FORMAT_CHECK_WEIGHTS,
+    MIN_PEAK_LEVEL,
     PIXELS_SHAPE,
     Pixels,
-    _has_mnist_sums,
-    _in_mnist_form,
+    has_mnist_sums,
+    is_mnist_format,
     tight_to_mnist_format,
 )
 from runtime.preprocess.segment import Box, Segment, segment_digit
 
-DARK_ON_LIGHT = "dark on light"
-LIGHT_ON_DARK = "light on dark"
+DARK_ON_LIGHT = "dark on light"  # ink darker than its background
+LIGHT_ON_DARK = "light on dark"  # ink lighter than its background
 
-# The longest side, in pixels, at which a digit is looked for.
-_LONGEST = 192
-# A digit that is smaller than this there is looked at again, this large, in its surroundings.
-_SMALLEST, _ENLARGED = 28, 48
+_SEARCH_SIDE_PX = 192  # the digit is searched in a copy of at most this side
+_MIN_DIGIT_PX = 28  # a digit whose longer side is shorter is segmented again in a larger copy
+_TARGET_DIGIT_PX = 48  # longer side of the digit in the larger copy
+_MIN_BATCH_IMAGES = 4  # smaller batches of files are read one by one
 
 
 @dataclass(frozen=True)
 class PreprocessedImage:
-    """How an image was seen.
+    """The digit of an image in MNIST's format, and how it was found.
 
-    `pixels` is uint8 (28, 28, 1); `box` is the digit's (left, top, right, bottom) in pixels of the
-    upright original, right and bottom exclusive; `polarity` is "dark on light" or "light on dark";
-    `method` is "pixels" or "mnist" for what came in MNIST's form, "luminance" or "color" for ink
-    found by that contrast, and "blank" where there is none: then all pixels are 0 and the box is
-    the whole image. `implausible` says that the ink does not have the shape of a digit: it is
-    filled, part of a drawing or a text, has other ink in its hole, or is a pattern whose
-    background may as well be ink.
+    Attributes:
+        pixels: uint8 (28, 28, 1); all 0 if the image is blank.
+        box: left, top, right, bottom of the digit in pixels of the upright original, right and
+            bottom exclusive; the whole image if it is blank.
+        polarity: `DARK_ON_LIGHT` or `LIGHT_ON_DARK`.
+        method: "pixels": the input was an array of pixels; "mnist": an image in MNIST's format;
+            "luminance" or "color": ink was found by that contrast; "blank": there is no ink.
+        implausible: whether the ink does not have the shape of a digit. It is a filled shape, part
+            of a drawing or a text, or has separate ink in its hole; or it is a pattern in which ink
+            and background cannot be distinguished.
     """
 
     pixels: Pixels
@@ -58,32 +61,52 @@ class PreprocessedImage:
 
 
 def to_pixels(image: ImageSource, *, name: str | None = None) -> Pixels:
-    """Bring an image into MNIST's form: uint8 (28, 28, 1), 0 background, 255 ink.
+    """Convert an image to pixels in MNIST's format: uint8 (28, 28, 1), background 0, ink 255.
 
-    See `preprocess` for the kinds of image. Raises ImageError.
+    Args:
+        image: see `preprocess`.
+        name: of the image, for error messages.
+
+    Raises:
+        ImageError: the image cannot be decoded.
     """
     pixels = _given_pixels(image)
     return preprocess(image, name=name).pixels if pixels is None else pixels
 
 
 def preprocess_batch(images: Sequence[ImageSource]) -> list[PreprocessedImage]:
-    """As `preprocess` of each; folders of small PNG files in MNIST's form take half the time."""
-    preprocessed = _plain_mnist(images) if len(images) >= _BATCH_PAYS else [None] * len(images)
+    """Preprocess each image; small PNG files in MNIST's format take half the time.
+
+    Args:
+        images: see `preprocess`.
+
+    Raises:
+        ImageError: an image cannot be decoded.
+    """
+    count = len(images)
+    results = _plain_mnist(images) if count >= _MIN_BATCH_IMAGES else [None] * count
     return [
-        preprocess(image) if known is None else known
-        for image, known in zip(images, preprocessed, strict=True)
+        preprocess(image) if result is None else result
+        for image, result in zip(images, results, strict=True)
     ]
 
 
 def preprocess(
     image: "ImageSource | CachedDecoder", *, name: str | None = None
 ) -> PreprocessedImage:
-    """Find the digit in an image and bring it into MNIST's form.
+    """Find the digit in an image and convert it to MNIST's format.
 
-    A path, bytes, a binary file object, a Pillow image or an array: (height, width[, 1, 3 or 4])
-    of uint8, uint16, bool or float from 0 to 1. A uint8 array of shape (28, 28) or (28, 28, 1) is
-    pixels already and returned as such, not copied. A page without ink gives blank pixels.
-    `name` is what messages call the image. Raises ImageError where there is no image to read.
+    Args:
+        image: a path, bytes, a binary file object, a Pillow image, or an array
+            (height, width[, 1, 3 or 4]) of uint8, uint16, bool or float from 0 to 1. A uint8 array
+            of shape (28, 28) or (28, 28, 1) is already pixels: it is returned without a copy.
+        name: of the image, for error messages.
+
+    Returns:
+        The digit; blank pixels if the image has no ink.
+
+    Raises:
+        ImageError: the image cannot be decoded.
     """
     if not isinstance(image, CachedDecoder):
         pixels = _given_pixels(image)
@@ -91,29 +114,29 @@ def preprocess(
             return PreprocessedImage(pixels, (0, 0, 28, 28), LIGHT_ON_DARK, "pixels")
         name = describe(image, name)
         image = CachedDecoder(buffer_stream(image, name), name)
-    decoded = image.decode(longest=_LONGEST)
+    decoded = image.decode(longest=_SEARCH_SIDE_PX)
     gray, (width, height) = decoded.gray, decoded.size
     if gray.shape == (28, 28):
         inverted = gray[0, 0] > 127
         pixels = 255 - gray if inverted else gray
-        if _in_mnist_form(pixels):
+        if is_mnist_format(pixels):
             polarity = DARK_ON_LIGHT if inverted else LIGHT_ON_DARK
             return PreprocessedImage(
                 pixels.reshape(PIXELS_SHAPE), (0, 0, 28, 28), polarity, "mnist"
             )
     for color in (False, True) if decoded.colored else (False,):
         if color:
-            gray = image.decode(longest=_LONGEST, color=True).gray
-        found = _find_ink(gray)
-        if found is not None:
+            gray = image.decode(longest=_SEARCH_SIDE_PX, color=True).gray
+        segment = _segment(gray)
+        if segment is not None:
             break
     else:
         blank = np.zeros(PIXELS_SHAPE, np.uint8)
         return PreprocessedImage(blank, (0, 0, width, height), DARK_ON_LIGHT, "blank")
-    box = scale_box(found.box, width / gray.shape[1], height / gray.shape[0])
-    side = max(found.ink.shape)
-    if side < _SMALLEST and max(width, height) > _LONGEST:
-        longest = min(_LONGEST * _ENLARGED // side, max(width, height))
+    box = scale_box(segment.box, width / gray.shape[1], height / gray.shape[0])
+    side = max(segment.ink.shape)
+    if side < _MIN_DIGIT_PX and max(width, height) > _SEARCH_SIDE_PX:
+        longest = min(_SEARCH_SIDE_PX * _TARGET_DIGIT_PX // side, max(width, height))
         gray = image.decode(longest=longest, color=color).gray
         x, y = gray.shape[1] / width, gray.shape[0] / height
         margin = max(box[2] - box[0], box[3] - box[1]) // 2
@@ -121,41 +144,54 @@ def preprocess(
         closer = segment_digit(
             gray[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1]
         )
-        if closer is not None and closer.dark == found.dark:
-            # Close to, what else the picture holds is out of view.
-            found = replace(closer, implausible=closer.implausible or found.implausible)
+        if closer is not None and closer.dark == segment.dark:
+            # Clutter outside the crop is visible only in the first segmentation.
+            segment = replace(closer, implausible=closer.implausible or segment.implausible)
             x0, y0, x1, y1 = closer.box
             box = scale_box((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
-    polarity = DARK_ON_LIGHT if found.dark else LIGHT_ON_DARK
+    polarity = DARK_ON_LIGHT if segment.dark else LIGHT_ON_DARK
     method = "color" if color else "luminance"
     return PreprocessedImage(
-        tight_to_mnist_format(found.ink), box, polarity, method, found.implausible
+        tight_to_mnist_format(segment.ink), box, polarity, method, segment.implausible
     )
 
 
-def _find_ink(gray: Gray) -> Segment | None:
-    """The quick way where the picture is small and simple, the thorough one elsewhere."""
-    found = segment_tiny.segment_digit(gray) if max(gray.shape) <= segment_tiny.LONGEST else None
-    return segment_digit(gray) if found is None else found
+def _segment(gray: Gray) -> Segment | None:
+    """Segment the digit with `segment_tiny` if the picture is small, otherwise with `segment`."""
+    if max(gray.shape) <= segment_tiny.MAX_SIDE_PX:
+        segment = segment_tiny.segment_digit(gray)
+        if segment is not None:
+            return segment
+    return segment_digit(gray)
 
 
 def _given_pixels(image: ImageSource) -> Pixels | None:
-    """The image as pixels where it is that already: a uint8 array (28, 28) or (28, 28, 1)."""
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-        if image.shape in ((28, 28), PIXELS_SHAPE):
-            return image.reshape(PIXELS_SHAPE)
+    """Return an image that is already a uint8 array (28, 28) or (28, 28, 1); otherwise None."""
+    if (
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and image.shape in ((28, 28), PIXELS_SHAPE)
+    ):
+        return image.reshape(PIXELS_SHAPE)
     return None
 
 
 def stack_pixels(images: Sequence[ImageSource]) -> Pixels | None:
-    """Images that all are pixels already, alike in shape, as (N, 28, 28, 1) uint8; else None."""
+    """Stack images that are already pixels to one array.
+
+    Args:
+        images: of any kind, see `preprocess`.
+
+    Returns:
+        uint8 (N, 28, 28, 1); None unless all images are uint8 arrays of one shape, (28, 28) or
+        (28, 28, 1).
+    """
     if set(map(type, images)) != {np.ndarray}:
         return None
     arrays = cast("Sequence[Pixels]", images)
     if arrays[0].shape not in ((28, 28), PIXELS_SHAPE):
         return None
-    # All that costs less than a microsecond an image: the axes but the first are compared by
-    # `concatenate`, and so are the dtypes.
+    # Less than a microsecond per image: `concatenate` checks the dtypes and all axes but the first.
     try:
         if set(map(len, arrays)) != {28}:
             return None
@@ -166,13 +202,13 @@ def stack_pixels(images: Sequence[ImageSource]) -> Pixels | None:
 
 
 def scale_box(box: Box, x: float, y: float) -> Box:
-    """A box in a picture whose pixels are `x` wide and `y` high, rounded outwards."""
+    """Scale a box (left, top, right, bottom) by `x` and `y`, rounded outwards."""
     left, top, right, bottom = box
     return int(left * x), int(top * y), int(np.ceil(right * x)), int(np.ceil(bottom * y))
 
 
 def _plain_mnist(images: Sequence[ImageSource]) -> list[PreprocessedImage | None]:
-    """Preprocess plain PNG files in MNIST's format all at once; None stands for any other image."""
+    """Read all plain PNG files in MNIST's format at once; None for each other image."""
     preprocessed: list[PreprocessedImage | None] = [None] * len(images)
     if not all(isinstance(image, (str, os.PathLike)) for image in images):
         return preprocessed
@@ -184,10 +220,10 @@ def _plain_mnist(images: Sequence[ImageSource]) -> list[PreprocessedImage | None
     inverted = grays[:, 0, 0] > 127
     grays[inverted] ^= 255
     highest = grays.max(axis=(1, 2)).tolist()
-    sums = (_SUMS @ grays.astype(np.float32) @ _SUMS.T).tolist()
+    sums = (FORMAT_CHECK_WEIGHTS @ grays.astype(np.float32) @ FORMAT_CHECK_WEIGHTS.T).tolist()
     ready = grays.reshape(-1, *PIXELS_SHAPE)
     for number, place in enumerate(places):
-        if highest[number] >= _MNIST_PEAK and _has_mnist_sums(sums[number]):
+        if highest[number] >= MIN_PEAK_LEVEL and has_mnist_sums(sums[number]):
             polarity = DARK_ON_LIGHT if inverted[number] else LIGHT_ON_DARK
             preprocessed[place] = PreprocessedImage(
                 ready[number], (0, 0, 28, 28), polarity, "mnist"
@@ -196,9 +232,17 @@ def _plain_mnist(images: Sequence[ImageSource]) -> list[PreprocessedImage | None
 
 
 def buffer_stream(image: ImageSource, name: str) -> ImageSource:
-    """The image, as bytes where it can be read but once: a file object, a pipe. Raises ImageError.
+    """Return the image in a form that can be decoded several times.
 
-    What is in doubt is decoded a second time, in color or larger.
+    Args:
+        image: see `preprocess`.
+        name: of the image, for error messages.
+
+    Returns:
+        The bytes of a file object or a pipe; otherwise the image itself.
+
+    Raises:
+        ImageError: a file object cannot be read, or is not binary.
     """
     if isinstance(image, (str, os.PathLike)):
         try:
@@ -207,16 +251,16 @@ def buffer_stream(image: ImageSource, name: str) -> ImageSource:
             with open(image, "rb") as pipe:
                 return pipe.read()
         except (OSError, ValueError):
-            return image  # what is wrong with it is said by what decodes it
+            return image  # `decode` raises the error
     return _read_file(image, name) if hasattr(image, "read") else image
 
 
 def _read_file(file: Any, name: str) -> bytes:
-    """All of a binary file object, for an image that may be decoded twice. Raises ImageError."""
+    """Read all bytes of a binary file object. Raises ImageError."""
     try:
         data = file.read()
     except (OSError, ValueError) as error:
-        raise ImageError(f"{name}: cannot be read ({error}); open it again") from error
+        raise ImageError(f"{name}: cannot be read ({error}); open the file again") from error
     if not isinstance(data, bytes):
-        raise ImageError(f"{name}: a text file object; open it in binary mode")
+        raise ImageError(f"{name}: the file object is in text mode; open it in binary mode")
     return data

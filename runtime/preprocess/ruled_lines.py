@@ -1,4 +1,9 @@
-"""Removes ruled lines from ink."""
+"""Removes the ruled lines of writing paper from a mask of ink.
+
+A ruled line is a thin, nearly horizontal line of ink that starts or ends near an edge of the
+picture. Strokes of digits that cross it are kept. `segment` and `runtime.multi_digit.layout` call
+`remove_ruled_lines`, a second time with the transposed mask for vertical lines.
+"""
 
 import math
 
@@ -6,39 +11,52 @@ import numpy as np
 
 from runtime.preprocess.connected_components import Mask, find_runs, paint_runs
 
-# A ruled line ends no further than this part of the picture's width from its edge.
-_REACHES = 0.04
+_MIN_SIDE_PX = 32  # smaller pictures are returned unchanged
+_MAX_EDGE_GAP_SHARE = 0.04  # of the width, from an edge to the nearer end of a ruled line
+_MIN_ROW_SHARE = 0.25  # of the width; without a row of more ink, the mask is unchanged
+_MIN_LENGTH_SHARE = 0.4  # of the width; shorter lines are strokes
+_MAX_THICKNESS_SHARE = 0.02  # of the longer side; if lines are thicker, nothing is removed
+_MAX_RUN_FACTOR = 1.5  # of a line's thickness; longer vertical runs are strokes across it
 
 
-def remove_ruled_lines(mask: Mask, broken: float = 0.1, inked: float = 0.0) -> Mask:
-    """Take out thin horizontal lines from the edge of the picture, but not the strokes across.
+def remove_ruled_lines(mask: Mask, max_gap_share: float = 0.1, min_ink_share: float = 0.0) -> Mask:
+    """Remove thin horizontal lines that reach an edge of the picture, but not strokes across.
 
-    A line may be broken for the part `broken` of the picture's width; the part `inked` of its own
-    length, at least, is ink.
+    The mask is thickened vertically by two pixels, so that slanting or broken lines connect.
+    A line is a long run in the thickened mask. Its pixels are removed unless their vertical run in
+    the original mask exceeds the thickness of the line.
 
-    A line is where the mask, thickened a little so that slanting or broken lines hold together,
-    runs on for long; of it go the pixels whose vertical run is no thicker than the line.
+    Args:
+        mask: (height, width), True for ink.
+        max_gap_share: longest gap in a line, as a share of the picture's width.
+        min_ink_share: smallest share of a line's length that is ink.
+
+    Returns:
+        The mask without ruled lines; `mask` itself if it has none.
     """
     height, width = mask.shape
-    left, right = int(_REACHES * width), math.ceil((1 - _REACHES) * (width - 1))
-    if min(height, width) < 32 or not (mask[:, : left + 1].any() or mask[:, right:].any()):
+    left = int(_MAX_EDGE_GAP_SHARE * width)
+    right = math.ceil((1 - _MAX_EDGE_GAP_SHARE) * (width - 1))
+    if min(height, width) < _MIN_SIDE_PX or not (
+        mask[:, : left + 1].any() or mask[:, right:].any()
+    ):
         return mask
     thick = mask.copy()
     for shift in (1, 2):
         thick[shift:] |= mask[:-shift]
         thick[:-shift] |= mask[shift:]
-    if np.count_nonzero(thick, axis=1).max() < 0.25 * width:
+    if np.count_nonzero(thick, axis=1).max() < _MIN_ROW_SHARE * width:
         return mask
     starts, ends = find_runs(thick)
-    apart = starts[1:] - ends[:-1] > broken * width
-    apart |= starts[1:] // (width + 1) != starts[:-1] // (width + 1)
-    first = np.flatnonzero(np.append(True, apart))
+    is_break = starts[1:] - ends[:-1] > max_gap_share * width
+    is_break |= starts[1:] // (width + 1) != starts[:-1] // (width + 1)
+    first = np.flatnonzero(np.append(True, is_break))
     ink = np.add.reduceat(ends - starts, first)
-    starts, ends = starts[first], ends[np.append(apart, True)]
-    long = (ends - starts > 0.4 * width) & (ink >= inked * (ends - starts))
-    line = paint_runs(starts[long], ends[long], mask.shape)
-    reach = np.flatnonzero(line.any(axis=0))
-    if not reach.size or (reach[0] > left and reach[-1] < right):
+    starts, ends = starts[first], ends[np.append(is_break, True)]
+    is_line = (ends - starts > _MIN_LENGTH_SHARE * width) & (ink >= min_ink_share * (ends - starts))
+    line = paint_runs(starts[is_line], ends[is_line], mask.shape)
+    line_columns = np.flatnonzero(line.any(axis=0))
+    if not line_columns.size or (line_columns[0] > left and line_columns[-1] < right):
         return mask
     starts, ends = find_runs(mask.T)
     stride = height + 1
@@ -48,8 +66,8 @@ def remove_ruled_lines(mask: Mask, broken: float = 0.1, inked: float = 0.0) -> M
         return mask
     length = ends - starts
     thickness = float(np.median(length[on_line]))
-    if thickness > 0.02 * max(height, width):
+    if thickness > _MAX_THICKNESS_SHARE * max(height, width):
         return mask
-    gone = on_line & (length <= 1.5 * thickness + 1)
-    cleared: Mask = mask & ~paint_runs(starts[gone], ends[gone], (width, height)).T
+    removed = on_line & (length <= _MAX_RUN_FACTOR * thickness + 1)
+    cleared: Mask = mask & ~paint_runs(starts[removed], ends[removed], (width, height)).T
     return cleared

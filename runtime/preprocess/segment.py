@@ -1,35 +1,57 @@
-"""Segments the ink of one digit in a gray picture; ruled lines and specks are left out."""
+"""Segments the ink of one digit in a gray picture.
+
+`segment_digit` subtracts the background, thresholds the contrast and removes ruled lines. Then it
+chooses the connected component that is most likely the digit, and the pieces close to it. It also
+reports shapes that are implausible for a digit. `pipeline` calls it for every image that is not in
+MNIST's format yet; `segment_tiny` is its faster version for small pictures.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.background import MIN_AREA, subtract_background
-from runtime.preprocess.connected_components import (
-    Mask,
-    Plane,
-    find_components,
-)
+from runtime.preprocess.background import MIN_AREA_PX, subtract_background
+from runtime.preprocess.connected_components import Mask, Plane, find_components
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.ruled_lines import remove_ruled_lines
 
-Box = tuple[int, int, int, int]
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
 
-# Whatever is darker than this part of the ink's own level belongs to a stroke.
-STROKE_LEVEL = 0.3
-# Strokes of a digit 20 pixels high are made at least this wide: MNIST's are mostly 2 to 4.
-THIN_STROKE = 1.8
-# Strokes wider than this part of the digit's size are none: a square's are 0.64, a disc's 0.5.
-SOLID = 0.42
-# As much other ink as the digit's, this many times, and it is a part of a drawing or of a text.
-_MAX_CLUTTER = 1.5
+# Threshold: a pixel is ink if its contrast is above both.
+STROKE_LEVEL_SHARE = 0.3  # of the ink's mean contrast
+NOISE_LEVEL_SHARE = 0.75  # of the noise floor
+
+# The digit is the component with the highest score: its mass times the factors that apply.
+CENTER_DECAY = 4  # factor exp(-4 d²); d: distance from the center, in widths and heights
+BORDER_FACTOR = 0.2  # if the component touches an edge of the picture
+CORNER_FACTOR = 0.1  # if the component is in a corner of the picture
+MAX_CORNER_SHARE = 0.25  # of the picture's area; a smaller box at two edges is in a corner
+
+# Other components become pieces of the digit.
+MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks
+MAX_PIECE_GAP_SHARE = 0.15  # of the longer side of the digit's box; more distant ones are ignored
+MAX_JOIN_ROUNDS = 3  # each round enlarges the box, so that more components are near
+
+# Stroke widths.
+MIN_STROKE_PX = 1.8  # if the digit is 20 pixels high; thinner ones are widened; MNIST has 2 to 4
+MAX_STROKE_SHARE = 0.42  # of the longer side; above it, a filled shape: square 0.64, disc 0.5
+
+# Clutter: with more ink around it, the digit is part of a drawing or a text, thus implausible.
+_MIN_CLUTTER_SHARE = 0.05  # of the digit's mass; lighter components are not counted
+_MAX_CLUTTER_RATIO = 1.5  # mass of all other components, per mass of the digit
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A digit's ink, float32 from 0 to 1, cut to its box (left, top, right, bottom), right and
-    bottom exclusive; whether it is darker than its ground; and whether its shape is no digit's.
+    """The ink of one digit.
+
+    Attributes:
+        ink: float32 (height, width) from 0 to 1, cropped to `box`, or larger if its strokes were
+            widened.
+        box: left, top, right, bottom in the picture's pixels; right and bottom exclusive.
+        dark: whether the ink is darker than its background.
+        implausible: whether the shape is probably not a digit.
     """
 
     ink: Plane
@@ -39,12 +61,12 @@ class Segment:
 
 
 def segment_digit(gray: Gray) -> Segment | None:
-    """Find the digit in a gray picture, uint8 (height, width); None where there is no ink."""
+    """Segment the digit in a gray picture, uint8 (height, width); None if there is no ink."""
     foreground = subtract_background(gray)
     if foreground is None:
         return None
     contrast, level = foreground.contrast, foreground.ink_level
-    mask = contrast > max(STROKE_LEVEL * level, 0.75 * foreground.noise_floor)
+    mask = contrast > max(STROKE_LEVEL_SHARE * level, NOISE_LEVEL_SHARE * foreground.noise_floor)
     mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
     chosen = _choose(mask, contrast)
     if chosen is None:
@@ -61,23 +83,32 @@ def segment_digit(gray: Gray) -> Segment | None:
 
 
 def is_filled_shape(mask: Mask) -> bool:
-    """Return whether this is a filled shape, not strokes; width as in `dilate_thin_strokes`."""
+    """Return whether a mask, True for ink, is a filled shape instead of strokes.
+
+    The mean stroke width is estimated as in `dilate_thin_strokes`.
+    """
     inner = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     outer = sum(np.count_nonzero(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
     width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * (inner + outer), 1)
-    return bool(width > SOLID * max(mask.shape))
+    return bool(width > MAX_STROKE_SHARE * max(mask.shape))
 
 
 def dilate_thin_strokes(ink: Plane) -> Plane:
-    """Widen strokes that would be too thin, among MNIST's, once the digit is 20 pixels high.
+    """Widen strokes that would be thinner than MNIST's once the digit is 20 pixels high.
 
-    The mean width of a stroke is its area over half its outline, which is pi / 4 of the steps
-    between ink and ground counted along rows and columns.
+    The mean width of a stroke is its area divided by half its outline. The outline is estimated as
+    pi / 4 times the number of transitions between ink and background along rows and columns.
+
+    Args:
+        ink: (height, width) from 0 to 1, cropped to the digit.
+
+    Returns:
+        `ink` if its strokes are wide enough; otherwise a gray dilation of it, padded on all sides.
     """
     mask = ink > 0.5
     steps = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * steps, 1)
-    missing = THIN_STROKE * max(ink.shape) / 20 - width
+    missing = MIN_STROKE_PX * max(ink.shape) / 20 - width
     extra = min(int(missing + 0.5), max(ink.shape) // 8)
     if extra < 1:
         return ink
@@ -85,50 +116,54 @@ def dilate_thin_strokes(ink: Plane) -> Plane:
     padded = np.zeros((ink.shape[0] + 2 * extra, ink.shape[1] + 2 * extra), np.float32)
     padded[extra:-extra, extra:-extra] = ink
     for _ in range(2):
-        have = 1
-        while have < window:
-            step = min(have, window - have)
+        covered = 1
+        while covered < window:
+            step = min(covered, window - covered)
             padded = np.maximum(padded[:-step], padded[step:])
-            have += step
+            covered += step
         padded = padded.T
     return padded
 
 
 def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
-    """The component that is the digit, with the pieces that lie close to it, cut to its box.
+    """Choose the component that is most likely the digit, and the pieces close to it.
 
-    And whether that is an odd one: amid more ink than its own, or around ink apart from its own.
+    Returns:
+        None if there is no such component; otherwise the mask of the digit, cropped to its box;
+        the box; and whether the digit is implausible: surrounded by more ink than its own, or with
+        a separate piece of ink in its hole.
     """
     height, width = mask.shape
-    found = find_components(mask, contrast)
-    if found is None:
+    components = find_components(mask, contrast)
+    if components is None:
         return None
-    boxes, mass = found.boxes, found.mass
+    boxes, mass = components.boxes, components.mass
     if mass.size == 1:
-        # Most pictures: nothing to choose from, so in fewer calls.
+        # A fast path for the most common case.
         left, top, right, bottom = bounds = tuple(boxes[0].tolist())
         rims = (left == 0) + (top == 0) + (right == width) + (bottom == height)
-        small = (right - left) * (bottom - top) < 0.25 * height * width
-        if found.area[0] < MIN_AREA or (rims >= 2 and small):
+        small = (right - left) * (bottom - top) < MAX_CORNER_SHARE * height * width
+        if components.area[0] < MIN_AREA_PX or (rims >= 2 and small):
             return None
         return mask[top:bottom, left:right], bounds, False
     border_count = (boxes[:, :2] == 0).sum(axis=1) + (boxes[:, 2:] == (width, height)).sum(axis=1)
     border = border_count > 0
     center = (boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height) - 0.5
     corner = (border_count >= 2) & (
-        np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) < 0.25 * height * width
+        np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) < MAX_CORNER_SHARE * height * width
     )
-    score = mass * np.exp(-4 * (center**2).sum(axis=1)) * np.where(border, 0.2, 1)
-    score[corner] *= 0.1
+    score = mass * np.exp(-CENTER_DECAY * (center**2).sum(axis=1))
+    score *= np.where(border, BORDER_FACTOR, 1)
+    score[corner] *= CORNER_FACTOR
     main = int(score.argmax())
-    if found.area[main] < MIN_AREA or corner[main]:
+    if components.area[main] < MIN_AREA_PX or corner[main]:
         return None
     kept = np.zeros(mass.size, np.bool_)
     kept[main] = True
-    near = (mass > 0.03 * mass[main]) & (~border | border[main])
+    near = (mass > MIN_PIECE_SHARE * mass[main]) & (~border | border[main])
     box = boxes[main]
-    for _ in range(3):
-        reach = 0.15 * max(box[2] - box[0], box[3] - box[1])
+    for _ in range(MAX_JOIN_ROUNDS):
+        reach = MAX_PIECE_GAP_SHARE * max(box[2] - box[0], box[3] - box[1])
         gap = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:]).max(axis=1)
         joined = near & (gap <= reach) & ~kept
         if not joined.any():
@@ -137,18 +172,20 @@ def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
         box = np.concatenate((boxes[kept, :2].min(axis=0), boxes[kept, 2:].max(axis=0)))
     left, top, right, bottom = (int(edge) for edge in box)
     bounds = left, top, right, bottom
-    others = float(mass[~kept & ~border & (mass > 0.05 * mass[main])].sum())
-    implausible = others > _MAX_CLUTTER * float(mass[kept].sum())
-    pieces = np.flatnonzero(kept & (mass > 0.03 * mass[main]))
+    clutter = float(mass[~kept & ~border & (mass > _MIN_CLUTTER_SHARE * mass[main])].sum())
+    implausible = clutter > _MAX_CLUTTER_RATIO * float(mass[kept].sum())
+    pieces = np.flatnonzero(kept & (mass > MIN_PIECE_SHARE * mass[main]))
     if pieces.size > 1:
-        alone = np.arange(mass.size) == main
-        outline = found.paint(alone, bounds)
+        outline = components.paint(np.arange(mass.size) == main, bounds)
         implausible |= any(_surrounds(outline, boxes[piece] - (left, top) * 2) for piece in pieces)
-    return found.paint(kept, bounds), bounds, implausible
+    return components.paint(kept, bounds), bounds, implausible
 
 
 def _surrounds(outline: Mask, box: npt.NDArray[np.intp]) -> bool:
-    """Whether there is outline on all four sides of a box: no digit has ink apart in its hole."""
+    """Return whether the outline has ink left, right, above and below of a box.
+
+    Then the ink in the box is a separate piece in the outline's hole, which no digit has.
+    """
     left, top, right, bottom = (int(edge) for edge in box)
     x, y = (left + right) // 2, (top + bottom) // 2
     return bool(

@@ -1,7 +1,9 @@
-"""Finds the ink of one digit in a picture of a few hundred pixels, evenly lit, in microseconds.
+"""Segments the ink of one digit in small, evenly lit pictures, in microseconds.
 
-What `runtime.preprocess.segment` does for every picture, where an array call costs more than its
-pixels do: masks are Python's long integers, a bit a pixel, and a component grows by shifts.
+A faster version of `runtime.preprocess.segment` for pictures of at most `MAX_SIDE_PX` a side. For
+so few pixels a NumPy call costs more than the work in it. So masks are Python integers, one bit per
+pixel, the first pixel being the highest bit; components are flood-filled by shifts. `pipeline`
+tries it first and falls back to `runtime.preprocess.segment` if it returns None.
 """
 
 import math
@@ -9,53 +11,73 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.background import MIN_AREA, MIN_CONTRAST, NOISE_FACTOR
+from runtime.preprocess.background import MIN_AREA_PX, MIN_CONTRAST_LEVELS, NOISE_FACTOR
 from runtime.preprocess.connected_components import Plane
 from runtime.preprocess.grayscale import Gray
-from runtime.preprocess.segment import STROKE_LEVEL, THIN_STROKE, Box, Segment, dilate_thin_strokes
+from runtime.preprocess.segment import (
+    BORDER_FACTOR,
+    CENTER_DECAY,
+    CORNER_FACTOR,
+    MAX_CORNER_SHARE,
+    MAX_JOIN_ROUNDS,
+    MAX_PIECE_GAP_SHARE,
+    MIN_PIECE_SHARE,
+    MIN_STROKE_PX,
+    NOISE_LEVEL_SHARE,
+    STROKE_LEVEL_SHARE,
+    Box,
+    Segment,
+    dilate_thin_strokes,
+)
 
-# A picture is small where no side is longer; ruled lines are not looked for in such a one.
-LONGEST = 31
-# The ground is even where the middle 80 % of the rim lie within this many gray levels, and ink
-# goes one way only where the other way goes less than this part as far.
-_EVEN, _OTHER_WAY = 20, 0.35
-_MAX_COMPONENTS = 24
-_LEVELS = bytes(range(256))
+MAX_SIDE_PX = 31  # larger pictures are left to `segment`, which also removes ruled lines
+
+# Beyond these limits the picture is left to `segment`.
+_MAX_RIM_SPREAD = 20  # gray levels of 255 between the rim's 10th and 90th percentile: even light
+_MAX_OPPOSITE_SHARE = 0.35  # contrast of marks on the other side of the background, per the ink's
+_MAX_COMPONENTS = 24  # pieces of ink
+
+_STRONG_SHARE = 0.5  # of the highest contrast; pixels above it give the ink's mean contrast
+_LEVELS = bytes(range(256))  # all gray levels, as a table for bytes.translate
 
 
 def segment_digit(gray: Gray) -> Segment | None:
-    """Find the digit in a gray picture, uint8 (height, width), of at most `LONGEST` a side.
+    """Segment the digit in a small gray picture.
+
+    Args:
+        gray: uint8 (height, width), each at most `MAX_SIDE_PX`.
 
     Returns:
-        None where the light is uneven, ink goes both ways, or little or nothing is found:
-        `runtime.preprocess.segment.segment_digit` is to look at it.
+        None if the light is uneven, if there are both lighter and darker marks, or if there is
+        little or no ink. Then call `runtime.preprocess.segment.segment_digit`.
     """
     height, width = gray.shape
     data = gray.tobytes()
     rim = sorted(data[:width] + data[-width:] + data[::width] + data[width - 1 :: width])
     count = len(rim)
-    if rim[count * 9 // 10] - rim[count // 10] > _EVEN:
+    if rim[count * 9 // 10] - rim[count // 10] > _MAX_RIM_SPREAD:
         return None
     ground = rim[count // 2]
     noise = (rim[count * 84 // 100] - rim[count * 16 // 100]) / 2
-    floor = max(NOISE_FACTOR * noise, MIN_CONTRAST)
-    # Whatever is not the ground, most of it ink.
+    floor = max(NOISE_FACTOR * noise, MIN_CONTRAST_LEVELS)
+    # All pixels that differ from the background by more than noise.
     marks = data.translate(None, _LEVELS[max(ground - int(floor), 0) : ground + int(floor) + 1])
     if not marks:
         return None
     lighter, darker = max(marks) - ground, ground - min(marks)
-    peak, other = max(lighter, darker), min(lighter, darker)
-    if peak <= 2 * floor or other > _OTHER_WAY * peak:
+    peak, opposite = max(lighter, darker), min(lighter, darker)
+    if peak <= 2 * floor or opposite > _MAX_OPPOSITE_SHARE * peak:
         return None
     dark = darker > lighter
-    _, strong = _split(ground, int(0.5 * peak), dark)
+    _, strong = _split(ground, int(_STRONG_SHARE * peak), dark)
     strokes = data.translate(None, _LEVELS[: strong.start] + _LEVELS[strong.stop :])
     level = abs(ground - sum(strokes) / len(strokes))
-    digits, _ = _split(ground, int(max(STROKE_LEVEL * level, 0.75 * floor)), dark)
-    # The first pixel becomes the highest bit.
+    threshold = int(max(STROKE_LEVEL_SHARE * level, NOISE_LEVEL_SHARE * floor))
+    digits, _ = _split(ground, threshold, dark)
     bits = int(data.translate(digits), 2)
-    if bits & _edge(width, height) and bits >> (width - 1) & _edge(width, height):
-        return None  # ink on both sides: shifts would carry it from one row to the next
+    last_column = _last_column(width, height)
+    if bits & last_column and bits >> (width - 1) & last_column:
+        return None  # ink at both sides: shifts would connect the end of a row to the next row
     chosen = _choose(bits, width, height)
     if chosen is None:
         return None
@@ -66,32 +88,40 @@ def segment_digit(gray: Gray) -> Segment | None:
     ink *= np.float32((-1 if dark else 1) / level)
     np.minimum(ink, 1, out=ink)
     ink *= _mask(kept, width, height)[top:bottom, left:right]
-    found = Segment(ink, box, dark)
+    # A quick estimate of the stroke width, see `dilate_thin_strokes`.
     steps = (kept ^ kept >> 1).bit_count() + (kept ^ kept >> width).bit_count()
-    wide_enough = THIN_STROKE * max(ink.shape) / 20
+    wide_enough = MIN_STROKE_PX * max(ink.shape) / 20
     if 2 * kept.bit_count() > (wide_enough + 0.5) * math.pi / 4 * steps:
-        return found
+        return Segment(ink, box, dark)
     return Segment(dilate_thin_strokes(ink), box, dark)
 
 
-def _split(ground: int, least: int, dark: bool) -> tuple[bytes, slice]:
-    """The levels more than `least` from the ground: as a table of the digits 0 and 1, as a slice.
+def _split(ground: int, threshold: int, dark: bool) -> tuple[bytes, slice]:
+    """Return the gray levels that differ from the background by more than a threshold.
 
-    Levels are whole numbers, so that what is more than `least` is `least` + 1 or more.
+    Args:
+        ground: gray level of the background.
+        threshold: in gray levels.
+        dark: whether to return the darker levels; otherwise the lighter ones.
+
+    Returns:
+        A table for bytes.translate that maps these levels to "1" and all others to "0"; and the
+        range of these levels.
     """
     if dark:
-        end = max(ground - least, 0)
+        end = max(ground - threshold, 0)
         return b"1" * end + b"0" * (256 - end), slice(0, end)
-    start = min(ground + least + 1, 256)
+    start = min(ground + threshold + 1, 256)
     return b"0" * start + b"1" * (256 - start), slice(start, 256)
 
 
-def _edge(width: int, height: int) -> int:
-    """The bits of the last column."""
+def _last_column(width: int, height: int) -> int:
+    """Return the mask of the last column."""
     return ((1 << width * height) - 1) // ((1 << width) - 1)
 
 
 def _mask(bits: int, width: int, height: int) -> npt.NDArray[np.bool_]:
+    """Convert a mask from an integer to an array (height, width)."""
     size = width * height
     packed = (bits << -size % 8).to_bytes((size + 7) // 8, "big")
     mask = np.unpackbits(np.frombuffer(packed, np.uint8), count=size)
@@ -99,9 +129,12 @@ def _mask(bits: int, width: int, height: int) -> npt.NDArray[np.bool_]:
 
 
 def _choose(bits: int, width: int, height: int) -> tuple[int, Box] | None:
-    """The component that is the digit, with the pieces that lie close to it, and their box.
+    """Choose the component that is most likely the digit, and the pieces close to it.
 
-    The same rules as `runtime.preprocess.segment`'s, areas in place of the ink's mass.
+    The rules are those of `runtime.preprocess.segment`, with the area in place of the ink's mass.
+
+    Returns:
+        The mask of the digit, and its box; None if there is no digit or too many components.
     """
     components: list[tuple[int, int, Box, int]] = []
     remaining = bits
@@ -118,14 +151,14 @@ def _choose(bits: int, width: int, height: int) -> tuple[int, Box] | None:
         return None
     main = components[0]
     if len(components) > 1:
-        main = max(components, key=lambda one: _score(one[1], one[2], one[3], width, height))
+        main = max(components, key=lambda item: _score(item[1], item[2], item[3], width, height))
     kept, area, box, rims = main
-    if area < MIN_AREA or _is_corner(box, rims, width, height):
+    if area < MIN_AREA_PX or _is_corner(box, rims, width, height):
         return None
-    least = 0.03 * area
-    near = [one for one in components if one[1] > least and (not one[3] or rims)]
-    for _ in range(3 if len(near) > 1 else 0):
-        reach = 0.15 * max(box[2] - box[0], box[3] - box[1])
+    min_area = MIN_PIECE_SHARE * area
+    near = [item for item in components if item[1] > min_area and (not item[3] or rims)]
+    for _ in range(MAX_JOIN_ROUNDS if len(near) > 1 else 0):
+        reach = MAX_PIECE_GAP_SHARE * max(box[2] - box[0], box[3] - box[1])
         for component, _, other, _ in near:
             gap = max(other[0] - box[2], other[1] - box[3], box[0] - other[2], box[1] - other[3])
             if gap <= reach:
@@ -135,36 +168,40 @@ def _choose(bits: int, width: int, height: int) -> tuple[int, Box] | None:
 
 
 def _grow(seed: int, mask: int, width: int) -> int:
-    """All of the mask that touches the seed, through its 8 neighbors."""
+    """Return the 8-connected component of the mask that contains the seed."""
     grown = seed
     while True:
-        aside = grown | grown << 1 | grown >> 1
-        larger = (aside | aside << width | aside >> width) & mask
+        widened = grown | grown << 1 | grown >> 1
+        larger = (widened | widened << width | widened >> width) & mask
         if larger == grown:
             return grown
         grown = larger
 
 
 def _box(component: int, width: int, height: int) -> Box:
+    """Return the bounding box of a component."""
     above = height - 1 - (component.bit_length() - 1) // width
     below = ((component & -component).bit_length() - 1) // width
-    rest = component >> (below * width)
-    # Rows laid over each other, twice as many each time, end in the lowest one.
+    rows = component >> (below * width)
+    # OR all rows into the last one, in log2(rows) steps.
     step = 1
     while step < height - above - below:
-        rest |= rest >> (step * width)
+        rows |= rows >> (step * width)
         step *= 2
-    columns = rest & ((1 << width) - 1)
+    columns = rows & ((1 << width) - 1)
     after = (columns & -columns).bit_length() - 1
     return width - columns.bit_length(), above, width - after, height - below
 
 
 def _is_corner(box: Box, rims: int, width: int, height: int) -> bool:
-    return rims >= 2 and (box[2] - box[0]) * (box[3] - box[1]) < 0.25 * height * width
+    """Return whether a component that touches `rims` edges is a small one in a corner."""
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    return rims >= 2 and area < MAX_CORNER_SHARE * height * width
 
 
 def _score(area: int, box: Box, rims: int, width: int, height: int) -> float:
+    """Return how likely a component is the digit, see the factors in `segment`."""
     x = (box[0] + box[2]) / 2 / width - 0.5
     y = (box[1] + box[3]) / 2 / height - 0.5
-    score = area * math.exp(-4 * (x * x + y * y)) * (0.2 if rims else 1)
-    return 0.1 * score if _is_corner(box, rims, width, height) else score
+    score = area * math.exp(-CENTER_DECAY * (x * x + y * y)) * (BORDER_FACTOR if rims else 1)
+    return CORNER_FACTOR * score if _is_corner(box, rims, width, height) else score

@@ -1,1 +1,1 @@
-"""Classifies the images that arrive in a folder."""
+"""Classifies the images that arrive in a folder: `python -m runtime.watch`."""

@@ -1,4 +1,4 @@
-"""python -m runtime.watch FOLDER: classifies each image that arrives in a folder, once."""
+"""python -m runtime.watch FOLDER: classify each image that arrives in a folder, once."""
 
 import argparse
 import math
@@ -18,12 +18,12 @@ from runtime.watch.seen_files import open_seen_files
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Watch until SIGTERM, which is 0, or Ctrl-C, 130."""
+    """Watch a folder until SIGTERM (exit status 0) or Ctrl-C (130)."""
     arguments = parse_args(argv)
     folder = arguments.folder
     if not os.path.isdir(folder):
-        reason = "it is no folder" if os.path.exists(folder) else "there is no such folder"
-        raise EdgeError(f"cannot watch {folder}: {reason}; make it, or give another")
+        reason = "it is not a folder" if os.path.exists(folder) else "there is no such folder"
+        raise EdgeError(f"cannot watch {folder}: {reason}; create it, or pass another")
     reader = ReloadingClassifier(
         arguments.model,
         backend=arguments.backend,
@@ -41,52 +41,52 @@ def main(argv: list[str] | None = None) -> int:
         with sinks.open_sinks(arguments) as out:
             lifecycle.ready(f"watching {folder}")
             watch(scanner, reader, out, seen_files, kills, lifecycle, folder, arguments.interval)
-        seen_files.save()  # every result has reached its place, else this is not reached
+        seen_files.save()  # only if all results were delivered; otherwise an error was raised
     return 0
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.watch",
-        description="Classify each image that arrives in a folder or below it, once, also when it "
-        "is written slowly or renamed into place, and print a JSON object for each.",
-        epilog="Hidden files and those without an image's suffix (like .part) are passed over. "
-        "Exit status: 0 ended by SIGTERM, 2 the folder or the model cannot be read.",
+        description="Classify each image that arrives in a folder or below it, once, and print a "
+        "JSON object for each. Images may be written slowly or renamed into place.",
+        epilog="Hidden files, and files without an image's suffix (like .part), are ignored. "
+        "Exit status: 0 after SIGTERM, 2 if the folder or the model cannot be read.",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="where the images arrive")
+    parser.add_argument("folder", metavar="FOLDER", help="folder in which the images arrive")
     options.add_model_arguments(parser)
     parser.add_argument(
         "--existing",
         action="store_true",
-        help="the first time, classify what is there already too",
+        help="on the first start, also classify the images that are already in the folder",
     )
     parser.add_argument(
         "--settle",
         type=float,
         default=0.5,
         metavar="S",
-        help="an image is whole when it has not changed for S seconds (default: 0.5); one that "
-        "cannot be read is given up after ten times that",
+        help="an image is complete if it has not changed for S seconds (default: 0.5); an "
+        "unreadable image is reported after ten times that",
     )
     parser.add_argument(
         "--interval",
         type=float,
         default=0.25,
         metavar="S",
-        help="look every S seconds (default: 0.25)",
+        help="scan the folder every S seconds (default: 0.25)",
     )
     parser.add_argument(
         "--state",
         metavar="FILE",
-        help="where to remember what was classified, so that a restart goes on with what has "
-        "arrived meanwhile (default: one for each folder in $STATE_DIRECTORY, else in "
+        help="file that remembers the classified images, so that a restart continues with those "
+        "that arrived in the meantime (default: one per folder, in $STATE_DIRECTORY or "
         "~/.local/state/digit-edge)",
     )
     sinks.add_arguments(parser)
     arguments = parser.parse_args(argv)
     if not (0 <= arguments.settle < math.inf and 0 < arguments.interval < math.inf):
-        parser.error("--settle takes 0 or more seconds, --interval more than 0")
+        parser.error("--settle must be 0 or more seconds, --interval more than 0")
     return arguments
 
 

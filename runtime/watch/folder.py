@@ -1,4 +1,8 @@
-"""Scans a folder for new images that are complete."""
+"""Scans a folder for new images that are complete, for `runtime.watch.run`.
+
+Polls the folder, because file system events do not exist on every file system. An image is complete
+if it has not changed for some time (debounce).
+"""
 
 import os
 import time
@@ -9,12 +13,19 @@ from runtime.cli import inputs
 from runtime.cli.inputs import UnreadablePath
 from runtime.watch.seen_files import FileFingerprint, SeenFiles
 
-# An image that cannot be read may be half an image: it gets this many times the settling time.
-_PATIENCE = 10
+# Settling times. An unreadable image that has not changed for this long is reported; until then it
+# may be incomplete.
+_LAST_TRY_FACTOR = 10
 
 
 class NewImage(NamedTuple):
-    """An image to be classified. `last` says that it is to be taken as it is, whole or not."""
+    """An image to be classified.
+
+    Attributes:
+        path: of the file.
+        fingerprint: of the file when it was found.
+        last: whether this is the last try: if the image is unreadable, report it.
+    """
 
     path: str
     fingerprint: FileFingerprint
@@ -22,16 +33,21 @@ class NewImage(NamedTuple):
 
 
 class FolderScanner:
-    """Finds new images by looking at the folder again and again; that works on every file system.
+    """Finds new images by polling a folder.
 
-    An image is new when no image of this path, size and time of change was dealt with, nor one of
-    this inode, size and time under another path: moving it about in the folder makes none new.
-    It is whole when size and time have been the same for `settle_s`.
+    An image is new unless one with the same path, size and mtime, or the same inode, size and mtime
+    (a moved file), was already processed. It is complete if size and mtime have not changed for
+    `settle_s`.
+
+    Args:
+        folder: to scan, with the folders below it.
+        settle_s: settling time in seconds.
+        seen_files: the images that were already processed.
     """
 
     def __init__(self, folder: str, settle_s: float, seen_files: SeenFiles) -> None:
         self._folder, self._settle_s, self._seen_files = folder, settle_s, seen_files
-        # Since when each image that is not dealt with looks as it does; and whether it was tried.
+        # Path → fingerprint, time since which it has not changed, and whether reading it failed.
         self._pending: dict[str, tuple[FileFingerprint, float, bool]] = {}
 
     def scan(self) -> list[NewImage] | None:
@@ -45,47 +61,47 @@ class FolderScanner:
             path, fingerprint = item
             if fingerprint.size == 0 or self._seen_files.knows(self.name(path), fingerprint):
                 continue
-            before, since, tried = self._pending.get(path, (fingerprint, now, False))
+            before, since, failed = self._pending.get(path, (fingerprint, now, False))
             if before != fingerprint:
-                since, tried = now, False
-            present[path] = (fingerprint, since, tried)
+                since, failed = now, False
+            present[path] = (fingerprint, since, failed)
             unchanged_s = now - since
-            last = unchanged_s >= self._settle_s * _PATIENCE
-            if last or (unchanged_s >= self._settle_s and not tried):
+            last = unchanged_s >= self._settle_s * _LAST_TRY_FACTOR
+            if last or (unchanged_s >= self._settle_s and not failed):
                 ready.append(NewImage(path, fingerprint, last))
         self._pending = present
         self._seen_files.forget_gone()
         return sorted(ready, key=lambda image: (image.fingerprint.mtime_ns, image.path))
 
     def defer(self, image: NewImage) -> None:
-        """Say that it could not be read: it comes again once it changes, or as the `last`."""
+        """Mark an image as unreadable: return it again after it changed, or for its `last` try."""
         _, since, _ = self._pending[image.path]
         self._pending[image.path] = (image.fingerprint, since, True)
 
     def mark_done(self, image: NewImage) -> None:
-        """Say that it is dealt with: it comes no more."""
+        """Mark an image as processed, so that it is not returned again."""
         self._pending.pop(image.path, None)
         self._seen_files.add(self.name(image.path), image.fingerprint)
 
     def mark_existing(self) -> None:
-        """Take all that is there now as dealt with."""
+        """Mark all images in the folder as processed."""
         for item in self._fingerprints():
             if item is not None:
                 self._seen_files.add(self.name(item[0]), item[1])
 
     def name(self, path: str) -> str:
-        """Return the path below the folder: the same whatever way the folder is named."""
+        """Return the path relative to the folder, independent of how the folder was spelled."""
         return path[len(self._folder) :].lstrip(os.sep)
 
     def _fingerprints(self) -> Iterator[tuple[str, FileFingerprint] | None]:
-        """Return each image's path and fingerprint; None if the folder is missing."""
+        """Yield path and fingerprint of each image; None if the folder is missing."""
         for path in inputs.walk(self._folder):
             if isinstance(path, UnreadablePath):
                 if path.image == self._folder:
                     yield None
-                continue  # a folder below, gone between being listed and being read
+                continue  # a subfolder that was removed during the scan
             try:
-                found = os.stat(path)
+                status = os.stat(path)
             except OSError:
                 continue
-            yield path, FileFingerprint(found.st_size, found.st_mtime_ns, found.st_ino)
+            yield path, FileFingerprint(status.st_size, status.st_mtime_ns, status.st_ino)

@@ -1,4 +1,9 @@
-"""Counts how often a program was killed while it read an image, across restarts."""
+"""Counts how often the program was killed while it read an image, across restarts.
+
+An image on which decoding runs out of memory, or hangs until the watchdog fires, would kill
+`runtime.watch` again after each restart. `runtime.watch.run` skips an image after `MAX_KILLS`
+kills.
+"""
 
 import json
 import os
@@ -10,24 +15,24 @@ from runtime.watch.seen_files import FileFingerprint
 try:
     import fcntl
 except ModuleNotFoundError:  # on Windows
-    fcntl = None  # type: ignore[assignment]  # a module elsewhere
+    fcntl = None  # type: ignore[assignment]  # a module on other systems
 
-# An image is not read again after this many kills: the first may have been a coincidence.
-MAX_KILLS = 2
-# Images with kills that are remembered; more than that were killed by something else.
-_MAX_REMEMBERED = 100
+MAX_KILLS = 2  # an image is skipped after this many kills; a single one may be a coincidence
+_MAX_REMEMBERED_IMAGES = 100  # with kills; if there are more, the images are not the cause
 
 
 class KillCounter:
-    """Record in a file which image is being read; one still there at the next start ended us.
+    """Records in a file which image is being read.
 
-    The file holds one line of JSON: [the image being read or null, [[image, kills], …]], an image
-    being [path below the folder, size, mtime_ns, inode]. It is overwritten in place and not synced:
-    a killed process leaves its last write, and a power cut is not the image's fault. If the file
-    cannot be written, or another process has it open here, kills are not counted.
+    If an image is still recorded at the next start, reading it killed the program.
+
+    The file is one line of JSON: [the image being read or null, [[image, kills], …]]; an image is
+    [path below the folder, size, mtime_ns, inode]. It is overwritten in place and not synced: the
+    last write of a killed process is not lost, and a power cut is not caused by the image. If the
+    file cannot be written, or another process has locked it, kills are not counted.
 
     Args:
-        file: where; None counts nothing.
+        file: path of the file; None counts nothing.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -48,21 +53,22 @@ class KillCounter:
         return self._kills.get((path, fingerprint), 0) >= MAX_KILLS
 
     def begin(self, path: str, fingerprint: FileFingerprint) -> None:
-        """Note that this image is being read."""
+        """Record that this image is being read."""
         self._write((path, fingerprint))
 
     def end(self, path: str, fingerprint: FileFingerprint) -> None:
-        """Note that reading this image has ended, well or with an error."""
+        """Record that reading this image has ended, with or without an error."""
         self._kills.pop((path, fingerprint), None)
         self._write(None)
 
     def close(self) -> None:
-        """Count nothing any more, and leave the file to others."""
+        """Stop counting and unlock the file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def _load(self, content: bytes) -> None:
+        """Load the kills; count one for the image that was being read."""
         try:
             reading, kills = json.loads(content.partition(b"\n")[0])
             self._kills = {
@@ -73,12 +79,13 @@ class KillCounter:
                 killed = path, FileFingerprint(*fingerprint)
                 self._kills[killed] = self._kills.get(killed, 0) + 1
         except (ValueError, TypeError):
-            return  # empty, or of something else
-        while len(self._kills) > _MAX_REMEMBERED:
+            return  # empty, damaged or another file
+        while len(self._kills) > _MAX_REMEMBERED_IMAGES:
             del self._kills[next(iter(self._kills))]
         self._write(None)
 
     def _write(self, reading: tuple[str, FileFingerprint] | None) -> None:
+        """Overwrite the file."""
         if self._descriptor is None:
             return
         record = [
@@ -87,7 +94,7 @@ class KillCounter:
         ]
         line = json.dumps(record).encode() + b"\n"
         try:
-            # Write first, then cut off the rest of a longer old line.
+            # Write first, then truncate the rest of a longer old line.
             whole = os.pwrite(self._descriptor, line, 0) == len(line)
             os.ftruncate(self._descriptor, len(line) if whole else 0)
         except OSError:
@@ -96,7 +103,7 @@ class KillCounter:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file; return whether no other process has."""
+    """Lock a file; return False if another process has locked it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,8 @@
-"""Classifies each image that arrives in a folder, once."""
+"""Classifies each image that arrives in a folder, once: the main loop of `runtime.watch`.
+
+Each round scans the folder, classifies the new images, writes their records to the sinks and saves
+which images were processed.
+"""
 
 import sys
 import time
@@ -13,8 +17,7 @@ from runtime.watch.folder import FolderScanner, NewImage
 from runtime.watch.kill_counter import MAX_KILLS, KillCounter
 from runtime.watch.seen_files import SeenFiles
 
-# Looking shall not take more than this part of the time, however many images there are.
-_LOOKING_SHARE = 0.2
+_MAX_SCAN_SHARE = 0.2  # of the time; if a scan is slow, the pause after it is extended
 
 
 def watch(
@@ -27,22 +30,33 @@ def watch(
     folder: str,
     interval_s: float,
 ) -> None:
-    """Classify what arrives, until the service is told to stop."""
-    there = True
+    """Classify new images until the service is stopped.
+
+    Args:
+        scanner: finds the new images.
+        reader: the classifier, which reloads a replaced model.
+        out: receives the records.
+        seen_files: the images that were processed; saved once their results are delivered.
+        kills: counts images that killed the program.
+        lifecycle: of the service; ends the loop.
+        folder: name of the folder, for messages.
+        interval_s: minimum pause between two scans, in seconds.
+    """
+    readable = True
     pause_s = 0.0
     while lifecycle.wait(pause_s):
-        began = time.monotonic()
-        found = scanner.scan()
-        looking_s = time.monotonic() - began
-        pause_s = max(interval_s, looking_s * (1 / _LOOKING_SHARE - 1))
-        if (found is not None) != there:
-            there = found is not None
-            if there:
+        started = time.monotonic()
+        images = scanner.scan()
+        scan_s = time.monotonic() - started
+        pause_s = max(interval_s, scan_s * (1 / _MAX_SCAN_SHARE - 1))
+        if (images is not None) != readable:
+            readable = images is not None
+            if readable:
                 print(f"{printable(str(folder))} is back", file=sys.stderr)
             else:
                 report(EdgeError(f"{folder} cannot be read any more: waiting for it to come back"))
-        for image in found or []:
-            # The images stay where they are: waiting loses none, and a full sink would.
+        for image in images or []:
+            # A full sink would drop results; the images stay in the folder for the next scan.
             if out.full or lifecycle.stopping:
                 break
             record = _read(image, scanner.name(image.path), reader, kills)
@@ -57,7 +71,7 @@ def watch(
 
 
 def _save(seen_files: SeenFiles, out: sinks.Sinks) -> None:
-    """Save the images that were read, once all of their results are delivered."""
+    """Save which images were processed, if all of their results are delivered."""
     if not out.waiting:
         seen_files.save()
 
@@ -65,13 +79,13 @@ def _save(seen_files: SeenFiles, out: sinks.Sinks) -> None:
 def _read(
     image: NewImage, name: str, reader: ReloadingClassifier, kills: KillCounter
 ) -> Record | None:
-    """Return the record of an image; None if it may not be whole yet."""
+    """Return the record of an image; None if it is unreadable and may be incomplete."""
     classifier = reader.classifier
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     if kills.is_deadly(name, image.fingerprint):
         error = (
-            f"{image.path}: the program ended {MAX_KILLS} times while it read this image; "
-            "it is skipped: check it, and copy it here again to have it read"
+            f"{image.path}: skipped, because the program ended {MAX_KILLS} times while it read "
+            "this image; check it, and copy it again to have it read"
         )
         return {"image": image.path, "error": error, "time": now}
     kills.begin(name, image.fingerprint)

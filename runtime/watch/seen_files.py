@@ -1,4 +1,7 @@
-"""Remembers which files were processed, across restarts."""
+"""Remembers which images were processed, across restarts of `runtime.watch`.
+
+`SeenFiles` keeps a fingerprint of each image in memory and in a state file.
+"""
 
 import json
 import os
@@ -9,14 +12,22 @@ from typing import NamedTuple
 from runtime.errors import EdgeError, report
 from runtime.system import atomic_write
 
-# Images remembered after they left the folder; they may come back, for example with its disk.
-MAX_GONE = 100_000
-# How many lines the file, and stamps the memory, may have beyond twice those remembered.
-_SLACK = 1000
+# Images that left the folder are remembered up to this number; the oldest are forgotten. They may
+# come back, with a removable disk for example.
+MAX_GONE_IMAGES = 100_000
+# The file is rewritten, and the fingerprints in memory are rebuilt, if they have more entries than
+# twice the remembered images plus this.
+_SLACK_ENTRIES = 1000
 
 
 class FileFingerprint(NamedTuple):
-    """What tells an image from another one: size in bytes, time of change, inode (0: unknown)."""
+    """Identifies the content of a file without reading it.
+
+    Attributes:
+        size: in bytes.
+        mtime_ns: time of the last change.
+        inode: 0 if unknown.
+    """
 
     size: int
     mtime_ns: int
@@ -24,39 +35,47 @@ class FileFingerprint(NamedTuple):
 
 
 class SeenFiles:
-    """The images dealt with, in memory and in a file: a line a JSON array [path below the folder,
-    size, mtime_ns, inode]. What was not yet saved when the power failed is dealt with again.
+    """The images that were processed.
+
+    Each line of the file is a JSON array: [path below the folder, size, mtime_ns, inode]. Images
+    that were not saved before a crash or a power cut are processed again.
 
     Args:
-        file: where; None keeps them in memory alone.
+        file: path of the file; None keeps them in memory only.
+
+    Attributes:
+        is_new: whether the file did not exist.
+
+    Raises:
+        EdgeError: the file cannot be read or written.
     """
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
         self._by_path: dict[str, FileFingerprint] = {}
         self._fingerprints: set[FileFingerprint] = set()
-        self._met: set[str] = set()
-        self._unsaved: list[str] = []
-        self._lines = 0
+        self._present: set[str] = set()  # paths that `knows` was called with in this scan
+        self._unsaved: list[str] = []  # lines
+        self._lines = 0  # of the file
         self._failing = False
         self.is_new = True
         if file is not None:
             self._load(file)
 
     def knows(self, path: str, fingerprint: FileFingerprint) -> bool:
-        """Whether this image was dealt with."""
-        self._met.add(path)
+        """Return whether this image was processed; a moved image is added under its new path."""
+        self._present.add(path)
         known = self._by_path.get(path)
         if known is not None and known[:2] == fingerprint[:2]:
             return True
         if fingerprint.inode and fingerprint in self._fingerprints:
-            self.add(path, fingerprint)  # it was moved
+            self.add(path, fingerprint)
             return True
         return False
 
     def add(self, path: str, fingerprint: FileFingerprint) -> None:
-        """Take an image as dealt with; `save` makes that last."""
-        # The oldest come first, those to be forgotten.
+        """Mark an image as processed; call `save` to write it to the file."""
+        # Move it to the end: the first entries are the oldest, which are forgotten first.
         self._by_path.pop(path, None)
         self._by_path[path] = fingerprint
         self._fingerprints.add(fingerprint)
@@ -64,10 +83,10 @@ class SeenFiles:
             self._unsaved.append(json.dumps([path, *fingerprint]))
 
     def save(self) -> None:
-        """Append new entries to the file; if that fails, report it once and retry later."""
+        """Append new entries to the file; if that fails, report it once and keep them."""
         if not self._unsaved or self.file is None:
             return
-        # Each line begins with the newline: what a full disk cut short stays a line by itself.
+        # The newline comes first: an incomplete line on a full disk does not spoil the next one.
         text = "".join(f"\n{line}" for line in self._unsaved)
         try:
             with open(self.file, "ab") as file:
@@ -81,26 +100,30 @@ class SeenFiles:
         self._failing = False
         self._lines += len(self._unsaved)
         self._unsaved.clear()
-        if self._lines > 2 * len(self._by_path) + _SLACK:
-            # Where there is no room for that, the file is as it was, and as good.
+        if self._lines > 2 * len(self._by_path) + _SLACK_ENTRIES:
+            # On a full disk the old file remains, which has the same entries.
             with suppress(EdgeError):
                 self._rewrite(self.file)
 
     def forget_gone(self) -> None:
-        """Forget the oldest of those that were not met since the last call, past `MAX_GONE`."""
-        met, self._met = self._met, set()
-        excess = len(self._by_path) - len(met) - MAX_GONE
+        """End a scan: forget the oldest images that left the folder, beyond `MAX_GONE_IMAGES`."""
+        present, self._present = self._present, set()
+        excess = len(self._by_path) - len(present) - MAX_GONE_IMAGES
         if excess > 0:
-            gone = [path for path in self._by_path if path not in met]
+            gone = [path for path in self._by_path if path not in present]
             for path in gone[:excess]:
                 self._fingerprints.discard(self._by_path.pop(path))
-        # Those of images that were overwritten; one of them may have been moved away before.
-        if len(self._fingerprints) > 2 * len(self._by_path) + _SLACK:
+        # Remove fingerprints of overwritten images. They are not removed at once, because the old
+        # image may have been moved elsewhere in the folder.
+        if len(self._fingerprints) > 2 * len(self._by_path) + _SLACK_ENTRIES:
             self._fingerprints = set(self._by_path.values())
 
     def _load(self, file: Path) -> None:
+        """Load the file, or create it. Raises EdgeError."""
         if file.exists() and not file.is_file():
-            raise EdgeError(f"cannot use {file} to remember images: it is no file; name another")
+            raise EdgeError(
+                f"cannot use {file} to remember images: not a file; pass another file with --state"
+            )
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             lines = file.read_bytes().splitlines()
@@ -108,7 +131,8 @@ class SeenFiles:
             lines = []
         except OSError as error:
             raise EdgeError(
-                f"cannot use {file} to remember images: {error.strerror}; name another with --state"
+                f"cannot use {file} to remember images: {error.strerror}; "
+                "pass another file with --state"
             ) from error
         else:
             self.is_new = False
@@ -117,14 +141,14 @@ class SeenFiles:
                 path, *numbers = json.loads(line)
                 fingerprint = FileFingerprint(*map(int, numbers))
             except (ValueError, TypeError):
-                continue  # empty, or cut short by a full disk or a power cut
+                continue  # empty, or incomplete after a full disk or a power cut
             self._by_path[path] = fingerprint
         self._fingerprints = set(self._by_path.values())
-        # Here too: where nothing can be written, that is found out before the work begins.
+        # Compact the file; this also checks at the start that it can be written.
         self._rewrite(file)
 
     def _rewrite(self, file: Path) -> None:
-        """Write the file anew, in one step, without what was said twice or is forgotten."""
+        """Replace the file atomically by one without duplicate and forgotten entries."""
         self._lines = len(self._by_path)
         content = "".join(
             f"\n{json.dumps([p, *fingerprint])}" for p, fingerprint in self._by_path.items()
@@ -133,11 +157,12 @@ class SeenFiles:
 
 
 def open_seen_files(state: str | None, folder: str) -> SeenFiles:
-    """Open the file that holds what was seen in `folder`.
+    """Open the state file of a folder.
 
     Args:
-        state: its path; None stands for `default_state_file`, which may be impossible to write:
-            then what was seen is kept in memory alone, and a message says so.
+        state: path of the file; None uses `default_state_file`. If that cannot be written, a
+            message is printed and the images are remembered in memory only.
+        folder: the folder that is watched.
 
     Raises:
         EdgeError: the file at `state` cannot be read or written.
@@ -147,19 +172,23 @@ def open_seen_files(state: str | None, folder: str) -> SeenFiles:
     try:
         return SeenFiles(default_state_file(folder))
     except EdgeError as error:
-        report(EdgeError(f"{error}. Without it, images that arrive between two runs are not read"))
+        report(EdgeError(f"{error}. Without it, images that arrive between two runs are ignored"))
         return SeenFiles(None)
 
 
 def default_state_file(folder: str) -> Path:
-    """Return the path of the file for `folder`, in systemd's or the user's folder for state."""
+    """Return the default path of the state file of `folder`.
+
+    It is in $STATE_DIRECTORY, which systemd sets, or in the user's folder for state. Its name has a
+    hash of the folder's absolute path.
+    """
     from hashlib import sha256
 
     absolute = os.path.realpath(folder)
     name = f"watch-{sha256(os.fsencode(absolute)).hexdigest()[:16]}.jsonl"
-    # systemd sets it from StateDirectory=; of several folders, the first.
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given) / name
+    # From StateDirectory= of the unit, which may name several folders.
+    systemd_folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if systemd_folder:
+        return Path(systemd_folder) / name
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(base) / "digit-edge" / name

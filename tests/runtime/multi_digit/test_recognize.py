@@ -1,4 +1,4 @@
-"""Numbers of several digits, on pages that the tests draw: touching, slanting, ruled, shadowed."""
+"""Recognition of numbers on generated pages: touching, slanting, on ruled paper, in shadow."""
 
 import io
 import json
@@ -30,9 +30,9 @@ CLASSIFIER = Classifier.load()
 
 
 def glyphs() -> list[tuple[int, Array]]:
-    """Embedded digits as an even pen's strokes, those that the network is sure of on their own."""
+    """Digits of scikit-learn drawn with an even pen stroke, if the model classifies them well."""
     digits = load_digits()
-    found = []
+    accepted = []
     for label, digit in zip(digits.target[:120], digits.images[:120], strict=True):
         image = Image.fromarray(digit.astype(np.float32)).resize(
             (HEIGHT, HEIGHT), Image.Resampling.BICUBIC
@@ -42,11 +42,12 @@ def glyphs() -> list[tuple[int, Array]]:
         ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         alone = CLASSIFIER.classify(paper(np.pad(ink, 40)))
         if alone.label == str(label) and alone.confidence > 0.95 and alone.accepted:
-            found.append((int(label), ink))
-    return found
+            accepted.append((int(label), ink))
+    return accepted
 
 
 def paper(ink: Array, noise: float = 3.0) -> Array:
+    """Draw ink, 0 to 1, on noisy, unevenly lit paper: uint8."""
     y, x = np.mgrid[0 : 1 : ink.shape[0] * 1j, 0 : 1 : ink.shape[1] * 1j]
     gray = 220 * (1 - 0.75 * ink) * (1 - 0.3 * x - 0.1 * y)
     gray += np.random.default_rng(0).normal(0, noise, ink.shape)
@@ -59,13 +60,13 @@ GLYPHS = glyphs()
 def page(
     seed: int, lines: int = 1, *, count: int = 6, gap: float = 0.4, slope: float = 0.0
 ) -> tuple[Array, tuple[str, ...]]:
-    """Ink of some lines of digits, and their text; gap and slope in heights of a digit."""
+    """Return the ink of some lines of digits, and their text; `gap` is in digit heights."""
     random = np.random.default_rng(seed)
     width = int(HEIGHT * (count * (1 + max(gap, 0)) + 2))
     ink = np.zeros((int(HEIGHT * (2 * lines + 1.5) + abs(slope) * width), width), np.float32)
     text = []
     for line in range(lines):
-        left, said = HEIGHT // 2, ""
+        left, labels = HEIGHT // 2, ""
         for _ in range(count):
             label, digit = GLYPHS[random.integers(len(GLYPHS))]
             down = slope * left + max(0, -slope) * width + HEIGHT * (0.5 + 2 * line)
@@ -73,8 +74,8 @@ def page(
             part = ink[top : top + digit.shape[0], left : left + digit.shape[1]]
             np.maximum(part, digit, out=part)
             left += digit.shape[1] + round(gap * HEIGHT)
-            said += str(label)
-        text.append(said)
+            labels += str(label)
+        text.append(labels)
     return ink, tuple(text)
 
 
@@ -84,33 +85,33 @@ def png(gray: Array) -> bytes:
     return file.getvalue()
 
 
-def read_all(pages: list[tuple[Array, tuple[str, ...]]]) -> float:
-    """The share of the lines read exactly."""
-    right = total = 0
+def line_accuracy(pages: list[tuple[Array, tuple[str, ...]]]) -> float:
+    """Return the share of lines that are read without an error."""
+    correct = total = 0
     for gray, text in pages:
         lines = CLASSIFIER.read(gray).lines
         assert len(lines) == len(text), (lines, text)
-        right += sum(one == other for one, other in zip(lines, text, strict=True))
+        correct += sum(line == expected for line, expected in zip(lines, text, strict=True))
         total += len(text)
-    return right / total
+    return correct / total
 
 
-def test_there_are_digits_to_write_with() -> None:
+def test_glyphs_contain_all_ten_digits() -> None:
     assert {label for label, _ in GLYPHS} == set(range(10))
 
 
 @pytest.mark.parametrize("slope", [-0.2, 0.0, 0.15])
-def test_lines_and_digits_come_in_their_order(slope: float) -> None:
+def test_slanting_lines_are_read_in_order(slope: float) -> None:
     pages = [page(seed, 3, slope=slope) for seed in range(4)]
-    assert read_all([(paper(ink), text) for ink, text in pages]) >= 0.9
+    assert line_accuracy([(paper(ink), text) for ink, text in pages]) >= 0.9
 
 
-def test_touching_digits_are_cut() -> None:
+def test_touching_digits_are_split() -> None:
     pages = [page(seed, count=2, gap=-0.02) for seed in range(20)]
-    assert read_all([(paper(ink), text) for ink, text in pages]) >= 0.8
+    assert line_accuracy([(paper(ink), text) for ink, text in pages]) >= 0.8
 
 
-def test_ruled_lines_specks_and_a_shadow_are_no_digits() -> None:
+def test_ruled_lines_specks_and_shadows_are_ignored() -> None:
     pages = []
     for seed in range(1, 6):
         ink, text = page(seed, 2)
@@ -123,11 +124,11 @@ def test_ruled_lines_specks_and_a_shadow_are_no_digits() -> None:
         gray = paper(np.pad(ink, ((0, 160), (0, 0))))
         gray[-120:] //= 4
         pages.append((gray, text))
-    # A line may go through a digit; what else is on the page is none.
-    assert read_all(pages) >= 0.85
+    # Not 1: a ruled line may go through a digit.
+    assert line_accuracy(pages) >= 0.85
 
 
-def test_the_tops_of_printed_digits_in_a_row_are_no_ruled_line() -> None:
+def test_aligned_tops_of_printed_digits_are_not_removed_as_a_ruled_line() -> None:
     text = ["".join(map(str, row)) for row in np.random.default_rng(0).integers(0, 10, (20, 30))]
     sheet = Image.new("L", (80 + 30 * 34, 80 + 20 * 60), 255)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(40)
@@ -137,17 +138,17 @@ def test_the_tops_of_printed_digits_in_a_row_are_no_ruled_line() -> None:
     lines = CLASSIFIER.read(sheet).lines
     assert [len(line) for line in lines] == [30] * 20
     pairs = zip("".join(lines), "".join(text), strict=True)
-    assert sum(one == other for one, other in pairs) >= 0.85 * 600
+    assert sum(label == expected for label, expected in pairs) >= 0.85 * 600
 
 
-def test_pencil_beside_marker_is_read() -> None:
+def test_pencil_next_to_marker_is_read() -> None:
     ink, text = page(3, 2)
     middle = int(2.25 * HEIGHT)
     ink[middle:] *= 0.35
     assert CLASSIFIER.read(paper(ink)).lines == text
 
 
-def test_small_writing_on_a_large_page_is_looked_at_closer() -> None:
+def test_small_digits_on_a_large_page_are_read_at_high_resolution() -> None:
     ink, text = page(4)
     large = np.zeros((2400, 3200), np.float32)
     large[900 : 900 + ink.shape[0], 1200 : 1200 + ink.shape[1]] = ink
@@ -159,7 +160,7 @@ def test_small_writing_on_a_large_page_is_looked_at_closer() -> None:
     assert 900 <= top < bottom <= 900 + ink.shape[0]
 
 
-def test_what_is_no_digit_is_left_out_or_kept_as_unknown() -> None:
+def test_ink_that_is_not_a_digit_is_omitted_or_kept_as_unknown() -> None:
     ink, (text,) = page(5, count=4)
     block = np.zeros((ink.shape[0], HEIGHT * 2), np.float32)
     block[32 : 32 + HEIGHT, 20 : 20 + HEIGHT] = 1
@@ -172,30 +173,30 @@ def test_what_is_no_digit_is_left_out_or_kept_as_unknown() -> None:
 
 
 @pytest.mark.parametrize("noise", [0, 6])
-def test_a_blank_page_says_nothing(noise: float) -> None:
+def test_blank_page_has_no_lines_and_digits(noise: float) -> None:
     reading = CLASSIFIER.read(paper(np.zeros((300, 400)), noise))
     assert (reading.text, reading.lines, reading.digits) == ("", (), ())
 
 
-def test_boxes_are_in_pixels_of_the_upright_original() -> None:
+def test_boxes_refer_to_the_upright_original() -> None:
     ink, text = page(6)
     gray = paper(ink)
-    turned = Image.fromarray(gray).transpose(Image.Transpose.ROTATE_90)
+    rotated = Image.fromarray(gray).transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
-    turned.save(file, "PNG", exif=exif)
+    rotated.save(file, "PNG", exif=exif)
     upright, stored = CLASSIFIER.read(gray), CLASSIFIER.read(file.getvalue())
     assert upright.lines == stored.lines == text
     assert [digit.box for digit in upright.digits] == [digit.box for digit in stored.digits]
 
 
-def test_what_is_no_image_is_refused() -> None:
+def test_data_that_is_not_an_image_is_rejected() -> None:
     with pytest.raises(ImageError, match="not an image"):
-        CLASSIFIER.read(b"this is no picture")
+        CLASSIFIER.read(b"this is not an image")
 
 
-def test_the_picture_shows_each_box() -> None:
+def test_visualization_draws_the_box_of_each_digit() -> None:
     ink, _ = page(7)
     gray = paper(ink)
     reading = CLASSIFIER.read(gray)
@@ -213,7 +214,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_reads_and_draws(tmp_path) -> None:
+def test_command_prints_the_text_and_saves_the_visualization(tmp_path) -> None:
     ink, text = page(8, 2)
     path, drawn = tmp_path / "numbers.png", tmp_path / "drawn.png"
     path.write_bytes(png(paper(ink)))
@@ -222,13 +223,18 @@ def test_the_command_reads_and_draws(tmp_path) -> None:
     assert done.stdout.splitlines() == [f"{path}: {line}" for line in text]
     with Image.open(drawn) as picture:
         assert picture.format == "PNG"
-    absent = tmp_path / "absent.png"
+
+
+def test_command_prints_a_json_line_for_each_image_and_each_error(tmp_path) -> None:
+    ink, text = page(8, 2)
+    path, absent = tmp_path / "numbers.png", tmp_path / "absent.png"
+    path.write_bytes(png(paper(ink)))
     done = run(path, absent, "--json")
     assert (done.returncode, done.stderr) == (2, "")
-    read, failed = map(json.loads, done.stdout.splitlines())
-    assert (read["lines"], len(read["digits"])) == (list(text), 12)
-    assert set(read["digits"][0]) == {"order", "line", "box", "label", "confidence", "accepted"}
-    assert str(absent) in failed["error"]
+    success, failure = map(json.loads, done.stdout.splitlines())
+    assert (success["lines"], len(success["digits"])) == (list(text), 12)
+    assert set(success["digits"][0]) == {"order", "line", "box", "label", "confidence", "accepted"}
+    assert str(absent) in failure["error"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +245,7 @@ def test_the_command_reads_and_draws(tmp_path) -> None:
         ([], "usage"),
     ],
 )
-def test_bad_usage_is_one_message_and_exit_2(arguments: list[str], message: str) -> None:
+def test_invalid_usage_is_one_message_and_exit_status_2(arguments: list[str], message: str) -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(message)
@@ -247,28 +253,28 @@ def test_bad_usage_is_one_message_and_exit_2(arguments: list[str], message: str)
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "scan.png", "screen.png"])
-def test_a_picture_of_one_digit_is_read_too(name: str) -> None:
+def test_photograph_of_one_digit_is_read(name: str) -> None:
     path = Path(__file__).parents[3] / "examples" / name
     classifier = Classifier.load()
-    wanted = classifier.classify(path, return_view=True)
+    expected = classifier.classify(path, return_view=True)
     for image in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
         reading = classifier.read(image)
-        assert reading.text == wanted.label
+        assert reading.text == expected.label
         assert len(reading.digits) == 1
 
 
-def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+def test_image_from_a_named_pipe_is_read(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.jpg"
     os.mkfifo(pipe)
     photo = (Path(__file__).parents[3] / "examples" / "photo.jpg").read_bytes()
-    for ask in (lambda: CLASSIFIER.read(pipe).text, lambda: CLASSIFIER.classify(pipe).label):
+    for predict in (lambda: CLASSIFIER.read(pipe).text, lambda: CLASSIFIER.classify(pipe).label):
         writer = threading.Thread(target=pipe.write_bytes, args=(photo,))
         writer.start()
-        assert ask() == "7"
+        assert predict() == "7"
         writer.join()
 
 
-def test_a_page_full_of_digits_is_not_too_much() -> None:
+def test_page_full_of_digits_is_not_rejected() -> None:
     digits = sklearn_digits().train
     random = np.random.default_rng(0)
     ink = np.zeros((30 * 44 + 80, 35 * 24 + 80), np.uint8)
@@ -282,7 +288,7 @@ def test_a_page_full_of_digits_is_not_too_much() -> None:
     assert len(CLASSIFIER.read(shown).digits) > 450
 
 
-def test_a_page_of_dashes_is_refused() -> None:
+def test_page_of_dashes_is_rejected() -> None:
     random = np.random.default_rng(1)
     gray = np.full((1100, 1100), 255, np.uint8)
     for row in range(8, 1084, 16):
@@ -307,7 +313,7 @@ def test_page_of_2000_digits_is_read() -> None:
     assert sum(map(len, reading.lines)) > 1990
 
 
-def test_page_of_more_pieces_than_digits_on_a_page_is_refused_before_it_is_read() -> None:
+def test_page_with_too_many_components_is_rejected_within_a_second() -> None:
     sheet = np.full((3000, 3000), 255, np.uint8)
     for y in range(56, 2950, 56):
         for x in range(56, 2950, 56):
@@ -318,7 +324,9 @@ def test_page_of_more_pieces_than_digits_on_a_page_is_refused_before_it_is_read(
     assert time.process_time() - started < 1
 
 
-def test_pieces_are_grouped_as_if_each_pair_was_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_and_prune_finds_the_same_pairs_as_comparing_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("runtime.multi_digit.layout._MAX_PAIRS", 500)
     random = np.random.default_rng(0)
     height = 20.0
@@ -326,26 +334,29 @@ def test_pieces_are_grouped_as_if_each_pair_was_compared(monkeypatch: pytest.Mon
         corners = random.integers(0, shape, (70, 2))
         boxes = np.concatenate((corners, corners + random.integers(2, 30, (70, 2))), axis=1)
         expected = []
-        for one, first in enumerate(boxes):
-            for other, second in enumerate(boxes):
+        for i, first in enumerate(boxes):
+            for j, second in enumerate(boxes):
                 near_x, near_y = np.maximum(first[:2], second[:2])
                 far_x, far_y = np.minimum(first[2:], second[2:])
-                width, low = np.minimum(first[2:] - first[:2], second[2:] - second[:2])
-                beside = far_x - near_x > -0.1 * height and width * low < 0.2 * height**2
-                high = max(first[3], second[3]) - min(first[1], second[1])
+                min_width, min_height = np.minimum(first[2:] - first[:2], second[2:] - second[:2])
+                overlap = far_x - near_x
+                small_and_near = (
+                    overlap > -0.1 * height and min_width * min_height < 0.2 * height**2
+                )
+                joined_height = max(first[3], second[3]) - min(first[1], second[1])
                 if (
-                    one != other
-                    and low < 0.6 * height
-                    and (far_x - near_x > 0.5 * width or beside)
+                    i != j
+                    and min_height < 0.6 * height
+                    and (overlap > 0.5 * min_width or small_and_near)
                     and near_y - far_y < 0.25 * height
-                    and high < 1.8 * height
+                    and joined_height < 1.8 * height
                 ):
-                    expected.append([one, other])
+                    expected.append([i, j])
         assert list(layout._joined(boxes, height)) == expected
         assert expected
 
 
-def test_blobs_cut_together_give_the_pieces_of_each_alone(
+def test_components_split_together_give_the_same_pieces_as_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("runtime.multi_digit.split_touching._MAX_STACKED_PIXELS", 20_000)
@@ -364,17 +375,17 @@ def test_blobs_cut_together_give_the_pieces_of_each_alone(
         ]
 
 
-def test_a_page_on_which_too_much_would_be_tried_is_refused(
+def test_page_with_too_many_joins_is_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ink, _ = page(3, 4)
     CLASSIFIER.read(paper(ink))
-    monkeypatch.setattr("runtime.multi_digit.recognize._MAX_TRIED", 20)
+    monkeypatch.setattr("runtime.multi_digit.recognize._MAX_JOINS", 20)
     with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
         CLASSIFIER.read(paper(ink))
 
 
-def test_line_whose_joined_pieces_take_too_much_memory_is_refused(
+def test_line_whose_joins_take_too_much_memory_is_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ink, _ = page(3, 1)
@@ -383,11 +394,11 @@ def test_line_whose_joined_pieces_take_too_much_memory_is_refused(
         CLASSIFIER.read(paper(ink))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux")
-def test_a_photographed_page_takes_no_more_than_is_estimated(tmp_path: Path) -> None:
-    ink, text = page(3, 8)
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc of Linux")
+def test_reading_a_photographed_page_takes_at_most_the_estimated_memory(tmp_path: Path) -> None:
+    ink, _ = page(3, 8)
     sheet = np.full((3000, 4000), 220, np.uint8)
-    small = Image.fromarray(paper(ink)).reduce(2)  # so that it is looked at closely
+    small = Image.fromarray(paper(ink)).reduce(2)  # so low that the page is decoded again
     sheet[1000 : 1000 + small.height, 1500 : 1500 + small.width] = np.asarray(small)
     Image.fromarray(sheet).save(tmp_path / "page.jpg", quality=95)
     script = (

@@ -1,4 +1,4 @@
-"""Results as JSON lines: on stdout, in a file, and on the days when they cannot be written."""
+"""Results as JSON lines on stdout and in a file, also if they cannot be written at first."""
 
 import json
 import random
@@ -8,14 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from runtime.errors import EdgeError
-from runtime.outputs.json_lines import MAX_KEPT, JsonLinesWriter
+from runtime.outputs.json_lines import MAX_KEPT_RESULTS, JsonLinesWriter
 
-# A command like watch or camera: a result for each line of its input, and its number on stderr
-# when it has been taken.
+# A command like watch or camera. It writes a result for each line of its input, and then prints
+# "taken", the line and the number of waiting results to stderr. The line "room" frees space.
 PROGRAM = """
 import argparse, resource, sys
 from runtime.cli.exit_status import exit_status
@@ -56,19 +57,19 @@ def run(*arguments, lines, **options):
 
 
 def images(text: str) -> list[str]:
-    """The images of JSON lines, each of which must be whole."""
+    """Return the images of JSON lines, all of which must be complete."""
     assert not text or text.endswith("\n")
     return [json.loads(line)["image"] for line in text.splitlines()]
 
 
-def said(stderr: str) -> list[str]:
-    """What was said besides what was taken."""
+def messages(stderr: str) -> list[str]:
+    """Return the lines of stderr except "taken …"."""
     return [line for line in stderr.splitlines() if not line.startswith("taken ")]
 
 
 @pytest.fixture
 def lines(tmp_path):
-    """A sink into results.jsonl."""
+    """A sink that writes to results.jsonl."""
     return JsonLinesWriter(tmp_path / "results.jsonl")
 
 
@@ -77,16 +78,16 @@ def write(lines: JsonLinesWriter, *names: str) -> None:
         lines.write({"image": name})
 
 
-def test_a_result_is_a_line_on_stdout_and_in_the_file(tmp_path):
+def test_result_is_a_line_on_stdout_and_appended_to_the_file(tmp_path):
     path = tmp_path / "new folder" / "results.jsonl"
-    for _ in range(2):  # what is there stays
+    for _ in range(2):
         done = run("--out", path, "--sync", lines=["a.png", "ü ☃.png"])
-        assert (done.returncode, said(done.stderr)) == (0, [])
+        assert (done.returncode, messages(done.stderr)) == (0, [])
         assert images(done.stdout) == ["a.png", "ü ☃.png"]
     assert images(path.read_text()) == ["a.png", "ü ☃.png"] * 2
 
 
-def test_a_file_that_was_rotated_or_removed_is_made_anew(lines, tmp_path):
+def test_rotated_or_deleted_file_is_created_again(lines, tmp_path):
     path = tmp_path / "results.jsonl"
     write(lines, "1")
     path.rename(tmp_path / "results.jsonl.1")
@@ -99,7 +100,7 @@ def test_a_file_that_was_rotated_or_removed_is_made_anew(lines, tmp_path):
     lines.close()
 
 
-def test_the_half_line_of_a_power_cut_spoils_no_other(tmp_path):
+def test_incomplete_line_of_a_power_cut_does_not_spoil_the_next(tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text('{"image": "1"}\n{"image": "ha')
     lines = JsonLinesWriter(path)
@@ -108,7 +109,7 @@ def test_the_half_line_of_a_power_cut_spoils_no_other(tmp_path):
     assert path.read_text() == '{"image": "1"}\n{"image": "ha\n{"image": "2"}\n'
 
 
-def test_several_writers_give_whole_lines(tmp_path):
+def test_concurrent_writers_write_complete_lines(tmp_path):
     path = tmp_path / "results.jsonl"
     sinks = [JsonLinesWriter(path) for _ in range(4)]
     names = [[f"{n}-{i}" * 50 for i in range(300)] for n in range(4)]
@@ -119,10 +120,10 @@ def test_several_writers_give_whole_lines(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(images(path.read_text())) == sorted(sum(names, []))
+    assert sorted(images(path.read_text())) == sorted(name for some in names for name in some)
 
 
-def test_killed_at_any_moment_nothing_that_was_taken_is_lost(tmp_path):
+def test_kill_at_any_moment_loses_no_delivered_result(tmp_path):
     path = tmp_path / "results.jsonl"
     (tmp_path / "given").write_text("".join(f"{number}\n" for number in range(100_000)))
     with (
@@ -145,43 +146,43 @@ def test_killed_at_any_moment_nothing_that_was_taken_is_lost(tmp_path):
     assert written[: len(taken)] == [line.split()[1] for line in taken]
 
 
-def test_no_room_is_said_once_and_nothing_is_lost(tmp_path):
-    """A limit on the file's size stands for a full disk; it falls within a line."""
+def test_full_disk_is_reported_once_and_loses_no_result(tmp_path):
+    """A limit on the file size simulates a full disk; the limit is within a line."""
     path = tmp_path / "results.jsonl"
     names = [f"{n}.png" for n in range(60)]
     given = [*names[:40], "room", *names[40:]]
     done = run("--out", path, "--limit", 1000, lines=given, stdout=None)
     assert done.returncode == 0
-    failed, again = said(done.stderr)
+    failed, recovered = messages(done.stderr)
     assert failed == (
-        f"error: cannot write to {path}: File too large; results are kept and tried again"
+        f"error: cannot write to {path}: File too large; results are kept and writing is retried"
     )
-    assert again.startswith(f"{path}: written again, ")
+    assert recovered.startswith(f"{path}: writable again, ")
     assert images(path.read_text()) == names
 
 
-def test_no_room_until_the_end_leaves_whole_lines_and_is_an_error(tmp_path):
+def test_disk_that_stays_full_leaves_complete_lines_and_is_an_error(tmp_path):
     path = tmp_path / "results.jsonl"
     done = run("--out", path, "--limit", 1000, lines=[f"{n}.png" for n in range(40)])
     written = images(path.read_text())
     assert done.returncode == 2
     assert 0 < len(written) < 40
     assert len(images(done.stdout)) == 40
-    assert said(done.stderr)[-1] == (
+    assert messages(done.stderr)[-1] == (
         f"error: {40 - len(written)} results could not be written to {path}: File too large; "
-        "make room there and run it again"
+        "free some space and run the command again"
     )
 
 
 def mounted(tmp_path, options: str, script: str, *arguments):
-    """Run a shell script in a namespace where tmp_path/disk is a file system of its own."""
+    """Run a shell script in a mount namespace in which tmp_path/disk is a separate file system."""
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare: apt install util-linux")
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = f"mount -t tmpfs -o {options} none {disk}"
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
-        pytest.skip("mounts are not allowed here, not even in a namespace of its own: run as root")
+        pytest.skip("mounts are not allowed, not even in a new namespace: run as root")
     return subprocess.run(
         ["unshare", "-rm", "sh", "-c", f"{mount} && {script}", "sh", *map(str, arguments)],
         text=True,
@@ -189,44 +190,44 @@ def mounted(tmp_path, options: str, script: str, *arguments):
     )
 
 
-def test_a_full_disk_is_said_once_and_nothing_is_lost(tmp_path):
-    # There is room again once that there is none has been said.
+def test_full_file_system_is_reported_once_and_loses_no_result(tmp_path):
+    # The script frees space after the full disk was reported.
     script = (
         f"cd {tmp_path}; head -c 60000 /dev/zero > disk/filler; "
-        "(seq 200; for i in $(seq 600); do grep -q 'cannot write' said && break; sleep 0.1; done; "
-        "rm disk/filler; seq 201 300) | "
-        'timeout 60 "$@" --out disk/results.jsonl > stdout 2> said; status=$?; '
-        "cp disk/results.jsonl .; cat said >&2; exit $status"
+        "(seq 200; for i in $(seq 600); do grep -q 'cannot write' stderr && break; "
+        "sleep 0.1; done; rm disk/filler; seq 201 300) | "
+        'timeout 60 "$@" --out disk/results.jsonl > stdout 2> stderr; status=$?; '
+        "cp disk/results.jsonl .; cat stderr >&2; exit $status"
     )
     done = mounted(tmp_path, "size=64k", script, *command())
     assert done.returncode == 0, done.stderr
-    failed, again = said(done.stderr)
-    assert "No space left on device; results are kept and tried again" in failed
-    assert "written again" in again
+    failed, recovered = messages(done.stderr)
+    assert "No space left on device; results are kept and writing is retried" in failed
+    assert "writable again" in recovered
     assert images((tmp_path / "results.jsonl").read_text()) == [str(n) for n in range(1, 301)]
 
 
-def test_a_read_only_file_system_is_named(tmp_path):
+def test_read_only_file_system_is_one_message(tmp_path):
     done = mounted(tmp_path, "ro", f'seq 3 | "$@" --out {tmp_path}/disk/results.jsonl', *command())
     assert done.returncode == 2
-    assert said(done.stderr) == [
+    assert messages(done.stderr) == [
         f"error: cannot write results to {tmp_path}/disk/results.jsonl: Read-only file system; "
         "check the folder, its permissions and the space left"
     ]
 
 
-def test_a_disk_that_fills_under_stdout_is_a_message():
+def test_full_disk_under_stdout_is_reported():
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             command(), input="1\n2\n", text=True, stdout=full, stderr=subprocess.PIPE
         )
     assert done.returncode == 2
-    failed, lost = said(done.stderr)
+    failed, lost = messages(done.stderr)
     assert failed.startswith("error: cannot write to standard output: No space left on device")
     assert lost.startswith("error: 2 results could not be written to standard output")
 
 
-def test_a_reader_that_leaves_is_no_error(tmp_path):
+def test_closed_pipe_on_stdout_is_not_an_error(tmp_path):
     path = tmp_path / "results.jsonl"
     process = subprocess.Popen(
         command("--out", path),
@@ -237,24 +238,22 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
     )
     process.stdout.close()
     _, stderr = process.communicate("1\n2\n")
-    assert (process.returncode, said(stderr)) == (0, [])
-    assert images(path.read_text()) == ["1"]  # the file had its line before
+    assert (process.returncode, messages(stderr)) == (0, [])
+    assert images(path.read_text()) == ["1"]  # the file is written before stdout
 
 
-def test_what_is_kept_is_bounded_and_what_is_lost_is_counted(capfd):
-    from pathlib import Path
-
+def test_number_of_kept_results_is_limited_and_dropped_ones_are_counted(capfd):
     lines = JsonLinesWriter(Path("/dev/full"))
-    write(lines, *map(str, range(MAX_KEPT + 5)))
-    assert lines.waiting == MAX_KEPT
-    with pytest.raises(EdgeError, match=f"^{MAX_KEPT + 5} results could not be written"):
+    write(lines, *map(str, range(MAX_KEPT_RESULTS + 5)))
+    assert lines.waiting == MAX_KEPT_RESULTS
+    with pytest.raises(EdgeError, match=f"^{MAX_KEPT_RESULTS + 5} results could not be written"):
         lines.close()
     full, lost = capfd.readouterr().err.splitlines()
     assert "No space left" in full
-    assert f"more than {MAX_KEPT} results wait" in lost
+    assert f"more than {MAX_KEPT_RESULTS} results are waiting" in lost
 
 
-def test_without_another_result_what_is_kept_is_tried_again(tmp_path, monkeypatch, capfd):
+def test_kept_results_are_retried_without_a_new_result(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("runtime.outputs.json_lines._RETRY_S", 0.05)
     lines = JsonLinesWriter(tmp_path / "results.jsonl")
     (tmp_path / "results.jsonl").unlink()
@@ -271,12 +270,11 @@ def test_without_another_result_what_is_kept_is_tried_again(tmp_path, monkeypatc
     assert len(capfd.readouterr().err.splitlines()) == 2
 
 
-def test_sync_waits_for_the_disk(tmp_path):
+def test_sync_calls_fsync_for_each_line(tmp_path):
     if shutil.which("strace") is None:
         pytest.skip("needs strace: apt install strace")
     for options, expected in ((["--sync"], 1 + 3), ([], 0)):
         trace = tmp_path / "trace"
-        # -ff would do as well; what is looked for is made by the one thread.
         done = subprocess.run(
             [
                 "strace",
@@ -293,27 +291,27 @@ def test_sync_waits_for_the_disk(tmp_path):
             capture_output=True,
         )
         if "Operation not permitted" in done.stderr:
-            pytest.skip("strace may not trace here")
+            pytest.skip("strace is not permitted")
         assert trace.read_text().count("fsync(") == expected
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sync"], "error: --sync is about a file: give --out FILE too"),
-        (["--mqtt-discovery"], "error: --mqtt-discovery needs a broker: give --mqtt URL too"),
+        (["--sync"], "error: --sync needs a file: pass --out FILE too"),
+        (["--mqtt-discovery"], "error: --mqtt-discovery needs a broker: pass --mqtt URL too"),
         (["--out", "/proc/results"], "error: cannot write results to /proc/results: "),
         (["--out", "/"], "error: cannot write results to /: Is a directory"),
     ],
 )
-def test_bad_usage_is_one_message_and_exit_2(arguments, message):
+def test_invalid_usage_is_one_message_and_exit_status_2(arguments, message):
     done = run(*arguments, lines=["1"])
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(message)
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_ctrl_c_leaves_whole_lines(tmp_path):
+def test_ctrl_c_leaves_complete_lines(tmp_path):
     process = subprocess.Popen(
         command("--out", tmp_path / "results.jsonl"),
         stdin=subprocess.PIPE,
@@ -328,5 +326,5 @@ def test_ctrl_c_leaves_whole_lines(tmp_path):
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode == 130
-    assert said(stderr) == ["interrupted"]
+    assert messages(stderr) == ["interrupted"]
     assert images((tmp_path / "results.jsonl").read_text())[0] == "1"

@@ -1,4 +1,4 @@
-"""Files that are small but expensive to decode are refused before that; ordinary ones are not."""
+"""Small files that are expensive to decode are rejected before decoding; ordinary ones are not."""
 
 import io
 import struct
@@ -66,14 +66,14 @@ def bmp_run_lengths(width: int, height: int, data: bytes) -> bytes:
 
 
 def tiff(tags: list[tuple[int, int, list[int]]], data: bytes) -> bytes:
-    """A TIFF file of these tags (number, type 3 or 4, values); its pixels start at byte 8."""
+    """A TIFF file with these tags (number, type 3 or 4, values); its pixels start at byte 8."""
     body = bytearray(b"II*\0" + bytes(4) + data)
     entries = b""
     for tag, kind, values in sorted(tags):
         packed = struct.pack(f"<{len(values)}{'H' if kind == 3 else 'I'}", *values)
         if len(packed) > 4:
-            packed, at = struct.pack("<I", len(body)), packed
-            body += at
+            packed, stored = struct.pack("<I", len(body)), packed
+            body += stored
         entries += struct.pack("<HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
     body[4:8] = struct.pack("<I", len(body))
     return bytes(body) + struct.pack("<H", len(tags)) + entries + bytes(4)
@@ -200,7 +200,7 @@ ORDINARY: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_expensive_file_is_refused(kind: str, tmp_path: Path) -> None:
+def test_file_that_is_expensive_to_decode_is_rejected(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "small-file"
     path.write_bytes(HOSTILE[kind]())
     with pytest.raises(ImageError, match=r"small-file: decoding would take too long .*; save it"):
@@ -208,20 +208,24 @@ def test_expensive_file_is_refused(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_damaged_file_is_one_message(kind: str) -> None:
+def test_damaged_file_raises_image_error(kind: str) -> None:
     with pytest.raises(ImageError):
         decode(DAMAGED[kind], longest=192)
 
 
-def test_jpeg_that_needs_many_looks_is_refused_in_time() -> None:
-    looks = CachedDecoder(with_scans(jpeg(3500, progressive=True), 70), "many-looks.jpg")
-    with pytest.raises(ImageError, match="many-looks.jpg: decoding would take too long"):
+def test_jpeg_that_is_decoded_too_often_is_rejected() -> None:
+    decoder = CachedDecoder(with_scans(jpeg(3500, progressive=True), 70), "often.jpg")
+
+    def decode_at_all_scales() -> None:
         for longest in (192, 1024, 4096):
             for color in (False, True):
-                looks.decode(longest=longest, color=color)
+                decoder.decode(longest=longest, color=color)
+
+    with pytest.raises(ImageError, match=r"often\.jpg: decoding would take too long"):
+        decode_at_all_scales()
 
 
-def test_orientation_in_megabytes_of_exif_is_not_unpacked() -> None:
+def test_exif_of_excessive_size_is_ignored() -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\1\0" + struct.pack("<HHII", 274, 3, 70_000, 26) + bytes(4)
     data = png(8, 8, before=chunk(b"eXIf", exif[6:] + struct.pack("<H", 6) * 70_000))
     assert decode(data, longest=192).size == (8, 8)
@@ -232,17 +236,17 @@ def test_ordinary_file_is_decoded(kind: str) -> None:
     assert decode(ORDINARY[kind](), longest=192).gray.size
 
 
-def test_picture_of_many_rows_is_refused() -> None:
+def test_picture_of_too_many_rows_is_rejected() -> None:
     with pytest.raises(ImageError, match=r"1x24000000 takes 283 MB to decode"):
         decode(png(1, 24_000_000), longest=192)
 
 
-def test_picture_of_one_row_is_refused() -> None:
+def test_picture_of_one_too_long_row_is_rejected() -> None:
     with pytest.raises(ImageError, match=r"39999999x1 takes 210 MB to decode"):
         decode(png(39_999_999, 1), longest=192)
 
 
-def test_memory_for_coefficients_of_a_sequential_jpeg_with_several_scans() -> None:
+def test_memory_estimate_includes_coefficients_of_a_sequential_jpeg_with_several_scans() -> None:
     data = jpeg(1000, subsampling=0)
     scan = data.find(b"\xff\xda")
     one_component = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
@@ -251,7 +255,7 @@ def test_memory_for_coefficients_of_a_sequential_jpeg_with_several_scans() -> No
         assert memory_bytes(parts) - memory_bytes(whole) > 4_000_000
 
 
-def test_memory_for_turning_a_tiff() -> None:
+def test_memory_estimate_includes_the_copy_that_rotates_a_tiff() -> None:
     picture = Image.new("L", (1000, 500))
     upright = saved(picture, "TIFF")
     turned = saved(picture, "TIFF", tiffinfo={274: 6})
@@ -259,30 +263,30 @@ def test_memory_for_turning_a_tiff() -> None:
         assert memory_bytes(second) - memory_bytes(first) > 300_000
 
 
-def test_memory_for_text_in_a_png() -> None:
+def test_memory_estimate_includes_text_in_a_png() -> None:
     plain, text = png(8, 8), png(8, 8, after=chunk(b"tEXt", b"a\0" + bytes(99_998)))
     with Image.open(io.BytesIO(plain)) as without, Image.open(io.BytesIO(text)) as image:
         assert memory_bytes(image) - memory_bytes(without) == 100_000
 
 
-def test_several_looks_decode_an_image_once(tmp_path: Path) -> None:
+def test_cached_decoder_decodes_again_only_after_release(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     Image.fromarray(np.zeros((90, 120, 3), np.uint8)).save(path)
-    looks = CachedDecoder(path)
-    first = looks.decode(longest=60)
+    decoder = CachedDecoder(path)
+    first = decoder.decode(longest=60)
     path.unlink()
-    assert looks.decode(longest=60, color=True).gray.shape == first.gray.shape == (45, 60)
-    looks.release(90 * 120)
-    assert looks.decode(longest=30).gray.shape == (22, 30)
-    looks.release(90 * 120 - 1)
+    assert decoder.decode(longest=60, color=True).gray.shape == first.gray.shape == (45, 60)
+    decoder.release(90 * 120)
+    assert decoder.decode(longest=30).gray.shape == (22, 30)
+    decoder.release(90 * 120 - 1)
     with pytest.raises(ImageError, match="no such file"):
-        looks.decode(longest=30)
+        decoder.decode(longest=30)
 
 
-def test_each_look_at_a_jpeg_gives_the_same_as_one_alone(tmp_path: Path) -> None:
+def test_cached_decoder_of_a_jpeg_gives_the_same_as_single_decodings() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)
     data = saved(Image.fromarray(noise), "JPEG")
-    looks = CachedDecoder(data)
+    decoder = CachedDecoder(data)
     for longest, color in ((100, False), (100, True), (100, False), (900, True), (120, True)):
         expected = decode(data, longest=longest, color=color)
-        assert np.array_equal(looks.decode(longest=longest, color=color).gray, expected.gray)
+        assert np.array_equal(decoder.decode(longest=longest, color=color).gray, expected.gray)

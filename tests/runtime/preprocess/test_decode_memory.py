@@ -1,4 +1,4 @@
-"""Decoding takes about as much memory as is estimated, and no more."""
+"""The memory estimate: an upper bound of what decoding takes."""
 
 import subprocess
 import sys
@@ -12,15 +12,15 @@ from runtime.preprocess.decode import MAX_DECODED_BYTES
 from runtime.preprocess.decode_memory import memory_bytes
 
 
-def test_a_phones_photograph_as_webp_is_not_too_large(tmp_path: Path) -> None:
+def test_webp_photograph_of_a_phone_is_within_the_memory_limit(tmp_path: Path) -> None:
     Image.new("RGB", (4032, 3024)).save(tmp_path / "phone.webp")
     with Image.open(tmp_path / "phone.webp") as image:
         assert memory_bytes(image) <= MAX_DECODED_BYTES
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc of Linux")
 @pytest.mark.parametrize("kind", ["I;16", "RGBA", "LA", "F", "progressive", "WEBP", "CMYK"])
-def test_decoding_takes_no_more_than_is_estimated(kind: str, tmp_path: Path) -> None:
+def test_decoding_takes_at_most_the_estimated_memory(kind: str, tmp_path: Path) -> None:
     if kind == "I;16":
         image = Image.fromarray(np.full((2500, 3000), 60_000, np.uint16))
     else:
@@ -46,6 +46,6 @@ def test_decoding_takes_no_more_than_is_estimated(kind: str, tmp_path: Path) -> 
     )
     with Image.open(path) as opened:
         estimate = memory_bytes(opened)
-        made = opened.width * opened.height
-    # Besides, the gray picture that comes out, with its alpha, and what strips take on their way.
-    assert int(done.stdout) << 10 < estimate + 3 * made + (24 << 20)
+        pixels = opened.width * opened.height
+    # In addition: the gray result, its alpha, and temporary strips.
+    assert int(done.stdout) << 10 < estimate + 3 * pixels + (24 << 20)

@@ -1,4 +1,4 @@
-"""The short way for small plain PNG files: the same pixels as Pillow's, or none."""
+"""The fast reader of small plain PNG files returns the same pixels as Pillow, or None."""
 
 import io
 import os
@@ -20,14 +20,14 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def encode(rows: bytes, width: int, height: int, before: bytes = b"") -> bytes:
-    """A PNG of filtered rows."""
+    """A PNG file of these filtered rows."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + before + pixels + chunk(b"IEND", b"")
 
 
 def filtered(rows: np.ndarray, kinds: list[int]) -> bytes:
-    """Rows whose bytes are taken for filtered ones, by these filters: any bytes are valid."""
+    """Prefix each row with a filter type; any bytes are valid as filtered rows."""
     return b"".join(bytes([kind]) + row.tobytes() for kind, row in zip(kinds, rows, strict=True))
 
 
@@ -37,7 +37,7 @@ def pillow(data: bytes) -> np.ndarray:
 
 @pytest.fixture
 def files(tmp_path):
-    """Writes each of several contents to a file of its own."""
+    """A function that writes each of several contents to a file and returns the paths."""
 
     def write(*contents: bytes) -> list[str]:
         paths = [str(tmp_path / f"{number}.png") for number in range(len(contents))]
@@ -49,7 +49,7 @@ def files(tmp_path):
     return write
 
 
-def test_every_filter_gives_what_pillow_gives_alone_and_among_others(files):
+def test_every_filter_gives_the_same_pixels_as_pillow(files):
     rng = np.random.default_rng(0)
     encoded = []
     for _ in range(40):
@@ -57,12 +57,12 @@ def test_every_filter_gives_what_pillow_gives_alone_and_among_others(files):
         rows = rng.integers(0, 256, (28, 28), dtype=np.uint8)
         encoded.append(encode(filtered(rows, kinds), 28, 28))
     paths = files(*encoded)
-    for path, together, data in zip(paths, read_all_plain(paths, 28), encoded, strict=True):
+    for path, in_batch, data in zip(paths, read_all_plain(paths, 28), encoded, strict=True):
         assert np.array_equal(read_plain(path), pillow(data))
-        assert np.array_equal(together, pillow(data))
+        assert np.array_equal(in_batch, pillow(data))
 
 
-def test_other_sizes_are_read_alone(files):
+def test_batch_skips_files_of_another_size(files):
     rows = np.arange(20 * 33, dtype=np.uint32).astype(np.uint8).reshape(20, 33)
     (path,) = files(encode(filtered(rows, [0] * 20), 33, 20))
     assert np.array_equal(read_plain(path), rows)
@@ -77,47 +77,54 @@ def other_files() -> dict[str, bytes]:
     return {
         "empty": b"",
         "short": good[:40],
-        "cut": good[:-20],
-        "longer": good + b"more",
+        "truncated": good[:-20],
+        "too long": good + b"more",
         "another format": b"GIF89a" + bytes(60),
         "palette": palette.getvalue(),
-        "says how to show it": transparent,
+        "transparency": transparent,
         "wrong checksum of the pixels": good.replace(good[-16:-12], b"\0\0\0\0"),
         "wrong checksum of the header": good[:29] + b"\0\0\0\0" + good[33:],
-        "no compressed data": good[:33] + chunk(b"IDAT", b"nonsense") + chunk(b"IEND", b""),
+        "invalid compressed data": good[:33] + chunk(b"IDAT", b"nonsense") + chunk(b"IEND", b""),
         "too few rows": encode(bytes(27 * 29), 28, 28),
-        "no such filter": encode(b"\x09" + bytes(28 * 29 - 1), 28, 28),
-        "larger than it says": encode(bytes(1 << 21), 28, 28),
+        "unknown filter": encode(b"\x09" + bytes(28 * 29 - 1), 28, 28),
+        "too many rows": encode(bytes(1 << 21), 28, 28),
         "large": encode(bytes(65 * 66), 65, 65),
     }
 
 
 @pytest.mark.parametrize("name", other_files())
-def test_what_is_not_exactly_that_is_left_to_pillow(files, name):
+def test_other_or_damaged_file_returns_none(files, name):
     data = other_files()[name]
     (path,) = files(data)
     assert read_plain(path) is None
     assert read_all_plain([path], 28) == [None]
 
 
-def test_a_damaged_file_among_others_takes_none_with_it(files):
+def test_damaged_files_in_a_batch_do_not_affect_the_others(files):
     good = encode(filtered(np.eye(28, dtype=np.uint8) * 200, [0] * 28), 28, 28)
-    everything = [good, *other_files().values(), good]
-    found = read_all_plain(files(*everything), 28)
-    # A filter that does not exist stops the tall picture: all are left to Pillow then.
-    assert all(plane is None for plane in found)
-    del everything[1 + list(other_files()).index("no such filter")]
-    found = read_all_plain(files(*everything), 28)
-    assert [plane is not None for plane in found] == [True, *[False] * (len(found) - 2), True]
-    assert np.array_equal(found[-1], pillow(good))
+    others = {name: data for name, data in other_files().items() if name != "unknown filter"}
+    planes = read_all_plain(files(good, *others.values(), good), 28)
+    assert [plane is not None for plane in planes] == [True, *[False] * (len(planes) - 2), True]
+    assert np.array_equal(planes[-1], pillow(good))
 
 
-def test_no_file_a_folder_and_a_pipe_are_left_alone(tmp_path):
+def test_unknown_filter_in_a_batch_leaves_all_files_to_pillow(files):
+    good = encode(filtered(np.eye(28, dtype=np.uint8) * 200, [0] * 28), 28, 28)
+    planes = read_all_plain(files(good, *other_files().values(), good), 28)
+    assert all(plane is None for plane in planes)
+
+
+def test_missing_file_folder_and_pipe_return_none(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (tmp_path / "absent.png", tmp_path, pipe, "nul\0in it"):
         assert read_plain(path) is None
-    # What a pipe gives arrives whole where it is read later.
+
+
+def test_pipe_is_not_consumed_by_the_fast_reader(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert read_plain(pipe) is None
     content = encode(bytes(28 * 29), 28, 28)
     writer = threading.Thread(target=pipe.write_bytes, args=(content,))
     writer.start()
@@ -126,7 +133,7 @@ def test_no_file_a_folder_and_a_pipe_are_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("inverted", [False, True])
-def test_a_batch_is_as_one_by_one(files, inverted):
+def test_batch_gives_the_same_as_single_images(files, inverted):
     golden = Classifier.load().spec.golden.pixels[:, :, :, 0]
     contents = []
     for digit in [*golden, np.zeros((28, 28), np.uint8), np.roll(golden[0], 5, axis=0)]:
@@ -134,14 +141,15 @@ def test_a_batch_is_as_one_by_one(files, inverted):
         Image.fromarray(255 - digit if inverted else digit).save(file, "PNG")
         contents.append(file.getvalue())
     paths = files(*contents)
-    for one, other in zip(map(preprocess, paths), preprocess_batch(paths), strict=True):
-        assert np.array_equal(one.pixels, other.pixels)
-        assert one.pixels.shape == other.pixels.shape == (28, 28, 1)
-        assert (one.box, one.polarity, one.method) == (other.box, other.polarity, other.method)
+    for single, batched in zip(map(preprocess, paths), preprocess_batch(paths), strict=True):
+        assert np.array_equal(single.pixels, batched.pixels)
+        assert single.pixels.shape == batched.pixels.shape == (28, 28, 1)
+        assert single.box == batched.box
+        assert (single.polarity, single.method) == (batched.polarity, batched.method)
     assert np.array_equal(preprocess_batch(paths)[0].pixels[:, :, 0], golden[0])
 
 
-def test_a_batch_names_the_image_that_cannot_be_read(files, tmp_path):
+def test_error_in_a_batch_names_the_unreadable_image(files, tmp_path):
     paths = files(*[encode(bytes(28 * 29), 28, 28)] * 5)
-    with pytest.raises(ImageError, match="absent.png"):
+    with pytest.raises(ImageError, match=r"absent\.png"):
         preprocess_batch([*paths, str(tmp_path / "absent.png")])

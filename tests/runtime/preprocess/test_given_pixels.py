@@ -1,4 +1,4 @@
-"""Arrays that are pixels already are told from those that are images."""
+"""`stack_pixels` accepts only arrays that are already pixels, all of one shape."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,10 @@ import pytest
 from runtime.preprocess.pipeline import stack_pixels
 
 PIXELS = np.zeros((28, 28, 1), np.uint8)
+
+
+def test_arrays_of_pixels_are_stacked() -> None:
+    assert stack_pixels([PIXELS] * 3).shape == (3, 28, 28, 1)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +28,6 @@ PIXELS = np.zeros((28, 28, 1), np.uint8)
     ],
     ids=lambda other: f"{type(other).__name__}-{getattr(other, 'dtype', '')}",
 )
-def test_only_images_that_all_are_pixels_alike_are_taken_as_pixels(other) -> None:
-    assert stack_pixels([PIXELS] * 3).shape == (3, 28, 28, 1)
+def test_batch_with_another_kind_of_image_is_not_stacked(other) -> None:
     assert stack_pixels([PIXELS, other]) is None
     assert stack_pixels([other, PIXELS]) is None

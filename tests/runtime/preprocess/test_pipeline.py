@@ -1,4 +1,4 @@
-"""Any image becomes MNIST's form, and a blank page stays blank."""
+"""The pipeline converts any image of a digit to MNIST's format, and keeps blank pages blank."""
 
 import io
 import subprocess
@@ -17,11 +17,12 @@ from runtime.preprocess.pipeline import DARK_ON_LIGHT, LIGHT_ON_DARK, preprocess
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = load_digits().images[:40]
-HEIGHT, WIDTH = 360, 480
+HEIGHT = 360  # pixels of a generated page
+WIDTH = 480
 
 
 def pen(digit: Array, side: int) -> Array:
-    """The digit as an even pen stroke, ink from 0 to 1, in a square of `side` pixels."""
+    """A digit drawn with an even pen stroke: ink from 0 to 1 in a square of `side` pixels."""
     image = Image.fromarray(digit.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
     return np.clip((np.asarray(image) - 6) / 2 + 0.5, 0, 1)
 
@@ -44,10 +45,10 @@ def encode(array: Array, format: str = "PNG", **options: Any) -> bytes:
 
 
 def alike(pixels: Array, expected: Array) -> float:
-    """The correlation of two sets of pixels, at the best shift of one pixel either way."""
-    one = pixels[..., 0].astype(float)
+    """Return the correlation of two images, at the best shift of at most one pixel."""
+    flat = pixels[..., 0].astype(float).ravel()
     return max(
-        float(np.corrcoef(one.ravel(), np.roll(expected[..., 0], (y, x), (0, 1)).ravel())[0, 1])
+        float(np.corrcoef(flat, np.roll(expected[..., 0], (y, x), (0, 1)).ravel())[0, 1])
         for y in (-1, 0, 1)
         for x in (-1, 0, 1)
     )
@@ -59,7 +60,7 @@ def lighting(kind: str) -> Array:
         return 1 - 0.5 * x - 0.2 * y
     if kind == "vignette":
         return 1 - 0.9 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
-    return np.where(x + 0.2 * y > 0.62, 0.55, 1.0)  # a shadow's hard edge, through the digit
+    return np.where(x + 0.2 * y > 0.62, 0.55, 1.0)  # the hard edge of a shadow through the digit
 
 
 def ruled(squared: bool) -> Array:
@@ -98,32 +99,34 @@ PHOTOGRAPHS: dict[str, Callable[[Array], Array]] = {
 
 
 @pytest.mark.parametrize("kind", PHOTOGRAPHS)
-def test_photograph_gives_the_digit(kind: str) -> None:
+def test_digit_is_found_on_any_kind_of_photograph(kind: str) -> None:
     for digit in DIGITS[:10]:
         ink = page(digit)
         photograph = PHOTOGRAPHS[kind](ink)
-        seen = preprocess(encode(photograph, "JPEG", quality=85))
-        assert alike(seen.pixels, to_mnist_format(ink)) > 0.9
-        assert seen.polarity == (
+        result = preprocess(encode(photograph, "JPEG", quality=85))
+        assert alike(result.pixels, to_mnist_format(ink)) > 0.9
+        assert result.polarity == (
             LIGHT_ON_DARK if kind in ("dark mode", "blackboard") else DARK_ON_LIGHT
         )
 
 
-def test_perspective_keeps_the_digit_whole() -> None:
+def test_digit_in_perspective_is_found() -> None:
     image = Image.fromarray(gray(paper(page(DIGITS[3]))))
     corners = (30, 20, 0, HEIGHT, WIDTH, HEIGHT - 30, WIDTH - 40, 0)
-    turned = image.transform(image.size, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
-    assert alike(to_pixels(turned), to_mnist_format(page(DIGITS[3]))) > 0.7
+    distorted = image.transform(
+        image.size, Image.Transform.QUAD, corners, Image.Resampling.BILINEAR
+    )
+    assert alike(to_pixels(distorted), to_mnist_format(page(DIGITS[3]))) > 0.7
 
 
 @pytest.mark.parametrize("side", [20, 40, 90, 200, 340])
-def test_size_and_place_make_no_difference(side: int) -> None:
+def test_digit_of_any_size_gives_the_same_pixels(side: int) -> None:
     for digit in DIGITS[:10]:
         image = gray(paper(page(digit, side, (5, 100))), noise=0)
         assert alike(to_pixels(image), to_mnist_format(page(digit, 160))) > 0.87
 
 
-def test_box_is_in_pixels_of_the_original() -> None:
+def test_box_refers_to_pixels_of_the_original() -> None:
     ink = np.zeros((3000, 2000), np.float32)
     ink[2000:2400, 300:380] = 1
     for format in ("PNG", "JPEG"):
@@ -131,15 +134,15 @@ def test_box_is_in_pixels_of_the_original() -> None:
         assert np.abs(np.subtract(box, (300, 2000, 380, 2400))).max() <= 16
 
 
-def test_small_digit_in_a_large_picture_keeps_its_detail() -> None:
+def test_small_digit_in_a_large_picture_is_segmented_at_high_resolution() -> None:
     ink = np.zeros((1500, 2000), np.float32)
     ink[700:780, 900:980] = pen(DIGITS[8], 80)
-    seen = preprocess(encode(gray(paper(ink)), "JPEG", quality=90))
-    assert alike(seen.pixels, to_mnist_format(pen(DIGITS[8], 80))) > 0.9
+    result = preprocess(encode(gray(paper(ink)), "JPEG", quality=90))
+    assert alike(result.pixels, to_mnist_format(pen(DIGITS[8], 80))) > 0.9
 
 
-def test_memory_is_bounded_by_the_size_asked_for(tmp_path) -> None:
-    pytest.importorskip("resource", reason="this system does not say how much memory was used")
+def test_large_jpeg_is_decoded_at_a_reduced_scale(tmp_path) -> None:
+    pytest.importorskip("resource", reason="getrusage is not available")
     huge = Image.new("L", (9000, 9000), 220)
     huge.paste(30, (3000, 2000, 3600, 6500))
     huge.save(tmp_path / "huge.jpg")
@@ -156,15 +159,15 @@ def test_memory_is_bounded_by_the_size_asked_for(tmp_path) -> None:
     )
     *box, kilobytes = map(int, done.stdout.split())
     assert np.abs(np.subtract(box, (3000, 2000, 3600, 6500))).max() < 100
-    # Decoded whole it would take 81 MB.
+    # At full scale it would take 81 MB.
     assert kilobytes < 30_000
 
 
-@pytest.mark.parametrize("quarter", range(1, 9))
+@pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
-def test_exif_orientation_is_undone(quarter: int, format: str) -> None:
+def test_exif_orientation_is_undone(orientation: int, format: str) -> None:
     upright = gray(paper(page(DIGITS[7])), noise=0)
-    undo = Image.fromarray(upright)
+    image = Image.fromarray(upright)
     stored = {
         1: lambda i: i,
         2: lambda i: i.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
@@ -174,21 +177,21 @@ def test_exif_orientation_is_undone(quarter: int, format: str) -> None:
         6: lambda i: i.transpose(Image.Transpose.ROTATE_90),
         7: lambda i: i.transpose(Image.Transpose.TRANSVERSE),
         8: lambda i: i.transpose(Image.Transpose.ROTATE_270),
-    }[quarter](undo)
+    }[orientation](image)
     exif = Image.Exif()
-    exif[0x0112] = quarter
+    exif[0x0112] = orientation
     file = io.BytesIO()
     stored.save(file, format, exif=exif)
-    seen, expected = preprocess(file.getvalue()), preprocess(encode(upright))
-    assert alike(seen.pixels, expected.pixels) > 0.95
-    assert np.abs(np.subtract(seen.box, expected.box)).max() <= 6
+    result, expected = preprocess(file.getvalue()), preprocess(encode(upright))
+    assert alike(result.pixels, expected.pixels) > 0.95
+    assert np.abs(np.subtract(result.box, expected.box)).max() <= 6
 
 
 MODES = ["1", "L", "P", "PA", "LA", "La", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV"]
 
 
 @pytest.mark.parametrize("mode", [*MODES, "LAB", "I", "F", "I;16", "I;16B", "I;16L"])
-def test_every_mode_gives_the_same_digit(mode: str) -> None:
+def test_every_mode_gives_the_same_pixels(mode: str) -> None:
     base = Image.fromarray(gray(paper(page(DIGITS[2])), noise=0))
     if mode.startswith("I;16"):
         order = ">u2" if mode.endswith("B") else "<u2"
@@ -209,7 +212,7 @@ def test_every_mode_gives_the_same_digit(mode: str) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.bool_, np.float32, np.float64])
 @pytest.mark.parametrize("channels", [0, 1, 3, 4])
-def test_arrays_of_every_kind(dtype: Any, channels: int) -> None:
+def test_array_of_every_dtype_and_channel_count_gives_the_digit(dtype: Any, channels: int) -> None:
     unit = 1 - page(DIGITS[4])
     scale = {np.uint8: 255, np.uint16: 65535}.get(dtype, 1)
     array = (unit > 0.5) if dtype is np.bool_ else (unit * scale).astype(dtype)
@@ -220,35 +223,35 @@ def test_arrays_of_every_kind(dtype: Any, channels: int) -> None:
 
 
 @pytest.mark.parametrize("luminance", [20, 240])
-def test_drawing_on_a_transparent_ground(luminance: int) -> None:
+def test_transparent_drawing_is_composited_on_a_contrasting_background(luminance: int) -> None:
     ink = page(DIGITS[5])
     drawing = np.stack([np.full(ink.shape, luminance), ink * 255], axis=2).astype(np.uint8)
-    seen = preprocess(encode(np.asarray(Image.fromarray(drawing, "LA").convert("RGBA"))))
-    assert seen.polarity == (DARK_ON_LIGHT if luminance < 128 else LIGHT_ON_DARK)
-    assert alike(seen.pixels, to_mnist_format(ink)) > 0.9
+    result = preprocess(encode(np.asarray(Image.fromarray(drawing, "LA").convert("RGBA"))))
+    assert result.polarity == (DARK_ON_LIGHT if luminance < 128 else LIGHT_ON_DARK)
+    assert alike(result.pixels, to_mnist_format(ink)) > 0.9
 
 
-def test_page_with_transparent_corners_keeps_its_ground() -> None:
+def test_page_with_transparent_corners_keeps_its_background() -> None:
     page_gray = gray(paper(page(DIGITS[5])))
     alpha = np.full(page_gray.shape, 255, np.uint8)
     alpha[:40, :40] = alpha[-40:, -40:] = 0
-    seen = preprocess(Image.merge("LA", (Image.fromarray(page_gray), Image.fromarray(alpha))))
-    assert alike(seen.pixels, to_mnist_format(page(DIGITS[5]))) > 0.9
+    result = preprocess(Image.merge("LA", (Image.fromarray(page_gray), Image.fromarray(alpha))))
+    assert alike(result.pixels, to_mnist_format(page(DIGITS[5]))) > 0.9
 
 
-def test_ink_as_light_as_its_paper_is_found_by_color() -> None:
+def test_ink_of_equal_luminance_is_found_by_color() -> None:
     ink = page(DIGITS[6])[..., None]
     ground, stroke = np.array((120.0, 160.0, 110.0)), np.array((226.0, 110.0, 100.0))
     picture = np.rint(ground * (1 - ink) + stroke * ink).astype(np.uint8)
-    seen = preprocess(encode(picture))
-    assert seen.method == "color"
-    assert alike(seen.pixels, to_mnist_format(page(DIGITS[6]))) > 0.9
+    result = preprocess(encode(picture))
+    assert result.method == "color"
+    assert alike(result.pixels, to_mnist_format(page(DIGITS[6]))) > 0.9
 
 
-# MNIST's own form
+# MNIST's format
 
 
-def test_normalize_follows_the_recipe_on_a_worked_example() -> None:
+def test_mnist_format_of_a_bar_equals_the_result_computed_by_hand() -> None:
     # A bar 20 high and 10 wide: side 20, so nothing is resampled; center of mass (10, 10).
     ink = np.zeros((50, 40), np.float32)
     ink[3:23, 7:17] = 0.5
@@ -260,8 +263,8 @@ def test_normalize_follows_the_recipe_on_a_worked_example() -> None:
     np.testing.assert_array_equal(pixels[..., 0], expected)
 
 
-def test_normalize_weights_by_area() -> None:
-    # 30 cells into 20 bins: every bin covers one whole cell and half of another.
+def test_mnist_format_weights_pixels_by_area() -> None:
+    # 30 pixels to 20 bins: every bin covers one whole pixel and half of another.
     ink = np.zeros((30, 30), np.uint8)
     ink[0] = ink[-1] = 100
     ink[:, 0] = ink[:, -1] = 100
@@ -269,31 +272,34 @@ def test_normalize_weights_by_area() -> None:
     assert row.max() == 255
     edge = to_mnist_format(ink)[..., 0][row > 0][0]
     middle = to_mnist_format(ink)[..., 0][14]
-    # A corner bin is inked on 1.5² - 0.5² of 1.5², an edge bin on 1 of 1.5.
+    # Share of ink: 1.5² - 0.5² of 1.5² in a corner bin, 1 of 1.5 in an edge bin.
     assert abs(int(edge[edge > 0][1]) - 255 * (1 / 1.5) / (2 / 2.25)) <= 1
     assert abs(int(middle[middle > 0][0]) - 255 * (1 / 1.5) / (2 / 2.25)) <= 1
 
 
-def test_normalize_centers_every_embedded_digit() -> None:
-    at = np.arange(28)
+def test_mnist_format_centers_every_digit_of_scikit_learn() -> None:
+    position = np.arange(28)
     for digit in DIGITS:
         pixels = to_mnist_format(digit)[..., 0].astype(float)
         assert pixels.max() == 255
         for axis in (0, 1):
-            assert 13.4 < pixels.sum(axis=1 - axis) @ at / pixels.sum() < 14.6
+            assert 13.4 < pixels.sum(axis=1 - axis) @ position / pixels.sum() < 14.6
         np.testing.assert_array_equal(
             to_mnist_format(digit), to_mnist_format(digit.astype(np.uint8))
         )
 
 
-def test_normalize_of_nothing_is_blank() -> None:
+def test_mnist_format_without_ink_is_blank() -> None:
     assert not to_mnist_format(np.zeros((8, 8), np.uint8)).any()
+
+
+def test_mnist_format_rejects_three_dimensions() -> None:
     with pytest.raises(ImageError, match="height, width"):
         to_mnist_format(np.zeros((2, 8, 8), np.uint8))
 
 
 @pytest.mark.parametrize("shape", [(28, 28), PIXELS_SHAPE])
-def test_pixels_pass_through_without_a_copy(shape: tuple[int, ...]) -> None:
+def test_pixels_are_returned_without_a_copy(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     assert np.shares_memory(to_pixels(pixels), pixels)
     assert to_pixels(pixels).shape == PIXELS_SHAPE
@@ -301,13 +307,13 @@ def test_pixels_pass_through_without_a_copy(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("inverted", [False, True])
-def test_file_in_mnist_form_comes_out_unchanged(inverted: bool) -> None:
+def test_file_in_mnist_format_is_unchanged(inverted: bool) -> None:
     for digit in DIGITS:
         pixels = to_mnist_format(digit)
         stored = 255 - pixels[..., 0] if inverted else pixels[..., 0]
-        seen = preprocess(encode(stored))
-        np.testing.assert_array_equal(seen.pixels, pixels)
-        assert seen.polarity == (DARK_ON_LIGHT if inverted else LIGHT_ON_DARK)
+        result = preprocess(encode(stored))
+        np.testing.assert_array_equal(result.pixels, pixels)
+        assert result.polarity == (DARK_ON_LIGHT if inverted else LIGHT_ON_DARK)
     np.testing.assert_array_equal(to_pixels(pixels[..., 0] / 255), pixels)
 
 
@@ -318,12 +324,12 @@ def test_file_in_mnist_form_comes_out_unchanged(inverted: bool) -> None:
 @pytest.mark.parametrize("noise", [0, 1, 4, 12])
 @pytest.mark.parametrize("level", [0, 60, 215])
 def test_blank_page_stays_blank(shape: tuple[int, int], noise: int, level: int) -> None:
-    # Around black, clipping would hide half of the noise.
+    # Noise around 0 would be clipped to half.
     level += 4 * noise if level == 0 else 0
-    seen = preprocess(encode(gray(np.full(shape, float(level)), noise)))
-    assert not seen.pixels.any()
-    assert seen.method == "blank"
-    assert seen.box == (0, 0, shape[1], shape[0])
+    result = preprocess(encode(gray(np.full(shape, float(level)), noise)))
+    assert not result.pixels.any()
+    assert result.method == "blank"
+    assert result.box == (0, 0, shape[1], shape[0])
 
 
 @pytest.mark.parametrize("kind", ["gradient", "vignette"])

@@ -1,4 +1,4 @@
-"""The quick way for small pictures finds what the thorough one finds, and leaves it the rest."""
+"""`segment_tiny` agrees with `segment` on small pictures, and leaves difficult ones to it."""
 
 from typing import Any
 
@@ -21,34 +21,34 @@ def gray(values: Array, noise: float = 0.0) -> Array:
 
 @pytest.mark.parametrize("dark", [True, False])
 @pytest.mark.parametrize("noise", [0, 4])
-def test_it_finds_what_the_thorough_way_finds(dark: bool, noise: float) -> None:
-    alike = []
+def test_segment_tiny_agrees_with_segment(dark: bool, noise: float) -> None:
+    correlations = []
     for digit in DIGITS:
         moved = np.roll(digit.astype(float), (2, -3), (0, 1))
         picture = gray(235 - 0.8 * moved if dark else 20 + 0.7 * moved, noise)
-        quick, thorough = segment_tiny.segment_digit(picture), segment.segment_digit(picture)
-        assert quick is not None
-        assert thorough is not None
-        assert quick.dark == thorough.dark == dark
-        assert np.abs(np.subtract(quick.box, thorough.box)).max() <= 3
-        one, other = (to_mnist_format(found.ink).ravel() for found in (quick, thorough))
-        alike.append(np.corrcoef(one, other)[0, 1])
-    assert np.min(alike) > 0.8
-    assert np.mean(alike) > 0.98
+        fast, full = segment_tiny.segment_digit(picture), segment.segment_digit(picture)
+        assert fast is not None
+        assert full is not None
+        assert fast.dark == full.dark == dark
+        assert np.abs(np.subtract(fast.box, full.box)).max() <= 3
+        fast_pixels, full_pixels = to_mnist_format(fast.ink), to_mnist_format(full.ink)
+        correlations.append(np.corrcoef(fast_pixels.ravel(), full_pixels.ravel())[0, 1])
+    assert np.min(correlations) > 0.8
+    assert np.mean(correlations) > 0.98
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (31, 17), (12, 31)])
-def test_specks_are_left_out_and_pieces_kept(shape: tuple[int, int]) -> None:
+def test_near_pieces_are_kept_and_distant_specks_removed(shape: tuple[int, int]) -> None:
     picture = np.full(shape, 230, np.uint8)
     picture[2:9, 6:8] = 40  # two pieces of one stroke
     picture[10:11, 6:8] = 40
-    picture[1, 13] = 60  # a speck too far away
-    found = segment_tiny.segment_digit(picture)
-    assert found is not None
-    assert found.box == (6, 2, 8, 11)
+    picture[1, 13] = 60  # a distant speck
+    segmented = segment_tiny.segment_digit(picture)
+    assert segmented is not None
+    assert segmented.box == (6, 2, 8, 11)
 
 
-def test_components_are_the_same_however_the_ink_lies() -> None:
+def test_flood_fill_and_box_agree_with_connected_components() -> None:
     random = np.random.default_rng(1)
     for _ in range(200):
         height, width = random.integers(10, 32, 2)
@@ -59,11 +59,11 @@ def test_components_are_the_same_however_the_ink_lies() -> None:
         grown = segment_tiny._grow(seed, bits, int(width))
         starts, ends = connected_components.find_runs(mask)
         labels = connected_components.find_components(mask, mask.astype(np.float32)).labels
-        last = starts.size - 1  # the lowest bit is the last pixel
+        last = starts.size - 1  # the seed is the lowest bit, which is the last pixel
         box = segment_tiny._box(grown, int(width), int(height))
         chosen = labels == labels[last]
-        lengths = int((ends - starts)[chosen].sum())
-        assert grown.bit_count() == lengths
+        area = int((ends - starts)[chosen].sum())
+        assert grown.bit_count() == area
         left, right = starts[chosen] % (width + 1), ends[chosen] % (width + 1)
         top, bottom = starts[chosen][0] // (width + 1), starts[chosen][-1] // (width + 1) + 1
         assert box == (left.min(), top, right.max(), bottom)
@@ -76,8 +76,8 @@ def test_components_are_the_same_however_the_ink_lies() -> None:
         gray(np.tile(np.linspace(60, 220, 28), (28, 1))),
         np.where(np.arange(784).reshape(28, 28) % 7 < 3, 0, 255).astype(np.uint8),
     ],
-    ids=["blank", "uneven light", "ink on the rim"],
+    ids=["blank", "uneven light", "ink at the rim"],
 )
-def test_what_is_not_simple_is_left_to_the_thorough_way(picture: Array) -> None:
+def test_difficult_picture_is_left_to_segment(picture: Array) -> None:
     assert segment_tiny.segment_digit(picture) is None
     assert preprocess(picture[:, :, None].repeat(3, axis=2)).method in ("blank", "luminance")

@@ -1,4 +1,4 @@
-"""Running commands of `python -m runtime.watch`, and what is put into their folders."""
+"""Fixtures that run `python -m runtime.watch`, and images for its folders."""
 
 import io
 import json
@@ -21,7 +21,14 @@ WAIT_S = 60
 
 
 class Watcher:
-    """A running command; `ready` once it says so to the service manager, which the test plays."""
+    """A running command; waits until it notifies the service manager, which this class simulates.
+
+    Args:
+        folder: to be watched.
+        arguments: of the command.
+        ready: whether to wait for the notification READY=1.
+        options: of subprocess.Popen; also `environment` and `program`.
+    """
 
     def __init__(self, folder: Path, *arguments: object, ready: bool = True, **options) -> None:
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -64,22 +71,24 @@ class Watcher:
                 into.put(parse(line))
 
     def next(self) -> dict:
+        """Return the next record on its stdout."""
         return self.records.get(timeout=WAIT_S)
 
     def complaint(self) -> str:
-        """The next line on its stderr."""
+        """Return the next line on its stderr."""
         return self.errors.get(timeout=WAIT_S)
 
     def names(self, count: int) -> list[str]:
-        """The names of so many images, and that there are no more for a while."""
+        """Return the file names of the next `count` records; assert that no more follow soon."""
         names = sorted(os.path.basename(self.next()["image"]) for _ in range(count))
         time.sleep(0.5)
         assert self.records.empty()
         return names
 
-    def end(self, number: int | None = signal.SIGTERM) -> int:
-        if number is not None:
-            self.process.send_signal(number)
+    def end(self, signal_number: int | None = signal.SIGTERM) -> int:
+        """Send a signal, unless it is None; wait for the end and return the exit status."""
+        if signal_number is not None:
+            self.process.send_signal(signal_number)
         status = self.process.wait(WAIT_S)
         for thread in self.threads:
             thread.join()
@@ -89,7 +98,7 @@ class Watcher:
 
 @pytest.fixture
 def watch(tmp_path):
-    """Starts a command; ends it with the test."""
+    """A function that starts a command, which is killed at the end of the test."""
     started = []
 
     def start(*arguments: object, folder: Path = tmp_path / "in", **options) -> Watcher:
@@ -105,14 +114,14 @@ def watch(tmp_path):
 
 @pytest.fixture(scope="session")
 def pictures():
-    """BMP files of digits that the published model is sure of, and their labels."""
+    """BMP files of digits that the published model classifies confidently, and their labels."""
     spec = Classifier.load().spec
-    found = []
+    files = []
     for pixels, scores in zip(spec.golden.pixels, spec.golden.scores, strict=True):
         file = io.BytesIO()
-        # Large and noisy enough to be written piece by piece.
+        # Large enough to be written in pieces.
         page = Image.new("L", (200, 200), 240)
         page.paste(Image.fromarray(255 - pixels[:, :, 0]).resize((140, 140)), (30, 30))
         page.save(file, "BMP")
-        found.append((file.getvalue(), spec.labels[scores.argmax()]))
-    return found
+        files.append((file.getvalue(), spec.labels[scores.argmax()]))
+    return files

@@ -1,4 +1,4 @@
-"""How often reading an image was killed is remembered across restarts."""
+"""The kill counter remembers across restarts which images killed the program."""
 
 import contextlib
 import os
@@ -8,22 +8,22 @@ import sys
 from runtime.watch.kill_counter import KillCounter
 from runtime.watch.seen_files import FileFingerprint
 
-STAMP = FileFingerprint(10, 20, 30)
+FINGERPRINT = FileFingerprint(10, 20, 30)
 
 
 @contextlib.contextmanager
 def counter_of(file):
-    """A program's counter; a killed program leaves its file too, and nobody's lock on it."""
+    """The counter of one run of the program; at its end the file is unlocked, as after a kill."""
     with contextlib.closing(KillCounter(file)) as counter:
         yield counter
 
 
-def killed_while_reading(file, path, fingerprint=STAMP):
+def killed_while_reading(file, path, fingerprint=FINGERPRINT):
     with counter_of(file) as counter:
         counter.begin(path, fingerprint)
 
 
-def is_deadly(file, path, fingerprint=STAMP):
+def is_deadly(file, path, fingerprint=FINGERPRINT):
     with counter_of(file) as counter:
         return counter.is_deadly(path, fingerprint)
 
@@ -34,32 +34,32 @@ def test_image_is_deadly_after_two_kills(tmp_path):
     assert not is_deadly(file, "a.png")
     killed_while_reading(file, "a.png")
     assert is_deadly(file, "a.png")
-    assert is_deadly(file, "a.png")  # not forgotten by the next start
+    assert is_deadly(file, "a.png")  # still after another start
 
 
 def test_kills_are_remembered_while_other_images_are_read(tmp_path):
     file = tmp_path / "state.reading"
     killed_while_reading(file, "a.png")
     with counter_of(file) as counter:
-        counter.begin("b.png", STAMP)
-        counter.end("b.png", STAMP)
+        counter.begin("b.png", FINGERPRINT)
+        counter.end("b.png", FINGERPRINT)
     killed_while_reading(file, "a.png")
     assert is_deadly(file, "a.png")
 
 
-def test_image_that_was_changed_is_another_one(tmp_path):
+def test_changed_image_starts_at_zero_kills(tmp_path):
     file = tmp_path / "state.reading"
     killed_while_reading(file, "a.png")
     killed_while_reading(file, "a.png")
-    assert not is_deadly(file, "a.png", STAMP._replace(mtime_ns=21))
+    assert not is_deadly(file, "a.png", FINGERPRINT._replace(mtime_ns=21))
 
 
-def test_image_that_was_read_in_the_end_is_not_deadly(tmp_path):
+def test_successful_read_resets_the_kills(tmp_path):
     file = tmp_path / "state.reading"
     killed_while_reading(file, "a.png")
     with counter_of(file) as counter:
-        counter.begin("a.png", STAMP)
-        counter.end("a.png", STAMP)
+        counter.begin("a.png", FINGERPRINT)
+        counter.end("a.png", FINGERPRINT)
     killed_while_reading(file, "a.png")
     assert not is_deadly(file, "a.png")
 
@@ -74,7 +74,7 @@ def test_damaged_file_counts_as_empty(tmp_path):
         assert is_deadly(file, "a.png")
 
 
-def test_names_that_are_not_utf8_are_counted(tmp_path):
+def test_kills_are_counted_for_names_that_are_not_utf8(tmp_path):
     file = tmp_path / "state.reading"
     name = os.fsdecode(b"\xff.png")
     killed_while_reading(file, name)
@@ -82,7 +82,7 @@ def test_names_that_are_not_utf8_are_counted(tmp_path):
     assert is_deadly(file, name)
 
 
-def test_file_that_cannot_be_written_stops_nothing(tmp_path):
+def test_unwritable_file_raises_no_error(tmp_path):
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
@@ -98,17 +98,17 @@ def test_file_that_cannot_be_written_stops_nothing(tmp_path):
         assert not is_deadly(file, "a.png", FileFingerprint(1, 2, 3))
 
 
-def test_without_a_file_nothing_is_counted():
+def test_kills_are_not_counted_without_a_file():
     counter = KillCounter(None)
-    counter.begin("a.png", STAMP)
-    assert not counter.is_deadly("a.png", STAMP)
+    counter.begin("a.png", FINGERPRINT)
+    assert not counter.is_deadly("a.png", FINGERPRINT)
 
 
-def test_image_that_another_process_reads_has_killed_nobody(tmp_path):
+def test_image_being_read_by_another_process_is_not_counted(tmp_path):
     file = tmp_path / "state.reading"
     with counter_of(file) as running:
         for _ in range(3):
-            running.begin("a.png", STAMP)
+            running.begin("a.png", FINGERPRINT)
             assert not is_deadly(file, "a.png")
-        running.end("a.png", STAMP)
+        running.end("a.png", FINGERPRINT)
     assert not is_deadly(file, "a.png")

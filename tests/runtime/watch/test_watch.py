@@ -1,4 +1,4 @@
-"""python -m runtime.watch, run as a service runs it."""
+"""python -m runtime.watch, run like a service."""
 
 import json
 import os
@@ -15,21 +15,16 @@ import pytest
 from runtime.classifier import find_model
 
 
-def test_each_image_that_arrives_is_classified_once(watch, tmp_path, pictures):
+def test_image_is_classified_once_however_it_arrives(watch, tmp_path, pictures):
+    """Written at once, written slowly, renamed into place, or in a subfolder."""
     folder = tmp_path / "in"
-    folder.mkdir()
-    (folder / "before.bmp").write_bytes(pictures[0][0])
-    (folder / "loop.bmp").symlink_to("loop.bmp")
     watcher = watch()
     data, label = pictures[3]
-    # Put there whole, written slowly, renamed into place, in a folder of its own.
     (folder / "whole.bmp").write_bytes(data)
     (folder / "renamed.bmp.part").write_bytes(data)
-    (folder / ".hidden.bmp").write_bytes(data)
-    (folder / "notes.txt").write_bytes(data)
     with (folder / "slow.bmp").open("wb", buffering=0) as file:
-        for at in range(0, len(data), len(data) // 20):
-            file.write(data[at : at + len(data) // 20])
+        for start in range(0, len(data), len(data) // 20):
+            file.write(data[start : start + len(data) // 20])
             time.sleep(0.05)
     os.rename(folder / "renamed.bmp.part", folder / "renamed.bmp")
     (folder / "below").mkdir()
@@ -41,38 +36,72 @@ def test_each_image_that_arrives_is_classified_once(watch, tmp_path, pictures):
     assert all(
         (r["label"], r["accepted"], r["backend"]) == (label, True, "litert") for r in records
     )
-    # Moved about it is the same image; overwritten it is another.
-    os.rename(folder / "whole.bmp", folder / "below" / "moved.bmp")
-    (folder / "slow.bmp").write_bytes(pictures[5][0])
-    record = watcher.next()
-    assert (Path(record["image"]).name, record["label"]) == ("slow.bmp", pictures[5][1])
+    assert watcher.names(0) == []
+    assert watcher.end() == 0
+    assert watcher.errors.empty()
+
+
+def test_existing_hidden_and_other_files_are_ignored(watch, tmp_path, pictures):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    data = pictures[3][0]
+    (folder / "before.bmp").write_bytes(data)
+    (folder / "loop.bmp").symlink_to("loop.bmp")
+    watcher = watch()
+    (folder / ".hidden.bmp").write_bytes(data)
+    (folder / "notes.txt").write_bytes(data)
+    (folder / "unfinished.bmp.part").write_bytes(data)
     (folder / "last.bmp").write_bytes(data)
     assert watcher.names(1) == ["last.bmp"]
     assert watcher.end() == 0
     assert watcher.errors.empty()
 
 
-def test_half_an_image_is_waited_for_and_reported_in_the_end(watch, tmp_path, pictures):
+def test_moved_image_is_known_and_overwritten_image_is_new(watch, tmp_path, pictures):
+    folder = tmp_path / "in"
+    watcher = watch()
+    data = pictures[3][0]
+    (folder / "below").mkdir()
+    for name in ("moved.bmp", "overwritten.bmp"):
+        (folder / name).write_bytes(data)
+    assert watcher.names(2) == ["moved.bmp", "overwritten.bmp"]
+    os.rename(folder / "moved.bmp", folder / "below" / "moved.bmp")
+    (folder / "overwritten.bmp").write_bytes(pictures[5][0])
+    record = watcher.next()
+    assert (Path(record["image"]).name, record["label"]) == ("overwritten.bmp", pictures[5][1])
+    (folder / "last.bmp").write_bytes(data)
+    assert watcher.names(1) == ["last.bmp"]
+    assert watcher.end() == 0
+    assert watcher.errors.empty()
+
+
+def test_incomplete_image_is_classified_after_it_was_completed(watch, tmp_path, pictures):
     watcher = watch()
     data, label = pictures[3]
-    whole, half = tmp_path / "in" / "whole.bmp", tmp_path / "in" / "half.bmp"
-    whole.write_bytes(data[: len(data) // 2])
-    time.sleep(0.8)  # several times as long as it takes to settle
+    image = tmp_path / "in" / "image.bmp"
+    image.write_bytes(data[: len(data) // 2])
+    time.sleep(0.8)  # several settling times
     assert watcher.records.empty()
-    with whole.open("ab") as file:
+    with image.open("ab") as file:
         file.write(data[len(data) // 2 :])
     record = watcher.next()
-    assert (record["image"], record["label"]) == (str(whole), label)
-    half.write_bytes(data[: len(data) // 2])
+    assert (record["image"], record["label"]) == (str(image), label)
+
+
+def test_image_that_stays_incomplete_is_reported_until_it_is_rewritten(watch, tmp_path, pictures):
+    watcher = watch()
+    data, label = pictures[3]
+    image = tmp_path / "in" / "image.bmp"
+    image.write_bytes(data[: len(data) // 2])
     record = watcher.next()
-    assert record["image"] == str(half)
+    assert record["image"] == str(image)
     assert "damaged" in record["error"]
-    half.write_bytes(data)
+    image.write_bytes(data)
     assert watcher.next()["label"] == label
     assert watcher.names(0) == []
 
 
-def test_it_survives_the_folder_vanishing_and_coming_back(watch, tmp_path, pictures):
+def test_watching_continues_after_the_folder_was_moved_away_and_back(watch, tmp_path, pictures):
     folder, away = tmp_path / "in", tmp_path / "away"
     watcher = watch()
     (folder / "1.bmp").write_bytes(pictures[0][0])
@@ -83,8 +112,16 @@ def test_it_survives_the_folder_vanishing_and_coming_back(watch, tmp_path, pictu
     away.rename(folder)
     assert watcher.complaint() == f"{folder} is back\n"
     assert watcher.names(1) == ["2.bmp"]
-    # As when a stick is taken out: the folder it was mounted at is there, and empty; and the
-    # inodes of a stick that comes back may be others.
+    assert watcher.end() == 0
+
+
+def test_images_that_come_back_with_another_inode_are_known(watch, tmp_path, pictures):
+    """As on a removable disk: its mount point is empty without it, and inodes may change."""
+    folder, away = tmp_path / "in", tmp_path / "away"
+    watcher = watch()
+    for number, name in enumerate(("1.bmp", "2.bmp")):
+        (folder / name).write_bytes(pictures[number][0])
+    assert watcher.names(2) == ["1.bmp", "2.bmp"]
     for name in ("1.bmp", "2.bmp"):
         shutil.copy2(folder / name, away.with_name(name))
         (folder / name).unlink()
@@ -92,6 +129,14 @@ def test_it_survives_the_folder_vanishing_and_coming_back(watch, tmp_path, pictu
     for name in ("1.bmp", "2.bmp"):
         shutil.copy2(away.with_name(name), folder / name)
     assert watcher.names(0) == []
+    assert watcher.end() == 0
+
+
+def test_watching_continues_in_a_folder_that_was_deleted_and_created_again(
+    watch, tmp_path, pictures
+):
+    folder = tmp_path / "in"
+    watcher = watch()
     shutil.rmtree(folder)
     assert watcher.complaint().startswith(f"error: {folder} cannot be read")
     folder.mkdir()
@@ -100,27 +145,35 @@ def test_it_survives_the_folder_vanishing_and_coming_back(watch, tmp_path, pictu
     assert watcher.end() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_restart_goes_on_with_what_has_arrived_meanwhile(watch, tmp_path, pictures, number):
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+def test_restart_continues_with_images_that_arrived_meanwhile(
+    watch, tmp_path, pictures, signal_number
+):
     folder = tmp_path / "in"
     watcher = watch()
     for name in ("1.bmp", "2.bmp"):
         (folder / name).write_bytes(pictures[0][0])
     assert watcher.names(2) == ["1.bmp", "2.bmp"]
-    assert watcher.end(number) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    status = watcher.end(signal_number)
+    assert status == (0 if signal_number == signal.SIGTERM else -signal.SIGKILL)
     (folder / "3.bmp").write_bytes(pictures[0][0])
-    # However the folder is named.
+    # The folder may be spelled differently.
     watcher = watch(folder=tmp_path / "in" / ".." / "in")
     assert watcher.names(1) == ["3.bmp"]
-    watcher.end()
-    # Another memory knows nothing: what is there is passed over, or taken where that is asked.
-    watcher = watch("--state", tmp_path / "another", "--existing")
+
+
+def test_existing_images_are_classified_only_with_the_option(watch, tmp_path, pictures):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("1.bmp", "2.bmp", "3.bmp"):
+        (folder / name).write_bytes(pictures[0][0])
+    watcher = watch("--state", tmp_path / "first", "--existing")
     assert watcher.names(3) == ["1.bmp", "2.bmp", "3.bmp"]
     watcher.end()
-    assert watch("--state", tmp_path / "third").names(0) == []
+    assert watch("--state", tmp_path / "second").names(0) == []
 
 
-def test_the_clock_does_not_matter(watch, tmp_path, pictures):
+def test_images_with_old_or_future_mtime_are_classified(watch, tmp_path, pictures):
     folder = tmp_path / "in"
     watcher = watch()
     for name, seconds in (("old.bmp", 10**9), ("later.bmp", 4 * 10**9)):
@@ -129,28 +182,32 @@ def test_the_clock_does_not_matter(watch, tmp_path, pictures):
     assert watcher.names(2) == ["later.bmp", "old.bmp"]
 
 
-def test_a_service_manager_hears_of_it(watch):
+def test_service_manager_is_notified_of_heartbeats(watch):
     watcher = watch(environment={"WATCHDOG_USEC": "400000"})
-    heard = [watcher.manager.recv(1000) for _ in range(3)]
-    assert heard == [b"WATCHDOG=1"] * 3
-    manager = watcher.manager
+    assert [watcher.manager.recv(1000) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+
+
+def test_repeated_sigterm_is_a_clean_stop(watch):
+    """The service manager is notified of the stop; further signals do not change the status."""
+    watcher = watch(environment={"WATCHDOG_USEC": "400000"})
+    time.sleep(0.3)  # until it waits between two scans
     watcher.process.send_signal(signal.SIGTERM)
-    while heard[-1] != b"STOPPING=1":
-        heard.append(manager.recv(1000))
-    while watcher.process.poll() is None:  # impatience is no failure
+    while watcher.manager.recv(1000) != b"STOPPING=1":
+        pass
+    while watcher.process.poll() is None:
         watcher.process.send_signal(signal.SIGTERM)
         time.sleep(0.001)
     assert watcher.end(None) == 0
 
 
-def test_ctrl_c_ends_it(watch):
+def test_ctrl_c_exits_with_status_130(watch):
     watcher = watch(preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert watcher.end(signal.SIGINT) == 130
     assert watcher.errors.get() == "interrupted\n"
 
 
-def test_a_new_model_is_taken_up_while_it_runs(watch, tmp_path, pictures):
-    """The int8 and the float model give the same picture confidences that differ."""
+def test_replaced_model_is_reloaded(watch, tmp_path, pictures):
+    """The int8 and the float model return different confidences for the same image."""
     model = tmp_path / "model.tflite"
     published = find_model("litert").parent
     shutil.copy(published / "digits-int8.tflite", model)
@@ -159,12 +216,12 @@ def test_a_new_model_is_taken_up_while_it_runs(watch, tmp_path, pictures):
     first = watcher.next()["confidence"]
     shutil.copy(published / "digits.tflite", tmp_path / "new.tflite")
     os.replace(tmp_path / "new.tflite", model)
-    time.sleep(1.2)  # how often the file is looked at
+    time.sleep(1.2)  # more than the interval at which the model file is checked
     (tmp_path / "in" / "2.bmp").write_bytes(pictures[2][0])
     assert watcher.next()["confidence"] != first
 
 
-def test_results_go_to_a_file_whole(watch, tmp_path, pictures):
+def test_results_are_also_written_to_a_file(watch, tmp_path, pictures):
     out = tmp_path / "results.jsonl"
     watcher = watch("--out", out)
     (tmp_path / "in" / "1.bmp").write_bytes(pictures[0][0])
@@ -173,8 +230,8 @@ def test_results_go_to_a_file_whole(watch, tmp_path, pictures):
     assert [json.loads(line) for line in out.read_text().splitlines()] == [record]
 
 
-def test_what_it_cannot_write_down_stops_nothing(watch, tmp_path, pictures):
-    """As on a full disk: a file that may not grow."""
+def test_state_file_on_a_full_disk_is_reported_and_watching_continues(watch, tmp_path, pictures):
+    """A limit on the file size simulates a full disk."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
@@ -190,7 +247,7 @@ def test_what_it_cannot_write_down_stops_nothing(watch, tmp_path, pictures):
     assert watcher.errors.empty()
 
 
-def test_without_a_place_to_remember_it_says_so_and_runs(watch, tmp_path, pictures):
+def test_missing_state_folder_is_reported_and_watching_continues(watch, tmp_path, pictures):
     (tmp_path / "file").write_text("")
     watcher = watch(environment={"STATE_DIRECTORY": str(tmp_path / "file")})
     message = watcher.complaint()
@@ -204,21 +261,21 @@ def test_without_a_place_to_remember_it_says_so_and_runs(watch, tmp_path, pictur
     ("arguments", "message"),
     [
         (["absent"], "error: cannot watch absent: there is no such folder"),
-        (["file"], "error: cannot watch file: it is no folder"),
+        (["file"], "error: cannot watch file: it is not a folder"),
         ([".", "--state", "file/state"], "error: cannot use file/state to remember images"),
         ([".", "--state", "/dev/null"], "error: cannot use /dev/null to remember images"),
         ([".", "--model", "absent.tflite"], "error: cannot read the model absent.tflite"),
-        ([".", "--on-digit", "no-such-command"], "error: --on-digit: no command"),
+        ([".", "--on-digit", "absent"], "error: --on-digit: command 'absent' not found"),
         ([".", "--interval", "0"], "--interval more than 0"),
         ([".", "--interval", "nan"], "--interval more than 0"),
         ([".", "--interval", "inf"], "--interval more than 0"),
-        ([".", "--settle", "nan"], "--settle takes 0 or more"),
-        ([".", "--settle", "inf"], "--settle takes 0 or more"),
-        ([".", "--settle", "-1"], "--settle takes 0 or more"),
-        ([".", "--mqtt", "mqtt://a..b/t"], "error: --mqtt takes mqtt[s]://"),
+        ([".", "--settle", "nan"], "--settle must be 0 or more"),
+        ([".", "--settle", "inf"], "--settle must be 0 or more"),
+        ([".", "--settle", "-1"], "--settle must be 0 or more"),
+        ([".", "--mqtt", "mqtt://a..b/t"], "error: --mqtt: invalid URL; write mqtt[s]://"),
     ],
 )
-def test_bad_usage_is_one_message_and_exit_2(tmp_path, arguments, message):
+def test_invalid_usage_is_one_message_and_exit_status_2(tmp_path, arguments, message):
     (tmp_path / "file").write_text("")
     done = subprocess.run(
         [sys.executable, "-m", "runtime.watch", *arguments],
@@ -233,9 +290,9 @@ def test_bad_usage_is_one_message_and_exit_2(tmp_path, arguments, message):
     assert "Traceback" not in done.stderr
 
 
-def test_image_that_kills_it_twice_is_set_aside_and_reported(watch, tmp_path, pictures):
+def test_image_that_killed_the_program_twice_is_skipped_and_reported(watch, tmp_path, pictures):
     folder = tmp_path / "in"
-    # A decoder that runs out of memory ends like this.
+    # Simulates a decoder that runs out of memory.
     program = (
         "import os, signal, sys\n"
         "from runtime.watch.__main__ import main\n"
