@@ -92,7 +92,7 @@ def test_an_update_is_taken_up_without_a_restart(watch, plant, tmp_path):
     time.sleep(1.2)
     running.put("3.png")
     assert running.read(3)[2]["label"] == f"number {LABELS[0]}"
-    assert running.said().count("the model opened before goes on") == 1
+    assert running.said().count("the current model stays in use") == 1
 
 
 def test_killed_while_the_broker_is_away_nothing_is_lost(watch, broker, reader, until):

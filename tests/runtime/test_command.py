@@ -86,7 +86,7 @@ def test_a_blank_page_is_no_digit(tmp_path):
         (["--threads", "many"], "usage"),
         (["--top", "0"], "usage"),
         (["--backend", "abacus"], "usage"),
-        (["--null"], "error: --null is about names on standard input: give - as a PATH too"),
+        (["--null"], "error: --null applies to paths on standard input: pass - as a PATH too"),
         (["--backend", "onnxruntime", "--model", "m.tflite"], "error: onnxruntime does not open"),
         (["--device", "gpu"], "error: LiteRT's GPU accelerator finds no GPU"),
     ],

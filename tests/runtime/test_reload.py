@@ -80,7 +80,7 @@ def test_what_cannot_be_opened_is_said_once_and_the_old_model_goes_on(place, pla
         assert len(said) == 1
         assert said[0].startswith(f"error: {reason}")
         assert str(place) in said[0]
-        assert said[0].endswith("; the model opened before goes on")
+        assert said[0].endswith("; the current model stays in use")
 
     shutil.copy(LARGE.path, place.with_name("half"))
     os.truncate(place.with_name("half"), 1000)
@@ -101,7 +101,7 @@ def test_at_the_start_the_model_kept_by_an_update_stands_in(place, capfd):
     model = ReloadingClassifier(place)
     assert digest(model) == LARGE.spec.digest
     said = capfd.readouterr().err
-    assert f"the model before it, {previous(place)}, is used" in said
+    assert f"using the previous model {previous(place)}" in said
     switch(place, SMALL.path)
     assert digest(model) == SMALL.spec.digest
 
@@ -165,4 +165,4 @@ def test_without_memory_for_the_new_model_the_old_one_goes_on(place, tmp_path):
     )
     assert done.returncode == 0
     assert [len(set(line.split())) for line in done.stdout.splitlines()] == [1, 1, 1]
-    assert done.stderr == f"error: no memory to open {place}; the model opened before goes on\n"
+    assert done.stderr == f"error: no memory to open {place}; the current model stays in use\n"
