@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from runtime.backends import Pixels, Scores
-from runtime.backends.onnx import EXACT
+from runtime.backends.onnx import EXACT_INT8_SUMS
 from runtime.model.artifact import Artifact
 
 
@@ -65,7 +65,9 @@ def _onnx(artifact: Artifact, threads: int) -> BareEngine:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    options.add_session_config_entry(*EXACT)  # else it is faster where its answers are wrong
+    options.add_session_config_entry(
+        *EXACT_INT8_SUMS
+    )  # else it is faster where its answers are wrong
     session = onnxruntime.InferenceSession(
         artifact.data, options, providers=["CPUExecutionProvider"]
     )

@@ -83,7 +83,7 @@ def test_scores_stay_when_the_next_ones_are_asked_for(backend):
     ids=["float", "no batch", "32 px", "empty"],
 )
 def test_other_than_pixels_is_refused(backend, pixels):
-    with pytest.raises(ImageError, match="pixels are uint8"):
+    with pytest.raises(ImageError, match="pixels must be uint8"):
         backend.scores(pixels)
 
 
@@ -99,7 +99,7 @@ def test_more_threads_give_the_same_answers(engine_and_path):
     ):
         scores = backend.scores(pixels)
         assert np.abs(scores - expected).max() <= TOLERANCE[opened.spec.precision]
-    with pytest.raises(BackendUnavailable, match="give 1 or more"):
+    with pytest.raises(BackendUnavailable, match="pass 1 or more"):
         open_backend(opened, engine.name, threads=0)
 
 
@@ -140,7 +140,7 @@ def test_a_wrong_scale_is_refused(engine_and_path):
             opened.spec, quantization=dataclasses.replace(stated, output=other)
         )
         open_backend(dataclasses.replace(opened, spec=spec), engine.name)
-    with pytest.raises(ArtifactError, match="is not the float32"):
+    with pytest.raises(ArtifactError, match="is not float32"):
         spec = dataclasses.replace(opened.spec, precision="float32")
         open_backend(dataclasses.replace(opened, spec=spec), engine.name)
 
