@@ -62,7 +62,7 @@ class LiteRTBackend:
             values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
             self._dequantized = (values - np.float32(zero_point)) * np.float32(scale)
         self._batch = 0
-        # The input, reused because a new array takes 1 µs a call, and its view in the model's dtype.
+        # The input, reused as a new array takes 1 µs a call, and its view in the model's dtype.
         self._buffer: npt.NDArray[np.generic]
         self._input_view: npt.NDArray[np.generic]
 

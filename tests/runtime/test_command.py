@@ -81,7 +81,7 @@ def test_a_blank_page_is_no_digit(tmp_path):
     ("arguments", "message"),
     [
         (["--model", "absent.tflite"], "error: cannot read the model absent.tflite"),
-        (["--model", "digit.png"], "error: digit.png is no model file"),
+        (["--model", "digit.png"], "error: digit.png is not a model file"),
         (["--threads", "0"], "error: 0 threads"),
         (["--threads", "many"], "usage"),
         (["--top", "0"], "usage"),

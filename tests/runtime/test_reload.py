@@ -85,7 +85,7 @@ def test_what_cannot_be_opened_is_said_once_and_the_old_model_goes_on(place, pla
     shutil.copy(LARGE.path, place.with_name("half"))
     os.truncate(place.with_name("half"), 1000)
     os.replace(place.with_name("half"), place)
-    refused(f"{place} carries no model spec")
+    refused(f"{place} has no model spec")
     place.unlink()
     refused("cannot read the model")
     switch(place, plant(place.with_name("x.tflite"), scores=lambda scores: scores[:, ::-1].copy()))
@@ -108,7 +108,7 @@ def test_at_the_start_the_model_kept_by_an_update_stands_in(place, capfd):
 
 def test_at_the_start_without_one_the_error_is_the_files_own(place):
     place.write_text("spoilt")
-    with pytest.raises(ArtifactError, match="is not a .tflite model"):
+    with pytest.raises(ArtifactError, match=r"is not a \.tflite model"):
         ReloadingClassifier(place)
     with pytest.raises(BackendUnavailable):
         ReloadingClassifier(SMALL.path, backend="onnxruntime")

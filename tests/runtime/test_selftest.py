@@ -113,7 +113,7 @@ def test_a_damaged_model_is_caught(tmp_path):
     data = bytearray((PRETRAINED / "digits.tflite").read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    assert "its SHA-256 is not the one it carries" in caught(path, "digest")
+    assert "its SHA-256 differs from the one stored in it" in caught(path, "digest")
     assert run("--model", path).returncode == 3
 
 

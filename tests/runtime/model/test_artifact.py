@@ -151,32 +151,32 @@ def golden_score(score: float) -> dict[str, object]:
     [
         ("schema_version", 99, "upgrade digit-edge"),
         ("labels", ["a"], "fewer than two labels"),
-        ("labels", [1, 2, 3], "its label 1 is no text"),
+        ("labels", [1, 2, 3], "its label 1 is not a text"),
         ("labels", "abc", "its spec cannot be read .*labels"),
         ("labels", ["a", "a", "b"], "not distinct"),
         ("labels", ["a", "b\nc", "d"], "printable"),
         ("precision", "float16", "neither float32 nor int8"),
         ("golden", {"pixels": "AAAA", "scores": []}, "cannot be read"),
-        ("golden", {"pixels": "", "scores": [[1, 0, 0]]}, "not as many"),
+        ("golden", {"pixels": "", "scores": [[1, 0, 0]]}, r"golden inputs \(0\) and golden scores \(1\) differs"),
         ("metrics", {"accuracy": 1}, "cannot be read"),
         ("input_shape", None, "cannot be read"),
         ("input_shape", [float("inf")], "cannot be read"),
-        ("name", 7, "its name 7 is no text"),
-        ("source_sha256", None, "its source_sha256 None is no text"),
-        ("dataset", {"name": ["digits"], "sha256": ""}, "its dataset's name .* is no text"),
-        ("dataset", {"name": "digits", "sha256": 1.5}, "its dataset's sha256 1.5 is no text"),
-        ("quantization", calibrated_on(True, ""), "its calibration's name True is no text"),
-        ("quantization", calibrated_on("", 0), "its calibration's sha256 0 is no text"),
+        ("name", 7, "its name 7 is not a text"),
+        ("source_sha256", None, "its source_sha256 None is not a text"),
+        ("dataset", {"name": ["digits"], "sha256": ""}, "its dataset's name .* is not a text"),
+        ("dataset", {"name": "digits", "sha256": 1.5}, "its dataset's sha256 1.5 is not a text"),
+        ("quantization", calibrated_on(True, ""), "its calibration's name True is not a text"),
+        ("quantization", calibrated_on("", 0), "its calibration's sha256 0 is not a text"),
         ("name", "a\ud800", r"its name 'a\\ud800' is not UTF-8"),
         ("labels", ["a", "b", "\udfff"], r"its label '\\udfff' is not UTF-8"),
         ("provenance", {"seed": "\ud800"}, "its provenance .* is not UTF-8"),
-        ("temperature", math.nan, "its temperature nan is no finite number"),
-        ("accept_confidence", math.inf, "its accept_confidence inf is no finite number"),
-        ("metrics", reached(n_test=None), "its n_test None is no finite number"),
-        ("metrics", reached(test_accuracy=math.nan), "its test_accuracy nan is no finite number"),
-        ("metrics", reached(n_train="many"), "its n_train 'many' is no finite number"),
-        ("quantization", quantized(scale=-math.inf), "its input's scale -inf is no finite number"),
-        ("quantization", quantized(zero_point=[]), r"its input's zero_point \[\] is no finite"),
+        ("temperature", math.nan, "its temperature nan is not a finite number"),
+        ("accept_confidence", math.inf, "its accept_confidence inf is not a finite number"),
+        ("metrics", reached(n_test=None), "its n_test None is not a finite number"),
+        ("metrics", reached(test_accuracy=math.nan), "its test_accuracy nan is not a finite number"),
+        ("metrics", reached(n_train="many"), "its n_train 'many' is not a finite number"),
+        ("quantization", quantized(scale=-math.inf), "its input's scale -inf is not a finite number"),
+        ("quantization", quantized(zero_point=[]), r"its input's zero_point \[\] is not a finite"),
         ("golden", golden_score(math.nan), "its golden scores are not all finite"),
         ("golden", golden_score(math.inf), "its golden scores are not all finite"),
         ("golden", golden_score(1e300), "its golden scores are not all finite"),
@@ -203,7 +203,7 @@ def test_calibration_counts_are_kept_and_files_made_before_them_read(spec, tmp_p
     assert artifact.read(path).spec.quantization == spec.quantization
     before["quantization"]["calibration_counts"] = [3, 4]
     rewrite(path, ".onnx", json.dumps(before))
-    with pytest.raises(ArtifactError, match="calibration counts are not one a label"):
+    with pytest.raises(ArtifactError, match="one calibration count for each label"):
         artifact.read(path)
 
 
