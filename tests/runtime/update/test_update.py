@@ -138,7 +138,9 @@ def test_a_model_that_fails_here_never_takes_the_place(device, plant, maker):
     sign(device.new, maker)
     done = run(device.new, "--into", device.target)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith(f"error: 1 thread, batches of 1, 2 and 8: the scores of {device.new}")
+    assert done.stderr.startswith(
+        f"error: 1 thread, batches of 1, 2 and 8: the scores of {device.new}"
+    )
     assert len(done.stderr.splitlines()) == 1
     assert device.holds(OLD)
 
