@@ -40,7 +40,7 @@ def test_what_fails_leaves_the_older_one(out, error):
 def test_what_is_not_ours_is_refused_before_the_block(out):
     link, file = out.with_name("link"), out / "ours"
     link.symlink_to(out)
-    for place, message in ((link, "is no folder"), (file, "is no folder"), (out, "other files")):
+    for place, message in ((link, "is not a folder"), (file, "is not a folder"), (out, "other files")):
         with (
             pytest.raises(EdgeError, match=message),
             atomic_folder(place, OURS, {*MARKS, "mark"}),
