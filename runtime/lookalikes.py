@@ -8,9 +8,9 @@ from runtime.backends import Pixels
 _SIDE_PX = 28  # side of MNIST's images
 _INK_LEVEL = 100  # of 255; a pixel of at least this level is ink
 _MIN_HEIGHT_PX = 10  # ink that is lower is not tested
-_TURN_SHARE = 0.12  # of the ink's height; ignored at the top and bottom, where both shapes curve
-# The left edge is straight if no point is farther from the fitted line, per 20 px of ink height.
-# That is true of 3 in 10,000 of the 8s in MNIST's training set.
+_CURVE_SHARE = 0.12  # of the ink's height; left out at the top and bottom, where a B curves too
+# Per 20 px of ink height; the left edge is straight if no point is farther from the fitted line.
+# That is true for 3 in 10,000 of the 8s in MNIST's training set.
 _MAX_DEVIATION_PX = 0.4
 _IS_INK = bytes(level >= _INK_LEVEL for level in range(256))  # table for bytes.translate
 
@@ -31,8 +31,8 @@ def has_straight_left_edge(pixels: Pixels) -> bool:
     height = inked_rows[-1] - inked_rows[0] + 1 if inked_rows else 0
     if height < _MIN_HEIGHT_PX or len(inked_rows) < height:
         return False
-    turn = round(_TURN_SHARE * height)
-    rows = inked_rows[turn : height - turn]
+    skipped_rows = round(_CURVE_SHARE * height)
+    rows = inked_rows[skipped_rows : height - skipped_rows]
     edge = []
     for y in rows:
         index = first_ink[y]

@@ -16,11 +16,15 @@ class Prediction:
         confidence: the score of the label, 0 to 1, calibrated on the validation set.
         scores: (classes,) float32, in the order of the spec's labels.
         accepted: False if the image is probably not one of the classes. A blank image is always
-            rejected. Models of the ten digits have a rejection model. With it, an image is rejected
-            if its rejection score is below the threshold, if its ink has an implausible shape
-            (`PreprocessedImage.implausible`), if an 8 looks like a B, or if test-time augmentation
-            does not confirm an uncertain prediction. Without it, an image is rejected if its
-            confidence is below the spec's `confidence_threshold`.
+            rejected. Models of the ten digits have a rejection model, which rejects an image if
+
+            - its rejection score is below the threshold,
+            - its ink has an implausible shape (`PreprocessedImage.implausible`),
+            - it is predicted as 8 and looks like a B, or
+            - test-time augmentation does not confirm an uncertain prediction.
+
+            Other models reject an image if its confidence is below the spec's
+            `confidence_threshold`.
         view: the preprocessed image if `return_view=True` was passed, otherwise None.
     """
 

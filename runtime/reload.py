@@ -20,10 +20,10 @@ _Identity = tuple[int, int, int, int]  # device, inode, size in bytes, mtime in 
 class ReloadingClassifier:
     """A classifier that reloads its model file when the file is replaced.
 
-    A file is new if its device, inode, size or mtime differs; symbolic links are followed. If a new
-    file cannot be opened or does not reproduce its golden outputs, the error is printed once and
-    the current model stays in use. At the start, the previous model that `runtime.update` keeps is
-    used instead. Safe to share between threads.
+    A file is new if its device, inode, size or mtime differs; symbolic links are followed. If it
+    cannot be opened or does not reproduce its golden outputs, the error is printed once. The
+    current model then stays in use; at the start it is the previous one that `runtime.update`
+    keeps. Safe to share between threads.
     """
 
     def __init__(

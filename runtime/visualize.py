@@ -18,8 +18,8 @@ from runtime.system import atomic_write
 
 _MAX_IMAGE_SIDE_PX = 840  # larger images are reduced to this side
 _PIXELS_SIDE_PX = 336  # side of the enlarged 28×28 pixels; smaller images are enlarged to this
-_MARGIN_PX = 12
-_LINE_HEIGHT_PX = 22
+_MARGIN_PX = 12  # around the image and around the pixels
+_LINE_HEIGHT_PX = 22  # of the text
 _ACCEPTED_COLOR = (0, 140, 60)  # green, RGB
 _REJECTED_COLOR = (200, 30, 30)  # red, RGB
 

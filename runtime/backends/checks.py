@@ -12,7 +12,8 @@ from runtime.errors import ArtifactError, ImageError
 from runtime.model.artifact import Artifact
 
 _INPUT_ZERO_POINT = -128  # the runtime converts pixels by int8 = pixel − 128
-# Relative; 1/255 is the expected input scale, and a converter derives it from calibration images.
+# Largest relative deviation of the input scale from 1/255. Converters derive the scale from the
+# calibration images, so it is seldom exact.
 _MAX_SCALE_DEVIATION = 0.01
 
 

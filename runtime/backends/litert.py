@@ -17,6 +17,7 @@ from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system.native_output import suppress_native_output
 
+# Python package of each engine.
 _PACKAGES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 # Most images per call of the engine, by precision. The activations of more images exceed the cache;
 # fewer images leave threads idle.

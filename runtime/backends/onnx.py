@@ -82,7 +82,7 @@ _CPU_ACCELERATOR = "openvino-cpu"  # the only device of PROVIDERS that is not a 
 # products of bytes in 16 bits, which overflow, so an int8 model would predict differently there.
 # Other processors ignore the option.
 EXACT_INT8_SUMS = ("session.x64quantprecision", "1")
-_CPU_PROVIDER = "CPUExecutionProvider"
+_CPU_PROVIDER = "CPUExecutionProvider"  # onnxruntime's name
 _CPU_CHUNK_IMAGES = 64  # most images per call on a CPU; the activations of more exceed the cache
 _GPU_CHUNK_IMAGES = 1024  # most images per call on other devices
 

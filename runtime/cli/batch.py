@@ -24,7 +24,7 @@ _SINGLE_PROCESS_S = 0.05
 # Target duration of a batch: short enough for a person who watches the output, long compared with
 # the 0.0005 s or less that sending it to another process takes.
 _TARGET_BATCH_S = 0.03
-_MAX_BATCH_IMAGES = 256
+_MAX_BATCH_IMAGES = 256  # in one batch, however fast they are
 
 Batch = list[str | UnreadablePath]  # paths, and errors for paths without an image
 

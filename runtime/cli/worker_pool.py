@@ -23,9 +23,9 @@ Answer = TypeVar("Answer")
 _TaskIn = TypeVar("_TaskIn", contravariant=True)
 _AnswerOut = TypeVar("_AnswerOut", covariant=True)
 
-_TASKS_PER_WORKER = (
-    4  # submitted but unanswered tasks; enough that no worker waits for its next one
-)
+# Most tasks per worker that are submitted and not yet answered. No worker waits for its next task,
+# and memory stays bounded.
+_TASKS_PER_WORKER = 4
 
 
 class Work(Protocol[_TaskIn, _AnswerOut]):

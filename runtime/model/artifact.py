@@ -168,9 +168,7 @@ def _read_file(path: Path) -> bytes:
         ".keras": data[:4] == b"PK\x03\x04",
     }
     if not magic[path.suffix]:
-        raise ArtifactError(
-            f"{path} is not a {path.suffix} model; copy or export it again"
-        )
+        raise ArtifactError(f"{path} is not a {path.suffix} model; copy or export it again")
     return data
 
 

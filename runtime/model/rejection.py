@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 _SIDE_PX = 28  # side of MNIST's images
-_BLANK = bytes(_SIDE_PX * _SIDE_PX)
+_BLANK = bytes(_SIDE_PX * _SIDE_PX)  # the bytes of an image without ink
 # The model uses the rows 4 to 23, in which MNIST's form has its ink, as means of 2×2 px squares.
 # That keeps a hidden layer of 16 below 9,216 weights. OpenBLAS starts its threads beyond that
 # (interface/gemv.c), which takes longer than the scoring itself.
@@ -24,17 +24,16 @@ BOTTOM_ROW = 24  # first row below the used ones
 SQUARE_PX = 2  # side of a square
 GRID_SHAPE = (10, 14)  # rows and columns of squares
 _USED_PIXELS = slice(TOP_ROW * _SIDE_PX, BOTTOM_ROW * _SIDE_PX)  # of a flattened image
-_USED_PIXEL_COUNT = (BOTTOM_ROW - TOP_ROW) * _SIDE_PX
+_USED_PIXEL_COUNT = (BOTTOM_ROW - TOP_ROW) * _SIDE_PX  # per image
 CERTAIN_CONFIDENCE = 0.95  # a prediction with a lower confidence is uncertain
 CERTAIN_SCORE_MARGIN = 4.0  # a score less than this above the threshold is uncertain
-_MAX_CONFIDENCE = (
-    0.9999  # higher confidences count as this, because engines round 1 − c differently
-)
+# Higher confidences count as this one: close to 1, the engines' scores differ too much in 1 − c.
+_MAX_CONFIDENCE = 0.9999
 # Most images per matrix product. OpenBLAS starts its threads beyond 2^18 multiplications, here 29
 # images (interface/gemm.c).
 _IMAGES_PER_PRODUCT = 28
 _PRODUCTS_PER_CALL = 16  # matrix products per call of NumPy
-_FLOAT = np.dtype(np.float32)
+_FLOAT = np.dtype(np.float32)  # of the arithmetic; a dtype object is faster than a type
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _M_MMAP_THRESHOLD = -3  # parameter number of mallopt, from glibc's malloc.h
 _M_ARENA_MAX = -8  # parameter number of mallopt, from glibc's malloc.h
-_MAX_ARENAS = 1  # heaps of glibc
+_MAX_ARENAS = 1  # all threads share one heap
 _MMAP_THRESHOLD_BYTES = 8 << 20  # only larger blocks are returned; the heap is faster
 
 # Bits of a Raspberry Pi's `get_throttled` and their meaning.

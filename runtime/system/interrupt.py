@@ -27,7 +27,7 @@ from runtime.system import streams
 
 INTERRUPTED = 130  # exit status: 128 + SIGINT, as shells report it
 
-_MESSAGE = "interrupted"
+_MESSAGE = "interrupted"  # the line that is printed unless `report_as` sets another one
 _WRITE = streams.Output.write.__code__  # an interrupt must not leave this function halfway
 # Two signals within this time count as one Ctrl-C: `timeout -s INT` sends one to the process and
 # another one to its group.

@@ -37,14 +37,14 @@ class Watch:
     def results(self) -> list[dict]:
         return [json.loads(line) for line in self._out.read_text().splitlines()]
 
-    def said(self) -> str:
+    def stderr(self) -> str:
         return self._err.read_text()
 
     def wait(self, condition, complaint: str) -> None:
         deadline_s = time.monotonic() + 60
         while not condition():
-            assert self.process.poll() is None, f"it ended: {self.said()}"
-            assert time.monotonic() < deadline_s, f"{complaint}: {self.said()}"
+            assert self.process.poll() is None, f"it ended: {self.stderr()}"
+            assert time.monotonic() < deadline_s, f"{complaint}: {self.stderr()}"
             time.sleep(0.05)
 
     def put(self, name: str, golden: int = 0, when: float | None = None) -> None:
@@ -107,7 +107,7 @@ def test_running_watch_keeps_its_model_if_the_new_file_is_damaged(watch, model):
     time.sleep(RELOAD_S)
     running.put("2.png")
     assert running.read(2)[1]["label"] == LABELS[0]
-    assert running.said().count("the current model stays in use") == 1
+    assert running.stderr().count("the current model stays in use") == 1
 
 
 def test_results_survive_a_kill_while_the_broker_is_down(watch, broker, reader, until):
@@ -148,7 +148,7 @@ def test_image_too_large_for_memory_is_an_error_and_the_next_one_is_read(watch):
     assert by_name["1.png"]["label"] == LABELS[0]
     assert by_name["2.png"]["label"] == LABELS[1]
     assert "memory" in by_name["large.png"]["error"].lower()
-    assert "Traceback" not in running.said()
+    assert "Traceback" not in running.stderr()
 
 
 def test_images_with_mtimes_in_past_and_future_are_read_once(watch):
@@ -162,4 +162,4 @@ def test_images_with_mtimes_in_past_and_future_are_read_once(watch):
     names = sorted(Path(record["image"]).name for record in running.results())
     assert names == ["future.png", "now.png", "past.png"]
     assert {record["label"] for record in results} == set(LABELS[:3])
-    assert "error" not in running.said()
+    assert "error" not in running.stderr()
