@@ -1,8 +1,8 @@
 """python -m runtime.selftest: check that a model works on this machine as it did when exported.
 
-It checks the file's digest and spec, decodes a PNG, and runs the artifact's golden inputs with each
-installed engine. It also reports latency, memory, temperature and throttling. `runtime.update` runs
-`selftest` before it installs a new model.
+It checks the file's digest and spec and decodes a PNG. With each installed engine it runs the
+artifact's golden inputs, whose scores are stored in the file. It also reports latency, memory,
+temperature and throttling. `runtime.update` runs `selftest` before it installs a new model.
 """
 
 import argparse

@@ -17,7 +17,9 @@ def add_model_arguments(parser: "argparse.ArgumentParser | argparse._ArgumentGro
         choices=[row.name for row in ENGINES],
         help="the engine (default: the first installed one that opens the model)",
     )
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu")
+    parser.add_argument(
+        "--device", choices=("cpu", "gpu"), default="cpu", help="runs the model (default: cpu)"
+    )
     parser.add_argument(
         "--threads", type=int, default=1, metavar="N", help="threads of the engine (default: 1)"
     )
