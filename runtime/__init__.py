@@ -1,8 +1,12 @@
-"""Classifies images with an exported digit model; needs NumPy, Pillow and one engine."""
+"""Classify images of handwritten digits with an exported model.
+
+`from runtime import Classifier` is the whole API: `Classifier.load().classify("photo.jpg")` returns
+a `Prediction`. It needs NumPy, Pillow and one engine (LiteRT or onnxruntime), not TensorFlow.
+"""
 
 from runtime.system import interrupt
 
-interrupt.install_for(__name__)  # first: an interrupt of the other imports is handled
+interrupt.install_for(__name__)  # before the other imports, so that Ctrl-C during them is handled
 
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
@@ -35,8 +39,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # NumPy and Pillow are imported only if someone classifies: a process that serves HTTP, or
-    # that has to handle Ctrl-C from its first moment, imports `runtime.errors` alone.
+    # Import NumPy and Pillow only when needed: a command that handles Ctrl-C from the start, or the
+    # process that serves HTTP, imports `runtime.errors` alone.
     if name == "Classifier":
         from runtime.classifier import Classifier
 

@@ -1,4 +1,8 @@
-"""python -m runtime PATH…: which digit each image shows."""
+"""python -m runtime PATH…: print the digit in each image.
+
+Paths are images, folders, patterns, or `-` for names on standard input. The output is plain text, a
+table, JSON lines or CSV. Many images are classified by several processes.
+"""
 
 import argparse
 import contextlib
@@ -16,14 +20,14 @@ from runtime.system import host, interrupt, streams
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Classify the images named; 0 when all could be read, 2 when some could not."""
+    """Classify the images; return 0, or 2 if an image could not be read."""
     arguments = parse_args(argv)
     job = BatchJob(
         arguments.model,
         arguments.backend,
         arguments.threads,
         arguments.device,
-        _form(arguments),
+        _output_format(arguments),
         arguments.top,
     )
     job.open()
@@ -32,34 +36,34 @@ def main(argv: list[str] | None = None) -> int:
     terminal = sys.stderr if _is_terminal(sys.stderr) else None
     progress = Progress(terminal, lambda: _count(arguments))
     sys.stdout.write(job.form.header)
-    sys.stdout.flush()  # rows go past the text layer, which would keep the header back
+    sys.stdout.flush()  # rows are written below the text layer, which would print the header last
     failed = False
-    found = inputs.find(arguments.paths, null=arguments.null)
+    images = inputs.find(arguments.paths, null=arguments.null)
     try:
-        with contextlib.closing(job.run(found, arguments.jobs)) as batches:
-            for done in batches:
+        with contextlib.closing(job.run(images, arguments.jobs)) as batches:
+            for batch in batches:
                 interrupt.check()
                 progress.clear()
-                failed |= _print(done, job.form)
-                progress.advance(done.count)
+                failed |= _print(batch, job.form)
+                progress.advance(batch.count)
     finally:
         progress.clear()
     return BAD_INPUT if failed else 0
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime",
-        description="Say which digit each image shows: a photograph, a scan, a drawing.",
+        description="Print the digit in each image: a photograph, a scan or a drawing.",
         epilog="Exit status: 0 all read, 2 an image or the model could not be read.",
     )
     parser.add_argument(
         "paths",
         nargs="+",
         metavar="PATH",
-        help="an image; a folder: the images in it and below; a pattern; "
-        "- : the paths on standard input, one a line",
+        help="an image, a folder (searched recursively), a pattern such as '*.png', "
+        "or - for paths on standard input, one a line",
     )
     options.add_model_arguments(parser)
     parser.add_argument(
@@ -67,19 +71,24 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=int,
         default=host.usable_cores(),
         metavar="N",
-        help="processes for many images (default: the cores)",
+        help="processes for many images (default: number of cores)",
     )
     parser.add_argument(
-        "--top", type=int, default=1, metavar="K", help="show the K likeliest labels (default: 1)"
+        "--top", type=int, default=1, metavar="K", help="print the K likeliest labels (default: 1)"
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line")
-    form.add_argument("--csv", action="store_true", help="comma-separated values, a header first")
+    form.add_argument("--json", action="store_true", help="print one JSON object per image")
+    form.add_argument("--csv", action="store_true", help="print CSV with a header")
     parser.add_argument(
-        "-0", "--null", action="store_true", help="names on standard input end in NUL, not a line"
+        "-0",
+        "--null",
+        action="store_true",
+        help="paths on standard input end with NUL, not with a newline",
     )
     parser.add_argument(
-        "--show", metavar="PNG", help="draw how the one image given was seen into this file"
+        "--show",
+        metavar="PNG",
+        help="draw the preprocessing of the image into this file; takes one PATH",
     )
     arguments = parser.parse_args(argv)
     if arguments.top < 1:
@@ -87,13 +96,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     if arguments.jobs < 1:
         parser.error("--jobs takes 1 or more")
     if arguments.null and inputs.STANDARD_INPUT not in arguments.paths:
-        raise EdgeError("--null is about names on standard input: give - as a PATH too")
+        raise EdgeError("--null applies to paths on standard input: pass - as a PATH too")
     if arguments.show is not None and len(arguments.paths) != 1:
         parser.error("--show takes one image")
     return arguments
 
 
-def _form(arguments: argparse.Namespace) -> OutputFormat:
+def _output_format(arguments: argparse.Namespace) -> OutputFormat:
     if arguments.json:
         return JsonLines()
     if arguments.csv:
@@ -102,29 +111,29 @@ def _form(arguments: argparse.Namespace) -> OutputFormat:
     return TerminalTable() if several and _is_terminal(sys.stdout) else PlainLines()
 
 
-def _print(done: FormattedBatch, form: OutputFormat) -> bool:
-    """Print a batch; whether an image in it could not be read."""
+def _print(batch: FormattedBatch, form: OutputFormat) -> bool:
+    """Print a batch; return True if an image in it could not be read."""
     failed = False
-    for is_error, line in done.lines:
+    for is_error, line in batch.lines:
         if is_error and not form.has_errors:
             sys.stdout.flush()
             sys.stderr.write(line)
         else:
-            # A line a time into the binary buffer: where Ctrl-C interrupts, the line is either
-            # in it whole, and written at the end, or not at all. Text would be written in pieces.
+            # Write whole lines to the binary buffer, so that Ctrl-C cannot cut a line in two: the
+            # text layer would write it in pieces.
             sys.stdout.buffer.write(line.encode(sys.stdout.encoding, "backslashreplace"))
         failed |= is_error
     sys.stdout.flush()
     lost = streams.lost_output()
     if lost is not None:
-        raise EdgeError(lost)  # further lines would be lost too
+        raise EdgeError(lost)  # all further lines would be lost too
     return failed
 
 
 def _show(job: BatchJob, names: list[str], out: str) -> None:
-    """Draw how the image was seen."""
+    """Draw the preprocessing of the first image into the PNG file `out`."""
     if names[0] == inputs.STANDARD_INPUT or os.path.isdir(names[0]):
-        raise EdgeError(f"--show takes one image: {names[0]} is none")
+        raise EdgeError(f"--show takes one image, not {names[0]}: pass an image file")
     from runtime import visualize
 
     prediction = job.classifier.classify(names[0], return_view=True)
@@ -133,7 +142,7 @@ def _show(job: BatchJob, names: list[str], out: str) -> None:
 
 
 def _count(arguments: argparse.Namespace) -> int | None:
-    """How many images there are; None where standard input names them."""
+    """Return the number of images; None if their paths come from standard input."""
     if inputs.STANDARD_INPUT in arguments.paths:
         return None
     return sum(1 for _ in inputs.find(arguments.paths))

@@ -1,4 +1,8 @@
-"""Classifier: spec + backend + preprocessing → Prediction."""
+"""Classify images: `Classifier` combines preprocessing, an engine and the rejection of non-digits.
+
+`classify` predicts one digit, `classify_batch` many images, `read` numbers of several digits. Used
+by every command of the runtime and exported as `runtime.Classifier`.
+"""
 
 import os
 from collections.abc import Iterable
@@ -26,13 +30,17 @@ from runtime.preprocess.pipeline import (
 if TYPE_CHECKING:
     from runtime.multi_digit.recognize import Recognition
 
-_PRETRAINED = Path(__file__).parent / "pretrained"
-# What `load` looks for when no model is named, best first for a small device.
+_PRETRAINED = Path(__file__).parent / "pretrained"  # the published models
+# File names of the models that `load` uses by default, the fastest on a small device first.
 _DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
 
 
 class Classifier:
-    """Reads digits with an open artifact. Safe to share between threads."""
+    """An open artifact that classifies images. Safe to share between threads.
+
+    Args:
+        backend: an open artifact; `Classifier.load` opens one from a file.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -50,17 +58,17 @@ class Classifier:
         threads: int = 1,
         device: str = "cpu",
     ) -> "Classifier":
-        """Open an artifact with the engine that reads its format.
+        """Open an artifact with an engine that supports its format.
 
         Args:
-            path: a .tflite or .onnx artifact; without it a published one, else one in `models/`.
-            backend: an engine's name; else the first installed one that reads the file.
-            threads: the engine's threads.
+            path: a .tflite or .onnx artifact; by default a published one, then one in `models/`.
+            backend: name of the engine; by default the first installed one that opens the file.
+            threads: number of threads of the engine.
             device: "cpu" or "gpu".
 
         Raises:
-            ArtifactError: the file is missing, damaged, or not what its spec says.
-            BackendUnavailable: no engine for it is installed, or not on that device.
+            ArtifactError: the file is missing, damaged or contradicts its spec.
+            BackendUnavailable: no engine for the file is installed, or it lacks the device.
         """
         opened = artifact.read(path if path is not None else find_model(backend))
         return cls(open_backend(opened, backend, threads, device))
@@ -71,77 +79,78 @@ class Classifier:
         return self.backend.spec
 
     def scores(self, pixels: Pixels) -> Scores:
-        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8, any N ≥ 1.
+        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8 with N ≥ 1.
 
         Raises:
-            ImageError: `pixels` has another shape or dtype.
+            ImageError: `pixels` has a different shape or dtype.
         """
         return self.backend.scores(pixels)
 
     def classify(self, image: ImageSource, *, return_view: bool = False) -> Prediction:
-        """Read one image: a path, bytes, a file object, a PIL image, an array, or pixels.
+        """Predict the digit in one image.
 
         Args:
-            return_view: whether the prediction holds the preprocessed image; `runtime.visualize`
-                draws that.
+            image: a path, bytes, a file object, a PIL image, an array, or pixels (28, 28, 1) uint8.
+            return_view: store the preprocessed image in `Prediction.view`, for `runtime.visualize`.
 
         Raises:
-            ImageError: it cannot be read as an image.
+            ImageError: the image cannot be read.
         """
         preprocessed = preprocess(image)
         prediction = self.classify_preprocessed(preprocessed)
         return replace(prediction, view=preprocessed) if return_view else prediction
 
     def classify_preprocessed(self, preprocessed: PreprocessedImage) -> Prediction:
-        """Classify an image that `runtime.preprocess.pipeline.preprocess` returned."""
+        """Predict the digit in the result of `runtime.preprocess.pipeline.preprocess`."""
         scores = self.backend.scores(preprocessed.pixels[np.newaxis])[0]
         return self._confirm(self._predict(preprocessed.pixels, scores), preprocessed)
 
     def classify_batch(self, images: Iterable[ImageSource]) -> list[Prediction]:
-        """Read several images; the answers come in the order of the images.
+        """Predict the digit in each of several images, in their order.
 
         Raises:
-            ImageError: one of them cannot be read as an image.
+            ImageError: one of the images cannot be read.
         """
         images = list(images)
-        given = stack_pixels(images)
-        if given is not None:
-            return self._predict_all(given)
+        pixels = stack_pixels(images)
+        if pixels is not None:
+            return self._predict_all(pixels)
         preprocessed = preprocess_batch(images)
-        predictions = self._predict_batch([one.pixels for one in preprocessed])
+        predictions = self._predict_batch([image.pixels for image in preprocessed])
         return list(map(self._confirm, predictions, preprocessed))
 
     def read(self, image: ImageSource, *, keep_unknown: bool = False) -> "Recognition":
-        """Read an image of several digits: touching ones, slanting lines, several lines.
+        """Read numbers of several digits: touching digits, slanted lines, several lines.
 
-        Where no line of them is found, the picture is looked at as that of one digit.
+        If no digit is accepted, the image is classified as one digit instead.
 
         Args:
-            keep_unknown: whether what is no digit stands in the text, as `?`.
+            image: as for `classify`.
+            keep_unknown: put `?` into the text for each rejected symbol; otherwise it is left out.
 
         Raises:
-            ImageError: it cannot be read as an image.
+            ImageError: the image cannot be read.
         """
         from runtime.multi_digit.recognize import recognize, single_digit
 
         name = describe(image)
         image = buffer_stream(image, name)
-        looks = CachedDecoder(image, name)
+        decoder = CachedDecoder(image, name)
         recognition = recognize(
-            looks, self._predict_found, keep_unknown, self.spec.rejection_model is not None
+            decoder, self._predict_components, keep_unknown, self.spec.rejection_model is not None
         )
         if not any(digit.prediction.accepted for digit in recognition.digits):
-            preprocessed = preprocess(image if isinstance(image, np.ndarray) else looks)
-            alone = replace(self.classify_preprocessed(preprocessed), view=preprocessed)
-            if alone.accepted:
-                return single_digit(alone)
+            preprocessed = preprocess(image if isinstance(image, np.ndarray) else decoder)
+            prediction = replace(self.classify_preprocessed(preprocessed), view=preprocessed)
+            if prediction.accepted:
+                return single_digit(prediction)
         return recognition
 
     def _predict_batch(self, batch: list[Pixels]) -> list[Prediction]:
         return self._predict_all(np.stack(batch)) if batch else []
 
-    def _predict_found(self, batch: list[Pixels]) -> list[Prediction]:
-        """As `_predict_batch`, of ink found in pictures: there a B is none of the digits."""
+    def _predict_components(self, batch: list[Pixels]) -> list[Prediction]:
+        """Predict the ink components of a page; reject each 8 that looks like a B."""
         predictions = self._predict_batch(batch)
         for prediction, pixels in zip(predictions, batch, strict=True):
             if prediction.accepted and self._looks_like_b(prediction, pixels):
@@ -156,11 +165,11 @@ class Classifier:
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
     def _confirm(self, prediction: Prediction, preprocessed: PreprocessedImage) -> Prediction:
-        """Reject a digit if the ink has an implausible shape, if an 8 looks like a B, or if
-        test-time augmentation does not confirm an uncertain prediction.
+        """Reject a prediction if the ink looks wrong or test-time augmentation does not confirm it.
 
-        Only models with a rejection model: filled shapes, B and marks that change their meaning
-        if they are turned can be classes of others.
+        The ink looks wrong if its shape is implausible or if an 8 looks like a B. Only uncertain
+        predictions are augmented. Models without a rejection model are exempt: a filled shape, a B
+        or a symbol that changes its meaning if rotated may be one of their classes.
         """
         if self.spec.rejection_model is None or not prediction.accepted:
             return prediction
@@ -173,13 +182,14 @@ class Classifier:
         if accepted and self._scorer.is_uncertain(score, prediction.confidence):
             from runtime.tta import mean_tta_score, tta_variants  # few images need it
 
-            written, best = tta_variants(preprocessed.pixels), int(prediction.scores.argmax())
-            again = mean_tta_score(written, self.backend.scores(written), best, self._scorer)
-            accepted = again >= self._scorer.threshold
+            variants, predicted = tta_variants(preprocessed.pixels), int(prediction.scores.argmax())
+            scores = self.backend.scores(variants)
+            mean_score = mean_tta_score(variants, scores, predicted, self._scorer)
+            accepted = mean_score >= self._scorer.threshold
         return prediction if accepted else replace(prediction, accepted=False)
 
     def _looks_like_b(self, prediction: Prediction, pixels: Pixels) -> bool:
-        """Whether this 8 is a B; of models that read digits alone, which have a rule of ink."""
+        """Return whether this is a B classified as 8, if the model knows digits only."""
         if prediction.label != "8" or self.spec.rejection_model is None:
             return False
         from runtime.lookalikes import has_straight_left_edge
@@ -194,10 +204,14 @@ class Classifier:
 
 
 def find_model(backend: str | None = None) -> Path:
-    """The artifact to use when none is named: published ones first, then those in `models/`.
+    """Return the path of the default artifact: a published one, otherwise one in `models/`.
+
+    Args:
+        backend: name of the engine that must open it; by default any installed engine.
 
     Raises:
-        ArtifactError: there is none.
+        ArtifactError: no default artifact exists.
+        BackendUnavailable: no engine is installed.
     """
     usable = [
         row for row in ENGINES if (row.installed() if backend is None else row.name == backend)
@@ -211,6 +225,6 @@ def find_model(backend: str | None = None) -> Path:
     if not suffixes:
         raise BackendUnavailable(f"no engine is installed: {install_hint(ENGINES[0].name)}")
     raise ArtifactError(
-        f"no {' or '.join(_DEFAULT_MODELS)} in models: name one with --model, "
-        "or make them: python -m train, then python -m export"
+        f"no {' or '.join(_DEFAULT_MODELS)} in models: pass --model, "
+        "or run python -m train, then python -m export"
     )

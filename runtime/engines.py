@@ -1,11 +1,23 @@
-"""The table of engines, without importing any of them, NumPy or Pillow."""
+"""The table of supported engines: LiteRT, tflite-runtime and onnxruntime.
+
+`runtime.backends` opens models by this table. The module imports no engine, NumPy or Pillow, so
+that commands can list the engines in their `--help` without delay.
+"""
 
 import importlib.util
 from typing import NamedTuple
 
 
 class Engine(NamedTuple):
-    """An engine: what it opens, the module that drives it, the package it needs, its extra."""
+    """One supported engine.
+
+    Attributes:
+        name: the value of `--backend`.
+        suffix: of the model files that it opens.
+        module: the module of `runtime.backends` that drives it.
+        package: the Python package that must be installed.
+        extra: the extra of digit-edge that installs the package.
+    """
 
     name: str
     suffix: str
@@ -14,11 +26,11 @@ class Engine(NamedTuple):
     extra: str
 
     def installed(self) -> bool:
-        """Whether its package can be found; importing it may still fail."""
+        """Return whether the engine's package is installed; importing it may still fail."""
         return importlib.util.find_spec(self.package) is not None
 
 
-# In the order of preference among those that open the same files.
+# If several engines open a file, the first installed one is used.
 ENGINES = (
     Engine("litert", ".tflite", "runtime.backends.litert", "ai_edge_litert", "litert"),
     Engine("tflite-runtime", ".tflite", "runtime.backends.litert", "tflite_runtime", "tflite"),
@@ -27,6 +39,6 @@ ENGINES = (
 
 
 def install_hint(engine: str) -> str:
-    """The command that installs an engine."""
+    """Return the pip command that installs an engine of `ENGINES`."""
     extra = next(row.extra for row in ENGINES if row.name == engine)
     return f'pip install "digit-edge[{extra}]"'

@@ -1,59 +1,60 @@
-"""The error hierarchy, and how a command reports one.
+"""The project's error classes, and their output on stderr.
 
-    EdgeError                   anything this project refuses
-    ├── ArtifactError           a model file: damaged, of another shape, without a spec
-    ├── ImageError              an image: unreadable, empty, too large, not an image
-    ├── DatasetError            a data set: absent, damaged, a class missing
-    ├── BackendUnavailable      an engine or a device that is not installed or not there
-    └── ParityError             an artifact that does not answer as its original does
+    EdgeError                   base class: an expected failure, reported without a traceback
+    ├── ArtifactError           a model file is damaged, has a wrong shape or lacks a spec
+    ├── ImageError              an image is unreadable, empty or too large
+    ├── DatasetError            a data set is missing, damaged or incomplete
+    ├── BackendUnavailable      an engine or a device is not available
+    └── ParityError             an artifact disagrees with its Keras reference
 
-Each message is one line: what was wrong, with which file, and what to do next.
+A message names the problem, the file or option, and the remedy, in one line. Commands turn an error
+into that line and an exit status in `runtime.cli.exit_status`.
 """
 
 import sys
 import unicodedata
 
-BAD_INPUT = 2
-CHECK_FAILED = 3
+BAD_INPUT = 2  # exit status: an input, an option or the environment is wrong
+CHECK_FAILED = 3  # exit status: the command ran, and the model failed its check
 
 
 class EdgeError(Exception):
-    """Anything this project refuses; `exit_code` is what a command ends with."""
+    """Base class of all errors of this project; `exit_code` is the command's exit status."""
 
     exit_code = BAD_INPUT
 
 
 class ArtifactError(EdgeError):
-    """A model file is damaged, of another shape, or does not explain itself."""
+    """A model file is damaged, has a wrong shape or lacks a spec."""
 
 
 class ImageError(EdgeError):
-    """An image cannot be read, is empty, too large, or no image at all."""
+    """An image is unreadable, empty or too large, or the file is not an image."""
 
 
 class DatasetError(EdgeError):
-    """A data set is absent, damaged, or unfit for what was asked of it."""
+    """A data set is missing, damaged, or unsuitable for the requested use."""
 
 
 class BackendUnavailable(EdgeError):
-    """The engine or the device asked for is not installed or not present."""
+    """The requested engine or device is not available on this machine."""
 
 
 class ParityError(EdgeError):
-    """An artifact does not answer as the model it came from."""
+    """An artifact disagrees with its Keras reference."""
 
     exit_code = CHECK_FAILED
 
 
 def report(error: EdgeError) -> None:
-    """Print `error: …` on stderr, on one line whatever the message holds."""
+    """Print `error: …` on stderr in one line, with control characters escaped."""
     print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
 
 
 def printable(text: str) -> str:
-    """Escape, as Python does, each character that would act on a terminal or break the line.
+    r"""Escape control characters and line breaks as Python does (`\x1b`), for safe output.
 
-    Letters of all scripts and spaces of all widths stay.
+    Letters of all scripts and spaces of all widths (Unicode category Zs) are kept.
     """
     if text.isprintable():
         return text

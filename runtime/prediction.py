@@ -1,4 +1,4 @@
-"""Prediction: the classes' scores of one image, and whether one of them is accepted."""
+"""`Prediction`: the label and scores of one image, returned by `runtime.Classifier`."""
 
 from dataclasses import dataclass
 
@@ -6,22 +6,26 @@ from runtime.backends import Scores
 from runtime.preprocess.pipeline import PreprocessedImage
 
 
-# Not frozen: making ten thousand would take three times as long.
+# Not frozen: a frozen dataclass takes three times as long to create.
 @dataclass(slots=True)
 class Prediction:
     """The prediction for one image.
 
     Attributes:
         label: the likeliest class.
-        confidence: its score, 0 to 1; calibrated on the data the model was validated with.
+        confidence: the score of the label, 0 to 1, calibrated on the validation set.
         scores: (classes,) float32, in the order of the spec's labels.
         accepted: False if the image is probably not one of the classes. A blank image is always
-            rejected. With a rejection model, which models of the ten digits carry, an image is
-            rejected if that scores it below its threshold, if the ink found in a picture has an
-            implausible shape (`PreprocessedImage.implausible`) or looks like a B, or if test-time
-            augmentation does not confirm an uncertain prediction. Otherwise the confidence alone
-            decides: it has to reach the spec's `confidence_threshold`.
-        view: how the image was seen, where that was asked for; else None.
+            rejected. Models of the ten digits have a rejection model, which rejects an image if
+
+            - its rejection score is below the threshold,
+            - its ink has an implausible shape (`PreprocessedImage.implausible`),
+            - it is predicted as 8 and looks like a B, or
+            - test-time augmentation does not confirm an uncertain prediction.
+
+            Other models reject an image if its confidence is below the spec's
+            `confidence_threshold`.
+        view: the preprocessed image if `return_view=True` was passed, otherwise None.
     """
 
     label: str

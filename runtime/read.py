@@ -1,4 +1,7 @@
-"""python -m runtime.read IMAGE…: the numbers of several digits that each image shows."""
+"""python -m runtime.read IMAGE…: print the numbers of several digits in each image, line by line.
+
+The options are parsed here; `Classifier.read` does the recognition.
+"""
 
 import argparse
 import json
@@ -14,7 +17,7 @@ from runtime.system import interrupt
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read the images named; 0 when all could be read, 2 when some could not."""
+    """Read the images; return 0, or 2 if an image could not be read."""
     arguments = parse_args(argv)
     classifier = Classifier.load(
         arguments.model,
@@ -47,24 +50,28 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.read",
-        description="Read the numbers of several digits that each image shows, line by line.",
+        description="Print the numbers of several digits in each image, line by line.",
         epilog="Exit status: 0 all read, 2 an image or the model could not be read.",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file")
     options.add_model_arguments(parser)
     parser.add_argument(
-        "--json", action="store_true", help="one JSON object an image, with each digit's box"
+        "--json",
+        action="store_true",
+        help="print one JSON object per image, with all digits' boxes",
     )
     parser.add_argument(
-        "--show", metavar="PNG", help="draw boxes and labels over the one image given, into this"
+        "--show",
+        metavar="PNG",
+        help="draw the image with boxes and labels into this file; takes one IMAGE",
     )
     parser.add_argument(
         "--keep-unknown",
         action="store_true",
-        help=f"show what is no digit as {UNKNOWN}; else it is left out",
+        help=f"print {UNKNOWN} for each rejected symbol (default: leave it out)",
     )
     arguments = parser.parse_args(argv)
     if arguments.show is not None and len(arguments.images) != 1:

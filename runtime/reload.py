@@ -1,4 +1,7 @@
-"""ReloadingClassifier: a classifier that takes up a new model file while the program runs."""
+"""Hot reload: `ReloadingClassifier` opens the model file again whenever it is replaced.
+
+Used by the long-running commands: `runtime.watch`, `runtime.camera` and `runtime.serve`.
+"""
 
 import os
 import threading
@@ -9,19 +12,18 @@ from runtime.backends import golden
 from runtime.classifier import Classifier, find_model
 from runtime.errors import ArtifactError, EdgeError, report
 
-# How often the file is looked at, at most: a `stat` costs a microsecond or two.
-INTERVAL_S = 1.0
+INTERVAL_S = 1.0  # the file is checked at most this often; one `stat` takes about 2 µs
 
-_Identity = tuple[int, int, int, int]
+_Identity = tuple[int, int, int, int]  # device, inode, size in bytes, mtime in ns
 
 
 class ReloadingClassifier:
-    """The classifier of a model file, opened again when the file has been switched.
+    """A classifier that reloads its model file when the file is replaced.
 
-    The file counts as switched when its device, inode, size or time of change is another one,
-    whatever the clock says; of a link, those of what it points to. A new file that cannot be
-    opened, or does not give its golden answers, is named once and the old model goes on answering;
-    at the start, the one that `runtime.update` kept beside it. Safe to share between threads.
+    A file is new if its device, inode, size or mtime differs; symbolic links are followed. If it
+    cannot be opened or does not reproduce its golden outputs, the error is printed once. The
+    current model then stays in use; at the start it is the previous one that `runtime.update`
+    keeps. Safe to share between threads.
     """
 
     def __init__(
@@ -32,48 +34,49 @@ class ReloadingClassifier:
         threads: int = 1,
         device: str = "cpu",
     ) -> None:
-        """Open a model, as `Classifier.load` does.
+        """Open a model with the arguments of `Classifier.load`.
 
         Raises:
-            ArtifactError, BackendUnavailable: as `Classifier.load`.
+            ArtifactError: neither the file nor the previous model can be opened.
+            BackendUnavailable: no engine for the file is installed, or it lacks the device.
         """
         self._path = Path(path) if path is not None else find_model(backend)
         self._backend, self._threads, self._device = backend, threads, device
         self._lock = threading.Lock()
-        self._seen = _identity(self._path)
+        self._identity = _identity(self._path)
         try:
             self._classifier = self._load(self._path)
         except ArtifactError as error:
-            kept = previous(self._path)
-            if not kept.exists():
+            fallback = previous(self._path)
+            if not fallback.exists():
                 raise
-            self._classifier = self._load(kept)
-            report(EdgeError(f"{error}; the model before it, {kept}, is used"))
-        self._look_at = time.monotonic() + INTERVAL_S
+            self._classifier = self._load(fallback)
+            report(EdgeError(f"{error}; using the previous model {fallback}"))
+        self._next_check_s = time.monotonic() + INTERVAL_S
 
     @property
     def classifier(self) -> Classifier:
-        """The classifier to use now; ask for it again with every image."""
-        # One thread looks; the others go on with what there is.
-        if time.monotonic() >= self._look_at and self._lock.acquire(blocking=False):
+        """The current classifier; get it anew for every image."""
+        # One thread checks the file; the others do not wait for it.
+        if time.monotonic() >= self._next_check_s and self._lock.acquire(blocking=False):
             try:
-                self._look()
-                self._look_at = time.monotonic() + INTERVAL_S
+                self._reload_if_replaced()
+                self._next_check_s = time.monotonic() + INTERVAL_S
             finally:
                 self._lock.release()
         return self._classifier
 
-    def _look(self) -> None:
-        found = _identity(self._path)
-        if found == self._seen:
+    def _reload_if_replaced(self) -> None:
+        identity = _identity(self._path)
+        if identity == self._identity:
             return
-        self._seen = found
+        self._identity = identity
         try:
             classifier = self._load(self._path)
         except EdgeError as error:
-            report(EdgeError(f"{error}; the model opened before goes on"))
+            report(EdgeError(f"{error}; the current model stays in use"))
         except MemoryError:
-            report(EdgeError(f"no memory to open {self._path}; the model opened before goes on"))
+            report(EdgeError(f"no memory to open {self._path}; the current model stays in use"))
         else:
             self._classifier = classifier
 
@@ -89,13 +92,14 @@ class ReloadingClassifier:
 
 
 def previous(path: Path) -> Path:
-    """Where `runtime.update` keeps the model that was at `path` before: `x.previous.tflite`."""
+    """Return the path at which `runtime.update` keeps the previous model: `x.previous.tflite`."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def _identity(path: Path) -> _Identity | None:
+    """Return the file's identity, or None if the file does not exist."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,4 +1,9 @@
-"""python -m runtime.selftest: whether a model answers here as it did when it was made."""
+"""python -m runtime.selftest: check that a model works on this machine as it did when exported.
+
+It checks the file's digest and spec and decodes a PNG. With each installed engine it runs the
+artifact's golden inputs, whose scores are stored in the file. It also reports latency, memory,
+temperature and throttling. `runtime.update` runs `selftest` before it installs a new model.
+"""
 
 import argparse
 import dataclasses
@@ -23,20 +28,19 @@ from runtime.preprocess.pipeline import to_pixels
 from runtime.system import host
 from runtime.system.fork import WorkerCrashed, run_in_fork
 
-BATCHES = (1, 2, 8)
-# Some dozens of calls: a Raspberry Pi Zero 2 makes them in a tenth of a second.
-_CALLS = 30
-_TIMEOUT_S = 60.0
+BATCH_SIZES = (1, 2, 8)  # images per call at which the golden scores are compared
+_TIMED_CALLS = 30  # the latency is their median; a Raspberry Pi Zero 2 takes 0.1 s for them
+_TIMEOUT_S = 60.0  # an engine that takes longer is killed and fails the test
 
 
 @dataclass(frozen=True)
 class SelfTestCheck:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         name: "digest", "spec", "picture", "golden" or "engine".
-        passed: whether it is as it should be.
-        detail: what was found, or what is wrong and what to do.
+        passed: whether the check passed.
+        detail: the result if it passed, otherwise the problem and the remedy.
     """
 
     name: str
@@ -46,7 +50,7 @@ class SelfTestCheck:
 
 @dataclass(frozen=True)
 class Timing:
-    """The median time of one image, one call, with so many of the engine's threads."""
+    """The median latency of one image with this number of engine threads."""
 
     threads: int
     latency_ns: int
@@ -54,13 +58,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class EngineReport:
-    """What one engine made of the model.
+    """The result of one engine.
 
     Attributes:
-        name, version: the engine's; no version where it could not be opened.
-        checks: golden inputs, for one thread and for all cores.
-        timings: of those that passed.
-        memory_bytes: the largest resident size of a process with this engine; 0 where unknown.
+        name: the engine, as in `--backend`.
+        version: of the engine's package; empty if the engine failed.
+        checks: of the golden inputs, with one thread and with one per core.
+        timings: one for each check that passed.
+        memory_bytes: the peak resident size of a process with this engine; 0 if unknown.
     """
 
     name: str
@@ -72,15 +77,15 @@ class EngineReport:
 
 @dataclass(frozen=True)
 class SelfTestReport:
-    """A self-test's outcome; true where every check passed.
+    """The result of a self-test; its truth value is True if every check passed.
 
     Attributes:
-        model: the file.
-        digest: of the file; empty where it is damaged.
-        checks: of the file and of reading pictures.
-        engines: every installed one that reads the file.
-        celsius: 0 where the system does not say.
-        throttled: a Raspberry Pi's flags; empty elsewhere.
+        model: path of the file.
+        digest: SHA-256 of the file; empty if the file is damaged.
+        checks: of the file and of decoding a PNG.
+        engines: one report for each installed engine that opens the file.
+        celsius: temperature of the processor; 0 if unknown.
+        throttled: flags of a Raspberry Pi's `get_throttled`; empty on other machines.
     """
 
     model: str
@@ -94,28 +99,28 @@ class SelfTestReport:
         return all(check.passed for check in self.all_checks())
 
     def all_checks(self) -> list[SelfTestCheck]:
-        """The file's checks and all engines'."""
+        """Return the checks of the file and of all engines."""
         return [*self.checks, *(check for engine in self.engines for check in engine.checks)]
 
     def failures(self) -> str:
-        """What failed, in one line."""
+        """Return the details of all failed checks in one line."""
         return "; ".join(c.detail for c in self.all_checks() if not c.passed)
 
     def to_json(self) -> str:
-        """One JSON object, `passed` first."""
+        """Return the report as a JSON object with a field `passed`."""
         return json.dumps({"passed": bool(self), **dataclasses.asdict(self)})
 
 
 def selftest(path: Path) -> SelfTestReport:
-    """Prove a model file on this machine, with every installed engine that reads it.
+    """Test a model file on this machine with every installed engine that opens it.
 
-    Each engine runs in a process of its own, so that one that crashes is a check that failed.
+    Each engine runs in its own process, so that a crash fails the check and not the program.
 
     Raises:
-        ArtifactError: there is no such file; a damaged one is a check that failed.
+        ArtifactError: the file does not exist. A damaged file fails a check instead.
     """
     if not path.exists():
-        artifact.read(path)  # says so
+        artifact.read(path)  # raises ArtifactError
     try:
         opened = artifact.read(path)
     except ArtifactError as error:
@@ -126,18 +131,16 @@ def selftest(path: Path) -> SelfTestReport:
         SelfTestCheck("spec", True, f"{len(spec.labels)} labels, {spec.precision}"),
     ]
     if spec.golden is None or len(spec.golden.pixels) == 0:
-        told = f"{path} has no golden inputs to prove itself with: export it again"
-        checks[1] = SelfTestCheck("spec", False, told)
+        detail = f"{path} has no golden inputs, which the test needs: export the model again"
+        checks[1] = SelfTestCheck("spec", False, detail)
         return _report(path, spec.digest, checks, [])
-    checks.append(_picture(opened))
+    checks.append(_check_picture(opened))
     engines = [row.name for row in ENGINES if row.suffix == opened.format and row.installed()]
     if not engines:
-        wanted = [row.name for row in ENGINES if row.suffix == opened.format]
-        hint = install_hint(wanted[0]) if wanted else "export it to .tflite or .onnx"
-        checks.append(
-            SelfTestCheck("engine", False, f"no engine installed here opens {path}: {hint}")
-        )
-    return _report(path, spec.digest, checks, [_try_engine(opened, name) for name in engines])
+        suitable = [row.name for row in ENGINES if row.suffix == opened.format]
+        hint = install_hint(suitable[0]) if suitable else "export it to .tflite or .onnx"
+        checks.append(SelfTestCheck("engine", False, f"no installed engine opens {path}: {hint}"))
+    return _report(path, spec.digest, checks, [_test_engine(opened, name) for name in engines])
 
 
 def _report(
@@ -148,49 +151,49 @@ def _report(
     )
 
 
-def _picture(opened: Artifact) -> SelfTestCheck:
-    """Whether a picture file gives the very pixels that were written into it."""
+def _check_picture(opened: Artifact) -> SelfTestCheck:
+    """Check that an image is the same after it was encoded as PNG and decoded again."""
     try:
-        same = run_in_fork(lambda: _reads_what_it_wrote(opened), _TIMEOUT_S)
+        same = run_in_fork(lambda: _survives_png(opened), _TIMEOUT_S)
     except WorkerCrashed as error:
-        return SelfTestCheck("picture", False, f"reading a picture: {error}")
+        return SelfTestCheck("picture", False, f"decoding a PNG failed: {error}")
     if same:
-        return SelfTestCheck("picture", True, "a PNG gives the pixels that it was made of")
+        return SelfTestCheck("picture", True, "a PNG decodes to the pixels written into it")
     return SelfTestCheck(
-        "picture", False, "Pillow reads another picture than it wrote: reinstall it"
+        "picture", False, "Pillow decodes a PNG to different pixels than it wrote: reinstall Pillow"
     )
 
 
-def _reads_what_it_wrote(opened: Artifact) -> bool:
+def _survives_png(opened: Artifact) -> bool:
     from PIL import Image
 
     assert opened.spec.golden is not None
-    # As an image of RGB, which is brought into MNIST's form; a gray one of that size is pixels.
+    # RGB, so that the image is preprocessed; a gray image of 28×28 is used as pixels directly.
     image = np.repeat(opened.spec.golden.pixels[0], 3, axis=2)
-    packed = io.BytesIO()
-    Image.fromarray(image).save(packed, "PNG")
-    return np.array_equal(to_pixels(packed.getvalue()), to_pixels(image))
+    encoded = io.BytesIO()
+    Image.fromarray(image).save(encoded, "PNG")
+    return np.array_equal(to_pixels(encoded.getvalue()), to_pixels(image))
 
 
-def _try_engine(opened: Artifact, name: str) -> EngineReport:
+def _test_engine(opened: Artifact, name: str) -> EngineReport:
     try:
-        answer = run_in_fork(lambda: _prove(opened, name), _TIMEOUT_S)
+        result = run_in_fork(lambda: _engine_result(opened, name), _TIMEOUT_S)
     except WorkerCrashed as error:
-        told = f"{name} with {opened.path}: {error}"
-        return EngineReport(name, "", (SelfTestCheck("engine", False, told),))
+        detail = f"{name} with {opened.path}: {error}"
+        return EngineReport(name, "", (SelfTestCheck("engine", False, detail),))
     except EdgeError as error:
         return EngineReport(name, "", (SelfTestCheck("engine", False, str(error)),))
     return EngineReport(
         name,
-        answer["version"],
-        tuple(SelfTestCheck(**check) for check in answer["checks"]),
-        tuple(Timing(**timing) for timing in answer["timings"]),
-        answer["memory_bytes"],
+        result["version"],
+        tuple(SelfTestCheck(**check) for check in result["checks"]),
+        tuple(Timing(**timing) for timing in result["timings"]),
+        result["memory_bytes"],
     )
 
 
-def _prove(opened: Artifact, name: str) -> dict[str, Any]:
-    """An engine's report, for JSON; runs in the engine's own process."""
+def _engine_result(opened: Artifact, name: str) -> dict[str, Any]:
+    """Return the fields of an `EngineReport` for JSON; runs in the engine's own process."""
     checks, timings, version = [], [], ""
     tolerance = golden.TOLERANCE[opened.spec.precision]
     assert opened.spec.golden is not None
@@ -198,19 +201,19 @@ def _prove(opened: Artifact, name: str) -> dict[str, Any]:
     for threads in sorted({1, host.usable_cores()}):
         backend = open_backend(opened, name, threads)
         version = backend.version
-        differences = {batch: golden.largest_difference(backend, batch) for batch in BATCHES}
+        differences = {batch: golden.largest_difference(backend, batch) for batch in BATCH_SIZES}
         batch = max(differences, key=differences.__getitem__)
         passed = differences[batch] <= tolerance
-        found = f"{threads} thread{'s' * (threads > 1)}, batches of 1, 2 and 8: "
+        detail = f"{threads} thread{'s' * (threads > 1)}, batches of 1, 2 and 8: "
         if passed:
-            found += f"largest difference {differences[batch]:.2g} (at most {tolerance:.2g})"
+            detail += f"largest difference {differences[batch]:.2g} (at most {tolerance:.2g})"
             timings.append(dataclasses.asdict(Timing(threads, _median_ns(backend.scores, first))))
         else:
-            found += (
-                f"{opened.path} gives scores that differ by {differences[batch]:.3g} from its "
-                f"golden ones in a batch of {batch} (at most {tolerance:.2g}): do not use it here"
+            detail += (
+                f"the scores of {opened.path} differ by {differences[batch]:.3g} from its golden "
+                f"scores in a batch of {batch} (at most {tolerance:.2g}): do not use it here"
             )
-        checks.append(dataclasses.asdict(SelfTestCheck("golden", passed, found)))
+        checks.append(dataclasses.asdict(SelfTestCheck("golden", passed, detail)))
     return {
         "version": version,
         "checks": checks,
@@ -221,16 +224,16 @@ def _prove(opened: Artifact, name: str) -> dict[str, Any]:
 
 def _median_ns(scores: Any, pixels: Any) -> int:
     samples = []
-    scores(pixels)  # the batch changed from 8 to 1, which the first call pays for
-    for _ in range(_CALLS):
-        began = time.perf_counter_ns()
+    scores(pixels)  # not timed: the engine allocates memory for the new batch size
+    for _ in range(_TIMED_CALLS):
+        start_ns = time.perf_counter_ns()
         scores(pixels)
-        samples.append(time.perf_counter_ns() - began)
+        samples.append(time.perf_counter_ns() - start_ns)
     return int(statistics.median(samples))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Test a model on this machine; 0 when all is well, 3 when something is not."""
+    """Test a model on this machine; return 0 if all checks pass, otherwise 3."""
     arguments = parse_args(argv)
     path = Path(arguments.model) if arguments.model is not None else find_model()
     report = selftest(path)
@@ -239,20 +242,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.selftest",
-        description="Say whether a model answers on this machine as it did when it was made: "
-        "digest, golden inputs in batches of 1, 2 and 8 on one thread and on all cores with every "
-        "installed engine, latency, memory, temperature and throttling.",
+        description="Check that a model works on this machine as it did when it was exported: "
+        "its digest, and its golden inputs in batches of 1, 2 and 8, on one thread and on all "
+        "cores, with every installed engine. Print latency, memory, temperature and throttling.",
         epilog="Exit status: 0 PASS, 2 no such model, 3 FAIL.",
     )
     parser.add_argument(
         "--model",
         metavar="PATH",
-        help="a .tflite or .onnx artifact (default: the published one, else one in models/)",
+        help="a .tflite or .onnx artifact (default: the published one, then one in models/)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args(argv)
 
 
@@ -265,7 +268,9 @@ def _text(report: SelfTestReport) -> str:
             times = ", ".join(
                 f"{t.latency_ns / 1000:.1f} µs on {t.threads}" for t in engine.timings
             )
-            lines.append(f"    latency  {times} (threads; median of {_CALLS}, one image a call)")
+            lines.append(
+                f"    latency  {times} (threads; median of {_TIMED_CALLS}, one image a call)"
+            )
         if engine.memory_bytes:
             lines.append(f"    memory   {engine.memory_bytes / 1e6:.1f} MB resident")
     state = []

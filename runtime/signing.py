@@ -1,7 +1,8 @@
-"""python -m runtime.signing: makes Ed25519 keys, and signs model files with them.
+"""python -m runtime.signing: make Ed25519 keys and sign model files with them.
 
-A signature is the 64 bytes of Ed25519 (RFC 8032) over the whole file, in `FILE.sig` beside it; keys
-are PEM. So OpenSSL 3 makes and checks them too:
+`runtime.update` installs only models with a valid signature, checked with `verify`. A signature is
+the 64 bytes of Ed25519 (RFC 8032) over the whole file, stored in `FILE.sig` beside it. Keys are PEM
+files, so OpenSSL 3 can make keys and check signatures too:
 
     openssl pkeyutl -verify -rawin -pubin -inkey NAME.pub -in FILE -sigfile FILE.sig
 """
@@ -25,19 +26,22 @@ if TYPE_CHECKING:
 
 
 class SignatureError(EdgeError):
-    """A file's signature is missing, or of none of the keys that are trusted."""
+    """A file's signature is missing, or not made with a trusted key."""
 
     exit_code = CHECK_FAILED
 
 
 def make_key(name: Path) -> tuple[Path, Path]:
-    """Make a key pair: `NAME.key`, which signs and is read by its owner alone, and `NAME.pub`.
+    """Make a key pair: the private `NAME.key`, readable by its owner only, and `NAME.pub`.
+
+    Returns:
+        The paths of the private and the public key.
 
     Raises:
-        EdgeError: one of them exists already, or cannot be written.
+        EdgeError: one of the files exists already or cannot be written.
     """
     _need_cryptography()
-    from cryptography.hazmat.primitives import serialization as forms
+    from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     private, public = (name.with_name(f"{name.name}.{suffix}") for suffix in ("key", "pub"))
@@ -45,15 +49,19 @@ def make_key(name: Path) -> tuple[Path, Path]:
         if path.exists():
             raise EdgeError(f"{path} exists: choose another name, or remove it")
     key = Ed25519PrivateKey.generate()
-    secret = key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
-    open_text = key.public_key().public_bytes(
-        forms.Encoding.PEM, forms.PublicFormat.SubjectPublicKeyInfo
+    private_pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
     )
-    atomic_write.write(public, open_text)
+    public_pem = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    atomic_write.write(public, public_pem)
     try:
         descriptor = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:
-            file.write(secret)
+            file.write(private_pem)
             file.flush()
             os.fsync(descriptor)
     except OSError as error:
@@ -62,11 +70,11 @@ def make_key(name: Path) -> tuple[Path, Path]:
 
 
 def sign(model: Path, key: Path) -> Path:
-    """Sign a model file with a private key; returns the signature's path, `MODEL.sig`.
+    """Sign a model file with a private key; return the path of the signature, `MODEL.sig`.
 
     Raises:
-        ArtifactError: the model is damaged or none: what cannot be used is not signed.
-        EdgeError: the key cannot be read, or the signature not written.
+        ArtifactError: the model is damaged or not an artifact.
+        EdgeError: the key cannot be read, or the signature cannot be written.
     """
     private = _read_private(key)
     signature = private.sign(artifact.read(model).data)
@@ -76,15 +84,20 @@ def sign(model: Path, key: Path) -> Path:
 
 
 def signature_of(model: Path) -> Path:
-    """Where the signature of a model file stands."""
+    """Return the path of a model file's signature: `MODEL.sig`."""
     return model.with_name(f"{model.name}.sig")
 
 
 def verify(data: bytes, signature: bytes, keys: Path) -> str:
-    """The name of the trusted key, a `*.pub` of the folder `keys`, that made a signature.
+    """Check a signature against all trusted keys and return the file name of the matching one.
+
+    Args:
+        data: the signed bytes.
+        signature: 64 bytes.
+        keys: a folder with the trusted public keys, `*.pub`.
 
     Raises:
-        SignatureError: no key of the folder did, or there is none in it.
+        SignatureError: no trusted key made the signature, or the folder has no keys.
         EdgeError: a key cannot be read.
     """
     _need_cryptography()
@@ -92,7 +105,7 @@ def verify(data: bytes, signature: bytes, keys: Path) -> str:
 
     trusted = sorted(keys.glob("*.pub"))
     if not trusted:
-        raise SignatureError(f"no key is trusted: put the signer's .pub file into {keys}")
+        raise SignatureError(f"no trusted keys: put the signer's .pub file into {keys}")
     for path in trusted:
         try:
             _read_public(path).verify(signature, data)
@@ -100,7 +113,10 @@ def verify(data: bytes, signature: bytes, keys: Path) -> str:
             continue
         return path.name
     names = ", ".join(path.name for path in trusted)
-    raise SignatureError(f"its signature is of none of the trusted keys ({names} in {keys})")
+    raise SignatureError(
+        f"its signature was not made with a trusted key ({names} in {keys}): sign it with one of "
+        "these keys, or put the signer's .pub file there"
+    )
 
 
 def _need_cryptography() -> None:
@@ -120,9 +136,14 @@ def _read_private(path: Path) -> "Ed25519PrivateKey":
     try:
         key = serialization.load_pem_private_key(_read(path), None)
     except (ValueError, TypeError) as error:
-        raise EdgeError(f"{path} is no private key in PEM without a password: {error}") from error
+        raise EdgeError(
+            f"{path} is not a private key in PEM without a password ({error}): make one with "
+            "python -m runtime.signing key"
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise EdgeError(f"{path} is no Ed25519 key: make one with python -m runtime.signing key")
+        raise EdgeError(
+            f"{path} is not an Ed25519 key: make one with python -m runtime.signing key"
+        )
     return key
 
 
@@ -133,9 +154,11 @@ def _read_public(path: Path) -> "Ed25519PublicKey":
     try:
         key = serialization.load_pem_public_key(_read(path))
     except ValueError as error:
-        raise EdgeError(f"{path} is no public key in PEM: {error}") from error
+        raise EdgeError(
+            f"{path} is not a public key in PEM ({error}): remove or replace it"
+        ) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise EdgeError(f"{path} is no Ed25519 key: remove it")
+        raise EdgeError(f"{path} is not an Ed25519 key: remove it")
     return key
 
 
@@ -147,11 +170,11 @@ def _read(path: Path) -> bytes:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Make a key pair, or sign model files."""
+    """Make a key pair or sign model files, and print the paths of the written files."""
     arguments = parse_args(argv)
     if arguments.action == "key":
         private, public = make_key(Path(arguments.name))
-        print(printable(f"{private}: signs; keep it off the device"))
+        print(printable(f"{private}: the private key; keep it off the device"))
         print(printable(f"{public}: put it into the folder `keys` beside the device's model"))
         return 0
     for model in arguments.models:
@@ -160,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m runtime.signing",
         description="Make a key pair and sign model files, for python -m runtime.update.",
@@ -169,7 +192,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     key = actions.add_parser("key", help="make NAME.key and NAME.pub")
     key.add_argument("name", metavar="NAME")
     signing = actions.add_parser("sign", help="write FILE.sig for each FILE")
-    signing.add_argument("key", metavar="KEY", help="a .key file")
+    signing.add_argument("key", metavar="KEY", help="the private key, a .key file")
     signing.add_argument("models", nargs="+", metavar="FILE", help="a model file")
     return parser.parse_args(argv)
 

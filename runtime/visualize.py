@@ -1,4 +1,7 @@
-"""Draws the preprocessing of an image: the ink that was found, and the pixels."""
+"""Draw predictions onto an image: boxes, labels, and the 28×28 pixels that the network received.
+
+Used by the option `--show` of `python -m runtime` and `python -m runtime.read`.
+"""
 
 import io
 import os
@@ -13,24 +16,26 @@ from runtime.preprocess.pipeline import PreprocessedImage
 from runtime.preprocess.segment import Box
 from runtime.system import atomic_write
 
-# The longest side of the picture and the side of the pixels shown beside it, in pixels.
-_PICTURE, _PIXELS = 840, 336
-_MARGIN, _LINE = 12, 22
-_ACCEPTED, _REFUSED = (0, 140, 60), (200, 30, 30)
+_MAX_IMAGE_SIDE_PX = 840  # larger images are reduced to this side
+_PIXELS_SIDE_PX = 336  # side of the enlarged 28×28 pixels; smaller images are enlarged to this
+_MARGIN_PX = 12  # around the image and around the pixels
+_LINE_HEIGHT_PX = 22  # of the text
+_ACCEPTED_COLOR = (0, 140, 60)  # green, RGB
+_REJECTED_COLOR = (200, 30, 30)  # red, RGB
 
 
 def draw_preprocessed(
     image: ImageSource, preprocessed: PreprocessedImage, prediction: Prediction
 ) -> Image.Image:
-    """The original with the digit's box, and beside it the pixels that the network was given.
+    """Draw the image with the digit's box and, beside it, the pixels that the network received.
 
     Args:
-        image: what was classified.
-        preprocessed: how it was preprocessed: `Classifier.classify(image, return_view=True).view`.
-        prediction: what was made of it.
+        image: the classified image.
+        preprocessed: `Classifier.classify(image, return_view=True).view`.
+        prediction: the prediction for the image.
 
     Returns:
-        An RGB picture; under the pixels stand answer, method, polarity and box.
+        An RGB image, with prediction, method, polarity and box below the pixels.
 
     Raises:
         ImageError: the image cannot be read.
@@ -45,20 +50,21 @@ def draw_preprocessed(
         "box: {}, {} to {}, {}".format(*preprocessed.box),
     )
     pixels = Image.fromarray(preprocessed.pixels[:, :, 0])
-    height = max(picture.height, _PIXELS + len(lines) * _LINE + _MARGIN) + 2 * _MARGIN
-    sheet = Image.new("RGB", (picture.width + _PIXELS + 3 * _MARGIN, height), "white")
-    sheet.paste(picture, (_MARGIN, _MARGIN))
-    left = picture.width + 2 * _MARGIN
-    sheet.paste(pixels.resize((_PIXELS, _PIXELS), Image.Resampling.NEAREST), (left, _MARGIN))
+    side, margin, line_height = _PIXELS_SIDE_PX, _MARGIN_PX, _LINE_HEIGHT_PX
+    height = max(picture.height, side + len(lines) * line_height + margin) + 2 * margin
+    sheet = Image.new("RGB", (picture.width + side + 3 * margin, height), "white")
+    sheet.paste(picture, (margin, margin))
+    left = picture.width + 2 * margin
+    sheet.paste(pixels.resize((side, side), Image.Resampling.NEAREST), (left, margin))
     pen = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
-        top = _PIXELS + 2 * _MARGIN + number * _LINE
-        pen.text((left, top), line, fill="black", font=_font(_LINE - 5))
+        top = side + 2 * margin + number * line_height
+        pen.text((left, top), line, fill="black", font=_font(line_height - 5))
     return sheet
 
 
 def draw_recognition(image: ImageSource, recognition: Recognition) -> Image.Image:
-    """The original with a box and a label at each digit, and a red ? at what is none.
+    """Draw the image with a box and a label at each digit, and a red ? at rejected symbols.
 
     Raises:
         ImageError: the image cannot be read.
@@ -71,38 +77,38 @@ def draw_recognition(image: ImageSource, recognition: Recognition) -> Image.Imag
 
 
 def draw_marks(image: ImageSource, marks: list[tuple[Box, Prediction, str]]) -> Image.Image:
-    """The original with a box around each thing found; green what was accepted, red what was not.
+    """Draw the image with boxes: green for accepted predictions, red for rejected ones.
 
     Args:
-        image: what was read.
-        marks: for each its (left, top, right, bottom) in pixels of the upright original, what was
-            made of it, and what to write at the box.
+        image: the classified image.
+        marks: (box, prediction, text above the box); a box is (left, top, right, bottom) in pixels
+            of the upright image.
 
     Raises:
         ImageError: the image cannot be read.
     """
-    decoded = decode_color(image, longest=_PICTURE)
+    decoded = decode_color(image, longest=_MAX_IMAGE_SIDE_PX)
     picture = Image.fromarray(np.ascontiguousarray(decoded.rgb))
-    # A tiny picture is enlarged, so that there is something to see.
-    scale = max(1, _PIXELS // max(picture.size))
+    scale = max(1, _PIXELS_SIDE_PX // max(picture.size))  # enlarge tiny images
     enlarged = (picture.width * scale, picture.height * scale)
     picture = picture.resize(enlarged, Image.Resampling.NEAREST)
     x, y = picture.width / decoded.size[0], picture.height / decoded.size[1]
     pen = ImageDraw.Draw(picture)
     for (left, top, right, bottom), prediction, text in marks:
-        color = _ACCEPTED if prediction.accepted else _REFUSED
+        color = _ACCEPTED_COLOR if prediction.accepted else _REJECTED_COLOR
         edges = (left * x, top * y, max(right * x - 1, left * x), max(bottom * y - 1, top * y))
         pen.rectangle(edges, outline=color, width=2)
         if text:
-            pen.text((left * x, max(top * y - _LINE, 0)), text, fill=color, font=_font(_LINE - 4))
+            corner = (left * x, max(top * y - _LINE_HEIGHT_PX, 0))
+            pen.text(corner, text, fill=color, font=_font(_LINE_HEIGHT_PX - 4))
     return picture
 
 
 def save(picture: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write a picture as PNG, whatever its name ends in, whole or not at all.
+    """Write an image as PNG, whatever the suffix of `path`, atomically.
 
     Raises:
-        EdgeError: it cannot be written.
+        EdgeError: the file cannot be written.
     """
     encoded = io.BytesIO()
     picture.save(encoded, "PNG")
@@ -113,4 +119,4 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     try:
         return ImageFont.load_default(size)
     except TypeError:
-        return ImageFont.load_default()  # Pillow before 10.1 has one size only
+        return ImageFont.load_default()  # Pillow before 10.1 has one size

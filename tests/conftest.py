@@ -1,4 +1,4 @@
-"""What tests of several packages share."""
+"""Fixtures shared by all tests: a headless browser, and helpers for the page to draw on."""
 
 import contextlib
 import functools
@@ -11,16 +11,16 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_collection_modifyitems(items):
-    """The notebook first: at the end one worker computed for minutes and the other waited."""
+    """Run the notebook first, so that no worker waits for it at the end of a parallel run."""
     items.sort(key=lambda item: item.path.name != "test_notebook.py")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    """A real browser without a window, driven by Playwright.
+    """A headless browser, controlled by Playwright.
 
-    For a module and no longer: Playwright keeps an event loop running in this thread, in which
-    other tests' asyncio.run would fail.
+    It lives for one module only: Playwright keeps an event loop running in this thread, so
+    asyncio.run in other tests would fail.
     """
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
@@ -28,7 +28,7 @@ def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     with playwright.sync_playwright() as driver:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        # A camera of its own, that nobody has to allow.
+        # A simulated camera, used without a permission dialog.
         options += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
         opened = driver.chromium.launch(
             executable_path=path, headless=True, args=[*options, "--no-first-run"]
@@ -39,10 +39,10 @@ def browser():
 
 @pytest.fixture(scope="module")
 def opened(browser):
-    """Visits a page, as a context manager; what it logs, and what it asks of others, is a failure.
+    """Visit a page, as a context manager; fail if it logs problems or requests other hosts.
 
-    `ready`: wait until it says that it is; `allowed`: what may be logged; `options`: Playwright's,
-    of a new context.
+    `ready`: wait until the page is ready; `allowed`: parts of messages that may be logged;
+    `options`: of Playwright's new context.
     """
     return functools.partial(_opened, browser)
 
@@ -51,23 +51,23 @@ def opened(browser):
 def _opened(browser, url, ready=True, allowed=(), **options):
     context = browser.new_context(**options)
     page = context.new_page()
-    said, asked = [], []
-    page.on("console", lambda it: it.type in ("error", "warning") and said.append(it.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    messages, requests = [], []
+    page.on("console", lambda m: m.type in ("error", "warning") and messages.append(m.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(url)
     if ready:
         page.wait_for_selector("body[data-ready]")
     yield page
     context.close()
-    assert [text for text in said if not any(part in text for part in allowed)] == []
-    own = ("", urlsplit(url).netloc)  # a data: address has none
-    assert [address for address in asked if urlsplit(address).netloc not in own] == []
+    assert [text for text in messages if not any(part in text for part in allowed)] == []
+    own_hosts = ("", urlsplit(url).netloc)  # a data: URL has no host
+    assert [request for request in requests if urlsplit(request).netloc not in own_hosts] == []
 
 
 @pytest.fixture(scope="session")
 def draw():
-    """Draws strokes on the page's pad with the mouse; places are in parts of the pad's height."""
+    """Draw strokes on the page's pad with the mouse; points are in units of the pad's height."""
     return _draw
 
 
@@ -88,7 +88,7 @@ def _draw(page, strokes, lift=True, right=0.0):
 
 @pytest.fixture(scope="session")
 def shows():
-    """Waits until the page's answer is a text."""
+    """Wait until the page shows a text as its answer."""
     return _shows
 
 
@@ -100,7 +100,7 @@ def _shows(page, text):
 
 @pytest.fixture(scope="session")
 def hand_over():
-    """Drops or pastes a picture, the bytes of a JPEG file, on the page."""
+    """Drop or paste an image, the bytes of a JPEG file, on the page."""
     return _hand_over
 
 

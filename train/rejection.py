@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from runtime.backends import Pixels, Scores
 from runtime.model.rejection import (
-    BOTTOM,
-    CLEAR_MARGIN,
-    CONFIDENT,
-    GRID,
-    SQUARE,
-    TOP,
+    BOTTOM_ROW,
+    CERTAIN_CONFIDENCE,
+    CERTAIN_SCORE_MARGIN,
+    GRID_SHAPE,
+    SQUARE_PX,
+    TOP_ROW,
     RejectionModel,
     RejectionScorer,
     log_odds,
@@ -118,7 +118,11 @@ def lower_threshold(
         written = np.stack([tta_variants(validation.pixels[n]) for _, n in uncertain])
         copies = answer(written.reshape(-1, *written.shape[2:])).reshape(*written.shape[:2], -1)
         for (at, n), images, of_copies in zip(uncertain, written, copies, strict=True):
-            without = highest[at] - CLEAR_MARGIN if confidences[n] >= CONFIDENT else -math.inf
+            without = (
+                highest[at] - CERTAIN_SCORE_MARGIN
+                if confidences[n] >= CERTAIN_CONFIDENCE
+                else -math.inf
+            )
             again = mean_tta_score(images, of_copies, int(scores[n].argmax()), scorer)
             highest[at] = max(without, min(highest[at], again))
     # No threshold accepts those of minus infinity.
@@ -149,7 +153,7 @@ def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> RejectionModel:
         warnings.filterwarnings("ignore", "Training interrupted by user", UserWarning)
         network.fit(squares, np.arange(len(squares)) < len(known))
     interrupt.check()  # of KeyboardInterrupt scikit-learn makes that warning
-    weights = network.coefs_[0].T.reshape(HIDDEN, *GRID)
+    weights = network.coefs_[0].T.reshape(HIDDEN, *GRID_SHAPE)
     scales = np.abs(weights).max(axis=(1, 2)) / 127
     return RejectionModel(
         weights=np.rint(weights / scales[:, None, None]).astype(np.int8),
@@ -186,8 +190,8 @@ def _scores(rule: RejectionModel, pixels: Pixels, confidences: Floats) -> Floats
 
 def _squares(pixels: Pixels) -> npt.NDArray[np.float32]:
     """Mean ink, 0 to 1, of the squares that the rule looks at: (N, 140)."""
-    rows, columns = GRID
-    parts = pixels[:, TOP:BOTTOM].reshape(-1, rows, SQUARE, columns, SQUARE)
+    rows, columns = GRID_SHAPE
+    parts = pixels[:, TOP_ROW:BOTTOM_ROW].reshape(-1, rows, SQUARE_PX, columns, SQUARE_PX)
     return parts.mean(axis=(2, 4), dtype=np.float32).reshape(len(pixels), -1) / 255
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from runtime.backends import Pixels, Scores
-from runtime.backends.onnx import EXACT
+from runtime.backends.onnx import EXACT_INT8_SUMS
 from runtime.model.artifact import Artifact
 
 
@@ -78,7 +78,7 @@ def _onnx(artifact: Artifact, threads: int) -> BareEngine:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     # Exact int8 sums as in `runtime`; with the default they may overflow without VNNI.
-    options.add_session_config_entry(*EXACT)
+    options.add_session_config_entry(*EXACT_INT8_SUMS)
     session = onnxruntime.InferenceSession(
         artifact.data, options, providers=["CPUExecutionProvider"]
     )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from benchmarks.harness.messages import Layer, LintFinding
 from benchmarks.quantization.layer_stats import BATCH, LayerStats, lint_quantization
 from runtime.backends import Pixels, Scores, install_hint
-from runtime.backends.onnx import EXACT
+from runtime.backends.onnx import EXACT_INT8_SUMS
 from runtime.errors import BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.model.spec import QuantizationParams
@@ -97,7 +97,7 @@ class Model:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = _LOG_SEVERITY_ERROR
-        options.add_session_config_entry(*EXACT)
+        options.add_session_config_entry(*EXACT_INT8_SUMS)
         options.graph_optimization_level = (
             levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
         )

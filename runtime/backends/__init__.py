@@ -1,4 +1,8 @@
-"""The engines: one file each, one row each in `runtime.engines`; `open_backend` chooses one."""
+"""Open an artifact with an engine: `open_backend` picks a driver of this package.
+
+Each engine has one module here and one row in `runtime.engines.ENGINES`. `Pixels` and `Scores` are
+the array types that engines take and return.
+"""
 
 import importlib
 from collections.abc import Iterable
@@ -24,15 +28,19 @@ __all__ = [
     "open_backend",
 ]
 
-Pixels = npt.NDArray[np.uint8]
-Scores = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]  # (28, 28, 1), or (N, 28, 28, 1) for a batch; 0 paper, 255 ink
+Scores = npt.NDArray[np.float32]  # (classes,), or (N, classes) for a batch; softmax
 
 
 class Backend(Protocol):
     """An engine holding an open artifact.
 
-    `device` is the one asked for; `fallback` says what of the model runs on the CPU all the same,
-    and is empty where nothing does.
+    Attributes:
+        name: of the engine, as in `ENGINES`.
+        version: of the engine's package.
+        device: "cpu", "gpu" or the engine's own name of the device that runs the model.
+        fallback: which part of the model runs on the CPU instead; empty if none does.
+        spec: the spec of the open artifact.
     """
 
     name: str
@@ -42,34 +50,35 @@ class Backend(Protocol):
     spec: ModelSpec
 
     def scores(self, pixels: Pixels) -> Scores:
-        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8."""
+        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8."""
 
 
 class CpuFallbackError(BackendUnavailable):
-    """The device is there by name, and the engine would have computed on the CPU instead."""
+    """The engine supports the device but would run the model on the CPU instead."""
 
 
 def open_backend(
     artifact: Artifact, engine: str | None = None, threads: int = 1, device: str = "cpu"
 ) -> Backend:
-    """Open `artifact` with the engine named, else the first installed one that reads its format.
+    """Open an artifact with the named engine, or with the first installed one for its format.
 
     Args:
-        engine: a name of `ENGINES`.
-        threads: at least 1.
-        device: "cpu", "gpu", or another of the engine's `devices`.
+        artifact: the model to open.
+        engine: a name in `ENGINES`.
+        threads: number of threads of the engine, at least 1.
+        device: "cpu", "gpu" or another of the engine's `devices`.
 
     Raises:
-        BackendUnavailable: the engine or device is not there, or does not open such files.
-        CpuFallbackError: the engine would have computed on the CPU instead of the device.
-        ArtifactError: the engine refuses the model, or the model is not what its spec says.
+        BackendUnavailable: the engine or device is not available, or opens other formats only.
+        CpuFallbackError: the engine would run the model on the CPU instead of the device.
+        ArtifactError: the engine rejects the model, or the model contradicts its spec.
     """
     if threads < 1:
-        raise BackendUnavailable(f"{threads} threads cannot run a model: give 1 or more")
+        raise BackendUnavailable(f"{threads} threads cannot run a model: pass 1 or more")
     candidates = [row for row in ENGINES if row.suffix == artifact.format]
     if engine is not None:
         if engine not in {row.name for row in ENGINES}:
-            raise BackendUnavailable(f"no backend {engine!r}: choose among {_names(ENGINES)}")
+            raise BackendUnavailable(f"no backend {engine!r}: choose one of {_names(ENGINES)}")
         if engine not in {row.name for row in candidates}:
             raise BackendUnavailable(
                 f"{engine} does not open {artifact.path}: {artifact.format} files are opened by "
@@ -93,13 +102,13 @@ def open_backend(
 
 
 def devices(engine: str) -> tuple[str, ...]:
-    """The devices that an engine's driver knows by name, on whatever machine; "cpu" is the first.
+    """Return the device names of an engine, available on this machine or not; "cpu" comes first.
 
-    "gpu" is the first of them that is there.
+    For `open_backend`, "gpu" stands for the first GPU in this list that is available.
     """
     row = next(row for row in ENGINES if row.name == engine)
-    known: tuple[str, ...] = importlib.import_module(row.module).devices(engine)
-    return known
+    names: tuple[str, ...] = importlib.import_module(row.module).devices(engine)
+    return names
 
 
 def _names(rows: Iterable[Engine]) -> str:

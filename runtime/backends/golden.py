@@ -1,35 +1,40 @@
-"""Golden answers: the inputs and scores in an artifact, with which it proves itself anywhere."""
+"""Compare an engine's scores with the golden outputs stored in the artifact.
+
+An artifact holds a few inputs and the scores that the model returned for them when it was exported.
+The self-test and the hot reload check that an engine reproduces them on this machine.
+"""
 
 import numpy as np
 
 from runtime.backends import Backend
 from runtime.errors import ArtifactError
 
-# How far the scores may lie from the golden ones. In an int8 model the kernels of two engines or
-# processors round one step apart now and then, and one step inside the network moves the scores of
-# an unsure answer by a few of 1/256.
+# Largest allowed difference of any score from the golden score, by precision. The kernels of two
+# engines or processors sometimes round an int8 value differently by one step. One step inside the
+# network moves the scores of an uncertain prediction by a few 1/256.
 TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
 
 
 def largest_difference(backend: Backend, batch: int) -> float:
-    """The largest difference between a backend's scores and the golden ones.
+    """Return the largest absolute difference between a backend's scores and the golden scores.
 
     Args:
-        batch: how many images each call is given; the last call may have fewer.
+        backend: an engine with an open artifact.
+        batch: number of images per call; the last call may have fewer.
 
     Returns:
-        Infinity where a score is not finite, or the scores have another shape.
+        Infinity if a score is not finite or the scores have a wrong shape.
 
     Raises:
         ArtifactError: the artifact has no golden inputs.
     """
     golden = backend.spec.golden
     if golden is None or len(golden.pixels) == 0:
-        raise ArtifactError("it has no golden inputs to prove itself with: export it again")
+        raise ArtifactError("it has no golden inputs, which the test needs: export it again")
     largest = 0.0
-    for at in range(0, len(golden.pixels), batch):
-        scores = backend.scores(golden.pixels[at : at + batch])
-        expected = golden.scores[at : at + batch]
+    for start in range(0, len(golden.pixels), batch):
+        scores = backend.scores(golden.pixels[start : start + batch])
+        expected = golden.scores[start : start + batch]
         if scores.shape != expected.shape or not np.isfinite(scores).all():
             return float("inf")
         largest = max(largest, float(np.abs(scores - expected).max()))
@@ -37,9 +42,9 @@ def largest_difference(backend: Backend, batch: int) -> float:
 
 
 def check(backend: Backend) -> None:
-    """Raise an ArtifactError unless a backend gives the golden scores; one call of the engine.
+    """Raise ArtifactError if a backend does not reproduce the golden scores in one call.
 
-    A model made without golden inputs has nothing to prove itself with and passes.
+    A model without golden inputs passes.
     """
     golden = backend.spec.golden
     if golden is None or len(golden.pixels) == 0:
@@ -47,6 +52,6 @@ def check(backend: Backend) -> None:
     difference = largest_difference(backend, len(golden.pixels))
     if not difference <= TOLERANCE[backend.spec.precision]:
         raise ArtifactError(
-            f"its answers are not its golden ones (a difference of {difference:.3g}) with "
-            f"{backend.name}: export it again, or see python -m runtime.selftest"
+            f"its scores differ by {difference:.3g} from its golden scores with {backend.name}: "
+            "export it again, or see python -m runtime.selftest"
         )

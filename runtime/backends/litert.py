@@ -1,4 +1,8 @@
-"""TFLite models in ai-edge-litert, or in tflite-runtime, its predecessor."""
+"""Run .tflite models on the CPU with ai-edge-litert or with its predecessor, tflite-runtime.
+
+`runtime.backends.open_backend` calls `open_artifact`; with `device="gpu"` that delegates to
+`runtime.backends.litert_gpu`.
+"""
 
 import importlib
 import threading
@@ -13,15 +17,18 @@ from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system.native_output import suppress_native_output
 
+# Python package of each engine.
 _PACKAGES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
-# Images at once: the activations of more leave the cache, those of fewer leave threads waiting.
-_CHUNK = {"float32": 32, "int8": 64}
-_TOP_BIT = np.array(128, np.uint8)  # an array: a scalar is converted at each call
-_FULL_SCALE = np.array(255, np.float32)
+# Most images per call of the engine, by precision. The activations of more images exceed the cache;
+# fewer images leave threads idle.
+_CHUNK_IMAGES = {"float32": 32, "int8": 64}
+# 0-d arrays, because NumPy would convert a scalar in each call.
+_TOP_BIT = np.array(128, np.uint8)  # XOR with it subtracts 128 modulo 256
+_MAX_LEVEL = np.array(255, np.float32)  # pixels are divided by it
 
 
 class LiteRTBackend:
-    """One interpreter, resized to the batch it is given; calls from several threads take turns."""
+    """An interpreter that is resized to each batch; calls from several threads run in turn."""
 
     fallback = ""
 
@@ -38,33 +45,33 @@ class LiteRTBackend:
         )
         self._input, self._output = source[0]["index"], result[0]["index"]
         expected = np.int8 if artifact.spec.precision == "int8" else np.float32
-        # The scores of an int8 model are float; of older files and other makers they may be int8.
+        # Our int8 models return float scores; older files and foreign ones may return int8.
         if source[0]["dtype"] is not expected or result[0]["dtype"] not in (expected, np.float32):
             raise ArtifactError(
-                f"{artifact.path} is not the {artifact.spec.precision} its spec says: "
+                f"{artifact.path} is not {artifact.spec.precision} as its spec says: "
                 "export it again"
             )
         self._int8 = expected is np.int8
-        self._chunk = _CHUNK[artifact.spec.precision]
-        self._real: Scores | None = None
+        self._chunk = _CHUNK_IMAGES[artifact.spec.precision]
+        self._dequantized: Scores | None = None  # lookup table; None if the output is float
         if self._int8:
             check_quantization(artifact, source[0]["quantization"], result[0]["quantization"])
         if result[0]["dtype"] is np.int8:
-            # The score of every output: one look-up instead of three passes. In the order of
-            # bytes, so that a negative output finds its own from the end.
+            # One lookup replaces three passes over the output. The order is that of the unsigned
+            # byte, so a negative int8 indexes its value from the end of the table.
             scale, zero_point = result[0]["quantization"]
             values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
-            self._real = (values - np.float32(zero_point)) * np.float32(scale)
+            self._dequantized = (values - np.float32(zero_point)) * np.float32(scale)
         self._batch = 0
-        # The input as the model takes it; reused, as an array a call would cost a microsecond.
-        self._staged: npt.NDArray[np.generic]
-        self._given: npt.NDArray[np.generic]
+        # The input, reused as a new array takes 1 µs a call, and its view in the model's dtype.
+        self._buffer: npt.NDArray[np.generic]
+        self._input_view: npt.NDArray[np.generic]
 
     def scores(self, pixels: Pixels) -> Scores:
-        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
+        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
 
         Raises:
-            ImageError: `pixels` has another shape or dtype.
+            ImageError: `pixels` has a different shape or dtype.
         """
         check_pixels(pixels, self.spec.input_shape)
         with self._lock:
@@ -72,46 +79,46 @@ class LiteRTBackend:
             if len(pixels) <= chunk:
                 return self._run(pixels)
             starts = range(0, len(pixels), chunk)
-            return np.concatenate([self._run(pixels[at : at + chunk]) for at in starts])
+            return np.concatenate([self._run(pixels[start : start + chunk]) for start in starts])
 
     def _run(self, pixels: Pixels) -> Scores:
         interpreter = self._interpreter
         if len(pixels) != self._batch:
-            self._batch = 0  # should the engine fail below, the next call starts over
+            self._batch = 0  # if the engine raises below, the next call resizes again
             interpreter.resize_tensor_input(self._input, pixels.shape)
             interpreter.allocate_tensors()
-            self._staged = np.empty(pixels.shape, np.uint8 if self._int8 else np.float32)
-            self._given = self._staged.view(np.int8) if self._int8 else self._staged
+            self._buffer = np.empty(pixels.shape, np.uint8 if self._int8 else np.float32)
+            self._input_view = self._buffer.view(np.int8) if self._int8 else self._buffer
             self._batch = len(pixels)
         if self._int8:
-            # int8 = pixel − 128: flipping the top bit is that subtraction, modulo 256.
-            np.bitwise_xor(pixels, _TOP_BIT, out=self._staged)
+            np.bitwise_xor(pixels, _TOP_BIT, out=self._buffer)
         else:
-            np.divide(pixels, _FULL_SCALE, out=self._staged)
-        interpreter.set_tensor(self._input, self._given)
+            np.divide(pixels, _MAX_LEVEL, out=self._buffer)
+        interpreter.set_tensor(self._input, self._input_view)
         interpreter.invoke()
-        given: Any = interpreter.get_tensor(self._output)
-        scores: Scores = given if self._real is None else self._real.take(given)
+        output: Any = interpreter.get_tensor(self._output)
+        scores: Scores = output if self._dequantized is None else self._dequantized.take(output)
         return scores
 
 
 def devices(name: str) -> tuple[str, ...]:
-    """What computes: the CPU; with ai-edge-litert a GPU too."""
+    """Return the supported devices: the CPU, and a GPU with ai-edge-litert."""
     return ("cpu", "gpu") if name == "litert" else ("cpu",)
 
 
 def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> Backend:
-    """Open a .tflite artifact with ai-edge-litert or tflite-runtime, as `name` says.
+    """Open a .tflite artifact with the engine `name`: "litert" or "tflite-runtime".
 
     Raises:
-        BackendUnavailable: the package or the device is not there.
-        ArtifactError: the engine refuses the model.
+        BackendUnavailable: the package or the device is not available.
+        CpuFallbackError: part of the model would run on the CPU instead of the GPU.
+        ArtifactError: the engine rejects the model, or the model contradicts its spec.
     """
     package = _PACKAGES[name]
     if device not in devices(name):
         raise BackendUnavailable(
-            f"{name} has no {device}: choose {' or '.join(devices(name))}"
-            + ("" if name == "litert" else f", or take ai-edge-litert: {install_hint('litert')}")
+            f"{name} has no device {device}: choose {' or '.join(devices(name))}"
+            + ("" if name == "litert" else f", or use ai-edge-litert: {install_hint('litert')}")
         )
     try:
         engine = importlib.import_module(f"{package}.interpreter")
@@ -120,9 +127,9 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> B
         raise BackendUnavailable(
             f"{package} is not installed ({error}): {install_hint(name)}"
         ) from error
-    except OSError as error:  # its libraries: no memory to map them, or of another machine
+    except OSError as error:  # its libraries do not fit into memory or are for another processor
         raise BackendUnavailable(
-            f"{package} cannot be loaded ({error}): free memory, or install it again"
+            f"{package} cannot be loaded ({error}): free memory or reinstall it"
         ) from error
     if device == "gpu":
         from runtime.backends import litert_gpu
@@ -133,10 +140,10 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> B
             interpreter = engine.Interpreter(model_content=artifact.data, num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{name} refuses {artifact.path} ({error}): export it again") from error
-    except SystemError as error:  # what tflite-runtime says under NumPy 2
+        raise ArtifactError(f"{name} rejects {artifact.path} ({error}): export it again") from error
+    except SystemError as error:  # raised by tflite-runtime with NumPy 2
         raise BackendUnavailable(
-            f"{package} does not run with NumPy {np.__version__}: {install_hint(name)} in an "
-            "environment of its own, or use ai-edge-litert"
+            f"{package} does not run with NumPy {np.__version__}: {install_hint(name)} in a "
+            "separate environment, or use ai-edge-litert"
         ) from error
     return LiteRTBackend(artifact, name, version, interpreter)

@@ -1,4 +1,7 @@
-"""TFLite models on the GPU, through ai-edge-litert's CompiledModel (WebGPU, OpenCL, Metal)."""
+"""Run .tflite models on a GPU with ai-edge-litert's CompiledModel (WebGPU, OpenCL, Metal).
+
+`runtime.backends.litert` calls `open_artifact` for the device "gpu".
+"""
 
 import importlib
 import threading
@@ -12,14 +15,14 @@ from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system.native_output import suppress_native_output
 
-_CHUNK = 256
+_CHUNK_IMAGES = 256  # most images per call of the engine
 
 
 class LiteRTGpuBackend:
-    """One compiled model, resized to the batch it is given; calls from several threads take turns.
+    """A compiled model that is resized to each batch; calls from several threads run in turn.
 
-    The scores are read back within the call: `run` alone returns before the GPU has computed, and
-    would be timed as a hundredth of what an answer takes.
+    `scores` reads the output back, which waits for the GPU. The engine's own run call returns
+    before the GPU is done; timing it alone would show a hundredth of the latency.
     """
 
     name = "litert"
@@ -38,31 +41,32 @@ class LiteRTGpuBackend:
         expected = "int8" if artifact.spec.precision == "int8" else "float32"
         if source[0]["dtype"] != expected or result[0]["dtype"] not in (expected, "float32"):
             raise ArtifactError(
-                f"{artifact.path} is not the {artifact.spec.precision} its spec says: "
+                f"{artifact.path} is not {artifact.spec.precision} as its spec says: "
                 "export it again"
             )
         self._int8 = expected == "int8"
-        stated = artifact.spec.quantization
-        # None where the scores are float, as those of an int8 model are since its softmax is.
-        self._affine = stated.output if stated is not None else None
+        quantization = artifact.spec.quantization
+        # None if the output is float: our int8 models have a float softmax.
+        self._output_params = quantization.output if quantization is not None else None
         self._batch = 0
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
 
     def scores(self, pixels: Pixels) -> Scores:
-        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
+        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
 
         Raises:
-            ImageError: `pixels` has another shape or dtype.
+            ImageError: `pixels` has a different shape or dtype.
         """
         check_pixels(pixels, self.spec.input_shape)
+        chunk = _CHUNK_IMAGES
         with self._lock:
-            starts = range(0, len(pixels), _CHUNK)
-            return np.concatenate([self._run(pixels[at : at + _CHUNK]) for at in starts])
+            starts = range(0, len(pixels), chunk)
+            return np.concatenate([self._run(pixels[start : start + chunk]) for start in starts])
 
     def _run(self, pixels: Pixels) -> Scores:
         if len(pixels) != self._batch:
-            self._batch = 0  # should the engine fail below, the next call starts over
+            self._batch = 0  # if the engine raises below, the next call resizes again
             with suppress_native_output(2):
                 self._model.resize_input_tensor(0, pixels.shape)
                 self._inputs = self._model.create_input_buffers(0)
@@ -74,21 +78,26 @@ class LiteRTGpuBackend:
         else:
             self._inputs[0].write(np.divide(pixels, 255, dtype=np.float32))
         self._model.run_by_index(0, self._inputs, self._outputs)
-        if self._affine is None:
+        params = self._output_params
+        if params is None:
             scores: Scores = self._outputs[0].read(count, np.float32)
         else:
             codes = self._outputs[0].read(count, np.int8).astype(np.float32)
-            scores = (codes - np.float32(self._affine.zero_point)) * np.float32(self._affine.scale)
+            scores = (codes - np.float32(params.zero_point)) * np.float32(params.scale)
         return scores.reshape(len(pixels), -1)
 
 
 def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
-    """Open a .tflite artifact on the GPU alone; a float one computes in float32.
+    """Open a .tflite artifact on the GPU, without fallback to the CPU and with float32 arithmetic.
+
+    Args:
+        artifact: the model.
+        version: of the installed ai-edge-litert, for messages and `Backend.version`.
 
     Raises:
-        BackendUnavailable: there is no GPU that LiteRT can use, or this LiteRT has no such model.
+        BackendUnavailable: LiteRT finds no GPU, or this version has no GPU accelerator.
         CpuFallbackError: part of the model would not run on the GPU.
-        ArtifactError: the model is not what its spec says.
+        ArtifactError: the model contradicts its spec.
     """
     try:
         compiled = importlib.import_module("ai_edge_litert.compiled_model")
@@ -102,22 +111,23 @@ def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
     if artifact.spec.precision == "int8":
         from runtime.backends.checks import check_quantization
 
-        # The compiled model does not tell its scales.
+        # The compiled model does not expose its scales, so an interpreter reads them.
         with suppress_native_output(2):
             opened = interpreter.Interpreter(model_content=artifact.data)
         details = opened.get_input_details()[0], opened.get_output_details()[0]
         check_quantization(artifact, *(detail["quantization"] for detail in details))
-    chosen = options.Options(
-        # Without the CPU beside it, so that what the GPU cannot do is refused and not taken over.
+    gpu_only = options.Options(
+        # GPU without CPU: operators that the GPU lacks fail instead of running on the CPU.
         hardware_accelerators=options.HardwareAccelerator.GPU,
         gpu_options=options.GpuOptions(enforce_f32=True),
     )
     model = None
     with suppress_native_output(1, 2):
         try:
-            model = compiled.CompiledModel.from_buffer(artifact.data, options=chosen)
+            model = compiled.CompiledModel.from_buffer(artifact.data, options=gpu_only)
         except RuntimeError as error:
-            # The frames hold LiteRT's environment, which prints as it goes: let it go here.
+            # The traceback keeps LiteRT's environment alive. Its destructor prints; run it here,
+            # where output is suppressed.
             error.__traceback__ = None
     if model is None:
         raise BackendUnavailable(
@@ -129,6 +139,6 @@ def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
             f"LiteRT would run part of {artifact.path} on the CPU, not on the GPU: use --device cpu"
         )
     backend = LiteRTGpuBackend(artifact, version, model)
-    with suppress_native_output(2):  # the first answer compiles shaders, and speaks of it
+    with suppress_native_output(2):  # the first call compiles shaders and logs it
         backend.scores(np.zeros((1, *artifact.spec.input_shape), np.uint8))
     return backend

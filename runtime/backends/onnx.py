@@ -1,4 +1,8 @@
-"""ONNX models in onnxruntime, on the CPU or on the GPU that its build brings."""
+"""Run .onnx models with onnxruntime, on the CPU or with one of its GPU execution providers.
+
+`runtime.backends.open_backend` calls `open_artifact`. If the device is a GPU and onnxruntime would
+silently run the whole model on the CPU, that raises `CpuFallbackError`.
+"""
 
 import os
 import sys
@@ -20,9 +24,12 @@ if TYPE_CHECKING:
 
 
 class Provider(NamedTuple):
-    """An execution provider: what onnxruntime calls it, its options, and what it takes to have it.
+    """An execution provider of onnxruntime.
 
-    The options ask for float32 arithmetic where the provider would shorten it unasked.
+    Attributes:
+        name: onnxruntime's name of the provider.
+        options: (key, value) pairs; they switch off arithmetic below float32 (TF32, FP16).
+        remedy: hardware and packages that the provider needs, for error messages.
     """
 
     name: str
@@ -30,13 +37,13 @@ class Provider(NamedTuple):
     remedy: str
 
 
-# By the device's name; GPUs first, the fastest before the others.
+# By device name. "gpu" selects the first available one, so the fastest come first.
 PROVIDERS = {
     "tensorrt": Provider(
         "TensorrtExecutionProvider",
         (),
         "an NVIDIA card, its driver, and pip install onnxruntime-gpu tensorrt-cu13 "
-        "(tensorrt-cu12 where it is built for CUDA 12)",
+        "(tensorrt-cu12 if it is built for CUDA 12)",
     ),
     "cuda": Provider(
         "CUDAExecutionProvider",
@@ -51,9 +58,9 @@ PROVIDERS = {
     "rocm": Provider(
         "ROCMExecutionProvider",
         (),
-        "an AMD card, ROCm, and AMD's onnxruntime-rocm up to 1.22; later ones have MIGraphX",
+        "an AMD card, ROCm, and AMD's onnxruntime-rocm up to 1.22; later versions have MIGraphX",
     ),
-    "coreml": Provider("CoreMLExecutionProvider", (), "a Mac; pip install onnxruntime brings it"),
+    "coreml": Provider("CoreMLExecutionProvider", (), "a Mac and pip install onnxruntime"),
     "directml": Provider(
         "DmlExecutionProvider",
         (),
@@ -70,20 +77,30 @@ PROVIDERS = {
         "an Intel or AMD processor, and pip install onnxruntime-openvino openvino",
     ),
 }
-_NO_GPU = "openvino-cpu"
-# An x86 processor that has AVX2 and no VNNI sums products of bytes in 16 bits, which overflow: int8
-# models would answer otherwise there than everywhere else, where onnxruntime says it ignores it.
-EXACT = ("session.x64quantprecision", "1")
-_CPU_PROVIDER = "CPUExecutionProvider"
-# Images at once: on a CPU the activations of more leave the cache.
-_CPU_CHUNK, _CHUNK = 64, 1024
+_CPU_ACCELERATOR = "openvino-cpu"  # the only device of PROVIDERS that is not a GPU
+# Session option (key, value) for exact int8 sums. x86 processors with AVX2 but without VNNI add
+# products of bytes in 16 bits, which overflow, so an int8 model would predict differently there.
+# Other processors ignore the option.
+EXACT_INT8_SUMS = ("session.x64quantprecision", "1")
+_CPU_PROVIDER = "CPUExecutionProvider"  # onnxruntime's name
+_CPU_CHUNK_IMAGES = 64  # most images per call on a CPU; the activations of more exceed the cache
+_GPU_CHUNK_IMAGES = 1024  # most images per call on other devices
 
 
 class OnnxBackend:
-    """One inference session; for large batches on several threads another, which they share.
+    """An inference session, and a single-threaded second one for large batches on several threads.
 
-    Within one operator of so small a network threads wait for each other longer than they compute:
-    chunks of the batch side by side, each on one thread, are up to twice as fast.
+    In a network this small, the threads within one operator wait for each other longer than they
+    compute. Running chunks of the batch in parallel, one thread each, is up to twice as fast.
+
+    Args:
+        artifact: the model.
+        version: of onnxruntime.
+        device: "cpu" or a name in `PROVIDERS`.
+        fallback: which part of the model runs on the CPU; empty if none does.
+        session: the `onnxruntime.InferenceSession`.
+        threads: number of chunks that run in parallel.
+        open_single_threaded: opens the second session.
     """
 
     def __init__(
@@ -94,7 +111,7 @@ class OnnxBackend:
         fallback: str,
         session: Any,
         threads: int,
-        open_another: Callable[[], Any],
+        open_single_threaded: Callable[[], Any],
     ) -> None:
         self.name = "onnxruntime"
         self.version = version
@@ -102,32 +119,35 @@ class OnnxBackend:
         self.fallback = fallback
         self.spec = artifact.spec
         self._session = session
-        self._chunk = _CPU_CHUNK if device == "cpu" else _CHUNK
+        self._chunk = _CPU_CHUNK_IMAGES if device == "cpu" else _GPU_CHUNK_IMAGES
         self._threads = threads
-        self._open_another = open_another
+        self._open_single_threaded = open_single_threaded
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
-        self._single: Any = None
+        self._single_threaded: Any = None
         inputs, outputs = session.get_inputs(), session.get_outputs()
         check_model(artifact, [i.shape for i in inputs], [o.shape for o in outputs])
         if (inputs[0].type, outputs[0].type) != ("tensor(float)", "tensor(float)"):
-            raise ArtifactError(f"{artifact.path} does not take and give float32: export it again")
+            raise ArtifactError(
+                f"{artifact.path}: input and output must be float32, not {inputs[0].type} and "
+                f"{outputs[0].type}: export it again"
+            )
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
 
     def scores(self, pixels: Pixels) -> Scores:
-        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
+        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
 
         Raises:
-            ImageError: `pixels` has another shape or dtype.
+            ImageError: `pixels` has a different shape or dtype.
         """
         check_pixels(pixels, self.spec.input_shape)
         chunk = self._chunk
         if len(pixels) <= chunk:
             return self._run(pixels, self._session)
-        chunks = [pixels[at : at + chunk] for at in range(0, len(pixels), chunk)]
+        chunks = [pixels[start : start + chunk] for start in range(0, len(pixels), chunk)]
         if self._threads == 1:
             return np.concatenate([self._run(chunk, self._session) for chunk in chunks])
-        pool, session = self._side_by_side()
+        pool, session = self._parallel()
         return np.concatenate(list(pool.map(lambda chunk: self._run(chunk, session), chunks)))
 
     def _run(self, pixels: Pixels, session: Any) -> Scores:
@@ -135,32 +155,38 @@ class OnnxBackend:
         scores: Scores = session.run(self._outputs, feed)[0]
         return scores
 
-    def _side_by_side(self) -> "tuple[ThreadPoolExecutor, Any]":
-        """Threads, and a session that computes on the thread that asks it."""
+    def _parallel(self) -> "tuple[ThreadPoolExecutor, Any]":
+        """Return a thread pool, and a session that computes on the calling thread."""
         from concurrent.futures import ThreadPoolExecutor
 
         with self._lock:
             if self._pool is None:
-                self._single = self._open_another()
+                self._single_threaded = self._open_single_threaded()
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="onnxruntime")
-            return self._pool, self._single
+            return self._pool, self._single_threaded
 
 
 def devices(name: str) -> tuple[str, ...]:
-    """What computes: the CPU, and the providers of `PROVIDERS`."""
+    """Return the supported devices: "cpu" and the names in `PROVIDERS`."""
     return ("cpu", *PROVIDERS)
 
 
 def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> OnnxBackend:
     """Open an .onnx artifact with onnxruntime.
 
+    Args:
+        artifact: the model.
+        name: of the engine in `runtime.engines.ENGINES`.
+        threads: number of threads on the CPU; ignored on other devices.
+        device: "cpu", "gpu" or a name in `PROVIDERS`.
+
     Raises:
-        BackendUnavailable: onnxruntime, or a provider for the device, is not there.
-        CpuFallbackError: the provider is there, and the model would run on the CPU all the same.
-        ArtifactError: onnxruntime refuses the model.
+        BackendUnavailable: onnxruntime or a provider for the device is not available.
+        CpuFallbackError: the provider is available, but the model would run on the CPU.
+        ArtifactError: onnxruntime rejects the model.
     """
-    # In 1.32 the import alone starts a thread that reports the use of this machine to its maker,
-    # and leaves an identifier in the user's cache; 2 MB of memory. Who wants that sets it to 0.
+    # From 1.32 on, importing onnxruntime starts a telemetry thread, which takes 2 MB and writes an
+    # identifier into the user's cache. Set the variable to 0 to enable it.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -175,12 +201,12 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
         options = _options(onnxruntime.SessionOptions(), threads)
         if device != "cpu":
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        with suppress_native_output(*_noisy(device)):
+        with suppress_native_output(*_descriptors_to_suppress(device)):
             return onnxruntime.InferenceSession(
                 artifact.data,
                 options,
                 providers=_providers(device),
-                # From the CPU it would fall back to the CPU, and say so on stdout.
+                # On the CPU, fallback would only retry on the CPU and print that on stdout.
                 enable_fallback=device != "cpu",
             )
 
@@ -193,11 +219,11 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
         failures.InvalidProtobuf,
         failures.NotImplemented,
         failures.RuntimeException,
-        UnicodeDecodeError,  # of a name in the model
+        UnicodeDecodeError,  # a name in the model is not UTF-8
     ) as error:
         reason = str(error).splitlines()[0]
         raise ArtifactError(
-            f"onnxruntime refuses {artifact.path} ({reason}): export it again"
+            f"onnxruntime rejects {artifact.path} ({reason}): export it again"
         ) from error
     fallback = "" if device == "cpu" else _fallback(session, device, onnxruntime.__version__)
     try:
@@ -212,26 +238,26 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
         )
     except UnicodeDecodeError as error:
         raise ArtifactError(
-            f"onnxruntime refuses {artifact.path} (a name in it is no text): export it again"
+            f"onnxruntime rejects {artifact.path} (a name in it is not UTF-8): export it again"
         ) from error
 
 
 def _options(options: Any, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # its warnings are about its own choices, not the user's
-    # Spinning threads answer a little sooner and burn a core while nobody asks.
+    options.log_severity_level = 3  # errors only; warnings concern onnxruntime's own decisions
+    # Spinning threads lower the latency a little and keep a core busy between calls.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry(*EXACT)
+    options.add_session_config_entry(*EXACT_INT8_SUMS)
     return options
 
 
-def _noisy(device: str) -> tuple[int, ...]:
-    """The descriptors to silence while a session is opened."""
-    if device != "cpu":  # a provider that cannot be had says so at length, from C++ and from Python
+def _descriptors_to_suppress(device: str) -> tuple[int, ...]:
+    """Return the file descriptors to suppress while a session is opened."""
+    if device != "cpu":  # an unavailable provider prints many lines, from C++ and from Python
         return 1, 2
-    # Debian's build, the one there is for 32-bit systems, registers its operators twice and says so
-    # of each: a thousand lines.
+    # 32-bit systems have Debian's build. It registers its operators twice and prints a thousand
+    # warnings about that.
     return (2,) if sys.maxsize < 2**32 else ()
 
 
@@ -242,10 +268,10 @@ def _providers(device: str) -> list[Any]:
 
 
 def _device(available: list[str], device: str) -> str:
-    """The name in `devices` of what is asked for; "gpu" is the first that is there."""
+    """Return the requested device; for "gpu", the first GPU whose provider is available."""
     if device == "gpu":
         for name, provider in PROVIDERS.items():
-            if provider.name in available and name != _NO_GPU:
+            if provider.name in available and name != _CPU_ACCELERATOR:
                 return name
         raise BackendUnavailable(
             "this onnxruntime has no GPU provider: pip install onnxruntime-gpu in place of "
@@ -253,39 +279,40 @@ def _device(available: list[str], device: str) -> str:
         )
     if device != "cpu" and device not in PROVIDERS:
         raise BackendUnavailable(
-            f"onnxruntime has no {device}: choose among cpu, gpu, {', '.join(PROVIDERS)}"
+            f"onnxruntime has no device {device}: choose one of cpu, gpu, {', '.join(PROVIDERS)}"
         )
     if device != "cpu" and PROVIDERS[device].name not in available:
         raise BackendUnavailable(
-            f"this onnxruntime has no {PROVIDERS[device].name}: it takes {PROVIDERS[device].remedy}"
+            f"this onnxruntime has no {PROVIDERS[device].name}: it needs {PROVIDERS[device].remedy}"
         )
     return device
 
 
 def _fallback(session: Any, device: str, version: str) -> str:
-    """What of the model the CPU computes in place of the device; empty where nothing.
+    """Return which part of the model runs on the CPU instead of the device; empty if none.
 
-    onnxruntime falls back in two ways, both silent but for its log: it drops a provider whose
-    libraries or device are missing, or it keeps the provider and gives it no node.
+    onnxruntime falls back in two ways and reports both in its log only. It drops a provider whose
+    libraries or device are missing, or it keeps the provider and assigns no operator to it.
 
     Raises:
-        CpuFallbackError: all of the model runs on the CPU.
+        CpuFallbackError: the whole model runs on the CPU.
     """
     provider = PROVIDERS[device]
     if session.get_providers()[0] != provider.name:
         raise CpuFallbackError(
             f"onnxruntime fell back from {provider.name} to {session.get_providers()[0]}: "
-            f"it takes {provider.remedy}"
+            f"it needs {provider.remedy}"
         )
     if not hasattr(session, "get_provider_graph_assignment_info"):
-        return f"onnxruntime {version} does not say what ran where: 1.24 and newer do"
+        return (
+            f"onnxruntime {version} does not report the placement of operators; 1.24 and later do"
+        )
     counts: Counter[str] = Counter()
     for part in session.get_provider_graph_assignment_info():
         counts[part.ep_name] += len(part.get_nodes())
-    elsewhere = counts.total() - counts[provider.name]
+    on_cpu = counts.total() - counts[provider.name]
     if not counts[provider.name]:
         raise CpuFallbackError(
-            f"onnxruntime keeps {provider.name} and computes on the CPU all the same: "
-            f"it takes {provider.remedy}"
+            f"onnxruntime has {provider.name} but computes on the CPU: it needs {provider.remedy}"
         )
-    return f"{elsewhere} of {counts.total()} operators run on the CPU" if elsewhere else ""
+    return f"{on_cpu} of {counts.total()} operators run on the CPU" if on_cpu else ""

@@ -1,1 +1,1 @@
-"""Parts that several commands share: options, input names, output formats, batches."""
+"""Code shared by several commands: options, input paths, output formats, batches, exit status."""

@@ -1,4 +1,8 @@
-"""Classifies many images: in this process while that is quick, then on all cores."""
+"""Classify many images in batches for `python -m runtime` and format their lines.
+
+`BatchJob.run` begins in this process. If there is more work than that can do quickly, it starts the
+worker processes of `runtime.cli.worker_pool`.
+"""
 
 import contextlib
 import os
@@ -15,32 +19,46 @@ from runtime.errors import ImageError, printable
 from runtime.outputs import records
 from runtime.prediction import Prediction
 
-# One process is enough for what it does in this time; starting others takes longer.
-_ALONE_S = 0.05
-# A batch shall last about so long: short against a person's patience, long against the some
-# hundred microseconds that handing it to another process takes.
-_BATCH_S = 0.03
-_MOST = 256
+# Time that this process classifies alone before it starts workers, which takes longer than that.
+_SINGLE_PROCESS_S = 0.05
+# Target duration of a batch: short enough for a person who watches the output, long compared with
+# the 0.0005 s or less that sending it to another process takes.
+_TARGET_BATCH_S = 0.03
+_MAX_BATCH_IMAGES = 256  # in one batch, however fast they are
 
-Batch = list[str | UnreadablePath]
+Batch = list[str | UnreadablePath]  # paths, and errors for paths without an image
 
 
 @dataclass(frozen=True)
 class FormattedBatch:
-    """What is to be printed of a batch: a line an image, for stdout or as an error."""
+    """The formatted results of a batch.
 
-    lines: list[tuple[bool, str]]  # (whether it could not be read, the text)
+    Attributes:
+        lines: one (is an error, text) per image, in the order of the images.
+        seconds: duration of the classification.
+    """
+
+    lines: list[tuple[bool, str]]
     seconds: float
 
     @property
     def count(self) -> int:
-        """How many images these are."""
+        """The number of images."""
         return len(self.lines)
 
 
 @dataclass
 class BatchJob:
-    """How a command's images are to be classified and printed; a worker process gets a copy."""
+    """Settings to classify a command's images and format the results; each worker gets a copy.
+
+    Attributes:
+        model: path of the artifact; None for the default model.
+        backend: name of the engine; None for the first installed one.
+        threads: number of threads of the engine.
+        device: "cpu" or "gpu".
+        form: formats each line.
+        top: number of likeliest labels per image.
+    """
 
     model: str | None
     backend: str | None
@@ -57,10 +75,11 @@ class BatchJob:
         """Open the model in this process.
 
         Raises:
-            ArtifactError, BackendUnavailable: as `Classifier.load`.
+            ArtifactError: the file is missing, damaged or contradicts its spec.
+            BackendUnavailable: no engine for the file is installed, or it lacks the device.
         """
-        # One that was open before this process was forked stays as it is: the threads of its
-        # engine did not come along, and it could not be closed.
+        # Keep a model that was opened before this process was forked: its engine's threads do not
+        # exist in this process, so it cannot be closed.
         self._opened.append(
             Classifier.load(
                 self.model, backend=self.backend, threads=self.threads, device=self.device
@@ -69,57 +88,62 @@ class BatchJob:
 
     @property
     def classifier(self) -> Classifier:
-        """The model, once open."""
+        """The model opened by `open`."""
         return self._opened[-1]
 
     def do(self, task: Batch) -> FormattedBatch:
-        """Classify a batch; an image that cannot be read takes no other with it."""
-        began = time.perf_counter()
-        answers = iter(self._classify([item for item in task if isinstance(item, str)]))
+        """Classify a batch; an unreadable image does not affect the others."""
+        start_s = time.perf_counter()
+        results = iter(self._classify([item for item in task if isinstance(item, str)]))
         lines = []
         for item in task:
-            image, answer = item if isinstance(item, UnreadablePath) else (item, next(answers))
-            if isinstance(answer, str):
-                lines.append((True, self._error_line(image, answer)))
+            image, result = item if isinstance(item, UnreadablePath) else (item, next(results))
+            if isinstance(result, str):
+                lines.append((True, self._error_line(image, result)))
             else:
-                lines.append((False, self._line(image, answer)))
-        return FormattedBatch(lines, time.perf_counter() - began)
+                lines.append((False, self._line(image, result)))
+        return FormattedBatch(lines, time.perf_counter() - start_s)
 
     def run(
-        self, found: Iterable[str | UnreadablePath | None], jobs: int
+        self, images: Iterable[str | UnreadablePath | None], jobs: int
     ) -> Generator[FormattedBatch, None, None]:
-        """Classify all that is found, in its order, with at most `jobs` processes.
+        """Classify images in their order.
+
+        Args:
+            images: from `inputs.find`.
+            jobs: most processes.
 
         Raises:
             EdgeError: a worker process died.
         """
-        pace = _BatchSizer()
-        batches = inputs.batches(found, pace.size)
-        alone = 0.0
+        sizer = _BatchSizer()
+        batches = inputs.batches(images, sizer.size)
+        elapsed_s = 0.0
         for batch in batches:
-            if jobs > 1 and alone > _ALONE_S:
+            if jobs > 1 and elapsed_s > _SINGLE_PROCESS_S:
                 break
             done = self.do(batch)
-            pace.learn(done)
-            alone += done.seconds
+            sizer.learn(done)
+            elapsed_s += done.seconds
             yield done
         else:
             return
-        # Only now: one image shall not wait for what many need.
+        # Imported here, so that a single image does not wait for the import.
         from runtime.cli.worker_pool import Pool
 
         pool: Pool[Batch, FormattedBatch] = Pool(self, jobs)
         try:
             for done in pool.answers(chain([batch], batches)):
-                pace.learn(done)
+                sizer.learn(done)
                 yield done
         finally:
             pool.close()
 
     def _classify(self, images: Sequence[str]) -> Sequence[Prediction | str]:
-        # Not what can be read but once, as a pipe: a batch may have to be read again.
+        """Return each image's prediction, or its error message."""
+        # Regular files only: the batch may be read again, which a pipe does not allow.
         if all(map(os.path.isfile, images)):
-            # Where one is bad, it does not matter which: each is read by itself then.
+            # If one image is unreadable, classify each one by itself below.
             with contextlib.suppress(ImageError):
                 return self.classifier.classify_batch(images)
         return [self._classify_one(image) for image in images]
@@ -144,7 +168,7 @@ class BatchJob:
 
 
 class _BatchSizer:
-    """How many images a batch shall have, from how long the last ones took."""
+    """Chooses the number of images in a batch by the duration of the previous one."""
 
     def __init__(self) -> None:
         self._size = 1
@@ -153,6 +177,6 @@ class _BatchSizer:
         return self._size
 
     def learn(self, done: FormattedBatch) -> None:
-        """Aim at `_BATCH_S`; not much more than before at once, as the first images mislead."""
-        fitting = int(_BATCH_S * done.count / max(done.seconds, 1e-6))
-        self._size = max(1, min(fitting, 2 * self._size, _MOST))
+        """Aim at `_TARGET_BATCH_S`; at most double the size, since first images are not typical."""
+        fitting = int(_TARGET_BATCH_S * done.count / max(done.seconds, 1e-6))
+        self._size = max(1, min(fitting, 2 * self._size, _MAX_BATCH_IMAGES))

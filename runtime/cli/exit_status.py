@@ -1,4 +1,8 @@
-"""Runs a command: its exit status, and its error on one line."""
+"""`exit_status`: run a command's `main`, print its error in one line, and return its exit status.
+
+Every `__main__.py` ends with `sys.exit(exit_status(main))`. It also handles Ctrl-C, a full disk, a
+closed pipe and missing packages.
+"""
 
 import sys
 from collections.abc import Callable
@@ -10,27 +14,28 @@ from runtime.system.interrupt import INTERRUPTED
 
 
 def exit_status(main: Callable[[], int], needs_stdout: bool = True) -> int:
-    """Run a command and turn what it refuses into a message and an exit status.
+    """Run a command; print its `EdgeError` and return the exit status.
 
     Args:
-        main: the command.
-        needs_stdout: False if it writes files, so that it goes on if the reader of a pipe leaves.
+        main: the command's main function; it returns a status.
+        needs_stdout: False if the result is a file, so that the command continues if the reader of
+            its standard output exits.
 
     Returns:
-        0 done · 2 bad input or usage, or lost lines on standard output · 3 a failed check ·
+        0 success · 2 bad input or usage, or lost lines on standard output · 3 a failed check ·
         130 interrupted.
     """
-    status, refusal = 0, None
+    status, failure = 0, None
     with streams.guarded(needs_stdout):
         with interrupt.Command() as command:
-            status, refusal = _run(main)
+            status, failure = _run(main)
         with suppress(BrokenPipeError):
-            sys.stdout.flush()  # before the line on stderr, which may go to the same file
+            sys.stdout.flush()  # before the line on stderr, which may be the same file
         lost = streams.lost_output()
         if command.end():
             return INTERRUPTED
-        if refusal is not None:
-            report(refusal)
+        if failure is not None:
+            report(failure)
         elif lost is not None:
             report(EdgeError(lost))
             status = status or BAD_INPUT
@@ -38,32 +43,32 @@ def exit_status(main: Callable[[], int], needs_stdout: bool = True) -> int:
 
 
 def _run(main: Callable[[], int]) -> tuple[int, EdgeError | None]:
-    """Return a command's exit status, and the error if it ended with one."""
+    """Return a command's exit status, and its error or None."""
     try:
         try:
             status = main()
-        except SystemExit as stop:  # argparse, after --help and after wrong options
-            if not isinstance(stop.code, int | None):
+        except SystemExit as exit_request:  # raised by argparse for --help and for wrong options
+            if not isinstance(exit_request.code, int | None):
                 raise
-            status = stop.code or 0
+            status = exit_request.code or 0
         sys.stdout.flush()
         return status, None
     except EdgeError as error:
         return error.exit_code, error
     except ModuleNotFoundError as error:
-        # The device has the runtime alone; what trains and exports is asked for by name.
+        # A device has the packages of the runtime only; name the extra for training and export.
         package = (error.name or "").partition(".")[0]
         if package in ("", "train", "export", "runtime", "benchmarks"):
             raise
         missing = f'{package} is not installed: pip install "digit-edge[train]"'
         return BAD_INPUT, EdgeError(missing)
     except MemoryError:
-        full = "out of memory: end other programs, or raise the limit on this one"
-        return BAD_INPUT, EdgeError(full)
+        message = "out of memory: end other programs, or raise the memory limit of this one"
+        return BAD_INPUT, EdgeError(message)
     except BrokenPipeError:
-        return 0, None  # the reader left (`… | head`)
+        return 0, None  # the reader of standard output has exited (`… | head`)
     except OSError as error:
-        # The one without a name is that of `tempfile`, if no folder for temporary files has room.
+        # `tempfile` raises it without a file name if no folder for temporary files is writable.
         no_temporary = isinstance(error, FileNotFoundError) and error.filename is None
         if error.errno not in streams.NO_ROOM and not no_temporary:
             raise

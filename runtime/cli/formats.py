@@ -1,4 +1,8 @@
-"""How results are printed: JSON lines, CSV, a table on a terminal, plain lines elsewhere."""
+"""The output formats of `python -m runtime`: JSON lines, CSV, a table and plain lines.
+
+`--json` and `--csv` select the first two. Several images on a terminal are printed as a table;
+otherwise plain lines are printed.
+"""
 
 import io
 import json
@@ -10,29 +14,37 @@ from runtime.outputs.records import Record
 
 
 class OutputFormat(Protocol):
-    """One way to print results."""
+    """A format of results.
+
+    Attributes:
+        header: printed first; may be empty.
+        has_errors: True if unreadable images have lines too, False if stderr names them.
+    """
 
     header: str
-    # Whether an image that could not be read has its line here; else stderr names it.
     has_errors: bool
 
     def line(self, record: Record) -> str:
-        """A result's text with the newline at its end; other characters that break it escaped."""
+        """Return the line of a result, with a newline at its end and only there."""
 
 
 class JsonLines:
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     header = ""
     has_errors = True
 
     def line(self, record: Record) -> str:
-        """The record itself."""
+        """Return the record as JSON."""
         return json.dumps(record) + "\n"
 
 
 class Csv:
-    """A row a result, a header first; the `top` labels stand in columns of their own."""
+    """A header, then one row per result.
+
+    Args:
+        top: number of likeliest labels; each has its own two columns.
+    """
 
     has_errors = True
 
@@ -42,47 +54,47 @@ class Csv:
         self._ranks = len(ranks)
 
     def line(self, record: Record) -> str:
-        """A row; of an image that could not be read, only image and error are filled in."""
+        """Return a row; an unreadable image has only the cells image and error."""
         if "error" in record:
             return _row([record["image"], "", "", "", *[""] * self._ranks, record["error"]])
-        others = [cell for answer in record["top"][1:] for cell in answer.values()]
+        others = [cell for rank in record["top"][1:] for cell in rank.values()]
         others += [""] * (self._ranks - len(others))
         accepted = "true" if record["accepted"] else "false"
         return _row([record["image"], record["label"], record["confidence"], accepted, *others, ""])
 
 
 class PlainLines:
-    """`image: label confidence`, and `?` where it is no digit."""
+    """Lines `image: label confidence`, or `image: ? (not sure: label confidence)` if rejected."""
 
     header = ""
     has_errors = False
 
     def line(self, record: Record) -> str:
-        """The image's name and its likeliest labels."""
-        answers = _answers(record["top"])
+        """Return the image's path and its likeliest labels."""
+        labels = _labels(record["top"])
         if not record["accepted"]:
-            answers = f"? (not sure: {answers})"
-        return f"{printable(record['image'])}: {answers}\n"
+            labels = f"? (not sure: {labels})"
+        return f"{printable(record['image'])}: {labels}\n"
 
 
 class TerminalTable:
-    """Columns for people; the image comes last, as how long names will be is not known yet."""
+    """Aligned columns; the path comes last, because the longest path is not known in advance."""
 
     header = "digit  confidence  image\n"
     has_errors = False
 
     def line(self, record: Record) -> str:
-        """Digit, confidence, image, and what else it may be."""
+        """Return digit, confidence, path and the other likely labels."""
         label, others = record["label"], record["top"][1:]
         if not record["accepted"]:
             label, others = "?", record["top"]
         name = printable(record["image"])
-        other = f"  ({'or' if record['accepted'] else 'perhaps'} {_answers(others)})"
+        other = f"  ({'or' if record['accepted'] else 'perhaps'} {_labels(others)})"
         return f"{label:>5}  {record['confidence']:>10.1%}  {name}{other if others else ''}\n"
 
 
-def _answers(top: Sequence[Record]) -> str:
-    return ", ".join(f"{answer['label']} {answer['confidence']:.1%}" for answer in top)
+def _labels(top: Sequence[Record]) -> str:
+    return ", ".join(f"{rank['label']} {rank['confidence']:.1%}" for rank in top)
 
 
 def _row(cells: Sequence[object]) -> str:

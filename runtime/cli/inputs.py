@@ -1,4 +1,8 @@
-"""Finds the images that a command is given: files, folders, patterns and standard input."""
+"""Find a command's images: expand files, folders, patterns and standard input into image paths.
+
+`python -m runtime` uses `find` and `batches`; `runtime.watch` and `runtime.camera` use `walk` to
+list the images of a folder.
+"""
 
 import os
 import sys
@@ -8,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-# What a folder's files are taken by; a file that is named is read whatever its name.
+# Suffixes of images in a folder. A file that is passed by name is read whatever its suffix.
 SUFFIXES = (
     ".png",
     ".jpg",
@@ -23,46 +27,55 @@ SUFFIXES = (
     ".pbm",
     ".pnm",
 )
-STANDARD_INPUT = "-"
-_READ_BYTES = 1 << 16
+STANDARD_INPUT = "-"  # as a PATH: read paths from standard input
+_READ_BYTES = 1 << 16  # read from standard input at once
 
 
 class UnreadablePath(NamedTuple):
-    """A name that leads to no image, and why."""
+    """A path without an image, and the error message for it."""
 
     image: str
     message: str
 
 
 def find(names: Sequence[str], *, null: bool = False) -> Iterator[str | UnreadablePath | None]:
-    """The images that `names` lead to, in their order, found as they are asked for.
+    """Yield the paths of all images, in the order of `names`.
 
-    - A file is itself, and so is a name that does not exist: whoever opens it says so.
-    - A folder gives the images in it and in the folders below, a folder's files first, each by
-      name. What is hidden or has no image's suffix is passed over, and so are links to folders.
-    - A pattern (`*`, `?`, `[…]`, `**`) that names no file gives what it matches, by name.
-    - `-` gives what the names on standard input lead to: one a line, or with `null` ended by NUL
-      bytes. None comes where no more of them are waiting, so that nobody holds back the others.
+    - A file yields its path. So does a missing file: the error is raised when it is opened.
+    - A folder yields its images sorted by name, then those of its subfolders. Hidden files, other
+      suffixes and links to folders are skipped.
+    - A pattern (`*`, `?`, `[…]`, `**`) yields the sorted matches, unless a file has that very name.
+    - `-` reads paths from standard input and expands each. None is yielded if stdin has no more
+      paths buffered, so that the caller can flush a partial batch.
+
+    Args:
+        names: paths, patterns or `-`.
+        null: paths on standard input end with NUL bytes, not with newlines.
     """
     for name in names:
         if name == STANDARD_INPUT:
-            for line in _read_names(b"\0" if null else b"\n"):
-                if line is None:
+            for path in _read_names(b"\0" if null else b"\n"):
+                if path is None:
                     yield None
                 else:
-                    yield from _expand(line)
-        elif any(mark in name for mark in "*?[") and not os.path.lexists(name):
+                    yield from _expand(path)
+        elif any(wildcard in name for wildcard in "*?[") and not os.path.lexists(name):
             yield from _match(name)
         else:
             yield from _expand(name)
 
 
 def batches(
-    found: Iterable[str | UnreadablePath | None], size: Callable[[], int]
+    images: Iterable[str | UnreadablePath | None], size: Callable[[], int]
 ) -> Iterator[list[str | UnreadablePath]]:
-    """Lists of `size()` of those found; shorter where no more are waiting, and at the end."""
+    """Group the results of `find` into batches.
+
+    Args:
+        images: from `find`; None ends a batch early.
+        size: returns the size of the next batch.
+    """
     batch: list[str | UnreadablePath] = []
-    for item in found:
+    for item in images:
         if item is not None:
             batch.append(item)
         if batch and (item is None or len(batch) >= size()):
@@ -73,7 +86,7 @@ def batches(
 
 
 def is_image(name: str) -> bool:
-    """Whether a folder's file of this name is taken for an image."""
+    """Return whether a file of this name in a folder is an image, by its suffix."""
     return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
@@ -87,23 +100,23 @@ def _expand(name: str) -> Iterator[str | UnreadablePath]:
         yield item
     if empty:
         yield UnreadablePath(
-            name, f"{name}: a folder without images; {', '.join(SUFFIXES)} are looked for"
+            name, f"{name}: the folder has no images; supported are {', '.join(SUFFIXES)}"
         )
 
 
 def walk(folder: str) -> Iterator[str | UnreadablePath]:
-    """The images in a folder and those below it, and the folders that cannot be read."""
-    waiting = [folder]  # the next one last; folders may lie deeper than calls may
-    while waiting:
-        folder = waiting.pop()
+    """Yield the images in a folder and its subfolders, and an error for each unreadable folder."""
+    pending = [folder]  # a stack, because folders may be nested deeper than Python's calls
+    while pending:
+        folder = pending.pop()
         names = _Names()
-        below: list[str] = []
+        subfolders: list[str] = []
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         if not entry.name.startswith("."):
-                            below.append(entry.name)
+                            subfolders.append(entry.name)
                     elif is_image(entry.name) and _may_be_file(entry):
                         names.add(entry.name)
         except OSError as error:
@@ -113,58 +126,60 @@ def walk(folder: str) -> Iterator[str | UnreadablePath]:
             continue
         for name in names.in_order():
             yield os.path.join(folder, name)
-        waiting += [os.path.join(folder, name) for name in sorted(below, reverse=True)]
+        pending += [os.path.join(folder, name) for name in sorted(subfolders, reverse=True)]
 
 
 def _may_be_file(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_file()
-    except OSError:  # a link that leads to itself, or where nothing may be seen: who opens it says
+    except OSError:  # a link to itself or a forbidden folder; opening the file reports the error
         return True
 
 
 class _Names:
-    """File names to be sorted: in NumPy's arrays a hundred thousand take 1 MB and not 8."""
+    """A collection of file names for sorting: 100,000 take 1 MB in NumPy arrays instead of 8 MB."""
 
-    _BLOCK = 4096
+    _BLOCK_NAMES = 4096  # names per array
 
     def __init__(self) -> None:
         self._blocks: list[npt.NDArray[np.bytes_]] = []
         self._last: list[bytes] = []
 
     def add(self, name: str) -> None:
-        """Take in one more."""
+        """Add a name."""
         self._last.append(os.fsencode(name))
-        if len(self._last) == self._BLOCK:
+        if len(self._last) == self._BLOCK_NAMES:
             self._blocks.append(np.array(self._last))
             self._last.clear()
 
     def in_order(self) -> Iterator[str]:
-        """All of them, sorted."""
+        """Yield all names, sorted by their bytes."""
         if not self._blocks:
             yield from map(os.fsdecode, sorted(self._last))
             return
         blocks = [*self._blocks, np.array(self._last)] if self._last else self._blocks
-        everything = np.concatenate(blocks)
+        names = np.concatenate(blocks)
         self._blocks.clear()
-        everything.sort()
-        for name in everything:
+        names.sort()
+        for name in names:
             yield os.fsdecode(bytes(name))
 
 
 def _match(pattern: str) -> Iterator[str | UnreadablePath]:
-    """What a pattern matches: the shells of Windows leave that to the program."""
+    """Yield the images that match a pattern; shells of Windows do not expand patterns."""
     import glob
 
     try:
-        matched = sorted(glob.iglob(pattern, recursive=True))
+        matches = sorted(glob.iglob(pattern, recursive=True))
     except RecursionError:
-        yield UnreadablePath(pattern, f"{pattern}: folders too deep for a pattern; name the folder")
+        yield UnreadablePath(
+            pattern, f"{pattern}: the folders are nested too deep for a pattern; pass the folder"
+        )
         return
-    if not matched:
+    if not matches:
         yield UnreadablePath(pattern, f"{pattern}: matches no file; check the pattern")
-    for name in matched:
-        # `**` gives folders as well as what is in them.
+    for name in matches:
+        # `**` matches folders as well as the files in them.
         if "**" not in pattern:
             yield from _expand(name)
         elif is_image(os.path.basename(name)) and os.path.isfile(name):
@@ -172,9 +187,9 @@ def _match(pattern: str) -> Iterator[str | UnreadablePath]:
 
 
 def _read_names(end: bytes) -> Iterator[str | None]:
-    """The names on standard input as they come, and None after each reading."""
+    """Yield the paths on standard input as they arrive, and None after each read."""
     rest = b""
-    # Not through sys.stdin: what waits in its read holds a lock that the interpreter's end needs.
+    # Not through sys.stdin: a blocked read of it holds a lock that the interpreter needs to exit.
     while data := os.read(sys.stdin.fileno(), _READ_BYTES):
         *lines, rest = (rest + data).split(end)
         yield from _decoded(lines, end)

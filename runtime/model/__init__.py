@@ -1,1 +1,1 @@
-"""The model file: artifact, spec, rejection model, tolerance."""
+"""The model file: artifact, spec, rejection model, and the tolerance of its parity."""

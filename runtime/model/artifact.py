@@ -1,9 +1,9 @@
-"""Artifact: one model file that explains itself. Writes a ModelSpec into a file and reads it back.
+"""Read and write artifacts: model files that contain their `ModelSpec`, labels and digest.
 
-A `.tflite` and a `.keras` carry it as members of a zip archive (`model_spec.json`, `labels.txt`),
-the way TFLite's own metadata packs its files; an `.onnx` in its `metadata_props`. In all three the
-last 64 bytes of the file are its digest: SHA-256 of the whole file, those 64 bytes taken as zeros.
-The standard library writes and reads all of them.
+`.tflite` and `.keras` files store them as members of a zip archive (`model_spec.json`,
+`labels.txt`), as TFLite's own metadata does; `.onnx` files store them in `metadata_props`. The last
+64 bytes of each file are its digest: the SHA-256 of the whole file in hex, computed with those 64
+bytes set to "0". The formats are read and written with the standard library only.
 """
 
 import io
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 try:
-    # hashlib loads OpenSSL: 3.6 MB and 3 ms at every start, to hash a file of 90 KB.
+    # hashlib would load OpenSSL: 3.6 MB and 3 ms at every start, to hash a file of 90 KB.
     from _sha2 import sha256
 except ImportError:
     try:
@@ -26,23 +26,29 @@ from runtime.errors import ArtifactError
 from runtime.model.spec import ModelSpec, check
 from runtime.system import atomic_write
 
-SPEC_MEMBER = "model_spec.json"
-LABELS_MEMBER = "labels.txt"
-MAX_FILE_BYTES = 256 << 20
+SPEC_MEMBER = "model_spec.json"  # zip member, or key in an ONNX file's metadata_props
+LABELS_MEMBER = "labels.txt"  # as above; one label a line, the name that other programs look for
+MAX_FILE_BYTES = 256 << 20  # larger files are rejected before they are read
 
-_DIGEST_SIZE = 64
-_ZEROS = b"0" * _DIGEST_SIZE
-# What stands right before the digest: a zip's end record announcing a comment of 64 bytes, or the
-# last metadata_props entry (ModelProto field 14: {1: "digest", 2: 64 bytes}) of an ONNX file.
-_ZIP_END = b"PK\x05\x06"
-_ZIP_END_SIZE = 22
+_DIGEST_BYTES = 64  # a SHA-256 in hex, at the end of the file
+_DIGEST_PLACEHOLDER = b"0" * _DIGEST_BYTES  # in place of the digest while it is computed
+# A zip ends with the end-of-central-directory record; the digest is the archive's comment.
+_ZIP_END_MAGIC = b"PK\x05\x06"
+_ZIP_END_BYTES = 22  # size of the record without the comment
+# An ONNX file ends with the protobuf field {1: "digest", 2: 64 bytes}: the bytes before the digest.
 _ONNX_DIGEST_ENTRY = b"\x72\x4a\x0a\x06digest\x12\x40"
-_ONNX_METADATA_FIELD = 14
+_ONNX_METADATA_FIELD = 14  # number of the field metadata_props in ONNX's ModelProto
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One model file that explains itself: where it was read, its bytes, and its spec."""
+    """A model file in memory.
+
+    Attributes:
+        path: of the file; its suffix is the format.
+        data: all bytes of the file.
+        spec: the spec stored in the file.
+    """
 
     path: Path
     data: bytes = field(repr=False)
@@ -50,22 +56,23 @@ class Artifact:
 
     @property
     def format(self) -> str:
-        """`.tflite`, `.onnx` or `.keras`."""
+        """The suffix of the file: `.tflite`, `.onnx` or `.keras`."""
         return self.path.suffix
 
 
 def read(path: str | os.PathLike[str]) -> Artifact:
-    """Read an artifact, check its digest, and only then its spec.
+    """Read an artifact and check its digest and then its spec.
 
     Raises:
-        ArtifactError: no such file, not a model, without a spec, or damaged.
+        ArtifactError: the file does not exist, is not a model, has no spec, or is damaged.
     """
     path = Path(path)
     data = _read_file(path)
     digest = _stored_digest(path, data)
     if digest != _digest(data):
         raise ArtifactError(
-            f"{path} is damaged: its SHA-256 is not the one it carries; copy or export it again"
+            f"{path} is damaged: its SHA-256 differs from the one stored in it; copy or export it "
+            "again"
         )
     try:
         return Artifact(path, data, ModelSpec.from_json(_spec_text(path.suffix, data), digest))
@@ -74,14 +81,20 @@ def read(path: str | os.PathLike[str]) -> Artifact:
 
 
 def write(path: str | os.PathLike[str], model: bytes, spec: ModelSpec) -> Artifact:
-    """Write `model` with `spec` in it to `path`, whole or not at all, and read it back.
+    """Write a model with its spec to `path` atomically, and read it back.
+
+    The same model and spec always result in the same bytes.
 
     Args:
-        path: its suffix says the format.
-        model: the bare model file's bytes; the same bytes and spec always give the same file.
+        path: its suffix is the format.
+        model: bytes of the model file without spec.
+        spec: the spec to store.
+
+    Returns:
+        The artifact as it was read back.
 
     Raises:
-        ArtifactError: the suffix or the spec is not one this project knows.
+        ArtifactError: the suffix is unknown, or the spec contradicts itself.
         EdgeError: the file cannot be written.
     """
     path = Path(path)
@@ -93,53 +106,61 @@ def write(path: str | os.PathLike[str], model: bytes, spec: ModelSpec) -> Artifa
 
 
 def read_bare(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a model made elsewhere, to be given a spec.
+    """Read a model file without a spec, as other tools make it.
 
     Raises:
-        ArtifactError: no such file, not a model, or one that has a spec already.
+        ArtifactError: the file does not exist, is not a model, or has a spec already.
     """
     path = Path(path)
     data = _read_file(path)
     if _has_digest(path.suffix, data):
-        raise ArtifactError(f"{path} carries a spec already: use it as it is")
+        raise ArtifactError(f"{path} has a spec already: use it as it is")
     return data
 
 
 def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
-    """The bytes of `model`, a bare file of the format `suffix`, with `spec` and digest in it."""
+    """Return the bytes of an artifact.
+
+    Args:
+        suffix: the format: ".tflite", ".onnx" or ".keras".
+        model: bytes of the model file without spec.
+        spec: the spec to store.
+    """
     text, labels = spec.to_json().encode(), "\n".join(spec.labels).encode() + b"\n"
     if suffix == ".onnx":
-        # Appending a repeated protobuf field extends it: no parsing of the model is needed.
+        # Appended entries extend a repeated protobuf field, so the model need not be parsed.
         data = (
             model
             + _onnx_entry(SPEC_MEMBER, text)
             + _onnx_entry(LABELS_MEMBER, labels)
-            + _onnx_entry("digest", _ZEROS)
+            + _onnx_entry("digest", _DIGEST_PLACEHOLDER)
         )
     else:
-        import zipfile  # reading does without, see _zip_member
+        import zipfile  # here, because reading does not need it: see _zip_member
 
         buffer = io.BytesIO(model)
         with zipfile.ZipFile(buffer, "a") as archive:
             for member, content in ((SPEC_MEMBER, text), (LABELS_MEMBER, labels)):
-                # A fixed time, so that the same model gives the same bytes.
+                # A fixed date, so that the same model results in the same bytes.
                 archive.writestr(zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0)), content)
-            archive.comment = _ZEROS
+            archive.comment = _DIGEST_PLACEHOLDER
         data = buffer.getvalue()
-    return data[:-_DIGEST_SIZE] + _digest(data).encode()
+    return data[:-_DIGEST_BYTES] + _digest(data).encode()
 
 
 def _read_file(path: Path) -> bytes:
     if path.suffix not in (".tflite", ".onnx", ".keras"):
-        raise ArtifactError(f"{path} is no model file: give a .tflite, .onnx or .keras file")
+        raise ArtifactError(f"{path} is not a model file: pass a .tflite, .onnx or .keras file")
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise ArtifactError(f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: no such model")
+            raise ArtifactError(
+                f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: pass a smaller model"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(
-            f"cannot read the model {path}: {error.strerror or error}; give another with --model, "
-            "or make one: python -m train, then python -m export"
+            f"cannot read the model {path}: {error.strerror or error}; pass another one with "
+            "--model, or run python -m train, then python -m export"
         ) from error
     magic = {
         ".tflite": data[4:8] == b"TFL3",
@@ -147,32 +168,33 @@ def _read_file(path: Path) -> bytes:
         ".keras": data[:4] == b"PK\x03\x04",
     }
     if not magic[path.suffix]:
-        raise ArtifactError(
-            f"{path} is not a {path.suffix} model, whatever its name says; copy or export it again"
-        )
+        raise ArtifactError(f"{path} is not a {path.suffix} model; copy or export it again")
     return data
 
 
 def _digest(data: bytes) -> str:
-    hashed = sha256(memoryview(data)[:-_DIGEST_SIZE])
-    hashed.update(_ZEROS)
+    hashed = sha256(memoryview(data)[:-_DIGEST_BYTES])
+    hashed.update(_DIGEST_PLACEHOLDER)
     return str(hashed.hexdigest())
 
 
 def _has_digest(suffix: str, data: bytes) -> bool:
     if suffix == ".onnx":
-        return data[:-_DIGEST_SIZE].endswith(_ONNX_DIGEST_ENTRY)
-    end = data[-_DIGEST_SIZE - _ZIP_END_SIZE : -_DIGEST_SIZE]
-    return end.startswith(_ZIP_END) and end.endswith(_DIGEST_SIZE.to_bytes(2, "little"))
+        return data[:-_DIGEST_BYTES].endswith(_ONNX_DIGEST_ENTRY)
+    record = data[-_DIGEST_BYTES - _ZIP_END_BYTES : -_DIGEST_BYTES]
+    # The record's last two bytes are the length of the comment.
+    return record.startswith(_ZIP_END_MAGIC) and record.endswith(
+        _DIGEST_BYTES.to_bytes(2, "little")
+    )
 
 
 def _stored_digest(path: Path, data: bytes) -> str:
     if not _has_digest(path.suffix, data):
         raise ArtifactError(
-            f"{path} carries no model spec at its end: it was cut short (copy it again) or made "
-            f"elsewhere (add one: python -m export.spec {path} --labels 0,1,2,…)"
+            f"{path} has no model spec: if the file was truncated, copy it again; if it was made "
+            f"with other tools, run python -m export.spec {path} --labels 0,1,2,…"
         )
-    return data[-_DIGEST_SIZE:].decode("ascii", "replace")
+    return data[-_DIGEST_BYTES:].decode("ascii", "replace")
 
 
 def _spec_text(suffix: str, data: bytes) -> bytes:
@@ -185,22 +207,24 @@ def _spec_text(suffix: str, data: bytes) -> bytes:
 
 
 def _zip_member(data: bytes, name: bytes) -> bytes:
-    """A member of the zip archive at the end of `data`, as `embed` stores it: uncompressed.
+    """Return an uncompressed member, as `embed` stores it, of the zip archive in `data`.
 
-    `zipfile` would do, and cost every start of a command 1.6 MB and 5 ms.
-    Layout: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.
+    Importing `zipfile` would take 1.6 MB and 5 ms at every start of a command. Layout: section 4.3
+    of PKWARE's APPNOTE, https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
     """
     try:
-        count, at = struct.unpack_from("<H4xI", data, len(data) - _DIGEST_SIZE - 12)
+        count, entry = struct.unpack_from("<H4xI", data, len(data) - _DIGEST_BYTES - 12)
         for _ in range(count):
-            method, size, length, extra, comment, local = struct.unpack_from(
-                "<10xH12xIHHH8xI", data, at
+            # A central directory header: 46 bytes, then name, extra field and comment.
+            method, size, name_length, extra, comment, local = struct.unpack_from(
+                "<10xH12xIHHH8xI", data, entry
             )
-            if data[at + 46 : at + 46 + length] == name and method == 0:
-                skipped = struct.unpack_from("<26xHH", data, local)
-                start = local + 30 + sum(skipped)
+            if data[entry + 46 : entry + 46 + name_length] == name and method == 0:
+                # A local file header: 30 bytes, then name and extra field, then the content.
+                local_name_and_extra = struct.unpack_from("<26xHH", data, local)
+                start = local + 30 + sum(local_name_and_extra)
                 return data[start : start + size]
-            at += 46 + length + extra + comment
+            entry += 46 + name_length + extra + comment
     except struct.error as error:
         raise ArtifactError(f"its spec cannot be unpacked ({error}): export it again") from error
     raise ArtifactError(f"it has no {name.decode()}: export it again")
@@ -221,7 +245,7 @@ def _varint(value: int) -> bytes:
 
 
 def _onnx_metadata(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The (key, value) pairs of an ONNX file's metadata_props."""
+    """Yield the (key, value) pairs of an ONNX file's metadata_props."""
     for number, entry in _fields(memoryview(data)):
         if number == _ONNX_METADATA_FIELD:
             pair = dict(_fields(entry))
@@ -229,39 +253,39 @@ def _onnx_metadata(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The length-delimited fields of a protobuf message; others are stepped over.
+    """Yield (number, content) of the length-delimited fields of a protobuf message.
 
     Wire format: https://protobuf.dev/programming-guides/encoding/
     """
-    at = 0
+    position = 0
 
     def varint() -> int:
-        nonlocal at
+        nonlocal position
         value = shift = 0
         while True:
-            byte = message[at]
-            at += 1
+            byte = message[position]
+            position += 1
             value |= (byte & 0x7F) << shift
             shift += 7
             if byte < 0x80:
                 return value
 
     try:
-        while at < len(message):
+        while position < len(message):
             tag = varint()
-            match tag & 7:
+            match tag & 7:  # the wire type
                 case 0:
                     varint()
                 case 1:
-                    at += 8
+                    position += 8
                 case 2:
                     size = varint()
-                    if at + size > len(message):
+                    if position + size > len(message):
                         raise IndexError
-                    yield tag >> 3, message[at : at + size]
-                    at += size
+                    yield tag >> 3, message[position : position + size]
+                    position += size
                 case 5:
-                    at += 4
+                    position += 4
                 case _:
                     raise IndexError
     except IndexError:

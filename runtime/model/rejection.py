@@ -1,4 +1,9 @@
-"""Out-of-distribution rejection: scores an image by its ink and its confidence."""
+"""Out-of-distribution rejection: score how much an image looks like a digit.
+
+`RejectionModel` holds the parameters, which `train.rejection` fits and the artifact's spec stores.
+`RejectionScorer` computes the score from the ink and the confidence; `runtime.Classifier` rejects
+images that score below the model's threshold.
+"""
 
 import base64
 import math
@@ -9,38 +14,44 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# The rule looks at squares of 2 x 2 pixels in the rows from 4 to 23, where MNIST's form has its
-# ink: so a hidden layer of 16 stays below the 9,216 weights past which OpenBLAS wakes its threads
-# (interface/gemv.c), which costs more than the rule itself.
-TOP, BOTTOM, SQUARE = 4, 24, 2
-_BLANK = bytes(28 * 28)
-# Images whose ink is weighed in one product: past 2^18 multiplications, here 29 images, OpenBLAS
-# wakes its threads (interface/gemm.c). And products in one call of NumPy.
-_AT_ONCE, _PRODUCTS = 28, 16
-CONFIDENT = 0.95  # a lower confidence makes a prediction uncertain
-CLEAR_MARGIN = 4.0  # of the score; one that is less above the threshold is uncertain
-# Confidences above are taken for this one.
+_SIDE_PX = 28  # side of MNIST's images
+_BLANK = bytes(_SIDE_PX * _SIDE_PX)  # the bytes of an image without ink
+# The model uses the rows 4 to 23, in which MNIST's form has its ink, as means of 2×2 px squares.
+# That keeps a hidden layer of 16 below 9,216 weights. OpenBLAS starts its threads beyond that
+# (interface/gemv.c), which takes longer than the scoring itself.
+TOP_ROW = 4  # first row used
+BOTTOM_ROW = 24  # first row below the used ones
+SQUARE_PX = 2  # side of a square
+GRID_SHAPE = (10, 14)  # rows and columns of squares
+_USED_PIXELS = slice(TOP_ROW * _SIDE_PX, BOTTOM_ROW * _SIDE_PX)  # of a flattened image
+_USED_PIXEL_COUNT = (BOTTOM_ROW - TOP_ROW) * _SIDE_PX  # per image
+CERTAIN_CONFIDENCE = 0.95  # a prediction with a lower confidence is uncertain
+CERTAIN_SCORE_MARGIN = 4.0  # a score less than this above the threshold is uncertain
+# Higher confidences count as this one: close to 1, the engines' scores differ too much in 1 − c.
 _MAX_CONFIDENCE = 0.9999
-GRID = (10, 14)
-_FLOAT = np.dtype(np.float32)
-# Of an image's pixels in a row, those looked at, and how many they are.
-_ROWS = slice(TOP * 28, BOTTOM * 28)
-_COUNT = (BOTTOM - TOP) * 28
+# Most images per matrix product. OpenBLAS starts its threads beyond 2^18 multiplications, here 29
+# images (interface/gemm.c).
+_IMAGES_PER_PRODUCT = 28
+_PRODUCTS_PER_CALL = 16  # matrix products per call of NumPy
+_FLOAT = np.dtype(np.float32)  # of the arithmetic; a dtype object is faster than a type
 
 
 @dataclass(frozen=True, eq=False)
 class RejectionModel:
-    """A network of one hidden layer that tells digits' ink from other ink, and its threshold.
+    """A network with one hidden layer that separates the ink of digits from other ink.
 
-    With x the mean ink, 0 to 1, of each square of a grid of 10 x 14:
-    score = output · max(0, scale x (weights · x) + bias) + logit_weight x ln(c / (1 - c)),
-    where c is the confidence, at most 0.9999: past that, engines differ in what they leave to 1.
+    With x the mean ink, 0 to 1, of each square of a 10×14 grid and c the confidence, at most
+    0.9999:
+
+        score = outputs · max(0, scales × (weights · x) + biases) + logit_weight × ln(c / (1 − c))
 
     Attributes:
-        weights: int8 (hidden, 10, 14).
-        scales, biases, outputs: float32 (hidden,).
+        weights: int8 (hidden, 10, 14), of the hidden layer.
+        scales: float32 (hidden,), of the int8 weights.
+        biases: float32 (hidden,), of the hidden layer.
+        outputs: float32 (hidden,), weights of the output.
         logit_weight: weight of the logit of the confidence.
-        threshold: an image that scores less is not accepted.
+        threshold: an image with a lower score is rejected.
     """
 
     weights: npt.NDArray[np.int8]
@@ -51,10 +62,10 @@ class RejectionModel:
     threshold: float
 
     def to_record(self) -> dict[str, Any]:
-        """What stands in a spec's JSON: the weights as base64, the rest as numbers."""
+        """Return the fields for a spec's JSON: the weights as base64, the rest as numbers."""
         return {
             "weights": base64.b64encode(self.weights.tobytes()).decode(),
-            # repr of a float32's double is exact both ways.
+            # JSON writes a float32 as a double in repr form, which is read back exactly.
             "scales": self.scales.tolist(),
             "biases": self.biases.tolist(),
             "outputs": self.outputs.tolist(),
@@ -64,108 +75,134 @@ class RejectionModel:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> "RejectionModel":
-        """The inverse of `to_record`; raises ValueError, KeyError or TypeError where it is none."""
+        """Parse the result of `to_record`.
+
+        Raises:
+            ValueError: a field has a wrong shape or a number that is not finite.
+            KeyError: a field is missing.
+            TypeError: a field has a wrong type.
+        """
         weights = np.frombuffer(base64.b64decode(record["weights"]), np.int8)
-        rule = cls(
-            weights=weights.reshape(-1, *GRID),
+        model = cls(
+            weights=weights.reshape(-1, *GRID_SHAPE),
             scales=np.array(record["scales"], np.float32),
             biases=np.array(record["biases"], np.float32),
             outputs=np.array(record["outputs"], np.float32),
             logit_weight=float(record["odds_weight"]),
             threshold=float(record["threshold"]),
         )
-        numbers = (rule.scales, rule.biases, rule.outputs)
-        if any(part.shape != rule.weights.shape[:1] for part in numbers):
+        arrays = (model.scales, model.biases, model.outputs)
+        if any(array.shape != model.weights.shape[:1] for array in arrays):
             raise ValueError("the rejection model's arrays differ in length")
-        if not all(np.isfinite(part).all() for part in numbers):
-            raise ValueError("the rejection model holds a number that is not finite")
-        if not (math.isfinite(rule.logit_weight) and math.isfinite(rule.threshold)):
-            raise ValueError("the rejection model holds a number that is not finite")
-        return rule
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError("the rejection model contains a number that is not finite")
+        if not (math.isfinite(model.logit_weight) and math.isfinite(model.threshold)):
+            raise ValueError("the rejection model contains a number that is not finite")
+        return model
 
 
 class RejectionScorer:
-    """Scores images; without a rule, the score is the confidence. A blank page never passes."""
+    """Scores images with a rejection model and compares the scores with its threshold.
 
-    def __init__(self, confidence_threshold: float, rule: RejectionModel | None) -> None:
-        self._ruled = rule is not None
-        if rule is None:
+    Without a rejection model, the score is the confidence. Blank images are always rejected.
+
+    Args:
+        confidence_threshold: the threshold if there is no rejection model.
+        model: the rejection model.
+    """
+
+    def __init__(self, confidence_threshold: float, model: RejectionModel | None) -> None:
+        self._has_model = model is not None
+        if model is None:
             self.threshold = confidence_threshold
             return
-        self.threshold = rule.threshold
-        # Spread over the pixels, so that one product does the squares' means, the scaling of
-        # pixels to 0 to 1, and the layer.
-        spread = rule.weights.repeat(SQUARE, axis=1).repeat(SQUARE, axis=2).astype(np.float32)
-        factors = rule.scales / np.float32(255 * SQUARE * SQUARE)
-        self._weights = spread.reshape(len(spread), -1) * factors[:, None]
-        self._outputs = rule.outputs
-        # Looked up once: that is a twentieth of what a score costs.
-        self._weigh, self._sum, self._log = self._weights.dot, self._outputs.dot, math.log
-        self._largest = np.maximum
-        # max(0, a + b) = max(−b, a) + b: b is added once, here, rather than to every image.
-        self._floor = -rule.biases
-        self._offset = float(rule.outputs @ rule.biases)
-        self._logit_weight = rule.logit_weight
+        self.threshold = model.threshold
+        # Repeat each square's weight for its pixels. One product then computes the squares' means,
+        # the scaling of pixels to 0 to 1, and the layer.
+        repeated = model.weights.repeat(SQUARE_PX, axis=1).repeat(SQUARE_PX, axis=2)
+        factors = model.scales / np.float32(255 * SQUARE_PX * SQUARE_PX)
+        weights = repeated.astype(np.float32).reshape(len(repeated), -1)
+        self._weights = weights * factors[:, None]
+        self._outputs = model.outputs
+        # Bind the functions once: looking them up takes a twentieth of the time of a score.
+        self._dot_weights = self._weights.dot
+        self._dot_outputs = self._outputs.dot
+        self._log = math.log
+        self._maximum = np.maximum
+        # max(0, a + b) = max(−b, a) + b, so the biases are added once here, not for every image.
+        self._floor = -model.biases
+        self._offset = float(model.outputs @ model.biases)
+        self._logit_weight = model.logit_weight
 
     def score(self, pixels: npt.NDArray[np.uint8], confidence: float) -> float:
-        """How much this looks like a digit; of use against `threshold` and other scores only.
+        """Return how much an image looks like a digit, comparable with `threshold` only.
 
         Args:
             pixels: (28, 28, 1) uint8.
-            confidence: 0 to 1.
+            confidence: of the prediction, 0 to 1.
 
         Returns:
-            Minus infinity where all pixels are alike.
+            Minus infinity if the image is blank: all pixels have the same level.
         """
-        # All pixels alike, mostly 0: comparing bytes is a fifth of what asking NumPy costs.
+        # Comparing bytes takes a fifth of the time of a comparison in NumPy.
         data = pixels.tobytes()
         if data == _BLANK or (data[0] and data == data[:1] * len(data)):
             return -math.inf
-        if not self._ruled:
+        if not self._has_model:
             return confidence
-        ink = pixels.ravel()[_ROWS].astype(_FLOAT)
-        hidden = self._largest(self._weigh(ink), self._floor)
-        of_ink = float(self._sum(hidden))
-        sure = _MAX_CONFIDENCE if confidence > _MAX_CONFIDENCE else confidence
-        # Of zero or no number, which no softmax gives: not a digit.
-        odds = self._log(sure / (1 - sure)) if sure > 0 else -math.inf
-        return of_ink + self._offset + self._logit_weight * odds
+        ink = pixels.ravel()[_USED_PIXELS].astype(_FLOAT)
+        hidden = self._maximum(self._dot_weights(ink), self._floor)
+        ink_score = float(self._dot_outputs(hidden))
+        capped = _MAX_CONFIDENCE if confidence > _MAX_CONFIDENCE else confidence
+        # Reject a confidence of 0 or NaN, which no softmax returns.
+        logit = self._log(capped / (1 - capped)) if capped > 0 else -math.inf
+        return ink_score + self._offset + self._logit_weight * logit
 
     def accepts(self, pixels: npt.NDArray[np.uint8], confidence: float) -> bool:
-        """Whether this is a digit: its score is at least the threshold."""
+        """Return whether the image is accepted: its score reaches the threshold."""
         return self.score(pixels, confidence) >= self.threshold
 
     def is_uncertain(self, score: float, confidence: float) -> bool:
-        """Return whether a digit found in a picture needs test-time augmentation."""
-        return confidence < CONFIDENT or score < self.threshold + CLEAR_MARGIN
+        """Return whether test-time augmentation must confirm an accepted prediction."""
+        return confidence < CERTAIN_CONFIDENCE or score < self.threshold + CERTAIN_SCORE_MARGIN
 
     def accept_all(
         self, pixels: npt.NDArray[np.uint8], confidences: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.bool_]:
-        """As `accepts` of each of (N, 28, 28, 1) images and (N,) confidences, in less time.
+        """Return for each image whether it is accepted, faster than repeated calls of `accepts`.
 
-        Summed in another order, a score may differ from that of the image alone in its last bits.
+        Sums are computed in a different order, so a score may differ in its last bits.
+
+        Args:
+            pixels: (N, 28, 28, 1) uint8.
+            confidences: (N,) of the predictions, 0 to 1.
+
+        Returns:
+            (N,) bool.
         """
         accepted: npt.NDArray[np.bool_] = pixels.min(axis=(1, 2, 3)) < pixels.max(axis=(1, 2, 3))
-        if not self._ruled:
+        if not self._has_model:
             accepted &= confidences >= self.threshold
             return accepted
-        odds = self._offset + self._logit_weight * log_odds(confidences)
-        products = min(_PRODUCTS, math.ceil(len(pixels) / _AT_ONCE))
-        ink = np.zeros((products, min(_AT_ONCE, len(pixels)), _COUNT), np.float32)
-        lines = ink.reshape(-1, _COUNT)
-        for at in range(0, len(pixels), max(1, len(lines))):
-            part = pixels[at : at + len(lines), TOP:BOTTOM].reshape(-1, _COUNT)
-            lines[: len(part)] = part
+        offsets = self._offset + self._logit_weight * log_odds(confidences)
+        products = min(_PRODUCTS_PER_CALL, math.ceil(len(pixels) / _IMAGES_PER_PRODUCT))
+        images_per_product = min(_IMAGES_PER_PRODUCT, len(pixels))
+        ink = np.zeros((products, images_per_product, _USED_PIXEL_COUNT), np.float32)
+        rows = ink.reshape(-1, _USED_PIXEL_COUNT)
+        for start in range(0, len(pixels), max(1, len(rows))):
+            used = pixels[start : start + len(rows), TOP_ROW:BOTTOM_ROW]
+            chunk = used.reshape(-1, _USED_PIXEL_COUNT)
+            rows[: len(chunk)] = chunk
             hidden = np.maximum(ink @ self._weights.T, self._floor)
-            of_ink = (hidden @ self._outputs).ravel()[: len(part)]
-            accepted[at : at + len(part)] &= of_ink + odds[at : at + len(part)] >= self.threshold
+            ink_scores = (hidden @ self._outputs).ravel()[: len(chunk)]
+            images = slice(start, start + len(chunk))
+            accepted[images] &= ink_scores + offsets[images] >= self.threshold
         return accepted
 
 
 def log_odds(confidences: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """ln(c / (1 - c)) of confidences from 0 to 1, those above 0.9999 taken for it."""
-    # Not from NumPy's finfo: 1.24 warns in it where an engine has subnormals flushed to zero.
-    sure = np.clip(confidences.astype(np.float64), sys.float_info.min, _MAX_CONFIDENCE)
-    odds: npt.NDArray[np.float64] = np.log(sure / (1 - sure))
-    return odds
+    """Return the logit ln(c / (1 − c)) of confidences from 0 to 1, capped at 0.9999."""
+    # Not NumPy's finfo: in 1.24 it warns if an engine has set the flush of subnormals to zero.
+    capped = np.clip(confidences.astype(np.float64), sys.float_info.min, _MAX_CONFIDENCE)
+    logits: npt.NDArray[np.float64] = np.log(capped / (1 - capped))
+    return logits

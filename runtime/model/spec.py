@@ -1,4 +1,8 @@
-"""ModelSpec: what a model file says of itself."""
+"""`ModelSpec`: the metadata stored inside an artifact, as dataclasses and as JSON.
+
+It describes labels, input shape, quantization, data set, metrics, golden outputs and rejection.
+`runtime.model.artifact` stores it in model files; `check` raises if its fields contradict.
+"""
 
 import base64
 import dataclasses
@@ -14,21 +18,21 @@ import numpy.typing as npt
 from runtime.errors import ArtifactError
 from runtime.model.rejection import RejectionModel
 
-SCHEMA_VERSION = 1
-# What reading a text raises that is no spec; an infinite number is an OverflowError.
+SCHEMA_VERSION = 1  # of the JSON; specs with a higher version are rejected
+# Errors that parsing raises if a text is not a spec.
 _MALFORMED = (
     ValueError,
     KeyError,
     TypeError,
     AttributeError,
-    OverflowError,
+    OverflowError,  # of an infinite number
     RecursionError,
 )
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set's name and the SHA-256 of its content."""
+    """The name of a data set and the SHA-256 of its content."""
 
     name: str
     sha256: str
@@ -36,7 +40,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Accuracies from 0 to 1 of this very model, on `n_train` and `n_test` images."""
+    """Accuracies of the model, 0 to 1, on `n_train` training and `n_test` test images."""
 
     train_accuracy: float
     n_train: int
@@ -46,7 +50,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class QuantizationParams:
-    """real value = scale × (quantized value − zero_point)."""
+    """Affine quantization: real value = scale × (quantized value − zero_point)."""
 
     scale: float
     zero_point: int
@@ -54,11 +58,14 @@ class QuantizationParams:
 
 @dataclass(frozen=True)
 class Quantization:
-    """How an int8 model's input and output are quantized, and on what that was calibrated.
+    """The quantization of an int8 model.
 
-    `output` is None where the scores are float: their softmax is not quantized.
-    `calibration_counts` says how many of the images were of each label; files made before it, or
-    elsewhere, leave it empty.
+    Attributes:
+        input: of the pixels.
+        output: of the scores; None if the model returns float scores.
+        calibration: the data set that the scales were derived from.
+        calibration_counts: number of calibration images of each label; empty in older files and in
+            models made with other tools.
     """
 
     input: QuantizationParams
@@ -69,36 +76,42 @@ class Quantization:
 
 @dataclass(frozen=True, eq=False)
 class GoldenOutputs:
-    """Known answers: pixels (N, 28, 28, 1) uint8 and the scores (N, classes) float32 they gave."""
+    """Golden inputs and outputs, which an engine must reproduce.
+
+    Attributes:
+        pixels: (N, 28, 28, 1) uint8.
+        scores: (N, classes) float32, as the artifact returned them when it was exported.
+    """
 
     pixels: npt.NDArray[np.uint8]
     scores: npt.NDArray[np.float32]
 
 
-# Names of fields that were changed since files with these keys were published.
+# JSON keys of fields that were renamed after the first files were published.
 _JSON_KEYS = {"confidence_threshold": "accept_confidence", "rejection_model": "acceptance"}
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model file says of itself.
+    """The metadata of a model file.
 
     Attributes:
         name: the model's name.
         labels: one per class, in the order of the scores.
-        input_shape: of one image, (28, 28, 1).
+        input_shape: shape of one image, (28, 28, 1).
         precision: "float32" or "int8".
-        quantization: for int8 models.
-        temperature: what the logits were divided by; it is folded into the last layer already.
-        confidence_threshold: a prediction with a lower confidence is rejected, unless there is a
-            rejection model, which decides instead.
-        source_sha256: SHA-256 of the Keras file this was exported from; empty for that file itself.
-        dataset: what it was trained on.
-        metrics: what it reached.
-        provenance: how it was made, (key, text) pairs: recipe, seed, versions.
-        rejection_model: the rejection model, of models of the ten digits alone.
-        golden: inputs and the answers this very artifact gave when it was made.
-        digest: SHA-256 of the file, filled in by `artifact.read`.
+        temperature: the divisor of the logits (temperature scaling); the last layer includes it.
+        confidence_threshold: a prediction with a lower confidence is rejected. Not used if there is
+            a rejection model.
+        source_sha256: SHA-256 of the Keras file that was exported; empty for a Keras file.
+        dataset: the training data.
+        metrics: the accuracies of this model.
+        golden: inputs and the scores that this artifact returned when it was exported.
+        quantization: of int8 models.
+        provenance: (key, text) pairs: recipe, seed, versions.
+        rejection_model: of models of the ten digits only.
+        schema_version: of the JSON.
+        digest: SHA-256 of the file, set by `artifact.read`.
     """
 
     name: str
@@ -118,14 +131,14 @@ class ModelSpec:
     digest: str = field(default="", compare=False)
 
     def to_json(self) -> str:
-        """JSON text, without the digest; arrays as base64 (pixels) and numbers (scores)."""
+        """Return the spec without the digest as JSON; golden pixels are base64."""
         values = dataclasses.asdict(self)
         record = {_JSON_KEYS.get(name, name): value for name, value in values.items()}
         del record["digest"]
         if self.golden is not None:
             record["golden"] = {
                 "pixels": base64.b64encode(self.golden.pixels.tobytes()).decode(),
-                # repr of a float32's double is exact both ways.
+                # JSON writes a float32 as a double in repr form, which is read back exactly.
                 "scores": self.golden.scores.tolist(),
             }
         record["provenance"] = dict(self.provenance)
@@ -135,10 +148,14 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str | bytes, digest: str = "") -> "ModelSpec":
-        """The inverse of `to_json`.
+        """Parse and check a spec.
+
+        Args:
+            text: the result of `to_json`.
+            digest: SHA-256 of the file that contains the text.
 
         Raises:
-            ArtifactError: the text is no spec, or one of a newer schema.
+            ArtifactError: the text is not a spec, contradicts itself, or has a newer schema.
         """
         try:
             record = json.loads(text)
@@ -148,7 +165,7 @@ class ModelSpec:
                     f"its spec has schema {version}, this program reads up to {SCHEMA_VERSION}: "
                     "upgrade digit-edge"
                 )
-            with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            with np.errstate(over="ignore"):  # `check` rejects numbers beyond float32
                 spec = _from_record(record, digest)
         except _MALFORMED as error:
             raise ArtifactError(
@@ -160,7 +177,7 @@ class ModelSpec:
 
 def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
     if not isinstance(record["labels"], list):
-        raise TypeError("its labels are no list")
+        raise TypeError("its labels are not a list")
     labels = tuple(record["labels"])
     shape = tuple(int(n) for n in record["input_shape"])
     golden = quantization = metrics = None
@@ -204,31 +221,38 @@ def check(spec: ModelSpec) -> None:
     """Raise ArtifactError if a spec contradicts itself."""
     for key, text in _texts(spec):
         if not isinstance(text, str):
-            raise ArtifactError(f"its {key} {text!r} is no text: export it again")
+            raise ArtifactError(f"its {key} {text!r} is not a text: export it again")
         if not _is_utf8(text):
             raise ArtifactError(f"its {key} {text!a} is not UTF-8: export it again")
     for key, number in _numbers(spec):
         if not _is_finite(number):
-            raise ArtifactError(f"its {key} {number!r} is no finite number: export it again")
+            raise ArtifactError(f"its {key} {number!r} is not a finite number: export it again")
     labels = spec.labels
     if len(labels) < 2:
-        raise ArtifactError("its spec names fewer than two labels: export it again")
+        raise ArtifactError("its spec has fewer than two labels: export it again")
     if len(set(labels)) < len(labels) or not all(label.isprintable() and label for label in labels):
-        raise ArtifactError("its labels are not distinct, printable and non-empty: mend the labels")
+        raise ArtifactError(
+            "its labels are not distinct, printable and non-empty: correct the labels"
+        )
     if spec.precision not in ("float32", "int8"):
-        raise ArtifactError(f"its precision {spec.precision!r} is neither float32 nor int8")
+        raise ArtifactError(
+            f"its precision {spec.precision!r} is neither float32 nor int8: export it again"
+        )
     if spec.quantization is not None:
         counts = spec.quantization.calibration_counts
         if counts and (len(counts) != len(labels) or not all(isinstance(n, int) for n in counts)):
-            raise ArtifactError("its calibration counts are not one a label: export it again")
+            raise ArtifactError("it needs one calibration count for each label: export it again")
     if spec.golden is not None and len(spec.golden.pixels) != len(spec.golden.scores):
-        raise ArtifactError("its golden inputs and scores are not as many: export it again")
+        raise ArtifactError(
+            f"the number of golden inputs ({len(spec.golden.pixels)}) and golden scores "
+            f"({len(spec.golden.scores)}) differs: export it again"
+        )
     if spec.golden is not None and not np.isfinite(spec.golden.scores).all():
         raise ArtifactError("its golden scores are not all finite: train or export it again")
 
 
 def _texts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
-    """What of a spec is text and checked nowhere else, and what a message calls it."""
+    """Yield (name for messages, value) of the text fields that nothing else checks."""
     yield "name", spec.name
     yield "source_sha256", spec.source_sha256
     for label in spec.labels:
@@ -244,7 +268,7 @@ def _texts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
 
 
 def _numbers(spec: ModelSpec) -> Iterator[tuple[str, object]]:
-    """What of a spec is one number, and what a message calls it."""
+    """Yield (name for messages, value) of the numeric fields."""
     yield "temperature", spec.temperature
     yield "accept_confidence", spec.confidence_threshold
     if spec.metrics is not None:
@@ -266,5 +290,5 @@ def _is_utf8(text: str) -> bool:
 
 
 def _is_finite(number: object) -> bool:
-    # Not math.isfinite, which raises an OverflowError at a long integer.
+    # math.isfinite would raise OverflowError for a long integer.
     return isinstance(number, int | float) and -math.inf < number < math.inf

@@ -1,1 +1,4 @@
-"""The published artifacts, package data; and in the repository alone the original they are of."""
+"""Package data: the published artifacts, `digits*.tflite` and `digits*.onnx`.
+
+The repository also contains their Keras reference, `digits.keras`, which the wheel does not.
+"""

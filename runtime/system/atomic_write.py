@@ -1,4 +1,8 @@
-"""Writes a file or a folder whole or not at all; makes a folder for temporary files."""
+"""Write files and folders atomically: readers see the old content or the new one, never a mixture.
+
+Everything that the project writes goes through `atomic_file`, `write` or `atomic_folder`.
+`temporary_folder` holds the temporary files of libraries.
+"""
 
 import os
 import shutil
@@ -10,18 +14,18 @@ from pathlib import Path
 from runtime.errors import EdgeError
 from runtime.system import streams
 
-_SHOWN = 3  # names of foreign files in a message
+_MAX_SHOWN_NAMES = 3  # foreign files that an error message names; it counts the others
 
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it over `path` when the block ends well.
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
 
-    The temporary name keeps the suffix, for writers that choose a format by it. When the block
-    fails, `path` is as it was and the temporary file is gone.
+    The temporary name keeps the suffix, because some writers choose the format by it. If the block
+    raises, `path` is unchanged and the temporary file is deleted.
 
     Raises:
-        EdgeError: the folder cannot be made or the file cannot be written.
+        EdgeError: the folder cannot be created or the file cannot be written.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.stem}-{os.urandom(4).hex()}{target.suffix}")
@@ -29,7 +33,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())  # else a power cut can leave the new name on an empty file
+            os.fsync(file.fileno())  # otherwise the file can be empty after a power cut
         os.replace(temporary, target)
     except OSError as error:
         raise EdgeError(
@@ -42,10 +46,10 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write `content` (text as UTF-8) to `path`, replacing the file in one step.
+    """Write `content` to `path` atomically; text is encoded as UTF-8.
 
     Raises:
-        EdgeError: as `atomic_file`.
+        EdgeError: the folder cannot be created or the file cannot be written.
     """
     with atomic_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -53,36 +57,37 @@ def write(path: str | os.PathLike[str], content: bytes | str) -> None:
 
 @contextmanager
 def atomic_folder(out: Path, ours: Collection[str], marks: Collection[str]) -> Iterator[Path]:
-    """Yield a new folder beside `out`; put it in the place of `out` when the block ends well.
+    """Yield a new folder beside `out`; replace `out` with it if the block succeeds.
 
-    When the block fails, `out` is as it was and the new folder is gone. What is replaced is
-    deleted: so an older folder must hold all of `marks`, and nothing but `ours`.
+    If the block raises, `out` is unchanged and the new folder is deleted. An existing `out` is
+    deleted, so it must be empty or an earlier output: it has all files of `marks` and no file that
+    `ours` does not match.
 
     Args:
-        out: an empty folder or an older one there is replaced.
-        ours: patterns (`fnmatch`) of the paths, below `out`, of the files that the command writes
-            or wrote in an earlier version.
-        marks: names in `out` that every version of the command wrote.
+        out: the folder to create or replace.
+        ours: patterns (`fnmatch`) of the paths, relative to `out`, of all files that this or an
+            earlier version of the command writes.
+        marks: names of files in `out` that every version of the command writes.
 
     Raises:
-        EdgeError: something else is there, or it cannot be written.
+        EdgeError: `out` contains other files or is not a folder, or it cannot be written.
     """
     try:
         _check_replaceable(out, ours, marks)
         target = out.absolute()
-        mark = os.urandom(4).hex()
-        fresh, old = (target.with_name(f".{target.name}-{part}-{mark}") for part in ("new", "old"))
+        unique = os.urandom(4).hex()
+        new, old = (target.with_name(f".{target.name}-{part}-{unique}") for part in ("new", "old"))
         try:
-            fresh.mkdir(parents=True)
-            yield fresh
-            _check_replaceable(out, ours, marks)  # the block may have taken minutes
+            new.mkdir(parents=True)
+            yield new
+            _check_replaceable(out, ours, marks)  # again, because the block may take minutes
             if target.exists():
                 target.rename(old)
-            fresh.rename(target)
+            new.rename(target)
         finally:
             if old.exists() and not target.exists():
                 old.rename(target)
-            for leftover in (fresh, old):
+            for leftover in (new, old):
                 shutil.rmtree(leftover, ignore_errors=True)
     except OSError as error:
         raise EdgeError(
@@ -92,15 +97,16 @@ def atomic_folder(out: Path, ours: Collection[str], marks: Collection[str]) -> I
 
 def _check_replaceable(out: Path, ours: Collection[str], marks: Collection[str]) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise EdgeError(f"{out} is no folder: choose another with --out")
+        raise EdgeError(f"{out} is not a folder: choose another one with --out")
     if not out.exists():
         return
     names = {path.name for path in out.iterdir()}
-    # Without its marks it is none of the command's folders, whatever its files are called.
+    # If a mark is missing, the command did not write this folder, and all its files are foreign.
     foreign = sorted(names if not names.issuperset(marks) else _foreign(out, "", ours))
     if foreign:
-        shown = ", ".join(foreign[:_SHOWN])
-        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+        shown = ", ".join(foreign[:_MAX_SHOWN_NAMES])
+        hidden = len(foreign) - _MAX_SHOWN_NAMES
+        more = f" and {hidden} more" if hidden > 0 else ""
         raise EdgeError(
             f"{out} holds other files, which would be deleted ({shown}{more}): move them, or "
             "choose an empty or a new folder with --out"
@@ -108,7 +114,7 @@ def _check_replaceable(out: Path, ours: Collection[str], marks: Collection[str])
 
 
 def _foreign(folder: Path, prefix: str, ours: Collection[str]) -> Iterator[str]:
-    """The paths in a folder that match none of `ours`; of a foreign folder its own path alone."""
+    """Yield the paths in a folder that match no pattern of `ours`; foreign folders as one path."""
     for entry in folder.iterdir():
         name = prefix + entry.name
         if entry.is_dir() and not entry.is_symlink():
@@ -122,14 +128,14 @@ def _foreign(folder: Path, prefix: str, ours: Collection[str]) -> Iterator[str]:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Yield a folder that is removed at the end, and let libraries put their temporary files there.
+    """Yield a temporary folder, which all libraries use within the block, and delete it at the end.
 
-    Keras leaves its own behind if the disk is full.
+    It removes temporary files that Keras does not delete if the disk is full.
 
     Raises:
-        EdgeError: there is no room for temporary files.
+        EdgeError: the disk for temporary files is full.
     """
-    import tempfile  # a process that reads an image need not load it
+    import tempfile  # here, because classifying an image does not need it
 
     try:
         with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:

@@ -1,4 +1,7 @@
-"""Runs work in a process of its own, so that a crash of native code does not end the caller."""
+"""`run_in_fork`: call a function in a forked process, so that a native crash cannot end the caller.
+
+The self-test runs each engine with it.
+"""
 
 import json
 import os
@@ -13,25 +16,25 @@ from typing import Any, NoReturn
 from runtime.errors import EdgeError
 from runtime.system import interrupt
 
-_NO_MEMORY = "there is not memory enough for it: end other programs, or raise the limit"
+_NO_MEMORY = "not enough memory: end other programs, or raise the memory limit"
 
 
 class WorkerCrashed(EdgeError):
-    """The process was ended by a signal or an exception, took too long, or found no memory."""
+    """The forked process crashed, raised an exception, timed out or ran out of memory."""
 
 
 def run_in_fork(work: Callable[[], Any], timeout_s: float) -> Any:
-    """Call `work` in a forked copy of this process.
+    """Call `work` in a forked copy of this process; without fork, call it in this process.
 
     Args:
-        work: gives something that JSON can hold.
-        timeout_s: after so long the copy is killed.
+        work: returns a value that can be encoded as JSON.
+        timeout_s: the copy is killed after this time.
 
     Returns:
-        What `work` gave; where processes cannot be forked, of a call in this one.
+        The value that `work` returned.
 
     Raises:
-        WorkerCrashed: the copy was ended by a signal, an exception, the time-out or want of memory.
+        WorkerCrashed: the copy crashed, raised an exception, timed out or ran out of memory.
         EdgeError: `work` raised one; the message is the same.
     """
     if not hasattr(os, "fork"):
@@ -39,10 +42,11 @@ def run_in_fork(work: Callable[[], Any], timeout_s: float) -> Any:
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Deferred: an exception between the fork and `try` would leave the copy running.
+    # Deferred, because an interrupt between the fork and `try` would leave the copy running.
     with interrupt.deferred():
         with warnings.catch_warnings():
-            # Of NumPy's idle threads: OpenBLAS ends them before a fork, and begins them anew after.
+            # Python warns of a fork with threads. NumPy's are safe: OpenBLAS stops its threads
+            # before a fork and restarts them after it.
             warnings.simplefilter("ignore", DeprecationWarning)
             try:
                 child = os.fork()
@@ -50,64 +54,65 @@ def run_in_fork(work: Callable[[], Any], timeout_s: float) -> Any:
                 os.close(reader)
                 os.close(writer)
                 raise WorkerCrashed(
-                    f"no process for it: {error.strerror}; end other programs"
+                    f"cannot start a process: {error.strerror}; end other programs"
                 ) from error
         if child == 0:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends this process
-            _answer(work, writer)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller kills this process
+            _run_in_child(work, writer)
         os.close(writer)
-        answer = None
+        result = None
         try:
             with interrupt.child(child), interrupt.immediate():
-                answer = _read_all(reader, time.monotonic() + timeout_s)
+                result = _read_all(reader, time.monotonic() + timeout_s)
         finally:
             os.close(reader)
-            if answer is None:
+            if result is None:
                 os.kill(child, signal.SIGKILL)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if answer is None:
+    if result is None:
         raise WorkerCrashed(f"no answer after {timeout_s:g} s")
     if status < 0:
         raise WorkerCrashed(f"died with {signal.Signals(-status).name}")
     try:
-        outcome = json.loads(answer)
+        outcome = json.loads(result)
     except ValueError:
         raise WorkerCrashed(f"ended without an answer, with status {status}") from None
-    if "refused" in outcome:
-        raise EdgeError(outcome["refused"])
+    if "error" in outcome:
+        raise EdgeError(outcome["error"])
     if "crashed" in outcome:
         raise WorkerCrashed(outcome["crashed"])
-    return outcome["done"]
+    return outcome["returned"]
 
 
-def _answer(work: Callable[[], Any], writer: int) -> NoReturn:
-    """In the copy: write what `work` gave or refused, and end without the caller's clean-up."""
+def _run_in_child(work: Callable[[], Any], writer: int) -> NoReturn:
+    """Call `work` in the copy, write its outcome as JSON, and exit without any clean-up."""
     outcome: dict[str, Any] = {}
     try:
-        outcome = {"done": work()}
+        outcome = {"returned": work()}
     except EdgeError as error:
-        outcome = {"refused": str(error)}
+        outcome = {"error": str(error)}
     except MemoryError:
         outcome = {"crashed": _NO_MEMORY}
     finally:
-        # Engines raise what they like; and whatever happened, even here, the caller's clean-up and
-        # buffers are not this process's to handle.
+        # Engines raise exceptions of any type. In all cases this process must end here: exit
+        # handlers and buffered output belong to the caller.
         try:
-            failure = sys.exc_info()[1]
-            if failure is not None:
-                told = (str(failure).splitlines() or [""])[0]
-                outcome = {"crashed": f"{type(failure).__name__}: {told}"}
+            exception = sys.exc_info()[1]
+            if exception is not None:
+                first_line = (str(exception).splitlines() or [""])[0]
+                outcome = {"crashed": f"{type(exception).__name__}: {first_line}"}
             with open(writer, "w") as file:
                 json.dump(outcome, file)
         finally:
             os._exit(0)
 
 
-def _read_all(reader: int, end: float) -> bytes | None:
-    """All that comes until the other end closes; None where that takes past `end`."""
+def _read_all(reader: int, deadline_s: float) -> bytes | None:
+    """Read until the writer closes the pipe; return None if that takes past the deadline."""
     parts: list[bytes] = []
     while True:
-        ready, _, _ = select.select([reader], [], [], max(0.0, end - time.monotonic()))
+        timeout_s = max(0.0, deadline_s - time.monotonic())
+        ready, _, _ = select.select([reader], [], [], timeout_s)
         if not ready:
             return None
         part = os.read(reader, 1 << 16)

@@ -1,15 +1,15 @@
-"""Ctrl-C: a command ends with status 130 and one line, at whatever moment it arrives.
+"""Handle Ctrl-C: a command exits with status 130 and prints one line, whenever SIGINT arrives.
 
 Python's own handler raises KeyboardInterrupt between any two instructions. In a destructor or a
-callback it is printed and dropped, and scikit-learn turns it into a warning: the command goes on.
-The handler here also records the interrupt, so that it cannot be lost. It has three modes:
+callback the exception is printed and dropped, and scikit-learn turns it into a warning, so the
+command continues. The handler here also records the interrupt. It has three modes:
 
-    immediate    raise KeyboardInterrupt; for waits and short work, and the default in a command
+    immediate    raise KeyboardInterrupt; for waits and short work, the default in a command
     deferred     only record it; `check`, called at each step, raises KeyboardInterrupt
     at_once      end the process; for imports, which may swallow an exception or crash on it
 
-A second Ctrl-C ends the process in any mode. Unless a command has called `install` nothing here
-has an effect: a library leaves the signal handlers of a program alone.
+A second Ctrl-C ends the process in any mode. Only commands call `install`; in a program that
+imports the library, this module has no effect.
 """
 
 import atexit
@@ -25,14 +25,14 @@ from types import FrameType, TracebackType
 
 from runtime.system import streams
 
-INTERRUPTED = 130
+INTERRUPTED = 130  # exit status: 128 + SIGINT, as shells report it
 
-_MESSAGE = "interrupted"
-_WRITE = streams.Output.write.__code__
-# Two signals within this time are one Ctrl-C: `timeout -s INT` sends one to the process and one to
-# its group.
-_SAME_S = 0.05
-_AFTER_WRITE_S = 0.002  # until an interrupt that came in the middle of a write is raised
+_MESSAGE = "interrupted"  # the line that is printed unless `report_as` sets another one
+_WRITE = streams.Output.write.__code__  # an interrupt must not leave this function halfway
+# Two signals within this time count as one Ctrl-C: `timeout -s INT` sends one to the process and
+# another one to its group.
+_SAME_CTRL_C_S = 0.05
+_AFTER_WRITE_S = 0.002  # delay until an interrupt that arrived during a write is raised
 
 
 class _Mode(Enum):
@@ -46,13 +46,13 @@ class _State:
 
     def __init__(self) -> None:
         self.mode = _Mode.IMMEDIATE
-        self.pending = False
+        self.pending = False  # whether an interrupt was recorded
         self.pending_since_s = 0.0
-        self.is_again = False  # whether the next signal is the recorded one, sent once more
+        self.is_redelivery = False  # whether the next signal is the recorded one, sent again
         self.message = _MESSAGE
-        self.reported = False
+        self.reported = False  # whether the message was printed
         self.children: set[int] = set()
-        # A copy of file descriptor 2: `suppress_native_output` redirects that one to /dev/null.
+        # A copy of file descriptor 2, because `suppress_native_output` redirects 2 to /dev/null.
         self.stderr = 2
         self.unraisable_hook: Callable[[sys.UnraisableHookArgs], object] = sys.unraisablehook
 
@@ -61,32 +61,32 @@ _state = _State()
 
 
 def install_for(package: str) -> None:
-    """Install the handler if this process is `python -m package…`; called by the package itself.
+    """Install the handler if this process is `python -m package…`; each package calls it first.
 
-    Until the command begins there are only imports, and an interrupt ends the process at once.
+    Until the command begins, the process only imports modules, and an interrupt ends it at once.
     """
-    # While Python locates the module to run, and imports the packages it is in, argv[0] is "-m".
+    # argv[0] is "-m" while Python locates the module to run and imports its packages.
     if sys.argv[:1] != ["-m"] or "-m" not in sys.orig_argv[:-1]:
         return
     module = sys.orig_argv[sys.orig_argv.index("-m") + 1]
     if module.partition(".")[0] == package and install():
         _state.mode = _Mode.AT_ONCE
-        # The last thing that Python calls; after it the signal would kill the process, which has
-        # done its work.
+        # Registered first, so called last. After it Python restores the default action, and the
+        # signal would kill a process that has finished its work.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 def install() -> bool:
-    """Handle SIGINT from now on; return False if it is handled or ignored already.
+    """Install the handler for SIGINT; return False if SIGINT is handled or ignored already.
 
-    A process that was started with SIGINT ignored (nohup, `command &` in a script) goes on ignoring
-    it. Only the main thread may set a signal handler.
+    A process that was started with SIGINT ignored (nohup, `command &` in a script) continues to
+    ignore it. Outside the main thread nothing is installed, since Python does not allow it.
     """
     if threading.current_thread() is not threading.main_thread():
         return False
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return False
-    streams.open_closed_descriptors()  # a copy of stderr must not become descriptor 1
+    streams.open_closed_descriptors()  # otherwise the copy of stderr could be descriptor 1
     _state.stderr = os.dup(2)
     _state.unraisable_hook = sys.unraisablehook
     sys.unraisablehook = _on_unraisable
@@ -105,10 +105,10 @@ def uninstall() -> None:
 
 
 class Command:
-    """The context in which `exit_status` runs a command; within it the mode is `immediate`.
+    """The context in which `exit_status` runs a command, in the mode `immediate`.
 
-    If there was an interrupt, the block ends without an exception, whatever it was turned into: an
-    import may make an ImportError of it, a converter an error of its own.
+    If there was an interrupt, every exception of the block is suppressed: an import may turn the
+    KeyboardInterrupt into an ImportError, a converter into an error of its own.
     """
 
     def __enter__(self) -> "Command":
@@ -126,17 +126,17 @@ class Command:
         if kind is KeyboardInterrupt:
             _state.pending = True
         if kind is not None and not _state.pending:
-            self._restore()  # a bug: the traceback is on its way
+            self._restore()  # the exception is a bug, and Python prints its traceback
         return _state.pending
 
     def end(self) -> bool:
-        """Return whether there was an interrupt, after printing the line for it."""
+        """Print the message if there was an interrupt; return whether there was one."""
         interrupted = _state.pending
         if interrupted:
             _state.reported = True
             print(_state.message, file=sys.stderr)
-            # If KeyboardInterrupt has left an `exec` of text (namedtuple and dataclass use it),
-            # Python kills itself with SIGINT at its end, unless another `exec` came after it.
+            # If KeyboardInterrupt was raised through an `exec` of text (namedtuple and dataclass
+            # call it), Python kills itself with SIGINT at exit, unless another `exec` follows.
             exec("")
         self._restore()
         return interrupted
@@ -146,13 +146,13 @@ class Command:
             self._installed = False
             uninstall()
         elif signal.getsignal(signal.SIGINT) is not _on_sigint:
-            # SIGINT is ignored or handled elsewhere, so this KeyboardInterrupt was raised by other
-            # code. It has ended this command, and must not end the next one of the process.
+            # SIGINT is ignored or has another handler, so other code raised the KeyboardInterrupt.
+            # It ends this command but must not end the next one in this process.
             _state.pending = _state.reported = False
 
 
 def report_as(message: str) -> None:
-    """Set the line that is printed after an interrupt."""
+    """Set the line that is printed after an interrupt; the default is "interrupted"."""
     _state.message = message
 
 
@@ -164,21 +164,21 @@ def check() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Only record an interrupt within the block; `check` raises it, and so does the end."""
+    """Only record an interrupt within the block; `check` and the end of the block raise it."""
     with _in_mode(_Mode.DEFERRED):
         yield
 
 
 @contextmanager
 def immediate() -> Iterator[None]:
-    """Raise KeyboardInterrupt at any point of the block, for a wait within `deferred`."""
+    """Raise KeyboardInterrupt at any point of the block; for waits within `deferred`."""
     with _in_mode(_Mode.IMMEDIATE):
         yield
 
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """End the process if an interrupt arrives within the block, which has nothing to clean up."""
+    """End the process if an interrupt arrives within the block; for blocks without clean-up."""
     sys.stdout.flush()
     with _in_mode(_Mode.AT_ONCE):
         yield
@@ -199,25 +199,25 @@ def _in_mode(mode: _Mode) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are handled in the main thread
         return
-    before, _state.mode = _state.mode, mode
+    previous, _state.mode = _state.mode, mode
     try:
-        check()  # one that was recorded before would not end a wait
+        check()  # otherwise an interrupt recorded earlier would not end a wait
         yield
     finally:
-        _state.mode = before
+        _state.mode = previous
     check()
 
 
 def _on_sigint(number: int, frame: FrameType | None) -> None:
     now_s = time.monotonic()
-    if _state.is_again:
-        _state.is_again = False
+    if _state.is_redelivery:
+        _state.is_redelivery = False
         _raise(frame)
         return
     if _state.mode is _Mode.AT_ONCE:
         _end_process()
     if _state.pending:
-        if now_s - _state.pending_since_s > _SAME_S:
+        if now_s - _state.pending_since_s > _SAME_CTRL_C_S:
             _end_process()
         return
     _state.pending, _state.pending_since_s = True, now_s
@@ -229,15 +229,15 @@ def _raise(frame: FrameType | None) -> None:
         return
     if frame is None or frame.f_code is not _WRITE:
         raise KeyboardInterrupt
-    # In a write an exception would hide that the bytes are out: they would be written again.
-    timer = threading.Timer(_AFTER_WRITE_S, _deliver_again)
+    # An exception here would hide that the bytes were written, and they would be written twice.
+    timer = threading.Timer(_AFTER_WRITE_S, _redeliver)
     timer.daemon = True
     timer.start()
 
 
-def _deliver_again() -> None:
+def _redeliver() -> None:
     if _state.pending and _state.mode is _Mode.IMMEDIATE:
-        _state.is_again = True
+        _state.is_redelivery = True
         os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -248,13 +248,13 @@ def _end_process() -> None:
         with suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
     if not _state.reported:
-        # Not through sys.stderr: the interrupted code may be in the middle of a write to it.
+        # Not through sys.stderr, because the interrupted code may be writing to it.
         with suppress(OSError):
             os.write(_state.stderr, f"{_state.message}\n".encode(errors="backslashreplace"))
     os._exit(INTERRUPTED)
 
 
 def _on_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Print no traceback of a KeyboardInterrupt in a destructor or callback: it is recorded."""
+    """Suppress the traceback of a KeyboardInterrupt in a destructor or callback: it is recorded."""
     if not (_state.pending and unraisable.exc_type is KeyboardInterrupt):
         _state.unraisable_hook(unraisable)

@@ -1,4 +1,4 @@
-"""Keeps what native libraries print about themselves off the user's terminal."""
+"""`suppress_native_output`: hide messages that native libraries print on stdout or stderr."""
 
 import os
 import sys
@@ -8,24 +8,23 @@ from contextlib import contextmanager
 
 @contextmanager
 def suppress_native_output(*descriptors: int) -> Iterator[None]:
-    """Send file descriptors (1 stdout, 2 stderr) to nowhere while the block runs.
+    """Redirect file descriptors (1 stdout, 2 stderr) to the null device within the block.
 
-    Engines and converters write there from C++, below `sys.stderr`, and offer no switch. The
-    descriptors belong to the whole process: what other threads print meanwhile is lost too, so
-    keep the block short.
+    Engines and converters write to them from C++, below `sys.stderr`, and cannot be told not to.
+    The output of other threads is lost too, so keep the block short.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = [(number, os.dup(number)) for number in descriptors]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    copies = [(descriptor, os.dup(descriptor)) for descriptor in descriptors]
+    null = os.open(os.devnull, os.O_WRONLY)
     try:
-        for number in descriptors:
-            os.dup2(nowhere, number)
+        for descriptor in descriptors:
+            os.dup2(null, descriptor)
         yield
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        for number, copy in kept:
-            os.dup2(copy, number)
+        for descriptor, copy in copies:
+            os.dup2(copy, descriptor)
             os.close(copy)
-        os.close(nowhere)
+        os.close(null)

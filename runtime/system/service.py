@@ -1,4 +1,7 @@
-"""ServiceLifecycle: SIGTERM, and systemd's notifications and watchdog."""
+"""`ServiceLifecycle`: stop at SIGTERM, and notify systemd and its watchdog.
+
+The services `runtime.watch` and `runtime.camera` run within it.
+"""
 
 import signal
 import threading
@@ -10,18 +13,18 @@ from runtime.system.sd_notify import notify, watchdog_interval_s
 
 
 class ServiceLifecycle:
-    """Used as a context on the main thread: SIGTERM ends it in good order, `stopping` says so.
+    """A context manager for the main thread of a service.
 
-    Ctrl-C raises KeyboardInterrupt in `heartbeat` and `wait`, and nowhere else.
+    After SIGTERM `stopping` is True, and the service should finish its work and exit. Ctrl-C raises
+    KeyboardInterrupt in `heartbeat` and `wait` only.
 
-    Call `heartbeat` in every round of work: the watchdog of systemd restarts a program that does
-    not send heartbeats.
+    Call `heartbeat` in each iteration: systemd's watchdog restarts a service that stops sending it.
     """
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self._interval = watchdog_interval_s()
-        self._next = 0.0
+        self._interval_s = watchdog_interval_s()
+        self._next_s = 0.0
 
     def __enter__(self) -> "ServiceLifecycle":
         self._deferred = interrupt.deferred()
@@ -35,35 +38,36 @@ class ServiceLifecycle:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # What is left to do ends by itself: being told again to stop is no failure.
+        # Shutdown is already in progress; ignore further SIGTERMs.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         notify("STOPPING=1")
         self._deferred.__exit__(kind, error, trace)
 
     @property
     def stopping(self) -> bool:
-        """Whether to end now."""
+        """Whether SIGTERM was received."""
         return self._stop.is_set()
 
     def ready(self, status: str) -> None:
-        """Say once that work begins; `status` is shown by `systemctl status`."""
+        """Notify systemd that the service is ready; `systemctl status` shows `status`."""
         notify(f"READY=1\nSTATUS={status}")
 
     def heartbeat(self) -> None:
-        """Say that all is well, no more often than needed; raise KeyboardInterrupt at Ctrl-C."""
+        """Notify the watchdog if its interval is over; raise KeyboardInterrupt after Ctrl-C."""
         interrupt.check()
-        now = time.monotonic()
-        if self._interval is not None and now >= self._next:
+        now_s = time.monotonic()
+        if self._interval_s is not None and now_s >= self._next_s:
             notify("WATCHDOG=1")
-            self._next = now + self._interval / 2
+            self._next_s = now_s + self._interval_s / 2
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, or until it is time to end; whether it is not."""
-        end = time.monotonic() + seconds
-        while not self._stop.is_set() and (left := end - time.monotonic()) > 0:
+        """Wait, with heartbeats; return False if SIGTERM was received."""
+        end_s = time.monotonic() + seconds
+        step_s = 1.0 if self._interval_s is None else self._interval_s / 2
+        while not self._stop.is_set() and (remaining_s := end_s - time.monotonic()) > 0:
             self.heartbeat()
             with interrupt.immediate():
-                self._stop.wait(min(left, 1.0 if self._interval is None else self._interval / 2))
+                self._stop.wait(min(remaining_s, step_s))
         return not self._stop.is_set()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

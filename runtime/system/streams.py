@@ -1,8 +1,8 @@
-"""Standard output and standard error of a command, also if they cannot be written.
+"""Standard output and standard error that survive a full disk, a closed pipe or a lost terminal.
 
 A lost line does not stop the work: a training whose log is on a full disk still saves its model.
-`exit_status` then reports the loss once and returns 2. A command whose lines are its only result
-raises an error of its own as soon as `lost_output` returns one.
+`exit_status` reports the loss once at the end and returns 2. A command whose lines are its only
+result checks `lost_output` and stops with an error.
 """
 
 import errno
@@ -14,18 +14,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# A full disk, a quota, a limit on the size of files. Windows has no quotas of this kind.
+# Error numbers for a full disk, a file size limit and a disk quota (EDQUOT, missing on Windows).
 NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
-
-# Bytes that a pipe takes without blocking once it is writable. Windows waits for none.
-_PIPE_BUF = getattr(select, "PIPE_BUF", sys.maxsize)
+# Bytes that a writable pipe accepts without blocking. Windows does not define it; no limit there.
+_PIPE_BUF_BYTES = getattr(select, "PIPE_BUF", sys.maxsize)
 
 
 class Output(io.FileIO):
-    """A file descriptor that drops everything after the first write that fails.
+    """A file descriptor that discards everything after the first failed write.
 
-    The interpreter flushes the streams at its end: they must not fail a second time there.
+    The interpreter flushes the streams at exit; that must not fail a second time.
+
+    Args:
+        descriptor: 1 or 2.
+        is_needed: raise BrokenPipeError once if the reader of the pipe exits.
+        was_closed: the descriptor was closed when the command started, so each write fails.
     """
 
     def __init__(self, descriptor: int, is_needed: bool, was_closed: bool) -> None:
@@ -33,21 +37,21 @@ class Output(io.FileIO):
         self._is_needed = is_needed
         self.was_closed = was_closed
         may_block = not stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self._most_bytes = _PIPE_BUF if may_block else sys.maxsize
+        self._max_bytes = _PIPE_BUF_BYTES if may_block else sys.maxsize
         self.failure: OSError | None = None
 
-    def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]  # no other buffers come
-        """Write some or all of the bytes, or drop them.
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:  # type: ignore[override]  # callers pass these types only
+        """Write some or all of the bytes, or discard them after a failure.
 
         Raises:
-            BrokenPipeError: the reader of standard output has left; raised once.
+            BrokenPipeError: the reader of standard output has exited; raised once.
         """
         if self.failure is None:
             try:
                 if self.was_closed:
                     raise OSError(errno.EBADF, "it is closed")
                 self._wait()
-                return super().write(memoryview(data)[: self._most_bytes])
+                return super().write(memoryview(data)[: self._max_bytes])
             except BrokenPipeError as error:
                 self.failure = error
                 if self._is_needed:
@@ -57,8 +61,8 @@ class Output(io.FileIO):
         return memoryview(data).nbytes
 
     def _wait(self) -> None:
-        """Wait until a write does not block. Here, unlike in `write`, Ctrl-C raises at once."""
-        if self._most_bytes < sys.maxsize:
+        """Wait until a write does not block; unlike in `write`, Ctrl-C raises immediately here."""
+        if self._max_bytes < sys.maxsize:
             select.select((), (self.fileno(),), ())
 
 
@@ -67,18 +71,18 @@ _stdout: Output | None = None
 
 @contextmanager
 def guarded(needs_stdout: bool) -> Iterator[None]:
-    """Replace `sys.stdout` and `sys.stderr` within the block; a failing write raises no OSError.
+    """Replace `sys.stdout` and `sys.stderr` within the block by streams of `Output`.
+
+    Streams that were replaced before, for example by pytest, are kept.
 
     Args:
-        needs_stdout: whether BrokenPipeError is raised once if the reader of a pipe leaves.
-
-    Streams that somebody else has put there, such as pytest, stay as they are.
+        needs_stdout: raise BrokenPipeError once if the reader of standard output exits.
     """
     global _stdout
     open_closed_descriptors()
-    before, stdout_before = (sys.stdout, sys.stderr), _stdout
-    for stream in before:
-        # A file name or a tick that the terminal's encoding lacks is no reason to fail.
+    previous, previous_stdout = (sys.stdout, sys.stderr), _stdout
+    for stream in previous:
+        # Characters that the terminal's encoding lacks are escaped, not an error.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if _is_plain(sys.stdout, sys.__stdout__):
@@ -89,14 +93,14 @@ def guarded(needs_stdout: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = before
-        _stdout = stdout_before
+        sys.stdout, sys.stderr = previous
+        _stdout = previous_stdout
 
 
 def lost_output() -> str | None:
-    """Return an error message if a line on standard output was lost, or None.
+    """Return an error message if a line on standard output was lost, otherwise None.
 
-    The reader of a pipe that has left (`… | head`) has not lost anything.
+    A reader that has exited (`… | head`) does not count as a loss.
     """
     failure = None if _stdout is None else _stdout.failure
     if failure is None or isinstance(failure, BrokenPipeError):
@@ -111,9 +115,9 @@ def is_closed() -> bool:
 
 
 def open_closed_descriptors() -> None:
-    """Open the null device as each of descriptors 0, 1 and 2 that is closed (`>&-`).
+    """Open the null device for each of the descriptors 0, 1 and 2 that is closed (`>&-`).
 
-    Otherwise the next file that is opened would be standard output for a native library.
+    Otherwise the next opened file would get that number, and native libraries would print into it.
     """
     if None in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
         for descriptor in (0, 1, 2):
@@ -124,7 +128,7 @@ def open_closed_descriptors() -> None:
 
 
 def _is_plain(stream: object, original: object) -> bool:
-    """Return whether the stream is Python's own, or None because it was closed."""
+    """Return whether the stream is Python's own, or None because its descriptor was closed."""
     if stream is None or stream is not original:
         return stream is original
     buffer = getattr(stream, "buffer", None)
@@ -132,12 +136,13 @@ def _is_plain(stream: object, original: object) -> bool:
 
 
 def _text(raw: Output, like: object) -> io.TextIOWrapper:
+    """Return a text stream on `raw` with the encoding and buffering of the stream `like`."""
     old = like if isinstance(like, io.TextIOWrapper) else None
-    # Under `python -u` there is no buffer, and what a write leaves over is lost without an error.
-    # A buffer that is flushed after each line is the same for a reader.
+    # `python -u` has no buffer, so the rest of a partial write would be lost without an error. Use
+    # a buffer that is flushed after each line, which is the same for a reader.
     unbuffered = old is not None and isinstance(old.buffer, io.RawIOBase)
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),  # type: ignore[type-var]  # typeshed wants another `write`
+        io.BufferedWriter(raw),  # type: ignore[type-var]  # `Output.write` takes fewer types
         encoding="utf-8" if old is None else old.encoding,
         errors="backslashreplace",
         line_buffering=unbuffered or (old is not None and old.line_buffering),

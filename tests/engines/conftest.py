@@ -1,4 +1,7 @@
-"""What the tests of the engines share. They need pytest, NumPy, Pillow and one engine."""
+"""Fixtures of the engine tests: published artifacts, and installed engines that open them.
+
+These tests need only pytest, NumPy, Pillow and one engine, so that they also run on a Raspberry Pi.
+"""
 
 from pathlib import Path
 
@@ -23,5 +26,5 @@ def published(request) -> Path:
 
 @pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0].name}-{pair[1].stem}")
 def engine_and_path(request):
-    """Each engine installed here with each artifact it opens."""
+    """Each installed engine with each artifact that it opens."""
     return request.param

@@ -1,4 +1,4 @@
-"""Every engine gives the same answers to the same calls."""
+"""Conformance: all engines return the same scores and raise the same errors for the same calls."""
 
 import dataclasses
 import subprocess
@@ -15,8 +15,8 @@ from runtime.backends import ENGINES, devices, open_backend
 from runtime.model import artifact
 from runtime.model.spec import QuantizationParams
 
-# In an int8 model the kernels of two engines round one step apart now and then, and one step inside
-# the network moves the scores of an unsure answer by a few of 1/256.
+# Largest allowed difference of any score, by precision. Two engines sometimes round an int8 value
+# differently by one step, which moves the scores of an uncertain prediction by a few 1/256.
 TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
 
 
@@ -26,11 +26,11 @@ def backend(engine_and_path):
     return open_backend(artifact.read(path), engine.name)
 
 
-def test_some_engine_is_installed():
+def test_at_least_one_engine_is_installed():
     assert any(engine.installed() for engine in ENGINES)
 
 
-def test_a_backend_says_what_it_is(backend, engine_and_path):
+def test_backend_has_name_version_device_and_spec(backend, engine_and_path):
     engine, path = engine_and_path
     assert backend.name == engine.name
     assert backend.version[0].isdigit()
@@ -39,37 +39,37 @@ def test_a_backend_says_what_it_is(backend, engine_and_path):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 8])
-def test_golden_inputs_give_the_golden_scores(backend, batch):
+def test_golden_scores_are_reproduced(backend, batch):
     golden = backend.spec.golden
-    for at in range(0, len(golden.pixels) - batch + 1, batch):
-        scores = backend.scores(golden.pixels[at : at + batch])
-        expected = golden.scores[at : at + batch]
+    for start in range(0, len(golden.pixels) - batch + 1, batch):
+        scores = backend.scores(golden.pixels[start : start + batch])
+        expected = golden.scores[start : start + batch]
         assert np.abs(scores - expected).max() <= TOLERANCE[backend.spec.precision]
 
 
-def test_scores_are_float32_one_row_an_image_at_any_batch(backend):
+def test_scores_are_float32_with_one_row_per_image_at_any_batch_size(backend):
     generator = np.random.default_rng(0)
-    together = generator.integers(0, 256, (130, 28, 28, 1), dtype=np.uint8)
+    images = generator.integers(0, 256, (130, 28, 28, 1), dtype=np.uint8)
     for count in (1, 3, 130, 2):
-        scores = backend.scores(together[:count])
+        scores = backend.scores(images[:count])
         assert scores.dtype == np.float32
         assert scores.shape == (count, len(backend.spec.labels))
         assert np.isfinite(scores).all()
         np.testing.assert_allclose(scores.sum(axis=1), 1, atol=0.03)
 
 
-def test_an_image_alone_and_among_others_gets_the_same_answer(backend):
+def test_image_alone_and_in_a_batch_gets_the_same_scores(backend):
     images = np.random.default_rng(1).integers(0, 256, (70, 28, 28, 1), dtype=np.uint8)
     together = backend.scores(images)
     alone = np.concatenate([backend.scores(image[np.newaxis]) for image in images])
     assert np.abs(together - alone).max() <= TOLERANCE[backend.spec.precision]
 
 
-def test_scores_stay_when_the_next_ones_are_asked_for(backend):
+def test_returned_scores_are_not_overwritten_by_the_next_call(backend):
     first = backend.scores(backend.spec.golden.pixels[:1])
-    kept = first.copy()
+    copy = first.copy()
     backend.scores(backend.spec.golden.pixels[1:2])
-    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(first, copy)
 
 
 @pytest.mark.parametrize(
@@ -82,103 +82,138 @@ def test_scores_stay_when_the_next_ones_are_asked_for(backend):
     ],
     ids=["float", "no batch", "32 px", "empty"],
 )
-def test_other_than_pixels_is_refused(backend, pixels):
-    with pytest.raises(ImageError, match="pixels are uint8"):
+def test_arrays_that_are_not_pixels_are_rejected(backend, pixels):
+    with pytest.raises(ImageError, match="pixels must be uint8"):
         backend.scores(pixels)
 
 
-def test_more_threads_give_the_same_answers(engine_and_path):
+@pytest.mark.parametrize("copies", [1, 9], ids=["8 images", "72 images"])
+def test_two_threads_reproduce_the_golden_scores(engine_and_path, copies):
+    """72 images exceed onnxruntime's chunk, so the chunks run in parallel."""
     engine, path = engine_and_path
     opened = artifact.read(path)
     golden = opened.spec.golden
     backend = open_backend(opened, engine.name, threads=2)
-    many = np.concatenate([golden.pixels] * 9)  # 72, more than onnxruntime is given at once
-    for pixels, expected in (
-        (golden.pixels, golden.scores),
-        (many, np.tile(golden.scores, (9, 1))),
-    ):
-        scores = backend.scores(pixels)
-        assert np.abs(scores - expected).max() <= TOLERANCE[opened.spec.precision]
-    with pytest.raises(BackendUnavailable, match="give 1 or more"):
-        open_backend(opened, engine.name, threads=0)
+    scores = backend.scores(np.concatenate([golden.pixels] * copies))
+    expected = np.tile(golden.scores, (copies, 1))
+    assert np.abs(scores - expected).max() <= TOLERANCE[opened.spec.precision]
 
 
-def test_callers_in_several_threads_get_their_own_answers(engine_and_path):
+def test_zero_threads_are_rejected(engine_and_path):
+    engine, path = engine_and_path
+    with pytest.raises(BackendUnavailable, match="pass 1 or more"):
+        open_backend(artifact.read(path), engine.name, threads=0)
+
+
+def test_concurrent_callers_get_their_own_predictions(engine_and_path):
     engine, path = engine_and_path
     classifier = Classifier.load(path, backend=engine.name)
     pixels = classifier.spec.golden.pixels
     expected = [classifier.classify(image).label for image in pixels]
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(classifier.classify, list(pixels) * 4))
-    assert [answer.label for answer in answers] == expected * 4
+        predictions = list(pool.map(classifier.classify, list(pixels) * 4))
+    assert [prediction.label for prediction in predictions] == expected * 4
 
 
-def test_a_spec_that_lies_about_the_model_is_refused(engine_and_path):
+@pytest.mark.parametrize(
+    "changes",
+    [{"labels": tuple("0123456789a")}, {"input_shape": (32, 32, 1)}],
+    ids=["labels", "input shape"],
+)
+def test_model_that_contradicts_its_spec_is_rejected(engine_and_path, changes):
     engine, path = engine_and_path
     opened = artifact.read(path)
-    eleven = dataclasses.replace(opened.spec, labels=(*opened.spec.labels, "eleventh"))
+    spec = dataclasses.replace(opened.spec, **changes)
     with pytest.raises(ArtifactError, match="its spec says"):
-        open_backend(dataclasses.replace(opened, spec=eleven), engine.name)
-    wide = dataclasses.replace(opened.spec, input_shape=(32, 32, 1))
-    with pytest.raises(ArtifactError, match="its spec says"):
-        open_backend(dataclasses.replace(opened, spec=wide), engine.name)
+        open_backend(dataclasses.replace(opened, spec=spec), engine.name)
 
 
-def test_a_wrong_scale_is_refused(engine_and_path):
+@pytest.fixture
+def int8_tflite(engine_and_path):
+    """The name of an engine, and an int8 .tflite artifact, whose spec states the scales."""
     engine, path = engine_and_path
     opened = artifact.read(path)
     if opened.format != ".tflite" or opened.spec.precision != "int8":
-        pytest.skip("only int8 in and out has a scale that a caller could get wrong")
-    stated = opened.spec.quantization
-    wrong = dataclasses.replace(stated, input=dataclasses.replace(stated.input, scale=1.0))
-    with pytest.raises(ArtifactError, match="is quantized with"):
-        spec = dataclasses.replace(opened.spec, quantization=wrong)
-        open_backend(dataclasses.replace(opened, spec=spec), engine.name)
-    other = QuantizationParams(1 / 256, -128) if stated.output is None else None
-    with pytest.raises(ArtifactError, match="is quantized with"):
-        spec = dataclasses.replace(
-            opened.spec, quantization=dataclasses.replace(stated, output=other)
-        )
-        open_backend(dataclasses.replace(opened, spec=spec), engine.name)
-    with pytest.raises(ArtifactError, match="is not the float32"):
-        spec = dataclasses.replace(opened.spec, precision="float32")
-        open_backend(dataclasses.replace(opened, spec=spec), engine.name)
+        pytest.skip("only int8 .tflite models have scales at their inputs and outputs")
+    return engine.name, opened
 
 
-def test_an_absent_device_is_refused_and_not_replaced(engine_and_path):
+def test_wrong_input_scale_in_the_spec_is_rejected(int8_tflite):
+    name, opened = int8_tflite
+    quantization = opened.spec.quantization
+    params = dataclasses.replace(quantization.input, scale=1.0)
+    spec = dataclasses.replace(
+        opened.spec, quantization=dataclasses.replace(quantization, input=params)
+    )
+    with pytest.raises(ArtifactError, match="is quantized with"):
+        open_backend(dataclasses.replace(opened, spec=spec), name)
+
+
+def test_wrong_output_scale_in_the_spec_is_rejected(int8_tflite):
+    name, opened = int8_tflite
+    quantization = opened.spec.quantization
+    params = QuantizationParams(1 / 256, -128) if quantization.output is None else None
+    spec = dataclasses.replace(
+        opened.spec, quantization=dataclasses.replace(quantization, output=params)
+    )
+    with pytest.raises(ArtifactError, match="is quantized with"):
+        open_backend(dataclasses.replace(opened, spec=spec), name)
+
+
+def test_wrong_precision_in_the_spec_is_rejected(int8_tflite):
+    name, opened = int8_tflite
+    spec = dataclasses.replace(opened.spec, precision="float32")
+    with pytest.raises(ArtifactError, match="is not float32"):
+        open_backend(dataclasses.replace(opened, spec=spec), name)
+
+
+def open_on_gpu(engine_and_path):
     engine, path = engine_and_path
+    return open_backend(artifact.read(path), engine.name, device="gpu")
+
+
+@pytest.fixture
+def has_gpu(engine_and_path) -> bool:
     try:
-        found = open_backend(artifact.read(path), engine.name, device="gpu")
-    except BackendUnavailable as error:
-        assert "gpu" in str(error).lower()
-    else:  # this machine has one
-        assert found.device in ("gpu", *devices(engine.name)[1:])
+        open_on_gpu(engine_and_path)
+    except BackendUnavailable:
+        return False
+    return True
 
 
-def test_an_engine_does_not_open_the_files_of_another(published):
+def test_gpu_is_used_or_rejected_but_never_replaced_by_the_cpu(engine_and_path, has_gpu):
+    if has_gpu:
+        backend = open_on_gpu(engine_and_path)
+        assert backend.device in ("gpu", *devices(engine_and_path[0].name)[1:])
+    else:
+        with pytest.raises(BackendUnavailable, match=r"(?i)gpu"):
+            open_on_gpu(engine_and_path)
+
+
+def test_engine_rejects_files_of_another_format(published):
     other = next(engine for engine in ENGINES if engine.suffix != published.suffix)
     with pytest.raises(BackendUnavailable, match="does not open"):
         open_backend(artifact.read(published), other.name)
 
 
-def test_an_absent_engine_is_named_with_its_remedy(published):
-    absent = [e for e in ENGINES if e.suffix == published.suffix and not e.installed()]
-    for engine in absent:
+def test_error_for_a_missing_engine_has_the_pip_command(published):
+    missing = [e for e in ENGINES if e.suffix == published.suffix and not e.installed()]
+    for engine in missing:
         with pytest.raises(BackendUnavailable, match=r'pip install "digit-edge\['):
             open_backend(artifact.read(published), engine.name)
 
 
-def test_without_a_model_named_a_published_one_answers():
+def test_default_model_is_a_published_one():
     classifier = Classifier.load()
     assert classifier.backend.name == next(e.name for e in ENGINES if e.installed())
     golden = classifier.spec.golden
-    answers = classifier.classify_batch(list(golden.pixels))
-    assert [a.label for a in answers] == [
+    predictions = classifier.classify_batch(list(golden.pixels))
+    assert [p.label for p in predictions] == [
         classifier.spec.labels[i] for i in golden.scores.argmax(1)
     ]
 
 
-def test_a_command_reads_a_picture_and_imports_nothing_heavy(tmp_path):
+def test_command_reads_an_image_without_importing_training_packages(tmp_path):
     from PIL import Image
 
     picture = tmp_path / "digit.png"
@@ -194,13 +229,13 @@ def test_a_command_reads_a_picture_and_imports_nothing_heavy(tmp_path):
         [sys.executable, "-c", script, str(picture)], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.stderr == ""
-    answer, heavy = done.stdout.splitlines()
-    assert answer.startswith(f"{picture}: ")
-    assert heavy == "[]"
+    prediction, imported = done.stdout.splitlines()
+    assert prediction.startswith(f"{picture}: ")
+    assert imported == "[]"
 
 
-def test_the_runtime_under_test_is_the_installed_one():
-    """In an engine's own environment the wheel is tested, not the checkout around it."""
+def test_installed_wheel_is_tested_in_an_environment_of_one_engine():
+    """Such an environment, `.venv-*`, must not import the checkout."""
     environment = Path(sys.prefix)
     if not environment.name.startswith(".venv-"):
         pytest.skip("the development environment uses the checkout")

@@ -214,7 +214,7 @@ def test_calibration_with_images_from_0_to_255_is_refused(source, data, samples,
             return (batch * 255 for batch in super().batches())
 
     wrong = Unscaled(samples.pixels, samples.dataset, samples.counts)
-    with pytest.raises(ArtifactError, match="expects another input than int8 = pixel − 128"):
+    with pytest.raises(ArtifactError, match="the input must be int8 = pixel − 128"):
         made(source, tflite.TARGET, data, tmp_path, wrong)
     assert list(tmp_path.iterdir()) == []
 

@@ -24,7 +24,7 @@ def test_a_model_made_elsewhere_gets_a_spec(source, data, tmp_path, suffix, caps
     assert opened.spec.labels == data.labels
     expected = source.scores(opened.spec.golden.pixels)
     np.testing.assert_allclose(opened.spec.golden.scores, expected, atol=1e-5)
-    with pytest.raises(ArtifactError, match="carries a spec already"):
+    with pytest.raises(ArtifactError, match="has a spec already"):
         spec.main([str(bare), "--labels", "a,b"])
 
 

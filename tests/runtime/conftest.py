@@ -1,4 +1,4 @@
-"""What the tests of the runtime share."""
+"""Fixtures shared by the tests of the runtime: faulty models, images, an MQTT broker, a device."""
 
 import dataclasses
 import io
@@ -26,10 +26,10 @@ MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/s
 
 @pytest.fixture(scope="session")
 def plant():
-    """Writes a published .tflite artifact with a fault in it, and a digest that fits the fault.
+    """Write a copy of a published .tflite artifact with a fault and a correct digest.
 
-    `scores` changes the golden scores, `flip` the top bits of a range of the model's bytes, other
-    names replace what the spec says.
+    `scores` changes the golden scores, `flip` lists bytes of the model whose top bit is flipped,
+    and other keywords replace fields of the spec.
     """
 
     def write(path: Path, source: str = "digits-int8.tflite", scores=None, flip=(), **spec) -> Path:
@@ -50,7 +50,7 @@ def plant():
 
 @pytest.fixture(scope="session")
 def golden():
-    """Pictures of digits as PNG bytes that the published model accepts, and the label of each."""
+    """(PNG bytes, label) of digits that the published model accepts."""
     classifier = Classifier.load()
     spec = classifier.spec
     pictures = []
@@ -65,7 +65,7 @@ def golden():
 
 @pytest.fixture
 def folder(tmp_path, golden):
-    """A folder of 300 digits and their labels by name, with two that cannot be read."""
+    """A folder of 300 digits, two of them unreadable, and their labels by file name."""
     labels = {}
     for number in range(300):
         data, label = golden[number % len(golden)]
@@ -79,7 +79,7 @@ def folder(tmp_path, golden):
 
 @pytest.fixture(scope="session")
 def pages():
-    """Pictures of 320x240 by name: each digit drawn on paper, and paper alone."""
+    """Images of 320×240 by label: each digit drawn on paper, and blank paper as ""."""
     spec = Classifier.load().spec
     rng = np.random.default_rng(0)
 
@@ -87,47 +87,47 @@ def pages():
         gray = rng.normal(225, 2, (240, 320)).clip(0, 255).astype(np.uint8)
         return Image.fromarray(gray).convert("RGB")
 
-    found = {"": paper()}
+    candidates = {"": paper()}
     for pixels, scores in zip(spec.golden.pixels, spec.golden.scores, strict=True):
         page = paper()
         ink = Image.fromarray(pixels[:, :, 0]).resize((168, 168), Image.Resampling.BICUBIC)
         page.paste((40, 40, 60), (76, 36), ink)
-        found.setdefault(spec.labels[scores.argmax()], page)
-    # The digits that are read as what they are, after a camera's compression too.
+        candidates.setdefault(spec.labels[scores.argmax()], page)
+    # Keep the pages that are classified correctly, also after a camera's JPEG compression.
     classifier = Classifier.load()
-    good = {}
-    for label, page in found.items():
+    correct = {}
+    for label, page in candidates.items():
         file = io.BytesIO()
         page.save(file, "JPEG", quality=80)
-        read = classifier.classify(file.getvalue())
-        if (read.label if read.accepted else "") == label:
-            good[label] = page
-    assert len(good) >= 4
-    assert "" in good
-    return good
+        prediction = classifier.classify(file.getvalue())
+        if (prediction.label if prediction.accepted else "") == label:
+            correct[label] = page
+    assert len(correct) >= 4
+    assert "" in correct
+    return correct
 
 
 @pytest.fixture(scope="session")
 def digits(pages):
-    """The names of those that show a digit."""
+    """The labels of `pages` without the blank one."""
     return [label for label in pages if label]
 
 
-def _until(met, complaint: str, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not met():
-        assert time.monotonic() < end, complaint
+def _until(condition, complaint: str, timeout_s: float = 30) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, complaint
         time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")
 def until():
-    """Waits for something to be so: `until(met, complaint)`."""
+    """Wait for a condition, with a message for the time-out: `until(condition, complaint)`."""
     return _until
 
 
 class Broker:
-    """A mosquitto of its own, with what it knows in `folder`; `kill` and `start` it as you like."""
+    """A mosquitto process with its state in `folder`; it can be killed and restarted."""
 
     def __init__(self, folder: Path, *settings: str) -> None:
         with socket.socket() as free:
@@ -137,7 +137,7 @@ class Broker:
         self.store = folder / "mosquitto.db"
         lines = [
             f"listener {self.port} 127.0.0.1",
-            # What subscribers are owed is saved at every change, so that a kill loses none of it.
+            # Undelivered messages are saved at every change, so that a kill loses none.
             "persistence true",
             f"persistence_location {folder}/",
             "autosave_on_changes true",
@@ -165,7 +165,7 @@ class Broker:
 
 
 class Reader:
-    """Subscribes to everything, in a session that outlives the broker; `seen`: (topic, text)."""
+    """A subscriber in a session that survives the broker; `seen` collects (topic, text)."""
 
     def __init__(self, broker: Broker, topics: str = "#", **login: str) -> None:
         from paho.mqtt import client as paho
@@ -182,7 +182,7 @@ class Reader:
         self._client.on_message = lambda _c, _d, m: self.seen.append((m.topic, m.payload.decode()))
         self._client.connect_async("127.0.0.1", broker.port)
         self._client.loop_start()
-        _until(lambda: subscribed, "the test's own subscriber cannot subscribe")
+        _until(lambda: subscribed, "the subscriber of the test cannot subscribe")
 
     def of(self, topic: str) -> list[str]:
         return [text for name, text in self.seen if name == topic]
@@ -194,7 +194,7 @@ class Reader:
 
 @pytest.fixture
 def broker(tmp_path):
-    """Starts a broker, with these lines in its configuration: `broker(*settings)`."""
+    """Start a broker with lines of its configuration file: `broker(*settings)`."""
     brokers = []
 
     if MOSQUITTO is None:
@@ -211,7 +211,7 @@ def broker(tmp_path):
 
 @pytest.fixture
 def reader():
-    """Subscribes to a broker: `reader(broker, topics, username=…, password=…)`."""
+    """Start a subscriber of a broker: `reader(broker, topics, username=…, password=…)`."""
     readers = []
 
     def subscribe(*arguments, **login) -> Reader:
@@ -225,13 +225,14 @@ def reader():
 
 @pytest.fixture(scope="session")
 def maker(tmp_path_factory) -> Path:
-    """A private key; its public half lies beside it."""
+    """Path of a private key; the public key is beside it."""
     return make_key(tmp_path_factory.mktemp("keys") / "maker")[0]
 
 
 class Device:
-    """A model in use, the keys it trusts, and signed models that could take its place: `old`,
-    the int8 model that is there already, and `new`, the float one.
+    """A folder with an installed model and trusted keys, and two signed models.
+
+    `target` is the installed model. `old` is the same int8 model, `new` is the float model.
     """
 
     def __init__(self, folder: Path, maker: Path) -> None:
@@ -245,7 +246,7 @@ class Device:
             sign(path, maker)
 
     def holds(self, model: artifact.Artifact, kept: artifact.Artifact | None = None) -> bool:
-        """Whether `model` is in the place and `kept` beside it, and nothing else is left."""
+        """Return whether `model` is installed, `kept` is beside it, and no other file is left."""
         kept_digest = artifact.read(previous(self.target)).spec.digest if kept else None
         expected = {"keys", self.target.name} | ({previous(self.target).name} if kept else set())
         return (

@@ -1,4 +1,4 @@
-"""python -m runtime, run as a user runs it."""
+"""python -m runtime on single images: labels, JSON, errors, Ctrl-C and closed pipes."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def run(*arguments, cwd=None, **options):
 
 @pytest.fixture
 def digit(tmp_path):
-    """A picture of a golden digit, and its label."""
+    """The PNG file of a golden digit, and its label."""
     classifier = Classifier.load()
     golden = classifier.spec.golden
     path = tmp_path / "digit.png"
@@ -28,14 +28,14 @@ def digit(tmp_path):
     return path, classifier.spec.labels[golden.scores[3].argmax()]
 
 
-def test_an_image_gets_its_label(digit):
+def test_label_of_an_image_is_printed(digit):
     path, label = digit
     done = run(path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{path}: {label} ")
 
 
-def test_json_is_one_object_a_line(digit):
+def test_json_prints_one_object_per_image(digit):
     path, label = digit
     done = run(path, path, "--json", "--top", 3)
     records = [json.loads(line) for line in done.stdout.splitlines()]
@@ -48,27 +48,38 @@ def test_json_is_one_object_a_line(digit):
     assert record["backend"] == "litert"
 
 
-def test_a_bad_image_among_others_is_named_and_the_rest_is_read(digit, tmp_path):
-    path, label = digit
-    text, absent = tmp_path / "text.png", tmp_path / "absent.png"
-    text.write_text("this is no picture")
-    done = run(path, text, absent, path)
+@pytest.fixture
+def text_file(tmp_path):
+    """A file that is not an image."""
+    path = tmp_path / "text.png"
+    path.write_text("this is not an image")
+    return path
+
+
+def test_unreadable_images_are_named_on_stderr_and_the_rest_is_read(digit, text_file, tmp_path):
+    path, _ = digit
+    absent = tmp_path / "absent.png"
+    done = run(path, text_file, absent, path)
     assert done.returncode == 2
     assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [str(path)] * 2
     first, second = done.stderr.splitlines()
     assert first.startswith("error: ")
-    assert str(text) in first
+    assert str(text_file) in first
     assert second.startswith("error: ")
     assert str(absent) in second
-    done = run(text, path, "--json")
+
+
+def test_unreadable_image_has_a_line_in_json(digit, text_file):
+    path, label = digit
+    done = run(text_file, path, "--json")
     assert done.returncode == 2
     failed, read = map(json.loads, done.stdout.splitlines())
-    assert failed["image"] == str(text)
+    assert failed["image"] == str(text_file)
     assert failed["error"]
     assert read["label"] == label
 
 
-def test_a_blank_page_is_no_digit(tmp_path):
+def test_blank_page_is_rejected(tmp_path):
     Image.new("L", (200, 100), 250).save(tmp_path / "blank.png")
     done = run(tmp_path / "blank.png")
     assert done.returncode == 0
@@ -81,12 +92,12 @@ def test_a_blank_page_is_no_digit(tmp_path):
     ("arguments", "message"),
     [
         (["--model", "absent.tflite"], "error: cannot read the model absent.tflite"),
-        (["--model", "digit.png"], "error: digit.png is no model file"),
+        (["--model", "digit.png"], "error: digit.png is not a model file"),
         (["--threads", "0"], "error: 0 threads"),
         (["--threads", "many"], "usage"),
         (["--top", "0"], "usage"),
         (["--backend", "abacus"], "usage"),
-        (["--null"], "error: --null is about names on standard input: give - as a PATH too"),
+        (["--null"], "error: --null applies to paths on standard input: pass - as a PATH too"),
         (["--backend", "onnxruntime", "--model", "m.tflite"], "error: onnxruntime does not open"),
         (["--device", "gpu"], "error: LiteRT's GPU accelerator finds no GPU"),
     ],
@@ -104,12 +115,12 @@ def test_bad_usage_is_one_message_and_exit_2(digit, tmp_path, arguments, message
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_backend_asked_for_answers(digit):
+def test_backend_option_selects_the_engine(digit):
     record = json.loads(run(digit[0], "--json", "--backend", "onnxruntime").stdout)
     assert (record["backend"], record["label"]) == ("onnxruntime", digit[1])
 
 
-def test_a_reader_that_leaves_is_no_error(digit):
+def test_closed_pipe_is_not_an_error(digit):
     command = f"{sys.executable} -m runtime {' '.join([digit[0].name] * 3000)} | head -1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
@@ -121,7 +132,7 @@ def test_a_reader_that_leaves_is_no_error(digit):
     assert done.stdout.count("\n") == 1
 
 
-def test_ctrl_c_ends_with_complete_lines(digit):
+def test_ctrl_c_leaves_complete_lines(digit):
     command = [sys.executable, "-m", "runtime", "--json", *[digit[0].name] * 50_000]
     process = subprocess.Popen(
         command,
@@ -129,12 +140,12 @@ def test_ctrl_c_ends_with_complete_lines(digit):
         stderr=subprocess.PIPE,
         text=True,
         cwd=digit[0].parent,
-        # What starts the tests in the background has SIGINT ignored, and children inherit that.
+        # A shell ignores SIGINT in background jobs, and child processes inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     first = process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    # Not communicate(): it would pass over what readline() took in besides its line.
+    # Not communicate(): it would skip the bytes that readline() has buffered.
     rest = process.stdout.read()
     process.stdout.close()
     with process.stderr:
@@ -144,27 +155,30 @@ def test_ctrl_c_ends_with_complete_lines(digit):
         json.loads(line)
 
 
-def test_a_file_name_that_is_no_text_is_read_all_the_same(digit, tmp_path):
-    odd = os.path.join(os.fsencode(tmp_path), b"\xff\xfe.png")
-    with open(odd, "wb") as file:
+def test_file_name_that_is_not_utf8_is_read(digit, tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), b"\xff\xfe.png")
+    with open(path, "wb") as file:
         file.write(digit[0].read_bytes())
-    done = subprocess.run([sys.executable, "-m", "runtime", odd], capture_output=True)
+    done = subprocess.run([sys.executable, "-m", "runtime", path], capture_output=True)
     assert done.returncode == 0
     assert done.stderr == b""
 
 
-def test_the_classifier_takes_anything_image_like(digit):
+def test_classifier_takes_paths_bytes_files_images_and_arrays(digit):
     path, label = digit
     classifier = Classifier.load(threads=2)
-    picture = Image.open(path)
+    image = Image.open(path)
     with open(path, "rb") as file:
-        seen = [
-            classifier.classify(image)
-            for image in (path, str(path), path.read_bytes(), file, picture)
+        predictions = [
+            classifier.classify(source)
+            for source in (path, str(path), path.read_bytes(), file, image)
         ]
-    pixels = np.asarray(picture)
-    seen += [classifier.classify(array) for array in (pixels, pixels[:, :, None])]
-    seen += classifier.classify_batch([path, pixels])
-    assert {prediction.label for prediction in seen} == {label}
-    assert classifier.classify_batch([]) == []
-    assert all(p.confidence == p.scores.max() and p.accepted for p in seen)
+    pixels = np.asarray(image)
+    predictions += [classifier.classify(array) for array in (pixels, pixels[:, :, None])]
+    predictions += classifier.classify_batch([path, pixels])
+    assert {prediction.label for prediction in predictions} == {label}
+    assert all(p.confidence == p.scores.max() and p.accepted for p in predictions)
+
+
+def test_empty_batch_has_no_predictions():
+    assert Classifier.load().classify_batch([]) == []

@@ -1,4 +1,4 @@
-"""Damaged and foreign model files are refused with one line, before an engine sees them."""
+"""Damaged and foreign model files are rejected with one line, before an engine opens them."""
 
 import random
 import shutil
@@ -21,7 +21,8 @@ def published(request) -> Path:
     return request.param
 
 
-def refusal(path) -> str:
+def error_message(path) -> str:
+    """Load a model that must be rejected; return the error."""
     with pytest.raises(ArtifactError) as caught:
         Classifier.load(path)
     message = str(caught.value)
@@ -30,36 +31,36 @@ def refusal(path) -> str:
     return message
 
 
-def test_a_flipped_byte_anywhere_is_found(published, tmp_path):
+def test_every_flipped_bit_is_detected(published, tmp_path):
     data = bytearray(published.read_bytes())
     damaged = tmp_path / published.name
-    places = random.Random(0).sample(range(len(data)), 1900)
-    # The head, and the tail with the spec's end and the digest, byte for byte.
-    places += [*range(20), *range(len(data) - 80, len(data))]
-    for place in places:
-        data[place] ^= 1 << place % 8
+    positions = random.Random(0).sample(range(len(data)), 1900)
+    # All bytes of the header, and of the tail with the end of the spec and the digest.
+    positions += [*range(20), *range(len(data) - 80, len(data))]
+    for position in positions:
+        data[position] ^= 1 << position % 8
         damaged.write_bytes(data)
-        refusal(damaged)
-        data[place] ^= 1 << place % 8
+        error_message(damaged)
+        data[position] ^= 1 << position % 8
     damaged.write_bytes(data)
     assert artifact.read(damaged).spec.digest == data[-64:].decode()
 
 
-def test_a_truncated_file_is_found(published, tmp_path):
+def test_truncated_file_is_detected(published, tmp_path):
     data = published.read_bytes()
     damaged = tmp_path / published.name
     for size in (0, 1, 4, 8, 100, len(data) // 2, len(data) - 65, len(data) - 1):
         damaged.write_bytes(data[:size])
-        refusal(damaged)
+        error_message(damaged)
 
 
-def test_something_appended_is_found(published, tmp_path):
+def test_appended_byte_is_detected(published, tmp_path):
     damaged = tmp_path / published.name
     damaged.write_bytes(published.read_bytes() + b"\n")
-    refusal(damaged)
+    error_message(damaged)
 
 
-def test_a_model_without_a_spec_is_told_how_to_get_one(published, tmp_path):
+def test_error_for_a_model_without_spec_names_the_command_that_adds_one(published, tmp_path):
     bare = tmp_path / published.name
     data = published.read_bytes()
     if published.suffix == ".tflite":
@@ -68,26 +69,26 @@ def test_a_model_without_a_spec_is_told_how_to_get_one(published, tmp_path):
         bare.write_bytes(data[:start])
     else:
         bare.write_bytes(data[: -64 - len(b"\x72\x4a\x0a\x06digest\x12\x40")])
-    assert f"python -m export.spec {bare}" in refusal(bare)
+    assert f"python -m export.spec {bare}" in error_message(bare)
 
 
 @pytest.mark.parametrize("name", ["absent.tflite", "folder.onnx", "words.tflite", "model.h5"])
-def test_what_is_no_model_is_refused(tmp_path, name):
+def test_path_without_a_model_is_rejected(tmp_path, name):
     path = tmp_path / name
     if name == "folder.onnx":
         path.mkdir()
     elif name != "absent.tflite":
         path.write_text("not a model at all")
-    refusal(path)
+    error_message(path)
 
 
-def test_one_format_under_the_name_of_another_is_refused(published, tmp_path):
+def test_model_with_the_suffix_of_another_format_is_rejected(published, tmp_path):
     other = tmp_path / f"model{'.onnx' if published.suffix == '.tflite' else '.tflite'}"
     shutil.copy(published, other)
-    assert "whatever its name says" in refusal(other)
+    assert f"is not a {other.suffix} model" in error_message(other)
 
 
-def test_other_programs_find_the_labels(published):
+def test_zipfile_and_onnxruntime_can_read_the_labels(published):
     if published.suffix == ".tflite":
         with zipfile.ZipFile(published) as archive:
             assert archive.testzip() is None

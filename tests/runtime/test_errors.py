@@ -1,4 +1,4 @@
-"""How a command reports what it refuses."""
+"""How a command reports an error: one line on stderr and an exit status."""
 
 import errno
 import subprocess
@@ -11,7 +11,9 @@ from runtime.cli.exit_status import exit_status
 from runtime.errors import ArtifactError, ParityError, printable
 
 
-def refuse(error: BaseException):
+def failing(error: BaseException):
+    """Return a main function that raises `error`."""
+
     def main() -> int:
         raise error
 
@@ -37,12 +39,12 @@ def refuse(error: BaseException):
         ),
     ],
 )
-def test_a_refusal_is_one_line_and_a_status(capsys, error, status, message):
-    assert exit_status(refuse(error)) == status
+def test_error_is_one_line_and_a_status(capsys, error, status, message):
+    assert exit_status(failing(error)) == status
     assert capsys.readouterr() == ("", message)
 
 
-def test_names_from_files_do_not_act_on_a_terminal(tmp_path):
+def test_escape_sequences_in_file_names_are_printed_escaped(tmp_path):
     image = tmp_path / "b\x1b[31m.png"
     image.write_bytes((Path(__file__).parents[2] / "examples" / "scan.png").read_bytes())
     for command in ("runtime", "runtime.read", "runtime.selftest --model", "train --set"):
@@ -53,18 +55,18 @@ def test_names_from_files_do_not_act_on_a_terminal(tmp_path):
         assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_spaces_of_all_widths_are_printable_and_line_breaks_are_not():
+def test_printable_keeps_unicode_spaces_and_escapes_line_breaks():
     assert printable("a\u3000b\xa0c d") == "a\u3000b\xa0c d"
     assert printable("a\nb\u2028c") == "a\\nb\\u2028c"
 
 
-def test_what_works_ends_with_the_commands_own_status():
+def test_status_of_a_successful_command_is_returned():
     assert exit_status(lambda: 0) == 0
 
 
 @pytest.mark.parametrize("command", ["export --model {keras}", "train --data embedded"])
-def test_where_tensorflow_is_absent_the_command_says_how_to_get_it(command, tmp_path):
-    """As in an installation of the runtime alone: the packages of training cannot be found."""
+def test_missing_tensorflow_is_one_line_with_the_extra_to_install(command, tmp_path):
+    """Simulates an installation of the runtime only: Keras and TensorFlow cannot be imported."""
     pytest.importorskip("keras")
     import keras
 
@@ -100,11 +102,11 @@ def test_where_tensorflow_is_absent_the_command_says_how_to_get_it(command, tmp_
     assert "Traceback" not in done.stderr
 
 
-def test_an_error_of_another_kind_on_a_file_is_a_bug():
+def test_unexpected_file_error_is_raised_as_a_bug():
     with pytest.raises(PermissionError):
-        exit_status(refuse(PermissionError(errno.EACCES, "Permission denied", "report.html")))
+        exit_status(failing(PermissionError(errno.EACCES, "Permission denied", "report.html")))
 
 
-def test_a_module_of_our_own_that_is_missing_is_a_bug():
+def test_missing_module_of_the_project_is_raised_as_a_bug():
     with pytest.raises(ModuleNotFoundError):
-        exit_status(refuse(ModuleNotFoundError("No module named 'train.x'", name="train.x")))
+        exit_status(failing(ModuleNotFoundError("No module named 'train.x'", name="train.x")))

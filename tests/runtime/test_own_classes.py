@@ -1,4 +1,4 @@
-"""Models of own classes, which carry no rejection model: the confidence alone decides."""
+"""Models of custom classes have no rejection model: only the confidence threshold rejects."""
 
 from dataclasses import replace
 
@@ -15,12 +15,15 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 def own_classes(confidence_threshold: float) -> Classifier:
-    """The published network, as if its classes were words."""
-    known = artifact.read(find_model())
+    """Return the published model with words as labels and without its rejection model."""
+    published = artifact.read(find_model())
     spec = replace(
-        known.spec, labels=WORDS, rejection_model=None, confidence_threshold=confidence_threshold
+        published.spec,
+        labels=WORDS,
+        rejection_model=None,
+        confidence_threshold=confidence_threshold,
     )
-    return Classifier(open_backend(replace(known, spec=spec)))
+    return Classifier(open_backend(replace(published, spec=spec)))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def row_of_filled_shapes(height: int = 60) -> np.ndarray:
 LETTERS = [letter(text) for text in "ABCDEFGHKLMNPQRSTUVWXYZ&%?"]
 
 
-def test_a_filled_shape_is_accepted(lenient):
+def test_filled_shape_is_accepted(lenient):
     disc = Image.new("L", (160, 160), 230)
     ImageDraw.Draw(disc).ellipse((60, 60, 100, 100), fill=30)
     assert preprocess(disc).implausible
@@ -58,14 +61,14 @@ def test_a_filled_shape_is_accepted(lenient):
     assert not Classifier.load().classify(disc).accepted
 
 
-def test_no_prediction_is_confirmed_by_test_time_augmentation(lenient):
+def test_uncertain_predictions_are_accepted_without_test_time_augmentation(lenient):
     predictions = lenient.classify_batch(LETTERS)
     assert min(prediction.confidence for prediction in predictions) < 0.6
     assert all(prediction.accepted for prediction in predictions)
     assert all(lenient.classify(page).accepted for page in LETTERS)
 
 
-def test_the_confidence_alone_decides():
+def test_prediction_is_accepted_if_its_confidence_reaches_the_threshold():
     threshold = 0.9
     predictions = own_classes(threshold).classify_batch(LETTERS)
     accepted = [prediction.accepted for prediction in predictions]
@@ -73,14 +76,14 @@ def test_the_confidence_alone_decides():
     assert 0 < sum(accepted) < len(accepted)
 
 
-def test_a_blank_page_is_rejected(lenient):
+def test_blank_page_is_rejected(lenient):
     blank = np.full((96, 96), 230, np.uint8)
     assert not lenient.classify(blank).accepted
     assert not lenient.classify(np.zeros((28, 28, 1), np.uint8)).accepted
 
 
-def test_filled_shapes_are_read_in_a_row(lenient):
-    reading = lenient.read(row_of_filled_shapes())
-    assert len(reading.digits) == 3
-    assert all(digit.prediction.accepted for digit in reading.digits)
+def test_row_of_filled_shapes_is_read(lenient):
+    recognition = lenient.read(row_of_filled_shapes())
+    assert len(recognition.digits) == 3
+    assert all(digit.prediction.accepted for digit in recognition.digits)
     assert Classifier.load().read(row_of_filled_shapes()).text == ""

@@ -1,4 +1,7 @@
-"""python -m runtime.selftest: what is right passes, and planted faults are caught."""
+"""python -m runtime.selftest: published models pass, and planted faults fail.
+
+Also the functions it uses: `run_in_fork`, and `runtime.system.host` for temperature and throttling.
+"""
 
 import faulthandler
 import importlib
@@ -31,7 +34,7 @@ def run(*arguments, **options):
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.name)
-def test_a_published_model_passes_with_every_engine(path):
+def test_published_model_passes_with_every_engine(path):
     report = selftest.selftest(path)
     assert report, report.failures()
     engines = [row.name for row in ENGINES if row.suffix == path.suffix and row.installed()]
@@ -43,14 +46,14 @@ def test_a_published_model_passes_with_every_engine(path):
         assert 10e6 < engine.memory_bytes < 2e9
 
 
-def test_the_command_says_pass_and_0():
+def test_command_prints_pass_and_returns_0():
     done = run()
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "PASS"
     assert "batches of 1, 2 and 8" in done.stdout
 
 
-def test_json_is_one_object():
+def test_json_prints_one_object():
     done = run("--model", PRETRAINED / "digits.onnx", "--json")
     record = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
@@ -60,8 +63,8 @@ def test_json_is_one_object():
     assert {"celsius", "throttled"} <= set(record)
 
 
-def caught(path: Path, name: str) -> str:
-    """The failures of a model, all of which are of this name."""
+def failures(path: Path, name: str) -> str:
+    """Test a model; check that all failed checks have this name, and return their details."""
     report = selftest.selftest(path)
     failed = [check for check in report.all_checks() if not check.passed]
     assert not report
@@ -70,54 +73,69 @@ def caught(path: Path, name: str) -> str:
     return report.failures()
 
 
-def test_altered_golden_scores_are_caught(plant, tmp_path):
-    """As a kernel that gives other results would be: 6 of 256 steps in one score of eight."""
+@pytest.fixture
+def one_score_off(plant, tmp_path) -> Path:
+    """A model with one golden score off by 6/256, as with a kernel that computes differently."""
 
-    def one_off(scores):
+    def change(scores):
         scores[5, 2] += 6 / 256
         return scores
 
-    path = plant(tmp_path / "model.tflite", scores=one_off)
-    assert "differ by 0.0234" in caught(path, "golden")
-    done = run("--model", path)
+    return plant(tmp_path / "model.tflite", scores=change)
+
+
+def test_different_golden_scores_fail(one_score_off):
+    assert "differ by 0.0234" in failures(one_score_off, "golden")
+
+
+def test_command_prints_fail_and_returns_3(one_score_off):
+    done = run("--model", one_score_off)
     assert done.returncode == 3
     assert done.stdout.splitlines()[-1] == "FAIL"
 
 
 @pytest.mark.parametrize("source", ["digits-int8.tflite", "digits.tflite"])
-def test_changed_weights_are_caught_behind_a_right_digest(plant, tmp_path, source):
+def test_changed_weights_with_a_correct_digest_fail(plant, tmp_path, source):
     middle = (PRETRAINED / source).stat().st_size // 3
     path = plant(tmp_path / "model.tflite", source, flip=range(middle, middle + 256))
-    assert "do not use it here" in caught(path, "golden")
+    assert "do not use it here" in failures(path, "golden")
 
 
-def test_a_name_that_is_no_text_is_caught_and_nothing_else_printed(tmp_path, capfd):
+def test_name_in_the_model_that_is_not_utf8_fails_without_other_output(tmp_path, capfd):
     pytest.importorskip("onnxruntime")
     path = tmp_path / "model.onnx"
     model, name, spec = (PRETRAINED / "digits.onnx").read_bytes().partition(b"model_spec.json")
     data = model.replace(b"pixels", b"pixel\xf6") + name + spec
     path.write_bytes(data[:-64] + artifact._digest(data).encode())
-    assert "onnxruntime refuses" in caught(path, "engine")
+    assert "onnxruntime rejects" in failures(path, "engine")
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_spec_that_lies_is_caught(plant, tmp_path):
-    path = tmp_path / "model.tflite"
-    assert "its spec says" in caught(plant(path, input_shape=(1, 784, 1)), "engine")
-    assert "is not the float32" in caught(plant(path, precision="float32"), "engine")
-    assert "has no golden inputs" in caught(plant(path, golden=None), "spec")
+def test_spec_with_a_wrong_input_shape_fails(plant, tmp_path):
+    path = plant(tmp_path / "model.tflite", input_shape=(1, 784, 1))
+    assert "its spec says" in failures(path, "engine")
 
 
-def test_a_damaged_model_is_caught(tmp_path):
+def test_spec_with_a_wrong_precision_fails(plant, tmp_path):
+    path = plant(tmp_path / "model.tflite", precision="float32")
+    assert "is not float32" in failures(path, "engine")
+
+
+def test_spec_without_golden_inputs_fails(plant, tmp_path):
+    path = plant(tmp_path / "model.tflite", golden=None)
+    assert "has no golden inputs" in failures(path, "spec")
+
+
+def test_damaged_model_fails(tmp_path):
     path = tmp_path / "model.tflite"
     data = bytearray((PRETRAINED / "digits.tflite").read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    assert "its SHA-256 is not the one it carries" in caught(path, "digest")
+    assert "its SHA-256 differs from the one stored in it" in failures(path, "digest")
     assert run("--model", path).returncode == 3
 
 
-def test_no_such_model_is_bad_usage(tmp_path):
+def test_missing_model_is_one_line_and_exit_2(tmp_path):
     done = run("--model", tmp_path / "absent.tflite")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: cannot read the model")
@@ -126,7 +144,7 @@ def test_no_such_model_is_bad_usage(tmp_path):
 
 @pytest.fixture
 def engine(monkeypatch):
-    """Puts an engine into the table that runs another one with a fault: `engine(fault)`."""
+    """Replace the table of engines by one whose scores pass through `fault`: `engine(fault)`."""
 
     def install(fault) -> None:
         driver = types.ModuleType("faulty_driver")
@@ -156,12 +174,12 @@ MODEL = PRETRAINED / "digits-int8.tflite"
 
 
 @pytest.mark.parametrize("batch", [1, 2, 8])
-def test_a_kernel_that_is_wrong_at_one_batch_is_caught(engine, batch):
-    def wrong(scores):
+def test_kernel_that_is_wrong_at_one_batch_size_fails(engine, batch):
+    def wrong_at_batch(scores):
         return scores[:, ::-1].copy() if len(scores) == batch else scores
 
-    engine(wrong)
-    assert f"in a batch of {batch} " in caught(MODEL, "golden")
+    engine(wrong_at_batch)
+    assert f"in a batch of {batch} " in failures(MODEL, "golden")
 
 
 @pytest.mark.parametrize(
@@ -169,40 +187,40 @@ def test_a_kernel_that_is_wrong_at_one_batch_is_caught(engine, batch):
     [lambda scores: scores * np.nan, lambda scores: scores[:, :9], lambda scores: scores * 0],
     ids=["nan", "nine classes", "zeros"],
 )
-def test_scores_that_are_none_are_caught(engine, fault):
+def test_invalid_scores_fail(engine, fault):
     engine(fault)
-    caught(MODEL, "golden")
+    failures(MODEL, "golden")
 
 
-def test_an_engine_that_dies_is_a_check_that_failed(engine):
+def test_engine_that_crashes_fails_the_check(engine):
 
     def crash(scores):
-        faulthandler.disable()  # pytest's, which would print where
+        faulthandler.disable()  # pytest's, which would print a traceback
         signal.raise_signal(signal.SIGILL)
 
     engine(crash)
-    assert "died with SIGILL" in caught(MODEL, "engine")
+    assert "died with SIGILL" in failures(MODEL, "engine")
 
 
-def test_an_engine_that_hangs_is_a_check_that_failed(engine, monkeypatch):
+def test_engine_that_hangs_fails_the_check(engine, monkeypatch):
     monkeypatch.setattr(selftest, "_TIMEOUT_S", 0.5)
     engine(lambda scores: signal.pause())
-    assert "no answer after 0.5 s" in caught(MODEL, "engine")
+    assert "no answer after 0.5 s" in failures(MODEL, "engine")
 
 
-def test_an_engine_without_memory_is_a_check_that_failed(engine):
+def test_engine_that_runs_out_of_memory_fails_the_check(engine):
     engine(lambda scores: np.empty(1 << 60, np.uint8))
-    assert "memory" in caught(MODEL, "engine")
+    assert "memory" in failures(MODEL, "engine")
 
 
-def test_no_engine_is_a_check_that_failed_with_its_remedy(monkeypatch):
+def test_missing_engine_fails_the_check_with_the_pip_command(monkeypatch):
     rows = tuple(row._replace(package="no_such_package") for row in ENGINES)
     monkeypatch.setattr(selftest, "ENGINES", rows)
-    assert 'pip install "digit-edge[' in caught(MODEL, "engine")
+    assert 'pip install "digit-edge[' in failures(MODEL, "engine")
 
 
-def test_too_little_memory_is_a_message_and_no_traceback():
-    """The limit is reached once Python and NumPy are there: no engine fits below it."""
+def test_too_little_memory_for_any_engine_prints_fail_and_no_traceback():
+    """The memory limit is just above the size of Python with NumPy."""
     program = (
         "import resource, sys\n"
         "from runtime.cli.exit_status import exit_status\n"
@@ -217,23 +235,34 @@ def test_too_little_memory_is_a_message_and_no_traceback():
     assert done.stdout.splitlines()[-1] == "FAIL"
 
 
-def test_work_of_its_own_process_gives_its_answer_or_its_refusal():
-    assert run_in_fork(lambda: {"a": [1, 2]}, 10) == {"a": [1, 2]}
-    assert run_in_fork(lambda: "x" * 1_000_000, 10) == "x" * 1_000_000
+@pytest.mark.parametrize("value", [{"a": [1, 2]}, "x" * 1_000_000], ids=["dict", "1 MB"])
+def test_run_in_fork_returns_the_value(value):
+    assert run_in_fork(lambda: value, 10) == value
 
-    def refuse():
+
+def test_run_in_fork_calls_in_another_process():
+    assert run_in_fork(os.getpid, 10) != os.getpid()
+
+
+def test_run_in_fork_raises_an_edge_error_with_the_same_message():
+    def reject():
         raise ArtifactError("not this one")
 
-    with pytest.raises(EdgeError, match="^not this one$"):
-        run_in_fork(refuse, 10)
+    with pytest.raises(EdgeError, match=r"^not this one$"):
+        run_in_fork(reject, 10)
+
+
+def test_run_in_fork_reports_an_exit_without_result():
     with pytest.raises(WorkerCrashed, match="ended without an answer, with status 7"):
         run_in_fork(lambda: os._exit(7), 10)
-    with pytest.raises(WorkerCrashed, match="^ZeroDivisionError: "):
+
+
+def test_run_in_fork_reports_other_exceptions_by_type():
+    with pytest.raises(WorkerCrashed, match=r"^ZeroDivisionError: "):
         run_in_fork(lambda: 1 // 0, 10)
-    assert os.getpid() != run_in_fork(os.getpid, 10)
 
 
-def test_a_raspberry_pis_state_is_read_and_told(tmp_path):
+def test_temperature_and_throttling_are_read_from_sysfs(tmp_path):
     (tmp_path / "class/thermal/thermal_zone0").mkdir(parents=True)
     (tmp_path / "class/thermal/thermal_zone0/temp").write_text("48312\n")
     firmware = tmp_path / "devices/platform/soc/soc:firmware"
@@ -241,19 +270,30 @@ def test_a_raspberry_pis_state_is_read_and_told(tmp_path):
     (firmware / "get_throttled").write_text("50005\n")
     assert host.celsius(tmp_path) == 48.312
     assert host.throttled(tmp_path) == "0x50005"
-    assert host.describe_throttled("0x50005") == (
-        "under-voltage, throttled now; under-voltage, throttled since the start"
-    )
-    assert host.describe_throttled("0x0") == "not throttled"
-    assert host.describe_throttled("0x20000") == "frequency capped since the start"
-    assert "unknown form" in host.describe_throttled("error")
 
 
-def test_a_machine_that_says_nothing_of_itself_is_no_failure(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("0x50005", "under-voltage, throttled now; under-voltage, throttled since the start"),
+        ("0x0", "not throttled"),
+        ("0x20000", "frequency capped since the start"),
+        ("0x80000", "soft temperature limit since the start"),
+        ("error", "flags 'error' of an unknown form"),
+    ],
+)
+def test_throttling_flags_are_described_in_words(flags, words):
+    assert host.describe_throttled(flags) == words
+
+
+def test_unknown_temperature_and_throttling_are_0_and_empty(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert (host.celsius(tmp_path), host.throttled(tmp_path)) == (0.0, "")
+
+
+def test_throttling_is_read_from_vcgencmd_without_sysfs(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "vcgencmd").write_text("#!/bin/sh\necho throttled=0x80000\n")
     (tmp_path / "vcgencmd").chmod(0o755)
     assert shutil.which("vcgencmd")
     assert host.throttled(tmp_path) == "0x80000"
-    assert host.describe_throttled("0x80000") == "soft temperature limit since the start"

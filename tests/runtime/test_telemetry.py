@@ -1,4 +1,4 @@
-"""Reading a digit is nobody else's business: no engine leaves traces or threads that report."""
+"""Engines must not send telemetry: no files in the home folder and no background threads."""
 
 import os
 import subprocess
@@ -22,14 +22,14 @@ print(len(os.listdir("/proc/self/task")))
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="reads Linux's /proc")
 @pytest.mark.parametrize("engine", INSTALLED, ids=lambda engine: engine.name)
-def test_an_engine_leaves_nothing_in_the_home_and_starts_no_thread(engine, tmp_path):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
-    kept.pop("ORT_DISABLE_TELEMETRY", None)
-    # An OpenBLAS in NumPy has threads of its own.
-    own = {"HOME": str(tmp_path), "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+def test_engine_writes_nothing_to_the_home_folder_and_starts_no_thread(engine, tmp_path):
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    inherited.pop("ORT_DISABLE_TELEMETRY", None)
+    # NumPy's OpenBLAS would start its own threads.
+    changed = {"HOME": str(tmp_path), "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, engine.suffix, engine.name],
-        env=kept | own,
+        env=inherited | changed,
         capture_output=True,
         text=True,
     )

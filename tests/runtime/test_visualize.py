@@ -1,4 +1,4 @@
-"""How an image was seen can be asked for and drawn; what has no digit's shape is not accepted."""
+"""Drawings of the preprocessing; implausible shapes, the letter B and lookalikes are rejected."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,34 +19,39 @@ from runtime.tta import tta_variants
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CLASSIFIER = Classifier.load()
-PEN = 215, 40
+PAPER_LEVEL = 215
+INK_LEVEL = 40
 
 
 def digit(number: int = 0) -> Array:
+    """Return a page with the digit of this number in scikit-learn's data set."""
     small = Image.fromarray(load_digits().images[number].astype(np.float32))
     ink = np.asarray(small.resize((120, 120), Image.Resampling.BICUBIC))
-    page = np.full((240, 300), PEN[0], np.uint8)
-    page[60:180, 90:210][ink > 6] = PEN[1]
+    page = np.full((240, 300), PAPER_LEVEL, np.uint8)
+    page[60:180, 90:210][ink > 6] = INK_LEVEL
     return page
 
 
 def drawn(draw: Any) -> Array:
-    page = Image.new("L", (200, 200), PEN[0])
+    page = Image.new("L", (200, 200), PAPER_LEVEL)
     draw(ImageDraw.Draw(page))
     return np.asarray(page)
 
 
-def test_a_prediction_says_how_the_image_was_seen_where_asked() -> None:
+def test_return_view_adds_the_preprocessed_image_to_the_prediction() -> None:
     page = digit()
-    seen = CLASSIFIER.classify(page, return_view=True).view
-    assert seen is not None
+    view = CLASSIFIER.classify(page, return_view=True).view
+    assert view is not None
     expected = preprocess(page)
-    assert np.array_equal(seen.pixels, expected.pixels)
-    assert (seen.box, seen.polarity, seen.method) == (expected.box, DARK_ON_LIGHT, "luminance")
-    assert CLASSIFIER.classify(page).view is None
+    assert np.array_equal(view.pixels, expected.pixels)
+    assert (view.box, view.polarity, view.method) == (expected.box, DARK_ON_LIGHT, "luminance")
 
 
-def test_the_picture_shows_the_box_and_the_pixels() -> None:
+def test_prediction_has_no_view_by_default() -> None:
+    assert CLASSIFIER.classify(digit()).view is None
+
+
+def test_drawing_shows_the_box_and_the_pixels() -> None:
     page = digit()
     prediction = CLASSIFIER.classify(page, return_view=True)
     assert prediction.view is not None
@@ -55,93 +60,93 @@ def test_the_picture_shows_the_box_and_the_pixels() -> None:
     left, top, _, bottom = prediction.view.box
     red, green, _ = picture[12 + (top + bottom) // 2, 12 + left]
     assert green > red + 60
-    beside = picture[12 : 12 + 336, 12 + 300 + 12 : 12 + 300 + 12 + 336, 0]
-    assert np.array_equal(beside[6::12, 6::12], prediction.view.pixels[:, :, 0])
+    enlarged = picture[12 : 12 + 336, 12 + 300 + 12 : 12 + 300 + 12 + 336, 0]
+    assert np.array_equal(enlarged[6::12, 6::12], prediction.view.pixels[:, :, 0])
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "I;16", "CMYK", "1"])
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (3000, 40)])
-def test_any_image_can_be_drawn(mode: str, size: tuple[int, int]) -> None:
+def test_every_mode_and_size_can_be_drawn(mode: str, size: tuple[int, int]) -> None:
     image = Image.new(mode, size)
     prediction = CLASSIFIER.classify(image, return_view=True)
     assert prediction.view is not None
     assert visualize.draw_preprocessed(image, prediction.view, prediction).mode == "RGB"
 
 
-def test_a_picture_that_cannot_be_written_is_one_error(tmp_path) -> None:
-    picture = Image.new("RGB", (4, 4))
-    visualize.save(picture, tmp_path / "new" / "seen.png")
-    with Image.open(tmp_path / "new" / "seen.png") as written:
+def test_saved_drawing_is_a_png_in_a_new_folder(tmp_path) -> None:
+    visualize.save(Image.new("RGB", (4, 4)), tmp_path / "new" / "drawing.png")
+    with Image.open(tmp_path / "new" / "drawing.png") as written:
         assert written.size == (4, 4)
+
+
+def test_drawing_that_cannot_be_written_is_an_edge_error(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EdgeError, match="cannot write"):
-        visualize.save(picture, tmp_path / "file" / "seen.png")
+        visualize.save(Image.new("RGB", (4, 4)), tmp_path / "file" / "drawing.png")
 
 
-# What has no digit's shape
-
-
-ODD = {
-    "square": lambda pen: pen.rectangle((60, 60, 140, 140), fill=PEN[1]),
-    "disc": lambda pen: pen.ellipse((60, 60, 140, 140), fill=PEN[1]),
+IMPLAUSIBLE_SHAPES = {
+    "square": lambda pen: pen.rectangle((60, 60, 140, 140), fill=INK_LEVEL),
+    "disc": lambda pen: pen.ellipse((60, 60, 140, 140), fill=INK_LEVEL),
     "ring around a dash": lambda pen: (
-        pen.ellipse((50, 40, 150, 160), outline=PEN[1], width=8),
-        pen.line((80, 100, 120, 100), fill=PEN[1], width=8),
+        pen.ellipse((50, 40, 150, 160), outline=INK_LEVEL, width=8),
+        pen.line((80, 100, 120, 100), fill=INK_LEVEL, width=8),
     ),
-    "one letter of many": lambda pen: [
-        pen.line((20 + 40 * x, 20 + 40 * y, 40 + 40 * x, 35 + 40 * y), fill=PEN[1], width=6)
+    "16 strokes": lambda pen: [
+        pen.line((20 + 40 * x, 20 + 40 * y, 40 + 40 * x, 35 + 40 * y), fill=INK_LEVEL, width=6)
         for x in range(4)
         for y in range(4)
     ],
-    "chequers": lambda pen: [
-        pen.rectangle((50 * x, 50 * y, 50 * x + 49, 50 * y + 49), fill=PEN[1])
+    "checkerboard": lambda pen: [
+        pen.rectangle((50 * x, 50 * y, 50 * x + 49, 50 * y + 49), fill=INK_LEVEL)
         for x in range(4)
         for y in range(1 - x % 2, 4, 2)
     ],
 }
 
 
-@pytest.mark.parametrize("kind", ODD)
-def test_what_has_no_digits_shape_is_not_accepted(kind: str) -> None:
-    page = drawn(ODD[kind])
+@pytest.mark.parametrize("kind", IMPLAUSIBLE_SHAPES)
+def test_implausible_shape_is_rejected(kind: str) -> None:
+    page = drawn(IMPLAUSIBLE_SHAPES[kind])
     assert preprocess(page).implausible
     assert not CLASSIFIER.classify(page).accepted
     assert not any(prediction.accepted for prediction in CLASSIFIER.classify_batch([page] * 5))
     assert CLASSIFIER.read(page).text == ""
 
 
-def test_digits_have_a_digits_shape() -> None:
+def test_no_digit_has_an_implausible_shape() -> None:
     assert not any(preprocess(digit(number)).implausible for number in range(60))
 
 
 def pi(pen: Any) -> None:
+    """Draw the letter π."""
     for line in ((40, 50, 160, 44), (80, 50, 66, 150), (122, 48, 126, 130), (126, 130, 146, 152)):
-        pen.line(line, fill=PEN[1], width=9)
+        pen.line(line, fill=INK_LEVEL, width=9)
 
 
-def test_what_only_resembles_a_digit_is_refused_at_a_second_look() -> None:
+def test_symbol_that_resembles_a_digit_is_rejected_by_test_time_augmentation() -> None:
     page = drawn(pi)
     assert not CLASSIFIER.classify(page).accepted
     assert not any(prediction.accepted for prediction in CLASSIFIER.classify_batch([page, page]))
 
 
 def letter_b(slant: float, width: int) -> Array:
-    """A B as one writes it: two bows on a straight back, which slants."""
-    page = Image.new("L", (200, 200), PEN[0])
+    """Return a handwritten B: two bows on a straight, slanted stroke."""
+    page = Image.new("L", (200, 200), PAPER_LEVEL)
     pen = ImageDraw.Draw(page)
-    pen.line((70, 30, 70, 170), fill=PEN[1], width=width)
-    pen.arc((15, 30, 125, 100), -90, 90, fill=PEN[1], width=width)
-    pen.arc((0, 95, 140, 170), -90, 90, fill=PEN[1], width=width)
+    pen.line((70, 30, 70, 170), fill=INK_LEVEL, width=width)
+    pen.arc((15, 30, 125, 100), -90, 90, fill=INK_LEVEL, width=width)
+    pen.arc((0, 95, 140, 170), -90, 90, fill=INK_LEVEL, width=width)
     shear = (1, slant, -100 * slant, 0, 1, 0)
     page = page.transform(
-        page.size, Image.Transform.AFFINE, shear, Image.Resampling.BILINEAR, fillcolor=PEN[0]
+        page.size, Image.Transform.AFFINE, shear, Image.Resampling.BILINEAR, fillcolor=PAPER_LEVEL
     )
     return np.asarray(page)
 
 
 @pytest.mark.parametrize("slant", [-0.1, 0.0, 0.25])
 @pytest.mark.parametrize("width", [6, 14])
-def test_a_b_is_not_read_as_8(slant: float, width: int) -> None:
+def test_letter_b_is_not_accepted_as_8(slant: float, width: int) -> None:
     page = letter_b(slant, width)
     assert CLASSIFIER.classify(preprocess(page).pixels).label == "8"
     assert has_straight_left_edge(preprocess(page).pixels)
@@ -150,46 +155,58 @@ def test_a_b_is_not_read_as_8(slant: float, width: int) -> None:
     assert CLASSIFIER.read(page).text == ""
 
 
-def test_a_model_of_other_classes_may_read_a_b_as_it_likes() -> None:
-    """Only of ten digits is it known what else there is: they alone have a rule of ink."""
-    known = artifact.read(find_model())
-    letters = replace(known.spec, rejection_model=None, confidence_threshold=0.1)
-    classifier = Classifier(open_backend(replace(known, spec=letters)))
+def test_letter_b_is_accepted_by_a_model_of_other_classes() -> None:
+    """Such a model has no rejection model, because B may be one of its classes."""
+    published = artifact.read(find_model())
+    letters = replace(published.spec, rejection_model=None, confidence_threshold=0.1)
+    classifier = Classifier(open_backend(replace(published, spec=letters)))
     page = letter_b(0, 10)
     assert classifier.classify(page).accepted
 
 
-def test_an_8_has_a_waist() -> None:
+def test_hardly_any_8_has_a_straight_left_edge() -> None:
+    """At most 3 %: some of these 8s, of 8×8 pixels, have lost their waist."""
     digits = load_digits()
     eights = [digit(int(number)) for number in np.flatnonzero(digits.target == 8)]
-    # Of eight by eight pixels, so that some have lost it.
     assert np.mean([has_straight_left_edge(preprocess(page).pixels) for page in eights]) <= 0.03
+
+
+def test_blank_image_has_no_straight_left_edge() -> None:
     assert not has_straight_left_edge(np.zeros((28, 28, 1), np.uint8))
-    apart = np.zeros((28, 28, 1), np.uint8)
-    apart[4:10, 8:20] = apart[18:24, 8:20] = 255
-    assert not has_straight_left_edge(apart)
 
 
-def test_a_second_look_refuses_hardly_any_digit_read_rightly() -> None:
+def test_ink_with_a_gap_has_no_straight_left_edge() -> None:
+    pixels = np.zeros((28, 28, 1), np.uint8)
+    pixels[4:10, 8:20] = pixels[18:24, 8:20] = 255
+    assert not has_straight_left_edge(pixels)
+
+
+def test_confirmation_rejects_few_correct_digits() -> None:
+    """At most 8 of 80 digits that the rejection model alone would accept."""
     pages = [digit(number) for number in range(80)]
     predictions = CLASSIFIER.classify_batch(pages)
     labels = load_digits().target[:80].astype(str)
-    # Pixels are judged by the network and its rule alone.
+    # Pixels skip the confirmation: the shape checks and test-time augmentation.
     lost = [
-        label == one.label
-        and not one.accepted
+        label == prediction.label
+        and not prediction.accepted
         and CLASSIFIER.classify(preprocess(page).pixels).accepted
-        for one, label, page in zip(predictions, labels, pages, strict=True)
+        for prediction, label, page in zip(predictions, labels, pages, strict=True)
     ]
     assert sum(lost) <= 8
+
+
+def test_image_alone_and_in_a_batch_gets_the_same_decision() -> None:
+    pages = [digit(number) for number in range(80)]
+    together = [prediction.accepted for prediction in CLASSIFIER.classify_batch(pages)[:20]]
     alone = [CLASSIFIER.classify(page).accepted for page in pages[:20]]
-    assert alone == [one.accepted for one in predictions[:20]]
+    assert alone == together
 
 
-def test_variants_are_pixels_and_the_first_is_the_same_ink() -> None:
+def test_first_variant_is_the_image_and_the_next_are_thicker_and_thinner() -> None:
     pixels = preprocess(digit()).pixels
-    written = tta_variants(pixels)
-    assert written.shape == (15, 28, 28, 1)
-    assert written.dtype == np.uint8
-    assert np.corrcoef(written[0].ravel(), pixels.ravel())[0, 1] > 0.95
-    assert written[2].sum() < written[0].sum() < written[1].sum()
+    variants = tta_variants(pixels)
+    assert variants.shape == (15, 28, 28, 1)
+    assert variants.dtype == np.uint8
+    assert np.corrcoef(variants[0].ravel(), pixels.ravel())[0, 1] > 0.95
+    assert variants[2].sum() < variants[0].sum() < variants[1].sum()

@@ -1,4 +1,4 @@
-"""Sums of int8 products come out exact, on processors too whose instructions for them overflow."""
+"""Sums of int8 products are exact, also on processors whose instructions for them overflow."""
 
 import dataclasses
 from pathlib import Path
@@ -15,7 +15,7 @@ pytest.importorskip("onnxruntime")
 
 
 def test_onnx_sums_of_large_products_are_exact():
-    """A layer whose pairs of products, 255 x 127 twice, are more than 16 bits hold."""
+    """A layer with pairs of products, 2 × 255 × 127, that exceed 16 bits."""
     from onnx import TensorProto, helper, numpy_helper
 
     weights = np.full((784, 10), 127, np.int8)
@@ -41,7 +41,7 @@ def test_onnx_sums_of_large_products_are_exact():
         ("DequantizeLinear", ["qs", "out.scale", "out.zero"], "scores"),
     ]
     graph = helper.make_graph(
-        [helper.make_node(kind, given, [made]) for kind, given, made in nodes],
+        [helper.make_node(kind, inputs, [output]) for kind, inputs, output in nodes],
         "sums",
         [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", 28, 28, 1])],
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 10])],

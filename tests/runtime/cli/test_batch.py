@@ -1,4 +1,4 @@
-"""python -m runtime on many images: where they come from, how they are printed."""
+"""python -m runtime on many images: folders, patterns, standard input, and the output formats."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ def run(*arguments, cwd=None, **options):
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_a_folder_is_read_in_order_whatever_the_jobs(folder, jobs):
+def test_folder_is_read_in_order_with_any_number_of_jobs(folder, jobs):
     path, labels = folder
     done = run(path, "--json", "--jobs", jobs)
     assert (done.returncode, done.stderr) == (2, "")
@@ -42,7 +42,7 @@ def test_a_folder_is_read_in_order_whatever_the_jobs(folder, jobs):
     assert [r["image"][-8:] for r in records if "error" in r] == ["0070.png", "0207.png"]
 
 
-def test_csv_has_a_header_and_the_errors(folder):
+def test_csv_has_a_header_and_a_row_for_each_error(folder):
     path, labels = folder
     rows = list(csv.DictReader(io.StringIO(run(path, "--csv", "--top", 2).stdout)))
     assert [row["label"] or None for row in rows] == list(labels.values())
@@ -53,7 +53,7 @@ def test_csv_has_a_header_and_the_errors(folder):
     assert (rows[0]["accepted"], rows[70]["accepted"]) == ("true", "")
 
 
-def test_the_folders_below_are_read_and_what_is_no_image_is_passed_over(tmp_path, golden):
+def test_subfolders_are_read_and_hidden_files_and_other_suffixes_are_skipped(tmp_path, golden):
     data, label = golden[0]
     for name in ("b.png", "sub/a.PNG", "sub/deep/c.jpg", ".hidden.png", ".git/d.png", "notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def test_the_folders_below_are_read_and_what_is_no_image_is_passed_over(tmp_path
     assert done.returncode == 0
 
 
-def test_a_link_that_leads_to_itself_hides_no_image(tmp_path, golden):
+def test_link_to_itself_is_an_error_and_the_other_images_are_read(tmp_path, golden):
     data, label = golden[0]
     (tmp_path / "a.png").write_bytes(data)
     (tmp_path / "loop.png").symlink_to("loop.png")
@@ -84,25 +84,35 @@ def test_a_link_that_leads_to_itself_hides_no_image(tmp_path, golden):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_folders_may_lie_deep(tmp_path, golden):
-    data, label = golden[0]
-    below = os.sep.join(["a"] * 1100)
+@pytest.fixture
+def deep(tmp_path, golden):
+    """The path, relative to tmp_path, of an image in 1,100 nested folders."""
+    path = os.sep.join(["a"] * 1100)
     try:
-        for end in range(1, len(below) + 1, 2):
-            os.mkdir(tmp_path / below[:end])
-        (tmp_path / below / "1.png").write_bytes(data)
-        done = run("a", cwd=tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith(f"{below}{os.sep}1.png: {label} ")
-        # What matches patterns may not go as deep.
-        assert len(run("**/*.png", cwd=tmp_path).stderr.splitlines()) <= 1
+        for end in range(1, len(path) + 1, 2):
+            os.mkdir(tmp_path / path[:end])
+        (tmp_path / path / "1.png").write_bytes(golden[0][0])
+        yield f"{path}{os.sep}1.png"
     finally:
-        subprocess.run(["rm", "-rf", tmp_path / "a"], check=True)  # pytest could not
+        subprocess.run(["rm", "-rf", tmp_path / "a"], check=True)  # too deep for pytest to remove
 
 
-def test_what_comes_from_a_pipe_is_read_though_another_image_is_bad(tmp_path, golden):
+def test_deeply_nested_folders_are_read(deep, tmp_path, golden):
+    done = run("a", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{deep}: {golden[0][1]} ")
+
+
+@pytest.mark.usefixtures("deep")
+def test_pattern_on_deeply_nested_folders_is_at_most_one_error(tmp_path):
+    """Python's glob recurses, so it may give up."""
+    assert len(run("**/*.png", cwd=tmp_path).stderr.splitlines()) <= 1
+
+
+def test_image_from_a_pipe_is_read_although_another_image_is_unreadable(tmp_path, golden):
+    """An unreadable image makes the batch be read again, which a pipe does not allow."""
     data, label = golden[0]
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "bad.png").write_bytes(b"not an image")
     (tmp_path / "good.png").write_bytes(data)
     reader, writer = os.pipe()
     os.write(writer, data)
@@ -110,41 +120,42 @@ def test_what_comes_from_a_pipe_is_read_though_another_image_is_bad(tmp_path, go
     names = [str(tmp_path / name) for name in ("bad.png", *["good.png"] * 6)]
     job = BatchJob(None, None, 1, "cpu", JsonLines(), 1)
     job.open()
-    done = job.do([f"/dev/fd/{reader}", *names])  # as <(cat good.png) of a shell
+    done = job.do([f"/dev/fd/{reader}", *names])  # like <(cat good.png) in a shell
     os.close(reader)
     records = [json.loads(line) for _, line in done.lines]
     assert [record.get("label") for record in records] == [label, None, *[label] * 6]
 
 
-def test_a_long_folder_is_in_order_too(tmp_path):
-    """Past some thousands of names they are sorted in another way."""
+def test_folder_with_thousands_of_names_is_sorted(tmp_path):
+    """From 4,096 names on they are sorted in NumPy arrays."""
     (tmp_path / "a.png").write_bytes(b"")
     names = [f"{'x' * (number % 7)}{number}.png".encode() for number in range(9000)]
-    names += [b"\xff.png", "ä.png".encode(), b"."]
-    for name in names[:-1]:
+    names += [b"\xff.png", "ä.png".encode()]
+    for name in names:
         os.link(tmp_path / "a.png", os.path.join(os.fsencode(tmp_path), name))
-    found = [os.fsencode(os.path.basename(path)) for path in inputs.walk(str(tmp_path))]
-    assert found == sorted([*names[:-1], b"a.png"])
+    walked = [os.fsencode(os.path.basename(path)) for path in inputs.walk(str(tmp_path))]
+    assert walked == sorted([*names, b"a.png"])
 
 
-def test_a_pattern_is_matched_where_the_shell_does_not(tmp_path, golden):
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ("?.png", ["2.png"]),
+        ("*.png", ["10.png", "2.png", "[1].png"]),
+        ("**/*.png", ["10.png", "2.png", "[1].png", os.path.join("x", "3.png")]),
+        ("[1].png", ["[1].png"]),  # a file of that very name
+    ],
+)
+def test_pattern_is_expanded_by_the_command(tmp_path, golden, pattern, matches):
     for name in ("2.png", "10.png", "x/3.png", "[1].png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(golden[0][0])
-    seen = [
-        [line.split(": ")[0] for line in run(pattern, cwd=tmp_path).stdout.splitlines()]
-        for pattern in ("?.png", "*.png", "**/*.png", "[1].png")
-    ]
-    assert seen == [
-        ["2.png"],
-        ["10.png", "2.png", "[1].png"],
-        ["10.png", "2.png", "[1].png", os.path.join("x", "3.png")],
-        ["[1].png"],  # a file of that very name
-    ]
+    done = run(pattern, cwd=tmp_path)
+    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == matches
 
 
 @pytest.mark.parametrize("name", ["*.png", "empty"])
-def test_what_leads_to_no_image_is_an_error(tmp_path, name):
+def test_path_without_images_is_an_error(tmp_path, name):
     (tmp_path / "empty").mkdir()
     done = run(name, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -156,60 +167,64 @@ def test_what_leads_to_no_image_is_an_error(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("options", "given"),
+    ("options", "stdin", "expected"),
     [
-        (["-"], "1.png\n\nodd\nname.png\n2.png"),
-        (["-"], "1.png\r\n2.png\r\n"),
-        (["-0", "-"], "1.png\0odd\nname.png\0002.png\0"),
-        (["2.png", "-", "sub"], "1.png\n"),
+        (
+            ["-"],
+            "1.png\n\nodd\nname.png\n2.png",
+            [("1.png", False), ("odd", True), ("name.png", True), ("2.png", False)],
+        ),
+        (["-"], "1.png\r\n2.png\r\n", [("1.png", False), ("2.png", False)]),
+        (
+            ["-0", "-"],
+            "1.png\0odd\nname.png\0002.png\0",
+            [("1.png", False), ("odd\nname.png", False), ("2.png", False)],
+        ),
+        (
+            ["2.png", "-", "sub"],
+            "1.png\n",
+            [("2.png", False), ("1.png", False), (os.path.join("sub", "3.png"), False)],
+        ),
     ],
+    ids=["newlines", "CRLF", "NUL", "among other paths"],
 )
-def test_standard_input_names_the_images(tmp_path, golden, options, given):
+def test_standard_input_names_the_images(tmp_path, golden, options, stdin, expected):
+    """`expected`: (path, whether it is an error)."""
     for name in ("1.png", "2.png", "odd\nname.png", "sub/3.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(golden[0][0])
-    done = run(*options, "--json", cwd=tmp_path, input=given)
+    done = run(*options, "--json", cwd=tmp_path, input=stdin)
     records = [json.loads(line) for line in done.stdout.splitlines()]
-    named = [(r["image"], "error" in r) for r in records]
-    if "-0" in options:
-        assert named == [("1.png", False), ("odd\nname.png", False), ("2.png", False)]
-    elif "odd" in given:
-        assert named == [("1.png", False), ("odd", True), ("name.png", True), ("2.png", False)]
-    elif "sub" in options:
-        assert [name for name, _ in named] == ["2.png", "1.png", os.path.join("sub", "3.png")]
-    else:
-        assert named == [("1.png", False), ("2.png", False)]
+    assert [(record["image"], "error" in record) for record in records] == expected
 
 
 def on_terminal(*arguments) -> str:
-    """What a command shows on a terminal."""
+    """Run a command on a pseudo-terminal; return all that it writes."""
     screen, terminal = pty.openpty()
     process = subprocess.Popen(
         command(*arguments), stdin=terminal, stdout=terminal, stderr=terminal, close_fds=True
     )
     os.close(terminal)
-    shown = b""
-    try:
+    written = b""
+    with suppress(OSError):  # raised by Linux after the command has closed the terminal
         while data := os.read(screen, 4096):
-            shown += data
-    except OSError:  # how Linux says that the other side has closed
-        pass
+            written += data
     os.close(screen)
     process.wait(WAIT_S)
-    return shown.decode().replace("\r\n", "\n")
+    return written.decode().replace("\r\n", "\n")
 
 
-def lines_left(shown: str) -> list[str]:
-    """What stays on the screen: without what is drawn and taken away again."""
-    return [line.split("\x1b[K")[-1] for line in shown.split("\n")]
+def final_lines(written: str) -> list[str]:
+    """Return the lines that stay on the screen, without the erased progress line."""
+    return [line.split("\x1b[K")[-1] for line in written.split("\n")]
 
 
-def test_on_a_terminal_several_images_are_a_table(folder):
+def test_several_images_on_a_terminal_are_a_table(folder):
     path, labels = folder
     names = [str(path / name) for name in ("0000.png", "0070.png", "0001.png")]
-    shown = on_terminal(*names)
-    assert shown.count("\n") == 4, shown
-    header, first, error, second, end = lines_left(shown)
+    written = on_terminal(*names)
+    assert written.count("\n") == 4, written
+    header, first, error, second, end = final_lines(written)
     assert header == "digit  confidence  image"
     assert first.split()[0] == labels["0000.png"]
     assert first.endswith(names[0])
@@ -217,28 +232,31 @@ def test_on_a_terminal_several_images_are_a_table(folder):
     assert second.split()[0] == labels["0001.png"]
     assert second.endswith(names[2])
     assert end == ""
-    (line, _) = lines_left(on_terminal(names[0]))
-    assert line.startswith(f"{names[0]}: {labels['0000.png']} ")
 
 
-def test_long_work_says_how_far_it_is_on_a_terminal(folder, tmp_path):
+def test_one_image_on_a_terminal_is_a_plain_line(folder):
+    path, labels = folder
+    (line, _) = final_lines(on_terminal(path / "0000.png"))
+    assert line.startswith(f"{path / '0000.png'}: {labels['0000.png']} ")
+
+
+def test_progress_line_on_a_terminal_is_erased_from_the_results(folder, tmp_path):
     path, _ = folder
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
     def feed() -> None:
-        while True:  # an image may be looked at again, and be left again
-            # Open once the command has come to this image.
+        while True:  # the command may open the image more than once
+            # `open` blocks until the command opens this image.
             with suppress(BrokenPipeError), pipe.open("wb") as writer:
                 time.sleep(1.1)
                 writer.write((path / "0000.png").read_bytes())
 
     threading.Thread(target=feed, daemon=True).start()
-    shown = on_terminal("--jobs", 1, path, pipe, path)
-    assert " of 601  " in shown
-    assert "/s  0:" in shown
-    # Nothing of it is left among the results.
-    lines = lines_left(shown)
+    written = on_terminal("--jobs", 1, path, pipe, path)
+    assert " of 601  " in written
+    assert "/s  0:" in written
+    lines = final_lines(written)
     assert lines[0] == "digit  confidence  image"
     assert len([line for line in lines if line.endswith((".png", "pipe"))]) == 597
     assert len([line for line in lines if line.startswith("error: ")]) == 4
@@ -246,16 +264,16 @@ def test_long_work_says_how_far_it_is_on_a_terminal(folder, tmp_path):
     assert lines[-1] == ""
 
 
-def test_a_names_control_characters_do_not_reach_the_terminal(tmp_path, golden):
+def test_control_characters_of_a_name_are_printed_escaped(tmp_path, golden):
     (tmp_path / "a\x1b[31m\nb.png").write_bytes(golden[0][0])
     done = run(tmp_path)
     assert done.stdout.startswith(f"{tmp_path}/a\\x1b[31m\\nb.png: ")
     assert done.stdout.count("\n") == 1
 
 
-def test_show_draws_how_an_image_was_seen(folder, tmp_path):
+def test_show_writes_a_drawing_of_the_preprocessing(folder, tmp_path):
     path, labels = folder
-    out = tmp_path / "seen.png"
+    out = tmp_path / "drawing.png"
     done = run(path / "0000.png", "--show", out)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{path / '0000.png'}: {labels['0000.png']} ")
@@ -275,7 +293,7 @@ def test_show_draws_how_an_image_was_seen(folder, tmp_path):
         (["0000.png", "--csv", "--json"], "not allowed with"),
     ],
 )
-def test_bad_usage_is_refused(folder, arguments, message):
+def test_bad_usage_is_an_error_and_writes_nothing(folder, arguments, message):
     done = run(*arguments, cwd=folder[0])
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]

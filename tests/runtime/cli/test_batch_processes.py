@@ -1,4 +1,4 @@
-"""python -m runtime on many images: its processes, what they wait for, end at and hold."""
+"""python -m runtime on many images: its worker processes, their start, end and memory."""
 
 import json
 import os
@@ -21,12 +21,12 @@ def children(process: subprocess.Popen) -> list[int]:
         return [int(pid) for pid in file.read().split()]
 
 
-def test_an_answer_does_not_wait_for_more_names(folder):
+def test_result_is_printed_before_the_next_name_arrives(folder):
     path, labels = folder
     process = subprocess.Popen(
         command("-", "--jobs", 2), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    # Many at once, so that the workers start; then one by one.
+    # Many names at once, so that the workers start, then one at a time.
     names = [name for name, label in labels.items() if label is not None]
     for name in names[:200]:
         process.stdin.write(f"{path / name}\n")
@@ -42,7 +42,7 @@ def test_an_answer_does_not_wait_for_more_names(folder):
     process.stdout.close()
 
 
-def test_ctrl_c_leaves_while_standard_input_is_awaited(folder):
+def test_ctrl_c_while_waiting_for_standard_input_ends_all_processes(folder):
     path, _ = folder
     process = subprocess.Popen(
         command("-", "--jobs", 2),
@@ -53,7 +53,7 @@ def test_ctrl_c_leaves_while_standard_input_is_awaited(folder):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     workers = []
-    for _ in range(200):  # a fast machine reads some thousand before it asks for help
+    for _ in range(200):  # a fast machine reads some thousand images before it starts workers
         process.stdin.write(f"{path / '0000.png'}\n" * 100)
         process.stdin.flush()
         for _ in range(100):
@@ -71,7 +71,7 @@ def test_ctrl_c_leaves_while_standard_input_is_awaited(folder):
 
 
 @pytest.mark.parametrize("victim", ["the command", "a worker"])
-def test_no_process_outlives_one_that_is_killed(folder, victim):
+def test_all_processes_end_if_one_is_killed(folder, victim):
     path, _ = folder
     process = subprocess.Popen(
         command("--json", "--jobs", 2, *[path] * 100),
@@ -80,7 +80,7 @@ def test_no_process_outlives_one_that_is_killed(folder, victim):
         text=True,
     )
     workers = []
-    for _ in range(20_000):  # a fast machine reads some thousand before it asks for help
+    for _ in range(20_000):  # a fast machine reads some thousand images before it starts workers
         process.stdout.readline()
         workers = children(process)
         if len(workers) == 2:
@@ -108,8 +108,7 @@ def assert_gone(pids: list[int]) -> None:
     raise AssertionError(f"{pids} still run")
 
 
-def test_one_image_is_read_without_other_processes(folder, tmp_path):
-    """And without what only many images need."""
+def test_one_image_is_read_without_importing_worker_processes(folder):
     script = (
         "import runpy, sys\n"
         f"sys.argv = ['runtime', {str(folder[0] / '0000.png')!r}]\n"
@@ -123,7 +122,7 @@ def test_one_image_is_read_without_other_processes(folder, tmp_path):
 
 
 def peak_bytes(count: int, jobs: int, path: str) -> int:
-    """The most memory that a command and its workers were resident in, each added."""
+    """Return the peak resident size of the largest process of a command with `count` images."""
     script = (
         "import resource, subprocess, sys\n"
         f"subprocess.run({command('-', '--jobs', jobs)!r}, input={path + chr(10)!r} * {count},"
@@ -135,7 +134,7 @@ def peak_bytes(count: int, jobs: int, path: str) -> int:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_memory_does_not_grow_with_the_images(folder, jobs):
+def test_memory_does_not_grow_with_the_number_of_images(folder, jobs):
     path = str(folder[0] / "0000.png")
     few, many = (peak_bytes(count, jobs, path) for count in (1_000, 20_000))
     assert many - few < 4_000_000

@@ -1,4 +1,4 @@
-"""runtime.cli.worker_pool: what is left of a pool once it is closed."""
+"""runtime.cli.worker_pool: the order of the answers, and the end of the processes."""
 
 import itertools
 import multiprocessing
@@ -19,7 +19,7 @@ class Doubling:
 
 
 class Stuck:
-    """Answers the first task and is then at work for longer than a test lasts."""
+    """Answers the first task; each further one takes longer than the test."""
 
     def open(self) -> None:
         pass
@@ -37,14 +37,14 @@ def test_answers_are_in_the_order_of_the_tasks():
     pool.close()
 
 
-# More bytes than a pipe holds: Python 3.10 waited for ever for somebody to read them.
+# 300,000 bytes exceed a pipe's buffer: Python 3.10 waited forever for them to be read.
 @pytest.mark.parametrize("size", [0, 300_000])
-def test_nothing_is_left_of_a_closed_pool(size):
-    # What is left when Python exits may print a traceback there: seen once, on a busy machine.
+def test_closed_pool_leaves_no_processes_and_no_threads_of_the_executor(size):
+    """A thread that still runs when Python exits may print a traceback."""
     before = set(threading.enumerate())
     pool = Pool(Stuck(), 2)
     assert next(pool.answers((number, bytes(size)) for number in itertools.count())) == 0
     pool.close()
-    left = set(threading.enumerate()) - before
-    assert {thread.name for thread in left} <= {"tasks", "QueueFeederThread"}
+    remaining = set(threading.enumerate()) - before
+    assert {thread.name for thread in remaining} <= {"tasks", "QueueFeederThread"}
     assert multiprocessing.active_children() == []

@@ -1,4 +1,7 @@
-"""The spec in a model file: written, read back, and every way in which it can be wrong."""
+"""Artifacts: a spec is stored and read back; every invalid spec is rejected.
+
+The last tests check `runtime.system.atomic_write` with files.
+"""
 
 import base64
 import dataclasses
@@ -63,7 +66,7 @@ def spec() -> ModelSpec:
 
 
 @FORMATS
-def test_what_is_written_is_read_back(spec, tmp_path, suffix):
+def test_written_spec_is_read_back(spec, tmp_path, suffix):
     path = tmp_path / f"model{suffix}"
     written = artifact.write(path, MODELS[suffix], spec)
     opened = artifact.read(path)
@@ -77,7 +80,7 @@ def test_what_is_written_is_read_back(spec, tmp_path, suffix):
 
 
 @FORMATS
-def test_the_model_itself_is_untouched(spec, suffix):
+def test_bytes_of_the_model_are_unchanged(spec, suffix):
     data = artifact.embed(suffix, MODELS[suffix], spec)
     if suffix == ".keras":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -87,13 +90,13 @@ def test_the_model_itself_is_untouched(spec, suffix):
 
 
 @FORMATS
-def test_the_same_model_and_spec_give_the_same_bytes(spec, suffix):
+def test_same_model_and_spec_result_in_the_same_bytes(spec, suffix):
     assert artifact.embed(suffix, MODELS[suffix], spec) == artifact.embed(
         suffix, MODELS[suffix], spec
     )
 
 
-def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(spec):
+def test_digest_is_the_sha256_of_the_file_with_zeros_in_its_place(spec):
     import hashlib
 
     data = artifact.embed(".tflite", MODELS[".tflite"], spec)
@@ -101,7 +104,7 @@ def test_the_digest_is_that_of_the_file_with_zeros_in_its_place(spec):
 
 
 def rewrite(path, suffix, text: str):
-    """A file with a right digest around any text as its spec."""
+    """Write a model file with any text as its spec and a correct digest."""
 
     class Fake:
         labels = ("a", "b")
@@ -118,7 +121,7 @@ def rewrite(path, suffix, text: str):
     ["", "null", "[]", "{}", "not JSON", '{"schema_version": "x"}', "[" * 100_000],
     ids=["empty", "null", "list", "no fields", "no JSON", "text version", "deep"],
 )
-def test_a_spec_that_is_none_is_refused(tmp_path, suffix, text):
+def test_text_that_is_not_a_spec_is_rejected(tmp_path, suffix, text):
     path = tmp_path / f"model{suffix}"
     rewrite(path, suffix, text)
     with pytest.raises(ArtifactError, match="its spec cannot be read") as caught:
@@ -126,22 +129,22 @@ def test_a_spec_that_is_none_is_refused(tmp_path, suffix, text):
     assert str(path) in str(caught.value)
 
 
-def calibrated_on(name: object, sha256: object) -> dict[str, object]:
-    scales = {"scale": 1.0, "zero_point": 0}
-    return {"input": scales, "output": None, "calibration": {"name": name, "sha256": sha256}}
+def quantization_calibrated_on(name: object, sha256: object) -> dict[str, object]:
+    params = {"scale": 1.0, "zero_point": 0}
+    return {"input": params, "output": None, "calibration": {"name": name, "sha256": sha256}}
 
 
-def quantized(**changes: object) -> dict[str, object]:
-    whole = calibrated_on("", "")
-    return {**whole, "input": {"scale": 1.0, "zero_point": 0, **changes}}
+def quantization_with_input(**changes: object) -> dict[str, object]:
+    valid = quantization_calibrated_on("", "")
+    return {**valid, "input": {"scale": 1.0, "zero_point": 0, **changes}}
 
 
-def reached(**changes: object) -> dict[str, object]:
-    whole = {"train_accuracy": 1, "n_train": 9, "test_accuracy": 0.5, "n_test": 2}
-    return {**whole, **changes}
+def metrics_with(**changes: object) -> dict[str, object]:
+    valid = {"train_accuracy": 1, "n_train": 9, "test_accuracy": 0.5, "n_test": 2}
+    return {**valid, **changes}
 
 
-def golden_score(score: float) -> dict[str, object]:
+def golden_with_score(score: float) -> dict[str, object]:
     pixels = base64.b64encode(bytes(784)).decode()
     return {"pixels": pixels, "scores": [[0.0, 0.0, score]]}
 
@@ -151,93 +154,134 @@ def golden_score(score: float) -> dict[str, object]:
     [
         ("schema_version", 99, "upgrade digit-edge"),
         ("labels", ["a"], "fewer than two labels"),
-        ("labels", [1, 2, 3], "its label 1 is no text"),
+        ("labels", [1, 2, 3], "its label 1 is not a text"),
         ("labels", "abc", "its spec cannot be read .*labels"),
         ("labels", ["a", "a", "b"], "not distinct"),
         ("labels", ["a", "b\nc", "d"], "printable"),
         ("precision", "float16", "neither float32 nor int8"),
         ("golden", {"pixels": "AAAA", "scores": []}, "cannot be read"),
-        ("golden", {"pixels": "", "scores": [[1, 0, 0]]}, "not as many"),
+        (
+            "golden",
+            {"pixels": "", "scores": [[1, 0, 0]]},
+            r"golden inputs \(0\) and golden scores \(1\) differs",
+        ),
         ("metrics", {"accuracy": 1}, "cannot be read"),
         ("input_shape", None, "cannot be read"),
         ("input_shape", [float("inf")], "cannot be read"),
-        ("name", 7, "its name 7 is no text"),
-        ("source_sha256", None, "its source_sha256 None is no text"),
-        ("dataset", {"name": ["digits"], "sha256": ""}, "its dataset's name .* is no text"),
-        ("dataset", {"name": "digits", "sha256": 1.5}, "its dataset's sha256 1.5 is no text"),
-        ("quantization", calibrated_on(True, ""), "its calibration's name True is no text"),
-        ("quantization", calibrated_on("", 0), "its calibration's sha256 0 is no text"),
+        ("name", 7, "its name 7 is not a text"),
+        ("source_sha256", None, "its source_sha256 None is not a text"),
+        ("dataset", {"name": ["digits"], "sha256": ""}, "its dataset's name .* is not a text"),
+        ("dataset", {"name": "digits", "sha256": 1.5}, "its dataset's sha256 1.5 is not a text"),
+        (
+            "quantization",
+            quantization_calibrated_on(True, ""),
+            "its calibration's name True is not a text",
+        ),
+        (
+            "quantization",
+            quantization_calibrated_on("", 0),
+            "its calibration's sha256 0 is not a text",
+        ),
         ("name", "a\ud800", r"its name 'a\\ud800' is not UTF-8"),
         ("labels", ["a", "b", "\udfff"], r"its label '\\udfff' is not UTF-8"),
         ("provenance", {"seed": "\ud800"}, "its provenance .* is not UTF-8"),
-        ("temperature", math.nan, "its temperature nan is no finite number"),
-        ("accept_confidence", math.inf, "its accept_confidence inf is no finite number"),
-        ("metrics", reached(n_test=None), "its n_test None is no finite number"),
-        ("metrics", reached(test_accuracy=math.nan), "its test_accuracy nan is no finite number"),
-        ("metrics", reached(n_train="many"), "its n_train 'many' is no finite number"),
-        ("quantization", quantized(scale=-math.inf), "its input's scale -inf is no finite number"),
-        ("quantization", quantized(zero_point=[]), r"its input's zero_point \[\] is no finite"),
-        ("golden", golden_score(math.nan), "its golden scores are not all finite"),
-        ("golden", golden_score(math.inf), "its golden scores are not all finite"),
-        ("golden", golden_score(1e300), "its golden scores are not all finite"),
+        ("temperature", math.nan, "its temperature nan is not a finite number"),
+        ("accept_confidence", math.inf, "its accept_confidence inf is not a finite number"),
+        ("metrics", metrics_with(n_test=None), "its n_test None is not a finite number"),
+        (
+            "metrics",
+            metrics_with(test_accuracy=math.nan),
+            "its test_accuracy nan is not a finite number",
+        ),
+        ("metrics", metrics_with(n_train="many"), "its n_train 'many' is not a finite number"),
+        (
+            "quantization",
+            quantization_with_input(scale=-math.inf),
+            "its input's scale -inf is not a finite number",
+        ),
+        (
+            "quantization",
+            quantization_with_input(zero_point=[]),
+            r"its input's zero_point \[\] is not a finite",
+        ),
+        ("golden", golden_with_score(math.nan), "its golden scores are not all finite"),
+        ("golden", golden_with_score(math.inf), "its golden scores are not all finite"),
+        ("golden", golden_with_score(1e300), "its golden scores are not all finite"),
     ],
 )
-def test_a_spec_that_contradicts_itself_is_refused(spec, tmp_path, field, value, message):
+def test_spec_with_an_invalid_field_is_rejected(spec, tmp_path, field, value, message):
     path = tmp_path / "model.onnx"
     rewrite(path, ".onnx", json.dumps({**json.loads(spec.to_json()), field: value}))
     with pytest.raises(ArtifactError, match=message):
         artifact.read(path)
 
 
-def test_calibration_counts_are_kept_and_files_made_before_them_read(spec, tmp_path):
+@pytest.mark.parametrize(
+    "changes", [{"calibration_counts": (3, 0, 4)}, {"output": None}], ids=["counts", "float output"]
+)
+def test_optional_fields_of_the_quantization_are_read_back(spec, tmp_path, changes):
     path = tmp_path / "model.onnx"
-    counted = dataclasses.replace(spec.quantization, calibration_counts=(3, 0, 4))
-    artifact.write(path, MODELS[".onnx"], dataclasses.replace(spec, quantization=counted))
-    assert artifact.read(path).spec.quantization == counted
-    floating = dataclasses.replace(spec.quantization, output=None)
-    artifact.write(path, MODELS[".onnx"], dataclasses.replace(spec, quantization=floating))
-    assert artifact.read(path).spec.quantization == floating
-    before = json.loads(spec.to_json())
-    del before["quantization"]["calibration_counts"]
-    rewrite(path, ".onnx", json.dumps(before))
+    quantization = dataclasses.replace(spec.quantization, **changes)
+    artifact.write(path, MODELS[".onnx"], dataclasses.replace(spec, quantization=quantization))
+    assert artifact.read(path).spec.quantization == quantization
+
+
+def test_older_spec_without_calibration_counts_is_read(spec, tmp_path):
+    path = tmp_path / "model.onnx"
+    record = json.loads(spec.to_json())
+    del record["quantization"]["calibration_counts"]
+    rewrite(path, ".onnx", json.dumps(record))
     assert artifact.read(path).spec.quantization == spec.quantization
-    before["quantization"]["calibration_counts"] = [3, 4]
-    rewrite(path, ".onnx", json.dumps(before))
-    with pytest.raises(ArtifactError, match="calibration counts are not one a label"):
+
+
+def test_wrong_number_of_calibration_counts_is_rejected(spec, tmp_path):
+    path = tmp_path / "model.onnx"
+    record = json.loads(spec.to_json())
+    record["quantization"]["calibration_counts"] = [3, 4]
+    rewrite(path, ".onnx", json.dumps(record))
+    with pytest.raises(ArtifactError, match="one calibration count for each label"):
         artifact.read(path)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "changes",
     [{"labels": ("only one",)}, {"name": 7}, {"name": "\udcff"}, {"temperature": math.nan}],
     ids=["labels", "name", "surrogate", "temperature"],
 )
-def test_a_bad_spec_is_not_written(spec, tmp_path, wrong):
-    bad = dataclasses.replace(spec, **wrong)
+def test_invalid_spec_is_not_written(spec, tmp_path, changes):
+    invalid = dataclasses.replace(spec, **changes)
     with pytest.raises(ArtifactError):
-        artifact.write(tmp_path / "model.onnx", MODELS[".onnx"], bad)
+        artifact.write(tmp_path / "model.onnx", MODELS[".onnx"], invalid)
     assert os.listdir(tmp_path) == []
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path):
-    path = tmp_path / "kept.txt"
-    path.write_text("old")
-    with pytest.raises(RuntimeError), atomic_write.atomic_file(path) as temporary:
+def write_half_and_fail(path) -> None:
+    with atomic_write.atomic_file(path) as temporary:
         temporary.write_text("half of the n")
         raise RuntimeError
+
+
+def test_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "kept.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError):
+        write_half_and_fail(path)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["kept.txt"]
 
 
-def test_where_nothing_can_be_written_the_error_says_so(tmp_path):
+def test_file_in_the_place_of_a_folder_is_an_edge_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EdgeError, match="cannot write .*file/model.txt"):
+    with pytest.raises(EdgeError, match=r"cannot write .*file/model\.txt"):
         atomic_write.write(tmp_path / "file" / "model.txt", "text")
+
+
+def test_read_only_folder_is_an_edge_error():
     with pytest.raises(EdgeError, match="cannot write"):
         atomic_write.write("/proc/model.txt", "text")
 
 
-def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
+def test_written_file_has_the_default_permissions(tmp_path):
     atomic_write.write(tmp_path / "written.txt", "text")
     (tmp_path / "plain.txt").write_text("text")
     modes = {stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("written.txt", "plain.txt")}

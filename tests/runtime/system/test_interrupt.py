@@ -1,4 +1,4 @@
-"""Ctrl-C ends a command: status 130, one line, nothing left behind."""
+"""Ctrl-C ends a command with status 130 and one line, and leaves no child process."""
 
 import os
 import signal
@@ -28,20 +28,21 @@ def start(*arguments: str, **options) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        # What starts the tests in the background has SIGINT ignored, and children inherit that.
+        # A shell ignores SIGINT in background jobs, and child processes inherit that.
         **{"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options},
     )
 
 
 def command(body: str, **options) -> subprocess.Popen:
-    """A process whose command has `body` as its main function."""
+    """Start a command whose main function has this body."""
     indented = "".join(f"    {line}\n" for line in body.splitlines())
     return start("-c", f"{START}def main():\n{indented}sys.exit(exit_status(main))", **options)
 
 
 def end(process: subprocess.Popen) -> tuple[int, str, str]:
-    printed, said = process.communicate(timeout=WAIT_S)
-    return process.returncode, printed, said
+    """Wait for a process; return its status, stdout and stderr."""
+    stdout, stderr = process.communicate(timeout=WAIT_S)
+    return process.returncode, stdout, stderr
 
 
 def assert_gone(pid: int) -> None:
@@ -105,8 +106,8 @@ def test_interrupt_of_imports_ends_at_once():
     assert end(command(body)) == (130, "", "interrupted\n")
 
 
-def test_signal_that_is_sent_twice_at_once_is_one_interrupt():
-    # `timeout -s INT` does that: once to the process and once to its group.
+def test_two_signals_within_50_ms_are_one_interrupt():
+    """`timeout -s INT` sends one to the process and one to its group."""
     body = "try:\n    with interrupt.deferred():\n        press()\n        press()\n"
     body += "        print('saved', flush=True)\nfinally:\n    print('tidied')"
     assert end(command(body)) == (130, "saved\ntidied\n", "interrupted\n")
@@ -130,7 +131,7 @@ def test_second_interrupt_ends_at_once_and_kills_children():
     assert_gone(child)
 
 
-def test_isolated_work_ends_with_its_caller():
+def test_forked_work_ends_with_its_caller():
     body = (
         "from runtime.system.fork import run_in_fork\n"
         "def work():\n    print(os.getpid(), flush=True)\n    time.sleep(1000)\n"
@@ -144,37 +145,37 @@ def test_isolated_work_ends_with_its_caller():
 
 
 def test_ignored_sigint_stays_ignored():
-    """As under nohup, or of `command &` in a script."""
+    """As under nohup or for `command &` in a script."""
     ignore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     assert end(command("press()\nprint('done')\nreturn 0", **ignore)) == (0, "done\n", "")
 
 
-def test_interrupt_that_leaves_exec_is_an_exit_status(tmp_path):
-    """Python kills itself with SIGINT after `python -m` if nothing is done about it."""
-    (tmp_path / "odd.py").write_text(
+def test_interrupt_within_exec_is_an_exit_status(tmp_path):
+    """Otherwise Python kills itself with SIGINT after `python -m`."""
+    (tmp_path / "module.py").write_text(
         f"{START}def main():\n    exec('press()')\nsys.exit(exit_status(main))"
     )
-    assert end(start("-m", "odd", cwd=tmp_path)) == (130, "", "interrupted\n")
+    assert end(start("-m", "module", cwd=tmp_path)) == (130, "", "interrupted\n")
 
 
 @pytest.mark.parametrize("module", ["runtime", "runtime.camera", "export", "benchmarks.latency"])
 def test_interrupt_while_a_command_starts_is_one_line(module):
     process = start("-X", "importtime", "-m", module, "--help", cwd=ROOT)
-    for line in process.stderr:  # each import, when it is done
+    for line in process.stderr:  # one line after each import
         if "numpy" in line:
             break
     process.send_signal(signal.SIGINT)
-    status, printed, said = end(process)
-    lines = [line for line in said.splitlines() if not line.startswith("import time:")]
-    assert (status, printed, lines) == (130, "", ["interrupted"])
+    status, stdout, stderr = end(process)
+    lines = [line for line in stderr.splitlines() if not line.startswith("import time:")]
+    assert (status, stdout, lines) == (130, "", ["interrupted"])
 
 
-def test_a_program_that_imports_the_library_keeps_its_handler():
+def test_program_that_imports_the_library_keeps_its_handler():
     code = "import signal, runtime, runtime.classifier\nprint(signal.getsignal(signal.SIGINT))"
     assert "default_int_handler" in end(start("-c", code))[1]
 
 
-def test_the_handler_is_given_back_after_a_command(capsys):
+def test_handler_and_streams_are_restored_after_a_command():
     from runtime.cli.exit_status import exit_status
 
     before = signal.getsignal(signal.SIGINT), sys.stdout, sys.unraisablehook
@@ -186,15 +187,15 @@ def test_lines_are_not_written_twice_if_a_pipe_is_full():
     body = "for number in range(100_000):\n    print(f'{number:07}')"
     for _ in range(5):
         process = command(body)
-        time.sleep(0.3)  # the pipe is full
+        time.sleep(0.3)  # until the pipe is full
         process.send_signal(signal.SIGINT)
-        status, printed, said = end(process)
-        assert (status, said) == (130, "interrupted\n")
-        numbers = [int(line) for line in printed.split()]
+        status, stdout, stderr = end(process)
+        assert (status, stderr) == (130, "interrupted\n")
+        numbers = [int(line) for line in stdout.split()]
         assert numbers == list(range(len(numbers)))
 
 
-def test_exception_leaves_no_handler_behind():
+def test_handler_is_restored_after_an_exception():
     code = (
         f"{START}"
         "def main():\n    raise RuntimeError('a bug')\n"
@@ -205,7 +206,7 @@ def test_exception_leaves_no_handler_behind():
     assert end(start("-c", code)) == (0, "True\n", "")
 
 
-def test_keyboard_interrupt_ends_one_command_if_sigint_is_ignored():
+def test_keyboard_interrupt_ends_only_one_command_if_sigint_is_ignored():
     code = (
         f"{START}"
         "def stop():\n    raise KeyboardInterrupt\n"

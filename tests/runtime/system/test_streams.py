@@ -1,4 +1,4 @@
-"""Standard output that cannot be written: one line, status 2, and the work is done all the same."""
+"""Standard output that cannot be written: one line on stderr, status 2, and the work is done."""
 
 import os
 import resource
@@ -60,7 +60,7 @@ def test_full_standard_output_is_one_line(arguments):
 
 
 @pytest.mark.parametrize("options", [[], ["-u"]])
-def test_the_work_is_done_although_its_lines_are_lost(tmp_path, options):
+def test_work_is_done_although_its_lines_are_lost(tmp_path, options):
     with open("/dev/full", "w") as full:
         done = run(*options, "-c", PRINT_AND_SAVE, str(tmp_path / "model"), stdout=full)
     assert (done.returncode, done.stderr) == (2, FULL)
@@ -72,7 +72,7 @@ def test_closed_standard_output_is_one_line():
     assert (done.returncode, done.stderr) == (2, LOST.format("it is closed", "redirect it"))
 
 
-def test_terminal_that_is_gone_is_one_line():
+def test_closed_terminal_is_one_line():
     controller, terminal = os.openpty()
     os.close(controller)
     done = run("-m", "runtime", PNG, stdout=terminal)
@@ -81,7 +81,7 @@ def test_terminal_that_is_gone_is_one_line():
 
 
 @pytest.mark.parametrize("options", [[], ["-u"]])
-def test_limit_on_the_size_of_files_is_one_line(tmp_path, options):
+def test_file_size_limit_is_one_line(tmp_path, options):
     with open(tmp_path / "out", "w") as out:
         done = run(
             *options, "-m", "runtime", "--help", stdout=out,
@@ -91,20 +91,20 @@ def test_limit_on_the_size_of_files_is_one_line(tmp_path, options):
 
 
 @pytest.mark.parametrize(("image", "status"), [(PNG, 0), ("nowhere.png", 2)])
-def test_full_standard_error_leaves_the_status_right(image, status):
+def test_status_is_correct_if_standard_error_is_full(image, status):
     with open("/dev/full", "w") as full:
         done = run("-m", "runtime", image, stdout=subprocess.PIPE, stderr=full)
     assert done.returncode == status
 
 
-def test_closed_standard_error_leaves_standard_output_alone():
+def test_error_is_not_printed_on_standard_output_if_standard_error_is_closed():
     done = run(
         "-m", "runtime", "nowhere.png", stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2)
     )
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_reader_of_help_that_leaves_is_no_error():
+def test_help_into_a_closed_pipe_is_not_an_error():
     reader, writer = os.pipe()
     os.close(reader)
     done = run("-m", "runtime", "--help", stdout=writer)

@@ -142,7 +142,7 @@ def test_invalid_key_is_named(device, text):
         bad.write_bytes(key.public_bytes(serialization.Encoding.PEM, form))
     else:
         bad.write_text(text)
-    with pytest.raises(EdgeError, match=f"{bad} is no "):
+    with pytest.raises(EdgeError, match=f"{bad} is not "):
         update(str(device.new), device.target, None)
     assert device.holds(OLD)
 
@@ -152,7 +152,9 @@ def test_model_that_fails_its_self_test_is_not_installed(device, plant, maker):
     sign(device.new, maker)
     done = run(device.new, "--into", device.target)
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith(f"error: 1 thread, batches of 1, 2 and 8: {device.new} gives")
+    assert done.stderr.startswith(
+        f"error: 1 thread, batches of 1, 2 and 8: the scores of {device.new}"
+    )
     assert len(done.stderr.splitlines()) == 1
     assert device.holds(OLD)
 

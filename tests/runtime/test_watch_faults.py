@@ -1,4 +1,4 @@
-"""A real watch on a device's bad days: a new model, no broker, no memory, another clock."""
+"""`runtime.watch` as a process: a replaced model, no broker, too little memory, a wrong clock."""
 
 import json
 import os
@@ -21,7 +21,7 @@ LABELS = [str(label) for label in GOLDEN.scores.argmax(1)]
 
 
 class Watch:
-    """`runtime.watch` of tmp_path/in, as a process; `results()` are those on its stdout so far."""
+    """A process of `runtime.watch` on the folder `in`; `results()` returns its stdout so far."""
 
     def __init__(self, folder: Path, *arguments: object, before: str = "") -> None:
         self.folder = folder / "in"
@@ -37,18 +37,18 @@ class Watch:
     def results(self) -> list[dict]:
         return [json.loads(line) for line in self._out.read_text().splitlines()]
 
-    def said(self) -> str:
+    def stderr(self) -> str:
         return self._err.read_text()
 
-    def wait(self, met, complaint: str) -> None:
-        end = time.monotonic() + 60
-        while not met():
-            assert self.process.poll() is None, f"it ended: {self.said()}"
-            assert time.monotonic() < end, f"{complaint}: {self.said()}"
+    def wait(self, condition, complaint: str) -> None:
+        deadline_s = time.monotonic() + 60
+        while not condition():
+            assert self.process.poll() is None, f"it ended: {self.stderr()}"
+            assert time.monotonic() < deadline_s, f"{complaint}: {self.stderr()}"
             time.sleep(0.05)
 
     def put(self, name: str, golden: int = 0, when: float | None = None) -> None:
-        """An image arrives, renamed into place."""
+        """Put an image into the folder with one rename."""
         part = self.folder / ".part"
         Image.fromarray(GOLDEN.pixels[golden, :, :, 0]).save(part, "PNG")
         if when is not None:
@@ -56,7 +56,7 @@ class Watch:
         os.replace(part, self.folder / name)
 
     def read(self, count: int) -> list[dict]:
-        """The results, once there are so many."""
+        """Wait for `count` results and return them."""
         self.wait(lambda: len(self.results()) >= count, f"no {count} results")
         return self.results()
 
@@ -75,27 +75,42 @@ def watch(tmp_path):
         each.process.wait()
 
 
-def test_an_update_is_taken_up_without_a_restart(watch, plant, tmp_path):
-    place = tmp_path / "models" / "model.tflite"
-    place.parent.mkdir()
-    shutil.copy(PUBLISHED, place)
-    running = watch("--model", place)
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """A copy of the published model, to be replaced."""
+    path = tmp_path / "models" / "model.tflite"
+    path.parent.mkdir()
+    shutil.copy(PUBLISHED, path)
+    return path
+
+
+RELOAD_S = 1.2  # the model file is checked once a second
+
+
+def test_running_watch_reloads_an_updated_model(watch, plant, model, tmp_path):
+    running = watch("--model", model)
     running.put("1.png")
     assert running.read(1)[0]["label"] == LABELS[0]
     words = tuple(f"number {digit}" for digit in range(10))
     plant(tmp_path / "words.tflite", labels=words)
-    update(str(tmp_path / "words.tflite"), place, None, allow_unsigned=True)
-    time.sleep(1.2)  # a new file is looked for once a second
+    update(str(tmp_path / "words.tflite"), model, None, allow_unsigned=True)
+    time.sleep(RELOAD_S)
     running.put("2.png")
     assert running.read(2)[1]["label"] == f"number {LABELS[0]}"
-    place.write_text("spoilt")  # not by an update: it goes on with what it has
-    time.sleep(1.2)
-    running.put("3.png")
-    assert running.read(3)[2]["label"] == f"number {LABELS[0]}"
-    assert running.said().count("the model opened before goes on") == 1
 
 
-def test_killed_while_the_broker_is_away_nothing_is_lost(watch, broker, reader, until):
+def test_running_watch_keeps_its_model_if_the_new_file_is_damaged(watch, model):
+    running = watch("--model", model)
+    running.put("1.png")
+    assert running.read(1)[0]["label"] == LABELS[0]
+    model.write_text("damaged")
+    time.sleep(RELOAD_S)
+    running.put("2.png")
+    assert running.read(2)[1]["label"] == LABELS[0]
+    assert running.stderr().count("the current model stays in use") == 1
+
+
+def test_results_survive_a_kill_while_the_broker_is_down(watch, broker, reader, until):
     pytest.importorskip("paho.mqtt", reason='needs paho-mqtt: pip install "digit-edge[mqtt]"')
     server = broker()
     subscriber = reader(server)
@@ -109,19 +124,19 @@ def test_killed_while_the_broker_is_away_nothing_is_lost(watch, broker, reader, 
     running.process.kill()
     running.process.wait()
     server.start()
-    again = watch("--mqtt", address)
-    again.put("3.png", 3)
+    restarted = watch("--mqtt", address)
+    restarted.put("3.png", 3)
 
     def arrived() -> set[tuple[str, str]]:
-        seen = [json.loads(text) for text in subscriber.of("digits")]
-        return {(Path(record["image"]).name, record["label"]) for record in seen}
+        records = [json.loads(text) for text in subscriber.of("digits")]
+        return {(Path(record["image"]).name, record["label"]) for record in records}
 
     expected = {(f"{number}.png", LABELS[number]) for number in (1, 2, 3)}
     until(lambda: arrived() == expected, "a result is missing")
 
 
-def test_an_image_that_memory_does_not_hold_is_named_and_the_next_is_read(watch):
-    """The limit leaves room for the engine, and not for the 100 MB of this picture."""
+def test_image_too_large_for_memory_is_an_error_and_the_next_one_is_read(watch):
+    """The limit leaves room for the engine, but not for the 100 MB of this image."""
     running = watch(before="export OPENBLAS_NUM_THREADS=1; ulimit -v 260000;")
     running.put("1.png")
     running.read(1)
@@ -133,11 +148,11 @@ def test_an_image_that_memory_does_not_hold_is_named_and_the_next_is_read(watch)
     assert by_name["1.png"]["label"] == LABELS[0]
     assert by_name["2.png"]["label"] == LABELS[1]
     assert "memory" in by_name["large.png"]["error"].lower()
-    assert "Traceback" not in running.said()
+    assert "Traceback" not in running.stderr()
 
 
-def test_images_of_another_time_are_read_once(watch):
-    """A clock that was wrong, or set back: files from 1970 and from 2096."""
+def test_images_with_mtimes_in_past_and_future_are_read_once(watch):
+    """A wrong clock, or one that was set back: files from 1970 and from 2096."""
     running = watch()
     running.put("now.png", 0)
     running.put("past.png", 1, when=10)
@@ -147,4 +162,4 @@ def test_images_of_another_time_are_read_once(watch):
     names = sorted(Path(record["image"]).name for record in running.results())
     assert names == ["future.png", "now.png", "past.png"]
     assert {record["label"] for record in results} == set(LABELS[:3])
-    assert "error" not in running.said()
+    assert "error" not in running.stderr()
