@@ -30,11 +30,13 @@ class Engine(NamedTuple):
         return importlib.util.find_spec(self.package) is not None
 
 
+_BACKENDS = f"{__package__}.backends"  # `runtime.backends`; in the wheel a part of digit_edge
+
 # If several engines open a file, the first installed one is used.
 ENGINES = (
-    Engine("litert", ".tflite", "runtime.backends.litert", "ai_edge_litert", "litert"),
-    Engine("tflite-runtime", ".tflite", "runtime.backends.litert", "tflite_runtime", "tflite"),
-    Engine("onnxruntime", ".onnx", "runtime.backends.onnx", "onnxruntime", "onnx"),
+    Engine("litert", ".tflite", f"{_BACKENDS}.litert", "ai_edge_litert", "litert"),
+    Engine("tflite-runtime", ".tflite", f"{_BACKENDS}.litert", "tflite_runtime", "tflite"),
+    Engine("onnxruntime", ".onnx", f"{_BACKENDS}.onnx", "onnxruntime", "onnx"),
 )
 
 

@@ -58,7 +58,7 @@ def _run(main: Callable[[], int]) -> tuple[int, EdgeError | None]:
     except ModuleNotFoundError as error:
         # A device has the packages of the runtime only; name the extra for training and export.
         package = (error.name or "").partition(".")[0]
-        if package in ("", "train", "export", "runtime", "benchmarks"):
+        if package in ("", "digit_edge", "train", "export", "runtime", "benchmarks"):
             raise
         missing = f'{package} is not installed: pip install "digit-edge[train]"'
         return BAD_INPUT, EdgeError(missing)

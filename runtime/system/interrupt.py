@@ -61,19 +61,25 @@ _state = _State()
 
 
 def install_for(package: str) -> None:
-    """Install the handler if this process is `python -m package…`; each package calls it first.
+    """Install the handler if this process is a command; each package calls it first.
 
-    Until the command begins, the process only imports modules, and an interrupt ends it at once.
+    A command is `python -m package…` or `digit-edge`. Until the command begins, the process only
+    imports modules, and an interrupt ends it at once.
     """
-    # argv[0] is "-m" while Python locates the module to run and imports its packages.
-    if sys.argv[:1] != ["-m"] or "-m" not in sys.orig_argv[:-1]:
-        return
-    module = sys.orig_argv[sys.orig_argv.index("-m") + 1]
-    if module.partition(".")[0] == package and install():
+    if _is_command(package) and install():
         _state.mode = _Mode.AT_ONCE
         # Registered first, so called last. After it Python restores the default action, and the
         # signal would kill a process that has finished its work.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+
+
+def _is_command(package: str) -> bool:
+    """Return whether this process runs `digit-edge` or a module of the package with -m."""
+    # argv[0] is "-m" while Python locates the module to run and imports its packages.
+    if sys.argv[:1] == ["-m"] and "-m" in sys.orig_argv[:-1]:
+        module = sys.orig_argv[sys.orig_argv.index("-m") + 1]
+        return f"{module}.".startswith((f"{package}.", "digit_edge."))
+    return os.path.basename(sys.argv[0] if sys.argv else "").startswith("digit-edge")
 
 
 def install() -> bool:

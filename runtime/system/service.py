@@ -3,9 +3,11 @@
 The services `runtime.watch` and `runtime.camera` run within it.
 """
 
+import os
+import select
 import signal
-import threading
 import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 from runtime.system import interrupt
@@ -22,7 +24,11 @@ class ServiceLifecycle:
     """
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
+        self._stopping = False
+        # The handler wakes `wait` with a byte. It must not take a lock, as threading.Event does:
+        # the main thread, which it interrupts, may hold that lock.
+        self._wake_reader, self._wake_writer = os.pipe()
+        os.set_blocking(self._wake_writer, False)
         self._interval_s = watchdog_interval_s()
         self._next_s = 0.0
 
@@ -41,12 +47,14 @@ class ServiceLifecycle:
         # Shutdown is already in progress; ignore further SIGTERMs.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         notify("STOPPING=1")
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
         self._deferred.__exit__(kind, error, trace)
 
     @property
     def stopping(self) -> bool:
         """Whether SIGTERM was received."""
-        return self._stop.is_set()
+        return self._stopping
 
     def ready(self, status: str) -> None:
         """Notify systemd that the service is ready; `systemctl status` shows `status`."""
@@ -64,11 +72,13 @@ class ServiceLifecycle:
         """Wait, with heartbeats; return False if SIGTERM was received."""
         end_s = time.monotonic() + seconds
         step_s = 1.0 if self._interval_s is None else self._interval_s / 2
-        while not self._stop.is_set() and (remaining_s := end_s - time.monotonic()) > 0:
+        while not self._stopping and (remaining_s := end_s - time.monotonic()) > 0:
             self.heartbeat()
             with interrupt.immediate():
-                self._stop.wait(min(remaining_s, step_s))
-        return not self._stop.is_set()
+                select.select([self._wake_reader], [], [], min(remaining_s, step_s))
+        return not self._stopping
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stop.set()
+        self._stopping = True
+        with suppress(BlockingIOError):  # the pipe is full: `wait` is going to wake up
+            os.write(self._wake_writer, b"\0")
