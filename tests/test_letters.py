@@ -85,8 +85,9 @@ def artifacts(letters):
     )
     assert "broken.png" in said
     assert "3 classes" in said
-    assert "temperature 1.000; every prediction is accepted: 12 images are held back" in said
-    assert "false rejections 0.00 %: 0 of 36 right predictions" in said
+    assert "temperature 1.000; every prediction is accepted: a threshold needs 100" in said
+    assert "there are 12 validation images" in said
+    assert "false rejections 0.00 %: 0 of 36 correct predictions" in said
     _run("export", "--model", model, "--data", folder / "set")
     return model.parent
 

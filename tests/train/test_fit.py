@@ -220,7 +220,7 @@ def test_earlier_names_of_settings_are_understood(earlier, present):
     ],
 )
 def test_settings_without_sense_are_refused(setting):
-    with pytest.raises(EdgeError, match="^--set .*give NAME=NUMBER"):
+    with pytest.raises(EdgeError, match=r"^--set .*pass NAME=NUMBER"):
         changed(DEFAULT, [setting])
 
 

@@ -75,7 +75,7 @@ def test_folding_changes_no_answer(temperature):
 
 
 def test_a_temperature_that_is_not_positive_is_refused():
-    with pytest.raises(EdgeError, match="not positive"):
+    with pytest.raises(EdgeError, match="must be above 0"):
         fold_batch_norm(build_trainable(2), 0.0)
 
 

@@ -60,12 +60,12 @@ def test_the_curves_are_the_history():
 
 def test_the_confusions_are_counted_by_truth_and_answer():
     (axes,) = plots.confusion(SCORES, TRUTH, LABELS).axes
-    assert axes.get_title() == "2 mistakes of 6"
+    assert axes.get_title() == "2 mistakes in 6 images"
     # text position is (column, row): read as, is
     counts = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
     assert counts == {(0, 0): "1", (0, 1): "1", (1, 1): "2", (2, 0): "1", (2, 2): "1"}
-    assert axes.get_xlabel() == "read as"
-    assert axes.get_ylabel() == "is"
+    assert axes.get_xlabel() == "predicted class"
+    assert axes.get_ylabel() == "true class"
 
 
 def test_the_mistakes_are_the_surest_first():
@@ -74,9 +74,9 @@ def test_the_mistakes_are_the_surest_first():
     assert first[0].get_title() == "0 → 1\n80 %"
     assert second[0].get_title() == "cost in \\$ o… → 0\n70 %"
     np.testing.assert_array_equal(first[1], PIXELS[1, :, :, 0])
-    assert figure.get_suptitle().startswith("2 mistakes of 6:")
+    assert figure.get_suptitle().startswith("2 mistakes in 6 images:")
     doubted = plots.mistakes(PIXELS, SCORES, TRUTH, LABELS, "doubted labels")
-    assert doubted.get_suptitle().startswith("2 doubted labels of 6:")
+    assert doubted.get_suptitle().startswith("2 doubted labels in 6 images:")
 
 
 def test_reliability_is_accuracy_by_confidence():

@@ -124,7 +124,7 @@ def test_killed_and_interrupted_it_ends_in_the_very_same_bytes(whole, tmp_path):
     process.send_signal(signal.SIGINT)  # the last epoch takes longer than the signal
     status, _, err = _end(process)
     assert (status, err.count("\n")) == (130, 1), err
-    assert err.startswith("interrupted; go on with: python -m train ")
+    assert err.startswith("interrupted; continue with: python -m train ")
     assert "--resume" in err
     assert not out.exists()
 

@@ -94,7 +94,7 @@ def serve():
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(module, "TIMEOUT_S", 0.5)
-    monkeypatch.setattr(module, "SLOW_FOR_S", 0.5)
+    monkeypatch.setattr(module, "MIN_RATE_AFTER_S", 0.5)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -154,7 +154,7 @@ FAULTS = {
     "absent": "404",
     "another content": "SHA-256",
     "a login page": "SHA-256",
-    "always breaks off": "broke off",
+    "always breaks off": "transfer ended",
     "no length": "SHA-256",
     "stalls": "timed out",
     "drips": "too slow",

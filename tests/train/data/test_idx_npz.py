@@ -102,7 +102,7 @@ def test_an_npz_with_a_damaged_header_is_refused(tmp_path, refused):
     path = tmp_path / "bent.npz"
     for shape, bent in ((b"(24, 28, 28)", b"(24, 28, 28("), (b"'descr'", b"b'desc'")):
         _npz(path, MEMBERS | {"x.npy": MEMBERS["x.npy"].replace(shape, bent)})
-        refused(path, "bent.npz", "no whole .npz")
+        refused(path, "bent.npz", "not an .npz")
 
 
 def test_an_npz_that_is_encrypted_is_refused(tmp_path, refused):
@@ -122,7 +122,7 @@ def test_an_npz_that_numpy_does_not_write_is_refused(tmp_path, refused):
     path.write_bytes(path.read_bytes().replace(path.read_bytes()[60:90], b"\xff" * 30))
     refused(path, "odd.npz", "LZMA")
     _npz(path, {"x": b"hello", "y": b"hello"})
-    refused(path, "odd.npz", "do not fit")
+    refused(path, "odd.npz", "are not images")
     np.savez(path, x=X, y=np.array([b"\xffa", b"b", b"c"])[Y])
     refused(path, "odd.npz", "not UTF-8")
 

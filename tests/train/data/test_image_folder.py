@@ -39,7 +39,7 @@ def test_a_folder_of_images_of_any_kind(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "notes.txt" in told
     assert "cut.png" in told
-    assert "2 of 26 files left out" in told
+    assert "2 of 26 files skipped" in told
 
 
 def test_a_folder_divided_already_keeps_its_division(tmp_path):
@@ -64,7 +64,7 @@ def test_what_is_set_apart_to_validate_with_is_trained_on(tmp_path, val, capsys)
     assert np.bincount(read.test.labels).tolist() == [4, 4]
     said = capsys.readouterr().err
     assert str(tmp_path / val) in said
-    assert "are taken as one set to train on" in said
+    assert "are both used for training" in said
 
 
 def test_a_division_that_is_none_is_refused(tmp_path, refused):
@@ -74,7 +74,7 @@ def test_a_division_that_is_none_is_refused(tmp_path, refused):
     refused(tmp_path, "0 subfolders", "train and", "test")
     _draw_letters(tmp_path / "train", "AB")
     (tmp_path / "extra").mkdir()
-    refused(tmp_path, "extra, test, train", "nothing beside them")
+    refused(tmp_path, "extra, test, train", "remove other folders")
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -126,7 +126,7 @@ def test_numbers_are_classes_in_their_own_order(tmp_path):
 def test_unfit_folders_are_refused(tmp_path, refused):
     refused(tmp_path / "nowhere", "nowhere", "does not exist")
     (tmp_path / "file.txt").write_text("hello")
-    refused(tmp_path / "file.txt", "file.txt", "no data set")
+    refused(tmp_path / "file.txt", "file.txt", "not a data set")
     refused(tmp_path, "0 subfolders")
     _draw_letters(tmp_path, "A", 8)
     refused(tmp_path, "1 subfolders")
