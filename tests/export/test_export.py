@@ -286,7 +286,7 @@ def test_a_seed_below_zero_is_refused(capsys):
 
 @pytest.mark.parametrize("option", ["--calibration", "--seed"])
 def test_a_float_export_takes_no_option_of_the_calibration(option):
-    with pytest.raises(EdgeError, match=f"^{option} .*give --quantize too"):
+    with pytest.raises(EdgeError, match=f"^{option} .*pass --quantize too"):
         tflite.main([option, "7"])
 
 
