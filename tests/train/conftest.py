@@ -9,7 +9,7 @@ from train.data import load
 
 
 @pytest.fixture
-def refused():
+def rejected():
     """Return a function that asserts that loading a path raises a one-line error with a remedy."""
 
     def check(path: Path, *words: str, as_is: bool = False) -> None:
