@@ -213,7 +213,7 @@ def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | 
 
 
 def _params(node: "onnx.NodeProto", values: dict[str, np.ndarray]) -> QuantizationParams:
-    """Return scale and zero point (0 if there is none) of a QuantizeLinear or DequantizeLinear."""
+    """Return scale and zero point (0 by default) of a QuantizeLinear or DequantizeLinear."""
     scale, zero_point = (*node.input[1:3], "")[:2]
     try:
         return QuantizationParams(

@@ -17,7 +17,7 @@ class Augmentation:
         scale: 0.1 scales by 1/1.1 to 1.1, each axis independently.
         shear: maximum horizontal shear in either direction, as the tangent of the angle.
         shift_px: maximum shift in either direction, each axis independently.
-        elastic_px: standard deviation of the displacements of elastic distortion; 0 is none.
+        elastic_px: standard deviation of the displacements of elastic distortion; 0 turns it off.
         elastic_points: points per side whose displacements are drawn, from a normal distribution;
             the displacements between them are interpolated.
     """

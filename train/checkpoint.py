@@ -58,7 +58,7 @@ class Epoch:
 class Checkpoint:
     """The state of a training run after some epochs.
 
-    There is no state of a random generator: all randomness is derived from (seed, epoch, step).
+    No random state is stored: all randomness is derived from (seed, epoch, step).
 
     Attributes:
         settings: JSON of everything that determines the result; a run can only be resumed with

@@ -55,10 +55,12 @@ def fit_rejection_model(
 ) -> RejectionModel | None:
     """Fit a rejection model and its threshold, if the classes are the ten digits.
 
-    There is none for other classes: a letter is a negative for a model of digits, but may be a
-    class of another model. There is none for fewer than MIN_CALIBRATION_IMAGES validation images
-    either. With 20 of them, the lowest of 20 scores would be the threshold, below which one new
-    digit in 21 scores; test-time augmentation then rejected one drawn digit in seven.
+    Models of other classes get none: a letter is a negative for a model of digits, but may be a
+    class of another model.
+
+    A threshold needs MIN_CALIBRATION_IMAGES validation images. With only 20, the lowest of their
+    scores would be the threshold, and one new digit in 21 would score below it. In an experiment,
+    test-time augmentation then rejected one drawn digit in seven.
 
     Args:
         labels: names of the classes.

@@ -18,12 +18,14 @@ from runtime.errors import DatasetError, EdgeError
 from runtime.system import atomic_write
 from train.data.mnist import MNIST_SHA256
 
+# Folders of MNIST's four .gz files; the first is used unless it fails.
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 TIMEOUT_S = 4.0  # for connecting to a server, and for each wait for data
-# A transfer that is slower on average fails once it has lasted MIN_RATE_AFTER_S.
+# A transfer fails if it has lasted longer than MIN_RATE_AFTER_S, and its average rate is below
+# MIN_RATE_BYTES_PER_S.
 MIN_RATE_BYTES_PER_S = 2000
 MIN_RATE_AFTER_S = 8.0
 MAX_BYTES = 64 << 20  # of a file, compressed or not; the largest of MNIST has 47 MB
