@@ -1,4 +1,4 @@
-"""Turns a trained Keras model into TFLite and ONNX artifacts, float32 and int8."""
+"""Exports a trained Keras model as TFLite and ONNX artifacts, float32 and int8."""
 
 from runtime.system import interrupt
 

@@ -1,4 +1,4 @@
-"""Representative samples: the images from which an int8 model's ranges are read."""
+"""Draws the calibration images, from which the converters read the ranges of an int8 model."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,14 +12,17 @@ from runtime.errors import DatasetError
 from runtime.model.spec import Dataset
 from train.data.splits import DataSet
 
-DEFAULT_SIZE = 500
+DEFAULT_IMAGES = 500  # training images, the same number of each class
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Images for calibration, pixels (N, 28, 28, 1) uint8, and what data they are.
+    """Calibration images.
 
-    `counts` says how many of them are of each label.
+    Attributes:
+        pixels: uint8 (N, 28, 28, 1).
+        dataset: name and SHA-256 of these images, for the artifact's spec.
+        counts: number of images per class.
     """
 
     pixels: Pixels
@@ -27,38 +30,43 @@ class Calibration:
     counts: tuple[int, ...]
 
     def batches(self) -> Iterator[npt.NDArray[np.float32]]:
-        """Each image as the float model takes it: (1, 28, 28, 1) float32 from 0 to 1.
-
-        Images from 0 to 255 would give an input scale of 1 and a model that sees nothing.
-        """
+        """Yield each image as the float model's input: float32 (1, 28, 28, 1) from 0 to 1."""
         for image in self.pixels:
             yield np.divide(image[np.newaxis], 255, dtype=np.float32)
 
 
-def choose(data: DataSet, size: int = DEFAULT_SIZE, seed: int = 0) -> Calibration:
-    """Draw `size` training images, as many of each class as of any other.
+def choose(data: DataSet, size: int = DEFAULT_IMAGES, seed: int = 0) -> Calibration:
+    """Draw training images that are not in the test set, the same number of each class.
+
+    Args:
+        data: the data set that the model was trained on.
+        size: number of images.
+        seed: random seed.
 
     Raises:
-        DatasetError: fewer images are asked for than there are classes, or a class has no
-            training image that is not in the test set too; such images are left out.
+        DatasetError: `size` is less than the number of classes, or all training images of a class
+            are also in the test set.
     """
     classes = len(data.labels)
     if size < classes:
-        raise DatasetError(f"{size} images cannot cover {classes} classes: calibrate with more")
-    tested = {image.tobytes() for image in data.test.pixels}
-    generator = np.random.default_rng(seed)
+        raise DatasetError(
+            f"{size} calibration images cannot cover {classes} classes: pass --calibration "
+            f"{classes} or more"
+        )
+    test_images = {image.tobytes() for image in data.test.pixels}
+    random = np.random.default_rng(seed)
     chosen: list[int] = []
     for label in range(classes):
-        # Images that the test set holds too would measure what they calibrated.
+        # Calibrating on test images would bias the accuracy measured on them.
         members = [
             index
-            for index in generator.permutation(np.flatnonzero(data.train.labels == label))
-            if data.train.pixels[index].tobytes() not in tested
+            for index in random.permutation(np.flatnonzero(data.train.labels == label))
+            if data.train.pixels[index].tobytes() not in test_images
         ]
         if not members:
             raise DatasetError(
                 f"{data.name} has no training image of {data.labels[label]!r} that is not in its "
-                "test set: calibration needs every class"
+                "test set: add some, as calibration needs every class"
             )
         chosen += members[: size // classes + (label < size % classes)]
     pixels = data.train.pixels[np.sort(chosen)]

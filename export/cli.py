@@ -1,11 +1,12 @@
-"""The command line that every export target shares."""
+"""Parses the options of `python -m export`, `export.tflite` and `export.onnx`, and runs them."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.pipeline import DEFAULT_CALIBRATION, ExportTarget, export
+from export.calibration import DEFAULT_IMAGES
+from export.pipeline import ExportTarget, export
 from export.verify import Verification
 from runtime.errors import CHECK_FAILED, DatasetError, EdgeError, ParityError, printable, report
 from runtime.system import interrupt
@@ -13,7 +14,15 @@ from train.options import whole
 
 
 def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
-    """The body of `python -m export`, `export.tflite` and `export.onnx`."""
+    """Export a model to all targets, print the checks, and return the exit status.
+
+    Args:
+        targets: the formats; a command of one format has `--out` and `--quantize`.
+        argv: the command's options; None for those of the process.
+
+    Raises:
+        EdgeError: the model, the data or an option is unsuitable, or a file cannot be written.
+    """
     arguments = _parse(targets, argv)
     from export import calibration
     from export.keras_model import open_source
@@ -24,8 +33,8 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
     trained_on = source.artifact.spec.dataset
     if data.sha256 != trained_on.sha256:
         raise DatasetError(
-            f"{arguments.model} was trained on {trained_on.name}, this data is {data.name}: "
-            "give the same with --data"
+            f"{arguments.model} was trained on {trained_on.name}, not on {data.name}: pass the "
+            "training data with --data"
         )
     samples = calibration.choose(data, arguments.calibration, arguments.seed)
     failed = 0
@@ -35,19 +44,20 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
             out = arguments.out or _default_out(arguments.model, target, quantize)
             print(printable(str(out)))
             try:
-                made = export(
+                exported = export(
                     source, target, data, out, samples if quantize else None, _print_checks
                 )
             except ParityError as error:
                 report(error)
                 failed += 1
             else:
-                print(f"    {len(made.data) / 1000:,.0f} KB, digest {made.spec.digest[:12]}…")
+                size_kb, digest = len(exported.data) / 1000, exported.spec.digest
+                print(f"    {size_kb:,.0f} KB, digest {digest[:12]}…")
     return CHECK_FAILED if failed else 0
 
 
-def _print_checks(outcome: Verification) -> None:
-    for check in outcome.checks:
+def _print_checks(verification: Verification) -> None:
+    for check in verification.checks:
         print(printable(str(check)))
     sys.stdout.flush()
 
@@ -57,17 +67,17 @@ def _default_out(model: Path, target: ExportTarget, quantize: bool) -> Path:
 
 
 def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.Namespace:
-    only = targets[0] if len(targets) == 1 else None
-    made = (
-        f"a {only.suffix} artifact, float32 or int8"
-        if only
+    single_target = targets[0] if len(targets) == 1 else None
+    artifacts = (
+        f"a {single_target.suffix} artifact, float32 or int8"
+        if single_target
         else f"{' and '.join(target.suffix for target in targets)} artifacts, each float32 and int8"
     )
     parser = argparse.ArgumentParser(
-        prog=f"python -m export{only.suffix if only else ''}",
-        description=f"Turn a trained model into {made}. Each is run in the engine that the device "
-        "has, compared with the model on the test images, and written only if it answers alike.",
-        epilog="Exit status: 0 written, 2 bad input, 3 an artifact that answers otherwise.",
+        prog=f"python -m export{single_target.suffix if single_target else ''}",
+        description=f"Export a trained model as {artifacts}. An artifact is run in the device's "
+        "engine on the test images, and written only if its scores match the model's.",
+        epilog="Exit status: 0 written, 2 bad input, 3 an artifact does not match the model.",
     )
     parser.add_argument(
         "--model",
@@ -79,41 +89,43 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="the data it was trained on; without it they are found as python -m train finds them",
+        help="the data that the model was trained on (default: as for python -m train)",
     )
     parser.add_argument(
         "--calibration",
         type=int,
         metavar="N",
-        help=f"training images from which int8's ranges are read (default: {DEFAULT_CALIBRATION})",
+        help="number of training images that calibrate int8 quantization "
+        f"(default: {DEFAULT_IMAGES})",
     )
     parser.add_argument(
         "--seed",
         type=whole(0),
         metavar="N",
-        help="draws the calibration images (default: 0)",
+        help="random seed of the choice of calibration images (default: 0)",
     )
-    if only:
+    if single_target:
+        suffix = single_target.suffix
         parser.add_argument("--quantize", action="store_true", help="int8 instead of float32")
         parser.add_argument(
             "--out",
             type=Path,
             metavar="PATH",
-            help=f"the file to write (default: beside the model, digits{only.suffix} or "
-            f"digits-int8{only.suffix})",
+            help=f"the file to write (default: digits{suffix} or digits-int8{suffix} in the "
+            "model's folder)",
         )
     arguments = parser.parse_args(argv)
-    if only:
+    if single_target:
         for option in ("calibration", "seed"):
             if getattr(arguments, option) is not None and not arguments.quantize:
-                raise EdgeError(f"--{option} chooses images to quantize with: give --quantize too")
+                raise EdgeError(f"--{option} only affects int8 artifacts: pass --quantize too")
         arguments.precisions = (arguments.quantize,)
-        if arguments.out and arguments.out.suffix != only.suffix:
-            parser.error(f"--out must end in {only.suffix}")
+        if arguments.out and arguments.out.suffix != single_target.suffix:
+            parser.error(f"--out must end in {single_target.suffix}")
     else:
         arguments.precisions, arguments.out = (False, True), None
     if arguments.calibration is None:
-        arguments.calibration = DEFAULT_CALIBRATION
+        arguments.calibration = DEFAULT_IMAGES
     if arguments.seed is None:
         arguments.seed = 0
     return arguments

@@ -1,4 +1,4 @@
-"""Opens the Keras model to export, and prepares it for the converters."""
+"""Opens the `.keras` artifact to export, computes its scores, and prepares it for converters."""
 
 import math
 import os
@@ -20,20 +20,34 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-INPUT_NAME, OUTPUT_NAME = "pixels", "scores"
-# What Keras and zipfile raise on what is no whole model; RuntimeError of a zip's unknown version.
-_REFUSALS = (ValueError, TypeError, KeyError, OSError, RuntimeError, zipfile.BadZipFile)
+INPUT_NAME = "pixels"  # of the exported model
+OUTPUT_NAME = "scores"  # of the exported model
+_BATCH_SIZE = 500  # images that Keras predicts at once
+# The exceptions that Keras and zipfile raise for a damaged model.
+_LOAD_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    OSError,
+    RuntimeError,  # the zip archive needs a version of the format that zipfile does not know
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True)
 class KerasModel:
-    """A trained model: its artifact, and the Keras model in it."""
+    """A trained model.
+
+    Attributes:
+        artifact: the `.keras` file and its spec.
+        model: the Keras model built from it.
+    """
 
     artifact: Artifact
     model: "keras.Model"
 
     def scores(self, pixels: Pixels) -> Scores:
-        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8."""
+        """Return the softmax scores, float32 (N, classes), of pixels uint8 (N, 28, 28, 1)."""
         return scores_of(self.model, pixels)
 
 
@@ -41,11 +55,14 @@ def open_source(path: str | os.PathLike[str]) -> KerasModel:
     """Open a `.keras` artifact.
 
     Raises:
-        ArtifactError: the file is missing, damaged, without a spec, or no model Keras can build.
+        ArtifactError: the file is missing or damaged, has no spec, or Keras cannot build the
+            model.
     """
     path = Path(path)
     if path.suffix != ".keras":
-        raise ArtifactError(f"{path} is no Keras model: give the .keras file that train wrote")
+        raise ArtifactError(
+            f"{path} is not a .keras file: pass the file that python -m train wrote"
+        )
     opened = artifact.read(path)
     return KerasModel(opened, load_keras(path))
 
@@ -57,40 +74,52 @@ def load_keras(path: Path) -> "keras.Model":
         ArtifactError: Keras cannot build it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # quiet: what TensorFlow says of oneDNN and CUDA when it is first imported
+    # TensorFlow prints messages about oneDNN and CUDA on its first import.
     with interrupt.at_once(), suppress_native_output(2):
         import keras
     try:
-        # Deferred: an exception in the middle would leave Keras's temporary files behind.
+        # Defer Ctrl-C, as an exception inside Keras would leave its temporary files behind.
         with interrupt.deferred(), atomic_write.temporary_folder():
             return keras.saving.load_model(path, compile=False)
-    except _REFUSALS as error:
+    except _LOAD_ERRORS as error:
         raise ArtifactError(
             f"Keras cannot open {path} ({error}): copy it again, or train it again"
         ) from error
 
 
 def scores_of(model: "keras.Model", pixels: Pixels) -> Scores:
-    """The softmax, (N, classes) float32, that a Keras model gives for pixels (N, 28, 28, 1)."""
+    """Return a Keras model's softmax scores, float32 (N, classes).
+
+    Args:
+        model: a model whose input is from 0 to 1.
+        pixels: uint8 (N, 28, 28, 1).
+    """
     scaled = np.divide(pixels, 255, dtype=np.float32)
-    return np.asarray(model.predict(scaled, batch_size=500, verbose=0))
+    return np.asarray(model.predict(scaled, batch_size=_BATCH_SIZE, verbose=0))
 
 
 def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunction":
-    """The model as a function: pixels from 0 to 1 (batch, 28, 28, 1) → scores (batch, classes).
+    """Convert a model to a TensorFlow function that the converters read.
 
-    Keras's Flatten asks for the batch size at run time (SHAPE, STRIDED_SLICE, PACK), which splits
-    the TFLite graph in two XNNPACK partitions. A reshape to the constant [-1, n] is the same, keeps
-    one partition and leaves the batch free.
+    Keras's Flatten computes its output shape at run time (SHAPE, STRIDED_SLICE, PACK), which splits
+    the TFLite graph into two XNNPACK partitions. It is replaced by a reshape to the constant shape
+    [-1, n], which keeps one partition and any batch size.
+
+    Args:
+        model: the Keras model.
+
+    Returns:
+        A function from pixels, float32 (batch, 28, 28, 1) from 0 to 1, to {"scores": float32
+        (batch, classes)}.
     """
     import keras
     import tensorflow as tf
 
-    class Reshape(keras.layers.Layer):
+    class Reshape(keras.layers.Layer):  # type: ignore[misc]  # Keras has no type stubs
         def call(self, features: tf.Tensor) -> tf.Tensor:
             return tf.reshape(features, [-1, math.prod(features.shape[1:])])
 
-    plain = keras.models.clone_model(
+    clone = keras.models.clone_model(
         model,
         clone_function=lambda layer: (
             Reshape(name=layer.name)
@@ -98,14 +127,13 @@ def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunc
             else layer.__class__.from_config(layer.get_config())
         ),
     )
-    plain.set_weights(model.get_weights())
+    clone.set_weights(model.get_weights())
     shape = [None, *model.input_shape[1:]]
     signature = [tf.TensorSpec(shape, tf.float32, name=INPUT_NAME)]
 
-    @tf.function(input_signature=signature, autograph=False)
     def scores(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {OUTPUT_NAME: plain(pixels, training=False)}
+        return {OUTPUT_NAME: clone(pixels, training=False)}
 
-    # Keep the variables alive as long as the function that reads them.
-    scores.model = plain
-    return scores
+    function = tf.function(scores, input_signature=signature, autograph=False)
+    function.model = clone  # keeps the variables alive as long as the function
+    return function

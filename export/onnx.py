@@ -1,4 +1,7 @@
-"""python -m export.onnx: .keras → .onnx, float32 or int8."""
+"""python -m export.onnx: exports a .keras artifact as .onnx, float32 or int8.
+
+The converter is tf2onnx; int8 quantization is that of onnxruntime, except for the softmax.
+"""
 
 import logging
 import sys
@@ -22,25 +25,41 @@ from runtime.system.native_output import suppress_native_output
 if TYPE_CHECKING:
     import onnx
 
-# Read by onnxruntime from 1.14 on; tf2onnx writes nothing later than 18.
-OPSET = 17
-IR_VERSION = 8
-_ROLES = {
+OPSET = 17  # of ONNX operators; onnxruntime 1.14 reads it, and tf2onnx supports up to 18
+IR_VERSION = 8  # of the ONNX file format
+# Names of an operator's constant inputs, by (operator, index of the input).
+_CONSTANT_NAMES = {
     ("conv", 1): "weight",
     ("conv", 2): "bias",
     ("matmul", 1): "weight",
     ("add", 1): "bias",
     ("reshape", 1): "shape",
 }
-# Operators that change no value.
-_RESHAPERS = {"Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+# Operators that rearrange or select values without changing them.
+_LAYOUT_OPERATORS = {
+    "Flatten",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+}
 
 
 def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes:
-    """The model as a bare .onnx file; static QDQ int8 inside where `calibration` is given.
+    """Convert a model to ONNX.
+
+    Args:
+        source: the model to convert.
+        calibration: images for static int8 quantization (QDQ); None for float32. The model's input
+            and output stay float32.
+
+    Returns:
+        The bytes of an .onnx file without a spec.
 
     Raises:
-        ArtifactError: tf2onnx refuses the model.
+        ArtifactError: tf2onnx cannot convert the model.
     """
     with suppress_native_output(1, 2):
         import tf2onnx
@@ -53,32 +72,34 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
             )
         except (ValueError, RuntimeError, KeyError) as error:
             raise ArtifactError(
-                f"tf2onnx refuses {source.artifact.path} ({error}): use layers that ONNX knows"
+                f"tf2onnx cannot convert {source.artifact.path} ({error}): use layers that ONNX "
+                "supports"
             ) from error
     _rename(model.graph)
     if calibration is not None:
         model = _quantize(model, calibration)
-    _tidy(model)
-    return model.SerializeToString(deterministic=True)
+    _normalize(model)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
 
 
 def _rename(graph: "onnx.GraphProto") -> None:
-    """Name every node after its operator, its tensors after the node: conv1, conv1.weight.
+    """Name nodes after their operators, and tensors after their nodes: conv1, conv1.weight.
 
-    The converter's names (unk__52, StatefulPartitionedCall/…) tell a reader nothing, and count on
-    from one conversion to the next.
+    The converter's names (unk__52, StatefulPartitionedCall/…) are not readable, and their numbers
+    differ from one conversion to the next.
     """
     constants = {tensor.name for tensor in graph.initializer}
     renamed = {INPUT_NAME: INPUT_NAME, graph.output[0].name: graph.output[0].name}
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in graph.node:
         kind = node.op_type.lower()
-        seen[kind] += 1
-        node.name = f"{kind}{seen[kind]}"
-        for place, name in enumerate(node.input):
+        counts[kind] += 1
+        node.name = f"{kind}{counts[kind]}"
+        for index, name in enumerate(node.input):
             if name in constants:
-                role = _ROLES.get((kind, place), f"input{place}")
-                renamed.setdefault(name, f"{node.name}.{role}")
+                constant_name = _CONSTANT_NAMES.get((kind, index), f"input{index}")
+                renamed.setdefault(name, f"{node.name}.{constant_name}")
         for name in node.output:
             renamed.setdefault(name, node.name)
         node.input[:] = [renamed[name] for name in node.input]
@@ -88,21 +109,23 @@ def _rename(graph: "onnx.GraphProto") -> None:
     del graph.value_info[:]
 
 
-def _tidy(model: "onnx.ModelProto") -> None:
-    """Name the graph and its free axis as a reader would, and drop what nothing uses."""
+def _normalize(model: "onnx.ModelProto") -> None:
+    """Name the graph and its batch axis, and remove unused operator sets."""
     model.ir_version = IR_VERSION
     model.graph.name = "digit-edge"
     model.graph.doc_string = ""
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    # Converter and quantiser declare operator sets that no node uses; an engine may refuse them.
+    # The converter and the quantizer declare operator sets that no node uses; an engine may reject
+    # a model because of them.
     used = {node.domain for node in model.graph.node}
-    kept = [opset for opset in model.opset_import if opset.domain in used]
+    used_opsets = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]
-    model.opset_import.extend(kept)
+    model.opset_import.extend(used_opsets)
 
 
 def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.ModelProto":
+    """Quantize a float model to int8 (static, QDQ), with a look-up table for the softmax."""
     import onnx
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -112,7 +135,7 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
         quantize_static,
     )
 
-    class Samples(CalibrationDataReader):
+    class Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no type stubs
         def __init__(self) -> None:
             self.batches = calibration.batches()
 
@@ -121,11 +144,11 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             return None if batch is None else {INPUT_NAME: batch}
 
     with atomic_write.temporary_folder() as folder, suppress_native_output(1, 2):
-        plain, prepared, quantized = (folder / f"{n}.onnx" for n in ("plain", "prepared", "q"))
-        onnx.save(model, plain)
-        # Fuses MatMul and Add, so that the biases are quantized with their products. Symbolic
-        # shapes would need sympy, and this graph has none but the batch.
-        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        original, prepared, quantized = (folder / f"{n}.onnx" for n in ("plain", "prepared", "q"))
+        onnx.save(model, original)
+        # Fuses MatMul and Add, so that biases are quantized together with the products. Symbolic
+        # shape inference needs sympy, and only the batch size of this graph is symbolic.
+        quant_pre_process(original, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
             quantized,
@@ -133,7 +156,7 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
-            # Quantized, the scores would be steps of 1/256, none above 0.996.
+            # Quantized scores would be multiples of 1/256, and none would exceed 0.996.
             nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
         )
         model = onnx.load(quantized)
@@ -142,49 +165,55 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
 
 
 def describe(data: bytes) -> Signature:
-    """What a bare .onnx file calls its input and output.
+    """Return the names and shapes of an .onnx file's input and output.
 
     Raises:
-        ArtifactError: it is no ONNX model, or has not one input and one output.
+        ArtifactError: it is not an ONNX model, or does not have one input and one output.
     """
     graph = _load(data).graph
     if len(graph.input) != 1 or len(graph.output) != 1:
-        raise ArtifactError("the model has not one input and one output")
+        raise ArtifactError(
+            f"the model has {len(graph.input)} inputs and {len(graph.output)} outputs: use one "
+            "with one input and one output"
+        )
     source, result = graph.input[0], graph.output[0]
     return Signature(source.name, result.name, *(_shape(value) for value in (source, result)))
 
 
 def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:
-    """How an .onnx file quantises its input and scores, inside; None where its input stays float.
+    """Return the quantization parameters of an .onnx file's input and scores.
+
+    Returns:
+        None if the input is not quantized. The second item is None if the scores are not.
 
     Raises:
-        ArtifactError: it is no ONNX model, or computes the scale.
+        ArtifactError: it is not an ONNX model, or its scale is not a constant.
     """
     import onnx
 
     graph = _load(data).graph
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    # The input, and what holds the same values in another shape.
-    inputs = {value.name for value in graph.input} - values.keys()
+    # Names of the input and of the tensors with the same values in another layout.
+    input_names = {value.name for value in graph.input} - values.keys()
     scores = graph.output[0].name
-    of_input = of_scores = None
+    input_params = scores_params = None
     for node in graph.node:  # in the order of execution
         if node.op_type == "Constant":
-            held = onnx.helper.get_attribute_value(node.attribute[0])
-            is_tensor = isinstance(held, onnx.TensorProto)
-            array = onnx.numpy_helper.to_array(held) if is_tensor else np.asarray(held)
+            constant = onnx.helper.get_attribute_value(node.attribute[0])
+            is_tensor = isinstance(constant, onnx.TensorProto)
+            array = onnx.numpy_helper.to_array(constant) if is_tensor else np.asarray(constant)
             values[node.output[0]] = array
-        elif node.op_type in _RESHAPERS and node.input[0] in inputs:
-            inputs.add(node.output[0])
-        elif node.op_type == "QuantizeLinear" and node.input[0] in inputs:
-            of_input = _affine(node, values)
+        elif node.op_type in _LAYOUT_OPERATORS and node.input[0] in input_names:
+            input_names.add(node.output[0])
+        elif node.op_type == "QuantizeLinear" and node.input[0] in input_names:
+            input_params = _params(node, values)
         elif node.op_type == "DequantizeLinear" and node.output[0] == scores:
-            of_scores = _affine(node, values)
-    return of_input and (of_input, of_scores)
+            scores_params = _params(node, values)
+    return None if input_params is None else (input_params, scores_params)
 
 
-def _affine(node: "onnx.NodeProto", values: dict[str, np.ndarray]) -> QuantizationParams:
-    """Scale and zero point of a node that quantises or dequantises; it may have no zero point."""
+def _params(node: "onnx.NodeProto", values: dict[str, np.ndarray]) -> QuantizationParams:
+    """Return scale and zero point (0 by default) of a QuantizeLinear or DequantizeLinear."""
     scale, zero_point = (*node.input[1:3], "")[:2]
     try:
         return QuantizationParams(
@@ -192,8 +221,8 @@ def _affine(node: "onnx.NodeProto", values: dict[str, np.ndarray]) -> Quantizati
         )
     except (KeyError, ValueError) as error:
         raise ArtifactError(
-            f"the scale of {node.input[0]} is not one constant number ({error}): quantize the "
-            "model with one"
+            f"the scale of {node.input[0]} is not a single constant ({error}): quantize the model "
+            "with one constant scale per tensor"
         ) from error
 
 
@@ -205,7 +234,7 @@ def _load(data: bytes) -> "onnx.ModelProto":
         model = onnx.load_from_string(data)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError) as error:
-        raise ArtifactError(f"it is no valid ONNX model: {error}") from error
+        raise ArtifactError(f"not a valid ONNX model: {error}") from error
     return model
 
 
@@ -218,7 +247,7 @@ TARGET = ExportTarget("ONNX", ".onnx", convert, describe, quantization)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command `python -m export.onnx`."""
+    """Run `python -m export.onnx` and return its exit status."""
     return run([TARGET], argv)
 
 

@@ -1,4 +1,4 @@
-"""onnxruntime for browsers: one pinned release from the npm registry, checked, kept in a cache."""
+"""Fetches onnxruntime-web, the engine of the exported page: one pinned, verified npm release."""
 
 import base64
 import hashlib
@@ -11,27 +11,30 @@ from pathlib import Path
 from runtime.errors import EdgeError
 from runtime.system import atomic_write
 
-VERSION = "1.30.0"
-# What the registry and package-lock.json files call its integrity: SHA-512, in base64.
+VERSION = "1.30.0"  # of onnxruntime-web
+# SHA-512 of the tarball in base64, as the npm registry and package-lock.json files give it.
 INTEGRITY = (
     "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZ"
     "ClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 )
-TARBALL = f"onnxruntime-web-{VERSION}.tgz"
-# The smallest build that runs the model: WebAssembly with SIMD. Member → name in the site.
+TARBALL = f"onnxruntime-web-{VERSION}.tgz"  # name of the file in the cache
+# The files of the smallest build that runs the model (WebAssembly with SIMD), and their names in
+# the site.
 _MEMBERS = {
     "package/dist/ort.wasm.bundle.min.mjs": "ort.js",
     "package/dist/ort-wasm-simd-threaded.wasm": "ort.wasm",
 }
-_TIMEOUT_S = 600
+_NPM_TIMEOUT_S = 600  # for the download by npm
 
 
 def fetch(cache: Path) -> dict[str, bytes]:
-    """The engine's files by their names in the site; from `cache`, else with npm.
+    """Return the engine's files by their names in the site, from the cache or by npm.
+
+    Args:
+        cache: folder of the tarball; npm downloads it if it is missing.
 
     Raises:
-        EdgeError: it is not in the cache and npm is not there or cannot fetch it, or what is there
-            is not that release.
+        EdgeError: npm is missing or cannot download the tarball, or the tarball's SHA-512 differs.
     """
     tarball = cache / TARBALL
     if not tarball.is_file():
@@ -40,8 +43,8 @@ def fetch(cache: Path) -> dict[str, bytes]:
     digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
     if f"sha512-{digest}" != INTEGRITY:
         raise EdgeError(
-            f"{tarball} is not onnxruntime-web {VERSION}: its SHA-512 is another; delete it, and "
-            "it is fetched again"
+            f"{tarball} is not onnxruntime-web {VERSION}: its SHA-512 differs; delete it and run "
+            "the command again"
         )
     with tarfile.open(tarball) as archive:
         members = {name: archive.extractfile(member) for member, name in _MEMBERS.items()}
@@ -49,10 +52,13 @@ def fetch(cache: Path) -> dict[str, bytes]:
 
 
 def _download(tarball: Path) -> None:
-    by_hand = f"or put {TARBALL} of the npm registry at {tarball}"
+    """Download the tarball with npm, and put it into the cache."""
+    by_hand = f"or copy {TARBALL} from the npm registry to {tarball}"
     npm = shutil.which("npm")
     if npm is None:
-        raise EdgeError(f"npm is not installed, which fetches {TARBALL}: install it, {by_hand}")
+        raise EdgeError(
+            f"npm is not installed, but {TARBALL} is downloaded with it: install npm, {by_hand}"
+        )
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as folder:
         command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--pack-destination", folder]
         try:
@@ -60,7 +66,7 @@ def _download(tarball: Path) -> None:
                 [*command, "--ignore-scripts", "--loglevel", "error"],
                 capture_output=True,
                 text=True,
-                timeout=_TIMEOUT_S,
+                timeout=_NPM_TIMEOUT_S,
                 cwd=folder,
                 check=False,
             )
@@ -68,10 +74,7 @@ def _download(tarball: Path) -> None:
             raise EdgeError(f"npm cannot fetch {TARBALL} ({error}): try again, {by_hand}") from None
         packed = Path(folder, TARBALL)
         if done.returncode != 0 or not packed.is_file():
-            said = [line for line in done.stderr.splitlines() if line.strip()] or [
-                "no reason given"
-            ]
-            raise EdgeError(
-                f"npm cannot fetch {TARBALL} ({said[0][:200]}): check the network, {by_hand}"
-            )
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            reason = lines[0][:200] if lines else "no reason given"
+            raise EdgeError(f"npm cannot fetch {TARBALL} ({reason}): check the network, {by_hand}")
         atomic_write.write(tarball, packed.read_bytes())

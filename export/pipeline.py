@@ -1,4 +1,7 @@
-"""Converts a Keras model to an artifact and verifies it in the engine of the device."""
+"""Exports a Keras model: converts it, verifies the artifact in the device's engine, and writes it.
+
+`export.cli` and the notebook call `export`.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,11 +23,17 @@ if TYPE_CHECKING:
     from export.keras_model import KerasModel
     from train.data.splits import DataSet, Split
 
-DEFAULT_CALIBRATION = 500  # training images
-
 
 class ExportTarget(NamedTuple):
-    """A format to export to, and the functions that know it."""
+    """A file format and its functions.
+
+    Attributes:
+        name: for messages, such as "TFLite".
+        suffix: of the file name, such as ".tflite".
+        convert: converts a model to the bytes of a file; int8 if calibration images are given.
+        describe: returns the names and shapes of a file's input and output.
+        quantization: returns the quantization parameters of a file's input and output.
+    """
 
     name: str
     suffix: str
@@ -41,32 +50,44 @@ def export(
     calibration: "Calibration | None" = None,
     on_verified: Callable[[Verification], None] = lambda _: None,
 ) -> Artifact:
-    """Convert, run against the Keras model through the engine of the device, and keep if it passes.
+    """Convert a model, compare the artifact with it in the device's engine, and write it if equal.
 
     Args:
-        out: the file to write; what was there stays if the new artifact fails.
-        calibration: images to quantize with; without them the artifact is float32.
-        on_verified: told the outcome of every check, before a failure is raised.
+        source: the model to export.
+        target: the format to export to.
+        data: the data set of the model; its test images are compared.
+        out: the file to write; an existing file stays if the new artifact fails.
+        calibration: images for int8 quantization; None for float32.
+        on_verified: called with all checks, before ParityError is raised.
+
+    Returns:
+        The written artifact.
 
     Raises:
-        ParityError: the artifact does not answer as the Keras model does; nothing is written.
-        ArtifactError: a converter or the engine refuses the model.
+        ParityError: the artifact does not match the Keras model; nothing is written.
+        ArtifactError: the converter or the engine does not support the model.
         EdgeError: `out` cannot be written.
     """
-    with interrupt.deferred():  # converters call back from C++, where an exception can be lost
+    with interrupt.deferred():  # converters call Python from C++, which can lose an exception
         model = target.convert(source, calibration)
-    affine = target.quantization(model)
-    if (affine is None) != (calibration is None):
-        raise ParityError(f"{out} is not written: {target.name}'s converter ignored the precision")
+    params = target.quantization(model)
+    if (params is None) != (calibration is None):
+        raise ParityError(
+            f"{out} is not written: the {target.name} converter ignored the requested precision; "
+            "convert with the pinned versions of the libraries"
+        )
+    quantization = None
+    if params is not None and calibration is not None:
+        quantization = Quantization(*params, calibration.dataset, calibration.counts)
     spec = dataclasses.replace(
         source.artifact.spec,
-        precision="float32" if affine is None else "int8",
-        quantization=affine and Quantization(*affine, calibration.dataset, calibration.counts),
+        precision="float32" if quantization is None else "int8",
+        quantization=quantization,
         source_sha256=source.artifact.spec.digest,
         golden=None,
     )
     candidate = open_backend(Artifact(out, model, spec))
-    outcome = verify(
+    verification = verify(
         target.describe(model),
         candidate.scores,
         source.scores(data.test.pixels),
@@ -74,9 +95,9 @@ def export(
         spec.input_shape,
         spec.precision,
     )
-    on_verified(outcome)
-    outcome.raise_if_failed(out)
-    known = source.artifact.spec.golden
+    on_verified(verification)
+    verification.raise_if_failed(out)
+    golden = source.artifact.spec.golden
     spec = dataclasses.replace(
         spec,
         metrics=Metrics(
@@ -85,7 +106,7 @@ def export(
             test_accuracy=_accuracy(candidate, data.test),
             n_test=len(data.test),
         ),
-        golden=known and GoldenOutputs(known.pixels, candidate.scores(known.pixels)),
+        golden=golden and GoldenOutputs(golden.pixels, candidate.scores(golden.pixels)),
     )
     return artifact.write(out, model, spec)
 

@@ -1,7 +1,8 @@
-"""The softmax of an int8 model as a look-up, so that it answers with the same bytes everywhere.
+"""Replaces the softmax of an int8 model by a look-up table, for the same bytes on every processor.
 
-An engine's own exp and sum differ in their last bits from one processor to the next. A logit is one
-of 256 codes, so e^(logit - largest logit) is one of 256 numbers: the model carries them.
+The exp and the sum of an engine differ in their last bits between processors. An int8 logit has one
+of 256 codes, so e^(logit - largest logit) has one of 256 values, which the model contains as a
+table.
 """
 
 import math
@@ -13,31 +14,42 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import onnx
 
-_CODES = 256
-# How many steps a logit is below the largest is computed in float and cut off to a whole number.
-# This much more, so that what rounding takes away does not matter, and 255 do not become 256.
-_A_LITTLE_MORE = 1.001
+_CODES = 256  # values of an int8
+# The difference of two codes is computed in float, and truncated to an integer. This factor makes
+# it larger than the integer despite rounding errors; 255 becomes 255.255, so not the next integer.
+_TRUNCATION_MARGIN = 1.001
 
 
 def softmax_lut(scale: float, classes: int, dtype: type[np.floating]) -> npt.NDArray[np.floating]:
-    """e^(-scale · k) for k = 0 to 255, (256,), for sums of `classes` of them in `dtype`.
+    """Return the table e^(-scale · k) for k = 0 to 255, rounded so that sums are exact.
 
-    Rounded to multiples of 2^-b, where `dtype` holds every whole number up to 2^b · `classes`: the
-    sum of so many is exact then, in whatever order a processor adds. With float32, scores of ten
-    classes are right to about 1e-6, of a thousand to about 1e-4.
+    The values are multiples of 2^-b, with b such that `dtype` represents every integer up to
+    2^b · `classes`. Therefore the sum of `classes` values is exact, in any order of addition. With
+    float32, the error of a score is about 1e-6 for ten classes and 1e-4 for a thousand.
+
+    Args:
+        scale: quantization scale of the logits.
+        classes: number of values in a sum.
+        dtype: type of the table and of the sum.
+
+    Returns:
+        Array (256,) of `dtype`.
     """
     bits = np.finfo(dtype).nmant + 1 - math.ceil(math.log2(classes))
     steps = np.rint(np.ldexp(np.exp(-scale * np.arange(_CODES)), bits))
-    return np.ldexp(steps, -bits).astype(dtype)
+    table: npt.NDArray[np.floating] = np.ldexp(steps, -bits).astype(dtype)
+    return table
 
 
 def replace_softmax_with_lut_tflite(data: bytes) -> bytes:
-    """A bare .tflite file whose softmax of int8 logits is a look-up; another file as it is.
+    """Replace the softmax of int8 logits in a .tflite file; return other files unchanged.
 
-    Made of operators that LiteRT's GPU accelerator knows too. It computes with the numbers that
-    int8 tensors stand for, so the codes are found again from those. A row divided by its
-    sum differs in its last bits in tflite-runtime for 64-bit Arm; multiplied with the sum's
-    reciprocal it does not.
+    Only operators that LiteRT's GPU accelerator supports are used. It computes with dequantized
+    values, so the codes are recomputed from these. The numerators are multiplied by the reciprocal
+    of their sum: a division differs in its last bits in tflite-runtime for 64-bit Arm.
+
+    Args:
+        data: the bytes of a .tflite file without a spec.
     """
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
@@ -51,32 +63,33 @@ def replace_softmax_with_lut_tflite(data: bytes) -> bytes:
     logits, scores = dequantize.outputs[0], softmax.outputs[0]
     classes = int(graph.tensors[scores].shape[-1])
     graph.operators.remove(softmax)
-    row, one = [-1, classes], [-1, 1]
+    row, column = [-1, classes], [-1, 1]
     last_axis = graph.constant("last_axis", np.array([1], np.int32))
-    per_step = graph.constant("per_step", np.array(_A_LITTLE_MORE / scale, np.float32))
+    per_step = graph.constant("per_step", np.array(_TRUNCATION_MARGIN / scale, np.float32))
     steps, below = graph.variable("steps", row), graph.variable("below", row)
-    largest = graph.variable("largest", one)
+    largest = graph.variable("largest", column)
     graph.append("MUL", [logits, per_step], steps, "Mul")
     graph.append("REDUCE_MAX", [steps, last_axis], largest, "Reducer", keepDims=True)
     graph.append("SUB", [largest, steps], below, "Sub")
     codes = graph.variable("codes", row, "INT32")
-    kinds = schema.TensorType.FLOAT32, schema.TensorType.INT32
-    graph.append("CAST", [below], codes, "Cast", inDataType=kinds[0], outDataType=kinds[1])
-    # One index after the other: neither the look-up nor the GPU takes them in rows.
+    float32, int32 = schema.TensorType.FLOAT32, schema.TensorType.INT32
+    graph.append("CAST", [below], codes, "Cast", inDataType=float32, outDataType=int32)
+    # EMBEDDING_LOOKUP and the GPU need the indices as a vector.
     flat = graph.reshape(codes, [-1], "INT32")
-    found = graph.variable("found", one)
+    looked_up = graph.variable("found", column)
     table = graph.constant("table", softmax_lut(scale, classes, np.float32)[:, np.newaxis])
-    graph.append("EMBEDDING_LOOKUP", [flat, table], found)
-    numerators = graph.reshape(found, row, "FLOAT32")
-    total, reciprocal = graph.variable("total", one), graph.variable("reciprocal", one)
+    graph.append("EMBEDDING_LOOKUP", [flat, table], looked_up)
+    numerators = graph.reshape(looked_up, row, "FLOAT32")
+    total, reciprocal = graph.variable("total", column), graph.variable("reciprocal", column)
     graph.append("SUM", [numerators, last_axis], total, "Reducer", keepDims=True)
-    graph.append("DIV", [graph.constant("one", np.float32([1])), total], reciprocal, "Div")
+    one = graph.constant("one", np.array([1], np.float32))
+    graph.append("DIV", [one, total], reciprocal, "Div")
     graph.append("MUL", [numerators, reciprocal], scores, "Mul")
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 class _TFLiteGraph:
-    """The one graph of a .tflite file, and what adds to it; -1 stands for a free axis."""
+    """The graph of a .tflite file, with methods that add to it; -1 is an axis of any size."""
 
     def __init__(self, model: Any) -> None:
         from tensorflow.lite.python import schema_py_generated as schema
@@ -88,7 +101,7 @@ class _TFLiteGraph:
         self.operators = graph.operators
 
     def kinds(self) -> list[str]:
-        """Every operator's kind, in the order of execution."""
+        """Return the kinds of all operators, in the order of execution."""
         names = {
             number: name
             for name, number in vars(self._schema.BuiltinOperator).items()
@@ -97,17 +110,17 @@ class _TFLiteGraph:
         codes = self._model.operatorCodes
         return [names[codes[operator.opcodeIndex].builtinCode] for operator in self.operators]
 
-    def constant(self, name: str, values: npt.NDArray[np.float32] | npt.NDArray[np.int32]) -> int:
-        """Add a constant; its tensor's index."""
+    def constant(self, name: str, values: npt.NDArray[np.floating] | npt.NDArray[np.int32]) -> int:
+        """Add a constant tensor, float32 or int32, and return its index."""
         kind = "INT32" if values.dtype == np.int32 else "FLOAT32"
         return self._tensor(name, list(values.shape), kind, values.tobytes())
 
     def variable(self, name: str, shape: list[int], kind: str = "FLOAT32") -> int:
-        """Add a tensor that an operator writes; its index."""
+        """Add a tensor that an operator writes, and return its index."""
         return self._tensor(name, shape, kind)
 
     def reshape(self, source: int, shape: list[int], kind: str) -> int:
-        """Append a reshaping; the index of what it gives."""
+        """Append a RESHAPE operator, and return the index of its output."""
         name = self.tensors[source].name + "_reshaped"
         result = self.variable(name, shape, kind)
         sizes = np.array(shape, np.int32)
@@ -118,7 +131,15 @@ class _TFLiteGraph:
     def append(
         self, kind: str, inputs: list[int], output: int, options: str = "", **values: Any
     ) -> None:
-        """Append an operator, its options by their names in the schema."""
+        """Append an operator.
+
+        Args:
+            kind: name of the operator in the schema.
+            inputs: indices of its input tensors.
+            output: index of its output tensor.
+            options: name of its options in the schema, without the suffix "Options".
+            values: the options by their names in the schema.
+        """
         schema = self._schema
         code = schema.OperatorCodeT()
         code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
@@ -136,6 +157,7 @@ class _TFLiteGraph:
         self.operators.append(operator)
 
     def _tensor(self, name: str, shape: list[int], kind: str, data: bytes | None = None) -> int:
+        """Add a tensor, with its data if it is constant, and return its index."""
         schema = self._schema
         buffer = schema.BufferT()
         if data is not None:
@@ -152,11 +174,15 @@ class _TFLiteGraph:
 
 
 def replace_softmax_with_lut_onnx(model: "onnx.ModelProto") -> None:
-    """Make the softmax of a model's int8 logits a look-up; leave another model as it is.
+    """Replace the softmax of int8 logits in an ONNX model in place; leave other models unchanged.
 
-    onnxruntime computes the last layer in whole numbers only where one DequantizeLinear reads its
-    codes and one operator reads that, so they are found again here too. It divides in float64 and
-    rounds then: quotients of float32 are off by up to 6e-6 in Debian's for 32-bit Arm.
+    onnxruntime computes the last layer in integers only if one DequantizeLinear reads its codes,
+    and one operator reads the result. Therefore the codes are recomputed from the dequantized
+    logits. The division is in float64, rounded to float32 at the end: float32 quotients have errors
+    of up to 6e-6 in Debian's onnxruntime for 32-bit Arm.
+
+    Args:
+        model: the model, which is modified.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -181,7 +207,7 @@ def replace_softmax_with_lut_onnx(model: "onnx.ModelProto") -> None:
     ):
         graph.node.append(helper.make_node(operator, inputs, [output], output, **attributes))
     for name, value in (
-        ("per_step", np.array(_A_LITTLE_MORE / scale, np.float32)),
+        ("per_step", np.array(_TRUNCATION_MARGIN / scale, np.float32)),
         ("table", softmax_lut(scale, classes, np.float64)),
         ("last_axis", np.array([1], np.int64)),
     ):

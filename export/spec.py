@@ -1,4 +1,7 @@
-"""python -m export.spec MODEL --labels …: give a spec to a model made elsewhere."""
+"""python -m export.spec MODEL --labels …: adds a spec to a model that was not exported by `export`.
+
+The runtime only opens models with a spec: class names, precision, golden outputs and a digest.
+"""
 
 import argparse
 import dataclasses
@@ -15,24 +18,25 @@ from runtime.model.artifact import Artifact
 from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 
-_UNKNOWN = Dataset("unknown", "")
+_UNKNOWN = Dataset("unknown", "")  # the training and calibration data of such a model
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command `python -m export.spec`."""
+    """Run `python -m export.spec` and return its exit status."""
     arguments = parse_args(argv)
-    made = add_spec(arguments.model, arguments.labels, arguments.out or arguments.model)
-    print(f"{printable(str(made.path))}: {len(made.spec.labels)} labels, {made.spec.precision}")
+    written = add_spec(arguments.model, arguments.labels, arguments.out or arguments.model)
+    path, spec = printable(str(written.path)), written.spec
+    print(f"{path}: {len(spec.labels)} labels, {spec.precision}")
     return 0
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m export.spec",
-        description="Give a spec to a .tflite, .onnx or .keras model made elsewhere, so that the "
-        "runtime opens it. The model takes images of 28×28×1 from 0 (background) to 1 (ink), or "
-        "int8 = pixel − 128, and answers with a softmax.",
+        description="Add a spec to a .tflite, .onnx or .keras model made with other tools, so that "
+        "the runtime can open it. The model's input is 28×28×1 from 0 (background) to 1 (ink), or "
+        "int8 = pixel − 128; its output is a softmax.",
         epilog="Exit status: 0 written, 2 bad input.",
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="a file without a spec")
@@ -41,7 +45,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         required=True,
         type=lambda text: tuple(text.split(",")),
         metavar="A,B,…",
-        help="the classes in the order of the scores: 0,1,2,3,4,5,6,7,8,9",
+        help="the class names in the order of the scores, such as 0,1,2,3,4,5,6,7,8,9",
     )
     parser.add_argument(
         "--out", type=Path, metavar="PATH", help="the file to write (default: MODEL itself)"
@@ -50,15 +54,20 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artifact:
-    """Write the model at `path` to `out` with a spec: its labels, and golden answers of its own.
+    """Write the model at `path` to `out` with a spec: its labels and its own golden outputs.
+
+    Args:
+        path: a .tflite, .onnx or .keras file without a spec.
+        labels: class names in the order of the scores.
+        out: the file to write, with the same suffix; may be `path`.
 
     Raises:
-        ArtifactError: it has a spec already, or is no model that the runtime can run.
+        ArtifactError: the model has a spec already, or the runtime cannot run it.
         EdgeError: `out` cannot be written.
     """
     data = artifact.read_bare(path)
     if out.suffix != path.suffix:
-        raise ArtifactError(f"{out} must end in {path.suffix}, as {path} does")
+        raise ArtifactError(f"--out {out}: pass a name that ends in {path.suffix}, as {path} does")
     spec = ModelSpec(
         name=path.stem,
         labels=labels,
@@ -77,12 +86,14 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artifact:
     pixels = golden_inputs()
     if path.suffix == ".keras":
         model = load_keras(path)
-        # A model of several inputs has a list of shapes, one that was never built has none.
-        shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
-        if shapes != [(None, *PIXELS_SHAPE), (None, len(labels))]:
+        # A model with several inputs has a list of shapes, and a model that was not built has none.
+        input_shape = getattr(model, "input_shape", None)
+        output_shape = getattr(model, "output_shape", None)
+        if (input_shape, output_shape) != ((None, *PIXELS_SHAPE), (None, len(labels))):
             raise ArtifactError(
-                f"{path} takes {shapes[0]} and gives {shapes[1]}: give a model that takes "
-                f"(None, 28, 28, 1) and gives (None, {len(labels)}), one score a label"
+                f"{path} has input shape {input_shape} and output shape {output_shape}, not "
+                f"(None, 28, 28, 1) and (None, {len(labels)}): use a model with these shapes, and "
+                "pass one label per score"
             )
         scores = scores_of(model, pixels)
     else:
@@ -93,16 +104,17 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artifact:
 
 
 def _with_quantization(spec: ModelSpec, path: Path, data: bytes) -> ModelSpec:
-    target = tflite if path.suffix == ".tflite" else onnx
+    """Return the spec with the quantization parameters of a .tflite or .onnx file, if any."""
+    quantization_of = tflite.quantization if path.suffix == ".tflite" else onnx.quantization
     try:
-        found = target.quantization(data)
+        params = quantization_of(data)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
-    if found is None:
+    if params is None:
         return spec
-    return dataclasses.replace(
-        spec, precision="int8", quantization=Quantization(*found, calibration=_UNKNOWN)
-    )
+    input_params, output_params = params
+    quantization = Quantization(input_params, output_params, calibration=_UNKNOWN)
+    return dataclasses.replace(spec, precision="int8", quantization=quantization)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
-"""python -m export.tflite: .keras → .tflite, float32 or int8."""
+"""python -m export.tflite: exports a .keras artifact as .tflite, float32 or int8.
 
+Converter and int8 quantization are TensorFlow's, except for the softmax.
+"""
+
+import importlib
 import sys
-from typing import TYPE_CHECKING
+from typing import Any
 
 from export.calibration import Calibration
 from export.cli import run
@@ -15,24 +19,31 @@ from runtime.model.spec import QuantizationParams
 from runtime.system import atomic_write
 from runtime.system.native_output import suppress_native_output
 
-if TYPE_CHECKING:
-    from ai_edge_litert.interpreter import Interpreter
-
-# A model of these layers without its weights is a few KB: a converter that lost them says nothing.
+# Bytes of a weight by precision. The file must be larger than all its weights: the converter can
+# lose them without an error.
 _BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
 
 
 def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes:
-    """The model as a bare .tflite file; int8 in and inside where `calibration` is given.
+    """Convert a model to TFLite.
+
+    Args:
+        source: the model to convert.
+        calibration: images for int8 quantization; None for float32. The input of an int8 model is
+            int8, its output float32.
+
+    Returns:
+        The bytes of a .tflite file without a spec.
 
     Raises:
-        ArtifactError: the converter refuses the model, or loses its weights.
+        ArtifactError: the converter cannot convert the model, or loses its weights.
     """
     with suppress_native_output(1, 2):  # "Saved artifact at …", converter warnings
         import keras
         import tensorflow as tf
 
-        tf.get_logger().setLevel("ERROR")  # `suppress_native_output` misses these in a notebook
+        # In a notebook, `suppress_native_output` does not suppress TensorFlow's log.
+        tf.get_logger().setLevel("ERROR")
         with atomic_write.temporary_folder() as folder:
             function = serving_function(source.model)
             archive = keras.export.ExportArchive()
@@ -47,54 +58,58 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
                 converter.representative_dataset = lambda: ([x] for x in calibration.batches())
                 converter._experimental_calibrate_only = True
             try:
-                data = converter.convert()
+                converted = converter.convert()
                 if calibration is not None:
-                    data = replace_softmax_with_lut_tflite(_quantize(data))
-                data = bytes(data)
+                    converted = replace_softmax_with_lut_tflite(_quantize(converted))
+                data = bytes(converted)
             except (ValueError, RuntimeError, tf.errors.OpError) as error:
                 raise ArtifactError(
-                    f"TFLite's converter refuses {source.artifact.path} ({error}): "
-                    "use layers that TFLite knows"
+                    f"TensorFlow cannot convert {source.artifact.path} to TFLite ({error}): use "
+                    "layers that TFLite supports"
                 ) from error
     precision = "float32" if calibration is None else "int8"
-    weights = source.model.count_params() * _BYTES_PER_WEIGHT[precision]
-    if len(data) < weights:
+    weights_bytes = source.model.count_params() * _BYTES_PER_WEIGHT[precision]
+    if len(data) < weights_bytes:
         raise ArtifactError(
-            f"TFLite's converter lost the weights of {source.artifact.path}: {len(data)} bytes "
-            f"for {weights} bytes of weights; convert it with the pinned TensorFlow"
+            f"TensorFlow lost the weights of {source.artifact.path}: the .tflite file has "
+            f"{len(data)} bytes, the weights {weights_bytes}; convert it with the pinned TensorFlow"
         )
     return data
 
 
 def _quantize(calibrated: bytes) -> bytes:
-    """int8 throughout but the softmax.
+    """Quantize a calibrated model to int8, except for the softmax.
 
-    An int8 softmax answers in steps of 1/256: no confidence is above 0.996. The converter itself
-    quantises everything or chooses itself; its second half lets the caller choose.
+    An int8 softmax returns multiples of 1/256, so no confidence exceeds 0.996. `TFLiteConverter`
+    cannot exclude an operator; `mlir_quantize`, which it calls internally, can.
     """
     import tensorflow as tf
     from tensorflow.lite.python.convert import mlir_quantize
 
-    return mlir_quantize(
+    quantized: bytes = mlir_quantize(
         calibrated,
         input_data_type=tf.int8,
         output_data_type=tf.float32,
         denylisted_ops={"SOFTMAX"},
     )
+    return quantized
 
 
 def describe(data: bytes) -> Signature:
-    """What a bare .tflite file calls its input and output.
+    """Return the names and shapes of a .tflite file's input and output.
 
     Raises:
-        ArtifactError: LiteRT refuses it, or it has not one input and one output.
+        ArtifactError: LiteRT cannot open it, or it does not have one input and one output.
     """
     interpreter = _open(data)
     source, result = interpreter.get_input_details(), interpreter.get_output_details()
     if len(source) != 1 or len(result) != 1:
-        raise ArtifactError("the model has not one input and one output")
+        raise ArtifactError(
+            f"the model has {len(source)} inputs and {len(result)} outputs: use one with one input "
+            "and one output"
+        )
     signatures = interpreter.get_signature_list()
-    if signatures:  # the tensors themselves keep the converter's names
+    if signatures:  # has the original names; the tensors have the converter's
         signature = next(iter(signatures.values()))
         names = signature["inputs"][0], signature["outputs"][0]
     else:
@@ -109,32 +124,38 @@ def describe(data: bytes) -> Signature:
 
 
 def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:
-    """How a bare .tflite file quantises its input and output; None where each is float."""
+    """Return the quantization parameters of a .tflite file's input and output.
+
+    Returns:
+        None if the input is not quantized. The second item is None if the output is not.
+
+    Raises:
+        ArtifactError: LiteRT cannot open the file.
+    """
     interpreter = _open(data)
     details = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     (scale_in, zero_in), (scale_out, zero_out) = (detail["quantization"] for detail in details)
     if not scale_in:
         return None
-    return QuantizationParams(scale_in, zero_in), QuantizationParams(
-        scale_out, zero_out
-    ) if scale_out else None
+    output_params = QuantizationParams(scale_out, zero_out) if scale_out else None
+    return QuantizationParams(scale_in, zero_in), output_params
 
 
-def _open(data: bytes) -> "Interpreter":
-    from ai_edge_litert.interpreter import Interpreter
-
+def _open(data: bytes) -> Any:
+    """Return LiteRT's `Interpreter` of a .tflite file; the library has no type stubs."""
+    engine = importlib.import_module("ai_edge_litert.interpreter")
     try:
         with suppress_native_output(2):
-            return Interpreter(model_content=data)
+            return engine.Interpreter(model_content=data)
     except (ValueError, RuntimeError) as error:
-        raise ArtifactError(f"LiteRT refuses the model: {error}") from error
+        raise ArtifactError(f"LiteRT cannot open the model: {error}") from error
 
 
 TARGET = ExportTarget("TFLite", ".tflite", convert, describe, quantization)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command `python -m export.tflite`."""
+    """Run `python -m export.tflite` and return its exit status."""
     return run([TARGET], argv)
 
 

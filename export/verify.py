@@ -1,4 +1,7 @@
-"""Compares an artifact with its Keras model: names, shapes, values, top-1, accuracy."""
+"""Verifies an exported artifact: compares its names, shapes, scores and predictions with Keras's.
+
+`export.pipeline` writes an artifact only if all checks pass.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +14,12 @@ from runtime.errors import ParityError
 from runtime.model.tolerance import Tolerance
 from train.data.splits import Split
 
+SINGLE_IMAGES = 16  # also run one by one, to compare with their scores in a batch
+
 
 @dataclass(frozen=True)
 class Signature:
-    """What a model file calls its input and output, and their shapes; a free batch is None."""
+    """Names and shapes of a model's input and output; an axis of any size is None."""
 
     input_name: str
     output_name: str
@@ -24,7 +29,13 @@ class Signature:
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """One line of a verification: what was compared, whether it held, and the figures."""
+    """The result of one check, printed as a line.
+
+    Attributes:
+        name: such as "top-1".
+        passed: whether the artifact matches the Keras model.
+        detail: the figures that were compared.
+    """
 
     name: str
     passed: bool
@@ -36,7 +47,7 @@ class ExportCheck:
 
 @dataclass(frozen=True)
 class Verification:
-    """All the checks of one artifact; true where every one held."""
+    """All checks of one artifact; true if all passed."""
 
     checks: tuple[ExportCheck, ...]
 
@@ -44,11 +55,18 @@ class Verification:
         return all(check.passed for check in self.checks)
 
     def raise_if_failed(self, path: object) -> None:
-        """Raise a ParityError that names what failed."""
+        """Raise ParityError with the failed checks, if there are any.
+
+        Args:
+            path: the artifact's file, for the message.
+
+        Raises:
+            ParityError: a check failed.
+        """
         failed = "; ".join(f"{c.name}: {c.detail}" for c in self.checks if not c.passed)
         if failed:
             raise ParityError(
-                f"{path} is not written, it does not answer as its Keras model: {failed}"
+                f"{path} is not written, as it does not match its Keras model: {failed}"
             )
 
 
@@ -60,18 +78,22 @@ def verify(
     shape: Sequence[int],
     precision: str,
 ) -> Verification:
-    """Compare an artifact, in the engine that will run it, with Keras's scores of the same pixels.
+    """Compare the scores of an artifact, in the device's engine, with Keras's scores.
 
     Args:
-        signature: what the file says of its input and output.
-        run: pixels (N, 28, 28, 1) uint8 → scores (N, classes) float32.
-        reference: Keras's scores of `split.pixels`.
-        split: real images and their labels.
-        shape: of one image, (28, 28, 1).
-        precision: "float32" is judged by value, "int8" by its answers; see `Tolerance`.
+        signature: names and shapes of the artifact's input and output.
+        run: runs the artifact: pixels uint8 (N, 28, 28, 1) → scores float32 (N, classes).
+        reference: Keras's scores of `split.pixels`, (N, classes).
+        split: test images and their labels.
+        shape: shape of one image, (28, 28, 1).
+        precision: "float32" is judged by its scores, "int8" by its predictions and accuracy; see
+            `runtime.model.tolerance.Tolerance`.
+
+    Returns:
+        All checks; only those up to the first failure if the scores cannot be compared.
     """
     classes = reference.shape[1]
-    wanted = Signature(INPUT_NAME, OUTPUT_NAME, (None, *shape), (None, classes))
+    expected = Signature(INPUT_NAME, OUTPUT_NAME, (None, *shape), (None, classes))
     checks = [
         ExportCheck(
             "names",
@@ -81,30 +103,33 @@ def verify(
         ExportCheck(
             "shapes",
             (signature.input_shape, signature.output_shape)
-            == (wanted.input_shape, wanted.output_shape),
+            == (expected.input_shape, expected.output_shape),
             f"{_shape(signature.input_shape)} → {_shape(signature.output_shape)}",
         ),
     ]
     scores = run(split.pixels)
     if scores.shape != reference.shape:
         checks.append(
-            ExportCheck("values", False, f"{scores.shape} scores, Keras {reference.shape}")
+            ExportCheck("values", False, f"shape {scores.shape}, Keras {reference.shape}")
         )
         return Verification(tuple(checks))
     for name, values in (("", scores), ("Keras: ", reference)):
-        bad = int(np.sum(~np.isfinite(values)))
-        if bad:
-            detail = f"{name}{bad} of the {values.shape} scores are NaN or Inf"
+        non_finite = int(np.sum(~np.isfinite(values)))
+        if non_finite:
+            detail = f"{name}{non_finite} of the {values.shape} scores are NaN or Inf"
             checks.append(ExportCheck("values", False, detail))
             return Verification(tuple(checks))
     tolerance, count = Tolerance(), len(split)
     difference = float(np.abs(scores - reference).max())
-    answers, expected = scores.argmax(axis=1), reference.argmax(axis=1)
-    flipped = int(np.sum(answers != expected))
-    right, keras_right = (int(np.sum(a == split.labels)) for a in (answers, expected))
-    # The device runs one image at a time and also batches: both must give the same answers.
-    single = np.concatenate([run(split.pixels[at : at + 1]) for at in range(min(16, count))])
-    spread = float(np.abs(single - scores[: len(single)]).max())
+    predicted, keras_predicted = scores.argmax(axis=1), reference.argmax(axis=1)
+    flipped = int(np.sum(predicted != keras_predicted))
+    correct = int(np.sum(predicted == split.labels))
+    keras_correct = int(np.sum(keras_predicted == split.labels))
+    # The runtime runs single images as well as batches, which must have the same scores.
+    single = np.concatenate(
+        [run(split.pixels[n : n + 1]) for n in range(min(SINGLE_IMAGES, count))]
+    )
+    batch_difference = float(np.abs(single - scores[: len(single)]).max())
     by_value = precision != "int8"
     checks += [
         ExportCheck(
@@ -116,17 +141,17 @@ def verify(
         ExportCheck(
             "top-1",
             tolerance.allows_flips(precision, flipped, count),
-            f"{1 - flipped / count:.2%} of {count:,} answers the same ({flipped} flipped)",
+            f"{1 - flipped / count:.2%} of {count:,} predictions equal ({flipped} flipped)",
         ),
         ExportCheck(
             "accuracy",
-            tolerance.allows_lost(precision, keras_right - right, count),
-            f"{right / count:.2%}, Keras {keras_right / count:.2%}",
+            tolerance.allows_lost(precision, keras_correct - correct, count),
+            f"{correct / count:.2%}, Keras {keras_correct / count:.2%}",
         ),
         ExportCheck(
             "batches",
-            tolerance.allows_batch_difference(precision, spread),
-            f"one by one or together: difference {spread:.2g}",
+            tolerance.allows_batch_difference(precision, batch_difference),
+            f"largest difference between single and batched scores {batch_difference:.2g}",
         ),
     ]
     return Verification(tuple(checks))

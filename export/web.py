@@ -1,4 +1,8 @@
-"""python -m export.web: the page to draw on with the model in the browser, as a folder of files."""
+"""python -m export.web: writes a static site, a page to draw on that runs an .onnx artifact.
+
+The site has the page of `runtime.serve`, the model, its spec, and onnxruntime-web. A service worker
+caches all files, so that it works offline.
+"""
 
 import argparse
 import base64
@@ -19,14 +23,15 @@ from runtime.model.artifact import Artifact
 from runtime.system import atomic_write
 
 _ROOT = Path(__file__).parents[1]
-_PAGE = _ROOT / "runtime/serve/page"
-_SHARED = ("app.js", "pad.js", "style.css", "icon.svg")  # of the page of runtime.serve
-_SITE = Path(__file__).parent / "site"
-_PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"
-# A folder that holds these, and nothing but what this command writes, may be replaced.
-_MARKS = {"index.html", "sw.js", "spec.json", "model.onnx"}
-# Files of earlier versions' sites, which read photographs and numbers too.
-_EARLIER = {
+_PAGE = _ROOT / "runtime/serve/page"  # the page of runtime.serve
+_SHARED_FILES = ("app.js", "pad.js", "style.css", "icon.svg")  # copied from `_PAGE`
+_SITE = Path(__file__).parent / "site"  # the other files and templates of the site
+_PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"  # the default model
+# An existing folder is only replaced if it has all of these files, and no file that this command
+# does not write.
+_REQUIRED_FILES = {"index.html", "sw.js", "spec.json", "model.onnx"}
+# Files that earlier versions of this command also wrote, to read photographs and numbers.
+_FORMER_FILES = {
     "components.js",
     "cuts.js",
     "decode.js",
@@ -40,11 +45,11 @@ _EARLIER = {
     "relief.js",
     "thumbnail.js",
 }
-_DIGITS = tuple("0123456789")
+_DIGITS = tuple("0123456789")  # the labels of a model of digits, for which the page has own texts
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command `python -m export.web`."""
+    """Run `python -m export.web` and return its exit status."""
     arguments = parse_args(argv)
     from train.data.load import cache_folder
 
@@ -52,32 +57,33 @@ def main(argv: list[str] | None = None) -> int:
     engine = onnxruntime_web.fetch(arguments.cache or cache_folder())
     site = build(opened, engine)
     write(site, arguments.out)
-    size = sum(map(len, site.values()))
-    where = printable(str(arguments.out))
+    size_bytes = sum(map(len, site.values()))
+    folder = printable(str(arguments.out))
     print(
-        f"{where}: {len(site)} files, {size / 1e6:.1f} MB; {printable(opened.path.name)} "
+        f"{folder}: {len(site)} files, {size_bytes / 1e6:.1f} MB; {printable(opened.path.name)} "
         f"({opened.spec.precision}) on onnxruntime-web {onnxruntime_web.VERSION}"
     )
-    folder = shlex.quote(where)
-    print(f"look at it: python -m http.server --bind 127.0.0.1 --directory {folder}")
+    print(
+        f"serve it with: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(folder)}"
+    )
     return 0
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m export.web",
-        description="Write the page to draw on with the model in it: a folder that any static "
-        "server can host (GitHub Pages, nginx, python -m http.server). The network runs in the "
-        "visitor's browser; nothing drawn leaves it, and after the first visit no network is "
-        "needed. The page reads drawings of one digit; photographs and numbers of several digits "
-        "are read by python -m runtime.serve. Any .onnx artifact of this project will do, whatever "
-        "its labels.",
-        epilog=f"The engine is onnxruntime-web {onnxruntime_web.VERSION}, fetched once with npm, "
-        "checked against the SHA-512 written in this program, and copied into the folder. "
-        "Exit status: 0 written, 2 bad input, or npm is missing or offline.",
+        description="Write a static site: a page to draw on that contains the model. Any static "
+        "server can host it (GitHub Pages, nginx, python -m http.server). The model runs in the "
+        "visitor's browser; drawings stay there, and after the first visit the page works "
+        "offline. It reads drawings of one digit; python -m runtime.serve also reads photographs "
+        "and numbers of several digits. Any .onnx artifact of this project can be used, with any "
+        "labels.",
+        epilog=f"The engine is onnxruntime-web {onnxruntime_web.VERSION}. It is downloaded once "
+        "with npm, verified by its SHA-512, and copied into the folder. "
+        "Exit status: 0 written; 2 bad input, or npm is missing or offline.",
     )
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write, or replace")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write or replace")
     parser.add_argument(
         "--model",
         type=Path,
@@ -86,25 +92,27 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="an .onnx artifact (default: the published int8 one)",
     )
     parser.add_argument(
-        "--cache", type=Path, help="where the engine is kept (default: the user's cache directory)"
+        "--cache",
+        type=Path,
+        help="folder of the downloaded engine (default: the user's cache directory)",
     )
     return parser.parse_args(argv)
 
 
 def open_model(path: Path) -> Artifact:
-    """An .onnx artifact that its own engine opens.
+    """Read an .onnx artifact, and check that onnxruntime can open it.
 
     Raises:
-        ArtifactError: it is none, or damaged.
+        ArtifactError: the file is not an .onnx artifact, or is damaged.
         BackendUnavailable: onnxruntime is not installed.
     """
     if path.suffix != ".onnx":
-        raise ArtifactError(f"{path}: browsers run .onnx artifacts; give one with --model")
+        raise ArtifactError(f"{path}: browsers run .onnx artifacts; pass one with --model")
     try:
         path.name.encode()
     except UnicodeEncodeError:
         raise ArtifactError(
-            f"{path}: the page shows its name, which is not UTF-8: rename the file"
+            f"{path}: the file name, which the page shows, is not UTF-8: rename the file"
         ) from None
     opened = artifact.read(path)
     open_backend(opened)
@@ -112,12 +120,13 @@ def open_model(path: Path) -> Artifact:
 
 
 def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
-    """The site's files by name.
+    """Return the contents of the site's files by name.
 
     Args:
-        engine: `ort.js` and `ort.wasm`.
+        opened: the model.
+        engine: contents of `ort.js` and `ort.wasm`.
     """
-    site = {name: (_PAGE / name).read_bytes() for name in _SHARED}
+    site = {name: (_PAGE / name).read_bytes() for name in _SHARED_FILES}
     site |= {path.name: path.read_bytes() for path in sorted(_SITE.iterdir()) if path.is_file()}
     site |= engine
     site["index.html"] = _page(site["index.html"], opened)
@@ -141,22 +150,28 @@ def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def write(site: dict[str, bytes], out: Path) -> None:
-    """Put the site at `out`, whole or not at all; an older one there is replaced.
+    """Write the site atomically; an earlier site at `out` is replaced.
+
+    Args:
+        site: contents of the files by name.
+        out: the folder to write.
 
     Raises:
-        EdgeError: something else is there, or it cannot be written.
+        EdgeError: `out` has other files, or it cannot be written.
     """
-    with atomic_write.atomic_folder(out, site.keys() | _EARLIER, _MARKS) as fresh:
+    known_files = site.keys() | _FORMER_FILES
+    with atomic_write.atomic_folder(out, known_files, _REQUIRED_FILES) as folder:
         for name, content in site.items():
-            (fresh / name).write_bytes(content)
+            (folder / name).write_bytes(content)
 
 
 def _page(template: bytes, opened: Artifact) -> bytes:
+    """Fill in the texts of the page that depend on the model."""
     digits = opened.spec.labels == _DIGITS
     command = "python -m runtime.serve"
     if opened.path.resolve() != _PUBLISHED.resolve():
         command += f" --model {shlex.quote(opened.path.name)}"
-    # The policy allows the one inline script by its digest.
+    # The Content-Security-Policy allows the only inline script by its SHA-256.
     _, _, script = template.partition(b"<script>")
     digest = base64.b64encode(hashlib.sha256(script.partition(b"</script>")[0]).digest())
     values = {
@@ -177,8 +192,8 @@ def _tagline(opened: Artifact) -> str:
 
 
 def _filled(template: bytes, **values: str) -> bytes:
-    """A template with its placeholders filled; in one pass, for a value may look like one."""
-    return re.sub(rb"{{(\w+)}}", lambda found: values[found[1].decode()].encode(), template)
+    """Fill in a template's placeholders in a single pass, as values may contain "{{…}}"."""
+    return re.sub(rb"{{(\w+)}}", lambda match: values[match[1].decode()].encode(), template)
 
 
 if __name__ == "__main__":

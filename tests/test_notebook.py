@@ -1,4 +1,4 @@
-"""main.ipynb: committed as it ran, and it still runs."""
+"""main.ipynb: it is committed with its output, and still runs with the same output."""
 
 import ast
 import importlib.util
@@ -14,10 +14,9 @@ nbformat = pytest.importorskip("nbformat")
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "main.ipynb"
 PACKAGES = {"train", "export", "runtime", "benchmarks"}
-# A screen.
-MAX_LINES = 25
-MAX_BYTES = 1_000_000
-# What the data set is called, and how much of it there is, differs from run to run.
+MAX_LINES = 25  # of a code cell: one screen
+MAX_BYTES = 1_000_000  # of the notebook's file
+# Text that differs between runs: the name of the data set, and all numbers.
 VARYING = re.compile(r"MNIST|embedded digits|[+-]?\d[\d,.]*(e[+-]\d+)?")
 
 
@@ -31,38 +30,50 @@ def code(notebook):
 
 
 def outline(cell) -> list[str]:
-    """What a cell gave: its text without the figures, and of what kind its pictures are."""
-    found = []
+    """Return a cell's printed text without numbers, and the MIME types of its other output."""
+    lines = []
     for output in cell.outputs:
         if output.output_type == "stream":
-            found.append(f"{output.name}: " + VARYING.sub("#", output.text))
+            lines.append(f"{output.name}: " + VARYING.sub("#", output.text))
         else:
-            found += sorted(output.data)
-    return found
+            lines += sorted(output.data)
+    return lines
 
 
-def test_it_is_committed_as_it_ran_from_top_to_bottom(committed):
+def test_cells_were_run_in_order(committed):
     nbformat.validate(committed)
     cells = code(committed)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert "MNIST: 55,000 images to train on" in str(cells)
-    for cell in cells:
+
+
+def test_committed_output_is_of_mnist(committed):
+    assert "MNIST: 55,000 images to train on" in str(code(committed))
+
+
+def test_committed_output_has_no_errors(committed):
+    for cell in code(committed):
         assert all(output.output_type in ("stream", "display_data", "execute_result")
                    for output in cell.outputs)  # fmt: skip
         assert "stderr" not in [output.get("name") for output in cell.outputs]
 
 
-def test_no_cell_is_longer_than_a_screen_and_prose_leads_to_each_section(committed):
+def test_no_code_cell_is_longer_than_a_screen(committed):
     for cell in code(committed):
         assert len(cell.source.splitlines()) <= MAX_LINES, cell.source
+
+
+def test_text_precedes_and_follows_the_code_cells(committed):
     kinds = [cell.cell_type for cell in committed.cells]
     assert kinds[0] == "markdown"
     assert kinds[-1] == "markdown"
     assert "code code code" not in " ".join(kinds)
 
 
-def test_it_shows_nothing_of_the_machine_and_stays_small(committed):
+def test_notebook_is_smaller_than_1_mb():
     assert NOTEBOOK.stat().st_size < MAX_BYTES
+
+
+def test_notebook_has_no_local_paths(committed):
     for cell in committed.cells:
         texts = [cell.source, *map(str, cell.get("outputs", []))]
         for text in texts:
@@ -70,8 +81,8 @@ def test_it_shows_nothing_of_the_machine_and_stays_small(committed):
             assert not re.search(r"/(home|root|tmp|work|Users|usr)/|[A-Z]:\\", text), text
 
 
-def test_it_keeps_no_second_copy_of_what_the_packages_do(committed):
-    """Cells import the packages, NumPy and what shows things; they build and train nothing."""
+def test_cells_import_only_this_project_and_numpy(committed):
+    """The notebook calls the packages, and does not reimplement them with other libraries."""
     for cell in code(committed):
         for node in ast.walk(ast.parse(cell.source.replace("%", "#", 1))):
             names = []
@@ -83,12 +94,12 @@ def test_it_keeps_no_second_copy_of_what_the_packages_do(committed):
                 assert name.partition(".")[0] in PACKAGES | {"numpy", "pathlib"}, cell.source
 
 
-def test_it_runs_from_top_to_bottom_on_the_embedded_digits(committed, tmp_path):
-    """And gives what is committed, figures aside: no cell was edited after it ran."""
+def test_run_on_the_embedded_digits_gives_the_committed_output(committed, tmp_path):
+    """Numbers and images aside, which shows that no cell was edited after it ran."""
     nbclient = pytest.importorskip("nbclient")
     for package in ("tensorflow", "ipykernel"):
         if importlib.util.find_spec(package) is None:
-            pytest.skip('it needs pip install "digit-edge[notebook]"')
+            pytest.skip('the notebook needs pip install "digit-edge[notebook]"')
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     fresh = nbformat.from_dict(committed)
     for cell in code(fresh):

@@ -1,4 +1,4 @@
-"""Trains the nine-layer Keras CNN on digits, or on any small labeled images."""
+"""Trains the nine-layer Keras CNN on MNIST digits or on other small labeled images."""
 
 from runtime.system import interrupt
 

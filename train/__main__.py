@@ -1,4 +1,4 @@
-"""python -m train: trains the network and saves it as an artifact that explains itself."""
+"""python -m train: trains the CNN on a data set and saves it with its spec as a .keras artifact."""
 
 import argparse
 import shlex
@@ -12,52 +12,52 @@ from train.options import whole
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe
 
 DEFAULT_OUT = Path("models/digits.keras")
-# 5,000 of MNIST's 60,000.
-DEFAULT_VALIDATION = 1 / 12
+DEFAULT_VALIDATION_SHARE = 1 / 12  # of the training images: 5,000 of MNIST's 60,000
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command's options."""
     parser = argparse.ArgumentParser(
         prog="python -m train",
         description="Train the nine-layer CNN on labeled images and save it with its spec as one "
-        "file; its plots and its history stand beside it.",
-        epilog="Without --data: $DIGIT_EDGE_DATA, else MNIST from the user's cache, else MNIST "
-        "downloaded, else the 1,797 digits embedded in scikit-learn. The settings: "
-        "train/RECIPE.md. Exit status: 0 saved, 2 bad input, 130 interrupted.",
+        "file. Its plots and its history are written next to that file.",
+        epilog="Without --data, the first of these is used: $DIGIT_EDGE_DATA, MNIST in the user's "
+        "cache, MNIST downloaded, the 1,797 digits embedded in scikit-learn. train/RECIPE.md "
+        "describes the settings. Exit status: 0 saved, 2 bad input, 130 interrupted.",
     )
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="a folder of IDX files, an .npz, a folder with one subfolder of images a class, or "
+        help="a folder of IDX files, an .npz, a folder with one subfolder of images per class, or "
         "'embedded' for the embedded digits",
     )
     parser.add_argument(
         "--as-is",
         action="store_true",
-        help="images are 28x28, light on dark, centered as MNIST's are; without it the runtime's "
-        "preprocessing brings them into that form",
+        help="use the images unchanged: they are 28x28, light on dark and centered as MNIST's are; "
+        "without it, the runtime's preprocessing converts them",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=DEFAULT_OUT,
         metavar="PATH",
-        help="the .keras file to write; plots and history take its name (default: %(default)s)",
+        help="the .keras file to write; its name begins those of the plots and the history "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=whole(0),
         default=0,
         metavar="N",
-        help="of everything random: the same one gives the same file (default: %(default)s)",
+        help="random seed; the same seed gives the same file (default: %(default)s)",
     )
     parser.add_argument(
         "--validation",
-        type=_held_back,
-        default=DEFAULT_VALIDATION,
+        type=_count_or_share,
+        default=DEFAULT_VALIDATION_SHARE,
         metavar="N",
-        help="training images, or their share, held back to choose by (default: a twelfth)",
+        help="number or share of the training images held back for validation (default: a twelfth)",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
@@ -66,15 +66,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         const=PUBLISHED,
         default=DEFAULT,
         dest="recipe",
-        help=f"as the published artifacts were made: {PUBLISHED.epochs} epochs, the last third "
-        "with images that are gray, noisy, blurred or partly covered",
+        help=f"the recipe of the published artifacts: {PUBLISHED.epochs} epochs, the last third "
+        "with some images low in contrast, noisy, blurred or partly covered",
     )
     kind.add_argument(
         "--fast",
         action="store_const",
         const=FAST,
         dest="recipe",
-        help=f"{FAST.epochs} epochs with slight distortions in place of {DEFAULT.epochs}",
+        help=f"{FAST.epochs} epochs instead of {DEFAULT.epochs}, with slighter augmentation",
     )
     parser.add_argument(
         "--epochs",
@@ -83,10 +83,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="passes over the images (default: the recipe's)",
     )
     parser.add_argument(
-        "--batch-size", type=whole(1), metavar="N", help="images a step (default: the recipe's)"
+        "--batch-size", type=whole(1), metavar="N", help="images per step (default: the recipe's)"
     )
     parser.add_argument(
-        "--learning-rate", type=_rate, metavar="RATE", help="its peak (default: the recipe's)"
+        "--learning-rate",
+        type=_rate,
+        metavar="RATE",
+        help="peak learning rate (default: the recipe's)",
     )
     parser.add_argument(
         "--set",
@@ -94,18 +97,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=[],
         dest="settings",
         metavar="NAME=VALUE",
-        help="change any other setting of the recipe, as dropout=0.2; may be repeated",
+        help="change any other setting of the recipe, such as dropout=0.2; may be repeated",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with an interrupted run of the same settings; it ends in the same bytes",
+        help="continue an interrupted run with the same settings; the result has the same bytes as "
+        "without the interruption",
     )
     return parser.parse_args(argv)
 
 
 def choose_recipe(args: argparse.Namespace) -> Recipe:
-    """The recipe that the options ask for."""
+    """Return the recipe that the options select and change."""
     settings = [
         f"{name}={value}"
         for name in ("epochs", "batch_size", "learning_rate")
@@ -115,12 +119,12 @@ def choose_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train; returns the exit status."""
+    """Run `python -m train` and return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
     chosen = choose_recipe(args)
     options = shlex.join([*(a for a in argv if a != "--resume"), "--resume"])
-    interrupt.report_as(f"interrupted; go on with: python -m train {options}")
+    interrupt.report_as(f"interrupted; continue with: python -m train {options}")
     with interrupt.deferred():
         with interrupt.at_once():
             from train import run
@@ -131,14 +135,16 @@ def main(argv: list[str] | None = None) -> int:
 def _rate(text: str) -> float:
     value = _number(text)
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a rate above 0 and up to 1")
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
     return value
 
 
-def _held_back(text: str) -> float:
+def _count_or_share(text: str) -> float:
     value = _number(text)
     if not (0 < value < 1 or (value >= 1 and value.is_integer())):
-        raise argparse.ArgumentTypeError(f"{text} is neither a number of images nor a share")
+        raise argparse.ArgumentTypeError(
+            f"{text} is neither a number of images (1, 2, …) nor a share between 0 and 1"
+        )
     return value
 
 

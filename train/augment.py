@@ -1,4 +1,4 @@
-"""Random distortions of whole batches of images."""
+"""Augments batches of training images: random rotation, scale, shear, shift, elastic distortion."""
 
 import math
 from dataclasses import dataclass
@@ -10,15 +10,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images are distorted at most; each image draws its own amounts, evenly.
+    """The largest amounts of augmentation; each image draws its own from uniform distributions.
 
     Attributes:
-        rotation_degrees: either way.
-        scale: 0.1 makes sizes from 1/1.1 to 1.1, each axis for itself.
-        shear: horizontal, as the tangent of the angle.
-        shift_px: either way, each axis for itself.
-        elastic_px: standard deviation of the displacement of single points.
-        elastic_points: points a side whose displacement is drawn; between them it is smooth.
+        rotation_degrees: maximum rotation in either direction.
+        scale: 0.1 scales by 1/1.1 to 1.1, each axis independently.
+        shear: maximum horizontal shear in either direction, as the tangent of the angle.
+        shift_px: maximum shift in either direction, each axis independently.
+        elastic_px: standard deviation of the displacements of elastic distortion; 0 turns it off.
+        elastic_points: points per side whose displacements are drawn, from a normal distribution;
+            the displacements between them are interpolated.
     """
 
     rotation_degrees: float = 12.0
@@ -30,7 +31,7 @@ class Augmentation:
 
     @classmethod
     def none(cls) -> "Augmentation":
-        """No distortion at all."""
+        """Return an augmentation that changes nothing."""
         return cls(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -41,17 +42,17 @@ def augment(
     seed: "tf.Tensor",
     margin: int = 0,
 ) -> "tf.Tensor":
-    """Distort each image of a batch in its own way; the same seed gives the same distortions.
+    """Distort each image of a batch at random; the same seed gives the same distortions.
 
     Args:
-        images: float32 (N, H, W, 1), 0 background.
+        images: float32 (N, H, W, 1); 0 is background.
         distortion: the largest amounts.
         strength: scalar from 0 to 1, by which all amounts are multiplied.
         seed: two integers.
-        margin: pixels at each edge that nobody will look at, and that are left background.
+        margin: pixels at each edge that the network crops; they are filled with background.
 
     Returns:
-        As `images`; what lies outside of an image is background.
+        float32 (N, H, W, 1); pixels from outside an image are background.
     """
     import tensorflow as tf
 
@@ -62,11 +63,11 @@ def augment(
     window = (height - 2 * margin, width - 2 * margin)
     if distortion.elastic_px:
         points = distortion.elastic_points
-        field = tf.random.stateless_normal((n, points, points, 2), [*seed, 0, 1])
+        field = tf.random.stateless_normal((n, points, points, 2), seed + tf.constant([0, 1]))
         field = tf.image.resize(field, window, method="bicubic")
-        inside = _warp(images, matrices, field * (strength * distortion.elastic_px))
+        inner = _warp(images, matrices, field * (strength * distortion.elastic_px))
     else:
-        inside = tf.raw_ops.ImageProjectiveTransformV3(
+        inner = tf.raw_ops.ImageProjectiveTransformV3(
             images=images,
             transforms=matrices,
             output_shape=window,
@@ -74,7 +75,7 @@ def augment(
             fill_mode="CONSTANT",
             fill_value=0.0,
         )
-    return tf.pad(inside, [[0, 0], [margin, margin], [margin, margin], [0, 0]])
+    return tf.pad(inner, [[0, 0], [margin, margin], [margin, margin], [0, 0]])
 
 
 def _affine(
@@ -86,18 +87,18 @@ def _affine(
     seed: "tf.Tensor",
     margin: int,
 ) -> "tf.Tensor":
-    """(N, 8) transforms from the window's coordinates to the image's, as the op wants them."""
+    """Return (N, 8) transforms from window to image coordinates for ImageProjectiveTransformV3."""
     import tensorflow as tf
 
     draws = tf.random.stateless_uniform((6, n), seed, -1.0, 1.0) * strength
     angle = draws[0] * (distortion.rotation_degrees * math.pi / 180)
-    grow = math.log1p(distortion.scale)
-    wide, high = tf.exp(draws[1] * grow), tf.exp(draws[2] * grow)
+    log_scale = math.log1p(distortion.scale)
+    scale_x, scale_y = tf.exp(draws[1] * log_scale), tf.exp(draws[2] * log_scale)
     shear = draws[3] * distortion.shear
     cos, sin = tf.cos(angle), tf.sin(angle)
-    # Rotation · scale · shear, about the center, then the shift.
-    a, b = cos * wide, (cos * shear - sin) * high
-    c, d = sin * wide, (sin * shear + cos) * high
+    # Rotation · shear · scale about the center, then the shift.
+    a, b = cos * scale_x, (cos * shear - sin) * scale_y
+    c, d = sin * scale_x, (sin * shear + cos) * scale_y
     x, y = (width - 1) / 2, (height - 1) / 2
     dx = x - a * (x - margin) - b * (y - margin) + draws[4] * distortion.shift_px
     dy = y - c * (x - margin) - d * (y - margin) + draws[5] * distortion.shift_px
@@ -106,7 +107,13 @@ def _affine(
 
 
 def _warp(images: "tf.Tensor", matrices: "tf.Tensor", field: "tf.Tensor") -> "tf.Tensor":
-    """Read each image, bilinearly, where its matrix and its displacement field point."""
+    """Resample each image bilinearly at the points that its matrix and displacements map to.
+
+    Args:
+        images: float32 (N, H, W, 1).
+        matrices: (N, 8), see `_affine`.
+        field: displacements in pixels, float32 (N, height, width, 2), (x, y) per output pixel.
+    """
     import tensorflow as tf
 
     n, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
@@ -116,7 +123,7 @@ def _warp(images: "tf.Tensor", matrices: "tf.Tensor", field: "tf.Tensor") -> "tf
         indexing="ij",
     )
     m = matrices[:, :, None, None]
-    # One background pixel all round, so that the clipped coordinates read background.
+    # Pad with one background pixel on all sides, so that clipped coordinates read background.
     x = m[:, 0] * columns + m[:, 1] * rows + m[:, 2] + field[..., 0] + 1
     y = m[:, 3] * columns + m[:, 4] * rows + m[:, 5] + field[..., 1] + 1
     x = tf.clip_by_value(x, 0.0, width + 0.999)
@@ -124,15 +131,15 @@ def _warp(images: "tf.Tensor", matrices: "tf.Tensor", field: "tf.Tensor") -> "tf
     left, top = tf.floor(x), tf.floor(y)
     right_share, lower_share = (x - left)[..., None], (y - top)[..., None]
     padded = tf.pad(images, [[0, 0], [1, 2], [1, 2], [0, 0]])
-    # The four neighbors of a pixel side by side: one read in place of four.
+    # Put the four neighbors of a pixel side by side: one gather instead of four.
     corners = tf.concat(
         [padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]], axis=3
     )
     stride = width + 2
     flat = tf.reshape(corners, (n * (height + 2) * stride, 4))
-    at = tf.cast(top, tf.int32) * stride + tf.cast(left, tf.int32)
-    at += (tf.range(n) * ((height + 2) * stride))[:, None, None]
-    found = tf.gather(flat, at)
-    upper = found[..., 0:1] * (1 - right_share) + found[..., 1:2] * right_share
-    lower = found[..., 2:3] * (1 - right_share) + found[..., 3:4] * right_share
+    indices = tf.cast(top, tf.int32) * stride + tf.cast(left, tf.int32)
+    indices += (tf.range(n) * ((height + 2) * stride))[:, None, None]
+    neighbors = tf.gather(flat, indices)
+    upper = neighbors[..., 0:1] * (1 - right_share) + neighbors[..., 1:2] * right_share
+    lower = neighbors[..., 2:3] * (1 - right_share) + neighbors[..., 3:4] * right_share
     return upper * (1 - lower_share) + lower * lower_share

@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a training run after each epoch."""
+"""Writes and reads checkpoints: an .npz with the variables and history of a training run."""
 
 import dataclasses
 import io
@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +17,13 @@ from runtime.errors import EdgeError
 from runtime.system import atomic_write
 from train.recipe import with_current_names
 
-# What NumPy and zipfile raise on bytes that are no whole .npz; RuntimeError where it is encrypted.
+# The exceptions that NumPy and zipfile raise for a damaged .npz.
 DAMAGED = (
     OSError,
     ValueError,
     TypeError,
     EOFError,
-    RuntimeError,
+    RuntimeError,  # the archive is encrypted
     SyntaxError,
     tokenize.TokenError,
     zlib.error,
@@ -32,7 +33,17 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave; losses in nats, accuracies from 0 to 1."""
+    """The results of one epoch: a row of the history.
+
+    Attributes:
+        epoch: its number, from 1.
+        train_loss: mean loss on the augmented training images, in nats.
+        train_accuracy: accuracy on the same images, from 0 to 1.
+        val_loss: mean loss on the validation images, in nats.
+        val_accuracy: accuracy on the validation images, from 0 to 1.
+        learning_rate: at the end of the epoch.
+        seconds: duration of the training and the validation.
+    """
 
     epoch: int
     train_loss: float
@@ -45,13 +56,15 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Where a training run stands after some epochs.
+    """The state of a training run after some epochs.
+
+    No random state is stored: all randomness is derived from (seed, epoch, step).
 
     Attributes:
-        settings: JSON of all that decides the outcome: a run goes on only under the same.
-        history: one a completed epoch. Randomness is derived from (seed, epoch, step) and needs
-            no state of its own.
-        values: of all variables: the network's, the optimizer's, the averages.
+        settings: JSON of everything that determines the result; a run can only be resumed with
+            the same settings.
+        history: one entry per completed epoch.
+        values: the values of all variables: the network's, their moving average, the optimizer's.
     """
 
     settings: str
@@ -60,13 +73,13 @@ class Checkpoint:
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace the checkpoint at `path` in one step: a kill leaves the old one or the new one."""
+    """Replace the checkpoint at `path` atomically: a kill leaves the old file or the new one."""
     record = {
         "settings": json.loads(checkpoint.settings),
         "history": [dataclasses.asdict(epoch) for epoch in checkpoint.history],
     }
     buffer = io.BytesIO()
-    arrays = {f"value{n:03}": value for n, value in enumerate(checkpoint.values)}
+    arrays: dict[str, Any] = {f"value{n:03}": value for n, value in enumerate(checkpoint.values)}
     np.savez(buffer, record=np.array(json.dumps(record)), **arrays)
     atomic_write.write(path, buffer.getvalue())
 
@@ -75,10 +88,10 @@ def read(path: Path, settings: str) -> Checkpoint:
     """Read the checkpoint of a run with `settings`.
 
     Raises:
-        EdgeError: it cannot be read, or it is of a run with other settings.
+        EdgeError: the file cannot be read, or the settings of its run differ.
     """
     try:
-        # Opened here: of a damaged archive NumPy would leave it open.
+        # Open the file here: NumPy would leave it open if the archive is damaged.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             record = json.loads(str(archive["record"]))
             history = tuple(Epoch(**epoch) for epoch in record["history"])
@@ -87,17 +100,17 @@ def read(path: Path, settings: str) -> Checkpoint:
         raise EdgeError(
             f"cannot read the checkpoint {path} ({error}): start again without --resume"
         ) from error
-    wanted, found = json.loads(settings), record["settings"]
-    if isinstance(found.get("recipe"), dict):
-        found["recipe"] = with_current_names(found["recipe"])
-    if wanted != found:
+    current, stored = json.loads(settings), record["settings"]
+    if isinstance(stored.get("recipe"), dict):
+        stored["recipe"] = with_current_names(stored["recipe"])
+    if current != stored:
         differing = ", ".join(
-            f"{key} was {found.get(key)!r}, is {wanted.get(key)!r}"
-            for key in sorted(wanted.keys() | found.keys())
-            if wanted.get(key) != found.get(key)
+            f"{key} was {stored.get(key)!r}, is {current.get(key)!r}"
+            for key in sorted(current.keys() | stored.keys())
+            if current.get(key) != stored.get(key)
         )
         raise EdgeError(
-            f"{path} is of a run with other settings ({differing}): give the same to resume it, "
-            "or start again without --resume"
+            f"{path}: its training run had other settings ({differing}): pass the same settings "
+            "to resume it, or start again without --resume"
         )
     return Checkpoint(settings, history, values)

@@ -1,4 +1,4 @@
-"""Fits the network: the steps, the weights' average, the checkpoints."""
+"""Fits the network: AdamW steps, the moving average (EMA) of the weights, a checkpoint an epoch."""
 
 import math
 import time
@@ -26,18 +26,19 @@ if TYPE_CHECKING:
     # float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,).
     Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 
-# An epoch of a small set passes over it several times, else all of its epochs were over before
-# the averages of normalization and weights had settled.
+# Fewest steps of an epoch; an epoch of a small data set passes over it several times. With fewer
+# steps the moving averages of batch normalization and of the weights would not converge.
 MIN_STEPS = 100
-# Classes are weighted where the largest has more than so many times the images of the smallest.
-UNEVEN = 2.0
+# If the largest class has more than this many times the images of the smallest, the loss weights
+# each class in inverse proportion to its size.
+MAX_CLASS_IMBALANCE = 2.0
 
 
 class Training:
     """A training run; the same settings on the same machine give the same weights.
 
-    All randomness is derived from (seed, epoch, step), so a run needs no more to go on than its
-    variables and the number of epochs behind it.
+    All randomness is derived from (seed, epoch, step), so a run can be resumed from its variables
+    and the number of completed epochs alone.
     """
 
     def __init__(
@@ -47,26 +48,26 @@ class Training:
         classes: int,
         seed: int,
     ) -> None:
-        """Prepare a run.
+        """Build the network and the optimizer.
 
         Args:
-            recipe: all settings.
-            split: the images to train on.
-            classes: how many labels there are.
-            seed: of everything random.
+            recipe: the settings of the run.
+            split: the training images.
+            classes: number of classes.
+            seed: random seed.
         """
         import keras
         import tensorflow as tf
 
         self.recipe, self.seed = recipe, seed
         self.network = build_trainable(classes, recipe.dropout, seed)
-        # What is validated and saved: the running average of the network's weights.
+        # The moving average (EMA) of the network's weights, which is validated and saved.
         self.average = build_trainable(classes, 0.0, seed)
-        shifts = [v for v in self.network.trainable_variables if len(v.shape) < 2]
+        biases = [v for v in self.network.trainable_variables if len(v.shape) < 2]
         self._optimizer = keras.optimizers.AdamW(
             recipe.learning_rate, weight_decay=recipe.weight_decay, beta_2=recipe.beta2
         )
-        self._optimizer.exclude_from_weight_decay(var_list=shifts)
+        self._optimizer.exclude_from_weight_decay(var_list=biases)
         self._optimizer.build(self.network.trainable_variables)
         self.steps = max(len(split) // recipe.batch_size, MIN_STEPS)
         self._n = len(split)
@@ -79,8 +80,17 @@ class Training:
     def run_epoch(
         self, epoch: int, watch: Callable[[Iterable["Batch"]], Iterable["Batch"]] = iter
     ) -> tuple[float, float]:
-        """Train through one epoch (from 0); mean loss and accuracy on the distorted images."""
-        # Dropout draws from counters of its own: set by the epoch, they need no checkpoint.
+        """Train for one epoch.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            watch: wraps the batches of the epoch, to show progress.
+
+        Returns:
+            Mean loss in nats, and accuracy from 0 to 1, on the augmented images.
+        """
+        # Set the state of dropout's random generator from the epoch, so that no checkpoint of it
+        # is needed.
         for n, layer in enumerate(self.network.layers):
             if layer.name.startswith("dropout") and layer.rate:
                 layer.seed_generator.state.assign([(self.seed + n) % 2**32, (epoch << 20) % 2**32])
@@ -90,18 +100,22 @@ class Training:
         return losses / self.steps, hits / (self.steps * self.recipe.batch_size)
 
     def take_steps(self, batches: Iterable["Batch"], epoch: int) -> Iterator[tuple[float, float]]:
-        """Train on batches, the first of which begins `epoch`: loss and right answers of each."""
+        """Train on batches; yield the mean loss and the number of correct predictions of each.
+
+        Args:
+            batches: the batches, see `batches`.
+            epoch: number of the epoch that the first batch begins, from 0.
+        """
         import tensorflow as tf
 
         total = self.recipe.epochs * self.steps
-        for at, (images, labels) in enumerate(batches, epoch * self.steps):
-            rate = tf.constant(self.recipe.rate((at + 1) / total), tf.float32)
-            at_step = tf.constant(at, tf.float32)
-            loss, hit = self._step(images, labels, rate, at_step)
+        for step, (images, labels) in enumerate(batches, epoch * self.steps):
+            rate = tf.constant(self.recipe.rate((step + 1) / total), tf.float32)
+            loss, hit = self._step(images, labels, rate, tf.constant(step, tf.float32))
             yield float(loss), float(hit)
 
     def batches(self, epoch: int) -> "tf.data.Dataset":
-        """The epoch's batches, shuffled, distorted and corrupted."""
+        """Return the batches of an epoch (from 0), shuffled, augmented and corrupted."""
         import tensorflow as tf
 
         size, seed = self.recipe.batch_size, self.seed
@@ -110,30 +124,32 @@ class Training:
 
         def prepare(step: "tf.Tensor", indices: "tf.Tensor") -> "Batch":
             images = tf.cast(tf.gather(self._pixels, indices), tf.float32) / 255.0
-            own = tf.stack([seed, step])
-            images = augment(images, self.recipe.distortion, strength, own, CROP_PX)
+            step_seed = tf.stack([seed, step])
+            images = augment(images, self.recipe.distortion, strength, step_seed, CROP_PX)
             images = tf.ensure_shape(images, (size, *images.shape[1:]))
             labels = tf.gather(self._labels, indices)
-            return corrupt(images, size, corruption, own), labels
+            return corrupt(images, size, corruption, step_seed), labels
 
         order = shuffled(self._n, self.steps * size, [seed, epoch]).reshape(self.steps, size)
-        numbers = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)
-        batches = tf.data.Dataset.from_tensor_slices((numbers, order))
+        steps = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)
+        batches = tf.data.Dataset.from_tensor_slices((steps, order))
         return batches.map(prepare, num_parallel_calls=2, deterministic=True).prefetch(4)
 
     def values(self) -> tuple[npt.NDArray[np.generic], ...]:
-        """Values of all variables that a run needs to go on."""
+        """Return the values of all variables, for a checkpoint."""
         return tuple(np.asarray(v) for v in self._variables())
 
     def restore(self, values: tuple[npt.NDArray[np.generic], ...]) -> None:
-        """Set all variables to `values`, which `values()` gave.
+        """Set all variables to the values of a checkpoint, as `values()` returned them.
 
         Raises:
-            EdgeError: they are those of another network.
+            EdgeError: their shapes are not those of this network.
         """
         variables = list(self._variables())
         if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
-            raise EdgeError("the checkpoint is of another network: start again without --resume")
+            raise EdgeError(
+                "the checkpoint is of a network with other shapes: start again without --resume"
+            )
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
 
@@ -147,8 +163,9 @@ class Training:
         images: "tf.Tensor",
         labels: "tf.Tensor",
         rate: "tf.Tensor",
-        at: "tf.Tensor",
+        step: "tf.Tensor",
     ) -> tuple["tf.Tensor", "tf.Tensor"]:
+        """Train on one batch; return its loss and its number of correct predictions."""
         import tensorflow as tf
 
         smoothing, classes = self.recipe.label_smoothing, self._classes
@@ -160,25 +177,33 @@ class Training:
             loss = tf.reduce_mean(losses * tf.gather(self._weights, labels))
         self._optimizer.learning_rate.assign(rate)
         self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        # At first the average follows faster: it is to forget the random start.
-        share = 1 - tf.minimum(self.recipe.ema_decay, (1 + at) / (10 + at))
-        for mean, now in zip(self.average.weights, self.network.weights, strict=True):
-            mean.assign_add(share * (now - mean))
+        # Use a faster average in the first steps, so that it forgets the random initial weights.
+        share = 1 - tf.minimum(self.recipe.ema_decay, (1 + step) / (10 + step))
+        for average, weight in zip(self.average.weights, self.network.weights, strict=True):
+            average.assign_add(share * (weight - average))
         hits = tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == labels, tf.float32))
         return loss, hits
 
 
-def shuffled(n: int, wanted: int, seed: list[int]) -> npt.NDArray[np.int32]:
-    """`wanted` indices below `n`: whole random orders of all of them, one after another."""
+def shuffled(n: int, count: int, seed: list[int]) -> npt.NDArray[np.int32]:
+    """Return `count` indices below `n`: random permutations of all `n`, one after another."""
     random = np.random.default_rng(seed)
-    orders = [random.permutation(n) for _ in range(-(-wanted // n))]
-    return np.concatenate(orders)[:wanted].astype(np.int32)
+    orders = [random.permutation(n) for _ in range(-(-count // n))]
+    return np.concatenate(orders)[:count].astype(np.int32)
 
 
 def class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float64]:
-    """Weight of each class in the loss: all 1, or, of uneven classes, in inverse proportion."""
+    """Return the weight of each class in the loss, (classes,).
+
+    All weights are 1 unless the classes are imbalanced (see MAX_CLASS_IMBALANCE); then they are in
+    inverse proportion to the size of the class.
+
+    Args:
+        labels: classes of the training images, (N,).
+        classes: number of classes.
+    """
     counts = np.bincount(labels, minlength=classes)
-    if counts.max() <= UNEVEN * counts.min():
+    if counts.max() <= MAX_CLASS_IMBALANCE * counts.min():
         return np.ones(classes)
     return len(labels) / (classes * counts)
 
@@ -192,23 +217,23 @@ def fit(
     report: Callable[[tuple[Epoch, ...]], None],
     watch: Callable[[Iterable["Batch"]], Iterable["Batch"]] = iter,
 ) -> tuple[Epoch, ...]:
-    """Train to the end of the recipe, with a checkpoint at `path` after each epoch.
+    """Train for all epochs of the recipe, and write a checkpoint after each.
 
     Args:
-        training: fresh.
-        validation: what each epoch is measured on.
-        path: of the checkpoint.
-        settings: JSON of all that decides the outcome.
-        resume: go on from the checkpoint, where there is one.
-        report: called with the history after each epoch, and once when going on.
-        watch: passes on the batches of an epoch, to show progress.
+        training: a new run.
+        validation: images on which each epoch is validated.
+        path: the checkpoint's file.
+        settings: JSON of everything that determines the result.
+        resume: continue from the checkpoint, if there is one.
+        report: called with the history after each epoch, and once after resuming.
+        watch: wraps the batches of an epoch, to show progress.
 
     Returns:
-        The history.
+        The history, one entry per epoch.
 
     Raises:
-        EdgeError: the checkpoint cannot be read or written, or is of other settings; or the loss
-            is not finite.
+        EdgeError: the checkpoint cannot be read or written, its run had other settings, or the
+            loss is not finite.
     """
     history: tuple[Epoch, ...] = ()
     if resume and path.exists():
@@ -224,7 +249,7 @@ def fit(
         )
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise EdgeError(
-                f"the training diverged in epoch {epoch + 1}: its loss is not finite; lower the "
+                f"training diverged in epoch {epoch + 1}: the loss is not finite; lower the "
                 "learning rate (--set learning_rate=…)"
             )
         rate = training.recipe.rate((epoch + 1) / training.recipe.epochs)

@@ -1,6 +1,7 @@
-"""Draws negatives to fit the rejection model with; `benchmarks` measures with others.
+"""Draws negatives, images that are not digits: letters, scribbles, polygons, textures.
 
-`benchmarks.rejection` measures with other fonts, other figures and other textures.
+`train.rejection` fits the rejection model to them. `benchmarks.rejection` measures that model with
+other negatives: other fonts, shapes and textures.
 """
 
 import string
@@ -14,15 +15,17 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from runtime.backends import Pixels
 from runtime.preprocess.mnist_format import to_mnist_format
 
-# Letters that someone's hand would make of a digit: 0, 1, 2, 5, 6, 8 and 9 in this order.
+# Letters that look like 0, 1, 2, 5, 6, 8 or 9 in handwriting; they are not used as negatives.
 LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"
 LETTERS = "".join(sorted(set(string.ascii_letters) - set(LOOK_ALIKES)))
 DIGITS = string.digits
 
-# Greek, Cyrillic and signs without a likeness: they make the letters of other fonts less strange.
-_OTHERS = (
+# Greek and Cyrillic letters and symbols that do not look like digits. With them, the rejection
+# model also rejects letters in other fonts.
+_SYMBOLS = (
     "ΓΔΘΛΞΠΣΦΨΩαδεηκλμνξπσφχψωЖИЛПФЦШЩЫЭЮЯджлмфцшщъыэюя#$%&@+=?*~{}<>←↑→↓↔■▲▼◆★♠♣♥♦✚✖✿☺√∞≈≠∑∫∆"
 )
+# Font files that matplotlib contains.
 _FONTS = (
     "DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSans-Oblique.ttf",
     "DejaVuSans-BoldOblique.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Bold.ttf",
@@ -30,29 +33,48 @@ _FONTS = (
     "DejaVuSansMono-Bold.ttf", "DejaVuSansMono-Oblique.ttf", "DejaVuSansMono-BoldOblique.ttf",
 )  # fmt: skip
 
-_CANVAS, _GLYPH = 72, 40
-_SIDE = 28
+_CANVAS_PX = 72  # side of the square image that a character or figure is drawn on
+_FONT_SIZE_PX = 40
+_SIDE_PX = 28  # side of an MNIST image
 
 
 def draw_negatives(n: int, seed: int) -> Pixels:
-    """Some `n` images of what is no digit, uint8 (N, 28, 28, 1), a third of them letters."""
+    """Draw about 1.25 `n` images that are not digits, a third of them Latin letters.
+
+    Args:
+        n: each kind has a fixed share of `n` images; the shares add up to 1.25.
+        seed: random seed.
+
+    Returns:
+        uint8 (N, 28, 28, 1), in MNIST's form.
+    """
     random = np.random.default_rng([seed, n])
     figures = polygons(n // 5, random)
-    drawn = [
+    kinds = [
         glyphs(LETTERS, 2 * n // 5, random),
-        glyphs(_OTHERS, n // 10, random),
+        glyphs(_SYMBOLS, n // 10, random),
         scribbles(n // 10, random),
         figures,
         figures.swapaxes(1, 2),
-        _grounds(n // 20, random),
-        *(make(n // 20, random) for make in (_specks, _noise)),
+        _blank_pages(n // 20, random),
+        _specks(n // 20, random),
+        _noise(n // 20, random),
         _clouds(n // 10, random),
     ]
-    return np.concatenate(drawn)
+    return np.concatenate(kinds)
 
 
 def glyphs(characters: str, n: int, random: np.random.Generator) -> Pixels:
-    """`n` characters in DejaVu's fonts, distorted, thickened and thinned, in MNIST's form."""
+    """Draw `n` random characters in DejaVu fonts, distorted, thickened or thinned.
+
+    Args:
+        characters: those to draw from.
+        n: number of images.
+        random: source of randomness.
+
+    Returns:
+        uint8 (n, 28, 28, 1), in MNIST's form.
+    """
     fonts = [_font(name) for name in _FONTS]
     return np.stack(
         [
@@ -67,39 +89,43 @@ def glyphs(characters: str, n: int, random: np.random.Generator) -> Pixels:
 
 @cache
 def draw(character: str, font: ImageFont.FreeTypeFont) -> Image.Image:
-    """A character in the middle of a small page, light on dark."""
-    page = Image.new("L", (_CANVAS, _CANVAS))
-    middle = (_CANVAS / 2, _CANVAS / 2)
+    """Draw a character in the middle of a canvas, light on dark; "L" image of 72 × 72 pixels."""
+    page = Image.new("L", (_CANVAS_PX, _CANVAS_PX))
+    middle = (_CANVAS_PX / 2, _CANVAS_PX / 2)
     ImageDraw.Draw(page).text(middle, character, font=font, fill=255, anchor="mm")
     return page
 
 
 def scribbles(n: int, random: np.random.Generator) -> Pixels:
-    """Two to five strokes through points drawn at random."""
-    drawn = []
+    """Draw `n` images of two to five strokes through random points, uint8 (n, 28, 28, 1)."""
+    images = []
     for _ in range(n):
-        page = Image.new("L", (_CANVAS, _CANVAS))
+        page = Image.new("L", (_CANVAS_PX, _CANVAS_PX))
         width = int(random.integers(3, 8))
         for _ in range(random.integers(2, 6)):
-            points = random.uniform(14, _CANVAS - 14, (random.integers(2, 4), 2))
+            points = random.uniform(14, _CANVAS_PX - 14, (random.integers(2, 4), 2))
             ImageDraw.Draw(page).line([tuple(p) for p in points], fill=255, width=width)
-        drawn.append(_distorted(page, random))
-    return np.stack(drawn)
+        images.append(_distorted(page, random))
+    return np.stack(images)
 
 
 def polygons(n: int, random: np.random.Generator) -> Pixels:
-    """Irregular triangles, quadrangles and dented figures of more corners, drawn or filled."""
-    drawn = []
+    """Draw `n` irregular triangles, quadrangles and stars, outlined or filled.
+
+    Returns:
+        uint8 (n, 28, 28, 1), in MNIST's form.
+    """
+    images = []
     for number in range(n):
-        page = Image.new("L", (_CANVAS, _CANVAS))
+        page = Image.new("L", (_CANVAS_PX, _CANVAS_PX))
         corners = int(random.integers(3, 5)) if number % 2 else int(random.integers(6, 15))
         angles = 2 * np.pi * (np.arange(corners) + random.uniform(-0.2, 0.2, corners)) / corners
         radii = random.uniform(18, 28, corners)
         if corners > 4:
-            # Without dents a ring of many corners would be a 0.
+            # Make a star of it: a polygon of many corners would look like a 0.
             radii[1::2] *= random.uniform(0.2, 0.7)
             radii *= random.uniform(0.6, 1.0, corners)
-        middle, angles = _CANVAS / 2, angles + random.uniform(0, 2 * np.pi)
+        middle, angles = _CANVAS_PX / 2, angles + random.uniform(0, 2 * np.pi)
         points = [
             (middle + r * np.cos(a), middle + r * np.sin(a))
             for r, a in zip(radii, angles, strict=True)
@@ -109,15 +135,16 @@ def polygons(n: int, random: np.random.Generator) -> Pixels:
         else:
             width = int(random.integers(3, 7))
             ImageDraw.Draw(page).line([*points, points[0]], fill=255, width=width, joint="curve")
-        drawn.append(_distorted(page, random))
-    return np.stack(drawn)
+        images.append(_distorted(page, random))
+    return np.stack(images)
 
 
 def _distorted(page: Image.Image, random: np.random.Generator) -> Pixels:
-    angle, shear, grow = random.uniform(-1, 1, 3) * (0.2, 0.2, 0.15)
-    cos, sin, grow = np.cos(angle), np.sin(angle), np.exp(grow)
-    matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[grow, shear], [0, 1 / grow]])
-    middle = np.full(2, _CANVAS / 2)
+    """Rotate, shear, stretch, thicken or thin, and blur a drawing; return it in MNIST's form."""
+    angle, shear, log_stretch = random.uniform(-1, 1, 3) * (0.2, 0.2, 0.15)
+    cos, sin, stretch = np.cos(angle), np.sin(angle), np.exp(log_stretch)
+    matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[stretch, shear], [0, 1 / stretch]])
+    middle = np.full(2, _CANVAS_PX / 2)
     offset = middle - matrix @ middle
     page = page.transform(
         page.size,
@@ -135,37 +162,38 @@ def _distorted(page: Image.Image, random: np.random.Generator) -> Pixels:
     return to_mnist_format(np.where(ink > 16, ink, 0))
 
 
-def _grounds(n: int, random: np.random.Generator) -> Pixels:
-    """Empty pages, gray ones, and ones that darken towards a side."""
+def _blank_pages(n: int, random: np.random.Generator) -> Pixels:
+    """Draw `n` pages without ink: black, gray, or with a brightness gradient."""
     levels = random.uniform(0, 255, (n, 1, 1)) * (random.random((n, 1, 1)) < 0.8)
     slopes = random.uniform(-8, 8, (n, 2, 1)) * (random.random((n, 1, 1)) < 0.5)
-    at = np.arange(_SIDE) - _SIDE / 2
-    return _pixels(levels + slopes[:, :1] * at[:, None] + slopes[:, 1:] * at)
+    positions = np.arange(_SIDE_PX) - _SIDE_PX / 2
+    return _pixels(levels + slopes[:, :1] * positions[:, None] + slopes[:, 1:] * positions)
 
 
 def _specks(n: int, random: np.random.Generator) -> Pixels:
-    """One to six specks of up to two by two pixels on an empty page."""
-    planes = np.zeros((n, _SIDE, _SIDE))
+    """Draw `n` pages with one to six specks of at most two by two pixels."""
+    planes = np.zeros((n, _SIDE_PX, _SIDE_PX))
     for plane in planes:
         for _ in range(random.integers(1, 7)):
-            top, left = random.integers(0, _SIDE - 1, 2)
-            high, wide = random.integers(1, 3, 2)
-            plane[top : top + high, left : left + wide] = random.uniform(40, 255)
+            top, left = random.integers(0, _SIDE_PX - 1, 2)
+            height, width = random.integers(1, 3, 2)
+            plane[top : top + height, left : left + width] = random.uniform(40, 255)
     return _pixels(planes)
 
 
 def _noise(n: int, random: np.random.Generator) -> Pixels:
-    """Pixels that know nothing of each other: evenly drawn, or black and white."""
-    even = random.uniform(0, 1, (n, _SIDE, _SIDE)) * random.uniform(5, 255, (n, 1, 1))
-    sparse = 255.0 * (random.random((n, _SIDE, _SIDE)) < random.uniform(0.01, 0.6, (n, 1, 1)))
-    return _pixels(np.where(random.random((n, 1, 1)) < 0.5, even, sparse))
+    """Draw `n` images of white noise: uniform gray values, or black and white pixels."""
+    shape = (n, _SIDE_PX, _SIDE_PX)
+    uniform = random.uniform(0, 1, shape) * random.uniform(5, 255, (n, 1, 1))
+    binary = 255.0 * (random.random(shape) < random.uniform(0.01, 0.6, (n, 1, 1)))
+    return _pixels(np.where(random.random((n, 1, 1)) < 0.5, uniform, binary))
 
 
 def _clouds(n: int, random: np.random.Generator) -> Pixels:
-    """Noise smoothed as far as photographs are: spectra that fall with the frequency."""
-    frequency = np.hypot(np.fft.fftfreq(_SIDE)[:, None], np.fft.fftfreq(_SIDE))
+    """Draw `n` images of 1/f noise, whose amplitude spectrum falls as in photographs."""
+    frequency = np.hypot(np.fft.fftfreq(_SIDE_PX)[:, None], np.fft.fftfreq(_SIDE_PX))
     frequency[0, 0] = 1
-    white = np.fft.fft2(random.standard_normal((n, _SIDE, _SIDE)))
+    white = np.fft.fft2(random.standard_normal((n, _SIDE_PX, _SIDE_PX)))
     planes = np.fft.ifft2(white / frequency ** random.uniform(0.5, 2, (n, 1, 1))).real
     planes -= planes.mean(axis=(1, 2), keepdims=True)
     planes /= planes.std(axis=(1, 2), keepdims=True)
@@ -176,9 +204,11 @@ def _clouds(n: int, random: np.random.Generator) -> Pixels:
 def _font(name: str) -> ImageFont.FreeTypeFont:
     import matplotlib
 
-    # The fonts that come with matplotlib.
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), _GLYPH)
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", name)
+    return ImageFont.truetype(path, _FONT_SIZE_PX)
 
 
 def _pixels(planes: npt.NDArray[np.floating]) -> Pixels:
-    return np.clip(np.rint(planes), 0, 255).astype(np.uint8)[..., None]
+    """Round planes (N, 28, 28) to pixels uint8 (N, 28, 28, 1)."""
+    pixels: Pixels = np.clip(np.rint(planes), 0, 255).astype(np.uint8)[..., None]
+    return pixels

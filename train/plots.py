@@ -1,4 +1,8 @@
-"""Figures: samples, learning curves, confusions, mistakes, reliability, and photographs."""
+"""Draws the figures of a training run and of the notebook with matplotlib, and saves them as PNG.
+
+They are samples, learning curves, a confusion matrix, misclassified images, a reliability diagram,
+and photographs with their preprocessed pixels.
+"""
 
 import io
 from collections.abc import Sequence
@@ -19,25 +23,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-# Beyond so many classes the numbers in a confusion matrix cannot be read.
-MAX_NUMBERED = 26
-MAX_MISTAKES = 60
-_COLUMNS = 10
+# A confusion matrix of more classes has no labels and numbers: they would be illegible.
+MAX_NUMBERED_CLASSES = 26
+MAX_MISTAKES = 60  # misclassified images in one figure, the most confident ones
+_COLUMNS = 10  # images per row
 
 
 def samples(
     pixels: npt.NDArray[np.number], captions: Sequence[str], margin_px: int = 0
 ) -> "Figure":
-    """Images (N, 28, 28, 1), ten in a row, each under its caption.
+    """Draw images in rows of ten, each with its caption above it.
 
     Args:
-        pixels: uint8 from 0 to 255, or float from 0 to 1.
-        captions: one an image.
-        margin_px: of each edge; what lies inside is framed.
+        pixels: (N, 28, 28, 1), uint8 from 0 to 255 or float from 0 to 1.
+        captions: one per image.
+        margin_px: distance from the edges at which a frame is drawn; 0 draws none.
     """
     figure, grid = _grid(len(pixels))
     for axes, image, caption in zip(grid, pixels, captions, strict=False):
-        _show(axes, image, _plain(caption))
+        _show(axes, image, _plot_label(caption))
         if margin_px:
             side = image.shape[0] - 2 * margin_px
             corner = (margin_px - 0.5, margin_px - 0.5)
@@ -46,7 +50,7 @@ def samples(
 
 
 def curves(history: Sequence[Epoch]) -> "Figure":
-    """Loss and error by epoch, on distorted training images and on validation images."""
+    """Draw the loss and the error rate by epoch, on augmented training and validation images."""
     figure = _figure(10, 4)
     loss, error = figure.subplots(1, 2)
     epochs = [e.epoch for e in history]
@@ -59,7 +63,7 @@ def curves(history: Sequence[Epoch]) -> "Figure":
             [100 - 100 * e.val_accuracy for e in history],
         ),
     ):
-        axes.plot(epochs, train, marker=".", label="training, distorted")
+        axes.plot(epochs, train, marker=".", label="training, augmented")
         axes.plot(epochs, val, marker=".", label="validation")
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -75,20 +79,30 @@ def confusion(
     truth: npt.NDArray[np.int64],
     labels: tuple[str, ...],
 ) -> "Figure":
-    """How often each class (rows) was read as each (columns); the colors leave the right out."""
+    """Draw the confusion matrix: true classes in rows, predicted classes in columns.
+
+    The colors show errors only.
+
+    Args:
+        scores: of the images, (N, classes).
+        truth: true classes, (N,).
+        labels: names of the classes.
+    """
     n = len(labels)
     counts = np.zeros((n, n), int)
     np.add.at(counts, (truth, scores.argmax(axis=1)), 1)
     wrong = counts * (1 - np.eye(n, dtype=int))
-    numbered = n <= MAX_NUMBERED
-    side = 2 + 0.45 * min(n, MAX_NUMBERED)
+    numbered = n <= MAX_NUMBERED_CLASSES
+    side = 2 + 0.45 * min(n, MAX_NUMBERED_CLASSES)
     figure = _figure(side, side)
     axes = figure.subplots()
     axes.imshow(wrong, cmap="Reds")
-    axes.set(xlabel="read as", ylabel="is", title=f"{wrong.sum()} mistakes of {len(truth)}")
+    title = f"{wrong.sum()} mistakes in {len(truth)} images"
+    axes.set(xlabel="predicted class", ylabel="true class", title=title)
     if numbered:
-        axes.set_xticks(range(n), [_plain(name) for name in labels], rotation=90 if n > 10 else 0)
-        axes.set_yticks(range(n), [_plain(name) for name in labels])
+        names = [_plot_label(name) for name in labels]
+        axes.set_xticks(range(n), names, rotation=90 if n > 10 else 0)
+        axes.set_yticks(range(n), names)
         half = wrong.max() / 2
         for row, column in zip(*np.nonzero(counts), strict=True):
             dark = wrong[row, column] > half
@@ -104,62 +118,79 @@ def mistakes(
     scores: npt.NDArray[np.floating],
     truth: npt.NDArray[np.int64],
     labels: tuple[str, ...],
-    what: str = "mistakes",
+    title: str = "mistakes",
 ) -> "Figure":
-    """The images that were misread, the surest first: what it is → what it was read as."""
-    read_as = scores.argmax(axis=1)
-    wrong = np.flatnonzero(read_as != truth)
+    """Draw the misclassified images, the most confident first, as "true → predicted class".
+
+    Args:
+        pixels: uint8 (N, 28, 28, 1).
+        scores: of the images, (N, classes).
+        truth: true classes, (N,).
+        labels: names of the classes.
+        title: a noun for the images, such as "mistakes".
+    """
+    predicted = scores.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
     wrong = wrong[np.argsort(-scores.max(axis=1)[wrong], kind="stable")]
     shown = wrong[:MAX_MISTAKES]
-    figure, grid = _grid(len(shown), title_inches=0.6)
+    figure, grid = _grid(len(shown), title_in=0.6)
     for axes, n in zip(grid, shown, strict=False):
-        names = f"{_plain(labels[truth[n]])} → {_plain(labels[read_as[n]])}"
+        names = f"{_plot_label(labels[truth[n]])} → {_plot_label(labels[predicted[n]])}"
         _show(axes, pixels[n], f"{names}\n{100 * scores[n].max():.0f} %")
-    more = f", the surest {len(shown)}" if len(shown) < len(wrong) else ""
-    figure.suptitle(f"{len(wrong)} {what} of {len(truth)}{more}: what it is → what it was read as")
+    part = f", the {len(shown)} most confident" if len(shown) < len(wrong) else ""
+    figure.suptitle(f"{len(wrong)} {title} in {len(truth)} images{part}: true → predicted class")
     return figure
 
 
 def reliability(scores: npt.NDArray[np.floating], truth: npt.NDArray[np.int64]) -> "Figure":
-    """Accuracy by confidence, and how many answers had it."""
-    counts, confidences, right = calibration_bins(scores, truth)
+    """Draw the reliability diagram, accuracy by confidence, above a histogram of the confidence.
+
+    Args:
+        scores: of the images, (N, classes).
+        truth: true classes, (N,).
+    """
+    counts, confidences, correct = calibration_bins(scores, truth)
     filled = counts > 0
-    accuracy, confidence = (sums[filled] / counts[filled] for sums in (right, confidences))
+    accuracy, confidence = (sums[filled] / counts[filled] for sums in (correct, confidences))
     figure = _figure(5, 6)
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    upper.plot([0, 1], [0, 1], color="gray", linestyle=":", label="as it should be")
+    upper.plot([0, 1], [0, 1], color="gray", linestyle=":", label="perfect calibration")
     upper.plot(confidence, accuracy, marker="o", label="measured")
     error = calibration_error(scores, truth)
     upper.set(ylabel="accuracy", title=f"expected calibration error {100 * error:.2f} %")
     upper.legend()
     lower.bar((np.arange(BINS) + 0.5) / BINS, counts, width=1 / BINS)
-    lower.set(xlabel="confidence", ylabel="answers", yscale="log")
+    lower.set(xlabel="confidence", ylabel="predictions", yscale="log")
     return figure
 
 
 def views(paths: Sequence[str | Path], captions: Sequence[str]) -> "Figure":
-    """Photographs with the place of the digit, and below each what the network is given.
+    """Draw photographs with a frame around the digit, each above its preprocessed pixels.
+
+    Args:
+        paths: image files.
+        captions: one per image, shown above its pixels.
 
     Raises:
-        ImageError: one of them cannot be read as an image.
+        ImageError: a file cannot be read as an image.
     """
     figure = _figure(2.6 * len(paths), 3.8)
     grid = figure.subplots(2, len(paths), squeeze=False, height_ratios=(5, 3))
     for (upper, lower), path, caption in zip(grid.T, paths, captions, strict=True):
-        seen = preprocess(path)
+        preprocessed = preprocess(path)
         with Image.open(path) as image:
             upper.imshow(ImageOps.exif_transpose(image).convert("RGB"))
-        left, top, right, bottom = seen.box
+        left, top, right, bottom = preprocessed.box
         upper.add_patch(_frame((left - 0.5, top - 0.5), right - left, bottom - top))
-        upper.set_title(f"{Path(path).name}: {seen.polarity}", fontsize=9)
+        upper.set_title(f"{Path(path).name}: {preprocessed.polarity}", fontsize=9)
         upper.set_axis_off()
-        _show(lower, seen.pixels, caption)
+        _show(lower, preprocessed.pixels, caption)
         lower.set_axis_off()
     return figure
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG to `path`, whole or not at all.
+    """Write a figure as PNG to `path` atomically.
 
     Raises:
         EdgeError: the file cannot be written.
@@ -169,29 +200,29 @@ def save(figure: "Figure", path: Path) -> None:
     atomic_write.write(path, buffer.getvalue())
 
 
-def _figure(width: float, height: float) -> "Figure":
-    # Without pyplot there is no window system to ask for and no state to leave behind.
+def _figure(width_in: float, height_in: float) -> "Figure":
+    """Create a figure without pyplot, which would need a display and keep global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _grid(count: int, title_inches: float = 0.0) -> "tuple[Figure, Sequence[Axes]]":
-    """Places for `count` images, ten in a row, and the figure that they are in."""
+def _grid(count: int, title_in: float = 0.0) -> "tuple[Figure, Sequence[Axes]]":
+    """Create a figure with hidden axes for `count` images in rows of ten."""
     rows = max(1, -(-count // _COLUMNS))
-    figure = _figure(_COLUMNS, 1.35 * rows + title_inches)
-    places = figure.subplots(rows, _COLUMNS, squeeze=False).reshape(-1)
-    for axes in places:
+    figure = _figure(_COLUMNS, 1.35 * rows + title_in)
+    grid: list[Axes] = list(figure.subplots(rows, _COLUMNS, squeeze=False).reshape(-1))
+    for axes in grid:
         axes.set_axis_off()
-    return figure, places
+    return figure, grid
 
 
 def _show(axes: "Axes", image: npt.NDArray[np.number], caption: str) -> None:
-    white = 255 if image.dtype == np.uint8 else 1
-    axes.imshow(image[:, :, 0], cmap="gray_r", vmin=0, vmax=white)
+    full_scale = 255 if image.dtype == np.uint8 else 1
+    axes.imshow(image[:, :, 0], cmap="gray_r", vmin=0, vmax=full_scale)
     axes.set_title(caption, fontsize=8)
 
 
@@ -201,7 +232,7 @@ def _frame(corner: tuple[float, float], width: float, height: float) -> "Rectang
     return Rectangle(corner, width, height, fill=False, edgecolor="tab:red")
 
 
-def _plain(label: str) -> str:
-    """A label as matplotlib is to show it: not as mathematics, and not across the page."""
+def _plot_label(label: str) -> str:
+    """Shorten a label, and escape dollar signs, which matplotlib takes for mathematics."""
     short = label if len(label) <= 12 else f"{label[:11]}…"
     return short.replace("$", r"\$")

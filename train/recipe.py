@@ -1,33 +1,40 @@
-"""Recipe: every setting that decides what a training run ends in."""
+"""Defines the recipe of a training run: its settings, three presets, and `--set NAME=VALUE`."""
 
 import dataclasses
 import json
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from runtime.errors import EdgeError
 from train.augment import Augmentation
 from train.corrupt import Corruption
 
-_Part = TypeVar("_Part", "Recipe", Augmentation, Corruption)
-# Settings that stay below 1.
-_SHARES = ("warmup", "beta2", "dropout", "label_smoothing", "ema_decay")
-_SHARES += ("contrast", "cooldown")
-_AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
-_MAX = {
-    **dict.fromkeys((*_SHARES, "share", "corrupted_fraction", "cooldown_strength"), 1),
+_Group = TypeVar("_Group", "Recipe", Augmentation, Corruption)
+_BELOW_ONE = (  # settings that must be less than 1
+    "warmup",
+    "beta2",
+    "dropout",
+    "label_smoothing",
+    "ema_decay",
+    "contrast",
+    "cooldown",
+)
+_AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")  # all others may be 0
+_MAX = {  # largest value of each setting, in its own unit
+    **dict.fromkeys((*_BELOW_ONE, "share", "corrupted_fraction", "cooldown_strength"), 1),
     **dict.fromkeys(("noise", "brightness"), 1),  # shares of full scale
     **dict.fromkeys(("shift_px", "blur_px", "occlusion_px", "elastic_px", "elastic_points"), 28),
     "stroke_px": 2,
     "rotation_degrees": 180,
     "batch_size": 65_536,
 }
-_LARGEST = 1e6  # of any other setting
-_NUMBER = re.compile(r"[0-9.eE+-]+")  # without Python's other digits, underscores and spaces
-# Settings whose names were changed; `--set` and stored recipes may have the earlier ones.
-_EARLIER_NAMES = {
+_MAX_OTHERWISE = 1e6  # largest value of a setting that `_MAX` does not contain
+# ASCII numbers; Python also accepts other digits, underscores and spaces.
+_NUMBER = re.compile(r"[0-9.eE+-]+")
+# Former and current names of settings; `--set` and stored recipes accept the former ones too.
+_FORMER_NAMES = {
     "second_moment": "beta2",
     "averaging": "ema_decay",
     "spoilt": "corrupted_fraction",
@@ -36,30 +43,30 @@ _EARLIER_NAMES = {
     "calm_strength": "cooldown_strength",
 }
 # Settings that are groups of settings.
-_PARTS = ("distortion", "corruption", "early_corruption")
+_GROUPS = ("distortion", "corruption", "early_corruption")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every setting that decides the outcome of a training run; RECIPE.md gives the reasons.
+    """The settings of a training run; RECIPE.md explains the choice of their values.
 
     Attributes:
         name: the recipe's name in the saved model.
-        epochs: passes over the training images (of a small set an epoch makes several passes).
-        batch_size: images a step.
-        learning_rate: its peak.
-        warmup: share of the training in which the rate climbs from 0 to its peak.
+        epochs: passes over the training images; with a small data set an epoch makes several.
+        batch_size: images per step.
+        learning_rate: peak learning rate.
+        warmup: share of the steps in which the learning rate rises from 0 to its peak.
         beta2: decay per step of AdamW's mean of squared gradients, β₂.
-        weight_decay: of AdamW, on kernels alone, relative to the learning rate.
+        weight_decay: AdamW's weight decay of the kernels, relative to the learning rate.
         dropout: share of the hidden layer's values dropped.
-        label_smoothing: share of the target spread evenly over the classes.
-        ema_decay: decay per step of the moving average of the weights, which is saved.
+        label_smoothing: share of each target that is spread evenly over the classes.
+        ema_decay: decay per step of the moving average (EMA) of the weights, which is saved.
         distortion: the geometric augmentation of the images.
         corruption: the corruption of a share of the images in the last epochs.
         corrupted_fraction: share of the epochs, the last ones, that use `corruption`.
         early_corruption: the corruption in the epochs before those.
         cooldown: share of the epochs, the last ones, that use a weaker `distortion`.
-        cooldown_strength: the strength of `distortion` in them, from 0 to 1.
+        cooldown_strength: the strength of `distortion` in those epochs, from 0 to 1.
 
     Shares of the epochs are rounded to whole epochs.
     """
@@ -82,23 +89,27 @@ class Recipe:
     cooldown_strength: float = 0.5
 
     def to_json(self) -> str:
-        """One line, keys in order."""
+        """Return the settings as one line of JSON with sorted keys."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     def rate(self, progress: float) -> float:
-        """Learning rate at `progress` (0 to 1): linear warm-up, then half a cosine down to 0."""
+        """Return the learning rate: linear warm-up, then cosine decay to 0.
+
+        Args:
+            progress: completed share of the steps, from 0 to 1.
+        """
         if progress < self.warmup:
             return self.learning_rate * progress / self.warmup
-        rest = (progress - self.warmup) / (1 - self.warmup)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
+        decayed = (progress - self.warmup) / (1 - self.warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(decayed, 1.0)))
 
     def corruption_in(self, epoch: int) -> Corruption:
-        """How images are corrupted in `epoch` (from 0)."""
+        """Return the corruption that `epoch` (from 0) uses."""
         late = self._in_last(self.corrupted_fraction, epoch)
         return self.corruption if late else self.early_corruption
 
     def strength(self, epoch: int) -> float:
-        """Strength of the augmentation in `epoch` (from 0)."""
+        """Return the strength of the augmentation in `epoch` (from 0), from 0 to 1."""
         return self.cooldown_strength if self._in_last(self.cooldown, epoch) else 1.0
 
     def _in_last(self, share: float, epoch: int) -> bool:
@@ -139,47 +150,56 @@ FAST = Recipe(
 
 
 def changed(recipe: Recipe, settings: list[str]) -> Recipe:
-    """A recipe with settings changed, each `name=value`, `distortion.name=…`, `corruption.name=…`.
+    """Return a recipe with changed settings.
+
+    Args:
+        recipe: the recipe to start from; it is not modified.
+        settings: each `name=value`, or `group.name=value` with the group `distortion`,
+            `corruption` or `early_corruption`.
 
     Raises:
-        EdgeError: no such setting, or a value that makes no sense.
+        EdgeError: a setting does not exist, or its value is not a number in its range.
     """
     for setting in settings:
         name, _, text = setting.partition("=")
         try:
-            part, dot, rest = name.partition(".")
-            part = _EARLIER_NAMES.get(part, part)
-            if part in _PARTS:
-                changed_part = _replaced(getattr(recipe, part), rest, text)
-                recipe = dataclasses.replace(recipe, **{part: changed_part})
+            group, dot, rest = name.partition(".")
+            group = _FORMER_NAMES.get(group, group)
+            if group in _GROUPS:
+                changed_group = _replaced(getattr(recipe, group), rest, text)
+                recipe = dataclasses.replace(recipe, **{group: changed_group})
             else:
-                recipe = _replaced(recipe, part + dot + rest, text)
+                recipe = _replaced(recipe, group + dot + rest, text)
         except (KeyError, ValueError):
             names = [
                 *_numbers(recipe),
-                *(f"{part}.{n}" for part in _PARTS for n in _numbers(getattr(recipe, part))),
+                *(f"{group}.{n}" for group in _GROUPS for n in _numbers(getattr(recipe, group))),
             ]
             raise EdgeError(
-                f"--set {setting}: give NAME=NUMBER, one of {', '.join(names)}"
+                f"--set {setting}: unknown name or value out of range: pass NAME=NUMBER, with one "
+                f"of the names {', '.join(names)}"
             ) from None
     return recipe
 
 
 def with_current_names(stored: dict[str, object]) -> dict[str, object]:
-    """Return a stored recipe with the present names of its settings."""
-    return {_EARLIER_NAMES.get(name, name): value for name, value in stored.items()}
+    """Return a stored recipe with the current names of its settings."""
+    return {_FORMER_NAMES.get(name, name): value for name, value in stored.items()}
 
 
-def _numbers(part: Recipe | Augmentation | Corruption) -> dict[str, int | float]:
-    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+def _numbers(group: Recipe | Augmentation | Corruption) -> dict[str, int | float]:
+    """Return the settings that are numbers, by name."""
+    values = {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
 
 
-def _replaced(part: _Part, name: str, text: str) -> _Part:
+def _replaced(group: _Group, name: str, text: str) -> _Group:
+    """Return `group` with one changed setting; raise ValueError or KeyError if it is invalid."""
     if not _NUMBER.fullmatch(text):
         raise ValueError
-    value = type(_numbers(part)[name])(text)
-    least = 1 if name in _AT_LEAST_ONE else 0
-    if not least <= value <= _MAX.get(name, _LARGEST) or (name in _SHARES and value == 1):
+    value = type(_numbers(group)[name])(text)
+    minimum, maximum = 1 if name in _AT_LEAST_ONE else 0, _MAX.get(name, _MAX_OTHERWISE)
+    if not minimum <= value <= maximum or (name in _BELOW_ONE and value == 1):
         raise ValueError
-    return dataclasses.replace(part, **{name: value})
+    replacement: dict[str, Any] = {name: value}
+    return dataclasses.replace(group, **replacement)

@@ -1,4 +1,9 @@
-"""Fits the rejection model to digits and to drawn negatives."""
+"""Fits the rejection model, which decides whether an image is a digit, after training.
+
+Its features are the ink of an image and the confidence of the prediction. It is fitted to training
+digits and to drawn negatives, and its threshold to the validation digits. `runtime.model.rejection`
+applies it.
+"""
 
 import dataclasses
 import math
@@ -11,8 +16,8 @@ import numpy.typing as npt
 from runtime.backends import Pixels, Scores
 from runtime.model.rejection import (
     BOTTOM_ROW,
-    CERTAIN_CONFIDENCE,
     CERTAIN_SCORE_MARGIN,
+    CERTAIN_CONFIDENCE,
     GRID_SHAPE,
     SQUARE_PX,
     TOP_ROW,
@@ -26,16 +31,16 @@ from train.data.splits import Split
 from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
 from train.negatives import DIGITS, draw_negatives, glyphs
 
-HIDDEN = 16
-MAX_FALSE_REJECTION_RATE = 0.006  # share of the held-back digits that may score below the threshold
-# Digits of the training set, strangers, and printed digits: print is to be accepted as well.
-_SEEN, _STRANGE, _PRINTED = 40_000, 24_000, 4_000
-# Strangers that the weight of the confidence's odds is fitted to.
-_FRESH = 2_000
-_EPOCHS = 30
-# Share of the seen digits that are given another pen: blurred, thickened or thinned.
-_RESTYLED = 0.3
-# A pixel and its four neighbors.
+HIDDEN_UNITS = 16  # of the rejection network
+# Share of the validation digits that may score below the threshold of `fit_rejection_model`.
+MAX_FALSE_REJECTION_RATE = 0.006
+_HANDWRITTEN_DIGITS = 40_000  # training images in the fit, at most
+_PRINTED_DIGITS = 4_000  # so that printed digits are accepted too
+_NEGATIVES = 24_000  # for the fit of the rejection network
+_ODDS_NEGATIVES = 2_000  # other ones, for the fit of the weight of the confidence's log-odds
+_EPOCHS = 30  # of the rejection network's training
+_RESTYLED_SHARE = 0.3  # of the handwritten digits: blurred, thickened or thinned
+# Offsets (row, column) of a pixel and its four neighbors.
 _NEIGHBORS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 
 Floats = npt.NDArray[np.float64]
@@ -43,117 +48,120 @@ Floats = npt.NDArray[np.float64]
 
 def fit_rejection_model(
     labels: tuple[str, ...],
-    seen: Pixels,
+    train: Pixels,
     validation: Pixels,
-    answer: Callable[[Pixels], Scores],
+    predict: Callable[[Pixels], Scores],
     seed: int,
 ) -> RejectionModel | None:
-    """Fit the rule and its threshold; None if the classes are not the ten digits, or if fewer than
-    MIN_CALIBRATION_IMAGES held-back images have any ink.
+    """Fit a rejection model and its threshold, if the classes are the ten digits.
 
-    Of 20 held-back images the least is the threshold, and one new digit in 21 scores less: of
-    drawn digits test-time augmentation made that one in seven.
+    Models of other classes get none: a letter is a negative for a model of digits, but may be a
+    class of another model.
 
-    Only for digits is it known what is not one of the classes: a letter is a negative among
-    digits, and can be a class of another model.
+    A threshold needs MIN_CALIBRATION_IMAGES validation images. With only 20, the lowest of their
+    scores would be the threshold, and one new digit in 21 would score below it. In an experiment,
+    test-time augmentation then rejected one drawn digit in seven.
 
     Args:
         labels: names of the classes.
-        seen: training images, uint8 (N, 28, 28, 1).
-        validation: validation images; at most `MAX_FALSE_REJECTION_RATE` of them score below the
-            threshold.
-        answer: the model: pixels → scores (N, classes).
-        seed: decides what is drawn and where the fit starts.
+        train: training images, uint8 (N, 28, 28, 1).
+        validation: validation images, uint8 (N, 28, 28, 1); at most MAX_FALSE_REJECTION_RATE of
+            them score below the threshold.
+        predict: the trained network: pixels uint8 (N, 28, 28, 1) → scores (N, classes).
+        seed: seed of the drawn negatives and of the fit.
+
+    Returns:
+        None if the classes are not the ten digits, or if fewer than MIN_CALIBRATION_IMAGES
+        validation images contain ink.
     """
-    # Images of one gray are refused before any rule is asked: they have no say in it.
+    # Blank images, whose pixels are all equal, are rejected without the rejection model.
     validation = validation[validation.min(axis=(1, 2, 3)) < validation.max(axis=(1, 2, 3))]
     if labels != tuple(DIGITS) or len(validation) < MIN_CALIBRATION_IMAGES:
         return None
-    random = np.random.default_rng([seed, len(seen)])
-    some = seen[random.permutation(len(seen))[:_SEEN]]
-    # Few digits ask for few strangers: the shares stay the same.
-    share = min(1.0, len(some) / _SEEN)
-    known = np.concatenate(
-        [
-            _restyled(some, random),
-            glyphs(DIGITS, max(_PRINTED // 8, round(share * _PRINTED)), random),
-        ]
-    )
-    rule = _fit_ink(known, draw_negatives(max(_STRANGE // 8, round(share * _STRANGE)), seed), seed)
-    fresh = draw_negatives(_FRESH, seed + 1)
-    confidences = answer(validation).max(axis=1)
-    rule = _fit_logit_weight(rule, validation, confidences, fresh, answer(fresh).max(axis=1))
-    ranked = np.sort(_scores(rule, validation, confidences))
-    # Rounded down: the digits that decide it stay accepted on an engine that rounds otherwise.
+    random = np.random.default_rng([seed, len(train)])
+    handwritten = train[random.permutation(len(train))[:_HANDWRITTEN_DIGITS]]
+    # With fewer digits, draw fewer printed digits and negatives, so that the proportions stay.
+    share = min(1.0, len(handwritten) / _HANDWRITTEN_DIGITS)
+    printed_count = max(_PRINTED_DIGITS // 8, round(share * _PRINTED_DIGITS))
+    negative_count = max(_NEGATIVES // 8, round(share * _NEGATIVES))
+    digits = np.concatenate([_restyled(handwritten, random), glyphs(DIGITS, printed_count, random)])
+    model = _fit_network(digits, draw_negatives(negative_count, seed), seed)
+    negatives = draw_negatives(_ODDS_NEGATIVES, seed + 1)
+    confidences = predict(validation).max(axis=1)
+    negative_confidences = predict(negatives).max(axis=1)
+    model = _fit_logit_weight(model, validation, confidences, negatives, negative_confidences)
+    ranked = np.sort(_scores(model, validation, confidences))
+    # Round down, so that the digit at the threshold is still accepted if an engine rounds
+    # differently.
     threshold = math.floor(ranked[int(MAX_FALSE_REJECTION_RATE * len(ranked))] * 1e3) / 1e3
-    return dataclasses.replace(rule, threshold=threshold)
+    return dataclasses.replace(model, threshold=threshold)
 
 
 def lower_threshold(
-    rule: RejectionModel, validation: Split, answer: Callable[[Pixels], Scores]
+    model: RejectionModel, validation: Split, predict: Callable[[Pixels], Scores]
 ) -> RejectionModel:
-    """Lower the threshold until the runtime accepts 99 % of the held-back digits in pictures.
+    """Lower the threshold until the runtime accepts 99 % of the validation digits in pictures.
 
-    In pictures test-time augmentation has to confirm a digit that scores little above the
-    threshold. Few digits give wide scores, so that this concerns most of them. With MNIST it
-    changes nothing.
+    In pictures, the runtime confirms a digit that scores little above the threshold by test-time
+    augmentation (TTA), which rejects more digits. After training on few digits this concerns most
+    of them. With MNIST the threshold stays the same.
 
     Args:
-        rule: with the threshold of `fit_rejection_model`.
-        validation: validation images; only right predictions count.
-        answer: the model: pixels → scores (N, classes).
+        model: the rejection model, with the threshold of `fit_rejection_model`.
+        validation: validation images; only those predicted correctly count.
+        predict: the trained network: pixels uint8 (N, 28, 28, 1) → scores (N, classes).
     """
-    scores = answer(validation.pixels)
-    right = np.flatnonzero(scores.argmax(axis=1) == validation.labels).tolist()
-    scorer = RejectionScorer(0.0, rule)
+    scores = predict(validation.pixels)
+    correct = np.flatnonzero(scores.argmax(axis=1) == validation.labels).tolist()
+    scorer = RejectionScorer(0.0, model)
     confidences = scores.max(axis=1).tolist()
-    # Of each digit the highest threshold with which it is accepted; enough if it is certain.
-    highest = [scorer.score(validation.pixels[n], confidences[n]) for n in right]
+    # The highest threshold that accepts each digit: its score, unless it is uncertain.
+    highest = [scorer.score(validation.pixels[n], confidences[n]) for n in correct]
     uncertain = [
-        (at, n)
-        for at, n in enumerate(right)
-        if highest[at] > -math.inf and scorer.is_uncertain(highest[at], confidences[n])
+        (position, n)
+        for position, n in enumerate(correct)
+        if highest[position] > -math.inf and scorer.is_uncertain(highest[position], confidences[n])
     ]
     if uncertain:
-        written = np.stack([tta_variants(validation.pixels[n]) for _, n in uncertain])
-        copies = answer(written.reshape(-1, *written.shape[2:])).reshape(*written.shape[:2], -1)
-        for (at, n), images, of_copies in zip(uncertain, written, copies, strict=True):
-            without = (
-                highest[at] - CERTAIN_SCORE_MARGIN
-                if confidences[n] >= CERTAIN_CONFIDENCE
-                else -math.inf
-            )
-            again = mean_tta_score(images, of_copies, int(scores[n].argmax()), scorer)
-            highest[at] = max(without, min(highest[at], again))
-    # No threshold accepts those of minus infinity.
+        variants = np.stack([tta_variants(validation.pixels[n]) for _, n in uncertain])
+        variant_scores = predict(variants.reshape(-1, *variants.shape[2:]))
+        variant_scores = variant_scores.reshape(*variants.shape[:2], -1)
+        for (position, n), images, image_scores in zip(
+            uncertain, variants, variant_scores, strict=True
+        ):
+            confident = confidences[n] >= CERTAIN_CONFIDENCE
+            without_tta = highest[position] - CERTAIN_SCORE_MARGIN if confident else -math.inf
+            tta_score = mean_tta_score(images, image_scores, int(scores[n].argmax()), scorer)
+            highest[position] = max(without_tta, min(highest[position], tta_score))
     allowed = max(allowed_rejections(len(highest)), 0)
-    possible = [one for one in sorted(highest)[allowed:] if one > -math.inf]
-    if not possible:
-        return rule
-    threshold = math.floor(possible[0] * 1e3) / 1e3
-    return dataclasses.replace(rule, threshold=min(rule.threshold, threshold))
+    # No threshold accepts digits of minus infinity.
+    candidates = [value for value in sorted(highest)[allowed:] if value > -math.inf]
+    if not candidates:
+        return model
+    threshold = math.floor(candidates[0] * 1e3) / 1e3
+    return dataclasses.replace(model, threshold=min(model.threshold, threshold))
 
 
-def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> RejectionModel:
-    """The hidden layer, its weights rounded to int8."""
+def _fit_network(digits: Pixels, negatives: Pixels, seed: int) -> RejectionModel:
+    """Fit a network of one hidden layer to the ink, and round its weights to int8."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
     network = MLPClassifier(
-        (HIDDEN,),
+        (HIDDEN_UNITS,),
         alpha=1e-3,
         batch_size=256,
         learning_rate_init=3e-3,
         max_iter=_EPOCHS,
         random_state=seed,
     )
-    squares = np.concatenate([_squares(known), _squares(unknown)])
+    squares = np.concatenate([_squares(digits), _squares(negatives)])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the epochs are meant to be few
+        warnings.simplefilter("ignore", ConvergenceWarning)  # _EPOCHS is low on purpose
         warnings.filterwarnings("ignore", "Training interrupted by user", UserWarning)
-        network.fit(squares, np.arange(len(squares)) < len(known))
-    interrupt.check()  # of KeyboardInterrupt scikit-learn makes that warning
-    weights = network.coefs_[0].T.reshape(HIDDEN, *GRID_SHAPE)
+        network.fit(squares, np.arange(len(squares)) < len(digits))
+    interrupt.check()  # scikit-learn turns KeyboardInterrupt into that warning
+    weights = network.coefs_[0].T.reshape(HIDDEN_UNITS, *GRID_SHAPE)
     scales = np.abs(weights).max(axis=(1, 2)) / 127
     return RejectionModel(
         weights=np.rint(weights / scales[:, None, None]).astype(np.int8),
@@ -166,45 +174,61 @@ def _fit_ink(known: Pixels, unknown: Pixels, seed: int) -> RejectionModel:
 
 
 def _fit_logit_weight(
-    rule: RejectionModel, digits: Pixels, sure: Floats, strange: Pixels, strange_sure: Floats
+    model: RejectionModel,
+    digits: Pixels,
+    digit_confidences: Floats,
+    negatives: Pixels,
+    negative_confidences: Floats,
 ) -> RejectionModel:
-    """Set what the confidence's odds are worth beside the ink: logistic regression on both."""
+    """Set the weight of the confidence's log-odds relative to the ink, by logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    ink = np.concatenate([_scores(rule, digits, sure), _scores(rule, strange, strange_sure)])
-    both = np.stack([ink, log_odds(np.concatenate([sure, strange_sure]))], axis=1)
-    # Pages of one gray are refused before any of this.
-    judged = np.isfinite(ink)
-    both, is_digit = both[judged], np.flatnonzero(judged) < len(digits)
-    of_ink, of_odds = (
-        LogisticRegression(class_weight="balanced").fit(both, is_digit).coef_[0].tolist()
+    ink_scores = np.concatenate(
+        [
+            _scores(model, digits, digit_confidences),
+            _scores(model, negatives, negative_confidences),
+        ]
     )
-    return dataclasses.replace(rule, logit_weight=max(0.0, of_odds / of_ink))
+    odds = log_odds(np.concatenate([digit_confidences, negative_confidences]))
+    features = np.stack([ink_scores, odds], axis=1)
+    has_ink = np.isfinite(ink_scores)  # blank pages score minus infinity
+    features, is_digit = features[has_ink], np.flatnonzero(has_ink) < len(digits)
+    regression = LogisticRegression(class_weight="balanced").fit(features, is_digit)
+    ink_weight, odds_weight = regression.coef_[0].tolist()
+    return dataclasses.replace(model, logit_weight=max(0.0, odds_weight / ink_weight))
 
 
-def _scores(rule: RejectionModel, pixels: Pixels, confidences: Floats) -> Floats:
-    scorer = RejectionScorer(0.0, rule)
+def _scores(model: RejectionModel, pixels: Pixels, confidences: Floats) -> Floats:
+    scorer = RejectionScorer(0.0, model)
     pairs = zip(pixels, confidences.tolist(), strict=True)
     return np.array([scorer.score(image, confidence) for image, confidence in pairs])
 
 
 def _squares(pixels: Pixels) -> npt.NDArray[np.float32]:
-    """Mean ink, 0 to 1, of the squares that the rule looks at: (N, 140)."""
+    """Return the rejection model's features: mean ink, 0 to 1, of 10 × 14 squares, (N, 140)."""
     rows, columns = GRID_SHAPE
     parts = pixels[:, TOP_ROW:BOTTOM_ROW].reshape(-1, rows, SQUARE_PX, columns, SQUARE_PX)
-    return parts.mean(axis=(2, 4), dtype=np.float32).reshape(len(pixels), -1) / 255
+    means = parts.mean(axis=(2, 4), dtype=np.float32).reshape(len(pixels), -1)
+    features: npt.NDArray[np.float32] = means / 255
+    return features
 
 
 def _restyled(pixels: Pixels, random: np.random.Generator) -> Pixels:
-    """Some of the images blurred, some with thicker and some with thinner strokes."""
-    styled = pixels.copy()
-    chosen = random.integers(3, size=len(pixels))
-    for style, combine in enumerate((_mean, np.maximum.reduce, np.minimum.reduce)):
-        rows = (chosen == style) & (random.random(len(pixels)) < _RESTYLED)
+    """Blur some of the images, and thicken or thin the strokes of others."""
+    restyled: Pixels = pixels.copy()
+    style_of_image = random.integers(3, size=len(pixels))
+    styles: tuple[Callable[[list[Pixels]], Pixels], ...] = (
+        _mean,
+        np.maximum.reduce,
+        np.minimum.reduce,
+    )
+    for style, combine in enumerate(styles):
+        rows = (style_of_image == style) & (random.random(len(pixels)) < _RESTYLED_SHARE)
         padded = np.pad(pixels[rows], ((0, 0), (1, 1), (1, 1), (0, 0)))
-        styled[rows] = combine([padded[:, 1 + y : 29 + y, 1 + x : 29 + x] for y, x in _NEIGHBORS])
-    return styled
+        restyled[rows] = combine([padded[:, 1 + y : 29 + y, 1 + x : 29 + x] for y, x in _NEIGHBORS])
+    return restyled
 
 
 def _mean(planes: list[Pixels]) -> Pixels:
-    return np.mean(planes, axis=0).astype(np.uint8)
+    mean: Pixels = np.mean(planes, axis=0).astype(np.uint8)
+    return mean

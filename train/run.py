@@ -1,4 +1,7 @@
-"""One training run, from the data set to the artifact, its plots and its history."""
+"""Runs a whole training: loads the data, trains, calibrates, tests, and writes all the files.
+
+`python -m train` calls `run`. The files are the artifact, the history, the plots and a checkpoint.
+"""
 
 import csv
 import dataclasses
@@ -9,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,6 +39,9 @@ from train.recipe import Recipe
 from train.rejection import fit_rejection_model, lower_threshold
 from train.save import save, versions
 
+if TYPE_CHECKING:
+    from train.fit import Batch
+
 
 def run(
     recipe: Recipe,
@@ -45,28 +52,44 @@ def run(
     out: Path,
     resume: bool,
 ) -> Artifact:
-    """Train, evaluate and save; prints how it goes.
+    """Train, evaluate and save a network; print the progress and the results.
 
-    Beside `out` stand, under its name: `-checkpoint.npz`, `-history.csv`, and the plots
-    `-curves.png`, `-confusion.png`, `-mistakes.png`, `-suspect-labels.png`, `-reliability.png`.
+    The other files are written next to `out`, and their names begin with its stem:
+    `-checkpoint.npz`, `-history.csv`, and the plots `-curves.png`, `-confusion.png`,
+    `-mistakes.png`, `-suspect-labels.png` and `-reliability.png`.
+
+    Args:
+        recipe: the settings of the run.
+        source: the data set, see `train.data.load.load`.
+        as_is: whether the images are in MNIST's form already, see `train.data.load.load`.
+        seed: random seed.
+        validation: number (from 1) or share (below 1) of the training images held back.
+        out: the `.keras` file to write.
+        resume: continue from the checkpoint of an interrupted run.
+
+    Returns:
+        The saved artifact.
 
     Raises:
-        EdgeError: the data are unfit, a file cannot be written, or the run to resume is another.
+        EdgeError: the data are unsuitable, a file cannot be written, or the run to resume had
+            other settings.
     """
     if out.suffix != ".keras" or not out.stem.isprintable():
-        raise EdgeError(f"--out {out}: give a name that can be printed and ends in .keras")
-    with interrupt.immediate():  # a download, or many files
+        raise EdgeError(
+            f"--out {out}: pass a name that ends in .keras and has printable characters only"
+        )
+    with interrupt.immediate():  # the download or the reading of many files can take long
         data_set = load.load(source, as_is)
     train, validation_split = load.stratified_split(data_set.train, validation, seed)
     print(
-        f"{printable(data_set.name)}: {len(train):,} images to train on, "
-        f"{len(validation_split):,} held back, {len(data_set.test):,} to test; "
+        f"{printable(data_set.name)}: {len(train):,} training images, "
+        f"{len(validation_split):,} validation images, {len(data_set.test):,} test images; "
         f"{len(data_set.labels)} classes",
         flush=True,
     )
     start_tensorflow(seed)
     training = Training(recipe, train, len(data_set.labels), seed)
-    # All that decides what a run ends in, as a checkpoint keeps it.
+    # Everything that determines the result; a checkpoint is only resumed with the same settings.
     settings = json.dumps(
         {
             "recipe": json.loads(recipe.to_json()),
@@ -84,10 +107,13 @@ def run(
 
     path = _beside(out, "checkpoint.npz")
     if resume and not path.exists():
-        print(f"no checkpoint {printable(str(path))}: starting from the beginning", file=sys.stderr)
+        print(
+            f"no checkpoint {printable(str(path))}: training starts from the beginning",
+            file=sys.stderr,
+        )
     if not resume:
-        # A folder that cannot be written is to show before the first epoch, not after it; and
-        # nobody is to go on later with what an earlier run left.
+        # Fail before the first epoch if the folder is not writable, and delete the checkpoint of
+        # an earlier run.
         atomic_write.write(_beside(out, "history.csv"), _csv(()))
         with suppress(OSError):
             path.unlink()
@@ -111,9 +137,9 @@ def run(
                 rejection_model, validation_split, lambda p: logits_of(model, p)
             )
     train_scores = logits_of(model, train.pixels)
-    on_train = float(np.mean(train_scores.argmax(1) == train.labels))
+    train_accuracy = float(np.mean(train_scores.argmax(1) == train.labels))
     test_scores = logits_of(model, data_set.test.pixels)
-    on_test = float(np.mean(test_scores.argmax(1) == data_set.test.labels))
+    test_accuracy = float(np.mean(test_scores.argmax(1) == data_set.test.labels))
     val_loss, val_accuracy = loss_and_accuracy(logits, validation_split.labels, temperature)
     artifact = save(
         out,
@@ -122,7 +148,7 @@ def run(
         temperature,
         confidence_threshold,
         data_set.dataset,
-        Metrics(on_train, len(train), on_test, len(data_set.test)),
+        Metrics(train_accuracy, len(train), test_accuracy, len(data_set.test)),
         provenance=(
             ("recipe", recipe.to_json()),
             ("seed", str(seed)),
@@ -134,7 +160,7 @@ def run(
         rejection_model=rejection_model,
     )
     test, labels = data_set.test, data_set.labels
-    # Images that even the trained model gets wrong: many have a wrong label, or are ambiguous.
+    # Many training images that the trained network misclassifies have a wrong label.
     suspect = "suspect labels"
     with interrupt.immediate():
         for name, figure in (
@@ -149,56 +175,60 @@ def run(
         ):
             plots.save(figure, _beside(out, f"{name}.png"))
     error = calibration_error(test_scores, test.labels)
-    rule = _describe_rejection(confidence_threshold, rejection_model, len(validation_split))
-    print(f"temperature {temperature:.3f}; {rule}")
+    rejection = _describe_rejection(confidence_threshold, rejection_model, len(validation_split))
+    print(f"temperature {temperature:.3f}; {rejection}")
     print(f"validation accuracy {100 * val_accuracy:.2f} %, loss {val_loss:.4f}")
-    print(f"training accuracy {100 * on_train:.2f} % of {len(train):,} images")
+    print(f"training accuracy {100 * train_accuracy:.2f} % of {len(train):,} images")
     print(
-        f"test accuracy {100 * on_test:.2f} % of {len(test):,} images of "
+        f"test accuracy {100 * test_accuracy:.2f} % of {len(test):,} images of "
         f"{printable(data_set.name)}, calibration error {100 * error:.2f} %"
     )
-    right = test_scores.argmax(1) == test.labels
+    correct = test_scores.argmax(1) == test.labels
     accepted = RejectionScorer(confidence_threshold, rejection_model).accept_all(
         test.pixels, test_scores.max(1)
     )
-    rejected = int((right & ~accepted).sum())
+    rejected = int((correct & ~accepted).sum())
     print(
-        f"false rejections {100 * rejected / max(right.sum(), 1):.2f} %: {rejected:,} of "
-        f"{right.sum():,} right predictions on the test images are not accepted"
+        f"false rejections {100 * rejected / max(correct.sum(), 1):.2f} %: {rejected:,} of "
+        f"{correct.sum():,} correct predictions on the test images are not accepted"
     )
     print(f"{printable(str(out))}: {out.stat().st_size:,} bytes", flush=True)
     return artifact
 
 
 def start_tensorflow(seed: int) -> None:
-    """Import it without its chatter, and make the same seed give the same weights."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its own messages, for its developers
+    """Import TensorFlow without its log messages, set the random seed and enable determinism.
+
+    Args:
+        seed: seed of Python's, NumPy's and TensorFlow's random generators.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with interrupt.at_once(), suppress_native_output(2):
         import keras
         import tensorflow as tf
 
     keras.utils.set_random_seed(seed)
-    # Costs 1 to 4 % of the processor time.
-    tf.config.experimental.enable_op_determinism()
+    tf.config.experimental.enable_op_determinism()  # costs 1 to 4 % of the processor time
 
 
 def _describe_rejection(
-    confidence_threshold: float, rejection: RejectionModel | None, validation_images: int
+    confidence_threshold: float, rejection_model: RejectionModel | None, validation_images: int
 ) -> str:
-    """Describe the rule by which a prediction is accepted."""
-    if rejection is not None:
+    """Describe the condition under which a prediction is accepted."""
+    if rejection_model is not None:
         return "a rejection model decides which images are accepted as digits"
     if confidence_threshold > 0:
         return f"a prediction is accepted from a confidence of {confidence_threshold:.4f}"
-    least = MIN_CALIBRATION_IMAGES
+    minimum = MIN_CALIBRATION_IMAGES
     return (
-        f"every prediction is accepted: {validation_images} images are held back, and a threshold "
-        f"needs {least} that are predicted right (--validation {least}, or more images)"
+        f"every prediction is accepted: a threshold needs {minimum} correctly predicted "
+        f"validation images, and there are {validation_images} validation images "
+        f"(--validation {minimum}, or more images)"
     )
 
 
-def _beside(out: Path, what: str) -> Path:
-    return out.with_name(f"{out.stem}-{what}")
+def _beside(out: Path, suffix: str) -> Path:
+    return out.with_name(f"{out.stem}-{suffix}")
 
 
 def _csv(history: tuple[Epoch, ...]) -> str:
@@ -220,12 +250,12 @@ def _print_epoch(epoch: Epoch, epochs: int) -> None:
     )
 
 
-def _watch(batches: Iterable[object]) -> Iterator[object]:
-    """Pass on batches until Ctrl-C, and show a progress bar if stderr is a terminal."""
+def _watch(batches: Iterable["Batch"]) -> Iterator["Batch"]:
+    """Yield batches until Ctrl-C, and show a progress bar if stderr is a terminal."""
     from tqdm import tqdm
 
     off = not sys.stderr.isatty()
-    with tqdm(batches, leave=False, unit="batch", disable=off) as shown:
-        for batch in shown:
-            interrupt.check()  # raised here, it leaves the block and with it clears the bar
+    with tqdm(batches, leave=False, unit="batch", disable=off) as bar:
+        for batch in bar:
+            interrupt.check()  # raises KeyboardInterrupt inside the block, which clears the bar
             yield batch

@@ -1,4 +1,4 @@
-"""Saves a trained network as a `.keras` artifact that explains itself; same network, same bytes."""
+"""Saves a trained network and its spec as a `.keras` artifact; the bytes are reproducible."""
 
 import io
 import json
@@ -23,8 +23,8 @@ from train.evaluate import logits_of
 if TYPE_CHECKING:
     import keras
 
-GOLDEN_INPUTS = 8
-# The earliest time a zip archive can name.
+GOLDEN_INPUTS = 8  # images with known scores in each artifact
+# Time stamp of all members of the archive: the earliest that the zip format can represent.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -39,7 +39,18 @@ def save(
     provenance: tuple[tuple[str, str], ...],
     rejection_model: RejectionModel | None = None,
 ) -> Artifact:
-    """Write an inference network with its spec to `path`, whole or not at all.
+    """Write an inference network with its spec to `path` atomically.
+
+    Args:
+        path: the `.keras` file to write; its stem becomes the model's name.
+        model: a network as `train.model.build` builds it.
+        labels: names of the classes.
+        temperature: the temperature folded into the network, for the spec.
+        confidence_threshold: lowest confidence accepted; 0 if there is a rejection model.
+        dataset: the data that the network was trained on.
+        metrics: accuracy on the training and the test images.
+        provenance: names and values of everything else that determined the network.
+        rejection_model: decides which predictions are accepted, if the classes are the ten digits.
 
     Raises:
         EdgeError: the file cannot be written.
@@ -63,14 +74,17 @@ def save(
 
 
 def golden_inputs() -> npt.NDArray[np.uint8]:
-    """The known inputs of every artifact: of the embedded test digits, the first of 0 to 7."""
+    """Return the golden inputs of every artifact, uint8 (8, 28, 28, 1).
+
+    They are the first test image of each digit from 0 to 7 in scikit-learn's embedded digits.
+    """
     test = sklearn_digits().test
     first = [int(np.argmax(test.labels == digit)) for digit in range(GOLDEN_INPUTS)]
     return test.pixels[first]
 
 
 def to_bytes(model: "keras.Model") -> bytes:
-    """A model in Keras's own format, less the traces of when and where in memory it was saved."""
+    """Return a model in Keras's `.keras` format, without time stamps and memory addresses."""
     with atomic_write.temporary_folder() as folder:
         saved = folder / "model.keras"
         model.save(saved)
@@ -87,7 +101,7 @@ def to_bytes(model: "keras.Model") -> bytes:
 
 
 def _renumber(config: str) -> str:
-    """Number the objects that layers share 1, 2, …: Keras names them by their place in memory."""
+    """Number shared objects 1, 2, … in Keras's configuration, instead of by memory address."""
     numbers: dict[str, int] = {}
     return re.sub(
         r'("shared_object_id": )(\d+)',
@@ -97,7 +111,7 @@ def _renumber(config: str) -> str:
 
 
 def versions() -> tuple[tuple[str, str], ...]:
-    """The versions that decide a network's weights, as (name, version)."""
+    """Return (name, version) of the software that affects a network's weights."""
     import keras
     import tensorflow as tf
 

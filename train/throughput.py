@@ -1,4 +1,8 @@
-"""python -m train.throughput: images a second, with the input pipeline and fed from memory."""
+"""python -m train.throughput: measures whether training waits for its input pipeline.
+
+It compares the training throughput with the input pipeline (augmentation included) and with
+prepared batches in memory.
+"""
 
 import argparse
 import os
@@ -13,33 +17,39 @@ from train.data import load
 from train.options import whole
 from train.recipe import DEFAULT
 
-BATCHES = 300
-ROUNDS = 3
+BATCHES = 300  # per round
+ROUNDS = 3  # of each of the two measurements; the fastest counts
+_WARMUP_BATCHES = 5  # before the measurement, so that TensorFlow has built its graph
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Images a second of one training run; each the best of several rounds taken in turn."""
+    """The training throughput in images per second, the best of several alternating rounds.
+
+    Attributes:
+        piped_per_s: with the input pipeline.
+        from_memory_per_s: with the same batches, prepared in memory.
+    """
 
     piped_per_s: float
     from_memory_per_s: float
 
     @property
     def ratio(self) -> float:
-        """1 where the network never waits for an image."""
+        """Throughput with the pipeline relative to memory; 1 if training never waits for it."""
         return self.piped_per_s / self.from_memory_per_s
 
 
 def measure(source: str | None, batches: int, rounds: int) -> Throughput:
-    """Train on distorted images as they are made, and on the same ones made before.
+    """Measure the training throughput with the input pipeline and from memory, in turn.
 
     Args:
         source: see `train.data.load.load`.
-        batches: a round, of the default recipe's size.
-        rounds: of each kind.
+        batches: batches per round, of the default recipe's size.
+        rounds: rounds of each measurement.
 
     Raises:
-        DatasetError: the source is absent, damaged, or unfit to train on.
+        DatasetError: the source is missing, damaged, or unsuitable for training.
     """
     with interrupt.at_once(), suppress_native_output(2):
         import tensorflow as tf
@@ -48,37 +58,43 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
     tf.config.experimental.enable_op_determinism()
     data_set = load.load(source)
     training = Training(DEFAULT, data_set.train, len(data_set.labels), seed=0)
-    kept = list(training.batches(0).take(batches))
-    for _ in training.take_steps(kept[:5], 0):  # builds the graph
+    prepared = list(training.batches(0).take(batches))
+    for _ in training.take_steps(prepared[:_WARMUP_BATCHES], 0):
         pass
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(rounds):
         for piped in (True, False):
             start = time.perf_counter()
-            for _ in training.take_steps(training.batches(0).take(batches) if piped else kept, 0):
+            fed = training.batches(0).take(batches) if piped else prepared
+            for _ in training.take_steps(fed, 0):
                 interrupt.check()
             seconds[piped].append(time.perf_counter() - start)
-    images = len(kept) * DEFAULT.batch_size
+    images = len(prepared) * DEFAULT.batch_size
     return Throughput(images / min(seconds[True]), images / min(seconds[False]))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure and print; returns the exit status."""
+    """Run `python -m train.throughput` and return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m train.throughput",
         description="Measure whether training waits for its input pipeline.",
     )
     parser.add_argument("--data", metavar="PATH", help="as for python -m train")
     parser.add_argument(
-        "--batches", type=whole(1), default=BATCHES, help="a round; default: %(default)s"
+        "--batches", type=whole(1), default=BATCHES, help="per round (default: %(default)s)"
     )
-    parser.add_argument("--rounds", type=whole(1), default=ROUNDS, help="default: %(default)s")
+    parser.add_argument(
+        "--rounds",
+        type=whole(1),
+        default=ROUNDS,
+        help="of each measurement; the fastest counts (default: %(default)s)",
+    )
     args = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    found = measure(args.data, args.batches, args.rounds)
+    result = measure(args.data, args.batches, args.rounds)
     print(
-        f"{found.piped_per_s:,.0f} images/s with the input pipeline, "
-        f"{found.from_memory_per_s:,.0f} from memory: ratio {found.ratio:.2f}"
+        f"{result.piped_per_s:,.0f} images/s with the input pipeline, "
+        f"{result.from_memory_per_s:,.0f} from memory: ratio {result.ratio:.2f}"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""What the tests of the exporters share: a small trained model, the sites."""
+"""Fixtures of the tests of the exporters: a small trained model, data, and exported sites."""
 
 import contextlib
 import dataclasses
@@ -19,13 +19,13 @@ PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 
 @pytest.fixture(scope="session")
 def data():
-    """The embedded digits."""
+    """Return the embedded digits."""
     return sklearn_digits()
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, data) -> Path:
-    """A `.keras` artifact trained on the embedded digits for some seconds."""
+    """Return the path of a `.keras` artifact trained on the embedded digits for some seconds."""
     import keras
 
     from runtime.model.spec import Metrics
@@ -45,7 +45,7 @@ def trained(tmp_path_factory, data) -> Path:
 
 @pytest.fixture(scope="session")
 def source(trained):
-    """The trained model, open."""
+    """Return the trained model, opened."""
     from export.keras_model import open_source
 
     return open_source(trained)
@@ -53,22 +53,22 @@ def source(trained):
 
 @pytest.fixture(scope="session")
 def samples(data):
-    """Calibration images."""
+    """Return 100 calibration images."""
     from export.calibration import choose
 
     return choose(data, 100)
 
 
 @pytest.fixture
-def blind(data):
-    """The embedded digits without any training image of a 3."""
-    kept = np.flatnonzero(data.train.labels != 3)
-    return dataclasses.replace(data, train=data.train.take(kept))
+def without_3(data):
+    """Return the embedded digits without training images of a 3."""
+    indices = np.flatnonzero(data.train.labels != 3)
+    return dataclasses.replace(data, train=data.train.take(indices))
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
-    """The sites of the published artifacts, by precision."""
+    """Return the folders of the sites of the published artifacts, by precision."""
     folder = tmp_path_factory.mktemp("sites")
     sites = {}
     for precision, name in (("int8", "digits-int8.onnx"), ("float32", "digits.onnx")):
@@ -85,7 +85,7 @@ def exported(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def hosted():
-    """A function: a plain http.server for a folder, as a context manager; its address."""
+    """Return a context manager that serves a folder with http.server and yields its URL."""
     return _hosted
 
 

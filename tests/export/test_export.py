@@ -1,4 +1,4 @@
-"""The exporters, checked by the engines that run what they wrote."""
+"""The exporters, whose artifacts are run in the engines of the device."""
 
 import dataclasses
 import math
@@ -23,70 +23,111 @@ TARGETS = pytest.mark.parametrize("target", [tflite.TARGET, onnx.TARGET], ids=la
 PRECISIONS = pytest.mark.parametrize("precision", ["float32", "int8"])
 
 
-def made(source, target, data, folder, samples=None):
+def export_to(folder, source, target, data, samples=None):
     return export(source, target, data, folder / f"digits{target.suffix}", samples)
+
+
+@pytest.fixture(scope="module")
+def artifacts(source, data, samples, tmp_path_factory):
+    """Return the artifacts by format and precision."""
+    return {
+        (target.name, precision): export_to(
+            tmp_path_factory.mktemp(precision),
+            source,
+            target,
+            data,
+            samples if precision == "int8" else None,
+        )
+        for target in (tflite.TARGET, onnx.TARGET)
+        for precision in ("float32", "int8")
+    }
 
 
 @TARGETS
 @PRECISIONS
-def test_an_artifact_answers_as_its_source_and_explains_itself(
-    source, data, samples, tmp_path, target, precision
-):
-    calibrated = samples if precision == "int8" else None
-    written = made(source, target, data, tmp_path, calibrated)
-    classifier = Classifier.load(written.path)
-    spec = classifier.spec
+def test_artifact_has_the_scores_of_its_source(artifacts, source, data, target, precision):
+    scores = Classifier.load(artifacts[target.name, precision].path).scores(data.test.pixels)
+    limit = 1e-5 if precision == "float32" else 0.25
+    assert np.abs(scores - source.scores(data.test.pixels)).max() <= limit
+
+
+@TARGETS
+@PRECISIONS
+def test_spec_has_precision_source_data_and_labels(artifacts, source, data, target, precision):
+    spec = artifacts[target.name, precision].spec
     assert spec.precision == precision
     assert spec.source_sha256 == source.artifact.spec.digest
     assert spec.dataset == data.dataset
     assert spec.labels == data.labels
-    expected = source.scores(data.test.pixels)
-    scores = classifier.scores(data.test.pixels)
-    limit = 1e-5 if precision == "float32" else 0.25
-    assert np.abs(scores - expected).max() <= limit
-    assert spec.metrics.n_test == len(data.test)
-    assert spec.metrics.test_accuracy == np.mean(scores.argmax(1) == data.test.labels)
-    np.testing.assert_array_equal(classifier.scores(spec.golden.pixels), spec.golden.scores)
-    if precision == "int8":
-        assert spec.quantization.calibration == samples.dataset
-        assert spec.quantization.calibration_counts == (10,) * 10
-        assert spec.quantization.input.zero_point == -128
-        assert spec.quantization.input.scale == pytest.approx(1 / 255, rel=1e-6)
-        assert spec.quantization.output is None
-        assert len(written.data) < 120_000
 
 
 @TARGETS
 @PRECISIONS
-def test_the_same_model_gives_the_same_bytes(source, data, samples, tmp_path, target, precision):
-    calibrated = samples if precision == "int8" else None
+def test_spec_has_the_artifact_s_own_accuracy_and_golden_scores(artifacts, data, target, precision):
+    classifier = Classifier.load(artifacts[target.name, precision].path)
+    spec, scores = classifier.spec, classifier.scores(data.test.pixels)
+    assert spec.metrics.n_test == len(data.test)
+    assert spec.metrics.test_accuracy == np.mean(scores.argmax(1) == data.test.labels)
+    np.testing.assert_array_equal(classifier.scores(spec.golden.pixels), spec.golden.scores)
+
+
+@TARGETS
+def test_spec_of_an_int8_artifact_has_its_quantization(artifacts, samples, target):
+    quantization = artifacts[target.name, "int8"].spec.quantization
+    assert quantization.calibration == samples.dataset
+    assert quantization.calibration_counts == (10,) * 10
+    assert quantization.input.zero_point == -128
+    assert quantization.input.scale == pytest.approx(1 / 255, rel=1e-6)
+    assert quantization.output is None
+
+
+@TARGETS
+def test_int8_artifact_is_smaller_than_120_kb(artifacts, target):
+    assert len(artifacts[target.name, "int8"].data) < 120_000
+
+
+@TARGETS
+@PRECISIONS
+def test_same_model_gives_same_bytes(source, data, samples, tmp_path, target, precision):
+    calibration_images = samples if precision == "int8" else None
     first, second = (
-        made(source, target, data, tmp_path / name, calibrated) for name in ("one", "two")
+        export_to(tmp_path / name, source, target, data, calibration_images)
+        for name in ("one", "two")
     )
     assert first.data == second.data
 
 
-@PRECISIONS
-def test_a_tflite_network_is_one_partition_at_any_batch(source, samples, precision):
+@pytest.fixture
+def interpreter(source, samples, precision):
+    """Return LiteRT's interpreter of a converted model."""
     from ai_edge_litert.interpreter import Interpreter
 
     data = tflite.convert(source, samples if precision == "int8" else None)
     interpreter = Interpreter(model_content=data)
     interpreter.allocate_tensors()
+    return interpreter
+
+
+@PRECISIONS
+def test_tflite_network_is_one_partition_before_the_softmax(interpreter, precision):
     names = [op["op_name"] for op in interpreter._get_ops_details()]
-    # No delegate knows the look-up of an int8 model's softmax, so the rest of it is another one.
+    # XNNPACK does not support the look-up in an int8 model, so the operators after it are a
+    # second partition.
     assert names.count("DELEGATE") == (2 if precision == "int8" else 1)
     assert not {"SHAPE", "PACK"} & set(names)
+
+
+@PRECISIONS
+def test_tflite_input_has_the_precision_and_output_is_float32(interpreter, precision):
     dtype = np.int8 if precision == "int8" else np.float32
     assert interpreter.get_input_details()[0]["dtype"] is dtype
     assert interpreter.get_output_details()[0]["dtype"] is np.float32
 
 
 @TARGETS
-def test_an_int8_model_is_as_sure_as_its_float_one(source, data, samples, tmp_path, target):
-    """An int8 softmax would answer in steps of 1/256, the surest with 0.996."""
-    made(source, target, data, tmp_path, samples)
-    scores = Classifier.load(tmp_path / f"digits{target.suffix}").scores(data.test.pixels)
+def test_scores_of_an_int8_model_are_not_multiples_of_1_256(artifacts, data, target):
+    """The scores of an int8 softmax would be multiples of 1/256, at most 0.996."""
+    scores = Classifier.load(artifacts[target.name, "int8"].path).scores(data.test.pixels)
     assert scores.max() > 0.999
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
     steps = scores * 256
@@ -94,20 +135,20 @@ def test_an_int8_model_is_as_sure_as_its_float_one(source, data, samples, tmp_pa
 
 
 @TARGETS
-def test_an_int8_softmax_is_a_look_up(source, data, samples, tmp_path, target):
-    """No exp is left in the file: it answers with the same bytes on every processor."""
-    written = made(source, target, data, tmp_path, samples)
-    operators, scale = _inside(target, written.data)
+def test_int8_softmax_is_a_look_up_table(artifacts, data, target):
+    """The file has no exp operator, whose last bits differ between processors."""
+    written = artifacts[target.name, "int8"]
+    operators, scale = _operators_and_scale(target, written.data)
     assert not {"SOFTMAX", "Softmax", "EXP", "Exp"} & operators
     table = softmax_lut.softmax_lut(scale, 10, np.float64 if target is onnx.TARGET else np.float32)
     scores = Classifier.load(written.path).scores(data.test.pixels).astype(np.float64)
-    shares = scores / scores.max(axis=1, keepdims=True)
-    apart = np.abs(shares[..., None] - table).min(axis=-1)
-    assert apart.max() < 3e-7
+    ratios = scores / scores.max(axis=1, keepdims=True)
+    differences = np.abs(ratios[..., None] - table).min(axis=-1)
+    assert differences.max() < 3e-7
 
 
-def _inside(target, data):
-    """The kinds of an int8 model's operators, and the scale of its logits."""
+def _operators_and_scale(target, data):
+    """Return the kinds of an int8 model's operators, and the quantization scale of its logits."""
     if target is onnx.TARGET:
         import onnx as library
 
@@ -126,7 +167,7 @@ def _inside(target, data):
 
 @pytest.mark.parametrize("classes", [2, 10, 26, 1000])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_table_of_a_softmax_has_exact_sums(classes, dtype):
+def test_sums_of_the_softmax_table_are_exact_in_any_order(classes, dtype):
     random = np.random.default_rng(classes)
     for scale in (0.01, 0.07, 0.5, 4.0):
         table = softmax_lut.softmax_lut(scale, classes, dtype)
@@ -136,108 +177,129 @@ def test_the_table_of_a_softmax_has_exact_sums(classes, dtype):
             np.abs(table - np.exp(-scale * np.arange(256))).max() <= classes * np.finfo(dtype).eps
         )
         for rows in (np.ones(classes, int) * 0, random.integers(0, 256, classes)):
-            found = table[rows]
-            sums = {dtype(sum(random.permutation(found), start=dtype(0))) for _ in range(20)}
-            assert sums == {dtype(math.fsum(found))}
+            values = table[rows]
+            sums = {dtype(sum(random.permutation(values), start=dtype(0))) for _ in range(20)}
+            assert sums == {dtype(math.fsum(values))}
 
 
-def test_a_softmax_of_float_logits_stays_as_it_is(source):
+def test_float_tflite_softmax_is_not_replaced(source):
     float_file = tflite.convert(source)
     assert softmax_lut.replace_softmax_with_lut_tflite(float_file) == float_file
+
+
+def test_float_onnx_softmax_is_not_replaced(source):
     model = onnx._load(onnx.convert(source))
     before = model.SerializeToString()
     softmax_lut.replace_softmax_with_lut_onnx(model)
     assert model.SerializeToString() == before
 
 
-def test_a_tflite_model_with_int8_scores_is_still_read(
-    source, data, samples, tmp_path, monkeypatch
-):
-    """As the files made before, and other makers' with int8 out."""
+@pytest.fixture
+def with_int8_scores(source, data, samples, tmp_path, monkeypatch):
+    """Return the path of a .tflite artifact with int8 scores, as earlier versions wrote them."""
     import tensorflow as tf
     from tensorflow.lite.python.convert import mlir_quantize
 
     monkeypatch.setattr(tflite, "_quantize", lambda calibrated: mlir_quantize(
         calibrated, input_data_type=tf.int8, output_data_type=tf.int8
     ))  # fmt: skip
-    path = made(source, tflite.TARGET, data, tmp_path, samples).path
-    assert artifact.read(path).spec.quantization.output == QuantizationParams(1 / 256, -128)
-    steps = Classifier.load(path).scores(data.test.pixels) * 256
+    return export_to(tmp_path, source, tflite.TARGET, data, samples).path
+
+
+def test_tflite_model_with_int8_scores_is_read(with_int8_scores, data):
+    spec = artifact.read(with_int8_scores).spec
+    assert spec.quantization.output == QuantizationParams(1 / 256, -128)
+    steps = Classifier.load(with_int8_scores).scores(data.test.pixels) * 256
     np.testing.assert_array_equal(steps, np.round(steps))
     assert steps.max() == 255
-    record = artifact.read(path)
-    wrong = dataclasses.replace(record.spec.quantization, output=None)
-    lying = dataclasses.replace(record, spec=dataclasses.replace(record.spec, quantization=wrong))
+
+
+def test_spec_with_wrong_quantization_is_rejected(with_int8_scores):
+    opened = artifact.read(with_int8_scores)
+    quantization = dataclasses.replace(opened.spec.quantization, output=None)
+    spec = dataclasses.replace(opened.spec, quantization=quantization)
     with pytest.raises(ArtifactError, match="is quantized with"):
-        open_backend(lying)
+        open_backend(dataclasses.replace(opened, spec=spec))
 
 
-def test_an_onnx_model_names_its_axes_and_declares_what_it_uses(source, samples):
-    for calibrated in (None, samples):
-        model = onnx._load(onnx.convert(source, calibrated))
-        assert model.ir_version == onnx.IR_VERSION
-        assert [(o.domain, o.version) for o in model.opset_import] == [("", onnx.OPSET)]
-        for value in (*model.graph.input, *model.graph.output):
-            assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+@PRECISIONS
+def test_onnx_model_has_a_batch_axis_and_one_operator_set(source, samples, precision):
+    model = onnx._load(onnx.convert(source, samples if precision == "int8" else None))
+    assert model.ir_version == onnx.IR_VERSION
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", onnx.OPSET)]
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
-def test_calibration_is_stratified_seeded_and_apart_from_the_test_set(data):
-    first = calibration.choose(data, 100, seed=1)
-    assert len(first.pixels) == 100
-    position = {pixels.tobytes(): at for at, pixels in enumerate(data.train.pixels)}
-    chosen = [position[pixels.tobytes()] for pixels in first.pixels]
-    assert np.bincount(data.train.labels[chosen]).tolist() == [10] * 10
-    assert first.counts == (10,) * 10
+def test_calibration_has_equal_numbers_of_each_class(data):
+    chosen = calibration.choose(data, 100, seed=1)
+    index_of = {pixels.tobytes(): n for n, pixels in enumerate(data.train.pixels)}
+    indices = [index_of[pixels.tobytes()] for pixels in chosen.pixels]
+    assert np.bincount(data.train.labels[indices]).tolist() == [10] * 10
+    assert chosen.counts == (10,) * 10
+
+
+def test_first_classes_have_one_more_calibration_image_if_the_size_is_not_a_multiple(data):
     assert calibration.choose(data, 103).counts == (11,) * 3 + (10,) * 7
-    tested = {pixels.tobytes() for pixels in data.test.pixels}
-    assert not tested & {pixels.tobytes() for pixels in first.pixels}
-    assert calibration.choose(data, 100, seed=1).dataset == first.dataset
-    assert calibration.choose(data, 100, seed=2).dataset != first.dataset
 
 
-def test_calibration_leaves_out_what_the_test_set_holds(data):
+def test_calibration_has_no_test_images(data):
+    chosen = {pixels.tobytes() for pixels in calibration.choose(data, 100, seed=1).pixels}
+    assert len(chosen) == 100
+    assert not chosen & {pixels.tobytes() for pixels in data.test.pixels}
+
+
+def test_calibration_depends_on_the_seed_only(data):
+    first, same, other = (calibration.choose(data, 100, seed=seed) for seed in (1, 1, 2))
+    assert first.dataset == same.dataset != other.dataset
+
+
+def test_calibration_with_all_training_images_in_the_test_set_is_rejected(data):
     leaky = dataclasses.replace(data, test=data.train)
     with pytest.raises(DatasetError, match="that is not in its test set"):
         calibration.choose(leaky, 100)
 
 
-def test_a_class_that_calibration_misses_is_refused(blind):
+def test_calibration_without_images_of_a_class_is_rejected(without_3):
     with pytest.raises(DatasetError, match="no training image of '3'"):
-        calibration.choose(blind, 100)
+        calibration.choose(without_3, 100)
+
+
+def test_calibration_with_fewer_images_than_classes_is_rejected(data):
     with pytest.raises(DatasetError, match="cannot cover 10 classes"):
-        calibration.choose(blind, 9)
+        calibration.choose(data, 9)
 
 
-def test_calibration_with_images_from_0_to_255_is_refused(source, data, samples, tmp_path):
+def test_calibration_with_images_from_0_to_255_is_rejected(source, data, samples, tmp_path):
     class Unscaled(calibration.Calibration):
         def batches(self):
             return (batch * 255 for batch in super().batches())
 
-    wrong = Unscaled(samples.pixels, samples.dataset, samples.counts)
+    unscaled = Unscaled(samples.pixels, samples.dataset, samples.counts)
     with pytest.raises(ArtifactError, match="the input must be int8 = pixel − 128"):
-        made(source, tflite.TARGET, data, tmp_path, wrong)
+        export_to(tmp_path, source, tflite.TARGET, data, unscaled)
     assert list(tmp_path.iterdir()) == []
 
 
 @TARGETS
-def test_a_failing_artifact_is_not_written(source, data, tmp_path, target):
-    """The converter is made to see another network than the one it is compared with."""
+def test_artifact_that_differs_from_its_source_is_not_written(source, data, tmp_path, target):
+    """The converter converts a network with other weights."""
     path = tmp_path / f"digits{target.suffix}"
     good = export(source, target, data, path)
     weights = source.model.get_weights()
     source.model.set_weights([w + 0.05 for w in weights])
     try:
-        other = target.convert(source, None)
+        different = target.convert(source, None)
     finally:
         source.model.set_weights(weights)
-    faulty = target._replace(convert=lambda *_: other)
-    with pytest.raises(ParityError, match="not written.*values: largest difference"):
+    faulty = target._replace(convert=lambda *_: different)
+    with pytest.raises(ParityError, match=r"not written.*values: largest difference"):
         export(source, faulty, data, path)
     assert path.read_bytes() == good.data
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_nan_fails(source, data, tmp_path):
+def test_artifact_with_nan_scores_is_not_written(source, data, tmp_path):
     weights = source.model.get_weights()
     source.model.set_weights([*weights[:-1], np.full_like(weights[-1], np.nan)])
     try:
@@ -245,29 +307,29 @@ def test_nan_fails(source, data, tmp_path):
     finally:
         source.model.set_weights(weights)
     with pytest.raises(ParityError, match="NaN"):
-        made(source, tflite.TARGET._replace(convert=lambda *_: broken), data, tmp_path)
+        export_to(tmp_path, source, tflite.TARGET._replace(convert=lambda *_: broken), data)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_makes_all_four_and_prints_its_checks(trained, tmp_path):
-    """In a process of its own, so that what native code prints is seen too."""
+def test_command_writes_four_artifacts_and_prints_all_checks(trained, tmp_path):
+    """In a process of its own, to also capture the output of native code."""
     local = tmp_path / trained.name
     local.write_bytes(trained.read_bytes())
     command = [sys.executable, "-m", "export", "--model", str(local), "--data", "embedded"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    heads = [line for line in lines if not line.startswith(" ")]
-    stems = ("digits.tflite", "digits-int8.tflite", "digits.onnx", "digits-int8.onnx")
-    assert heads == [str(tmp_path / stem) for stem in stems]
-    ticks = [line for line in lines if line.startswith("  ")]
-    assert all(re.match(r"  ✓ |    \d+ KB, digest", line) for line in ticks)
-    assert len(ticks) == 4 * 7
-    for stem in stems:
-        assert Classifier.load(tmp_path / stem).spec.source_sha256
+    names = ("digits.tflite", "digits-int8.tflite", "digits.onnx", "digits-int8.onnx")
+    paths = [tmp_path / name for name in names]
+    assert [line for line in lines if not line.startswith(" ")] == list(map(str, paths))
+    checks = [line for line in lines if line.startswith("  ")]
+    assert all(re.match(r"  ✓ |    \d+ KB, digest", line) for line in checks)
+    assert len(checks) == 4 * 7
+    for path in paths:
+        assert Classifier.load(path).spec.source_sha256
 
 
-def test_other_data_than_it_was_trained_on_is_refused(trained, tmp_path):
+def test_data_that_the_model_was_not_trained_on_is_rejected(trained, tmp_path):
     from train.data.load import sklearn_digits
 
     other = tmp_path / "other.npz"
@@ -277,7 +339,7 @@ def test_other_data_than_it_was_trained_on_is_refused(trained, tmp_path):
         export_all.main(["--model", str(trained), "--data", str(other)])
 
 
-def test_a_seed_below_zero_is_refused(capsys):
+def test_negative_seed_is_rejected(capsys):
     with pytest.raises(SystemExit) as ended:
         export_all.main(["--seed", "-1"])
     assert ended.value.code == 2
@@ -285,13 +347,13 @@ def test_a_seed_below_zero_is_refused(capsys):
 
 
 @pytest.mark.parametrize("option", ["--calibration", "--seed"])
-def test_a_float_export_takes_no_option_of_the_calibration(option):
-    with pytest.raises(EdgeError, match=f"^{option} .*give --quantize too"):
+def test_calibration_options_without_quantize_are_rejected(option):
+    with pytest.raises(EdgeError, match=f"^{option} .*pass --quantize too"):
         tflite.main([option, "7"])
 
 
 @pytest.mark.parametrize("module", ["export", "export.tflite", "export.onnx", "export.spec"])
-def test_help_answers_without_loading_tensorflow(module):
+def test_help_does_not_import_tensorflow(module):
     script = (
         "import runpy, sys\nsys.argv = ['x', '--help']\n"
         f"try: runpy.run_module('{module}', run_name='__main__')\n"
@@ -303,8 +365,8 @@ def test_help_answers_without_loading_tensorflow(module):
     assert done.stdout.startswith(f"usage: python -m {module} ")
 
 
-def test_full_folder_for_temporary_files_is_one_line_and_nothing_is_left(trained, tmp_path):
-    """A limit on the size of files stands for the full disk: Keras's weights do not fit."""
+def test_full_temporary_folder_prints_one_line_and_leaves_no_files(trained, tmp_path):
+    """A limit on file sizes simulates the full disk: Keras's weights exceed it."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     out = tmp_path / "digits.tflite"

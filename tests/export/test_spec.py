@@ -1,4 +1,4 @@
-"""Models made elsewhere: given a spec by export.spec, or refused."""
+"""export.spec on models made with other tools: they get a spec, or are rejected."""
 
 import numpy as np
 import pytest
@@ -8,27 +8,44 @@ from runtime import ArtifactError, Classifier
 from runtime.model import artifact
 from runtime.model.spec import QuantizationParams
 
+SUFFIXES = pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".keras"])
 
-@pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".keras"])
-def test_a_model_made_elsewhere_gets_a_spec(source, data, tmp_path, suffix, capsys):
-    bare = tmp_path / f"found{suffix}"
+
+@pytest.fixture
+def bare_model(source, tmp_path, suffix):
+    """Return the path of a model without a spec."""
+    path = tmp_path / f"found{suffix}"
     if suffix == ".keras":
-        source.model.save(bare)
+        source.model.save(path)
     else:
         target = tflite if suffix == ".tflite" else onnx
-        bare.write_bytes(target.convert(source))
-    with pytest.raises(ArtifactError, match="python -m export.spec"):
-        artifact.read(bare)
-    assert spec.main([str(bare), "--labels", ",".join(data.labels)]) == 0
-    opened = artifact.read(bare)
+        path.write_bytes(target.convert(source))
+    return path
+
+
+@SUFFIXES
+def test_model_without_a_spec_is_rejected_with_the_remedy(bare_model):
+    with pytest.raises(ArtifactError, match=r"python -m export\.spec"):
+        artifact.read(bare_model)
+
+
+@SUFFIXES
+def test_model_gets_a_spec_with_labels_and_golden_scores(bare_model, source, data):
+    assert spec.main([str(bare_model), "--labels", ",".join(data.labels)]) == 0
+    opened = artifact.read(bare_model)
     assert opened.spec.labels == data.labels
     expected = source.scores(opened.spec.golden.pixels)
     np.testing.assert_allclose(opened.spec.golden.scores, expected, atol=1e-5)
+
+
+@SUFFIXES
+def test_model_with_a_spec_is_rejected(bare_model, data):
+    spec.main([str(bare_model), "--labels", ",".join(data.labels)])
     with pytest.raises(ArtifactError, match="has a spec already"):
-        spec.main([str(bare), "--labels", "a,b"])
+        spec.main([str(bare_model), "--labels", "a,b"])
 
 
-def test_labels_that_do_not_fit_a_foreign_model_are_refused(source, tmp_path):
+def test_wrong_number_of_labels_is_rejected_and_the_file_kept(source, tmp_path):
     bare = tmp_path / "found.tflite"
     bare.write_bytes(tflite.convert(source))
     before = bare.read_bytes()
@@ -37,16 +54,16 @@ def test_labels_that_do_not_fit_a_foreign_model_are_refused(source, tmp_path):
     assert bare.read_bytes() == before
 
 
-def test_an_int8_model_made_elsewhere_keeps_its_scales(source, samples, data, tmp_path):
+def test_spec_of_an_int8_tflite_model_has_its_quantization(source, samples, data, tmp_path):
     bare = tmp_path / "found.tflite"
     bare.write_bytes(tflite.convert(source, samples))
     spec.main([str(bare), "--labels", ",".join(data.labels)])
-    stated = artifact.read(bare).spec.quantization
-    assert stated.input == QuantizationParams(pytest.approx(1 / 255, rel=1e-5), -128)
+    quantization = artifact.read(bare).spec.quantization
+    assert quantization.input == QuantizationParams(pytest.approx(1 / 255, rel=1e-5), -128)
 
 
-def quantized_elsewhere(kind):
-    """A small QDQ model, as other tools write them."""
+def quantized_onnx(kind):
+    """Return the bytes of a small QDQ model, as other tools write them."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
     numbers = {
@@ -56,24 +73,24 @@ def quantized_elsewhere(kind):
         "scale": np.array(1 / 255, np.float32),
         "zero": np.array(0, np.uint8),
     }
-    held = {name: numpy_helper.from_array(number, name) for name, number in numbers.items()}
-    nodes, source, how = [], "image", ["scale", "zero"]
+    constants = {name: numpy_helper.from_array(number, name) for name, number in numbers.items()}
+    nodes, source, params = [], "image", ["scale", "zero"]
     if kind == "no zero point":
-        how = ["scale"]
+        params = ["scale"]
     elif kind == "constant nodes":
         nodes = [
             helper.make_node("Constant", [], ["scale"], value_float=1 / 255),
-            helper.make_node("Constant", [], ["zero"], value=held["zero"]),
+            helper.make_node("Constant", [], ["zero"], value=constants["zero"]),
         ]
-        del held["scale"], held["zero"]
-    elif kind == "a scale that is computed":
-        how = ["computed", "zero"]
+        del constants["scale"], constants["zero"]
+    elif kind == "computed scale":
+        params = ["computed", "zero"]
         nodes = [helper.make_node("Mul", ["scale", "half"], ["computed"])]
-    elif kind == "quantized further inside":
+    elif kind == "quantized hidden layer":
         nodes, source = [helper.make_node("Mul", ["image", "half"], ["halved"])], "halved"
     nodes += [
-        helper.make_node("QuantizeLinear", [source, *how], ["codes"]),
-        helper.make_node("DequantizeLinear", ["codes", *how], ["values"]),
+        helper.make_node("QuantizeLinear", [source, *params], ["codes"]),
+        helper.make_node("DequantizeLinear", ["codes", *params], ["values"]),
         helper.make_node("Reshape", ["values", "flat"], ["row"]),
         helper.make_node("MatMul", ["row", "weights"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["answer"]),
@@ -83,7 +100,7 @@ def quantized_elsewhere(kind):
         "elsewhere",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 28, 28, 1])],
         [helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["n", 10])],
-        list(held.values()),
+        list(constants.values()),
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     checker.check_model(model)
@@ -91,45 +108,46 @@ def quantized_elsewhere(kind):
 
 
 @pytest.mark.parametrize("kind", ["zero point", "no zero point", "constant nodes"])
-def test_the_quantization_of_an_onnx_model_made_elsewhere_is_read(tmp_path, kind, data):
+def test_spec_of_a_quantized_onnx_model_has_its_quantization(tmp_path, kind, data):
     bare = tmp_path / "found.onnx"
-    bare.write_bytes(quantized_elsewhere(kind))
+    bare.write_bytes(quantized_onnx(kind))
     spec.main([str(bare), "--labels", ",".join(data.labels)])
-    stated = Classifier.load(bare).spec
-    assert stated.precision == "int8"
-    assert stated.quantization.output is None
-    assert stated.quantization.input == QuantizationParams(pytest.approx(1 / 255), 0)
+    loaded = Classifier.load(bare).spec
+    assert loaded.precision == "int8"
+    assert loaded.quantization.output is None
+    assert loaded.quantization.input == QuantizationParams(pytest.approx(1 / 255), 0)
 
 
-def test_what_another_layer_quantises_is_not_taken_for_the_input_s(tmp_path, data):
+def test_onnx_model_with_a_quantized_hidden_layer_is_float32(tmp_path, data):
     bare = tmp_path / "found.onnx"
-    bare.write_bytes(quantized_elsewhere("quantized further inside"))
+    bare.write_bytes(quantized_onnx("quantized hidden layer"))
     spec.main([str(bare), "--labels", ",".join(data.labels)])
-    stated = Classifier.load(bare).spec
-    assert (stated.precision, stated.quantization) == ("float32", None)
+    loaded = Classifier.load(bare).spec
+    assert (loaded.precision, loaded.quantization) == ("float32", None)
 
 
-def test_a_scale_that_is_computed_is_refused(tmp_path, data):
+def test_computed_scale_is_rejected(tmp_path, data):
     bare = tmp_path / "found.onnx"
-    bare.write_bytes(quantized_elsewhere("a scale that is computed"))
-    with pytest.raises(ArtifactError, match="found.onnx: the scale of image is not one constant"):
+    bare.write_bytes(quantized_onnx("computed scale"))
+    message = r"found\.onnx: the scale of image is not a single constant"
+    with pytest.raises(ArtifactError, match=message):
         spec.main([str(bare), "--labels", ",".join(data.labels)])
 
 
 @pytest.mark.parametrize("damaged", [b"config", b"weights"])
-def test_a_damaged_keras_file_is_refused(source, data, tmp_path, damaged):
+def test_damaged_keras_file_is_rejected(source, data, tmp_path, damaged):
     bare = tmp_path / "found.keras"
     source.model.save(bare)
     content = bytearray(bare.read_bytes())
     content[content.index(b'"module"' if damaged == b"config" else b"HDF") + 1] ^= 1
     bare.write_bytes(content)
-    with pytest.raises(ArtifactError, match="Keras cannot open .*found.keras.*Bad CRC"):
+    with pytest.raises(ArtifactError, match=r"Keras cannot open .*found\.keras.*Bad CRC"):
         spec.main([str(bare), "--labels", ",".join(data.labels)])
 
 
 @pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
 @pytest.mark.parametrize("shapes", [[(32, 32, 3)], [(28, 28, 1)] * 2, []])
-def test_a_keras_model_of_another_shape_is_refused(data, tmp_path, shapes):
+def test_keras_model_with_other_inputs_is_rejected_and_the_file_kept(data, tmp_path, shapes):
     import keras
     from keras import layers
 
@@ -142,6 +160,6 @@ def test_a_keras_model_of_another_shape_is_refused(data, tmp_path, shapes):
     else:
         keras.Sequential(head).save(bare)
     before = bare.read_bytes()
-    with pytest.raises(ArtifactError, match=r"found.keras takes .* and gives"):
+    with pytest.raises(ArtifactError, match=r"found.keras has input shape .* and output shape"):
         spec.main([str(bare), "--labels", ",".join(data.labels)])
     assert bare.read_bytes() == before

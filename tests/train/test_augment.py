@@ -1,4 +1,4 @@
-"""Distortions: seeded, bounded, and none where none is asked for."""
+"""Augmentation: reproducible by its seed, and within its amounts."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ ALL = Augmentation(12, 0.12, 0.2, 2.5, 1.0, 5)
 
 @pytest.fixture(scope="module")
 def images():
-    """Soft blobs off the center, (64, 28, 28, 1): smooth, so that interpolation loses little."""
+    """Return equal off-center blobs, (64, 28, 28, 1), smooth so that interpolation loses little."""
     y, x = np.mgrid[:28, :28]
     blob = np.exp(-((x - 12) ** 2 / 18 + (y - 15) ** 2 / 8)).astype(np.float32)
     return tf.constant(np.repeat(blob[None, ..., None], 64, axis=0))
@@ -25,11 +25,16 @@ def _distort(images, distortion, strength=1.0, seed=(1, 2), margin=0):
 
 
 @pytest.mark.parametrize("distortion", [ALL, dataclasses.replace(ALL, elastic_px=0.0)])
-def test_the_same_seed_gives_the_same_distortions(images, distortion):
+def test_same_seed_gives_same_distortions(images, distortion):
     first = _distort(images, distortion)
     np.testing.assert_array_equal(first, _distort(images, distortion))
     assert np.abs(first - _distort(images, distortion, seed=(1, 3))).max() > 0.1
-    assert np.abs(first[0] - first[1]).max() > 0.05, "each image is distorted in its own way"
+
+
+@pytest.mark.parametrize("distortion", [ALL, dataclasses.replace(ALL, elastic_px=0.0)])
+def test_each_image_of_a_batch_is_distorted_differently(images, distortion):
+    distorted = _distort(images, distortion)
+    assert np.abs(distorted[0] - distorted[1]).max() > 0.05
 
 
 @pytest.mark.parametrize("distortion", [ALL, dataclasses.replace(ALL, elastic_px=0.0)])
@@ -37,22 +42,25 @@ def test_strength_0_changes_nothing(images, distortion):
     np.testing.assert_allclose(_distort(images, distortion, 0.0), images, atol=1e-5)
 
 
-def test_no_distortion_gives_the_images_themselves(images):
+def test_augmentation_none_returns_the_same_tensor(images):
     assert augment(images, Augmentation.none(), tf.constant(1.0), tf.constant([1, 2])) is images
 
 
-def test_both_ways_of_reading_agree(images):
-    """A displacement too small to see goes through the other code and gives the same images."""
+def test_elastic_and_affine_resampling_agree(images):
+    """A negligible elastic displacement uses the other resampling code for the same images."""
     affine = dataclasses.replace(ALL, elastic_px=0.0)
     elastic = dataclasses.replace(ALL, elastic_px=1e-6)
     np.testing.assert_allclose(_distort(images, affine), _distort(images, elastic), atol=2e-3)
 
 
-@pytest.mark.parametrize("elastic", [0.0, 0.8])
-def test_the_margin_is_left_background_and_the_window_is_the_same(images, elastic):
+def test_margin_does_not_change_the_window_inside(images):
     affine = dataclasses.replace(ALL, elastic_px=0.0)
     whole, window = _distort(images, affine), _distort(images, affine, margin=3)
     np.testing.assert_allclose(window[:, 3:-3, 3:-3], whole[:, 3:-3, 3:-3], atol=1e-3)
+
+
+@pytest.mark.parametrize("elastic", [0.0, 0.8])
+def test_margin_is_filled_with_background(images, elastic):
     window = _distort(images, dataclasses.replace(ALL, elastic_px=elastic), margin=3)
     outside = np.ones((28, 28), bool)
     outside[3:-3, 3:-3] = False
@@ -60,7 +68,7 @@ def test_the_margin_is_left_background_and_the_window_is_the_same(images, elasti
     assert not window[:, outside].any()
 
 
-def test_shifts_stay_within_their_bounds_and_reach_them(images):
+def test_shifts_reach_their_maximum_and_do_not_exceed_it(images):
     moved = _distort(images, Augmentation(0, 0, 0, 2.5, 0))[..., 0]
     y, x = np.mgrid[:28, :28]
     for axis, start in ((x, 12), (y, 15)):
@@ -69,8 +77,8 @@ def test_shifts_stay_within_their_bounds_and_reach_them(images):
         assert abs(shifts.mean()) < 0.8
 
 
-def test_rotation_turns_about_the_center():
-    """A dot on the center stays; one beside it moves along a circle, by 12 degrees at most."""
+def test_rotation_is_about_the_center_and_at_most_its_maximum():
+    """A dot 8 px from the center moves along a circle, by 12 degrees at most."""
     dots = np.zeros((64, 28, 28, 1), np.float32)
     dots[:, 13:15, 21:23] = 1
     turned = _distort(tf.constant(dots), Augmentation(12, 0, 0, 0, 0))[..., 0]

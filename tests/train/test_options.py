@@ -1,4 +1,4 @@
-"""Options out of their bounds are refused with a usage message."""
+"""Options of `python -m train.throughput` below 1 are rejected with a usage message."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from train import throughput
 
 @pytest.mark.parametrize("option", ["--batches", "--rounds"])
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many"])
-def test_a_count_below_one_is_refused(option, value, capsys):
+def test_count_that_is_not_a_whole_number_from_1_is_rejected(option, value, capsys):
     with pytest.raises(SystemExit) as ended:
         throughput.main([f"{option}={value}"])
     assert ended.value.code == 2

@@ -1,4 +1,4 @@
-"""Whole training runs, in processes of their own: what they leave, killed or not."""
+"""Whole training runs in processes of their own: their files, interrupted and resumed."""
 
 import csv
 import os
@@ -19,7 +19,7 @@ pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 3
-# An epoch of each kind: as most are, spoilt, and spoilt and calm.
+# Three epochs: with early corruption, with corruption, and with corruption and cooldown.
 OPTIONS = [
     *("--data", "embedded", "--epochs", str(EPOCHS), "--batch-size", "32", "--seed", "5"),
     *("--published", "--set", "spoilt=0.7", "--set", "calm=0.4"),
@@ -30,51 +30,60 @@ def _start(out: Path, *options: str, stdout=subprocess.PIPE) -> subprocess.Popen
     return subprocess.Popen(
         [sys.executable, "-m", "train", *OPTIONS, "--out", str(out), *options],
         cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True,
-        # What starts the tests in the background has SIGINT ignored, and children inherit that.
+        # Shells start background processes with SIGINT ignored, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
-def _wait_for(process: subprocess.Popen, line: str) -> None:
-    for read in process.stdout:
-        if read.startswith(line):
+def _wait_for(process: subprocess.Popen, start: str) -> None:
+    """Wait until the process prints a line with this start."""
+    for line in process.stdout:
+        if line.startswith(start):
             return
-    raise AssertionError(f"no {line!r}: {process.stderr.read()}")
+    raise AssertionError(f"no {start!r}: {process.stderr.read()}")
 
 
 def _end(process: subprocess.Popen) -> tuple[int, str, str]:
+    """Wait for the process; return its exit status, stdout and stderr."""
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """An uninterrupted run: its model, and what it printed."""
-    out = tmp_path_factory.mktemp("whole") / "digits.keras"
+def uninterrupted(tmp_path_factory):
+    """Return the model's path and the output of an uninterrupted run."""
+    out = tmp_path_factory.mktemp("uninterrupted") / "digits.keras"
     status, printed, err = _end(_start(out))
-    assert status == 0 and err == "", err
+    assert (status, err) == (0, "")
     return out, printed
 
 
-def test_the_model_explains_itself(whole):
-    keras = pytest.importorskip("keras")
-    out, printed = whole
-    spec = artifact.read(out).spec
+def test_spec_has_labels_data_thresholds_and_provenance(uninterrupted):
+    spec = artifact.read(uninterrupted[0]).spec
     assert spec.labels == tuple("0123456789")
     assert spec.dataset.name == "embedded digits"
-    assert spec.metrics.n_test == 359
-    assert spec.metrics.test_accuracy > 0.95
-    assert f"test accuracy {100 * spec.metrics.test_accuracy:.2f} %" in printed
-    assert f"training accuracy {100 * spec.metrics.train_accuracy:.2f} %" in printed
     assert 0 < spec.confidence_threshold < 1
     assert spec.temperature > 0
     assert dict(spec.provenance)["seed"] == "5"
     assert "tensorflow" in dict(spec.provenance)
     assert '"name": "published"' in dict(spec.provenance)["recipe"]
 
+
+def test_spec_has_the_printed_accuracies(uninterrupted):
+    out, printed = uninterrupted
+    metrics = artifact.read(out).spec.metrics
+    assert metrics.n_test == 359
+    assert metrics.test_accuracy > 0.95
+    assert f"test accuracy {100 * metrics.test_accuracy:.2f} %" in printed
+    assert f"training accuracy {100 * metrics.train_accuracy:.2f} %" in printed
+
+
+def test_saved_model_reproduces_its_golden_scores(uninterrupted):
+    keras = pytest.importorskip("keras")
+    out, _ = uninterrupted
     model = keras.models.load_model(out, compile=False)
     assert model.count_params() == 65_354
-    golden = spec.golden
+    golden = artifact.read(out).spec.golden
     assert golden.pixels.shape == (8, 28, 28, 1)
     assert golden.pixels.dtype == np.uint8
     scores = np.asarray(model(golden.pixels / np.float32(255)))
@@ -83,7 +92,7 @@ def test_the_model_explains_itself(whole):
 
 
 @pytest.mark.parametrize("name", ["digits.h5", os.fsdecode(b"donn\xe9es.keras")])
-def test_a_name_that_the_model_cannot_have_is_refused_at_once(tmp_path, name):
+def test_invalid_name_of_the_model_is_rejected_before_training(tmp_path, name):
     from train.recipe import FAST
     from train.run import run
 
@@ -91,22 +100,30 @@ def test_a_name_that_the_model_cannot_have_is_refused_at_once(tmp_path, name):
         run(FAST, "nowhere", False, 0, 0.1, tmp_path / name, False)
 
 
-def test_history_and_plots_stand_beside_the_model(whole):
-    out, printed = whole
+def test_history_has_a_row_per_epoch(uninterrupted):
+    out, printed = uninterrupted
     with open(out.with_name("digits-history.csv"), newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert printed.count("epoch ") == EPOCHS
     assert all(float(row["seconds"]) > 0 for row in rows)
     assert float(rows[-1]["val_accuracy"]) > float(rows[-1]["learning_rate"]) >= 0
+
+
+def test_plots_are_written_next_to_the_model(uninterrupted):
+    out, _ = uninterrupted
     for plot in ("curves", "confusion", "mistakes", "reliability", "suspect-labels"):
         with Image.open(out.with_name(f"digits-{plot}.png")) as image:
             assert image.width > 300
             assert np.asarray(image.convert("L")).std() > 5
-    assert not list(out.parent.glob(".*")), "no temporary file is left"
 
 
-def test_killed_and_interrupted_it_ends_in_the_very_same_bytes(whole, tmp_path):
+def test_run_leaves_no_temporary_files(uninterrupted):
+    assert not list(uninterrupted[0].parent.glob(".*"))
+
+
+def test_resume_after_kill_and_interrupt_gives_identical_bytes(uninterrupted, tmp_path):
+    """One run is killed, resumed with other settings (rejected), interrupted, and completed."""
     out = tmp_path / "digits.keras"
     process = _start(out)
     _wait_for(process, "epoch 1/3")
@@ -114,21 +131,21 @@ def test_killed_and_interrupted_it_ends_in_the_very_same_bytes(whole, tmp_path):
     assert _end(process)[0] == -signal.SIGKILL
     assert not out.exists()
 
-    other = _start(out, "--resume", "--batch-size", "64")
-    status, _, err = _end(other)
-    assert status == 2 and err.startswith("error: ") and "other settings" in err, err
-    assert err.count("\n") == 1
+    status, _, err = _end(_start(out, "--resume", "--batch-size", "64"))
+    assert (status, err.count("\n")) == (2, 1), err
+    assert err.startswith("error: ")
+    assert "other settings" in err
 
     process = _start(out, "--resume")
     _wait_for(process, "epoch 2/3")
-    process.send_signal(signal.SIGINT)  # the last epoch takes longer than the signal
+    process.send_signal(signal.SIGINT)  # arrives during the last epoch
     status, _, err = _end(process)
     assert (status, err.count("\n")) == (130, 1), err
-    assert err.startswith("interrupted; go on with: python -m train ")
+    assert err.startswith("interrupted; continue with: python -m train ")
     assert "--resume" in err
     assert not out.exists()
 
-    # The end of the run on a full disk: the lines are lost, the model is saved.
+    # stdout is on a full disk: the command fails, but the model is saved.
     with open("/dev/full", "w") as full:
         status, _, err = _end(_start(out, "--resume", stdout=full))
     assert (status, err) == (
@@ -136,13 +153,13 @@ def test_killed_and_interrupted_it_ends_in_the_very_same_bytes(whole, tmp_path):
         "error: cannot write to standard output: No space left on device; "
         "make room and run it again\n",
     )
-    assert out.read_bytes() == whole[0].read_bytes()
+    assert out.read_bytes() == uninterrupted[0].read_bytes()
     with open(out.with_name("digits-history.csv"), newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
 
 
-def test_no_interrupt_of_a_training_is_lost():
-    """At a dozen moments of an epoch; the training is built once, which takes most of the time."""
+def test_ctrl_c_at_any_time_in_an_epoch_interrupts_training():
+    """A dozen interrupts at random times, with one `Training`, as its graph takes long to build."""
     code = (
         "import os, random, signal, sys, threading\n"
         "from runtime.system import interrupt\n"
@@ -171,7 +188,7 @@ def test_no_interrupt_of_a_training_is_lost():
     assert (done.stdout, done.stderr) == (f"{[130] * 12}\n", "interrupted\n" * 12)
 
 
-def test_help_answers_without_tensorflow():
+def test_help_does_not_import_tensorflow():
     code = (
         "import sys, train.__main__ as command\n"
         "try: command.main(['--help'])\n"
@@ -192,7 +209,7 @@ def test_help_answers_without_tensorflow():
         (["--set", "nonsense=1"], "nonsense"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(options, words, tmp_path):
+def test_bad_input_prints_one_line_and_exits_2(options, words, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "train", *options],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,

@@ -1,1 +1,1 @@
-"""Data sets: finding, reading, checking and splitting them."""
+"""Loads labeled images: downloads MNIST, reads data sets, validates them and splits them."""

@@ -1,4 +1,4 @@
-"""Downloads MNIST: short time-outs, resumed where it broke off, taken only when it is right."""
+"""Downloads MNIST from mirrors: short timeouts, resumed transfers, verified SHA-256."""
 
 import hashlib
 import http.client
@@ -18,15 +18,18 @@ from runtime.errors import DatasetError, EdgeError
 from runtime.system import atomic_write
 from train.data.mnist import MNIST_SHA256
 
+# Folders of MNIST's four .gz files; the first is used unless it fails.
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-TIMEOUT_S = 4.0
-# A server that stays below this rate for so long is given up.
-SLOWEST_BYTES_PER_S, SLOW_FOR_S = 2000, 8.0
-MAX_BYTES = 64 << 20
-_CHUNK = 1 << 16
+TIMEOUT_S = 4.0  # for connecting to a server, and for each wait for data
+# A transfer fails if it has lasted longer than MIN_RATE_AFTER_S, and its average rate is below
+# MIN_RATE_BYTES_PER_S.
+MIN_RATE_BYTES_PER_S = 2000
+MIN_RATE_AFTER_S = 8.0
+MAX_BYTES = 64 << 20  # of a file, compressed or not; the largest of MNIST has 47 MB
+_CHUNK_BYTES = 1 << 16  # read at a time
 
 
 def download(
@@ -34,60 +37,61 @@ def download(
     mirrors: Sequence[str] = MIRRORS,
     sha256: Mapping[str, str] = MNIST_SHA256,
 ) -> None:
-    """Download files into `folder`, as `name.gz`, from the first mirror that has them right.
+    """Download files into `folder`, as `name.gz`, skipping those that are there already.
 
-    What a broken transfer left behind, `name.gz.part`, is gone on with. A file takes its place only
-    when the SHA-256 of its decompressed content is right. A mirror that failed is not asked again.
+    An interrupted transfer leaves `name.gz.part`, which is resumed. A file gets its final name only
+    after the SHA-256 of its decompressed content was verified. If a mirror fails, the next one is
+    used for this and all following files.
 
     Args:
-        folder: made where it is not there.
-        mirrors: addresses ending in a slash.
-        sha256: of the decompressed content, by name.
+        folder: created if it is missing.
+        mirrors: URLs ending in a slash.
+        sha256: hexadecimal SHA-256 of the decompressed content, by file name without `.gz`.
 
     Raises:
-        DatasetError: no mirror gave all files; the last mirror's reason is named.
+        DatasetError: all mirrors failed; the message has the error of the last one.
     """
-    left = list(mirrors)
-    for name, expected in sha256.items():
-        if _has(folder / f"{name}.gz", expected):
+    remaining = list(mirrors)
+    for name, expected_sha256 in sha256.items():
+        if _is_valid(folder / f"{name}.gz", expected_sha256):
             continue
         while True:
             try:
-                _fetch(f"{left[0]}{name}.gz", folder / f"{name}.gz", expected)
+                _fetch(f"{remaining[0]}{name}.gz", folder / f"{name}.gz", expected_sha256)
                 break
             except (OSError, http.client.HTTPException, DatasetError, EdgeError) as error:
-                failed = left.pop(0)
-                if not left:
+                failed = remaining.pop(0)
+                if not remaining:
                     raise DatasetError(
-                        f"{failed}{name}.gz: {error}; download the four files by hand and give "
+                        f"{failed}{name}.gz: {error}; download MNIST's four files by hand and pass "
                         "their folder with --data"
                     ) from error
 
 
-def _fetch(url: str, path: Path, expected: str) -> None:
-    """Bring one file into place, twice tried: a transfer that broke off is gone on with once."""
+def _fetch(url: str, path: Path, expected_sha256: str) -> None:
+    """Download one file and verify it; resume an interrupted transfer once."""
     part = path.with_name(f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    for last in (False, True):
+    for is_last_try in (False, True):
         resumed = part.exists() and part.stat().st_size > 0
         try:
             _transfer(url, part)
         except (OSError, http.client.HTTPException):
-            # Nothing came that the second try could go on with: do not wait for it again.
-            if last or not part.exists() or part.stat().st_size == 0:
+            # Do not try again if the server sent nothing: another timeout would follow.
+            if is_last_try or not part.exists() or part.stat().st_size == 0:
                 raise
             continue
-        if _has(part, expected):
+        if _is_valid(part, expected_sha256):
             atomic_write.write(path, part.read_bytes())
             part.unlink()
             return
-        part.unlink()  # of another mirror's stream, or not MNIST: nothing to go on with
-        if last or not resumed:
-            raise DatasetError("not the content expected: its SHA-256 differs")
+        part.unlink()  # another mirror's compressed stream, or not MNIST: cannot be resumed
+        if is_last_try or not resumed:
+            raise DatasetError("the SHA-256 of the content is not MNIST's")
 
 
 def _transfer(url: str, part: Path) -> None:
-    """Append to `part` what it lacks of `url`."""
+    """Download the bytes of `url` that are missing at the end of `part`."""
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "digit-edge"})
     if start:
@@ -96,16 +100,16 @@ def _transfer(url: str, part: Path) -> None:
         response = _open(request)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # nothing behind what we have: it is whole, or not this file
+        if error.code == 416:  # range not satisfiable: `part` is complete, or another file
             return
-        raise OSError(f"the server answers {error.code} {error.reason}") from None
+        raise OSError(f"HTTP status {error.code} {error.reason}") from None
     with response:
-        if response.status != 206:
-            start = 0  # the server sends all of it again
+        if response.status != 206:  # not partial content
+            start = 0
         length = response.headers.get("Content-Length")
         total = start + int(length) if length and length.isdecimal() else None
         if total is not None and total > MAX_BYTES:
-            raise OSError(f"it is {total} bytes, more than MNIST")
+            raise OSError(f"the file has {total} bytes, more than MNIST's (at most {MAX_BYTES})")
         with (
             open(part, "ab" if start else "wb") as file,
             tqdm(
@@ -118,47 +122,47 @@ def _transfer(url: str, part: Path) -> None:
                 disable=not sys.stderr.isatty(),
             ) as bar,
         ):
-            have, began = start, time.monotonic()
-            while chunk := response.read1(_CHUNK):
+            size, started = start, time.monotonic()
+            while chunk := response.read1(_CHUNK_BYTES):
                 file.write(chunk)
-                have += len(chunk)
+                size += len(chunk)
                 bar.update(len(chunk))
-                seconds = time.monotonic() - began
-                if have > MAX_BYTES:
-                    raise OSError(f"it is more than {MAX_BYTES} bytes, more than MNIST")
-                if seconds > SLOW_FOR_S and have - start < SLOWEST_BYTES_PER_S * seconds:
+                seconds = time.monotonic() - started
+                if size > MAX_BYTES:
+                    raise OSError(f"the file has more than {MAX_BYTES} bytes, more than MNIST's")
+                if seconds > MIN_RATE_AFTER_S and size - start < MIN_RATE_BYTES_PER_S * seconds:
                     raise TimeoutError("the server is too slow")
-    if total is not None and have < total:
-        raise OSError(f"it broke off after {have} of {total} bytes")
+    if total is not None and size < total:
+        raise OSError(f"the transfer ended after {size} of {total} bytes")
 
 
 def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
-    """Open a URL within the time-out, the look-up of its name included, which has none itself."""
-    answers: SimpleQueue[http.client.HTTPResponse | Exception] = SimpleQueue()
+    """Open a URL within the timeout, in a thread: a DNS query has no timeout of its own."""
+    results: SimpleQueue[http.client.HTTPResponse | Exception] = SimpleQueue()
 
-    def ask() -> None:
+    def open_url() -> None:
         try:
-            answers.put(urllib.request.urlopen(request, timeout=TIMEOUT_S))
+            results.put(urllib.request.urlopen(request, timeout=TIMEOUT_S))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            answers.put(error)
+            results.put(error)
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=open_url, daemon=True).start()
     try:
-        answer = answers.get(timeout=TIMEOUT_S + 1)
+        result = results.get(timeout=TIMEOUT_S + 1)
     except Empty:
         raise TimeoutError("timed out") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
-def _has(path: Path, expected: str) -> bool:
-    """Whether a gzip file is whole and its content has the SHA-256 expected."""
+def _is_valid(path: Path, expected_sha256: str) -> bool:
+    """Return whether a gzip file is complete and its content has the expected SHA-256."""
     try:
         unpacker, sha256, size = zlib.decompressobj(wbits=31), hashlib.sha256(), 0
         with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                # At most 1000:1, so a chunk never unpacks to more than 64 MiB.
+            while chunk := file.read(_CHUNK_BYTES):
+                # Deflate compresses at most about 1000:1, so a chunk unpacks to 64 MiB at most.
                 content = unpacker.decompress(chunk)
                 size += len(content)
                 if size > MAX_BYTES:
@@ -166,4 +170,4 @@ def _has(path: Path, expected: str) -> bool:
                 sha256.update(content)
     except (OSError, zlib.error):
         return False
-    return unpacker.eof and sha256.hexdigest() == expected
+    return unpacker.eof and sha256.hexdigest() == expected_sha256

@@ -1,4 +1,7 @@
-"""Reads data sets from IDX and `.npz` files; `image_folder` reads folders of images."""
+"""Reads a data set from a path: MNIST's IDX files, an `.npz`, or a folder of images.
+
+The last is left to `train.data.image_folder`. Damaged files raise `DatasetError`.
+"""
 
 import gzip
 import math
@@ -20,28 +23,29 @@ from train.data.mnist import IDX_UBYTE
 from train.data.splits import DataSet, Split
 from train.data.validate import assemble
 
-# 1.3 million images, twenty times MNIST: a header or an archive that promises more is refused
-# before it is given the memory.
+# Largest data set: 1.3 million images, twenty times MNIST. A header or an archive that declares
+# more raises DatasetError before memory is allocated.
 MAX_BYTES = 1 << 30
 
 
 def read(path: Path, as_is: bool, test_share: float) -> DataSet:
-    """Read the data set at `path`, whichever of the known forms it has.
+    """Read the data set at `path` in any of the supported formats.
 
     Args:
         path: see `train.data.load.load`.
         as_is: see `train.data.load.load`.
-        test_share: of a set that comes undivided, what to keep to measure with.
+        test_share: share of the images of an undivided data set to use as test images.
 
     Raises:
-        DatasetError: absent, damaged, of no known form, or unfit to train on.
+        DatasetError: the data set is missing, damaged, in an unknown format, or unsuitable for
+            training.
     """
     try:
         return _read(path, as_is, test_share)
-    except OSError as error:  # a name too long, a folder that may not be looked into
+    except OSError as error:  # the name is too long, or there is no permission
         raise DatasetError(
             f"cannot read {error.filename or path} ({error.strerror or error}); "
-            "give other data, or the right to read it"
+            "check the name and the permissions, or pass other data"
         ) from error
 
 
@@ -49,10 +53,10 @@ def _read(path: Path, as_is: bool, test_share: float) -> DataSet:
     if path.is_file() and path.suffix == ".npz":
         return _read_npz(path, as_is, test_share)
     if not path.is_dir():
-        what = "is no data set" if path.exists() else "does not exist"
+        problem = "is not a data set" if path.exists() else "does not exist"
         raise DatasetError(
-            f"{path} {what}; give a folder of MNIST's IDX files, an .npz, or a folder with one "
-            "subfolder of images a class"
+            f"{path} {problem}; pass a folder of MNIST's IDX files, an .npz, or a folder with one "
+            "subfolder of images per class"
         )
     if any(path.glob("*-ubyte")) or any(path.glob("*-ubyte.gz")):
         return _read_idx_folder(path)
@@ -64,93 +68,110 @@ def _read(path: Path, as_is: bool, test_share: float) -> DataSet:
 
 def index_labels(
     values: Sequence[npt.NDArray[np.generic]],
-) -> tuple[tuple[str, ...], list[npt.NDArray[np.int64]]]:  # noqa: E501
-    """Names of the classes, numbers in order of size, and each array's labels as indices."""
+) -> tuple[tuple[str, ...], list[npt.NDArray[np.int64]]]:
+    """Convert labels to class indices.
+
+    Args:
+        values: arrays of labels, each (N,): whole numbers or strings.
+
+    Returns:
+        The sorted names of the classes (numbers in numerical order), and an array of class indices
+        for each array of labels.
+    """
     joined = np.concatenate(values)
-    if joined.dtype.kind == "f":  # int64 and uint64 have no whole type in common but Python's
+    if joined.dtype.kind == "f":  # NumPy joins int64 and uint64 to float64; Python's int is exact
         joined = np.concatenate([v.astype(object) for v in values])
     names, indices = np.unique(joined, return_inverse=True)
-    at = np.cumsum([len(v) for v in values])[:-1]
+    bounds = np.cumsum([len(v) for v in values])[:-1]
     return tuple(str(name) for name in names), [
-        part.astype(np.int64) for part in np.split(indices.reshape(-1), at)
+        part.astype(np.int64) for part in np.split(indices.reshape(-1), bounds)
     ]
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """Read one IDX file of bytes, gzip or raw.
+    """Read an IDX file of unsigned bytes, compressed with gzip or not.
 
-    The format: http://yann.lecun.com/exdb/mnist/, two zeros, type, dimensions, sizes, data.
+    The format (http://yann.lecun.com/exdb/mnist/): two zero bytes, the type code, the number of
+    dimensions, the sizes as big-endian uint32, the data.
 
     Raises:
-        DatasetError: no IDX file, or not as long as its header says.
+        DatasetError: the file is not an IDX file of bytes, or its header declares another length.
     """
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rb") as file:
             zeros, kind, rank = struct.unpack(">HBB", file.read(4))
             if zeros or kind != IDX_UBYTE or not 1 <= rank <= 4:
-                raise DatasetError(f"{path} is no IDX file of bytes; download it again")
+                raise DatasetError(f"{path} is not an IDX file of bytes; download it again")
             shape = struct.unpack(f">{rank}I", file.read(4 * rank))
             size = math.prod(shape)
             if size > MAX_BYTES:
                 raise DatasetError(
-                    f"{path}: its header promises {size} bytes, more than {MAX_BYTES}; "
-                    "download it again"
+                    f"{path}: the header declares {size} bytes, but at most {MAX_BYTES} are "
+                    "supported; download it again"
                 )
             data = file.read(size + 1)
     except (struct.error, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path} is cut short or damaged ({error}); download it again") from None
+        raise DatasetError(f"{path} is truncated or damaged ({error}); download it again") from None
     except OSError as error:
         raise DatasetError(
             f"cannot read {path} ({error.strerror or error}); download it again"
         ) from None
     if len(data) != size:
-        found = "more" if len(data) > size else f"{len(data)}"
+        actual = "more" if len(data) > size else f"{len(data)}"
         raise DatasetError(
-            f"{path}: its header promises {size} bytes, it has {found}; download it again"
+            f"{path}: the header declares {size} bytes, but the file has {actual}; "
+            "download it again"
         )
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def _read_idx_folder(folder: Path) -> DataSet:
-    splits = []
+    """Read a folder of MNIST's four IDX files."""
+    all_pixels, all_labels = [], []
     for part in ("train", "t10k"):
         images_path = _find(folder, f"{part}-images-idx3-ubyte")
         labels_path = _find(folder, f"{part}-labels-idx1-ubyte")
         images, labels = read_idx(images_path), read_idx(labels_path)
         if images.ndim != 3 or images.shape[1:] != PIXELS_SHAPE[:2] or not len(images):
             raise DatasetError(
-                f"{images_path} holds an array of {images.shape}, not images of 28x28; "
-                "give MNIST's form"
+                f"{images_path} contains an array of shape {images.shape}, not (N, 28, 28); "
+                "pass images of 28x28 pixels"
             )
         if labels.shape != images.shape[:1]:
             raise DatasetError(
                 f"{labels_path} has {labels.size} labels for the {len(images)} images of "
-                f"{images_path.name}; download both again"
+                f"{images_path.name}; download both files again"
             )
-        splits.append((images[..., None], labels))
-    (train_images, train_labels), (test_images, test_labels) = splits
-    names, (train_labels, test_labels) = index_labels([train_labels, test_labels])
-    train, test = Split(train_images, train_labels), Split(test_images, test_labels)
+        all_pixels.append(images[..., None])
+        all_labels.append(labels)
+    names, indices = index_labels(all_labels)
+    train, test = (Split(pixels, part) for pixels, part in zip(all_pixels, indices, strict=True))
     return assemble(folder.resolve().name, train, test, names, 0)
 
 
 def _find(folder: Path, name: str) -> Path:
+    """Return the path of an IDX file, whose name may have a dot before "idx" and end in .gz."""
     names = [name, name.replace("-idx", ".idx")]
-    # The compressed one first: that is what is downloaded to take the place of what is damaged.
+    # Prefer compressed files: downloads are compressed, and replace damaged files.
     for candidate in [folder / f"{n}{suffix}" for suffix in (".gz", "") for n in names]:
         if candidate.is_file():
             return candidate
-    raise DatasetError(f"{folder} has no {name}[.gz]; give all four of MNIST's files")
+    raise DatasetError(f"{folder} has no {name}[.gz]; add it: MNIST has four files")
 
 
 def _read_npz(path: Path, as_is: bool, test_share: float) -> DataSet:
+    """Read an `.npz` with `x_train`, `y_train` and maybe `x_test`, `y_test`, or with `x`, `y`."""
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_BYTES:
-                raise DatasetError(f"{path} unpacks to more than {MAX_BYTES} bytes; give less")
+                raise DatasetError(
+                    f"{path} unpacks to more than {MAX_BYTES} bytes; save fewer images"
+                )
             if any(member.compress_type == zipfile.ZIP_LZMA for member in archive.infolist()):
-                raise DatasetError(f"{path} is packed with LZMA; save it with numpy.savez again")
+                raise DatasetError(
+                    f"{path} is compressed with LZMA; save it with numpy.savez_compressed"
+                )
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             keys = set(arrays.files)
             if {"x_train", "y_train"} <= keys:
@@ -160,16 +181,16 @@ def _read_npz(path: Path, as_is: bool, test_share: float) -> DataSet:
                 pairs = [("x", "y")]
             else:
                 raise DatasetError(
-                    f"{path} holds {', '.join(sorted(keys)) or 'nothing'}; "
-                    "give x_train, y_train, x_test, y_test, or x and y"
+                    f"{path} contains {', '.join(sorted(keys)) or 'nothing'}; "
+                    "save x_train, y_train, x_test and y_test, or x and y"
                 )
-            # Members that are no .npy come as bytes.
-            read = [(np.asarray(arrays[x]), np.asarray(arrays[y])) for x, y in pairs]
+            # NumPy returns members that are not .npy files as bytes.
+            loaded = [(np.asarray(arrays[x]), np.asarray(arrays[y])) for x, y in pairs]
     except DAMAGED as e:
         raise DatasetError(
-            f"{path} is no whole .npz of plain arrays ({e}); save it again"
+            f"{path} is not an .npz of plain arrays, or is damaged ({e}); save it again"
         ) from None
-    for (x, y), (x_name, y_name) in zip(read, pairs, strict=True):
+    for (x, y), (x_name, y_name) in zip(loaded, pairs, strict=True):
         if (
             y.ndim != 1
             or y.dtype.kind not in "iuUS"
@@ -178,30 +199,33 @@ def _read_npz(path: Path, as_is: bool, test_share: float) -> DataSet:
             or not len(x)
         ):
             raise DatasetError(
-                f"{path}: {x_name} {x.shape} and {y_name} {y.shape} {y.dtype} do not fit; "
-                "give images (N, height, width[, channels]) and N whole numbers or names"
+                f"{path}: {x_name} {x.shape} and {y_name} {y.shape} {y.dtype} are not images and "
+                "their labels; save images (N, height, width[, channels]) and N whole numbers or "
+                "names"
             )
     try:
-        decoded = [np.char.decode(y) if y.dtype.kind == "S" else y for _, y in read]
+        decoded = [np.char.decode(y) if y.dtype.kind == "S" else y for _, y in loaded]
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: a label is not UTF-8 ({error}); save them as text") from None
+        raise DatasetError(
+            f"{path}: a label is not UTF-8 ({error}); save the labels as text"
+        ) from None
     names, labels = index_labels(decoded)
     splits = [
         Split(_pixels(f"{path}: {x_name}", x, as_is), y)
-        for (x, _), (x_name, _), y in zip(read, pairs, labels, strict=True)
+        for (x, _), (x_name, _), y in zip(loaded, pairs, labels, strict=True)
     ]
     test = splits[1] if len(splits) > 1 else None
     return assemble(path.stem, splits[0], test, names, test_share)
 
 
 def _pixels(name: str, images: npt.NDArray[np.generic], as_is: bool) -> npt.NDArray[np.uint8]:
-    """Arrays as pixels: uint8 of 28x28 are pixels already, all others are images."""
+    """Convert images to pixels, uint8 (N, 28, 28, 1); uint8 images of 28x28 are not changed."""
     if images.dtype == np.uint8 and images.shape[1:] in (PIXELS_SHAPE, PIXELS_SHAPE[:2]):
-        return images.reshape(-1, *PIXELS_SHAPE)
+        return images.astype(np.uint8, copy=False).reshape(-1, *PIXELS_SHAPE)
     if as_is:
         raise DatasetError(
-            f"{name} has {images.dtype} images of {images.shape[1:]}: as they are, they must be "
-            "uint8 of (28, 28); leave --as-is away to have them brought into that form"
+            f"{name} has {images.dtype} images of shape {images.shape[1:]}, but --as-is needs "
+            "uint8 images of shape (28, 28); omit --as-is to have the images converted"
         )
     try:
         return np.stack([to_pixels(image, name=f"{name}[{n}]") for n, image in enumerate(images)])

@@ -1,4 +1,7 @@
-"""Reads a folder with one subfolder of images a class."""
+"""Reads a data set of image files from a folder with one subfolder per class.
+
+The folder may also be divided into `train`, `val` and `test` folders of such subfolders.
+"""
 
 import sys
 from pathlib import Path
@@ -13,27 +16,26 @@ from runtime.preprocess.pipeline import to_pixels
 from train.data.splits import DataSet, Split
 from train.data.validate import MAX_CLASSES, assemble
 
-# What the parts of a divided set are called.
+# Names of the folders of a divided data set that contain training images.
 TRAIN_NAMES = ("train", "training", "val", "valid", "validation")
-TEST_NAMES = ("test", "testing")
-# Unreadable files named one by one; the rest are counted.
-LISTED = 10
+TEST_NAMES = ("test", "testing")  # likewise, test images
+MAX_LISTED_FILES = 10  # unreadable files in messages of their own; the rest are only counted
 
 
 def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
-    """Read a folder with one subfolder a class, or with `train`, `val` and `test` of such folders.
+    """Read a folder with one subfolder per class, or with `train`, `val` and `test` folders.
 
-    What `val` holds counts as `train`: training holds back images of its own. That is said on
-    stderr, and so is which files are no readable image and left out.
+    Images in `val` are used for training, as training holds back validation images of its own. A
+    message on stderr says so. Files that are not readable images are skipped, and listed on stderr.
 
     Args:
-        folder: its name becomes the data set's.
-        as_is: images are 28x28, gray, light on dark, and are taken as they are.
-        test_share: of each class, where there is no `test`.
+        folder: the folder, whose name becomes the data set's.
+        as_is: use the images unchanged; they are 28x28 pixels, gray, light on dark.
+        test_share: share of each class to use as test images if there is no `test` folder.
 
     Raises:
-        DatasetError: fewer than two classes, too many, too few images in one, or a division that
-            is none.
+        DatasetError: there are fewer than two classes, too many classes, or too few images in one,
+            or the folders beside `train` and `test` have other names.
     """
     train, test = _parts(folder)
     classes = sorted({c.name for part in train + test for c in _subfolders(part)})
@@ -41,19 +43,19 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
         classes.sort(key=int)
     if not 2 <= len(classes) <= MAX_CLASSES:
         raise DatasetError(
-            f"{_listed(train + test)}: {len(classes)} subfolders; give one a class, "
+            f"{_joined(train + test)}: {len(classes)} subfolders; provide one per class, "
             f"2 to {MAX_CLASSES}"
         )
     if len(train) > 1:
-        print(f"{printable(_listed(train))} are taken as one set to train on", file=sys.stderr)
+        print(f"{printable(_joined(train))} are both used for training", file=sys.stderr)
     splits = [_read_split(parts, classes, as_is) for parts in (train, test) if parts]
-    held_out = splits[1] if test else None
+    test_split = splits[1] if test else None
     name = folder.resolve().name
-    return assemble(name, splits[0], held_out, tuple(classes), test_share)
+    return assemble(name, splits[0], test_split, tuple(classes), test_share)
 
 
 def _parts(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The folders to train on and to test with; of an undivided set itself, and none."""
+    """Return the folders of training and of test images; ([folder], []) if it is not divided."""
     subfolders = _subfolders(folder)
     train = [part for part in subfolders if part.name.lower() in TRAIN_NAMES]
     test = [part for part in subfolders if part.name.lower() in TEST_NAMES]
@@ -62,21 +64,24 @@ def _parts(folder: Path) -> tuple[list[Path], list[Path]]:
     if not train or len(train + test) < len(subfolders):
         names = ", ".join(part.name for part in subfolders)
         raise DatasetError(
-            f"{folder} is divided into {names}; give train, test and val, and nothing beside them"
+            f"{folder} is divided into {names}; divide it into train, test and optionally val, "
+            "and remove other folders"
         )
     return train, test
 
 
-def _listed(folders: list[Path]) -> str:
+def _joined(folders: list[Path]) -> str:
     return " and ".join(map(str, folders))
 
 
 def _subfolders(folder: Path) -> list[Path]:
+    """Return the subfolders, sorted, without hidden ones."""
     hidden = (".", "__")  # .git, __MACOSX
     return [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(hidden)]
 
 
 def _read_split(folders: list[Path], classes: list[str], as_is: bool) -> Split:
+    """Read the images of all classes from all folders, with a progress bar on a terminal."""
     files = [
         (file, index)
         for folder in folders
@@ -85,7 +90,7 @@ def _read_split(folders: list[Path], classes: list[str], as_is: bool) -> Split:
         for file in sorted((folder / name).rglob("*"))
         if file.is_file() and not file.name.startswith(".")
     ]
-    pixels, labels, refused = [], [], 0
+    pixels, labels, skipped = [], [], 0
     silent = not sys.stderr.isatty()
     title = f"reading {printable(folders[0].name)}"
     for file, index in tqdm(files, desc=title, leave=False, disable=silent):
@@ -93,23 +98,24 @@ def _read_split(folders: list[Path], classes: list[str], as_is: bool) -> Split:
             pixels.append(_read_as_is(file) if as_is else to_pixels(file))
             labels.append(index)
         except ImageError as error:
-            refused += 1
-            if refused <= LISTED:
-                print(f"left out: {printable(str(error))}", file=sys.stderr)
-    if refused:
-        told = f"{_listed(folders)}: {refused} of {len(files)} files left out"
-        print(printable(told), file=sys.stderr)
+            skipped += 1
+            if skipped <= MAX_LISTED_FILES:
+                print(f"skipped: {printable(str(error))}", file=sys.stderr)
+    if skipped:
+        summary = f"{_joined(folders)}: {skipped} of {len(files)} files skipped"
+        print(printable(summary), file=sys.stderr)
     stacked = np.stack(pixels) if pixels else np.empty((0, *PIXELS_SHAPE), np.uint8)
     return Split(stacked, np.array(labels, np.int64))
 
 
 def _read_as_is(file: Path) -> Pixels:
+    """Read a 28x28 image without preprocessing, as uint8 (28, 28, 1)."""
     try:
         with Image.open(file) as image:
             if image.size != PIXELS_SHAPE[:2]:
                 raise ImageError(
                     f"{file} is {image.width}x{image.height}, not 28x28; "
-                    "leave --as-is away to have it brought into that form"
+                    "omit --as-is to have it converted"
                 )
             return np.asarray(image.convert("L"), np.uint8).reshape(PIXELS_SHAPE)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -1,4 +1,7 @@
-"""Finds a data set by name or path, or downloads MNIST."""
+"""Loads a data set: the given one, MNIST from the cache or the network, or scikit-learn's digits.
+
+`python -m train`, `python -m export` and the benchmarks use it.
+"""
 
 import os
 import sys
@@ -17,27 +20,29 @@ from train.data.validate import drop_duplicates
 
 __all__ = ["DataSet", "Split", "cache_folder", "load", "sklearn_digits", "stratified_split"]
 
-VARIABLE = "DIGIT_EDGE_DATA"
-EMBEDDED = "embedded"
-# Of the embedded digits and of sets that come undivided, what is kept to measure with.
+DATA_VARIABLE = "DIGIT_EDGE_DATA"  # environment variable with the default of `source`
+EMBEDDED = "embedded"  # the `source` that names scikit-learn's digits
+# Share of each class used as test images, for the embedded digits and undivided data sets.
 TEST_SHARE = 1 / 5
 
 
 def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> DataSet:
-    """Load a data set: `source`, else $DIGIT_EDGE_DATA, else MNIST from the user's cache, else
-    MNIST from the network, else the embedded digits, which is said on stderr.
+    """Load a data set from a path, or a default one.
+
+    The first of these is used: `source`, $DIGIT_EDGE_DATA, MNIST in the user's cache, MNIST from
+    the network, the embedded digits. If only the last is available, a message on stderr says so.
 
     Args:
-        source: a folder of IDX files, an `.npz`, a folder with one subfolder a class, or
+        source: a folder of IDX files, an `.npz`, a folder with one subfolder per class, or
             "embedded" for the embedded digits.
-        as_is: images are in MNIST's form already, and only checked; else the runtime's
-            preprocessing brings them into it.
+        as_is: use the images unchanged: they are in MNIST's form already. Otherwise the runtime's
+            preprocessing converts them.
 
     Raises:
-        DatasetError: the source named is absent, damaged, or unfit to train on.
+        DatasetError: `source` or $DIGIT_EDGE_DATA is missing, damaged, or unsuitable for training.
     """
     if source is None:
-        source = os.environ.get(VARIABLE) or None
+        source = os.environ.get(DATA_VARIABLE) or None
     if source == EMBEDDED:
         return sklearn_digits()
     if source is not None:
@@ -48,7 +53,9 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
             cached = idx_npz.read(folder, as_is, TEST_SHARE)
             if cached.name == MNIST:
                 return cached
-            print(f"{printable(str(folder))}: not MNIST; downloading it again", file=sys.stderr)
+            print(
+                f"{printable(str(folder))} is not MNIST; downloading MNIST again", file=sys.stderr
+            )
     except DatasetError as error:
         print(f"{printable(str(error))}; downloading it again", file=sys.stderr)
     try:
@@ -56,7 +63,7 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
         return idx_npz.read(folder, as_is, TEST_SHARE)
     except DatasetError as error:
         print(
-            f"MNIST cannot be had: {printable(str(error))}\n"
+            f"MNIST cannot be downloaded: {printable(str(error))}\n"
             "USING THE 1,797 DIGITS EMBEDDED IN SCIKIT-LEARN, WHICH ARE NOT MNIST.",
             file=sys.stderr,
         )
@@ -64,16 +71,16 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
 
 
 def cache_folder() -> Path:
-    """Where downloaded data are kept: digit-edge in the user's cache directory."""
+    """Return the folder of downloaded data: digit-edge in the user's cache directory."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "digit-edge"
 
 
 @lru_cache(maxsize=1)
 def sklearn_digits() -> DataSet:
-    """Load scikit-learn's 1,797 digits (UCI optdigits, 8x8) in MNIST's form.
+    """Load scikit-learn's 1,797 digits (UCI optdigits, 8x8 pixels) in MNIST's form.
 
-    The split is fixed, a fifth of each class to measure with, and no image stands in both.
+    The split is fixed: a fifth of each class are test images. Duplicates are removed before.
 
     Raises:
         DatasetError: scikit-learn is not installed.
@@ -86,16 +93,17 @@ def sklearn_digits() -> DataSet:
         ) from error
     digits = load_digits()
     pixels = np.stack([to_mnist_format(_enlarge(image)) for image in digits.images])
-    whole = Split(pixels, digits.target.astype(np.int64))
-    train, test = stratified_split(drop_duplicates(whole), TEST_SHARE, seed=0)
+    undivided = Split(pixels, digits.target.astype(np.int64))
+    train, test = stratified_split(drop_duplicates(undivided), TEST_SHARE, seed=0)
     labels = tuple(str(n) for n in range(10))
     return DataSet("embedded digits", digest(labels, train, test), labels, train, test)
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:
-    """An 8x8 digit, ink 0 to 16, eight times as large and smooth: normalizing keeps blocks."""
+    """Enlarge an 8x8 digit (ink 0 to 16) eightfold with smooth edges, for `to_mnist_format`."""
     padded = np.pad(image, 1).astype(np.float32)
-    large = Image.fromarray(padded).resize((80, 80), Image.Resampling.BICUBIC)
-    # What bicubic interpolation rings, and the faintest gray, would widen the bounding box.
-    ink = np.asarray(large)
+    enlarged = Image.fromarray(padded).resize((80, 80), Image.Resampling.BICUBIC)
+    ink = np.asarray(enlarged)
+    # Remove the faintest gray and the ringing of bicubic interpolation, which would widen the
+    # bounding box.
     return np.where(ink > 1.6, ink, 0)

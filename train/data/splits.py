@@ -1,4 +1,7 @@
-"""Splits: images with labels, and dividing them into parts without overlap."""
+"""Defines `Split` (images with labels) and `DataSet` (train and test), and divides a split in two.
+
+`stratified_split` holds back the validation images, and the test images of an undivided data set.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ import numpy.typing as npt
 from runtime.errors import DatasetError
 from runtime.model.spec import Dataset
 
-MIN_PER_CLASS = 5
+MIN_PER_CLASS = 5  # training images; a data set with fewer in any class raises DatasetError
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +21,7 @@ class Split:
 
     Attributes:
         pixels: uint8 (N, 28, 28, 1), 0 background, 255 ink.
-        labels: int64 (N,), indices of classes.
+        labels: class indices, int64 (N,).
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -28,20 +31,20 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: npt.NDArray[np.int64]) -> "Split":
-        """The images at `indices`, in that order."""
+        """Return the images at `indices`, in that order."""
         return Split(self.pixels[indices], self.labels[indices])
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Images to train on and images to measure with.
+    """Training and test images of the same classes.
 
     Attributes:
-        name: "MNIST", "embedded digits", or what its source is called.
-        sha256: of the content: names of the classes, images and labels of both splits.
+        name: "MNIST", "embedded digits", or the name of the file or folder.
+        sha256: hexadecimal digest of the content, see `digest`.
         labels: names of the classes, in the order of their indices.
-        train: to train on and to hold back from.
-        test: to measure with, once.
+        train: training images, validation images included.
+        test: test images, used once, after training.
     """
 
     name: str
@@ -52,52 +55,55 @@ class DataSet:
 
     @property
     def dataset(self) -> Dataset:
-        """Name and digest, as a model's spec names what it was trained on."""
+        """Return name and digest in the form that a model's spec contains."""
         return Dataset(self.name, self.sha256)
 
 
 def digest(labels: tuple[str, ...], train: Split, test: Split) -> str:
-    """SHA-256 of a data set's content, whatever files it came in."""
+    """Return the SHA-256 of class names, pixels and labels, independent of the file format."""
     sha256 = hashlib.sha256("\n".join(labels).encode())
     for split in (train, test):
-        sha256.update(np.ascontiguousarray(split.pixels))
-        sha256.update(np.ascontiguousarray(split.labels, dtype="<i8"))
+        sha256.update(np.ascontiguousarray(split.pixels).data)
+        sha256.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
     return sha256.hexdigest()
 
 
 def stratified_split(split: Split, n_or_share: float, seed: int) -> tuple[Split, Split]:
-    """Divide a split into (the rest, what is held back), each class by the same share.
+    """Hold back random images, the same share of each class.
 
     Args:
-        split: with at least two images of each class it has.
-        n_or_share: images to hold back, or their share where it is below 1.
-        seed: decides which.
+        split: images to divide, at least two of each class.
+        n_or_share: number of images to hold back, or their share if it is below 1.
+        seed: seed of the random choice.
+
+    Returns:
+        The remaining images and those held back, both in their original order.
 
     Raises:
-        DatasetError: fewer than one image a class would be held back, or left.
+        DatasetError: there are too few images for one of each class on either side.
     """
     classes, counts = np.unique(split.labels, return_counts=True)
     n = round(n_or_share * len(split)) if n_or_share < 1 else int(n_or_share)
     if n < len(classes) or len(split) - n < len(classes):
         raise DatasetError(
-            f"cannot hold back {n} of {len(split)} images: each of {len(classes)} classes needs "
-            "one on either side; give another --validation, or more images"
+            f"cannot hold back {n} of {len(split)} images: each of the {len(classes)} classes "
+            "needs one image on either side; pass another --validation, or more images"
         )
-    # Largest remainders: the shares of the classes add up to n exactly, none takes or leaves 0.
+    # Largest remainder method: the numbers of the classes add up to n, and none is 0 or all.
     exact = counts * (n / len(split))
-    taken = np.clip(np.floor(exact).astype(int), 1, counts - 1)
-    while (missing := n - int(taken.sum())) != 0:
+    held_counts = np.clip(np.floor(exact).astype(int), 1, counts - 1)
+    while (missing := n - int(held_counts.sum())) != 0:
         step = 1 if missing > 0 else -1
-        room = taken < counts - 1 if missing > 0 else taken > 1
-        taken[np.argmax(np.where(room, step * (exact - taken), -np.inf))] += step
+        can_change = held_counts < counts - 1 if missing > 0 else held_counts > 1
+        held_counts[np.argmax(np.where(can_change, step * (exact - held_counts), -np.inf))] += step
     random = np.random.default_rng([seed, len(split)])
-    held = np.sort(
+    held_back = np.sort(
         np.concatenate(
             [
                 random.permutation(np.flatnonzero(split.labels == label))[:count]
-                for label, count in zip(classes, taken, strict=True)
+                for label, count in zip(classes, held_counts, strict=True)
             ]
         )
     )
-    rest = np.setdiff1d(np.arange(len(split)), held)
-    return split.take(rest), split.take(held)
+    remaining = np.setdiff1d(np.arange(len(split)), held_back)
+    return split.take(remaining), split.take(held_back)

@@ -1,4 +1,7 @@
-"""Validates a data set: classes, sizes, duplicates."""
+"""Validates the images that a reader returns, and assembles them into a `DataSet`.
+
+It checks the number and names of the classes and the number of images, and removes duplicates.
+"""
 
 import math
 
@@ -9,44 +12,60 @@ from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from train.data.mnist import MNIST, is_mnist
 from train.data.splits import MIN_PER_CLASS, DataSet, Split, digest, stratified_split
 
-MAX_CLASSES = 1000
+MAX_CLASSES = 1000  # a data set with more raises DatasetError
 
 
 def assemble(
     name: str, train: Split, test: Split | None, labels: tuple[str, ...], test_share: float
 ) -> DataSet:
-    """Make a data set of what was read, and refuse one unfit to train on.
+    """Validate the images of a data set, and split off test images if there are none.
+
+    If the images are MNIST's, the data set is named MNIST.
+
+    Args:
+        name: the data set's name, usually that of its file or folder.
+        train: training images, or all images if `test` is None; the latter lose their duplicates.
+        test: test images; None if the data set is undivided.
+        labels: names of the classes.
+        test_share: share of the images of an undivided data set to use as test images.
 
     Raises:
-        DatasetError: too few or too many classes, or too few images in one.
+        DatasetError: there are too few or too many classes, an unprintable class name, too few
+            images in a class, or no test images.
     """
-    name = name.encode(errors="backslashreplace").decode()  # of a file whose name is not UTF-8
+    name = name.encode(errors="backslashreplace").decode()  # file names may not be UTF-8
     if not 2 <= len(labels) <= MAX_CLASSES:
-        raise DatasetError(f"{name} has {len(labels)} classes; give 2 to {MAX_CLASSES}")
-    # A model's spec takes no other names; better refused now than after the training.
-    if odd := [label for label in labels if not label or not label.isprintable()]:
-        raise DatasetError(f"{name}: a class named {odd[0]!r}; give names that can be printed")
+        raise DatasetError(
+            f"{name} has {len(labels)} classes; provide at least 2 and at most {MAX_CLASSES}"
+        )
+    # A model's spec rejects such names too, but only after training.
+    if unprintable := [label for label in labels if not label or not label.isprintable()]:
+        raise DatasetError(
+            f"{name}: the class name {unprintable[0]!r} is empty or unprintable; rename the class"
+        )
     if test is None:
         train = drop_duplicates(train)
     counts = np.bincount(train.labels, minlength=len(labels))
     if (few := np.flatnonzero(counts < MIN_PER_CLASS)).size:
-        named = ", ".join(f"{labels[n]!r} has {counts[n]}" for n in few[:5])
+        listed = ", ".join(f"{labels[n]!r} has {counts[n]}" for n in few[:5])
         more = f" and {few.size - 5} more classes" if few.size > 5 else ""
         raise DatasetError(
-            f"{name}: too few different images to train on: {named}{more}; "
-            f"give each class at least {MIN_PER_CLASS}, or remove it"
+            f"{name}: too few different training images: {listed}{more}; "
+            f"provide at least {MIN_PER_CLASS} per class, or remove the class"
         )
     if test is None:
         train, test = stratified_split(train, max(test_share, len(labels) / len(train)), seed=0)
     elif len(test) == 0:
-        raise DatasetError(f"{name} has no test images; give some, or one undivided set")
+        raise DatasetError(
+            f"{name} has no test images; add some, or remove the division into train and test"
+        )
     if is_mnist(train, test):
         name = MNIST
     return DataSet(name, digest(labels, train, test), labels, train, test)
 
 
 def drop_duplicates(split: Split) -> Split:
-    """The split without images that another one equals in every pixel, in the same order."""
+    """Return the split without duplicates: the first of each set of equal images, in order."""
     flat = split.pixels.reshape(len(split), math.prod(PIXELS_SHAPE))
     _, first = np.unique(flat, axis=0, return_index=True)
     return split.take(np.sort(first))

@@ -1,4 +1,4 @@
-"""Downloads from a server of this machine: right, broken off, wrong, stalled."""
+"""Downloads from local HTTP servers: correct, interrupted, stalled, slow, or with other content."""
 
 import gzip
 import hashlib
@@ -15,7 +15,7 @@ from runtime.errors import DatasetError
 from train.data import download as module
 from train.data.download import download
 
-# Contents that do not shrink, so that half a stream is half a content.
+# Random contents: half a compressed stream decompresses to about half of the content.
 CONTENT = {
     name: np.random.default_rng(n).bytes(200_000 + n) for n, name in enumerate(("images", "labels"))
 }
@@ -24,29 +24,29 @@ SHA256 = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT
 
 
 class Server(ThreadingHTTPServer):
-    """Serves PACKED; `fault` spoils its answers, `asked` lists the requests (path, range)."""
+    """Serves PACKED with a fault, and records the requests as (path, Range header)."""
 
     daemon_threads = True
 
     def __init__(self, fault: str = ""):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.fault, self.asked, self.stop_stalling = fault, [], threading.Event()
+        self.fault, self.requests, self.stop_stalling = fault, [], threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        fault, asked = self.server.fault, self.headers.get("Range")
-        self.server.asked.append((self.path, asked))
-        if fault == "absent":
+        fault, requested_range = self.server.fault, self.headers.get("Range")
+        self.server.requests.append((self.path, requested_range))
+        if fault == "missing":
             return self.send_error(404)
         content, start = PACKED[self.path], 0
-        if fault == "another content":
+        if fault == "other content":
             content = gzip.compress(b"something else entirely", mtime=0)
-        if fault == "a login page":
+        if fault == "login page":
             content = b"<html>Please log in</html>" * 100
-        if asked and fault != "no ranges":
-            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
+        if requested_range and fault != "no ranges":
+            start = int(re.fullmatch(r"bytes=(\d+)-", requested_range)[1])
             if start >= len(content):
                 return self.send_error(416)
         self.send_response(206 if start else 200)
@@ -56,11 +56,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         body = content[start:]
-        if fault in ("always breaks off", "stalls", "no length"):
+        if fault in ("always interrupts", "stalls", "no length"):
             body = body[: len(body) // 2]
-        if fault == "breaks off once" and not asked:
+        if fault == "interrupts once" and not requested_range:
             body = body[: len(body) // 2]
-        if fault == "drips":
+        if fault == "slow":
             for byte in body[:300]:
                 self.wfile.write(bytes([byte]))
                 if self.server.stop_stalling.wait(0.05):
@@ -92,14 +92,15 @@ def serve():
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def short_timeouts_and_no_proxy(monkeypatch):
     monkeypatch.setattr(module, "TIMEOUT_S", 0.5)
-    monkeypatch.setattr(module, "SLOW_FOR_S", 0.5)
+    monkeypatch.setattr(module, "MIN_RATE_AFTER_S", 0.5)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
 
-def _is_whole(folder) -> bool:
+def _is_complete(folder) -> bool:
+    """Return whether the folder has all files with their content, and no others."""
     names = {path.name for path in folder.iterdir()}
     return names == {f"{name}.gz" for name in CONTENT} and all(
         gzip.decompress((folder / f"{name}.gz").read_bytes()) == content
@@ -107,62 +108,66 @@ def _is_whole(folder) -> bool:
     )
 
 
-def test_a_download_is_whole_and_is_not_repeated(serve, tmp_path):
+def test_download_creates_the_folder_with_all_files(serve, tmp_path):
+    download(tmp_path / "new" / "folder", [serve().url], SHA256)
+    assert _is_complete(tmp_path / "new" / "folder")
+
+
+def test_complete_files_are_not_downloaded_again(serve, tmp_path):
     server = serve()
-    download(tmp_path / "new" / "folder", [server.url], SHA256)
-    assert _is_whole(tmp_path / "new" / "folder")
-    download(tmp_path / "new" / "folder", [server.url], SHA256)
-    assert server.asked == [("/images.gz", None), ("/labels.gz", None)]
-
-
-def test_a_broken_transfer_is_gone_on_with(serve, tmp_path):
-    server = serve("breaks off once")
     download(tmp_path, [server.url], SHA256)
-    assert _is_whole(tmp_path)
+    download(tmp_path, [server.url], SHA256)
+    assert server.requests == [("/images.gz", None), ("/labels.gz", None)]
+
+
+def test_interrupted_transfer_is_resumed(serve, tmp_path):
+    server = serve("interrupts once")
+    download(tmp_path, [server.url], SHA256)
+    assert _is_complete(tmp_path)
     half = len(PACKED["/images.gz"]) // 2
-    assert server.asked[:2] == [("/images.gz", None), ("/images.gz", f"bytes={half}-")]
+    assert server.requests[:2] == [("/images.gz", None), ("/images.gz", f"bytes={half}-")]
 
 
-def test_what_a_killed_download_left_is_gone_on_with(serve, tmp_path):
+def test_part_of_a_killed_download_is_resumed(serve, tmp_path):
     (tmp_path / "images.gz.part").write_bytes(PACKED["/images.gz"][:1000])
     server = serve()
     download(tmp_path, [server.url], SHA256)
-    assert _is_whole(tmp_path)
-    assert server.asked[0] == ("/images.gz", "bytes=1000-")
+    assert _is_complete(tmp_path)
+    assert server.requests[0] == ("/images.gz", "bytes=1000-")
 
 
-def test_a_server_that_cannot_go_on_sends_all_again(serve, tmp_path):
+def test_part_is_replaced_if_the_server_ignores_ranges(serve, tmp_path):
     (tmp_path / "images.gz.part").write_bytes(PACKED["/images.gz"][:1000])
     download(tmp_path, [serve("no ranges").url], SHA256)
-    assert _is_whole(tmp_path)
+    assert _is_complete(tmp_path)
 
 
-@pytest.mark.parametrize("left", [b"another stream", PACKED["/labels.gz"] * 2])
-def test_a_left_over_of_another_file_is_thrown_away(serve, tmp_path, left):
-    (tmp_path / "images.gz.part").write_bytes(left)
+@pytest.mark.parametrize("part", [b"another stream", PACKED["/labels.gz"] * 2])
+def test_part_of_another_file_is_discarded(serve, tmp_path, part):
+    (tmp_path / "images.gz.part").write_bytes(part)
     download(tmp_path, [serve().url], SHA256)
-    assert _is_whole(tmp_path)
+    assert _is_complete(tmp_path)
 
 
-def test_a_damaged_file_in_place_is_downloaded_again(serve, tmp_path):
+def test_damaged_file_is_downloaded_again(serve, tmp_path):
     (tmp_path / "images.gz").write_bytes(PACKED["/images.gz"][:-100])
     download(tmp_path, [serve().url], SHA256)
-    assert _is_whole(tmp_path)
+    assert _is_complete(tmp_path)
 
 
-FAULTS = {
-    "absent": "404",
-    "another content": "SHA-256",
-    "a login page": "SHA-256",
-    "always breaks off": "broke off",
+FAULTS = {  # of the server, and a word of the error
+    "missing": "404",
+    "other content": "SHA-256",
+    "login page": "SHA-256",
+    "always interrupts": "transfer ended",
     "no length": "SHA-256",
     "stalls": "timed out",
-    "drips": "too slow",
+    "slow": "too slow",
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_faulty_server_is_given_up_soon_and_nothing_is_taken_for_whole(serve, tmp_path, fault):
+def test_faulty_server_raises_soon_and_leaves_no_complete_file(serve, tmp_path, fault):
     start = time.monotonic()
     with pytest.raises(DatasetError, match=f"images.gz: .*{FAULTS[fault]}.*--data") as caught:
         download(tmp_path, [serve(fault).url], SHA256)
@@ -172,22 +177,22 @@ def test_a_faulty_server_is_given_up_soon_and_nothing_is_taken_for_whole(serve, 
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_next_mirror_helps_out_and_the_faulty_one_is_not_asked_again(serve, tmp_path, fault):
+def test_next_mirror_is_used_for_all_files_after_a_fault(serve, tmp_path, fault):
     faulty, good = serve(fault), serve()
     download(tmp_path, [faulty.url, good.url], SHA256)
-    assert _is_whole(tmp_path)
-    assert {path for path, _ in faulty.asked} == {"/images.gz"}
+    assert _is_complete(tmp_path)
+    assert {path for path, _ in faulty.requests} == {"/images.gz"}
 
 
-def test_a_server_that_is_not_there_and_a_name_that_is_not_known(tmp_path):
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://digits.invalid/"])
+def test_closed_port_and_unknown_host_raise_soon(tmp_path, url):
     start = time.monotonic()
-    for url in ("http://127.0.0.1:9/", "http://digits.invalid/"):
-        with pytest.raises(DatasetError, match="images.gz"):
-            download(tmp_path, [url], SHA256)
+    with pytest.raises(DatasetError, match=r"images\.gz"):
+        download(tmp_path, [url], SHA256)
     assert time.monotonic() - start < 5
 
 
-def test_a_server_that_accepts_and_says_nothing(tmp_path):
+def test_server_that_accepts_but_sends_nothing_times_out(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
         with pytest.raises(DatasetError, match="timed out"):

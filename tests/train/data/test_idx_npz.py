@@ -1,4 +1,4 @@
-"""Data sets as .npz archives: read and split, or refused with one line that says what to do."""
+"""Data sets as .npz archives: read and split, or rejected with a one-line error and a remedy."""
 
 import io
 import re
@@ -11,40 +11,63 @@ import pytest
 from train.data import load
 
 
-def _digits(n_a_class: int = 8) -> tuple[np.ndarray, np.ndarray]:
+def _digits(n_per_class: int = 8) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(1)
-    labels = np.arange(3 * n_a_class) % 3
+    labels = np.arange(3 * n_per_class) % 3
     return random.integers(1, 256, (len(labels), 28, 28), np.uint8), labels
 
 
-def test_an_npz_of_x_and_y_is_split_stratified_and_the_same_each_time(tmp_path):
+@pytest.fixture
+def undivided(tmp_path):
+    """Return the path of an .npz of x and y, its images and the names of their classes."""
     x, y = _digits()
-    path = tmp_path / "mine.npz"
-    np.savez_compressed(path, x=x, y=np.array(["ä", "b", "c"])[y])
-    read = load.load(path)
+    names = np.array(["ä", "b", "c"])[y]
+    np.savez_compressed(tmp_path / "mine.npz", x=x, y=names)
+    return tmp_path / "mine.npz", x, names
+
+
+def test_npz_of_x_and_y_is_split_stratified(undivided):
+    read = load.load(undivided[0])
     assert (read.name, read.labels) == ("mine", ("b", "c", "ä"))
     assert len(read.train) == 19
     assert len(read.test) == 5
     assert (np.bincount(read.test.labels, minlength=3) >= 1).all()
-    assert read.sha256 == load.load(path).sha256
+
+
+def test_npz_of_x_and_y_is_split_reproducibly(undivided):
+    assert load.load(undivided[0]).sha256 == load.load(undivided[0]).sha256
+
+
+def test_images_keep_their_labels_when_split(undivided):
+    path, x, names = undivided
+    read = load.load(path)
     for pixels, label in zip(read.test.pixels[..., 0], read.test.labels, strict=True):
-        (at,) = np.flatnonzero((x == pixels).all(axis=(1, 2)))
-        assert ("ä", "b", "c")[y[at]] == read.labels[label]
+        (index,) = np.flatnonzero((x == pixels).all(axis=(1, 2)))
+        assert names[index] == read.labels[label]
 
 
-def test_other_arrays_than_pixels_go_through_the_runtime_s_preprocessing(tmp_path, refused):
+@pytest.fixture
+def pages(tmp_path):
+    """Return the path of an .npz of color images, dark strokes on light pages."""
     page = np.full((24, 60, 40, 3), 250, np.uint8)
     for n in range(24):
-        page[n, 10 : 30 + n, 15:20] = 20  # dark strokes of different lengths on a light page
+        page[n, 10 : 30 + n, 15:20] = 20
     np.savez(tmp_path / "pages.npz", x=page, y=np.arange(24) % 2)
-    read = load.load(tmp_path / "pages.npz")
+    return tmp_path / "pages.npz"
+
+
+def test_images_that_are_not_pixels_are_preprocessed(pages):
+    read = load.load(pages)
     corners = read.train.pixels[:, [0, -1], :, 0]
     assert not corners.any()
     assert (read.train.pixels.max(axis=(1, 2, 3)) == 255).all()
-    refused(tmp_path / "pages.npz", "pages.npz", "--as-is", as_is=True)
 
 
-def test_copies_do_not_stand_on_both_sides_of_a_split(tmp_path):
+def test_as_is_rejects_images_that_are_not_pixels(pages, rejected):
+    rejected(pages, "pages.npz", "--as-is", as_is=True)
+
+
+def test_duplicates_are_removed_before_the_split(tmp_path):
     x, y = _digits()
     np.savez(tmp_path / "twice.npz", x=np.concatenate([x, x]), y=np.concatenate([y, y]))
     read = load.load(tmp_path / "twice.npz")
@@ -70,17 +93,17 @@ WRONG_ARRAYS = {
 
 
 @pytest.mark.parametrize("wrong", WRONG_ARRAYS)
-def test_arrays_that_are_no_data_set_are_refused(tmp_path, wrong, refused):
+def test_arrays_that_are_not_a_data_set_are_rejected(tmp_path, wrong, rejected):
     path = tmp_path / "wrong.npz"
     np.savez(path, **WRONG_ARRAYS[wrong])
-    refused(path, "wrong")
+    rejected(path, "wrong")
 
 
 @pytest.mark.parametrize("keep", [0, 50, 5000, -40])
-def test_a_damaged_npz_is_refused(tmp_path, keep, refused):
+def test_truncated_npz_is_rejected(tmp_path, keep, rejected):
     np.savez(tmp_path / "cut.npz", x=X, y=Y)
     (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:keep])
-    refused(tmp_path / "cut.npz", "cut.npz")
+    rejected(tmp_path / "cut.npz", "cut.npz")
 
 
 def _npz(path: Path, members: dict[str, bytes], packing: int = zipfile.ZIP_STORED) -> None:
@@ -98,36 +121,46 @@ def _npy(array: np.ndarray) -> bytes:
 MEMBERS = {"x.npy": _npy(X), "y.npy": _npy(Y)}
 
 
-def test_an_npz_with_a_damaged_header_is_refused(tmp_path, refused):
+@pytest.mark.parametrize(
+    ("original", "damaged"), [(b"(24, 28, 28)", b"(24, 28, 28("), (b"'descr'", b"b'desc'")]
+)
+def test_npz_with_a_damaged_array_header_is_rejected(tmp_path, rejected, original, damaged):
     path = tmp_path / "bent.npz"
-    for shape, bent in ((b"(24, 28, 28)", b"(24, 28, 28("), (b"'descr'", b"b'desc'")):
-        _npz(path, MEMBERS | {"x.npy": MEMBERS["x.npy"].replace(shape, bent)})
-        refused(path, "bent.npz", "no whole .npz")
+    _npz(path, MEMBERS | {"x.npy": MEMBERS["x.npy"].replace(original, damaged)})
+    rejected(path, "bent.npz", "not an .npz")
 
 
-def test_an_npz_that_is_encrypted_is_refused(tmp_path, refused):
+def test_encrypted_npz_is_rejected(tmp_path, rejected):
     path = tmp_path / "secret.npz"
     _npz(path, MEMBERS)
     content = bytearray(path.read_bytes())
-    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        for found in re.finditer(mark, bytes(content)):
-            content[found.start() + flags] |= 1
+    for signature, flags_offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for match in re.finditer(signature, bytes(content)):
+            content[match.start() + flags_offset] |= 1
     path.write_bytes(content)
-    refused(path, "secret.npz", "encrypted")
+    rejected(path, "secret.npz", "encrypted")
 
 
-def test_an_npz_that_numpy_does_not_write_is_refused(tmp_path, refused):
-    path = tmp_path / "odd.npz"
+def test_npz_compressed_with_lzma_is_rejected(tmp_path, rejected):
+    path = tmp_path / "lzma.npz"
     _npz(path, MEMBERS, zipfile.ZIP_LZMA)
     path.write_bytes(path.read_bytes().replace(path.read_bytes()[60:90], b"\xff" * 30))
-    refused(path, "odd.npz", "LZMA")
+    rejected(path, "lzma.npz", "LZMA")
+
+
+def test_members_that_are_not_arrays_are_rejected(tmp_path, rejected):
+    path = tmp_path / "text.npz"
     _npz(path, {"x": b"hello", "y": b"hello"})
-    refused(path, "odd.npz", "do not fit")
+    rejected(path, "text.npz", "are not images")
+
+
+def test_labels_that_are_not_utf_8_are_rejected(tmp_path, rejected):
+    path = tmp_path / "latin.npz"
     np.savez(path, x=X, y=np.array([b"\xffa", b"b", b"c"])[Y])
-    refused(path, "odd.npz", "not UTF-8")
+    rejected(path, "latin.npz", "not UTF-8")
 
 
-def test_whole_labels_of_two_kinds_keep_their_names(tmp_path):
+def test_labels_of_different_integer_types_keep_their_names(tmp_path):
     path = tmp_path / "kinds.npz"
     np.savez(path, x_train=X, y_train=Y.astype(np.uint64), x_test=X, y_test=Y.astype(np.int64))
     read = load.load(path)
