@@ -1,4 +1,4 @@
-"""Measure parity and latency of the artifacts and write a report: python -m benchmarks."""
+"""Measure parity and latency of the artifacts and write a report: digit-edge benchmark."""
 
 import argparse
 import sys
@@ -101,7 +101,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         EdgeError: an option that needs --baseline is given without it.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
+        prog="digit-edge benchmark",
         description="Measure parity and latency of the artifacts and write a report.",
     )
     cases.add_arguments(parser)

@@ -1,6 +1,6 @@
 """Compare the timings of two reports: the ratio of each case with a 95 % confidence interval.
 
-Run as python -m benchmarks.compare; python -m benchmarks --baseline uses it too.
+Run as digit-edge benchmark-compare; digit-edge benchmark --baseline uses it too.
 """
 
 import argparse
@@ -256,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         EdgeError: the reports cannot be read or compared.
     """
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.compare",
+        prog="digit-edge benchmark-compare",
         description="Compare the timings of two reports: the ratio of each case with its "
         "confidence interval.",
     )

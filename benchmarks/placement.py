@@ -1,6 +1,6 @@
 """Measure the accuracy on test digits drawn at random sizes and positions on a white page.
 
-Run as python -m benchmarks.placement. The pages are preprocessed like photographs, so the accuracy
+Run as digit-edge benchmark-placement. The pages are preprocessed like photographs, so the accuracy
 lost in comparison with the bare pixels is the cost of the preprocessing.
 """
 
@@ -99,14 +99,14 @@ def page(pixels: npt.NDArray[np.uint8], generator: np.random.Generator) -> bytes
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return 3 if too much accuracy is lost on the pages."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.placement",
+        prog="digit-edge benchmark-placement",
         description="Measure the accuracy on test digits drawn at random sizes and positions on "
         "a white page.",
     )
     parser.add_argument(
         "--model", type=Path, default=Path("models/digits-int8.tflite"), help="(%(default)s)"
     )
-    parser.add_argument("--data", help="the test digits; see python -m train --help")
+    parser.add_argument("--data", help="the test digits; see digit-edge train --help")
     parser.add_argument(
         "--seed", type=int, default=0, help="of the random sizes and positions (%(default)s)"
     )

@@ -43,8 +43,8 @@ def render(report_path: Path, readme: Path) -> str:
     link = Path(os.path.relpath(page.resolve(), readme.resolve().parent)).as_posix()
     host, settings = made.latency.host, made.latency.settings
     commands = [
-        "python -m benchmarks.parity",
-        f"python -m benchmarks.latency --repetitions {settings.repetitions} "
+        "digit-edge benchmark-parity",
+        f"digit-edge benchmark-latency --repetitions {settings.repetitions} "
         f"--min-seconds {settings.min_seconds:g} --min-count {settings.min_count}",
     ]
     note = (
@@ -54,7 +54,7 @@ def render(report_path: Path, readme: Path) -> str:
         f"one image per call on one thread (Keras: {host.cores}). images/s: with the fastest batch "
         "size. start: the time from the start of the process to the first prediction. "
         f"{' and '.join(f'`{command}`' for command in commands)} print these figures, "
-        f"`python -m benchmarks` both at once. All figures: [{page.name}]({link}).\n\n"
+        f"`digit-edge benchmark` both at once. All figures: [{page.name}]({link}).\n\n"
         "p50 is the median duration of a call; agreement is the share of predictions equal to "
         "those of Keras. INVALID timing: medians differed by more than a factor of "
         f"{settings.max_drift:g} within or between repetitions{settings.retry_note}, so the "

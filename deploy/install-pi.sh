@@ -326,7 +326,7 @@ switch() {
 
 # Writes, enables and starts the systemd unit of service $1.
 install_service() {
-    command -v systemctl >/dev/null || fail "systemd is missing: start python -m runtime.$1 yourself"
+    command -v systemctl >/dev/null || fail "systemd is missing: start digit-edge classify.$1 yourself"
     folder=${folder:-$directory/inbox}
     mkdir -p "$folder"
     if [ "$1" = serve ] && [ ! -e "$directory/token" ]; then
@@ -363,5 +363,5 @@ cat <<TEXT
 
 Installed. Classify a photograph of a digit:
 
-    $directory/env/bin/python -m runtime photo.jpg
+    $directory/env/bin/digit-edge classify photo.jpg
 TEXT

@@ -1,4 +1,4 @@
-"""python -m export: exports a .keras artifact as .tflite and .onnx, each float32 and int8."""
+"""digit-edge export: exports a .keras artifact as .tflite and .onnx, each float32 and int8."""
 
 import sys
 
@@ -8,7 +8,7 @@ from runtime.cli.exit_status import exit_status
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `python -m export` and return its exit status."""
+    """Run `digit-edge export` and return its exit status."""
     return run([tflite.TARGET, onnx.TARGET], argv)
 
 

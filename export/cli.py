@@ -1,4 +1,4 @@
-"""Parses the options of `python -m export`, `export.tflite` and `export.onnx`, and runs them."""
+"""Parses the options of `digit-edge export`, `export.tflite` and `export.onnx`, and runs them."""
 
 import argparse
 import sys
@@ -74,7 +74,7 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
         else f"{' and '.join(target.suffix for target in targets)} artifacts, each float32 and int8"
     )
     parser = argparse.ArgumentParser(
-        prog=f"python -m export{single_target.suffix if single_target else ''}",
+        prog=f"digit-edge export{single_target.suffix if single_target else ''}",
         description=f"Export a trained model as {artifacts}. An artifact is run in the device's "
         "engine on the test images, and written only if its scores match the model's.",
         epilog="Exit status: 0 written, 2 bad input, 3 an artifact does not match the model.",
@@ -89,7 +89,7 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="the data that the model was trained on (default: as for python -m train)",
+        help="the data that the model was trained on (default: as for digit-edge train)",
     )
     parser.add_argument(
         "--calibration",

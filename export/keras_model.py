@@ -61,7 +61,7 @@ def open_source(path: str | os.PathLike[str]) -> KerasModel:
     path = Path(path)
     if path.suffix != ".keras":
         raise ArtifactError(
-            f"{path} is not a .keras file: pass the file that python -m train wrote"
+            f"{path} is not a .keras file: pass the file that digit-edge train wrote"
         )
     opened = artifact.read(path)
     return KerasModel(opened, load_keras(path))

@@ -1,4 +1,4 @@
-"""python -m export.onnx: exports a .keras artifact as .onnx, float32 or int8.
+"""digit-edge export-onnx: exports a .keras artifact as .onnx, float32 or int8.
 
 The converter is tf2onnx; int8 quantization is that of onnxruntime, except for the softmax.
 """
@@ -247,7 +247,7 @@ TARGET = ExportTarget("ONNX", ".onnx", convert, describe, quantization)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `python -m export.onnx` and return its exit status."""
+    """Run `digit-edge export-onnx` and return its exit status."""
     return run([TARGET], argv)
 
 

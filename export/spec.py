@@ -1,4 +1,4 @@
-"""python -m export.spec MODEL --labels …: adds a spec to a model that was not exported by `export`.
+"""digit-edge export-spec MODEL --labels …: adds a spec to a model that was not exported by `export`.
 
 The runtime only opens models with a spec: class names, precision, golden outputs and a digest.
 """
@@ -22,7 +22,7 @@ _UNKNOWN = Dataset("unknown", "")  # the training and calibration data of such a
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `python -m export.spec` and return its exit status."""
+    """Run `digit-edge export-spec` and return its exit status."""
     arguments = parse_args(argv)
     written = add_spec(arguments.model, arguments.labels, arguments.out or arguments.model)
     path, spec = printable(str(written.path)), written.spec
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m export.spec",
+        prog="digit-edge export-spec",
         description="Add a spec to a .tflite, .onnx or .keras model made with other tools, so that "
         "the runtime can open it. The model's input is 28×28×1 from 0 (background) to 1 (ink), or "
         "int8 = pixel − 128; its output is a softmax.",

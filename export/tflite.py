@@ -1,4 +1,4 @@
-"""python -m export.tflite: exports a .keras artifact as .tflite, float32 or int8.
+"""digit-edge export-tflite: exports a .keras artifact as .tflite, float32 or int8.
 
 Converter and int8 quantization are TensorFlow's, except for the softmax.
 """
@@ -155,7 +155,7 @@ TARGET = ExportTarget("TFLite", ".tflite", convert, describe, quantization)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `python -m export.tflite` and return its exit status."""
+    """Run `digit-edge export-tflite` and return its exit status."""
     return run([TARGET], argv)
 
 

@@ -1,4 +1,4 @@
-"""python -m export.web: writes a static site, a page to draw on that runs an .onnx artifact.
+"""digit-edge export-web: writes a static site, a page to draw on that runs an .onnx artifact.
 
 The site has the page of `runtime.serve`, the model, its spec, and onnxruntime-web. A service worker
 caches all files, so that it works offline.
@@ -49,7 +49,7 @@ _DIGITS = tuple("0123456789")  # the labels of a model of digits, for which the 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `python -m export.web` and return its exit status."""
+    """Run `digit-edge export-web` and return its exit status."""
     arguments = parse_args(argv)
     from train.data.load import cache_folder
 
@@ -72,11 +72,11 @@ def main(argv: list[str] | None = None) -> int:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m export.web",
+        prog="digit-edge export-web",
         description="Write a static site: a page to draw on that contains the model. Any static "
         "server can host it (GitHub Pages, nginx, python -m http.server). The model runs in the "
         "visitor's browser; drawings stay there, and after the first visit the page works "
-        "offline. It reads drawings of one digit; python -m runtime.serve also reads photographs "
+        "offline. It reads drawings of one digit; digit-edge serve also reads photographs "
         "and numbers of several digits. Any .onnx artifact of this project can be used, with any "
         "labels.",
         epilog=f"The engine is onnxruntime-web {onnxruntime_web.VERSION}. It is downloaded once "
@@ -168,7 +168,7 @@ def write(site: dict[str, bytes], out: Path) -> None:
 def _page(template: bytes, opened: Artifact) -> bytes:
     """Fill in the texts of the page that depend on the model."""
     digits = opened.spec.labels == _DIGITS
-    command = "python -m runtime.serve"
+    command = "digit-edge serve"
     if opened.path.resolve() != _PUBLISHED.resolve():
         command += f" --model {shlex.quote(opened.path.name)}"
     # The Content-Security-Policy allows the only inline script by its SHA-256.

@@ -1,4 +1,4 @@
-"""python -m runtime PATH…: print the digit in each image.
+"""digit-edge classify PATH…: print the digit in each image.
 
 Paths are images, folders, patterns, or `-` for names on standard input. The output is plain text, a
 table, JSON lines or CSV. Many images are classified by several processes.
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m runtime",
+        prog="digit-edge classify",
         description="Print the digit in each image: a photograph, a scan or a drawing.",
         epilog="Exit status: 0 all read, 2 an image or the model could not be read.",
     )

@@ -226,5 +226,5 @@ def find_model(backend: str | None = None) -> Path:
         raise BackendUnavailable(f"no engine is installed: {install_hint(ENGINES[0].name)}")
     raise ArtifactError(
         f"no {' or '.join(_DEFAULT_MODELS)} in models: pass --model, "
-        "or run python -m train, then python -m export"
+        "or run digit-edge train, then digit-edge export"
     )

@@ -1,4 +1,4 @@
-"""python -m runtime.read IMAGE…: print the numbers of several digits in each image, line by line.
+"""digit-edge read IMAGE…: print the numbers of several digits in each image, line by line.
 
 The options are parsed here; `Classifier.read` does the recognition.
 """
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m runtime.read",
+        prog="digit-edge read",
         description="Print the numbers of several digits in each image, line by line.",
         epilog="Exit status: 0 all read, 2 an image or the model could not be read.",
     )

@@ -1,4 +1,4 @@
-"""python -m runtime.selftest: check that a model works on this machine as it did when exported.
+"""digit-edge selftest: check that a model works on this machine as it did when exported.
 
 It checks the file's digest and spec and decodes a PNG. With each installed engine it runs the
 artifact's golden inputs, whose scores are stored in the file. It also reports latency, memory,
@@ -244,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m runtime.selftest",
+        prog="digit-edge selftest",
         description="Check that a model works on this machine as it did when it was exported: "
         "its digest, and its golden inputs in batches of 1, 2 and 8, on one thread and on all "
         "cores, with every installed engine. Print latency, memory, temperature and throttling.",

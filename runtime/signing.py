@@ -1,4 +1,4 @@
-"""python -m runtime.signing: make Ed25519 keys and sign model files with them.
+"""digit-edge sign: make Ed25519 keys and sign model files with them.
 
 `runtime.update` installs only models with a valid signature, checked with `verify`. A signature is
 the 64 bytes of Ed25519 (RFC 8032) over the whole file, stored in `FILE.sig` beside it. Keys are PEM
@@ -138,11 +138,11 @@ def _read_private(path: Path) -> "Ed25519PrivateKey":
     except (ValueError, TypeError) as error:
         raise EdgeError(
             f"{path} is not a private key in PEM without a password ({error}): make one with "
-            "python -m runtime.signing key"
+            "digit-edge sign key"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise EdgeError(
-            f"{path} is not an Ed25519 key: make one with python -m runtime.signing key"
+            f"{path} is not an Ed25519 key: make one with digit-edge sign key"
         )
     return key
 
@@ -185,8 +185,8 @@ def main(argv: list[str] | None = None) -> int:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m runtime.signing",
-        description="Make a key pair and sign model files, for python -m runtime.update.",
+        prog="digit-edge sign",
+        description="Make a key pair and sign model files, for digit-edge update.",
     )
     actions = parser.add_subparsers(dest="action", required=True)
     key = actions.add_parser("key", help="make NAME.key and NAME.pub")

@@ -1,6 +1,6 @@
 """Draw predictions onto an image: boxes, labels, and the 28×28 pixels that the network received.
 
-Used by the option `--show` of `python -m runtime` and `python -m runtime.read`.
+Used by the option `--show` of `digit-edge classify` and `digit-edge read`.
 """
 
 import io

@@ -38,7 +38,7 @@ def test_commands_shown_exist_and_have_the_options_shown(module):
 
 def test_examples_are_classified_as_shown():
     """Confidences are not compared."""
-    example = re.search(r"\$ python -m runtime (examples/.*)\n((?:    examples/.*\n)+)", README)
+    example = re.search(r"\$ digit-edge classify (examples/.*)\n((?:    examples/.*\n)+)", README)
     assert example is not None
     done = subprocess.run(
         [sys.executable, "-m", "runtime", *example[1].split()],

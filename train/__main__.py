@@ -1,4 +1,4 @@
-"""python -m train: trains the CNN on a data set and saves it with its spec as a .keras artifact."""
+"""digit-edge train: trains the CNN on a data set and saves it with its spec as a .keras artifact."""
 
 import argparse
 import shlex
@@ -18,7 +18,7 @@ DEFAULT_VALIDATION_SHARE = 1 / 12  # of the training images: 5,000 of MNIST's 60
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m train",
+        prog="digit-edge train",
         description="Train the nine-layer CNN on labeled images and save it with its spec as one "
         "file. Its plots and its history are written next to that file.",
         epilog="Without --data, the first of these is used: $DIGIT_EDGE_DATA, MNIST in the user's "
@@ -119,12 +119,12 @@ def choose_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `python -m train` and return its exit status."""
+    """Run `digit-edge train` and return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
     chosen = choose_recipe(args)
     options = shlex.join([*(a for a in argv if a != "--resume"), "--resume"])
-    interrupt.report_as(f"interrupted; continue with: python -m train {options}")
+    interrupt.report_as(f"interrupted; continue with: digit-edge train {options}")
     with interrupt.deferred():
         with interrupt.at_once():
             from train import run

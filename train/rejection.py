@@ -16,8 +16,8 @@ import numpy.typing as npt
 from runtime.backends import Pixels, Scores
 from runtime.model.rejection import (
     BOTTOM_ROW,
-    CERTAIN_SCORE_MARGIN,
     CERTAIN_CONFIDENCE,
+    CERTAIN_SCORE_MARGIN,
     GRID_SHAPE,
     SQUARE_PX,
     TOP_ROW,

@@ -1,6 +1,6 @@
 """Runs a whole training: loads the data, trains, calibrates, tests, and writes all the files.
 
-`python -m train` calls `run`. The files are the artifact, the history, the plots and a checkpoint.
+`digit-edge train` calls `run`. The files are the artifact, the history, the plots and a checkpoint.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""python -m train.throughput: measures whether training waits for its input pipeline.
+"""digit-edge train-throughput: measures whether training waits for its input pipeline.
 
 It compares the training throughput with the input pipeline (augmentation included) and with
 prepared batches in memory.
@@ -74,12 +74,12 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `python -m train.throughput` and return its exit status."""
+    """Run `digit-edge train-throughput` and return its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m train.throughput",
+        prog="digit-edge train-throughput",
         description="Measure whether training waits for its input pipeline.",
     )
-    parser.add_argument("--data", metavar="PATH", help="as for python -m train")
+    parser.add_argument("--data", metavar="PATH", help="as for digit-edge train")
     parser.add_argument(
         "--batches", type=whole(1), default=BATCHES, help="per round (default: %(default)s)"
     )

@@ -14,7 +14,7 @@ from runtime.backends import ENGINES, devices
 from runtime.errors import BackendUnavailable
 
 REFERENCE = "digits.keras"  # the Keras model that the artifacts were exported from
-# The files that `python -m export` writes. A missing one is reported as a failed case.
+# The files that `digit-edge export` writes. A missing one is reported as a failed case.
 EXPECTED = ("digits.tflite", "digits-int8.tflite", "digits.onnx", "digits-int8.onnx")
 # The ways to run the Keras model that are measured, by device:
 #   keras              `model.predict` on TensorFlow

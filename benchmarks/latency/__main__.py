@@ -1,4 +1,4 @@
-"""Measure latency, throughput, start-up and memory: python -m benchmarks.latency."""
+"""Measure latency, throughput, start-up and memory: digit-edge benchmark-latency."""
 
 import argparse
 import sys
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.latency",
+        prog="digit-edge benchmark-latency",
         description="Measure latency, throughput, start-up and memory of each artifact.",
     )
     cases.add_arguments(parser)

@@ -1,4 +1,4 @@
-"""Measures the cold start of the command `python -m runtime digit.png`: time and memory.
+"""Measures the cold start of the command `digit-edge classify digit.png`: time and memory.
 
 It is compared with a Python process that only imports the same libraries, which is the minimum.
 """
@@ -46,11 +46,11 @@ def measure(
     results: list[CliStartupResult] = []
     failed: list[SkippedCase] = []
     for case in planned:
-        progress(f"python -m runtime: {case}")
+        progress(f"digit-edge classify: {case}")
         try:
             results.append(_measure_case(models / case.artifact, case, repetitions))
         except EdgeError as error:
-            failed.append(SkippedCase(case, FAILED, f"python -m runtime: {error}"))
+            failed.append(SkippedCase(case, FAILED, f"digit-edge classify: {error}"))
     return results, failed
 
 

@@ -1,4 +1,4 @@
-"""Measures the throughput of `python -m runtime FOLDER` on many PNG files, on all cores.
+"""Measures the throughput of `digit-edge classify FOLDER` on many PNG files, on all cores.
 
 It is compared with decoding the same files (`decode_only`), which is the upper limit.
 """

@@ -1,6 +1,6 @@
 """Runs the latency benchmark: plans the cases, measures them, and assembles the LatencyReport.
 
-Also defines the options that `python -m benchmarks` and `python -m benchmarks.latency` share.
+Also defines the options that `digit-edge benchmark` and `digit-edge benchmark-latency` share.
 """
 
 import argparse
@@ -205,7 +205,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the latency options, which `python -m benchmarks` shares."""
+    """Add the latency options, which `digit-edge benchmark` shares."""
     default = FULL
     parser.add_argument(
         "--device",

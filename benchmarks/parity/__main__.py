@@ -1,4 +1,4 @@
-"""Compare each artifact with its Keras reference on the test set: python -m benchmarks.parity."""
+"""Compare each artifact with its Keras reference on the test set: digit-edge benchmark-parity."""
 
 import argparse
 import sys
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.parity",
+        prog="digit-edge benchmark-parity",
         description="Compare the accuracy and predictions of each artifact with those of its Keras "
         "reference.",
     )

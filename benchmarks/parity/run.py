@@ -1,6 +1,6 @@
 """Runs the parity benchmark: each artifact against the Keras reference on the test set.
 
-Also defines the options that `python -m benchmarks` and `python -m benchmarks.parity` share.
+Also defines the options that `digit-edge benchmark` and `digit-edge benchmark-parity` share.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def compare(
         test_set: the images and labels.
         backends: the names of the engines to compare; all engines if empty.
         device: "cpu" or "gpu".
-        tolerance: the allowed differences; by default those of `python -m export`.
+        tolerance: the allowed differences; by default those of `digit-edge export`.
         fail_fast: stop at the first failing case.
         explain: trace the int8 artifacts layer by layer too.
         external_pythons: Pythons for engines that are not installed in this one.
@@ -265,9 +265,9 @@ def _flipped_images(results: list[ParityResult], test_set: TestSet) -> tuple[Tes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the parity options, which `python -m benchmarks` shares."""
+    """Add the parity options, which `digit-edge benchmark` shares."""
     default = Tolerance()
-    parser.add_argument("--data", help="data set: a folder or a file; see python -m train --help")
+    parser.add_argument("--data", help="data set: a folder or a file; see digit-edge train --help")
     parser.add_argument(
         "--max-difference",
         type=float,

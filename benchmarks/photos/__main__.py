@@ -1,4 +1,4 @@
-"""The command python -m benchmarks.photos: measures accuracy and speed on a folder of images."""
+"""The command digit-edge benchmark-photos: measures accuracy and speed on a folder of images."""
 
 import argparse
 import sys
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.photos",
+        prog="digit-edge benchmark-photos",
         description="Measure accuracy on real photographs, scans and drawings, and the time from "
         "file bytes to label.",
         epilog="Exit status: 0 measured, 2 invalid input. A missed target does not change it.",

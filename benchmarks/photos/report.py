@@ -61,7 +61,7 @@ def render(report: PhotosReport) -> str:
     """Return the whole report as Markdown."""
     parts = [
         "# Real images",
-        f"{report.created[:10]}, `python -m benchmarks.photos --data FOLDER`: {report.artifact} "
+        f"{report.created[:10]}, `digit-edge benchmark-photos --data FOLDER`: {report.artifact} "
         f"({report.digest[:12]}…) on {report.backend} {report.version}. {SHEET_NAME} shows every "
         "mistake.",
         *(markdown.render_table(table) for table in tables(report) if table.lines),

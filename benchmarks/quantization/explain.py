@@ -1,4 +1,4 @@
-"""Explains the errors of an int8 artifact for `python -m benchmarks.parity --explain`.
+"""Explains the errors of an int8 artifact for `digit-edge benchmark-parity --explain`.
 
 The difference from Keras is split into conversion, quantization and optimized kernels. Each layer
 is compared with the float model, and both graphs are linted. Runs in a process of its own, with

@@ -1,6 +1,6 @@
 """Compares a float and an int8 .onnx artifact layer by layer, and checks their graphs (lint).
 
-`benchmarks.quantization.explain` uses it for `python -m benchmarks.parity --explain`. onnxruntime
+`benchmarks.quantization.explain` uses it for `digit-edge benchmark-parity --explain`. onnxruntime
 runs the graph with graph optimizations off and on, and with its inner tensors as extra outputs.
 """
 

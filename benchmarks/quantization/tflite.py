@@ -1,6 +1,6 @@
 """Compares a float and an int8 .tflite artifact layer by layer, and checks their graphs (lint).
 
-`benchmarks.quantization.explain` uses it for `python -m benchmarks.parity --explain`. LiteRT runs
+`benchmarks.quantization.explain` uses it for `digit-edge benchmark-parity --explain`. LiteRT runs
 the graph with reference or optimized kernels and keeps every tensor. The list of operators comes
 from a private method of its interpreter, which a future release may remove.
 """

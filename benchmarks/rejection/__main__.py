@@ -1,4 +1,4 @@
-"""The command python -m benchmarks.rejection: measures the rejection of non-digit images."""
+"""The command digit-edge benchmark-rejection: measures the rejection of non-digit images."""
 
 import argparse
 import sys
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.rejection",
+        prog="digit-edge benchmark-rejection",
         description="Measure the share of blank pages, letters, shapes, … that each artifact "
         "rejects, the share of digits that it rejects by mistake, and the time per decision.",
         epilog="Exit status: 0 measured, 2 invalid input, 3 a case failed. A missed target does "
@@ -52,7 +52,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--backend", action="append", default=[], help="only this engine; may be repeated"
     )
     parser.add_argument(
-        "--data", help="test images: a folder or a file; see python -m train --help"
+        "--data", help="test images: a folder or a file; see digit-edge train --help"
     )
     parser.add_argument("--out", type=Path, help="folder of the report (MODELS/rejection)")
     return parser.parse_args(argv)

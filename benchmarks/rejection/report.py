@@ -46,7 +46,7 @@ def render(report: RejectionReport) -> str:
     """Return the whole report as Markdown."""
     parts = [
         "# Rejection of images that are not digits",
-        f"{report.created[:10]}, `python -m benchmarks.rejection`, compared with the test images "
+        f"{report.created[:10]}, `digit-edge benchmark-rejection`, compared with the test images "
         f"of {report.dataset} (SHA-256 {report.dataset_sha256[:12]}…).",
         "\n".join(f"- {line}" for line in (*targets(report), *report.failures)),
         *(markdown.render_table(table) for table in _tables(report) if table.lines),

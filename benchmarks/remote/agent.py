@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     Writes MARKER and a zip archive of their result files to standard output.
 
     Args:
-        arguments: the options of `python -m benchmarks.latency`.
+        arguments: the options of `digit-edge benchmark-latency`.
 
     Returns:
         The exit status.

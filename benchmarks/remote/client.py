@@ -1,6 +1,6 @@
 """Runs the benchmarks on a device over ssh: sends code and artifacts, receives the results.
 
-Used by `python -m benchmarks --on USER@HOST`. The device needs Python, NumPy, Pillow and an engine.
+Used by `digit-edge benchmark --on USER@HOST`. The device needs Python, NumPy, Pillow and an engine.
 """
 
 import argparse

@@ -46,7 +46,7 @@ def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORT
     """Return the HTML page of a report; equal reports give identical bytes.
 
     Args:
-        report: the results of `python -m benchmarks`.
+        report: the results of `digit-edge benchmark`.
         related: the robustness and rejection results, for the group "Other images".
 
     Raises:

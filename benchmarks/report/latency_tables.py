@@ -15,7 +15,7 @@ from benchmarks.schema.parity_report import ParityReport
 
 # Targets; a lower ratio is reported as MISSED but does not fail a run.
 MIN_ARRAYS_RATIO = 0.9  # images/s of `scores()` over those of the bare engine
-MIN_FILES_RATIO = 0.8  # files/s of `python -m runtime FOLDER` over those of decoding alone
+MIN_FILES_RATIO = 0.8  # files/s of `digit-edge classify FOLDER` over those of decoding alone
 _VALUE_BYTES = {"float32": 4, "int8": 1}  # bytes of a weight or activation, by precision
 
 
@@ -211,7 +211,7 @@ def many_files_table(report: LatencyReport) -> Table:
     """Return the throughput of the command on a folder, compared with decoding alone."""
     return Table(
         "Many PNG files",
-        ("artifact", "engine", "files", "processes", "python -m runtime FOLDER", "files/s",
+        ("artifact", "engine", "files", "processes", "digit-edge classify FOLDER", "files/s",
          "decoding alone", "files/s", "ratio", "verdict"),
         tuple(
             (
@@ -269,10 +269,10 @@ def programs_table(report: LatencyReport) -> Table:
 
 
 def commands_table(report: LatencyReport) -> Table:
-    """Return the start-up of `python -m runtime`, compared with a process that only imports."""
+    """Return the start-up of `digit-edge classify`, compared with a process that only imports."""
     return Table(
         "The command",
-        ("artifact", "engine", "python -m runtime digit.png", "imports alone", "ratio", "memory",
+        ("artifact", "engine", "digit-edge classify digit.png", "imports alone", "ratio", "memory",
          "imports alone", "difference"),
         tuple(
             (

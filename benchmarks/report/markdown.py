@@ -18,14 +18,14 @@ def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORT
     """Return the whole report as Markdown.
 
     Args:
-        report: the results of `python -m benchmarks`.
+        report: the results of `digit-edge benchmark`.
         related: the robustness and rejection results, added as tables.
     """
     parity, latency = report.parity, report.latency
     verdict = "**passed**" if report else "**FAILED**"
     parts = [
         "# Benchmarks",
-        f"{report.created[:10]}, `python -m benchmarks`, {plain_text(latency.host.cpu)}, "
+        f"{report.created[:10]}, `digit-edge benchmark`, {plain_text(latency.host.cpu)}, "
         f"{latency.host.cores} cores: {verdict}.",
         *(f"- {failure}" for failure in report.failures),
     ]

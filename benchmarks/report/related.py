@@ -1,7 +1,7 @@
 """Reads related reports and builds their tables and curves for the report of a whole run.
 
 Related reports are robustness.json and rejection.json in the folder of report.json, written by
-`python -m benchmarks.robustness` and `python -m benchmarks.rejection`.
+`digit-edge benchmark-robustness` and `digit-edge benchmark-rejection`.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from benchmarks.schema.rejection import RejectionReport
 from benchmarks.schema.robustness import MIDDLE, SCHEMA_VERSION, RobustnessReport, RobustnessResult
 from runtime.errors import EdgeError
 
-ROBUSTNESS_NAME = "robustness.json"  # written by `python -m benchmarks.robustness`
-REJECTION_NAME = "rejection.json"  # written by `python -m benchmarks.rejection`
+ROBUSTNESS_NAME = "robustness.json"  # written by `digit-edge benchmark-robustness`
+REJECTION_NAME = "rejection.json"  # written by `digit-edge benchmark-rejection`
 
 T = TypeVar("T", RobustnessReport, RejectionReport)
 
@@ -79,7 +79,7 @@ def rejection_table(report: RejectionReport | None) -> Table:
             for result in report.results
         ),
         f"Share of rejected images; low is right for digits, high for all other kinds. Test digits "
-        f"of {report.dataset}, {report.created[:10]}, python -m benchmarks.rejection. AUROC: the "
+        f"of {report.dataset}, {report.created[:10]}, digit-edge benchmark-rejection. AUROC: the "
         "probability that a test digit scores higher than an image that is not a digit.",
     )  # fmt: skip
 
@@ -103,7 +103,7 @@ def robustness_table(report: RobustnessReport | None) -> Table:
             for result in report.results
         ),
         f"{report.n:,} test images of {report.dataset}, {report.created[:10]}, "
-        "python -m benchmarks.robustness; corrupted at the middle of five strengths.",
+        "digit-edge benchmark-robustness; corrupted at the middle of five strengths.",
     )
 
 

@@ -78,21 +78,21 @@ def sources_table(report: LatencyReport, related: RelatedReports) -> Table:
     """Return the command that measures each group of figures."""
     settings = report.settings
     latency_command = (
-        f"python -m benchmarks.latency --repetitions {settings.repetitions} "
+        f"digit-edge benchmark-latency --repetitions {settings.repetitions} "
         f"--min-seconds {settings.min_seconds:g} --min-count {settings.min_count}"
     )
     lines = [
-        ("all figures, and these pages", "python -m benchmarks"),
-        ("accuracy, agreement, differences, flips", "python -m benchmarks.parity"),
-        ("error sources of int8", "python -m benchmarks.parity --explain"),
+        ("all figures, and these pages", "digit-edge benchmark"),
+        ("accuracy, agreement, differences, flips", "digit-edge benchmark-parity"),
+        ("error sources of int8", "digit-edge benchmark-parity --explain"),
         ("latency, images/s, start, memory, peak", latency_command),
-        ("comparison of two runs", "python -m benchmarks.compare A.json B.json"),
-        ("comparison with a device", "python -m benchmarks --on USER@HOST"),
+        ("comparison of two runs", "digit-edge benchmark-compare A.json B.json"),
+        ("comparison with a device", "digit-edge benchmark --on USER@HOST"),
     ]
     if related.robustness is not None:
-        lines.append(("robustness", "python -m benchmarks.robustness"))
+        lines.append(("robustness", "digit-edge benchmark-robustness"))
     if related.rejection is not None:
-        lines.append(("rejection", "python -m benchmarks.rejection"))
+        lines.append(("rejection", "digit-edge benchmark-rejection"))
     return Table("Commands", ("figures", "command"), tuple(lines))
 
 

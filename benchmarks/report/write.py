@@ -1,4 +1,4 @@
-"""Writes the results of `python -m benchmarks` to report.json, report.md and report.html."""
+"""Writes the results of `digit-edge benchmark` to report.json, report.md and report.html."""
 
 from pathlib import Path
 

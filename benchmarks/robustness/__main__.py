@@ -1,4 +1,4 @@
-"""The command python -m benchmarks.robustness: accuracy on corrupted images and other writers."""
+"""The command digit-edge benchmark-robustness: accuracy on corrupted images and other writers."""
 
 import argparse
 import sys
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.robustness",
+        prog="digit-edge benchmark-robustness",
         description="Measure the accuracy of each artifact on images that are shifted, rotated, "
         "blurred, …, and on digits of other writers.",
         epilog="Exit status: 0 measured, 2 invalid input, 3 a case failed. A missed target does "
@@ -47,7 +47,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     cases.add_arguments(parser)
     parser.add_argument(
-        "--data", help="test images: a folder or a file; see python -m train --help"
+        "--data", help="test images: a folder or a file; see digit-edge train --help"
     )
     parser.add_argument("--out", type=Path, help="folder of the report (MODELS/robustness)")
     parser.add_argument(

@@ -67,7 +67,7 @@ def render(report: RobustnessReport) -> str:
     ]
     parts = [
         "# Robustness",
-        f"{report.created[:10]}, `python -m benchmarks.robustness`, {report.n:,} test images of "
+        f"{report.created[:10]}, `digit-edge benchmark-robustness`, {report.n:,} test images of "
         f"{report.dataset} (SHA-256 {report.dataset_sha256[:12]}…).",
         "\n".join(f"- {line}" for line in (*targets(report), *report.failures)),
         *([f"![accuracy by corruption and strength]({PLOT_NAME})"] if report.results else []),

@@ -230,7 +230,7 @@ def _result(
 def training_of(corruption: BenchmarkCorruption, spec: ModelSpec) -> str:
     """Return whether a model was trained with a corruption: USED, UNUSED or UNKNOWN.
 
-    `python -m train` stores its recipe in the spec's provenance. Without a recipe, or with an
+    `digit-edge train` stores its recipe in the spec's provenance. Without a recipe, or with an
     unreadable one, the result is UNKNOWN.
     """
     try:

@@ -192,7 +192,7 @@ class StartResult:
 
 @dataclass(frozen=True)
 class CliStartupResult:
-    """The cold start of `python -m runtime digit.png`, and that of a process that only imports.
+    """The cold start of `digit-edge classify digit.png`, and that of a process that only imports.
 
     Attributes:
         case: the artifact and its engine.
@@ -233,7 +233,7 @@ class BenchmarkToolResult:
 
 @dataclass(frozen=True)
 class FolderThroughputResult:
-    """The duration of `python -m runtime FOLDER` for many PNG files of 28×28 pixels.
+    """The duration of `digit-edge classify FOLDER` for many PNG files of 28×28 pixels.
 
     Attributes:
         case: the artifact and its engine.
@@ -269,7 +269,7 @@ class LatencyReport:
         settings: the settings of the run.
         results: the timings of each case and scenario.
         starts: the cold starts of each case.
-        commands: the cold start of the command `python -m runtime`, for each engine.
+        commands: the cold start of the command `digit-edge classify`, for each engine.
         skipped: the cases that were not measured, with the reasons.
         peak: the roofline of one core; None if it was not measured.
         programs: the figures of LiteRT's own benchmark tool.

@@ -1,4 +1,4 @@
-"""The report of `python -m benchmarks`: parity and latency together, as stored in report.json."""
+"""The report of `digit-edge benchmark`: parity and latency together, as stored in report.json."""
 
 from dataclasses import dataclass
 from datetime import datetime, timezone

@@ -1,1 +1,1 @@
-"""Load test of the HTTP server `python -m runtime.serve`, with ordinary and hostile clients."""
+"""Load test of the HTTP server `digit-edge serve`, with ordinary and hostile clients."""

@@ -1,4 +1,4 @@
-"""The command python -m benchmarks.serve: a load test of python -m runtime.serve."""
+"""The command digit-edge benchmark-serve: a load test of digit-edge serve."""
 
 import argparse
 import json
@@ -53,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.serve",
-        description="Start python -m runtime.serve and test it under load: throughput compared "
+        prog="digit-edge benchmark-serve",
+        description="Start digit-edge serve and test it under load: throughput compared "
         "with classify in process, many clients at once, memory over many requests, hostile "
         "clients, and SIGTERM with requests in flight. Takes some minutes.",
         epilog="Exit status: 0 all targets met, 2 invalid input, 3 a target missed.",

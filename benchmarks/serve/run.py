@@ -1,4 +1,4 @@
-"""The load tests of `python -m runtime.serve`, each with a target.
+"""The load tests of `digit-edge serve`, each with a target.
 
 They measure throughput compared with `Classifier.classify` in process, latency with many clients,
 memory over many requests, service during attacks of hostile clients, and shutdown by SIGTERM.
@@ -58,7 +58,7 @@ class TargetCheck:
 
 @contextlib.contextmanager
 def started(*options: str) -> Iterator[Server]:
-    """Run `python -m runtime.serve` on a free port during the block; end it with SIGTERM.
+    """Run `digit-edge serve` on a free port during the block; end it with SIGTERM.
 
     Args:
         options: further options of the server.

@@ -48,7 +48,7 @@ class Row:
         version: version of the engine.
         inference_float32: instructions per image, float32, batches of one, one thread.
         inference_int8: the same, int8.
-        start_instructions: of `python -m runtime PICTURE`, from exec to exit, files cached.
+        start_instructions: of `digit-edge classify PICTURE`, from exec to exit, files cached.
         resident_bytes: peak resident memory of that process.
         installed_bytes: size of the folder that install-pi.sh makes.
     """
@@ -190,7 +190,7 @@ def markdown(rows: list[Row]) -> str:
         "ignore a Pi's caches, memory and clock.",
         "",
         "- Inference: one image, one thread.",
-        "- Start: `python -m runtime PICTURE` from exec to exit, with its files cached.",
+        "- Start: `digit-edge classify PICTURE` from exec to exit, with its files cached.",
         "- Resident: peak resident memory of that process.",
         "- Installed: the folder of `install-pi.sh`, without Debian's NumPy and Pillow.",
         "- 32-bit systems were measured under a 64-bit kernel, as Raspberry Pi OS runs them.",

@@ -105,8 +105,8 @@ def test_successful_installer_prints_no_error(printed: dict[str, str]) -> None:
 
 def test_photograph_is_classified_as_the_page_shows(printed: dict[str, str]) -> None:
     (line,) = re.findall(r"^    (photo.jpg: .*)$", PAGE.read_text(), re.MULTILINE)
-    assert line in printed["digit-edge/env/bin/python -m runtime photo.jpg"]
-    assert line in printed["lean/bin/python -m runtime photo.jpg"]
+    assert line in printed["digit-edge/env/bin/digit-edge classify photo.jpg"]
+    assert line in printed["lean/bin/digit-edge classify photo.jpg"]
 
 
 def test_watch_service_classifies_a_new_image(printed: dict[str, str]) -> None:

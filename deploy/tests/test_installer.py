@@ -40,7 +40,7 @@ def test_second_run_upgrades_and_uninstall_leaves_nothing(card: Path, tmp_path: 
     before = output(pi.run("readlink", "litert/env"))
     printed = output(pi.run("sh", INSTALLER, "--dir", "/home/pi/litert", *OFFLINE))
     assert "PASS" in printed
-    assert "python -m runtime photo.jpg" in printed
+    assert "digit-edge classify photo.jpg" in printed
     after = output(pi.run("readlink", "litert/env"))
     assert after != before
     assert output(pi.run("sh", "-c", "ls -d litert/env-*")).split() == [f"litert/{after.strip()}"]

@@ -1,7 +1,7 @@
 // The engine of the static site: runs the model in the browser, with onnxruntime-web on one thread.
 //
 // It replaces runtime/serve/page/engine.js, which sends drawings to a server, and has the same `open`
-// and `classify`. It has no `read`: only `python -m runtime.serve` reads photographs and numbers of
+// and `classify`. It has no `read`: only `digit-edge serve` reads photographs and numbers of
 // several digits.
 
 import * as ort from "./ort.js";

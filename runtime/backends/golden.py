@@ -53,5 +53,5 @@ def check(backend: Backend) -> None:
     if not difference <= TOLERANCE[backend.spec.precision]:
         raise ArtifactError(
             f"its scores differ by {difference:.3g} from its golden scores with {backend.name}: "
-            "export it again, or see python -m runtime.selftest"
+            "export it again, or see digit-edge selftest"
         )

@@ -1,4 +1,4 @@
-"""python -m runtime.camera: report the digits in a camera, a stream, a video or a folder."""
+"""digit-edge camera: report the digits in a camera, a stream, a video or a folder."""
 
 import argparse
 import sys
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; end with a usage error if options contradict each other."""
     parser = argparse.ArgumentParser(
-        prog="python -m runtime.camera",
+        prog="digit-edge camera",
         description="Report the digits that a camera sees: one JSON object for each digit that "
         "appears.",
         epilog="Exit status: 0 the source ended or SIGTERM arrived, 2 the source cannot be read or "

@@ -1,4 +1,4 @@
-"""Classify many images in batches for `python -m runtime` and format their lines.
+"""Classify many images in batches for `digit-edge classify` and format their lines.
 
 `BatchJob.run` begins in this process. If there is more work than that can do quickly, it starts the
 worker processes of `runtime.cli.worker_pool`.

@@ -1,4 +1,4 @@
-"""The output formats of `python -m runtime`: JSON lines, CSV, a table and plain lines.
+"""The output formats of `digit-edge classify`: JSON lines, CSV, a table and plain lines.
 
 `--json` and `--csv` select the first two. Several images on a terminal are printed as a table;
 otherwise plain lines are printed.

@@ -1,6 +1,6 @@
 """Find a command's images: expand files, folders, patterns and standard input into image paths.
 
-`python -m runtime` uses `find` and `batches`; `runtime.watch` and `runtime.camera` use `walk` to
+`digit-edge classify` uses `find` and `batches`; `runtime.watch` and `runtime.camera` use `walk` to
 list the images of a folder.
 """
 

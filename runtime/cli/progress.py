@@ -1,4 +1,4 @@
-"""`Progress`: a progress line of `python -m runtime` on the terminal, for work over a second."""
+"""`Progress`: a progress line of `digit-edge classify` on the terminal, for work over a second."""
 
 import time
 from collections.abc import Callable

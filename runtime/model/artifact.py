@@ -160,7 +160,7 @@ def _read_file(path: Path) -> bytes:
     except OSError as error:
         raise ArtifactError(
             f"cannot read the model {path}: {error.strerror or error}; pass another one with "
-            "--model, or run python -m train, then python -m export"
+            "--model, or run digit-edge train, then digit-edge export"
         ) from error
     magic = {
         ".tflite": data[4:8] == b"TFL3",
@@ -192,7 +192,7 @@ def _stored_digest(path: Path, data: bytes) -> str:
     if not _has_digest(path.suffix, data):
         raise ArtifactError(
             f"{path} has no model spec: if the file was truncated, copy it again; if it was made "
-            f"with other tools, run python -m export.spec {path} --labels 0,1,2,…"
+            f"with other tools, run digit-edge export-spec {path} --labels 0,1,2,…"
         )
     return data[-_DIGEST_BYTES:].decode("ascii", "replace")
 

@@ -1,6 +1,6 @@
 """`Tolerance`: the limits within which an artifact agrees with its Keras reference.
 
-`python -m export` and `python -m benchmarks` apply it, so both decide by the same rule.
+`digit-edge export` and `digit-edge benchmark` apply it, so both decide by the same rule.
 """
 
 import math

@@ -3,7 +3,7 @@
 `recognize` detects text lines and splits each component of ink that may be several digits into
 fragments. It classifies every plausible join of neighboring fragments, and chooses the sequence of
 joins with the lowest cost. The cost of a digit is the negative logarithm of its confidence plus
-penalties for its shape and its cuts. `Classifier.read` and `python -m runtime.read` call it.
+penalties for its shape and its cuts. `Classifier.read` and `digit-edge read` call it.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The drawing page and the HTTP API behind `python -m runtime.serve`.
+"""The drawing page and the HTTP API behind `digit-edge serve`.
 
 The path of a request through the modules:
 

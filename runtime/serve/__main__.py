@@ -1,4 +1,4 @@
-"""python -m runtime.serve: serve a drawing page and an HTTP API that classify with an artifact."""
+"""digit-edge serve: serve a drawing page and an HTTP API that classify with an artifact."""
 
 import argparse
 import sys
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; end with a usage error if options contradict each other."""
     parser = argparse.ArgumentParser(
-        prog="python -m runtime.serve",
+        prog="digit-edge serve",
         description="Serve a page to draw digits on and an HTTP API; an artifact classifies.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

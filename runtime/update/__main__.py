@@ -1,4 +1,4 @@
-"""python -m runtime.update: replace the model of a running device with a signed, tested one."""
+"""digit-edge update: replace the model of a running device with a signed, tested one."""
 
 import argparse
 import sys
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; end with a usage error if options contradict each other."""
     parser = argparse.ArgumentParser(
-        prog="python -m runtime.update",
+        prog="digit-edge update",
         description="Replace the model in use, if the signature and the digest of the new model "
         "are valid and it passes its self-test. Running watch, camera and serve processes reload "
         "it automatically; the previous model is kept beside it.",
@@ -43,7 +43,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--keys",
         metavar="DIR",
-        help="folder of trusted keys, *.pub files of python -m runtime.signing (default: the "
+        help="folder of trusted keys, *.pub files of digit-edge sign (default: the "
         "folder keys beside the model)",
     )
     parser.add_argument(

@@ -1,1 +1,1 @@
-"""Classifies the images that arrive in a folder: `python -m runtime.watch`."""
+"""Classifies the images that arrive in a folder: `digit-edge watch`."""

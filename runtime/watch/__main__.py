@@ -1,4 +1,4 @@
-"""python -m runtime.watch FOLDER: classify each image that arrives in a folder, once."""
+"""digit-edge watch FOLDER: classify each image that arrives in a folder, once."""
 
 import argparse
 import math
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's arguments."""
     parser = argparse.ArgumentParser(
-        prog="python -m runtime.watch",
+        prog="digit-edge watch",
         description="Classify each image that arrives in a folder or below it, once, and print a "
         "JSON object for each. Images may be written slowly or renamed into place.",
         epilog="Hidden files, and files without an image's suffix (like .part), are ignored. "

@@ -44,7 +44,7 @@ def test_help_needs_no_engine_and_no_tensorflow(name: str) -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
-    assert "usage: python -m benchmarks" in ended.stdout
+    assert "usage: digit-edge benchmark" in ended.stdout
 
 
 def test_missing_reference_is_reported_before_data_is_loaded(tmp_path) -> None:

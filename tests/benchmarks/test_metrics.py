@@ -287,7 +287,7 @@ def test_negative_log_likelihood_without_finite_scores_is_none(random_scores) ->
 def export_passes(
     reference: np.ndarray, candidate: np.ndarray, precision: str, batch_difference: float
 ) -> bool:
-    """Return whether `python -m export` accepts the scores that `judge` is given.
+    """Return whether `digit-edge export` accepts the scores that `judge` is given.
 
     Args:
         reference: scores of the reference.

@@ -198,7 +198,7 @@ def test_manifest_with_an_oversized_field_is_an_error(tmp_path: Path) -> None:
 
 
 def run_command(folder: Path, out: Path) -> "subprocess.CompletedProcess[str]":
-    """Run python -m benchmarks.photos without the speed test."""
+    """Run digit-edge benchmark-photos without the speed test."""
     command = [sys.executable, "-m", "benchmarks.photos", "--no-speed"]
     command += ["--data", str(folder), "--out", str(out)]
     return subprocess.run(command, capture_output=True, text=True)

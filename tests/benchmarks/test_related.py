@@ -77,7 +77,7 @@ def test_report_without_related_results_does_not_mention_them(made, tmp_path) ->
         text = (tmp_path / name).read_text("utf-8")
         assert "obustness" not in text
         assert "ejection" not in text
-        assert "python -m benchmarks.parity --explain" in text
+        assert "digit-edge benchmark-parity --explain" in text
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def bare_model(source, tmp_path, suffix):
 
 @SUFFIXES
 def test_model_without_a_spec_is_rejected_with_the_remedy(bare_model):
-    with pytest.raises(ArtifactError, match=r"python -m export\.spec"):
+    with pytest.raises(ArtifactError, match=r"digit-edge export-spec"):
         artifact.read(bare_model)
 
 

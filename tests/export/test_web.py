@@ -1,4 +1,4 @@
-"""python -m export.web: the static site, served by http.server and run in a real browser."""
+"""digit-edge export-web: the static site, served by http.server and run in a real browser."""
 
 import base64
 import contextlib
@@ -193,7 +193,7 @@ def test_site_ignores_photographs_and_names_the_server_command(exported, hosted,
     with hosted(exported["int8"]) as url, opened(url) as page:
         text = " ".join(page.inner_text("main").split())
         assert "For photographs and numbers of several digits, run" in text
-        assert text.count("python -m runtime.serve") == 1
+        assert text.count("digit-edge serve") == 1
         for control in ("input", "video", "dialog", "#choose", "#camera", "#modes"):
             assert page.locator(control).count() == 0, control
         hand_over(page, "drop", b"a picture")
@@ -332,7 +332,7 @@ def test_page_of_own_classes_does_not_mention_digits(signs, hosted, opened, draw
             shown += page.get_attribute(selector, attribute)
         shown += (signs / "site.webmanifest").read_text()
         assert "digit" not in shown.replace("digit-edge", "")
-        assert "python -m runtime.serve --model signs.onnx" in page.inner_text("main")
+        assert "digit-edge serve --model signs.onnx" in page.inner_text("main")
 
 
 def test_few_bars_are_aligned_and_close_together(signs, hosted, opened):

@@ -1,4 +1,4 @@
-"""python -m runtime on single images: labels, JSON, errors, Ctrl-C and closed pipes."""
+"""digit-edge classify on single images: labels, JSON, errors, Ctrl-C and closed pipes."""
 
 import json
 import os

@@ -69,7 +69,7 @@ def test_error_for_a_model_without_spec_names_the_command_that_adds_one(publishe
         bare.write_bytes(data[:start])
     else:
         bare.write_bytes(data[: -64 - len(b"\x72\x4a\x0a\x06digest\x12\x40")])
-    assert f"python -m export.spec {bare}" in error_message(bare)
+    assert f"digit-edge export-spec {bare}" in error_message(bare)
 
 
 @pytest.mark.parametrize("name", ["absent.tflite", "folder.onnx", "words.tflite", "model.h5"])

@@ -1,4 +1,4 @@
-"""python -m runtime.selftest: published models pass, and planted faults fail.
+"""digit-edge selftest: published models pass, and planted faults fail.
 
 Also the functions it uses: `run_in_fork`, and `runtime.system.host` for temperature and throttling.
 """

@@ -1,4 +1,4 @@
-"""Options of `python -m train.throughput` below 1 are rejected with a usage message."""
+"""Options of `digit-edge train-throughput` below 1 are rejected with a usage message."""
 
 import pytest
 

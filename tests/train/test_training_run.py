@@ -141,7 +141,7 @@ def test_resume_after_kill_and_interrupt_gives_identical_bytes(uninterrupted, tm
     process.send_signal(signal.SIGINT)  # arrives during the last epoch
     status, _, err = _end(process)
     assert (status, err.count("\n")) == (130, 1), err
-    assert err.startswith("interrupted; continue with: python -m train ")
+    assert err.startswith("interrupted; continue with: digit-edge train ")
     assert "--resume" in err
     assert not out.exists()
 

@@ -1,6 +1,6 @@
 """Loads a data set: the given one, MNIST from the cache or the network, or scikit-learn's digits.
 
-`python -m train`, `python -m export` and the benchmarks use it.
+`digit-edge train`, `digit-edge export` and the benchmarks use it.
 """
 
 import os

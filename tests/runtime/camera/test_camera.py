@@ -1,4 +1,4 @@
-"""python -m runtime.camera on finite sources (videos, folders), and its error messages."""
+"""digit-edge camera on finite sources (videos, folders), and its error messages."""
 
 import json
 import subprocess

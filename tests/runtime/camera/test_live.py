@@ -1,4 +1,4 @@
-"""python -m runtime.camera on live sources (streams, cameras), with and without a preview."""
+"""digit-edge camera on live sources (streams, cameras), with and without a preview."""
 
 import http.client
 import io

@@ -1,4 +1,4 @@
-"""python -m runtime on many images: folders, patterns, standard input, and the output formats."""
+"""digit-edge classify on many images: folders, patterns, standard input, and the output formats."""
 
 import csv
 import io

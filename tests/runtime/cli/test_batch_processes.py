@@ -1,4 +1,4 @@
-"""python -m runtime on many images: its worker processes, their start, end and memory."""
+"""digit-edge classify on many images: its worker processes, their start, end and memory."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Fixtures that start real processes of `python -m runtime.serve`, and test images."""
+"""Fixtures that start real processes of `digit-edge serve`, and test images."""
 
 import contextlib
 import io
@@ -65,7 +65,7 @@ def started(folder, command, **environment):
 
 @pytest.fixture
 def serve(tmp_path):
-    """Start `python -m runtime.serve` with options; without --port on a free port."""
+    """Start `digit-edge serve` with options; without --port on a free port."""
     with contextlib.ExitStack() as stack:
 
         def start(*options, **environment):

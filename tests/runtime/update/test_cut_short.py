@@ -1,4 +1,4 @@
-"""python -m runtime.update under failures: full disk, too little memory, SIGKILL, power cut."""
+"""digit-edge update under failures: full disk, too little memory, SIGKILL, power cut."""
 
 import random
 import re

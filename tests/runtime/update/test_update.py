@@ -1,4 +1,4 @@
-"""python -m runtime.update: installation, signatures, self-test, rollback and error messages."""
+"""digit-edge update: installation, signatures, self-test, rollback and error messages."""
 
 import os
 import shutil

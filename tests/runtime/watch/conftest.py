@@ -1,4 +1,4 @@
-"""Fixtures that run `python -m runtime.watch`, and images for its folders."""
+"""Fixtures that run `digit-edge watch`, and images for its folders."""
 
 import io
 import json

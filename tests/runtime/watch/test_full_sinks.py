@@ -1,4 +1,4 @@
-"""python -m runtime.watch with full sinks: no image is lost."""
+"""digit-edge watch with full sinks: no image is lost."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""python -m runtime.watch, run like a service."""
+"""digit-edge watch, run like a service."""
 
 import json
 import os
