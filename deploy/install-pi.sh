@@ -227,7 +227,7 @@ install_packages() {
     # shellcheck disable=SC2086  # one word per package
     if [ -n "$wanted" ]; then pip --no-deps $wanted || return; fi
     # Services cannot write bytecode here, so compile the runtime for them.
-    "$new/bin/python" -m compileall -q "$new"/lib/python3*/site-packages/runtime || return
+    "$new/bin/python" -m compileall -q "$new"/lib/python3*/site-packages/digit_edge || return
     [ -n "$extras" ] || return 0
     wanted=$(requirements) || return
     # shellcheck disable=SC2086  # one word per package
@@ -300,7 +300,7 @@ print(max(glob.glob(os.path.join(folder or os.path.dirname(ensurepip.__file__) +
         fail "cannot install the packages: see pip's message above${wheels:+, and check $wheels}"
     rm -rf "$new/pip"
     status=0
-    "$new/bin/python" -m runtime.selftest || status=$?
+    "$new/bin/digit-edge" selftest || status=$?
     if [ $status -ne 0 ]; then
         echo "error: the self-test failed (status $status): $(kept); report this with the lines above" >&2
         exit 3
@@ -326,7 +326,7 @@ switch() {
 
 # Writes, enables and starts the systemd unit of service $1.
 install_service() {
-    command -v systemctl >/dev/null || fail "systemd is missing: start digit-edge classify.$1 yourself"
+    command -v systemctl >/dev/null || fail "systemd is missing: start digit-edge $1 yourself"
     folder=${folder:-$directory/inbox}
     mkdir -p "$folder"
     if [ "$1" = serve ] && [ ! -e "$directory/token" ]; then

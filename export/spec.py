@@ -1,4 +1,4 @@
-"""digit-edge export-spec MODEL --labels …: adds a spec to a model that was not exported by `export`.
+"""Add a spec to a model that was made with other tools: digit-edge export-spec.
 
 The runtime only opens models with a spec: class names, precision, golden outputs and a digest.
 """

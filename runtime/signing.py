@@ -141,9 +141,7 @@ def _read_private(path: Path) -> "Ed25519PrivateKey":
             "digit-edge sign key"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise EdgeError(
-            f"{path} is not an Ed25519 key: make one with digit-edge sign key"
-        )
+        raise EdgeError(f"{path} is not an Ed25519 key: make one with digit-edge sign key")
     return key
 
 

@@ -1,4 +1,4 @@
-"""digit-edge train: trains the CNN on a data set and saves it with its spec as a .keras artifact."""
+"""Train the network on a data set and save it with its spec: digit-edge train."""
 
 import argparse
 import shlex

@@ -84,7 +84,7 @@ def make_disk(system: System, folder: Path) -> Path:
     python = installed.python(system.engines[0])
     suite = f"PYTHONPATH=/pi/pytest {python} -m pytest -q -p no:cacheprovider /pi/engines"
     job = f"""
-if [ "$PI_TESTED" ]; then {python} -m runtime.selftest && (cd /tmp && {suite}) || exit; fi
+if [ "$PI_TESTED" ]; then {python} -m digit_edge selftest && (cd /tmp && {suite}) || exit; fi
 exec python3 /pi/measure.py {" ".join(system.engines)}
 """
     pi = installed.with_engines(system, system.cpus[0], folder)

@@ -123,6 +123,6 @@ def test_command_classifies_the_examples(system: System, card: Path) -> None:
     """Uses the first engine of a system; `deploy.emulation.table` runs the command with each."""
     pi = with_engines(system, system.cpus[-1], card, {CHECKOUT / "examples": "/srv/examples"})
     pictures = [f"/srv/examples/{file}" for file in ("photo.jpg", "scan.png", "screen.png")]
-    command = (python(system.engines[0]), "-m", "runtime", "--json", *pictures)
+    command = (python(system.engines[0]), "-m", "digit_edge", "classify", "--json", *pictures)
     printed = output(pi.run(*command))
     assert [json.loads(line)["label"] for line in printed.splitlines()] == ["7", "5", "3"]

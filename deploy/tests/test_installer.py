@@ -62,7 +62,7 @@ def test_upgrade_that_fails_its_selftest_keeps_the_old_version(card: Path, tmp_p
     assert done.returncode == 3
     assert "the old version is kept" in done.stderr
     assert output(pi.run("readlink", "litert/env")) == before
-    assert output(pi.run(python("litert"), "-m", "runtime", "--help"))
+    assert output(pi.run(python("litert"), "-m", "digit_edge", "classify", "--help"))
 
 
 def test_numpy_comes_from_a_wheel_if_apt_has_none(card: Path) -> None:

@@ -33,6 +33,14 @@ def test_modules_shown_exist():
         assert file.with_suffix(".py").exists() or (file / "__main__.py").exists(), module
 
 
+def test_commands_shown_are_registered():
+    commands = re.findall(r"(?:env/bin/|`)digit-edge ([a-z-]+)", PAGE)
+    registered = (ROOT / "pyproject.toml").read_text().partition("digit_edge.commands")[2]
+    assert commands
+    for command in commands:
+        assert f"\n{command} = " in registered, command
+
+
 def test_photograph_is_classified_as_shown():
     (shown,) = re.findall(r"^    photo.jpg: (.*)$", PAGE, re.MULTILINE)
     done = subprocess.run(

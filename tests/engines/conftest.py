@@ -3,12 +3,33 @@
 These tests need only pytest, NumPy, Pillow and one engine, so that they also run on a Raspberry Pi.
 """
 
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 
-import runtime
-from runtime.backends import ENGINES
+
+class WheelFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Import `runtime` as `digit_edge.runtime`, which is its name in an installed wheel."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "runtime":
+            return importlib.machinery.ModuleSpec(name, self)
+        return None
+
+    def exec_module(self, module):
+        sys.modules[module.__name__] = importlib.import_module(f"digit_edge.{module.__name__}")
+
+
+if importlib.util.find_spec("runtime") is None:
+    sys.meta_path.insert(0, WheelFinder())
+
+import runtime  # noqa: E402
+from runtime.backends import ENGINES  # noqa: E402
 
 _PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 PUBLISHED = sorted([*_PRETRAINED.glob("*.onnx"), *_PRETRAINED.glob("*.tflite")])

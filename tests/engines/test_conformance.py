@@ -219,14 +219,17 @@ def test_command_reads_an_image_without_importing_training_packages(tmp_path):
     picture = tmp_path / "digit.png"
     Image.fromarray(Classifier.load().spec.golden.pixels[0, :, :, 0]).save(picture)
     script = (
-        "import sys, runpy; sys.argv = ['runtime', sys.argv[1]]\n"
-        "try: runpy.run_module('runtime', run_name='__main__')\n"
+        "import sys, runpy; package, *sys.argv[1:] = sys.argv[1:]\n"
+        "try: runpy.run_module(package, run_name='__main__')\n"
         "except SystemExit as end: assert end.code == 0, end.code\n"
         "heavy = {'tensorflow', 'keras', 'onnx', 'tf2onnx', 'sklearn', 'matplotlib', 'scipy'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(picture)], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-c", script, runtime.__name__, str(picture)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert done.stderr == ""
     prediction, imported = done.stdout.splitlines()

@@ -19,11 +19,11 @@ KIB_BYTES = 1024  # ru_maxrss is in KiB (getrusage(2))
 # cached: while the system waits for its disk, the clock jumps to the next timer.
 _INFERENCE = """
 import contextlib, runpy, sys, time
-from runtime import Classifier
+from digit_edge import Classifier
 backend, *paths = sys.argv[1:]
 sys.argv[1:] = ["/pi/digit.png"]
 with contextlib.suppress(SystemExit):
-    runpy.run_module("runtime", run_name="__main__", alter_sys=True)
+    runpy.run_module("digit_edge.runtime", run_name="__main__", alter_sys=True)
 for path in paths:
     classifier = Classifier.load(path, backend=backend)
     image = classifier.spec.golden.pixels[:1]
@@ -47,12 +47,14 @@ def main(engines: list[str]) -> None:
     for engine in engines:
         python = f"{HOME}/{engine}/env/bin/python"
         backend, float32, int8 = _MODELS[engine]
-        (folder,) = glob.glob(f"{HOME}/{engine}/env/lib/python3*/site-packages/runtime/pretrained")
+        (folder,) = glob.glob(
+            f"{HOME}/{engine}/env/lib/python3*/site-packages/digit_edge/runtime/pretrained"
+        )
         models = (f"{folder}/{float32}", f"{folder}/{int8}")
         printed = subprocess.check_output([python, "-c", _INFERENCE, backend, *models], text=True)
         (count_float32, version), (count_int8, _) = map(str.split, printed.splitlines()[-2:])
         start_instructions, resident_bytes = _run_counted(
-            [python, "-m", "runtime", "/pi/digit.png"]
+            [python, "-m", "digit_edge.runtime", "/pi/digit.png"]
         )
         row = {
             "engine": engine,

@@ -11,10 +11,11 @@ from platform import machine
 
 import numpy as np
 import numpy.typing as npt
+from digit_edge import import_own
 
-import runtime
-from runtime.backends import ENGINES, open_backend
-from runtime.model import artifact
+runtime = import_own("digit_edge.runtime")
+artifact = import_own("digit_edge.runtime.model.artifact")
+backends = import_own("digit_edge.runtime.backends")
 
 
 def main(engine: str, images: str, folder: str) -> None:
@@ -25,7 +26,7 @@ def main(engine: str, images: str, folder: str) -> None:
         images: .npy file of pixels, uint8 (N, 28, 28, 1).
         folder: folder to write to; created if it is missing.
     """
-    (row,) = [row for row in ENGINES if row.extra == engine]
+    (row,) = [row for row in backends.ENGINES if row.extra == engine]
     pixels = np.load(images)
     Path(folder).mkdir(parents=True, exist_ok=True)
     for path in sorted((Path(runtime.__file__).parent / "pretrained").glob(f"digits*{row.suffix}")):
@@ -33,7 +34,7 @@ def main(engine: str, images: str, folder: str) -> None:
         if engine == "tflite" and opened.spec.precision == "int8" and machine() == "x86_64":
             scores = reference_scores(opened.data, pixels)
         else:
-            scores = open_backend(opened, row.name).scores(pixels)
+            scores = backends.open_backend(opened, row.name).scores(pixels)
         np.save(Path(folder) / f"{path.name}.npy", scores)
 
 
