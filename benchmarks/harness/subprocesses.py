@@ -30,7 +30,7 @@ from benchmarks.harness.messages import (
 )
 from benchmarks.harness.serialize import from_json, to_json
 from runtime.errors import EdgeError
-from runtime.system import interrupt
+from runtime.system import interrupt, own_modules
 
 # Files in the folder that is shared with the subprocess:
 REQUEST_FILE = "request.json"  # written by this process
@@ -102,7 +102,7 @@ def _request(
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
         (folder / REQUEST_FILE).write_text(to_json(job), "utf-8")
-        command: list[str] = [python, "-m", "benchmarks.worker", kind, name]
+        command: list[str] = [python, "-m", own_modules.qualified("benchmarks.worker"), kind, name]
         try:
             process = _complete(
                 [*command, str(time.monotonic_ns())], subprocess.DEVNULL, dict(variables)
@@ -179,11 +179,11 @@ def _complete(
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment with the repository's root first in PYTHONPATH.
+    """Return this process's environment with the folder of the packages first in PYTHONPATH.
 
-    A Python of another environment can then import this repository's packages.
+    A Python of another environment can then import this project's packages.
     """
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(own_modules.import_folder())
     inherited = os.environ.get("PYTHONPATH")
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (root, inherited)))}
 

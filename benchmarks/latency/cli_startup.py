@@ -17,6 +17,7 @@ from benchmarks.schema.latency import CliStartupResult
 from runtime.backends import ENGINES
 from runtime.errors import EdgeError
 from runtime.model import artifact
+from runtime.system.own_modules import qualified
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")  # the script that times a program
 
@@ -63,7 +64,8 @@ def _measure_case(model: Path, case: BenchmarkCase, repetitions: int) -> CliStar
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         digit = Path(name) / "digit.png"
         digit.write_bytes(png(images_of(artifact.read(model).spec)[0]))
-        command = ["-m", "runtime", str(digit), "--model", str(model), "--backend", case.backend]
+        command = ["-m", qualified("runtime"), str(digit), "--model", str(model)]
+        command += ["--backend", case.backend]
         command_starts, import_starts = [], []
         for _ in range(repetitions + 1):
             import_starts.append(_start(imports))

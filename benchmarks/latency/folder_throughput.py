@@ -14,6 +14,7 @@ from benchmarks.harness.cases import FAILED, BenchmarkCase, SkippedCase
 from benchmarks.schema.latency import FolderThroughputResult, Settings
 from runtime.errors import EdgeError
 from runtime.model import artifact
+from runtime.system.own_modules import qualified
 
 
 def measure(
@@ -46,9 +47,9 @@ def measure(
             for number in range(settings.images):
                 file = Path(name, f"{number:06}.png")
                 file.write_bytes(contents[number % len(contents)])
-            classify = ["-m", "runtime", name, "--json", "--jobs", str(jobs)]
+            classify = ["-m", qualified("runtime"), name, "--json", "--jobs", str(jobs)]
             classify += ["--model", str(model.resolve()), "--backend", case.backend]
-            decode = ["-m", "benchmarks.latency.decode_only", name, "--jobs", str(jobs)]
+            decode = ["-m", qualified("benchmarks.latency.decode_only"), name, "--jobs", str(jobs)]
             try:
                 _run_ns(decode)  # warm-up: fills the disk cache
                 times = [(_run_ns(decode), _run_ns(classify)) for _ in range(settings.repetitions)]

@@ -77,8 +77,10 @@ def main(arguments: list[str]) -> int:
 
 def _run(folder: str, module: str, *arguments: str) -> int:
     """Run a module of `benchmarks` in the unpacked folder; return its exit status."""
+    # Sent from an installed wheel, the packages are inside `digit_edge`.
+    prefix = "digit_edge." if os.path.isdir(os.path.join(folder, "digit_edge")) else ""
     return subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+        [sys.executable, "-m", f"{prefix}benchmarks.{module}", *arguments],
         cwd=folder,
         # Temporary files of the engines are then removed with the folder.
         env={**os.environ, "TMPDIR": folder},

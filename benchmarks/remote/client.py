@@ -23,8 +23,8 @@ from benchmarks.schema.latency import LatencyReport, Settings
 from benchmarks.schema.remote import DevicePredictions
 from runtime.backends import Pixels
 from runtime.errors import BackendUnavailable, EdgeError
+from runtime.system import own_modules
 
-ROOT = Path(__file__).resolve().parents[2]  # the folder of the packages
 _PACKAGES = ("runtime", "benchmarks")  # sent to the device
 _CONNECT_TIMEOUT_S = 10  # ssh gives up connecting after it
 _ALIVE_INTERVAL_S = 15  # ssh checks an idle connection this often
@@ -143,8 +143,8 @@ def pack(models: Path, file: IO[bytes], pixels: Pixels | None = None) -> None:
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
-            for path in sorted((ROOT / package).rglob("*.py")):
-                archive.write(path, path.relative_to(ROOT))
+            for path in sorted((own_modules.PARENT / package).rglob("*.py")):
+                archive.write(path, own_modules.archive_path(path))
         for path in sorted(models.iterdir()):
             if path.suffix in (".tflite", ".onnx"):
                 archive.write(path, f"models/{path.name}")

@@ -29,7 +29,9 @@ def main(engine: str, images: str, folder: str) -> None:
     (row,) = [row for row in backends.ENGINES if row.extra == engine]
     pixels = np.load(images)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for path in sorted((Path(runtime.__file__).parent / "pretrained").glob(f"digits*{row.suffix}")):
+    for path in sorted(
+        (Path(str(runtime.__file__)).parent / "pretrained").glob(f"digits*{row.suffix}")
+    ):
         opened = artifact.read(path)
         if engine == "tflite" and opened.spec.precision == "int8" and machine() == "x86_64":
             scores = reference_scores(opened.data, pixels)
