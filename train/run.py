@@ -119,6 +119,7 @@ def run(
             path.unlink()
     history = fit(training, validation_split, path, settings, resume, report, _watch)
 
+    print("calibrating confidence and rejection", flush=True)
     logits = logits_of(training.average, validation_split.pixels)
     temperature = fit_temperature(logits, validation_split.labels)
     model = fold_batch_norm(training.average, temperature)
@@ -136,6 +137,7 @@ def run(
             rejection_model = lower_threshold(
                 rejection_model, validation_split, lambda p: logits_of(model, p)
             )
+    print("predicting the training images and the test images", flush=True)
     train_scores = logits_of(model, train.pixels)
     train_accuracy = float(np.mean(train_scores.argmax(1) == train.labels))
     test_scores = logits_of(model, data_set.test.pixels)
