@@ -220,3 +220,17 @@ def test_bad_input_prints_one_line_and_exits_2(options, words, tmp_path):
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_training_without_tensorflow_is_refused_before_a_download(tmp_path):
+    script = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "sys.argv = ['train', '--out', 'x.keras']\n"
+        "import runpy; runpy.run_module('train', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == 'error: tensorflow is not installed: pip install "digit-edge[train]"\n'
