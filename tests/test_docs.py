@@ -32,13 +32,14 @@ from train import recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+PYTHONPATH = os.pathsep.join(map(str, (ROOT, ROOT / "deploy/wheel")))  # of digit-edge COMMAND
 PAGES = ("train", "export", "runtime", "benchmarks")  # pages whose commands are run
 OTHER_TESTS = {"raspberry-pi.md"}  # pages tested by tests/deploy/test_page.py
 # Pages without commands to run. Their links, command names, options and settings are checked.
 TEXTS = {"experiments": DOCS / "experiments.md", "RECIPE": ROOT / "train" / "RECIPE.md"}
 FILES = {name: DOCS / f"{name}.md" for name in PAGES} | TEXTS
-# A command in a page: groups are the module and its arguments.
-MODULE = re.compile(r"python -m ((?:train|export|runtime|benchmarks)[a-z_.]*)([^`#\n]*)")
+# A command in a page: groups are its name and its arguments.
+COMMAND = re.compile(r"\bdigit-edge ([a-z-]+)([^`#\n]*)")
 NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?"  # a number in printed output
 MARK = "--- end of a command ---"  # printed after the output of each command
 TIMEOUT_S = 900  # for all commands of a page
@@ -98,9 +99,10 @@ def run(page: str, folder: Path) -> list[str]:
     """
     bin = folder / "bin"
     bin.mkdir(exist_ok=True)
-    python = bin / "python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
+    for name, start in (("python", ""), ("digit-edge", " -m digit_edge")):
+        program = bin / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{start} "$@"\n')
+        program.chmod(0o755)
     script = "".join(
         f"{command.text}\nset -- $?; cat err >&3; echo '{MARK}' $1 >&3; : >err; (exit $1)\n"
         for command in commands(page)
@@ -108,7 +110,7 @@ def run(page: str, folder: Path) -> list[str]:
     environment = {
         **os.environ,
         "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": PYTHONPATH,
         # An empty cache without DIGIT_EDGE_DATA: a test must not use or download MNIST.
         "XDG_CACHE_HOME": str(folder / "cache"),
         "COLUMNS": "80",
@@ -197,31 +199,31 @@ def test_page_shows_the_output_of_its_commands(name, run_page):
 
 
 @functools.cache
-def help_of(module: str) -> str:
+def help_of(command: str) -> str:
     """Return the output of a command's --help."""
     done = subprocess.run(
-        [sys.executable, "-m", module, "--help"],
-        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "COLUMNS": "100"},
+        [sys.executable, "-m", "digit_edge", command, "--help"], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, "COLUMNS": "100"},
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, ""), f"{module}: {done.stderr}"
+    assert (done.returncode, done.stderr) == (0, ""), f"{command}: {done.stderr}"
     return done.stdout
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_commands_shown_exist_and_have_the_options_shown(name):
     page = FILES[name].read_text().replace("\\\n", " ")
-    matches = MODULE.findall(page)
+    matches = COMMAND.findall(page)
     assert matches
-    for module, arguments in matches:
-        text = help_of(module.rstrip("."))
+    for command, arguments in matches:
+        text = help_of(command)
         for option in re.findall(r"(?<!\S)\[?(--[a-z][a-z-]+)", arguments):
-            assert option in text, f"{module} has no {option}"
+            assert re.search(rf"{option}\b", text), f"{command} has no {option}"
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_options_named_in_the_text_belong_to_a_command_of_the_page(name):
     page = FILES[name].read_text()
-    known = " ".join(help_of(module.rstrip(".")) for module, _ in MODULE.findall(page))
+    known = " ".join(help_of(command) for command, _ in COMMAND.findall(page))
     for option in re.findall(r"`(--[a-z][a-z-]+)", page):
         assert re.search(rf"{option}\b", known), option
 

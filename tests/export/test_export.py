@@ -362,7 +362,7 @@ def test_help_does_not_import_tensorflow(module):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stderr == ""
-    assert done.stdout.startswith(f"usage: python -m {module} ")
+    assert done.stdout.startswith(f"usage: digit-edge {module.replace('.', '-')} ")
 
 
 def test_full_temporary_folder_prints_one_line_and_leaves_no_files(trained, tmp_path):
