@@ -218,7 +218,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--on-port",
         type=int,
         metavar="PORT",
-        help=f"the port of ssh on the device (default: {Device.port})",
+        help="the port of ssh on the device (default: that of ssh's configuration)",
     )
     parser.add_argument(
         "--on-python",

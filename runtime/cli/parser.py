@@ -5,7 +5,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from runtime import __version__
 from runtime.errors import BAD_INPUT, EdgeError, report
@@ -20,13 +20,14 @@ _COMPLETION = "_ARGCOMPLETE"  # the shell's completion sets this environment var
 
 
 class _ParagraphFormatter(argparse.HelpFormatter):
-    """Wrap each paragraph of a description by itself; a blank line separates two."""
+    """Wrap each paragraph by itself, and no word at a hyphen: `--token-file` stays whole."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        wrapper = textwrap.TextWrapper(
-            width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-        )
-        return "\n\n".join(map(wrapper.fill, text.split("\n\n")))
+        paragraphs = (self._split_lines(paragraph, width) for paragraph in text.split("\n\n"))
+        return "\n\n".join(textwrap.indent("\n".join(lines), indent) for lines in paragraphs)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -55,11 +56,12 @@ class CommandParser(argparse.ArgumentParser):
             epilog=f"{notes}\n\nExit status: {listed}.".strip(),
             formatter_class=_ParagraphFormatter,
         )
+        self._aliases: set[str] = set()
         self.add_argument(
             "--version",
             action="version",
             version=f"digit-edge {__version__}",
-            help="print the version of digit-edge and exit",
+            help="show the version of digit-edge and exit",
         )
 
     def add_alias(self, alias: str, option: str) -> None:
@@ -67,6 +69,13 @@ class CommandParser(argparse.ArgumentParser):
         # The public way, a second argument with a hidden help text, would leave the option missing
         # if it is required and the user passes the alias.
         self._option_string_actions[alias] = self._option_string_actions[option]
+        self._aliases.add(alias)
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        # The options that an abbreviation can mean. `--mod` is not ambiguous because the former
+        # name of `--model` was `--models`.
+        matches = super()._get_option_tuples(option_string)
+        return [match for match in matches if match[1] not in self._aliases] or matches
 
     def parse_args(  # type: ignore[override]  # the parent's overloads are for other namespaces
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

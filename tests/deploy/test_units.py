@@ -16,10 +16,10 @@ MAX_EXPOSURE_TENTHS = 20
 
 @pytest.fixture(params=UNITS, ids=lambda path: path.stem)
 def unit(request, tmp_path) -> Path:
-    """A unit as the installer writes it, with an existing Python."""
+    """A unit as the installer writes it, with an existing command."""
     folder = tmp_path / "digit-edge"
     (folder / "env/bin").mkdir(parents=True)
-    (folder / "env/bin/python").symlink_to(sys.executable)
+    (folder / "env/bin/digit-edge").symlink_to(sys.executable)
     text = request.param.read_text().replace("@DIR@", str(folder))
     path = tmp_path / request.param.name
     path.write_text(text.replace("@FOLDER@", str(tmp_path)))
@@ -55,10 +55,14 @@ def test_command_has_the_options_of_the_unit_and_of_its_example(unit):
     (line,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     (example,) = re.findall(r"^# .*: OPTIONS=(.+)$", text, re.MULTILINE)
     words = [*line.split(), *example.split()]
-    module = words[words.index("-m") + 1]
+    program, command = words[:2]
+    assert program.endswith("/env/bin/digit-edge")
     folder = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, cwd=folder
+        [sys.executable, "-m", f"runtime.{command}", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr
     for option in [word for word in words if word.startswith("--")]:

@@ -26,15 +26,27 @@ def test_help_ends_with_the_exit_statuses_in_a_paragraph_of_their_own(parser):
     )
 
 
-def test_long_option_in_the_notes_is_not_broken_at_a_hyphen(monkeypatch):
+def test_long_option_in_a_text_is_not_broken_at_a_hyphen(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    parser = CommandParser("digit-edge wave", "Wave.", notes="With many words, --long-option-name.")
-    assert "--long-option-name" in parser.format_help()
+    text = "With many words before it: --long-option-name."
+    parser = CommandParser("digit-edge wave", "Wave.", notes=text)
+    parser.add_argument("--pole", action="store_true", help=text)
+    assert parser.format_help().count("--long-option-name") == 2
 
 
 @pytest.mark.parametrize("option", ["--flag", "--banner"])
 def test_former_name_satisfies_a_required_option(parser, option):
     assert parser.parse_args([option, "red"]).flag == "red"
+
+
+@pytest.mark.parametrize("abbreviation", ["--fl", "--ban"])
+def test_option_and_its_former_name_can_be_abbreviated(parser, abbreviation):
+    assert parser.parse_args([abbreviation, "red"]).flag == "red"
+
+
+def test_former_name_that_begins_like_the_option_makes_no_abbreviation_ambiguous(parser):
+    parser.add_alias("--flags", "--flag")
+    assert parser.parse_args(["--fl", "red"]).flag == "red"
 
 
 def test_former_name_is_not_listed(parser):
