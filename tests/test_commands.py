@@ -34,7 +34,18 @@ OTHERS = {
 }
 COMMANDS = REGISTERED | OTHERS
 SUBCOMMANDS = [("digit-edge sign", "key"), ("digit-edge sign", "sign")]
-HEAVY = {"tensorflow", "keras", "onnx", "scipy", "sklearn", "matplotlib"}
+# --help must be fast, and work on a machine without them.
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "onnx",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "onnxruntime",
+    "ai_edge_litert",
+    "tflite_runtime",
+}
 METAVARS = {
     "PATH",  # a file or a folder
     "FILE",

@@ -28,25 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PRETRAINED = ROOT / "runtime" / "pretrained"
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".parity", ".latency", ".compare", ".readme", ".rejection", ".robustness"]
-)
-def test_help_needs_no_engine_and_no_tensorflow(name: str) -> None:
-    program = (
-        "import runpy, sys\n"
-        "for missing in ('tensorflow', 'keras', 'onnxruntime', 'ai_edge_litert', 'scipy',\n"
-        "                'sklearn', 'matplotlib'):\n"
-        "    sys.modules[missing] = None\n"
-        f"sys.argv = ['x', '--help']\n"
-        f"runpy.run_module('benchmarks{name}', run_name='__main__')\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert "usage: digit-edge benchmark" in ended.stdout
-
-
 def test_missing_reference_is_reported_before_data_is_loaded(tmp_path) -> None:
     with pytest.raises(EdgeError, match=r"digits\.keras"):
         main(["--model", str(tmp_path), "--data", str(tmp_path / "never")])
@@ -170,7 +151,7 @@ def test_unwritable_output_is_reported_before_anything_is_measured(
 ) -> None:
     (tmp_path / "file").touch()
     options = [option, str(tmp_path / "file" / "results" / "results.json")]
-    options += [] if name == "serve" else ["--data" if name != "latency" else "--backend", "never"]
+    options += [] if name == "serve" else ["--data" if name != "latency" else "--python", "never"]
     options += [] if name in ("serve", "photos") else ["--model", str(models)]
     with pytest.raises(EdgeError, match=r"cannot write .*: Not a directory"):
         import_module(".".join(filter(None, ("benchmarks", name, "__main__")))).main(options)
