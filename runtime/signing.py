@@ -197,7 +197,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     signing = actions.add_parser(
         "sign",
         help="sign model files",
-        description="Write FILE.sig for each FILE, a model.",
+        description="Sign each FILE, a model: write FILE.sig.",
     )
     signing.add_argument("key", metavar="KEY", help="the private key, a .key file")
     signing.add_argument("models", nargs="+", metavar="FILE", help="a model file")

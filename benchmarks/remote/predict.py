@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandParser(
         "python -m benchmarks.remote.predict",
         "Save the scores of each artifact of a folder for given images.",
-        {0: "saved; cases.json names the cases that failed"},
+        {0: f"saved; {INDEX} names the cases that failed"},
     )
     cases.add_models_argument(parser)
     options.add_backends_argument(parser)
