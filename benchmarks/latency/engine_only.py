@@ -3,7 +3,7 @@
 The latency benchmark compares it with `runtime` to measure the overhead of this project.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,28 +29,38 @@ class BareEngine:
     resize: Callable[[int], None]
 
 
-def open_artifact(artifact: Artifact, engine: str, threads: int) -> BareEngine:
+def open_artifact(artifact: Artifact, engine: str, threads: int) -> BareEngine | None:
     """Open an artifact that a backend of `runtime` has already opened, without further checks.
 
     Args:
-        artifact: a TFLite or ONNX artifact.
+        artifact: the artifact, in a format of the engine.
         engine: the name of an installed engine.
         threads: the number of CPU threads.
+
+    Returns:
+        The open model; None if `OPENERS` does not contain the engine.
     """
-    if engine == "onnxruntime":
-        return _onnx(artifact, threads)
-    return _tflite(artifact, engine, threads)
+    opener = OPENERS.get(engine)
+    return None if opener is None else opener(artifact, threads)
 
 
-def _tflite(artifact: Artifact, engine: str, threads: int) -> BareEngine:
-    import importlib
+def _litert(artifact: Artifact, threads: int) -> BareEngine:
+    from ai_edge_litert.interpreter import Interpreter
 
+    return _tflite(artifact, Interpreter, threads)
+
+
+def _tflite_runtime(artifact: Artifact, threads: int) -> BareEngine:
+    from tflite_runtime.interpreter import Interpreter
+
+    return _tflite(artifact, Interpreter, threads)
+
+
+def _tflite(artifact: Artifact, interpreter_class: Any, threads: int) -> BareEngine:
     from runtime.system.native_output import suppress_native_output
 
-    package = "ai_edge_litert" if engine == "litert" else "tflite_runtime"
-    module = importlib.import_module(f"{package}.interpreter")
     with suppress_native_output(2):
-        interpreter = module.Interpreter(model_content=artifact.data, num_threads=threads)
+        interpreter = interpreter_class(model_content=artifact.data, num_threads=threads)
         interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
@@ -88,6 +98,15 @@ def _onnx(artifact: Artifact, threads: int) -> BareEngine:
         lambda prepared: session.run(None, {name: prepared})[0],
         lambda images: None,
     )
+
+
+# By the name of an engine, the function that opens an artifact with a number of threads. An engine
+# that is missing here is measured without this comparison.
+OPENERS: Mapping[str, Callable[[Artifact, int], BareEngine]] = {
+    "litert": _litert,
+    "tflite-runtime": _tflite_runtime,
+    "onnxruntime": _onnx,
+}
 
 
 def _scaled(pixels: Pixels) -> Scores:

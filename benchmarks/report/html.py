@@ -20,7 +20,7 @@ from benchmarks.report import (
 )
 from benchmarks.report import related as related_tables
 from benchmarks.report.charts import Charts, Point
-from benchmarks.report.formats import Table, nats, percent
+from benchmarks.report.formats import Table, is_numeric, nats, percent
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyResult
 from benchmarks.schema.parity import AccuracyMetrics, Flip, ParityResult
@@ -138,9 +138,8 @@ def _column_styles(table: Table) -> list[str]:
     """
     styles = []
     for cells in zip(*table.lines, strict=True):
-        numeric = all(re.match(r"[-+−]?\d|–$", cell) for cell in cells)
         long = max(map(len, cells)) > _MAX_LINE_LENGTH_CHARS
-        styles.append("prose" if long else "number" if numeric else "text")
+        styles.append("prose" if long else "number" if is_numeric(cells) else "text")
     return styles
 
 

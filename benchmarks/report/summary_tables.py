@@ -34,6 +34,7 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
         f"{latency.host.cores}); "
         "images/s with the fastest batch size; start: from process start to first prediction; "
         "memory: peak resident size after the first prediction.",
+        optional=("images/s", "start", "size", "memory", "p90", "95 %"),
     )  # fmt: skip
 
 
@@ -124,4 +125,4 @@ def host_table(report: LatencyReport) -> Table:
         ("throttled", f"{before.throttled} → {after.throttled}" if before.throttled else _UNKNOWN),
         ("load", f"{before.load} → {after.load}"),
     )
-    return Table("Machine", ("", "before → after"), lines)
+    return Table("Machine", ("property", "before → after"), lines)

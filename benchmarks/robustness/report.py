@@ -33,9 +33,8 @@ _PLOT_COLUMNS = 4  # plots side by side in the SVG file
 
 def print_report(report: RobustnessReport) -> None:
     """Print the tables, the targets and the verdict."""
-    for table in (middle_table(report), cross_dataset_table(report)):
-        terminal.print_table(table)
-    terminal.print_table(unmeasured_table(report.skipped))
+    tables = (middle_table(report), cross_dataset_table(report), unmeasured_table(report.skipped))
+    terminal.print_tables(tables, f"{MARKDOWN_NAME} contains all")
     for line in targets(report):
         print(printable(line))
     terminal.print_verdict("Robustness", report.failures)
@@ -96,6 +95,7 @@ def middle_table(report: RobustnessReport) -> Table:
         ("corruption", "strength", *(_name(r) for r in report.results)),
         tuple(lines),
         f"{report.n:,} test images of {report.dataset}. {_LEGEND}",
+        optional=("strength",),
     )
 
 
