@@ -229,11 +229,8 @@ def _decode_simple(kind: Any, value: Any, where: str) -> Any:
         raise _SchemaError(f"{where} is {value!r:.40}, not {_TYPE_NAMES[kind]}")
     if kind in (int, float) and not abs(value) <= _MAX_NUMBER:
         raise _SchemaError(f"{where} is {value!r:.40}, which is too large")
-    if kind is str and not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise _SchemaError(f"{where} contains half of a surrogate pair") from error
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise _SchemaError(f"{where} contains half of a surrogate pair")
     return float(value) if kind is float else value
 
 

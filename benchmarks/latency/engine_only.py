@@ -3,13 +3,14 @@
 The latency benchmark compares it with `runtime` to measure the overhead of this project.
 """
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from runtime.backends import Pixels, Scores
+from runtime.backends import ENGINES, Pixels, Scores
 from runtime.backends.onnx import EXACT
 from runtime.model.artifact import Artifact
 
@@ -40,27 +41,17 @@ def open_artifact(artifact: Artifact, engine: str, threads: int) -> BareEngine |
     Returns:
         The open model; None if `OPENERS` does not contain the engine.
     """
-    opener = OPENERS.get(engine)
-    return None if opener is None else opener(artifact, threads)
+    if engine not in OPENERS:
+        return None
+    module = next(importlib.import_module(row.imports) for row in ENGINES if row.name == engine)
+    return OPENERS[engine](module, artifact, threads)
 
 
-def _litert(artifact: Artifact, threads: int) -> BareEngine:
-    from ai_edge_litert.interpreter import Interpreter
-
-    return _tflite(artifact, Interpreter, threads)
-
-
-def _tflite_runtime(artifact: Artifact, threads: int) -> BareEngine:
-    from tflite_runtime.interpreter import Interpreter
-
-    return _tflite(artifact, Interpreter, threads)
-
-
-def _tflite(artifact: Artifact, interpreter_class: Any, threads: int) -> BareEngine:
+def _open_tflite(module: Any, artifact: Artifact, threads: int) -> BareEngine:
     from runtime.system.native_output import suppress_native_output
 
     with suppress_native_output(2):
-        interpreter = interpreter_class(model_content=artifact.data, num_threads=threads)
+        interpreter = module.Interpreter(model_content=artifact.data, num_threads=threads)
         interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
@@ -81,17 +72,13 @@ def _tflite(artifact: Artifact, interpreter_class: Any, threads: int) -> BareEng
     return BareEngine(prepare, run, resize)
 
 
-def _onnx(artifact: Artifact, threads: int) -> BareEngine:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+def _open_onnx(module: Any, artifact: Artifact, threads: int) -> BareEngine:
+    options = module.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     # Exact int8 sums as in `runtime`; with the default they may overflow without VNNI.
     options.add_session_config_entry(*EXACT)
-    session = onnxruntime.InferenceSession(
-        artifact.data, options, providers=["CPUExecutionProvider"]
-    )
+    session = module.InferenceSession(artifact.data, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return BareEngine(
         _scaled,
@@ -100,12 +87,13 @@ def _onnx(artifact: Artifact, threads: int) -> BareEngine:
     )
 
 
-# By the name of an engine, the function that opens an artifact with a number of threads. An engine
-# that is missing here is measured without this comparison.
-OPENERS: Mapping[str, Callable[[Artifact, int], BareEngine]] = {
-    "litert": _litert,
-    "tflite-runtime": _tflite_runtime,
-    "onnxruntime": _onnx,
+# By the name of an engine, the function that opens an artifact. Its arguments are the module
+# `Engine.imports`, the artifact, and the number of threads. An engine that is missing here is
+# measured without the comparison.
+OPENERS: dict[str, Callable[[Any, Artifact, int], BareEngine]] = {
+    "litert": _open_tflite,
+    "tflite-runtime": _open_tflite,
+    "onnxruntime": _open_onnx,
 }
 
 

@@ -28,6 +28,7 @@ def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORT
         f"{report.created[:10]}, `python -m benchmarks`, {plain_text(latency.host.cpu)}, "
         f"{latency.host.cores} cores: {verdict}.",
         *(f"- {failure}" for failure in report.failures),
+        *(f"- {highlight}" for highlight in summary_tables.highlights(parity, latency)),
     ]
     tables = [
         summary_tables.summary(parity, latency),

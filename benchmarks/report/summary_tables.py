@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from benchmarks.harness import messages
 from benchmarks.harness.cases import SkippedCase
 from benchmarks.report import parity_tables
-from benchmarks.report.formats import Table, duration, interval, kilobytes, megabytes, percent
+from benchmarks.report.formats import (
+    Table,
+    counted,
+    duration,
+    interval,
+    kilobytes,
+    megabytes,
+    percent,
+)
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity import ParityResult
@@ -36,6 +44,39 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
         "memory: peak resident size after the first prediction.",
         optional=("images/s", "start", "size", "memory", "p90", "95 %"),
     )  # fmt: skip
+
+
+def highlights(parity: ParityReport, latency: LatencyReport) -> tuple[str, ...]:
+    """Return the main results of a run as sentences: parity, the fastest case, invalid timings."""
+    results = parity.results
+    sentences = []
+    if results:
+        passed = sum(map(bool, results))
+        agreement = min(result.agreement for result in results)
+        sentences.append(
+            f"{passed} of {counted(len(results), 'case')} within the tolerance; the lowest "
+            f"agreement with Keras is {percent(agreement)}."
+        )
+    singles = [
+        result
+        for result in latency.results
+        if result.scenario == messages.SINGLE and result.case.threads == 1
+    ]
+    if singles:
+        fastest = min(singles, key=lambda result: result.p50_ns)
+        sentences.append(
+            f"Fastest on one thread: {fastest.case.artifact} in {fastest.case.engine}, "
+            f"{duration(fastest.p50_ns)} an image (median)."
+        )
+    timed = [r for r in latency.results if r.scenario in (messages.SINGLE, messages.OFFLINE)]
+    invalid = {result.case for result in timed if result.problems(latency.settings)}
+    if invalid:
+        cases = counted(len({result.case for result in timed}), "case")
+        sentences.append(
+            f"INVALID timing of {len(invalid)} of {cases}, see the table Latency; accuracy is "
+            "unaffected."
+        )
+    return tuple(sentences)
 
 
 def _summary_line(
