@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.harness import statistics
 from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.harness.machine import Host
+from benchmarks.report.formats import Table, counted, duration
 from benchmarks.schema.latency import LatencyResult, Settings
 from benchmarks.schema.report import BenchmarkReport
 from runtime.cli.exit_status import exit_status
@@ -215,7 +216,6 @@ def _times_ns(result: LatencyResult) -> list[float]:
 def print_comparison(comparison: Comparison) -> None:
     """Print a table per case with a line per scenario, then the cases that only one run has."""
     from benchmarks.report import terminal
-    from benchmarks.report.formats import Table, duration
 
     lines: dict[BenchmarkCase, list[tuple[str, ...]]] = {}
     for row in comparison.rows:
@@ -241,7 +241,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 def _name(host: Host) -> str:
     """Return a short description of a machine for messages."""
-    return f"{host.cpu} ({host.cores} cores, {host.system.partition(' ')[0]})"
+    return f"{host.cpu} ({counted(host.cores, 'core')}, {host.system.partition(' ')[0]})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

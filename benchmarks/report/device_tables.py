@@ -6,7 +6,7 @@ from benchmarks.harness import messages
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase
 from benchmarks.harness.machine import Host
 from benchmarks.report import summary_tables
-from benchmarks.report.formats import Table, duration, megabytes, ratio
+from benchmarks.report.formats import Table, counted, duration, megabytes, ratio
 from benchmarks.schema.latency import LatencyReport, LatencyResult
 
 
@@ -85,4 +85,4 @@ def _version(result: LatencyResult | None) -> str:
 
 
 def _machine(host: Host) -> str:
-    return f"{host.cpu}, {host.cores} cores, {host.system}, Python {host.python}"
+    return f"{host.cpu}, {counted(host.cores, 'core')}, {host.system}, Python {host.python}"

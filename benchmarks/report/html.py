@@ -20,7 +20,7 @@ from benchmarks.report import (
 )
 from benchmarks.report import related as related_tables
 from benchmarks.report.charts import Charts, Point
-from benchmarks.report.formats import Table, is_numeric, nats, percent
+from benchmarks.report.formats import Table, counted, is_numeric, nats, percent
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyResult
 from benchmarks.schema.parity import AccuracyMetrics, Flip, ParityResult
@@ -74,7 +74,7 @@ def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORT
     return html_templates.render(
         "report.html",
         date=report.created[:10],
-        machine=f"{host.cpu}, {host.cores} cores",
+        machine=f"{host.cpu}, {counted(host.cores, 'core')}",
         failures=report.failures,
         highlights=summary_tables.highlights(report.parity, report.latency),
         groups=groups,

@@ -20,7 +20,7 @@ def parity_table(report: ParityReport) -> Table:
         "Parity",
         _PARITY_HEADER,
         tuple(map(_parity_line, report.results)),
-        f"{report.n:,} test images of {report.dataset}"
+        f"{counted(report.n, 'test image')} of {report.dataset}"
         + (f" (the reference was trained on {report.trained_on})" if report.trained_on else "")
         + f". The reference, {report.reference.artifact} "
         f"in Keras {report.reference_version}: accuracy {percent(reference.accuracy)} "
@@ -170,7 +170,7 @@ def _explained(explanation: Explanation) -> tuple[Table, ...]:
             (s.name, f"{s.max_difference:.1e}", f"{s.mean_difference:.1e}", str(s.flips), s.detail)
             for s in explanation.steps
         ),
-        f"Over {explanation.n:,} test images, in {explanation.engine}.",
+        f"Over {counted(explanation.n, 'test image')}, in {explanation.engine}.",
     )
     worst = explanation.worst
     layers = Table(

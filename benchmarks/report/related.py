@@ -11,7 +11,7 @@ from typing import TypeVar
 from benchmarks.harness.serialize import read_report
 from benchmarks.report import charts
 from benchmarks.report.charts import Charts
-from benchmarks.report.formats import Table, duration, percent
+from benchmarks.report.formats import Table, counted, duration, percent
 from benchmarks.schema.rejection import RejectionReport
 from benchmarks.schema.robustness import MIDDLE, SCHEMA_VERSION, RobustnessReport, RobustnessResult
 
@@ -91,7 +91,7 @@ def robustness_table(report: RobustnessReport | None) -> Table:
             )
             for result in report.results
         ),
-        f"{report.n:,} test images of {report.dataset}, {report.created[:10]}, "
+        f"{counted(report.n, 'test image')} of {report.dataset}, {report.created[:10]}, "
         "python -m benchmarks.robustness; corrupted at the middle of five strengths.",
     )
 

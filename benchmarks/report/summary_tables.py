@@ -37,8 +37,8 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
         ("artifact", "engine", "verdict", "accuracy", "95 %", "agreement", "p50", "p90",
          "images/s", "start", "memory", "size"),
         tuple(lines),
-        f"Accuracy on {parity.n:,} test images of {parity.dataset}; agreement with the Keras "
-        "reference; p50 and p90 of one image at a time on one thread (Keras: "
+        f"Accuracy on {counted(parity.n, 'test image')} of {parity.dataset}; agreement with the "
+        "Keras reference; p50 and p90 of one image at a time on one thread (Keras: "
         f"{latency.host.cores}); "
         "images/s with the fastest batch size; start: from process start to first prediction; "
         "memory: peak resident size after the first prediction.",
@@ -155,7 +155,7 @@ def host_table(report: LatencyReport) -> Table:
     """Return the properties of the machine, with its state before and after the run."""
     before, after = report.host, report.host_after
     lines = (
-        ("processor", f"{before.cpu}, {before.machine}, {before.cores} cores"),
+        ("processor", f"{before.cpu}, {before.machine}, {counted(before.cores, 'core')}"),
         ("memory", f"{before.memory_bytes / 2**30:.1f} GiB" if before.memory_bytes else _UNKNOWN),
         ("system", before.system),
         ("Python, NumPy", f"{before.python}, {before.numpy}"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.harness.serialize import to_json
 from benchmarks.report import markdown, terminal
-from benchmarks.report.formats import Table, interval, percent
+from benchmarks.report.formats import Table, counted, interval, percent
 from benchmarks.report.summary_tables import unmeasured_table
 from benchmarks.schema.robustness import (
     MIDDLE,
@@ -66,8 +66,8 @@ def render(report: RobustnessReport) -> str:
     ]
     parts = [
         "# Robustness",
-        f"{report.created[:10]}, `python -m benchmarks.robustness`, {report.n:,} test images of "
-        f"{report.dataset} (SHA-256 {report.dataset_sha256[:12]}…).",
+        f"{report.created[:10]}, `python -m benchmarks.robustness`, "
+        f"{counted(report.n, 'test image')} of {report.dataset} (SHA-256 {report.dataset_sha256[:12]}…).",
         "\n".join(f"- {line}" for line in (*targets(report), *report.failures)),
         *([f"![accuracy by corruption and strength]({PLOT_NAME})"] if report.results else []),
         *(markdown.render_table(table) for table in tables if table.lines),
@@ -94,7 +94,7 @@ def middle_table(report: RobustnessReport) -> Table:
         "Accuracy at the middle strengths",
         ("corruption", "strength", *(_name(r) for r in report.results)),
         tuple(lines),
-        f"{report.n:,} test images of {report.dataset}. {_LEGEND}",
+        f"{counted(report.n, 'test image')} of {report.dataset}. {_LEGEND}",
         optional=("strength",),
     )
 

@@ -142,7 +142,7 @@ class LatencyResult:
         if self.seconds < settings.min_seconds - _ROUNDING_S:
             problems.append(f"too short: {self.seconds:.2g} s of {settings.min_seconds:.2g} s")
         if self.count < settings.min_count and self.scenario not in messages.MANY:
-            problems.append(f"too few: {self.count} calls of {settings.min_count}")
+            problems.append(f"too few calls: {self.count} of {settings.min_count}")
         if self.drift > settings.max_drift:
             problems.append(f"too noisy: medians differ by a factor of {self.drift:.2f}")
         if self.fallback:

@@ -180,9 +180,11 @@ class ParityResult:
         """The reasons why the case fails; empty if it passes."""
         failures = [*self.incompatibilities]
         if self.reference.non_finite:
-            failures.append(f"{self.reference.non_finite} scores of the reference are NaN or Inf")
+            failures.append(
+                f"scores of the reference that are NaN or Inf: {self.reference.non_finite}"
+            )
         if self.candidate.non_finite:
-            failures.append(f"{self.candidate.non_finite} scores are NaN or Inf")
+            failures.append(f"scores that are NaN or Inf: {self.candidate.non_finite}")
         tolerance, precision, n = self.tolerance, self.precision, self.n
         if not tolerance.allows_difference(precision, self.max_difference):
             failures.append(
@@ -193,11 +195,12 @@ class ParityResult:
         if not tolerance.allows_lost(precision, lost, n):
             failures.append(
                 f"{lost} fewer of {n} predictions are correct ({100 * self.accuracy_drop:.2f} "
-                f"points); {tolerance.max_lost(n)} are allowed"
+                f"points); at most {tolerance.max_lost(n)} allowed"
             )
         if not tolerance.allows_flips(precision, len(self.flips), n):
             failures.append(
-                f"{len(self.flips)} of {n} predictions differ; {tolerance.max_flips(n)} are allowed"
+                f"{len(self.flips)} of {n} predictions differ; at most {tolerance.max_flips(n)} "
+                "allowed"
             )
         if not tolerance.allows_batch_difference(precision, self.batch_difference):
             failures.append(
