@@ -76,7 +76,7 @@ _PARITY_HEADER = (
     "artifact", "engine", "accuracy (95 %)", "drop, points (95 %)", "McNemar p", "agreement",
     "minimum tolerance", "verdict",
 )  # fmt: skip
-_PARITY_OPTIONAL = ("drop, points (95 %)", "minimum tolerance", "McNemar p")
+_PARITY_OPTIONAL = ("agreement", "drop, points (95 %)", "minimum tolerance", "McNemar p")
 # The header of the scores tables.
 _SCORES_HEADER = (
     "artifact", "engine", "largest difference", "p99", "mean", "min cosine", "confidence drift",

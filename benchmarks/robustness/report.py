@@ -67,7 +67,8 @@ def render(report: RobustnessReport) -> str:
     parts = [
         "# Robustness",
         f"{report.created[:10]}, `python -m benchmarks.robustness`, "
-        f"{counted(report.n, 'test image')} of {report.dataset} (SHA-256 {report.dataset_sha256[:12]}…).",
+        f"{counted(report.n, 'test image')} of {report.dataset} (SHA-256 "
+        f"{report.dataset_sha256[:12]}…).",
         "\n".join(f"- {line}" for line in (*targets(report), *report.failures)),
         *([f"![accuracy by corruption and strength]({PLOT_NAME})"] if report.results else []),
         *(markdown.render_table(table) for table in tables if table.lines),

@@ -192,7 +192,8 @@ def measure_memory(server: Server, requests: int) -> TargetCheck:
     after_bytes = _resident_bytes(server)
     text = (
         f"{before_bytes / 1e6:.1f} MB after {counted(warm_up, 'request')}, "
-        f"{after_bytes / 1e6:.1f} MB after {requests:,} more: {after_bytes / before_bytes:.3f} times (at most {MAX_GROWTH}); "
+        f"{after_bytes / 1e6:.1f} MB after {requests:,} more: "
+        f"{after_bytes / before_bytes:.3f} times (at most {MAX_GROWTH}); "
         f"{result.failed} failed, {result.per_second:,.0f} requests/s"
     )
     passed = result.failed == 0 and after_bytes <= MAX_GROWTH * before_bytes
