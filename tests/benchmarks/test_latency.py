@@ -115,7 +115,7 @@ def test_best_returns_the_only_result_of_a_scenario(timings, case) -> None:
 def test_table_of_many_arrays_shows_the_target(timings) -> None:
     table = latency_tables.arrays_table(timings)
     assert len(table.lines) == len(ENGINE_CASES)
-    assert all(line[-1].startswith("scores(): target 0.9×: ") for line in table.lines)
+    assert all(line[-1].startswith("target 0.9×: ") for line in table.lines)
 
 
 def test_many_files_are_timed_for_each_engine(timings) -> None:
