@@ -27,9 +27,9 @@ def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORT
         "# Benchmarks",
         f"{report.created[:10]}, `python -m benchmarks`, {plain_text(latency.host.cpu)}, "
         f"{counted(latency.host.cores, 'core')}: {verdict}.",
-        *(f"- {failure}" for failure in report.failures),
-        *(f"- {highlight}" for highlight in summary_tables.highlights(parity, latency)),
     ]
+    points = (*report.failures, *summary_tables.highlights(parity, latency))
+    parts += ["\n".join(f"- {point}" for point in points)] if points else []
     tables = [
         summary_tables.summary(parity, latency),
         device_tables.side_by_side(latency, report.device),
