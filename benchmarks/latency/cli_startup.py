@@ -58,8 +58,7 @@ def measure(
 def _measure_case(model: Path, case: BenchmarkCase, repetitions: int) -> CliStartupResult:
     from benchmarks.latency.scenarios import images_of, png
 
-    package = next(engine.package for engine in ENGINES if engine.name == case.backend)
-    module = package if package == "onnxruntime" else f"{package}.interpreter"
+    module = next(engine.imports for engine in ENGINES if engine.name == case.backend)
     imports = ["-c", f"import numpy, PIL.Image, {module}\nprint('ready')"]
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         digit = Path(name) / "digit.png"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.harness import machine, subprocesses
 from benchmarks.harness.cases import FAILED, BenchmarkCase, SkippedCase
+from benchmarks.report.formats import counted
 from benchmarks.schema.latency import FolderThroughputResult, Settings
 from runtime.errors import EdgeError
 from runtime.model import artifact
@@ -42,7 +43,7 @@ def measure(
     for case in planned:
         model = models / case.artifact
         with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
-            progress(f"{settings.images:,} PNG files: {case}")
+            progress(f"{counted(settings.images, 'PNG file')}: {case}")
             contents = [png(image) for image in images_of(artifact.read(model).spec)]
             for number in range(settings.images):
                 file = Path(name, f"{number:06}.png")
