@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.model_note import report_unused_model
 from runtime.cli.options import add_model_arguments
 from runtime.errors import EdgeError
 from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
@@ -44,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     certificate = None
     if arguments.certificate is not None:
         certificate = Certificate(arguments.certificate, arguments.key)
+    report_unused_model(arguments.model, arguments.backend)
     model = ModelOptions(arguments.model, arguments.backend, arguments.threads, arguments.device)
     serve(model, arguments.host, arguments.port, limits, arguments.access, certificate)
     return 0

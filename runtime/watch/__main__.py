@@ -7,7 +7,8 @@ import sys
 
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
-from runtime.errors import EdgeError
+from runtime.cli.model_note import describe_model, report_unused_model
+from runtime.errors import EdgeError, plural, printable
 from runtime.outputs import sinks
 from runtime.reload import ReloadingClassifier
 from runtime.system.service import ServiceLifecycle
@@ -24,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     if not os.path.isdir(folder):
         reason = "it is not a folder" if os.path.exists(folder) else "there is no such folder"
         raise EdgeError(f"cannot watch {folder}: {reason}; create it, or pass another")
+    report_unused_model(arguments.model, arguments.backend)
     reader = ReloadingClassifier(
         arguments.model,
         backend=arguments.backend,
@@ -34,9 +36,17 @@ def main(argv: list[str] | None = None) -> int:
     file = seen_files.file
     kills = KillCounter(None if file is None else file.with_name(f"{file.name}.reading"))
     scanner = FolderScanner(folder, arguments.settle, seen_files)
-    if seen_files.is_new and not arguments.existing:
-        scanner.mark_existing()
+    if not seen_files.is_new:
+        existing = "images that arrived since the last run are classified too"
+    elif arguments.existing:
+        existing = "the images already in it are classified too"
+    else:
+        count = scanner.mark_existing()
         seen_files.save()
+        existing = f"skipping {plural(count, 'image')} already in it (--existing classifies them)"
+    print(
+        printable(f"watching {folder} with {describe_model(reader)}; {existing}"), file=sys.stderr
+    )
     with ServiceLifecycle() as lifecycle:
         with sinks.open_sinks(arguments) as out:
             lifecycle.ready(f"watching {folder}")
