@@ -1,6 +1,7 @@
 """digit-edge serve: serve a drawing page and an HTTP API that classify with an artifact."""
 
 import argparse
+import math
 import sys
 
 from runtime.cli.exit_status import exit_status
@@ -114,16 +115,22 @@ def _port(text: str) -> int:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return number
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("must be between 0.1 and 3600")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0.1 and 3600")
     return seconds
 
 

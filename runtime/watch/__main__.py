@@ -23,8 +23,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_args(argv)
     folder = arguments.folder
     if not os.path.isdir(folder):
-        reason = "it is not a folder" if os.path.exists(folder) else "there is no such folder"
-        raise EdgeError(f"cannot watch {folder}: {reason}; create it, or pass another")
+        if os.path.exists(folder):
+            raise EdgeError(f"cannot watch {folder}: it is not a folder; pass a folder")
+        raise EdgeError(
+            f"cannot watch {folder}: there is no such folder; create it, or pass another"
+        )
     report_unused_model(arguments.model, arguments.backend)
     reader = ReloadingClassifier(
         arguments.model,
@@ -44,11 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         count = scanner.mark_existing()
         seen_files.save()
         existing = f"skipping {plural(count, 'image')} already in it (--existing classifies them)"
-    print(
-        printable(f"watching {folder} with {describe_model(reader)}; {existing}"), file=sys.stderr
-    )
     with ServiceLifecycle() as lifecycle:
         with sinks.open_sinks(arguments) as out:
+            text = f"watching {folder} with {describe_model(reader)}; {existing}"
+            print(printable(text), file=sys.stderr)
             lifecycle.ready(f"watching {folder}")
             watch(scanner, reader, out, seen_files, kills, lifecycle, folder, arguments.interval)
         seen_files.save()  # only if all results were delivered; otherwise an error was raised

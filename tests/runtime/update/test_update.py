@@ -195,7 +195,7 @@ def test_damaged_installed_model_is_replaced_but_not_kept(device):
             ["http://127.0.0.1:9/ü.tflite"],
             "error: cannot download http://127.0.0.1:9/ü.tflite: invalid",
         ),
-        (["--back"], "error: --back: which model of models? "),
+        (["--back"], "error: --back: no model in models has a previous one; pass --into "),
         (["{new}", "--into", "m.onnx"], "error: new.tflite cannot replace m.onnx"),
         (["{new}", "--into", "/proc/models"], "error: cannot write into /proc/models"),
         (["--back", "--into", "m.tflite"], "error: cannot read the model m.previous.tflite"),
