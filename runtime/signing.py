@@ -156,7 +156,8 @@ def _read_public(path: Path) -> "Ed25519PublicKey":
         key = serialization.load_pem_public_key(_read(path))
     except ValueError as error:
         raise EdgeError(
-            f"{path} is not a public key in PEM: replace it with the signer's .pub file, or remove it"
+            f"{path} is not a public key in PEM: replace it with the signer's .pub file, or remove "
+            "it"
         ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise EdgeError(f"{path} is not an Ed25519 key: remove it")

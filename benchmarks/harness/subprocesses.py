@@ -103,10 +103,10 @@ def _request(
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
         (folder / REQUEST_FILE).write_text(to_json(job), "utf-8")
-        command = module_command(own_name("benchmarks.worker"), kind, name, python=python)
+        worker = module_command(own_name("benchmarks.worker"), kind, name, python=python)
         try:
             process = _complete(
-                [*command, str(time.monotonic_ns())], subprocess.DEVNULL, dict(variables)
+                [*worker, str(time.monotonic_ns())], subprocess.DEVNULL, dict(variables)
             )
         except subprocess.TimeoutExpired:
             reason = f"timed out after {TIMEOUT_S} s, while {_stage(folder)}"

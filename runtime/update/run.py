@@ -231,9 +231,10 @@ def _fetch(source: str, new: Path) -> bytes | None:
         signature_path = signing.signature_of(path)
         signature = signature_path.read_bytes() if signature_path.exists() else None
     except OSError as error:
+        unreadable = source if error.filename == str(path) else error.filename
         raise EdgeError(
-            f"cannot read {error.filename or source}: {error.strerror or error}; pass a model file, "
-            "or its http:// or https:// URL"
+            f"cannot read {unreadable}: {error.strerror or error}; pass a model file, or its "
+            "http:// or https:// URL"
         ) from error
     if data is None:
         raise EdgeError(
