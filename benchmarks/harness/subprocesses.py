@@ -103,7 +103,7 @@ def _request(
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
         (folder / REQUEST_FILE).write_text(to_json(job), "utf-8")
-        worker = module_command(own_name("benchmarks.worker"), kind, name, python=python)
+        worker: list[str] = module_command(own_name("benchmarks.worker"), kind, name, python=python)
         try:
             process = _complete(
                 [*worker, str(time.monotonic_ns())], subprocess.DEVNULL, dict(variables)
