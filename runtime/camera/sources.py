@@ -263,7 +263,7 @@ class _LatestFrame:
                 while not self._stopped:
                     picture = camera.read()
                     if picture is None:
-                        raise SourceLost(f"{self._name} delivers no more frames; check the cable")
+                        raise SourceLost(f"{self._name} delivers no more frames")
                     with self._changed:
                         self._picture = picture
                         self._changed.notify()

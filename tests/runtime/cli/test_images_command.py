@@ -25,9 +25,7 @@ def run(request, tmp_path):
     def run(*arguments, **options):
         command = [sys.executable, "-m", MODULES[request.param], *map(str, arguments)]
         options = {"input": b"", **options}
-        done = subprocess.run(
-            command, capture_output=True, cwd=tmp_path, timeout=WAIT_S, **options
-        )
+        done = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=WAIT_S, **options)
         done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
         return done
 

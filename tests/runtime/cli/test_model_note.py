@@ -145,7 +145,8 @@ def test_file_that_is_not_a_state_file_is_kept(images, tmp_path):
     notes = tmp_path / "notes.txt"
     notes.write_text("milk\n")
     done = run("runtime.watch", images, "--state", notes)
-    assert (done.returncode, done.stderr) == (
-        2, f"error: {notes} is not a state file of digit-edge watch: pass another file with --state\n"
-    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: {notes} is not a state file of digit-edge watch: pass another file with --state\n"
+    )
     assert notes.read_text() == "milk\n"
