@@ -86,7 +86,8 @@ def _announce(source: FrameSource, frame: Frame, reader: ReloadingClassifier) ->
     """Print on stderr which source is read, and with which model."""
     height, width = frame.picture.shape[:2]
     opened_by = f"{source.opened_by}, " if source.opened_by else ""
-    text = f"reading {source.name} ({opened_by}{width}x{height}) with {describe_model(reader)}"
+    model = describe_model(reader.path, reader.classifier.backend.name)
+    text = f"reading {source.name} ({opened_by}{width}x{height}) with {model}"
     print(printable(text), file=sys.stderr)
 
 

@@ -1,13 +1,10 @@
 """What commands say about their model on stderr: which one it is, and which one is not used."""
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from runtime.errors import printable
 from runtime.model.default_model import PRETRAINED, find_unused_own_model
-
-if TYPE_CHECKING:
-    from runtime.reload import ReloadingClassifier
 
 
 def report_unused_model(model: str | None, backend: str | None = None) -> None:
@@ -25,8 +22,7 @@ def report_unused_model(model: str | None, backend: str | None = None) -> None:
         )
 
 
-def describe_model(reader: "ReloadingClassifier") -> str:
+def describe_model(path: Path, engine: str) -> str:
     """Return a text for the user that names the model and the engine."""
-    published = reader.path.parent == PRETRAINED
-    name = f"the published model {reader.path.name}" if published else str(reader.path)
-    return f"{name} on {reader.classifier.backend.name}"
+    name = f"the published model {path.name}" if path.parent == PRETRAINED else str(path)
+    return f"{name} on {engine}"

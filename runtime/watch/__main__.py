@@ -49,8 +49,8 @@ def main(argv: list[str] | None = None) -> int:
         existing = f"skipping {plural(count, 'image')} already in it (--existing classifies them)"
     with ServiceLifecycle() as lifecycle:
         with sinks.open_sinks(arguments) as out:
-            text = f"watching {folder} with {describe_model(reader)}; {existing}"
-            print(printable(text), file=sys.stderr)
+            model = describe_model(reader.path, reader.classifier.backend.name)
+            print(printable(f"watching {folder} with {model}; {existing}"), file=sys.stderr)
             lifecycle.ready(f"watching {folder}")
             watch(scanner, reader, out, seen_files, kills, lifecycle, folder, arguments.interval)
         seen_files.save()  # only if all results were delivered; otherwise an error was raised
