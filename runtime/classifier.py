@@ -7,15 +7,13 @@ by every command of the runtime and exported as `runtime.Classifier`.
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
-from runtime.engines import engine_name
-from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.backends import Backend, Pixels, Scores, open_backend
 from runtime.model import artifact
+from runtime.model.default_model import find_model
 from runtime.model.rejection import RejectionScorer
 from runtime.model.spec import ModelSpec
 from runtime.prediction import Prediction
@@ -30,10 +28,6 @@ from runtime.preprocess.pipeline import (
 
 if TYPE_CHECKING:
     from runtime.multi_digit.recognize import Recognition
-
-_PRETRAINED = Path(__file__).parent / "pretrained"  # the published models
-# File names of the models that `load` uses by default, the fastest on a small device first.
-_DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
 
 
 class Classifier:
@@ -203,30 +197,3 @@ class Classifier:
         confidence = float(scores[best])
         accepted = self._scorer.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
-
-
-def find_model(backend: str | None = None) -> Path:
-    """Return the path of the default artifact: a published one, otherwise one in `models/`.
-
-    Args:
-        backend: name of the engine that must open it, or of its extra; by default any installed
-            engine.
-
-    Raises:
-        ArtifactError: no default artifact exists.
-        BackendUnavailable: no engine is installed.
-    """
-    name = None if backend is None else engine_name(backend)
-    usable = [row for row in ENGINES if (row.installed() if name is None else row.name == name)]
-    suffixes = {row.suffix for row in usable}
-    for folder in (_PRETRAINED, Path("models")):
-        for name in _DEFAULT_MODELS:
-            path = folder / name
-            if path.suffix in suffixes and path.exists():
-                return path
-    if not suffixes:
-        raise BackendUnavailable(f"no engine is installed: {install_hint(ENGINES[0].name)}")
-    raise ArtifactError(
-        f"no {' or '.join(_DEFAULT_MODELS)} in models: pass --model, "
-        "or run digit-edge train, then digit-edge export"
-    )

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from runtime.backends import ENGINES, golden, install_hint, open_backend
-from runtime.classifier import find_model
 from runtime.cli.exit_status import exit_status
+from runtime.cli.model_note import report_unused_model
 from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
+from runtime.model.default_model import find_model
 from runtime.preprocess.pipeline import to_pixels
 from runtime.system import host
 from runtime.system.fork import WorkerCrashed, run_in_fork
@@ -236,6 +237,7 @@ def _median_ns(scores: Any, pixels: Any) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Test a model on this machine; return 0 if all checks pass, otherwise 3."""
     arguments = parse_args(argv)
+    report_unused_model(arguments.model)
     path = Path(arguments.model) if arguments.model is not None else find_model()
     report = selftest(path)
     print(report.to_json() if arguments.json else _text(report))

@@ -66,7 +66,10 @@ def make_key(name: Path) -> tuple[Path, Path]:
             file.flush()
             os.fsync(descriptor)
     except OSError as error:
-        raise EdgeError(f"cannot write {private}: {error.strerror or error}") from error
+        raise EdgeError(
+            f"cannot write {private}: {error.strerror or error}; check the folder, its permissions "
+            "and the space left"
+        ) from error
     return private, public
 
 
@@ -138,8 +141,8 @@ def _read_private(path: Path) -> "Ed25519PrivateKey":
         key = serialization.load_pem_private_key(_read(path), None)
     except (ValueError, TypeError) as error:
         raise EdgeError(
-            f"{path} is not a private key in PEM without a password ({error}): make one with "
-            "digit-edge sign key"
+            f"{path} is not a private key in PEM without a password: pass the .key file that "
+            "digit-edge sign key made"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise EdgeError(f"{path} is not an Ed25519 key: make one with digit-edge sign key")
@@ -154,7 +157,8 @@ def _read_public(path: Path) -> "Ed25519PublicKey":
         key = serialization.load_pem_public_key(_read(path))
     except ValueError as error:
         raise EdgeError(
-            f"{path} is not a public key in PEM ({error}): remove or replace it"
+            f"{path} is not a public key in PEM: replace it with the signer's .pub file, or remove "
+            "it"
         ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise EdgeError(f"{path} is not an Ed25519 key: remove it")
@@ -165,7 +169,10 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise EdgeError(f"cannot read the key {path}: {error.strerror or error}") from error
+        raise EdgeError(
+            f"cannot read the key {path}: {error.strerror or error}; check the path, or make a key "
+            "with digit-edge sign key"
+        ) from error
 
 
 def main(argv: list[str] | None = None) -> int:

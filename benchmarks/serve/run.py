@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from benchmarks.serve import load
 from benchmarks.serve.hostile_clients import abuse
 from runtime import Classifier
 from runtime.errors import EdgeError
-from runtime.system.own_modules import qualified
+from runtime.system.own_modules import module_command, own_name
 
 # Targets; all are ratios within one run, so that they hold on any machine.
 MIN_RATIO = 0.6  # images/s through HTTP over images/s of classify in process
@@ -68,7 +67,7 @@ def started(*options: str) -> Iterator[Server]:
     Raises:
         EdgeError: the server did not start.
     """
-    command = [sys.executable, "-m", qualified("runtime.serve"), "--port", "0", *options]
+    command = module_command(own_name("runtime.serve"), "--port", "0", *options)
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
