@@ -279,7 +279,7 @@ def test_temperature_and_throttling_are_read_from_sysfs(tmp_path):
         ("0x0", "not throttled"),
         ("0x20000", "frequency capped since the start"),
         ("0x80000", "soft temperature limit since the start"),
-        ("error", "flags 'error' of an unknown form"),
+        ("error", "unknown throttling flags 'error'"),
     ],
 )
 def test_throttling_flags_are_described_in_words(flags, words):
