@@ -77,7 +77,10 @@ def test_closed_terminal_is_one_line():
     os.close(controller)
     done = run("-m", "runtime", PNG, stdout=terminal)
     os.close(terminal)
-    assert (done.returncode, done.stderr) == (2, LOST.format("Input/output error", "redirect the output"))
+    assert (done.returncode, done.stderr) == (
+        2,
+        LOST.format("Input/output error", "redirect the output"),
+    )
 
 
 @pytest.mark.parametrize("options", [[], ["-u"]])
