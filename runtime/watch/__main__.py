@@ -1,4 +1,8 @@
-"""digit-edge watch FOLDER: classify each image that arrives in a folder, once."""
+"""digit-edge watch FOLDER: classify each image that arrives in a folder, once.
+
+This module parses the arguments and opens the folder, the model and the outputs;
+`runtime.watch.run` contains the main loop.
+"""
 
 import argparse
 import math
@@ -18,12 +22,20 @@ from runtime.watch.seen_files import open_seen_files
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Watch a folder until SIGTERM (exit status 0) or Ctrl-C (130)."""
+    """Watch a folder until SIGTERM (exit status 0) or Ctrl-C (exit status 130).
+
+    Args:
+        argv: the arguments; None uses those of the process.
+
+    Raises:
+        EdgeError: the folder, the model, the state file or an output cannot be opened, or results
+            could not be delivered.
+    """
     arguments = parse_args(argv)
     folder = arguments.folder
     if not os.path.isdir(folder):
         reason = "it is not a folder" if os.path.exists(folder) else "there is no such folder"
-        raise EdgeError(f"cannot watch {folder}: {reason}; create it, or pass another")
+        raise EdgeError(f"cannot watch {folder}: {reason}; create a folder, or pass another path")
     reader = ReloadingClassifier(
         arguments.model,
         backend=arguments.backend,
@@ -41,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
         with sinks.open_sinks(arguments) as out:
             lifecycle.ready(f"watching {folder}")
             watch(scanner, reader, out, seen_files, kills, lifecycle, folder, arguments.interval)
-        seen_files.save()  # only if all results were delivered; otherwise an error was raised
+        # Closing the outputs raises if a result was not delivered; its image is read again later.
+        seen_files.save()
     return 0
 
 
