@@ -72,7 +72,7 @@ def test_back_lists_the_models_if_several_have_a_previous_one(device):
         shutil.copy(device.old, folder / name)
     done = run("--back", "--into", folder)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: --back: which model of {folder}? ")
+    assert done.stderr.startswith(f"error: --back: exactly one model in {folder} must have ")
     assert "another.tflite, model.tflite; pass --into FILE" in done.stderr
 
 
@@ -195,7 +195,7 @@ def test_damaged_installed_model_is_replaced_but_not_kept(device):
             ["http://127.0.0.1:9/ü.tflite"],
             "error: cannot download http://127.0.0.1:9/ü.tflite: invalid",
         ),
-        (["--back"], "error: --back: which model of models? "),
+        (["--back"], "error: --back: exactly one model in models must have "),
         (["{new}", "--into", "m.onnx"], "error: new.tflite cannot replace m.onnx"),
         (["{new}", "--into", "/proc/models"], "error: cannot write into /proc/models"),
         (["--back", "--into", "m.tflite"], "error: cannot read the model m.previous.tflite"),
