@@ -131,7 +131,7 @@ def _with_previous(folder: Path) -> Path:
     names = ", ".join(path.name for path in candidates) or "none"
     raise EdgeError(
         f"--back: exactly one model in {folder} must have a previous model, but these have one: "
-        f"{names}; pass the model with --into FILE"
+        f"{names}; pass --into FILE"
     )
 
 

@@ -63,7 +63,7 @@ def watch(
             if readable:
                 print(f"{printable(str(folder))} is back", file=sys.stderr)
             else:
-                report(EdgeError(f"cannot read the folder {folder}: waiting until it is back"))
+                report(EdgeError(f"{folder} cannot be read any more: waiting until it is back"))
         for image in images or []:
             # A full sink would drop results. The images stay in the folder for a later scan.
             if out.full or lifecycle.stopping:
