@@ -20,6 +20,7 @@ from runtime.preprocess.segment import (
     BORDER_FACTOR,
     CENTER_DECAY,
     CORNER_FACTOR,
+    FORMAT_DIGIT_PX,
     MAX_CORNER_SHARE,
     MAX_JOIN_ROUNDS,
     MAX_PIECE_GAP_SHARE,
@@ -98,7 +99,7 @@ def segment_digit(gray: Gray) -> Segment | None:
     ink *= _mask(kept, width, height)[top:bottom, left:right]
     # Estimate the stroke width as `dilate_thin_strokes` does, but more quickly.
     steps = (kept ^ kept >> 1).bit_count() + (kept ^ kept >> width).bit_count()
-    wide_enough = MIN_STROKE_PX * max(ink.shape) / 20
+    wide_enough = MIN_STROKE_PX * max(ink.shape) / FORMAT_DIGIT_PX
     if 2 * kept.bit_count() > (wide_enough + 0.5) * math.pi / 4 * steps:
         return Segment(ink, box, dark)
     return Segment(dilate_thin_strokes(ink), box, dark)
