@@ -228,8 +228,8 @@ def to_uint8(values: npt.NDArray[Any]) -> Gray:
 
     Level 0 is the value 0, or the minimum if there are negative values. The span is the maximum
     minus the value of level 0. The value of level 255 lies one full scale above level 0. The full
-    scale is the first of 1, 255, 4095 and 65535 that is not less than the span; for a larger span,
-    it is the span. NaN counts as 0.
+    scale is the first of 1, 255, 4095 and 65535 that is not less than the span. For a larger span,
+    the full scale is the span. NaN counts as 0.
 
     Args:
         values: an array of numbers of any shape with at least one axis.
