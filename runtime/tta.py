@@ -25,7 +25,7 @@ _LARGE_SIDE_PX = 84  # the 28 px image is enlarged 3×, so that strokes can chan
 _THICKER_PX = 2  # in the enlarged image; a stroke grows by this on each side
 _THINNER_PX = 1  # in the enlarged image; a stroke shrinks by this on each side
 _MIN_INK_LEVEL = 40  # of 255; levels up to this are blur from resampling and are set to 0
-# Mean score of the predicted class over all copies. If it is lower, the image is rejected.
+# Mean score of the predicted class over all copies. If the mean is lower, the image is rejected.
 _MIN_MEAN_PROBABILITY = 0.5
 
 Planes = npt.NDArray[np.uint8]  # (N, height, width), gray images of one size

@@ -110,8 +110,8 @@ def open_backend(
 def devices(engine: str) -> tuple[str, ...]:
     """Return the names of all devices that an engine supports; "cpu" comes first.
 
-    A device in this list may be missing on this machine. `open_backend` accepts "gpu" too: it is
-    the first GPU in this list that is available.
+    A device in this list may be missing on this machine. `open_backend` accepts "gpu" for each
+    engine; "gpu" selects the first GPU in this list that is available.
 
     Args:
         engine: a name in `ENGINES`.

@@ -91,8 +91,12 @@ class CommandHook:
             return
         if self._queue.unfinished_tasks > MAX_WAITING_RUNS:
             if not self._skipping:
-                report(EdgeError(f"--on-digit {self._program}: {MAX_WAITING_RUNS} runs are "
-                                 "waiting, digits are skipped; use a faster command"))  # fmt: skip
+                report(
+                    EdgeError(
+                        f"--on-digit {self._program}: {MAX_WAITING_RUNS} runs are waiting, so "
+                        "further digits are skipped; use a faster command"
+                    )
+                )
             self._skipping = True
             return
         self._queue.put([_fill(argument, record) for argument in self._arguments])
@@ -110,7 +114,7 @@ class CommandHook:
         if not_run:
             raise EdgeError(
                 f"--on-digit {self._program}: the command was not run for the last {not_run} "
-                "digits; use a faster command"
+                f"digit{'s' * (not_run > 1)}; use a faster command"
             )
 
     def _work(self) -> None:

@@ -105,7 +105,7 @@ class JsonLinesWriter:
         lost = len(self._kept) + self._dropped
         if lost:
             raise EdgeError(
-                f"{lost} results could not be written to {self._name}"
+                f"{lost} result{'s' * (lost > 1)} could not be written to {self._name}"
                 f"{f': {reason}' if reason else ''}; free some space and run the command again"
             )
         if failing and reason is None:
@@ -118,7 +118,7 @@ class JsonLinesWriter:
             reason = self._try()
             if reason is None:
                 if self._failing:
-                    _say(f"{self._name}: writable again, {kept} kept results are written")
+                    _say(f"{self._name}: writable again; kept results that are written now: {kept}")
                 self._failing = False
                 return
             if not self._failing:

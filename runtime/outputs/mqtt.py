@@ -124,7 +124,7 @@ class MqttPublisher:
         stopper.join(CLOSE_TIMEOUT_S)
         if lost:
             raise EdgeError(
-                f"{lost} results were not published to {self._name}: "
+                f"{lost} result{'s' * (lost > 1)} could not be published to {self._name}: "
                 f"{self._reason or 'the broker did not acknowledge them'}"
             )
 
@@ -178,7 +178,7 @@ class MqttPublisher:
         kept, self._reason = self.waiting, None
         if self._reported:
             self._reported = False
-            message = f"{self._name}: connected, {kept} kept results follow"
+            message = f"{self._name}: connected; kept results that are published now: {kept}"
             print(printable(message), file=sys.stderr)
         messages = [(f"{self._topic}/availability", "online")]
         if self._discovery is not None:
@@ -211,8 +211,11 @@ class MqttPublisher:
             self._reason = reason
         if not self._reported:
             self._reported = True
-            report(EdgeError(f"{self._name}: {reason}; results are kept, the connection is "
-                             "retried"))  # fmt: skip
+            report(
+                EdgeError(
+                    f"{self._name}: {reason}; results are kept, and the connection is retried"
+                )
+            )
 
 
 def _split(url: str) -> SplitResult:

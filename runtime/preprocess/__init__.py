@@ -2,8 +2,8 @@
 
 `pipeline.preprocess` runs three steps:
 
-- `decode` reads a file or an array as luminance. If there is no ink in the luminance, it decodes
-  the first principal component of the colors.
+- `decode` reads a file or an array as luminance. If the luminance shows no ink, the first principal
+  component of the colors is used.
 - `segment` finds the digit's ink. `background` subtracts the paper and uneven light. `ruled_lines`
   removes the lines of writing paper. `connected_components` labels the pieces of ink.
   `segment_tiny` is a faster version for small pictures.

@@ -20,7 +20,7 @@ from PIL import Image
 
 Gray = npt.NDArray[np.uint8]  # (height, width), gray levels
 
-# Larger files and pictures are left to Pillow, because they would gain little.
+# Larger files and pictures are left to Pillow, because the gain of speed would be small.
 MAX_FILE_BYTES = 4096  # size of the file
 _MAX_SIDE_PX = 64  # width and height of the picture
 

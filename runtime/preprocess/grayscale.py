@@ -1,9 +1,9 @@
 """Convert decoded pictures to gray: luminance, or the first principal component of the colors.
 
-`runtime.preprocess.decode` calls `luminance`. If there is no ink in the luminance, it calls
-`first_principal_component`: ink may be as light as its paper and differ in color only. Large
-pictures are converted in strips of rows, so that memory does not hold a second picture of the full
-size.
+`runtime.preprocess.decode` calls `luminance` first. If the luminance shows no ink,
+`runtime.preprocess.pipeline` requests `first_principal_component`: ink may be as light as its paper
+and differ in color only. Large pictures are converted in strips of rows, to save the memory of a
+second picture of the full size.
 """
 
 from collections.abc import Callable, Iterator

@@ -30,9 +30,8 @@ NOISE_LEVEL_SHARE = 0.75  # of the noise floor
 CENTER_DECAY = 4  # factor exp(-4 d²); d: distance from the center, in widths and heights
 BORDER_FACTOR = 0.2  # factor if the component touches an edge of the picture
 CORNER_FACTOR = 0.1  # additional factor if the component is in a corner of the picture
-MAX_CORNER_SHARE = (
-    0.25  # of the picture's area; a smaller box that touches two edges is in a corner
-)
+# Of the picture's area. A component whose box is smaller and touches two edges is in a corner.
+MAX_CORNER_SHARE = 0.25
 
 # Components near the digit become pieces of the digit.
 MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks, which are left out
@@ -148,7 +147,7 @@ def dilate_thin_strokes(ink: Plane) -> Plane:
 
 
 def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
-    """Choose the component that is most likely the digit, and the pieces close to it.
+    """Choose the component that is most likely the digit, and the pieces close to this component.
 
     Returns:
         The mask of the digit, cropped to the box; the box; and whether the digit is implausible. A

@@ -138,7 +138,7 @@ def _mask(bits: int, width: int, height: int) -> npt.NDArray[np.bool_]:
 
 
 def _choose(bits: int, width: int, height: int) -> tuple[int, Box] | None:
-    """Choose the component that is most likely the digit, and the pieces close to it.
+    """Choose the component that is most likely the digit, and the pieces close to this component.
 
     The rules are the ones of `runtime.preprocess.segment`, with the area instead of the ink's mass.
 

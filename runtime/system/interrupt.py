@@ -99,7 +99,7 @@ def install() -> bool:
 
     Returns:
         True if the handler was installed. False if SIGINT is ignored or has another handler, or if
-        this is not the main thread. (Python allows signal handlers in the main thread only.)
+        this is not the main thread, because Python then allows no handler.
     """
     if threading.current_thread() is not threading.main_thread():
         return False

@@ -1,8 +1,8 @@
 """Find new images in a folder by polling, for the main loop of `digit-edge watch`.
 
-File system events are not used, because not every file system has them. An image may still be
-written when it is found. It counts as complete if it has not changed for the settling time, the
-option `--settle` (debounce).
+File system events are not used, because not every file system has them. A new image may still be
+incomplete. An image counts as complete if it has not changed for the settling time, the option
+`--settle` (debounce).
 """
 
 import os

@@ -182,7 +182,7 @@ def test_broker_that_is_never_reachable_is_an_error_on_close(monkeypatch, capfd)
     write(publisher, *range(15))
     assert publisher.waiting == 10
     assert publisher.full
-    with pytest.raises(EdgeError, match=r"^15 results were not published .*Connection refused"):
+    with pytest.raises(EdgeError, match=r"^15 results could not be published .*Connection refused"):
         publisher.close()
     stderr = capfd.readouterr().err
     assert stderr.count("Connection refused") == 1
