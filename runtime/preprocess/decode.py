@@ -35,6 +35,7 @@ from runtime.preprocess.grayscale import (
     to_uint8,
 )
 
+# All kinds of images that can be decoded, see `decode`.
 ImageSource: TypeAlias = (
     "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
 )

@@ -76,7 +76,8 @@ def test_hanging_command_is_killed_with_its_children(tmp_path, monkeypatch, capf
     command.write(DIGIT)
     command.close()
     assert capfd.readouterr().err == (
-        "error: --on-digit sh: the command was killed after 0.5 s; run longer commands in the background\n"
+        "error: --on-digit sh: the command was killed after 0.5 s; run longer commands in the "
+        "background\n"
     )
     child = int((tmp_path / "child").read_text())
     for _ in range(100):
