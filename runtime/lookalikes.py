@@ -6,8 +6,8 @@ for each image that is predicted as 8, and rejects the image if the result is Tr
 
 from runtime.backends import Pixels
 
-_SIDE_PX = 28  # side of MNIST's images
-_INK_LEVEL = 100  # of 255; a pixel of at least this level is ink
+_SIDE_PX = 28  # width and height of MNIST's images
+_INK_LEVEL = 100  # of 255; a pixel of at least this level is ink, other pixels are background
 _MIN_HEIGHT_PX = 10  # ink that is less high counts as not straight
 _CURVE_SHARE = 0.12  # of the ink's height; ignored at the top and at the bottom, where a B curves
 

@@ -13,7 +13,7 @@ from runtime.backends import golden
 from runtime.classifier import Classifier, find_model
 from runtime.errors import ArtifactError, EdgeError, report
 
-INTERVAL_S = 1.0  # between two checks of the file; until then the open model is used unchecked
+INTERVAL_S = 1.0  # smallest time between two checks of the file; in between, the open model is used
 
 _Identity = tuple[int, int, int, int]  # device, inode, size in bytes, mtime in ns
 

@@ -20,13 +20,13 @@ _MAX_IMAGE_SIDE_PX = 840  # an image with a longer side is reduced to this
 # Side of the enlarged 28×28 pixels. An image whose longer side is at most half of this is enlarged
 # by the largest whole factor that fits.
 _PIXELS_SIDE_PX = 336
-_MARGIN_PX = 12  # around the image and around the pixels
-_LINE_HEIGHT_PX = 22  # from one line of text to the next
-_CAPTION_FONT_PX = 17  # of the text below the pixels
-_LABEL_FONT_PX = 18  # of the label above a box
+_MARGIN_PX = 12  # white space around the image and around the pixels
+_LINE_HEIGHT_PX = 22  # distance between two lines of text
+_CAPTION_FONT_PX = 17  # font size of the text below the pixels
+_LABEL_FONT_PX = 18  # font size of the label above a box
 _BOX_LINE_PX = 2  # width of a box's outline
-_ACCEPTED_COLOR = (0, 140, 60)  # green, RGB
-_REJECTED_COLOR = (200, 30, 30)  # red, RGB
+_ACCEPTED_COLOR = (0, 140, 60)  # RGB, green; box and label of an accepted prediction
+_REJECTED_COLOR = (200, 30, 30)  # RGB, red; box and label of a rejected prediction
 
 
 def draw_preprocessed(

@@ -16,6 +16,7 @@ from runtime.model.artifact import Artifact
 # Zero point of an int8 model's input. Models with another zero point are rejected, because the
 # runtime converts pixels by int8 = pixel − 128.
 _INPUT_ZERO_POINT = -128
+
 # Largest relative deviation of the input scale from 1/255; a larger one is rejected. Converters
 # derive the scale from the calibration images, so the scale is seldom exactly 1/255.
 _MAX_SCALE_DEVIATION = 0.01

@@ -19,9 +19,11 @@ from runtime.system.native_output import suppress_native_output
 
 # Name of each engine → its Python package.
 _PACKAGES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
+
 # Most images per call of the engine, by precision; a larger batch takes several calls. The
 # activations of more images exceed the cache; fewer images leave threads idle.
 _CHUNK_IMAGES = {"float32": 32, "int8": 64}
+
 # Arrays without axes, because NumPy would convert a Python number in each call.
 _TOP_BIT = np.array(128, np.uint8)  # pixel XOR 128, read as int8, is pixel − 128
 _MAX_LEVEL = np.array(255, np.float32)  # pixels are divided by 255 for a float32 model

@@ -29,8 +29,9 @@ from runtime.errors import ArtifactError
 from runtime.model.spec import ModelSpec, check
 from runtime.system import atomic_write
 
-SPEC_MEMBER = "model_spec.json"  # zip member, or key in an ONNX file's metadata_props
-LABELS_MEMBER = "labels.txt"  # zip member or key, as above: one label a line, for other programs
+# Names of zip members, or of keys in an ONNX file's metadata_props.
+SPEC_MEMBER = "model_spec.json"  # the spec as JSON
+LABELS_MEMBER = "labels.txt"  # the labels, one a line, for other programs
 MAX_FILE_BYTES = 256 << 20  # a larger file is rejected before it is read
 
 _DIGEST_BYTES = 64  # length of the digest, a SHA-256 in hex, at the end of the file

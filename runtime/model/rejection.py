@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_SIDE_PX = 28  # side of MNIST's images
+_SIDE_PX = 28  # width and height of MNIST's images
 _BLANK = bytes(_SIDE_PX * _SIDE_PX)  # the bytes of an image without ink
 
 # The model uses the rows 4 to 23 only, in which MNIST's format has its ink. Then a hidden layer of

@@ -22,7 +22,7 @@ MAX_KEPT_RESULTS = 10_000  # results without acknowledgment; beyond it, new resu
 # Each connection sends at most three.
 _MAX_STATUS_MESSAGES = 64
 
-CLOSE_TIMEOUT_S = 5.0  # `close` waits this long for acknowledgments; other results are lost
+CLOSE_TIMEOUT_S = 5.0  # `close` waits this long for acknowledgments; results without one are lost
 _CONNECT_TIMEOUT_S = 5.0  # a broker that does not answer for this long counts as unreachable
 _KEEPALIVE_S = 30  # after this time without traffic, the client pings the broker
 _MIN_RECONNECT_S = 1  # delay before the first reconnection; doubles for each further reconnection

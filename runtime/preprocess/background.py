@@ -15,8 +15,11 @@ from PIL import Image
 from runtime.preprocess.connected_components import Plane
 from runtime.preprocess.grayscale import Gray, row_slices
 
-_COARSE_SIDE_PX = 48  # the light is estimated on a copy whose width and height are at most this
-# Of the copy's longer side. Wider marks count as uneven light and are subtracted like paper.
+# Width and height of the coarse copy on which the light is estimated; smaller pictures keep their
+# size.
+_COARSE_SIDE_PX = 48
+# Of the copy's longer side. Marks that are wider in both directions count as uneven light and are
+# subtracted.
 _MAX_STROKE_SHARE = 0.4
 
 # A pixel is a candidate for ink if its contrast exceeds both of these limits.

@@ -49,7 +49,7 @@ MAX_DECODED_BYTES = 200_000_000  # of memory; such a page takes 140 MB, a 12-meg
 # These decoders only read pixels (no Ghostscript, no nested documents). The formats that Pillow
 # imports by default come first.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-_FORMATS_TEXT = "PNG, JPEG, BMP, GIF, PPM, TIFF or WebP"  # the same, for messages
+_FORMATS_TEXT = "PNG, JPEG, BMP, GIF, PPM, TIFF or WebP"  # the accepted formats, for messages
 
 # Exceptions of Pillow for damaged files, which are converted to ImageError. Truncated files and
 # files with changed bytes raised OSError, SyntaxError and ValueError in tests. Some releases of

@@ -22,6 +22,7 @@ PIXELS_SHAPE = (28, 28, 1)  # height, width, channels
 # an exact half, and the order of summation moves such a mean slightly up or down. With the
 # additional 2^-10, all of them are rounded up; other values are hardly ever so close to a half.
 _ROUNDING_OFFSET = np.float32(0.5 + 2**-10)
+
 # W, (2, 20). The product W @ ink @ W.T for 20x20 ink has the sum of the ink at [0, 0]. The first
 # moments are at [0, 1] (x) and [1, 0] (y), with pixel centers at +0.5.
 _MOMENT_WEIGHTS = np.stack((np.ones(20), np.arange(20) + 0.5)).astype(np.float32)

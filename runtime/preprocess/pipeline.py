@@ -32,10 +32,12 @@ DARK_ON_LIGHT = "dark on light"  # ink darker than its background
 LIGHT_ON_DARK = "light on dark"  # ink lighter than its background
 
 _SEARCH_SIDE_PX = 192  # a larger image is scaled down to this longer side to find the digit
-_MIN_DIGIT_PX = 28  # a digit with a shorter longer side is segmented again in a larger copy
+_MIN_DIGIT_PX = 28  # longer side; a smaller digit is segmented again in a larger copy
 _TARGET_DIGIT_PX = 48  # longer side of the digit in the larger copy
-_MIN_BATCH_IMAGES = 4  # files of a smaller batch are read one by one, which is faster
-_HALF_LEVEL = 128  # of 255; an image whose top left pixel is at least this has a light background
+_MIN_BATCH_IMAGES = 4  # files of a smaller batch are read one by one, not as one tall picture
+# Gray level of 255. A 28x28 image whose top left pixel is at least this light is inverted before it
+# is compared with MNIST's format.
+_HALF_LEVEL = 128
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from runtime.update.download import NotFound, fetch
 MAX_BYTES = 64 << 20  # a larger model is rejected
 _MAX_SIGNATURE_BYTES = 1 << 10  # a larger signature file at a URL is rejected
 _SUFFIXES = (".tflite", ".onnx")  # suffixes of models; other files are rejected
+
 # The names of temporary files begin with this text. A power cut may leave temporary files behind;
 # the next update of a model in this folder removes them.
 _TEMPORARY_PREFIX = ".update-"

@@ -15,7 +15,7 @@ from runtime.cli.inputs import UnreadablePath
 from runtime.watch.seen_files import FileFingerprint, SeenFiles
 
 # Times the settling time. If an unreadable image has not changed for this long, its error is
-# reported; until then the image may be incomplete and is tried again.
+# reported. Until then the image may be incomplete, and is tried again only if it changes.
 _LAST_TRY_FACTOR = 10
 
 

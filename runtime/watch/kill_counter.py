@@ -19,8 +19,8 @@ except ModuleNotFoundError:  # on Windows
 
 MAX_KILLS = 2  # an image is skipped after this many kills; a single kill may be a coincidence
 
-# Images whose kills are remembered; beyond it, the images recorded first are forgotten. With so
-# many images, the images are not the cause of the kills.
+# Number of images whose kills are remembered; beyond it, the images recorded first are forgotten.
+# If the program was killed with more images, the images are not the cause.
 _MAX_REMEMBERED_IMAGES = 100
 
 

@@ -16,6 +16,7 @@ from runtime.system import atomic_write
 # Number of remembered images that are no longer in the folder; beyond it, the images processed
 # first are forgotten. Such images may come back, with a removable disk for example.
 MAX_GONE_IMAGES = 100_000
+
 # The state file is rewritten without old entries when it has more lines than twice the number of
 # remembered images plus this number. The set of fingerprints in memory has the same limit.
 _SLACK_ENTRIES = 1000
