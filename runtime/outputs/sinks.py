@@ -2,8 +2,8 @@
 
 `digit-edge watch` and `digit-edge camera` call `add_arguments`, then `open_sinks`, then `write` for
 each result. A result is a record: a dictionary that JSON can represent. The record of a digit has
-the keys `label` and `confidence`, and `accepted: false` if the digit was rejected. The record of an
-unreadable image has the key `error`.
+the keys `label` and `confidence`. If it has `accepted: false`, the digit was rejected. The record
+of an unreadable image has the key `error`.
 
 `write` does not wait for a broker, a command or room on a disk. A sink keeps results that it cannot
 deliver, retries later, and counts these results in `waiting`. A `full` sink may drop results, and

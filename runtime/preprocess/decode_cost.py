@@ -25,7 +25,8 @@ MAX_PNM_COMMENTS = 1_000  # comments among a plain PNM's values; Pillow copies 1
 # Pillow inflates a compressed text or color profile up to this size, and no further.
 MAX_PROFILE_BYTES = 1 << 20
 
-# Decoding times on one core of a server of the 2020s, measured with Pillow 13.
+# Decoding times on one core of a server of the 2020s, measured with Pillow 13. `check_work` adds
+# them up; the sum is compared with `MAX_WORK_NS`.
 _PART_NS = 5_000  # per chunk or segment, parsed by Python code
 _PNG_BYTE_NS = 6  # per byte of inflated and unfiltered rows
 _INTERLACED_BYTE_NS = 9  # per byte of inflated rows of an interlaced PNG
@@ -49,16 +50,16 @@ _PNG_SAMPLES = {2: 3, 4: 2, 6: 4}  # color type → samples per pixel; 1 for oth
 _MAX_DEFLATE_RATIO = 1032  # inflated bytes per compressed byte, at most, by the format
 
 # JPEG markers, ITU-T T.81, table B.1
-_SOF_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame
-_PROGRESSIVE_SOF_MARKERS = {0xC2, 0xC6, 0xCA, 0xCE}
-_ARITHMETIC_SOF_MARKERS = range(0xC9, 0xD0)
+_SOF_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # start of frame: the picture's size
+_PROGRESSIVE_SOF_MARKERS = {0xC2, 0xC6, 0xCA, 0xCE}  # start of a frame with several scans
+_ARITHMETIC_SOF_MARKERS = range(0xC9, 0xD0)  # start of a frame with arithmetic coding
 _EOI_MARKER = 0xD9  # end of image
-_SOS_MARKER = 0xDA  # start of scan
-_APP1_MARKER = 0xE1  # EXIF
-_APP13_MARKER = 0xED  # Photoshop
+_SOS_MARKER = 0xDA  # start of scan: a part of the coefficients of all blocks
+_APP1_MARKER = 0xE1  # a segment with EXIF
+_APP13_MARKER = 0xED  # a segment with resources of Photoshop
 _MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}  # not followed by a segment
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither stuffed zero nor restart marker
-_MAX_SAMPLING_FACTOR = 4  # in valid files; larger factors count as 4
+_MAX_SAMPLING_FACTOR = 4  # of a component, along each axis; larger factors are invalid, count as 4
 _JPEG_BLOCK_PIXELS = 64  # pixels of a block
 _EXIF_ENTRY_BYTES = 12  # size of an entry in EXIF, a directory of TIFF tags
 _JPEG_READ_BYTES = 2_048  # bytes read at once to find the next marker

@@ -2,11 +2,11 @@
 
 `segment_digit` subtracts the background, thresholds the contrast and removes ruled lines. Then it
 chooses the connected component that is most likely the digit, and the pieces close to this
-component. It also reports shapes that are implausible for a digit.
+component. `Segment.implausible` marks shapes that are probably not digits.
 
 `runtime.preprocess.pipeline` calls `segment_digit` for images that are not in MNIST's format yet.
-For small pictures it tries `runtime.preprocess.segment_tiny` first, a faster version with the same
-constants.
+For small pictures, the pipeline tries `runtime.preprocess.segment_tiny` first, a faster version
+with the same constants.
 """
 
 from dataclasses import dataclass

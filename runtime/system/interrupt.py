@@ -32,9 +32,11 @@ INTERRUPTED = 130  # exit status after Ctrl-C: 128 + the number of SIGINT, as in
 
 _MESSAGE = "interrupted"  # the line that is printed unless `report_as` sets another line
 _WRITE = streams.Output.write.__code__  # KeyboardInterrupt is not raised inside this function
+
 # Two signals within this time count as one Ctrl-C; a later second signal ends the process.
 # `timeout -s INT` sends one signal to the process and one to its process group.
 _SAME_CTRL_C_S = 0.05
+
 _AFTER_WRITE_S = 0.002  # an interrupt that arrives during a write is raised after this delay
 
 
@@ -52,7 +54,7 @@ class _State:
     def __init__(self) -> None:
         self.mode = _Mode.IMMEDIATE
         self.pending = False  # whether an interrupt was recorded
-        self.pending_since_s = 0.0
+        self.pending_since_s = 0.0  # time (monotonic) of the recorded interrupt
         self.is_redelivery = False  # whether the next signal is the recorded one, sent again
         self.message = _MESSAGE
         self.reported = False  # whether the message was printed

@@ -2,8 +2,8 @@
 
 `runtime.cli.exit_status` runs every command inside `guarded`. A lost line does not stop a command:
 a training whose log is on a full disk still saves its model. At the end, `exit_status` reports the
-loss once and returns the exit status 2. A command whose lines are its only result calls
-`lost_output` after each result and stops early.
+loss once and returns the exit status 2. The lines of `digit-edge classify` are its only result, so
+it calls `lost_output` to stop early.
 """
 
 import errno
