@@ -111,7 +111,11 @@ class Classifier:
         return replace(prediction, view=preprocessed) if return_view else prediction
 
     def classify_preprocessed(self, preprocessed: PreprocessedImage) -> Prediction:
-        """Predict the digit in the result of `runtime.preprocess.pipeline.preprocess`."""
+        """Predict the digit in a preprocessed image.
+
+        Args:
+            preprocessed: the result of `runtime.preprocess.pipeline.preprocess`.
+        """
         scores = self.backend.scores(preprocessed.pixels[np.newaxis])[0]
         return self._confirm(self._predict(preprocessed.pixels, scores), preprocessed)
 

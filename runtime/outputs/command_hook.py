@@ -82,7 +82,8 @@ class CommandHook:
     def write(self, record: dict[str, object]) -> None:
         """Queue a run of the command; ignore records of rejected digits and of unreadable images.
 
-        If too many runs are waiting, the digit is skipped, which is reported once on stderr.
+        If too many runs are waiting, the digit is skipped. The first skipped digit is reported on
+        stderr.
 
         Args:
             record: see `runtime.outputs.sinks`.

@@ -68,6 +68,9 @@ class JsonLinesWriter:
     def write(self, record: dict[str, object]) -> None:
         """Write a record, or keep the record until it can be written.
 
+        If too many records are kept, the oldest is dropped. The first dropped record is reported on
+        stderr.
+
         Args:
             record: values that JSON can represent.
 

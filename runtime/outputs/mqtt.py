@@ -83,7 +83,8 @@ class MqttPublisher:
     def write(self, record: dict[str, object]) -> None:
         """Publish a record, now or after the reconnection.
 
-        If too many results are waiting, the record is dropped, which is reported once on stderr.
+        If too many results are waiting, the record is dropped. The first dropped record is reported
+        on stderr.
 
         Args:
             record: values that JSON can represent; see `runtime.outputs.sinks`.

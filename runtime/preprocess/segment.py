@@ -123,8 +123,8 @@ def dilate_thin_strokes(ink: Plane) -> Plane:
         ink: float32 (height, width) from 0 to 1, cropped to the digit.
 
     Returns:
-        `ink` if the strokes are wide enough. Otherwise a grayscale dilation of `ink`, which is
-        larger by the same number of pixels on all sides.
+        `ink` if the strokes are wide enough. Otherwise a grayscale dilation of `ink`; the array is
+        then larger by the same number of pixels on all sides.
     """
     mask = ink > 0.5
     steps = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])

@@ -108,7 +108,7 @@ def atomic_folder(out: Path, ours: Collection[str], marks: Collection[str]) -> I
 
 def _check_replaceable(out: Path, ours: Collection[str], marks: Collection[str]) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise EdgeError(f"{out} is not a folder: choose another one with --out")
+        raise EdgeError(f"{out} is not a folder: choose a folder with --out")
     if not out.exists():
         return
     names = {path.name for path in out.iterdir()}

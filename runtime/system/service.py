@@ -54,7 +54,7 @@ class ServiceLifecycle:
 
     @property
     def stopping(self) -> bool:
-        """Whether SIGTERM was received."""
+        """Whether SIGTERM was received; the service should then finish its work and exit."""
         return self._stopping
 
     def ready(self, status: str) -> None:

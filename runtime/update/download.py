@@ -76,7 +76,12 @@ def fetch(url: str, path: Path, limit: int) -> None:
 
 
 def _download(opener: urllib.request.OpenerDirector, url: str, path: Path, limit: int) -> None:
-    """Make one attempt to download a file."""
+    """Make one attempt to download a file; arguments as for `fetch`.
+
+    Raises:
+        EdgeError: the file is larger than `limit`, or `path` cannot be written.
+        OSError: the connection failed or ended early, or the server is too slow.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": "digit-edge"})
     with opener.open(request, timeout=TIMEOUT_S) as response:
         length = response.headers.get("Content-Length", "")
@@ -133,6 +138,11 @@ class _SecureRedirectHandler(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
+        """Return the request for the new URL; see `urllib.request` for the arguments.
+
+        Raises:
+            EdgeError: the new URL is not http or https, or is http after https.
+        """
         scheme = urllib.parse.urlsplit(newurl).scheme
         if scheme not in ("http", "https") or (req.type == "https" and scheme != "https"):
             fp.close()
