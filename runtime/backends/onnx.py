@@ -98,9 +98,10 @@ _GPU_CHUNK_IMAGES = 1024  # most images per call on other devices; more images t
 class OnnxBackend:
     """A `Backend` on onnxruntime's InferenceSession. It is safe to share between threads.
 
-    If a batch has several chunks, the chunks run in parallel, each on one thread. They use a second
-    session, which computes on the calling thread. In a network this small, the threads within one
-    operator wait for each other longer than they compute. Parallel chunks are up to twice as fast.
+    If a batch has several chunks and `threads` is above 1, the chunks run in parallel. Each chunk
+    runs on one thread, in a second session that computes on the calling thread. In a network this
+    small, the threads within one operator wait for each other longer than they compute. Parallel
+    chunks are up to twice as fast.
 
     Args:
         artifact: the model and its spec.

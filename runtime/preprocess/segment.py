@@ -130,7 +130,8 @@ def dilate_thin_strokes(ink: Plane) -> Plane:
     steps = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * steps, 1)
     missing = MIN_STROKE_PX * max(ink.shape) / FORMAT_DIGIT_PX - width
-    extra = min(int(missing + 0.5), max(ink.shape) // 8)  # at most an eighth of the longer side
+    # Widen by the missing pixels, rounded, but at most by an eighth of the longer side.
+    extra = min(int(missing + 0.5), max(ink.shape) // 8)
     if extra < 1:
         return ink
     window = extra + 1

@@ -42,6 +42,9 @@ MAX_SIDE_PX = 31
 _MAX_RIM_SPREAD_LEVELS = 20  # difference of the rim's 10th and 90th percentile
 _MAX_OPPOSITE_SHARE = 0.35  # of the ink's highest contrast: marks of the opposite polarity
 _MAX_COMPONENTS = 24  # number of pieces of ink
+# Times the noise floor. With a lower highest contrast, there may be no ink, and the picture is left
+# to `runtime.preprocess.segment` too.
+_MIN_PEAK_FACTOR = 2
 
 # Of the highest contrast. The ink's mean contrast is the mean of the pixels above this.
 _STRONG_SHARE = 0.5
@@ -75,7 +78,7 @@ def segment_digit(gray: Gray) -> Segment | None:
         return None
     lighter, darker = max(marks) - ground, ground - min(marks)
     peak, opposite = max(lighter, darker), min(lighter, darker)
-    if peak <= 2 * floor or opposite > _MAX_OPPOSITE_SHARE * peak:
+    if peak <= _MIN_PEAK_FACTOR * floor or opposite > _MAX_OPPOSITE_SHARE * peak:
         return None
     dark = darker > lighter
     _, strong = _split(ground, int(_STRONG_SHARE * peak), dark)
@@ -97,7 +100,8 @@ def segment_digit(gray: Gray) -> Segment | None:
     ink *= np.float32((-1 if dark else 1) / level)
     np.minimum(ink, 1, out=ink)
     ink *= _mask(kept, width, height)[top:bottom, left:right]
-    # Estimate the stroke width as `dilate_thin_strokes` does, but more quickly.
+    # Estimate the stroke width as `dilate_thin_strokes` does, but more quickly and roughly. Strokes
+    # are wide enough if the estimate is at least 0.5 px more than necessary.
     steps = (kept ^ kept >> 1).bit_count() + (kept ^ kept >> width).bit_count()
     wide_enough = MIN_STROKE_PX * max(ink.shape) / FORMAT_DIGIT_PX
     if 2 * kept.bit_count() > (wide_enough + 0.5) * math.pi / 4 * steps:
