@@ -24,7 +24,8 @@ class ReloadingClassifier:
     A file counts as replaced if its device, inode, size or mtime differs; symbolic links are
     followed. A new file must open and reproduce its golden outputs: the scores of a few images,
     stored in the file. Otherwise the error is printed once, and the current model stays in use. If
-    the first file fails, the previous model is used, which `digit-edge update` keeps beside it.
+    the file fails at the start, the previous model is used: `digit-edge update` keeps the replaced
+    model as `x.previous.tflite` beside `x.tflite`.
 
     The class is safe to share between threads.
     """
