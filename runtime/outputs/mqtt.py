@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from runtime.errors import EdgeError, printable, report
 
-# MQTT's message identifiers have 16 bits, so less than 65,536 messages can be kept in total.
+# MQTT's message identifiers have 16 bits, so fewer than 65,536 messages can be kept in total.
 MAX_KEPT_RESULTS = 10_000  # results without acknowledgment; beyond it, new results are dropped
 # Messages of availability and discovery that are kept in addition; beyond it, new ones are dropped.
 # Each connection sends at most three.

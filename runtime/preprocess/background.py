@@ -83,7 +83,7 @@ def subtract_background(gray: Gray) -> Foreground | None:
         gray: uint8 (height, width), at least 1x1.
 
     Returns:
-        The foreground; None if the picture is blank: it has less than `MIN_AREA_PX` candidates for
+        The foreground; None if the picture is blank: it has fewer than `MIN_AREA_PX` candidates for
         ink.
     """
     height, width = gray.shape
