@@ -1,4 +1,8 @@
-"""Classify each image that arrives in a folder, once."""
+"""Classify each image that arrives in a folder, once.
+
+This module parses the arguments and opens the folder, the model and the outputs;
+`runtime.watch.run` contains the main loop.
+"""
 
 import argparse
 import math
@@ -20,7 +24,15 @@ from runtime.watch.seen_files import open_seen_files
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Watch a folder until SIGTERM (exit status 0) or Ctrl-C (130)."""
+    """Watch a folder until SIGTERM (exit status 0) or Ctrl-C (exit status 130).
+
+    Args:
+        argv: the arguments; None uses those of the process.
+
+    Raises:
+        EdgeError: the folder, the model, the state file or an output cannot be opened, or results
+            could not be delivered.
+    """
     arguments = parse_args(argv)
     folder = arguments.folder
     if not os.path.isdir(folder):
@@ -54,7 +66,8 @@ def main(argv: list[str] | None = None) -> int:
             print(printable(f"watching {folder} with {model}; {existing}"), file=sys.stderr)
             lifecycle.ready(f"watching {folder}")
             watch(scanner, reader, out, seen_files, kills, lifecycle, folder, arguments.interval)
-        seen_files.save()  # only if all results were delivered; otherwise an error was raised
+        # Closing the outputs raises if a result was not delivered; its image is read again later.
+        seen_files.save()
     return 0
 
 

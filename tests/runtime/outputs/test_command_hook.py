@@ -77,7 +77,8 @@ def test_hanging_command_is_killed_with_its_children(tmp_path, monkeypatch, capf
     command.write(DIGIT)
     command.close()
     assert capfd.readouterr().err == (
-        "error: --on-digit sh: killed after 0.5 s; run longer commands in the background\n"
+        "error: --on-digit sh: the command was killed after 0.5 s; run longer commands in the "
+        "background\n"
     )
     child = int((tmp_path / "child").read_text())
     for _ in range(100):
@@ -103,8 +104,8 @@ def test_repeated_failure_is_reported_once(capfd):
         command.write({**DIGIT, "label": label})
     command.close()
     assert capfd.readouterr().err.splitlines() == [
-        "error: --on-digit sh: exited with status 3",
-        "error: --on-digit sh: exited with status 4",
+        "error: --on-digit sh: the command exited with status 3",
+        "error: --on-digit sh: the command exited with status 4",
     ]
 
 
