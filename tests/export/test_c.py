@@ -1,0 +1,399 @@
+"""Models as C: compiled with the host's compiler, compared with LiteRT byte by byte."""
+
+import dataclasses
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+import runtime
+from export.c.network import read_network
+from export.c.source import CSource, identifier, write_c
+from runtime import Classifier
+from runtime.backends import open_backend
+from runtime.errors import ArtifactError
+from runtime.model import artifact
+from runtime.model.artifact import Artifact
+from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
+
+PRETRAINED = Path(runtime.__file__).parent / "pretrained"
+PUBLISHED = PRETRAINED / "digits-int8.tflite"
+STRICT = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic")
+SANITIZED = (*STRICT, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+CC = shutil.which("cc")
+pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler here: apt install gcc")
+
+# Classifies images from standard input; for each it writes the scores, the label and `accepted`.
+PROGRAM = """
+#include <stdio.h>
+#include "digits.h"
+
+int main(void)
+{
+    static uint8_t pixels[DIGITS_PIXELS], workspace[DIGITS_WORKSPACE_BYTES];
+    digits_result result;
+    const int status = digits_selftest(workspace);
+
+    while (fread(pixels, 1, sizeof pixels, stdin) == sizeof pixels) {
+        digits_classify(pixels, workspace, &result);
+        fwrite(result.scores, sizeof result.scores, 1, stdout);
+        fputc(result.label, stdout);
+        fputc(result.accepted, stdout);
+    }
+    return status & 0xFF;
+}
+"""
+
+
+def compile_c(folder: Path, source: CSource, *options: str) -> Path:
+    """Compile a model with the program above."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{source.name}.h").write_text(source.header)
+    (folder / f"{source.name}.c").write_text(source.code)
+    main = PROGRAM.replace("digits_", f"{source.name}_").replace("digits.h", f"{source.name}.h")
+    (folder / "main.c").write_text(main.replace("DIGITS_", f"{source.name.upper()}_"))
+    command = [CC, *(options or STRICT), "main.c", f"{source.name}.c", "-o", "program"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder / "program"
+
+
+def classify(program: Path, pixels: np.ndarray, classes: int = 10) -> np.ndarray:
+    """Return a record of scores, label and accepted for each image; the self-test passes."""
+    done = subprocess.run([program], input=pixels.tobytes(), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return np.frombuffer(
+        done.stdout, [("scores", "<f4", classes), ("label", "u1"), ("accepted", "?")]
+    )
+
+
+def selftest(program: Path) -> int:
+    """Return the exit status of a program: 0, or the result of its self-test as a byte."""
+    return subprocess.run([program], input=b"", capture_output=True).returncode
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The published int8 artifact."""
+    return artifact.read(PUBLISHED)
+
+
+@pytest.fixture(scope="module")
+def strokes():
+    """Pixels (300, 28, 28, 1): pen strokes of any kind, noise, gray areas, and a blank image."""
+    random = np.random.default_rng(5)
+    images = []
+    for number in range(300):
+        page = Image.new("L", (112, 112))
+        points = random.normal(56, 22, (random.integers(2, 7), 2)).clip(16, 96)
+        width = int(random.integers(4, 18))
+        ImageDraw.Draw(page).line([*map(tuple, points.tolist())], 255, width, "curve")
+        page = page.filter(ImageFilter.GaussianBlur(random.uniform(0, 4)))
+        ink = np.asarray(page.resize((28, 28), Image.Resampling.BOX))
+        if number % 6 == 0:
+            ink = random.integers(0, 256, (28, 28), dtype=np.uint8) // random.integers(1, 9)
+        images.append(ink)
+    images[1] = np.full((28, 28), 9)
+    return np.stack(images).astype(np.uint8)[..., np.newaxis]
+
+
+def patches(shape, count) -> np.ndarray:
+    """Return images of gray patches with noise, (count, *shape) uint8."""
+    random = np.random.default_rng(3)
+    height, width, channels = shape
+    coarse = random.integers(0, 200, (count, 4, 4, channels))
+    rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
+    noise = random.integers(0, 56, (count, *shape))
+    return (coarse[:, rows][:, :, columns] + noise).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A function: layers and a shape → an int8 artifact with random weights."""
+    import keras
+
+    from export import tflite
+    from export.keras_model import KerasModel
+
+    folder = tmp_path_factory.mktemp("small")
+
+    class Samples:
+        def __init__(self, shape):
+            self.images = patches(shape, 16).astype(np.float32) / 255
+
+        def batches(self):
+            return iter(self.images[:, np.newaxis])
+
+    def make(name, shape, layers, classes=4) -> Artifact:
+        keras.utils.set_random_seed(0)
+        random = np.random.default_rng(0)
+        model = keras.Sequential([keras.Input(shape, name="pixels"), *layers])
+        model.add(keras.layers.Dense(classes, activation="softmax", name="scores"))
+        for weights in model.weights:
+            if weights.ndim == 1:
+                weights.assign(random.normal(0, 0.3, weights.shape))
+        labels = tuple(f"class {n}" for n in range(classes))
+        unknown = Dataset("random", "")
+        spec = ModelSpec(name, labels, shape, "float32", 1.0, 0.4, "", unknown, None, None)
+        path = folder / f"{name}.tflite"
+        data = tflite.convert(KerasModel(Artifact(path, b"", spec), model), Samples(shape))
+        quantization = Quantization(*tflite.quantization(data), calibration=unknown)
+        spec = dataclasses.replace(spec, precision="int8", quantization=quantization)
+        pixels = patches(shape, 4)
+        golden = GoldenOutputs(pixels, open_backend(Artifact(path, data, spec)).scores(pixels))
+        return artifact.write(path, data, dataclasses.replace(spec, golden=golden))
+
+    return make
+
+
+def test_scores_and_rejection_equal_those_of_litert(published, strokes, tmp_path):
+    program = compile_c(tmp_path, write_c(published), *SANITIZED)
+    found = classify(program, strokes)
+    classifier = Classifier(open_backend(published, "litert"))
+    np.testing.assert_array_equal(found["scores"], classifier.scores(strokes))
+    predictions = [classifier.classify(image) for image in strokes]
+    assert [published.spec.labels[n] for n in found["label"]] == [p.label for p in predictions]
+    assert found["accepted"].tolist() == [p.accepted for p in predictions]
+    assert 0.05 < found["accepted"].mean() < 0.95
+
+
+def layers_of(case):
+    """Return a name, an input shape and layers that need every function of the C files."""
+    from keras import layers
+
+    return {
+        "depthwise": (
+            (20, 16, 3),
+            [
+                layers.Conv2D(8, 3, padding="same", activation="relu"),
+                layers.DepthwiseConv2D(3, activation="relu6"),
+                layers.AveragePooling2D(2),
+                layers.Conv2D(6, 1),
+                layers.AveragePooling2D(3, strides=2, padding="same"),
+                layers.Flatten(),
+            ],
+        ),
+        "strided": (
+            (21, 17, 1),
+            [
+                layers.Conv2D(8, (5, 3), strides=2, padding="same"),
+                layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
+                layers.MaxPooling2D(3, 2, padding="same"),
+                layers.ReLU(),
+                layers.GlobalAveragePooling2D(),
+            ],
+        ),
+        "padded": (
+            (40, 17, 1),
+            [
+                layers.ZeroPadding2D(((1, 2), (0, 3))),
+                layers.SeparableConv2D(8, 3),
+                layers.ReLU(6),
+                layers.MaxPooling2D((3, 2)),
+                layers.Cropping2D(((0, 1), (2, 1))),
+                layers.Flatten(),
+                layers.Dense(20),
+                layers.ReLU(),
+            ],
+        ),
+    }[case]
+
+
+@pytest.mark.parametrize("case", ["depthwise", "strided", "padded"])
+def test_other_layers_and_sizes_equal_litert(small, tmp_path, case):
+    made = small(f"Any-{case}", *layers_of(case))
+    program = compile_c(tmp_path, write_c(made), *SANITIZED)
+    pixels = patches(made.spec.input_shape, 500)
+    pixels[0] = 7
+    expected = open_backend(made, "litert").scores(pixels)
+    assert len(np.unique(expected, axis=0)) > 100
+    found = classify(program, pixels, 4)
+    np.testing.assert_array_equal(found["scores"], expected)
+    blank = np.arange(500) == 0
+    np.testing.assert_array_equal(found["accepted"], (expected.max(axis=1) >= 0.4) & ~blank)
+
+
+def test_a_layer_that_is_not_known_is_refused_by_name(small):
+    from keras import layers
+
+    made = small("odd", (12, 12, 1), [layers.Conv2D(4, 3, activation="sigmoid"), layers.Flatten()])
+    with pytest.raises(ArtifactError, match=r"odd\.tflite: its layer \S+ is a LOGISTIC, which C"):
+        write_c(made)
+
+
+def test_a_dilated_convolution_is_refused(small):
+    from keras import layers
+
+    made = small("dilated", (12, 12, 1), [layers.Conv2D(4, 3, dilation_rate=2), layers.Flatten()])
+    with pytest.raises(ArtifactError, match=r"dilated|BATCH"):
+        write_c(made)
+
+
+@pytest.mark.parametrize("name", ["digits.tflite", "digits-int8.onnx"])
+def test_other_artifacts_are_refused_in_one_line(name, tmp_path):
+    command = [sys.executable, "-m", "export.c", "--model", PRETRAINED / name, "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"error: .*C is written from an int8 \.tflite artifact.*\n", done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_writes_the_same_files_each_time(published, tmp_path):
+    command = [sys.executable, "-m", "export.c", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4,224 bytes of workspace" in done.stdout
+    source = write_c(published)
+    assert (tmp_path / "digits.c").read_text() == source.code
+    assert (tmp_path / "digits.h").read_text() == source.header
+    assert f'#define DIGITS_DIGEST "{published.spec.digest}"' in source.header
+
+
+def test_names_follow_the_artifact(published, tmp_path):
+    spec = dataclasses.replace(published.spec, name="Meter digits 7")
+    source = write_c(dataclasses.replace(published, spec=spec))
+    assert source.name == "meter_digits_7" == identifier("Meter digits 7")
+    assert selftest(compile_c(tmp_path, source)) == 0
+    assert not re.search(r"\bdigits_|DIGITS_(?!7)", source.code + source.header)
+
+
+def test_labels_are_utf8(small, tmp_path):
+    made = small("letters", (8, 8, 1), layers_of("depthwise")[1][-1:])
+    labels = ("ä", 'quote " \\', "??/", "中文")
+    spec = dataclasses.replace(made.spec, labels=labels)
+    source = write_c(dataclasses.replace(made, spec=spec))
+    (tmp_path / "letters.h").write_text(source.header)
+    (tmp_path / "letters.c").write_text(source.code)
+    (tmp_path / "main.c").write_text(
+        '#include <stdio.h>\n#include "letters.h"\n'
+        "int main(void) { int n; for (n = 0; n < LETTERS_CLASSES; n++) puts(letters_labels[n]); }\n"
+    )
+    command = [CC, *STRICT, "main.c", "letters.c", "-o", "program"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "program"], capture_output=True)
+    assert done.stdout.decode().splitlines() == list(labels)
+
+
+@pytest.mark.parametrize("array", ["hidden_weights", "scores_biases", "conv3_scales"])
+def test_the_selftest_fails_if_a_parameter_changed(published, tmp_path, array):
+    source = write_c(published)
+    pattern = rf"( {array}\[\d+\] = {{\n(?:.*\n)?.*?)(-?[0-9][0-9A-Fx]*),"
+    changed = re.sub(pattern, lambda found: f"{found[1]}({found[2]}) ^ 1,", source.code, count=1)
+    assert changed != source.code
+    assert selftest(compile_c(tmp_path, dataclasses.replace(source, code=changed))) == 0xFF
+
+
+def test_the_selftest_names_the_golden_image_that_differs(published, tmp_path):
+    golden = published.spec.golden
+    scores = golden.scores.copy()
+    scores[2, 4] = np.nextafter(scores[2, 4], np.float32(1))
+    spec = dataclasses.replace(published.spec, golden=GoldenOutputs(golden.pixels, scores))
+    source = write_c(dataclasses.replace(published, spec=spec))
+    assert selftest(compile_c(tmp_path, source)) == 3
+
+
+def test_no_library_and_no_writable_data_is_needed(published, tmp_path):
+    compile_c(tmp_path, write_c(published), *STRICT)
+    options = ("-std=c99", "-O2", "-ffreestanding", "-fno-pic", "-fno-stack-protector", "-c")
+    subprocess.run([CC, *options, "digits.c"], cwd=tmp_path, check=True)
+    done = subprocess.run(["nm", "digits.o"], cwd=tmp_path, capture_output=True, text=True)
+    kinds = {line.split()[-2] for line in done.stdout.splitlines()}
+    assert kinds <= {"T", "t", "R", "r"}, done.stdout
+
+
+@pytest.mark.parametrize("options", [("-std=gnu99", "-O3", "-march=native"), ("-Os", "-m32")])
+def test_the_selftest_passes_whatever_the_options(published, tmp_path, options):
+    source = write_c(published)
+    if "-m32" in options:
+        (tmp_path / "empty.c").write_text("int main(void) { return 0; }\n")
+        done = subprocess.run([CC, "-m32", "empty.c"], cwd=tmp_path, capture_output=True)
+        if done.returncode:
+            pytest.skip("the compiler makes no 32-bit programs here: apt install gcc-multilib")
+        options = (*options, "-msse2", "-mfpmath=sse")
+    assert selftest(compile_c(tmp_path, source, *options)) == 0
+
+
+# Prints, for scales from standard input, how often the integers and float32 differ.
+REQUANTIZATION = """
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* XNNPACK's rule: float32 product, limited, rounded to the nearest, ties to even. */
+static int32_t reference(int32_t sum, uint32_t bits)
+{
+    float scale, product;
+
+    memcpy(&scale, &bits, sizeof scale);
+    product = (float)sum * scale;
+    return (int32_t)nearbyintf(fmaxf(fminf(product, 65535.0f), -65535.0f));
+}
+
+/* The first sum from which on a rule returns at least `code`. */
+static int64_t first(int32_t (*rule)(int32_t, uint32_t), uint32_t scale, int32_t code)
+{
+    int64_t low = INT32_MIN, high = (int64_t)INT32_MAX + 1;
+
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+
+        if (rule((int32_t)middle, scale) >= code) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+int main(void)
+{
+    uint32_t scale;
+    long differences = 0;
+    uint32_t random = 1;
+    int32_t code;
+    int i;
+
+    while (fread(&scale, 4, 1, stdin) == 1) {
+        for (code = -300; code <= 300; code++) {
+            differences += first(multiply_by_scale, scale, code) != first(reference, scale, code);
+        }
+        for (i = 0; i < 2000; i++) {
+            random = random * 1664525u + 1013904223u;
+            const int32_t sum = (int32_t)random >> random % 32;
+            differences += multiply_by_scale(sum, scale) != reference(sum, scale);
+        }
+    }
+    printf("%ld\\n", differences);
+    return 0;
+}
+"""
+
+
+def test_requantization_in_integers_equals_float32(published, tmp_path):
+    """Both rules never fall as the sum grows: if each code begins at the same sum, all are equal.
+
+    600 codes of each scale, over all 2^32 sums, by bisection.
+    """
+    piece = Path(sys.modules["export.c"].__file__).parent / "pieces/requantize.c"
+    text = "#include <stdint.h>\n" + piece.read_text()
+    (tmp_path / "main.c").write_text(text + REQUANTIZATION)
+    command = [CC, "-std=c99", "-O2", "-ffp-contract=off", "main.c", "-lm", "-o", "program"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    random = np.random.default_rng(0)
+    scales = [
+        *(layer.requantization.scales for layer in read_network(published).layers
+          if hasattr(layer, "requantization")),
+        # Any mantissa and exponent that the generator lets through, and the ends of both.
+        np.ldexp(random.uniform(1, 2, 600), random.integers(-32, 8, 600)).astype(np.float32),
+        np.ldexp(np.float32(1), np.arange(-32, 8)).astype(np.float32),
+        np.nextafter(np.ldexp(np.float32(1), np.arange(-31, 9)), np.float32(0)).astype(np.float32),
+    ]  # fmt: skip
+    data = np.concatenate(scales).astype("<f4").tobytes()
+    done = subprocess.run([tmp_path / "program"], input=data, capture_output=True, check=True)
+    assert done.stdout == b"0\n"
