@@ -6,6 +6,7 @@ from pathlib import Path
 
 from export.c import write
 from runtime.cli.exit_status import exit_status
+from train.data.load import load
 
 _PUBLISHED = Path(__file__).parents[2] / "runtime/pretrained/digits-int8.tflite"
 
@@ -13,7 +14,8 @@ _PUBLISHED = Path(__file__).parents[2] / "runtime/pretrained/digits-int8.tflite"
 def main(argv: list[str] | None = None) -> int:
     """The command `python -m export.c`."""
     arguments = parse_args(argv)
-    for line in write.export(arguments.model, arguments.out):
+    images = load(arguments.data).test if arguments.check else None
+    for line in write.export(arguments.model, arguments.out, images):
         print(line)
     return 0
 
@@ -25,7 +27,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description="Write a model as C99: two files without a library, an allocation or a "
         "global variable that changes. They classify pixels with the logits, scores and rejection "
         "of the artifact in LiteRT, bit by bit, and carry a self-test.",
-        epilog="Exit status: 0 written, 2 bad input.",
+        epilog="Exit status: 0 written, 2 bad input, 3 an answer differs from LiteRT's.",
     )
     parser.add_argument(
         "--model",
@@ -41,6 +43,16 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="the folder to write to (default: this one); the files are named after the model: "
         "digits.c and digits.h",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compile the files with cc and compare them with LiteRT on all test images first",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="the data to check with; without it they are found as python -m train finds them",
     )
     return parser.parse_args(argv)
 

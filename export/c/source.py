@@ -418,11 +418,16 @@ def _header(artifact: Artifact, name: str, network: Network, workspace: int) -> 
     return re.sub(r"@(\w+)@", lambda found: str(values[found[1]]), _piece("header"))
 
 
+def program(name: str) -> str:
+    """Return a C program that classifies images from standard input with the model `name`."""
+    return _renamed(_piece("program"), name)
+
+
 def _piece(name: str) -> str:
     return (_PIECES / f"{name}.{'h' if name == 'header' else 'c'}").read_text()
 
 
 def _renamed(text: str, name: str) -> str:
     """Give public names the model's prefix; the pieces are written for a model named "digits"."""
-    text = re.sub(r"\bdigits_(?=[a-z])", f"{name}_", text)
+    text = re.sub(r"\bdigits(?=_[a-z]|\.h)", name, text)
     return re.sub(r"\bDIGITS_(?=[A-Z])", f"{name.upper()}_", text)

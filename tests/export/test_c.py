@@ -12,8 +12,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 import runtime
+from export.c.check import STRICT, classify, compile_program
 from export.c.network import read_network
-from export.c.source import CSource, identifier, write_c
+from export.c.source import identifier, write_c
 from runtime import Classifier
 from runtime.backends import open_backend
 from runtime.errors import ArtifactError
@@ -23,53 +24,9 @@ from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 PUBLISHED = PRETRAINED / "digits-int8.tflite"
-STRICT = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic")
 SANITIZED = (*STRICT, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 CC = shutil.which("cc")
 pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler here: apt install gcc")
-
-# Classifies images from standard input; for each it writes the scores, the label and `accepted`.
-PROGRAM = """
-#include <stdio.h>
-#include "digits.h"
-
-int main(void)
-{
-    static uint8_t pixels[DIGITS_PIXELS], workspace[DIGITS_WORKSPACE_BYTES];
-    digits_result result;
-    const int status = digits_selftest(workspace);
-
-    while (fread(pixels, 1, sizeof pixels, stdin) == sizeof pixels) {
-        digits_classify(pixels, workspace, &result);
-        fwrite(result.scores, sizeof result.scores, 1, stdout);
-        fputc(result.label, stdout);
-        fputc(result.accepted, stdout);
-    }
-    return status & 0xFF;
-}
-"""
-
-
-def compile_c(folder: Path, source: CSource, *options: str) -> Path:
-    """Compile a model with the program above."""
-    folder.mkdir(exist_ok=True)
-    (folder / f"{source.name}.h").write_text(source.header)
-    (folder / f"{source.name}.c").write_text(source.code)
-    main = PROGRAM.replace("digits_", f"{source.name}_").replace("digits.h", f"{source.name}.h")
-    (folder / "main.c").write_text(main.replace("DIGITS_", f"{source.name.upper()}_"))
-    command = [CC, *(options or STRICT), "main.c", f"{source.name}.c", "-o", "program"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    return folder / "program"
-
-
-def classify(program: Path, pixels: np.ndarray, classes: int = 10) -> np.ndarray:
-    """Return a record of scores, label and accepted for each image; the self-test passes."""
-    done = subprocess.run([program], input=pixels.tobytes(), capture_output=True)
-    assert (done.returncode, done.stderr) == (0, b"")
-    return np.frombuffer(
-        done.stdout, [("scores", "<f4", classes), ("label", "u1"), ("accepted", "?")]
-    )
 
 
 def selftest(program: Path) -> int:
@@ -154,8 +111,8 @@ def small(tmp_path_factory):
 
 
 def test_scores_and_rejection_equal_those_of_litert(published, strokes, tmp_path):
-    program = compile_c(tmp_path, write_c(published), *SANITIZED)
-    found = classify(program, strokes)
+    program = compile_program(write_c(published), tmp_path, SANITIZED)
+    found = classify(program, strokes, 10)
     classifier = Classifier(open_backend(published, "litert"))
     np.testing.assert_array_equal(found["scores"], classifier.scores(strokes))
     predictions = [classifier.classify(image) for image in strokes]
@@ -209,7 +166,7 @@ def layers_of(case):
 @pytest.mark.parametrize("case", ["depthwise", "strided", "padded"])
 def test_other_layers_and_sizes_equal_litert(small, tmp_path, case):
     made = small(f"Any-{case}", *layers_of(case))
-    program = compile_c(tmp_path, write_c(made), *SANITIZED)
+    program = compile_program(write_c(made), tmp_path, SANITIZED)
     pixels = patches(made.spec.input_shape, 500)
     pixels[0] = 7
     expected = open_backend(made, "litert").scores(pixels)
@@ -260,7 +217,7 @@ def test_names_follow_the_artifact(published, tmp_path):
     spec = dataclasses.replace(published.spec, name="Meter digits 7")
     source = write_c(dataclasses.replace(published, spec=spec))
     assert source.name == "meter_digits_7" == identifier("Meter digits 7")
-    assert selftest(compile_c(tmp_path, source)) == 0
+    assert selftest(compile_program(source, tmp_path)) == 0
     assert not re.search(r"\bdigits_|DIGITS_(?!7)", source.code + source.header)
 
 
@@ -287,7 +244,7 @@ def test_the_selftest_fails_if_a_parameter_changed(published, tmp_path, array):
     pattern = rf"( {array}\[\d+\] = {{\n(?:.*\n)?.*?)(-?[0-9][0-9A-Fx]*),"
     changed = re.sub(pattern, lambda found: f"{found[1]}({found[2]}) ^ 1,", source.code, count=1)
     assert changed != source.code
-    assert selftest(compile_c(tmp_path, dataclasses.replace(source, code=changed))) == 0xFF
+    assert selftest(compile_program(dataclasses.replace(source, code=changed), tmp_path)) == 0xFF
 
 
 def test_the_selftest_names_the_golden_image_that_differs(published, tmp_path):
@@ -296,11 +253,11 @@ def test_the_selftest_names_the_golden_image_that_differs(published, tmp_path):
     scores[2, 4] = np.nextafter(scores[2, 4], np.float32(1))
     spec = dataclasses.replace(published.spec, golden=GoldenOutputs(golden.pixels, scores))
     source = write_c(dataclasses.replace(published, spec=spec))
-    assert selftest(compile_c(tmp_path, source)) == 3
+    assert selftest(compile_program(source, tmp_path)) == 3
 
 
 def test_no_library_and_no_writable_data_is_needed(published, tmp_path):
-    compile_c(tmp_path, write_c(published), *STRICT)
+    compile_program(write_c(published), tmp_path, STRICT)
     options = ("-std=c99", "-O2", "-ffreestanding", "-fno-pic", "-fno-stack-protector", "-c")
     subprocess.run([CC, *options, "digits.c"], cwd=tmp_path, check=True)
     done = subprocess.run(["nm", "digits.o"], cwd=tmp_path, capture_output=True, text=True)
@@ -317,7 +274,7 @@ def test_the_selftest_passes_whatever_the_options(published, tmp_path, options):
         if done.returncode:
             pytest.skip("the compiler makes no 32-bit programs here: apt install gcc-multilib")
         options = (*options, "-msse2", "-mfpmath=sse")
-    assert selftest(compile_c(tmp_path, source, *options)) == 0
+    assert selftest(compile_program(source, tmp_path, tuple(options))) == 0
 
 
 # Prints, for scales from standard input, how often the integers and float32 differ.
