@@ -32,6 +32,7 @@ from runtime.model.rejection import GRID, RejectionModel
 _PIECES = Path(__file__).parent / "pieces"
 _WIDTH = 100  # characters of a line of C
 _INDENT = "    "
+_MNIST_FORM = Shape(28, 28, 1)  # digits_preprocess is written for models of such pixels
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def write_c(artifact: Artifact) -> CSource:
             _piece("checksum"),
             *([] if spec.rejection_model is None else [_piece("checksum_of_floats")]),
             _piece("selftest").replace("    /* PARAMETERS */\n", parameters.calls()),
+            *([_piece("preprocess")] if network.input == _MNIST_FORM else []),
         ]
     )
     header = _header(artifact, name, network, workspace)
@@ -414,8 +416,9 @@ def _header(artifact: Artifact, name: str, network: Network, workspace: int) -> 
         "CLASSES": len(artifact.spec.labels),
         "WORKSPACE_BYTES": workspace,
         "DIGEST": artifact.spec.digest,
+        "PREPROCESS": _header_piece("preprocess") if network.input == _MNIST_FORM else "",
     }
-    return re.sub(r"@(\w+)@", lambda found: str(values[found[1]]), _piece("header"))
+    return re.sub(r"@(\w+)@", lambda found: str(values[found[1]]), _header_piece("header"))
 
 
 def program(name: str) -> str:
@@ -424,7 +427,11 @@ def program(name: str) -> str:
 
 
 def _piece(name: str) -> str:
-    return (_PIECES / f"{name}.{'h' if name == 'header' else 'c'}").read_text()
+    return (_PIECES / f"{name}.c").read_text()
+
+
+def _header_piece(name: str) -> str:
+    return (_PIECES / f"{name}.h").read_text()
 
 
 def _renamed(text: str, name: str) -> str:

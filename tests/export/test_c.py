@@ -21,6 +21,7 @@ from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
+from runtime.preprocess.pipeline import preprocess
 
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 PUBLISHED = PRETRAINED / "digits-int8.tflite"
@@ -256,13 +257,14 @@ def test_the_selftest_names_the_golden_image_that_differs(published, tmp_path):
     assert selftest(compile_program(source, tmp_path)) == 3
 
 
-def test_no_library_and_no_writable_data_is_needed(published, tmp_path):
+def test_no_library_and_no_writable_data_are_needed(published, tmp_path):
     compile_program(write_c(published), tmp_path, STRICT)
     options = ("-std=c99", "-O2", "-ffreestanding", "-fno-pic", "-fno-stack-protector", "-c")
     subprocess.run([CC, *options, "digits.c"], cwd=tmp_path, check=True)
     done = subprocess.run(["nm", "digits.o"], cwd=tmp_path, capture_output=True, text=True)
-    kinds = {line.split()[-2] for line in done.stdout.splitlines()}
-    assert kinds <= {"T", "t", "R", "r"}, done.stdout
+    symbols = {tuple(line.split()[-2:]) for line in done.stdout.splitlines()}
+    # GCC calls memset by itself; every environment of a compiler has it.
+    assert {kind for kind, _ in symbols - {("U", "memset")}} <= set("TtRr"), done.stdout
 
 
 @pytest.mark.parametrize("options", [("-std=gnu99", "-O3", "-march=native"), ("-Os", "-m32")])
@@ -356,3 +358,102 @@ def test_requantization_in_integers_equals_float32(published, tmp_path):
     data = np.concatenate(scales).astype("<f4").tobytes()
     done = subprocess.run([tmp_path / "program"], input=data, capture_output=True, check=True)
     assert done.stdout == b"0\n"
+
+
+# Brings frames from standard input, each after its width and height, into MNIST's form.
+PREPROCESSING = """
+#include <stdio.h>
+#include <stdlib.h>
+#include "digits.h"
+
+int main(void)
+{
+    digits_preprocess_workspace *const workspace = malloc(sizeof *workspace);
+    uint8_t pixels[DIGITS_PIXELS];
+    int32_t size[2];
+
+    while (fread(size, sizeof size, 1, stdin) == 1) {
+        const size_t bytes = (size_t)size[0] * (size_t)size[1];
+        uint8_t *const gray = malloc(bytes);
+
+        if (fread(gray, 1, bytes, stdin) != bytes) {
+            return 1;
+        }
+        fputc(digits_preprocess(gray, size[0], size[1], workspace, pixels), stdout);
+        fwrite(pixels, sizeof pixels, 1, stdout);
+        free(gray);
+    }
+    free(workspace);
+    return 0;
+}
+"""
+
+
+def frames(count: int) -> list[np.ndarray]:
+    """Return gray frames with pen strokes: any size and polarity, noise and light in some."""
+    random = np.random.default_rng(11)
+    made = []
+    for number in range(count):
+        width, height = (int(n) for n in random.integers(32, 321, 2))
+        page = Image.new("L", (4 * width, 4 * height))
+        reach = random.uniform(0.15, 0.4) * min(page.size)
+        middle = random.uniform(0.4, 0.6, 2) * page.size
+        for _ in range(random.integers(1, 3)):
+            points = middle + random.uniform(-1, 1, (random.integers(2, 7), 2)) * reach
+            pen = max(1, int(reach * random.uniform(0.05, 0.3)))
+            ImageDraw.Draw(page).line([*map(tuple, points.tolist())], 255, pen, "curve")
+        cover = np.asarray(page.resize((width, height), Image.Resampling.BOX)) / 255
+        ground, ink = random.integers(150, 256), random.integers(0, 90)
+        frame = ground + (ink - ground) * cover
+        if number % 2:
+            frame = 255 - frame
+        if number % 3 == 1:
+            frame += random.normal(0, random.uniform(0.5, 4), frame.shape)
+        if number % 3 == 2:
+            frame *= 1 - random.uniform(0, 0.4) * np.arange(width) / width
+        made.append(np.rint(frame).clip(0, 255).astype(np.uint8))
+    return made
+
+
+def c_preprocess(folder, options, images):
+    """Return the status and the pixels (28, 28, 1) that the C returns for each image."""
+    source = write_c(artifact.read(PUBLISHED))
+    (folder / "digits.h").write_text(source.header)
+    (folder / "digits.c").write_text(source.code)
+    (folder / "main.c").write_text(PREPROCESSING)
+    command = [CC, *options, "main.c", "digits.c", "-o", "program"]
+    subprocess.run(command, cwd=folder, check=True)
+    data = b"".join(np.array(each.shape[::-1], "<i4").tobytes() + each.tobytes() for each in images)
+    done = subprocess.run([folder / "program"], input=data, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    found = np.frombuffer(done.stdout, [("status", "u1"), ("pixels", "u1", (28, 28, 1))])
+    return found["status"], found["pixels"]
+
+
+def test_preprocessing_gives_the_pixels_of_the_runtime(tmp_path):
+    """NumPy sums in float32 and in another order: a few frames differ by a gray level."""
+    images = frames(2000)
+    status, pixels = c_preprocess(tmp_path, STRICT, images)
+    expected = [preprocess(image) for image in images]
+    assert [each.method == "blank" for each in expected] == (status == 1).tolist()
+    assert status.max() <= 1
+    difference = np.abs(pixels.astype(int) - [each.pixels for each in expected]).max(axis=(1, 2, 3))
+    assert (difference == 0).mean() >= 0.995
+    assert (difference <= 1).mean() >= 0.9985  # the others touch a rim and lose a ruled line
+
+
+def test_preprocessing_is_clean_under_the_sanitizers(tmp_path):
+    random = np.random.default_rng(0)
+    odd = [
+        np.full((200, 300), 7, np.uint8),
+        np.full((32, 1), 7, np.uint8),
+        np.arange(320, dtype=np.uint8)[np.newaxis],
+        random.integers(0, 256, (320, 320), dtype=np.uint8),
+        random.integers(0, 2, (320, 320), dtype=np.uint8) * 255,
+        np.pad(np.full((300, 300), 255, np.uint8), 10),
+        *(np.zeros(shape, np.uint8) for shape in ((321, 40), (40, 321), (31, 31), (1, 1))),
+    ]
+    status, pixels = c_preprocess(tmp_path, SANITIZED, [*odd, *frames(60)])
+    assert status[:2].tolist() == [1, 1]
+    assert status[6:10].tolist() == [3] * 4
+    assert not pixels[status != 0].any()

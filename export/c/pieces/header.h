@@ -49,7 +49,7 @@ void digits_classify(const uint8_t pixels[DIGITS_PIXELS],
  * Return 0 if all is well, DIGITS_SELFTEST_DAMAGED if a parameter changed, and otherwise the
  * number of the first golden image, from 1, whose scores differ. */
 int digits_selftest(uint8_t workspace[DIGITS_WORKSPACE_BYTES]);
-
+@PREPROCESS@
 #ifdef __cplusplus
 }
 #endif
