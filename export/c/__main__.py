@@ -4,8 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from export.c import write
+from export.c import boards, write
+from export.c.source import write_c
 from runtime.cli.exit_status import exit_status
+from runtime.model import artifact
 from train.data.load import load
 
 _PUBLISHED = Path(__file__).parents[2] / "runtime/pretrained/digits-int8.tflite"
@@ -14,8 +16,11 @@ _PUBLISHED = Path(__file__).parents[2] / "runtime/pretrained/digits-int8.tflite"
 def main(argv: list[str] | None = None) -> int:
     """The command `python -m export.c`."""
     arguments = parse_args(argv)
+    if arguments.boards:
+        print(*boards.table(write_c(artifact.read(arguments.model))), sep="\n")
+        return 0
     images = load(arguments.data).test if arguments.check else None
-    for line in write.export(arguments.model, arguments.out, images):
+    for line in write.export(arguments.model, arguments.out, arguments.layout, images):
         print(line)
     return 0
 
@@ -45,6 +50,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "digits.c and digits.h",
     )
     parser.add_argument(
+        "--layout",
+        choices=write.LAYOUTS,
+        default="files",
+        help="files: the two files alone (the default); arduino or cmake: a sketch or a CMake "
+        "project that prints the self-test, a folder named after the model",
+    )
+    parser.add_argument(
         "--check",
         action="store_true",
         help="compile the files with cc and compare them with LiteRT on all test images first",
@@ -53,6 +65,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--data",
         metavar="PATH",
         help="the data to check with; without it they are found as python -m train finds them",
+    )
+    parser.add_argument(
+        "--boards",
+        action="store_true",
+        help="write nothing, and print on which boards the model fits, by the cross compilers that "
+        "are installed",
     )
     return parser.parse_args(argv)
 

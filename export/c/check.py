@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.c.source import CSource, program
+from export.c.source import CSource, file_for
 from runtime.backends import Pixels, open_backend
 from runtime.classifier import Classifier
 from runtime.errors import EdgeError, ParityError
@@ -62,7 +62,7 @@ def compile_program(source: CSource, folder: Path, options: tuple[str, ...] = ST
         raise EdgeError("no C compiler here: install one (Debian: apt install gcc libc6-dev)")
     (folder / f"{source.name}.h").write_text(source.header)
     (folder / f"{source.name}.c").write_text(source.code)
-    (folder / "program.c").write_text(program(source.name))
+    (folder / "program.c").write_text(file_for(source, "program.c"))
     command = [compiler, *options, "program.c", f"{source.name}.c", "-o", "program"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode or done.stderr:

@@ -421,9 +421,9 @@ def _header(artifact: Artifact, name: str, network: Network, workspace: int) -> 
     return re.sub(r"@(\w+)@", lambda found: str(values[found[1]]), _header_piece("header"))
 
 
-def program(name: str) -> str:
-    """Return a C program that classifies images from standard input with the model `name`."""
-    return _renamed(_piece("program"), name)
+def file_for(source: CSource, piece: str) -> str:
+    """Return a file of `pieces/` that is used with a model, its names the model's."""
+    return _renamed((_PIECES / piece).read_text(), source.name)
 
 
 def _piece(name: str) -> str:
@@ -436,5 +436,5 @@ def _header_piece(name: str) -> str:
 
 def _renamed(text: str, name: str) -> str:
     """Give public names the model's prefix; the pieces are written for a model named "digits"."""
-    text = re.sub(r"\bdigits(?=_[a-z]|\.h)", name, text)
+    text = re.sub(r"\bdigits(?=_[a-z]|\.[ch]\b)", name, text)
     return re.sub(r"\bDIGITS_(?=[A-Z])", f"{name.upper()}_", text)
