@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from export.c import boards, write
+from export.c import boards, tflm, write
 from export.c.source import write_c
 from runtime.cli.exit_status import exit_status
 from runtime.model import artifact
@@ -20,8 +20,13 @@ def main(argv: list[str] | None = None) -> int:
         print(*boards.table(write_c(artifact.read(arguments.model))), sep="\n")
         return 0
     images = load(arguments.data).test if arguments.check else None
-    for line in write.export(arguments.model, arguments.out, arguments.layout, images):
-        print(line)
+    if arguments.target == "tflm":
+        pixels = None if images is None else images.pixels
+        opened = artifact.read(arguments.model)
+        lines = tflm.write(opened, arguments.out, arguments.python, pixels)
+    else:
+        lines = write.export(arguments.model, arguments.out, arguments.layout, images)
+    print(*lines, sep="\n")
     return 0
 
 
@@ -48,6 +53,19 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="the folder to write to (default: this one); the files are named after the model: "
         "digits.c and digits.h",
+    )
+    parser.add_argument(
+        "--target",
+        choices=("c", "tflm"),
+        default="c",
+        help="c: C99 that needs nothing else (the default); tflm: a .tflite file of a static batch "
+        "for TensorFlow Lite Micro, as a C array too, with the operators that it needs",
+    )
+    parser.add_argument(
+        "--python",
+        default=sys.executable,
+        metavar="PATH",
+        help="a Python with tflite-micro, in which --target tflm is verified (default: this one)",
     )
     parser.add_argument(
         "--layout",

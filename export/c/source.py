@@ -71,7 +71,7 @@ def write_c(artifact: Artifact) -> CSource:
     workspace, calls = _place(network)
     parameters = _Parameters()
     arrays = [
-        _arrays(layer, parameters)
+        _layer_arrays(layer, parameters)
         for layer in network.layers
         if isinstance(layer, (Convolution, Dense, GlobalAverage))
     ]
@@ -132,7 +132,7 @@ class _Parameters:
     def signed_bytes(self, name: str, values: npt.NDArray[np.int8], comment: str = "") -> str:
         """Return the definition of an int8 array."""
         self._add("bytes", name, values.tobytes(), values.size)
-        return _array(f"static const int8_t {name}[{values.size}]", values.ravel(), comment)
+        return array(f"static const int8_t {name}[{values.size}]", values.ravel(), comment)
 
     def words(self, name: str, kind: str, values: npt.NDArray[Any], comment: str = "") -> str:
         """Return the definition of an int32_t or uint32_t array; float32 is written as its bits."""
@@ -142,13 +142,13 @@ class _Parameters:
             "words", name, data.astype("<u4").tobytes(), values.size, signed=kind == "int32_t"
         )
         items = [f"0x{each:08X}" for each in data] if bits else values.ravel()
-        return _array(f"static const {kind} {name}[{values.size}]", items, comment)
+        return array(f"static const {kind} {name}[{values.size}]", items, comment)
 
     def floats(self, name: str, values: npt.NDArray[np.float32]) -> str:
         """Return the definition of a float array."""
         self._add("floats", name, values.astype("<f4").tobytes(), values.size)
         items = [_float(value) for value in values]
-        return _array(f"static const float {name}[{values.size}]", items)
+        return array(f"static const float {name}[{values.size}]", items)
 
     def calls(self) -> str:
         """Return the statements that compute the checksum in C."""
@@ -161,7 +161,7 @@ class _Parameters:
         self._calls.append(f"    crc = crc_of_{function}(crc, {cast}{name}, {count});\n")
 
 
-def _array(declaration: str, items: Iterable[Any], comment: str = "") -> str:
+def array(declaration: str, items: Iterable[Any], comment: str = "") -> str:
     """Return the definition of an array, its numbers filled into lines."""
     lines, line = [], _INDENT
     for item in items:
@@ -175,7 +175,7 @@ def _array(declaration: str, items: Iterable[Any], comment: str = "") -> str:
     return f"{head}{declaration} = {{\n" + "\n".join(lines) + "\n};\n"
 
 
-def _arrays(layer: Convolution | Dense | GlobalAverage, parameters: _Parameters) -> str:
+def _layer_arrays(layer: Convolution | Dense | GlobalAverage, parameters: _Parameters) -> str:
     """Return a layer's weights, biases and scales."""
     name, arrays = layer.name, []
     if not isinstance(layer, GlobalAverage):
@@ -347,7 +347,7 @@ def _golden(pixels: npt.NDArray[np.uint8], scores: npt.NDArray[np.float32]) -> s
     def rows(values: Iterable[Iterable[Any]]) -> str:
         parts = []
         for row in values:
-            text = _array("", row).partition("{\n")[2].rpartition("\n}")[0]
+            text = array("", row).partition("{\n")[2].rpartition("\n}")[0]
             parts.append("    {\n" + re.sub("^", _INDENT, text, flags=re.M) + "\n    },\n")
         return "".join(parts)
 
@@ -372,7 +372,7 @@ def _float(value: np.float32) -> str:
 
 def _labels(labels: tuple[str, ...]) -> str:
     names = [f'"{_string(label)}"' for label in labels]
-    return _array("const char *const digits_labels[DIGITS_CLASSES]", names)
+    return array("const char *const digits_labels[DIGITS_CLASSES]", names)
 
 
 def _string(text: str) -> str:
@@ -384,7 +384,7 @@ def _string(text: str) -> str:
 
 
 def _provenance(artifact: Artifact, name: str, file: str) -> str:
-    source = _comment(artifact.path.name)
+    source = comment(artifact.path.name)
     return (
         f"/* {file}: the model {name}, written by `python -m export.c` from {source}\n"
         f" * (SHA-256 {artifact.spec.digest}).\n"
@@ -392,7 +392,7 @@ def _provenance(artifact: Artifact, name: str, file: str) -> str:
     )
 
 
-def _comment(text: str) -> str:
+def comment(text: str) -> str:
     """Return text that may stand in a comment: ASCII, without what would end it."""
     return text.encode("ascii", "replace").decode().replace("*/", "* /").replace("/*", "/ *")
 
