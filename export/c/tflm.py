@@ -196,7 +196,7 @@ def write(artifact: Artifact, out: Path, python: str, images: Pixels | None = No
         images = golden.pixels
     verified = verify(artifact, data, images, python)
     name = f"{identifier(artifact.spec.name)}_tflm"
-    files = {
+    files: dict[str, bytes | str] = {
         f"{name}.tflite": data,
         f"{name}.h": _header(artifact, name, operators, len(data), verified),
         f"{name}.c": f'#include "{name}.h"\n\n'

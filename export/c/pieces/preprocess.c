@@ -145,21 +145,42 @@ static void shrink(enum filter filter, const uint8_t *in, int width, int height,
     }
 }
 
-/* Return a value of an enlarged line: `size` values, `step` apart, are spread over `length`. */
-static double enlarged(const float *line, int step, int size, int length, int at)
+/* Which values of a line make a value of the enlarged line, and their weights. */
+struct taps {
+    int first;
+    int count;
+    double weights[3];
+};
+
+/* Return the taps of the value `at` of a line of `size` values that is enlarged to `length`. */
+static struct taps taps_at(int size, int length, int at)
 {
     const double center = (at + 0.5) * ((double)size / length);
     const int first = within((int)(center - 0.5), size), end = within((int)(center + 1.5), size);
-    double sum = 0.0, total = 0.0;
+    struct taps taps = {.first = first, .count = end - first};
+    double total = 0.0;
     int i;
 
-    for (i = first; i < end; i++) {
-        total += weight_at(BILINEAR, i - center + 0.5);
+    for (i = 0; i < taps.count; i++) {
+        taps.weights[i] = weight_at(BILINEAR, first + i - center + 0.5);
+        total += taps.weights[i];
     }
-    for (i = first; i < end; i++) {
-        sum += line[i * step] * (weight_at(BILINEAR, i - center + 0.5) / total);
+    for (i = 0; i < taps.count; i++) {
+        taps.weights[i] /= total;
     }
-    return sum;
+    return taps;
+}
+
+/* Return the weighted sum of a line's values, which lie `step` apart. */
+static float apply_taps(const struct taps *taps, const float *line, int step)
+{
+    double sum = 0.0;
+    int i;
+
+    for (i = 0; i < taps->count; i++) {
+        sum += line[(taps->first + i) * step] * taps->weights[i];
+    }
+    return (float)sum;
 }
 
 /* Write a copy of a frame, its longer side LONGEST at most, to workspace->plane. */
@@ -429,10 +450,11 @@ static void estimate_light(digits_preprocess_workspace *workspace, int width, in
             }
         }
     }
-    for (y = 0; y < coarse_height; y++) {
-        for (x = 0; x < width; x++) {
-            workspace->light[y * width + x] =
-                (float)enlarged(light->coarse + y * coarse_width, 1, coarse_width, width, x);
+    for (x = 0; x < width; x++) {
+        const struct taps taps = taps_at(coarse_width, width, x);
+
+        for (y = 0; y < coarse_height; y++) {
+            workspace->light[y * width + x] = apply_taps(&taps, light->coarse + y * coarse_width, 1);
         }
     }
 }
@@ -441,12 +463,12 @@ static void estimate_light(digits_preprocess_workspace *workspace, int width, in
 static void contrast_row(const digits_preprocess_workspace *workspace, int width, int height, int y,
                          const struct ink *ink, float *row)
 {
-    const int coarse_height = smaller(height, COARSE);
+    const struct taps taps = taps_at(smaller(height, COARSE), height, y);
     int x;
 
     for (x = 0; x < width; x++) {
         const float gray = workspace->plane[y * width + x];
-        const float light = (float)enlarged(workspace->light + x, width, coarse_height, height, y);
+        const float light = apply_taps(&taps, workspace->light + x, width);
 
         row[x] = (ink->dark ? 255.0f - gray : gray) - light - ink->ground;
     }
