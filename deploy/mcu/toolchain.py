@@ -33,21 +33,25 @@ exec unshare --root="$root" --wd=/work "$@"
 
 
 class Toolchain:
-    """The unpacked programs; `folder` is their working directory."""
+    """The unpacked programs, or without `root` this machine's; they work in `folder`."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
+    def __init__(self, root: Path | None, folder: Path) -> None:
         self._root = root
         self._folder = folder
 
     def run(self, command: Sequence[str], timeout_s: float = 600) -> str:
-        """Run a program in its root and return what it printed (QEMU: on standard error).
+        """Run a program and return what it printed (QEMU prints on standard error).
 
         Raises:
             EdgeError: it failed; the message ends with what it printed.
         """
-        enter = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _ENTER, "enter"]
+        enter: list[str] = []
+        if self._root is not None:
+            enter = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _ENTER, "enter"]
+            enter += [str(self._root), str(self._folder)]
         done = subprocess.run(
-            [*enter, str(self._root), str(self._folder), *command],
+            [*enter, *command],
+            cwd=self._folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
