@@ -27,7 +27,7 @@ from train import recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = ("train", "export", "runtime", "benchmarks")
+PAGES = ("train", "export", "runtime", "benchmarks", "microcontrollers")
 # Tested by a file of its own.
 ELSEWHERE = {"raspberry-pi.md"}
 # Pages without commands to run, whose links, commands and settings are checked.
