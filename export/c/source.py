@@ -85,6 +85,7 @@ def write_c(artifact: Artifact) -> CSource:
     code = "\n".join(
         [
             _provenance(artifact, name, f"{name}.c"),
+            _piece("contents"),
             f'#include "{name}.h"\n',
             _guards(),
             _labels(spec.labels),
