@@ -225,16 +225,21 @@ def read_network(artifact: Artifact) -> Network:
         ArtifactError: the artifact is not an int8 .tflite file, or has a layer that cannot be
             written as C; the message names the layer.
     """
-    path, spec = artifact.path, artifact.spec
-    if artifact.format != ".tflite" or spec.precision != "int8":
-        raise ArtifactError(
-            f"{path}: C is written from an int8 .tflite artifact; make one with "
-            "python -m export.tflite --quantize"
-        )
+    require_int8_tflite(artifact)
+    spec = artifact.spec
     try:
         return _Reader(artifact.data).network(Shape(*spec.input_shape), len(spec.labels))
     except ArtifactError as error:
-        raise ArtifactError(f"{path}: {error}") from error
+        raise ArtifactError(f"{artifact.path}: {error}") from error
+
+
+def require_int8_tflite(artifact: Artifact) -> None:
+    """Raise an ArtifactError unless an artifact is an int8 .tflite file."""
+    if artifact.format != ".tflite" or artifact.spec.precision != "int8":
+        raise ArtifactError(
+            f"{artifact.path}: C is written from an int8 .tflite artifact; make one with "
+            "python -m export.tflite --quantize"
+        )
 
 
 class _Reader:
@@ -243,6 +248,8 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")
         model = schema.ModelT.InitFromPackedBuf(data, 0)
+        if len(model.subgraphs) != 1:
+            raise ArtifactError("it has branches or loops, which C is not written for")
         (graph,) = model.subgraphs
         self._schema = schema
         self._buffers = model.buffers

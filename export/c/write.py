@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from export.c.check import check
+from export.c.network import require_int8_tflite
 from export.c.source import CSource, file_for, write_c
 from runtime.backends import open_backend
 from runtime.errors import printable
@@ -33,8 +34,9 @@ def export(model: Path, out: Path, layout: str = "files", images: Split | None =
         EdgeError: the folder cannot be written, or there is no compiler to check with.
     """
     opened = artifact.read(model)
-    source = write_c(opened)
+    require_int8_tflite(opened)
     open_backend(opened, "litert")  # refuses what is damaged, or takes another input than pixels
+    source = write_c(opened)
     checked = [] if images is None else [check(opened, source, images)]
     files = files_of(source, layout)
     for name, text in files.items():
