@@ -393,7 +393,7 @@ int main(void)
 
 
 def frames(count: int) -> list[np.ndarray]:
-    """Return gray frames with pen strokes: any size and polarity, noise and light in some."""
+    """Return gray frames with pen strokes; some with noise, uneven light or ruled lines."""
     random = np.random.default_rng(11)
     made = []
     for number in range(count):
@@ -410,6 +410,9 @@ def frames(count: int) -> list[np.ndarray]:
         frame = ground + (ink - ground) * cover
         if number % 2:
             frame = 255 - frame
+        if number % 5 == 4:
+            lines = slice(int(random.integers(4, 30)), None, int(random.integers(25, 60)))
+            frame[lines] += random.integers(20, 90) * (1 if np.median(frame) < 128 else -1)
         if number % 3 == 1:
             frame += random.normal(0, random.uniform(0.5, 4), frame.shape)
         if number % 3 == 2:
@@ -433,19 +436,20 @@ def c_preprocess(folder, options, images):
     return found["status"], found["pixels"]
 
 
-def test_preprocessing_gives_the_pixels_of_the_runtime(tmp_path, monkeypatch):
-    """NumPy sums in float32 and in another order: a few frames differ by a gray level, and of a
-    thousand one has a tie, of a pixel with a threshold or of the center of mass.
+def test_preprocessing_gives_the_pixels_of_the_runtime(tmp_path):
+    """A few frames differ by a gray level: NumPy sums in float32 and in another order.
 
-    Ruled lines, which strokes from rim to rim look like, are left in by the C.
+    Of a thousand one has a tie, of a pixel with a threshold or of the center of mass.
     """
     images = frames(2000)
     status, pixels = c_preprocess(tmp_path, ("-std=c99", "-O3"), images)
-    monkeypatch.setattr("runtime.preprocess.segment.remove_ruled_lines", lambda mask: mask)
     expected = [preprocess(image) for image in images]
-    assert [each.method == "blank" for each in expected] == (status == 1).tolist()
-    assert status.max() <= 1
+    cluttered = status == 2
+    assert cluttered.mean() < 0.005
+    blank = np.array([each.method == "blank" for each in expected])
+    np.testing.assert_array_equal(blank[~cluttered], (status == 1)[~cluttered])
     difference = np.abs(pixels.astype(int) - [each.pixels for each in expected]).max(axis=(1, 2, 3))
+    difference = difference[~cluttered]
     assert (difference == 0).mean() >= 0.995
     assert (difference <= 1).mean() >= 0.998
 

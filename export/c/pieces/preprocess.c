@@ -617,28 +617,197 @@ static bool find_level(digits_preprocess_workspace *workspace, int width, int he
     return true;
 }
 
+/* --- Ruled lines --- */
+
+#define INK 1  /* flags of a pixel */
+#define LINE 2
+
+/* A picture of flags whose rows may be columns: pixel x of row y is at y * row_step + x * step. */
+struct flags {
+    uint16_t *pixels;
+    int height, width;
+    int row_step, step;
+};
+
+static uint16_t *flag_at(const struct flags *picture, int x, int y)
+{
+    return &picture->pixels[y * picture->row_step + x * picture->step];
+}
+
+/* Return whether there is ink at most two rows away: slanting and broken lines hold together. */
+static bool is_thick(const struct flags *picture, int x, int y)
+{
+    const int last = smaller(y + 2, picture->height - 1);
+    int row;
+
+    for (row = larger(y - 2, 0); row <= last; row++) {
+        if (*flag_at(picture, x, row) & INK) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Mark the pixels from start to end of a row if that is long for a line. */
+static void mark_line(const struct flags *picture, int y, int start, int end)
+{
+    int x;
+
+    for (x = start; end - start > 0.4 * picture->width && x < end; x++) {
+        *flag_at(picture, x, y) |= LINE;
+    }
+}
+
+/* Mark the runs of thick ink that are long; gaps of a tenth of the width do not end one. Return
+ * whether a line reaches the left or right side. */
+static bool mark_lines(const struct flags *picture, int left, int right)
+{
+    const int width = picture->width;
+    bool reaches = false;
+    int most = 0;
+    int x, y;
+
+    for (y = 0; y < picture->height; y++) {
+        int count = 0;
+
+        for (x = 0; x < width; x++) {
+            count += is_thick(picture, x, y);
+        }
+        most = larger(most, count);
+    }
+    if (most < 0.25 * width) {
+        return false;
+    }
+    for (y = 0; y < picture->height; y++) {
+        int start = 0, end = 0;
+
+        for (x = 0; x < width; x++) {
+            if (!is_thick(picture, x, y)) {
+                continue;
+            }
+            if (end == 0 || x - end > 0.1 * width) {
+                mark_line(picture, y, start, end);
+                start = x;
+            }
+            end = x + 1;
+        }
+        mark_line(picture, y, start, end);
+        for (x = 0; x < width; x++) {
+            reaches = reaches || ((*flag_at(picture, x, y) & LINE) && (x <= left || x >= right));
+        }
+    }
+    return reaches;
+}
+
+/* Count the runs of ink down each column whose middle is on a line, by their length; or clear those
+ * that are no longer than `longest`. Return how many they are. */
+static int visit_runs(const struct flags *picture, int32_t *counts, double longest)
+{
+    int visited = 0;
+    int x, y, start;
+
+    for (x = 0; x < picture->width; x++) {
+        for (y = 0; y < picture->height; y++) {
+            if (!(*flag_at(picture, x, y) & INK)) {
+                continue;
+            }
+            for (start = y; y < picture->height && (*flag_at(picture, x, y) & INK); y++) {
+            }
+            if (!(*flag_at(picture, x, (start + y) / 2) & LINE)) {
+                continue;
+            }
+            visited++;
+            if (counts) {
+                counts[y - start]++;
+            } else if (y - start <= longest) {
+                int row;
+
+                for (row = start; row < y; row++) {
+                    *flag_at(picture, x, row) &= LINE;
+                }
+            }
+        }
+    }
+    return visited;
+}
+
+/* Return the length of the run that is the one of number `rank` in the order of length. */
+static int length_of_rank(const int32_t *counts, int rank)
+{
+    int length = 0;
+
+    while (rank >= counts[length]) {
+        rank -= counts[length++];
+    }
+    return length;
+}
+
+/* Take out thin lines along the rows, from one side of the picture on, but not strokes across. */
+static void remove_ruled_lines(const struct flags *picture, int32_t counts[193])
+{
+    const int left = (int)(0.04 * picture->width);
+    const int right = round_up((1.0 - 0.04) * (picture->width - 1));
+    const int size = picture->height * picture->width;
+    bool at_side = false;
+    int x, y, i, runs;
+
+    for (y = 0; y < picture->height; y++) {
+        for (x = 0; x < picture->width; x++) {
+            at_side = at_side || ((*flag_at(picture, x, y) & INK) && (x <= left || x >= right));
+        }
+    }
+    if (!at_side || smaller(picture->height, picture->width) < 32) {
+        return;
+    }
+    if (mark_lines(picture, left, right)) {
+        for (i = 0; i < 193; i++) {
+            counts[i] = 0;
+        }
+        runs = visit_runs(picture, counts, 0.0);
+        if (runs > 0) {
+            const double thickness = (length_of_rank(counts, (runs - 1) / 2)
+                                      + length_of_rank(counts, runs / 2)) / 2.0;
+
+            if (thickness <= 0.02 * larger(picture->height, picture->width)) {
+                visit_runs(picture, 0, 1.5 * thickness + 1.0);
+            }
+        }
+    }
+    for (i = 0; i < size; i++) {
+        picture->pixels[i] &= INK;
+    }
+}
+
 /* --- The digit among all ink --- */
 
 /* Number the 8-connected components of the ink in the order of their first pixels, from 1, and
- * measure them. Return how many there are, or 0 if there are more than DIGITS_MAX_COMPONENTS. */
+ * measure them. Return how many there are, or -1 if there are more than DIGITS_MAX_COMPONENTS. */
 static int find_components(digits_preprocess_workspace *workspace, int width, int height,
                            const struct ink *ink)
 {
     const double stroke = STROKE_LEVEL * ink->level, noise = 0.75 * ink->noise_floor;
     uint16_t *const labels = workspace->shared.labels;
+    const struct flags upright = {labels, height, width, width, 1};
+    const struct flags lying = {labels, width, height, 1, width};
     float *const row = workspace->row;
     const int size = width * height;
     bool changed = true;
     int count = 0;
     int i, pass;
 
-    /* Each pixel begins as a component of its own and takes the lowest number around it, in
-     * passes from the first pixel to the last and back, until none changes. */
     for (i = 0; i < size; i++) {
         if (i % width == 0) {
             contrast_row(workspace, width, height, i / width, ink, row);
         }
-        labels[i] = (uint16_t)(row[i % width] > (stroke > noise ? stroke : noise) ? i + 1 : 0);
+        labels[i] = row[i % width] > (stroke > noise ? stroke : noise) ? INK : 0;
+    }
+    remove_ruled_lines(&upright, workspace->counts);
+    remove_ruled_lines(&lying, workspace->counts);
+
+    /* Each pixel begins as a component of its own and takes the lowest number around it, in
+     * passes from the first pixel to the last and back, until none changes. */
+    for (i = 0; i < size; i++) {
+        labels[i] = (uint16_t)(labels[i] ? i + 1 : 0);
     }
     while (changed) {
         changed = false;
@@ -675,7 +844,7 @@ static int find_components(digits_preprocess_workspace *workspace, int width, in
         }
         if (labels[i] == i + 1) { /* the first pixel of a component */
             if (count == DIGITS_MAX_COMPONENTS) {
-                return 0;
+                return -1;
             }
             component = &workspace->components[count++];
             *component = (struct digits_component){.left = x, .top = y};
@@ -918,10 +1087,10 @@ static int find_digit(digits_preprocess_workspace *workspace, int width, int hei
         return DIGITS_BLANK;
     }
     count = find_components(workspace, width, height, ink);
-    if (count == 0) {
+    if (count < 0) {
         return DIGITS_CLUTTERED;
     }
-    return choose(workspace, count, width, height, ink) ? DIGITS_FOUND : DIGITS_BLANK;
+    return count > 0 && choose(workspace, count, width, height, ink) ? DIGITS_FOUND : DIGITS_BLANK;
 }
 
 /* Find a digit again that is small in the copy of a frame: in the frame itself, with a margin of

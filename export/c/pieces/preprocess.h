@@ -33,6 +33,7 @@ typedef struct {
     float row[216];
     float rows[25][216]; /* rows of the digit's ink, its strokes widened */
     double cells[20 * 20];
+    int32_t counts[193]; /* runs of ink by their length */
     struct digits_component components[DIGITS_MAX_COMPONENTS];
 } digits_preprocess_workspace;
 
@@ -47,8 +48,7 @@ enum {
  * box, its center of mass in the middle of 28 x 28.
  *
  * Return DIGITS_FOUND; otherwise pixels are all 0, which digits_classify rejects. Pixels are those
- * of the Python runtime, give or take its float32 rounding. Ruled lines are not removed, colors are
- * not told apart, and implausible shapes are not rejected: for these the Python runtime is
- * needed. */
+ * of the Python runtime, give or take its float32 rounding. Colors are not told apart, and
+ * implausible shapes are not rejected: for these the Python runtime is needed. */
 int digits_preprocess(const uint8_t *gray, int width, int height,
                       digits_preprocess_workspace *workspace, uint8_t pixels[DIGITS_PIXELS]);
