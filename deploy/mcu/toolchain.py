@@ -20,15 +20,15 @@ PACKAGES = (
     "qemu-system-arm",
     "qemu-system-misc",
 )
-# $1 the root, $2 the folder of this machine that is /work in it; then the command.
+# $1 the root, $2 the folder of this machine that is /build in it; then the command.
 _ENTER = r"""
 set -e
-mkdir -p "$1/dev" "$1/tmp" "$1/work"
+mkdir -p "$1/dev" "$1/tmp" "$1/build"
 mount --rbind /dev "$1/dev"
-mount --bind "$2" "$1/work"
+mount --bind "$2" "$1/build"
 root=$1
 shift 2
-exec unshare --root="$root" --wd=/work "$@"
+exec unshare --root="$root" --wd=/build "$@"
 """
 
 
