@@ -5,13 +5,14 @@
 # make publish [DATA=]     train and export the artifacts that the package carries
 # make pi                  install, test and measure the wheel on emulated Raspberry Pis
 # make pi-page             run the commands of docs/raspberry-pi.md on an emulated one
+# make mcu                 prove and measure the model as C on emulated microcontrollers
 # make lint                check style and types
 # make lock                renew requirements/*.lock after a change in pyproject.toml
 # make clean               remove the environments and everything that was trained
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test test-slow pi pi-page lint lock publish clean FORCE
+.PHONY: run test test-slow pi pi-page mcu lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -75,6 +76,10 @@ pi:
 
 pi-page: .venv-pi/installed
 	.venv-pi/bin/python -m deploy.emulation --page
+
+# Not in `make test`: it downloads compilers and emulators and takes up to ten minutes.
+mcu: .venv/installed
+	.venv/bin/python -m deploy.mcu
 
 lint: .venv/installed
 	.venv/bin/ruff check .

@@ -79,8 +79,9 @@ def run(
         raise EdgeError(
             f"--out {out}: pass a name that ends in .keras and has printable characters only"
         )
-    if importlib.util.find_spec("tensorflow") is None:  # before MNIST is downloaded
-        raise EdgeError('tensorflow is not installed: pip install "digit-edge[train]"')
+    for package in ("keras", "tensorflow"):  # before MNIST is downloaded
+        if importlib.util.find_spec(package) is None:
+            raise EdgeError(f'{package} is not installed: pip install "digit-edge[train]"')
     with interrupt.immediate():  # the download or the reading of many files can take long
         data_set = load.load(source, as_is)
     train, validation_split = load.stratified_split(data_set.train, validation, seed)

@@ -1,0 +1,1 @@
+"""Emulated microcontrollers: the C of `export.c`, proven and measured on each."""

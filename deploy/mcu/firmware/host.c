@@ -1,0 +1,29 @@
+/* main.c for a machine with a C library. */
+
+#include <stdio.h>
+
+#include "digits.h"
+
+int main(void)
+{
+    static uint8_t workspace[DIGITS_WORKSPACE_BYTES];
+    static uint8_t pixels[DIGITS_PIXELS];
+    FILE *const images = fopen("images", "rb");
+    FILE *const answers = fopen("answers", "wb");
+    digits_result result;
+    int count = 0;
+
+    if (!images || !answers) {
+        return 2;
+    }
+    while (fread(pixels, 1, sizeof pixels, images) == sizeof pixels) {
+        digits_classify(pixels, workspace, &result);
+        fwrite(result.scores, sizeof result.scores, 1, answers);
+        fputc(result.label, answers);
+        fputc(result.accepted, answers);
+        count++;
+    }
+    printf("images %d\nselftest %d\n", count, (uint8_t)digits_selftest(workspace));
+    fclose(images);
+    return fclose(answers);
+}

@@ -1,0 +1,7 @@
+/* QEMU jumps to the first instruction, in machine mode. */
+    .section .vectors, "ax"
+    .globl _start
+_start:
+    la sp, stack_top
+    call main
+1:  j 1b

@@ -1,0 +1,12 @@
+/* Return whether all pixels are alike: a blank image is never accepted. */
+static bool is_blank(const uint8_t *pixels)
+{
+    int i;
+
+    for (i = 1; i < DIGITS_PIXELS; i++) {
+        if (pixels[i] != pixels[0]) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,17 @@
+/* A ReLU of its own. */
+struct limits {
+    int size;
+    uint8_t least;
+    uint8_t most;
+};
+
+static void limit(const struct limits *layer, const uint8_t *input, uint8_t *output)
+{
+    int i;
+
+    for (i = 0; i < layer->size; i++) {
+        output[i] = input[i] < layer->least ? layer->least
+                    : input[i] > layer->most ? layer->most
+                                             : input[i];
+    }
+}

@@ -1,0 +1,1153 @@
+/* --- From a frame to pixels: what runtime/preprocess does with a gray picture ----------------- */
+
+#define LONGEST 192 /* pixels; a digit is looked for in a copy of at most this side */
+#define SMALLEST 28 /* pixels; a digit that is smaller there is looked at in the frame itself */
+#define COARSE 48   /* pixels; light is estimated on a copy of at most this side */
+#define TERMS 6     /* of the surface that light is taken for: 1, x, y, x^2, xy, y^2 */
+#define WIDEST_STROKE 0.4 /* of the side; what is narrower may be ink */
+#define MIN_AREA 6        /* pixels; less ink is a blank frame */
+#define MIN_CONTRAST 10.0 /* gray levels */
+#define NOISE_FACTOR 4.0
+#define STROKE_LEVEL 0.3 /* of the ink's level; what stands out more is part of a stroke */
+#define THIN_STROKE 1.8  /* pixels; strokes of a digit 20 pixels high are at least this wide */
+
+/* The digit that was found. */
+struct ink {
+    int left, top, right, bottom; /* its box; right and bottom are outside */
+    double level;                 /* contrast of the ink proper */
+    double noise_floor;           /* contrast below it may be noise */
+    float ground;                 /* contrast of the ground, which is subtracted */
+    bool dark;                    /* darker than the ground */
+};
+
+/* Return value limited to 0 ... most. */
+static int within(int value, int most)
+{
+    return value < 0 ? 0 : value > most ? most : value;
+}
+
+static int larger(int one, int other)
+{
+    return one > other ? one : other;
+}
+
+static int smaller(int one, int other)
+{
+    return one < other ? one : other;
+}
+
+/* Return the nearest whole number, ties to the even one, of value >= 0: Python's round. */
+static int round_half_even(double value)
+{
+    const int whole = (int)value;
+    const double rest = value - whole;
+
+    return whole + (rest > 0.5 || (rest == 0.5 && whole % 2 == 1));
+}
+
+/* Return the smallest whole number that is at least value >= 0. */
+static int round_up(double value)
+{
+    return (int)value + (value > (int)value);
+}
+
+/* Return the square root of value >= 0, by Newton's method. */
+static double square_root(double value)
+{
+    double root = value > 1.0 ? value : 1.0;
+    int n;
+
+    for (n = 0; n < 60 && root > 0.0; n++) {
+        root = 0.5 * (root + value / root);
+    }
+    return root;
+}
+
+/* Return e^x, -4 <= x <= 0. */
+static double exponential(double x)
+{
+    double term = 1.0, sum = 1.0;
+    int n;
+
+    for (n = 1; n < 16; n++) {
+        term *= x / 8.0 / n;
+        sum += term;
+    }
+    sum *= sum;
+    sum *= sum;
+    return sum * sum;
+}
+
+/* --- Pillow's resampling --- */
+
+enum filter { BOX, BILINEAR };
+
+/* Return the weight of a pixel at a distance from the center of a filter. */
+static double weight_at(enum filter filter, double distance)
+{
+    if (filter == BOX) {
+        return distance > -0.5 && distance <= 0.5 ? 1.0 : 0.0;
+    }
+    distance = distance < 0.0 ? -distance : distance;
+    return distance < 1.0 ? 1.0 - distance : 0.0;
+}
+
+/* Shrink a line of `length` bytes, `step` apart, to `size` bytes, `out_step` apart. Weights are
+ * whole numbers of 22 bits, as in Pillow's Resample.c. */
+static void shrink_line(enum filter filter, const uint8_t *line, int step, int length, uint8_t *out,
+                        int out_step, int size)
+{
+    const double scale = (double)length / size;
+    const double inverse = 1.0 / scale;
+    const double support = filter == BOX ? 0.5 * scale : scale;
+    int n, i;
+
+    for (n = 0; n < size; n++) {
+        const double center = (n + 0.5) * scale;
+        const int first = within((int)(center - support + 0.5), length);
+        const int end = within((int)(center + support + 0.5), length);
+        double total = 0.0;
+        int32_t sum = 1 << 21;
+
+        for (i = first; i < end; i++) {
+            total += weight_at(filter, (i - center + 0.5) * inverse);
+        }
+        for (i = first; i < end; i++) {
+            const double weight = weight_at(filter, (i - center + 0.5) * inverse) / total;
+
+            sum += (int32_t)(weight * (1 << 22) + 0.5) * line[i * step];
+        }
+        out[n * out_step] = (uint8_t)within(sum >> 22, 255);
+    }
+}
+
+/* Shrink an image to out_width x out_height. */
+static void shrink(enum filter filter, const uint8_t *in, int width, int height, uint8_t *between,
+                   uint8_t *out, int out_width, int out_height)
+{
+    int i;
+
+    /* Pillow 13 begins with the columns if these shrink by more than twice as much. */
+    if (height - out_height > 2 * (width - out_width)) {
+        for (i = 0; i < width; i++) {
+            shrink_line(filter, in + i, width, height, between + i, width, out_height);
+        }
+        for (i = 0; i < out_height; i++) {
+            shrink_line(filter, between + i * width, 1, width, out + i * out_width, 1, out_width);
+        }
+        return;
+    }
+    for (i = 0; i < height; i++) {
+        shrink_line(filter, in + i * width, 1, width, between + i * out_width, 1, out_width);
+    }
+    for (i = 0; i < out_width; i++) {
+        shrink_line(filter, between + i, out_width, height, out + i, out_width, out_height);
+    }
+}
+
+/* Which values of a line make a value of the enlarged line, and their weights. */
+struct taps {
+    int first;
+    int count;
+    double weights[3];
+};
+
+/* Return the taps of the value `at` of a line of `size` values that is enlarged to `length`. */
+static struct taps taps_at(int size, int length, int at)
+{
+    const double center = (at + 0.5) * ((double)size / length);
+    const int first = within((int)(center - 0.5), size), end = within((int)(center + 1.5), size);
+    struct taps taps = {.first = first, .count = end - first};
+    double total = 0.0;
+    int i;
+
+    for (i = 0; i < taps.count; i++) {
+        taps.weights[i] = weight_at(BILINEAR, first + i - center + 0.5);
+        total += taps.weights[i];
+    }
+    for (i = 0; i < taps.count; i++) {
+        taps.weights[i] /= total;
+    }
+    return taps;
+}
+
+/* Return the weighted sum of a line's values, which lie `step` apart. */
+static float apply_taps(const struct taps *taps, const float *line, int step)
+{
+    double sum = 0.0;
+    int i;
+
+    for (i = 0; i < taps->count; i++) {
+        sum += line[(taps->first + i) * step] * taps->weights[i];
+    }
+    return (float)sum;
+}
+
+/* Write a copy of a frame, its longer side LONGEST at most, to workspace->plane. */
+static void copy_frame(const uint8_t *gray, int width, int height,
+                       digits_preprocess_workspace *workspace, int *out_width, int *out_height)
+{
+    const double ratio = (double)LONGEST / larger(width, height);
+    int i;
+
+    if (ratio >= 1.0) {
+        *out_width = width;
+        *out_height = height;
+        for (i = 0; i < width * height; i++) {
+            workspace->plane[i] = gray[i];
+        }
+        return;
+    }
+    *out_width = larger(round_half_even(width * ratio), 1);
+    *out_height = larger(round_half_even(height * ratio), 1);
+    shrink(BILINEAR, gray, width, height, workspace->shared.bytes, workspace->plane, *out_width,
+           *out_height);
+}
+
+/* --- Light --- */
+
+/* Write how far each value is above the mean of the square of 2 half + 1 around it, and subtract
+ * the mean of all that. */
+static void subtract_local_mean(const float *values, float *between, float *out, int width,
+                                int height, int half)
+{
+    double mean = 0.0;
+    int x, y, i;
+
+    for (y = 0; y < height; y++) {
+        for (x = 0; x < width; x++) {
+            const int first = larger(x - half, 0), last = smaller(x + half, width - 1);
+            double sum = 0.0;
+
+            for (i = first; i <= last; i++) {
+                sum += values[y * width + i];
+            }
+            between[y * width + x] = (float)(sum / (last - first + 1));
+        }
+    }
+    for (y = 0; y < height; y++) {
+        const int first = larger(y - half, 0), last = smaller(y + half, height - 1);
+
+        for (x = 0; x < width; x++) {
+            double sum = 0.0;
+
+            for (i = first; i <= last; i++) {
+                sum += between[i * width + x];
+            }
+            out[y * width + x] = values[y * width + x] - (float)(sum / (last - first + 1));
+            mean += out[y * width + x];
+        }
+    }
+    mean /= width * height;
+    for (i = 0; i < width * height; i++) {
+        out[i] -= (float)mean;
+    }
+}
+
+/* Return a number above 0 where ink is lighter than its ground: the gray levels are skewed towards
+ * ink, which is the minority, and ink shuns the rim. Both are seen against the local mean, over a
+ * narrow and a wide window. */
+static double lightness(struct digits_light *light, int width, int height)
+{
+    float *const local = light->opened;
+    const int half[2] = {(int)(0.15 * larger(width, height)) / 2,
+                         (int)(0.5 * larger(width, height)) / 2};
+    double score = 0.0, spread = 0.0, rim = 0.0;
+    int window, i;
+
+    for (window = 0; window < 2; window++) {
+        double square = 0.0, cube = 0.0;
+
+        subtract_local_mean(light->coarse, light->between, local, width, height, half[window]);
+        for (i = 0; i < width * height; i++) {
+            square += (double)local[i] * local[i];
+            cube += (double)local[i] * local[i] * local[i];
+        }
+        spread = square > 0.0 ? square_root(square / (width * height)) : 0.0;
+        if (spread > 0.0) {
+            score += cube / (width * height) / (spread * spread * spread);
+        }
+    }
+    for (i = 0; i < width; i++) {
+        rim += local[i] + local[(height - 1) * width + i];
+    }
+    for (i = 0; i < height; i++) {
+        rim += local[i * width] + local[i * width + width - 1];
+    }
+    return spread > 0.0 ? score - rim / (2 * (width + height)) / spread : score;
+}
+
+/* Write the terms of the surface at a pixel, whose coordinates go from -1 to 1. */
+static void surface_terms(int x, int y, int width, int height, double terms[TERMS])
+{
+    const double across = width > 1 ? 2.0 * x / (width - 1) - 1.0 : -1.0;
+    const double down = height > 1 ? 2.0 * y / (height - 1) - 1.0 : -1.0;
+
+    terms[0] = 1.0;
+    terms[1] = across;
+    terms[2] = down;
+    terms[3] = across * across;
+    terms[4] = down * across;
+    terms[5] = down * down;
+}
+
+static double surface_at(const double fit[TERMS], int x, int y, int width, int height)
+{
+    double terms[TERMS], sum = 0.0;
+    int n;
+
+    surface_terms(x, y, width, height, terms);
+    for (n = 0; n < TERMS; n++) {
+        sum += fit[n] * terms[n];
+    }
+    return sum;
+}
+
+/* Solve matrix . fit = right side, in place, by Cholesky's elimination. */
+static void solve(double matrix[TERMS][TERMS], double fit[TERMS])
+{
+    int n, row, column;
+
+    for (n = 0; n < TERMS; n++) {
+        for (row = n + 1; row < TERMS; row++) {
+            const double factor = matrix[row][n] / matrix[n][n];
+
+            for (column = n; column < TERMS; column++) {
+                matrix[row][column] -= factor * matrix[n][column];
+            }
+            fit[row] -= factor * fit[n];
+        }
+    }
+    for (n = TERMS - 1; n >= 0; n--) {
+        for (column = n + 1; column < TERMS; column++) {
+            fit[n] -= matrix[n][column] * fit[column];
+        }
+        fit[n] /= matrix[n][n];
+    }
+}
+
+/* Fit the quadratic surface through the ground: brighter pixels count for less and less. */
+static void fit_surface(const float *coarse, int width, int height, double fit[TERMS])
+{
+    int round, x, y, n, m;
+
+    for (round = 0; round < 4; round++) {
+        double matrix[TERMS][TERMS] = {{0.0}};
+        double right[TERMS] = {0.0};
+        double scale = 0.0;
+        int count = 0;
+
+        for (y = 0; y < height; y += 2) {
+            for (x = 0; x < width; x += 2) {
+                if (round > 0) {
+                    const double above =
+                        coarse[y * width + x] - surface_at(fit, x, y, width, height);
+
+                    scale += above < 0.0 ? -above : above;
+                }
+                count++;
+            }
+        }
+        scale = scale / count + 0.5;
+        for (y = 0; y < height; y += 2) {
+            for (x = 0; x < width; x += 2) {
+                const double value = coarse[y * width + x];
+                double terms[TERMS], weight = 1.0;
+
+                if (round > 0) {
+                    const double above = (value - surface_at(fit, x, y, width, height)) / scale;
+
+                    weight = above > 0.0 ? 1.0 / ((1.0 + above * above) * (1.0 + above * above))
+                                         : 1.0;
+                }
+                surface_terms(x, y, width, height, terms);
+                for (n = 0; n < TERMS; n++) {
+                    for (m = 0; m < TERMS; m++) {
+                        matrix[n][m] += weight * terms[n] * terms[m];
+                    }
+                    right[n] += weight * terms[n] * value;
+                }
+            }
+        }
+        for (n = 0; n < TERMS; n++) {
+            matrix[n][n] += 1e-2; /* keeps a frame of one line solvable */
+            fit[n] = right[n];
+        }
+        solve(matrix, fit);
+    }
+}
+
+/* Write the smallest (sign 1) or largest (sign -1) value within `half` of each pixel, which lie
+ * `step` apart in lines of `length`, `line_step` apart. */
+static void reduce_lines(const float *in, float *out, int lines, int line_step, int length,
+                         int step, int half, float sign)
+{
+    int line, at, i;
+
+    for (line = 0; line < lines; line++) {
+        for (at = 0; at < length; at++) {
+            const int last = smaller(at + half, length - 1);
+            float best = in[line * line_step + larger(at - half, 0) * step];
+
+            for (i = larger(at - half, 0); i <= last; i++) {
+                const float value = in[line * line_step + i * step];
+
+                best = sign * value < sign * best ? value : best;
+            }
+            out[line * line_step + at * step] = best;
+        }
+    }
+}
+
+/* Gray opening in place: takes out what is brighter than its surroundings and fits in a square of
+ * 2 half + 1 pixels. */
+static void open_plane(float *plane, float *between, int width, int height, int half)
+{
+    reduce_lines(plane, between, height, width, width, 1, half, 1.0f);
+    reduce_lines(between, plane, width, 1, height, width, half, 1.0f);
+    reduce_lines(plane, between, height, width, width, 1, half, -1.0f);
+    reduce_lines(between, plane, width, 1, height, width, half, -1.0f);
+}
+
+/* Estimate the light of workspace->plane, and whether ink is darker than its ground. Write the
+ * light to workspace->light, as wide as the plane and as high as the coarse copy. */
+static void estimate_light(digits_preprocess_workspace *workspace, int width, int height,
+                           struct ink *ink)
+{
+    struct digits_light *const light = &workspace->shared.light;
+    const int coarse_width = smaller(width, COARSE), coarse_height = smaller(height, COARSE);
+    const int half = (int)(WIDEST_STROKE * larger(coarse_width, coarse_height)) / 2;
+    double fit[TERMS];
+    int x, y, i;
+
+    shrink(BOX, workspace->plane, width, height, light->bytes, light->copy, coarse_width,
+           coarse_height);
+    for (i = 0; i < coarse_width * coarse_height; i++) {
+        light->coarse[i] = light->copy[i];
+    }
+    ink->dark = lightness(light, coarse_width, coarse_height) <= 0.0;
+    for (i = 0; i < coarse_width * coarse_height; i++) {
+        light->coarse[i] = ink->dark ? 255.0f - light->coarse[i] : light->coarse[i];
+    }
+    fit_surface(light->coarse, coarse_width, coarse_height, fit);
+    for (y = 0; y < coarse_height; y++) {
+        for (x = 0; x < coarse_width; x++) {
+            i = y * coarse_width + x;
+            light->opened[i] =
+                light->coarse[i] - (float)surface_at(fit, x, y, coarse_width, coarse_height);
+        }
+    }
+    open_plane(light->opened, light->between, coarse_width, coarse_height, half);
+    open_plane(light->coarse, light->between, coarse_width, coarse_height, half);
+    /* Both stay below the picture where there is no ink: take the closer one. */
+    for (y = 0; y < coarse_height; y++) {
+        for (x = 0; x < coarse_width; x++) {
+            const float surface = (float)surface_at(fit, x, y, coarse_width, coarse_height);
+
+            i = y * coarse_width + x;
+            if (surface + light->opened[i] > light->coarse[i]) {
+                light->coarse[i] = surface + light->opened[i];
+            }
+        }
+    }
+    for (x = 0; x < width; x++) {
+        const struct taps taps = taps_at(coarse_width, width, x);
+
+        for (y = 0; y < coarse_height; y++) {
+            workspace->light[y * width + x] = apply_taps(&taps, light->coarse + y * coarse_width, 1);
+        }
+    }
+}
+
+/* Write a row of contrast: how far each pixel stands out from the light, on the ink's side. */
+static void contrast_row(const digits_preprocess_workspace *workspace, int width, int height, int y,
+                         const struct ink *ink, float *row)
+{
+    const struct taps taps = taps_at(smaller(height, COARSE), height, y);
+    int x;
+
+    for (x = 0; x < width; x++) {
+        const float gray = workspace->plane[y * width + x];
+        const float light = apply_taps(&taps, workspace->light + x, width);
+
+        row[x] = (ink->dark ? 255.0f - gray : gray) - light - ink->ground;
+    }
+}
+
+/* --- Ground and ink --- */
+
+/* Otsu's threshold: the one that parts values best in two. N. Otsu, "A threshold selection method
+ * from gray-level histograms", 1979.
+ *
+ * steps: how many values are in each of 64 steps from low to high. *explained becomes the part of
+ * the variance that the threshold explains. */
+static double otsu(const int32_t steps[64], double low, double high, double *explained)
+{
+    double total = 0.0, moment = 0.0, square = 0.0;
+    double below = 0.0, below_moment = 0.0, largest = -1.0;
+    int best = 0;
+    int n;
+
+    *explained = 0.0;
+    if (high <= low) {
+        return low;
+    }
+    for (n = 0; n < 64; n++) {
+        total += steps[n];
+        moment += (double)steps[n] * n;
+        square += (double)steps[n] * n * n;
+    }
+    for (n = 0; n < 63; n++) {
+        double between;
+
+        below += steps[n];
+        below_moment += (double)steps[n] * n;
+        between = moment / total * below - below_moment;
+        between = between * between / (below * (total - below));
+        if (between > largest) {
+            largest = between;
+            best = n;
+        }
+    }
+    *explained = largest / (square / total - moment / total * (moment / total));
+    return low + (best + 1) * (high - low) / 64.0;
+}
+
+/* Return the step of a value, of 64 from low to high. */
+static int step_of(float value, float low, float high)
+{
+    return high > low ? (int)((value - low) * (float)(63.99 / (high - low))) : 0;
+}
+
+/* Sort numbers, by Shell's method. */
+static void sort(float *values, int count)
+{
+    int distance, n, i;
+
+    for (distance = 1; distance < count / 3; distance = 3 * distance + 1) {
+    }
+    for (; distance > 0; distance /= 3) {
+        for (n = distance; n < count; n++) {
+            const float value = values[n];
+
+            for (i = n; i >= distance && values[i - distance] > value; i -= distance) {
+                values[i] = values[i - distance];
+            }
+            values[i] = value;
+        }
+    }
+}
+
+/* Find the ground's level, and the noise on its side without ink: the median and the distance from
+ * it to the part 0.16, of what is below Otsu's threshold if ink and ground are well apart. */
+static void find_ground(digits_preprocess_workspace *workspace, int width, int height,
+                        struct ink *ink)
+{
+    float *const samples = workspace->shared.samples;
+    const int step = larger(width * height / 2048, 1);
+    int32_t steps[64] = {0};
+    double threshold, explained, noise;
+    int count = 0, share = 0;
+    int x, y, i;
+
+    ink->ground = 0.0f;
+    for (y = 0; y < height; y++) {
+        contrast_row(workspace, width, height, y, ink, workspace->row);
+        for (x = 0; x < width; x++) {
+            if ((y * width + x) % step == 0) {
+                samples[count++] = workspace->row[x];
+            }
+        }
+    }
+    sort(samples, count);
+    for (i = 0; i < count; i++) {
+        steps[step_of(samples[i], samples[0], samples[count - 1])]++;
+    }
+    threshold = otsu(steps, samples[0], samples[count - 1], &explained);
+    while (share < count && samples[share] < threshold) {
+        share++;
+    }
+    if (explained > 0.8 && share < 0.6 * count) {
+        count = share;
+    }
+    ink->ground = samples[count / 2];
+    noise = (double)ink->ground - samples[(int)(0.16 * count)];
+    ink->noise_floor = NOISE_FACTOR * noise > MIN_CONTRAST ? NOISE_FACTOR * noise : MIN_CONTRAST;
+}
+
+/* Find the ink's level: the mean of what stands out most. Return false if the frame is blank. */
+static bool find_level(digits_preprocess_workspace *workspace, int width, int height,
+                       struct ink *ink)
+{
+    float *const row = workspace->row;
+    int32_t steps[64] = {0};
+    float low = 0.0f, high = 0.0f;
+    double threshold = 0.0, explained, sum = 0.0;
+    int count = 0;
+    int pass, x, y;
+
+    for (pass = 0; pass < 3; pass++) {
+        for (y = 0; y < height; y++) {
+            contrast_row(workspace, width, height, y, ink, row);
+            for (x = 0; x < width; x++) {
+                if (!(row[x] > ink->noise_floor)) {
+                    continue;
+                }
+                if (pass == 0) { /* the range */
+                    low = count == 0 || row[x] < low ? row[x] : low;
+                    high = count == 0 || row[x] > high ? row[x] : high;
+                    count++;
+                } else if (pass == 1) { /* the histogram */
+                    steps[step_of(row[x], low, high)]++;
+                } else if (row[x] >= threshold) { /* the mean */
+                    sum += row[x];
+                    count++;
+                }
+            }
+        }
+        if (pass == 0 && count < MIN_AREA) {
+            return false;
+        }
+        if (pass == 1) {
+            threshold = otsu(steps, low, high, &explained);
+            count = 0;
+        }
+    }
+    ink->level = sum / count;
+    return true;
+}
+
+/* --- Ruled lines --- */
+
+#define INK 1  /* flags of a pixel */
+#define LINE 2
+
+/* A picture of flags whose rows may be columns: pixel x of row y is at y * row_step + x * step. */
+struct flags {
+    uint16_t *pixels;
+    int height, width;
+    int row_step, step;
+};
+
+static uint16_t *flag_at(const struct flags *picture, int x, int y)
+{
+    return &picture->pixels[y * picture->row_step + x * picture->step];
+}
+
+/* Return whether there is ink at most two rows away: slanting and broken lines hold together. */
+static bool is_thick(const struct flags *picture, int x, int y)
+{
+    const int last = smaller(y + 2, picture->height - 1);
+    int row;
+
+    for (row = larger(y - 2, 0); row <= last; row++) {
+        if (*flag_at(picture, x, row) & INK) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Mark the pixels from start to end of a row if that is long for a line. */
+static void mark_line(const struct flags *picture, int y, int start, int end)
+{
+    int x;
+
+    for (x = start; end - start > 0.4 * picture->width && x < end; x++) {
+        *flag_at(picture, x, y) |= LINE;
+    }
+}
+
+/* Mark the runs of thick ink that are long; gaps of a tenth of the width do not end one. Return
+ * whether a line reaches the left or right side. */
+static bool mark_lines(const struct flags *picture, int left, int right)
+{
+    const int width = picture->width;
+    bool reaches = false;
+    int most = 0;
+    int x, y;
+
+    for (y = 0; y < picture->height; y++) {
+        int count = 0;
+
+        for (x = 0; x < width; x++) {
+            count += is_thick(picture, x, y);
+        }
+        most = larger(most, count);
+    }
+    if (most < 0.25 * width) {
+        return false;
+    }
+    for (y = 0; y < picture->height; y++) {
+        int start = 0, end = 0;
+
+        for (x = 0; x < width; x++) {
+            if (!is_thick(picture, x, y)) {
+                continue;
+            }
+            if (end == 0 || x - end > 0.1 * width) {
+                mark_line(picture, y, start, end);
+                start = x;
+            }
+            end = x + 1;
+        }
+        mark_line(picture, y, start, end);
+        for (x = 0; x < width; x++) {
+            reaches = reaches || ((*flag_at(picture, x, y) & LINE) && (x <= left || x >= right));
+        }
+    }
+    return reaches;
+}
+
+/* Count the runs of ink down each column whose middle is on a line, by their length; or clear those
+ * that are no longer than `longest`. Return how many they are. */
+static int visit_runs(const struct flags *picture, int32_t *counts, double longest)
+{
+    int visited = 0;
+    int x, y, start;
+
+    for (x = 0; x < picture->width; x++) {
+        for (y = 0; y < picture->height; y++) {
+            if (!(*flag_at(picture, x, y) & INK)) {
+                continue;
+            }
+            for (start = y; y < picture->height && (*flag_at(picture, x, y) & INK); y++) {
+            }
+            if (!(*flag_at(picture, x, (start + y) / 2) & LINE)) {
+                continue;
+            }
+            visited++;
+            if (counts) {
+                counts[y - start]++;
+            } else if (y - start <= longest) {
+                int row;
+
+                for (row = start; row < y; row++) {
+                    *flag_at(picture, x, row) &= LINE;
+                }
+            }
+        }
+    }
+    return visited;
+}
+
+/* Return the length of the run that is the one of number `rank` in the order of length. */
+static int length_of_rank(const int32_t *counts, int rank)
+{
+    int length = 0;
+
+    while (rank >= counts[length]) {
+        rank -= counts[length++];
+    }
+    return length;
+}
+
+/* Take out thin lines along the rows, from one side of the picture on, but not strokes across. */
+static void remove_ruled_lines(const struct flags *picture, int32_t counts[193])
+{
+    const int left = (int)(0.04 * picture->width);
+    const int right = round_up((1.0 - 0.04) * (picture->width - 1));
+    const int size = picture->height * picture->width;
+    bool at_side = false;
+    int x, y, i, runs;
+
+    for (y = 0; y < picture->height; y++) {
+        for (x = 0; x < picture->width; x++) {
+            at_side = at_side || ((*flag_at(picture, x, y) & INK) && (x <= left || x >= right));
+        }
+    }
+    if (!at_side || smaller(picture->height, picture->width) < 32) {
+        return;
+    }
+    if (mark_lines(picture, left, right)) {
+        for (i = 0; i < 193; i++) {
+            counts[i] = 0;
+        }
+        runs = visit_runs(picture, counts, 0.0);
+        if (runs > 0) {
+            const double thickness = (length_of_rank(counts, (runs - 1) / 2)
+                                      + length_of_rank(counts, runs / 2)) / 2.0;
+
+            if (thickness <= 0.02 * larger(picture->height, picture->width)) {
+                visit_runs(picture, 0, 1.5 * thickness + 1.0);
+            }
+        }
+    }
+    for (i = 0; i < size; i++) {
+        picture->pixels[i] &= INK;
+    }
+}
+
+/* --- The digit among all ink --- */
+
+/* Number the 8-connected components of the ink in the order of their first pixels, from 1, and
+ * measure them. Return how many there are, or -1 if there are more than DIGITS_MAX_COMPONENTS. */
+static int find_components(digits_preprocess_workspace *workspace, int width, int height,
+                           const struct ink *ink)
+{
+    const double stroke = STROKE_LEVEL * ink->level, noise = 0.75 * ink->noise_floor;
+    uint16_t *const labels = workspace->shared.labels;
+    const struct flags upright = {labels, height, width, width, 1};
+    const struct flags lying = {labels, width, height, 1, width};
+    float *const row = workspace->row;
+    const int size = width * height;
+    bool changed = true;
+    int count = 0;
+    int i, pass;
+
+    for (i = 0; i < size; i++) {
+        if (i % width == 0) {
+            contrast_row(workspace, width, height, i / width, ink, row);
+        }
+        labels[i] = row[i % width] > (stroke > noise ? stroke : noise) ? INK : 0;
+    }
+    remove_ruled_lines(&upright, workspace->counts);
+    remove_ruled_lines(&lying, workspace->counts);
+
+    /* Each pixel begins as a component of its own and takes the lowest number around it, in
+     * passes from the first pixel to the last and back, until none changes. */
+    for (i = 0; i < size; i++) {
+        labels[i] = (uint16_t)(labels[i] ? i + 1 : 0);
+    }
+    while (changed) {
+        changed = false;
+        for (pass = 0; pass < 2; pass++) {
+            for (i = 0; i < size; i++) {
+                const int at = pass == 0 ? i : size - 1 - i;
+                const int x = at % width, y = at / width;
+                int down, across;
+
+                for (down = y - 1; labels[at] != 0 && down <= y + 1; down++) {
+                    for (across = x - 1; across <= x + 1; across++) {
+                        if (down >= 0 && down < height && across >= 0 && across < width) {
+                            const uint16_t other = labels[down * width + across];
+
+                            if (other != 0 && other < labels[at]) {
+                                labels[at] = other;
+                                changed = true;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    for (i = 0; i < size; i++) {
+        struct digits_component *component;
+        const int x = i % width, y = i / width;
+
+        if (x == 0) {
+            contrast_row(workspace, width, height, y, ink, row);
+        }
+        if (labels[i] == 0) {
+            continue;
+        }
+        if (labels[i] == i + 1) { /* the first pixel of a component */
+            if (count == DIGITS_MAX_COMPONENTS) {
+                return -1;
+            }
+            component = &workspace->components[count++];
+            *component = (struct digits_component){.left = x, .top = y};
+            labels[i] = (uint16_t)count;
+        } else {
+            labels[i] = labels[labels[i] - 1];
+        }
+        component = &workspace->components[labels[i] - 1];
+        component->left = smaller(component->left, x);
+        component->right = larger(component->right, x + 1);
+        component->bottom = y + 1;
+        component->area++;
+        component->mass += row[x];
+    }
+    return count;
+}
+
+/* Return how many sides of the frame a component touches. */
+static int borders(const struct digits_component *component, int width, int height)
+{
+    return (component->left == 0) + (component->top == 0) + (component->right == width)
+           + (component->bottom == height);
+}
+
+/* Return the larger gap between two components, across or down; below 0 if they overlap. */
+static int gap(const struct digits_component *one, const struct ink *other)
+{
+    const int across = larger(one->left - other->right, other->left - one->right);
+    const int down = larger(one->top - other->bottom, other->top - one->bottom);
+
+    return larger(across, down);
+}
+
+/* Choose the component that is the digit, and the pieces close to it; set the box of all of them.
+ * Return false if there is none. */
+static bool choose(digits_preprocess_workspace *workspace, int count, int width, int height,
+                   struct ink *ink)
+{
+    struct digits_component *const all = workspace->components;
+    struct digits_component *chosen = all;
+    bool chosen_is_corner = false;
+    double best = -1.0;
+    int n, round;
+
+    for (n = 0; n < count; n++) {
+        const double x = (all[n].left + all[n].right) / 2.0 / width - 0.5;
+        const double y = (all[n].top + all[n].bottom) / 2.0 / height - 0.5;
+        const int area = (all[n].right - all[n].left) * (all[n].bottom - all[n].top);
+        const int sides = borders(&all[n], width, height);
+        const bool corner = sides >= 2 && area < 0.25 * height * width;
+        double score = all[n].mass * exponential(-4.0 * (x * x + y * y));
+
+        score *= (sides > 0 ? 0.2 : 1.0) * (corner ? 0.1 : 1.0);
+        if (score > best) {
+            best = score;
+            chosen = &all[n];
+            chosen_is_corner = corner;
+        }
+    }
+    if (chosen->area < MIN_AREA || chosen_is_corner) {
+        return false;
+    }
+    chosen->kept = true;
+    ink->left = chosen->left;
+    ink->top = chosen->top;
+    ink->right = chosen->right;
+    ink->bottom = chosen->bottom;
+    for (round = 0; round < 3; round++) {
+        const struct ink before = *ink;
+        const double reach =
+            0.15 * larger(before.right - before.left, before.bottom - before.top);
+
+        for (n = 0; n < count; n++) {
+            const bool near = all[n].mass > 0.03 * chosen->mass
+                              && (borders(&all[n], width, height) == 0
+                                  || borders(chosen, width, height) > 0);
+
+            if (near && gap(&all[n], &before) <= reach) {
+                all[n].kept = true;
+                ink->left = smaller(ink->left, all[n].left);
+                ink->top = smaller(ink->top, all[n].top);
+                ink->right = larger(ink->right, all[n].right);
+                ink->bottom = larger(ink->bottom, all[n].bottom);
+            }
+        }
+    }
+    return true;
+}
+
+/* --- The digit in MNIST's form --- */
+
+/* Write a row of the digit's ink, from 0 to 1; y is counted from the top of its box. */
+static void ink_row(const digits_preprocess_workspace *workspace, int width, int height, int y,
+                    const struct ink *ink, float *row)
+{
+    const uint16_t *const labels = workspace->shared.labels + (ink->top + y) * width;
+    int x;
+
+    contrast_row(workspace, width, height, ink->top + y, ink, row);
+    for (x = ink->left; x < ink->right; x++) {
+        const bool kept = labels[x] != 0 && workspace->components[labels[x] - 1].kept;
+        const float value = row[x] / (float)ink->level;
+
+        row[x - ink->left] = !kept ? 0.0f : value < 1.0f ? value : 1.0f;
+    }
+}
+
+/* Return by how many pixels strokes are to be widened: those that would be too thin, among
+ * MNIST's, once the digit is 20 pixels high. The mean width of a stroke is its area over half its
+ * outline, which is pi / 4 of the steps between ink and ground along rows and columns. */
+static int missing_width(digits_preprocess_workspace *workspace, int width, int height,
+                         const struct ink *ink)
+{
+    const int ink_width = ink->right - ink->left, ink_height = ink->bottom - ink->top;
+    const int longest = larger(ink_width, ink_height);
+    float *row = workspace->row, *above = workspace->rows[0];
+    int area = 0, steps = 0;
+    double outline;
+    int x, y;
+
+    for (y = 0; y < ink_height; y++) {
+        ink_row(workspace, width, height, y, ink, row);
+        for (x = 0; x < ink_width; x++) {
+            area += row[x] > 0.5f;
+            steps += x > 0 && (row[x] > 0.5f) != (row[x - 1] > 0.5f);
+            steps += y > 0 && (row[x] > 0.5f) != (above[x] > 0.5f);
+        }
+        for (x = 0; x < ink_width; x++) {
+            above[x] = row[x];
+        }
+    }
+    outline = 3.141592653589793 / 4.0 * steps;
+    outline = outline > 1.0 ? outline : 1.0;
+    return within((int)(THIN_STROKE * longest / 20.0 - 2 * area / outline + 0.5), longest / 8);
+}
+
+/* Return how much of a pixel, from 0 to 1, a cell covers. */
+static double covered(int pixel, double start, double end)
+{
+    const double first = start > pixel ? start : pixel;
+    const double last = end < pixel + 1 ? end : pixel + 1;
+
+    return last > first ? last - first : 0.0;
+}
+
+/* Write the mean of each of 20 x 20 cells of a square around the ink, its strokes widened by
+ * `extra` pixels: each pixel becomes the largest of itself and the `extra` before it, across and
+ * down. */
+static void shrink_ink(digits_preprocess_workspace *workspace, int width, int height,
+                       const struct ink *ink, int extra)
+{
+    const int ink_width = ink->right - ink->left, ink_height = ink->bottom - ink->top;
+    const int wide = ink_width + extra, high = ink_height + extra;
+    const int side = larger(larger(wide, high), 10);
+    const int left = (side - wide) / 2, top = (side - high) / 2;
+    const double cell = side / 20.0;
+    float *const line = workspace->row;
+    double *const cells = workspace->cells;
+    int x, y, i, row, column;
+
+    for (i = 0; i < 20 * 20; i++) {
+        cells[i] = 0.0;
+    }
+    for (y = 0; y < high; y++) {
+        float *const widened = workspace->rows[y % (extra + 1)]; /* the last extra + 1 rows */
+
+        for (x = 0; x < wide; x++) {
+            widened[x] = 0.0f;
+        }
+        if (y < ink_height) {
+            ink_row(workspace, width, height, y, ink, line);
+            for (x = 0; x < ink_width; x++) {
+                for (i = 0; i <= extra; i++) {
+                    widened[x + i] = line[x] > widened[x + i] ? line[x] : widened[x + i];
+                }
+            }
+        }
+        for (x = 0; x < wide; x++) {
+            line[x] = 0.0f;
+            for (i = 0; i <= smaller(extra, y); i++) {
+                const float value = workspace->rows[i][x];
+
+                line[x] = value > line[x] ? value : line[x];
+            }
+        }
+        for (row = 0; row < 20; row++) {
+            const double share = covered(y, row * cell - top, (row + 1) * cell - top);
+
+            for (column = 0; share > 0.0 && column < 20; column++) {
+                const double start = column * cell - left, end = start + cell;
+                double sum = 0.0;
+
+                for (x = within((int)start, wide); x < wide && x < end; x++) {
+                    sum += line[x] * covered(x, start, end);
+                }
+                cells[row * 20 + column] += sum * share / (cell * cell);
+            }
+        }
+    }
+}
+
+/* Scale the peak of the cells to 255, and bring the center of mass to the middle of 28 x 28.
+ * C. Yadav and L. Bottou, "Cold Case: The Lost MNIST Digits", 2019. */
+static void place_cells(const double *cells, uint8_t *pixels)
+{
+    double peak = 0.0, mass = 0.0, x_moment = 0.0, y_moment = 0.0;
+    int row, column, down, right, i;
+
+    for (row = 0; row < 20; row++) {
+        for (column = 0; column < 20; column++) {
+            const double cell = cells[row * 20 + column];
+
+            peak = cell > peak ? cell : peak;
+            mass += cell;
+            x_moment += (column + 0.5) * cell;
+            y_moment += (row + 0.5) * cell;
+        }
+    }
+    down = (int)(15.0 - y_moment / mass);
+    right = (int)(15.0 - x_moment / mass);
+    for (i = 0; i < 20 * 20; i++) {
+        const int y = i / 20 + down, x = i % 20 + right;
+
+        if (y >= 0 && y < 28 && x >= 0 && x < 28) {
+            /* Fractions from 0.499 on are rounded up. */
+            pixels[y * 28 + x] = (uint8_t)(cells[i] * (255.0 / peak) + 0.5 + 1.0 / 1024.0);
+        }
+    }
+}
+
+/* Find the digit in workspace->plane. Return DIGITS_FOUND, or why there is none. */
+static int find_digit(digits_preprocess_workspace *workspace, int width, int height,
+                      struct ink *ink)
+{
+    int count;
+
+    estimate_light(workspace, width, height, ink);
+    find_ground(workspace, width, height, ink);
+    if (!find_level(workspace, width, height, ink)) {
+        return DIGITS_BLANK;
+    }
+    count = find_components(workspace, width, height, ink);
+    if (count < 0) {
+        return DIGITS_CLUTTERED;
+    }
+    return count > 0 && choose(workspace, count, width, height, ink) ? DIGITS_FOUND : DIGITS_BLANK;
+}
+
+/* Find a digit again that is small in the copy of a frame: in the frame itself, with a margin of
+ * half its size. Return DIGITS_FOUND, or why there is none, and the size of what was looked at. */
+static int look_closer(digits_preprocess_workspace *workspace, const uint8_t *gray, int width,
+                       int height, const struct ink *small, int *copy_width, int *copy_height,
+                       struct ink *ink)
+{
+    const double x_scale = (double)width / *copy_width, y_scale = (double)height / *copy_height;
+    const int left = (int)(small->left * x_scale), right = round_up(small->right * x_scale);
+    const int top = (int)(small->top * y_scale), bottom = round_up(small->bottom * y_scale);
+    const int margin = larger(right - left, bottom - top) / 2;
+    const int first_x = within(left - margin, width), end_x = within(right + margin + 1, width);
+    const int first_y = within(top - margin, height), end_y = within(bottom + margin + 1, height);
+    int x, y, i = 0;
+
+    for (y = first_y; y < end_y; y++) {
+        for (x = first_x; x < end_x; x++) {
+            workspace->plane[i++] = gray[y * width + x];
+        }
+    }
+    *copy_width = end_x - first_x;
+    *copy_height = end_y - first_y;
+    return find_digit(workspace, *copy_width, *copy_height, ink);
+}
+
+int digits_preprocess(const uint8_t *gray, int width, int height,
+                      digits_preprocess_workspace *workspace, uint8_t pixels[DIGITS_PIXELS])
+{
+    const int longest = larger(width, height);
+    int copy_width, copy_height, status, extra, i;
+    struct ink ink;
+
+    for (i = 0; i < DIGITS_PIXELS; i++) {
+        pixels[i] = 0;
+    }
+    if (width < 1 || height < 1 || longest < DIGITS_MIN_SIDE || longest > DIGITS_MAX_SIDE) {
+        return DIGITS_WRONG_SIZE;
+    }
+    copy_frame(gray, width, height, workspace, &copy_width, &copy_height);
+    status = find_digit(workspace, copy_width, copy_height, &ink);
+    if (status != DIGITS_FOUND) {
+        return status;
+    }
+    extra = missing_width(workspace, copy_width, copy_height, &ink);
+    if (longest > LONGEST
+        && larger(ink.right - ink.left, ink.bottom - ink.top) + extra < SMALLEST) {
+        const bool dark = ink.dark;
+
+        status = look_closer(workspace, gray, width, height, &ink, &copy_width, &copy_height, &ink);
+        if (status != DIGITS_FOUND || ink.dark != dark) { /* the copy has to do */
+            copy_frame(gray, width, height, workspace, &copy_width, &copy_height);
+            find_digit(workspace, copy_width, copy_height, &ink);
+        }
+        extra = missing_width(workspace, copy_width, copy_height, &ink);
+    }
+    shrink_ink(workspace, copy_width, copy_height, &ink, extra);
+    place_cells(workspace->cells, pixels);
+    return DIGITS_FOUND;
+}

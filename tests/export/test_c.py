@@ -1,0 +1,596 @@
+"""Models as C: compiled with the host's compiler, compared with LiteRT byte by byte."""
+
+import dataclasses
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+import runtime
+from export.c import boards, tflm, write
+from export.c.check import STRICT, classify, compile_program
+from export.c.network import read_network
+from export.c.source import identifier, write_c
+from runtime import Classifier
+from runtime.backends import open_backend
+from runtime.errors import ArtifactError
+from runtime.model import artifact
+from runtime.model.artifact import Artifact
+from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
+from runtime.preprocess.pipeline import preprocess
+
+PRETRAINED = Path(runtime.__file__).parent / "pretrained"
+PUBLISHED = PRETRAINED / "digits-int8.tflite"
+SANITIZED = (*STRICT, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+CC = shutil.which("cc")
+pytestmark = pytest.mark.skipif(CC is None, reason="no C compiler here: apt install gcc")
+
+
+def selftest(program: Path) -> int:
+    """Return the exit status of a program: 0, or the result of its self-test as a byte."""
+    return subprocess.run([program], input=b"", capture_output=True).returncode
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The published int8 artifact."""
+    return artifact.read(PUBLISHED)
+
+
+@pytest.fixture(scope="module")
+def strokes():
+    """Pixels (300, 28, 28, 1): pen strokes of any kind, noise, gray areas, and a blank image."""
+    random = np.random.default_rng(5)
+    images = []
+    for number in range(300):
+        page = Image.new("L", (112, 112))
+        points = random.normal(56, 22, (random.integers(2, 7), 2)).clip(16, 96)
+        width = int(random.integers(4, 18))
+        ImageDraw.Draw(page).line([*map(tuple, points.tolist())], 255, width, "curve")
+        page = page.filter(ImageFilter.GaussianBlur(random.uniform(0, 4)))
+        ink = np.asarray(page.resize((28, 28), Image.Resampling.BOX))
+        if number % 6 == 0:
+            ink = random.integers(0, 256, (28, 28), dtype=np.uint8) // random.integers(1, 9)
+        images.append(ink)
+    images[1] = np.full((28, 28), 9)
+    return np.stack(images).astype(np.uint8)[..., np.newaxis]
+
+
+def patches(shape, count) -> np.ndarray:
+    """Return images of gray patches with noise, (count, *shape) uint8."""
+    random = np.random.default_rng(3)
+    height, width, channels = shape
+    coarse = random.integers(0, 200, (count, 4, 4, channels))
+    rows, columns = np.arange(height) * 4 // height, np.arange(width) * 4 // width
+    noise = random.integers(0, 56, (count, *shape))
+    images = (coarse[:, rows][:, :, columns] + noise).astype(np.uint8)
+    images[0, 0, 0], images[0, -1, -1] = 0, 255  # the range that calibration sees
+    return images
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A function: layers and a shape → an int8 artifact with random weights."""
+    import keras
+
+    from export import tflite
+    from export.keras_model import KerasModel
+
+    folder = tmp_path_factory.mktemp("small")
+
+    class Samples:
+        def __init__(self, shape):
+            self.images = patches(shape, 16).astype(np.float32) / 255
+
+        def batches(self):
+            return iter(self.images[:, np.newaxis])
+
+    def make(name, shape, layers, classes=4) -> Artifact:
+        keras.utils.set_random_seed(0)
+        random = np.random.default_rng(0)
+        model = keras.Sequential([keras.Input(shape, name="pixels"), *layers])
+        model.add(keras.layers.Dense(classes, activation="softmax", name="scores"))
+        for weights in model.weights:
+            if weights.ndim == 1:
+                weights.assign(random.normal(0, 0.3, weights.shape))
+        labels = tuple(f"class {n}" for n in range(classes))
+        unknown = Dataset("random", "")
+        spec = ModelSpec(name, labels, shape, "float32", 1.0, 0.4, "", unknown, None, None)
+        path = folder / f"{name}.tflite"
+        data = tflite.convert(KerasModel(Artifact(path, b"", spec), model), Samples(shape))
+        quantization = Quantization(*tflite.quantization(data), calibration=unknown)
+        spec = dataclasses.replace(spec, precision="int8", quantization=quantization)
+        pixels = patches(shape, 4)
+        golden = GoldenOutputs(pixels, open_backend(Artifact(path, data, spec)).scores(pixels))
+        return artifact.write(path, data, dataclasses.replace(spec, golden=golden))
+
+    return make
+
+
+def test_scores_and_rejection_equal_those_of_litert(published, strokes, tmp_path):
+    program = compile_program(write_c(published), tmp_path, SANITIZED)
+    found = classify(program, strokes, 10)
+    classifier = Classifier(open_backend(published, "litert"))
+    np.testing.assert_array_equal(found["scores"], classifier.scores(strokes))
+    predictions = [classifier.classify(image) for image in strokes]
+    assert [published.spec.labels[n] for n in found["label"]] == [p.label for p in predictions]
+    assert found["accepted"].tolist() == [p.accepted for p in predictions]
+    assert 0.05 < found["accepted"].mean() < 0.95
+
+
+def layers_of(case):
+    """Return a name, an input shape and layers that need every function of the C files."""
+    from keras import layers
+
+    return {
+        "depthwise": (
+            (20, 16, 3),
+            [
+                layers.Conv2D(8, 3, padding="same", activation="relu"),
+                layers.DepthwiseConv2D(3, activation="relu6"),
+                layers.AveragePooling2D(2),
+                layers.Conv2D(6, 1),
+                layers.AveragePooling2D(3, strides=2, padding="same"),
+                layers.Flatten(),
+            ],
+        ),
+        "strided": (
+            (21, 17, 1),
+            [
+                layers.Conv2D(8, (5, 3), strides=2, padding="same"),
+                layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
+                layers.MaxPooling2D(3, 2, padding="same"),
+                layers.ReLU(),
+                layers.GlobalAveragePooling2D(),
+            ],
+        ),
+        "padded": (
+            (40, 17, 1),
+            [
+                layers.ZeroPadding2D(((1, 2), (0, 3))),
+                layers.SeparableConv2D(8, 3),
+                layers.ReLU(6),
+                layers.MaxPooling2D((3, 2)),
+                layers.Cropping2D(((0, 1), (2, 1))),
+                layers.Flatten(),
+                layers.Dense(20),
+                layers.ReLU(),
+            ],
+        ),
+    }[case]
+
+
+@pytest.mark.parametrize("case", ["depthwise", "strided", "padded"])
+def test_other_layers_and_sizes_equal_litert(small, tmp_path, case):
+    made = small(f"Any-{case}", *layers_of(case))
+    program = compile_program(write_c(made), tmp_path, SANITIZED)
+    pixels = patches(made.spec.input_shape, 500)
+    pixels[0] = 7
+    expected = open_backend(made, "litert").scores(pixels)
+    assert len(np.unique(expected, axis=0)) > 100
+    found = classify(program, pixels, 4)
+    np.testing.assert_array_equal(found["scores"], expected)
+    blank = np.arange(500) == 0
+    np.testing.assert_array_equal(found["accepted"], (expected.max(axis=1) >= 0.4) & ~blank)
+
+
+def test_a_layer_that_is_not_known_is_refused_by_name(small):
+    from keras import layers
+
+    made = small("odd", (12, 12, 1), [layers.Conv2D(4, 3, activation="sigmoid"), layers.Flatten()])
+    with pytest.raises(ArtifactError, match=r"odd\.tflite: its layer \S+ is a LOGISTIC, which C"):
+        write_c(made)
+
+
+def test_a_dilated_convolution_is_refused(small):
+    from keras import layers
+
+    made = small("dilated", (12, 12, 1), [layers.Conv2D(4, 3, dilation_rate=2), layers.Flatten()])
+    with pytest.raises(ArtifactError, match=r"dilated|BATCH"):
+        write_c(made)
+
+
+@pytest.mark.parametrize("name", ["digits.tflite", "digits-int8.onnx"])
+def test_other_artifacts_are_refused_in_one_line(name, tmp_path):
+    command = [sys.executable, "-m", "export.c", "--model", PRETRAINED / name, "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"error: .*C is written from an int8 \.tflite artifact.*\n", done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_writes_the_same_files_each_time(published, tmp_path):
+    command = [sys.executable, "-m", "export.c", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4,224 bytes of workspace" in done.stdout
+    source = write_c(published)
+    assert (tmp_path / "digits.c").read_text() == source.code
+    assert (tmp_path / "digits.h").read_text() == source.header
+    assert f'#define DIGITS_DIGEST "{published.spec.digest}"' in source.header
+
+
+def test_names_follow_the_artifact(published, tmp_path):
+    spec = dataclasses.replace(published.spec, name="Meter digits 7")
+    source = write_c(dataclasses.replace(published, spec=spec))
+    assert source.name == "meter_digits_7" == identifier("Meter digits 7")
+    assert selftest(compile_program(source, tmp_path)) == 0
+    assert not re.search(r"\bdigits_|DIGITS_(?!7)", source.code + source.header)
+
+
+def test_labels_are_utf8(small, tmp_path):
+    made = small("letters", (8, 8, 1), layers_of("depthwise")[1][-1:])
+    labels = ("ä", 'quote " \\', "??/", "中文")
+    spec = dataclasses.replace(made.spec, labels=labels)
+    source = write_c(dataclasses.replace(made, spec=spec))
+    (tmp_path / "letters.h").write_text(source.header)
+    (tmp_path / "letters.c").write_text(source.code)
+    (tmp_path / "main.c").write_text(
+        '#include <stdio.h>\n#include "letters.h"\n'
+        "int main(void) { int n; for (n = 0; n < LETTERS_CLASSES; n++) puts(letters_labels[n]); }\n"
+    )
+    command = [CC, *STRICT, "main.c", "letters.c", "-o", "program"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "program"], capture_output=True)
+    assert done.stdout.decode().splitlines() == list(labels)
+
+
+@pytest.mark.parametrize("array", ["hidden_weights", "scores_biases", "conv3_scales"])
+def test_the_selftest_fails_if_a_parameter_changed(published, tmp_path, array):
+    source = write_c(published)
+    pattern = rf"( {array}\[\d+\] = {{\n(?:.*\n)?.*?)(-?[0-9][0-9A-Fx]*),"
+    changed = re.sub(pattern, lambda found: f"{found[1]}({found[2]}) ^ 1,", source.code, count=1)
+    assert changed != source.code
+    assert selftest(compile_program(dataclasses.replace(source, code=changed), tmp_path)) == 0xFF
+
+
+def test_the_selftest_names_the_golden_image_that_differs(published, tmp_path):
+    golden = published.spec.golden
+    scores = golden.scores.copy()
+    scores[2, 4] = np.nextafter(scores[2, 4], np.float32(1))
+    spec = dataclasses.replace(published.spec, golden=GoldenOutputs(golden.pixels, scores))
+    source = write_c(dataclasses.replace(published, spec=spec))
+    assert selftest(compile_program(source, tmp_path)) == 3
+
+
+def test_no_library_and_no_writable_data_are_needed(published, tmp_path):
+    compile_program(write_c(published), tmp_path, STRICT)
+    options = ("-std=c99", "-O2", "-ffreestanding", "-fno-pic", "-fno-stack-protector", "-c")
+    subprocess.run([CC, *options, "digits.c"], cwd=tmp_path, check=True)
+    done = subprocess.run(["nm", "digits.o"], cwd=tmp_path, capture_output=True, text=True)
+    symbols = {tuple(line.split()[-2:]) for line in done.stdout.splitlines()}
+    # GCC calls memset by itself; every environment of a compiler has it.
+    assert {kind for kind, _ in symbols - {("U", "memset")}} <= set("TtRr"), done.stdout
+
+
+@pytest.mark.parametrize("options", [("-std=gnu99", "-O3", "-march=native"), ("-Os", "-m32")])
+def test_the_selftest_passes_whatever_the_options(published, tmp_path, options):
+    source = write_c(published)
+    if "-m32" in options:
+        (tmp_path / "empty.c").write_text("int main(void) { return 0; }\n")
+        done = subprocess.run([CC, "-m32", "empty.c"], cwd=tmp_path, capture_output=True)
+        if done.returncode:
+            pytest.skip("the compiler makes no 32-bit programs here: apt install gcc-multilib")
+        options = (*options, "-msse2", "-mfpmath=sse")
+    assert selftest(compile_program(source, tmp_path, tuple(options))) == 0
+
+
+# Prints, for scales from standard input, how often the integers and float32 differ.
+REQUANTIZATION = """
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* XNNPACK's rule: float32 product, limited, rounded to the nearest, ties to even. */
+static int32_t reference(int32_t sum, uint32_t bits)
+{
+    float scale, product;
+
+    memcpy(&scale, &bits, sizeof scale);
+    product = (float)sum * scale;
+    return (int32_t)nearbyintf(fmaxf(fminf(product, 65535.0f), -65535.0f));
+}
+
+/* The first sum from which on a rule returns at least `code`. */
+static int64_t first(int32_t (*rule)(int32_t, uint32_t), uint32_t scale, int32_t code)
+{
+    int64_t low = INT32_MIN, high = (int64_t)INT32_MAX + 1;
+
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+
+        if (rule((int32_t)middle, scale) >= code) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+int main(void)
+{
+    uint32_t scale;
+    long differences = 0;
+    uint32_t random = 1;
+    int32_t code;
+    int i;
+
+    while (fread(&scale, 4, 1, stdin) == 1) {
+        for (code = -300; code <= 300; code++) {
+            differences += first(multiply_by_scale, scale, code) != first(reference, scale, code);
+        }
+        for (i = 0; i < 2000; i++) {
+            random = random * 1664525u + 1013904223u;
+            const int32_t sum = (int32_t)random >> random % 32;
+            differences += multiply_by_scale(sum, scale) != reference(sum, scale);
+        }
+    }
+    printf("%ld\\n", differences);
+    return 0;
+}
+"""
+
+
+def test_requantization_in_integers_equals_float32(published, tmp_path):
+    """Both rules never fall as the sum grows: if each code begins at the same sum, all are equal.
+
+    600 codes of each scale, over all 2^32 sums, by bisection.
+    """
+    piece = Path(sys.modules["export.c"].__file__).parent / "pieces/requantize.c"
+    text = "#include <stdint.h>\n" + piece.read_text()
+    (tmp_path / "main.c").write_text(text + REQUANTIZATION)
+    command = [CC, "-std=c99", "-O2", "-ffp-contract=off", "main.c", "-lm", "-o", "program"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    random = np.random.default_rng(0)
+    scales = [
+        *(layer.requantization.scales for layer in read_network(published).layers
+          if hasattr(layer, "requantization")),
+        # Any mantissa and exponent that the generator lets through, and the ends of both.
+        np.ldexp(random.uniform(1, 2, 600), random.integers(-32, 8, 600)).astype(np.float32),
+        np.ldexp(np.float32(1), np.arange(-32, 8)).astype(np.float32),
+        np.nextafter(np.ldexp(np.float32(1), np.arange(-31, 9)), np.float32(0)).astype(np.float32),
+    ]  # fmt: skip
+    data = np.concatenate(scales).astype("<f4").tobytes()
+    done = subprocess.run([tmp_path / "program"], input=data, capture_output=True, check=True)
+    assert done.stdout == b"0\n"
+
+
+# Brings frames from standard input, each after its width and height, into MNIST's form.
+PREPROCESSING = """
+#include <stdio.h>
+#include <stdlib.h>
+#include "digits.h"
+
+int main(void)
+{
+    digits_preprocess_workspace *const workspace = malloc(sizeof *workspace);
+    uint8_t pixels[DIGITS_PIXELS];
+    int32_t size[2];
+
+    while (fread(size, sizeof size, 1, stdin) == 1) {
+        const size_t bytes = (size_t)size[0] * (size_t)size[1];
+        uint8_t *const gray = malloc(bytes);
+
+        if (fread(gray, 1, bytes, stdin) != bytes) {
+            return 1;
+        }
+        fputc(digits_preprocess(gray, size[0], size[1], workspace, pixels), stdout);
+        fwrite(pixels, sizeof pixels, 1, stdout);
+        free(gray);
+    }
+    free(workspace);
+    return 0;
+}
+"""
+
+
+def frames(count: int) -> list[np.ndarray]:
+    """Return gray frames with pen strokes; some with noise, uneven light or ruled lines."""
+    random = np.random.default_rng(11)
+    made = []
+    for number in range(count):
+        width, height = (int(n) for n in random.integers(32, 321, 2))
+        page = Image.new("L", (4 * width, 4 * height))
+        reach = random.uniform(0.15, 0.4) * min(page.size)
+        middle = random.uniform(0.4, 0.6, 2) * page.size
+        for _ in range(random.integers(1, 3)):
+            points = middle + random.uniform(-1, 1, (random.integers(2, 7), 2)) * reach
+            pen = max(1, int(reach * random.uniform(0.05, 0.3)))
+            ImageDraw.Draw(page).line([*map(tuple, points.tolist())], 255, pen, "curve")
+        cover = np.asarray(page.resize((width, height), Image.Resampling.BOX)) / 255
+        ground, ink = random.integers(150, 256), random.integers(0, 90)
+        frame = ground + (ink - ground) * cover
+        if number % 2:
+            frame = 255 - frame
+        if number % 5 == 4:
+            lines = slice(int(random.integers(4, 30)), None, int(random.integers(25, 60)))
+            frame[lines] += random.integers(20, 90) * (1 if np.median(frame) < 128 else -1)
+        if number % 3 == 1:
+            frame += random.normal(0, random.uniform(0.5, 4), frame.shape)
+        if number % 3 == 2:
+            frame *= 1 - random.uniform(0, 0.4) * np.arange(width) / width
+        made.append(np.rint(frame).clip(0, 255).astype(np.uint8))
+    return made
+
+
+def c_preprocess(folder, options, images):
+    """Return the status and the pixels (28, 28, 1) that the C returns for each image."""
+    source = write_c(artifact.read(PUBLISHED))
+    (folder / "digits.h").write_text(source.header)
+    (folder / "digits.c").write_text(source.code)
+    (folder / "main.c").write_text(PREPROCESSING)
+    command = [CC, *options, "main.c", "digits.c", "-o", "program"]
+    subprocess.run(command, cwd=folder, check=True)
+    data = b"".join(np.array(each.shape[::-1], "<i4").tobytes() + each.tobytes() for each in images)
+    done = subprocess.run([folder / "program"], input=data, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    found = np.frombuffer(done.stdout, [("status", "u1"), ("pixels", "u1", (28, 28, 1))])
+    return found["status"], found["pixels"]
+
+
+def test_preprocessing_gives_the_pixels_of_the_runtime(tmp_path):
+    """A few frames differ by a gray level: NumPy sums in float32 and in another order.
+
+    Of a thousand one has a tie, of a pixel with a threshold or of the center of mass.
+    """
+    images = frames(2000)
+    status, pixels = c_preprocess(tmp_path, ("-std=c99", "-O3"), images)
+    expected = [preprocess(image) for image in images]
+    cluttered = status == 2
+    assert cluttered.mean() < 0.005
+    blank = np.array([each.method == "blank" for each in expected])
+    np.testing.assert_array_equal(blank[~cluttered], (status == 1)[~cluttered])
+    difference = np.abs(pixels.astype(int) - [each.pixels for each in expected]).max(axis=(1, 2, 3))
+    difference = difference[~cluttered]
+    assert (difference == 0).mean() >= 0.995
+    assert (difference <= 1).mean() >= 0.998
+
+
+def test_preprocessing_is_clean_under_the_sanitizers(tmp_path):
+    random = np.random.default_rng(0)
+    odd = [
+        np.full((200, 300), 7, np.uint8),
+        np.full((32, 1), 7, np.uint8),
+        np.arange(320, dtype=np.uint8)[np.newaxis],
+        random.integers(0, 256, (320, 320), dtype=np.uint8),
+        random.integers(0, 2, (320, 320), dtype=np.uint8) * 255,
+        np.pad(np.full((300, 300), 255, np.uint8), 10),
+        *(np.zeros(shape, np.uint8) for shape in ((321, 40), (40, 321), (31, 31), (1, 1))),
+    ]
+    status, pixels = c_preprocess(tmp_path, SANITIZED, [*odd, *frames(60)])
+    assert status[:2].tolist() == [1, 1]
+    assert status[6:10].tolist() == [3] * 4
+    assert not pixels[status != 0].any()
+
+
+def test_the_arduino_sketch_prints_the_selftest(tmp_path):
+    """Compiled as Arduino does: the sketch as C++, with its functions for printing."""
+    if shutil.which("c++") is None:
+        pytest.skip("no C++ compiler here: apt install g++")
+    write.export(PUBLISHED, tmp_path, "arduino")
+    (tmp_path / "Arduino.h").write_text(ARDUINO)
+    sketch = (tmp_path / "digits/digits.ino").read_text()
+    main = "\nint main() { setup(); loop(); }\n"
+    (tmp_path / "sketch.cpp").write_text('#include "Arduino.h"\n' + sketch + main)
+    for command in (
+        [CC, "-std=gnu11", "-Os", "-Wall", "-Wextra", "-Werror", "-c", "digits/digits.c"],
+        [
+            "c++",
+            "-std=gnu++17",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-Idigits",
+            "sketch.cpp",
+            "digits.o",
+        ],
+    ):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "a.out"], capture_output=True, text=True, check=True)
+    assert done.stdout == "self-test passed: the scores are LiteRT's\nnone of the classes\n"
+
+
+ARDUINO = """
+#include <cstdio>
+
+struct {
+    void begin(long) {}
+    operator bool() { return true; }
+    void print(const char *text) { std::fputs(text, stdout); }
+    void println(const char *text) { std::puts(text); }
+    void println(int number) { std::printf("%d\\n", number); }
+    void println(float number) { std::printf("%.2f\\n", number); }
+} Serial;
+
+static void delay(int) {}
+"""
+
+
+def test_the_cmake_project_prints_the_selftest(small, tmp_path):
+    if shutil.which("cmake") is None:
+        pytest.skip("no CMake here: apt install cmake")
+    made = small("cmake-model", (8, 8, 1), layers_of("depthwise")[1][-1:])
+    write.export(made.path, tmp_path, "cmake")
+    assert {path.name for path in (tmp_path / "cmake_model").iterdir()} == {
+        *("cmake_model.c", "cmake_model.h", "main.c", "CMakeLists.txt")
+    }
+    for command in (["-S", "cmake_model", "-B", "build"], ["--build", "build"]):
+        subprocess.run(["cmake", *command], cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run([tmp_path / "build/selftest"], capture_output=True, text=True, check=True)
+    assert done.stdout == "self-test passed: the scores are LiteRT's\n"
+
+
+def test_flash_ram_and_stack_are_those_of_the_compiler(published):
+    """The stack is that of the deepest chain of calls."""
+    graph = """
+    node: { title: "run" label: "run\\nfile.c:1:1\\n16 bytes (static)" }
+    node: { title: "file.c:one" label: "one\\nfile.c:2:1\\n32 bytes (static)" }
+    node: { title: "two" label: "two\\nfile.c:3:1\\n8 bytes (static)" }
+    edge: { sourcename: "run" targetname: "file.c:one" label: "file.c:1:2" }
+    edge: { sourcename: "run" targetname: "two" label: "file.c:1:3" }
+    edge: { sourcename: "two" targetname: "__aeabi_ddiv" label: "file.c:3:3" }
+    """
+    assert boards.deepest_stack(graph, "run") == 48
+    command = boards.COMPILERS["Cortex-M4"]
+    if shutil.which(command[0]) is None:
+        pytest.skip("no compiler for Cortex-M here: apt install gcc-arm-none-eabi")
+    size = boards.measure(write_c(published), command)
+    assert (size.ram, 70_000 < size.flash < 90_000, 100 < size.stack < 500) == (5060, True, True)
+
+
+def test_a_size_without_a_compiler_is_not_measured(published, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    lines = boards.table(write_c(published))[2:-2]
+    assert len(lines) == len(boards.BOARDS)
+    assert all("| size not measured |" in line for line in lines)
+
+
+@pytest.fixture(scope="module")
+def micro_python():
+    """A Python with tflite-micro: this one, or the one that $TFLITE_MICRO_PYTHON names."""
+    python = os.environ.get("TFLITE_MICRO_PYTHON", sys.executable)
+    done = subprocess.run([python, "-c", "import tflite_micro"], capture_output=True)
+    if done.returncode:
+        pytest.skip("no tflite-micro here: pip install tflite-micro (x86-64)")
+    return python
+
+
+def test_the_file_for_tflm_has_a_static_batch_and_ends_with_the_logits(published):
+    data, operators = tflm.convert(published)
+    assert operators == ["CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "RESHAPE", "STRIDED_SLICE"]
+    made = dataclasses.replace(published, data=data)
+    details = importlib.import_module("ai_edge_litert.interpreter").Interpreter(
+        model_content=made.data
+    )
+    (source,), (result,) = details.get_input_details(), details.get_output_details()
+    assert source["shape_signature"].tolist() == [1, 28, 28, 1]
+    assert (result["shape_signature"].tolist(), result["dtype"]) == ([1, 10], np.int8)
+
+
+def test_tflm_runs_the_file(published, strokes, tmp_path, micro_python):
+    lines = tflm.write(published, tmp_path, micro_python, strokes)
+    found = re.search(r"top-1 as LiteRT on (\d+\.\d+)%", lines[-1])
+    assert float(found[1]) >= 99  # noise and gray areas are among the images
+    assert re.search(r"arena \d\d,\d{3} bytes", lines[-1])
+    subprocess.run([CC, "-std=c11", *STRICT[1:], "-c", "digits_tflm.c"], cwd=tmp_path, check=True)
+    assert len((tmp_path / "digits_tflm.tflite").read_bytes()) < len(published.data)
+
+
+def test_tflm_without_its_interpreter_is_one_line(tmp_path):
+    empty = tmp_path / "python"
+    empty.write_text(
+        "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'tflite_micro'\" >&2\nexit 1\n"
+    )
+    empty.chmod(0o755)
+    command = [sys.executable, "-m", "export.c", "--target", "tflm", "--python", empty]
+    done = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"error: .* has no tflite-micro: pip install .*\n", done.stderr)
