@@ -1,4 +1,8 @@
-"""Renders the results of the rejection benchmark: on the terminal, as JSON and as Markdown."""
+"""Renders the results of the rejection benchmark: on the terminal, as JSON and as Markdown.
+
+`digit-edge benchmark-rejection` calls `print_report` and `write`. AUROC is the area under the ROC
+curve of the rejection score; in the tables, "by confidence" is rejection by the softmax alone.
+"""
 
 from pathlib import Path
 
@@ -19,11 +23,14 @@ from runtime.errors import printable
 from runtime.system import atomic_write
 
 JSON_NAME = "rejection.json"  # all results
-MARKDOWN_NAME = "rejection.md"  # rendered from them
+MARKDOWN_NAME = "rejection.md"  # the tables and targets, rendered from the results
 
 
 def print_report(report: RejectionReport) -> None:
-    """Print the tables, the targets and the verdict."""
+    """Print the tables, a line of targets per case, and the verdict, "passed" or "FAILED".
+
+    A missed target is printed, but the verdict does not depend on the targets.
+    """
     for table in _tables(report):
         terminal.print_table(table)
     for line in targets(report):
@@ -32,7 +39,9 @@ def print_report(report: RejectionReport) -> None:
 
 
 def write(report: RejectionReport, folder: Path) -> tuple[str, ...]:
-    """Write rejection.json and rejection.md into `folder`; return their names.
+    """Write rejection.json and rejection.md into `folder`; return the two file names.
+
+    The folder is created if it is missing.
 
     Raises:
         EdgeError: a file cannot be written.
@@ -43,7 +52,7 @@ def write(report: RejectionReport, folder: Path) -> tuple[str, ...]:
 
 
 def render(report: RejectionReport) -> str:
-    """Return the whole report as Markdown."""
+    """Return the whole report as Markdown; tables without lines are left out."""
     parts = [
         "# Rejection of images that are not digits",
         f"{report.created[:10]}, `digit-edge benchmark-rejection`, compared with the test images "
@@ -55,12 +64,20 @@ def render(report: RejectionReport) -> str:
 
 
 def targets(report: RejectionReport) -> tuple[str, ...]:
-    """Return one line per case: its figures, and whether each target is met."""
+    """Return one line per measured case: its figures, and whether each target is met.
+
+    The targets are `MIN_AUROC`, `MAX_DIGITS_REJECTED_SHARE` and `MAX_COST_NS`, and the rejection of
+    all blank pages. The result is empty if no case was measured.
+    """
     return tuple(map(_targets, report.results))
 
 
 def row_table(result: RejectionResult) -> Table:
-    """Return one line per kind of image: rejection by the model, and by confidence alone."""
+    """Return the table of one case, with one line for the test digits and one per kind of image.
+
+    Each line contains the rejection by the artifact's rejection model and by confidence alone. The
+    AUROC of digits is "–", because digits should not be rejected.
+    """
     test_digits = (
         "test digits",
         f"{result.digits:,}",
@@ -80,7 +97,7 @@ def row_table(result: RejectionResult) -> Table:
         (test_digits, *map(_line, result.kinds)),
         f"In addition to inference, a decision takes {duration(result.cost_ns)}; in a batch, "
         f"{duration(result.batch_cost_ns)} per image. AUROC: the probability that a test digit "
-        "scores higher than an image of this kind.",
+        "has a higher rejection score than an image of this kind.",
     )
 
 
