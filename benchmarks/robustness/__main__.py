@@ -1,4 +1,7 @@
-"""The command digit-edge benchmark-robustness: accuracy on corrupted images and other writers."""
+"""The command `digit-edge benchmark-robustness`: accuracy on corrupted images and other writers.
+
+It writes robustness.json, robustness.md and robustness.svg, and prints the tables.
+"""
 
 import argparse
 import sys
@@ -13,7 +16,18 @@ from runtime.errors import CHECK_FAILED, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if a case fails."""
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if a case failed or no artifact was measured.
+
+    Raises:
+        EdgeError: an option or the data set is invalid, or the report cannot be written.
+        ModuleNotFoundError: a package of digit-edge[train] is not installed.
+    """
     arguments = parse_args(argv)
     from benchmarks.report import terminal
     from benchmarks.robustness import report as robustness_report
@@ -33,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     robustness_report.print_report(report)
     written = robustness_report.write(report, folder)
     print(f"written: {printable(str(folder))}: {', '.join(written)}")
-    return 0 if report else CHECK_FAILED
+    return CHECK_FAILED if report.failures else 0
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options; None stands for the arguments of this process."""
     parser = argparse.ArgumentParser(
         prog="digit-edge benchmark-robustness",
         description="Measure the accuracy of each artifact on images that are shifted, rotated, "
