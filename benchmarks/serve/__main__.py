@@ -1,4 +1,7 @@
-"""The command digit-edge benchmark-serve: a load test of digit-edge serve."""
+"""The command `digit-edge benchmark-serve`: a load test of `digit-edge serve`.
+
+It prints one line per test and can write the results to a JSON file.
+"""
 
 import argparse
 import json
@@ -24,10 +27,16 @@ from runtime.system import atomic_write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if a target is missed.
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if a target is missed.
 
     Raises:
-        EdgeError: an option is invalid, or the server did not start.
+        EdgeError: an option is invalid, the server did not start, or --out cannot be written.
     """
     arguments = parse_args(argv)
     if arguments.out is not None:
@@ -51,7 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options; None stands for the arguments of this process.
+
+    Raises:
+        EdgeError: a number is too small.
+    """
     parser = argparse.ArgumentParser(
         prog="digit-edge benchmark-serve",
         description="Start digit-edge serve and test it under load: throughput compared "
@@ -60,22 +73,28 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog="Exit status: 0 all targets met, 2 invalid input, 3 a target missed.",
     )
     parser.add_argument(
-        "--seconds", type=float, default=24, help="duration of the throughput test (%(default)s)"
+        "--seconds",
+        type=float,
+        default=24,
+        help="duration of the throughput test in seconds (%(default)s)",
     )
     parser.add_argument(
         "--clients", type=int, default=200, help="number of simultaneous clients (%(default)s)"
     )
     parser.add_argument(
-        "--each", type=int, default=10, help="requests of each of these clients (%(default)s)"
+        "--each", type=int, default=10, help="requests of each simultaneous client (%(default)s)"
     )
     parser.add_argument(
-        "--requests", type=int, default=100_000, help="requests of the memory test (%(default)s)"
+        "--requests",
+        type=int,
+        default=100_000,
+        help="number of requests of the memory test (%(default)s)",
     )
     parser.add_argument(
         "--abuse-seconds",
         type=float,
         default=60,
-        help="duration of the test with hostile clients (%(default)s)",
+        help="duration of the test with hostile clients in seconds (%(default)s)",
     )
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     arguments = parser.parse_args(argv)
