@@ -1,4 +1,7 @@
-"""Compare each artifact with its Keras reference on the test set: digit-edge benchmark-parity."""
+"""The command `digit-edge benchmark-parity`: compares artifacts with their Keras reference.
+
+It prints the tables and can write the results to a JSON file.
+"""
 
 import argparse
 import sys
@@ -15,7 +18,18 @@ from runtime.system import atomic_write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if a case fails."""
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if a case failed or differs by more than the tolerance.
+
+    Raises:
+        EdgeError: an option, the reference or the data set is invalid, or the file of --json cannot
+            be written.
+    """
     arguments = parse_args(argv)
     from benchmarks.harness.serialize import to_json
     from benchmarks.report import terminal
@@ -38,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.print_parity(report)
     if arguments.json is not None:
         atomic_write.write(arguments.json, to_json(report))
-    return 0 if report else CHECK_FAILED
+    return 0 if report else CHECK_FAILED  # a report is true if all cases pass
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command's options."""
+    """Parse the command's options; None stands for the arguments of this process."""
     parser = argparse.ArgumentParser(
         prog="digit-edge benchmark-parity",
         description="Compare the accuracy and predictions of each artifact with those of its Keras "
