@@ -1,4 +1,7 @@
-"""Measure latency, throughput, start-up and memory: digit-edge benchmark-latency."""
+"""The command `digit-edge benchmark-latency`: measures latency, throughput, start-up and memory.
+
+It prints the tables and can write the results to a JSON file.
+"""
 
 import argparse
 import sys
@@ -13,7 +16,17 @@ from runtime.system import atomic_write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if a case fails."""
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if a case failed or no artifact was measured.
+
+    Raises:
+        EdgeError: an option is invalid, or the file of --json cannot be written.
+    """
     arguments = parse_args(argv)
     from benchmarks.harness.serialize import to_json
     from benchmarks.report import terminal
@@ -34,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.print_latency(report)
     if arguments.json is not None:
         atomic_write.write(arguments.json, to_json(report))
-    return 0 if report else CHECK_FAILED
+    return CHECK_FAILED if report.failures else 0
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command's options."""
+    """Parse the command's options; None stands for the arguments of this process."""
     parser = argparse.ArgumentParser(
         prog="digit-edge benchmark-latency",
         description="Measure latency, throughput, start-up and memory of each artifact.",
