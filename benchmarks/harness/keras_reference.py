@@ -1,8 +1,8 @@
-"""Opens the Keras reference model as a backend, so that it is measured like the artifacts.
+"""Opens the Keras reference model as a backend, to measure it like the artifacts.
 
-`benchmarks.worker` opens it in a subprocess. This module also counts the multiply-accumulates and
-activations of the model, for the roofline of the reports. The roofline is the largest speed that
-the processor's arithmetic and memory allow.
+`benchmarks.worker` calls `open_artifact` in a subprocess. This module also counts the
+multiply-accumulates and activations of the model, for the roofline of the reports. The roofline is
+the largest speed that the processor's arithmetic and memory allow.
 """
 
 import importlib
@@ -132,7 +132,7 @@ def _check_gpu(name: str) -> None:
             jax.devices("gpu")
         except RuntimeError as error:
             raise BackendUnavailable(
-                "JAX finds no GPU: it needs an NVIDIA card, its driver, and "
+                "JAX finds no GPU; JAX needs an NVIDIA GPU, its driver, and "
                 'pip install "jax[cuda13]"'
             ) from error
         return
@@ -142,7 +142,7 @@ def _check_gpu(name: str) -> None:
         gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         raise BackendUnavailable(
-            "TensorFlow finds no GPU: it needs an NVIDIA card, its driver, and "
+            "TensorFlow finds no GPU; TensorFlow needs an NVIDIA GPU, its driver, and "
             'pip install "tensorflow[and-cuda]"'
         )
 
@@ -153,16 +153,16 @@ def open_artifact(
     """Open a .keras artifact.
 
     Args:
-        artifact: a .keras artifact from `artifact.read`, which has checked its digest.
+        artifact: a .keras artifact from `artifact.read`, which checks the digest.
         name: one of `cases.KERAS_CALLS`.
-        threads: number of TensorFlow's threads inside one operation, at least 1. It takes effect
-            for the first model of a process only, and not for JAX.
+        threads: number of TensorFlow's threads inside one operation, at least 1. The
+            number takes effect for the first model of a process only, and not for JAX.
         device: "cpu" or "gpu".
 
     Raises:
         BackendUnavailable: Keras or its framework is not installed, `name` is unknown, or no GPU is
             found.
-        ArtifactError: Keras cannot load the model, or its shapes are not those of the spec.
+        ArtifactError: Keras cannot load the model, or the shapes of the model differ from the spec.
     """
     calls = KERAS_CALLS["gpu"]
     if name not in calls:

@@ -1,8 +1,8 @@
 """Describes the machine that a benchmark runs on: hardware, versions, temperature, load.
 
-The reports of `digit-edge benchmark`, `benchmark-latency` and `benchmark-serve` contain it.
-`benchmarks.compare` compares the timings of two reports only if their machines are equal, unless
---different-hosts is given.
+The reports of `digit-edge benchmark`, `benchmark-latency` and `benchmark-serve` contain this
+description. `benchmarks.compare` compares the timings of two reports only if their machines are
+equal, unless --different-hosts is given.
 """
 
 import os
@@ -115,7 +115,7 @@ def _mhz() -> int:
 
 
 def _stdout_of(program: str, *arguments: str) -> str:
-    """Run a program and return its standard output; empty if it is missing or fails."""
+    """Run a program; return its standard output, or "" if the program is missing or fails."""
     if shutil.which(program) is None:
         return ""
     process = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)

@@ -1,7 +1,7 @@
 """Confidence intervals, significance tests and summary statistics of predictions and timings.
 
-The benchmarks and their reports use it. Shares and accuracies are from 0 to 1. In a comparison,
-"first" and "second" are the two models, such as the Keras reference and an artifact.
+The benchmarks and their reports use this module. Shares and accuracies are from 0 to 1. In a
+comparison, "first" and "second" are the two models, such as the Keras reference and an artifact.
 """
 
 import math
@@ -51,7 +51,7 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
         only_second: number of images that only the second model predicts correctly.
 
     Returns:
-        The p-value, 0 to 1; 1 if there are no such images.
+        The p-value, 0 to 1; 1 if both numbers are 0.
 
     Raises:
         EdgeError: SciPy is not installed.
@@ -76,7 +76,7 @@ def welch_interval(first: Floats, second: Floats) -> tuple[float, float]:
         EdgeError: SciPy is not installed.
     """
     with warnings.catch_warnings():
-        # SciPy warns if all values of a sample are equal, although its interval is correct.
+        # SciPy warns if all values of a sample are equal, although the interval is correct.
         warnings.simplefilter("ignore", RuntimeWarning)
         test = _scipy_stats().ttest_ind(second, first, equal_var=False)
     low, high = test.confidence_interval(0.95)
@@ -93,7 +93,7 @@ def auroc(higher: Floats, lower: Floats) -> float:
         lower: scores (M,) of the other class, at least one; infinity is valid.
 
     Returns:
-        The probability that a score of the first class is higher than one of the other class. Ties
+        The probability that a random score of `higher` is above a random score of `lower`. Ties
         count half. 1 is perfect, 0.5 is chance.
 
     Raises:

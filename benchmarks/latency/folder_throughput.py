@@ -1,7 +1,7 @@
 """Measures the throughput of `digit-edge classify FOLDER` on many PNG files, on all cores.
 
-`benchmarks.latency.run` calls `measure`. The duration is compared with that of decoding the same
-files (`benchmarks.latency.decode_only`). Classifying includes the decoding, so it cannot be faster.
+`benchmarks.latency.run` calls `measure`. The duration is compared with the duration of a program
+that only decodes the same files with Pillow, `benchmarks.latency.decode_only`.
 """
 
 import sys

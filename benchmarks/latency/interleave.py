@@ -1,8 +1,8 @@
 """Interleaves the repetitions of all cases.
 
-`benchmarks.latency.run` uses it. A machine becomes slower or faster during a benchmark, for example
-when it gets warm. Interleaving spreads this drift over all cases equally. Each repetition of a case
-runs in a new subprocess. Results that are too noisy are measured again.
+`benchmarks.latency.run` uses this module. A machine becomes slower or faster during a benchmark,
+for example when it gets warm. Interleaving spreads this drift over all cases equally. Each
+repetition of a case runs in a new subprocess. Results that are too noisy are measured again.
 """
 
 import dataclasses
@@ -31,8 +31,8 @@ class CaseState:
         model: the artifact.
         version: the version of the engine.
         fallback: the part of the model that ran on the CPU instead of the device; empty if none.
-        batch: the fastest batch size of OFFLINE; 0 until it is known.
-        bare_batch: the fastest batch size of MANY_BARE; 0 until it is known.
+        batch: the fastest batch size of the scenario OFFLINE; 0 before the first repetition.
+        bare_batch: the fastest batch size of the scenario MANY_BARE; 0 before the first repetition.
         runs: for each scenario, by name, one series per repetition.
         starts: the cold starts of all subprocesses of the case.
     """
@@ -60,7 +60,8 @@ class CaseState:
 class InterleavedRunner:
     """Runs the subprocesses of all cases in turns.
 
-    A case that fails is appended to `skipped`. It is not run again, with any number of threads.
+    A case that fails is appended to `skipped`. The case is then not run again, with any number of
+    threads.
 
     Attributes:
         settings: duration and number of the measurements.

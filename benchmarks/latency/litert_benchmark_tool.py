@@ -100,8 +100,9 @@ def _run(
         try:
             record = json.loads(file.read_text("utf-8"))
             median_ns = 1e6 * record["latency"]["median_ms"]
-            # The tool rounds times to 0.01 ms, which is too coarse for a mean. It computes the
-            # throughput from the unrounded mean, so the mean is computed from the throughput here.
+            # The tool rounds times to 0.01 ms, which is too coarse for a mean. The tool also
+            # prints the throughput, computed from the unrounded mean. So the mean is computed here
+            # from the throughput.
             input_mb = math.prod(spec.input_shape) * _ITEM_BYTES[spec.precision] / 2**20
             return 1e9 * input_mb / record["throughput_mb_s"], median_ns
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:

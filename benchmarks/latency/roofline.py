@@ -1,8 +1,8 @@
 """Measures the roofline of one core: peak float32 and int8 matrix products, memory bandwidth.
 
-`benchmarks.worker` calls `measure` in a subprocess. The roofline is an upper limit of speed; the
-reports compare each artifact's speed with it. Williams, Waterman and Patterson, "Roofline: an
-insightful visual performance model" (2009).
+`benchmarks.worker` calls `measure` in a subprocess. The roofline is an upper limit of speed, and
+the reports compare each artifact's speed with this limit. Williams, Waterman and Patterson,
+"Roofline: an insightful visual performance model" (2009).
 """
 
 import time

@@ -64,7 +64,7 @@ def compare(
         device: "cpu" or "gpu".
         tolerance: the allowed differences; None for those that `digit-edge export` allows.
         fail_fast: stop after the first case that fails; the cases after it are not in the report.
-        explain: also trace the int8 artifacts layer by layer, to find the sources of their errors.
+        explain: also compare the int8 artifacts with the float artifacts layer by layer.
         external_pythons: Pythons for engines that are not installed in this one.
         elsewhere: predictions of the same artifacts for the same images on a remote device; None if
             no device was used.
@@ -74,7 +74,7 @@ def compare(
         The report. A case that failed or whose engine is missing is in `skipped`.
 
     Raises:
-        ArtifactError: the reference is missing or damaged, or its process failed.
+        ArtifactError: the reference is missing or damaged, or cannot be run.
         DatasetError: the classes of the images are not those of the reference.
         BackendUnavailable: `backends` contains an unknown name.
     """
@@ -170,7 +170,7 @@ def _compare_case(
         external_pythons: Pythons for engines that are not installed in this one.
 
     Returns:
-        The result, or the case with the reason why it has no scores.
+        The result; a SkippedCase with the reason if the case failed.
     """
     try:
         candidate = artifact.read(path)
@@ -189,8 +189,8 @@ class _Comparison:
 
     Attributes:
         reference: the artifact of the reference.
-        reference_scores: its scores, (N, classes) float32.
-        test_set: the images that were predicted, and their labels.
+        reference_scores: the scores of the reference for `test_set`, (N, classes) float32.
+        test_set: the images and their correct classes.
         tolerance: the allowed differences.
     """
 

@@ -75,7 +75,8 @@ def render(report: PhotosReport) -> str:
 def tables(report: PhotosReport) -> tuple[Table, ...]:
     """Return the tables: summary, single digits by medium and writer, numbers, speed, mistakes.
 
-    A table has no lines if the manifest has no images of its kind, or if speed was not measured.
+    The tables of a kind of images have no lines if the manifest has no such images. The table of
+    speed has no lines if speed was not measured.
     """
     return (
         _summary(report),
@@ -110,7 +111,7 @@ def tables(report: PhotosReport) -> tuple[Table, ...]:
                 for speed in report.speeds
             ),
             "Pillow decodes the bytes at full size, and the model classifies the same bytes, in "
-            "turns. The shortest time of each image counts; a figure is their median.",
+            "turns. The shortest time of each image counts; the table shows their median.",
         ),
         _mistakes(report),
     )

@@ -4,7 +4,7 @@ r"""Measures the accuracy of a classifier on the images that a manifest.csv list
 writer and medium. The kind is one of:
 
     single      an image of one digit; the label is the digit
-    multi       an image of numbers; the label contains their lines, separated by the two
+    multi       an image of lines of digits; the label contains the lines, separated by the two
                 characters \n
     notdigit    an image without a digit; the label is not used
 """
@@ -38,7 +38,7 @@ _REMEDY = "each line needs file, kind, label, writer and medium, separated by co
 
 
 def read_manifest(folder: Path) -> tuple[Photo, ...]:
-    """Return the lines of manifest.csv, in their order; always at least one.
+    """Return the lines of manifest.csv in the order of the file; always at least one.
 
     Args:
         folder: the folder that contains manifest.csv. The images are not opened.

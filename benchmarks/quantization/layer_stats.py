@@ -1,6 +1,6 @@
 """Computes error statistics of an int8 artifact's layers, and checks them (lint).
 
-`benchmarks.quantization.tflite`, `.onnx` and `.explain` use it. The statistics of a layer are its
+The other modules of `benchmarks.quantization` use this module. The statistics of a layer are its
 signal-to-noise ratio, saturated values, used share of the int8 range, and silent channels. A failed
 check gets a remark in the report and never fails a run.
 """
@@ -15,8 +15,8 @@ from runtime.backends import Scores
 from runtime.model.artifact import Artifact
 from runtime.model.spec import QuantizationParams
 
-# Images per call of an engine; more are split into several calls. It limits the memory, because an
-# engine keeps the outputs of all layers.
+# Images per call of an engine; more images are split into several calls. The limit keeps the memory
+# small, because an engine keeps the outputs of all layers.
 BATCH = 50
 SIGN_BIT = 0x80  # XOR with it turns a uint8 code c into the bits of the int8 code c − 128
 _INT8_MIN = -128  # the lowest int8 code

@@ -1,8 +1,8 @@
 """Compares a float and an int8 .onnx artifact layer by layer, and checks their graphs (lint).
 
-`benchmarks.quantization.explain` uses it for `digit-edge benchmark-parity --explain`. onnxruntime
-runs each graph with graph optimizations off and on. To compare layers, the inner tensors of the
-graph are added to its outputs.
+`benchmarks.quantization.explain` uses this module for `digit-edge benchmark-parity --explain`.
+onnxruntime runs each graph with graph optimizations off and on. To compare layers, the inner
+tensors of the graph are added to its outputs.
 """
 
 import tempfile

@@ -1,8 +1,9 @@
 """Compares a float and an int8 .tflite artifact layer by layer, and checks their graphs (lint).
 
-`benchmarks.quantization.explain` uses it for `digit-edge benchmark-parity --explain`. LiteRT runs
-each graph with reference or optimized kernels and keeps every tensor. The list of operators comes
-from a private method of LiteRT's interpreter. A future release may remove that method.
+`benchmarks.quantization.explain` uses this module for `digit-edge benchmark-parity --explain`.
+LiteRT runs each graph with reference or optimized kernels and keeps every tensor. The list of
+operators comes from a private method of LiteRT's interpreter. A future release may remove that
+method.
 """
 
 from collections.abc import Iterator

@@ -1,11 +1,12 @@
 """Draws the images of the rejection benchmark: negatives, and digits from other sources.
 
 Used by `benchmarks.rejection.run`. Negatives are images that are not digits: blank pages, noise,
-letters, shapes and textures. `train.negatives` draws those that the rejection model is fitted to,
-with other fonts and drawings. The benchmark therefore measures with images unknown to the model.
+letters, shapes and textures. The rejection model is fitted to the negatives of `train.negatives`,
+which have other fonts and drawings. The benchmark therefore measures with images unknown to the
+model.
 
-A public drawing function takes a number of images n, at least 1, and a random generator. It returns
-the pixels for the model, (n, 28, 28, 1) uint8, with 0 for paper and 255 for ink. Sizes are in
+A public drawing function takes a number of images n, at least 1, and a random generator. The result
+is the pixels for the model, (n, 28, 28, 1) uint8, with 0 for paper and 255 for ink. Sizes are in
 pixels, angles in radians and gray levels from 0 to 255.
 """
 
@@ -23,8 +24,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from runtime.backends import Pixels
 from runtime.preprocess.pipeline import to_pixels
 
-# Letters that look like a handwritten 0, 1, 2, 5, 6, 8 or 9. They are never drawn, because no model
-# can be expected to reject them.
+# Letters that look like a handwritten 0, 1, 2, 5, 6, 8 or 9. These letters are never drawn,
+# because no model can be expected to reject them.
 LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"
 # The letters that are drawn, A to Z and a to z without the look-alikes. All should be rejected.
 LETTERS = "".join(sorted(set(string.ascii_letters) - set(LOOK_ALIKES)))
@@ -126,7 +127,7 @@ def letters(n: int, random: np.random.Generator) -> Pixels:
 def printed_digits(n: int, random: np.random.Generator) -> Pixels:
     """Draw printed digits in the fonts of `letters`.
 
-    They should be accepted. If they are rejected, the model recognizes print instead of letters.
+    Printed digits should be accepted. If they are rejected, the model rejects print, not letters.
     """
     return _printed(string.digits, n, random)
 
@@ -134,7 +135,7 @@ def printed_digits(n: int, random: np.random.Generator) -> Pixels:
 def sklearn_digits(n: int, random: np.random.Generator) -> Pixels:
     """Return random digits of other writers, from the test split of scikit-learn's digits.
 
-    There are about 360 of them; a larger n returns all.
+    The test split has about 360 images. A larger n returns all of them.
 
     Raises:
         DatasetError: scikit-learn is not installed.
@@ -168,7 +169,8 @@ def shapes(n: int, random: np.random.Generator) -> Pixels:
 def textures(n: int, random: np.random.Generator) -> Pixels:
     """Draw textures of photographs: wood, tiles, shaded spheres before a horizon, stripes.
 
-    Half of them are only scaled down to 28×28. The other half is preprocessed as a photograph.
+    Half of the images are only scaled down to 28×28. The other half is preprocessed as a
+    photograph.
     """
     draw_functions = (_wood, _tiles, _spheres, _stripes)
     images = []

@@ -1,9 +1,9 @@
 """Runs the benchmarks on a device, another machine that is reached over ssh.
 
-`benchmarks.remote.client` sends the text of this file over ssh and runs it with `python -c`. The
-program reads a zip archive with the packages, the artifacts and the images from standard input. It
-unpacks the archive in a temporary folder, runs the benchmarks, and writes the results to standard
-output. It imports only the standard library, and leaves no files on the device.
+`benchmarks.remote.client` sends the text of this file over ssh and runs the text with `python -c`.
+The program reads a zip archive with the packages, the artifacts and the images from standard input.
+It unpacks the archive in a temporary folder, runs the benchmarks, and writes the results to
+standard output. The program imports only the standard library, and leaves no files on the device.
 """
 
 # Without this line, a Python older than 3.10 fails with a TypeError instead of the message below.
@@ -19,7 +19,8 @@ import tempfile
 import zipfile
 from types import FrameType
 
-# Written before the results. Output before it, as from a shell's profile, is ignored by the client.
+# Written before the results. The client ignores all output before the marker, for example that of a
+# shell's profile.
 MARKER = b"\n-- results of the device --\n"
 MIN_PYTHON = (3, 10)  # with an older version, the program prints an error and ends
 
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
         arguments: the options of `digit-edge benchmark-latency`.
 
     Returns:
-        The exit status. 0 if results were written; they also record the cases that failed. 2 if
+        The exit status. 0 if results were written; the results also record failed cases. 2 if
         Python is too old or lacks a package. Otherwise the status of the program that failed.
         Errors are printed on standard error.
     """
@@ -85,7 +86,7 @@ def _run(folder: str, module: str, *arguments: str) -> int:
     return subprocess.run(
         [sys.executable, "-m", f"{prefix}benchmarks.{module}", *arguments],
         cwd=folder,
-        # Temporary files of the engines are made in the folder, and removed with it.
+        # The engines make their temporary files in the folder. They are removed with the folder.
         env={**os.environ, "TMPDIR": folder},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 """Runs the benchmarks on a device over ssh: sends code and artifacts, receives the results.
 
-`digit-edge benchmark --on USER@HOST` calls it. The device is another machine, such as a Raspberry
-Pi. It needs Python, NumPy, Pillow and an engine, but no copy of this project.
+`digit-edge benchmark --on USER@HOST` calls `measure`. The device is another machine, such as a
+Raspberry Pi. The device needs Python, NumPy, Pillow and an engine, but no copy of this project.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _PACKAGES = ("runtime", "benchmarks")  # packages of this project that are sent 
 _CONNECT_TIMEOUT_S = 10  # if ssh cannot connect within this time, it fails
 
 # Time after which ssh sends a test message over an idle connection. ssh ends the connection after
-# three messages without a response, its default.
+# three such messages without a response.
 _ALIVE_INTERVAL_S = 15
 _SSH_FAILED_STATUS = 255  # exit status of ssh if it cannot connect or log in
 _NOT_FOUND_STATUS = 127  # exit status of the device's shell if the command is missing
@@ -66,7 +66,7 @@ class RemoteResults:
 
 
 def check_connection(device: Device) -> None:
-    """Check that the device can be reached and its Python starts.
+    """Check that ssh can reach the device and that the Python on the device starts.
 
     Raises:
         EdgeError: ssh is not installed, the connection fails, or the device has no such Python.
@@ -97,8 +97,8 @@ def measure(
         models: the folder of the artifacts.
         settings: duration and number of the measurements.
         pixels: images (N, 28, 28, 1) uint8 to predict with each artifact; None for timings only.
-        quick: True if `settings` are those of --quick, which the device then uses for the settings
-            that are not sent.
+        quick: True if `settings` are those of --quick. Only some of the settings are sent; the
+            device then uses --quick for the rest.
         backends: the names of the engines to measure; all engines if empty.
         kind: "cpu" or "gpu".
         threads: numbers of threads; if empty, 1 and the device's number of cores.

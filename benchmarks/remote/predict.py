@@ -1,8 +1,8 @@
 """Save the scores of each artifact for given images: python -m benchmarks.remote.predict.
 
-`benchmarks.remote.agent` runs it on a device, which has neither Keras nor a data set. The machine
-that `digit-edge benchmark --on` was started on reads the files with `read`. `benchmarks.parity`
-compares the scores with those of the Keras reference.
+`benchmarks.remote.agent` runs this program on a device, which has neither Keras nor a data set. The
+machine that `digit-edge benchmark --on` was started on reads the files with `read`.
+`benchmarks.parity` compares the scores with those of the Keras reference.
 """
 
 import argparse

@@ -101,7 +101,8 @@ def blur(pixels: Pixels, sigma_px: float, random: np.random.Generator) -> Pixels
     reach = int(np.ceil(4 * sigma_px))  # the kernel ends at four standard deviations
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_px) ** 2)
     size = pixels.shape[1]
-    # Both passes are matrix products: column j of the band matrix is the kernel centered at j.
+    # The blur along rows and that along columns are matrix products with the same band matrix. Its
+    # column j is the kernel, centered at row j.
     taps = np.arange(size)[:, None] - np.arange(size) + reach
     inside = (taps >= 0) & (taps <= 2 * reach)
     band = np.where(inside, kernel[np.clip(taps, 0, 2 * reach)], 0) / kernel.sum()

@@ -192,7 +192,7 @@ class _CaseRunner:
     def predict(
         self, path: Path, case: BenchmarkCase, class_names: tuple[str, ...]
     ) -> _Predictions | SkippedCase:
-        """Return the predictions of an artifact, or the case with the reason why it has none.
+        """Return the predictions of an artifact; a SkippedCase with the reason if the case fails.
 
         Args:
             path: the artifact.

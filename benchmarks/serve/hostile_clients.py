@@ -2,7 +2,7 @@
 
 `benchmarks.serve.run` calls `abuse`, which runs all hostile clients at once, and checks meanwhile
 that an ordinary client is served. Each public function takes a port of this machine and misbehaves
-once. It raises OSError or EOFError if the server closes the connection early.
+once. The function raises OSError or EOFError if the server closes the connection early.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 _SLOW_CLIENTS = 100  # simultaneous clients of `slow_headers`, and the same number of `slow_body`
 _SLOW_INTERVAL_S = 1  # pause of a slow client after each header or byte
 _SLOW_BODY_BYTES = 1 << 20  # length that `slow_body` announces; a body is never completed
-_OVERSIZED_BYTES = 1 << 30  # length that `oversized` announces; the client stops after sending it
+_OVERSIZED_BYTES = 1 << 30  # length that `oversized` announces and sends, unless the server closes
 _OVERSIZED_CHUNK = b"x" * 65536  # the bytes that `oversized` sends at once
 _OVERSIZED_INTERVAL_S = 0.01  # pause of `oversized` after each chunk
 _RECONNECT_INTERVAL_S = 0.02  # pause of a client between two connections

@@ -1,6 +1,6 @@
 """A small HTTP/1.1 client for load tests: many keep-alive connections on one event loop.
 
-`benchmarks.serve.run` calls it. Client and server share one machine. The client therefore does
+`benchmarks.serve.run` calls `load`. Client and server share one machine. The client therefore does
 little work per request, to leave the CPU time to the server.
 """
 
@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-# For the head of a response and again for its body; a slower response counts as a failed request.
+# Time limit of the head of a response, and again of its body. A slower response counts as a failed
+# request.
 TIMEOUT_S = 60.0
 
 
@@ -72,8 +73,8 @@ class ClientConnection:
         Raises:
             OSError: the connection broke.
             EOFError: the server closed the connection.
-            TimeoutError: the head or the body took longer than `TIMEOUT_S`. In Python 3.10 it is
-                `asyncio.TimeoutError`.
+            TimeoutError: the head or the body took longer than `TIMEOUT_S`. Python 3.10
+                raises `asyncio.TimeoutError`.
         """
         start = time.perf_counter_ns()
         self.writer.write(request)
@@ -119,8 +120,8 @@ def get(path: str) -> bytes:
 async def load(port: int, requests: Sequence[bytes], clients: int, count: int) -> Load:
     """Send requests from simultaneous clients; return when all requests have ended.
 
-    A client sends its next request after the response to the last one. It reconnects after a broken
-    connection; the broken request counts as failed and is not repeated.
+    A client sends its next request after the response to its previous request. It reconnects
+    after a broken connection; the broken request counts as failed and is not repeated.
 
     Args:
         port: the port of the server on this machine.

@@ -1,8 +1,8 @@
 """The load tests of `digit-edge serve`, each with a target.
 
-`digit-edge benchmark-serve` runs all of them on a server in a subprocess on the same machine. They
-measure throughput, latency with many clients, and memory over many requests. They also check the
-service during attacks of hostile clients, and the shutdown by SIGTERM.
+`digit-edge benchmark-serve` runs all of them on a server in a subprocess on the same machine. The
+tests measure throughput, latency with many clients, and memory over many requests. Two tests check
+the service during attacks of hostile clients, and the shutdown by SIGTERM.
 """
 
 import asyncio
@@ -34,10 +34,12 @@ MIN_RATIO = 0.6  # least images/s through HTTP, divided by images/s of `classify
 # Largest 99th percentile of the latency, in rounds: a round is the mean time in which each client
 # gets one response.
 MAX_P99_ROUNDS = 2.5
-MAX_GROWTH = 1.1  # largest resident memory after the memory test, divided by that before it
+MAX_GROWTH = 1.1  # largest resident memory after the memory test, divided by memory before the test
 
-_EXIT_TIMEOUT_S = 60  # time from SIGTERM to the end of the server; beyond it, TimeoutExpired
-# Alternations between classifying in process and through HTTP. Other programs then slow down both.
+_EXIT_TIMEOUT_S = 60  # time from SIGTERM to the end of the server; beyond it, the run fails
+
+# Number of times that the throughput test alternates between classifying in process and through
+# HTTP. Other programs then slow down both sides of the comparison.
 _THROUGHPUT_ROUNDS = 8
 _THROUGHPUT_CLIENTS = 4  # simultaneous clients of the throughput test
 _THROUGHPUT_WARM_UP_REQUESTS = 100  # sent before the throughput test
@@ -142,8 +144,8 @@ def measure_throughput(server: Server, seconds: float) -> TargetCheck:
         seconds: approximate duration of the test; greater than 0.
 
     Returns:
-        The check; it passes if the median ratio of the rounds is at least `MIN_RATIO`. The CPU
-        times in its text are partly 0 if the system has no /proc.
+        The check; it passes if the median ratio of the rounds is at least `MIN_RATIO`. Its text
+        also contains CPU times; that of the server is 0 if the system has no /proc.
 
     Raises:
         EdgeError: the published model contains no golden digits.
