@@ -2,7 +2,7 @@
 
 A case is an artifact in an engine on a device. This program reads a request from a folder, runs it,
 and writes the response or an error into the folder. Most imports are inside functions, because the
-time to import an engine is one of the measurements.
+time to import an engine is measured too.
 """
 
 import sys
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         PredictResponse,
         Roofline,
     )
-
 
 _BATCH_CHECK_IMAGES = 3  # images predicted one by one and in one batch, to compare the scores
 

@@ -1,8 +1,10 @@
-"""Interleaves the repetitions of all cases.
+"""Interleaves the repetitions of all cases of the latency benchmark.
 
-`benchmarks.latency.run` uses this module. A machine becomes slower or faster during a benchmark,
-for example when it gets warm. Interleaving spreads this drift over all cases equally. Each
-repetition of a case runs in a new subprocess. Results that are too noisy are measured again.
+`benchmarks.latency.run` uses this module. A case is an artifact in an engine, on a device, with a
+number of threads. A scenario is a kind of call that is timed, such as one image per call. A machine
+becomes slower or faster during a benchmark, for example when it gets warm. Interleaving spreads
+this drift over all cases equally. Each repetition of a case runs in a new subprocess. Results that
+are too noisy are measured again.
 """
 
 import dataclasses
@@ -18,7 +20,7 @@ from runtime.model.artifact import Artifact
 
 # The scenarios of the report's summary. Only these are measured again if they are too noisy. The
 # other scenarios are timed in turns with each other, so noise affects both sides of a comparison.
-_RETRIED = (messages.SINGLE, messages.OFFLINE)
+_RETRIED = (messages.SINGLE, messages.OFFLINE)  # single calls, and batches of the fastest size
 
 
 @dataclass
@@ -29,7 +31,7 @@ class CaseState:
         case: the artifact, engine, device and threads.
         scenarios: the scenarios to time.
         model: the artifact.
-        version: the version of the engine.
+        version: the version of the engine; empty before the first repetition.
         fallback: the part of the model that ran on the CPU instead of the device; empty if none.
         batch: the fastest batch size of the scenario OFFLINE; 0 before the first repetition.
         bare_batch: the fastest batch size of the scenario MANY_BARE; 0 before the first repetition.
@@ -159,6 +161,7 @@ class InterleavedRunner:
 
     def _has_failed(self, entry: CaseState) -> bool:
         """Return whether this case has failed before, with this or another number of threads."""
+        # Both numbers of threads are set to 0, because the comparison must ignore them.
         case = dataclasses.replace(entry.case, threads=0)
         return any(dataclasses.replace(s.case, threads=0) == case for s in self.skipped)
 

@@ -1,7 +1,8 @@
 """Runs the latency benchmark: plans the cases, measures them, and assembles the LatencyReport.
 
-`digit-edge benchmark` and `digit-edge benchmark-latency` call `measure`. This module also defines
-the options that the two commands share.
+`digit-edge benchmark` and `digit-edge benchmark-latency` call `measure`. A case is an artifact in
+an engine, on a device, with a number of threads. A scenario is a kind of call that is timed, such
+as one image per call. This module also defines the options that the two commands share.
 """
 
 import argparse
@@ -52,8 +53,8 @@ def measure(
         settings: duration and number of the measurements.
         backends: the names of the engines to measure; all engines if empty.
         device: "cpu", or "gpu" for all accelerators of each engine.
-        threads: numbers of CPU threads to measure with; if empty, 1 and the number of cores on the
-            CPU, and 1 on a GPU.
+        threads: numbers of CPU threads to measure with. If empty, they are 1 and the number of
+            cores for "cpu", and 1 for "gpu".
         external_pythons: Pythons for engines that are not installed in this one.
         keras: also time the Keras reference.
         progress: called with a text for each step.
@@ -92,6 +93,7 @@ def measure(
         and device == "cpu"
         and e.case.backend not in external
     ]
+    # If `settings.starts` is 0, the commands and LiteRT's tool are not measured either.
     cli_cases = _one_per_engine(cli_cases) if settings.starts else []
     commands, failed_commands = cli_startup.measure(models, cli_cases, settings.starts, progress)
     files, failed_files = folder_throughput.measure(models, cli_cases, settings, progress)
@@ -102,7 +104,7 @@ def measure(
     peak = None
     if entries:
         progress("roofline of one core")
-        roofline_case = BenchmarkCase("", "matrix product", "cpu", 1)
+        roofline_case = BenchmarkCase("", "matrix product", "cpu", 1)  # the name in messages
         peak = subprocesses.request_roofline(
             RooflineRequest(roofline_case, _ROOFLINE_SIZE, _ROOFLINE_S)
         )
@@ -180,7 +182,7 @@ def _results(entry: CaseState) -> list[LatencyResult]:
 
 
 def parse_threads(text: str | None, quick: bool = False) -> tuple[int, ...]:
-    """Parse the value of --threads, e.g. "1,2,4".
+    """Parse the value of --threads, such as "1,2,4".
 
     Args:
         text: the value; None if the option is not given.

@@ -114,7 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--pixels", type=Path, required=True, help=".npy file of images, (N, 28, 28, 1) uint8"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write the scores to")
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="(%(default)s)")
+    parser.add_argument(
+        "--device", choices=("cpu", "gpu"), default="cpu", help="kind of processor (%(default)s)"
+    )
     parser.add_argument(
         "--backend", action="append", default=[], help="run only this engine; may be repeated"
     )

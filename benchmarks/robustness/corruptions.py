@@ -232,7 +232,7 @@ def _morph(pixels: Pixels, change_px: float, extreme: np.ufunc) -> Pixels:
         change_px: the change of the stroke width. It equals the diameter of the disk.
         extreme: `np.maximum` for dilation, `np.minimum` for erosion.
     """
-    # The upsampling is doubled if the radius is not a whole number of points.
+    # Use a grid of twice the resolution if the radius is not a whole number of grid points.
     whole = (_UPSAMPLING * change_px / 2).is_integer()
     upsampling = _UPSAMPLING if whole else 2 * _UPSAMPLING
     radius = upsampling * change_px / 2

@@ -99,7 +99,7 @@ def measure(
 
     Args:
         models: the folder of the artifacts. It may contain the Keras reference, digits.keras.
-        test_set: the clean images.
+        test_set: the clean images and their labels. A case fails if the model has other classes.
         published: a second folder of artifacts, measured on the digits of other writers only.
         corruptions: the corruptions to measure with.
         backends: names of the engines to measure; empty for all.

@@ -50,7 +50,12 @@ _MAX_ERROR_CHARACTERS = 300  # end of the server's error output that a message c
 
 
 class Server(NamedTuple):
-    """A running server and its port."""
+    """A running server.
+
+    Attributes:
+        process: the process of the server.
+        port: the port on this machine that the server listens on.
+    """
 
     process: "subprocess.Popen[str]"
     port: int
@@ -58,7 +63,13 @@ class Server(NamedTuple):
 
 @dataclass(frozen=True)
 class TargetCheck:
-    """The result of one test: its name, its figures as text, and whether the target is met."""
+    """The result of one test.
+
+    Attributes:
+        name: the name of the test.
+        text: the measured figures and the targets, for the printed line.
+        passed: True if the targets are met.
+    """
 
     name: str
     text: str
