@@ -103,8 +103,9 @@ def _run(
             # The tool rounds times to 0.01 ms, which is too coarse for a mean. The tool also
             # prints the throughput, computed from the unrounded mean. So the mean is computed here
             # from the throughput.
-            input_mb = math.prod(spec.input_shape) * _ITEM_BYTES[spec.precision] / 2**20
-            return 1e9 * input_mb / record["throughput_mb_s"], median_ns
+            # "throughput_mb_s" is in MiB of input values per second.
+            input_mib = math.prod(spec.input_shape) * _ITEM_BYTES[spec.precision] / 2**20
+            return 1e9 * input_mib / record["throughput_mb_s"], median_ns
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
             raise EdgeError(
                 f"the format of the tool's results is unknown ({error!r}): "

@@ -59,6 +59,7 @@ def _int8(job: RooflineRequest) -> float:
         [helper.make_tensor_value_info("c", onnx.TensorProto.INT32, shape)],
         [onnx.numpy_helper.from_array(weights, "b")],
     )
+    # Old versions of the operator set and the file format, which all releases of onnxruntime read.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

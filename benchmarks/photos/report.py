@@ -246,9 +246,11 @@ def _accepted(predictions: Iterable[PhotoPrediction]) -> list[PhotoPrediction]:
 
 
 def _describe(prediction: PhotoPrediction) -> str:
+    """Return the prediction as text, such as "7 (93%, rejected)"."""
     rejected = "" if prediction.accepted else ", rejected"
     return f"{prediction.label} ({prediction.confidence:.0%}{rejected})"
 
 
 def _verdict(met: bool, target: str) -> str:
+    """Return a target and whether it is met, such as "≥ 90 %: met"."""
     return f"{target}: {'met' if met else 'MISSED'}"

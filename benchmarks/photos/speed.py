@@ -126,7 +126,7 @@ def _digits() -> npt.NDArray[np.float32]:
     """Return scikit-learn's digits, (1797, 8, 8), from 0 (paper) to 1 (ink)."""
     from sklearn.datasets import load_digits
 
-    images: npt.NDArray[np.float32] = load_digits().images.astype(np.float32) / 16
+    images: npt.NDArray[np.float32] = load_digits().images.astype(np.float32) / 16  # full ink is 16
     return images
 
 
@@ -159,7 +159,7 @@ def _photograph(width_px: int, height_px: int, random: np.random.Generator) -> b
 def _small_png(random: np.random.Generator) -> bytes:
     """Draw a small dark digit at a random place on light paper; return a grayscale PNG."""
     digits = _digits()
-    side = int(random.integers(14, 22))
+    side = int(random.integers(14, 22))  # MNIST's form has 20
     top, left = random.integers(2, _PNG_SIDE_PX - side - 1, 2)
     ink = np.zeros((_PNG_SIDE_PX, _PNG_SIDE_PX), np.float32)
     ink[top : top + side, left : left + side] = _stroke(digits[random.integers(len(digits))], side)

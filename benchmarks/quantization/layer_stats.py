@@ -178,6 +178,7 @@ def _float32(params: QuantizationParams | None) -> tuple[float, int] | None:
 
 
 def _format_params(params: QuantizationParams | None) -> str:
+    """Return scale and zero point as text; "float" for None."""
     return f"{params.scale:.6g}, zero point {params.zero_point}" if params else "float"
 
 

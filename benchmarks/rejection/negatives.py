@@ -7,7 +7,8 @@ model.
 
 A public drawing function takes a number of images n, at least 1, and a random generator. The result
 is the pixels for the model, (n, 28, 28, 1) uint8, with 0 for paper and 255 for ink. Sizes are in
-pixels, angles in radians and gray levels from 0 to 255.
+pixels, angles in radians and gray levels from 0 to 255. The numbers inside the drawing functions
+are ranges of random sizes, positions and gray levels: wider ranges give more varied images.
 """
 
 import math

@@ -1,7 +1,8 @@
 """Renders the results of the rejection benchmark: on the terminal, as JSON and as Markdown.
 
-`digit-edge benchmark-rejection` calls `print_report` and `write`. AUROC is the area under the ROC
-curve of the rejection score; in the tables, "by confidence" is rejection by the softmax alone.
+`digit-edge benchmark-rejection` calls `print_report` and `write`. A rejection score measures how
+much an image looks like a digit. AUROC is the area under the ROC curve of this score. "By
+confidence" in the tables means rejection by the confidence of the prediction only.
 """
 
 from pathlib import Path
@@ -75,7 +76,7 @@ def targets(report: RejectionReport) -> tuple[str, ...]:
 def row_table(result: RejectionResult) -> Table:
     """Return the table of one case, with one line for the test digits and one per kind of image.
 
-    Each line contains the rejection by the artifact's rejection model and by confidence alone. The
+    Each line contains the rejection by the artifact's rejection model and by confidence only. The
     AUROC of digits is "–", because digits should not be rejected.
     """
     test_digits = (
@@ -97,15 +98,17 @@ def row_table(result: RejectionResult) -> Table:
         (test_digits, *map(_line, result.kinds)),
         f"In addition to inference, a decision takes {duration(result.cost_ns)}; in a batch, "
         f"{duration(result.batch_cost_ns)} per image. AUROC: the probability that a test digit "
-        "has a higher rejection score than an image of this kind.",
+        "scores higher, that is more like a digit, than an image of this kind.",
     )
 
 
 def _tables(report: RejectionReport) -> tuple[Table, ...]:
+    """Return one table per measured case, and the table of the cases that were not measured."""
     return (*map(row_table, report.results), unmeasured_table(report.skipped))
 
 
 def _line(kind: KindResult) -> tuple[str, ...]:
+    """Return the cells of one kind of image in `row_table`."""
     return (
         kind.kind,
         f"{kind.n:,}",
@@ -117,6 +120,7 @@ def _line(kind: KindResult) -> tuple[str, ...]:
 
 
 def _targets(result: RejectionResult) -> str:
+    """Return the figures of one case with their targets, as one line."""
     share = result.digits_rejected / result.digits
     verdict = _verdict(
         share <= MAX_DIGITS_REJECTED_SHARE, f"≤ {100 * MAX_DIGITS_REJECTED_SHARE:g} %"
@@ -130,7 +134,7 @@ def _targets(result: RejectionResult) -> str:
     not_blank = [kind for kind in negatives if kind.kind != BLANK]
     if not_blank:
         worst = min(not_blank, key=lambda kind: kind.auroc)
-        verdict = _verdict(worst.auroc >= MIN_AUROC, f"≥ {MIN_AUROC:g} each")
+        verdict = _verdict(worst.auroc >= MIN_AUROC, f"≥ {MIN_AUROC:g} for each kind")
         texts.append(f"lowest AUROC {worst.auroc:.4f} for {worst.kind} ({verdict})")
     verdict = _verdict(result.cost_ns <= MAX_COST_NS, f"≤ {duration(MAX_COST_NS)}")
     texts.append(
@@ -141,8 +145,10 @@ def _targets(result: RejectionResult) -> str:
 
 
 def _verdict(met: bool, target: str) -> str:
+    """Return a target and whether it is met, such as "target ≤ 1 %: met"."""
     return f"target {target}: {'met' if met else 'MISSED'}"
 
 
 def _name(result: RejectionResult) -> str:
+    """Return the name of a case: its artifact and its engine."""
     return f"{result.case.artifact} · {result.case.backend}"

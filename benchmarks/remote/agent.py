@@ -102,7 +102,7 @@ def _fail(message: str) -> int:
 
 def _exit_on_signal(number: int, frame: FrameType | None) -> None:
     """Raise SystemExit; the `with` statement of `main` then removes the temporary folder."""
-    sys.exit(128 + number)
+    sys.exit(128 + number)  # the exit status of a shell's command after a signal
 
 
 if __name__ == "__main__":

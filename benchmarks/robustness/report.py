@@ -112,7 +112,7 @@ def middle_table(report: RobustnessReport) -> Table:
 
 
 def strengths_table(result: RobustnessResult) -> Table:
-    """Return the accuracy of one case at all five strengths, one line per corruption."""
+    """Return the table of one case: its accuracy at all five strengths of each corruption."""
     return Table(
         f"{_name(result)} {result.version}, every strength",
         ("corruption", "mildest", "mild", "middle", "strong", "strongest"),
@@ -191,7 +191,7 @@ def draw(report: RobustnessReport) -> bytes:
     plot_rows = math.ceil(len(curves) / _PLOT_COLUMNS)
     # A fixed salt makes the ids in the SVG file reproducible.
     with matplotlib.rc_context({"svg.hashsalt": "digit-edge", "font.size": 8}):
-        figure = Figure(figsize=(13, 2.9 * plot_rows + 0.5), layout="constrained")
+        figure = Figure(figsize=(13, 2.9 * plot_rows + 0.5), layout="constrained")  # inches
         plots = figure.subplots(plot_rows, _PLOT_COLUMNS, squeeze=False, sharey=True).ravel()
         for plot in plots[len(curves) :]:
             plot.set_axis_off()
@@ -216,6 +216,10 @@ def draw(report: RobustnessReport) -> bytes:
 
 
 def _cross_dataset_target(other: CrossDatasetResult) -> str:
+    """Return the accuracy of one case on digits of other writers, with its target, as one line.
+
+    Only models that were trained on MNIST have a target.
+    """
     from train.data.mnist import MNIST
 
     accuracy = other.reading.accuracy
@@ -226,8 +230,10 @@ def _cross_dataset_target(other: CrossDatasetResult) -> str:
 
 
 def _verdict(value: float, minimum: float) -> str:
+    """Return a minimum, given as a share, and whether `value` meets it: "target 90 %: met"."""
     return f"target {100 * minimum:g} %: {'met' if value >= minimum else 'MISSED'}"
 
 
 def _name(result: RobustnessResult) -> str:
+    """Return the name of a case: its artifact and its engine."""
     return f"{result.case.artifact} · {result.case.backend}"

@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     checks: list[TargetCheck] = []
 
     def record_check(check: TargetCheck) -> None:
+        """Print the result of a test, and keep it for the JSON file."""
         print(f"{'✓' if check.passed else '✗'} {check.name:18} {check.text}", flush=True)
         checks.append(check)
 

@@ -115,6 +115,7 @@ async def abuse(port: int) -> None:
     """
 
     async def repeat(kind: Kind) -> None:
+        """Run one client again and again, without an end."""
         while True:
             with contextlib.suppress(OSError, EOFError):
                 await kind(port)

@@ -134,6 +134,7 @@ async def load(port: int, requests: Sequence[bytes], clients: int, count: int) -
     numbers = iter(range(count))
 
     async def client(numbers: Iterator[int]) -> None:
+        """Send requests, each with the next number that no client has taken, until none is left."""
         nonlocal failed
         number = next(numbers, None)
         while number is not None:

@@ -139,7 +139,7 @@ def photographs(count: int = 8, width_px: int = 1152, height_px: int = 868) -> l
         page.paste(ink, (width_px // 4, height_px // 4))
         # Gray level of paper: 225 at the left, 170 at the right. Ink is darker by up to 153.
         gray = np.linspace(225, 170, width_px) - np.asarray(page, np.float32) * 0.6
-        gray += random.normal(0, 4, gray.shape)
+        gray += random.normal(0, 4, gray.shape)  # sensor noise
         file = io.BytesIO()
         photograph = Image.fromarray(gray.clip(0, 255).astype(np.uint8)).convert("RGB")
         photograph.save(file, "JPEG", quality=85)
@@ -375,6 +375,7 @@ def _resident_bytes(server: Server) -> int:
     """Return the resident memory of the server and its worker process together, from /metrics."""
 
     async def ask() -> bytes:
+        """Return the text of /metrics."""
         async with load.connect(server.port) as connection:
             return (await connection.ask(load.get("/metrics"))).body
 
