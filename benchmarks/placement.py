@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     test_set = load_test_set(arguments.data)
     result = measure(classifier, test_set, arguments.model.name, arguments.seed)
     print(printable(str(result)))
-    return 0 if result else CHECK_FAILED
+    return 0 if result else CHECK_FAILED  # a result is true if it passes
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.harness.cases import KERAS_CALLS
 from runtime.backends import Pixels, Scores
@@ -21,6 +22,8 @@ from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system import interrupt
 from runtime.system.native_output import suppress_native_output
+
+Images = npt.NDArray[np.float32]  # input of the Keras model: (N, 28, 28, 1), from 0 to 1
 
 _BATCH_IMAGES = 256  # images per call of the model; more are split into several calls
 _STDERR = 2  # file descriptor of standard error, which TensorFlow's C++ code writes to
@@ -31,7 +34,8 @@ class KerasBackend:
     """The Keras model, run by `model.predict` or as a `tf.function`.
 
     Attributes:
-        name: one of `cases.KERAS_CALLS`.
+        name: the way to call the model, one of `cases.KERAS_CALLS`: "keras" (`model.predict` on
+            TensorFlow), "keras tf.function", or "keras jax" (`model.predict` on JAX).
         version: the version of Keras.
         device: "cpu" or "gpu".
         spec: the spec of the artifact.
@@ -43,13 +47,13 @@ class KerasBackend:
 
     Args:
         artifact: the .keras artifact.
-        name: one of `cases.KERAS_CALLS`.
+        name: the way to call the model.
         version: the version of Keras.
         device: "cpu" or "gpu".
-        predict: returns the scores (N, classes) of images (N, 28, 28, 1) float32 from 0 to 1.
-        macs: see the attribute.
-        parameters: see the attribute.
-        activations: see the attribute.
+        predict: returns the scores (N, classes) of images.
+        macs: number of multiply-accumulates.
+        parameters: number of weights.
+        activations: number of computed values.
     """
 
     fallback = ""
@@ -60,7 +64,7 @@ class KerasBackend:
         name: str,
         version: str,
         device: str,
-        predict: Callable[[Scores], Scores],
+        predict: Callable[[Images], Scores],
         macs: int,
         parameters: int,
         activations: int,
@@ -78,7 +82,7 @@ class KerasBackend:
         """Return the softmax scores, (N, classes) float32.
 
         Args:
-            pixels: (N, 28, 28, 1) uint8, with 0 for background and 255 for ink.
+            pixels: (N, 28, 28, 1) uint8, at least one image, with 0 for background and 255 for ink.
 
         Raises:
             ImageError: `pixels` has another shape or dtype.
@@ -154,7 +158,7 @@ def open_artifact(
 
     Args:
         artifact: a .keras artifact from `artifact.read`, which checks the digest.
-        name: one of `cases.KERAS_CALLS`.
+        name: one of `cases.KERAS_CALLS`; see `KerasBackend.name`.
         threads: number of TensorFlow's threads inside one operation, at least 1. The
             number takes effect for the first model of a process only, and not for JAX.
         device: "cpu" or "gpu".
@@ -189,7 +193,7 @@ def open_artifact(
     check_model(artifact, [model.input_shape], [model.output_shape])
     if name != "keras tf.function":
 
-        def predict(images: Scores) -> Scores:
+        def predict(images: Images) -> Scores:
             scores: Scores = model.predict(images, batch_size=_BATCH_IMAGES, verbose=0)
             return scores
 
@@ -199,7 +203,7 @@ def open_artifact(
             input_signature=[tf.TensorSpec((None, *artifact.spec.input_shape), tf.float32)],
         )
 
-        def predict(images: Scores) -> Scores:
+        def predict(images: Images) -> Scores:
             starts = range(0, len(images), _BATCH_IMAGES)
             batches = (images[start : start + _BATCH_IMAGES] for start in starts)
             return np.concatenate([traced(batch).numpy() for batch in batches])

@@ -43,8 +43,8 @@ class _Quantizer:
 
     Attributes:
         source: the tensor that is quantized.
-        name: the layer that computes it.
-        operator: the operator type of the layer; "input" for the graph's input.
+        name: the name of the layer that computes `source`.
+        operator: the operator type of that layer; "input" for the graph's input.
         codes: the quantized tensor.
         params: scale and zero point.
     """
@@ -144,7 +144,7 @@ class Model:
 
         Args:
             pixels: (N, 28, 28, 1) uint8, at least one image.
-            literal: run the graph as stored, without graph optimizations.
+            literal: True runs the graph as stored, False with all graph optimizations.
 
         Raises:
             BackendUnavailable: onnxruntime is not installed.

@@ -3,7 +3,8 @@
 `benchmarks.remote.client` sends the text of this file over ssh and runs the text with `python -c`.
 The program reads a zip archive with the packages, the artifacts and the images from standard input.
 It unpacks the archive in a temporary folder, runs the benchmarks, and writes the results to
-standard output. The program imports only the standard library, and leaves no files on the device.
+standard output. The program itself uses only the standard library, and checks that NumPy and Pillow
+are installed for the benchmarks. It leaves no files on the device.
 """
 
 # Without this line, a Python older than 3.10 fails with a TypeError instead of the message below.
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> int:
         version = ".".join(map(str, sys.version_info[:3]))
         return _fail(f"Python {version} is too old: install Python 3.10 or newer on this device")
     try:
+        # Both are imported only to check that they are installed.
         import numpy  # noqa: F401
         import PIL  # noqa: F401
     except ImportError as error:
