@@ -66,14 +66,15 @@ def real(codes: npt.NDArray[Any], quantization: tuple[float, int]) -> npt.NDArra
 
 
 class LayerStats:
-    """Accumulates the error statistics of one operator's output over the batches.
+    """Accumulates the error statistics of one operator's output over the batches of images.
 
     Attributes:
         channel_axis: the axis of the channels in the output.
         signal: sum of the squared float outputs.
         noise: sum of the squared differences between float and dequantized int8 outputs.
         count: number of values.
-        saturated: number of values at an end of the int8 range.
+        saturated: number of values at an end of the int8 range. If the zero point is −128, the code
+            −128 is not counted.
         min_code: the lowest int8 code that occurs.
         max_code: the highest int8 code that occurs.
         active: (channels,) bool, True if the float output of the channel is not 0 for at least one
