@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     if arguments.seed < 0:
-        raise EdgeError(f"--seed takes a number from 0, not {arguments.seed}")
+        raise EdgeError(f"--seed takes 0 or more, not {arguments.seed}")
     classifier = Classifier.load(arguments.model)
     test_set = load_test_set(arguments.data)
     result = measure(classifier, test_set, arguments.model.name, arguments.seed)

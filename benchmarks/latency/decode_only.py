@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     if arguments.jobs < 1:
-        raise EdgeError(f"--jobs takes a number from 1, not {arguments.jobs}")
+        raise EdgeError(f"--jobs takes 1 or more, not {arguments.jobs}")
     paths = sorted(map(str, arguments.folder.glob("*.png")))
     if not paths:
         raise EdgeError(
