@@ -1,11 +1,10 @@
-"""Measure the accuracy on test digits drawn at random sizes and positions on a white page.
+"""Measure accuracy on digits at random places on a page.
 
 `digit-edge benchmark-placement` runs this module. The pages are preprocessed like photographs; the
 pixels of the data set are given to the model directly. The difference between the two accuracies is
 therefore the cost of the preprocessing.
 """
 
-import argparse
 import io
 import sys
 from dataclasses import dataclass
@@ -15,9 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.harness.test_set import TestSet, load_test_set
+from benchmarks.report.formats import counted
 from runtime.classifier import Classifier
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError, printable
+from train.options import add_data_argument
 
 # Largest accuracy on pixels minus accuracy on pages, each 0 to 1; beyond it, the benchmark fails.
 MAX_ACCURACY_DROP = 0.005
@@ -53,9 +55,9 @@ class PlacementResult:
 
     def __str__(self) -> str:
         return (
-            f"{self.artifact}: accuracy on {self.n:,} digits {self.accuracy_pixels:.2%} as pixels, "
-            f"{self.accuracy_pages:.2%} at a random place on a white page (allowed loss: "
-            f"{100 * MAX_ACCURACY_DROP:g} points): {'PASS' if self else 'FAIL'}"
+            f"{self.artifact}: accuracy on {counted(self.n, 'digit')} "
+            f"{self.accuracy_pixels:.2%} as pixels, {self.accuracy_pages:.2%} at a random "
+            f"place on a white page (allowed loss: {100 * MAX_ACCURACY_DROP:g} points): {'PASS' if self else 'FAIL'}"
         )
 
 
@@ -117,22 +119,25 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         EdgeError: an option, the model or the data set is invalid.
     """
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-placement",
-        description="Measure the accuracy on test digits drawn at random sizes and positions on "
-        "a white page.",
+    parser = CommandParser(
+        "digit-edge benchmark-placement",
+        "Measure the accuracy on test digits drawn at random sizes and positions on a white page.",
+        {0: "passed", 3: "too much accuracy is lost on the pages"},
     )
     parser.add_argument(
         "--model",
         type=Path,
         default=Path("models/digits-int8.tflite"),
-        help="the artifact to measure (%(default)s)",
+        metavar="PATH",
+        help="the artifact to measure (default: %(default)s)",
     )
+    add_data_argument(parser, "the test digits")
     parser.add_argument(
-        "--data", help="test images: a folder or a file; see digit-edge train --help"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the random sizes and positions (%(default)s)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the random sizes and positions (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
     if arguments.seed < 0:

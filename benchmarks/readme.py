@@ -4,13 +4,13 @@ Maintainers run `python -m benchmarks.readme` after `digit-edge benchmark` has w
 The table is between two HTML comments in the README; the rest of the README is not changed.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError, printable
 from runtime.system import atomic_write
 
@@ -38,6 +38,7 @@ def render(report_path: Path, readme: Path) -> str:
         EdgeError: the report is missing or damaged.
     """
     from benchmarks.report import markdown, summary_tables
+    from benchmarks.report.formats import counted
     from benchmarks.schema import report
 
     made = report.read(report_path)
@@ -53,9 +54,9 @@ def render(report_path: Path, readme: Path) -> str:
         f"--min-seconds {settings.min_seconds:g} --min-count {settings.min_count}",
     ]
     note = (
-        f"{markdown.plain_text(host.cpu)}, {host.cores} cores, "
+        f"{markdown.plain_text(host.cpu)}, {counted(host.cores, 'core')}, "
         f"{markdown.plain_text(host.system)}, {markdown.plain_text(made.created[:10])}; "
-        f"{made.parity.n:,} test images of {markdown.plain_text(made.parity.dataset)}; "
+        f"{counted(made.parity.n, 'test image')} of {markdown.plain_text(made.parity.dataset)}; "
         f"one image per call on one thread (Keras: {host.cores}). images/s is measured with the "
         "fastest batch size. start is the time from the start of the process to the first "
         f"prediction. {' and '.join(f'`{command}`' for command in commands)} print these figures; "
@@ -103,15 +104,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         EdgeError: the report or the README cannot be read, or the README cannot be written.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.readme",
-        description="Write the README's table of results from a report.json.",
+    parser = CommandParser(
+        "python -m benchmarks.readme",
+        "Write the README's table of results from a report.json.",
+        {3: "--check found that the table is not up to date"},
     )
     parser.add_argument(
-        "--report", type=Path, default=_REPORT, help="the report.json to read (%(default)s)"
+        "--report",
+        type=Path,
+        default=_REPORT,
+        metavar="FILE",
+        help="the report.json to read (default: %(default)s)",
     )
     parser.add_argument(
-        "--readme", type=Path, default=_README, help="the README to change (%(default)s)"
+        "--readme",
+        type=Path,
+        default=_README,
+        metavar="FILE",
+        help="the README to update (default: %(default)s)",
     )
     parser.add_argument(
         "--check",

@@ -24,7 +24,7 @@ _BATCH_CHECK_IMAGES = 3  # images predicted one by one and in one batch, to comp
 
 
 def main(argv: list[str]) -> int:
-    """Run `python -m benchmarks.worker KIND FOLDER SPAWNED_NS`.
+    """Run `benchmarks.worker KIND FOLDER SPAWNED_NS`.
 
     Args:
         argv: three arguments. KIND is the kind of request: "scores", "latency", "peak" (the

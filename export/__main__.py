@@ -1,4 +1,4 @@
-"""digit-edge export: exports a .keras artifact as .tflite and .onnx, each float32 and int8."""
+"""Export a trained model as TFLite and ONNX, float and int8."""
 
 import sys
 

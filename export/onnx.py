@@ -1,4 +1,4 @@
-"""digit-edge export-onnx: exports a .keras artifact as .onnx, float32 or int8.
+"""Export a trained model as ONNX, float32 or int8.
 
 The converter is tf2onnx; int8 quantization is that of onnxruntime, except for the softmax.
 """

@@ -1,4 +1,4 @@
-"""digit-edge export-tflite: exports a .keras artifact as .tflite, float32 or int8.
+"""Export a trained model as TFLite, float32 or int8.
 
 Converter and int8 quantization are TensorFlow's, except for the softmax.
 """

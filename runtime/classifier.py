@@ -7,14 +7,13 @@ by every command of the runtime and exported as `runtime.Classifier`.
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
-from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.backends import Backend, Pixels, Scores, open_backend
 from runtime.model import artifact
+from runtime.model.default_model import find_model
 from runtime.model.rejection import RejectionScorer
 from runtime.model.spec import ModelSpec
 from runtime.prediction import Prediction
@@ -29,10 +28,6 @@ from runtime.preprocess.pipeline import (
 
 if TYPE_CHECKING:
     from runtime.multi_digit.recognize import Recognition
-
-_PRETRAINED = Path(__file__).parent / "pretrained"  # the published models
-# File names of the models that `load` uses by default, the fastest on a small device first.
-_DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
 
 
 class Classifier:
@@ -62,7 +57,8 @@ class Classifier:
 
         Args:
             path: a .tflite or .onnx artifact; by default a published one, then one in `models/`.
-            backend: name of the engine; by default the first installed one that opens the file.
+            backend: name of the engine, or of the extra that installs it; by default the first
+                installed engine that opens the file.
             threads: number of threads of the engine.
             device: "cpu" or "gpu".
 
@@ -201,30 +197,3 @@ class Classifier:
         confidence = float(scores[best])
         accepted = self._scorer.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
-
-
-def find_model(backend: str | None = None) -> Path:
-    """Return the path of the default artifact: a published one, otherwise one in `models/`.
-
-    Args:
-        backend: name of the engine that must open it; by default any installed engine.
-
-    Raises:
-        ArtifactError: no default artifact exists.
-        BackendUnavailable: no engine is installed.
-    """
-    usable = [
-        row for row in ENGINES if (row.installed() if backend is None else row.name == backend)
-    ]
-    suffixes = {row.suffix for row in usable}
-    for folder in (_PRETRAINED, Path("models")):
-        for name in _DEFAULT_MODELS:
-            path = folder / name
-            if path.suffix in suffixes and path.exists():
-                return path
-    if not suffixes:
-        raise BackendUnavailable(f"no engine is installed: {install_hint(ENGINES[0].name)}")
-    raise ArtifactError(
-        f"no {' or '.join(_DEFAULT_MODELS)} in models: pass --model, "
-        "or run digit-edge train, then digit-edge export"
-    )

@@ -51,6 +51,11 @@ def report(error: EdgeError) -> None:
     print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
 
 
+def plural(count: int, noun: str, plural_noun: str = "") -> str:
+    """Return a count with its noun: `1 image`, `2,000 images`; the plural ends in s by default."""
+    return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
+
+
 def printable(text: str) -> str:
     r"""Escape control characters and line breaks as Python does (`\x1b`), for safe output.
 

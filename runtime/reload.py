@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from runtime.backends import golden
-from runtime.classifier import Classifier, find_model
+from runtime.classifier import Classifier
 from runtime.errors import ArtifactError, EdgeError, report
+from runtime.model.default_model import find_model
 
 INTERVAL_S = 1.0  # the file is checked at most this often; one `stat` takes about 2 µs
 
@@ -24,6 +25,9 @@ class ReloadingClassifier:
     cannot be opened or does not reproduce its golden outputs, the error is printed once. The
     current model then stays in use; at the start it is the previous one that `runtime.update`
     keeps. Safe to share between threads.
+
+    Attributes:
+        path: of the model file.
     """
 
     def __init__(
@@ -40,14 +44,14 @@ class ReloadingClassifier:
             ArtifactError: neither the file nor the previous model can be opened.
             BackendUnavailable: no engine for the file is installed, or it lacks the device.
         """
-        self._path = Path(path) if path is not None else find_model(backend)
+        self.path = Path(path) if path is not None else find_model(backend)
         self._backend, self._threads, self._device = backend, threads, device
         self._lock = threading.Lock()
-        self._identity = _identity(self._path)
+        self._identity = _identity(self.path)
         try:
-            self._classifier = self._load(self._path)
+            self._classifier = self._load(self.path)
         except ArtifactError as error:
-            fallback = previous(self._path)
+            fallback = previous(self.path)
             if not fallback.exists():
                 raise
             self._classifier = self._load(fallback)
@@ -67,16 +71,16 @@ class ReloadingClassifier:
         return self._classifier
 
     def _reload_if_replaced(self) -> None:
-        identity = _identity(self._path)
+        identity = _identity(self.path)
         if identity == self._identity:
             return
         self._identity = identity
         try:
-            classifier = self._load(self._path)
+            classifier = self._load(self.path)
         except EdgeError as error:
             report(EdgeError(f"{error}; the current model stays in use"))
         except MemoryError:
-            report(EdgeError(f"no memory to open {self._path}; the current model stays in use"))
+            report(EdgeError(f"no memory to open {self.path}; the current model stays in use"))
         else:
             self._classifier = classifier
 

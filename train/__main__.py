@@ -1,4 +1,4 @@
-"""Train the network on a data set and save it with its spec: digit-edge train."""
+"""Train the CNN on a data set and save it with its spec."""
 
 import argparse
 import shlex
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.system import interrupt
 from train import recipe
 from train.options import whole
@@ -17,19 +18,20 @@ DEFAULT_VALIDATION_SHARE = 1 / 12  # of the training images: 5,000 of MNIST's 60
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge train",
-        description="Train the nine-layer CNN on labeled images and save it with its spec as one "
+    parser = CommandParser(
+        "digit-edge train",
+        "Train the nine-layer CNN on labeled images and save it with its spec as one "
         "file. Its plots and its history are written next to that file.",
-        epilog="Without --data, the first of these is used: $DIGIT_EDGE_DATA, MNIST in the user's "
-        "cache, MNIST downloaded, the 1,797 digits embedded in scikit-learn. train/RECIPE.md "
-        "describes the settings. Exit status: 0 saved, 2 bad input, 130 interrupted.",
+        {0: "saved", 130: "interrupted by Ctrl-C; --resume continues"},
+        "Without --data, the first of these is used: $DIGIT_EDGE_DATA, MNIST in the user's cache, "
+        "MNIST downloaded, the 1,797 digits embedded in scikit-learn. train/RECIPE.md describes "
+        "the settings.",
     )
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="a folder of IDX files, an .npz, a folder with one subfolder of images per class, or "
-        "'embedded' for the embedded digits",
+        help="labeled images: a folder of IDX files, an .npz, a folder with one subfolder of "
+        "images per class, or 'embedded' for the embedded digits (default: see below)",
     )
     parser.add_argument(
         "--as-is",
@@ -41,7 +43,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--out",
         type=Path,
         default=DEFAULT_OUT,
-        metavar="PATH",
+        metavar="FILE",
         help="the .keras file to write; its name begins those of the plots and the history "
         "(default: %(default)s)",
     )
@@ -88,7 +90,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--learning-rate",
         type=_rate,
-        metavar="RATE",
+        metavar="X",
         help="peak learning rate (default: the recipe's)",
     )
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Parses whole numbers in command-line options, for argparse's `type=`."""
+"""Options that several commands share: --data, and whole numbers for argparse's `type=`."""
 
 import argparse
 from collections.abc import Callable
@@ -15,3 +15,18 @@ def whole(minimum: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def add_data_argument(parser: argparse.ArgumentParser, images: str) -> None:
+    """Add the option --data, whose value `train.data.load.load` accepts.
+
+    Args:
+        parser: the command's parser.
+        images: what the command uses the images for, for --help.
+    """
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help=f"{images}: a folder of IDX files, an .npz, a folder with one subfolder of images per "
+        "class, or 'embedded' for the embedded digits (default: see digit-edge train --help)",
+    )

@@ -1,20 +1,20 @@
-"""digit-edge train-throughput: measures whether training waits for its input pipeline.
+"""Measure whether training waits for its input pipeline.
 
 It compares the training throughput with the input pipeline (augmentation included) and with
 prepared batches in memory.
 """
 
-import argparse
 import os
 import sys
 import time
 from dataclasses import dataclass
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.system import interrupt
 from runtime.system.native_output import suppress_native_output
 from train.data import load
-from train.options import whole
+from train.options import add_data_argument, whole
 from train.recipe import DEFAULT
 
 BATCHES = 300  # per round
@@ -75,19 +75,24 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
 
 def main(argv: list[str] | None = None) -> int:
     """Run `digit-edge train-throughput` and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge train-throughput",
-        description="Measure whether training waits for its input pipeline.",
+    parser = CommandParser(
+        "digit-edge train-throughput",
+        "Measure whether training waits for its input pipeline.",
     )
-    parser.add_argument("--data", metavar="PATH", help="as for digit-edge train")
+    add_data_argument(parser, "the training images")
     parser.add_argument(
-        "--batches", type=whole(1), default=BATCHES, help="per round (default: %(default)s)"
+        "--batches",
+        type=whole(1),
+        default=BATCHES,
+        metavar="N",
+        help="batches per round (default: %(default)s)",
     )
     parser.add_argument(
         "--rounds",
         type=whole(1),
         default=ROUNDS,
-        help="of each measurement; the fastest counts (default: %(default)s)",
+        metavar="N",
+        help="rounds of each measurement; the fastest counts (default: %(default)s)",
     )
     args = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

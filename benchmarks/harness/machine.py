@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from benchmarks.harness.serialize import Positive
 from runtime.system.host import celsius, peak_memory_bytes, text, throttled, usable_cores
 
 __all__ = ["Host", "describe", "peak_memory_bytes", "usable_cores"]
@@ -39,7 +40,7 @@ class Host:
 
     machine: str
     cpu: str
-    cores: int
+    cores: Positive
     memory_bytes: int
     system: str
     python: str
@@ -58,7 +59,7 @@ class Host:
             The architecture, the CPU, the number of cores, and the operating system without its
             release.
         """
-        return self.machine, self.cpu, self.cores, self.system.split()[0]
+        return self.machine, self.cpu, self.cores, self.system.partition(" ")[0]
 
 
 def describe() -> Host:

@@ -1,6 +1,7 @@
-"""The command `digit-edge benchmark-latency`: measures latency, throughput, start-up and memory.
+"""Measure latency, throughput, start-up and memory.
 
-It prints the tables and can write the results to a JSON file.
+`digit-edge benchmark-latency` runs this command. It prints the tables and can write the results to
+a JSON file.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from pathlib import Path
 from benchmarks.harness import cases, output_dir
 from benchmarks.latency.run import add_arguments, measure, parse_threads, settings_of
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED
 from runtime.system import atomic_write
 
@@ -31,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.harness.serialize import to_json
     from benchmarks.report import terminal
 
-    if arguments.json is not None:
-        output_dir.check_file(arguments.json)
+    if arguments.out is not None:
+        output_dir.check_file(arguments.out)
     report = measure(
         arguments.models,
         settings_of(arguments),
@@ -45,23 +47,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     terminal.clear()
     terminal.print_latency(report)
-    if arguments.json is not None:
-        atomic_write.write(arguments.json, to_json(report))
-    return CHECK_FAILED if report.failures else 0
+    if arguments.out is not None:
+        atomic_write.write(arguments.out, to_json(report))
+    return 0 if report else CHECK_FAILED
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command's options; None stands for the arguments of this process."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-latency",
-        description="Measure latency, throughput, start-up and memory of each artifact.",
+    parser = CommandParser(
+        "digit-edge benchmark-latency",
+        "Measure latency, throughput, start-up and memory of each artifact.",
+        {0: "measured", 3: "a case failed"},
     )
     cases.add_arguments(parser)
     add_arguments(parser)
     parser.add_argument(
         "--no-keras", action="store_true", help="do not measure the Keras reference"
     )
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the results to this JSON file"
+    )
+    parser.add_alias("--json", "--out")
     return parser.parse_args(argv)
 
 

@@ -1,10 +1,9 @@
-"""Decode a folder's PNG files: `python -m benchmarks.latency.decode_only`.
+"""Decode the PNG files of a folder.
 
 `benchmarks.latency.folder_throughput` compares the duration of this program with the duration of
 `digit-edge classify` for the same folder. The report contains the ratio of the two durations.
 """
 
-import argparse
 import multiprocessing
 import signal
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError
 from runtime.system import interrupt
 
@@ -56,13 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         EdgeError: --jobs is below 1, the folder has no PNG files, or a file cannot be decoded.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.latency.decode_only",
-        description="Decode the PNG files of a folder.",
+    parser = CommandParser(
+        "python -m benchmarks.latency.decode_only",
+        "Decode the PNG files of a folder.",
     )
-    parser.add_argument("folder", type=Path, help="the folder; subfolders are not searched")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the PNG files")
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="number of processes (%(default)s)"
+        "--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)"
     )
     arguments = parser.parse_args(argv)
     if arguments.jobs < 1:

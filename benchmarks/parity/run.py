@@ -27,6 +27,7 @@ from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.tolerance import Tolerance
+from train.options import add_data_argument
 
 # A report contains the pixels of at most this many images that an artifact and the reference
 # predict differently. Beyond it, images with small margins of the reference are left out.
@@ -311,25 +312,29 @@ def _flipped_images(results: list[ParityResult], test_set: TestSet) -> tuple[Tes
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the parity benchmark, which `digit-edge benchmark` has too."""
     default = Tolerance()
-    parser.add_argument("--data", help="data set: a folder or a file; see digit-edge train --help")
+    add_data_argument(parser, "the data set that the model was trained on")
     parser.add_argument(
         "--max-difference",
         type=float,
         default=default.max_difference,
-        help="allowed difference of a float artifact's scores (%(default)s)",
+        metavar="X",
+        help="allowed difference of a float artifact's scores (default: %(default)s)",
     )
     parser.add_argument(
         "--max-drop",
         type=float,
         default=100 * default.max_drop,
-        help="allowed loss of an int8 artifact's accuracy, in percentage points (%(default)s)",
+        metavar="X",
+        help="allowed loss of an int8 artifact's accuracy, in percentage points "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--min-agreement",
         type=float,
         default=100 * default.min_agreement,
+        metavar="X",
         help="required share of an int8 artifact's predictions that equal those of the reference, "
-        "in %% (%(default)s)",
+        "in %% (default: %(default)s)",
     )
     parser.add_argument(
         "--explain",

@@ -1,6 +1,7 @@
-"""The command `digit-edge benchmark-photos`: measures accuracy and speed on a folder of images.
+"""Measure accuracy and speed on photographs of digits.
 
-It writes photos.json, photos.md and photos.html, and prints the tables.
+`digit-edge benchmark-photos` runs this command. It writes photos.json, photos.md and photos.html,
+and prints the tables.
 """
 
 import argparse
@@ -11,7 +12,9 @@ from pathlib import Path
 from benchmarks.harness import output_dir
 from benchmarks.photos.run import measure
 from runtime.classifier import Classifier
+from runtime.cli import options
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import printable
 
 
@@ -31,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_args(argv)
     from benchmarks.photos import report as photos_report
     from benchmarks.report import html_templates, terminal
-    from runtime.classifier import find_model
+    from runtime.model.default_model import find_model
 
     output_dir.check_folder(arguments.out)
     html_templates.environment()  # fail before minutes of measuring if jinja2 is missing
@@ -53,28 +56,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command's options; None stands for the arguments of this process."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-photos",
-        description="Measure accuracy on real photographs, scans and drawings, and the time from "
+    parser = CommandParser(
+        "digit-edge benchmark-photos",
+        "Measure accuracy on real photographs, scans and drawings, and the time from "
         "file bytes to label.",
-        epilog="Exit status: 0 measured, 2 invalid input. A missed target does not change it.",
+        {0: "measured, even if a target is missed"},
     )
     parser.add_argument(
         "--data",
         type=Path,
         required=True,
-        metavar="FOLDER",
+        metavar="PATH",
         help="folder with the images and their manifest.csv",
     )
     parser.add_argument("--model", metavar="PATH", help="an artifact (default: the published one)")
-    parser.add_argument(
-        "--backend", help="the engine (default: the first installed one that reads the model)"
-    )
+    options.add_backend_argument(parser)
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("benchmarks/results"),
-        help="folder of the report (%(default)s)",
+        metavar="FOLDER",
+        help="folder of the report (default: %(default)s)",
     )
     parser.add_argument(
         "--pictures",

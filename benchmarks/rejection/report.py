@@ -32,8 +32,7 @@ def print_report(report: RejectionReport) -> None:
 
     A missed target is printed, but the verdict does not depend on the targets.
     """
-    for table in _tables(report):
-        terminal.print_table(table)
+    terminal.print_tables(_tables(report))
     for line in targets(report):
         print(printable(line))
     terminal.print_verdict("Rejection", report.failures)

@@ -24,7 +24,7 @@ from benchmarks.schema.latency import LatencyReport, Settings
 from benchmarks.schema.remote import DevicePredictions
 from runtime.backends import Pixels
 from runtime.errors import BackendUnavailable, EdgeError
-from runtime.system import own_modules
+from runtime.system.own_modules import ROOT, own_name
 
 _PACKAGES = ("runtime", "benchmarks")  # packages of this project that are sent to the device
 _CONNECT_TIMEOUT_S = 10  # if ssh cannot connect within this time, it fails
@@ -155,8 +155,9 @@ def pack(models: Path, file: IO[bytes], pixels: Pixels | None = None) -> None:
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
-            for path in sorted((own_modules.PARENT / package).rglob("*.py")):
-                archive.write(path, own_modules.archive_path(path))
+            folder = ROOT / own_name(package).replace(".", "/")
+            for path in sorted(folder.rglob("*.py")):
+                archive.write(path, path.relative_to(ROOT))
         for path in sorted(models.iterdir()):
             if path.suffix in (".tflite", ".onnx"):
                 archive.write(path, f"models/{path.name}")
@@ -235,12 +236,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="USER@HOST",
         help="measure the artifacts on this device too, over ssh",
     )
-    parser.add_argument("--on-port", type=int, metavar="PORT", help="the port of ssh on the device")
+    parser.add_argument(
+        "--on-port",
+        type=int,
+        metavar="PORT",
+        help="the port of ssh on the device (default: that of ssh's configuration)",
+    )
     parser.add_argument(
         "--on-python",
-        metavar="PYTHON",
+        metavar="PATH",
         help="the Python on the device that has an engine installed; a relative path starts in "
-        f"the home folder ({Device.python})",
+        f"the home folder (default: {Device.python})",
     )
 
 

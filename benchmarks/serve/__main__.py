@@ -1,6 +1,7 @@
-"""The command `digit-edge benchmark-serve`: a load test of `digit-edge serve`.
+"""Test the HTTP server under load.
 
-It prints one line per test and can write the results to a JSON file.
+`digit-edge benchmark-serve` runs this command. The server is `digit-edge serve`. The command prints
+one line per test and can write the results to a JSON file.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from benchmarks.serve.run import (
     started,
 )
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError
 from runtime.system import atomic_write
 
@@ -66,38 +68,51 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     Raises:
         EdgeError: a number is too small.
     """
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-serve",
-        description="Start digit-edge serve and test it under load: throughput compared "
+    parser = CommandParser(
+        "digit-edge benchmark-serve",
+        "Start digit-edge serve and test it under load: throughput compared "
         "with classify in process, many clients at once, memory over many requests, hostile "
         "clients, and SIGTERM with requests in flight. Takes some minutes.",
-        epilog="Exit status: 0 all targets met, 2 invalid input, 3 a target missed.",
+        {0: "all targets met", 3: "a target missed"},
     )
     parser.add_argument(
         "--seconds",
         type=float,
         default=24,
-        help="duration of the throughput test in seconds (%(default)s)",
+        metavar="S",
+        help="duration of the throughput test in seconds (default: %(default)s)",
     )
     parser.add_argument(
-        "--clients", type=int, default=200, help="number of simultaneous clients (%(default)s)"
+        "--clients",
+        type=int,
+        default=200,
+        metavar="N",
+        help="number of simultaneous clients (default: %(default)s)",
     )
     parser.add_argument(
-        "--each", type=int, default=10, help="requests of each simultaneous client (%(default)s)"
+        "--each",
+        type=int,
+        default=10,
+        metavar="N",
+        help="requests of each simultaneous client (default: %(default)s)",
     )
     parser.add_argument(
         "--requests",
         type=int,
         default=100_000,
-        help="number of requests of the memory test (%(default)s)",
+        metavar="N",
+        help="number of requests of the memory test (default: %(default)s)",
     )
     parser.add_argument(
         "--abuse-seconds",
         type=float,
         default=60,
-        help="duration of the test with hostile clients in seconds (%(default)s)",
+        metavar="S",
+        help="duration of the test with hostile clients in seconds (default: %(default)s)",
     )
-    parser.add_argument("--out", type=Path, help="write the results to this JSON file")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the results to this JSON file"
+    )
     arguments = parser.parse_args(argv)
     if min(arguments.clients, arguments.each, arguments.requests) < 1:
         raise EdgeError("--clients, --each and --requests take values of 1 or more")

@@ -1,4 +1,4 @@
-"""digit-edge camera: report the digits in a camera, a stream, a video or a folder."""
+"""Report the digits that a camera or a video shows."""
 
 import argparse
 import sys
@@ -9,6 +9,8 @@ from runtime.camera.run import watch
 from runtime.camera.sources import open_source
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
+from runtime.cli.model_note import report_unused_model
+from runtime.cli.parser import CommandParser
 from runtime.outputs import sinks
 from runtime.preprocess.segment import Box
 from runtime.reload import ReloadingClassifier
@@ -25,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     """Read until the source ends or SIGTERM arrives (status 0), or Ctrl-C (status 130)."""
     arguments = parse_args(argv)
     source = open_source(arguments.source)
+    report_unused_model(arguments.model, arguments.backend)
     reader = ReloadingClassifier(
         arguments.model,
         backend=arguments.backend,
@@ -49,12 +52,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; end with a usage error if options contradict each other."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge camera",
-        description="Report the digits that a camera sees: one JSON object for each digit that "
-        "appears.",
-        epilog="Exit status: 0 the source ended or SIGTERM arrived, 2 the source cannot be read or "
-        "the camera hangs.",
+    parser = CommandParser(
+        "digit-edge camera",
+        "Report the digits that a camera sees: one JSON object for each digit that appears.",
+        {
+            0: "the source ended or SIGTERM arrived",
+            2: "bad usage, the source cannot be read, or the camera hangs",
+        },
     )
     parser.add_argument(
         "--source",

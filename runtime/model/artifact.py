@@ -159,8 +159,8 @@ def _read_file(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(
-            f"cannot read the model {path}: {error.strerror or error}; pass another one with "
-            "--model, or run digit-edge train, then digit-edge export"
+            f"cannot read the model {path}: {error.strerror or error}; check the path, or make a "
+            "model with digit-edge train and digit-edge export"
         ) from error
     magic = {
         ".tflite": data[4:8] == b"TFL3",

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mqtt-discovery",
         nargs="?",
         const="homeassistant",
-        metavar="PREFIX",
+        metavar="NAME",
         help="announce the sensors to Home Assistant, under its prefix (default: homeassistant)",
     )
     group.add_argument(
@@ -75,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COMMAND",
         help="run COMMAND for each digit, without a shell; {label}, {confidence} and {image} are "
-        "filled in. May be repeated. A light on GPIO 17: 'pinctrl set 17 op dh', or 'gpioset "
-        "-t0 GPIO17=1' (Bookworm: 'gpioset gpiochip0 17=1')",
+        "filled in. Its output goes to stderr. May be repeated. A light on GPIO 17: 'pinctrl set "
+        "17 op dh', or 'gpioset -t0 GPIO17=1' (Bookworm: 'gpioset gpiochip0 17=1')",
     )
 
 

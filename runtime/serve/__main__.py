@@ -1,18 +1,23 @@
-"""digit-edge serve: serve a drawing page and an HTTP API that classify with an artifact."""
+"""Serve a page to draw digits on, and an HTTP API."""
 
 import argparse
+import math
 import sys
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.model_note import report_unused_model
 from runtime.cli.options import add_model_arguments
+from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError
 from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
 from runtime.serve.addresses import parse_port
 
-_EPILOG = f"""\
+_NOTES = f"""\
 Open the printed address in a browser. Draw with mouse, finger, pen or keyboard, drop or paste a
-photograph, or use the camera. Programs call the API:
-curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify (or /v1/read for a number).
+photograph, or use the camera.
+
+Programs call the API: curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify (or /v1/read for
+a number).
 /openapi.json describes the API, /metrics is for Prometheus, /healthz is the health check.
 
 If other machines can connect (--host 0.0.0.0), every client needs a token of at least 16
@@ -20,8 +25,7 @@ characters: pass --token-file, or set {TOKEN_VARIABLE}. To open the page with th
 #token=… to its address. Browsers allow the live camera on localhost and over HTTPS only
 (--certificate).
 
-Exit status: 0 ended by SIGTERM, 2 bad usage, 130 ended by Ctrl-C. Requests in flight get 5 s.
-"""
+Requests in flight when the server ends get 5 s."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     certificate = None
     if arguments.certificate is not None:
         certificate = Certificate(arguments.certificate, arguments.key)
+    report_unused_model(arguments.model, arguments.backend)
     model = ModelOptions(arguments.model, arguments.backend, arguments.threads, arguments.device)
     serve(model, arguments.host, arguments.port, limits, arguments.access, certificate)
     return 0
@@ -51,20 +56,24 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; end with a usage error if options contradict each other."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge serve",
-        description="Serve a page to draw digits on and an HTTP API; an artifact classifies.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = CommandParser(
+        "digit-edge serve",
+        "Serve a page to draw digits on and an HTTP API; an artifact classifies.",
+        {0: "ended by SIGTERM"},
+        _NOTES,
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
+        "--host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="address to listen on (default: %(default)s)",
     )
     parser.add_argument(
         "--port",
         type=_port,
         default=8080,
-        help="port to listen on (default: 8080); 0 chooses a free port",
+        metavar="PORT",
+        help="port to listen on (default: %(default)s); 0 chooses a free port",
     )
     model = parser.add_argument_group("model (the server reloads a replaced file automatically)")
     add_model_arguments(model)
@@ -79,15 +88,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--max-body",
         type=_positive,
         default=16,
-        metavar="MIB",
-        help="largest request body (default: 16)",
+        metavar="N",
+        help="largest request body, in MiB (default: %(default)s)",
     )
     limits.add_argument(
         "--max-pixels",
         type=_positive,
         default=24,
-        metavar="MEGAPIXELS",
-        help="largest image (default: 24)",
+        metavar="N",
+        help="largest image, in megapixels (default: %(default)s)",
     )
     limits.add_argument(
         "--timeout",
@@ -112,16 +121,22 @@ def _port(text: str) -> int:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return number
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("must be between 0.1 and 3600")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0.1 and 3600")
     return seconds
 
 

@@ -12,6 +12,10 @@ from runtime.errors import EdgeError
 
 TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"  # environment variable with the token
 _MIN_TOKEN_CHARACTERS = 16  # a shorter token is rejected
+_TOKEN_RULE = (
+    f"a token has at least {_MIN_TOKEN_CHARACTERS} ASCII characters without spaces: make one with "
+    "python -c 'import secrets; print(secrets.token_urlsafe())'"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,11 @@ class AccessOptions:
 def add_access_arguments(group: argparse._ArgumentGroup) -> None:
     """Add --token-file, --token, --no-auth and --allow-host."""
     group.add_argument("--token-file", type=Path, metavar="FILE", help="read the token from FILE")
-    group.add_argument("--token", help="the token; other users of this machine can see it in `ps`")
+    group.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help="the token; other users of this machine can see it in `ps`",
+    )
     group.add_argument(
         "--no-auth", action="store_true", help="allow everybody on the network, without a token"
     )
@@ -70,16 +78,18 @@ def find_token(options: AccessOptions) -> str | None:
         source = str(options.token_file)
         try:
             token = options.token_file.read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise EdgeError(f"cannot read the token in {source}: {error}") from error
+        except OSError as error:
+            raise EdgeError(
+                f"cannot read the token in {source}: {error.strerror}; pass --token-file a text "
+                "file that contains the token"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise EdgeError(f"{source}: {_TOKEN_RULE}") from error
     elif token is None:
         token, source = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
     if token is None:
         return None
     short = len(token) < _MIN_TOKEN_CHARACTERS
     if short or not (token.isascii() and token.isprintable()) or " " in token:
-        raise EdgeError(
-            f"{source}: a token has at least {_MIN_TOKEN_CHARACTERS} ASCII characters without "
-            "spaces: make one with python -c 'import secrets; print(secrets.token_urlsafe())'"
-        )
+        raise EdgeError(f"{source}: {_TOKEN_RULE}")
     return token

@@ -54,7 +54,8 @@ def update(source: str, into: Path, keys: Path | None, allow_unsigned: bool = Fa
     target = into / name if _is_folder(into) else into
     if target.suffix != Path(name).suffix:
         raise EdgeError(
-            f"{name} cannot replace {target}: the formats differ; pass a {target.suffix} model"
+            f"{name} cannot replace {target}: the formats differ; pass --model a folder or a "
+            f"{Path(name).suffix} file"
         )
     with _folder(target.parent) as folder:
         new = _temporary_name(target)
@@ -118,9 +119,14 @@ def _with_previous(folder: Path) -> Path:
     candidates = sorted(path for path in models if previous(path).exists())
     if len(candidates) == 1:
         return candidates[0]
-    names = ", ".join(path.name for path in candidates) or "none"
+    if not candidates:
+        raise EdgeError(
+            f"--back: no model in {folder} has a previous one; pass --model the folder, or the "
+            "model, that digit-edge update wrote"
+        )
+    names = ", ".join(path.name for path in candidates)
     raise EdgeError(
-        f"--back: which model of {folder}? Models with a previous one: {names}; pass --into FILE"
+        f"--back: which model of {folder}? Models with a previous one: {names}; pass --model FILE"
     )
 
 
@@ -164,7 +170,10 @@ def _run_selftest(path: Path, name: str) -> str:
         SelfTestFailed: the self-test fails.
         ArtifactError: the model is damaged.
     """
-    opened = artifact.read(path)
+    try:
+        opened = artifact.read(path)
+    except ArtifactError as error:
+        raise ArtifactError(str(error).replace(str(path), name)) from error
     report = selftest(path)
     if not report:
         raise SelfTestFailed(report.failures().replace(str(path), name))
@@ -222,7 +231,11 @@ def _fetch(source: str, new: Path) -> bytes | None:
         signature_path = signing.signature_of(path)
         signature = signature_path.read_bytes() if signature_path.exists() else None
     except OSError as error:
-        raise EdgeError(f"cannot read {source}: {error.strerror or error}") from error
+        unreadable = source if error.filename == str(path) else error.filename
+        raise EdgeError(
+            f"cannot read {unreadable}: {error.strerror or error}; pass a model file, or its "
+            "http:// or https:// URL"
+        ) from error
     if data is None:
         raise EdgeError(
             f"{source} is larger than {MAX_BYTES >> 20} MiB: not a model of this project; check "
@@ -244,8 +257,8 @@ def _check_signature(
         if allow_unsigned:
             return "not signed, accepted because of --allow-unsigned"
         raise signing.SignatureError(
-            f"{source} is not signed: {source}.sig is missing; sign it with python -m "
-            "runtime.signing sign, or pass --allow-unsigned"
+            f"{source} is not signed: {source}.sig is missing; sign it with digit-edge "
+            "sign sign, or pass --allow-unsigned"
         )
     try:
         name = signing.verify(new.read_bytes(), signature, keys or new.parent / "keys")
@@ -292,7 +305,10 @@ def _folder(path: Path) -> Iterator[int]:
         path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise EdgeError(f"cannot write into {path}: {error.strerror or error}") from error
+        raise EdgeError(
+            f"cannot write into {path}: {error.strerror or error}; pass --model another folder, or "
+            "check its permissions"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _remove_temporary(path)

@@ -1,4 +1,4 @@
-"""digit-edge watch FOLDER: classify each image that arrives in a folder, once."""
+"""Classify each image that arrives in a folder, once."""
 
 import argparse
 import math
@@ -7,7 +7,9 @@ import sys
 
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
-from runtime.errors import EdgeError
+from runtime.cli.model_note import describe_model, report_unused_model
+from runtime.cli.parser import CommandParser
+from runtime.errors import EdgeError, plural, printable
 from runtime.outputs import sinks
 from runtime.reload import ReloadingClassifier
 from runtime.system.service import ServiceLifecycle
@@ -22,8 +24,12 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_args(argv)
     folder = arguments.folder
     if not os.path.isdir(folder):
-        reason = "it is not a folder" if os.path.exists(folder) else "there is no such folder"
-        raise EdgeError(f"cannot watch {folder}: {reason}; create it, or pass another")
+        if os.path.exists(folder):
+            raise EdgeError(f"cannot watch {folder}: it is not a folder; pass a folder")
+        raise EdgeError(
+            f"cannot watch {folder}: there is no such folder; create it, or pass another"
+        )
+    report_unused_model(arguments.model, arguments.backend)
     reader = ReloadingClassifier(
         arguments.model,
         backend=arguments.backend,
@@ -34,11 +40,18 @@ def main(argv: list[str] | None = None) -> int:
     file = seen_files.file
     kills = KillCounter(None if file is None else file.with_name(f"{file.name}.reading"))
     scanner = FolderScanner(folder, arguments.settle, seen_files)
-    if seen_files.is_new and not arguments.existing:
-        scanner.mark_existing()
+    if not seen_files.is_new:
+        existing = "images that arrived since the last run are classified too"
+    elif arguments.existing:
+        existing = "the images already in it are classified too"
+    else:
+        count = scanner.mark_existing()
         seen_files.save()
+        existing = f"skipping {plural(count, 'image')} already in it (--existing classifies them)"
     with ServiceLifecycle() as lifecycle:
         with sinks.open_sinks(arguments) as out:
+            model = describe_model(reader.path, reader.classifier.backend.name)
+            print(printable(f"watching {folder} with {model}; {existing}"), file=sys.stderr)
             lifecycle.ready(f"watching {folder}")
             watch(scanner, reader, out, seen_files, kills, lifecycle, folder, arguments.interval)
         seen_files.save()  # only if all results were delivered; otherwise an error was raised
@@ -47,12 +60,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge watch",
-        description="Classify each image that arrives in a folder or below it, once, and print a "
+    parser = CommandParser(
+        "digit-edge watch",
+        "Classify each image that arrives in a folder or below it, once, and print a "
         "JSON object for each. Images may be written slowly or renamed into place.",
-        epilog="Hidden files, and files without an image's suffix (like .part), are ignored. "
-        "Exit status: 0 after SIGTERM, 2 if the folder or the model cannot be read.",
+        {0: "ended by SIGTERM", 2: "bad usage, or the folder or the model cannot be read"},
+        "Hidden files, and files without an image's suffix (like .part), are ignored.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder in which the images arrive")
     options.add_model_arguments(parser)
@@ -66,7 +79,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=float,
         default=0.5,
         metavar="S",
-        help="an image is complete if it has not changed for S seconds (default: 0.5); an "
+        help="an image is complete if it has not changed for S seconds (default: %(default)s); an "
         "unreadable image is reported after ten times that",
     )
     parser.add_argument(
@@ -74,7 +87,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=float,
         default=0.25,
         metavar="S",
-        help="scan the folder every S seconds (default: 0.25)",
+        help="scan the folder every S seconds (default: %(default)s)",
     )
     parser.add_argument(
         "--state",

@@ -83,11 +83,14 @@ class FolderScanner:
         self._pending.pop(image.path, None)
         self._seen_files.add(self.name(image.path), image.fingerprint)
 
-    def mark_existing(self) -> None:
-        """Mark all images in the folder as processed."""
+    def mark_existing(self) -> int:
+        """Mark all images in the folder as processed; return their number."""
+        count = 0
         for item in self._fingerprints():
             if item is not None:
                 self._seen_files.add(self.name(item[0]), item[1])
+                count += 1
+        return count
 
     def name(self, path: str) -> str:
         """Return the path relative to the folder, independent of how the folder was spelled."""

@@ -143,6 +143,10 @@ class SeenFiles:
             except (ValueError, TypeError):
                 continue  # empty, or incomplete after a full disk or a power cut
             self._by_path[path] = fingerprint
+        if not self._by_path and any(line and not line.startswith(b'["') for line in lines):
+            raise EdgeError(
+                f"{file} is not a state file of digit-edge watch: pass another file with --state"
+            )
         self._fingerprints = set(self._by_path.values())
         # Compact the file; this also checks at the start that it can be written.
         self._rewrite(file)

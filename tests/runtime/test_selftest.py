@@ -163,7 +163,7 @@ def engine(monkeypatch):
 
         driver.open_artifact = open_artifact
         monkeypatch.setitem(sys.modules, "faulty_driver", driver)
-        row = Engine("faulty", ".tflite", "faulty_driver", "json", "litert")
+        row = Engine("faulty", ".tflite", "faulty_driver", "json", "litert", "json")
         monkeypatch.setattr(selftest, "ENGINES", (row,))
         monkeypatch.setattr(backends, "ENGINES", (row,))
 

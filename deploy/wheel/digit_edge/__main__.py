@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint
 from digit_edge import import_own, own_name
 
 GROUP = "digit_edge.commands"
+PACKAGES = ("runtime", "train", "export", "benchmarks")  # in this order in --help
 BAD_USAGE = 2  # the exit status of argparse for unknown options
 # The shell's completion sets it to the number of words in front of the arguments, plus one.
 COMPLETION = "_ARGCOMPLETE"
@@ -54,9 +55,15 @@ def main() -> None:
 
 
 def find_commands() -> dict[str, EntryPoint]:
-    """Return the registered commands by name, in alphabetical order."""
+    """Return the registered commands by name: those of PACKAGES, then others; each sorted."""
     found = importlib.metadata.entry_points(group=GROUP)
-    return {command.name: command for command in sorted(found, key=lambda entry: entry.name)}
+    return {command.name: command for command in sorted(found, key=_place)}
+
+
+def _place(command: EntryPoint) -> tuple[int, str]:
+    package = command.module.removeprefix("digit_edge.").partition(".")[0]
+    order = PACKAGES.index(package) if package in PACKAGES else len(PACKAGES)
+    return order, command.name
 
 
 def run(command: EntryPoint, arguments: list[str]) -> None:
@@ -67,7 +74,7 @@ def run(command: EntryPoint, arguments: list[str]) -> None:
 
 def usage(commands: dict[str, EntryPoint]) -> str:
     """Return the text of --help: every command with the first line of its module's docstring."""
-    width = max(map(len, commands))
+    width = max(map(len, commands), default=0)
     lines = (f"  {name:{width}}  {summary(command)}" for name, command in commands.items())
     return USAGE.format(commands="\n".join(lines))
 
@@ -93,14 +100,10 @@ def complete(commands: dict[str, EntryPoint]) -> None:
         # The command's own parser completes the rest; for it `digit-edge NAME` is the program.
         os.environ[COMPLETION] = "2"
         run(commands[words[1]], [])
-    import argparse
-
-    import argcomplete
-
-    parser = argparse.ArgumentParser(prog="digit-edge")
-    parser.add_argument("--version", action="store_true")
+    parser = import_own("digit_edge.runtime.cli.parser").CommandParser("digit-edge", "")
     parser.add_argument("command", choices=list(commands))
-    argcomplete.autocomplete(parser)
+    exit_status = import_own("digit_edge.runtime.cli.exit_status").exit_status
+    sys.exit(exit_status(parser.parse_args))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """--on-digit: runs a user's command for each digit, without a shell."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from runtime.errors import EdgeError
-from runtime.outputs import command_hook
+from runtime.outputs import command_hook, sinks
 from runtime.outputs.command_hook import CommandHook
 
 DIGIT = {"image": "a.png", "label": "7", "confidence": 0.98765432, "accepted": True}
@@ -161,3 +162,9 @@ def test_output_of_the_command_goes_to_stderr():
 def test_invalid_command_is_rejected_at_the_start(command, message):
     with pytest.raises(EdgeError, match=message):
         CommandHook(command)
+
+
+def test_help_says_where_the_output_of_the_command_goes():
+    parser = argparse.ArgumentParser()
+    sinks.add_arguments(parser)
+    assert "Its output goes to stderr." in " ".join(parser.format_help().split())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.classifier import find_model
+from runtime.model.default_model import find_model
 
 
 def test_image_is_classified_once_however_it_arrives(watch, tmp_path, pictures):
