@@ -57,7 +57,8 @@ class PlacementResult:
         return (
             f"{self.artifact}: accuracy on {counted(self.n, 'digit')} "
             f"{self.accuracy_pixels:.2%} as pixels, {self.accuracy_pages:.2%} at a random "
-            f"place on a white page (allowed loss: {100 * MAX_ACCURACY_DROP:g} points): {'PASS' if self else 'FAIL'}"
+            f"place on a white page (allowed loss: "
+            f"{100 * MAX_ACCURACY_DROP:g} points): {'PASS' if self else 'FAIL'}"
         )
 
 
