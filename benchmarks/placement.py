@@ -1,7 +1,8 @@
 """Measure accuracy on digits at random places on a page.
 
-Run as digit-edge benchmark-placement. The pages are preprocessed like photographs, so the accuracy
-lost in comparison with the bare pixels is the cost of the preprocessing.
+`digit-edge benchmark-placement` runs this module. The pages are preprocessed like photographs; the
+pixels of the data set are given to the model directly. The difference between the two accuracies is
+therefore the cost of the preprocessing.
 """
 
 import io
@@ -20,14 +21,21 @@ from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError, printable
 from train.options import add_data_argument
 
-MAX_ACCURACY_DROP = 0.005  # 0 to 1; the benchmark fails if pages lose more than this
-SCALE_RANGE = (0.7, 10.0)  # size of a digit on the page, in multiples of its 28 pixels in MNIST
-PAGE_RANGE = (1.2, 3.0)  # width and height of the page, each in multiples of the digit's side
+# Largest accuracy on pixels minus accuracy on pages, each 0 to 1; beyond it, the benchmark fails.
+MAX_ACCURACY_DROP = 0.005
+_SIDE_PX = 28  # width and height of MNIST's images
+SCALE_RANGE = (0.7, 10.0)  # least and largest side of a digit on a page, in multiples of _SIDE_PX
+
+# Least and largest width of a page, in multiples of the side of its digit; the same for its height.
+PAGE_RANGE = (1.2, 3.0)
+_ROUNDED_DECIMALS = 9  # the difference is rounded, because 0.99 − 0.985 > 0.005 in binary fractions
 
 
 @dataclass(frozen=True)
 class PlacementResult:
-    """The accuracy of a model on the same digits as pixels and on pages; true if it passes.
+    """The accuracy of a model on the same digits as pixels and on pages.
+
+    The result is true if the accuracy on pages is at most `MAX_ACCURACY_DROP` lower.
 
     Attributes:
         artifact: the file name of the artifact.
@@ -42,13 +50,15 @@ class PlacementResult:
     accuracy_pages: float
 
     def __bool__(self) -> bool:
-        return round(self.accuracy_pixels - self.accuracy_pages, 9) <= MAX_ACCURACY_DROP
+        drop = round(self.accuracy_pixels - self.accuracy_pages, _ROUNDED_DECIMALS)
+        return drop <= MAX_ACCURACY_DROP
 
     def __str__(self) -> str:
         return (
-            f"{self.artifact}: {self.accuracy_pixels:.2%} of {counted(self.n, 'digit')} as pixels, "
-            f"{self.accuracy_pages:.2%} placed at random on a page, black on white "
-            f"(at most {100 * MAX_ACCURACY_DROP:g} points less: {'PASS' if self else 'FAIL'})"
+            f"{self.artifact}: accuracy on {counted(self.n, 'digit')} "
+            f"{self.accuracy_pixels:.2%} as pixels, {self.accuracy_pages:.2%} at a random "
+            f"place on a white page (allowed loss: "
+            f"{100 * MAX_ACCURACY_DROP:g} points): {'PASS' if self else 'FAIL'}"
         )
 
 
@@ -59,7 +69,7 @@ def measure(classifier: Classifier, test_set: TestSet, name: str, seed: int = 0)
         classifier: the model.
         test_set: the images and labels.
         name: the name of the model in the result and in messages.
-        seed: seed of the random sizes and positions.
+        seed: seed of the random sizes and positions, 0 or more; the same seed gives the same pages.
 
     Raises:
         DatasetError: the classes of the images are not those of the model.
@@ -81,13 +91,13 @@ def page(pixels: npt.NDArray[np.uint8], generator: np.random.Generator) -> bytes
     """Return a PNG file of a white page with a black digit of random size at a random position.
 
     Args:
-        pixels: the digit, (28, 28, 1) uint8, white on black.
-        generator: source of the size and the position.
+        pixels: the digit, (28, 28, 1) uint8, with 0 for background and 255 for ink.
+        generator: source of the digit's size and position and the page's size.
     """
     from PIL import Image
 
-    # Log-uniform, so that small digits are as frequent as large ones.
-    side = round(28 * float(np.exp(generator.uniform(*np.log(SCALE_RANGE)))))
+    # Log-uniform: otherwise most digits would be large.
+    side = round(_SIDE_PX * float(np.exp(generator.uniform(*np.log(SCALE_RANGE)))))
     digit = Image.fromarray(255 - pixels[:, :, 0]).resize((side, side), Image.Resampling.BICUBIC)
     width, height = (round(side * factor) for factor in generator.uniform(*PAGE_RANGE, size=2))
     paper = Image.new("L", (width, height), 255)
@@ -99,7 +109,17 @@ def page(pixels: npt.NDArray[np.uint8], generator: np.random.Generator) -> bytes
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; return 3 if too much accuracy is lost on the pages."""
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if the accuracy on pages is more than `MAX_ACCURACY_DROP` lower.
+
+    Raises:
+        EdgeError: an option, the model or the data set is invalid.
+    """
     parser = CommandParser(
         "digit-edge benchmark-placement",
         "Measure the accuracy on test digits drawn at random sizes and positions on a white page.",
@@ -110,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         default=Path("models/digits-int8.tflite"),
         metavar="PATH",
-        help="an artifact (default: %(default)s)",
+        help="the artifact to measure (default: %(default)s)",
     )
     add_data_argument(parser, "the test digits")
     parser.add_argument(
@@ -127,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     test_set = load_test_set(arguments.data)
     result = measure(classifier, test_set, arguments.model.name, arguments.seed)
     print(printable(str(result)))
-    return 0 if result else CHECK_FAILED
+    return 0 if result else CHECK_FAILED  # a result is true if it passes
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Write the README's table of results from a report.json, or check that it is up to date.
 
-Run as python -m benchmarks.readme. The table is between two HTML comments in the README.
+Maintainers run `python -m benchmarks.readme` after `digit-edge benchmark` has written report.json.
+The table is between two HTML comments in the README; the rest of the README is not changed.
 """
 
 import os
@@ -15,7 +16,7 @@ from runtime.system import atomic_write
 
 START = "<!-- results -->"  # the line before the table in the README
 END = "<!-- /results -->"  # the line after the table
-_REPORT = Path("benchmarks/results/report.json")  # the default of --report
+_REPORT = Path("benchmarks/results/report.json")  # the default of --report, the published results
 _README = Path("README.md")  # the default of --readme
 # The columns of the README's table, a selection of those of the report's summary.
 _COLUMNS = ("artifact", "engine", "accuracy", "agreement", "p50", "images/s", "start", "memory",
@@ -26,11 +27,15 @@ def render(report_path: Path, readme: Path) -> str:
     """Return the Markdown between START and END: the table, the machine, and the commands.
 
     Args:
-        report_path: path of report.json. The link to all figures leads to the .md file beside it.
-        readme: path of the README, which the link is relative to.
+        report_path: path of report.json. The result links to the file of the same name that ends in
+            .md and contains all figures.
+        readme: path of the README. The link is relative to the folder of the README.
+
+    Returns:
+        The Markdown. If the run of the report failed, a warning follows the table.
 
     Raises:
-        EdgeError: the report cannot be read.
+        EdgeError: the report is missing or damaged.
     """
     from benchmarks.report import markdown, summary_tables
     from benchmarks.report.formats import counted
@@ -52,15 +57,15 @@ def render(report_path: Path, readme: Path) -> str:
         f"{markdown.plain_text(host.cpu)}, {counted(host.cores, 'core')}, "
         f"{markdown.plain_text(host.system)}, {markdown.plain_text(made.created[:10])}; "
         f"{counted(made.parity.n, 'test image')} of {markdown.plain_text(made.parity.dataset)}; "
-        f"one image per call on one thread (Keras: {host.cores}). images/s: with the fastest batch "
-        "size. start: the time from the start of the process to the first prediction. "
-        f"{' and '.join(f'`{command}`' for command in commands)} print these figures, "
-        f"`digit-edge benchmark` both at once. All figures: [{page.name}]({link}).\n\n"
-        "p50 is the median duration of a call; agreement is the share of predictions equal to "
-        "those of Keras. INVALID timing: medians differed by more than a factor of "
-        f"{settings.max_drift:g} within or between repetitions{settings.retry_note}, so the "
-        "machine was too noisy; accuracy is unaffected. int8 is faster than float only on "
-        "processors with instructions for it (VNNI, dot product)."
+        f"one image per call on one thread (Keras: {host.cores}). images/s is measured with the "
+        "fastest batch size. start is the time from the start of the process to the first "
+        f"prediction. {' and '.join(f'`{command}`' for command in commands)} print these figures; "
+        f"`digit-edge benchmark` prints all of them. All figures: [{page.name}]({link}).\n\n"
+        "p50 is the median duration of a call. agreement is the share of predictions equal to "
+        "those of Keras. INVALID timing: the machine was too noisy, because medians within or "
+        f"between repetitions differed by more than a factor of {settings.max_drift:g}"
+        f"{settings.retry_note}; accuracy is unaffected. int8 is faster than float only on "
+        "processors with instructions for int8 (VNNI, dot product)."
     )
     if not made:
         failures = markdown.plain_text("; ".join(made.failures))
@@ -71,18 +76,34 @@ def render(report_path: Path, readme: Path) -> str:
 def replace(text: str, results: str) -> str:
     """Return the text of a README with `results` between START and END.
 
+    Args:
+        text: the text of the README.
+        results: the Markdown that `render` returned; it replaces the present text.
+
     Raises:
         EdgeError: the text does not contain START and END once each, in this order.
     """
     before, start, rest = text.partition(START)
     _, end, after = rest.partition(END)
     if not start or not end or START in rest or END in before + after:
-        raise EdgeError(f"the README must contain {START} and {END}, once each, in this order")
+        raise EdgeError(
+            f"the README must contain the lines {START} and {END}, once each, in this order"
+        )
     return f"{before}{START}\n\n{results}\n\n{END}{after}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if --check finds that the table is not up to date."""
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if --check finds that the table is not up to date.
+
+    Raises:
+        EdgeError: the report or the README cannot be read, or the README cannot be written.
+    """
     parser = CommandParser(
         "python -m benchmarks.readme",
         "Write the README's table of results from a report.json.",
@@ -112,7 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text = arguments.readme.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise EdgeError(f"cannot read {arguments.readme}: {error}") from error
+        raise EdgeError(
+            f"cannot read {arguments.readme} ({error}): name the README with --readme"
+        ) from error
     updated = replace(text, results)
     if updated == text:
         print(printable(f"{arguments.readme} is up to date with {arguments.report}"))

@@ -1,7 +1,8 @@
 """Runs one benchmark case in a subprocess; started by `benchmarks.harness.subprocesses`.
 
-Reads the request from a folder, runs it, and writes the response or an error into the folder. Most
-imports are inside functions, because the time of importing the engine is one of the measurements.
+A case is an artifact in an engine on a device. This program reads a request from a folder, runs it,
+and writes the response or an error into the folder. Most imports are inside functions, because the
+time to import an engine is measured too.
 """
 
 import sys
@@ -19,14 +20,20 @@ if TYPE_CHECKING:
         Roofline,
     )
 
+_BATCH_CHECK_IMAGES = 3  # images predicted one by one and in one batch, to compare the scores
+
 
 def main(argv: list[str]) -> int:
-    """Run `benchmarks.worker KIND FOLDER SPAWNED_NS`; return the exit status.
+    """Run `benchmarks.worker KIND FOLDER SPAWNED_NS`.
 
     Args:
-        argv: the kind of request ("scores", "latency", "peak" or "explain"), the folder of its
-            files, and the time of `time.monotonic_ns` at which the process was started. All
-            processes of a machine share that clock.
+        argv: three arguments. KIND is the kind of request: "scores", "latency", "peak" (the
+            roofline) or "explain". FOLDER is the folder of the request. SPAWNED_NS is the value of
+            `time.monotonic_ns` when the process was started; all processes share this clock.
+
+    Returns:
+        The exit status: 0 after a response, or that of the EdgeError that was written to
+        error.json.
     """
     entered_ns = time.monotonic_ns()
     process_ns = entered_ns - int(argv[2])
@@ -73,7 +80,16 @@ def main(argv: list[str]) -> int:
 
 
 def _scores(job: "PredictRequest", stage: Path) -> "PredictResponse":
-    """Predict all images; compare the scores of the first three alone and in one batch."""
+    """Predict all images, and save the scores.
+
+    Args:
+        job: the request.
+        stage: the file to report the current step in, for the message after a crash.
+
+    Returns:
+        The response. Its `batch_difference` compares the scores of the first images predicted one
+        by one and in one batch, without NaN and Inf.
+    """
     import numpy as np
 
     from benchmarks.harness.keras_reference import KerasBackend
@@ -85,7 +101,7 @@ def _scores(job: "PredictRequest", stage: Path) -> "PredictResponse":
     backend = open_case(artifact.read(job.model), job.case)
     pixels = np.load(job.pixels)
     stage.write_text("predicting one image", "utf-8")
-    few = pixels[:3]
+    few = pixels[:_BATCH_CHECK_IMAGES]
     alone = np.concatenate([backend.scores(image[np.newaxis]) for image in few])
     stage.write_text("predicting a batch, after single images succeeded", "utf-8")
     batched = backend.scores(few)
@@ -112,9 +128,9 @@ def _latency(
 
     Args:
         job: the request.
-        stage: the file to report the current step in.
-        process_ns: time from the start of this process to its first line of Python.
-        entered_ns: the time of that line.
+        stage: the file to report the current step in, for the message after a crash.
+        process_ns: time from the start of this process to the first line of `main`.
+        entered_ns: value of `time.monotonic_ns` at the first line of `main`.
     """
     from benchmarks.harness.machine import peak_memory_bytes
     from benchmarks.harness.messages import LatencyResponse, StartUp

@@ -1,6 +1,8 @@
-"""Opens the Keras reference model as a backend, so that it is measured like the artifacts.
+"""Opens the Keras reference model as a backend, to measure it like the artifacts.
 
-Also counts the model's multiply-accumulates and activations, for the roofline of the reports.
+`benchmarks.worker` calls `open_artifact` in a subprocess. This module also counts the
+multiply-accumulates and activations of the model, for the roofline of the reports. The roofline is
+the largest speed that the processor's arithmetic and memory allow.
 """
 
 import importlib
@@ -11,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.harness.cases import KERAS_CALLS
 from runtime.backends import Pixels, Scores
@@ -20,21 +23,37 @@ from runtime.model.artifact import Artifact
 from runtime.system import interrupt
 from runtime.system.native_output import suppress_native_output
 
-_BATCH_IMAGES = 256  # images of one call of the model; more are split into several calls
+Images = npt.NDArray[np.float32]  # input of the Keras model: (N, 28, 28, 1), from 0 to 1
+
+_BATCH_IMAGES = 256  # images per call of the model; more are split into several calls
+_STDERR = 2  # file descriptor of standard error, which TensorFlow's C++ code writes to
+_TF_LOG_FATAL = "3"  # value of TF_CPP_MIN_LOG_LEVEL: TensorFlow logs fatal errors only
 
 
 class KerasBackend:
     """The Keras model, run by `model.predict` or as a `tf.function`.
 
     Attributes:
-        name: one of `cases.KERAS_CALLS`.
+        name: the way to call the model, one of `cases.KERAS_CALLS`: "keras" (`model.predict` on
+            TensorFlow), "keras tf.function", or "keras jax" (`model.predict` on JAX).
         version: the version of Keras.
         device: "cpu" or "gpu".
         spec: the spec of the artifact.
         macs: multiply-accumulates of the convolutions and dense layers for one image.
         parameters: number of weights.
         activations: number of values that the layers compute for one image.
-        fallback: always empty; the reference is never run on the CPU in place of a GPU.
+        fallback: always empty: the model is never run on the CPU if a GPU was requested. The other
+            engines report here the part of a model that runs on the CPU.
+
+    Args:
+        artifact: the .keras artifact.
+        name: the way to call the model.
+        version: the version of Keras.
+        device: "cpu" or "gpu".
+        predict: returns the scores (N, classes) of images.
+        macs: number of multiply-accumulates.
+        parameters: number of weights.
+        activations: number of computed values.
     """
 
     fallback = ""
@@ -45,7 +64,7 @@ class KerasBackend:
         name: str,
         version: str,
         device: str,
-        predict: Callable[[Scores], Scores],
+        predict: Callable[[Images], Scores],
         macs: int,
         parameters: int,
         activations: int,
@@ -60,7 +79,10 @@ class KerasBackend:
         self._predict = predict
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Return the softmax scores, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
+        """Return the softmax scores, (N, classes) float32.
+
+        Args:
+            pixels: (N, 28, 28, 1) uint8, at least one image, with 0 for background and 255 for ink.
 
         Raises:
             ImageError: `pixels` has another shape or dtype.
@@ -72,23 +94,24 @@ class KerasBackend:
 def import_keras(name: str, device: str) -> None:
     """Import Keras on TensorFlow or JAX, with the log output of TensorFlow suppressed.
 
-    Only the first call of a process selects the framework. It overrides KERAS_BACKEND.
+    The environment variable KERAS_BACKEND is overwritten. Only the first call in a process selects
+    the framework, because Keras reads the variable once.
 
     Args:
         name: one of `cases.KERAS_CALLS`; "keras jax" selects JAX, the others TensorFlow.
-        device: "cpu" hides all GPUs from the framework.
+        device: "cpu" hides all GPUs from the framework; "gpu" leaves them visible.
 
     Raises:
         BackendUnavailable: Keras, TensorFlow or JAX is not installed.
     """
     with_jax = name == "keras jax"
     os.environ["KERAS_BACKEND"] = "jax" if with_jax else "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", _TF_LOG_FATAL)
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     try:
-        # TensorFlow's C++ code logs remarks about the processor to file descriptor 2.
-        with interrupt.at_once(), suppress_native_output(2):
+        # TensorFlow's C++ code logs remarks about the processor while it is imported.
+        with interrupt.at_once(), suppress_native_output(_STDERR):
             importlib.import_module("jax" if with_jax else "tensorflow")
             importlib.import_module("keras")
     except ImportError as error:
@@ -99,24 +122,31 @@ def import_keras(name: str, device: str) -> None:
 
 
 def _check_gpu(name: str) -> None:
-    """Raise BackendUnavailable if TensorFlow or JAX, whichever Keras runs on, finds no GPU."""
+    """Check that the framework of Keras finds a GPU.
+
+    Args:
+        name: one of `cases.KERAS_CALLS`; "keras jax" checks JAX, the others TensorFlow.
+
+    Raises:
+        BackendUnavailable: the framework finds no GPU.
+    """
     if name == "keras jax":
         jax = importlib.import_module("jax")
         try:
             jax.devices("gpu")
         except RuntimeError as error:
             raise BackendUnavailable(
-                "JAX finds no GPU: it needs an NVIDIA card, its driver, and "
+                "JAX finds no GPU; JAX needs an NVIDIA GPU, its driver, and "
                 'pip install "jax[cuda13]"'
             ) from error
         return
     import tensorflow as tf
 
-    with suppress_native_output(2):
+    with suppress_native_output(_STDERR):
         gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         raise BackendUnavailable(
-            "TensorFlow finds no GPU: it needs an NVIDIA card, its driver, and "
+            "TensorFlow finds no GPU; TensorFlow needs an NVIDIA GPU, its driver, and "
             'pip install "tensorflow[and-cuda]"'
         )
 
@@ -127,18 +157,20 @@ def open_artifact(
     """Open a .keras artifact.
 
     Args:
-        artifact: a .keras artifact from `artifact.read`, which has checked its digest.
-        name: one of `cases.KERAS_CALLS`.
-        threads: TensorFlow's threads inside one operation; the first model of a process sets them.
+        artifact: a .keras artifact from `artifact.read`, which checks the digest.
+        name: one of `cases.KERAS_CALLS`; see `KerasBackend.name`.
+        threads: number of TensorFlow's threads inside one operation, at least 1. The
+            number takes effect for the first model of a process only, and not for JAX.
         device: "cpu" or "gpu".
 
     Raises:
-        BackendUnavailable: Keras is not installed, or the device is missing.
-        ArtifactError: Keras cannot load the model.
+        BackendUnavailable: Keras or its framework is not installed, `name` is unknown, or no GPU is
+            found.
+        ArtifactError: Keras cannot load the model, or the shapes of the model differ from the spec.
     """
     calls = KERAS_CALLS["gpu"]
     if name not in calls:
-        raise BackendUnavailable(f"no way {name!r} to call Keras: choose among {', '.join(calls)}")
+        raise BackendUnavailable(f"no way {name!r} to call Keras: choose one of {', '.join(calls)}")
     import_keras(name, device)
     if device != "cpu":
         _check_gpu(name)
@@ -147,20 +179,21 @@ def open_artifact(
     if name != "keras jax":
         import tensorflow as tf
 
-        with suppress(RuntimeError):  # raised if TensorFlow was used before in this process
+        with suppress(RuntimeError):  # raised if TensorFlow has already run in this process
             tf.config.threading.set_intra_op_parallelism_threads(threads)
             tf.config.threading.set_inter_op_parallelism_threads(1)
     try:
-        with suppress_native_output(2):
+        with suppress_native_output(_STDERR):
             model = keras.saving.load_model(artifact.path, compile=False)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ArtifactError(
-            f"Keras cannot load {artifact.path} ({str(error).splitlines()[0]}): train it again"
+            f"Keras cannot load {artifact.path} ({str(error).splitlines()[0]}): "
+            "train the model again"
         ) from error
     check_model(artifact, [model.input_shape], [model.output_shape])
     if name != "keras tf.function":
 
-        def predict(images: Scores) -> Scores:
+        def predict(images: Images) -> Scores:
             scores: Scores = model.predict(images, batch_size=_BATCH_IMAGES, verbose=0)
             return scores
 
@@ -170,7 +203,7 @@ def open_artifact(
             input_signature=[tf.TensorSpec((None, *artifact.spec.input_shape), tf.float32)],
         )
 
-        def predict(images: Scores) -> Scores:
+        def predict(images: Images) -> Scores:
             starts = range(0, len(images), _BATCH_IMAGES)
             batches = (images[start : start + _BATCH_IMAGES] for start in starts)
             return np.concatenate([traced(batch).numpy() for batch in batches])
@@ -184,8 +217,8 @@ def open_artifact(
 def _macs(layer: Any) -> int:
     """Return a layer's multiply-accumulates for one image: output positions × kernel weights.
 
-    A layer without a kernel has 0. The formula is wrong for transposed and grouped convolutions,
-    which the model does not have.
+    The result is 0 for a layer without a kernel. The formula is wrong for transposed and grouped
+    convolutions; the model has no such layers.
     """
     if not hasattr(layer, "kernel"):
         return 0
@@ -195,7 +228,10 @@ def _macs(layer: Any) -> int:
 
 
 def _activations(layer: Any) -> int:
-    """Return the number of values a layer computes for one image; 0 if it only moves data."""
+    """Return the number of values that a layer computes for one image.
+
+    The result is 0 for a layer that is neither a convolution, a dense layer nor a pooling layer.
+    """
     computes = hasattr(layer, "kernel") or hasattr(layer, "pool_size")
     values: int = math.prod(layer.output.shape[1:])
     return values if computes else 0

@@ -1,6 +1,8 @@
 """Describes the machine that a benchmark runs on: hardware, versions, temperature, load.
 
-The description is part of every report. `benchmarks.compare` refuses reports of different machines.
+The reports of `digit-edge benchmark`, `benchmark-latency` and `benchmark-serve` contain this
+description. `benchmarks.compare` compares the timings of two reports only if their machines are
+equal, unless --different-hosts is given.
 """
 
 import os
@@ -20,9 +22,9 @@ class Host:
     """A machine and its current state, without the host name or any user name.
 
     Attributes:
-        machine: the processor's architecture, "x86_64" or "aarch64".
-        cpu: the processor's name, or the board's.
-        cores: the number of cores this process may use.
+        machine: the processor's architecture, such as "x86_64" or "aarch64".
+        cpu: the name of the board, such as "Raspberry Pi 4"; of the processor if that is unknown.
+        cores: the number of cores that this process may use.
         memory_bytes: physical memory; 0 if unknown.
         system: the operating system and its release.
         python: the version of Python.
@@ -31,8 +33,9 @@ class Host:
         mhz: the current frequency of the first core; 0 if unknown.
         celsius: the temperature of the first thermal zone; 0 if unknown.
         throttled: a Raspberry Pi's `get_throttled` flags; empty on other machines.
-        load: the load average of the last minute: processes running or waiting to run.
-        gpu: the names of the NVIDIA graphics cards; empty without NVIDIA's driver.
+        load: the load average of the last minute: the mean number of processes that run or wait to
+            run. 0 if unknown.
+        gpu: the names of the NVIDIA GPUs, separated by commas; empty without NVIDIA's driver.
     """
 
     machine: str
@@ -50,7 +53,12 @@ class Host:
     gpu: str = ""
 
     def identity(self) -> tuple[str, str, int, str]:
-        """Return the properties that must be equal in two runs whose timings are compared."""
+        """Return the properties that must be equal in two runs whose timings are compared.
+
+        Returns:
+            The architecture, the CPU, the number of cores, and the operating system without its
+            release.
+        """
         return self.machine, self.cpu, self.cores, self.system.partition(" ")[0]
 
 
@@ -78,7 +86,7 @@ def describe() -> Host:
 
 
 def _cpu() -> str:
-    """Return the name of the board or the processor."""
+    """Return the name of the board; of the processor if the board's name is unknown."""
     board = text("/proc/device-tree/model")
     if board:
         return board
@@ -89,6 +97,7 @@ def _cpu() -> str:
 
 
 def _memory_bytes() -> int:
+    """Return the size of the physical memory; 0 if unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -96,6 +105,7 @@ def _memory_bytes() -> int:
 
 
 def _mhz() -> int:
+    """Return the current frequency of the first core in MHz; 0 if unknown."""
     khz = text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
     if khz:
         return int(khz) // 1000
@@ -106,7 +116,7 @@ def _mhz() -> int:
 
 
 def _stdout_of(program: str, *arguments: str) -> str:
-    """Run a program and return its standard output; empty if it is missing or fails."""
+    """Run a program; return its standard output, or "" if the program is missing or fails."""
     if shutil.which(program) is None:
         return ""
     process = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)

@@ -1,7 +1,11 @@
 """Defines the messages between a benchmark and the subprocess that runs one of its cases.
 
-`subprocesses` sends a request as JSON, and `benchmarks.worker` returns a response as JSON. Several
-of these classes are also part of the published reports: do not change their strings and JSON keys.
+`benchmarks.harness.subprocesses` sends a request as JSON. `benchmarks.worker` returns a response as
+JSON. Several of these classes are also part of the published reports. Their strings and JSON keys
+must therefore not change.
+
+A case is an artifact in an engine, on a device, with a number of threads. A scenario is a kind of
+call that is timed. Each kind of request has its own response.
 """
 
 import itertools
@@ -10,23 +14,25 @@ from dataclasses import dataclass, field
 from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.harness.serialize import NonEmpty, NonNegative, Positive, json_key
 
-# Scenarios of the latency benchmark, by their names in the reports. "Single stream" and "offline"
-# are terms of MLPerf Inference.
-SINGLE = "single stream"  # the backend, one image a call
-OFFLINE = "offline"  # the backend, one batch of images a call, of the fastest size
+# Scenarios of the latency benchmark: their names in the reports. "Single stream" and "offline" are
+# terms of MLPerf Inference.
+SINGLE = "single stream"  # `Backend.scores` of one image per call
+OFFLINE = "offline"  # `Backend.scores` of a batch per call, of the fastest size
 PNG = "png to label"  # Classifier.classify of a PNG file
-PNG_PREPROCESSING = "png preprocessing"  # decoding and preprocessing of the same file, no model
+PNG_PREPROCESSING = "png preprocessing"  # decoding and preprocessing of the PNG file, no model
 JPEG = "jpeg to label"  # Classifier.classify of a JPEG file of 1024×768 pixels
-JPEG_PREPROCESSING = "jpeg preprocessing"  # decoding and preprocessing of the same file, no model
+JPEG_PREPROCESSING = "jpeg preprocessing"  # decoding and preprocessing of the JPEG file, no model
 CLASSIFY = "classify an array"  # Classifier.classify of a 28×28 array
-BARE = "bare engine"  # the engine without this project's code, one image a call
+BARE = "bare engine"  # the engine without this project's code, one image per call
 MANY_SCORES = "scores of many arrays"  # Classifier.scores of `Settings.images` arrays
-MANY_CLASSIFY = "classify_batch of many arrays"  # Classifier.classify_batch of the same arrays
-MANY_BARE = "bare engine, its best batch"  # the engine alone, in batches of the fastest size
+MANY_CLASSIFY = "classify_batch of many arrays"  # Classifier.classify_batch of these arrays
+MANY_BARE = "bare engine, its best batch"  # as BARE, but in batches of the fastest size
 
-# Scenarios that can be requested. Some are timed in turns with others, which are returned too:
-# PNG and JPEG with their preprocessing, CLASSIFY with BARE, MANY_SCORES with the rest of MANY.
+# Scenarios that can be requested. Four of them are timed in turns with other scenarios, and the
+# response contains both timings. PNG and JPEG are timed in turns with their preprocessing, CLASSIFY
+# with BARE, and MANY_SCORES with the other scenarios in MANY.
 SCENARIOS = (SINGLE, OFFLINE, PNG, JPEG, CLASSIFY, MANY_SCORES)
+# Scenarios that process `LatencyRequest.images` arrays.
 MANY = (MANY_SCORES, MANY_CLASSIFY, MANY_BARE)
 
 
@@ -49,7 +55,7 @@ class PredictRequest:
 
 @dataclass(frozen=True)
 class PredictResponse:
-    """The response to a PredictRequest; the scores are in the file that it names.
+    """The response to a PredictRequest. The scores are in the file `PredictRequest.scores`.
 
     Attributes:
         version: the version of the engine.
@@ -71,12 +77,12 @@ class PredictResponse:
 
 @dataclass(frozen=True)
 class RooflineRequest:
-    """Request to measure the roofline of one core.
+    """Request to measure the roofline of one core: the peak rates of arithmetic and memory.
 
     Attributes:
-        case: the name of the measurement in error messages.
-        size: rows and columns of the matrices that are multiplied.
-        seconds: duration of each of the measurements.
+        case: names the measurement in error messages; no artifact is run.
+        size: number of rows and of columns of the matrices that are multiplied.
+        seconds: approximate duration of each of the three measurements.
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
@@ -86,12 +92,12 @@ class RooflineRequest:
 
 @dataclass(frozen=True)
 class Roofline:
-    """The roofline of one core: its peak compute and memory rates; 0 if not measured.
+    """The roofline of one core: its peak rates of arithmetic and memory. 0 means not measured.
 
     Attributes:
         float32: multiply-accumulates per second in a float32 matrix product.
         int8: multiply-accumulates per second in an int8 matrix product.
-        memory: bytes per second, read plus written, in a copy larger than the caches.
+        memory: bytes per second, read plus written, of a copy that is larger than the caches.
     """
 
     float32: float
@@ -106,12 +112,12 @@ class LatencyRequest:
     Attributes:
         case: the artifact, engine, device and threads.
         model: path of the artifact.
-        scenarios: some of `SCENARIOS`; none to measure the start-up alone.
+        scenarios: some of `SCENARIOS`; empty to measure the cold start only.
         min_seconds: minimum duration of each scenario.
         min_count: minimum number of calls of each scenario.
-        batch: batch size of OFFLINE; 0 to search for the fastest.
+        batch: batch size of OFFLINE; 0 to search for the fastest batch size.
         images: number of arrays of the scenarios in MANY.
-        bare_batch: batch size of MANY_BARE; 0 to search for the fastest.
+        bare_batch: batch size of MANY_BARE; 0 to search for the fastest batch size.
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
@@ -130,9 +136,9 @@ class StartUp:
 
     Attributes:
         process_ns: from the start of the process until Python runs the first line of the worker.
-        import_ns: import of NumPy and the engine.
-        load_ns: check and opening of the artifact.
-        first_ns: the first prediction.
+        import_ns: duration of the import of NumPy and the engine.
+        load_ns: duration of the check and the opening of the artifact.
+        first_ns: duration of the first prediction.
         peak_bytes: peak resident memory after the first prediction.
     """
 
@@ -158,9 +164,9 @@ class TimingSeries:
         count: number of calls.
         total_ns: the sum of the durations of all calls.
         slowest_ns: the duration of the slowest call.
-        samples_ns: durations of at most `MAX_SAMPLES` calls in the order they were made. The
-            series is divided into `MAX_SAMPLES` equal intervals and one call of each is drawn at
-            random, which preserves the distribution and any drift.
+        samples_ns: durations of at most `MAX_SAMPLES` calls, in the order of the calls. A longer
+            series is divided into `MAX_SAMPLES` equal intervals, and one call of each interval is
+            drawn at random. This preserves the distribution and any drift of the durations.
     """
 
     scenario: str
@@ -171,7 +177,9 @@ class TimingSeries:
     samples_ns: NonEmpty[Positive]
 
 
-MAX_SAMPLES = 500  # of a TimingSeries; bounds the size of report.json
+# Largest number of samples in a TimingSeries; beyond it, a random selection of the calls is kept.
+# This limits the size of report.json.
+MAX_SAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -181,7 +189,7 @@ class LatencyResponse:
     Attributes:
         version: the version of the engine.
         start: the cold start of the process.
-        series: the timings of the requested scenarios.
+        series: the timings of the requested scenarios, and of those timed in turns with them.
         fallback: the part of the model that ran on the CPU instead of the device; empty if none.
     """
 
@@ -200,7 +208,8 @@ class ExplainRequest:
         plain: path of the float artifact.
         int8: path of the int8 artifact.
         pixels: path of a .npy file, (N, 28, 28, 1) uint8.
-        scores: path of a .npy file with the scores of the Keras reference for these pixels.
+        scores: path of a .npy file with the scores of the Keras reference for these pixels,
+            (N, classes) float32.
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
@@ -215,11 +224,11 @@ class ErrorSource:
     """One step from Keras to the int8 artifact, and the change of the scores that it causes.
 
     Attributes:
-        name: the step.
-        detail: a description of the step.
+        name: the name of the step: "conversion", "quantization" or "kernels".
+        detail: a description of the two models that are compared.
         max_difference: largest absolute change of a score.
         mean_difference: mean absolute change of the scores.
-        flips: number of predictions that change.
+        flips: number of images that the two models predict differently.
     """
 
     name: str
@@ -240,11 +249,12 @@ class Layer:
     Attributes:
         name: the name of the layer.
         operator: the type of the operator, as TFLite or ONNX calls it.
-        snr_db: signal-to-noise ratio in decibels; None if the two outputs are equal.
+        snr_db: signal-to-noise ratio in decibels; None if the two outputs are equal, or if the
+            float output is 0 everywhere.
         saturation: share of the values at an end of the int8 range, 0 to 1.
         range_used: share of the 256 int8 codes from the lowest to the highest in use, 0 to 1.
         channels: number of channels of the output.
-        silent_channels: number of channels that are 0 for every image.
+        silent_channels: number of channels whose float output is 0 for every image.
     """
 
     name: str
@@ -257,18 +267,18 @@ class Layer:
 
     @property
     def weighted(self) -> bool:
-        """Whether the operator has weights, as convolutions and dense layers do."""
+        """True if the operator has weights, as convolutions and dense layers have."""
         return self.operator in _WEIGHTED_OPERATORS
 
 
 @dataclass(frozen=True)
 class LintFinding:
-    """The result of one check of an artifact's graph. It is informational: it never fails a run.
+    """The result of one check of an artifact's graph. A failed check never fails a run.
 
     Attributes:
         artifact: the file name of the artifact.
         check: the name of the check.
-        fine: whether the check passed.
+        fine: True if the check passed.
         detail: a description of the result.
     """
 
@@ -280,12 +290,13 @@ class LintFinding:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The trace of an int8 artifact: the source of its differences from the Keras reference.
+    """The sources of an int8 artifact's differences from the Keras reference.
 
     Attributes:
         n: number of images traced.
         steps: the steps from Keras to the int8 artifact.
-        layers: the layers of the int8 artifact, in the order they are computed.
+        layers: the layers of the int8 artifact, in the order of execution; empty if the layers of
+            the float artifact do not match.
         findings: the checks of the graph.
         artifact: the file name of the int8 artifact.
         engine: the engine that ran it.
@@ -300,7 +311,10 @@ class Explanation:
 
     @property
     def worst(self) -> Layer | None:
-        """The weighted layer with the largest loss of SNR from the previous weighted layer."""
+        """The layer with weights with the largest loss of SNR from the previous layer with weights.
+
+        None if there are no two successive layers with weights and an SNR.
+        """
         weighted = [(layer, layer.snr_db) for layer in self.layers if layer.weighted]
         losses = [
             (before_db - after_db, layer)

@@ -1,4 +1,8 @@
-"""Confidence intervals, tests and summary statistics of predictions and timings."""
+"""Confidence intervals, significance tests and summary statistics of predictions and timings.
+
+The benchmarks and their reports use this module. Shares and accuracies are from 0 to 1. In a
+comparison, "first" and "second" are the two models, such as the Keras reference and an artifact.
+"""
 
 import math
 import warnings
@@ -10,17 +14,25 @@ import numpy.typing as npt
 
 from runtime.errors import EdgeError
 
-Floats = npt.NDArray[np.floating]
-Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating]  # scores or timings
+Integers = npt.NDArray[np.int64]  # classes, or numbers of images
 
-# Half the width of a two-sided 95 % interval of the normal distribution, in standard deviations.
+# Half the width of the normal distribution's 95 % interval in standard deviations: 1.96.
 _Z95 = NormalDist().inv_cdf(0.975)
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     """Return Wilson's 95 % confidence interval of a proportion (1927).
 
-    Unlike the normal approximation it stays inside [0, 1] and keeps its coverage near 100 %.
+    Wilson's interval stays inside [0, 1] and is accurate for proportions near 1, unlike the normal
+    approximation.
+
+    Args:
+        successes: number of successes, 0 to n.
+        n: number of trials, at least 1.
+
+    Returns:
+        The lower and the upper bound, 0 to 1.
 
     Raises:
         EdgeError: SciPy is not installed.
@@ -32,11 +44,14 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
 def mcnemar_exact(only_first: int, only_second: int) -> float:
     """Return the two-sided p-value of McNemar's exact test (1947) of equal accuracy.
 
-    It is a binomial test of the images that only one of two models predicts correctly.
+    The test is a binomial test on the images that exactly one of two models predicts correctly.
 
     Args:
         only_first: number of images that only the first model predicts correctly.
         only_second: number of images that only the second model predicts correctly.
+
+    Returns:
+        The p-value, 0 to 1; 1 if both numbers are 0.
 
     Raises:
         EdgeError: SciPy is not installed.
@@ -50,11 +65,18 @@ def welch_interval(first: Floats, second: Floats) -> tuple[float, float]:
 
     The two samples may have different variances and sizes.
 
+    Args:
+        first: (N,), at least two values.
+        second: (M,), at least two values.
+
+    Returns:
+        The lower and the upper bound, in the unit of the samples. NaN for a sample of one value.
+
     Raises:
         EdgeError: SciPy is not installed.
     """
     with warnings.catch_warnings():
-        # SciPy warns if all values of a sample are equal, although its interval is correct.
+        # SciPy warns if all values of a sample are equal, although the interval is correct.
         warnings.simplefilter("ignore", RuntimeWarning)
         test = _scipy_stats().ttest_ind(second, first, equal_var=False)
     low, high = test.confidence_interval(0.95)
@@ -67,8 +89,12 @@ def auroc(higher: Floats, lower: Floats) -> float:
     scikit-learn's `roc_auc_score` rejects infinite scores, which blank images have.
 
     Args:
-        higher: scores of the class that should score higher.
-        lower: scores of the other class.
+        higher: scores (N,) of the class that should score higher, at least one; infinity is valid.
+        lower: scores (M,) of the other class, at least one; infinity is valid.
+
+    Returns:
+        The probability that a random score of `higher` is above a random score of `lower`. Ties
+        count half. 1 is perfect, 0.5 is chance.
 
     Raises:
         EdgeError: SciPy is not installed.
@@ -80,14 +106,17 @@ def auroc(higher: Floats, lower: Floats) -> float:
 def paired_drop_interval(only_first: int, only_second: int, n: int) -> tuple[float, float]:
     """Return the 95 % confidence interval of accuracy(first) − accuracy(second).
 
-    Both models predict the same images. The method is that of Agresti and Min (2005), "Simple
-    improved confidence intervals for comparing matched proportions": the Wald interval after
-    adding 0.5 to each cell of the two-by-two table.
+    Both models predict the same images. The interval is the Wald interval after adding 0.5 to each
+    cell of the two-by-two table. Agresti and Min (2005), "Simple improved confidence intervals for
+    comparing matched proportions".
 
     Args:
         only_first: number of images that only the first model predicts correctly.
         only_second: number of images that only the second model predicts correctly.
-        n: number of images.
+        n: number of images, at least 1.
+
+    Returns:
+        The lower and the upper bound, −1 to 1; positive if the first model is better.
     """
     total, b, c = n + 2, only_first + 0.5, only_second + 0.5
     difference = (b - c) / total
@@ -103,7 +132,7 @@ def cosines(first: Floats, second: Floats) -> Floats:
         second: (N, classes).
 
     Returns:
-        (N,) float64.
+        (N,) float64, −1 to 1; 0 if one of the two rows is all zeros.
     """
     a, b = first.astype(np.float64), second.astype(np.float64)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
@@ -112,24 +141,45 @@ def cosines(first: Floats, second: Floats) -> Floats:
 
 
 def margins(scores: Floats) -> Floats:
-    """Return the largest minus the second largest score of each row of (N, classes), as (N,)."""
+    """Return the margin of each image: its largest score minus its second largest.
+
+    Args:
+        scores: (N, classes), at least two classes.
+
+    Returns:
+        (N,) of the same dtype.
+    """
     top_two = np.partition(scores, -2, axis=1)[:, -2:]
     return top_two[:, 1] - top_two[:, 0]
 
 
 def confusion(labels: Integers, predicted: Integers, classes: int) -> Integers:
-    """Return the confusion matrix (classes, classes): a row per label, a column per prediction."""
+    """Return the confusion matrix: the number of images by correct and predicted class.
+
+    Args:
+        labels: the correct classes, (N,) int64.
+        predicted: the predicted classes, (N,) int64.
+        classes: number of classes.
+
+    Returns:
+        (classes, classes) int64, with a row per correct class and a column per predicted class.
+    """
     counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes)
 
 
 def percentile(samples: npt.ArrayLike, q: float) -> float:
-    """Return the q-th percentile: the smallest sample with q % of the samples at or below it."""
+    """Return the q-th percentile: the smallest sample at or above q % of the samples.
+
+    Args:
+        samples: one or more numbers.
+        q: 0 to 100.
+    """
     return float(np.percentile(np.asarray(samples), q, method="inverted_cdf"))
 
 
 def _scipy_stats() -> Any:
-    """Import `scipy.stats` on first use, because a device needs no SciPy.
+    """Import `scipy.stats` on first use, because SciPy is not installed on devices.
 
     Raises:
         EdgeError: SciPy is not installed.

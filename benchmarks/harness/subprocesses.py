@@ -1,7 +1,11 @@
-"""Runs each benchmark case in a subprocess, so that a crash does not affect other cases.
+"""Runs each benchmark case in a subprocess, because a crash must not end the whole benchmark.
 
-A request is a JSON file in a temporary folder. The subprocess, `benchmarks.worker`, writes its
-response or an error into the same folder. Also runs other programs with the same time limit.
+The benchmarks call `request_predictions`, `request_latency`, `request_roofline` and
+`request_explanation`. Each function writes a request as a JSON file into a temporary folder, and
+starts `benchmarks.worker`. The worker writes its response or an error into the same folder. If the
+subprocess fails, the result is a `SkippedCase` with the reason.
+
+`run` runs other programs with the same time limit.
 """
 
 import os
@@ -33,16 +37,16 @@ from runtime.errors import EdgeError
 from runtime.system import interrupt
 from runtime.system.own_modules import module_command, own_name
 
-# Files in the folder that is shared with the subprocess:
+# Files in the temporary folder that is shared with the subprocess:
 REQUEST_FILE = "request.json"  # written by this process
 RESPONSE_FILE = "response.json"  # written by the subprocess if it succeeds
 ERROR_FILE = "error.json"  # a WorkerError, written by the subprocess after an EdgeError
-STAGE_FILE = "stage"  # the current step of the subprocess, for the message after a crash
+STAGE_FILE = "stage"  # text: the current step of the subprocess, for the message after a crash
 
-# A subprocess that takes longer is killed. The slowest case, Keras on a Raspberry Pi, takes a
-# fraction of it.
+# A subprocess that takes longer is killed, and the case is FAILED. The slowest case, Keras on a
+# Raspberry Pi, takes a fraction of this time.
 TIMEOUT_S = 900
-# Limits NumPy's BLAS to one thread: OpenBLAS, MKL, or a BLAS built with OpenMP.
+# Environment variables that limit NumPy's BLAS to one thread: OpenBLAS, MKL, or one with OpenMP.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 Request = PredictRequest | LatencyRequest | RooflineRequest | ExplainRequest
@@ -51,7 +55,12 @@ Response = TypeVar("Response", PredictResponse, LatencyResponse, Roofline, Expla
 
 @dataclass(frozen=True)
 class WorkerError:
-    """The error of a subprocess: a status of `SkippedCase`, and the message of the EdgeError."""
+    """The error of a subprocess.
+
+    Attributes:
+        status: ABSENT, FAILED or INVALID, as in `SkippedCase.status`.
+        reason: the message of the EdgeError, in one line.
+    """
 
     status: str
     reason: str
@@ -60,24 +69,47 @@ class WorkerError:
 def request_predictions(
     job: PredictRequest, external_pythons: tuple[ExternalPython, ...] = ()
 ) -> PredictResponse | SkippedCase:
-    """Run an artifact on images in a subprocess; return a SkippedCase if that fails."""
+    """Run an artifact on images in a subprocess; return a SkippedCase if the subprocess fails.
+
+    The scores are in the file `job.scores` afterwards.
+
+    Args:
+        job: the request.
+        external_pythons: Pythons for engines that are not installed in this one.
+    """
     return _request("scores", job, PredictResponse, external_pythons)
 
 
 def request_latency(
     job: LatencyRequest, external_pythons: tuple[ExternalPython, ...] = ()
 ) -> LatencyResponse | SkippedCase:
-    """Time the scenarios of `job` in a subprocess; return a SkippedCase if that fails."""
+    """Time the scenarios of `job` in a subprocess; return a SkippedCase if the subprocess fails.
+
+    Args:
+        job: the request.
+        external_pythons: Pythons for engines that are not installed in this one.
+    """
     return _request("latency", job, LatencyResponse, external_pythons)
 
 
 def request_roofline(job: RooflineRequest) -> Roofline | SkippedCase:
-    """Measure the roofline of one core in a subprocess; return a SkippedCase if that fails."""
+    """Measure the roofline of one core in a subprocess.
+
+    The roofline is the largest speed of arithmetic and memory. NumPy's BLAS is limited to one
+    thread.
+
+    Returns:
+        The roofline, or a SkippedCase if the subprocess fails.
+    """
     return _request("peak", job, Roofline, (), _ONE_THREAD)
 
 
 def request_explanation(job: ExplainRequest) -> Explanation | SkippedCase:
-    """Trace a float and an int8 artifact in a subprocess; return a SkippedCase if that fails."""
+    """Compare a float and an int8 artifact layer by layer in a subprocess.
+
+    Returns:
+        The comparison, or a SkippedCase if the subprocess fails.
+    """
     return _request("explain", job, Explanation, ())
 
 
@@ -88,14 +120,17 @@ def _request(
     external_pythons: tuple[ExternalPython, ...],
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Response | SkippedCase:
-    """Run `benchmarks.worker KIND` with a request and return its response.
+    """Run `benchmarks.worker` with a request and return its response.
 
     Args:
-        kind: the first argument of the worker.
+        kind: the first argument of the worker, KIND.
         job: the request.
         response: the type of the response.
-        external_pythons: Pythons to run some engines with; this one is used for the others.
-        variables: environment variables to set in addition.
+        external_pythons: Pythons for engines that are not installed in this one.
+        variables: environment variables to set in addition to those of `environment`.
+
+    Returns:
+        The response, or a SkippedCase with the reason if the subprocess fails.
     """
     python = next(
         (i.python for i in external_pythons if i.backend == job.case.backend), sys.executable
@@ -109,7 +144,7 @@ def _request(
                 [*worker, str(time.monotonic_ns())], subprocess.DEVNULL, dict(variables)
             )
         except subprocess.TimeoutExpired:
-            reason = f"timed out after {TIMEOUT_S} s, while {_stage(folder)}"
+            reason = f"timed out after {TIMEOUT_S} s while {_stage(folder)}"
             return SkippedCase(job.case, FAILED, reason)
         except OSError as error:
             return SkippedCase(job.case, FAILED, f"cannot start {python}: {error.strerror}")
@@ -120,29 +155,33 @@ def _request(
             return SkippedCase(job.case, failure.status, failure.reason)
         if process.returncode != 0 or not (folder / RESPONSE_FILE).exists():
             lines = process.stderr.strip().splitlines()
-            reason = f"its process {_end(process.returncode)} while {_stage(folder)}"
+            reason = f"the subprocess {_end(process.returncode)} while {_stage(folder)}"
             return SkippedCase(job.case, FAILED, f"{reason}: {lines[-1]}" if lines else reason)
         return from_json(response, (folder / RESPONSE_FILE).read_text("utf-8"), str(job.case))
 
 
 def run(command: Sequence[str]) -> str:
-    """Run a program and return its standard output.
+    """Run a program that can import this project's packages; return its standard output.
+
+    Args:
+        command: the program and its arguments.
 
     Raises:
-        EdgeError: it cannot be started, exceeds `TIMEOUT_S`, or its exit status is not 0.
+        EdgeError: the program cannot be started, takes longer than `TIMEOUT_S`, or its exit status
+            is not 0.
     """
     try:
         process = _complete(command, subprocess.PIPE, {})
     except subprocess.TimeoutExpired as error:
-        raise EdgeError(f"timed out after {TIMEOUT_S} s") from error
+        raise EdgeError(f"the program timed out after {TIMEOUT_S} s") from error
     except OSError as error:
         raise EdgeError(f"cannot start {command[0]}: {error.strerror}") from error
     if process.returncode != 0:
-        # A native library may log more after the error, so take the last line that mentions one.
+        # A native library may log more lines after the error. The last line with an error counts.
         lines = process.stderr.strip().splitlines()
         errors = [line for line in lines if "rror" in line or "No module" in line] or lines
         reason = f": {errors[-1].strip()}" if errors else ""
-        raise EdgeError(f"its process {_end(process.returncode)}{reason}")
+        raise EdgeError(f"the program {_end(process.returncode)}{reason}")
     return process.stdout
 
 
@@ -151,9 +190,14 @@ def _complete(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end. If this call raises, the program and its children are killed.
 
+    Args:
+        command: the program and its arguments.
+        stdout: `subprocess.PIPE` to capture standard output, or `subprocess.DEVNULL`.
+        variables: environment variables to set in addition to those of `environment`.
+
     Raises:
-        subprocess.TimeoutExpired: it took longer than `TIMEOUT_S`.
-        OSError: it cannot be started.
+        subprocess.TimeoutExpired: the program took longer than `TIMEOUT_S`.
+        OSError: the program cannot be started.
     """
     # Defer Ctrl-C: an exception between the start and `try` would leave the program running.
     with interrupt.deferred():
@@ -171,8 +215,8 @@ def _complete(
             try:
                 with interrupt.immediate():
                     output, errors = process.communicate(timeout=TIMEOUT_S)
-            except BaseException:  # including Ctrl-C; raised again below
-                # Kill the group even if the program has ended: its children may be running.
+            except BaseException:  # including KeyboardInterrupt; raised again below
+                # Kill the process group even if the program has ended: its children may be running.
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
                 raise
@@ -180,13 +224,17 @@ def _complete(
 
 
 def _stage(folder: Path) -> str:
-    """Return the last step that the subprocess reported."""
+    """Return the last step that the subprocess reported; "starting" if it reported none."""
     file = folder / STAGE_FILE
     return file.read_text("utf-8") if file.exists() else "starting"
 
 
 def _end(status: int) -> str:
-    """Describe an exit status of `subprocess`, which is negative after a signal."""
+    """Describe an exit status as the end of a sentence.
+
+    Args:
+        status: the exit status of `subprocess`; minus the number of the signal after a signal.
+    """
     if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"ended with status {status}"
+        return f"was ended by the signal {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"

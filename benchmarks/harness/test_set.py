@@ -1,4 +1,7 @@
-"""Loads the test images and labels that the benchmarks measure accuracy with."""
+"""Loads the test images and labels that the benchmarks of accuracy use.
+
+The parity, robustness, rejection and placement benchmarks call `load_test_set`.
+"""
 
 from dataclasses import dataclass
 
@@ -13,10 +16,10 @@ class TestSet:
 
     Attributes:
         name: the name of the data set.
-        sha256: the digest of the data set.
+        sha256: SHA-256 of the whole data set, in hex.
         class_names: the names of the classes, in the order of the labels.
         pixels: (N, 28, 28, 1) uint8.
-        labels: (N,) int64, indices into `class_names`.
+        labels: the correct classes, (N,) int64, indices into `class_names`.
     """
 
     __test__ = False  # keeps pytest from collecting the class as a test
@@ -39,8 +42,8 @@ class TestSet:
         """
         if labels != self.class_names:
             raise DatasetError(
-                f"{self.name} has the classes {', '.join(self.class_names)}, {model} predicts "
-                f"{', '.join(labels)}: pass the data set it was trained for with --data"
+                f"{self.name} has the classes {', '.join(self.class_names)}, but {model} predicts "
+                f"{', '.join(labels)}: pass a data set with the model's classes with --data"
             )
 
 
@@ -48,7 +51,12 @@ def load_test_set(source: str | None) -> TestSet:
     """Return the test split of a data set.
 
     Args:
-        source: the value of --data, a folder or a file; None for the default of `train.data.load`.
+        source: the value of --data, a folder or a file. None for the default: $DIGIT_EDGE_DATA,
+            MNIST in the cache or from the network, or scikit-learn's digits.
+
+    Raises:
+        DatasetError: the data set is missing, damaged, or unsuitable.
+        ModuleNotFoundError: a package of digit-edge[train] is not installed.
     """
     from train.data import load
 

@@ -1,1 +1,1 @@
-"""Measures latency, throughput, start-up time and memory of the artifacts."""
+"""Benchmark of latency, throughput, start-up time and memory: `digit-edge benchmark-latency`."""

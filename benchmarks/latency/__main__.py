@@ -1,4 +1,8 @@
-"""Measure latency, throughput, start-up and memory."""
+"""Measure latency, throughput, start-up and memory.
+
+`digit-edge benchmark-latency` runs this command. It prints the tables and can write the results to
+a JSON file.
+"""
 
 import argparse
 import sys
@@ -14,7 +18,17 @@ from runtime.system import atomic_write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if a case fails."""
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if a case failed or no artifact was measured.
+
+    Raises:
+        EdgeError: an option is invalid, or the file of --json cannot be written.
+    """
     arguments = parse_args(argv)
     from benchmarks.harness.serialize import to_json
     from benchmarks.report import terminal
@@ -39,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command's options."""
+    """Parse the command's options; None stands for the arguments of this process."""
     parser = CommandParser(
         "digit-edge benchmark-latency",
         "Measure latency, throughput, start-up and memory of each artifact.",

@@ -1,6 +1,7 @@
 """Decode the PNG files of a folder.
 
-`folder_throughput` compares it with classifying the folder: the decoding alone is the upper limit.
+`benchmarks.latency.folder_throughput` compares the duration of this program with the duration of
+`digit-edge classify` for the same folder. The report contains the ratio of the two durations.
 """
 
 import multiprocessing
@@ -14,15 +15,19 @@ from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError
 from runtime.system import interrupt
 
-# Files per task of the process pool, because sending a task costs as much as decoding some files.
+# Files per task of the process pool. Smaller tasks would be slower, because sending a task to a
+# process takes as long as decoding some files.
 _CHUNK_FILES = 64
 
 
 def decode(path: str) -> int:
-    """Decode an image file with Pillow into an array; return the number of its values.
+    """Decode an image file with Pillow into an array; return the number of values of the array.
+
+    Args:
+        path: path of the file.
 
     Raises:
-        EdgeError: the file cannot be decoded.
+        EdgeError: the file cannot be read or decoded.
     """
     import numpy as np
     from PIL import Image
@@ -35,11 +40,18 @@ def decode(path: str) -> int:
 
 
 def _ignore_ctrl_c() -> None:
+    """Ignore Ctrl-C in this process of the pool; the main process ends the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command, which prints the number of decoded files.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status, always 0.
 
     Raises:
         EdgeError: --jobs is below 1, the folder has no PNG files, or a file cannot be decoded.
@@ -57,15 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise EdgeError(f"--jobs takes 1 or more, not {arguments.jobs}")
     paths = sorted(map(str, arguments.folder.glob("*.png")))
     if not paths:
-        raise EdgeError(f"no PNG files in {arguments.folder}: name a folder that has some")
-    # Import before the fork, so that the processes of the pool share the modules.
+        raise EdgeError(
+            f"no PNG files in {arguments.folder}: name a folder that contains PNG files"
+        )
+    # Imported before the fork: the processes of the pool then share the modules.
     import numpy  # noqa: F401
     import PIL.PngImagePlugin  # noqa: F401
 
     if arguments.jobs == 1:
         sizes = list(map(decode, paths))
     else:
-        # A terminal sends Ctrl-C to all processes. Only this one reacts, and ends the others.
+        # A terminal sends Ctrl-C to all processes. Only the main process reacts and ends the pool.
         with (
             interrupt.deferred(),
             multiprocessing.Pool(arguments.jobs, _ignore_ctrl_c) as pool,

@@ -1,6 +1,7 @@
 """Measures the throughput of `digit-edge classify FOLDER` on many PNG files, on all cores.
 
-It is compared with decoding the same files (`decode_only`), which is the upper limit.
+`benchmarks.latency.run` calls `measure`. The duration is compared with the duration of a program
+that only decodes the same files with Pillow, `benchmarks.latency.decode_only`.
 """
 
 import tempfile
@@ -23,16 +24,20 @@ def measure(
     settings: Settings,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[FolderThroughputResult], list[SkippedCase]]:
-    """Time both programs alternately, from the start of the process to its end.
+    """Time `digit-edge classify` and `decode_only` alternately, each from its start to its end.
 
     Args:
         models: the folder of the artifacts.
         planned: cases whose engines are known to be installed.
-        settings: `images` is the number of files, `repetitions` that of runs of each program.
-        progress: called with one line for each case.
+        settings: `images` is the number of files, and `repetitions` the number of runs of each
+            program.
+        progress: called with a text for each case.
 
     Returns:
-        The results, and the cases that failed.
+        The results, and the cases that failed with the reasons. Both are empty if `planned` is.
+
+    Raises:
+        ArtifactError: an artifact is missing or damaged.
     """
     from benchmarks.latency.scenarios import images_of, png
 
@@ -52,10 +57,10 @@ def measure(
             classify += ["--model", str(model.resolve()), "--backend", case.backend]
             decode = module_command(own_name("benchmarks.latency.decode_only"), *images)
             try:
-                _run_ns(decode)  # warm-up: fills the disk cache
+                _run_ns(decode)  # warm-up, not counted: it fills the disk cache
                 times = [(_run_ns(decode), _run_ns(classify)) for _ in range(settings.repetitions)]
             except EdgeError as error:
-                failed.append(SkippedCase(case, FAILED, f"many files: {error}"))
+                failed.append(SkippedCase(case, FAILED, f"classifying many files: {error}"))
                 continue
         decode_ns, classify_ns = zip(*times, strict=True)
         results.append(FolderThroughputResult(case, settings.images, jobs, classify_ns, decode_ns))
@@ -63,10 +68,10 @@ def measure(
 
 
 def _run_ns(command: list[str]) -> int:
-    """Run a command; return the time it takes.
+    """Run a command; return its duration in nanoseconds.
 
     Raises:
-        EdgeError: it fails.
+        EdgeError: the program fails or times out.
     """
     start_ns = time.perf_counter_ns()
     subprocesses.run(command)

@@ -1,6 +1,10 @@
-"""Interleaves the repetitions of all cases, so that drift of the machine affects all equally.
+"""Interleaves the repetitions of all cases of the latency benchmark.
 
-Each repetition of a case is a subprocess. Results that are too noisy are measured again.
+`benchmarks.latency.run` uses this module. A case is an artifact in an engine, on a device, with a
+number of threads. A scenario is a kind of call that is timed, such as one image per call. A machine
+becomes slower or faster during a benchmark, for example when it gets warm. Interleaving spreads
+this drift over all cases equally. Each repetition of a case runs in a new subprocess. Results that
+are too noisy are measured again.
 """
 
 import dataclasses
@@ -14,9 +18,9 @@ from benchmarks.harness.messages import LatencyRequest, LatencyResponse, StartUp
 from benchmarks.schema.latency import Settings, drift
 from runtime.model.artifact import Artifact
 
-# The scenarios of the summary. Only these are measured again if they are too noisy; unlike the
-# others, they are not timed in turns with another scenario.
-_RETRIED = (messages.SINGLE, messages.OFFLINE)
+# The scenarios of the report's summary. Only these are measured again if they are too noisy. The
+# other scenarios are timed in turns with each other, so noise affects both sides of a comparison.
+_RETRIED = (messages.SINGLE, messages.OFFLINE)  # single calls, and batches of the fastest size
 
 
 @dataclass
@@ -27,11 +31,11 @@ class CaseState:
         case: the artifact, engine, device and threads.
         scenarios: the scenarios to time.
         model: the artifact.
-        version: the version of the engine.
+        version: the version of the engine; empty before the first repetition.
         fallback: the part of the model that ran on the CPU instead of the device; empty if none.
-        batch: the fastest batch size of OFFLINE; 0 until it is known.
-        bare_batch: the fastest batch size of MANY_BARE; 0 until it is known.
-        runs: by scenario, a series for each repetition.
+        batch: the fastest batch size of the scenario OFFLINE; 0 before the first repetition.
+        bare_batch: the fastest batch size of the scenario MANY_BARE; 0 before the first repetition.
+        runs: for each scenario, by name, one series per repetition.
         starts: the cold starts of all subprocesses of the case.
     """
 
@@ -46,7 +50,11 @@ class CaseState:
     starts: list[StartUp] = field(default_factory=list)
 
     def drift(self, scenario: str) -> float:
-        """Return `schema.latency.drift` of a scenario; 1 (no drift) if it was not measured."""
+        """Return the drift of a scenario: the ratio of medians within or between its repetitions.
+
+        `benchmarks.schema.latency.drift` computes the ratio. It is at least 1; 1 means no drift.
+        The result is 1 if the scenario was not measured.
+        """
         return drift(self.runs[scenario]) if scenario in self.runs else 1.0
 
 
@@ -54,13 +62,14 @@ class CaseState:
 class InterleavedRunner:
     """Runs the subprocesses of all cases in turns.
 
-    A case that fails is appended to `skipped` and not run again.
+    A case that fails is appended to `skipped`. The case is then not run again, with any number of
+    threads.
 
     Attributes:
         settings: duration and number of the measurements.
         external_pythons: Pythons for engines that are not installed in this one.
-        skipped: the cases that failed.
-        progress: called with one line for each step.
+        skipped: the cases that failed, with the reasons.
+        progress: called with a text for each step.
     """
 
     settings: Settings
@@ -73,11 +82,11 @@ class InterleavedRunner:
 
         Args:
             entries: the cases; their measurements are added to them.
-            prefix: the beginning of each progress line.
+            prefix: the beginning of each text for `progress`.
         """
         repetitions = self.settings.repetitions
         for repetition in range(repetitions):
-            # Reverse the order every other time, so that the case before a case changes.
+            # The order is reversed every other time: each case then has different predecessors.
             for number, entry in enumerate(entries[:: -1 if repetition % 2 else 1], 1):
                 self.progress(
                     f"{prefix}repetition {repetition + 1} of {repetitions}, "
@@ -92,10 +101,14 @@ class InterleavedRunner:
         self._clear_incomplete(entries)
 
     def repeat_noisy(self, entries: Sequence[CaseState]) -> None:
-        """Measure scenarios of the summary again if they are too noisy.
+        """Measure scenarios of the summary again if their drift exceeds `settings.max_drift`.
 
-        All repetitions of a scenario are replaced if the new ones drift less. The choice depends
-        on the drift alone, never on the speed.
+        All repetitions of a scenario are replaced if the new repetitions drift less. The choice
+        depends only on the drift, never on the speed. There are at most `settings.max_retries`
+        tries.
+
+        Args:
+            entries: the cases; their measurements are replaced.
         """
         max_drift = self.settings.max_drift
         for number in range(self.settings.max_retries):
@@ -112,7 +125,11 @@ class InterleavedRunner:
         self._clear_incomplete(entries)
 
     def start(self, entries: Sequence[CaseState]) -> None:
-        """Measure the cold start of every case, `settings.starts` times."""
+        """Measure the cold start of every case, `settings.starts` times.
+
+        Args:
+            entries: the cases; their cold starts are added to them.
+        """
         for number in range(self.settings.starts):
             for entry in entries:
                 self.progress(f"start {number + 1} of {self.settings.starts}: {entry.case}")
@@ -120,7 +137,7 @@ class InterleavedRunner:
         self._clear_incomplete(entries)
 
     def _measure(self, entry: CaseState, scenarios: tuple[str, ...]) -> tuple[TimingSeries, ...]:
-        """Run one subprocess of a case; return its timings, none if the case has failed."""
+        """Run one subprocess of a case; return its timings, or () if the case has failed."""
         if self._has_failed(entry):
             return ()
         settings = self.settings
@@ -143,15 +160,16 @@ class InterleavedRunner:
         return response.series
 
     def _has_failed(self, entry: CaseState) -> bool:
-        """Whether this case has failed before, with this or another number of threads."""
+        """Return whether this case has failed before, with this or another number of threads."""
+        # Both numbers of threads are set to 0, because the comparison must ignore them.
         case = dataclasses.replace(entry.case, threads=0)
         return any(dataclasses.replace(s.case, threads=0) == case for s in self.skipped)
 
     def _clear_incomplete(self, entries: Sequence[CaseState]) -> None:
-        """Delete the timings of cases without all repetitions.
+        """Delete the timings of incomplete cases.
 
-        A case is incomplete if it failed, or was stopped because the same case with another number
-        of threads failed.
+        A case is incomplete if it failed, or if the same case failed with another number of
+        threads.
         """
         failed = {skipped.case for skipped in self.skipped}
         for entry in entries:

@@ -1,6 +1,7 @@
-"""Runs LiteRT's own benchmark tool on the same .tflite files, to check our timings of LiteRT.
+"""Runs LiteRT's own benchmark tool on the same .tflite files, to check this project's timings.
 
-The tool is part of the wheel of ai-edge-litert since version 2.2.
+`benchmarks.latency.run` calls `measure`. The tool is part of the wheel of ai-edge-litert since
+version 2.2.
 """
 
 import json
@@ -17,10 +18,11 @@ from runtime.errors import EdgeError
 from runtime.model import artifact
 from runtime.system.own_modules import module_command
 
-MODULE = "ai_edge_litert.tools.benchmark_litert_model"  # run as `python -m`
+MODULE = "ai_edge_litert.tools.benchmark_litert_model"  # the tool, started by `python -m`
 _ITEM_BYTES = {"float32": 4, "int8": 1}  # size of an input value, by the artifact's precision
-_MAX_RUNS = 1_000_000  # calls of one repetition, at most
-_MIN_WARM_UP_RUNS = 3  # calls before the timing; more if a tenth of the runs is more
+_MAX_RUNS = 1_000_000  # calls in one repetition; a repetition that needs more calls is shortened
+_RUNS_PER_WARM_UP_RUN = 10  # one call before the timing for this number of timed calls
+_MIN_WARM_UP_RUNS = 3  # smallest number of calls before the timing
 
 
 def measure(
@@ -32,17 +34,21 @@ def measure(
 ) -> tuple[list[BenchmarkToolResult], list[SkippedCase]]:
     """Run the tool on each file that LiteRT was timed with on one thread, for the same duration.
 
-    If the tool is missing or fails, the case is ABSENT: that is not a fault of the artifact.
+    If the tool is missing or fails, the case is ABSENT: the artifact is not the cause.
 
     Args:
         models: the folder of the artifacts.
-        results: our own timings, from which the number of runs is computed.
-        settings: duration and repetitions.
-        external_pythons: the Python of LiteRT, if it is not this one.
-        progress: called with one line for each file.
+        results: this project's timings. The number of calls is computed from their medians.
+        settings: duration and number of the repetitions.
+        external_pythons: Pythons for engines that are not installed in this one; that of LiteRT is
+            used.
+        progress: called with a text for each file.
 
     Returns:
-        The results, and the ABSENT cases.
+        The results, and the ABSENT cases. Both are empty without timings of LiteRT on one thread.
+
+    Raises:
+        ArtifactError: an artifact is missing or damaged.
     """
     measured: list[BenchmarkToolResult] = []
     absent: list[SkippedCase] = []
@@ -76,7 +82,7 @@ def _run(
     """Run the tool once; return the mean and the median duration of a call, in ns.
 
     Raises:
-        EdgeError: the tool is missing, fails, or writes other figures than expected.
+        EdgeError: the tool is missing or fails, or the format of its results is unknown.
     """
     python = next((i.python for i in external_pythons if i.backend == "litert"), sys.executable)
     spec = artifact.read(path).spec
@@ -85,7 +91,7 @@ def _run(
         options = ("--model", str(path), "--num_threads", "1")
         command = module_command(MODULE, *options, python=python)
         command += ["--num_runs", str(runs)]
-        command += ["--warmup_runs", str(max(_MIN_WARM_UP_RUNS, runs // 10))]
+        command += ["--warmup_runs", str(max(_MIN_WARM_UP_RUNS, runs // _RUNS_PER_WARM_UP_RUN))]
         try:
             subprocesses.run([*command, "--result_json", str(file)])
         except EdgeError as error:
@@ -96,11 +102,14 @@ def _run(
         try:
             record = json.loads(file.read_text("utf-8"))
             median_ns = 1e6 * record["latency"]["median_ms"]
-            # Times are rounded to 0.01 ms, which is too coarse for a mean. The throughput is
-            # computed from the unrounded mean and has about four significant digits.
-            input_mb = math.prod(spec.input_shape) * _ITEM_BYTES[spec.precision] / 2**20
-            return 1e9 * input_mb / record["throughput_mb_s"], median_ns
+            # The tool rounds times to 0.01 ms, which is too coarse for a mean. The tool also
+            # prints the throughput, computed from the unrounded mean. So the mean is computed here
+            # from the throughput.
+            # "throughput_mb_s" is in MiB of input values per second.
+            input_mib = math.prod(spec.input_shape) * _ITEM_BYTES[spec.precision] / 2**20
+            return 1e9 * input_mib / record["throughput_mb_s"], median_ns
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
             raise EdgeError(
-                f"the format of its results is unknown ({error!r}): use ai-edge-litert 2.2 or 2.3"
+                f"the format of the tool's results is unknown ({error!r}): "
+                "install ai-edge-litert 2.2 or 2.3"
             ) from error

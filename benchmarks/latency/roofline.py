@@ -1,6 +1,8 @@
 """Measures the roofline of one core: peak float32 and int8 matrix products, memory bandwidth.
 
-The reports compare each artifact's speed with it (Williams, Waterman and Patterson 2009).
+`benchmarks.worker` calls `measure` in a subprocess. The roofline is an upper limit of speed, and
+the reports compare each artifact's speed with this limit. Williams, Waterman and Patterson,
+"Roofline: an insightful visual performance model" (2009).
 """
 
 import time
@@ -10,17 +12,24 @@ import numpy as np
 
 from benchmarks.harness.messages import Roofline, RooflineRequest
 
-_COPIED_BYTES = 1 << 26  # 64 MiB, more than the caches hold, so that the copy goes to memory
+# Size of the copied array, 64 MiB. Caches hold less, so the copy reads and writes main memory.
+_COPIED_BYTES = 1 << 26
 
 
 def measure(job: RooflineRequest) -> Roofline:
-    """Time matrix products and a copy in a process whose BLAS is limited to one thread.
+    """Time a float32 product, an int8 product and a copy.
 
-    The int8 product needs onnx and onnxruntime; its rate is 0 if they are not installed.
+    NumPy's BLAS must be limited to one thread in this process.
+
+    Args:
+        job: the size of the matrices, and the duration of each of the three measurements.
+
+    Returns:
+        The peak rates. `int8` is 0 if onnx or onnxruntime is not installed.
     """
     generator = np.random.default_rng(0)
     a, b = generator.random((2, job.size, job.size), np.float32)
-    # Allocated before the timing, which would otherwise include the page faults of a new array.
+    # Allocated before the timing. Otherwise the timing includes the page faults of a new array.
     out = np.empty((job.size, job.size), np.float32)
     macs = job.size**3
     float32 = _rate(lambda: np.matmul(a, b, out), macs, job)
@@ -31,13 +40,16 @@ def measure(job: RooflineRequest) -> Roofline:
 
 
 def _int8(job: RooflineRequest) -> float:
-    """Return the multiply-accumulates per second of onnxruntime's uint8 × int8 product."""
+    """Return the multiply-accumulates per second of onnxruntime's uint8 × int8 product.
+
+    The result is 0 if onnx or onnxruntime is not installed.
+    """
     try:
         import onnx
         import onnxruntime
     except ImportError:
         return 0.0
-    # The weights are constants of the graph, as in a network, so that the engine packs them once.
+    # The weights are constants of the graph, as in a network. The engine therefore packs them once.
     weights = np.random.default_rng(1).integers(-128, 128, (job.size, job.size), np.int8)
     helper, shape = onnx.helper, [job.size, job.size]
     graph = helper.make_graph(
@@ -47,6 +59,7 @@ def _int8(job: RooflineRequest) -> float:
         [helper.make_tensor_value_info("c", onnx.TensorProto.INT32, shape)],
         [onnx.numpy_helper.from_array(weights, "b")],
     )
+    # Old versions of the operator set and the file format, which all releases of onnxruntime read.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -58,9 +71,17 @@ def _int8(job: RooflineRequest) -> float:
 
 
 def _rate(call: Callable[[], object], work: int, job: RooflineRequest) -> float:
-    """Return `work` per second of the fastest call within `job.seconds`, after one warm-up call.
+    """Return the rate of the fastest call: `work` divided by its duration in seconds.
 
-    A peak rate is that of the fastest call, because others were slowed down by other programs.
+    The fastest call counts, because other programs slow down some calls.
+
+    Args:
+        call: the function to time; it is called once as a warm-up, then for `job.seconds`.
+        work: operations or bytes per call.
+        job: the request.
+
+    Returns:
+        The rate per second; 0 if the warm-up took longer than `job.seconds`.
     """
     fastest_s, begin_s = float("inf"), time.perf_counter()
     call()

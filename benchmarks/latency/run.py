@@ -1,6 +1,8 @@
 """Runs the latency benchmark: plans the cases, measures them, and assembles the LatencyReport.
 
-Also defines the options that `digit-edge benchmark` and `digit-edge benchmark-latency` share.
+`digit-edge benchmark` and `digit-edge benchmark-latency` call `measure`. A case is an artifact in
+an engine, on a device, with a number of threads. A scenario is a kind of call that is timed, such
+as one image per call. This module also defines the options that the two commands share.
 """
 
 import argparse
@@ -25,10 +27,10 @@ from benchmarks.schema.latency import (
 from runtime.errors import ArtifactError, EdgeError
 from runtime.model import artifact
 
-# Rows and columns of the matrices that the roofline is measured with: large enough for full speed,
-# small enough for the cache.
+# Number of rows and of columns of the matrices that the roofline is measured with. Products of
+# smaller matrices do not reach the full speed; larger matrices do not fit in the cache.
 _ROOFLINE_SIZE = 768
-_ROOFLINE_S = 0.5  # duration of each of the measurements
+_ROOFLINE_S = 0.5  # duration of each of the three measurements of the roofline
 
 
 def measure(
@@ -42,17 +44,23 @@ def measure(
     keras: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> LatencyReport:
-    """Time each artifact with each engine, each repetition in a new process, interleaved.
+    """Time each artifact in each engine.
+
+    Each repetition of a case is a new process. The repetitions of all cases are interleaved.
 
     Args:
         models: the folder with digits.keras and its exported artifacts.
         settings: duration and number of the measurements.
         backends: the names of the engines to measure; all engines if empty.
-        device: "cpu" or "gpu".
-        threads: numbers of threads; if empty, 1 and the number of cores, or 1 for "gpu".
+        device: "cpu", or "gpu" for all accelerators of each engine.
+        threads: numbers of CPU threads to measure with. If empty, they are 1 and the number of
+            cores for "cpu", and 1 for "gpu".
         external_pythons: Pythons for engines that are not installed in this one.
-        keras: whether to time the Keras reference too.
-        progress: called with one line for each step.
+        keras: also time the Keras reference.
+        progress: called with a text for each step.
+
+    Returns:
+        The report. A case that failed or whose engine is missing is in `skipped`.
 
     Raises:
         BackendUnavailable: `backends` contains an unknown name.
@@ -75,7 +83,7 @@ def measure(
     runner.repeat_noisy(entries)
     runner.start([e for e in entries if e.case.threads == threads[0] and not _is_reference(e)])
     entries = [e for e in entries if e.runs]
-    # `cli_startup` and `folder_throughput` run the commands with this Python alone.
+    # `cli_startup` and `folder_throughput` use this Python only, not the external ones.
     external = {interpreter.backend for interpreter in external_pythons}
     cli_cases = [
         e.case
@@ -85,6 +93,7 @@ def measure(
         and device == "cpu"
         and e.case.backend not in external
     ]
+    # If `settings.starts` is 0, the commands and LiteRT's tool are not measured either.
     cli_cases = _one_per_engine(cli_cases) if settings.starts else []
     commands, failed_commands = cli_startup.measure(models, cli_cases, settings.starts, progress)
     files, failed_files = folder_throughput.measure(models, cli_cases, settings, progress)
@@ -95,7 +104,7 @@ def measure(
     peak = None
     if entries:
         progress("roofline of one core")
-        roofline_case = BenchmarkCase("", "matrix product", "cpu", 1)
+        roofline_case = BenchmarkCase("", "matrix product", "cpu", 1)  # the name in messages
         peak = subprocesses.request_roofline(
             RooflineRequest(roofline_case, _ROOFLINE_SIZE, _ROOFLINE_S)
         )
@@ -117,9 +126,14 @@ def measure(
 def _open(
     models: Path, planned: list[BenchmarkCase], first_threads: int, skipped: list[SkippedCase]
 ) -> list[CaseState]:
-    """Read the artifact of each case and choose its scenarios.
+    """Read the artifact of each case and choose the scenarios of the case.
 
-    An artifact that cannot be read is appended to `skipped` once, not for each number of threads.
+    Args:
+        models: the folder of the artifacts.
+        planned: the cases.
+        first_threads: the first number of threads. An artifact that cannot be read is reported for
+            this number only.
+        skipped: a case whose artifact cannot be read is appended to this list.
     """
     entries = []
     for case in planned:
@@ -139,16 +153,20 @@ def _open(
 
 
 def _is_reference(entry: CaseState) -> bool:
+    """Return whether a case is the Keras reference."""
     return entry.case.artifact == cases.REFERENCE
 
 
 def _one_per_engine(planned: list[BenchmarkCase]) -> list[BenchmarkCase]:
-    """Return the last case of each engine, which is that of an int8 artifact if there is one."""
+    """Return the last case of each engine.
+
+    In the order of `cases.enumerate_cases`, an int8 artifact comes after the float artifact.
+    """
     return list({case.backend: case for case in planned}.values())
 
 
 def _results(entry: CaseState) -> list[LatencyResult]:
-    """Return a result for each scenario of a case."""
+    """Return one result for each scenario that was measured for a case."""
     return [
         LatencyResult(
             case=entry.case,
@@ -164,17 +182,17 @@ def _results(entry: CaseState) -> list[LatencyResult]:
 
 
 def parse_threads(text: str | None, quick: bool = False) -> tuple[int, ...]:
-    """Parse the value of --threads, e.g. "1,2,4".
+    """Parse the value of --threads, such as "1,2,4".
 
     Args:
         text: the value; None if the option is not given.
-        quick: whether --quick is given, which then limits the run to one thread.
+        quick: True if --quick is given; without --threads, the run is then limited to one thread.
 
     Returns:
         The numbers of threads; empty for the default of `measure`.
 
     Raises:
-        EdgeError: the text is not a list of numbers from 1.
+        EdgeError: the text is not a list of numbers from 1, separated by commas.
     """
     if text is None:
         return (1,) if quick else ()
@@ -183,12 +201,14 @@ def parse_threads(text: str | None, quick: bool = False) -> tuple[int, ...]:
     except ValueError:
         counts = (0,)
     if min(counts) < 1:
-        raise EdgeError(f"--threads takes numbers from 1, e.g. 1,2,4, not {text!r}")
+        raise EdgeError(f"--threads takes numbers from 1, such as 1,2,4, not {text!r}")
     return counts
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """Return the settings that the options of `add_arguments` select.
+
+    Options that are not given have the values of `QUICK` with --quick, otherwise of `FULL`.
 
     Raises:
         EdgeError: a value is too small.
@@ -200,12 +220,14 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     }
     settings = dataclasses.replace(QUICK if arguments.quick else FULL, **chosen)
     if min(settings.repetitions, settings.min_count) < 1 or settings.min_seconds < 0:
-        raise EdgeError("--repetitions and --min-count take 1 or more, --min-seconds 0 or more")
+        raise EdgeError(
+            "--repetitions and --min-count take numbers from 1, and --min-seconds takes 0 or more"
+        )
     return settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the latency options, which `digit-edge benchmark` shares."""
+    """Add the options of the latency benchmark, which `digit-edge benchmark` has too."""
     default = FULL
     parser.add_argument(
         "--device",
@@ -226,13 +248,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repetitions",
         type=int,
         metavar="N",
-        help=f"processes per case (default: {default.repetitions})",
+        help=f"number of processes per case (default: {default.repetitions})",
     )
     parser.add_argument(
         "--min-seconds",
         type=float,
         metavar="S",
-        help=f"minimum duration per case and scenario (default: {default.min_seconds})",
+        help=f"minimum duration per case and scenario in seconds (default: {default.min_seconds})",
     )
     parser.add_argument(
         "--min-count",

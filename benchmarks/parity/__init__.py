@@ -1,1 +1,1 @@
-"""Compares the predictions of each artifact with those of the Keras reference."""
+"""Compares the predictions of artifacts with those of Keras: `digit-edge benchmark-parity`."""

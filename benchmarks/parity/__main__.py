@@ -1,4 +1,8 @@
-"""Compare each artifact with its Keras reference."""
+"""Compare each artifact with its Keras reference.
+
+`digit-edge benchmark-parity` runs this command. It prints the tables and can write the results to
+a JSON file.
+"""
 
 import argparse
 import sys
@@ -16,7 +20,18 @@ from runtime.system import atomic_write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if a case fails."""
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if a case failed or differs by more than the tolerance.
+
+    Raises:
+        EdgeError: an option, the reference or the data set is invalid, or the file of --json cannot
+            be written.
+    """
     arguments = parse_args(argv)
     from benchmarks.harness.serialize import to_json
     from benchmarks.report import terminal
@@ -39,11 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     terminal.print_parity(report)
     if arguments.out is not None:
         atomic_write.write(arguments.out, to_json(report))
-    return 0 if report else CHECK_FAILED
+    return 0 if report else CHECK_FAILED  # a report is true if all cases pass
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command's options."""
+    """Parse the command's options; None stands for the arguments of this process."""
     parser = CommandParser(
         "digit-edge benchmark-parity",
         "Compare the accuracy and predictions of each artifact with those of its Keras reference.",

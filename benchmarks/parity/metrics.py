@@ -1,4 +1,8 @@
-"""Computes accuracy metrics of a model, and the differences between two models' scores."""
+"""Computes accuracy metrics of a model, and the differences between two models' scores.
+
+`benchmarks.parity.run` compares the Keras model (the reference) and an artifact (the candidate)
+with these functions. Scores are the softmax, (N, classes) float32; classes are indices from 0.
+"""
 
 from dataclasses import dataclass
 
@@ -8,18 +12,25 @@ from benchmarks.harness import statistics
 from benchmarks.schema.parity import AccuracyMetrics, CalibrationBin, Flip
 from runtime.backends import Scores
 
-_BINS = 15  # equal intervals of the confidence, 0 to 1, for the expected calibration error
-# Lower bound of a score in the log-likelihood, because int8 scores can be 0. Keras's loss uses the
-# same.
+_BINS = 15  # intervals of equal width from 0 to 1, which predictions are grouped into by confidence
+
+# Lower scores count as this in the negative log-likelihood, because int8 scores can be 0. Keras's
+# loss uses the same bound.
 _MIN_SCORE = 1e-7
 
 
 def compute_metrics(scores: Scores, labels: statistics.Integers) -> AccuracyMetrics:
-    """Compute the metrics of one model. An image with a NaN or infinite score counts as wrong.
+    """Compute the metrics of one model.
+
+    An image with a NaN or infinite score counts as predicted incorrectly. Its other scores still
+    count in the mean confidence and the confusion matrix.
 
     Args:
-        scores: (N, classes) float32.
-        labels: (N,) int64.
+        scores: (N, classes) float32, at least one image.
+        labels: the correct classes, (N,) int64.
+
+    Returns:
+        The metrics; `negative_log_likelihood` is None if no image has finite scores only.
     """
     finite = np.isfinite(scores)
     all_finite = finite.all(axis=1)
@@ -58,12 +69,13 @@ def find_flips(
     """Return the images that the two models predict differently.
 
     Args:
-        reference: scores of the reference, (N, classes).
-        candidate: scores of the candidate, (N, classes).
-        labels: (N,) int64.
+        reference: scores of the reference, (N, classes) float32.
+        candidate: scores of the candidate for the same images, (N, classes) float32.
+        labels: the correct classes, (N,) int64.
 
     Returns:
-        A flip for each image, in descending order of the reference's margin.
+        One `Flip` for each such image. The images with the largest margin come first: the margin is
+        the reference's largest score minus its second largest. NaN and infinite scores count as 0.
     """
     first = np.where(np.isfinite(reference), reference, 0)
     second = np.where(np.isfinite(candidate), candidate, 0)
@@ -78,7 +90,7 @@ def find_flips(
 
 @dataclass(frozen=True)
 class ScoreDifference:
-    """The difference between two models' scores. Images with NaN or infinite scores are left out.
+    """The difference between two models' scores for the same images.
 
     Attributes:
         largest: largest absolute difference of a score.
@@ -94,7 +106,17 @@ class ScoreDifference:
 
 
 def score_difference(reference: Scores, candidate: Scores) -> ScoreDifference:
-    """Compare the scores, each (N, classes), of two models for the same images."""
+    """Compare the scores of two models for the same images.
+
+    Images with a NaN or infinite score of either model are left out.
+
+    Args:
+        reference: (N, classes) float32.
+        candidate: (N, classes) float32.
+
+    Returns:
+        The difference; all values are 0 if no images are left.
+    """
     both_finite = np.isfinite(reference).all(axis=1) & np.isfinite(candidate).all(axis=1)
     if not both_finite.any():
         return ScoreDifference(0.0, 0.0, 0.0, 0.0)

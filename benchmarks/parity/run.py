@@ -1,6 +1,8 @@
 """Runs the parity benchmark: each artifact against the Keras reference on the test set.
 
-Also defines the options that `digit-edge benchmark` and `digit-edge benchmark-parity` share.
+`digit-edge benchmark` and `digit-edge benchmark-parity` call `compare`. The reference is
+digits.keras, the model that the artifacts were exported from. This module also defines the options
+that the two commands share.
 """
 
 import argparse
@@ -27,11 +29,14 @@ from runtime.model.artifact import Artifact
 from runtime.model.tolerance import Tolerance
 from train.options import add_data_argument
 
-MAX_FLIPPED_IMAGES = 64  # a report contains the pixels of at most this many flipped images
-# Images that --explain traces layer by layer: enough for two significant digits; the reference
-# kernels that it needs are slow.
+# A report contains the pixels of at most this many images that an artifact and the reference
+# predict differently. Beyond it, images with small margins of the reference are left out.
+MAX_FLIPPED_IMAGES = 64
+
+# Images that --explain traces layer by layer; further test images are not traced. This number gives
+# two significant digits. More images would take long, because reference kernels are slow.
 _EXPLAINED_IMAGES = 500
-# What --explain traces: (engine, float artifact, int8 artifact).
+# The artifacts that --explain traces, as (engine, float artifact, int8 artifact).
 _EXPLAINED_ARTIFACTS = (
     ("litert", "digits.tflite", "digits-int8.tflite"),
     ("onnxruntime", "digits.onnx", "digits-int8.onnx"),
@@ -51,22 +56,26 @@ def compare(
     elsewhere: DevicePredictions | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> ParityReport:
-    """Run the reference and each artifact on the same images, each in a subprocess.
+    """Run the reference and the artifacts on the same images, each case in a subprocess.
 
     Args:
         models: the folder with digits.keras and its exported artifacts.
         test_set: the images and labels.
         backends: the names of the engines to compare; all engines if empty.
         device: "cpu" or "gpu".
-        tolerance: the allowed differences; by default those of `digit-edge export`.
-        fail_fast: stop at the first failing case.
-        explain: trace the int8 artifacts layer by layer too.
+        tolerance: the allowed differences; None for those that `digit-edge export` allows.
+        fail_fast: stop after the first case that fails; the cases after it are not in the report.
+        explain: also compare the int8 artifacts with the float artifacts layer by layer.
         external_pythons: Pythons for engines that are not installed in this one.
-        elsewhere: predictions of the same artifacts for the same images on a remote device.
-        progress: called with one line for each step.
+        elsewhere: predictions of the same artifacts for the same images on a remote device; None if
+            no device was used.
+        progress: called with a text for each step.
+
+    Returns:
+        The report. A case that failed or whose engine is missing is in `skipped`.
 
     Raises:
-        ArtifactError: the reference is missing or damaged, or its process failed.
+        ArtifactError: the reference is missing or damaged, or cannot be run.
         DatasetError: the classes of the images are not those of the reference.
         BackendUnavailable: `backends` contains an unknown name.
     """
@@ -152,7 +161,18 @@ def _compare_case(
     comparison: "_Comparison",
     external_pythons: tuple[ExternalPython, ...],
 ) -> ParityResult | SkippedCase:
-    """Run an artifact on the images in `folder` and compare it with the reference."""
+    """Run an artifact on the images in `folder` and compare it with the reference.
+
+    Args:
+        folder: the folder that contains pixels.npy.
+        path: the artifact.
+        case: the artifact's engine, device and threads.
+        comparison: compares the scores with those of the reference.
+        external_pythons: Pythons for engines that are not installed in this one.
+
+    Returns:
+        The result; a SkippedCase with the reason if the case failed.
+    """
     try:
         candidate = artifact.read(path)
     except ArtifactError as error:
@@ -166,7 +186,14 @@ def _compare_case(
 
 @dataclass(frozen=True, eq=False)
 class _Comparison:
-    """Compares candidates with the reference within a tolerance."""
+    """Compares candidates with the reference within a tolerance.
+
+    Attributes:
+        reference: the artifact of the reference.
+        reference_scores: the scores of the reference for `test_set`, (N, classes) float32.
+        test_set: the images and their correct classes.
+        tolerance: the allowed differences.
+    """
 
     reference: Artifact
     reference_scores: Scores
@@ -176,11 +203,14 @@ class _Comparison:
     def compare(
         self, candidate: Artifact, case: BenchmarkCase, scores: Scores, response: PredictResponse
     ) -> ParityResult | SkippedCase:
-        """Compare the scores of a candidate, (N, classes), with those of the reference."""
+        """Compare a candidate's scores (N, classes); a SkippedCase if their shape is wrong."""
         reference, labels = self.reference_scores, self.test_set.labels
         if scores.shape != reference.shape:
             return SkippedCase(
-                case, FAILED, f"the scores have the shape {scores.shape}, not {reference.shape}"
+                case,
+                FAILED,
+                f"the scores have the shape {scores.shape}, not {reference.shape}: "
+                "export the artifact again",
             )
         difference = metrics.score_difference(reference, scores)
         before, after = _correct(reference, self.test_set), _correct(scores, self.test_set)
@@ -208,7 +238,7 @@ class _Comparison:
 def _scores(
     folder: Path, path: Path, case: BenchmarkCase, external_pythons: tuple[ExternalPython, ...]
 ) -> tuple[Scores, PredictResponse] | SkippedCase:
-    """Run a model on the images in pixels.npy of `folder`, in a subprocess."""
+    """Run a model on the images in pixels.npy of `folder`; return its scores (N, classes)."""
     file = folder / "scores.npy"
     file.unlink(missing_ok=True)
     job = PredictRequest(case, str(path.resolve()), str(folder / "pixels.npy"), str(file))
@@ -221,7 +251,16 @@ def _scores(
 def _explain(
     folder: Path, case: BenchmarkCase, plain: Path, int8: Path, reference: Scores, test_set: TestSet
 ) -> Explanation | SkippedCase:
-    """Trace the first images in a float and an int8 artifact, in a subprocess."""
+    """Trace the first test images in a float and an int8 artifact, in a subprocess.
+
+    Args:
+        folder: a folder for temporary files.
+        case: the int8 artifact and its engine.
+        plain: path of the float artifact.
+        int8: path of the int8 artifact.
+        reference: scores of the reference for the test set, (N, classes).
+        test_set: the images.
+    """
     first = slice(_EXPLAINED_IMAGES)
     np.save(folder / "few.npy", test_set.pixels[first])
     np.save(folder / "reference.npy", reference[first])
@@ -236,7 +275,10 @@ def _explain(
 
 
 def _correct(scores: Scores, test_set: TestSet) -> npt.NDArray[np.bool_]:
-    """Return which images are predicted correctly, (N,); those with NaN or Inf are not."""
+    """Return for each image whether it is predicted correctly, (N,) bool.
+
+    An image with a NaN or infinite score counts as predicted incorrectly.
+    """
     finite = np.isfinite(scores)
     predicted = np.where(finite, scores, 0).argmax(axis=1)
     correct: npt.NDArray[np.bool_] = finite.all(axis=1) & (predicted == test_set.labels)
@@ -244,20 +286,22 @@ def _correct(scores: Scores, test_set: TestSet) -> npt.NDArray[np.bool_]:
 
 
 def _incompatibilities(candidate: Artifact, reference: Artifact) -> tuple[str, ...]:
-    """Return the reasons why a candidate cannot be compared with the reference."""
+    """Return the reasons why a candidate cannot be compared with the reference; empty if it can."""
     reasons = []
     if candidate.spec.labels != reference.spec.labels:
         reasons.append(
-            f"its labels are {', '.join(candidate.spec.labels)}, those of the reference "
-            f"{', '.join(reference.spec.labels)}: export it again"
+            f"the labels of the artifact are {', '.join(candidate.spec.labels)}, but those of the "
+            f"reference are {', '.join(reference.spec.labels)}: export the artifact again"
         )
     if candidate.spec.source_sha256 != reference.spec.digest:
-        reasons.append(f"it was exported from another model than {reference.path}: export it again")
+        reasons.append(
+            f"the artifact was not exported from {reference.path}: export the artifact again"
+        )
     return tuple(reasons)
 
 
 def _flipped_images(results: list[ParityResult], test_set: TestSet) -> tuple[TestImage, ...]:
-    """Return the flipped images with the largest margins of the reference."""
+    """Return the images that any case predicts differently, those with the largest margin first."""
     margins = {flip.index: flip.margin for result in results for flip in result.flips}
     indices = sorted(margins, key=lambda index: -margins[index])[:MAX_FLIPPED_IMAGES]
     return tuple(
@@ -266,7 +310,7 @@ def _flipped_images(results: list[ParityResult], test_set: TestSet) -> tuple[Tes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the parity options, which `digit-edge benchmark` shares."""
+    """Add the options of the parity benchmark, which `digit-edge benchmark` has too."""
     default = Tolerance()
     add_data_argument(parser, "the data set that the model was trained on")
     parser.add_argument(
@@ -301,7 +345,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def tolerance_of(arguments: argparse.Namespace) -> Tolerance:
-    """Return the tolerance that the options of `add_arguments` select."""
+    """Return the tolerance that the options of `add_arguments` select.
+
+    The options are in percent; a `Tolerance` has shares from 0 to 1.
+    """
     return Tolerance(
         arguments.max_difference, arguments.max_drop / 100, arguments.min_agreement / 100
     )

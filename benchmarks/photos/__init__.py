@@ -1,1 +1,1 @@
-"""Measures accuracy and speed on photographs, scans and drawings of digits."""
+"""Benchmark of photographs, scans and drawings of digits: `digit-edge benchmark-photos`."""

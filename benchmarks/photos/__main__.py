@@ -1,4 +1,8 @@
-"""Measure accuracy and speed on photographs of digits."""
+"""Measure accuracy and speed on photographs of digits.
+
+`digit-edge benchmark-photos` runs this command. It writes photos.json, photos.md and photos.html,
+and prints the tables.
+"""
 
 import argparse
 import sys
@@ -15,10 +19,16 @@ from runtime.errors import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status.
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status, always 0: a missed target is printed, but is not a failure.
 
     Raises:
-        EdgeError: the options, the folder or the model are invalid.
+        EdgeError: the options, the folder or the model are invalid, or a file cannot be written.
         ModuleNotFoundError: jinja2 is not installed.
     """
     arguments = parse_args(argv)
@@ -27,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from runtime.model.default_model import find_model
 
     output_dir.check_folder(arguments.out)
-    html_templates.environment()  # a missing jinja2 fails before minutes of measuring
+    html_templates.environment()  # fail before minutes of measuring if jinja2 is missing
     path = arguments.model or find_model(arguments.backend)
     report = measure(
         arguments.data,
@@ -45,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options; None stands for the arguments of this process."""
     parser = CommandParser(
         "digit-edge benchmark-photos",
         "Measure accuracy on real photographs, scans and drawings, and the time from "

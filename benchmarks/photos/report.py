@@ -1,6 +1,7 @@
 """Renders the photos benchmark: tables on the terminal, JSON, Markdown, and a page of mistakes.
 
-photos.html shows every mistake with the 28×28 pixels that the model was given.
+`digit-edge benchmark-photos` calls `print_report` and `write`. The page of mistakes, photos.html,
+shows every mistake with the 28×28 pixels that the model was given.
 """
 
 from collections.abc import Iterable
@@ -27,27 +28,29 @@ from benchmarks.schema.photos import (
 from runtime.preprocess.decode import decode_color
 from runtime.system import atomic_write
 
-JSON_NAME = "photos.json"  # all results; the other two files are rendered from it
-MARKDOWN_NAME = "photos.md"
-SHEET_NAME = "photos.html"
-_PHOTO_SIDE_PX = 420  # longest side of an image in the page of mistakes
+JSON_NAME = "photos.json"  # all results
+MARKDOWN_NAME = "photos.md"  # the tables, rendered from the results
+SHEET_NAME = "photos.html"  # the page of mistakes, rendered from the results
+_PHOTO_SIDE_PX = 420  # longest side of an image in the page of mistakes; larger ones are reduced
 
 
 def print_report(report: PhotosReport) -> None:
-    """Print the tables on the terminal."""
+    """Print the tables on the terminal; tables without lines are left out."""
     terminal.print_tables(tables(report))
 
 
 def write(report: PhotosReport, folder: Path, pictures: Path | None = None) -> tuple[str, ...]:
-    """Write photos.json, photos.md and photos.html; return their names.
+    """Write photos.json, photos.md and photos.html; return the three file names.
 
     Args:
         report: the results.
-        folder: where the files are written.
-        pictures: the folder of the original images, to show them too; None leaves them out.
+        folder: the folder to write to; it is created if it is missing.
+        pictures: the folder of the original images, which photos.html then contains; None to leave
+            them out.
 
     Raises:
         EdgeError: a file cannot be written.
+        ImageError: an original image cannot be read.
         ModuleNotFoundError: jinja2 is not installed.
     """
     atomic_write.write(folder / JSON_NAME, to_json(report))
@@ -57,7 +60,7 @@ def write(report: PhotosReport, folder: Path, pictures: Path | None = None) -> t
 
 
 def render(report: PhotosReport) -> str:
-    """Return the whole report as Markdown."""
+    """Return the whole report as Markdown; tables without lines are left out."""
     parts = [
         "# Real images",
         f"{report.created[:10]}, `digit-edge benchmark-photos --data FOLDER`: {report.artifact} "
@@ -69,7 +72,11 @@ def render(report: PhotosReport) -> str:
 
 
 def tables(report: PhotosReport) -> tuple[Table, ...]:
-    """Return the tables: summary, single digits by medium and writer, numbers, speed, mistakes."""
+    """Return the tables: summary, single digits by medium and writer, numbers, speed, mistakes.
+
+    The tables of a kind of images have no lines if the manifest has no such images. The table of
+    speed has no lines if speed was not measured.
+    """
     return (
         _summary(report),
         _shares("Single digits by medium", "medium", report.singles, MIN_MEDIUM_ACCURACY),
@@ -102,14 +109,15 @@ def tables(report: PhotosReport) -> tuple[Table, ...]:
                 )
                 for speed in report.speeds
             ),
-            "The same bytes are decoded at full size by Pillow and classified, in turns. Each "
-            "figure is the median over the images of their shortest times.",
+            "Pillow decodes the bytes at full size, and the model classifies the same bytes, in "
+            "turns. The shortest time of each image counts; the table shows their median.",
         ),
         _mistakes(report),
     )
 
 
 def _summary(report: PhotosReport) -> Table:
+    """Return the shares of correct results, with their targets; empty groups are left out."""
     lines: list[tuple[str, ...]] = []
 
     def add_minimum(name: str, count: int, n: int, minimum: float) -> None:
@@ -147,7 +155,14 @@ def _summary(report: PhotosReport) -> Table:
 def _shares(
     title: str, attribute: str, predictions: Iterable[PhotoPrediction], minimum: float
 ) -> Table:
-    """Return the shares of right predictions, grouped by an attribute of `Photo`."""
+    """Return the shares of right predictions, grouped by an attribute of `Photo`.
+
+    Args:
+        title: the title of the table.
+        attribute: the name of the attribute, "medium" or "writer".
+        predictions: the predictions of single digits.
+        minimum: the target of each group's share, 0 to 1.
+    """
     groups: dict[str, list[PhotoPrediction]] = {}
     for prediction in predictions:
         groups.setdefault(getattr(prediction.photo, attribute), []).append(prediction)
@@ -162,6 +177,7 @@ def _shares(
 
 
 def _mistakes(report: PhotosReport) -> Table:
+    """Return one line per mistake: the file, the correct text, and the text that was read."""
     lines = [
         *((p.photo.file, p.photo.label, _describe(p)) for p in _wrong(report.singles)),
         *(
@@ -179,9 +195,10 @@ def render_sheet(report: PhotosReport, pictures: Path | None = None) -> str:
 
     Args:
         report: the results.
-        pictures: the folder of the original images, to show them too; None leaves them out.
+        pictures: the folder of the original images, to show them too; None to leave them out.
 
     Raises:
+        ImageError: an original image cannot be read.
         ModuleNotFoundError: jinja2 is not installed.
     """
     sections = (
@@ -198,7 +215,10 @@ def render_sheet(report: PhotosReport, pictures: Path | None = None) -> str:
 
 
 def _card(mistake: PhotoPrediction | NumberRead, pictures: Path | None) -> dict[str, str]:
-    """Return the template variables of one mistake: file, text, and images as data: URIs."""
+    """Return the template variables of one mistake: file, text, and images as data: URIs.
+
+    "photo" is empty without `pictures`, and "pixels" is empty for a number of several digits.
+    """
     card = {"file": mistake.photo.file, "photo": "", "pixels": ""}
     if pictures is not None:
         decoded = decode_color(pictures / mistake.photo.file, longest=_PHOTO_SIDE_PX)
@@ -215,17 +235,21 @@ def _card(mistake: PhotoPrediction | NumberRead, pictures: Path | None) -> dict[
 
 
 def _wrong(predictions: Iterable[PhotoPrediction]) -> list[PhotoPrediction]:
+    """Return the predictions of single digits that are wrong or rejected."""
     return [p for p in predictions if not (p.right and p.accepted)]
 
 
 def _accepted(predictions: Iterable[PhotoPrediction]) -> list[PhotoPrediction]:
+    """Return the predictions of negatives that are accepted, and so are mistakes."""
     return [p for p in predictions if p.accepted]
 
 
 def _describe(prediction: PhotoPrediction) -> str:
+    """Return the prediction as text, such as "7 (93%, rejected)"."""
     rejected = "" if prediction.accepted else ", rejected"
     return f"{prediction.label} ({prediction.confidence:.0%}{rejected})"
 
 
 def _verdict(met: bool, target: str) -> str:
+    """Return a target and whether it is met, such as "≥ 90 %: met"."""
     return f"{target}: {'met' if met else 'MISSED'}"

@@ -1,10 +1,12 @@
-r"""Reads manifest.csv and measures the accuracy of a classifier on the images it lists.
+r"""Measures the accuracy of a classifier on the images that a manifest.csv lists.
 
-manifest.csv has the columns file, kind, label, writer and medium. The kind is one of:
+`digit-edge benchmark-photos` calls `measure`. manifest.csv has the columns file, kind, label,
+writer and medium. The kind is one of:
 
-    single      an image of one digit
-    multi       an image of numbers; the label separates their lines by the two characters \n
-    notdigit    an image without a digit
+    single      an image of one digit; the label is the digit
+    multi       an image of lines of digits; the label contains the lines, separated by the two
+                characters \n
+    notdigit    an image without a digit; the label is not used
 """
 
 import csv
@@ -30,13 +32,16 @@ from runtime.errors import DatasetError, ImageError
 from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
 
-_COLUMNS = tuple(field.name for field in fields(Photo))  # of manifest.csv
-# The end of error messages about columns.
-_REMEDY = "it needs file, kind, label, writer and medium, separated by commas"
+_COLUMNS = tuple(field.name for field in fields(Photo))  # required columns of manifest.csv
+# The end of error messages about missing columns or cells.
+_REMEDY = "each line needs file, kind, label, writer and medium, separated by commas"
 
 
 def read_manifest(folder: Path) -> tuple[Photo, ...]:
-    """Return the images that manifest.csv lists.
+    """Return the lines of manifest.csv in the order of the file; always at least one.
+
+    Args:
+        folder: the folder that contains manifest.csv. The images are not opened.
 
     Raises:
         DatasetError: the manifest is missing, empty, not CSV or not UTF-8, lacks a column, or
@@ -44,7 +49,7 @@ def read_manifest(folder: Path) -> tuple[Photo, ...]:
     """
     path = folder / "manifest.csv"
     try:
-        # Excel puts a byte order mark before UTF-8.
+        # utf-8-sig skips the byte order mark that Excel writes before UTF-8.
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.DictReader(file)
             photos = tuple(_photo(line, f"{path}, line {lines.line_num}") for line in lines)
@@ -73,9 +78,15 @@ def read_manifest(folder: Path) -> tuple[Photo, ...]:
 
 
 def _photo(line: dict[str, str], location: str) -> Photo:
+    """Return a line of the manifest.
+
+    Raises:
+        DatasetError: the line has too few cells.
+        KeyError: the manifest has no such column.
+    """
     values = [line[column] for column in _COLUMNS]
     if None in values:  # csv.DictReader fills the missing cells of a short line with None
-        raise DatasetError(f"{location}, is too short; {_REMEDY}")
+        raise DatasetError(f"{location}: the line has too few cells; {_REMEDY}")
     return Photo(*values)
 
 
@@ -93,11 +104,13 @@ def measure(
         folder: the images and their manifest.csv.
         classifier: the model under test.
         artifact: the file name of the model, for the report.
-        speed: also measure the time from file bytes to label.
-        progress: called with one line for each step.
+        speed: also measure the time from file bytes to label; otherwise the report's `speeds` are
+            empty.
+        progress: called with a text for each step.
 
     Raises:
         DatasetError: the manifest is invalid, or an image cannot be read.
+        ModuleNotFoundError: `speed` is True, but scikit-learn is not installed.
     """
     singles: list[PhotoPrediction] = []
     numbers: list[NumberRead] = []
@@ -113,7 +126,8 @@ def measure(
             raise DatasetError(str(error)) from error
         target = singles if photo.kind == SINGLE else negatives
         target.append(_photo_prediction(photo, prediction))
-    progress("timing")
+    if speed:
+        progress("measuring the speed")
     return PhotosReport(
         schema_version=SCHEMA_VERSION,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -146,6 +160,7 @@ def _photo_prediction(photo: Photo, prediction: Prediction) -> PhotoPrediction:
 
 
 def _number(photo: Photo, reading: Recognition) -> NumberRead:
+    """Compare the lines that were read in an image with the lines of its label."""
     expected = tuple(photo.label.split("\\n"))
     matcher = difflib.SequenceMatcher(None, expected, reading.lines, autojunk=False)
     return NumberRead(
@@ -159,7 +174,7 @@ def _number(photo: Photo, reading: Recognition) -> NumberRead:
 
 
 def edit_distance(first: str, second: str) -> int:
-    """Return the Levenshtein distance: the least number of insertions, deletions, replacements.
+    """Return the Levenshtein distance: the least number of inserted, deleted, replaced characters.
 
     V. Levenshtein, "Binary codes capable of correcting deletions, insertions and reversals", 1966.
     """

@@ -1,1 +1,4 @@
-"""Explains the errors of an int8 artifact: their sources, its layers, and a lint of its graph."""
+"""Explains the errors of an int8 artifact, for `digit-edge benchmark-parity --explain`.
+
+An explanation contains the sources of the errors, statistics per layer, and checks of the graph.
+"""

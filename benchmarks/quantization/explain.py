@@ -1,8 +1,8 @@
 """Explains the errors of an int8 artifact for `digit-edge benchmark-parity --explain`.
 
-The difference from Keras is split into conversion, quantization and optimized kernels. Each layer
-is compared with the float model, and both graphs are linted. Runs in a process of its own, with
-the engine of the format.
+The difference from Keras is split into three steps: conversion, quantization and optimized kernels.
+Each int8 layer is compared with the same layer of the float model, and both graphs are checked.
+`benchmarks.worker` calls `explain` in a subprocess.
 """
 
 import numpy as np
@@ -12,12 +12,21 @@ from benchmarks.quantization import onnx, tflite
 from benchmarks.quantization.layer_stats import lint_layers, step
 from runtime.model import artifact
 
-# The module that traces each format; all have the same interface: Model, layers and lint.
+# The module that traces each format. Each module defines Model, layers, lint, ENGINE, QUANTIZATION
+# and KERNELS.
 _TRACERS = {".tflite": tflite, ".onnx": onnx}
 
 
 def explain(job: ExplainRequest) -> Explanation:
     """Compare a float and an int8 artifact of one format on the same images.
+
+    Args:
+        job: the paths of the two artifacts (both .tflite or both .onnx), the images, and the scores
+            of the Keras reference for these images.
+
+    Returns:
+        The three steps, the layers and the checks. `layers` is empty if the layers of the two
+        graphs do not match.
 
     Raises:
         ArtifactError: an artifact is missing or damaged.
@@ -26,6 +35,7 @@ def explain(job: ExplainRequest) -> Explanation:
     tracer = _TRACERS[job.int8[job.int8.rindex(".") :]]
     pixels, keras_scores = np.load(job.pixels), np.load(job.scores)
     plain, int8 = tracer.Model(artifact.read(job.plain)), tracer.Model(artifact.read(job.int8))
+    # "Literal": as stored in the file, with reference kernels or without graph optimizations.
     plain_scores = plain.scores(pixels, literal=False)
     literal_plain_scores = plain.scores(pixels, literal=True)
     int8_scores = int8.scores(pixels, literal=False)

@@ -1,7 +1,8 @@
 """Compares a float and an int8 .onnx artifact layer by layer, and checks their graphs (lint).
 
-`benchmarks.quantization.explain` uses it for `digit-edge benchmark-parity --explain`. onnxruntime
-runs the graph with graph optimizations off and on, and with its inner tensors as extra outputs.
+`benchmarks.quantization.explain` uses this module for `digit-edge benchmark-parity --explain`.
+onnxruntime runs each graph with graph optimizations off and on. To compare layers, the inner
+tensors of the graph are added to its outputs.
 """
 
 import tempfile
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.harness.messages import Layer, LintFinding
-from benchmarks.quantization.layer_stats import BATCH, LayerStats, lint_quantization
+from benchmarks.quantization.layer_stats import BATCH, SIGN_BIT, LayerStats, lint_quantization
 from runtime.backends import Pixels, Scores, install_hint
 from runtime.backends.onnx import EXACT_INT8_SUMS
 from runtime.errors import BackendUnavailable
@@ -24,13 +25,16 @@ from runtime.model.spec import QuantizationParams
 from runtime.system.native_output import suppress_native_output
 
 ENGINE = "onnxruntime"  # name of the engine in the report
-# The comparison of the step "quantization" in the report.
+# Description of the step "quantization" in the report.
 QUANTIZATION = "int8 against float, both without graph optimizations"
-# The comparison of the step "kernels" in the report.
-KERNELS = "int8, with graph optimizations and integer kernels against without"
-# onnxruntime's quantizer appends this to a tensor name if the name is that of a graph output.
+# Description of the step "kernels" in the report.
+KERNELS = "int8 with graph optimizations and integer kernels against int8 without them"
+# onnxruntime's quantizer appends this to the name of a tensor that is a graph output. Without this
+# suffix, the name is that of the same tensor in the float graph.
 _QUANTIZER_SUFFIX = "_QuantizeLinear_Input"
-_LOG_SEVERITY_ERROR = 3  # onnxruntime's level: print errors, no warnings
+_LOG_SEVERITY_ERROR = 3  # onnxruntime prints errors; less severe messages are not printed
+_STDERR = 2  # file descriptor of standard error, which onnxruntime's C++ code writes to
+_CHANNEL_AXIS = 1  # of the outputs of layers; ONNX stores (N, channels, height, width)
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class _Quantizer:
 
     Attributes:
         source: the tensor that is quantized.
-        name: the layer that computes it.
+        name: the name of the layer that computes `source`.
         operator: the operator type of that layer; "input" for the graph's input.
         codes: the quantized tensor.
         params: scale and zero point.
@@ -59,6 +63,12 @@ class Model:
         artifact: the artifact.
         proto: the parsed graph.
         constants: the values of the graph's initializers, by name.
+
+    Args:
+        opened: the artifact.
+
+    Raises:
+        BackendUnavailable: onnx is not installed.
     """
 
     def __init__(self, opened: Artifact) -> None:
@@ -79,9 +89,12 @@ class Model:
         """Open an onnxruntime session on one thread.
 
         Args:
-            optimized: enable all graph optimizations; otherwise none.
-            outputs: inner tensors to return in addition to the scores.
-            save: the file that the optimized graph is written to; empty for none.
+            optimized: True enables all graph optimizations, False none.
+            outputs: names of inner tensors that a run can return in addition to the scores.
+            save: the file that the optimized graph is written to; empty to write none.
+
+        Returns:
+            An `onnxruntime.InferenceSession`.
 
         Raises:
             BackendUnavailable: onnxruntime is not installed.
@@ -106,7 +119,7 @@ class Model:
         proto = onnx.ModelProto()
         proto.CopyFrom(self.proto)
         proto.graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in outputs)
-        with suppress_native_output(2):
+        with suppress_native_output(_STDERR):
             return onnxruntime.InferenceSession(
                 proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
@@ -114,25 +127,34 @@ class Model:
     def batches(
         self, session: Any, pixels: Pixels, outputs: tuple[str, ...]
     ) -> Iterator[list[npt.NDArray[Any]]]:
-        """Run the session batch by batch; yield the `outputs` of each."""
+        """Run a session on batches of images; yield the outputs of each batch.
+
+        Args:
+            session: an open session of this model.
+            pixels: (N, 28, 28, 1) uint8.
+            outputs: names of the tensors to yield, in this order.
+        """
         name = session.get_inputs()[0].name
         for start in range(0, len(pixels), BATCH):
             feed = {name: np.divide(pixels[start : start + BATCH], 255, dtype=np.float32)}
             yield session.run(list(outputs), feed)
 
     def scores(self, pixels: Pixels, literal: bool) -> Scores:
-        """Return the scores (N, classes).
+        """Return the scores, (N, classes) float32.
 
         Args:
-            pixels: (N, 28, 28, 1) uint8.
-            literal: run the graph as stored, without graph optimizations.
+            pixels: (N, 28, 28, 1) uint8, at least one image.
+            literal: True runs the graph as stored, False with all graph optimizations.
+
+        Raises:
+            BackendUnavailable: onnxruntime is not installed.
         """
         names = (self.proto.graph.output[0].name,)
         batches = self.batches(self.open(not literal), pixels, names)
         return np.concatenate([batch[0] for batch in batches])
 
     def quantizers(self) -> list[_Quantizer]:
-        """Return the QuantizeLinear nodes of activations, not weights, in execution order."""
+        """Return the QuantizeLinear nodes of activations (not of weights) in execution order."""
         producers = {name: node for node in self.proto.graph.node for name in node.output}
         quantizers = []
         for node in self.proto.graph.node:
@@ -159,10 +181,13 @@ def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
     Args:
         plain: the float artifact.
         int8: the int8 artifact.
-        pixels: (N, 28, 28, 1) uint8.
+        pixels: (N, 28, 28, 1) uint8, at least one image.
 
     Returns:
         The layers in execution order; empty if no names match.
+
+    Raises:
+        BackendUnavailable: onnxruntime is not installed.
     """
     float_names = {name for node in plain.proto.graph.node for name in node.output}
     pairs = [
@@ -178,7 +203,7 @@ def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
     extra_outputs = tuple(name for name in plain_outputs if name not in graph_outputs)
     plain_session = plain.open(False, extra_outputs)
     int8_session = int8.open(False, int8_outputs)
-    stats = [LayerStats(channel_axis=1) for _ in pairs]
+    stats = [LayerStats(channel_axis=_CHANNEL_AXIS) for _ in pairs]
     for plain_batch, int8_batch in zip(
         plain.batches(plain_session, pixels, plain_outputs),
         int8.batches(int8_session, pixels, int8_outputs),
@@ -197,17 +222,24 @@ def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
 def _as_int8(
     codes: npt.NDArray[Any], params: QuantizationParams
 ) -> tuple[npt.NDArray[np.int8], tuple[float, int]]:
-    """Return codes as int8 with their (scale, zero point); uint8 codes are shifted by −128."""
+    """Return codes as int8, with their (scale, zero point).
+
+    128 is subtracted from uint8 codes and from their zero point; int8 codes are unchanged.
+    """
     if codes.dtype == np.uint8:
-        return (codes ^ 128).view(np.int8), (params.scale, params.zero_point - 128)
+        return (codes ^ SIGN_BIT).view(np.int8), (params.scale, params.zero_point - 128)
     return codes, (params.scale, params.zero_point)
 
 
 def lint(model: Model) -> list[LintFinding]:
-    """Check scales, batch axis and calibration of the graph, and the engine's optimized graph."""
+    """Check scales, batch axis and calibration of the graph, and the engine's optimized graph.
+
+    Raises:
+        BackendUnavailable: onnxruntime is not installed.
+    """
     name = model.artifact.path.name
     axis = model.proto.graph.input[0].type.tensor_type.shape.dim[0]
-    free = not axis.HasField("dim_value")
+    free = not axis.HasField("dim_value")  # a free axis accepts batches of any size
     quantizers = model.quantizers()
     graph_params = None
     if quantizers:
@@ -222,7 +254,13 @@ def lint(model: Model) -> list[LintFinding]:
 
 
 def _lint_optimized(model: Model, quantized: bool) -> list[LintFinding]:
-    """Check the graph that the engine's optimizer makes for this processor."""
+    """Check the graph that the engine's optimizer makes for this processor.
+
+    Args:
+        model: the artifact.
+        quantized: True if the graph contains int8 layers. Operators that run in float are then
+            listed.
+    """
     import onnx
 
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as folder:
@@ -243,7 +281,7 @@ def _lint_optimized(model: Model, quantized: bool) -> list[LintFinding]:
             LintFinding(
                 name,
                 "operators outside the integer kernels",
-                # The softmax runs in float: one operator, or as a look-up that starts with Mul.
+                # The softmax may run in float, as one operator or as a table look-up after a Mul.
                 not set(outside) - {"Softmax", "Mul"},
                 ", ".join(outside) or "none",
             )

@@ -1,8 +1,9 @@
 """Compares a float and an int8 .tflite artifact layer by layer, and checks their graphs (lint).
 
-`benchmarks.quantization.explain` uses it for `digit-edge benchmark-parity --explain`. LiteRT runs
-the graph with reference or optimized kernels and keeps every tensor. The list of operators comes
-from a private method of its interpreter, which a future release may remove.
+`benchmarks.quantization.explain` uses this module for `digit-edge benchmark-parity --explain`.
+LiteRT runs each graph with reference or optimized kernels and keeps every tensor. The list of
+operators comes from a private method of LiteRT's interpreter. A future release may remove that
+method.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness.messages import Layer, LintFinding
-from benchmarks.quantization.layer_stats import BATCH, LayerStats, lint_quantization, real
+from benchmarks.quantization.layer_stats import (
+    BATCH,
+    SIGN_BIT,
+    LayerStats,
+    lint_quantization,
+    real,
+)
 from runtime.backends import Pixels, Scores
 from runtime.errors import BackendUnavailable
 from runtime.model.artifact import Artifact
@@ -20,11 +27,14 @@ from runtime.model.spec import QuantizationParams
 from runtime.system.native_output import suppress_native_output
 
 ENGINE = "litert"  # name of the engine in the report
-# The comparison of the step "quantization" in the report.
+# Description of the step "quantization" in the report.
 QUANTIZATION = "int8 against float, both with reference kernels"
-# The comparison of the step "kernels" in the report.
-KERNELS = "int8, optimized kernels against reference ones"
-_WEIGHTED_OPERATORS = ("CONV_2D", "FULLY_CONNECTED")  # the last of them ends the network
+# Description of the step "kernels" in the report.
+KERNELS = "int8 with optimized kernels against int8 with reference kernels"
+# Operators with weights. `lint` counts the operators after the last of them as the softmax.
+_WEIGHTED_OPERATORS = ("CONV_2D", "FULLY_CONNECTED")
+_STDERR = 2  # file descriptor of standard error, which LiteRT's C++ code writes to
+_CHANNEL_AXIS = -1  # of the outputs of layers; TFLite stores (N, height, width, channels)
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,11 @@ class _Operator:
 
 
 class Model:
-    """A .tflite artifact that can be run with reference or optimized kernels."""
+    """A .tflite artifact that can be run with reference or optimized kernels.
+
+    Attributes:
+        artifact: the artifact.
+    """
 
     def __init__(self, opened: Artifact) -> None:
         self.artifact = opened
@@ -46,8 +60,12 @@ class Model:
         """Open a LiteRT interpreter on one thread.
 
         Args:
-            reference: use the reference kernels; otherwise optimized ones and delegates.
+            reference: True uses LiteRT's reference kernels, False its optimized kernels and
+                delegates (libraries such as XNNPACK that run a part of the graph).
             keep_tensors: keep the inner tensors after a run.
+
+        Returns:
+            An `ai_edge_litert.interpreter.Interpreter`.
 
         Raises:
             BackendUnavailable: LiteRT is not installed.
@@ -59,7 +77,7 @@ class Model:
                 f'LiteRT is not installed ({error}): pip install "digit-edge[litert]"'
             ) from error
         kernels = OpResolverType.BUILTIN_REF if reference else OpResolverType.AUTO
-        with suppress_native_output(2):
+        with suppress_native_output(_STDERR):
             interpreter = Interpreter(
                 model_content=self.artifact.data,
                 num_threads=1,
@@ -70,18 +88,23 @@ class Model:
         return interpreter
 
     def batches(self, interpreter: Any, pixels: Pixels) -> Iterator[None]:
-        """Run batch after batch; at each yield the interpreter holds the tensors of one batch."""
+        """Run batch after batch; at each yield the interpreter holds the tensors of one batch.
+
+        Args:
+            interpreter: an open interpreter of this model.
+            pixels: (N, 28, 28, 1) uint8.
+        """
         input_details = interpreter.get_input_details()[0]
         size = 0
         for start in range(0, len(pixels), BATCH):
             batch = pixels[start : start + BATCH]
             if len(batch) != size:  # the first batch, or a smaller last one
                 size = len(batch)
-                with suppress_native_output(2):
+                with suppress_native_output(_STDERR):
                     interpreter.resize_tensor_input(input_details["index"], batch.shape)
                     interpreter.allocate_tensors()
             if input_details["dtype"] is np.int8:
-                model_input = (batch ^ 128).view(np.int8)
+                model_input = (batch ^ SIGN_BIT).view(np.int8)
             else:
                 model_input = np.divide(batch, 255, dtype=np.float32)
             interpreter.set_tensor(input_details["index"], model_input)
@@ -89,11 +112,14 @@ class Model:
             yield
 
     def scores(self, pixels: Pixels, literal: bool) -> Scores:
-        """Return the scores (N, classes).
+        """Return the scores, (N, classes) float32.
 
         Args:
-            pixels: (N, 28, 28, 1) uint8.
-            literal: use the reference kernels; otherwise those that the engine chooses.
+            pixels: (N, 28, 28, 1) uint8, at least one image.
+            literal: True uses the reference kernels, False those that the engine chooses.
+
+        Raises:
+            BackendUnavailable: LiteRT is not installed.
         """
         interpreter = self.open(reference=literal)
         output = interpreter.get_output_details()[0]
@@ -110,7 +136,7 @@ class Model:
         """
         if not hasattr(interpreter, "_get_ops_details"):
             raise BackendUnavailable(
-                "this release of LiteRT does not list its operators: install 2.1 to 2.3"
+                "this release of LiteRT does not list its operators: install 2.1, 2.2 or 2.3"
             )
         return [
             _Operator(op["op_name"], tuple(map(int, op["inputs"])), tuple(map(int, op["outputs"])))
@@ -124,15 +150,19 @@ def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
     Args:
         plain: the float artifact.
         int8: the int8 artifact.
-        pixels: (N, 28, 28, 1) uint8.
+        pixels: (N, 28, 28, 1) uint8, at least one image.
 
     Returns:
         The layers in execution order; empty if the two graphs have different operators.
+
+    Raises:
+        BackendUnavailable: LiteRT is not installed, or does not list its operators.
     """
     plain_run = plain.open(True, keep_tensors=True)
     int8_run = int8.open(True, keep_tensors=True)
     details = {tensor["index"]: tensor for tensor in int8_run.get_tensor_details()}
-    # The softmax of an int8 model stays float, so that it has no quantization error of its own.
+    # The softmax of an int8 model may be float. A float operator has no quantization error, so only
+    # operators with int8 outputs are compared.
     int8_operators = [
         operator
         for operator in int8.operators(int8_run)
@@ -142,7 +172,7 @@ def layers(plain: Model, int8: Model, pixels: Pixels) -> tuple[Layer, ...]:
     if [op.kind for op in plain_operators] != [op.kind for op in int8_operators]:
         return ()
     pairs = list(zip(plain_operators, int8_operators, strict=True))
-    stats = [LayerStats(channel_axis=-1) for _ in pairs]
+    stats = [LayerStats(channel_axis=_CHANNEL_AXIS) for _ in pairs]
     for _ in zip(plain.batches(plain_run, pixels), int8.batches(int8_run, pixels), strict=True):
         for (plain_operator, int8_operator), layer in zip(pairs, stats, strict=True):
             expected = plain_run.get_tensor(plain_operator.outputs[0])
@@ -161,16 +191,25 @@ def _layer_name(tensor: str) -> str:
 
 
 def lint(model: Model) -> list[LintFinding]:
-    """Check scales, batch axis and calibration of the graph, and its delegate partitions."""
+    """Check scales, batch axis and calibration of the graph, and its delegate partitions.
+
+    A delegate partition is a part of the graph that a delegate (XNNPACK) runs as a whole. Each
+    change between a partition and LiteRT's own kernels costs time, so one partition is fastest.
+
+    Raises:
+        BackendUnavailable: LiteRT is not installed, or does not list its operators.
+    """
     name = model.artifact.path.name
     interpreter = model.open(reference=False)
-    free = int(interpreter.get_input_details()[0]["shape_signature"][0]) == -1
+    free = (
+        int(interpreter.get_input_details()[0]["shape_signature"][0]) == -1
+    )  # accepts any batch size
     operators = model.operators(interpreter)
     delegates = [operator for operator in operators if operator.kind == "DELEGATE"]
     plain = [operator for operator in operators if operator.kind != "DELEGATE"]
     delegate_tensors = [_tensors_inside(delegate, plain) for delegate in delegates]
-    # The softmax follows the last layer. In an int8 model it is a look-up, which no delegate
-    # supports, so that it does not count.
+    # The softmax follows the last layer with weights. In an int8 model the softmax is a table
+    # look-up. No delegate supports table look-ups, so the checks ignore the softmax.
     layers = [index for index, op in enumerate(plain) if op.kind in _WEIGHTED_OPERATORS]
     network = plain[: layers[-1] + 1] if layers else plain
     network_outputs = {operator.outputs[0] for operator in network}
@@ -185,8 +224,8 @@ def lint(model: Model) -> list[LintFinding]:
             name,
             "delegate partitions",
             len(partitions) == 1,
-            f"{len(partitions)}, one is fastest"
-            + (f"; and {softmax_partitions} of the softmax" if softmax_partitions else ""),
+            f"{len(partitions)} (one is fastest)"
+            + (f", and {softmax_partitions} for the softmax" if softmax_partitions else ""),
         ),
         LintFinding(
             name, "operators outside the delegate", not outside, ", ".join(outside) or "none"
@@ -195,7 +234,12 @@ def lint(model: Model) -> list[LintFinding]:
 
 
 def _tensors_inside(delegate: _Operator, plain: list[_Operator]) -> set[int]:
-    """Return the tensors that the operators of a delegate write: those between its ends."""
+    """Return the indices of the tensors that the operators replaced by a delegate write.
+
+    Args:
+        delegate: the delegate's node.
+        plain: all other operators of the graph, including those that the delegate replaces.
+    """
     producers = {operator.outputs[0]: operator for operator in plain}
     inside: set[int] = set()
     stack = list(delegate.outputs)
@@ -208,7 +252,10 @@ def _tensors_inside(delegate: _Operator, plain: list[_Operator]) -> set[int]:
 
 
 def _graph_params(interpreter: Any) -> tuple[QuantizationParams, QuantizationParams | None] | None:
-    """Return the parameters of input and output, None for a float output; None for float input."""
+    """Return the quantization of the graph's input and output.
+
+    The second value is None if the output is float. The result is None if the input is float.
+    """
     details = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     source, result = (
         QuantizationParams(*map(_python_number, detail["quantization"])) for detail in details
@@ -219,4 +266,5 @@ def _graph_params(interpreter: Any) -> tuple[QuantizationParams, QuantizationPar
 
 
 def _python_number(value: Any) -> Any:
+    """Convert a NumPy scalar to the int or float of Python; return other values unchanged."""
     return value.item() if isinstance(value, np.generic) else value

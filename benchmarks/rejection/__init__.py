@@ -1,1 +1,4 @@
-"""Measures out-of-distribution rejection: how well artifacts reject images that are not digits."""
+"""Benchmark of out-of-distribution rejection: `digit-edge benchmark-rejection`.
+
+It measures how well artifacts reject images that are not digits.
+"""

@@ -1,4 +1,8 @@
-"""Measure the rejection of images that are not digits."""
+"""Measure the rejection of images that are not digits.
+
+`digit-edge benchmark-rejection` runs this command. It writes rejection.json and rejection.md, and
+prints the same tables.
+"""
 
 import argparse
 import sys
@@ -16,7 +20,18 @@ from train.options import add_data_argument
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if a case fails."""
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if a case failed or no artifact was measured.
+
+    Raises:
+        EdgeError: an option or the data set is invalid, or the report cannot be written.
+        ModuleNotFoundError: a package of digit-edge[train] is not installed.
+    """
     arguments = parse_args(argv)
     from benchmarks.rejection import report as rejection_report
     from benchmarks.report import terminal
@@ -33,11 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     rejection_report.print_report(report)
     written = rejection_report.write(report, folder)
     print(f"written: {printable(str(folder))}: {', '.join(written)}")
-    return 0 if report else CHECK_FAILED
+    return CHECK_FAILED if report.failures else 0
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options; None stands for the arguments of this process."""
     parser = CommandParser(
         "digit-edge benchmark-rejection",
         "Measure the share of blank pages, letters, shapes, … that each artifact "

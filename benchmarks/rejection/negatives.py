@@ -1,8 +1,14 @@
 """Draws the images of the rejection benchmark: negatives, and digits from other sources.
 
-Negatives are images that are not digits: blank pages, noise, letters, shapes and textures. The
-rejection model is fitted to those of `train.negatives`, which uses other fonts and other drawings,
-so that the benchmark measures with images that the model has never seen.
+Used by `benchmarks.rejection.run`. Negatives are images that are not digits: blank pages, noise,
+letters, shapes and textures. The rejection model is fitted to the negatives of `train.negatives`,
+which have other fonts and drawings. The benchmark therefore measures with images unknown to the
+model.
+
+A public drawing function takes a number of images n, at least 1, and a random generator. The result
+is the pixels for the model, (n, 28, 28, 1) uint8, with 0 for paper and 255 for ink. Sizes are in
+pixels, angles in radians and gray levels from 0 to 255. The numbers inside the drawing functions
+are ranges of random sizes, positions and gray levels: wider ranges give more varied images.
 """
 
 import math
@@ -19,24 +25,29 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from runtime.backends import Pixels
 from runtime.preprocess.pipeline import to_pixels
 
-LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"  # letters that look like a handwritten 0, 1, 2, 5, 6, 8 or 9
-# The letters that count as negatives.
+# Letters that look like a handwritten 0, 1, 2, 5, 6, 8 or 9. These letters are never drawn,
+# because no model can be expected to reject them.
+LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"
+# The letters that are drawn, A to Z and a to z without the look-alikes. All should be rejected.
 LETTERS = "".join(sorted(set(string.ascii_letters) - set(LOOK_ALIKES)))
 
-_PILLOW_FONT = ""  # stands for the font inside Pillow, which has no file
-# matplotlib's fonts without DejaVu, which the rejection model is fitted to.
+_PILLOW_FONT = ""  # the name in _FONTS of Pillow's built-in font, which has no file
+# The fonts of printed characters: Pillow's, and files in matplotlib's folder of fonts. DejaVu is
+# left out, because the rejection model is fitted to letters in DejaVu.
 _FONTS = (
     _PILLOW_FONT, "STIXGeneral.ttf", "STIXGeneralBol.ttf", "STIXGeneralItalic.ttf", "cmr10.ttf",
     "cmss10.ttf", "cmtt10.ttf", "cmmi10.ttf",
 )  # fmt: skip
-_FONT_SIZE_PX = 100  # of printed letters and digits, on the page
+_FONT_SIZE_PX = 100  # height of printed letters and digits on a page of _PAGE_PX
+_SHAPE_RADIUS_PX = 50  # distance of an outline's value 1 from the center of the page
 _SIDE_PX = 28  # width and height of the model's input
-_PAGE_PX = 160  # width and height of a drawn page, before preprocessing
-_PAPER = 250  # gray level of drawn paper, 0 … 255
-_INK = 10  # gray level of ink on drawn paper
+_PAGE_PX = 160  # width and height of a drawn page; preprocessing reduces it to _SIDE_PX
+_COARSE_SIDE_PX = 9  # width and height of the grid that smooth noise is enlarged from
+_PAPER = 250  # gray level of drawn paper; 0 is black, 255 is white
+_INK = 10  # gray level of ink on drawn paper; 0 is black
 
-# Images as float64: (height, width), or (N, height, width).
-Planes = npt.NDArray[np.float64]
+Planes = npt.NDArray[np.float64]  # gray levels: (height, width), or (N, height, width)
+Points = npt.NDArray[np.float64]  # corners (x, y) of an outline, (corners, 2)
 
 
 @dataclass(frozen=True)
@@ -45,9 +56,10 @@ class NegativeKind:
 
     Attributes:
         name: its name in the report.
-        n: the number of images drawn.
-        draw: (n, random) → pixels (n, 28, 28, 1) uint8.
-        is_digit: True for images of digits, which should not be rejected.
+        n: the number of images that the benchmark draws.
+        draw: the drawing function, (n, random generator) → pixels (n, 28, 28, 1) uint8.
+        is_digit: True for images of digits, which should be accepted; False for negatives, which
+            should be rejected.
     """
 
     name: str
@@ -57,7 +69,11 @@ class NegativeKind:
 
 
 def blank_pages(n: int, random: np.random.Generator) -> Pixels:
-    """Draw pages without ink: half are uniform grays, half photographs of unevenly lit paper."""
+    """Draw pages without ink: half are uniform grays, half are photographs of paper.
+
+    The paper has a random gray level, a linear gradient of light in each direction, and grain. The
+    uniform grays are not preprocessed.
+    """
     grays = np.linspace(0, 255, n // 2).round()[:, None, None] * np.ones((_SIDE_PX, _SIDE_PX))
     position = np.linspace(-0.5, 0.5, _PAGE_PX)
     pages = []
@@ -69,7 +85,10 @@ def blank_pages(n: int, random: np.random.Generator) -> Pixels:
 
 
 def nearly_blank_pages(n: int, random: np.random.Generator) -> Pixels:
-    """Draw faint grain with zero to three specks of dust, without preprocessing."""
+    """Draw faint grain with zero to three specks of dust, each 0.5 to 1.5 px in radius.
+
+    The pixels are drawn directly, without preprocessing.
+    """
     y, x = np.indices((_SIDE_PX, _SIDE_PX))
     planes = random.normal(0, 1, (n, _SIDE_PX, _SIDE_PX)) * random.uniform(1, 12, (n, 1, 1))
     for plane in planes:
@@ -82,7 +101,10 @@ def nearly_blank_pages(n: int, random: np.random.Generator) -> Pixels:
 
 
 def noise(n: int, random: np.random.Generator) -> Pixels:
-    """Draw Gaussian noise of varied strength on varied gray; half of it is smoothed."""
+    """Draw Gaussian noise of random strength on a random gray level, without preprocessing.
+
+    Half of the images are smooth: a small grid of random values is enlarged to 28×28.
+    """
     fine = random.normal(0, 1, (n, _SIDE_PX, _SIDE_PX))
     coarse = np.stack(
         [
@@ -91,7 +113,7 @@ def noise(n: int, random: np.random.Generator) -> Pixels:
                     (_SIDE_PX, _SIDE_PX), Image.Resampling.BICUBIC
                 )
             )
-            for small in random.normal(0, 1, (n, 9, 9))
+            for small in random.normal(0, 1, (n, _COARSE_SIDE_PX, _COARSE_SIDE_PX))
         ]
     )
     planes = np.where(random.random((n, 1, 1)) < 0.5, fine, coarse)
@@ -99,20 +121,26 @@ def noise(n: int, random: np.random.Generator) -> Pixels:
 
 
 def letters(n: int, random: np.random.Generator) -> Pixels:
-    """Draw printed letters on paper, cycling through all letters and then all fonts."""
+    """Draw printed letters on paper: all letters in the first font, then in the next font, …."""
     return _printed(LETTERS, n, random)
 
 
 def printed_digits(n: int, random: np.random.Generator) -> Pixels:
     """Draw printed digits in the fonts of `letters`.
 
-    They show whether the rejection model recognizes letters, or only print.
+    Printed digits should be accepted. If they are rejected, the model rejects print, not letters.
     """
     return _printed(string.digits, n, random)
 
 
 def sklearn_digits(n: int, random: np.random.Generator) -> Pixels:
-    """Return digits of other writers: n images of the test split of scikit-learn's digits."""
+    """Return random digits of other writers, from the test split of scikit-learn's digits.
+
+    The test split has about 360 images. A larger n returns all of them.
+
+    Raises:
+        DatasetError: scikit-learn is not installed.
+    """
     from train.data.load import sklearn_digits
 
     pixels = sklearn_digits().test.pixels
@@ -120,14 +148,17 @@ def sklearn_digits(n: int, random: np.random.Generator) -> Pixels:
 
 
 def shapes(n: int, random: np.random.Generator) -> Pixels:
-    """Draw polygons, stars, hearts, crosses, arrows and flashes, as outlines or filled."""
+    """Draw polygons, stars, hearts, crosses, arrows and flashes; about 30 % are filled.
+
+    Each is rotated by up to 0.3 radians; outlines are 5 to 13 px wide on the page.
+    """
     images = []
     for number in range(n):
         page = Image.new("L", (_PAGE_PX, _PAGE_PX), _PAPER)
         pen = ImageDraw.Draw(page)
         width_px, angle = int(random.integers(5, 14)), random.uniform(-0.3, 0.3)
         outline = _OUTLINES[number % len(_OUTLINES)] @ _rotation(angle)
-        points = [tuple(p) for p in (_PAGE_PX / 2 + 50 * outline)]
+        points = [tuple(p) for p in (_PAGE_PX / 2 + _SHAPE_RADIUS_PX * outline)]
         if random.random() < 0.3:
             pen.polygon(points, fill=_INK)
         else:
@@ -139,24 +170,26 @@ def shapes(n: int, random: np.random.Generator) -> Pixels:
 def textures(n: int, random: np.random.Generator) -> Pixels:
     """Draw textures of photographs: wood, tiles, shaded spheres before a horizon, stripes.
 
-    Half of them are only scaled down, the other half is preprocessed as a photograph.
+    Half of the images are only scaled down to 28×28. The other half is preprocessed as a
+    photograph.
     """
-    painters = (_wood, _tiles, _spheres, _stripes)
+    draw_functions = (_wood, _tiles, _spheres, _stripes)
     images = []
     for number in range(n):
-        plane = painters[number % len(painters)](random)
+        plane = draw_functions[number % len(draw_functions)](random)
         page = Image.fromarray(np.clip(plane, 0, 255).astype(np.uint8))
         pixels = np.asarray(page.resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BOX))[..., None]
-        if number // len(painters) % 2:
+        if number // len(draw_functions) % 2:
             preprocessed = to_pixels(page)
-            # Without ink the result would be a blank page, which is another kind.
+            # If preprocessing finds no ink, keep the scaled image: blank pages are another kind.
             pixels = preprocessed if preprocessed.any() else pixels
         images.append(pixels)
     return np.stack(images)
 
 
-BLANK = "blank pages"  # the only kind with a target of 100 % rejection
-# All kinds of the benchmark, in the order of the report.
+BLANK = "blank pages"  # name of the only kind with a target of 100 % rejection
+# All kinds of the benchmark, in the order of the report. Each letter is drawn twice in each font,
+# each printed digit twice in each font.
 KINDS = (
     NegativeKind(BLANK, 500, blank_pages),
     NegativeKind("nearly blank pages", 1_000, nearly_blank_pages),
@@ -170,7 +203,10 @@ KINDS = (
 
 
 def _printed(characters: str, n: int, random: np.random.Generator) -> Pixels:
-    """Print characters on paper, rotate and blur the page slightly, and preprocess it."""
+    """Print n characters, each on its own page, and return the pixels (n, 28, 28, 1).
+
+    Each page is rotated by up to 8 degrees, blurred with a sigma of up to 1.5 px, and preprocessed.
+    """
     images = []
     for number in range(n):
         character = characters[number % len(characters)]
@@ -185,18 +221,18 @@ def _printed(characters: str, n: int, random: np.random.Generator) -> Pixels:
 
 
 def _preprocessed(plane: Planes) -> Pixels:
-    """Preprocess a page as a photograph, to (28, 28, 1) uint8."""
+    """Preprocess a page (160, 160) as a photograph; return its pixels, (28, 28, 1) uint8."""
     return to_pixels(Image.fromarray(np.clip(plane, 0, 255).astype(np.uint8)))
 
 
 def _page_coordinates() -> tuple[Planes, Planes]:
-    """Return the y and x of each pixel of a page, from 0 to 1."""
+    """Return the y and the x of each pixel of a page, both (160, 160), from 0 to 1."""
     y, x = np.indices((_PAGE_PX, _PAGE_PX)) / _PAGE_PX
     return y, x
 
 
 def _wood(random: np.random.Generator) -> Planes:
-    """Draw the grain of a board: slightly wavy annual rings around a random center."""
+    """Draw the grain of a board, (160, 160): wavy annual rings around a random center."""
     y, x = _page_coordinates()
     ring = np.hypot(x - random.uniform(-1, 2), 0.3 * (y - random.uniform(-1, 2)))
     ring += 0.02 * np.sin(2 * np.pi * random.uniform(1, 4) * y)
@@ -204,7 +240,7 @@ def _wood(random: np.random.Generator) -> Planes:
 
 
 def _tiles(random: np.random.Generator) -> Planes:
-    """Draw the Voronoi cells of random points, each in a random gray."""
+    """Draw the Voronoi cells of 6 to 39 random points, (160, 160), each in a random gray."""
     centers = random.uniform(0, _PAGE_PX, (int(random.integers(6, 40)), 2))
     positions = np.moveaxis(np.indices((_PAGE_PX, _PAGE_PX)), 0, -1)[:, :, None]
     nearest = np.square(positions - centers).sum(axis=-1).argmin(axis=-1)
@@ -212,7 +248,7 @@ def _tiles(random: np.random.Generator) -> Planes:
 
 
 def _spheres(random: np.random.Generator) -> Planes:
-    """Draw sky, ground, and one to four spheres lit from above."""
+    """Draw sky, ground, and one to four spheres lit from above, (160, 160)."""
     y, x = _page_coordinates()
     horizon = random.uniform(0.3, 0.7)
     plane = np.where(y < horizon, 200 - 60 * y, random.uniform(40, 120) + 50 * y)
@@ -226,7 +262,7 @@ def _spheres(random: np.random.Generator) -> Planes:
 
 
 def _stripes(random: np.random.Generator) -> Planes:
-    """Draw one wave, or the product of two crossing waves, as in cloth, blinds and fences."""
+    """Draw one wave, or the product of two crossing waves, as in cloth or fences, (160, 160)."""
     y, x = _page_coordinates()
     angles = random.uniform(0, np.pi, 2)
     first, second = (
@@ -235,31 +271,31 @@ def _stripes(random: np.random.Generator) -> Planes:
     return np.asarray(128 + 100 * np.where(random.random() < 0.5, first, first * second))
 
 
-def _rotation(angle_radians: float) -> Planes:
+def _rotation(angle_radians: float) -> npt.NDArray[np.float64]:
     """Return a rotation matrix (2, 2)."""
     cos, sin = math.cos(angle_radians), math.sin(angle_radians)
     return np.array([[cos, -sin], [sin, cos]])
 
 
-def _regular(corners: int, inner_radius: float = 1.0) -> Planes:
+def _regular(corners: int, inner_radius: float = 1.0) -> Points:
     """Return a regular polygon (corners, 2); if `inner_radius` is below 1, a star.
 
-    Every second corner has the inner radius, the others have the radius 1.
+    Corners with an odd index have the inner radius; corners with an even index have the radius 1.
     """
     angles = 2 * np.pi * np.arange(corners) / corners - np.pi / 2
     radii = np.where(np.arange(corners) % 2, inner_radius, 1.0)
     return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
 
 
-def _heart() -> Planes:
-    """Return a heart curve (60, 2) within −1 … 1."""
+def _heart() -> Points:
+    """Return a heart-shaped curve as a polygon (60, 2) with coordinates of about −1 to 1."""
     t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
     return np.stack([np.sin(t) ** 3, -y / 16], axis=1)
 
 
-# Closed outlines, each (corners, 2) within −1 … 1. Shapes that look like a digit are left out:
-# the circle and polygons with more than four corners (a 0), and the hourglass (an 8).
+# Closed outlines, each (corners, 2) with coordinates from −1 to 1. Shapes that look like a digit
+# are left out. A circle or a polygon with more than four corners resembles a 0, an hourglass an 8.
 _OUTLINES = (
     _regular(3),  # triangle
     _regular(4) @ _rotation(np.pi / 4),  # square
@@ -280,6 +316,7 @@ _OUTLINES = (
 
 @cache
 def _font(name: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Load a font by its name in `_FONTS`."""
     if name == _PILLOW_FONT:
         return ImageFont.load_default(_FONT_SIZE_PX)
     import matplotlib
@@ -289,5 +326,5 @@ def _font(name: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _pixels(planes: Planes) -> Pixels:
-    """Round and clip (N, 28, 28) to pixels (N, 28, 28, 1)."""
+    """Round gray levels (N, 28, 28) and clip them to 0 … 255; return (N, 28, 28, 1) uint8."""
     return np.clip(np.rint(planes), 0, 255).astype(np.uint8)[..., None]

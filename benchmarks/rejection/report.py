@@ -1,4 +1,9 @@
-"""Renders the results of the rejection benchmark: on the terminal, as JSON and as Markdown."""
+"""Renders the results of the rejection benchmark: on the terminal, as JSON and as Markdown.
+
+`digit-edge benchmark-rejection` calls `print_report` and `write`. A rejection score measures how
+much an image looks like a digit. AUROC is the area under the ROC curve of this score. "By
+confidence" in the tables means rejection by the confidence of the prediction only.
+"""
 
 from pathlib import Path
 
@@ -19,11 +24,14 @@ from runtime.errors import printable
 from runtime.system import atomic_write
 
 JSON_NAME = "rejection.json"  # all results
-MARKDOWN_NAME = "rejection.md"  # rendered from them
+MARKDOWN_NAME = "rejection.md"  # the tables and targets, rendered from the results
 
 
 def print_report(report: RejectionReport) -> None:
-    """Print the tables, the targets and the verdict."""
+    """Print the tables, a line of targets per case, and the verdict, "passed" or "FAILED".
+
+    A missed target is printed, but the verdict does not depend on the targets.
+    """
     terminal.print_tables(_tables(report))
     for line in targets(report):
         print(printable(line))
@@ -31,7 +39,9 @@ def print_report(report: RejectionReport) -> None:
 
 
 def write(report: RejectionReport, folder: Path) -> tuple[str, ...]:
-    """Write rejection.json and rejection.md into `folder`; return their names.
+    """Write rejection.json and rejection.md into `folder`; return the two file names.
+
+    The folder is created if it is missing.
 
     Raises:
         EdgeError: a file cannot be written.
@@ -42,7 +52,7 @@ def write(report: RejectionReport, folder: Path) -> tuple[str, ...]:
 
 
 def render(report: RejectionReport) -> str:
-    """Return the whole report as Markdown."""
+    """Return the whole report as Markdown; tables without lines are left out."""
     parts = [
         "# Rejection of images that are not digits",
         f"{report.created[:10]}, `digit-edge benchmark-rejection`, compared with the test images "
@@ -54,12 +64,20 @@ def render(report: RejectionReport) -> str:
 
 
 def targets(report: RejectionReport) -> tuple[str, ...]:
-    """Return one line per case: its figures, and whether each target is met."""
+    """Return one line per measured case: its figures, and whether each target is met.
+
+    The targets are `MIN_AUROC`, `MAX_DIGITS_REJECTED_SHARE` and `MAX_COST_NS`, and the rejection of
+    all blank pages. The result is empty if no case was measured.
+    """
     return tuple(map(_targets, report.results))
 
 
 def row_table(result: RejectionResult) -> Table:
-    """Return one line per kind of image: rejection by the model, and by confidence alone."""
+    """Return the table of one case, with one line for the test digits and one per kind of image.
+
+    Each line contains the rejection by the artifact's rejection model and by confidence only. The
+    AUROC of digits is "–", because digits should not be rejected.
+    """
     test_digits = (
         "test digits",
         f"{result.digits:,}",
@@ -79,15 +97,17 @@ def row_table(result: RejectionResult) -> Table:
         (test_digits, *map(_line, result.kinds)),
         f"In addition to inference, a decision takes {duration(result.cost_ns)}; in a batch, "
         f"{duration(result.batch_cost_ns)} per image. AUROC: the probability that a test digit "
-        "scores higher than an image of this kind.",
+        "scores higher, that is more like a digit, than an image of this kind.",
     )
 
 
 def _tables(report: RejectionReport) -> tuple[Table, ...]:
+    """Return one table per measured case, and the table of the cases that were not measured."""
     return (*map(row_table, report.results), unmeasured_table(report.skipped))
 
 
 def _line(kind: KindResult) -> tuple[str, ...]:
+    """Return the cells of one kind of image in `row_table`."""
     return (
         kind.kind,
         f"{kind.n:,}",
@@ -99,6 +119,7 @@ def _line(kind: KindResult) -> tuple[str, ...]:
 
 
 def _targets(result: RejectionResult) -> str:
+    """Return the figures of one case with their targets, as one line."""
     share = result.digits_rejected / result.digits
     verdict = _verdict(
         share <= MAX_DIGITS_REJECTED_SHARE, f"≤ {100 * MAX_DIGITS_REJECTED_SHARE:g} %"
@@ -112,7 +133,7 @@ def _targets(result: RejectionResult) -> str:
     not_blank = [kind for kind in negatives if kind.kind != BLANK]
     if not_blank:
         worst = min(not_blank, key=lambda kind: kind.auroc)
-        verdict = _verdict(worst.auroc >= MIN_AUROC, f"≥ {MIN_AUROC:g} each")
+        verdict = _verdict(worst.auroc >= MIN_AUROC, f"≥ {MIN_AUROC:g} for each kind")
         texts.append(f"lowest AUROC {worst.auroc:.4f} for {worst.kind} ({verdict})")
     verdict = _verdict(result.cost_ns <= MAX_COST_NS, f"≤ {duration(MAX_COST_NS)}")
     texts.append(
@@ -123,8 +144,10 @@ def _targets(result: RejectionResult) -> str:
 
 
 def _verdict(met: bool, target: str) -> str:
+    """Return a target and whether it is met, such as "target ≤ 1 %: met"."""
     return f"target {target}: {'met' if met else 'MISSED'}"
 
 
 def _name(result: RejectionResult) -> str:
+    """Return the name of a case: its artifact and its engine."""
     return f"{result.case.artifact} · {result.case.backend}"

@@ -1,8 +1,8 @@
 """Measures how well artifacts reject images that are not digits (out-of-distribution rejection).
 
-The negatives are drawn by `benchmarks.rejection.negatives`, with other fonts, shapes and textures
-than those that the rejection model was fitted to. Each artifact is measured in each engine: the
-rejected share and the AUROC per kind of image, and the time per decision.
+`digit-edge benchmark-rejection` calls `measure`. `benchmarks.rejection.negatives` draws the images.
+Each artifact is measured in each engine. The results are the time per decision and, for each kind
+of image, the rejected share and the AUROC (area under the ROC curve).
 """
 
 import timeit
@@ -24,11 +24,14 @@ from runtime.errors import ArtifactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
 from runtime.model.rejection import RejectionScorer
 
-_SEED = 40  # of the drawn images
-_COST_CALLS = 100  # timed together; few, so that some series run undisturbed by other processes
-_COST_REPETITIONS = 300  # series of calls; the fastest counts
+_SEED = 40  # of the drawn images; another seed draws other images of the same kinds
+# Calls in a series that is timed as a whole. Longer series would rarely run without interruption by
+# another process.
+_COST_CALLS = 100
+_COST_REPETITIONS = 300  # timed series; the time of the fastest is reported
+_COST_CONFIDENCE = 0.5  # confidence in the timed calls; the time does not depend on its value
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]  # rejection scores (N,)
 
 
 def measure(
@@ -44,9 +47,12 @@ def measure(
     Args:
         models: the folder of the artifacts.
         test_set: the digits that should be accepted.
-        kinds: the other images.
-        backends: only these engines; empty for all.
-        progress: called with one line for each step.
+        kinds: the kinds of images to draw. Most are not digits and should be rejected.
+        backends: names of the engines to measure; empty for all.
+        progress: called with a text for each step.
+
+    Returns:
+        The report. A case with a missing engine or a damaged artifact is in `skipped`.
 
     Raises:
         BackendUnavailable: an engine named in `backends` does not exist.
@@ -55,7 +61,7 @@ def measure(
     if test_set.class_names != tuple("0123456789"):
         raise DatasetError(
             f"{test_set.name} has the classes {', '.join(test_set.class_names)}, but the rejection "
-            "benchmark needs the digits 0 to 9; pass --data with a data set of those"
+            "benchmark needs the digits 0 to 9; pass a data set of digits with --data"
         )
     images = []
     for number, kind in enumerate(kinds):
@@ -99,12 +105,16 @@ def _measure_case(
     confidence_scorer = RejectionScorer(spec.confidence_threshold, None)
 
     def rejection_scores(pixels: Pixels) -> tuple[Floats, Floats]:
-        """Return (N,) scores of the rejection model, and of the confidence alone."""
+        """Return the rejection scores (N,) of pixels (N, 28, 28, 1), and the confidences (N,).
+
+        Without a rejection model the rejection scores equal the confidences. In both, a blank
+        image has −∞.
+        """
         scores = backend.scores(pixels)
         if scores.shape[1] != len(spec.labels) or not np.isfinite(scores).all():
             raise ArtifactError(
                 f"{case.artifact}: the model returns scores of the wrong shape, NaN or Inf; "
-                "export it again"
+                "export the artifact again"
             )
         pairs = list(zip(pixels, scores.max(axis=1).tolist(), strict=True))
         return (
@@ -129,9 +139,8 @@ def _measure_case(
             )
         )
     digits_rejected_by_confidence = digit_confidences < confidence_scorer.threshold
-    # The time per decision does not depend on the confidence, so that a fixed one will do.
-    digit, confidence = digits[0], 0.5
-    confidences = np.full(len(digits), confidence, np.float32)
+    digit = digits[0]
+    confidences = np.full(len(digits), _COST_CONFIDENCE, np.float32)
     return RejectionResult(
         case=case,
         version=backend.version,
@@ -141,12 +150,17 @@ def _measure_case(
         digits=len(digits),
         digits_rejected=int((digit_scores < scorer.threshold).sum()),
         digits_rejected_by_confidence=int(digits_rejected_by_confidence.sum()),
-        cost_ns=_cost_ns(lambda: scorer.accepts(digit, confidence), _COST_CALLS),
+        cost_ns=_cost_ns(lambda: scorer.accepts(digit, _COST_CONFIDENCE), _COST_CALLS),
         kinds=tuple(results),
         batch_cost_ns=_cost_ns(lambda: scorer.accept_all(digits, confidences), 1) / len(digits),
     )
 
 
 def _cost_ns(decide: Callable[[], object], calls: int) -> float:
-    """Return the nanoseconds of one call of `decide`, in the fastest series of `calls`."""
+    """Return the mean duration of one call in the fastest series, in nanoseconds.
+
+    Args:
+        decide: the function to time.
+        calls: number of calls in each of the `_COST_REPETITIONS` series.
+    """
     return 1e9 * min(timeit.repeat(decide, number=calls, repeat=_COST_REPETITIONS)) / calls

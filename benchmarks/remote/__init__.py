@@ -1,1 +1,1 @@
-"""Runs benchmarks on another machine, the device, over ssh."""
+"""Runs benchmarks on another machine, the device, over ssh: `digit-edge benchmark --on`."""

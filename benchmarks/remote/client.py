@@ -1,6 +1,7 @@
 """Runs the benchmarks on a device over ssh: sends code and artifacts, receives the results.
 
-Used by `digit-edge benchmark --on USER@HOST`. The device needs Python, NumPy, Pillow and an engine.
+`digit-edge benchmark --on USER@HOST` calls `measure`. The device is another machine, such as a
+Raspberry Pi. The device needs Python, NumPy, Pillow and an engine, but no copy of this project.
 """
 
 import argparse
@@ -25,11 +26,14 @@ from runtime.backends import Pixels
 from runtime.errors import BackendUnavailable, EdgeError
 from runtime.system.own_modules import ROOT, own_name
 
-_PACKAGES = ("runtime", "benchmarks")  # sent to the device
-_CONNECT_TIMEOUT_S = 10  # ssh gives up connecting after it
-_ALIVE_INTERVAL_S = 15  # ssh checks an idle connection this often
+_PACKAGES = ("runtime", "benchmarks")  # packages of this project that are sent to the device
+_CONNECT_TIMEOUT_S = 10  # if ssh cannot connect within this time, it fails
+
+# Time after which ssh sends a test message over an idle connection. ssh ends the connection after
+# three such messages without a response.
+_ALIVE_INTERVAL_S = 15
 _SSH_FAILED_STATUS = 255  # exit status of ssh if it cannot connect or log in
-_NOT_FOUND_STATUS = 127  # exit status of a shell if the command is missing
+_NOT_FOUND_STATUS = 127  # exit status of the device's shell if the command is missing
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Device:
     Attributes:
         destination: the host as ssh expects it, `USER@HOST` or a name of ssh's configuration.
         port: the port of ssh; 0 for the default of ssh's configuration.
-        python: the Python on the device that has an engine installed.
+        python: name or path of a Python on the device that has an engine installed. A relative path
+            starts in the home folder of the device.
     """
 
     destination: str
@@ -49,14 +54,19 @@ class Device:
 
 @dataclass(frozen=True)
 class RemoteResults:
-    """The results of a device: its timings, and its predictions if it was sent images."""
+    """The results of a device.
+
+    Attributes:
+        latency: the timings of the artifacts.
+        answers: the predictions of the artifacts; None if no images were sent.
+    """
 
     latency: LatencyReport
     answers: DevicePredictions | None
 
 
 def check_connection(device: Device) -> None:
-    """Check that the device can be reached and its Python starts.
+    """Check that ssh can reach the device and that the Python on the device starts.
 
     Raises:
         EdgeError: ssh is not installed, the connection fails, or the device has no such Python.
@@ -79,23 +89,24 @@ def measure(
 ) -> RemoteResults:
     """Send the packages and the artifacts to a device, run the benchmarks, return the results.
 
-    The device needs neither Keras nor a data set. It works in a temporary folder, which it removes
-    at the end.
+    The device needs neither Keras nor a data set. Its files are in a temporary folder, which is
+    removed at the end.
 
     Args:
         device: the machine.
         models: the folder of the artifacts.
         settings: duration and number of the measurements.
-        pixels: images (N, 28, 28, 1) uint8 to predict with each artifact; None for timings alone.
-        quick: whether `settings` are those of --quick.
+        pixels: images (N, 28, 28, 1) uint8 to predict with each artifact; None for timings only.
+        quick: True if `settings` are those of --quick. Only some of the settings are sent; the
+            device then uses --quick for the rest.
         backends: the names of the engines to measure; all engines if empty.
         kind: "cpu" or "gpu".
         threads: numbers of threads; if empty, 1 and the device's number of cores.
-        progress: called with one line for each step.
+        progress: called with a text for each step.
 
     Raises:
         EdgeError: ssh is not installed, the connection fails, the device has no suitable Python,
-            or the run on the device fails.
+            the run on the device fails, or its results are damaged.
         BackendUnavailable: no engine that is installed on the device opens any artifact.
     """
     arguments = [f"--repetitions={settings.repetitions}", f"--min-seconds={settings.min_seconds}"]
@@ -103,7 +114,7 @@ def measure(
     arguments += [f"--backend={name}" for name in backends]
     arguments += ["--threads=" + ",".join(map(str, threads))] if threads else []
     arguments += ["--quick"] if quick else []
-    # The program is sent as the text of `python -c`: the device has no copy of it yet.
+    # The agent is sent as the text of `python -c`, because the device has no copy of it.
     program = Path(agent.__file__).read_text("utf-8")
     with tempfile.TemporaryFile() as archive, tempfile.TemporaryFile() as output:
         pack(models, archive, pixels)
@@ -113,7 +124,7 @@ def measure(
         output.seek(0)
         _, marker, results = output.read().partition(agent.MARKER)
     if not marker:
-        raise EdgeError(f"{device.destination} sent no results: try again")
+        raise EdgeError(f"{device.destination} sent no results: run the benchmark again")
     source = f"the result of {device.destination}"
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         try:
@@ -121,14 +132,14 @@ def measure(
                 packed.extractall(name)
             latency_json = Path(name, "latency.json").read_bytes()
         except (zipfile.BadZipFile, OSError) as error:
-            raise EdgeError(f"{source} is damaged ({error}): try again") from error
+            raise EdgeError(f"{source} is damaged ({error}): run the benchmark again") from error
         report = from_json(LatencyReport, latency_json, source)
         predictions = None if pixels is None else predict.read(Path(name), source)
     if not report.results and all(skipped.status != FAILED for skipped in report.skipped):
         reasons = "; ".join(dict.fromkeys(skipped.reason for skipped in report.skipped))
         raise BackendUnavailable(
-            f"no engine on {device.destination} opens any artifact ({reasons}): install one there, "
-            "or name the Python that has one with --on-python"
+            f"no engine on {device.destination} opens any artifact ({reasons}): install an engine "
+            "on the device, or name a Python that has an engine with --on-python"
         )
     return RemoteResults(report, predictions)
 
@@ -137,9 +148,10 @@ def pack(models: Path, file: IO[bytes], pixels: Pixels | None = None) -> None:
     """Write the zip archive that is sent to a device: the packages, artifacts and images.
 
     Args:
-        models: the folder of the artifacts; the Keras reference is left out.
-        file: the file to write to.
-        pixels: the images to predict, (N, 28, 28, 1) uint8, if any.
+        models: the folder of the artifacts. Only .tflite and .onnx files are packed, not the Keras
+            reference.
+        file: the file to write to, from its current position.
+        pixels: the images to predict, (N, 28, 28, 1) uint8; None to pack no images.
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
@@ -164,6 +176,13 @@ def _ssh(
 ) -> None:
     """Run a command on the device; pass each line of its standard error to `progress`.
 
+    Args:
+        device: the machine.
+        command: the program and its arguments.
+        stdin: the file that the command reads as its standard input.
+        stdout: the file that receives the standard output of the command.
+        progress: called with each line that is not empty.
+
     Raises:
         EdgeError: ssh is not installed, the connection fails, or the command fails.
     """
@@ -180,7 +199,9 @@ def _ssh(
             errors="replace",
         )
     except OSError as error:
-        raise EdgeError(f"cannot start ssh ({error.strerror}): install OpenSSH's client") from error
+        raise EdgeError(
+            f"cannot start ssh ({error.strerror}): install the OpenSSH client"
+        ) from error
     last_line = ""
     assert process.stderr is not None
     try:
@@ -195,21 +216,21 @@ def _ssh(
         process.stderr.close()
     if status == _SSH_FAILED_STATUS:
         raise EdgeError(
-            f"cannot reach {device.destination}: {last_line or 'ssh failed'} (ssh runs without "
-            f"passwords: check that `ssh {device.destination} true` works without one)"
+            f"cannot reach {device.destination}: {last_line or 'ssh failed'} (ssh is run without a "
+            f"password prompt: check that `ssh {device.destination} true` asks for no password)"
         )
     if status == _NOT_FOUND_STATUS:
         raise EdgeError(
-            f"{device.destination} has no {device.python}: install it, or name another with "
-            "--on-python"
+            f"{device.destination} has no {device.python}: install Python on the device, or name "
+            "another Python with --on-python"
         )
     if status != 0:
-        reason = last_line.removeprefix("error: ") or f"ended with status {status}"
+        reason = last_line.removeprefix("error: ") or f"the run ended with status {status}"
         raise EdgeError(f"{device.destination}: {reason}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that describe a device."""
+    """Add the options that describe a device: --on, --on-port and --on-python."""
     parser.add_argument(
         "--on",
         metavar="USER@HOST",
@@ -233,7 +254,7 @@ def device_of(arguments: argparse.Namespace) -> Device | None:
     """Return the device that the options of `add_arguments` describe; None without --on.
 
     Raises:
-        EdgeError: another of the options is given without --on.
+        EdgeError: --on-port or --on-python is given without --on.
     """
     port, python = arguments.on_port, arguments.on_python
     if arguments.on is not None:
@@ -244,5 +265,5 @@ def device_of(arguments: argparse.Namespace) -> Device | None:
         )
     for value, option in ((port, "--on-port"), (python, "--on-python")):
         if value is not None:
-            raise EdgeError(f"{option} describes a device: give --on USER@HOST too")
+            raise EdgeError(f"{option} describes the device of --on: give --on USER@HOST too")
     return None

@@ -1,7 +1,8 @@
 """Save the scores of each artifact for given images.
 
-Runs on a device, which has neither Keras nor a data set. `benchmarks.parity` compares the scores
-with those of the reference on the machine that `client` runs on.
+`benchmarks.remote.agent` runs this program on a device, which has neither Keras nor a data set. The
+machine that `digit-edge benchmark --on` was started on reads the files with `read`.
+`benchmarks.parity` compares the scores with those of the Keras reference.
 """
 
 import sys
@@ -22,7 +23,8 @@ from runtime.errors import ArtifactError, EdgeError
 from runtime.model import artifact
 from runtime.system import atomic_write
 
-INDEX = "answers.json"  # the file that lists the cases; the scores are in .npy files beside it
+# The file that lists the cases. The scores of each case are in a .npy file in the same folder.
+INDEX = "answers.json"
 
 
 def write(
@@ -32,17 +34,20 @@ def write(
     planned: Sequence[BenchmarkCase],
     progress: Callable[[str], None] = lambda line: None,
 ) -> PredictionIndex:
-    """Run each case in a subprocess; write the index and the scores into `out`.
+    """Run each case in a subprocess; write the index and the scores into the folder `out`.
 
     Args:
         models: the folder of the artifacts.
         pixels: path of a .npy file, (N, 28, 28, 1) uint8.
-        out: the folder to write to.
+        out: the existing folder to write to.
         planned: the cases.
-        progress: called with one line for each case.
+        progress: called with a text for each case.
+
+    Returns:
+        The content of the index. A case that failed or whose engine is missing is in `skipped`.
 
     Raises:
-        EdgeError: the files cannot be written.
+        EdgeError: the index cannot be written.
     """
     answered: list[CasePredictions] = []
     skipped: list[SkippedCase] = []
@@ -67,7 +72,7 @@ def write(
 
 
 def read(folder: Path, name: str) -> DevicePredictions:
-    """Read the files of `write`.
+    """Read the index and the scores that `write` wrote.
 
     Args:
         folder: the folder that `write` wrote to.
@@ -86,11 +91,17 @@ def read(folder: Path, name: str) -> DevicePredictions:
             index.skipped,
         )
     except (OSError, ValueError) as error:
-        raise EdgeError(f"{name} cannot be read ({error}): measure again") from error
+        raise EdgeError(f"{name} cannot be read ({error}): run the benchmark again") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 0 even if cases fail, which the index records.
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status, always 0. The index records the cases that failed.
 
     Raises:
         EdgeError: the images are missing, or the results cannot be written.
@@ -123,7 +134,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.report import terminal
 
     if not arguments.pixels.exists():
-        raise EdgeError(f"{arguments.pixels} does not exist: name the images with --pixels")
+        raise EdgeError(
+            f"{arguments.pixels} does not exist: pass an existing .npy file with --pixels"
+        )
     output_dir.check_folder(arguments.out)
     arguments.out.mkdir(parents=True, exist_ok=True)
     planned = cases.enumerate_cases(arguments.models, tuple(arguments.backend), arguments.device)

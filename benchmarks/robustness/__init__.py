@@ -1,1 +1,1 @@
-"""Measures accuracy on corrupted images."""
+"""Benchmark of the accuracy on corrupted images: `digit-edge benchmark-robustness`."""

@@ -1,4 +1,8 @@
-"""Measure accuracy on corrupted images and other writers."""
+"""Measure accuracy on corrupted images and other writers.
+
+`digit-edge benchmark-robustness` runs this command. It writes robustness.json, robustness.md and
+robustness.svg, and prints the tables.
+"""
 
 import argparse
 import sys
@@ -15,7 +19,18 @@ from train.options import add_data_argument
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if a case fails."""
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if a case failed or no artifact was measured.
+
+    Raises:
+        EdgeError: an option or the data set is invalid, or the report cannot be written.
+        ModuleNotFoundError: a package of digit-edge[train] is not installed.
+    """
     arguments = parse_args(argv)
     from benchmarks.report import terminal
     from benchmarks.robustness import report as robustness_report
@@ -35,11 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     robustness_report.print_report(report)
     written = robustness_report.write(report, folder)
     print(f"written: {printable(str(folder))}: {', '.join(written)}")
-    return 0 if report else CHECK_FAILED
+    return CHECK_FAILED if report.failures else 0
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options; None stands for the arguments of this process."""
     parser = CommandParser(
         "digit-edge benchmark-robustness",
         "Measure the accuracy of each artifact on images that are shifted, rotated, "

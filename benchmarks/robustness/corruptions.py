@@ -1,8 +1,11 @@
 """Corrupts test images in twelve ways, each at five strengths, for the robustness benchmark.
 
-The ways are shift, rotation, scaling (smaller and larger), shear, blur, noise, contrast,
-brightness, thick and thin strokes, and occlusion. Images are (N, 28, 28, 1) uint8 in MNIST's form,
-0 for background and 255 for ink. The same seed gives the same pixels.
+Used by `benchmarks.robustness.run`. The ways are shift, rotation, scaling (smaller and larger),
+shear, blur, noise, contrast, brightness, thick and thin strokes, and occlusion.
+
+Each public function takes images, a strength, and a random generator. Images are (N, 28, 28, 1)
+uint8 in MNIST's form: 0 is background, 255 is ink. The result has the same shape and dtype. Pixels
+moved in from outside the image are background. The same seed gives the same pixels.
 """
 
 import zlib
@@ -14,15 +17,16 @@ import numpy.typing as npt
 
 from runtime.backends import Pixels
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]  # gray levels before rounding, (N, height, width, 1)
 # (pixels (N, 28, 28, 1) uint8, strength, random) → corrupted pixels of the same shape.
 Apply = Callable[[Pixels, float, np.random.Generator], Pixels]
 
-_CHUNK_IMAGES = 250  # processed at once, so that their arrays fit in a processor's cache
-_UPSAMPLING = 4  # stroke widths are changed on a grid of 4 × 4 points per pixel
-_INK_THRESHOLD = 127  # gray level; brighter pixels are ink
-# The eight directions (rows, columns) of a shift: along one axis, or along both.
-_DIRECTIONS = np.array([(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y])
+# Images processed at once. The arrays of more images do not fit in a processor's cache.
+_CHUNK_IMAGES = 250
+_UPSAMPLING = 4  # stroke widths are changed on a grid of 4×4 points per pixel
+_INK_THRESHOLD = 127  # gray level; `occlude` counts brighter pixels as ink
+# The eight directions of a shift as (rows, columns), (8, 2): along one axis, or along both.
+_DIRECTIONS = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x])
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,11 @@ class BenchmarkCorruption:
     Attributes:
         name: its name in the report.
         unit: a format string that shows a strength with its unit, such as "{:g} px".
-        strengths: five, from the mildest to the strongest; the third is the one with targets.
+        strengths: five values for `apply`, from the mildest to the strongest. The targets of the
+            benchmark are set for the third.
         apply: the function that corrupts pixels.
-        settings: prefixes of the matching settings in `train.augment` and `train.corrupt`. If such
-            a setting is not 0 in a model's recipe, the model was trained with this corruption.
+        settings: prefixes of the names of training settings. If a setting with such a prefix is
+            not 0 in a model's recipe, the model was trained with this corruption.
     """
 
     name: str
@@ -45,19 +50,22 @@ class BenchmarkCorruption:
     settings: tuple[str, ...]
 
     def corrupt(self, pixels: Pixels, step: int, seed: int) -> Pixels:
-        """Return corrupted copies of the images; the same seed gives the same result.
+        """Return corrupted copies of the images, (N, 28, 28, 1) uint8.
 
         Args:
             pixels: (N, 28, 28, 1) uint8.
             step: the index of the strength, 0 to 4.
-            seed: of the random numbers.
+            seed: of the random numbers; the same seed gives the same result.
         """
         random = np.random.default_rng([seed, zlib.crc32(self.name.encode()), step])
         return self.apply(pixels, self.strengths[step], random)
 
 
 def shift(pixels: Pixels, distance_px: float, random: np.random.Generator) -> Pixels:
-    """Shift by whole pixels in a random direction: along one axis, or along both."""
+    """Shift in one of eight random directions: along one axis, or along both.
+
+    `distance_px` is rounded to whole pixels.
+    """
     directions = _DIRECTIONS[random.integers(len(_DIRECTIONS), size=len(pixels))]
     offsets = directions * round(distance_px)
     size, reach = pixels.shape[1], round(distance_px)
@@ -70,30 +78,31 @@ def shift(pixels: Pixels, distance_px: float, random: np.random.Generator) -> Pi
 
 
 def rotate(pixels: Pixels, angle_degrees: float, random: np.random.Generator) -> Pixels:
-    """Rotate about the center, clockwise or counterclockwise."""
+    """Rotate about the center, at random clockwise or counterclockwise."""
     angles = np.radians(angle_degrees) * _signs(pixels, random)
     cos, sin = np.cos(angles), np.sin(angles)
     return _affine(pixels, np.stack([cos, sin, -sin, cos], axis=1).reshape(-1, 2, 2))
 
 
 def scale(pixels: Pixels, factor: float, random: np.random.Generator) -> Pixels:
-    """Scale about the center."""
+    """Scale about the center; a factor below 1 makes the digit smaller."""
     return _affine(pixels, np.tile(np.eye(2) / factor, (len(pixels), 1, 1)))
 
 
 def shear(pixels: Pixels, tangent: float, random: np.random.Generator) -> Pixels:
-    """Slant vertical lines to the left or to the right."""
+    """Slant vertical lines, at random to the left or to the right, by an angle of this tangent."""
     matrices = np.tile(np.eye(2), (len(pixels), 1, 1))
     matrices[:, 1, 0] = tangent * _signs(pixels, random)
     return _affine(pixels, matrices)
 
 
 def blur(pixels: Pixels, sigma_px: float, random: np.random.Generator) -> Pixels:
-    """Convolve with a Gaussian kernel; outside the image is background."""
-    reach = int(np.ceil(4 * sigma_px))
+    """Convolve with a Gaussian kernel of standard deviation `sigma_px`."""
+    reach = int(np.ceil(4 * sigma_px))  # the kernel ends at four standard deviations
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_px) ** 2)
     size = pixels.shape[1]
-    # Both passes are matrix products: column j of the band matrix is the kernel centered at j.
+    # The blur along rows and that along columns are matrix products with the same band matrix. Its
+    # column j is the kernel, centered at row j.
     taps = np.arange(size)[:, None] - np.arange(size) + reach
     inside = (taps >= 0) & (taps <= 2 * reach)
     band = np.where(inside, kernel[np.clip(taps, 0, 2 * reach)], 0) / kernel.sum()
@@ -102,23 +111,23 @@ def blur(pixels: Pixels, sigma_px: float, random: np.random.Generator) -> Pixels
 
 
 def add_noise(pixels: Pixels, sigma: float, random: np.random.Generator) -> Pixels:
-    """Add Gaussian noise to each pixel; `sigma` is a share of full scale (255)."""
+    """Add Gaussian noise of standard deviation `sigma` to each pixel; 1 is full scale (255)."""
     noise = random.standard_normal(pixels.shape, np.float32)
     return _to_uint8(pixels + np.float32(255 * sigma) * noise)
 
 
 def lower_contrast(pixels: Pixels, factor: float, random: np.random.Generator) -> Pixels:
-    """Scale the differences from the image's mean, as ImageNet-C and Pillow define contrast.
+    """Multiply the differences from the image's mean by a factor from 0 to 1.
 
-    Hendrycks and Dietterich, "Benchmarking Neural Network Robustness" (2019). The background
-    turns gray, as in a photograph through haze.
+    ImageNet-C (Hendrycks and Dietterich, "Benchmarking Neural Network Robustness", 2019) and Pillow
+    define contrast in this way. The background turns gray, as in a photograph through haze.
     """
     mean = pixels.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)
     return _to_uint8(mean + np.float32(factor) * (pixels - mean))
 
 
 def raise_brightness(pixels: Pixels, offset: float, random: np.random.Generator) -> Pixels:
-    """Add a constant to each pixel; `offset` is a share of full scale (255)."""
+    """Add a constant to each pixel; an `offset` of 1 is full scale (255)."""
     return _to_uint8(pixels + np.float32(255 * offset))
 
 
@@ -133,7 +142,10 @@ def thin(pixels: Pixels, loss_px: float, random: np.random.Generator) -> Pixels:
 
 
 def occlude(pixels: Pixels, side_px: float, random: np.random.Generator) -> Pixels:
-    """Erase a square whose center is a random ink pixel."""
+    """Erase a square of `side_px`, rounded to whole pixels, around a random ink pixel.
+
+    In an image without ink, the square is around the pixel in the top left corner.
+    """
     size, side = pixels.shape[1], round(side_px)
     is_ink = pixels[..., 0] > _INK_THRESHOLD
     priorities = np.where(is_ink, random.random(pixels.shape[:3]), -1.0)
@@ -174,7 +186,7 @@ CORRUPTIONS = (
 
 
 def _signs(pixels: Pixels, random: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw −1 or 1 for each image."""
+    """Draw −1 or 1 for each image, (N,)."""
     return random.integers(2, size=len(pixels)) * 2 - 1
 
 
@@ -189,14 +201,14 @@ def _affine(pixels: Pixels, matrices: npt.NDArray[np.float64]) -> Pixels:
     size = pixels.shape[1]
     from_center = np.arange(size) - (size - 1) / 2
     grid = np.stack(np.meshgrid(from_center, from_center, indexing="ij")).reshape(2, -1)
-    # A border of one pixel: positions outside the image are clipped to it, so they are background.
+    # Positions outside the image are clipped to a border of one pixel of background.
     padded = np.pad(pixels[..., 0], ((0, 0), (1, 1), (1, 1))).astype(np.float32)
     stride = size + 2
     result = np.empty_like(pixels)
     for start in range(0, len(pixels), _CHUNK_IMAGES):
         images = padded[start : start + _CHUNK_IMAGES].reshape(-1, stride * stride)
         positions = matrices[start : start + _CHUNK_IMAGES] @ grid + (size + 1) / 2
-        positions = np.clip(positions, 0, size + 0.999)
+        positions = np.clip(positions, 0, size + 0.999)  # the pixel to the right must exist
         corners = positions.astype(np.int64)
         down, right = (positions - corners).astype(np.float32).transpose(1, 0, 2)
         index = corners[:, 0] * stride + corners[:, 1]
@@ -217,10 +229,10 @@ def _morph(pixels: Pixels, change_px: float, extreme: np.ufunc) -> Pixels:
 
     Args:
         pixels: (N, 28, 28, 1) uint8.
-        change_px: the change of the stroke width, which is the diameter of the disk.
+        change_px: the change of the stroke width. It equals the diameter of the disk.
         extreme: `np.maximum` for dilation, `np.minimum` for erosion.
     """
-    # The upsampling is doubled if the radius is not a whole number of points.
+    # Use a grid of twice the resolution if the radius is not a whole number of grid points.
     whole = (_UPSAMPLING * change_px / 2).is_integer()
     upsampling = _UPSAMPLING if whole else 2 * _UPSAMPLING
     radius = upsampling * change_px / 2
@@ -234,7 +246,7 @@ def _morph(pixels: Pixels, change_px: float, extreme: np.ufunc) -> Pixels:
         padded = np.pad(fine, ((0, 0), (reach, reach), (reach, reach)))
         changed = fine.copy()
         for down in range(-reach, reach + 1):
-            # Half a point is added to the radius, so that the disk is round on the grid.
+            # Half a point is added to the radius: otherwise the disk has single points at its ends.
             half_width = int(np.sqrt(max(0.0, (radius + 0.5) ** 2 - down**2)))
             half_width = min(half_width, reach)
             rows = padded[:, reach + down : reach + down + size]
@@ -247,5 +259,5 @@ def _morph(pixels: Pixels, change_px: float, extreme: np.ufunc) -> Pixels:
 
 
 def _to_uint8(values: Floats) -> Pixels:
-    """Round and clip to 0 … 255."""
+    """Round gray levels and clip them to 0 … 255; the shape is kept."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -1,4 +1,8 @@
-"""Renders the results of the robustness benchmark: terminal, JSON, Markdown and an SVG plot."""
+"""Renders the results of the robustness benchmark: terminal, JSON, Markdown and an SVG plot.
+
+`digit-edge benchmark-robustness` calls `print_report` and `write`. A case is an artifact in an
+engine. The middle strength is the third of a corruption's five strengths; targets apply to it.
+"""
 
 import io
 import math
@@ -22,17 +26,21 @@ from benchmarks.schema.robustness import (
 from runtime.errors import printable
 from runtime.system import atomic_write
 
-JSON_NAME = "robustness.json"  # all results; the other two files are rendered from it
-MARKDOWN_NAME = "robustness.md"
-PLOT_NAME = "robustness.svg"
+JSON_NAME = "robustness.json"  # all results
+MARKDOWN_NAME = "robustness.md"  # the tables and targets, rendered from the results
+PLOT_NAME = "robustness.svg"  # accuracy over strength, rendered from the results
 
-_MARKS = {UNUSED: " *", UNKNOWN: " ?"}  # appended to corruptions not used in training
-_LEGEND = "* not used in training; ? the artifact does not contain its recipe."
-_PLOT_COLUMNS = 4  # plots side by side in the SVG file
+# Appended to a corruption that the model was not trained with, or perhaps not trained with.
+_MARKS = {UNUSED: " *", UNKNOWN: " ?"}
+_LEGEND = "* not used in training; ? the artifact does not contain its recipe."  # of _MARKS
+_PLOT_COLUMNS = 4  # plots side by side in the SVG file; further plots start a new row
 
 
 def print_report(report: RobustnessReport) -> None:
-    """Print the tables, the targets and the verdict."""
+    """Print the tables, a line of targets per case, and the verdict, "passed" or "FAILED".
+
+    A missed target is printed, but the verdict does not depend on the targets.
+    """
     tables = (middle_table(report), cross_dataset_table(report), unmeasured_table(report.skipped))
     terminal.print_tables(tables, f"{MARKDOWN_NAME} contains all")
     for line in targets(report):
@@ -41,12 +49,13 @@ def print_report(report: RobustnessReport) -> None:
 
 
 def write(report: RobustnessReport, folder: Path) -> tuple[str, ...]:
-    """Write the JSON, Markdown and SVG files into `folder`; return their names.
+    """Write the JSON, Markdown and SVG files into `folder`; return the names of the written files.
 
-    The SVG file is written only if there are results.
+    The folder is created if it is missing. The SVG file is not written if no case was measured.
 
     Raises:
         EdgeError: a file cannot be written.
+        ModuleNotFoundError: matplotlib is not installed.
     """
     atomic_write.write(folder / JSON_NAME, to_json(report))
     atomic_write.write(folder / MARKDOWN_NAME, render(report))
@@ -57,7 +66,7 @@ def write(report: RobustnessReport, folder: Path) -> tuple[str, ...]:
 
 
 def render(report: RobustnessReport) -> str:
-    """Return the whole report as Markdown; it shows the plot by its file name."""
+    """Return the whole report as Markdown; the plot is shown by its relative path, PLOT_NAME."""
     tables = [
         middle_table(report),
         cross_dataset_table(report),
@@ -77,7 +86,10 @@ def render(report: RobustnessReport) -> str:
 
 
 def middle_table(report: RobustnessReport) -> Table:
-    """Return the accuracy at middle strength: one line per corruption, one column per case."""
+    """Return the accuracy at the middle strength: one line per corruption, one column per case.
+
+    The table is empty if no case was measured.
+    """
     if not report.results:
         return Table("Middle strengths", (), ())
     lines = [("none", "", *(percent(r.clean.accuracy) for r in report.results))]
@@ -101,7 +113,7 @@ def middle_table(report: RobustnessReport) -> Table:
 
 
 def strengths_table(result: RobustnessResult) -> Table:
-    """Return the accuracy of one case at all five strengths, one line per corruption."""
+    """Return the table of one case: its accuracy at all five strengths of each corruption."""
     return Table(
         f"{_name(result)} {result.version}, every strength",
         ("corruption", "mildest", "mild", "middle", "strong", "strongest"),
@@ -120,7 +132,13 @@ def strengths_table(result: RobustnessResult) -> Table:
 
 
 def cross_dataset_table(report: RobustnessReport) -> Table:
-    """Return the accuracy on digits of other writers, one line per artifact and engine."""
+    """Return the accuracy on digits of other writers, one line per artifact and engine.
+
+    The column "95 %" is Wilson's confidence interval of the accuracy.
+
+    Raises:
+        EdgeError: SciPy is not installed.
+    """
     return Table(
         "Other writers: scikit-learn's digits in MNIST's form",
         ("artifact", "engine", "trained on", "accuracy", "95 %", "images"),
@@ -139,7 +157,11 @@ def cross_dataset_table(report: RobustnessReport) -> Table:
 
 
 def targets(report: RobustnessReport) -> tuple[str, ...]:
-    """Return one line per case: its figures, and whether each target is met."""
+    """Return one line per measured case: its figures, and whether each target is met.
+
+    First the accuracy on corrupted images, then that on digits of other writers. The result is
+    empty if no case was measured.
+    """
     lines = []
     for result in report.results:
         worst = result.worst
@@ -156,6 +178,12 @@ def draw(report: RobustnessReport) -> bytes:
     """Draw accuracy over strength as SVG: one plot per corruption, one line per case.
 
     The same report gives the same bytes.
+
+    Args:
+        report: the results; at least one case was measured.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -164,7 +192,7 @@ def draw(report: RobustnessReport) -> bytes:
     plot_rows = math.ceil(len(curves) / _PLOT_COLUMNS)
     # A fixed salt makes the ids in the SVG file reproducible.
     with matplotlib.rc_context({"svg.hashsalt": "digit-edge", "font.size": 8}):
-        figure = Figure(figsize=(13, 2.9 * plot_rows + 0.5), layout="constrained")
+        figure = Figure(figsize=(13, 2.9 * plot_rows + 0.5), layout="constrained")  # inches
         plots = figure.subplots(plot_rows, _PLOT_COLUMNS, squeeze=False, sharey=True).ravel()
         for plot in plots[len(curves) :]:
             plot.set_axis_off()
@@ -189,6 +217,10 @@ def draw(report: RobustnessReport) -> bytes:
 
 
 def _cross_dataset_target(other: CrossDatasetResult) -> str:
+    """Return the accuracy of one case on digits of other writers, with its target, as one line.
+
+    Only models that were trained on MNIST have a target.
+    """
     from train.data.mnist import MNIST
 
     accuracy = other.reading.accuracy
@@ -199,8 +231,10 @@ def _cross_dataset_target(other: CrossDatasetResult) -> str:
 
 
 def _verdict(value: float, minimum: float) -> str:
+    """Return a minimum, given as a share, and whether `value` meets it: "target 90 %: met"."""
     return f"target {100 * minimum:g} %: {'met' if value >= minimum else 'MISSED'}"
 
 
 def _name(result: RobustnessResult) -> str:
+    """Return the name of a case: its artifact and its engine."""
     return f"{result.case.artifact} · {result.case.backend}"

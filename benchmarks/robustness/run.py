@@ -1,8 +1,8 @@
 """Measures the accuracy of artifacts on corrupted images and on digits of other writers.
 
-The test set is corrupted by each of `benchmarks.robustness.corruptions` at five strengths. The
-digits of other writers are scikit-learn's 1,797, in MNIST's form. Each artifact runs in each
-engine, in a process of its own.
+`digit-edge benchmark-robustness` calls `measure`. The test set is corrupted by each of
+`benchmarks.robustness.corruptions` at five strengths. The digits of other writers are
+scikit-learn's, in MNIST's form. Each artifact runs in each engine, in a process of its own.
 """
 
 import dataclasses
@@ -46,26 +46,39 @@ from runtime.model import artifact
 from runtime.model.spec import ModelSpec
 
 PUBLISHED = Path(pretrained.__file__).parent  # folder of the published artifacts
-QUICK_IMAGES = 1_000  # size of the test set with --quick
-SEED = 20  # of the corruptions and of the quick subset
-_MAX_IMAGES = 150_000  # predicted per process; some hundred megabytes as float32
+QUICK_IMAGES = 1_000  # size of the test set with --quick; further images are not used
+SEED = 20  # of the corruptions and of `quick_subset`; the same seed gives the same images
+
+# Images predicted by one process, which holds them as float32 in some hundred megabytes. Beyond it,
+# the next image sets are predicted by a further process. An image set is never divided.
+_MAX_IMAGES = 150_000
 
 
 @dataclass(frozen=True)
 class _ImageSet:
-    """The clean test set, or the test set corrupted at the strength with index `step`."""
+    """The test set, clean or corrupted.
+
+    Attributes:
+        corruption: the corruption; None for the clean test set.
+        step: the index of the strength, 0 to 4; unused for the clean test set.
+    """
 
     corruption: BenchmarkCorruption | None = None
     step: int = 0
 
     def pixels(self, clean: Pixels) -> Pixels:
-        """Return the images of the set, made from the clean test set."""
+        """Return the images (N, 28, 28, 1), made from the clean test set of the same shape."""
         return clean if self.corruption is None else self.corruption.corrupt(clean, self.step, SEED)
 
 
 @dataclass(frozen=True)
 class _Predictions:
-    """The predictions of a case: the engine's version and the classes, (N,) int64."""
+    """The predictions of a case.
+
+    Attributes:
+        version: the version of the engine.
+        classes: the predicted classes, (N,) int64.
+    """
 
     version: str
     classes: npt.NDArray[np.int64]
@@ -85,16 +98,20 @@ def measure(
     """Measure each artifact of `models` on the clean and corrupted test set.
 
     Args:
-        models: the folder of the artifacts, and of their reference digits.keras, if it exists.
-        test_set: the clean images.
+        models: the folder of the artifacts. It may contain the Keras reference, digits.keras.
+        test_set: the clean images and their labels. A case fails if the model has other classes.
         published: a second folder of artifacts, measured on the digits of other writers only.
-        corruptions: the corruptions.
-        backends: only these engines; empty for all.
-        keras: also measure the Keras reference.
+        corruptions: the corruptions to measure with.
+        backends: names of the engines to measure; empty for all.
+        keras: also measure the Keras reference if `models` contains it.
         external_pythons: other Pythons, for engines that are not installed in this one.
-        progress: called with one line for each step.
+        progress: called with a text for each step.
+
+    Returns:
+        The report. A case that failed or whose engine is missing is in `skipped`.
 
     Raises:
+        DatasetError: scikit-learn is not installed.
         BackendUnavailable: an engine named in `backends` does not exist.
     """
     cases = enumerate_cases(models, backends)
@@ -111,11 +128,12 @@ def measure(
         chunk_sets = max(1, _MAX_IMAGES // len(test_set.labels))
         for start in range(0, len(image_sets), chunk_sets):
             chunk = image_sets[start : start + chunk_sets]
-            progress(f"corrupting images: set {start} of {len(image_sets)}")
+            position = f"sets {start + 1} to {start + len(chunk)} of {len(image_sets)}"
+            progress(f"corrupting images: {position}")
             pixels = [image_set.pixels(test_set.pixels) for image_set in chunk]
             runner.set_images(np.concatenate(pixels))
             for case in list(counts):
-                progress(f"{case}: from set {start} of {len(image_sets)}")
+                progress(f"{case}: {position}")
                 predictions = runner.predict(models / case.artifact, case, test_set.class_names)
                 if isinstance(predictions, SkippedCase):
                     skipped.append(predictions)
@@ -145,7 +163,10 @@ def measure(
 
 
 def quick_subset(test_set: TestSet, n: int = QUICK_IMAGES) -> TestSet:
-    """Return a stratified subset of at most `n` images; it is the same in every call."""
+    """Return a stratified subset of at most `n` images, the same in every call.
+
+    A test set of at most `n` images is returned unchanged.
+    """
     from train.data.splits import Split, stratified_split
 
     if len(test_set.labels) <= n:
@@ -155,7 +176,7 @@ def quick_subset(test_set: TestSet, n: int = QUICK_IMAGES) -> TestSet:
 
 
 class _CaseRunner:
-    """Runs cases on the images that were set last, each in a separate process."""
+    """Runs cases, each in a separate process, on the images of the last `set_images`."""
 
     def __init__(self, folder: Path, external_pythons: tuple[ExternalPython, ...]) -> None:
         self._pixels_path = folder / "pixels.npy"
@@ -164,14 +185,14 @@ class _CaseRunner:
         self._n = 0
 
     def set_images(self, pixels: Pixels) -> None:
-        """Set the images of the next runs."""
+        """Set the images of the next runs, (N, 28, 28, 1) uint8."""
         np.save(self._pixels_path, pixels)
         self._n = len(pixels)
 
     def predict(
         self, path: Path, case: BenchmarkCase, class_names: tuple[str, ...]
     ) -> _Predictions | SkippedCase:
-        """Return the predictions of an artifact, or the case with the reason of its failure.
+        """Return the predictions of an artifact; a SkippedCase with the reason if the case fails.
 
         Args:
             path: the artifact.
@@ -184,8 +205,8 @@ class _CaseRunner:
             return SkippedCase(case, FAILED, str(error))
         if labels != class_names:
             reason = (
-                f"its classes are {', '.join(labels)}, but the images are {', '.join(class_names)}:"
-                " pass --data the data set it was trained on"
+                f"the model's classes are {', '.join(labels)}, but the images have the classes "
+                f"{', '.join(class_names)}: pass the model's data set with --data"
             )
             return SkippedCase(case, FAILED, reason)
         self._scores_path.unlink(missing_ok=True)
@@ -199,8 +220,8 @@ class _CaseRunner:
         expected_shape = (self._n, len(labels))
         if scores.shape != expected_shape or not np.isfinite(scores).all():
             reason = (
-                f"its scores have the shape {scores.shape}, not {expected_shape}, or contain NaN "
-                "or Inf: export it again"
+                f"the scores contain NaN or Inf, or their shape {scores.shape} is not "
+                f"{expected_shape}: export the artifact again"
             )
             return SkippedCase(case, FAILED, reason)
         return _Predictions(response.version, scores.argmax(axis=1))
@@ -214,7 +235,17 @@ def _result(
     test_set: TestSet,
     corruptions: Sequence[BenchmarkCorruption],
 ) -> RobustnessResult:
-    """Arrange the numbers of correct predictions, one per image set, as curves."""
+    """Arrange the numbers of correct predictions as one curve per corruption.
+
+    Args:
+        case: the artifact and its engine.
+        version: the version of the engine.
+        spec: the spec of the artifact.
+        correct: number of correct predictions of each image set: first the clean one, then for each
+            corruption the five strengths.
+        test_set: the clean images.
+        corruptions: the corruptions, in the order of `correct`.
+    """
     n = len(test_set.labels)
     clean = AccuracyCount(correct[0], n)
     remaining = [AccuracyCount(count, n) for count in correct[1:]]
@@ -230,12 +261,16 @@ def _result(
 def training_of(corruption: BenchmarkCorruption, spec: ModelSpec) -> str:
     """Return whether a model was trained with a corruption: USED, UNUSED or UNKNOWN.
 
-    `digit-edge train` stores its recipe in the spec's provenance. Without a recipe, or with an
-    unreadable one, the result is UNKNOWN.
+    `digit-edge train` stores its recipe in the spec's provenance. The result is UNKNOWN if the
+    recipe is missing or cannot be parsed.
+
+    A recipe has three sections that change the training images. `corruption` applies in the last
+    `corrupted_fraction` of the epochs, and `early_corruption` in the epochs before. `distortion`
+    applies in all epochs.
     """
     try:
         recipe = json.loads(dict(spec.provenance)["recipe"])
-        # "spoilt" and "corruption_before" are the names in older recipes.
+        # In older recipes these settings are named "spoilt" and "corruption_before".
         late_epochs = recipe.get("corrupted_fraction", recipe.get("spoilt", 1))
         early_epochs = 1 - late_epochs
         late = recipe.get("corruption", {})
@@ -266,10 +301,10 @@ def _measure_cross_dataset(
         runner: runs the case; its images are replaced.
         folder: the folder of the artifact.
         case: the artifact and its engine.
-        skipped: receives the case if it fails.
+        skipped: the case is appended to this list if it fails.
 
     Returns:
-        The accuracy; None if the case failed or the artifact has other classes.
+        The accuracy; None if the case failed, or if the artifact's classes are not 0 to 9.
     """
     from train.data.load import sklearn_digits
 

@@ -1,1 +1,4 @@
-"""Load test of the HTTP server `digit-edge serve`, with ordinary and hostile clients."""
+"""Load test of the HTTP server `digit-edge serve`: `digit-edge benchmark-serve`.
+
+It uses ordinary clients, and hostile clients that send invalid or endless requests.
+"""

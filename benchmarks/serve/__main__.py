@@ -1,4 +1,8 @@
-"""Test the HTTP server under load."""
+"""Test the HTTP server under load.
+
+`digit-edge benchmark-serve` runs this command. The server is `digit-edge serve`. The command prints
+one line per test and can write the results to a JSON file.
+"""
 
 import argparse
 import json
@@ -25,10 +29,16 @@ from runtime.system import atomic_write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 3 if a target is missed.
+    """Run the command.
+
+    Args:
+        argv: the options, without the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0, or 3 if a target is missed.
 
     Raises:
-        EdgeError: an option is invalid, or the server did not start.
+        EdgeError: an option is invalid, the server did not start, or --out cannot be written.
     """
     arguments = parse_args(argv)
     if arguments.out is not None:
@@ -36,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     checks: list[TargetCheck] = []
 
     def record_check(check: TargetCheck) -> None:
+        """Print the result of a test, and keep it for the JSON file."""
         print(f"{'✓' if check.passed else '✗'} {check.name:18} {check.text}", flush=True)
         checks.append(check)
 
@@ -52,7 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options; None stands for the arguments of this process.
+
+    Raises:
+        EdgeError: a number is too small.
+    """
     parser = CommandParser(
         "digit-edge benchmark-serve",
         "Start digit-edge serve and test it under load: throughput compared "
@@ -65,7 +80,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         default=24,
         metavar="S",
-        help="duration of the throughput test (default: %(default)s)",
+        help="duration of the throughput test in seconds (default: %(default)s)",
     )
     parser.add_argument(
         "--clients",
@@ -79,21 +94,21 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         type=int,
         default=10,
         metavar="N",
-        help="requests of each of these clients (default: %(default)s)",
+        help="requests of each simultaneous client (default: %(default)s)",
     )
     parser.add_argument(
         "--requests",
         type=int,
         default=100_000,
         metavar="N",
-        help="requests of the memory test (default: %(default)s)",
+        help="number of requests of the memory test (default: %(default)s)",
     )
     parser.add_argument(
         "--abuse-seconds",
         type=float,
         default=60,
         metavar="S",
-        help="duration of the test with hostile clients (default: %(default)s)",
+        help="duration of the test with hostile clients in seconds (default: %(default)s)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="write the results to this JSON file"

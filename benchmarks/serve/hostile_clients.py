@@ -1,7 +1,8 @@
 """Hostile HTTP clients for the load test: slow, half-closed, reset, oversized and malformed.
 
-`abuse` runs all of them at once, while `benchmarks.serve.run` checks that ordinary clients are
-still served.
+`benchmarks.serve.run` calls `abuse`, which runs all hostile clients at once, and checks meanwhile
+that an ordinary client is served. Each public function takes a port of this machine and misbehaves
+once. The function raises OSError or EOFError if the server closes the connection early.
 """
 
 import asyncio
@@ -9,20 +10,22 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-_SLOW_CLIENTS = 100  # simultaneous clients of each slow kind
-_SLOW_INTERVAL_S = 1  # time between two pieces of a slow request
-_SLOW_BODY_BYTES = 1 << 20  # announced length of a slow body
-_OVERSIZED_BYTES = 1 << 30  # announced length of an oversized body
-_OVERSIZED_CHUNK = b"x" * 65536  # sent at once
-_OVERSIZED_INTERVAL_S = 0.01  # time between two chunks of an oversized body
-_RECONNECT_INTERVAL_S = 0.02  # time between two connections of one client
+_SLOW_CLIENTS = 100  # simultaneous clients of `slow_headers`, and the same number of `slow_body`
+_SLOW_INTERVAL_S = 1  # pause of a slow client after each header or byte
+_SLOW_BODY_BYTES = 1 << 20  # length that `slow_body` announces; a body is never completed
+_OVERSIZED_BYTES = 1 << 30  # length that `oversized` announces and sends, unless the server closes
+_OVERSIZED_CHUNK = b"x" * 65536  # the bytes that `oversized` sends at once
+_OVERSIZED_INTERVAL_S = 0.01  # pause of `oversized` after each chunk
+_RECONNECT_INTERVAL_S = 0.02  # pause of a client between two connections
+_HALF_BODY_BYTES = 1000  # length that `half_closed` and `vanished` announce; they send half of it
+_MAX_RESPONSE_BYTES = 65536  # `malformed` reads at most this much of each response
 
-# Connects to the server at a port and misbehaves once.
+# A client: it connects to the server at a port of this machine and misbehaves once.
 Kind = Callable[[int], Awaitable[None]]
 
 
 async def slow_headers(port: int) -> None:
-    """Send one header per second and never end them (Slowloris)."""
+    """Send one header per second, but never the empty line that ends the headers (Slowloris)."""
     async with _connect(port) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
         while not reader.at_eof():
@@ -32,7 +35,7 @@ async def slow_headers(port: int) -> None:
 
 
 async def slow_body(port: int) -> None:
-    """Announce a body of a megabyte and send one byte per second."""
+    """Announce a body of one mebibyte and send one byte per second."""
     async with _connect(port) as (reader, writer):
         writer.write(_head(_SLOW_BODY_BYTES))
         while not reader.at_eof():
@@ -44,21 +47,21 @@ async def slow_body(port: int) -> None:
 async def half_closed(port: int) -> None:
     """Close the sending side in the middle of a body, and wait for a response."""
     async with _connect(port) as (reader, writer):
-        writer.write(_head(1000) + b"x" * 500)
+        writer.write(_head(_HALF_BODY_BYTES) + b"x" * (_HALF_BODY_BYTES // 2))
         writer.write_eof()
         await reader.read()
 
 
 async def vanished(port: int) -> None:
-    """Reset the connection in the middle of a request."""
+    """Reset the connection in the middle of a body."""
     async with _connect(port) as (_, writer):
-        writer.write(_head(1000) + b"x" * 500)
+        writer.write(_head(_HALF_BODY_BYTES) + b"x" * (_HALF_BODY_BYTES // 2))
         await writer.drain()
         writer.transport.abort()
 
 
 async def oversized(port: int) -> None:
-    """Send a body of a gigabyte until the server closes the connection."""
+    """Send a body of one gibibyte until the server closes the connection."""
     async with _connect(port) as (_, writer):
         writer.write(_head(_OVERSIZED_BYTES))
         for _ in range(_OVERSIZED_BYTES // len(_OVERSIZED_CHUNK)):
@@ -68,7 +71,7 @@ async def oversized(port: int) -> None:
 
 
 async def malformed(port: int) -> None:
-    """Send requests that are invalid HTTP, invalid images or invalid forms, one after the other."""
+    """Send requests that are invalid HTTP, an invalid image or an invalid form, one by one."""
     for request in (
         # A TLS handshake.
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300),
@@ -88,7 +91,7 @@ async def malformed(port: int) -> None:
         async with _connect(port) as (reader, writer):
             writer.write(request)
             writer.write_eof()
-            await reader.read(65536)
+            await reader.read(_MAX_RESPONSE_BYTES)
 
 
 # Each kind with the number of its simultaneous clients.
@@ -103,9 +106,16 @@ KINDS: tuple[tuple[Kind, int], ...] = (
 
 
 async def abuse(port: int) -> None:
-    """Run all hostile clients at once; each reconnects repeatedly until this is canceled."""
+    """Run all hostile clients at once; each reconnects repeatedly until `abuse` is canceled.
+
+    Errors of connections are ignored.
+
+    Args:
+        port: the port of the server on this machine.
+    """
 
     async def repeat(kind: Kind) -> None:
+        """Run one client again and again, without an end."""
         while True:
             with contextlib.suppress(OSError, EOFError):
                 await kind(port)
@@ -115,6 +125,7 @@ async def abuse(port: int) -> None:
 
 
 def _head(length_bytes: int, content_type: str = "image/png") -> bytes:
+    """Return the head of a POST request with a body of `length_bytes`."""
     return (
         "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: {content_type}\r\nContent-Length: {length_bytes}\r\n\r\n"
@@ -123,6 +134,7 @@ def _head(length_bytes: int, content_type: str = "image/png") -> bytes:
 
 @asynccontextmanager
 async def _connect(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to a port of this machine; close the connection at the end of the block."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         yield reader, writer

@@ -157,7 +157,7 @@ def test_litert_predicts_on_an_emulated_gpu(models, tmp_path, name) -> None:
     ("name", "engine"), [("digits.onnx", "onnxruntime"), ("digits.tflite", "litert")]
 )
 def test_unknown_device_is_an_error(models, name: str, engine: str) -> None:
-    with pytest.raises(BackendUnavailable, match="has no abacus: choose"):
+    with pytest.raises(BackendUnavailable, match="has no device abacus: choose"):
         open_backend(artifact.read(models / name), engine, device="abacus")
 
 

@@ -181,7 +181,7 @@ def test_litert_benchmark_tool_is_run_on_the_same_files(timings) -> None:
         # Wheels before 2.2 do not have the tool.
         (f'exec "{sys.executable}" -m a_missing_module', "a_missing_module"),
         # Some processors lack an instruction that the tool uses.
-        ("kill -ILL $$", "ended by SIGILL"),
+        ("kill -ILL $$", "ended by the signal SIGILL"),
     ],
 )
 def test_failing_litert_benchmark_tool_is_absent(

@@ -59,7 +59,7 @@ def test_result_passes_up_to_the_allowed_drop(accuracy_pages: float, passes: boo
 @pytest.mark.parametrize("names", ["JIHGFEDCBA", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"])
 def test_data_set_of_other_classes_is_rejected(test_set, names: str):
     other = dataclasses.replace(first_images(test_set, 20), class_names=tuple(names))
-    with pytest.raises(DatasetError, match=f"has the classes {', '.join(names)}, published"):
+    with pytest.raises(DatasetError, match=f"has the classes {', '.join(names)}, but published"):
         placement.measure(Classifier.load(), other, "published")
 
 

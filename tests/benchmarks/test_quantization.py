@@ -203,7 +203,7 @@ def test_explanation_of_a_damaged_artifact_fails_with_the_reason(faulty, tmp_pat
     response = subprocesses.request_explanation(request)
     assert isinstance(response, SkippedCase)
     assert response.status == FAILED
-    assert "cut short" in response.reason
+    assert "has no model spec" in response.reason
 
 
 def lint(opened: Artifact) -> list[LintFinding]:

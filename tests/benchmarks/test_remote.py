@@ -191,7 +191,7 @@ def remote_parity(remote_results, models, test_set) -> ParityReport:
     predictions = remote_results.answers
     case, response, scores = predictions.answered[0]
     swapped = case, response, scores[:, [1, 0, *range(2, 10)]]
-    skipped = (SkippedCase(case, FAILED, "its process was ended by SIGILL"),)
+    skipped = (SkippedCase(case, FAILED, "the subprocess was ended by the signal SIGILL"),)
     return parity.compare(
         models,
         test_set,

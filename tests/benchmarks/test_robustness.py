@@ -277,7 +277,7 @@ def test_images_of_other_classes_fail_every_case(published, few) -> None:
         published, letters, published, corruptions=(), backends=("onnxruntime",), keras=False
     )
     assert not report.results
-    assert all("the images are a, b" in failure for failure in report.failures)
+    assert all("the images have the classes a, b" in failure for failure in report.failures)
 
 
 @pytest.fixture(scope="module")
