@@ -13,13 +13,13 @@ from pathlib import Path
 
 from runtime.errors import EdgeError
 
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"  # signs Debian's package lists
-# Folders that are symbolic links into /usr since Debian 12 (merged-/usr). Packages of Bookworm may
-# still contain files under either name.
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"  # keys that verify Debian's packages
+# Folders of / that are symbolic links into /usr since Debian 12 (merged-/usr). A package of
+# Bookworm may contain files in /bin as well as in /usr/bin.
 _MERGED = ("bin", "sbin", "lib", "lib64")
-# Documentation and translations are not unpacked: nearly a quarter of Trixie's files.
+# Options of tar: do not unpack documentation and translations, nearly a quarter of Trixie's files.
 _TAR_EXCLUDES = [f"--exclude=./usr/share/{name}/*" for name in ("man", "locale", "info", "lintian")]
-_REMEDY = "apt-get install apt dpkg debian-archive-keyring"
+_REMEDY = "apt-get install apt dpkg debian-archive-keyring"  # quoted if a program is missing
 
 
 class MissingPrerequisite(EdgeError):
@@ -28,7 +28,12 @@ class MissingPrerequisite(EdgeError):
 
 @dataclass(frozen=True)
 class Suite:
-    """A release of Debian, such as "trixie", for one architecture, such as "arm64"."""
+    """A release of Debian for one architecture.
+
+    Attributes:
+        name: name of the release, such as "trixie".
+        architecture: Debian's name of the architecture, such as "arm64".
+    """
 
     name: str
     architecture: str
@@ -36,10 +41,10 @@ class Suite:
 
 @functools.cache
 def mirror() -> str:
-    """Return the URL of a Debian mirror: $DEBIAN_MIRROR, otherwise the one in apt's sources.
+    """Return the URL of a Debian mirror: $DEBIAN_MIRROR, otherwise the first in apt's sources.
 
     Raises:
-        MissingPrerequisite: A program is missing, or apt's sources name no Debian mirror.
+        MissingPrerequisite: A program is missing, or apt's sources do not name a Debian mirror.
     """
     if "DEBIAN_MIRROR" in os.environ:
         return os.environ["DEBIAN_MIRROR"]
@@ -50,7 +55,9 @@ def mirror() -> str:
     for url in sources.split():
         if url.rstrip("/").endswith("/debian"):
             return url
-    raise MissingPrerequisite("apt's sources name no Debian mirror: set DEBIAN_MIRROR to one")
+    raise MissingPrerequisite(
+        "apt's sources do not name a Debian mirror: set DEBIAN_MIRROR to the URL of a mirror"
+    )
 
 
 def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]]:
@@ -59,10 +66,11 @@ def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]
     Args:
         suite: release and architecture of the packages.
         folder: the apt directory; created if it is missing.
-        wanted: one or more lists of package names; the last must contain the others.
+        wanted: one or more lists of package names. The last list must contain all names of the
+            other lists.
 
     Returns:
-        For each list, the .deb files that apt would install on an empty system.
+        For each list, the paths of the .deb files that apt would install on an empty system.
 
     Raises:
         MissingPrerequisite: apt, its keyring or the network is missing.
@@ -86,7 +94,12 @@ def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]
 
 
 def unpack(archives: Sequence[Path], root: Path) -> None:
-    """Unpack .deb files into a root folder with merged /usr: /bin links to /usr/bin, and so on."""
+    """Unpack .deb files into a root folder with merged /usr: /bin links to /usr/bin, and so on.
+
+    Raises:
+        MissingPrerequisite: An archive is damaged.
+        subprocess.CalledProcessError: tar cannot write the files.
+    """
     for name in _MERGED:
         (root / "usr" / name).mkdir(parents=True, exist_ok=True)
         if not (root / name).exists():
