@@ -1,4 +1,7 @@
-"""digit-edge export: exports a .keras artifact as .tflite and .onnx, each float32 and int8."""
+"""digit-edge export: exports a .keras artifact as .tflite and .onnx, each float32 and int8.
+
+`export.cli` parses the options and runs the exports.
+"""
 
 import sys
 
