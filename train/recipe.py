@@ -229,6 +229,6 @@ def _replaced(group: _Group, name: str, text: str) -> _Group:
     if not minimum <= value <= maximum or (name in _BELOW_ONE and value == 1):
         number = "whole number" if number_type is int else "number"
         limit = "below" if name in _BELOW_ONE else "to"
-        raise ValueError(f"pass a {number} from {minimum} {limit} {maximum:g}")
+        raise ValueError(f"pass NAME=NUMBER with a {number} from {minimum} {limit} {maximum:g}")
     replacement: dict[str, Any] = {name: value}
     return dataclasses.replace(group, **replacement)
