@@ -228,7 +228,7 @@ def _replaced(group: _Group, name: str, text: str) -> _Group:
         value = math.nan
     if not minimum <= value <= maximum or (name in _BELOW_ONE and value == 1):
         number = "whole number" if number_type is int else "number"
-        limit = "below" if name in _BELOW_ONE else "to"
+        limit = "to below" if name in _BELOW_ONE else "to"
         raise ValueError(f"pass NAME=NUMBER with a {number} from {minimum} {limit} {maximum:g}")
     replacement: dict[str, Any] = {name: value}
     return dataclasses.replace(group, **replacement)

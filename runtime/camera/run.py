@@ -1,6 +1,7 @@
-"""The main loop of `runtime.camera`: classify each frame, report each digit that appears.
+"""The main loop of `digit-edge camera`: classify each frame, report each digit that appears.
 
-A lost camera or stream is opened again with exponential backoff.
+`runtime.camera.__main__` calls `watch`. A lost camera or stream is opened again, with exponential
+backoff.
 """
 
 import contextlib
@@ -17,8 +18,8 @@ from runtime.preprocess.segment import Box
 from runtime.reload import ReloadingClassifier
 from runtime.system.service import ServiceLifecycle
 
-_FIRST_RETRY_S = 1.0  # delay before a lost camera is opened again; it doubles with each attempt
-_MAX_RETRY_S = 30.0  # the delay does not grow beyond this
+_FIRST_RETRY_S = 1.0  # delay before a lost camera is opened again; doubles with each failure
+_MAX_RETRY_S = 30.0  # largest delay; beyond it, the delay does not double
 
 
 def watch(
@@ -32,19 +33,21 @@ def watch(
 ) -> None:
     """Classify the frames of a source and write each digit that appears to the sinks.
 
-    It returns when the source ends, the process is asked to stop, or the user closes the preview.
+    The function returns if the source ends, a signal asks the process to stop, or the user closes
+    the preview.
 
     Args:
         source: yields the frames.
-        roi: (left, top, right, bottom) of the part to read, in pixels; None for the whole frame.
-        reader: the classifier.
+        roi: (left, top, right, bottom) of the part to read, in pixels; right and bottom are
+            exclusive. None for the whole frame.
+        reader: the classifier, which reloads a replaced model.
         debouncer: decides when a digit has appeared.
-        out: the sinks; each gets one record per digit.
+        out: the sinks (outputs); each gets one record per digit that appears.
         preview: shows the frames; None for no preview.
-        lifecycle: tells when to stop, and sends heartbeats to systemd.
+        lifecycle: contains whether the process must stop, and notifies systemd's watchdog.
 
     Raises:
-        EdgeError: `roi` is not inside the frame, or the source cannot be read.
+        EdgeError: `roi` is not inside the frame, the source cannot be read, or a sink fails.
     """
     with contextlib.closing(frames(source, lifecycle)) as pictures:
         for frame in pictures:
@@ -77,11 +80,14 @@ def watch(
 def frames(source: FrameSource, lifecycle: ServiceLifecycle) -> Generator[Frame, None, None]:
     """Yield the frames of a source until it ends or the process stops.
 
-    If the source is lost, it is opened again after a delay. Repeated errors are reported once.
+    A lost camera or stream is opened again after a delay. An error that repeats is reported once.
 
     Args:
-        source: the source.
-        lifecycle: tells when to stop, and sends heartbeats to systemd.
+        source: the source of the frames.
+        lifecycle: contains whether the process must stop, and notifies systemd's watchdog.
+
+    Raises:
+        EdgeError: the source cannot be read, or a camera hangs.
     """
     retry_s = _FIRST_RETRY_S
     last_error = ""  # empty while the source works
@@ -115,6 +121,6 @@ def _crop(picture: FrameArray, roi: Box | None) -> FrameArray:
     if right > width or bottom > height:
         raise EdgeError(
             f"--roi {left},{top},{right - left},{bottom - top} is not inside the frame of "
-            f"{width}x{height} pixels"
+            f"{width}x{height} pixels: pass a smaller X,Y,W,H"
         )
     return picture[top:bottom, left:right]

@@ -1,4 +1,7 @@
-"""digit-edge serve: serve a drawing page and an HTTP API that classify with an artifact."""
+"""digit-edge serve: serve a drawing page and an HTTP API that classify with an artifact.
+
+This module parses the options; `runtime.serve.run` serves.
+"""
 
 import argparse
 import sys
@@ -9,6 +12,7 @@ from runtime.errors import EdgeError
 from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
 from runtime.serve.addresses import parse_port
 
+# The end of the text of --help.
 _EPILOG = f"""\
 Open the printed address in a browser. Draw with mouse, finger, pen or keyboard, drop or paste a
 photograph, or use the camera. Programs call the API:
@@ -25,7 +29,7 @@ Exit status: 0 ended by SIGTERM, 2 bad usage, 130 ended by Ctrl-C. Requests in f
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until a signal ends the process."""
+    """Serve until a signal ends the process; return the exit status 0 after SIGTERM."""
     arguments = parse_args(argv)
     try:
         from runtime.serve.limits import Limits
@@ -36,7 +40,8 @@ def main(argv: list[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         raise EdgeError(f'{package} is not installed: pip install "digit-edge[serve]"') from None
     limits = Limits(
-        body_bytes=arguments.max_body << 20,
+        body_bytes=arguments.max_body << 20,  # MiB to bytes
+        # Room for two of the largest bodies, and at least 32 MiB.
         memory_bytes=max(2 * arguments.max_body, 32) << 20,
         pixels=arguments.max_pixels * 1_000_000,
         seconds=arguments.timeout,
