@@ -90,9 +90,9 @@ def test_only_the_region_of_interest_is_read(two_digits):
 def test_region_of_interest_outside_the_frame_is_an_error(two_digits):
     status, records, errors = run("--source", two_digits[0], "--roi", "200,0,160,100")
     assert (status, records) == (2, [])
-    assert (
-        errors
-        == "error: --roi 200,0,160,100 is not inside the frame of 320x240 pixels: pass a smaller X,Y,W,H\n"
+    assert errors == (
+        "error: --roi 200,0,160,100 is not inside the frame of 320x240 pixels: "
+        "pass a smaller X,Y,W,H\n"
     )
 
 
