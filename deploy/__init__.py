@@ -1,7 +1,7 @@
 """Install the runtime on a Raspberry Pi: offline bundle, installer, services, emulated Pis.
 
-`deploy.bundle` makes the bundle, and `deploy.emulation` tests it on emulated Pis. Importing this
-package also installs the handling of Ctrl-C.
+`deploy.bundle` makes the bundle. `deploy.emulation` tests the installation on emulated Pis.
+Importing this package also installs the handling of Ctrl-C.
 """
 
 from runtime.system import interrupt

@@ -44,7 +44,8 @@ class System:
     def measured_on(self) -> tuple[str, ...]:
         """Processors that QEMU's full-system mode emulates to measure the system.
 
-        A 32-bit system is measured on a 64-bit processor, because the only kernel is a 64-bit one.
+        A 32-bit system is measured on a 64-bit processor, because the emulation only has a 64-bit
+        kernel.
         """
         return self.cpus if self.bits == 64 else ("cortex-a53",)
 

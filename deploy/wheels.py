@@ -22,8 +22,8 @@ ENGINES = {
     "onnx": "onnxruntime",
     "tflite": "tflite-runtime",
 }
-# Packages of the extras mqtt and serve, with their dependencies. All are pure Python, so one wheel
-# of each is for every system.
+# Packages of the extras mqtt and serve, with their dependencies. The packages are pure Python, so
+# every system can install the same wheels.
 EXTRAS = (
     "paho-mqtt",
     "starlette",
@@ -35,8 +35,9 @@ EXTRAS = (
     "python-multipart",
     "typing-extensions",
 )
-# Timestamp of the files in a built wheel, in seconds since 1970. It is constant, so that equal
-# sources give equal bytes: 1 January 1980, the earliest date of the zip format (APPNOTE.TXT 4.4.6).
+# Timestamp of the files in a built wheel, in seconds since 1970. A constant timestamp makes equal
+# sources give equal bytes. 1 January 1980 is the earliest date of the zip format (APPNOTE.TXT
+# 4.4.6).
 _SOURCE_DATE_EPOCH_S = "315532800"
 _PIP_MESSAGE_CHARS = 1000  # length of the end of pip's output that an error message quotes
 

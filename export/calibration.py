@@ -42,8 +42,8 @@ class Calibration:
 def choose(data: DataSet, size: int = DEFAULT_IMAGES, seed: int = 0) -> Calibration:
     """Draw training images that are not in the test set, the same number of each class.
 
-    If `size` is not a multiple of the number of classes, the first classes get one image more. A
-    class with too few images contributes all of them, so the result may have fewer than `size`.
+    If `size` is not a multiple of the number of classes, the first classes get one image more. If a
+    class has too few images, all its images are used, and the result has fewer images than `size`.
 
     Args:
         data: the data set that the model was trained on.
@@ -64,7 +64,7 @@ def choose(data: DataSet, size: int = DEFAULT_IMAGES, seed: int = 0) -> Calibrat
     random = np.random.default_rng(seed)
     chosen: list[int] = []
     for label in range(classes):
-        # Calibrating on test images would bias the accuracy measured on them.
+        # Calibrating on test images would bias the test accuracy.
         members = [
             index
             for index in random.permutation(np.flatnonzero(data.train.labels == label))

@@ -1,7 +1,8 @@
 """Opens the `.keras` artifact to export, computes its scores, and prepares it for converters.
 
-`export.cli` opens the artifact; `export.tflite` and `export.onnx` convert it. `export.pipeline`
-compares the result with the scores that Keras computes. The benchmarks also use this module.
+`export.cli` opens the artifact; `export.tflite` and `export.onnx` convert the model.
+`export.pipeline` compares the result with the scores that Keras computes. The benchmarks also use
+this module.
 """
 
 import math
@@ -28,7 +29,7 @@ INPUT_NAME = "pixels"  # name of the exported model's input; another name fails 
 OUTPUT_NAME = "scores"  # name of the exported model's output; another name fails the verification
 _BATCH_SIZE = 500  # images that Keras predicts at once; more images are predicted in batches
 
-# The exceptions that Keras and zipfile raise for a damaged model; they become an ArtifactError.
+# The exceptions that Keras and zipfile raise for a damaged model; each becomes an ArtifactError.
 _LOAD_ERRORS = (
     ValueError,
     TypeError,
@@ -118,8 +119,8 @@ def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunc
         model: the Keras model; it is not modified.
 
     Returns:
-        A function. Its argument `pixels` is float32 (batch, 28, 28, 1) from 0 to 1. It returns
-        {"scores": float32 (batch, classes)}.
+        A function. The argument `pixels` is float32 (batch, 28, 28, 1) from 0 to 1. The function
+        returns {"scores": float32 (batch, classes)}.
     """
     import keras
     import tensorflow as tf

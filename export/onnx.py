@@ -26,8 +26,8 @@ from runtime.system.native_output import suppress_native_output
 if TYPE_CHECKING:
     import onnx
 
-# Version of the ONNX operators in a file. onnxruntime before 1.14 cannot open a newer one, and
-# tf2onnx writes at most 18.
+# Version of the ONNX operators in a file. onnxruntime before 1.14 cannot open newer versions,
+# and tf2onnx writes at most version 18.
 OPSET = 17
 IR_VERSION = 8  # version of the ONNX file format; older engines reject files with a newer version
 
@@ -60,7 +60,7 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
 
     Args:
         source: the model to convert.
-        calibration: images for static int8 quantization. It inserts QuantizeLinear and
+        calibration: images for static int8 quantization with QuantizeLinear and
             DequantizeLinear operators (QDQ). None converts to float32.
 
     Returns:
@@ -94,8 +94,8 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
 def _rename(graph: "onnx.GraphProto") -> None:
     """Name nodes after their operators, and tensors after their nodes: conv1, conv1.weight.
 
-    The converter's names (unk__52, StatefulPartitionedCall/…) are not readable. Their numbers also
-    differ from one conversion to the next.
+    The converter's names (unk__52, StatefulPartitionedCall/…) are not readable. The numbers in
+    these names also differ from one conversion to the next.
     """
     constants = {tensor.name for tensor in graph.initializer}
     renamed = {INPUT_NAME: INPUT_NAME, graph.output[0].name: graph.output[0].name}
@@ -125,7 +125,7 @@ def _normalize(model: "onnx.ModelProto") -> None:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     # The converter and the quantizer declare operator sets that no node uses; an engine may reject
-    # a model because of them.
+    # a model because of an unknown operator set.
     used = {node.domain for node in model.graph.node}
     used_opsets = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]

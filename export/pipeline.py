@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ExportTarget(NamedTuple):
-    """A file format and its functions; `export.tflite` and `export.onnx` have one each.
+    """A file format and its functions: `export.tflite.TARGET` or `export.onnx.TARGET`.
 
     Attributes:
         name: name of the format in messages, such as "TFLite".

@@ -1,7 +1,8 @@
 """Add a spec to a model that was made with other tools: digit-edge export-spec.
 
 The runtime only opens models with a spec: class names, precision, golden outputs and a digest.
-Golden outputs are a few images with the model's scores; the self-test compares scores with them.
+Golden outputs are a few images with the model's scores; the self-test compares an engine's scores
+with these.
 """
 
 import argparse

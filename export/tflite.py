@@ -29,7 +29,7 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
     """Convert a model to TFLite.
 
     The input of a float32 model is float32 (batch, 28, 28, 1) from 0 to 1. The input of an int8
-    model is int8, quantized. The output of both is float32 (batch, classes).
+    model is int8, quantized. The output is always float32 (batch, classes).
 
     Args:
         source: the model to convert.

@@ -176,7 +176,8 @@ def _page(template: bytes, opened: Artifact) -> bytes:
     command = "digit-edge serve"
     if opened.path.resolve() != _PUBLISHED.resolve():
         command += f" --model {shlex.quote(opened.path.name)}"
-    # The Content-Security-Policy allows the only inline script by its SHA-256.
+    # The Content-Security-Policy of the page allows the only inline script by the SHA-256 of the
+    # script.
     _, _, script = template.partition(b"<script>")
     digest = base64.b64encode(hashlib.sha256(script.partition(b"</script>")[0]).digest())
     values = {

@@ -21,7 +21,7 @@ from runtime.system import atomic_write
 from train.recipe import with_current_names
 
 # The exceptions that NumPy and zipfile raise for a damaged .npz. Here and in `train.data.idx_npz`
-# they become an EdgeError that names the file.
+# each becomes an EdgeError that names the file.
 DAMAGED = (
     OSError,
     ValueError,
@@ -105,7 +105,7 @@ def read(path: Path, settings: str) -> Checkpoint:
         EdgeError: the file is missing, damaged or unreadable, or has other settings.
     """
     try:
-        # Open the file here: NumPy would leave it open if the archive is damaged.
+        # Open the file here: NumPy would leave the file open if the archive is damaged.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             record = json.loads(str(archive["record"]))
             history = tuple(Epoch(**epoch) for epoch in record["history"])

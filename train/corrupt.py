@@ -120,7 +120,7 @@ def _blur(images: "tf.Tensor", max_px: float, seed: "tf.Tensor") -> "tf.Tensor":
     sigma = _draw(images, seed, _MIN_BLUR_PX, max(max_px, _MIN_BLUR_PX + 0.01))[..., 0]
     sqrt_two_pi = 2.5066283
     band = tf.exp(-0.5 * ((positions[:, None] - positions) / sigma) ** 2) / (sigma * sqrt_two_pi)
-    # Limit the sum of a kernel to 1: a Gaussian sampled at whole pixels exceeds it if sigma is
+    # Limit the sum of a kernel to 1: a Gaussian sampled at whole pixels exceeds 1 if sigma is
     # below a third of a pixel.
     band /= tf.maximum(tf.reduce_sum(band, axis=1, keepdims=True), 1.0)
     return (band @ images[..., 0] @ band)[..., None]

@@ -1,8 +1,8 @@
 """Evaluates scores on labeled images, and fits the temperature and the confidence threshold.
 
-The metrics are loss, accuracy and expected calibration error. `train.fit` validates each epoch with
-them. `train.run` fits the temperature and the threshold to the validation images after training.
-The temperature divides the logits; it makes the confidence match the accuracy.
+The metrics are loss, accuracy and expected calibration error. `train.fit` computes these after each
+epoch. `train.run` fits the temperature and the threshold to the validation images after training.
+Logits are divided by the temperature, which makes the confidence match the accuracy.
 """
 
 import math
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Logits = npt.NDArray[np.float32]
 
-# Fewest validation images to calibrate with. With fewer, the temperature stays 1. With fewer
-# correctly predicted ones, the confidence threshold is 0, so every prediction is accepted.
+# Fewest validation images to calibrate with. With fewer, the temperature stays 1. If fewer are
+# predicted correctly, the confidence threshold is 0, so every prediction is accepted.
 MIN_CALIBRATION_IMAGES = 100
 # Share of the correctly predicted validation images that a threshold may reject.
 MAX_FINAL_FALSE_REJECTION_RATE = 0.01

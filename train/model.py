@@ -1,4 +1,4 @@
-"""Builds the nine-layer CNN in two forms: with batch normalization to train it, without to save it.
+"""Builds the nine-layer CNN in two forms: with batch normalization to train, without to save.
 
 `train.fit` trains the network of `build_trainable`. After training, `train.run` calls
 `fold_batch_norm`, which converts it to the network of `build`.
@@ -59,10 +59,10 @@ def build_trainable(classes: int, dropout: float = 0.0, seed: int = 0) -> "keras
     Batch normalization is added to each convolution. The output is logits, float32 (N, classes),
     instead of probabilities; the input is that of `build`.
 
-    Batch normalization follows the pooling, so it has to normalize only a quarter of the values. It
-    has no scale parameter, because the weights of the next layer can learn the scale. It then
-    multiplies by a positive number and adds a constant. Both operations commute with max pooling,
-    so batch normalization folds into the convolution exactly.
+    Batch normalization follows the pooling, which leaves only a quarter of the values. It has no
+    scale parameter, because the weights of the next layer can learn the scale. Therefore it only
+    multiplies by a positive number and adds a constant. These two operations commute with max
+    pooling, so batch normalization folds into the convolution exactly.
 
     Args:
         classes: number of classes.

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from runtime.backends import Pixels
 from runtime.preprocess.mnist_format import to_mnist_format
 
-# Letters that look like 0, 1, 2, 5, 6, 8 or 9 in handwriting; they are not used as negatives.
+# Letters that look like 0, 1, 2, 5, 6, 8 or 9 in handwriting; not used as negatives.
 LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"
 LETTERS = "".join(sorted(set(string.ascii_letters) - set(LOOK_ALIKES)))  # used as negatives
 DIGITS = string.digits  # 0 to 9, which `train.rejection` draws as printed digits
@@ -25,7 +25,7 @@ DIGITS = string.digits  # 0 to 9, which `train.rejection` draws as printed digit
 _SYMBOLS = (
     "ΓΔΘΛΞΠΣΦΨΩαδεηκλμνξπσφχψωЖИЛПФЦШЩЫЭЮЯджлмфцшщъыэюя#$%&@+=?*~{}<>←↑→↓↔■▲▼◆★♠♣♥♦✚✖✿☺√∞≈≠∑∫∆"
 )
-# Font files in matplotlib's package; characters are drawn in all of them in turn.
+# Font files in matplotlib's package; characters are drawn in all these fonts in turn.
 _FONTS = (
     "DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSans-Oblique.ttf",
     "DejaVuSans-BoldOblique.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Bold.ttf",
@@ -98,7 +98,8 @@ def draw(character: str, font: ImageFont.FreeTypeFont) -> Image.Image:
         font: the font, with the size to draw in.
 
     Returns:
-        A grayscale image (Pillow's mode "L") of 72 × 72 pixels; do not modify it, it is cached.
+        A grayscale image (Pillow's mode "L") of 72 × 72 pixels; do not modify the image, because it
+        is cached.
     """
     page = Image.new("L", (_CANVAS_PX, _CANVAS_PX))
     middle = (_CANVAS_PX / 2, _CANVAS_PX / 2)

@@ -1,6 +1,6 @@
 """Parses whole numbers in command-line options, for argparse's `type=`.
 
-The commands of `train` and `export` use it, for example for --seed.
+The commands of `train` and `export` use this parser, for example for --seed.
 """
 
 import argparse

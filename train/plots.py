@@ -1,8 +1,8 @@
 """Draws figures with matplotlib, and saves them as PNG.
 
 The figures are samples, learning curves, a confusion matrix, misclassified images, a reliability
-diagram, and photographs with their preprocessed pixels. `train.run` saves them beside the model;
-the notebook main.ipynb shows them.
+diagram, and photographs with their preprocessed pixels. `train.run` saves figures beside the model;
+the notebook main.ipynb shows further figures.
 """
 
 import io

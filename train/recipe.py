@@ -62,7 +62,7 @@ class Recipe:
     Attributes:
         name: the recipe's name in the saved model.
         epochs: number of epochs. An epoch is one pass over the training images, but at least 100
-            steps, so it passes over a small data set several times.
+            steps: several passes over a small data set.
         batch_size: images per step.
         learning_rate: peak learning rate.
         warmup: share of the steps in which the learning rate rises from 0 to the peak.

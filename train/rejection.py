@@ -106,9 +106,10 @@ def lower_threshold(
     """Lower the threshold until the runtime accepts 99 % of the validation digits in photographs.
 
     In a photograph, the runtime confirms an uncertain prediction by test-time augmentation (TTA).
-    It averages the scores of 15 varied copies, and rejects a mean below the threshold. A prediction
-    is uncertain if its confidence is low or its score is little above the threshold. After training
-    on few digits, most predictions are uncertain. With MNIST the threshold stays the same.
+    TTA averages the scores of 15 varied copies. If the mean is below the threshold, the prediction
+    is rejected. A prediction is uncertain if the confidence is low, or if the score is little above
+    the threshold. After training on few digits, most predictions are uncertain. With MNIST the
+    threshold stays the same.
 
     Args:
         model: the rejection model, with the threshold of `fit_rejection_model`.

@@ -53,8 +53,8 @@ def save(
         model: a network as `train.model.build` builds it.
         labels: names of the classes, in the order of the scores.
         temperature: the temperature already folded into the network, for the spec.
-        confidence_threshold: lowest confidence that is accepted, from 0 to 1. It is not used if
-            there is a rejection model.
+        confidence_threshold: lowest confidence that is accepted, from 0 to 1. The runtime ignores
+            this threshold if there is a rejection model.
         dataset: name and digest of the data that the network was trained on.
         metrics: accuracy on the training and the test images.
         provenance: (name, value) of everything else that determined the network.

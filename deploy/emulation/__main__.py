@@ -18,7 +18,7 @@ from deploy.wheels import CHECKOUT
 from runtime.cli.exit_status import exit_status
 from runtime.errors import CHECK_FAILED, EdgeError
 
-# Test file that runs the commands of docs/raspberry-pi.md. It is slow, so only --page runs it.
+# Test file that runs the commands of docs/raspberry-pi.md. Only --page runs this slow test.
 PAGE_TESTS = CHECKOUT / "deploy/tests/test_docs.py"
 
 
@@ -70,7 +70,7 @@ def all_but_the_page() -> list[Path]:
 
 
 def run_tests(files: list[Path], workers: int) -> bool:
-    """Run test files with pytest and print its output.
+    """Run test files with pytest, and print pytest's output.
 
     Args:
         files: test files.

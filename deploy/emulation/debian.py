@@ -1,6 +1,7 @@
 """Download Debian packages with their dependencies and unpack them into a folder, without root.
 
-`deploy.emulation.roots` builds the root folders of the emulated Pis, QEMU and the kernel with it.
+From such packages, `deploy.emulation.roots` builds the root folders of the emulated Pis, QEMU and
+the kernel.
 """
 
 import functools
@@ -80,7 +81,7 @@ def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]
     environment = _private_apt(suite, mirror(), folder)
     _run(["apt-get", "update", "-qq"], environment)
     install = ["apt-get", "install", "-qq", "--yes"]
-    # With an empty cache apt lists the URI of every package; it omits cached ones.
+    # With an empty cache apt lists the URI of every package; it omits cached packages.
     uris = ["--print-uris", "-o", "Dir::Cache::archives=none/"]
     listed = [_run([*install, *packages, *uris], environment) for packages in wanted]
     _run([*install, *wanted[-1], "--download-only"], environment)
@@ -118,7 +119,7 @@ def _private_apt(suite: Suite, url: str, folder: Path) -> dict[str, str]:
     """Create a private apt directory that uses this machine's proxies and credentials.
 
     Returns:
-        The environment in which apt-get uses it.
+        Environment variables that make apt-get use this directory.
     """
     folder = folder.absolute()
     for name in ("etc/preferences.d", "state/lists/partial", "cache/archives/partial"):
@@ -152,7 +153,7 @@ def _private_apt(suite: Suite, url: str, folder: Path) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
-    """Return a command's standard output; raise MissingPrerequisite if it fails."""
+    """Return a command's standard output; raise MissingPrerequisite if the command fails."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         reason = " ".join(done.stderr.split()) or f"status {done.returncode}"

@@ -47,7 +47,8 @@ def install(system: System) -> None:
         options = ("--engine", engine, "--dir", f"/home/pi/{engine}", "--wheels", "/srv/wheels")
         output(pi.run("sh", INSTALLER, *options))
     # The maintainer scripts of Debian's packages, which are not run, would compile Python modules.
-    # Here the installations compiled them: move the bytecode into two layers for all other Pis.
+    # Here the installations compiled these modules: move the bytecode into two layers, which all
+    # other Pis use.
     for part, folder in (("flashed", "python3.*"), ("apt", "python3")):
         layer = place / "compiled" / part / "usr/lib"
         layer.mkdir(parents=True)

@@ -19,6 +19,7 @@ from deploy.emulation.user import Pi
 from deploy.systems import SYSTEMS, System
 
 CACHE = wheels.CHECKOUT / ".pi"  # folder of all parts; delete it to build everything again
+
 # Debian packages of a freshly flashed system: the part of Raspberry Pi OS Lite that the installer,
 # the runtime and the tests use.
 FLASHED = (
@@ -156,7 +157,7 @@ def _kernel() -> None:
 
 
 def _system(system: System) -> None:
-    """Build two layers of a system: the flashed packages, and those that apt adds."""
+    """Build two layers of a system: the packages on a new SD card, and the packages that apt adds."""
     apt = CACHE / "debian" / system.name
     suite = Suite(system.suite, system.architecture)
 

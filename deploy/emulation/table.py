@@ -1,7 +1,8 @@
 """Measure the engines on emulated Pis and compare the figures with a baseline.
 
 `deploy.emulation.__main__` calls this module. The figures are instructions per inference and per
-start, resident memory and installed size. They are written to pi.json and, as a table, to pi.md.
+start, resident memory and installed size. The module writes the figures
+to pi.json and, as a table, to pi.md.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ ZERO_2_W = ("trixie-arm64", "cortex-a53")
 _QUOTED_CHARS = 2000  # length of the end of the console output that an error message quotes
 # Processor → boards with this processor, for the table.
 _BOARDS = {"cortex-a53": "Pi 3, Zero 2 W", "cortex-a72": "Pi 4", "cortex-a76": "Pi 5"}
-# Field of `Row` → title of its column. Lower is better for all of them.
+# Field of `Row` → title of its column. A lower figure is always better.
 _TITLES = {
     "inference_float32": "float32, M instructions",
     "inference_int8": "int8, M instructions",
@@ -45,7 +46,7 @@ class Row:
     Attributes:
         system: name of the system.
         cpu: QEMU's name of the processor.
-        engine: the engine, by the name of its extra.
+        engine: name of the extra of digit-edge that installs the engine, such as "litert".
         absent: reason why the engine is not available, and all figures are 0. Empty if the engine
             was measured.
         version: version of the engine.

@@ -51,6 +51,7 @@ unset PI_EMULATOR_64 PI_EMULATOR_32
 exec chroot "$root" /usr/bin/env -C "$PI_FOLDER" "$@"
 """
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # $PATH on the Pi
+
 # Environment variables of this machine that an online command on the Pi gets: the proxies and the
 # certificates of the package index. A command gets no other variable of this machine.
 _NETWORK_VARIABLES = (

@@ -1,4 +1,4 @@
-"""Debounce the predictions of a video: report a digit once several frames agree on it.
+"""Debounce the predictions of a video: report a digit once several frames show the digit.
 
 `runtime.camera.run` passes the prediction of each frame to a `Debouncer`.
 """
@@ -22,14 +22,14 @@ class DigitEvent(NamedTuple):
 
 
 class Debouncer:
-    """Reports a digit once `needed` of the last `of` frames show it.
+    """Reports a digit once `needed` of the last `of` frames show the digit.
 
     The digit stays present until none of the last `of` frames shows the digit. Therefore a misread
     or empty frame in between does not report the digit twice.
 
     Args:
-        needed: number of frames that must show the same digit. It must be more than half of `of`,
-            so that only one digit at a time can have the majority.
+        needed: number of frames that must show the same digit. The number must be more than
+            half of `of`, so that only one digit at a time can have the majority.
         of: number of latest frames that are compared.
 
     Raises:

@@ -1,7 +1,7 @@
 """The camera preview for browsers: a page, an MJPEG stream and single JPEGs over HTTP.
 
 `runtime.camera.preview` starts the server for --preview [HOST]:PORT. The server runs in a thread
-beside the loop of `runtime.camera.run`. It has the access rules of `digit-edge serve`.
+beside the loop of `runtime.camera.run`. Its access rules are those of `digit-edge serve`.
 """
 
 import asyncio
@@ -68,7 +68,9 @@ class PreviewServer:
         self._waiting = 0  # viewers that wait for the next frame; other viewers are being sent one
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._changed = asyncio.Event()  # set when the next frame arrives; each frame has its own
+        self._changed = (
+            asyncio.Event()
+        )  # set when the next frame arrives; each frame has an event of its own
         pictures = [Route("/stream", self._stream), Route("/picture.jpg", self._picture)]
         for route in pictures:
             route.methods = {"GET"}  # Starlette adds HEAD, which cannot work on an endless stream

@@ -19,7 +19,7 @@ from runtime.reload import ReloadingClassifier
 from runtime.system.service import ServiceLifecycle
 
 _FIRST_RETRY_S = 1.0  # delay before a lost camera is opened again; doubles with each failure
-_MAX_RETRY_S = 30.0  # largest delay; beyond it, the delay does not double
+_MAX_RETRY_S = 30.0  # the delay no longer grows once it has this value
 
 
 def watch(

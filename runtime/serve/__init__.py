@@ -4,7 +4,7 @@ The path of a request through the modules:
 
 1. `service` runs uvicorn; `connection` closes connections that never complete a request.
 2. `access` checks the Host header, the origin and the token (`access_options`).
-3. `app` routes the request; `uploads` reads its image within `limits`.
+3. `app` routes the request; `uploads` reads the image of the request within `limits`.
 4. `supervisor` sends the image to a second process, the `worker`, over the protocol of `wire`.
 5. `responses` calls the classifier in the worker and builds the dataclasses of `bodies`.
 

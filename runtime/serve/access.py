@@ -113,7 +113,7 @@ def find_access(
         host: the address or name to listen on.
         options: the access options of the command line.
         option: name of the option that contains the host, for error messages.
-        port: the port for error messages, if `option` contains it too; None otherwise.
+        port: the port for error messages, if `option` contains host and port; None otherwise.
 
     Raises:
         EdgeError: the host is unknown, or the token is invalid. Or other machines can reach the

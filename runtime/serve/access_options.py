@@ -20,8 +20,8 @@ class AccessOptions:
     """The access options of a command line.
 
     Attributes:
-        token: the token that clients must send; None if it was not passed.
-        token_file: a file that contains the token; it takes precedence over `token`.
+        token: the token that clients must send; None if the option was not passed.
+        token_file: a file that contains the token; the file takes precedence over `token`.
         no_auth: whether clients on the network need no token.
         allow_hosts: additional names of this machine that a request's Host header may contain.
     """

@@ -31,7 +31,7 @@ class HttpProtocol(H11Protocol):
     # the longest idle connection comes first. After a response the timer is None, because uvicorn's
     # keep-alive timer closes the connection.
     _idle: "ClassVar[dict[HttpProtocol, asyncio.TimerHandle | None]]"
-    # Timer that closes the connection; None while the client reads its response.
+    # Timer that closes the connection; None while the client reads the response.
     _write_timer: asyncio.TimerHandle | None = None
 
     @classmethod

@@ -44,14 +44,16 @@ def check_size(image: bytes, limits: Limits, page: bool) -> int:
             pixels = opened.size[0] * opened.size[1]
             needed = max(memory_bytes(opened), estimate_page_memory(opened.size) if page else 0)
             needed += 2 * len(image)
-            # A JPEG is scaled down while it is decoded, so it may have more pixels.
+            # The decoder scales a JPEG down while it decodes the file, so a JPEG may have more
+            # pixels.
             if opened.format in ("JPEG", "MPO"):
                 pixels //= _JPEG_PIXEL_FACTOR
     except Image.DecompressionBombError as error:
         raise HttpProblem(
             413, f"the image has more than {limits.pixels:,} pixels: scale it down"
         ) from error
-    # Pillow raises these on damaged files; the decoder raises them again and reports the damage.
+    # Pillow raises these exceptions on damaged files. The decoder raises them again later, and the
+    # client then gets the reason.
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError):
         return 0
     except (AttributeError, AssertionError, MemoryError, RuntimeError):

@@ -28,13 +28,13 @@ class Limits:
         memory_bytes: size of all request bodies that the server holds at the same time (503).
         pixels: pixels of an image (413); a JPEG may have four times this number.
         work_bytes: estimated memory to decode images. An image that needs more gets 413. If several
-            images together need more, they are decoded one after another.
+            images together need more, the images are decoded one after another.
         seconds: time limit for each phase of a request, in seconds. The phases are the arrival of
             the body (408), the wait for a free thread of the worker (503), and the worker's
             response (422). After the last, the worker is also killed.
         waiting: number of requests in the queue or in the worker (503).
         connections: number of open connections; a further connection closes the longest idle one.
-        workers: number of requests that the worker processes in parallel; further ones queue.
+        workers: number of requests that the worker processes in parallel; further requests queue.
     """
 
     body_bytes: int = 16 << 20
@@ -51,7 +51,7 @@ class UploadBudget:
     """Counts the bytes of all request bodies that the server holds.
 
     Args:
-        limit: number of bytes; a request that exceeds it is rejected with status 503.
+        limit: number of bytes; a request that exceeds this number is rejected with status 503.
 
     Attributes:
         limit: the same number.

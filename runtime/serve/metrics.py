@@ -74,8 +74,8 @@ class ServerMetrics:
         """Count a request and its response.
 
         Args:
-            path: a route, or "other". It must not be an arbitrary path of a client, because each
-                path is a time series of its own in Prometheus.
+            path: a route, or "other". An arbitrary path of a client must not be passed, because
+                each path is a time series of its own in Prometheus.
             status: the HTTP status of the response.
             seconds: duration from the request's headers to the end of the response.
         """
@@ -102,7 +102,7 @@ class ServerMetrics:
         Args:
             model: the open artifact; its fields become the labels of digit_edge_model_info.
             waiting: number of requests in the queue or in the worker process.
-            worker_pid: process ID of the worker; None while it is being replaced.
+            worker_pid: process ID of the worker; None while the worker is being replaced.
             restarts: number of times that the worker was replaced.
         """
         with self._lock:
@@ -194,7 +194,7 @@ def _escape(value: str) -> str:
 
 
 def _resident_bytes(process: int | str) -> int:
-    """Return the resident memory of a process in bytes; 0 if /proc does not list it."""
+    """Return the resident memory of a process in bytes; 0 if /proc does not list the process."""
     try:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

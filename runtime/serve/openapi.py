@@ -1,4 +1,4 @@
-"""The operations of the API, and the OpenAPI 3.1 document that describes them.
+"""The operations of the API, and the OpenAPI 3.1 document that describes the operations.
 
 `runtime.serve.app` creates its routes from `OPERATIONS`. The schemas of responses are generated
 from the dataclasses in `runtime.serve.bodies`. Specification: https://spec.openapis.org/oas/v3.1.1

@@ -20,10 +20,9 @@ class HttpProblem(Exception):
     """A request is rejected.
 
     Attributes:
-        status: the HTTP status.
-        detail: one line: the cause and the remedy.
-        headers: additional headers of the response. With status 503 they contain Retry-After: 1
-            (second) unless another value was passed.
+        status: the HTTP status. detail: one line: the cause and the remedy. headers: additional
+        headers of the response. With status 503, the header Retry-After: 1 (second)
+            is added unless another value was passed.
     """
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:

@@ -76,8 +76,8 @@ def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Cou
         image: the bytes of an image file.
 
     Returns:
-        (body of the response to POST /v1/read, all digits of the page for the metrics). Both lists
-        of digits are empty if the page contains no digits.
+        (body of the response to POST /v1/read, all digits of the page for the metrics). If the page
+        contains no digits, the list of digits in the body and the second item are empty.
 
     Raises:
         ImageError: the image cannot be decoded.

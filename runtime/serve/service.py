@@ -144,7 +144,7 @@ def serve(
     # Malformed forms get an error response; clients must not be able to fill the log.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     server = _Server(config)
-    # After its shutdown uvicorn raises the signal again; with this handler SIGTERM then exits with
+    # After the shutdown, uvicorn raises the signal again; with this handler SIGTERM then exits with
     # status 0. The handler also covers a SIGTERM that arrives before uvicorn has started.
     signal.signal(signal.SIGTERM, server.handle_exit)
     try:

@@ -27,8 +27,8 @@ from runtime.serve.problem_details import HttpProblem
 START_TIMEOUT_S = 60.0
 _RETRY_START_S = 1.0  # after a failed start, no worker is started for this time; requests get 503
 
-# Time limit for the worker's reply to a message without an image. Beyond it, the worker counts as
-# unresponsive. It is below 1 s, because /healthz must respond within 1 s.
+# Time limit for the worker's reply to a message without an image. After this time, the worker
+# counts as unresponsive. The limit is below 1 s, because /healthz must respond within 1 s.
 _REPLY_TIMEOUT_S = 0.7
 _EXIT_TIMEOUT_S = 1.0  # a worker that still runs this long after the shutdown is killed
 _POLL_S = 0.005  # interval at which an ending process is polled
@@ -66,7 +66,7 @@ class _StartInterrupted(EdgeError):
 
 
 class _WorkerLost(Exception):
-    """The worker process ended before it replied to this request."""
+    """The worker process ended before its reply to this request."""
 
 
 @dataclass(eq=False)
@@ -169,14 +169,14 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
-        """Process ID of the worker; None while it is being replaced."""
+        """Process ID of the worker; None while the worker is being replaced."""
         return None if self._worker is None else self._worker.process.pid
 
     async def ask(self, task: str, image: bytes | bytearray, **options: Any) -> WorkerResponse:
         """Send an image to the worker and return its response.
 
         Args:
-            task: "classify" or "read", for one digit or for a page.
+            task: "classify" for an image of a single digit, "read" for a page.
             image: the bytes of an image file.
             options: further fields of the message's header: `drawing` for "classify".
 
@@ -252,7 +252,7 @@ class Supervisor:
     ) -> tuple[wire.Header, bytes]:
         """Send a request with an image, and return (header, body) of the reply.
 
-        The worker is killed if it does not reply within `limits.seconds`.
+        If the worker does not reply within `limits.seconds`, it is killed.
 
         Raises:
             HttpProblem: 422 after the deadline; 503 if no worker can be started.
@@ -308,7 +308,7 @@ class Supervisor:
                 await loop.sock_sendall(worker.connection, image)
 
     async def _running_worker(self) -> _Worker:
-        """Return the worker; start one if there is none.
+        """Return the worker; start a worker if none is running.
 
         Raises:
             HttpProblem: 503 if no worker can be started.

@@ -17,7 +17,7 @@ from runtime.serve.limits import Limits
 Header = dict[str, Any]
 
 # `id` of a worker's first message. The header of this message contains `model`, the description of
-# the open model. If the model cannot be opened, it contains the error as `refused`.
+# the open model. If the model cannot be opened, the header contains the error as `refused`.
 READY = -1
 SIZES = struct.Struct("!II")  # sizes of the header and the body in bytes, big-endian
 

@@ -153,7 +153,10 @@ def _silence_decoders() -> None:
 
 
 def _limit_memory(limits: Limits) -> None:
-    """Limit the memory of this process, so that an image that exceeds its estimate is rejected."""
+    """Limit the memory of this process.
+
+    An image that needs much more memory than estimated is then rejected with status 503.
+    """
     allowed = data_bytes() + limits.work_bytes + limits.memory_bytes + _SLACK_BYTES
     allowed += (limits.workers + 1) * _STACK_BYTES
     # macOS does not support this limit. The systemd unit forbids the call, but sets a limit itself.

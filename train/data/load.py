@@ -21,9 +21,10 @@ from train.data.validate import drop_duplicates
 __all__ = ["DataSet", "Split", "cache_folder", "load", "sklearn_digits", "stratified_split"]
 
 DATA_VARIABLE = "DIGIT_EDGE_DATA"  # environment variable: the path to use if no path is passed
-EMBEDDED = "embedded"  # passed instead of a path, it means scikit-learn's digits
-# Share of each class that becomes test images. It applies to scikit-learn's digits and to data sets
-# that are not divided into training and test images.
+EMBEDDED = "embedded"  # passed instead of a path, this word selects scikit-learn's digits
+
+# Share of each class that becomes test images, for scikit-learn's digits and for data sets that are
+# not divided into training and test images.
 TEST_SHARE = 1 / 5
 _DIGIT_SIDE_PX = 8  # side of scikit-learn's digits
 _ENLARGEMENT = 8  # factor by which these digits are enlarged before the conversion to MNIST's form
@@ -41,7 +42,7 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
         source: a folder of IDX files, an `.npz`, a folder with one subfolder of images per class,
             or "embedded" for scikit-learn's digits. None selects the next in the list above.
         as_is: use the images unchanged, because they are in MNIST's form already. Otherwise the
-            runtime's preprocessing converts them.
+            runtime's preprocessing converts the images.
 
     Returns:
         Training and test images, uint8 (N, 28, 28, 1), with their labels.
@@ -122,7 +123,8 @@ def _enlarge(image: np.ndarray) -> np.ndarray:
         image: ink from 0 to 16, (8, 8).
 
     Returns:
-        Ink from 0 to about 16, float32 (80, 80): one pixel is added on each side before.
+        Ink from 0 to about 16, float32 (80, 80). A margin of one pixel is added to the 8 × 8 digit
+        before it is enlarged.
     """
     padded = np.pad(image, 1).astype(np.float32)
     side = (_DIGIT_SIDE_PX + 2) * _ENLARGEMENT

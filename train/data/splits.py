@@ -1,7 +1,8 @@
 """Defines `Split` (images with labels) and `DataSet` (train and test), and divides a split in two.
 
 All of `train.data` uses these types. `train.run` holds back validation images with
-`stratified_split`; `train.data.validate` and `train.data.load` hold back test images with it.
+`stratified_split`; `train.data.validate` and `train.data.load` hold back test images in the same
+way.
 """
 
 import hashlib
@@ -43,7 +44,7 @@ class DataSet:
     Attributes:
         name: "MNIST", "embedded digits", or the name of the file or folder.
         sha256: hexadecimal SHA-256 of the content, see `digest`.
-        labels: names of the classes; a class index is an index into them.
+        labels: names of the classes; a class index is an index into this tuple.
         train: training images, including the images held back for validation.
         test: test images, which are used only after training.
     """

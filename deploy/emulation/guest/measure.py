@@ -15,11 +15,11 @@ import time
 HOME = "/home/pi"  # contains one folder per engine, made by install-pi.sh
 KIB_BYTES = 1024  # the unit of the kernel's memory figures (ru_maxrss in getrusage(2)) is KiB
 
-# Program for a separate process. Its arguments are the engine and the engine's model files. First
-# it runs `digit-edge classify` once, so that the files of this command are cached for the next
-# measurement. Reading them from the disk would count as instructions: while the system waits, the
-# clock jumps to the next timer. Then it loads each model and runs 10 inferences to warm up. It
-# prints the mean of 10 further inferences, of one image each.
+# Program for a separate process. Its arguments are the engine and the engine's model files. First,
+# the program runs `digit-edge classify` once, so that the files of this command are cached for the
+# next measurement. Reading these files from the disk would count as instructions: while the system
+# waits, the clock jumps to the next timer. Then the program loads each model and runs 10 inferences
+# to warm up. It prints the mean of 10 further inferences, of one image each.
 _INFERENCE = """
 import contextlib, runpy, sys, time
 from digit_edge import Classifier

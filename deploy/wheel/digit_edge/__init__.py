@@ -38,7 +38,7 @@ __all__ = [
     "__version__",
 ]
 
-# Whether this is an installed wheel; otherwise it is a checkout or an editable install.
+# Whether this package was installed from a wheel, and not from a checkout (editable install).
 _IS_WHEEL = Path(__file__).with_name("runtime").is_dir()
 
 
@@ -46,8 +46,10 @@ def own_name(name: str) -> str:
     """Return the name of a module of the project in this installation.
 
     Args:
-        name: the module's name in a wheel, such as "digit_edge.runtime". In a checkout it has no
-            "digit_edge.".
+        name: the module's name in a wheel, such as "digit_edge.runtime".
+
+    Returns:
+        The same name in a wheel; the name without "digit_edge." in a checkout.
     """
     return name if _IS_WHEEL else name.removeprefix("digit_edge.")
 

@@ -1,4 +1,4 @@
-"""Run a command of the project, or of another package that registers one: digit-edge COMMAND.
+"""Run a command of the project, or of another package that registers commands: digit-edge COMMAND.
 
 The program `digit-edge` and `python -m digit_edge` call `main`. A command is a module that
 `python -m` can run. A package registers its commands in the entry-point group
@@ -17,8 +17,9 @@ from digit_edge import import_own, own_name
 
 GROUP = "digit_edge.commands"  # the entry-point group in which packages register commands
 BAD_USAGE = 2  # exit status if the command is missing or unknown; argparse's for unknown options
-# Environment variable of argcomplete, the package that completes command lines. The shell sets it
-# while it completes: to the number of words that name the program, plus one.
+# Environment variable of argcomplete, the package that completes command lines. While the shell
+# completes a command line, it sets this variable to the number of words that name the program, plus
+# one.
 COMPLETION = "_ARGCOMPLETE"
 
 # The text of --help; `usage` fills in the commands.
