@@ -38,7 +38,7 @@ run: models/report/report.md
 	@echo "The report: models/report/report.md and models/report/report.html"
 
 models/report/report.md: models/.exported
-	.venv/bin/python -m benchmarks --models models --out $(@D)$(WITH_DATA)$(WITH_TFLITE) $(BENCHMARK_OPTIONS_$(RECIPE))
+	.venv/bin/python -m benchmarks --model models --out $(@D)$(WITH_DATA)$(WITH_TFLITE) $(BENCHMARK_OPTIONS_$(RECIPE))
 
 models/.exported: models/digits.keras
 	.venv/bin/python -m export --model $<$(WITH_DATA)

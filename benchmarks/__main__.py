@@ -1,4 +1,4 @@
-"""Measure parity and latency of the artifacts and write a report: digit-edge benchmark."""
+"""Measure parity and latency, and write a report."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ from benchmarks.latency import run as latency
 from benchmarks.parity import run as parity
 from benchmarks.remote import client
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError, printable
 from runtime.model import artifact
 
@@ -100,24 +101,33 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     Raises:
         EdgeError: an option that needs --baseline is given without it.
     """
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark",
-        description="Measure parity and latency of the artifacts and write a report.",
+    parser = CommandParser(
+        "digit-edge benchmark",
+        "Measure parity and latency of the artifacts and write a report.",
+        {0: "measured", 3: "a case failed, or is too slow in comparison with the baseline"},
     )
     cases.add_arguments(parser)
     parity.add_arguments(parser)
     latency.add_arguments(parser)
     client.add_arguments(parser)
-    parser.add_argument("--out", type=Path, help="folder of the report (MODELS/report)")
     parser.add_argument(
-        "--baseline", type=Path, help="report.json of an earlier run to compare the timings with"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the report (default: report in that of the artifacts)",
+    )
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="FILE",
+        help="report.json of an earlier run to compare the timings with",
     )
     parser.add_argument(
         "--max-slowdown",
         type=float,
-        metavar="FACTOR",
+        metavar="X",
         help="fail if a case takes more than this factor of the baseline's time and the "
-        f"difference is significant ({MAX_SLOWDOWN})",
+        f"difference is significant (default: {MAX_SLOWDOWN})",
     )
     parser.add_argument(
         "--different-models",
@@ -137,7 +147,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             (arguments.different_hosts, "--different-hosts"),
         ):
             if is_set:
-                raise EdgeError(f"{option} compares with a baseline: give --baseline REPORT too")
+                raise EdgeError(f"{option} compares with a baseline: give --baseline FILE too")
     return arguments
 
 

@@ -1,9 +1,8 @@
-"""Compare the timings of two reports: the ratio of each case with a 95 % confidence interval.
+"""Compare the timings of two reports, case by case.
 
 Run as digit-edge benchmark-compare; digit-edge benchmark --baseline uses it too.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from benchmarks.harness.machine import Host
 from benchmarks.schema.latency import LatencyResult, Settings
 from benchmarks.schema.report import BenchmarkReport
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError, printable
 
 # Verdicts on a case:
@@ -255,10 +255,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         EdgeError: the reports cannot be read or compared.
     """
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-compare",
-        description="Compare the timings of two reports: the ratio of each case with its "
-        "confidence interval.",
+    parser = CommandParser(
+        "digit-edge benchmark-compare",
+        "Compare the timings of two reports: the ratio of each case with its confidence interval.",
+        {0: "compared", 3: "the reports have no case in common"},
     )
     parser.add_argument("before", type=Path, metavar="A.json", help="report.json of the first run")
     parser.add_argument("after", type=Path, metavar="B.json", help="report.json of the second run")

@@ -1,10 +1,9 @@
-"""Measure the accuracy on test digits drawn at random sizes and positions on a white page.
+"""Measure accuracy on digits at random places on a page.
 
 Run as digit-edge benchmark-placement. The pages are preprocessed like photographs, so the accuracy
 lost in comparison with the bare pixels is the cost of the preprocessing.
 """
 
-import argparse
 import io
 import sys
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ import numpy.typing as npt
 from benchmarks.harness.test_set import TestSet, load_test_set
 from runtime.classifier import Classifier
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError, printable
+from train.options import add_data_argument
 
 MAX_ACCURACY_DROP = 0.005  # 0 to 1; the benchmark fails if pages lose more than this
 SCALE_RANGE = (0.7, 10.0)  # size of a digit on the page, in multiples of its 28 pixels in MNIST
@@ -98,17 +99,25 @@ def page(pixels: npt.NDArray[np.uint8], generator: np.random.Generator) -> bytes
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return 3 if too much accuracy is lost on the pages."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-placement",
-        description="Measure the accuracy on test digits drawn at random sizes and positions on "
-        "a white page.",
+    parser = CommandParser(
+        "digit-edge benchmark-placement",
+        "Measure the accuracy on test digits drawn at random sizes and positions on a white page.",
+        {0: "passed", 3: "too much accuracy is lost on the pages"},
     )
     parser.add_argument(
-        "--model", type=Path, default=Path("models/digits-int8.tflite"), help="(%(default)s)"
+        "--model",
+        type=Path,
+        default=Path("models/digits-int8.tflite"),
+        metavar="PATH",
+        help="an artifact (default: %(default)s)",
     )
-    parser.add_argument("--data", help="the test digits; see digit-edge train --help")
+    add_data_argument(parser, "the test digits")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the random sizes and positions (%(default)s)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the random sizes and positions (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
     if arguments.seed < 0:

@@ -3,13 +3,13 @@
 Run as python -m benchmarks.readme. The table is between two HTML comments in the README.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError, printable
 from runtime.system import atomic_write
 
@@ -82,12 +82,25 @@ def replace(text: str, results: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 3 if --check finds that the table is not up to date."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.readme",
-        description="Write the README's table of results from a report.json.",
+    parser = CommandParser(
+        "python -m benchmarks.readme",
+        "Write the README's table of results from a report.json.",
+        {3: "--check found that the table is not up to date"},
     )
-    parser.add_argument("--report", type=Path, default=_REPORT, help="(%(default)s)")
-    parser.add_argument("--readme", type=Path, default=_README, help="(%(default)s)")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        default=_REPORT,
+        metavar="FILE",
+        help="the report.json to read (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--readme",
+        type=Path,
+        default=_README,
+        metavar="FILE",
+        help="the README to update (default: %(default)s)",
+    )
     parser.add_argument(
         "--check",
         action="store_true",

@@ -13,6 +13,7 @@ from pathlib import Path
 from deploy import wheels
 from deploy.systems import SYSTEMS
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import printable
 from runtime.system import atomic_write
 
@@ -59,9 +60,9 @@ def bundle(out: Path) -> None:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.bundle",
-        description="Write the installer and the wheels of every Raspberry Pi OS into one folder. "
+    parser = CommandParser(
+        "python -m deploy.bundle",
+        "Write the installer and the wheels of every Raspberry Pi OS into one folder. "
         "Copy it to a Pi and install there without a network.",
     )
     parser.add_argument(
@@ -69,7 +70,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=Path("digit-edge-pi"),
         metavar="FOLDER",
-        help="folder to write (default: digit-edge-pi)",
+        help="folder to write (default: %(default)s)",
     )
     return parser.parse_args(argv)
 

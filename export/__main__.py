@@ -1,6 +1,6 @@
-"""digit-edge export: exports a .keras artifact as .tflite and .onnx, each float32 and int8.
+"""Export a trained model as TFLite and ONNX, float and int8.
 
-`export.cli` parses the options and runs the exports.
+The command is `digit-edge export`. `export.cli` parses the options and runs the exports.
 """
 
 import sys

@@ -11,9 +11,10 @@ from pathlib import Path
 from export.calibration import DEFAULT_IMAGES
 from export.pipeline import ExportTarget, export
 from export.verify import Verification
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, DatasetError, EdgeError, ParityError, printable, report
 from runtime.system import interrupt
-from train.options import whole
+from train.options import add_data_argument, whole
 
 
 def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
@@ -81,11 +82,11 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
         if single_target
         else f"{' and '.join(target.suffix for target in targets)} artifacts, each float32 and int8"
     )
-    parser = argparse.ArgumentParser(
-        prog=f"digit-edge export{single_target.suffix if single_target else ''}",
-        description=f"Export a trained model as {artifacts}. An artifact is run in the device's "
+    parser = CommandParser(
+        f"digit-edge export{single_target.suffix.replace('.', '-') if single_target else ''}",
+        f"Export a trained model as {artifacts}. An artifact is run in the device's "
         "engine on the test images, and written only if its scores match the model's.",
-        epilog="Exit status: 0 written, 2 bad input, 3 an artifact does not match the model.",
+        {0: "written", 3: "an artifact does not match the model"},
     )
     parser.add_argument(
         "--model",
@@ -94,11 +95,7 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
         metavar="PATH",
         help="the model that train wrote (default: %(default)s)",
     )
-    parser.add_argument(
-        "--data",
-        metavar="PATH",
-        help="the data that the model was trained on (default: as for digit-edge train)",
-    )
+    add_data_argument(parser, "the images that the model was trained on")
     parser.add_argument(
         "--calibration",
         type=int,
@@ -118,7 +115,7 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
         parser.add_argument(
             "--out",
             type=Path,
-            metavar="PATH",
+            metavar="FILE",
             help=f"the file to write (default: digits{suffix} or digits-int8{suffix} in the "
             "model's folder)",
         )

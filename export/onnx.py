@@ -1,7 +1,8 @@
-"""digit-edge export-onnx: exports a .keras artifact as .onnx, float32 or int8.
+"""Export a trained model as ONNX, float32 or int8.
 
-The converter is tf2onnx. int8 models are quantized by onnxruntime, except for the softmax, which
-`export.softmax_lut` replaces. `digit-edge export` uses this module too, through TARGET.
+The command is `digit-edge export-onnx`. `digit-edge export` uses this module too, through TARGET.
+tf2onnx converts the model. onnxruntime quantizes an int8 model, except for the softmax, which
+`export.softmax_lut` replaces.
 """
 
 import logging

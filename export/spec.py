@@ -1,8 +1,8 @@
-"""Add a spec to a model that was made with other tools: digit-edge export-spec.
+"""Add a spec to a model made with other tools.
 
-The runtime only opens models with a spec: class names, precision, golden outputs and a digest.
-Golden outputs are a few images with the model's scores; the self-test compares an engine's scores
-with these.
+The command is `digit-edge export-spec`. The runtime only opens models with a spec: class names,
+precision, golden outputs and a digest. Golden outputs are a few images with the model's scores; the
+self-test compares an engine's scores with these.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from export import onnx, tflite
 from export.keras_model import load_keras, scores_of
 from runtime.backends import open_backend
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import ArtifactError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
@@ -35,14 +36,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge export-spec",
-        description="Add a spec to a .tflite, .onnx or .keras model made with other tools, so that "
+    parser = CommandParser(
+        "digit-edge export-spec",
+        "Add a spec to a .tflite, .onnx or .keras model made with other tools, so that "
         "the runtime can open it. The model's input is 28×28×1 from 0 (background) to 1 (ink), or "
         "int8 = pixel − 128; its output is a softmax.",
-        epilog="Exit status: 0 written, 2 bad input.",
+        {0: "written"},
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a file without a spec")
+    parser.add_argument("model", type=Path, metavar="PATH", help="a model file without a spec")
     parser.add_argument(
         "--labels",
         required=True,
@@ -51,7 +52,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="the class names in the order of the scores, such as 0,1,2,3,4,5,6,7,8,9",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="PATH", help="the file to write (default: MODEL itself)"
+        "--out", type=Path, metavar="FILE", help="the file to write (default: the model itself)"
     )
     return parser.parse_args(argv)
 

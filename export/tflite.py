@@ -1,7 +1,8 @@
-"""digit-edge export-tflite: exports a .keras artifact as .tflite, float32 or int8.
+"""Export a trained model as TFLite, float32 or int8.
 
+The command is `digit-edge export-tflite`. `digit-edge export` uses this module too, through TARGET.
 TensorFlow converts and quantizes the model, except for the softmax of an int8 model, which
-`export.softmax_lut` replaces. `digit-edge export` uses this module too, through TARGET.
+`export.softmax_lut` replaces.
 """
 
 import importlib

@@ -1,7 +1,8 @@
-"""digit-edge export-web: writes a static site, a page to draw on that runs an .onnx artifact.
+"""Write a static site: a page to draw on with the model.
 
-The site contains the page of `digit-edge serve`, the model, the model's spec, and onnxruntime-web,
-which runs the model in the browser. A service worker caches all files, so the site works offline.
+The command is `digit-edge export-web`. The site contains the page of `digit-edge serve`, the model,
+the model's spec, and onnxruntime-web, which runs the model in the browser. A service worker caches
+all files, so the site works offline.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 from export import onnxruntime_web
 from runtime.backends import golden, open_backend
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import ArtifactError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
@@ -72,19 +74,25 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge export-web",
-        description="Write a static site: a page to draw on that contains the model. Any static "
+    parser = CommandParser(
+        "digit-edge export-web",
+        "Write a static site: a page to draw on that contains the model. Any static "
         "server can host it (GitHub Pages, nginx, python -m http.server). The model runs in the "
         "visitor's browser; drawings stay there, and after the first visit the page works "
         "offline. It reads drawings of one digit; digit-edge serve also reads photographs "
         "and numbers of several digits. Any .onnx artifact of this project can be used, with any "
         "labels.",
-        epilog=f"The engine is onnxruntime-web {onnxruntime_web.VERSION}. It is downloaded once "
-        "with npm, verified by its SHA-512, and copied into the folder. "
-        "Exit status: 0 written; 2 bad input, or npm is missing or offline.",
+        {0: "written", 2: "bad input or usage, or npm is missing or offline"},
+        f"The engine is onnxruntime-web {onnxruntime_web.VERSION}. It is downloaded once with npm, "
+        "verified by its SHA-512, and copied into the folder.",
     )
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write or replace")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="the folder to write or replace",
+    )
     parser.add_argument(
         "--model",
         type=Path,
@@ -95,6 +103,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cache",
         type=Path,
+        metavar="FOLDER",
         help="folder of the downloaded engine (default: the user's cache directory)",
     )
     return parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""digit-edge classify PATH…: print the digit in each image.
+"""Classify the digit in each image.
 
 Paths are images, folders, patterns, or `-` for names on standard input. The output is plain text, a
 table, JSON lines or CSV. Many images are classified by several processes.
@@ -14,6 +14,7 @@ from runtime.cli import inputs, options
 from runtime.cli.batch import BatchJob, FormattedBatch
 from runtime.cli.exit_status import exit_status
 from runtime.cli.formats import Csv, JsonLines, OutputFormat, PlainLines, TerminalTable
+from runtime.cli.parser import CommandParser
 from runtime.cli.progress import Progress
 from runtime.errors import BAD_INPUT, EdgeError
 from runtime.system import host, interrupt, streams
@@ -53,10 +54,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge classify",
-        description="Print the digit in each image: a photograph, a scan or a drawing.",
-        epilog="Exit status: 0 all read, 2 an image or the model could not be read.",
+    parser = CommandParser(
+        "digit-edge classify",
+        "Print the digit in each image: a photograph, a scan or a drawing.",
+        {0: "all read", 2: "bad usage, or an image or the model could not be read"},
     )
     parser.add_argument(
         "paths",
@@ -74,7 +75,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="processes for many images (default: number of cores)",
     )
     parser.add_argument(
-        "--top", type=int, default=1, metavar="K", help="print the K likeliest labels (default: 1)"
+        "--top",
+        type=int,
+        default=1,
+        metavar="N",
+        help="print the N likeliest labels (default: %(default)s)",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object per image")
@@ -87,8 +92,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--show",
-        metavar="PNG",
-        help="draw the preprocessing of the image into this file; takes one PATH",
+        metavar="FILE",
+        help="draw the preprocessing of the image into this PNG file; takes one PATH",
     )
     arguments = parser.parse_args(argv)
     if arguments.top < 1:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
+from runtime.engines import engine_name
 from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model import artifact
 from runtime.model.rejection import RejectionScorer
@@ -62,7 +63,8 @@ class Classifier:
 
         Args:
             path: a .tflite or .onnx artifact; by default a published one, then one in `models/`.
-            backend: name of the engine; by default the first installed one that opens the file.
+            backend: name of the engine, or of the extra that installs it; by default the first
+                installed engine that opens the file.
             threads: number of threads of the engine.
             device: "cpu" or "gpu".
 
@@ -207,15 +209,15 @@ def find_model(backend: str | None = None) -> Path:
     """Return the path of the default artifact: a published one, otherwise one in `models/`.
 
     Args:
-        backend: name of the engine that must open it; by default any installed engine.
+        backend: name of the engine that must open it, or of its extra; by default any installed
+            engine.
 
     Raises:
         ArtifactError: no default artifact exists.
         BackendUnavailable: no engine is installed.
     """
-    usable = [
-        row for row in ENGINES if (row.installed() if backend is None else row.name == backend)
-    ]
+    name = None if backend is None else engine_name(backend)
+    usable = [row for row in ENGINES if (row.installed() if name is None else row.name == name)]
     suffixes = {row.suffix for row in usable}
     for folder in (_PRETRAINED, Path("models")):
         for name in _DEFAULT_MODELS:

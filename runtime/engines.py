@@ -39,6 +39,16 @@ ENGINES = (
     Engine("onnxruntime", ".onnx", f"{_BACKENDS}.onnx", "onnxruntime", "onnx"),
 )
 
+NAMES = tuple(row.name for row in ENGINES)
+
+
+def engine_name(name: str) -> str:
+    """Return the name of the engine that an extra installs; any other text is returned unchanged.
+
+    So that a user who installed the extra `onnx` can pass it as the engine, onnxruntime.
+    """
+    return next((row.name for row in ENGINES if row.extra == name), name)
+
 
 def install_hint(engine: str) -> str:
     """Return the pip command that installs an engine of `ENGINES`."""

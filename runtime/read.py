@@ -1,4 +1,4 @@
-"""digit-edge read IMAGE…: print the numbers of several digits in each image, line by line.
+"""Read the numbers in each image, line by line.
 
 The options are parsed here; `Classifier.read` does the recognition.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from runtime.classifier import Classifier
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import BAD_INPUT, ImageError, printable, report
 from runtime.multi_digit.recognize import UNKNOWN, Recognition
 from runtime.system import interrupt
@@ -51,10 +52,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge read",
-        description="Print the numbers of several digits in each image, line by line.",
-        epilog="Exit status: 0 all read, 2 an image or the model could not be read.",
+    parser = CommandParser(
+        "digit-edge read",
+        "Print the numbers of several digits in each image, line by line.",
+        {0: "all read", 2: "bad usage, or an image or the model could not be read"},
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file")
     options.add_model_arguments(parser)
@@ -65,8 +66,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--show",
-        metavar="PNG",
-        help="draw the image with boxes and labels into this file; takes one IMAGE",
+        metavar="FILE",
+        help="draw the image with boxes and labels into this PNG file; takes one IMAGE",
     )
     parser.add_argument(
         "--keep-unknown",

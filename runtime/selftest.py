@@ -1,4 +1,4 @@
-"""digit-edge selftest: check that a model works on this machine as it did when exported.
+"""Check that a model works here as it did when exported.
 
 It checks the file's digest and spec and decodes a PNG. With each installed engine it runs the
 artifact's golden inputs, whose scores are stored in the file. It also reports latency, memory,
@@ -21,6 +21,7 @@ import numpy as np
 from runtime.backends import ENGINES, golden, install_hint, open_backend
 from runtime.classifier import find_model
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
@@ -243,12 +244,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge selftest",
-        description="Check that a model works on this machine as it did when it was exported: "
+    parser = CommandParser(
+        "digit-edge selftest",
+        "Check that a model works on this machine as it did when it was exported: "
         "its digest, and its golden inputs in batches of 1, 2 and 8, on one thread and on all "
         "cores, with every installed engine. Print latency, memory, temperature and throttling.",
-        epilog="Exit status: 0 PASS, 2 no such model, 3 FAIL.",
+        {0: "PASS", 2: "bad usage, or no such model", 3: "FAIL"},
     )
     parser.add_argument(
         "--model",

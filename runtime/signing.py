@@ -1,4 +1,4 @@
-"""digit-edge sign: make Ed25519 keys and sign model files with them.
+"""Make Ed25519 keys and sign model files with them.
 
 `runtime.update` installs only models with a valid signature, checked with `verify`. A signature is
 the 64 bytes of Ed25519 (RFC 8032) over the whole file, stored in `FILE.sig` beside it. Keys are PEM
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError, printable
 from runtime.model import artifact
 from runtime.system import atomic_write
@@ -182,14 +183,22 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge sign",
-        description="Make a key pair and sign model files, for digit-edge update.",
+    parser = CommandParser(
+        "digit-edge sign",
+        "Make a key pair and sign model files, for digit-edge update.",
     )
-    actions = parser.add_subparsers(dest="action", required=True)
-    key = actions.add_parser("key", help="make NAME.key and NAME.pub")
-    key.add_argument("name", metavar="NAME")
-    signing = actions.add_parser("sign", help="write FILE.sig for each FILE")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="ACTION", help="what to do; ACTION --help says more"
+    )
+    key = actions.add_parser(
+        "key", help="make a key pair", description="Make a key pair, NAME.key and NAME.pub."
+    )
+    key.add_argument("name", metavar="NAME", help="path of the key files, without the suffix")
+    signing = actions.add_parser(
+        "sign",
+        help="sign model files",
+        description="Sign each FILE, a model: write FILE.sig.",
+    )
     signing.add_argument("key", metavar="KEY", help="the private key, a .key file")
     signing.add_argument("models", nargs="+", metavar="FILE", help="a model file")
     return parser.parse_args(argv)

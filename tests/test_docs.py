@@ -32,6 +32,7 @@ from train import recipe
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+PYTHONPATH = os.pathsep.join(map(str, (ROOT, ROOT / "deploy/wheel")))  # of digit-edge COMMAND
 PAGES = ("train", "export", "runtime", "benchmarks")  # pages whose commands are run
 OTHER_TESTS = {"raspberry-pi.md"}  # pages tested by tests/deploy/test_page.py
 # Pages without commands to run. Their links, command names, options and settings are checked.

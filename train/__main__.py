@@ -1,6 +1,6 @@
-"""Train the network on a data set and save it with its spec: digit-edge train.
+"""Train the CNN on a data set and save it with its spec.
 
-This module parses the options; `train.run` does the work.
+The command is `digit-edge train`. This module parses the options; `train.run` does the work.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.system import interrupt
 from train import recipe
 from train.options import whole
@@ -22,19 +23,20 @@ DEFAULT_VALIDATION_SHARE = 1 / 12
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge train",
-        description="Train the nine-layer CNN on labeled images and save it with its spec as one "
+    parser = CommandParser(
+        "digit-edge train",
+        "Train the nine-layer CNN on labeled images and save it with its spec as one "
         "file. Its plots and its history are written next to that file.",
-        epilog="Without --data, the first of these is used: $DIGIT_EDGE_DATA, MNIST in the user's "
-        "cache, MNIST downloaded, the 1,797 digits embedded in scikit-learn. train/RECIPE.md "
-        "describes the settings. Exit status: 0 saved, 2 bad input, 130 interrupted.",
+        {0: "saved", 130: "interrupted by Ctrl-C; --resume continues"},
+        "Without --data, the first of these is used: $DIGIT_EDGE_DATA, MNIST in the user's cache, "
+        "MNIST downloaded, the 1,797 digits embedded in scikit-learn. train/RECIPE.md describes "
+        "the settings.",
     )
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="a folder of IDX files, an .npz, a folder with one subfolder of images per class, or "
-        "'embedded' for the embedded digits",
+        help="labeled images: a folder of IDX files, an .npz, a folder with one subfolder of "
+        "images per class, or 'embedded' for the embedded digits (default: see below)",
     )
     parser.add_argument(
         "--as-is",
@@ -46,7 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--out",
         type=Path,
         default=DEFAULT_OUT,
-        metavar="PATH",
+        metavar="FILE",
         help="the .keras file to write; its name begins those of the plots and the history "
         "(default: %(default)s)",
     )
@@ -93,7 +95,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--learning-rate",
         type=_rate,
-        metavar="RATE",
+        metavar="X",
         help="peak learning rate (default: the recipe's)",
     )
     parser.add_argument(

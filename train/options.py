@@ -1,6 +1,6 @@
-"""Parses whole numbers in command-line options, for argparse's `type=`.
+"""Options that several commands share: --data, and whole numbers for argparse's `type=`.
 
-The commands of `train` and `export` use this parser, for example for --seed.
+The commands of `train` and `export` use this module.
 """
 
 import argparse
@@ -26,3 +26,18 @@ def whole(minimum: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def add_data_argument(parser: argparse.ArgumentParser, images: str) -> None:
+    """Add the option --data, whose value `train.data.load.load` accepts.
+
+    Args:
+        parser: the command's parser.
+        images: what the command uses the images for, for --help.
+    """
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help=f"{images}: a folder of IDX files, an .npz, a folder with one subfolder of images per "
+        "class, or 'embedded' for the embedded digits (default: see digit-edge train --help)",
+    )

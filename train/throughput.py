@@ -1,20 +1,21 @@
-"""digit-edge train-throughput: measures whether training waits for its input pipeline.
+"""Measure whether training waits for its input pipeline.
 
-The input pipeline shuffles, augments and corrupts the images of each batch. The command measures
-the training throughput once with this pipeline, and once with batches that were prepared in memory.
+The command is `digit-edge train-throughput`. The input pipeline shuffles, augments and corrupts the
+images of each batch. The command measures the training throughput once with this pipeline, and once
+with batches that were prepared in memory.
 """
 
-import argparse
 import os
 import sys
 import time
 from dataclasses import dataclass
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.system import interrupt
 from runtime.system.native_output import suppress_native_output
 from train.data import load
-from train.options import whole
+from train.options import add_data_argument, whole
 from train.recipe import DEFAULT
 
 BATCHES = 300  # default number of batches per round; a round has at most one epoch
@@ -80,23 +81,23 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
 
 def main(argv: list[str] | None = None) -> int:
     """Run `digit-edge train-throughput` and return its exit status."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge train-throughput",
-        description="Measure whether training waits for its input pipeline.",
+    parser = CommandParser(
+        "digit-edge train-throughput",
+        "Measure whether training waits for its input pipeline.",
     )
-    parser.add_argument(
-        "--data", metavar="PATH", help="the data set to train on, as for digit-edge train"
-    )
+    add_data_argument(parser, "the training images")
     parser.add_argument(
         "--batches",
         type=whole(1),
         default=BATCHES,
+        metavar="N",
         help="number of batches per round (default: %(default)s)",
     )
     parser.add_argument(
         "--rounds",
         type=whole(1),
         default=ROUNDS,
+        metavar="N",
         help="number of rounds with the pipeline and from memory; the fastest of each counts "
         "(default: %(default)s)",
     )

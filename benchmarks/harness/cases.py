@@ -3,7 +3,6 @@
 Also holds the command-line options that all benchmark commands share.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Protocol
 
 from benchmarks.harness.serialize import json_key
 from runtime.backends import ENGINES, devices
+from runtime.cli import options
+from runtime.cli.parser import CommandParser
+from runtime.engines import NAMES, engine_name
 from runtime.errors import BackendUnavailable
 
 REFERENCE = "digits.keras"  # the Keras model that the artifacts were exported from
@@ -24,7 +26,7 @@ KERAS_CALLS = {
     "cpu": ("keras", "keras tf.function"),
     "gpu": ("keras", "keras tf.function", "keras jax"),
 }
-DEFAULT_MODELS = Path("models")  # the default of --models
+DEFAULT_MODELS = Path("models")  # the default of --model
 
 # Values of `SkippedCase.status`:
 ABSENT = "absent"  # the engine or the device is not available on this machine; not a failure
@@ -149,29 +151,41 @@ def _case_devices(engine: str, device: str) -> tuple[str, ...]:
 
 
 def parse_external_python(text: str) -> ExternalPython:
-    """Parse `BACKEND=PYTHON`, the value of --python.
+    """Parse `NAME=PATH`, the value of --python: an engine and a Python interpreter.
 
     Raises:
         BackendUnavailable: the text has another form, or the backend is unknown.
     """
-    backend, equals, python = text.partition("=")
-    if not equals or backend not in {engine.name for engine in ENGINES}:
-        raise BackendUnavailable(f"--python takes BACKEND=PYTHON, not {text!r}")
+    name, equals, python = text.partition("=")
+    backend = engine_name(name)
+    if not equals or backend not in NAMES:
+        raise BackendUnavailable(
+            f"--python takes NAME=PATH, an engine and the path of a Python, not {text!r}"
+        )
     return ExternalPython(backend, python)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandParser) -> None:
     """Add the options that every benchmark command shares."""
-    parser.add_argument(
-        "--models", type=Path, default=DEFAULT_MODELS, help="folder of the artifacts (models)"
-    )
-    parser.add_argument(
-        "--backend", action="append", default=[], help="measure only this engine; may be repeated"
-    )
+    add_models_argument(parser)
+    options.add_backends_argument(parser)
     parser.add_argument(
         "--python",
         action="append",
         default=[],
-        metavar="BACKEND=PYTHON",
+        metavar="NAME=PATH",
         help="run an engine with another Python, e.g. tflite-runtime=/path/to/python",
     )
+
+
+def add_models_argument(parser: CommandParser) -> None:
+    """Add the option --model; the parsed value is called `models`, for it is a folder of them."""
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=DEFAULT_MODELS,
+        dest="models",
+        metavar="PATH",
+        help="a folder of artifacts (default: %(default)s)",
+    )
+    parser.add_alias("--models", "--model")

@@ -1,4 +1,4 @@
-"""Measure latency, throughput, start-up and memory: digit-edge benchmark-latency."""
+"""Measure latency, throughput, start-up and memory."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.harness import cases, output_dir
 from benchmarks.latency.run import add_arguments, measure, parse_threads, settings_of
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED
 from runtime.system import atomic_write
 
@@ -18,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.harness.serialize import to_json
     from benchmarks.report import terminal
 
-    if arguments.json is not None:
-        output_dir.check_file(arguments.json)
+    if arguments.out is not None:
+        output_dir.check_file(arguments.out)
     report = measure(
         arguments.models,
         settings_of(arguments),
@@ -32,23 +33,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     terminal.clear()
     terminal.print_latency(report)
-    if arguments.json is not None:
-        atomic_write.write(arguments.json, to_json(report))
+    if arguments.out is not None:
+        atomic_write.write(arguments.out, to_json(report))
     return 0 if report else CHECK_FAILED
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-latency",
-        description="Measure latency, throughput, start-up and memory of each artifact.",
+    parser = CommandParser(
+        "digit-edge benchmark-latency",
+        "Measure latency, throughput, start-up and memory of each artifact.",
+        {0: "measured", 3: "a case failed"},
     )
     cases.add_arguments(parser)
     add_arguments(parser)
     parser.add_argument(
         "--no-keras", action="store_true", help="do not measure the Keras reference"
     )
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the results to this JSON file"
+    )
+    parser.add_alias("--json", "--out")
     return parser.parse_args(argv)
 
 

@@ -1,9 +1,8 @@
-"""Decode a folder's PNG files: python -m benchmarks.latency.decode_only.
+"""Decode the PNG files of a folder.
 
 `folder_throughput` compares it with classifying the folder: the decoding alone is the upper limit.
 """
 
-import argparse
 import multiprocessing
 import signal
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError
 from runtime.system import interrupt
 
@@ -44,12 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         EdgeError: --jobs is below 1, the folder has no PNG files, or a file cannot be decoded.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.latency.decode_only",
-        description="Decode the PNG files of a folder.",
+    parser = CommandParser(
+        "python -m benchmarks.latency.decode_only",
+        "Decode the PNG files of a folder.",
     )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (%(default)s)")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the PNG files")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)"
+    )
     arguments = parser.parse_args(argv)
     if arguments.jobs < 1:
         raise EdgeError(f"--jobs takes 1 or more, not {arguments.jobs}")

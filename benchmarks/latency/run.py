@@ -211,24 +211,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device",
         choices=("cpu", "gpu"),
         default="cpu",
-        help="gpu measures every accelerator of each engine (%(default)s)",
+        metavar="NAME",
+        help="cpu, or gpu for every accelerator of each engine (default: %(default)s)",
     )
     parser.add_argument(
-        "--threads", help="numbers of threads, e.g. 1,2,4 (1 and the number of cores)"
+        "--threads",
+        metavar="N,N,…",
+        help="numbers of threads, such as 1,2,4 (default: 1 and the number of cores)",
     )
     parser.add_argument(
         "--quick", action="store_true", help="measure briefly and once, with less precise results"
     )
     parser.add_argument(
-        "--repetitions", type=int, help=f"processes per case ({default.repetitions})"
+        "--repetitions",
+        type=int,
+        metavar="N",
+        help=f"processes per case (default: {default.repetitions})",
     )
     parser.add_argument(
         "--min-seconds",
         type=float,
-        help=f"minimum duration per case and scenario ({default.min_seconds})",
+        metavar="S",
+        help=f"minimum duration per case and scenario (default: {default.min_seconds})",
     )
     parser.add_argument(
         "--min-count",
         type=int,
-        help=f"minimum number of calls per case and scenario ({default.min_count})",
+        metavar="N",
+        help=f"minimum number of calls per case and scenario (default: {default.min_count})",
     )

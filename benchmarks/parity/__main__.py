@@ -1,4 +1,4 @@
-"""Compare each artifact with its Keras reference on the test set: digit-edge benchmark-parity."""
+"""Compare each artifact with its Keras reference."""
 
 import argparse
 import sys
@@ -9,6 +9,7 @@ from benchmarks.harness import cases, output_dir
 from benchmarks.harness.test_set import load_test_set
 from benchmarks.parity.run import add_arguments, compare, tolerance_of
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED
 from runtime.model import artifact
 from runtime.system import atomic_write
@@ -20,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.harness.serialize import to_json
     from benchmarks.report import terminal
 
-    if arguments.json is not None:
-        output_dir.check_file(arguments.json)
+    if arguments.out is not None:
+        output_dir.check_file(arguments.out)
     artifact.read(arguments.models / cases.REFERENCE)  # fail before a data set is downloaded
     report = compare(
         arguments.models,
@@ -36,17 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     terminal.clear()
     terminal.print_parity(report)
-    if arguments.json is not None:
-        atomic_write.write(arguments.json, to_json(report))
+    if arguments.out is not None:
+        atomic_write.write(arguments.out, to_json(report))
     return 0 if report else CHECK_FAILED
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-parity",
-        description="Compare the accuracy and predictions of each artifact with those of its Keras "
-        "reference.",
+    parser = CommandParser(
+        "digit-edge benchmark-parity",
+        "Compare the accuracy and predictions of each artifact with those of its Keras reference.",
+        {0: "every case passed", 3: "a case failed"},
     )
     cases.add_arguments(parser)
     add_arguments(parser)
@@ -54,9 +55,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "--device",
         choices=("cpu", "gpu"),
         default="cpu",
-        help="gpu compares every accelerator of each engine (%(default)s)",
+        metavar="NAME",
+        help="cpu, or gpu for every accelerator of each engine (default: %(default)s)",
     )
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the results to this JSON file"
+    )
+    parser.add_alias("--json", "--out")
     return parser.parse_args(argv)
 
 

@@ -25,6 +25,7 @@ from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.tolerance import Tolerance
+from train.options import add_data_argument
 
 MAX_FLIPPED_IMAGES = 64  # a report contains the pixels of at most this many flipped images
 # Images that --explain traces layer by layer: enough for two significant digits; the reference
@@ -267,25 +268,29 @@ def _flipped_images(results: list[ParityResult], test_set: TestSet) -> tuple[Tes
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the parity options, which `digit-edge benchmark` shares."""
     default = Tolerance()
-    parser.add_argument("--data", help="data set: a folder or a file; see digit-edge train --help")
+    add_data_argument(parser, "the data set that the model was trained on")
     parser.add_argument(
         "--max-difference",
         type=float,
         default=default.max_difference,
-        help="allowed difference of a float artifact's scores (%(default)s)",
+        metavar="X",
+        help="allowed difference of a float artifact's scores (default: %(default)s)",
     )
     parser.add_argument(
         "--max-drop",
         type=float,
         default=100 * default.max_drop,
-        help="allowed loss of an int8 artifact's accuracy, in percentage points (%(default)s)",
+        metavar="X",
+        help="allowed loss of an int8 artifact's accuracy, in percentage points "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--min-agreement",
         type=float,
         default=100 * default.min_agreement,
+        metavar="X",
         help="required share of an int8 artifact's predictions that equal those of the reference, "
-        "in %% (%(default)s)",
+        "in %% (default: %(default)s)",
     )
     parser.add_argument(
         "--explain",

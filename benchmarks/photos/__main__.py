@@ -1,4 +1,4 @@
-"""The command digit-edge benchmark-photos: measures accuracy and speed on a folder of images."""
+"""Measure accuracy and speed on photographs of digits."""
 
 import argparse
 import sys
@@ -8,7 +8,9 @@ from pathlib import Path
 from benchmarks.harness import output_dir
 from benchmarks.photos.run import measure
 from runtime.classifier import Classifier
+from runtime.cli import options
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import printable
 
 
@@ -44,28 +46,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-photos",
-        description="Measure accuracy on real photographs, scans and drawings, and the time from "
+    parser = CommandParser(
+        "digit-edge benchmark-photos",
+        "Measure accuracy on real photographs, scans and drawings, and the time from "
         "file bytes to label.",
-        epilog="Exit status: 0 measured, 2 invalid input. A missed target does not change it.",
+        {0: "measured, even if a target is missed"},
     )
     parser.add_argument(
         "--data",
         type=Path,
         required=True,
-        metavar="FOLDER",
+        metavar="PATH",
         help="folder with the images and their manifest.csv",
     )
     parser.add_argument("--model", metavar="PATH", help="an artifact (default: the published one)")
-    parser.add_argument(
-        "--backend", help="the engine (default: the first installed one that reads the model)"
-    )
+    options.add_backend_argument(parser)
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("benchmarks/results"),
-        help="folder of the report (%(default)s)",
+        metavar="FOLDER",
+        help="folder of the report (default: %(default)s)",
     )
     parser.add_argument(
         "--pictures",

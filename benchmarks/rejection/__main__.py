@@ -1,4 +1,4 @@
-"""The command digit-edge benchmark-rejection: measures the rejection of non-digit images."""
+"""Measure the rejection of images that are not digits."""
 
 import argparse
 import sys
@@ -8,8 +8,11 @@ from pathlib import Path
 from benchmarks.harness import cases, output_dir
 from benchmarks.harness.test_set import load_test_set
 from benchmarks.rejection.run import measure
+from runtime.cli import options
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, printable
+from train.options import add_data_argument
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,26 +38,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-rejection",
-        description="Measure the share of blank pages, letters, shapes, … that each artifact "
+    parser = CommandParser(
+        "digit-edge benchmark-rejection",
+        "Measure the share of blank pages, letters, shapes, … that each artifact "
         "rejects, the share of digits that it rejects by mistake, and the time per decision.",
-        epilog="Exit status: 0 measured, 2 invalid input, 3 a case failed. A missed target does "
-        "not change it.",
+        {0: "measured, even if a target is missed", 3: "a case failed"},
     )
+    cases.add_models_argument(parser)
+    options.add_backends_argument(parser)
+    add_data_argument(parser, "the test images")
     parser.add_argument(
-        "--models",
+        "--out",
         type=Path,
-        default=cases.DEFAULT_MODELS,
-        help="folder of the artifacts (%(default)s)",
+        metavar="FOLDER",
+        help="folder of the report (default: rejection in that of the artifacts)",
     )
-    parser.add_argument(
-        "--backend", action="append", default=[], help="only this engine; may be repeated"
-    )
-    parser.add_argument(
-        "--data", help="test images: a folder or a file; see digit-edge train --help"
-    )
-    parser.add_argument("--out", type=Path, help="folder of the report (MODELS/rejection)")
     return parser.parse_args(argv)
 
 

@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
         os.mkdir(os.path.join(folder, "results"))
         latency_json = os.path.join("results", "latency.json")
         status = _run(
-            folder, "latency", "--no-keras", "--models", "models", "--json", latency_json,
+            folder, "latency", "--no-keras", "--model", "models", "--out", latency_json,
             *arguments,
         )  # fmt: skip
         if not os.path.exists(os.path.join(folder, latency_json)):
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
         if os.path.exists(os.path.join(folder, "pixels.npy")):
             case_options = [a for a in arguments if a.startswith(("--backend=", "--device="))]
             status = _run(
-                folder, "remote.predict", "--models", "models", "--pixels", "pixels.npy",
+                folder, "remote.predict", "--model", "models", "--pixels", "pixels.npy",
                 "--out", "results", *case_options,
             )  # fmt: skip
             if status:

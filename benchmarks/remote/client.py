@@ -214,12 +214,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="USER@HOST",
         help="measure the artifacts on this device too, over ssh",
     )
-    parser.add_argument("--on-port", type=int, metavar="PORT", help="the port of ssh on the device")
+    parser.add_argument(
+        "--on-port",
+        type=int,
+        metavar="PORT",
+        help="the port of ssh on the device (default: that of ssh's configuration)",
+    )
     parser.add_argument(
         "--on-python",
-        metavar="PYTHON",
+        metavar="PATH",
         help="the Python on the device that has an engine installed; a relative path starts in "
-        f"the home folder ({Device.python})",
+        f"the home folder (default: {Device.python})",
     )
 
 

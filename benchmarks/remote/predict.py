@@ -1,10 +1,9 @@
-"""Save the scores of each artifact for given images: python -m benchmarks.remote.predict.
+"""Save the scores of each artifact for given images.
 
 Runs on a device, which has neither Keras nor a data set. `benchmarks.parity` compares the scores
 with those of the reference on the machine that `client` runs on.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,9 @@ from benchmarks.harness.cases import FAILED, BenchmarkCase, SkippedCase
 from benchmarks.harness.messages import PredictRequest
 from benchmarks.harness.serialize import from_json, to_json
 from benchmarks.schema.remote import CasePredictions, DevicePredictions, PredictionIndex
+from runtime.cli import options
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import ArtifactError, EdgeError
 from runtime.model import artifact
 from runtime.system import atomic_write
@@ -94,18 +95,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         EdgeError: the images are missing, or the results cannot be written.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.remote.predict",
-        description="Save the scores of each artifact of a folder for given images.",
+    parser = CommandParser(
+        "python -m benchmarks.remote.predict",
+        "Save the scores of each artifact of a folder for given images.",
+        {0: f"saved; {INDEX} names the cases that failed"},
     )
-    parser.add_argument("--models", type=Path, required=True, help="folder of the artifacts")
+    cases.add_models_argument(parser)
+    options.add_backends_argument(parser)
     parser.add_argument(
-        "--pixels", type=Path, required=True, help=".npy file of images, (N, 28, 28, 1) uint8"
+        "--pixels",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".npy file of images, (N, 28, 28, 1) uint8",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the scores to")
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="(%(default)s)")
     parser.add_argument(
-        "--backend", action="append", default=[], help="run only this engine; may be repeated"
+        "--out", type=Path, required=True, metavar="FOLDER", help="folder to write the scores to"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "gpu"),
+        default="cpu",
+        metavar="NAME",
+        help="cpu, or gpu for every accelerator of each engine (default: %(default)s)",
     )
     arguments = parser.parse_args(argv)
     from benchmarks.report import terminal

@@ -1,4 +1,4 @@
-"""The command digit-edge benchmark-robustness: accuracy on corrupted images and other writers."""
+"""Measure accuracy on corrupted images and other writers."""
 
 import argparse
 import sys
@@ -9,7 +9,9 @@ from benchmarks.harness import cases, output_dir
 from benchmarks.harness.test_set import load_test_set
 from benchmarks.robustness.run import QUICK_IMAGES, measure, quick_subset
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, printable
+from train.options import add_data_argument
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,18 +40,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-robustness",
-        description="Measure the accuracy of each artifact on images that are shifted, rotated, "
+    parser = CommandParser(
+        "digit-edge benchmark-robustness",
+        "Measure the accuracy of each artifact on images that are shifted, rotated, "
         "blurred, …, and on digits of other writers.",
-        epilog="Exit status: 0 measured, 2 invalid input, 3 a case failed. A missed target does "
-        "not change it.",
+        {0: "measured, even if a target is missed", 3: "a case failed"},
     )
     cases.add_arguments(parser)
+    add_data_argument(parser, "the test images")
     parser.add_argument(
-        "--data", help="test images: a folder or a file; see digit-edge train --help"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the report (default: robustness in that of the artifacts)",
     )
-    parser.add_argument("--out", type=Path, help="folder of the report (MODELS/robustness)")
     parser.add_argument(
         "--quick", action="store_true", help=f"use only {QUICK_IMAGES:,} test images"
     )

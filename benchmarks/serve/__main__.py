@@ -1,4 +1,4 @@
-"""The command digit-edge benchmark-serve: a load test of digit-edge serve."""
+"""Test the HTTP server under load."""
 
 import argparse
 import json
@@ -19,6 +19,7 @@ from benchmarks.serve.run import (
     started,
 )
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError
 from runtime.system import atomic_write
 
@@ -52,32 +53,51 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the command's options."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge benchmark-serve",
-        description="Start digit-edge serve and test it under load: throughput compared "
+    parser = CommandParser(
+        "digit-edge benchmark-serve",
+        "Start digit-edge serve and test it under load: throughput compared "
         "with classify in process, many clients at once, memory over many requests, hostile "
         "clients, and SIGTERM with requests in flight. Takes some minutes.",
-        epilog="Exit status: 0 all targets met, 2 invalid input, 3 a target missed.",
+        {0: "all targets met", 3: "a target missed"},
     )
     parser.add_argument(
-        "--seconds", type=float, default=24, help="duration of the throughput test (%(default)s)"
+        "--seconds",
+        type=float,
+        default=24,
+        metavar="S",
+        help="duration of the throughput test (default: %(default)s)",
     )
     parser.add_argument(
-        "--clients", type=int, default=200, help="number of simultaneous clients (%(default)s)"
+        "--clients",
+        type=int,
+        default=200,
+        metavar="N",
+        help="number of simultaneous clients (default: %(default)s)",
     )
     parser.add_argument(
-        "--each", type=int, default=10, help="requests of each of these clients (%(default)s)"
+        "--each",
+        type=int,
+        default=10,
+        metavar="N",
+        help="requests of each of these clients (default: %(default)s)",
     )
     parser.add_argument(
-        "--requests", type=int, default=100_000, help="requests of the memory test (%(default)s)"
+        "--requests",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="requests of the memory test (default: %(default)s)",
     )
     parser.add_argument(
         "--abuse-seconds",
         type=float,
         default=60,
-        help="duration of the test with hostile clients (%(default)s)",
+        metavar="S",
+        help="duration of the test with hostile clients (default: %(default)s)",
     )
-    parser.add_argument("--out", type=Path, help="write the results to this JSON file")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the results to this JSON file"
+    )
     arguments = parser.parse_args(argv)
     if min(arguments.clients, arguments.each, arguments.requests) < 1:
         raise EdgeError("--clients, --each and --requests take values of 1 or more")

@@ -1,8 +1,8 @@
-"""Test and measure the runtime on emulated Raspberry Pis: `python -m deploy.emulation`.
+"""Test and measure the runtime on emulated Raspberry Pis.
 
-The command builds the emulated Pis in `.pi/` and runs deploy/tests on them. It measures
-instructions and memory of every engine. Then it compares the figures with the baseline,
-benchmarks/results/pi.json.
+The command `python -m deploy.emulation` builds the emulated Pis in `.pi/` and runs deploy/tests on
+them. It measures instructions and memory of every engine. Then it compares the figures with the
+baseline, benchmarks/results/pi.json.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from deploy.emulation import installed, roots, table, user
 from deploy.systems import SYSTEMS, System
 from deploy.wheels import CHECKOUT
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError
 
 # Test file that runs the commands of docs/raspberry-pi.md. Only --page runs this slow test.
@@ -118,12 +119,15 @@ def measure_all(at_once: int) -> list[table.Row]:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.emulation",
-        description="Build emulated Raspberry Pis in .pi/, install the runtime's wheel on them, "
+    parser = CommandParser(
+        "python -m deploy.emulation",
+        "Build emulated Raspberry Pis in .pi/, install the runtime's wheel on them, "
         "test and measure it there, and compare with benchmarks/results/pi.json.",
-        epilog="Exit status: 0 passed, 2 the emulators cannot be built, 3 a test failed or a "
-        "figure is more than 2 % worse than the baseline.",
+        {
+            0: "passed",
+            2: "bad usage, or the emulators cannot be built",
+            3: "a test failed, or a figure is more than 2 % worse than the baseline",
+        },
     )
     parser.add_argument("--measure", action="store_true", help="measure only, without the tests")
     parser.add_argument(

@@ -157,7 +157,7 @@ def _kernel() -> None:
 
 
 def _system(system: System) -> None:
-    """Build two layers of a system: the packages on a new SD card, and the packages that apt adds."""
+    """Build two layers of a system: the packages on a new SD card, and those that apt adds."""
     apt = CACHE / "debian" / system.name
     suite = Suite(system.suite, system.architecture)
 

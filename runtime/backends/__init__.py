@@ -11,7 +11,7 @@ from typing import Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from runtime.engines import ENGINES, Engine, install_hint
+from runtime.engines import ENGINES, Engine, engine_name, install_hint
 from runtime.errors import BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.model.spec import ModelSpec
@@ -64,7 +64,7 @@ def open_backend(
 
     Args:
         artifact: the model to open.
-        engine: a name in `ENGINES`.
+        engine: a name in `ENGINES`, or the name of the extra that installs the engine.
         threads: number of threads of the engine, at least 1.
         device: "cpu", "gpu" or another of the engine's `devices`.
 
@@ -77,6 +77,7 @@ def open_backend(
         raise BackendUnavailable(f"{threads} threads cannot run a model: pass 1 or more")
     candidates = [row for row in ENGINES if row.suffix == artifact.format]
     if engine is not None:
+        engine = engine_name(engine)
         if engine not in {row.name for row in ENGINES}:
             raise BackendUnavailable(f"no backend {engine!r}: choose one of {_names(ENGINES)}")
         if engine not in {row.name for row in candidates}:

@@ -1,6 +1,7 @@
-"""digit-edge camera: report the digits in a camera, a stream, a video or a folder.
+"""Report the digits that a camera or a video shows.
 
-This module parses the options; `runtime.camera.run` classifies the frames.
+The command is `digit-edge camera`. This module parses the options; `runtime.camera.run` classifies
+the frames.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from runtime.camera.run import watch
 from runtime.camera.sources import open_source
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.outputs import sinks
 from runtime.preprocess.segment import Box
 from runtime.reload import ReloadingClassifier
@@ -57,12 +59,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; end with a usage error if options contradict each other."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge camera",
-        description="Report the digits that a camera sees: one JSON object for each digit that "
-        "appears.",
-        epilog="Exit status: 0 the source ended or SIGTERM arrived, 2 the source cannot be read or "
-        "the camera hangs.",
+    parser = CommandParser(
+        "digit-edge camera",
+        "Report the digits that a camera sees: one JSON object for each digit that appears.",
+        {
+            0: "the source ended or SIGTERM arrived",
+            2: "bad usage, the source cannot be read, or the camera hangs",
+        },
     )
     parser.add_argument(
         "--source",

@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mqtt-discovery",
         nargs="?",
         const="homeassistant",
-        metavar="PREFIX",
+        metavar="NAME",
         help="announce the sensors to Home Assistant, under its prefix (default: homeassistant)",
     )
     group.add_argument(

@@ -1,6 +1,6 @@
-"""digit-edge serve: serve a drawing page and an HTTP API that classify with an artifact.
+"""Serve a page to draw digits on, and an HTTP API.
 
-This module parses the options; `runtime.serve.run` serves.
+The command is `digit-edge serve`. This module parses the options; `runtime.serve.run` serves.
 """
 
 import argparse
@@ -8,15 +8,18 @@ import sys
 
 from runtime.cli.exit_status import exit_status
 from runtime.cli.options import add_model_arguments
+from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError
 from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
 from runtime.serve.addresses import parse_port
 
 # The end of the text of --help.
-_EPILOG = f"""\
+_NOTES = f"""\
 Open the printed address in a browser. Draw with mouse, finger, pen or keyboard, drop or paste a
-photograph, or use the camera. Programs call the API:
-curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify (or /v1/read for a number).
+photograph, or use the camera.
+
+Programs call the API: curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify (or /v1/read for
+a number).
 /openapi.json describes the API, /metrics is for Prometheus, /healthz is the health check.
 
 If other machines can connect (--host 0.0.0.0), every client needs a token of at least 16
@@ -24,8 +27,7 @@ characters: pass --token-file, or set {TOKEN_VARIABLE}. To open the page with th
 #token=… to its address. Browsers allow the live camera on localhost and over HTTPS only
 (--certificate).
 
-Exit status: 0 ended by SIGTERM, 2 bad usage, 130 ended by Ctrl-C. Requests in flight get 5 s.
-"""
+Requests in flight when the server ends get 5 s."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,20 +58,24 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; end with a usage error if options contradict each other."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge serve",
-        description="Serve a page to draw digits on and an HTTP API; an artifact classifies.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = CommandParser(
+        "digit-edge serve",
+        "Serve a page to draw digits on and an HTTP API; an artifact classifies.",
+        {0: "ended by SIGTERM"},
+        _NOTES,
     )
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)"
+        "--host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="address to listen on (default: %(default)s)",
     )
     parser.add_argument(
         "--port",
         type=_port,
         default=8080,
-        help="port to listen on (default: 8080); 0 chooses a free port",
+        metavar="PORT",
+        help="port to listen on (default: %(default)s); 0 chooses a free port",
     )
     model = parser.add_argument_group("model (the server reloads a replaced file automatically)")
     add_model_arguments(model)
@@ -84,15 +90,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--max-body",
         type=_positive,
         default=16,
-        metavar="MIB",
-        help="largest request body (default: 16)",
+        metavar="N",
+        help="largest request body, in MiB (default: %(default)s)",
     )
     limits.add_argument(
         "--max-pixels",
         type=_positive,
         default=24,
-        metavar="MEGAPIXELS",
-        help="largest image (default: 24)",
+        metavar="N",
+        help="largest image, in megapixels (default: %(default)s)",
     )
     limits.add_argument(
         "--timeout",

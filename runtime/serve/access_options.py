@@ -35,7 +35,11 @@ class AccessOptions:
 def add_access_arguments(group: argparse._ArgumentGroup) -> None:
     """Add --token-file, --token, --no-auth and --allow-host to a group of a parser."""
     group.add_argument("--token-file", type=Path, metavar="FILE", help="read the token from FILE")
-    group.add_argument("--token", help="the token; other users of this machine can see it in `ps`")
+    group.add_argument(
+        "--token",
+        metavar="TOKEN",
+        help="the token; other users of this machine can see it in `ps`",
+    )
     group.add_argument(
         "--no-auth", action="store_true", help="allow everybody on the network, without a token"
     )

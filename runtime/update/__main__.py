@@ -1,10 +1,11 @@
-"""digit-edge update: replace the model of a running device with a signed, tested one."""
+"""Replace the model of a running device with a signed one."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError, printable
 from runtime.update.run import rollback, update
 
@@ -12,37 +13,37 @@ from runtime.update.run import rollback, update
 def main(argv: list[str] | None = None) -> int:
     """Update or roll back a model; return 0. Errors exit with 2, a rejected model with 3."""
     arguments = parse_args(argv)
-    into = Path(arguments.into)
+    model = Path(arguments.model)
     if arguments.back:
-        lines = rollback(into)
+        lines = rollback(model)
     else:
         keys = None if arguments.keys is None else Path(arguments.keys)
-        lines = update(arguments.source, into, keys, arguments.allow_unsigned)
+        lines = update(arguments.source, model, keys, arguments.allow_unsigned)
     print("\n".join(map(printable, lines)))
     return 0
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line; end with a usage error if options contradict each other."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge update",
-        description="Replace the model in use, if the signature and the digest of the new model "
+    parser = CommandParser(
+        "digit-edge update",
+        "Replace the model in use, if the signature and the digest of the new model "
         "are valid and it passes its self-test. Running watch, camera and serve processes reload "
         "it automatically; the previous model is kept beside it.",
-        epilog="Exit status: 0 done, 2 bad input, 3 the model is not trusted or fails its "
-        "self-test.",
+        {3: "the model is not trusted or fails its self-test"},
     )
     parser.add_argument("source", nargs="?", metavar="FILE|URL", help="the new model")
     parser.add_argument(
-        "--into",
+        "--model",
         default="models",
         metavar="PATH",
         help="the model to replace, or a folder, in which the new model keeps its file name; with "
-        "--back a folder must contain exactly one model with a previous one (default: models)",
+        "--back a folder must contain exactly one model with a previous one (default: %(default)s)",
     )
+    parser.add_alias("--into", "--model")
     parser.add_argument(
         "--keys",
-        metavar="DIR",
+        metavar="FOLDER",
         help="folder of trusted keys, *.pub files of digit-edge sign (default: the "
         "folder keys beside the model)",
     )

@@ -120,7 +120,7 @@ def _with_previous(folder: Path) -> Path:
         return candidates[0]
     names = ", ".join(path.name for path in candidates) or "none"
     raise EdgeError(
-        f"--back: which model of {folder}? Models with a previous one: {names}; pass --into FILE"
+        f"--back: which model of {folder}? Models with a previous one: {names}; pass --model FILE"
     )
 
 

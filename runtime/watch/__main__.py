@@ -1,4 +1,4 @@
-"""digit-edge watch FOLDER: classify each image that arrives in a folder, once."""
+"""Classify each image that arrives in a folder, once."""
 
 import argparse
 import math
@@ -7,6 +7,7 @@ import sys
 
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
+from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError
 from runtime.outputs import sinks
 from runtime.reload import ReloadingClassifier
@@ -47,12 +48,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's arguments."""
-    parser = argparse.ArgumentParser(
-        prog="digit-edge watch",
-        description="Classify each image that arrives in a folder or below it, once, and print a "
+    parser = CommandParser(
+        "digit-edge watch",
+        "Classify each image that arrives in a folder or below it, once, and print a "
         "JSON object for each. Images may be written slowly or renamed into place.",
-        epilog="Hidden files, and files without an image's suffix (like .part), are ignored. "
-        "Exit status: 0 after SIGTERM, 2 if the folder or the model cannot be read.",
+        {0: "ended by SIGTERM", 2: "bad usage, or the folder or the model cannot be read"},
+        "Hidden files, and files without an image's suffix (like .part), are ignored.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder in which the images arrive")
     options.add_model_arguments(parser)
@@ -66,7 +67,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=float,
         default=0.5,
         metavar="S",
-        help="an image is complete if it has not changed for S seconds (default: 0.5); an "
+        help="an image is complete if it has not changed for S seconds (default: %(default)s); an "
         "unreadable image is reported after ten times that",
     )
     parser.add_argument(
@@ -74,7 +75,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=float,
         default=0.25,
         metavar="S",
-        help="scan the folder every S seconds (default: 0.25)",
+        help="scan the folder every S seconds (default: %(default)s)",
     )
     parser.add_argument(
         "--state",

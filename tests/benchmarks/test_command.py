@@ -28,28 +28,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PRETRAINED = ROOT / "runtime" / "pretrained"
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".parity", ".latency", ".compare", ".readme", ".rejection", ".robustness"]
-)
-def test_help_needs_no_engine_and_no_tensorflow(name: str) -> None:
-    program = (
-        "import runpy, sys\n"
-        "for missing in ('tensorflow', 'keras', 'onnxruntime', 'ai_edge_litert', 'scipy',\n"
-        "                'sklearn', 'matplotlib'):\n"
-        "    sys.modules[missing] = None\n"
-        f"sys.argv = ['x', '--help']\n"
-        f"runpy.run_module('benchmarks{name}', run_name='__main__')\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert "usage: digit-edge benchmark" in ended.stdout
-
-
 def test_missing_reference_is_reported_before_data_is_loaded(tmp_path) -> None:
     with pytest.raises(EdgeError, match=r"digits\.keras"):
-        main(["--models", str(tmp_path), "--data", str(tmp_path / "never")])
+        main(["--model", str(tmp_path), "--data", str(tmp_path / "never")])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +53,7 @@ def test_option_without_the_option_it_requires_is_an_error(options, required) ->
 )
 @pytest.mark.parametrize("command", [latency_main, robustness_main], ids=["latency", "robustness"])
 def test_command_fails_if_its_only_engine_is_missing(command, data_file, tmp_path, capsys) -> None:
-    options = ["--models", str(PRETRAINED), "--backend", "tflite-runtime", "--quick", "--no-keras"]
+    options = ["--model", str(PRETRAINED), "--backend", "tflite-runtime", "--quick", "--no-keras"]
     if command is robustness_main:
         options += ["--data", str(data_file), "--out", str(tmp_path / "report")]
     assert command(options) == CHECK_FAILED
@@ -88,7 +69,7 @@ def test_serve_rejects_options_of_zero(option) -> None:
 
 def test_baseline_with_one_repetition_is_an_error(made_report: Path, models) -> None:
     with pytest.raises(EdgeError, match="--repetitions"):
-        main(["--models", str(models), "--quick", "--baseline", str(made_report)])
+        main(["--model", str(models), "--quick", "--baseline", str(made_report)])
 
 
 def write_changed_latency(path: Path, change) -> None:
@@ -125,7 +106,7 @@ def changed_baseline(made_report: Path, change) -> Path:
 def test_incomparable_baseline_is_reported_before_data_is_loaded(
     changed_baseline: Path, models, tmp_path, option: str
 ) -> None:
-    options = ["--models", str(models), "--data", str(tmp_path / "never")]
+    options = ["--model", str(models), "--data", str(tmp_path / "never")]
     with pytest.raises(EdgeError, match=option):
         main([*options, "--baseline", str(changed_baseline)])
 
@@ -135,7 +116,7 @@ def test_option_allows_an_incomparable_baseline(
     changed_baseline: Path, models, tmp_path, option: str
 ) -> None:
     """The run goes on to load the data, which do not exist."""
-    options = ["--models", str(models), "--data", str(tmp_path / "never")]
+    options = ["--model", str(models), "--data", str(tmp_path / "never")]
     with pytest.raises(EdgeError, match="never"):
         main([*options, "--baseline", str(changed_baseline), option])
 
@@ -153,7 +134,7 @@ def test_baseline_may_differ_in_artifacts_that_are_not_measured(
         return dataclasses.replace(latency, results=results)
 
     write_changed_latency(made_report, change_onnx_digests)
-    options = ["--models", str(models), "--data", str(tmp_path / "never"), "--backend", "litert"]
+    options = ["--model", str(models), "--data", str(tmp_path / "never"), "--backend", "litert"]
     with pytest.raises(EdgeError, match="never"):
         main([*options, "--baseline", str(made_report)])
 
@@ -161,7 +142,7 @@ def test_baseline_may_differ_in_artifacts_that_are_not_measured(
 @pytest.mark.parametrize(
     ("name", "option"),
     [
-        (None, "--out"), ("parity", "--json"), ("latency", "--json"),
+        (None, "--out"), ("parity", "--out"), ("latency", "--out"),
         ("robustness", "--out"), ("rejection", "--out"), ("photos", "--out"), ("serve", "--out"),
     ],
 )  # fmt: skip
@@ -170,8 +151,8 @@ def test_unwritable_output_is_reported_before_anything_is_measured(
 ) -> None:
     (tmp_path / "file").touch()
     options = [option, str(tmp_path / "file" / "results" / "results.json")]
-    options += [] if name == "serve" else ["--data" if name != "latency" else "--backend", "never"]
-    options += [] if name in ("serve", "photos") else ["--models", str(models)]
+    options += [] if name == "serve" else ["--data" if name != "latency" else "--python", "never"]
+    options += [] if name in ("serve", "photos") else ["--model", str(models)]
     with pytest.raises(EdgeError, match=r"cannot write .*: Not a directory"):
         import_module(".".join(filter(None, ("benchmarks", name, "__main__")))).main(options)
 
@@ -190,14 +171,14 @@ def test_output_file_that_is_a_folder_is_an_error(tmp_path) -> None:
 def test_related_report_is_read_before_anything_is_measured(models, tmp_path) -> None:
     (tmp_path / related.REJECTION_NAME).write_text("{}")
     with pytest.raises(EdgeError, match=r"rejection\.json"):
-        main(["--models", str(models), "--data", "never", "--out", str(tmp_path)])
+        main(["--model", str(models), "--data", "never", "--out", str(tmp_path)])
 
 
 def test_predict_rejects_a_file_as_output_folder(models, tmp_path) -> None:
     file = tmp_path / "file"
     np.save(tmp_path / "pixels.npy", np.zeros((1, 28, 28, 1), np.uint8))
     file.touch()
-    options = ["--models", str(models), "--pixels", str(tmp_path / "pixels.npy")]
+    options = ["--model", str(models), "--pixels", str(tmp_path / "pixels.npy")]
     with pytest.raises(EdgeError, match=r"cannot write .*file"):
         predict.main([*options, "--out", str(file)])
 
@@ -250,8 +231,8 @@ def test_parity_stops_at_the_first_failure_and_writes_json(
     models, data_file, tmp_path, capsys
 ) -> None:
     status = parity_main(
-        ["--models", str(models), "--data", str(data_file), "--backend", "onnxruntime",
-         "--max-difference", "0", "--fail-fast", "--json", str(tmp_path / "parity.json")]
+        ["--model", str(models), "--data", str(data_file), "--backend", "onnxruntime",
+         "--max-difference", "0", "--fail-fast", "--out", str(tmp_path / "parity.json")]
     )  # fmt: skip
     printed = capsys.readouterr().out
     assert status == 3
@@ -264,7 +245,7 @@ def test_parity_stops_at_the_first_failure_and_writes_json(
 @pytest.mark.slow
 def test_quick_run_writes_all_reports(models, data_file, tmp_path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--models", models, "--data", data_file, "--quick",
+        [sys.executable, "-m", "benchmarks", "--model", models, "--data", data_file, "--quick",
          "--max-drop", "3", "--min-agreement", "97", "--out", tmp_path / "out"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -168,7 +168,7 @@ def damaged_run(published, tmp_path, capsys, monkeypatch) -> tuple[int, str, Pat
     data = (published / "digits.onnx").read_bytes()
     (published / "digits.onnx").write_bytes(data[:-100])
     out = tmp_path / "report"
-    arguments = ["--models", str(published), "--data", "embedded", "--out", str(out)]
+    arguments = ["--model", str(published), "--data", "embedded", "--out", str(out)]
     status = rejection_main(arguments)
     return status, capsys.readouterr().out, out
 

@@ -325,7 +325,7 @@ def test_unknown_user_is_an_error_without_a_password_prompt(server, models) -> N
 
 @needs_ssh
 def test_unreachable_device_is_reported_before_data_is_loaded(models, tmp_path) -> None:
-    options = ["--models", str(models), "--data", str(tmp_path / "never"), "--on", "127.0.0.1"]
+    options = ["--model", str(models), "--data", str(tmp_path / "never"), "--on", "127.0.0.1"]
     with pytest.raises(EdgeError, match=r"cannot reach 127\.0\.0\.1: .*refused"):
         main([*options, "--on-port", str(free_port())])
 

@@ -291,7 +291,7 @@ def incomplete_run(tmp_path_factory) -> tuple[int, str, Path]:
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         status = robustness_main(
-            ["--models", str(models), "--data", "embedded", "--quick", "--no-keras",
+            ["--model", str(models), "--data", "embedded", "--quick", "--no-keras",
              "--backend", "onnxruntime", "--out", str(out)]
         )  # fmt: skip
     return status, output.getvalue(), out

@@ -16,7 +16,7 @@ MAX_EXPOSURE_TENTHS = 20
 
 @pytest.fixture(params=UNITS, ids=lambda path: path.stem)
 def unit(request, tmp_path) -> Path:
-    """A unit as the installer writes it, with an existing Python."""
+    """A unit as the installer writes it, with an existing command."""
     folder = tmp_path / "digit-edge"
     (folder / "env/bin").mkdir(parents=True)
     (folder / "env/bin/digit-edge").symlink_to(sys.executable)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -40,8 +39,9 @@ def environment(wheel, tmp_path_factory) -> Path:
         check=True,
     )
     (site,) = folder.glob("lib/python*/site-packages")
-    # Only the path: the checkout's own editable install is not activated.
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    # Only the paths: the checkout's own editable install is not activated.
+    paths = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "dependencies.pth").write_text("\n".join(paths))
     return folder
 
 
@@ -128,7 +128,17 @@ def test_help_lists_every_command_with_a_summary(run):
         lines
     )
     assert {"train", "export", "benchmark"} <= set(lines)
-    assert all(len(summary) > 10 for summary in lines.values())
+    assert all(10 < len(summary) <= 60 for summary in lines.values())
+
+
+def test_help_lists_the_commands_by_package(run):
+    done = run("digit-edge", "--help")
+    names = [line.split()[0] for line in done.stdout.splitlines() if line[:2] == "  "]
+    runtime = ["camera", "classify", "read", "selftest", "serve", "sign", "update", "watch"]
+    training = ["train", "train-throughput"]
+    export = ["export", "export-onnx", "export-spec", "export-tflite", "export-web"]
+    assert names[:15] == [*runtime, *training, *export]
+    assert all(name.startswith("benchmark") for name in names[15:])
 
 
 def test_unknown_command_is_a_usage_error_of_one_line(run):
@@ -159,7 +169,14 @@ def test_another_package_registers_a_command(run, environment):
 
 @pytest.mark.parametrize(
     ("line", "completed"),
-    [("digit-edge cla", "classify"), ("digit-edge watch --exis", "--existing")],
+    [
+        ("digit-edge cla", "classify"),
+        ("digit-edge watch --exis", "--existing"),
+        ("digit-edge selftest --mo", "--model"),
+        ("digit-edge classify --backend onnxr", "onnxruntime"),
+        ("digit-edge benchmark-parity --mo", "--model"),  # and not the former --models
+        ("digit-edge sign ke", "key"),
+    ],
 )
 def test_shell_completes_commands_and_options(run, tmp_path, line, completed):
     pytest.importorskip("argcomplete")

@@ -203,6 +203,12 @@ def test_error_for_a_missing_engine_has_the_pip_command(published):
             open_backend(artifact.read(published), engine.name)
 
 
+def test_name_of_the_extra_opens_the_engine(engine_and_path):
+    engine, path = engine_and_path
+    assert Classifier.load(path, backend=engine.extra).backend.name == engine.name
+    assert Classifier.load(backend=engine.extra).backend.name == engine.name
+
+
 def test_default_model_is_a_published_one():
     classifier = Classifier.load()
     assert classifier.backend.name == next(e.name for e in ENGINES if e.installed())

@@ -352,19 +352,6 @@ def test_calibration_options_without_quantize_are_rejected(option):
         tflite.main([option, "7"])
 
 
-@pytest.mark.parametrize("module", ["export", "export.tflite", "export.onnx", "export.spec"])
-def test_help_does_not_import_tensorflow(module):
-    script = (
-        "import runpy, sys\nsys.argv = ['x', '--help']\n"
-        f"try: runpy.run_module('{module}', run_name='__main__')\n"
-        "except SystemExit as end: assert end.code == 0\n"
-        "assert not {'tensorflow', 'keras', 'onnx'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stderr == ""
-    assert done.stdout.startswith(f"usage: python -m {module} ")
-
-
 def test_full_temporary_folder_prints_one_line_and_leaves_no_files(trained, tmp_path):
     """A limit on file sizes simulates the full disk: Keras's weights exceed it."""
     temporary = tmp_path / "temporary"

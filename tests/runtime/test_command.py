@@ -115,8 +115,9 @@ def test_bad_usage_is_one_message_and_exit_2(digit, tmp_path, arguments, message
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_backend_option_selects_the_engine(digit):
-    record = json.loads(run(digit[0], "--json", "--backend", "onnxruntime").stdout)
+@pytest.mark.parametrize("name", ["onnxruntime", "onnx"])
+def test_backend_option_selects_the_engine(digit, name):
+    record = json.loads(run(digit[0], "--json", "--backend", name).stdout)
     assert (record["backend"], record["label"]) == ("onnxruntime", digit[1])
 
 

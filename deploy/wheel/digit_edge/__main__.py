@@ -16,6 +16,8 @@ from importlib.metadata import EntryPoint
 from digit_edge import import_own, own_name
 
 GROUP = "digit_edge.commands"  # the entry-point group in which packages register commands
+# Order of the commands in --help, by their packages; commands of other packages follow.
+PACKAGES = ("runtime", "train", "export", "benchmarks")
 BAD_USAGE = 2  # exit status if the command is missing or unknown; argparse's for unknown options
 # Environment variable of argcomplete, the package that completes command lines. While the shell
 # completes a command line, it sets this variable to the number of words that name the program, plus
@@ -62,9 +64,19 @@ def main() -> None:
 
 
 def find_commands() -> dict[str, EntryPoint]:
-    """Return name → entry point of all registered commands, in alphabetical order."""
+    """Return name → entry point of all registered commands.
+
+    The commands of PACKAGES come first, in this order of packages, and then other packages. Within
+    a package, the commands are in alphabetical order.
+    """
     found = importlib.metadata.entry_points(group=GROUP)
-    return {command.name: command for command in sorted(found, key=lambda entry: entry.name)}
+    return {command.name: command for command in sorted(found, key=_place)}
+
+
+def _place(command: EntryPoint) -> tuple[int, str]:
+    package = command.module.removeprefix("digit_edge.").partition(".")[0]
+    order = PACKAGES.index(package) if package in PACKAGES else len(PACKAGES)
+    return order, command.name
 
 
 def run(command: EntryPoint, arguments: list[str]) -> None:
@@ -82,9 +94,9 @@ def usage(commands: dict[str, EntryPoint]) -> str:
     """Return the text of --help: every command with the first line of its module's docstring.
 
     Args:
-        commands: name → entry point; at least one.
+        commands: name → entry point.
     """
-    width = max(map(len, commands))
+    width = max(map(len, commands), default=0)
     lines = (f"  {name:{width}}  {summary(command)}" for name, command in commands.items())
     return USAGE.format(commands="\n".join(lines))
 
@@ -120,14 +132,10 @@ def complete(commands: dict[str, EntryPoint]) -> None:
         # `digit-edge NAME`.
         os.environ[COMPLETION] = "2"
         run(commands[words[1]], [])
-    import argparse
-
-    import argcomplete
-
-    parser = argparse.ArgumentParser(prog="digit-edge")
-    parser.add_argument("--version", action="store_true")
+    parser = import_own("digit_edge.runtime.cli.parser").CommandParser("digit-edge", "")
     parser.add_argument("command", choices=list(commands))
-    argcomplete.autocomplete(parser)
+    exit_status = import_own("digit_edge.runtime.cli.exit_status").exit_status
+    sys.exit(exit_status(parser.parse_args))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PNG = str(next((ROOT / "examples").glob("*.png")))
-LOST = "error: cannot write to standard output: {}; {} and run it again\n"
+LOST = "error: cannot write to standard output: {}; {} and run the command again\n"
 FULL = LOST.format("No space left on device", "make room")
 COMMANDS = [
     ["runtime", PNG],
@@ -69,7 +69,7 @@ def test_work_is_done_although_its_lines_are_lost(tmp_path, options):
 
 def test_closed_standard_output_is_one_line():
     done = run("-m", "runtime", PNG, preexec_fn=lambda: os.close(1))
-    assert (done.returncode, done.stderr) == (2, LOST.format("it is closed", "redirect it"))
+    assert (done.returncode, done.stderr) == (2, LOST.format("it is closed", "redirect the output"))
 
 
 def test_closed_terminal_is_one_line():
@@ -77,7 +77,10 @@ def test_closed_terminal_is_one_line():
     os.close(controller)
     done = run("-m", "runtime", PNG, stdout=terminal)
     os.close(terminal)
-    assert (done.returncode, done.stderr) == (2, LOST.format("Input/output error", "redirect it"))
+    assert (done.returncode, done.stderr) == (
+        2,
+        LOST.format("Input/output error", "redirect the output"),
+    )
 
 
 @pytest.mark.parametrize("options", [[], ["-u"]])

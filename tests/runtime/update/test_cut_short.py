@@ -37,7 +37,7 @@ def update_on_tmpfs(device, size: str, then: str = "true"):
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], capture_output=True).returncode:
         pytest.skip("cannot mount a tmpfs in a user namespace: run as root")
     script = f'{mount} && "$@"; status=$?; cp -r {folder}/. {kept}; exit $status'
-    command = [sys.executable, "-m", "runtime.update", device.new, "--into", device.target]
+    command = [sys.executable, "-m", "runtime.update", device.new, "--model", device.target]
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", script, "sh", *command], capture_output=True, text=True
     )
@@ -73,7 +73,7 @@ def test_too_little_memory_keeps_the_installed_model(device):
         "sys.exit(exit_status(lambda: main(sys.argv[1:])))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, device.new, "--into", device.target],
+        [sys.executable, "-c", program, device.new, "--model", device.target],
         capture_output=True,
         text=True,
     )
@@ -203,7 +203,7 @@ def test_files_reach_the_disk_before_they_are_renamed(device, tmp_path):
         pytest.skip("needs strace: apt install strace")
     trace = tmp_path / "trace"
     calls = "rename,renameat,renameat2,fsync,fdatasync"
-    command = [sys.executable, "-m", "runtime.update", device.new, "--into", device.target]
+    command = [sys.executable, "-m", "runtime.update", device.new, "--model", device.target]
     done = subprocess.run(
         ["strace", "-y", "-o", trace, "-e", f"trace={calls}", *command],
         capture_output=True,

@@ -137,7 +137,7 @@ def test_redirect_to_an_invalid_url_gives_one_message(server, tmp_path):
     server.faults[:] = ["to http://[x/digits.tflite"]
     url = f"{server.url}/digits.tflite"
     done = subprocess.run(
-        [sys.executable, "-m", "runtime.update", url, "--into", tmp_path / "models"],
+        [sys.executable, "-m", "runtime.update", url, "--model", tmp_path / "models"],
         capture_output=True,
         text=True,
     )

@@ -28,7 +28,7 @@ def run(*arguments, **options):
 
 
 def test_signed_model_is_installed_and_the_old_one_kept(device):
-    done = run(device.new, "--into", device.target)
+    done = run(device.new, "--model", device.target)
     assert (done.returncode, done.stderr) == (0, "")
     assert "signed by maker.pub" in done.stdout
     assert device.holds(NEW, kept=OLD)
@@ -36,20 +36,20 @@ def test_signed_model_is_installed_and_the_old_one_kept(device):
 
 def test_installed_model_is_not_installed_again(device):
     update(str(device.new), device.target, None)
-    assert "this model is already installed" in run(device.new, "--into", device.target).stdout
+    assert "this model is already installed" in run(device.new, "--model", device.target).stdout
     assert device.holds(NEW, kept=OLD)
 
 
 def test_back_swaps_the_model_with_the_previous_one(device):
     update(str(device.new), device.target, None)
-    done = run("--back", "--into", device.target)
+    done = run("--back", "--model", device.target)
     assert (done.returncode, done.stderr) == (0, "")
     assert device.holds(OLD, kept=NEW)
 
 
 @pytest.mark.parametrize("option", [["--keys", "keys"], ["--allow-unsigned"]])
 def test_back_rejects_options_of_a_new_model(device, option):
-    done = run("--back", "--into", device.target, *option)
+    done = run("--back", "--model", device.target, *option)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: --back does not check signatures")
@@ -59,7 +59,7 @@ def test_back_finds_the_only_model_of_a_folder_with_a_previous_one(device):
     folder = device.target.parent
     update(str(device.new), device.target, None)
     shutil.copy(device.old, folder / "another.tflite")
-    done = run("--back", cwd=folder.parent)  # the default of --into is the folder `models`
+    done = run("--back", cwd=folder.parent)  # the default of --model is the folder `models`
     assert (done.returncode, done.stderr) == (0, "")
     (folder / "another.tflite").unlink()
     assert device.holds(OLD, kept=NEW)
@@ -70,10 +70,10 @@ def test_back_lists_the_models_if_several_have_a_previous_one(device):
     update(str(device.new), device.target, None)
     for name in ("another.tflite", "another.previous.tflite"):
         shutil.copy(device.old, folder / name)
-    done = run("--back", "--into", folder)
+    done = run("--back", "--model", folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: --back: which model of {folder}? ")
-    assert "another.tflite, model.tflite; pass --into FILE" in done.stderr
+    assert "another.tflite, model.tflite; pass --model FILE" in done.stderr
 
 
 def test_model_keeps_its_file_name_in_a_folder(device):
@@ -85,11 +85,11 @@ def test_model_keeps_its_file_name_in_a_folder(device):
 
 def test_unsigned_model_needs_allow_unsigned(device):
     device.new.with_name("new.tflite.sig").unlink()
-    done = run(device.new, "--into", device.target)
+    done = run(device.new, "--model", device.target)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(f"error: {device.new} is not signed")
     assert device.holds(OLD)
-    done = run(device.new, "--into", device.target, "--allow-unsigned")
+    done = run(device.new, "--model", device.target, "--allow-unsigned")
     assert done.returncode == 0
     assert device.holds(NEW, kept=OLD)
 
@@ -150,7 +150,7 @@ def test_invalid_key_is_named(device, text):
 def test_model_that_fails_its_self_test_is_not_installed(device, plant, maker):
     plant(device.new, "digits.tflite", scores=lambda scores: scores[:, ::-1].copy())
     sign(device.new, maker)
-    done = run(device.new, "--into", device.target)
+    done = run(device.new, "--model", device.target)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(
         f"error: 1 thread, batches of 1, 2 and 8: the scores of {device.new}"
@@ -196,9 +196,9 @@ def test_damaged_installed_model_is_replaced_but_not_kept(device):
             "error: cannot download http://127.0.0.1:9/ü.tflite: invalid",
         ),
         (["--back"], "error: --back: which model of models? "),
-        (["{new}", "--into", "m.onnx"], "error: new.tflite cannot replace m.onnx"),
-        (["{new}", "--into", "/proc/models"], "error: cannot write into /proc/models"),
-        (["--back", "--into", "m.tflite"], "error: cannot read the model m.previous.tflite"),
+        (["{new}", "--model", "m.onnx"], "error: new.tflite cannot replace m.onnx"),
+        (["{new}", "--model", "/proc/models"], "error: cannot write into /proc/models"),
+        (["--back", "--model", "m.tflite"], "error: cannot read the model m.previous.tflite"),
         ([], "usage"),
         (["{new}", "--back"], "usage"),
     ],
