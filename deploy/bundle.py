@@ -17,8 +17,8 @@ from runtime.cli.parser import CommandParser
 from runtime.errors import printable
 from runtime.system import atomic_write
 
-_HERE = Path(__file__).parent
-_INSTALLER = "install-pi.sh"
+_HERE = Path(__file__).parent  # the folder `deploy` of the repository
+_INSTALLER = "install-pi.sh"  # name of the installer, in `deploy` and in a bundle
 # Patterns of all files in a bundle. An existing folder is replaced only if it contains the
 # installer and only files of these patterns; otherwise EdgeError is raised. This protects the
 # folder `deploy` of the repository, which contains further files.

@@ -50,6 +50,7 @@ class System:
         return self.cpus if self.bits == 64 else ("cortex-a53",)
 
 
+# Processors of 64-bit and of 32-bit systems, by their QEMU names.
 _ARM64_CPUS = (
     "cortex-a53",  # Pi 3 and Zero 2 W
     "cortex-a72",  # Pi 4
@@ -67,6 +68,7 @@ _ARM64_TAGS = (
     "manylinux_2_35_aarch64",
     "manylinux2014_aarch64",
 )
+# Likewise for 32-bit wheels.
 _ARMHF_TAGS = ("manylinux_2_34_armv7l", "manylinux_2_31_armv7l")
 
 # Reasons why an engine is unavailable, for the table benchmarks/results/pi.md.

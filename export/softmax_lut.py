@@ -125,11 +125,23 @@ class _TFLiteGraph:
         return self._tensor(name, list(values.shape), kind, values.tobytes())
 
     def variable(self, name: str, shape: list[int], kind: str = "FLOAT32") -> int:
-        """Add a tensor that an operator writes, and return its index."""
+        """Add a tensor that an operator writes, and return the tensor's index.
+
+        Args:
+            name: name of the tensor.
+            shape: sizes of the axes; -1 for an axis of any size.
+            kind: type of the values in the TFLite schema, "FLOAT32" or "INT32".
+        """
         return self._tensor(name, shape, kind)
 
     def reshape(self, source: int, shape: list[int], kind: str) -> int:
-        """Append a RESHAPE operator, and return the index of its output."""
+        """Append a RESHAPE operator, and return the index of the output tensor.
+
+        Args:
+            source: index of the input tensor.
+            shape: sizes of the output's axes; -1 for an axis of any size.
+            kind: type of the values in the TFLite schema, "FLOAT32" or "INT32".
+        """
         name = self.tensors[source].name + "_reshaped"
         result = self.variable(name, shape, kind)
         sizes = np.array(shape, np.int32)

@@ -24,7 +24,7 @@ from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.system import atomic_write
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[1]  # the folder that contains `export` and `runtime`
 _PAGE = _ROOT / "runtime/serve/page"  # the page of `digit-edge serve`
 _SHARED_FILES = ("app.js", "pad.js", "style.css", "icon.svg")  # files copied from `_PAGE`
 _SITE = Path(__file__).parent / "site"  # the other files and templates of the site

@@ -17,7 +17,7 @@ from runtime.system import interrupt
 if TYPE_CHECKING:
     import keras
 
-Logits = npt.NDArray[np.float32]
+Logits = npt.NDArray[np.float32]  # (N, classes): inputs of the softmax
 
 # Fewest validation images to calibrate with. With fewer, the temperature stays 1. If fewer are
 # predicted correctly, the confidence threshold is 0, so every prediction is accepted.
@@ -54,7 +54,12 @@ def logits_of(network: "keras.Model", pixels: npt.NDArray[np.uint8]) -> Logits:
 
 
 def softmax(logits: Logits, temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """Return the probabilities (N, classes) of logits (N, classes) divided by a temperature."""
+    """Return the class probabilities, float64 (N, classes).
+
+    Args:
+        logits: output of the network for N images, (N, classes).
+        temperature: number above 0 that the logits are divided by.
+    """
     scaled = logits.astype(np.float64) / temperature
     powers: npt.NDArray[np.float64] = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)

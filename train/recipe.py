@@ -115,12 +115,20 @@ class Recipe:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(decayed, 1.0)))
 
     def corruption_in(self, epoch: int) -> Corruption:
-        """Return the corruption of an epoch, which is numbered from 0."""
+        """Return the corruption of an epoch.
+
+        Args:
+            epoch: number of the epoch, from 0.
+        """
         late = self._in_last(self.corrupted_fraction, epoch)
         return self.corruption if late else self.early_corruption
 
     def strength(self, epoch: int) -> float:
-        """Return the factor of `distortion` in an epoch, from 0 to 1; epochs count from 0."""
+        """Return the factor of `distortion` in an epoch, from 0 to 1.
+
+        Args:
+            epoch: number of the epoch, from 0.
+        """
         return self.cooldown_strength if self._in_last(self.cooldown, epoch) else 1.0
 
     def _in_last(self, share: float, epoch: int) -> bool:

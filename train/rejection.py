@@ -48,7 +48,7 @@ _RESTYLED_SHARE = 0.3  # of the handwritten digits in the fit: blurred, thickene
 _NEIGHBORS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 _MAX_INT8 = 127  # the largest weight of a hidden unit is stored as this integer
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]  # (N,): a score or a confidence per image
 
 
 def fit_rejection_model(

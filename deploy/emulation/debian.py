@@ -97,6 +97,10 @@ def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]
 def unpack(archives: Sequence[Path], root: Path) -> None:
     """Unpack .deb files into a root folder with merged /usr: /bin links to /usr/bin, and so on.
 
+    Args:
+        archives: paths of the .deb files.
+        root: the root folder; created if it is missing.
+
     Raises:
         MissingPrerequisite: An archive is damaged.
         subprocess.CalledProcessError: tar cannot write the files.

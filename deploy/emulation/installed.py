@@ -91,14 +91,23 @@ def compiled_by_apt(system: System) -> Path:
 
 
 def size_bytes(system: System, engine: str) -> int:
-    """Return the size in bytes of an engine, the runtime and the models, without bytecode."""
+    """Return the size in bytes of an engine, the runtime and the models, without bytecode.
+
+    Args:
+        system: operating system.
+        engine: name of the extra of the engine, such as "litert"; `install` must have installed it.
+    """
     environment = _place(system) / "up/home/pi" / engine
     files = [f for f in environment.rglob("*") if "__pycache__" not in f.parts]
     return sum(file.lstat().st_size for file in files if not file.is_dir())
 
 
 def python(engine: str) -> str:
-    """Return the path, on the Pi, of the interpreter of an engine's virtual environment."""
+    """Return the path, on the Pi, of the Python interpreter with an engine.
+
+    Args:
+        engine: name of the extra of the engine, such as "litert".
+    """
     return f"/home/pi/{engine}/env/bin/python"
 
 

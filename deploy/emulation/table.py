@@ -153,7 +153,8 @@ def compare(rows: list[Row], baseline: list[Row]) -> list[str]:
     """Return a line for each figure that is worse than the baseline.
 
     A figure is worse if it is more than MAX_INCREASE_SHARE (2 %) larger, or if the engine no longer
-    runs. Rows that the baseline does not contain are not compared.
+    runs. Rows that the baseline does not contain are not compared. The list is empty if no figure
+    is worse.
     """
     by_name = {row.name: row for row in rows}
     worse = []

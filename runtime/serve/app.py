@@ -22,7 +22,7 @@ from runtime.serve.problem_details import HttpProblem
 from runtime.serve.supervisor import Supervisor
 from runtime.serve.uploads import read_image
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]  # responds to the requests of a route
 
 _QUOTED_CHARS = 40  # length of the start of an invalid parameter that an error message quotes
 

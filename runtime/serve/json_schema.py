@@ -10,7 +10,7 @@ import re
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-Schema = dict[str, Any]
+Schema = dict[str, Any]  # a JSON schema: keyword → value
 
 # Python type → name of the type in a JSON schema.
 _TYPES = {

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 
+# Quoted in the message to a client that sends another content type.
 _ACCEPTED_TYPES = "image/*, application/octet-stream or multipart/form-data"
 _MAX_FORM_FIELDS = 8  # fields of a form besides the file; a form with more fields gets 400
 _QUOTED_CHARS = 80  # length of the start of an exception that an error message quotes

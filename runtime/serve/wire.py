@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from runtime.serve.limits import Limits
 
-Header = dict[str, Any]
+Header = dict[str, Any]  # name of a field → JSON value
 
 # `id` of a worker's first message. The header of this message contains `model`, the description of
 # the open model. If the model cannot be opened, the header contains the error as `refused`.
@@ -40,12 +40,12 @@ class ModelOptions:
 
 
 def pack_options(model: ModelOptions, limits: Limits) -> str:
-    """Encode a worker's options as one command-line argument."""
+    """Encode the model and the limits as one command-line argument of the worker process."""
     return json.dumps([asdict(model), asdict(limits)])
 
 
 def unpack_options(text: str) -> tuple[ModelOptions, Limits]:
-    """Decode the argument made by `pack_options`."""
+    """Decode the argument that `pack_options` made to (model, limits)."""
     model, limits = json.loads(text)
     return ModelOptions(**model), Limits(**limits)
 
@@ -63,6 +63,11 @@ def pack(header: Header, body_bytes: int) -> bytes:
 
 def send(connection: socket.socket, header: Header, body: bytes = b"") -> None:
     """Send a message on a blocking socket.
+
+    Args:
+        connection: the blocking socket.
+        header: the fields of the header, as JSON types.
+        body: the body of the message; empty for none.
 
     Raises:
         OSError: the other process has ended.

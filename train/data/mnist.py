@@ -25,7 +25,10 @@ IDX_UBYTE = 0x08  # type code of unsigned bytes in an IDX header; files of other
 
 
 def is_mnist(train: Split, test: Split) -> bool:
-    """Return whether two splits are MNIST's training and test images, in the original order."""
+    """Return whether two splits are MNIST's training and test images, in the original order.
+
+    The labels are compared too. Other images, or another order, give False.
+    """
     for part, split in (("train", train), ("t10k", test)):
         arrays: tuple[npt.NDArray[np.generic], ...] = (split.pixels[..., 0], split.labels)
         for kind, data in zip(KINDS, arrays, strict=True):

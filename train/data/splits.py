@@ -65,6 +65,11 @@ def digest(labels: tuple[str, ...], train: Split, test: Split) -> str:
     """Return the hexadecimal SHA-256 of class names, pixels and labels.
 
     The digest does not depend on the format of the files that the data set was read from.
+
+    Args:
+        labels: names of the classes.
+        train: training images.
+        test: test images.
     """
     sha256 = hashlib.sha256("\n".join(labels).encode())
     for split in (train, test):

@@ -69,7 +69,7 @@ def assemble(
 
 
 def drop_duplicates(split: Split) -> Split:
-    """Return a split without duplicates; of equal images, the first stays, in the same order."""
+    """Return a split without duplicates; of equal images, only the first stays."""
     flat = split.pixels.reshape(len(split), math.prod(PIXELS_SHAPE))
     _, first = np.unique(flat, axis=0, return_index=True)
     return split.take(np.sort(first))
