@@ -29,7 +29,7 @@ MAX_FINAL_FALSE_REJECTION_RATE = 0.01
 THRESHOLD_MARGIN_NATS = 0.3
 BINS = 15  # number of bins of the calibration error, of equal width from confidence 0 to 1
 _MAX_TEMPERATURE = 20.0  # the fitted temperature is at most this, and at least the reciprocal
-_SEARCH_STEPS = 40  # of golden-section search: the temperature is then exact to 8 digits
+_SEARCH_STEPS = 40  # of golden-section search: the temperature is then exact to 7 digits
 _BATCH_SIZE = 1000  # images that Keras predicts at once
 
 

@@ -1,9 +1,9 @@
 """Run commands on an emulated Pi in QEMU's user mode: a root folder, Arm programs run by QEMU.
 
-`deploy.emulation.installed` and deploy/tests run commands with `Pi`. A user namespace (Linux)
-replaces root permissions. In the namespace, an overlay of the Pi's layers is mounted as `/`. The
-kernel's binfmt_misc runs every Arm program with QEMU; a namespace can have its own binfmt_misc
-since Linux 6.7.
+`deploy.emulation.installed` and deploy/tests run commands with `Pi`. Commands run in a Linux user
+namespace, which needs no root permissions. In the namespace, an overlay of the Pi's layers is
+mounted as `/`. binfmt_misc, a feature of the kernel, runs every Arm program with QEMU. Since Linux
+6.7, a namespace can register programs with binfmt_misc.
 """
 
 import os

@@ -28,8 +28,8 @@ FrameArray = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 # Time limit for FFmpeg to open a stream, and to read a frame. If a camera or stream delivers no
 # frame for twice this time, `SourceLost` is raised.
 TIMEOUT_S = 5.0
-# The end of the program waits this long for the reading thread to release the camera. A thread that
-# still hangs is left behind.
+# When a live source ends, it waits this long for its reading thread to release the camera. A thread
+# that still hangs is left behind.
 _RELEASE_TIMEOUT_S = 1.0
 # Attempts to open a camera again while its reading thread hangs. At the last attempt, EdgeError is
 # raised, which ends the program.
