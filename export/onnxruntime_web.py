@@ -54,8 +54,8 @@ def fetch(cache: Path) -> dict[str, bytes]:
     digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
     if f"sha512-{digest}" != INTEGRITY:
         raise EdgeError(
-            f"{tarball} is not onnxruntime-web {VERSION}: its SHA-512 differs; delete it and run "
-            "the command again"
+            f"{tarball} is not onnxruntime-web {VERSION}: its SHA-512 differs; delete the file "
+            "and run the command again"
         )
     with tarfile.open(tarball) as archive:
         members = {name: archive.extractfile(member) for member, name in _MEMBERS.items()}

@@ -34,8 +34,9 @@ class ExportTarget(NamedTuple):
         convert: converts a model to the bytes of a file: int8 with calibration images, otherwise
             float32.
         describe: returns the names and shapes of the input and the output of a file's bytes.
-        quantization: returns the quantization parameters of a file's bytes, (input, output). None
-            stands for an input or an output that is not quantized.
+        quantization: returns (parameters of the input, parameters of the output) of a file's bytes.
+            The second item is None if the output is not quantized. None instead of a tuple if the
+            input is not quantized.
     """
 
     name: str

@@ -24,8 +24,8 @@ _QUOTED_CHARS = 80  # length of the start of an exception that an error message 
 class _InMemoryParser(MultiPartParser):
     """Parses forms in memory; Starlette's own parser writes large files to the disk."""
 
-    # Size in bytes; a larger file is written to the disk. The limit on bodies is far lower, so no
-    # file is.
+    # Size in bytes; a larger file is written to the disk. The limit on bodies is far lower, so
+    # all files stay in memory.
     spool_max_size = 1 << 40
 
 
