@@ -121,7 +121,7 @@ def test_folder_is_read_and_a_damaged_image_is_skipped(pages, digits, tmp_path):
         ),
         (["--source", "empty", "--preview"], "use a browser instead: --preview :8081"),
         (["--roi", "1,2,3"], "'1,2,3' is not X,Y,W,H"),
-        (["--roi", "1,2,0,3"], "'1,2,0,3' is empty"),
+        (["--roi", "1,2,0,3"], "'1,2,0,3' is not a region"),
         (["--agree", "3/6"], "'3/6' is not N/M with N greater than half of M"),
         (["--agree", "7/6"], "'7/6' is not N/M"),
         (["--agree", f"{10**20}/{10**20}"], "is not N/M"),
