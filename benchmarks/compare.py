@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.harness import statistics
 from benchmarks.harness.cases import BenchmarkCase
 from benchmarks.harness.machine import Host
+from benchmarks.report.formats import Table, counted, duration
 from benchmarks.schema.latency import LatencyResult, Settings
 from benchmarks.schema.report import BenchmarkReport
 from runtime.cli.exit_status import exit_status
@@ -192,13 +193,14 @@ def compare_cases(
 
 
 def _samples(report: BenchmarkReport) -> dict[tuple[BenchmarkCase, str], list[float]]:
-    """Return the time per image of each process, by case and scenario, with the cold starts."""
+    """Return the time per image of each process, by case and scenario, with the cold starts.
+
+    Times of a single process are left out, because they have no confidence interval.
+    """
     samples = {(r.case, r.scenario): _times_ns(r) for r in report.latency.results}
     for result in report.latency.starts:
-        totals = [float(start.total_ns) for start in result.starts]
-        if len(totals) > 1:
-            samples[result.case, _START] = totals
-    return samples
+        samples[result.case, _START] = [float(start.total_ns) for start in result.starts]
+    return {key: times for key, times in samples.items() if len(times) > 1}
 
 
 def _digests(report: BenchmarkReport) -> dict[str, str]:
@@ -212,33 +214,26 @@ def _times_ns(result: LatencyResult) -> list[float]:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print a table with a line per case and scenario, then those that only one run has."""
+    """Print a table per case with a line per scenario, then the cases that only one run has."""
     from benchmarks.report import terminal
-    from benchmarks.report.formats import Table, duration
 
-    terminal.print_table(
-        Table(
-            "Time per image, second run over first",
-            ("artifact", "engine", "device", "threads", "scenario", "before", "after", "ratio",
-             "95 %", "verdict"),
-            tuple(
-                (
-                    r.case.artifact,
-                    r.case.backend,
-                    r.case.device,
-                    str(r.case.threads),
-                    r.scenario,
-                    duration(r.before_ns),
-                    duration(r.after_ns),
-                    f"{r.ratio:.3f}",
-                    f"{r.low:.3f}–{r.high:.3f}",
-                    r.verdict,
-                )
-                for r in comparison.rows
-            ),
-            "Medians of the repetitions; the interval is Welch's, of their logarithms.",
+    lines: dict[BenchmarkCase, list[tuple[str, ...]]] = {}
+    for row in comparison.rows:
+        lines.setdefault(row.case, []).append(
+            (
+                row.scenario,
+                duration(row.before_ns),
+                duration(row.after_ns),
+                f"{row.ratio:.3f}",
+                f"{row.low:.3f}–{row.high:.3f}",
+                row.verdict,
+            )
         )
-    )  # fmt: skip
+    if lines:
+        print("Time per image, second run over first: medians of the repetitions, their ratio, and")
+        print("Welch's 95 % interval of the ratio, computed from the logarithms.\n")
+    header = ("scenario", "before", "after", "ratio", "95 %", "verdict")
+    terminal.print_tables(Table(str(case), header, tuple(rows)) for case, rows in lines.items())
     for names, run in ((comparison.only_before, "first"), (comparison.only_after, "second")):
         for name in names:
             print(printable(f"only in the {run} run: {name}"))
@@ -246,7 +241,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 def _name(host: Host) -> str:
     """Return a short description of a machine for messages."""
-    return f"{host.cpu} ({host.cores} cores, {host.system.split()[0]})"
+    return f"{host.cpu} ({counted(host.cores, 'core')}, {host.system.partition(' ')[0]})"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.harness.test_set import TestSet, load_test_set
+from benchmarks.report.formats import counted
 from runtime.classifier import Classifier
 from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
@@ -45,7 +46,7 @@ class PlacementResult:
 
     def __str__(self) -> str:
         return (
-            f"{self.artifact}: {self.accuracy_pixels:.2%} of {self.n:,} digits as pixels, "
+            f"{self.artifact}: {self.accuracy_pixels:.2%} of {counted(self.n, 'digit')} as pixels, "
             f"{self.accuracy_pages:.2%} placed at random on a page, black on white "
             f"(at most {100 * MAX_ACCURACY_DROP:g} points less: {'PASS' if self else 'FAIL'})"
         )

@@ -33,6 +33,7 @@ def render(report_path: Path, readme: Path) -> str:
         EdgeError: the report cannot be read.
     """
     from benchmarks.report import markdown, summary_tables
+    from benchmarks.report.formats import counted
     from benchmarks.schema import report
 
     made = report.read(report_path)
@@ -48,9 +49,9 @@ def render(report_path: Path, readme: Path) -> str:
         f"--min-seconds {settings.min_seconds:g} --min-count {settings.min_count}",
     ]
     note = (
-        f"{markdown.plain_text(host.cpu)}, {host.cores} cores, "
+        f"{markdown.plain_text(host.cpu)}, {counted(host.cores, 'core')}, "
         f"{markdown.plain_text(host.system)}, {markdown.plain_text(made.created[:10])}; "
-        f"{made.parity.n:,} test images of {markdown.plain_text(made.parity.dataset)}; "
+        f"{counted(made.parity.n, 'test image')} of {markdown.plain_text(made.parity.dataset)}; "
         f"one image per call on one thread (Keras: {host.cores}). images/s: with the fastest batch "
         "size. start: the time from the start of the process to the first prediction. "
         f"{' and '.join(f'`{command}`' for command in commands)} print these figures, "

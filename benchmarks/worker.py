@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> int:
-    """Run `python -m benchmarks.worker KIND FOLDER SPAWNED_NS`; return the exit status.
+    """Run `benchmarks.worker KIND FOLDER SPAWNED_NS`; return the exit status.
 
     Args:
         argv: the kind of request ("scores", "latency", "peak" or "explain"), the folder of its

@@ -1,21 +1,20 @@
 """Classify images: `Classifier` combines preprocessing, an engine and the rejection of non-digits.
 
-`classify` predicts one digit, `classify_batch` many images, `read` numbers of several digits. Used
-by every command of the runtime and exported as `runtime.Classifier`.
+`classify` predicts one digit, `classify_batch` predicts one digit in each of many images, and
+`read` reads numbers of several digits. Programs import it as `runtime.Classifier`. The commands
+`digit-edge classify`, `read`, `watch`, `camera` and `serve` use it.
 """
 
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, open_backend
-from runtime.engines import engine_name
-from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.backends import Backend, Pixels, Scores, open_backend
 from runtime.model import artifact
+from runtime.model.default_model import find_model
 from runtime.model.rejection import RejectionScorer
 from runtime.model.spec import ModelSpec
 from runtime.prediction import Prediction
@@ -31,16 +30,14 @@ from runtime.preprocess.pipeline import (
 if TYPE_CHECKING:
     from runtime.multi_digit.recognize import Recognition
 
-_PRETRAINED = Path(__file__).parent / "pretrained"  # the published models
-# File names of the models that `load` uses by default, the fastest on a small device first.
-_DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
-
 
 class Classifier:
-    """An open artifact that classifies images. Safe to share between threads.
+    """Classifies images with an open artifact: a model file that contains its metadata (the spec).
+
+    The class is safe to share between threads.
 
     Args:
-        backend: an open artifact; `Classifier.load` opens one from a file.
+        backend: an engine with an open artifact; `Classifier.load` opens a file instead.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -62,15 +59,15 @@ class Classifier:
         """Open an artifact with an engine that supports its format.
 
         Args:
-            path: a .tflite or .onnx artifact; by default a published one, then one in `models/`.
-            backend: name of the engine, or of the extra that installs it; by default the first
+            path: a .tflite or .onnx artifact; None opens the result of `find_model`.
+            backend: name of the engine, or of the extra that installs it; None uses the first
                 installed engine that opens the file.
-            threads: number of threads of the engine.
-            device: "cpu" or "gpu".
+            threads: number of threads of the engine, at least 1.
+            device: "cpu", "gpu" or another device of the engine.
 
         Raises:
             ArtifactError: the file is missing, damaged or contradicts its spec.
-            BackendUnavailable: no engine for the file is installed, or it lacks the device.
+            BackendUnavailable: no engine for the file is installed, or the engine lacks the device.
         """
         opened = artifact.read(path if path is not None else find_model(backend))
         return cls(open_backend(opened, backend, threads, device))
@@ -92,8 +89,14 @@ class Classifier:
         """Predict the digit in one image.
 
         Args:
-            image: a path, bytes, a file object, a PIL image, an array, or pixels (28, 28, 1) uint8.
+            image: a path, the bytes of a file, a binary file object, a Pillow image, or an array.
+                An array has the shape (height, width[, 1, 3 or 4]) and the dtype uint8, uint16,
+                bool, or float with values from 0 to 1. A uint8 array (28, 28) or (28, 28, 1) is
+                classified without preprocessing.
             return_view: store the preprocessed image in `Prediction.view`, for `runtime.visualize`.
+
+        Returns:
+            The prediction; a blank image has a label too and is not accepted.
 
         Raises:
             ImageError: the image cannot be read.
@@ -103,12 +106,22 @@ class Classifier:
         return replace(prediction, view=preprocessed) if return_view else prediction
 
     def classify_preprocessed(self, preprocessed: PreprocessedImage) -> Prediction:
-        """Predict the digit in the result of `runtime.preprocess.pipeline.preprocess`."""
+        """Predict the digit in a preprocessed image.
+
+        Args:
+            preprocessed: the result of `runtime.preprocess.pipeline.preprocess`.
+        """
         scores = self.backend.scores(preprocessed.pixels[np.newaxis])[0]
         return self._confirm(self._predict(preprocessed.pixels, scores), preprocessed)
 
     def classify_batch(self, images: Iterable[ImageSource]) -> list[Prediction]:
-        """Predict the digit in each of several images, in their order.
+        """Predict the digit in each of several images.
+
+        Args:
+            images: images as for `classify`.
+
+        Returns:
+            The predictions in the order of the images; an empty list if there are no images.
 
         Raises:
             ImageError: one of the images cannot be read.
@@ -167,11 +180,11 @@ class Classifier:
         return list(map(Prediction, labels, confidences.tolist(), scores, accepted.tolist()))
 
     def _confirm(self, prediction: Prediction, preprocessed: PreprocessedImage) -> Prediction:
-        """Reject a prediction if the ink looks wrong or test-time augmentation does not confirm it.
+        """Reject a prediction if the ink looks wrong or test-time augmentation contradicts it.
 
         The ink looks wrong if its shape is implausible or if an 8 looks like a B. Only uncertain
-        predictions are augmented. Models without a rejection model are exempt: a filled shape, a B
-        or a symbol that changes its meaning if rotated may be one of their classes.
+        predictions are augmented. Predictions of models without a rejection model are returned
+        unchanged. Such a model may have a filled shape or a B as a class.
         """
         if self.spec.rejection_model is None or not prediction.accepted:
             return prediction
@@ -191,7 +204,7 @@ class Classifier:
         return prediction if accepted else replace(prediction, accepted=False)
 
     def _looks_like_b(self, prediction: Prediction, pixels: Pixels) -> bool:
-        """Return whether this is a B classified as 8, if the model knows digits only."""
+        """Return whether the image is a B predicted as 8; False if the model has other classes."""
         if prediction.label != "8" or self.spec.rejection_model is None:
             return False
         from runtime.lookalikes import has_straight_left_edge
@@ -203,30 +216,3 @@ class Classifier:
         confidence = float(scores[best])
         accepted = self._scorer.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
-
-
-def find_model(backend: str | None = None) -> Path:
-    """Return the path of the default artifact: a published one, otherwise one in `models/`.
-
-    Args:
-        backend: name of the engine that must open it, or of its extra; by default any installed
-            engine.
-
-    Raises:
-        ArtifactError: no default artifact exists.
-        BackendUnavailable: no engine is installed.
-    """
-    name = None if backend is None else engine_name(backend)
-    usable = [row for row in ENGINES if (row.installed() if name is None else row.name == name)]
-    suffixes = {row.suffix for row in usable}
-    for folder in (_PRETRAINED, Path("models")):
-        for name in _DEFAULT_MODELS:
-            path = folder / name
-            if path.suffix in suffixes and path.exists():
-                return path
-    if not suffixes:
-        raise BackendUnavailable(f"no engine is installed: {install_hint(ENGINES[0].name)}")
-    raise ArtifactError(
-        f"no {' or '.join(_DEFAULT_MODELS)} in models: pass --model, "
-        "or run digit-edge train, then digit-edge export"
-    )

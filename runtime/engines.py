@@ -17,6 +17,7 @@ class Engine(NamedTuple):
         module: the module of `runtime.backends` that drives it.
         package: the Python package that must be installed.
         extra: the extra of digit-edge that installs the package.
+        imports: the module of the package that a program imports to run a model.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Engine(NamedTuple):
     module: str
     package: str
     extra: str
+    imports: str
 
     def installed(self) -> bool:
         """Return whether the engine's package is installed; importing it may still fail."""
@@ -34,10 +36,16 @@ _BACKENDS = f"{__package__}.backends"  # `runtime.backends`; in the wheel a part
 
 # If several engines open a file, the first installed one is used.
 ENGINES = (
-    Engine("litert", ".tflite", f"{_BACKENDS}.litert", "ai_edge_litert", "litert"),
-    Engine("tflite-runtime", ".tflite", f"{_BACKENDS}.litert", "tflite_runtime", "tflite"),
-    Engine("onnxruntime", ".onnx", f"{_BACKENDS}.onnx", "onnxruntime", "onnx"),
-)
+    Engine(
+        "litert", ".tflite", f"{_BACKENDS}.litert", "ai_edge_litert", "litert",
+        "ai_edge_litert.interpreter",
+    ),
+    Engine(
+        "tflite-runtime", ".tflite", f"{_BACKENDS}.litert", "tflite_runtime", "tflite",
+        "tflite_runtime.interpreter",
+    ),
+    Engine("onnxruntime", ".onnx", f"{_BACKENDS}.onnx", "onnxruntime", "onnx", "onnxruntime"),
+)  # fmt: skip
 
 NAMES = tuple(row.name for row in ENGINES)
 

@@ -1,31 +1,35 @@
-"""The project's error classes, and their output on stderr.
+"""The project's error classes, and functions that print an error on stderr.
 
     EdgeError                   base class: an expected failure, reported without a traceback
-    ├── ArtifactError           a model file is damaged, has a wrong shape or lacks a spec
+    ├── ArtifactError           a model file is missing, damaged or contradicts its metadata
     ├── ImageError              an image is unreadable, empty or too large
-    ├── DatasetError            a data set is missing, damaged or incomplete
+    ├── DatasetError            a data set is missing, damaged or unsuitable
     ├── BackendUnavailable      an engine or a device is not available
-    └── ParityError             an artifact disagrees with its Keras reference
+    └── ParityError             an exported model disagrees with the Keras model it was made from
 
-A message names the problem, the file or option, and the remedy, in one line. Commands turn an error
-into that line and an exit status in `runtime.cli.exit_status`.
+All packages raise these errors. A message names the problem, the file or option, and the remedy, in
+one line. In a command, `runtime.cli.exit_status` prints the message and returns the exit status.
 """
 
 import sys
 import unicodedata
 
-BAD_INPUT = 2  # exit status: an input, an option or the environment is wrong
-CHECK_FAILED = 3  # exit status: the command ran, and the model failed its check
+BAD_INPUT = 2  # exit status of a command: an input, an option or the environment is wrong
+CHECK_FAILED = 3  # exit status of a command: the command ran, and the model failed a check
 
 
 class EdgeError(Exception):
-    """Base class of all errors of this project; `exit_code` is the command's exit status."""
+    """Base class of all errors of this project.
+
+    Attributes:
+        exit_code: exit status of a command that ends with this error.
+    """
 
     exit_code = BAD_INPUT
 
 
 class ArtifactError(EdgeError):
-    """A model file is damaged, has a wrong shape or lacks a spec."""
+    """A model file is missing, damaged or contradicts its metadata."""
 
 
 class ImageError(EdgeError):
@@ -41,7 +45,7 @@ class BackendUnavailable(EdgeError):
 
 
 class ParityError(EdgeError):
-    """An artifact disagrees with its Keras reference."""
+    """An exported model disagrees with the Keras model that it was made from."""
 
     exit_code = CHECK_FAILED
 
@@ -51,10 +55,16 @@ def report(error: EdgeError) -> None:
     print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
 
 
-def printable(text: str) -> str:
-    r"""Escape control characters and line breaks as Python does (`\x1b`), for safe output.
+def plural(count: int, noun: str, plural_noun: str = "") -> str:
+    """Return a count with its noun: `1 image`, `2,000 images`; the plural ends in s by default."""
+    return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
 
-    Letters of all scripts and spaces of all widths (Unicode category Zs) are kept.
+
+def printable(text: str) -> str:
+    r"""Escape control characters and line breaks as Python does (`\x1b`).
+
+    Otherwise a file name could send commands to the terminal. Letters of all scripts and spaces of
+    all widths (Unicode category Zs) are kept.
     """
     if text.isprintable():
         return text

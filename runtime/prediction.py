@@ -1,4 +1,7 @@
-"""`Prediction`: the label and scores of one image, returned by `runtime.Classifier`."""
+"""`Prediction`: the label and scores of one image.
+
+`runtime.Classifier` returns it; the commands print it, and `runtime.visualize` draws it.
+"""
 
 from dataclasses import dataclass
 
@@ -12,20 +15,23 @@ class Prediction:
     """The prediction for one image.
 
     Attributes:
-        label: the likeliest class.
+        label: name of the class with the highest score.
         confidence: the score of the label, 0 to 1, calibrated on the validation set.
-        scores: (classes,) float32, in the order of the spec's labels.
+        scores: (classes,) float32, softmax, in the order of the labels in the model file.
         accepted: False if the image is probably not one of the classes. A blank image is always
-            rejected. Models of the ten digits have a rejection model, which rejects an image if
+            rejected. A model with a rejection model, which only models of the ten digits have,
+            rejects an image if one of these holds:
 
-            - its rejection score is below the threshold,
-            - its ink has an implausible shape (`PreprocessedImage.implausible`),
-            - it is predicted as 8 and looks like a B, or
-            - test-time augmentation does not confirm an uncertain prediction.
+            - The rejection score is below the rejection model's threshold.
+            - The ink has an implausible shape (`PreprocessedImage.implausible`).
+            - The prediction is 8, and the image looks like the letter B.
+            - Test-time augmentation does not confirm an uncertain prediction.
 
-            Other models reject an image if its confidence is below the spec's
-            `confidence_threshold`.
-        view: the preprocessed image if `return_view=True` was passed, otherwise None.
+            Images that are already in MNIST's format are rejected by the score only. A model
+            without a rejection model rejects an image if the confidence is below the
+            `confidence_threshold` in the model file.
+        view: the preprocessed image if `return_view=True` was passed to `Classifier.classify`, or
+            if `Classifier.read` classified the whole image; otherwise None.
     """
 
     label: str

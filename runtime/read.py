@@ -1,53 +1,67 @@
 """Read the numbers in each image, line by line.
 
-The options are parsed here; `Classifier.read` does the recognition.
+The paths and their options are those of `digit-edge classify`. `Classifier.read` does the
+recognition.
 """
 
 import argparse
-import json
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from runtime.classifier import Classifier
-from runtime.cli import options
+from runtime.cli import images_command, options
+from runtime.cli.batch import BatchJob, name_of, source_of
 from runtime.cli.exit_status import exit_status
+from runtime.cli.formats import JsonLines, OutputFormat, ReadCsv, ReadLines
+from runtime.cli.inputs import FoundImage
 from runtime.cli.parser import CommandParser
-from runtime.errors import BAD_INPUT, ImageError, printable, report
+from runtime.errors import ImageError
 from runtime.multi_digit.recognize import UNKNOWN, Recognition
-from runtime.system import interrupt
+
+
+@dataclass
+class ReadJob(BatchJob):
+    """Reads the numbers in images.
+
+    Attributes:
+        keep_unknown: see `Classifier.read`.
+        show: the PNG file into which the recognition of the last image is drawn; None for none.
+    """
+
+    keep_unknown: bool
+    show: str | None = None
+
+    def records(self, images: Sequence[FoundImage]) -> Sequence[dict[str, Any] | str]:
+        """Return the recognition of each image, or its error message."""
+        return [self._read(image) for image in images]
+
+    def _read(self, image: FoundImage) -> dict[str, Any] | str:
+        try:
+            recognition = self.classifier.read(source_of(image), keep_unknown=self.keep_unknown)
+            if self.show is not None:
+                from runtime import visualize
+
+                drawing = visualize.draw_recognition(source_of(image), recognition)
+                visualize.save(drawing, self.show)
+            return _record(name_of(image), recognition, self.classifier.backend.name)
+        except ImageError as error:
+            return str(error)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Read the images; return 0, or 2 if an image could not be read."""
     arguments = parse_args(argv)
-    classifier = Classifier.load(
+    job = ReadJob(
         arguments.model,
-        backend=arguments.backend,
-        threads=arguments.threads,
-        device=arguments.device,
+        arguments.backend,
+        arguments.threads,
+        arguments.device,
+        _output_format(arguments),
+        arguments.keep_unknown,
+        arguments.show,
     )
-    status = 0
-    for path in arguments.images:
-        try:
-            recognition = classifier.read(path, keep_unknown=arguments.keep_unknown)
-        except ImageError as error:
-            status = BAD_INPUT
-            if arguments.json:
-                print(json.dumps({"image": path, "error": str(error)}))
-            else:
-                report(error)
-            continue
-        if arguments.show is not None:
-            from runtime import visualize
-
-            visualize.save(visualize.draw_recognition(path, recognition), arguments.show)
-        if arguments.json:
-            print(json.dumps(_record(path, recognition, classifier.backend.name)))
-        else:
-            for line in recognition.lines or ("no digits",):
-                print(printable(f"{path}: {line}"))
-        interrupt.check()
-    return status
+    return images_command.run(job, arguments)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -57,27 +71,22 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "Print the numbers of several digits in each image, line by line.",
         {0: "all read", 2: "bad usage, or an image or the model could not be read"},
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image file")
+    images_command.add_arguments(parser)
     options.add_model_arguments(parser)
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print one JSON object per image, with all digits' boxes",
-    )
-    parser.add_argument(
-        "--show",
-        metavar="FILE",
-        help="draw the image with boxes and labels into this PNG file; takes one IMAGE",
-    )
     parser.add_argument(
         "--keep-unknown",
         action="store_true",
         help=f"print {UNKNOWN} for each rejected symbol (default: leave it out)",
     )
     arguments = parser.parse_args(argv)
-    if arguments.show is not None and len(arguments.images) != 1:
-        parser.error("--show takes one image")
+    images_command.check_arguments(parser, arguments)
     return arguments
+
+
+def _output_format(arguments: argparse.Namespace) -> OutputFormat:
+    if arguments.json:
+        return JsonLines()
+    return ReadCsv() if arguments.csv else ReadLines()
 
 
 def _record(path: str, recognition: Recognition, backend: str) -> dict[str, Any]:

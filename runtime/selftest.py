@@ -1,8 +1,14 @@
 """Check that a model works here as it did when exported.
 
-It checks the file's digest and spec and decodes a PNG. With each installed engine it runs the
-artifact's golden inputs, whose scores are stored in the file. It also reports latency, memory,
-temperature and throttling. `runtime.update` runs `selftest` before it installs a new model.
+A model file contains a digest (SHA-256), a spec (metadata) and golden inputs. Golden inputs are a
+few images with the scores that the model returned for these images at export. The self-test
+
+- checks the digest and the spec,
+- decodes a PNG,
+- compares the scores of each installed engine with the golden scores, and
+- reports latency, memory, temperature and throttling.
+
+`digit-edge update` calls `selftest` before it installs a new model.
 """
 
 import argparse
@@ -19,19 +25,20 @@ from typing import Any
 import numpy as np
 
 from runtime.backends import ENGINES, golden, install_hint, open_backend
-from runtime.classifier import find_model
 from runtime.cli.exit_status import exit_status
+from runtime.cli.model_note import report_unused_model
 from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, ArtifactError, EdgeError, printable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
+from runtime.model.default_model import find_model
 from runtime.preprocess.pipeline import to_pixels
 from runtime.system import host
 from runtime.system.fork import WorkerCrashed, run_in_fork
 
-BATCH_SIZES = (1, 2, 8)  # images per call at which the golden scores are compared
-_TIMED_CALLS = 30  # the latency is their median; a Raspberry Pi Zero 2 takes 0.1 s for them
-_TIMEOUT_S = 60.0  # an engine that takes longer is killed and fails the test
+BATCH_SIZES = (1, 2, 8)  # images per call; the golden scores are compared at each of these sizes
+_TIMED_CALLS = 30  # the latency is the median of these calls; a Raspberry Pi Zero 2 needs 0.1 s
+_TIMEOUT_S = 60.0  # a process that tests an engine or the PNG is killed and fails after this time
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,10 @@ class SelfTestCheck:
     """The result of one check.
 
     Attributes:
-        name: "digest", "spec", "picture", "golden" or "engine".
+        name: "digest" and "spec" of the model file; "picture": a PNG is decoded; "golden": the
+            golden scores are reproduced; "engine": an engine is missing or failed.
         passed: whether the check passed.
-        detail: the result if it passed, otherwise the problem and the remedy.
+        detail: the result if the check passed, otherwise the problem and the remedy.
     """
 
     name: str
@@ -51,7 +59,12 @@ class SelfTestCheck:
 
 @dataclass(frozen=True)
 class Timing:
-    """The median latency of one image with this number of engine threads."""
+    """The median latency of one image.
+
+    Attributes:
+        threads: number of threads of the engine.
+        latency_ns: in nanoseconds.
+    """
 
     threads: int
     latency_ns: int
@@ -62,11 +75,12 @@ class EngineReport:
     """The result of one engine.
 
     Attributes:
-        name: the engine, as in `--backend`.
-        version: of the engine's package; empty if the engine failed.
-        checks: of the golden inputs, with one thread and with one per core.
+        name: name of the engine, as in `--backend`.
+        version: version of the engine's package; empty if the engine failed.
+        checks: "golden", with one thread and with one thread per core; or "engine", if the engine
+            failed.
         timings: one for each check that passed.
-        memory_bytes: the peak resident size of a process with this engine; 0 if unknown.
+        memory_bytes: peak resident size of the process that ran this engine; 0 if unknown.
     """
 
     name: str
@@ -78,15 +92,16 @@ class EngineReport:
 
 @dataclass(frozen=True)
 class SelfTestReport:
-    """The result of a self-test; its truth value is True if every check passed.
+    """The result of a self-test; `bool(report)` is True if every check passed.
 
     Attributes:
-        model: path of the file.
-        digest: SHA-256 of the file; empty if the file is damaged.
-        checks: of the file and of decoding a PNG.
+        model: path of the model file.
+        digest: SHA-256 of the model file; empty if the file is damaged.
+        checks: the checks of the file and of decoding a PNG.
         engines: one report for each installed engine that opens the file.
-        celsius: temperature of the processor; 0 if unknown.
-        throttled: flags of a Raspberry Pi's `get_throttled`; empty on other machines.
+        celsius: temperature of the processor in °C; 0 if unknown.
+        throttled: flags of a Raspberry Pi's `get_throttled`, such as "0x50005"; empty on other
+            machines.
     """
 
     model: str
@@ -104,7 +119,7 @@ class SelfTestReport:
         return [*self.checks, *(check for engine in self.engines for check in engine.checks)]
 
     def failures(self) -> str:
-        """Return the details of all failed checks in one line."""
+        """Return the details of all failed checks in one line; empty if every check passed."""
         return "; ".join(c.detail for c in self.all_checks() if not c.passed)
 
     def to_json(self) -> str:
@@ -113,12 +128,18 @@ class SelfTestReport:
 
 
 def selftest(path: Path) -> SelfTestReport:
-    """Test a model file on this machine with every installed engine that opens it.
+    """Test a model file on this machine with every installed engine that opens the file.
 
     Each engine runs in its own process, so that a crash fails the check and not the program.
 
+    Args:
+        path: the model file.
+
+    Returns:
+        The report. A damaged file fails the check "digest"; the remaining checks are then skipped.
+
     Raises:
-        ArtifactError: the file does not exist. A damaged file fails a check instead.
+        ArtifactError: the file does not exist.
     """
     if not path.exists():
         artifact.read(path)  # raises ArtifactError
@@ -132,7 +153,7 @@ def selftest(path: Path) -> SelfTestReport:
         SelfTestCheck("spec", True, f"{len(spec.labels)} labels, {spec.precision}"),
     ]
     if spec.golden is None or len(spec.golden.pixels) == 0:
-        detail = f"{path} has no golden inputs, which the test needs: export the model again"
+        detail = f"{path} has no golden inputs, which the self-test needs: export the model again"
         checks[1] = SelfTestCheck("spec", False, detail)
         return _report(path, spec.digest, checks, [])
     checks.append(_check_picture(opened))
@@ -153,7 +174,7 @@ def _report(
 
 
 def _check_picture(opened: Artifact) -> SelfTestCheck:
-    """Check that an image is the same after it was encoded as PNG and decoded again."""
+    """Check that encoding an image as PNG and decoding the PNG returns the same image."""
     try:
         same = run_in_fork(lambda: _survives_png(opened), _TIMEOUT_S)
     except WorkerCrashed as error:
@@ -212,7 +233,8 @@ def _engine_result(opened: Artifact, name: str) -> dict[str, Any]:
         else:
             detail += (
                 f"the scores of {opened.path} differ by {differences[batch]:.3g} from its golden "
-                f"scores in a batch of {batch} (at most {tolerance:.2g}): do not use it here"
+                f"scores in a batch of {batch} (at most {tolerance:.2g}): do not use this model on "
+                "this machine"
             )
         checks.append(dataclasses.asdict(SelfTestCheck("golden", passed, detail)))
     return {
@@ -236,10 +258,12 @@ def _median_ns(scores: Any, pixels: Any) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Test a model on this machine; return 0 if all checks pass, otherwise 3."""
     arguments = parse_args(argv)
+    report_unused_model(arguments.model)
     path = Path(arguments.model) if arguments.model is not None else find_model()
     report = selftest(path)
+    passed = bool(report)
     print(report.to_json() if arguments.json else _text(report))
-    return 0 if report else CHECK_FAILED
+    return 0 if passed else CHECK_FAILED
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -1,8 +1,9 @@
 """Make Ed25519 keys and sign model files with them.
 
-`runtime.update` installs only models with a valid signature, checked with `verify`. A signature is
-the 64 bytes of Ed25519 (RFC 8032) over the whole file, stored in `FILE.sig` beside it. Keys are PEM
-files, so OpenSSL 3 can make keys and check signatures too:
+`digit-edge update` checks the signature of a new model with `verify`, and rejects a model whose
+signature is invalid. A signature is the 64 bytes of Ed25519 (RFC 8032) over the whole file, stored
+beside the file in `FILE.sig`. Keys are PEM files, so OpenSSL 3 can make keys and check signatures
+too:
 
     openssl pkeyutl -verify -rawin -pubin -inkey NAME.pub -in FILE -sigfile FILE.sig
 """
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SignatureError(EdgeError):
-    """A file's signature is missing, or not made with a trusted key."""
+    """The signature of a file is missing, or was not made with a trusted key."""
 
     exit_code = CHECK_FAILED
 
@@ -35,11 +36,15 @@ class SignatureError(EdgeError):
 def make_key(name: Path) -> tuple[Path, Path]:
     """Make a key pair: the private `NAME.key`, readable by its owner only, and `NAME.pub`.
 
+    Args:
+        name: path of the key files without a suffix; the folder must exist or be creatable.
+
     Returns:
         The paths of the private and the public key.
 
     Raises:
-        EdgeError: one of the files exists already or cannot be written.
+        EdgeError: one of the files exists already or cannot be written, or the package
+            cryptography is not installed.
     """
     _need_cryptography()
     from cryptography.hazmat.primitives import serialization
@@ -48,7 +53,7 @@ def make_key(name: Path) -> tuple[Path, Path]:
     private, public = (name.with_name(f"{name.name}.{suffix}") for suffix in ("key", "pub"))
     for path in (private, public):
         if path.exists():
-            raise EdgeError(f"{path} exists: choose another name, or remove it")
+            raise EdgeError(f"{path} exists: choose another name, or remove this file")
     key = Ed25519PrivateKey.generate()
     private_pem = key.private_bytes(
         serialization.Encoding.PEM,
@@ -66,16 +71,26 @@ def make_key(name: Path) -> tuple[Path, Path]:
             file.flush()
             os.fsync(descriptor)
     except OSError as error:
-        raise EdgeError(f"cannot write {private}: {error.strerror or error}") from error
+        raise EdgeError(
+            f"cannot write {private}: {error.strerror or error}; check the folder, its permissions "
+            "and the space left"
+        ) from error
     return private, public
 
 
 def sign(model: Path, key: Path) -> Path:
     """Sign a model file with a private key; return the path of the signature, `MODEL.sig`.
 
+    An existing signature is replaced.
+
+    Args:
+        model: the model file.
+        key: a .key file of `make_key`, or another Ed25519 key in PEM without a password.
+
     Raises:
-        ArtifactError: the model is damaged or not an artifact.
-        EdgeError: the key cannot be read, or the signature cannot be written.
+        ArtifactError: the model file is missing, damaged or lacks the metadata of this project.
+        EdgeError: the key cannot be read, the signature cannot be written, or the package
+            cryptography is not installed.
     """
     private = _read_private(key)
     signature = private.sign(artifact.read(model).data)
@@ -93,20 +108,20 @@ def verify(data: bytes, signature: bytes, keys: Path) -> str:
     """Check a signature against all trusted keys and return the file name of the matching one.
 
     Args:
-        data: the signed bytes.
-        signature: 64 bytes.
+        data: the signed bytes: the whole model file.
+        signature: 64 bytes; any other length is an invalid signature.
         keys: a folder with the trusted public keys, `*.pub`.
 
     Raises:
-        SignatureError: no trusted key made the signature, or the folder has no keys.
-        EdgeError: a key cannot be read.
+        SignatureError: no trusted key made the signature, or the folder is missing or has no keys.
+        EdgeError: a key cannot be read, or the package cryptography is not installed.
     """
     _need_cryptography()
     from cryptography.exceptions import InvalidSignature
 
     trusted = sorted(keys.glob("*.pub"))
     if not trusted:
-        raise SignatureError(f"no trusted keys: put the signer's .pub file into {keys}")
+        raise SignatureError(f"no trusted keys in {keys}: put the signer's .pub file there")
     for path in trusted:
         try:
             _read_public(path).verify(signature, data)
@@ -115,8 +130,8 @@ def verify(data: bytes, signature: bytes, keys: Path) -> str:
         return path.name
     names = ", ".join(path.name for path in trusted)
     raise SignatureError(
-        f"its signature was not made with a trusted key ({names} in {keys}): sign it with one of "
-        "these keys, or put the signer's .pub file there"
+        f"the signature was not made with a trusted key ({names} in {keys}): sign the model with "
+        "one of these keys, or put the signer's .pub file into that folder"
     )
 
 
@@ -138,11 +153,11 @@ def _read_private(path: Path) -> "Ed25519PrivateKey":
         key = serialization.load_pem_private_key(_read(path), None)
     except (ValueError, TypeError) as error:
         raise EdgeError(
-            f"{path} is not a private key in PEM without a password ({error}): make one with "
-            "digit-edge sign key"
+            f"{path} is not a private key in PEM without a password: pass the .key file that "
+            "digit-edge sign key made"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise EdgeError(f"{path} is not an Ed25519 key: make one with digit-edge sign key")
+        raise EdgeError(f"{path} is not an Ed25519 key: make a key with digit-edge sign key")
     return key
 
 
@@ -154,10 +169,11 @@ def _read_public(path: Path) -> "Ed25519PublicKey":
         key = serialization.load_pem_public_key(_read(path))
     except ValueError as error:
         raise EdgeError(
-            f"{path} is not a public key in PEM ({error}): remove or replace it"
+            f"{path} is not a public key in PEM: replace it with the signer's .pub file, or remove "
+            "it"
         ) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise EdgeError(f"{path} is not an Ed25519 key: remove it")
+        raise EdgeError(f"{path} is not an Ed25519 key: remove this file")
     return key
 
 
@@ -165,7 +181,10 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise EdgeError(f"cannot read the key {path}: {error.strerror or error}") from error
+        raise EdgeError(
+            f"cannot read the key {path}: {error.strerror or error}; check the path, or make a key "
+            "with digit-edge sign key"
+        ) from error
 
 
 def main(argv: list[str] | None = None) -> int:

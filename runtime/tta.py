@@ -1,8 +1,11 @@
 """Test-time augmentation: score an uncertain digit again on 15 varied copies and average.
 
 The copies are rotated, sheared, thicker and thinner. A digit keeps its class under such small
-changes; a symbol that merely resembles a digit does not. A B keeps its score as well, so
-`runtime.lookalikes` rejects it. `Classifier` uses this module for uncertain predictions.
+changes; a symbol that merely resembles a digit does not. The letter B is an exception: its copies
+remain 8s, so `runtime.lookalikes` rejects it.
+
+`runtime.Classifier` scores uncertain predictions with this module; `train.rejection` calls it to
+fit the threshold.
 """
 
 import math
@@ -15,16 +18,17 @@ from runtime.backends import Pixels, Scores
 from runtime.model.rejection import RejectionScorer
 from runtime.preprocess.mnist_format import to_mnist_format
 
-# (rotation in radians, horizontal shear) of the copies; each has the original, a thicker and a
-# thinner stroke.
+# (rotation in radians, horizontal shift in pixels per pixel of height). Each pair makes three
+# copies: with the original, a thicker and a thinner stroke.
 _ROTATIONS_AND_SHEARS = ((0.0, 0.0), (0.2, 0.0), (-0.2, 0.0), (0.0, 0.25), (0.0, -0.25))
 _LARGE_SIDE_PX = 84  # the 28 px image is enlarged 3×, so that strokes can change by less than 1 px
-_THICKER_PX = 2  # of the enlarged image; a stroke grows by this on each side
-_THINNER_PX = 1  # of the enlarged image; a stroke shrinks by this on each side
-_MIN_INK_LEVEL = 40  # of 255; lower levels are blur from resampling and are set to 0
-_MIN_MEAN_PROBABILITY = 0.5  # of the predicted class over all copies; below, the image is rejected
+_THICKER_PX = 2  # in the enlarged image; a stroke grows by this on each side
+_THINNER_PX = 1  # in the enlarged image; a stroke shrinks by this on each side
+_MIN_INK_LEVEL = 40  # of 255; levels up to this are blur from resampling and are set to 0
+# Mean score of the predicted class over all copies. If the mean is lower, the image is rejected.
+_MIN_MEAN_PROBABILITY = 0.5
 
-Planes = npt.NDArray[np.uint8]
+Planes = npt.NDArray[np.uint8]  # (N, height, width), gray images of one size
 
 
 def mean_tta_score(
@@ -36,10 +40,12 @@ def mean_tta_score(
         variants: the copies, (15, 28, 28, 1) uint8, from `tta_variants`.
         scores: the class probabilities of the copies, (15, classes) float32.
         predicted: index of the class that was predicted for the image itself.
-        scorer: scores each copy.
+        scorer: computes the rejection score of each copy from its pixels and its highest
+            probability.
 
     Returns:
-        Minus infinity if the mean probability of the predicted class is below 0.5.
+        The mean, to be compared with `scorer.threshold`. Minus infinity if the mean probability of
+        the predicted class is below 0.5, or if a copy has no ink.
     """
     if float(scores[:, predicted].mean()) < _MIN_MEAN_PROBABILITY:
         return -math.inf
@@ -48,7 +54,14 @@ def mean_tta_score(
 
 
 def tta_variants(pixels: Pixels) -> Pixels:
-    """Return the 15 varied copies, (15, 28, 28, 1) uint8, of pixels (28, 28, 1) uint8."""
+    """Return 15 varied copies of an image.
+
+    Args:
+        pixels: (28, 28, 1) uint8 in MNIST's format; 0 is background.
+
+    Returns:
+        (15, 28, 28, 1) uint8 in MNIST's format; all 0 for copies without ink.
+    """
     side = _LARGE_SIDE_PX
     large = Image.fromarray(pixels[:, :, 0]).resize((side, side), Image.Resampling.BICUBIC)
     center = np.full(2, side / 2)
@@ -76,9 +89,9 @@ def tta_variants(pixels: Pixels) -> Pixels:
 
 
 def _neighborhood_extreme(planes: Planes, reach_px: int, choose: np.ufunc) -> Planes:
-    """Dilate (`np.maximum`) or erode (`np.minimum`) all planes with a square.
+    """Dilate (`np.maximum`) or erode (`np.minimum`) all planes with a square of 2 reach + 1 px.
 
-    Ten times as fast as Pillow's rank filters, which take one plane a call.
+    This is ten times as fast as Pillow's rank filters, which process one plane a call.
     """
     offsets = np.arange(-reach_px, reach_px + 1)
     near = np.clip(np.arange(_LARGE_SIDE_PX) + offsets[:, np.newaxis], 0, _LARGE_SIDE_PX - 1)

@@ -16,12 +16,17 @@ from runtime.preprocess.pipeline import PreprocessedImage
 from runtime.preprocess.segment import Box
 from runtime.system import atomic_write
 
-_MAX_IMAGE_SIDE_PX = 840  # larger images are reduced to this side
-_PIXELS_SIDE_PX = 336  # side of the enlarged 28×28 pixels; smaller images are enlarged to this
-_MARGIN_PX = 12  # around the image and around the pixels
-_LINE_HEIGHT_PX = 22  # of the text
-_ACCEPTED_COLOR = (0, 140, 60)  # green, RGB
-_REJECTED_COLOR = (200, 30, 30)  # red, RGB
+_MAX_IMAGE_SIDE_PX = 840  # an image with a longer side is reduced to this
+# Side of the enlarged 28×28 pixels. An image whose longer side is at most half of this is enlarged
+# by the largest whole factor that fits.
+_PIXELS_SIDE_PX = 336
+_MARGIN_PX = 12  # white space around the image and around the pixels
+_LINE_HEIGHT_PX = 22  # distance between two lines of text
+_CAPTION_FONT_PX = 17  # font size of the text below the pixels
+_LABEL_FONT_PX = 18  # font size of the label above a box
+_BOX_LINE_PX = 2  # width of a box's outline
+_ACCEPTED_COLOR = (0, 140, 60)  # RGB, green; box and label of an accepted prediction
+_REJECTED_COLOR = (200, 30, 30)  # RGB, red; box and label of a rejected prediction
 
 
 def draw_preprocessed(
@@ -35,7 +40,8 @@ def draw_preprocessed(
         prediction: the prediction for the image.
 
     Returns:
-        An RGB image, with prediction, method, polarity and box below the pixels.
+        An RGB image. The text below the pixels has the prediction and, of `preprocessed`, the
+        method, the polarity and the box.
 
     Raises:
         ImageError: the image cannot be read.
@@ -59,12 +65,19 @@ def draw_preprocessed(
     pen = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
         top = side + 2 * margin + number * line_height
-        pen.text((left, top), line, fill="black", font=_font(line_height - 5))
+        pen.text((left, top), line, fill="black", font=_font(_CAPTION_FONT_PX))
     return sheet
 
 
 def draw_recognition(image: ImageSource, recognition: Recognition) -> Image.Image:
-    """Draw the image with a box and a label at each digit, and a red ? at rejected symbols.
+    """Draw the image with a box and a label at each digit, and a red ? at each rejected symbol.
+
+    Args:
+        image: the image that was read.
+        recognition: the result of `Classifier.read(image)`; may have no digits.
+
+    Returns:
+        An RGB image.
 
     Raises:
         ImageError: the image cannot be read.
@@ -81,8 +94,12 @@ def draw_marks(image: ImageSource, marks: list[tuple[Box, Prediction, str]]) -> 
 
     Args:
         image: the classified image.
-        marks: (box, prediction, text above the box); a box is (left, top, right, bottom) in pixels
-            of the upright image.
+        marks: (box, prediction, text above the box) of each digit; an empty text is not drawn. A
+            box is (left, top, right, bottom) in pixels of the upright image, right and bottom
+            exclusive.
+
+    Returns:
+        An RGB image, reduced to a side of at most 840 px.
 
     Raises:
         ImageError: the image cannot be read.
@@ -97,15 +114,15 @@ def draw_marks(image: ImageSource, marks: list[tuple[Box, Prediction, str]]) -> 
     for (left, top, right, bottom), prediction, text in marks:
         color = _ACCEPTED_COLOR if prediction.accepted else _REJECTED_COLOR
         edges = (left * x, top * y, max(right * x - 1, left * x), max(bottom * y - 1, top * y))
-        pen.rectangle(edges, outline=color, width=2)
+        pen.rectangle(edges, outline=color, width=_BOX_LINE_PX)
         if text:
             corner = (left * x, max(top * y - _LINE_HEIGHT_PX, 0))
-            pen.text(corner, text, fill=color, font=_font(_LINE_HEIGHT_PX - 4))
+            pen.text(corner, text, fill=color, font=_font(_LABEL_FONT_PX))
     return picture
 
 
 def save(picture: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Write an image as PNG, whatever the suffix of `path`, atomically.
+    """Write an image atomically as PNG, even if `path` has another suffix.
 
     Raises:
         EdgeError: the file cannot be written.
@@ -119,4 +136,4 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     try:
         return ImageFont.load_default(size)
     except TypeError:
-        return ImageFont.load_default()  # Pillow before 10.1 has one size
+        return ImageFont.load_default()  # in Pillow before 10.1 the default font has one size

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+from benchmarks.harness.serialize import Positive
 from runtime.system.host import celsius, peak_memory_bytes, text, throttled, usable_cores
 
 __all__ = ["Host", "describe", "peak_memory_bytes", "usable_cores"]
@@ -36,7 +37,7 @@ class Host:
 
     machine: str
     cpu: str
-    cores: int
+    cores: Positive
     memory_bytes: int
     system: str
     python: str
@@ -50,7 +51,7 @@ class Host:
 
     def identity(self) -> tuple[str, str, int, str]:
         """Return the properties that must be equal in two runs whose timings are compared."""
-        return self.machine, self.cpu, self.cores, self.system.split()[0]
+        return self.machine, self.cpu, self.cores, self.system.partition(" ")[0]
 
 
 def describe() -> Host:

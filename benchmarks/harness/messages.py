@@ -8,7 +8,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from benchmarks.harness.cases import BenchmarkCase
-from benchmarks.harness.serialize import json_key
+from benchmarks.harness.serialize import NonEmpty, NonNegative, Positive, json_key
 
 # Scenarios of the latency benchmark, by their names in the reports. "Single stream" and "offline"
 # are terms of MLPerf Inference.
@@ -136,11 +136,11 @@ class StartUp:
         peak_bytes: peak resident memory after the first prediction.
     """
 
-    process_ns: int
-    import_ns: int
-    load_ns: int
-    first_ns: int
-    peak_bytes: int
+    process_ns: Positive
+    import_ns: NonNegative
+    load_ns: NonNegative
+    first_ns: NonNegative
+    peak_bytes: NonNegative
 
     @property
     def total_ns(self) -> int:
@@ -164,11 +164,11 @@ class TimingSeries:
     """
 
     scenario: str
-    batch: int
-    count: int
-    total_ns: int
-    slowest_ns: int
-    samples_ns: tuple[int, ...]
+    batch: Positive
+    count: Positive
+    total_ns: Positive
+    slowest_ns: Positive
+    samples_ns: NonEmpty[Positive]
 
 
 MAX_SAMPLES = 500  # of a TimingSeries; bounds the size of report.json

@@ -30,7 +30,8 @@ from benchmarks.harness.messages import (
 )
 from benchmarks.harness.serialize import from_json, to_json
 from runtime.errors import EdgeError
-from runtime.system import interrupt, own_modules
+from runtime.system import interrupt
+from runtime.system.own_modules import module_command, own_name
 
 # Files in the folder that is shared with the subprocess:
 REQUEST_FILE = "request.json"  # written by this process
@@ -102,10 +103,10 @@ def _request(
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
         (folder / REQUEST_FILE).write_text(to_json(job), "utf-8")
-        command: list[str] = [python, "-m", own_modules.qualified("benchmarks.worker"), kind, name]
+        worker: list[str] = module_command(own_name("benchmarks.worker"), kind, name, python=python)
         try:
             process = _complete(
-                [*command, str(time.monotonic_ns())], subprocess.DEVNULL, dict(variables)
+                [*worker, str(time.monotonic_ns())], subprocess.DEVNULL, dict(variables)
             )
         except subprocess.TimeoutExpired:
             reason = f"timed out after {TIMEOUT_S} s, while {_stage(folder)}"
@@ -125,7 +126,7 @@ def _request(
 
 
 def run(command: Sequence[str]) -> str:
-    """Run a program that can import this repository's packages; return its standard output.
+    """Run a program and return its standard output.
 
     Raises:
         EdgeError: it cannot be started, exceeds `TIMEOUT_S`, or its exit status is not 0.
@@ -158,7 +159,7 @@ def _complete(
     with interrupt.deferred():
         process = subprocess.Popen(
             command,
-            env=environment() | variables,
+            env=os.environ | variables,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,
@@ -176,16 +177,6 @@ def _complete(
                     os.killpg(process.pid, signal.SIGKILL)
                 raise
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
-
-
-def environment() -> dict[str, str]:
-    """Return this process's environment with the folder of the packages first in PYTHONPATH.
-
-    A Python of another environment can then import this project's packages.
-    """
-    root = str(own_modules.import_folder())
-    inherited = os.environ.get("PYTHONPATH")
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (root, inherited)))}
 
 
 def _stage(folder: Path) -> str:

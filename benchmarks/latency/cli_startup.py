@@ -17,7 +17,7 @@ from benchmarks.schema.latency import CliStartupResult
 from runtime.backends import ENGINES
 from runtime.errors import EdgeError
 from runtime.model import artifact
-from runtime.system.own_modules import qualified
+from runtime.system.own_modules import module_command, own_name
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")  # the script that times a program
 
@@ -58,14 +58,18 @@ def measure(
 def _measure_case(model: Path, case: BenchmarkCase, repetitions: int) -> CliStartupResult:
     from benchmarks.latency.scenarios import images_of, png
 
-    package = next(engine.package for engine in ENGINES if engine.name == case.backend)
-    module = package if package == "onnxruntime" else f"{package}.interpreter"
-    imports = ["-c", f"import numpy, PIL.Image, {module}\nprint('ready')"]
+    module = next(engine.imports for engine in ENGINES if engine.name == case.backend)
+    # Without the working directory, which is "", as in `module_command`.
+    program = (
+        "import sys; sys.path[:] = filter(None, sys.path)\n"
+        f"import numpy, PIL.Image, {module}\nprint('ready')"
+    )
+    imports = [sys.executable, "-c", program]
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         digit = Path(name) / "digit.png"
         digit.write_bytes(png(images_of(artifact.read(model).spec)[0]))
-        command = ["-m", qualified("runtime"), str(digit), "--model", str(model)]
-        command += ["--backend", case.backend]
+        options = ["--model", str(model), "--backend", case.backend]
+        command = module_command(own_name("runtime"), str(digit), *options)
         command_starts, import_starts = [], []
         for _ in range(repetitions + 1):
             import_starts.append(_start(imports))
@@ -81,14 +85,12 @@ def _measure_case(model: Path, case: BenchmarkCase, repetitions: int) -> CliStar
     )
 
 
-def _start(arguments: list[str]) -> _Start:
-    """Start Python with `arguments`, through the launcher.
+def _start(command: list[str]) -> _Start:
+    """Start a command through the launcher.
 
     Raises:
         EdgeError: it fails.
     """
-    output = subprocesses.run(
-        [sys.executable, "-I", "-S", str(_LAUNCHER), sys.executable, *arguments]
-    )
+    output = subprocesses.run([sys.executable, "-I", "-S", str(_LAUNCHER), *command])
     first_line_ns, peak_bytes = json.loads(output)
     return _Start(first_line_ns, peak_bytes)

@@ -3,13 +3,14 @@
 The latency benchmark compares it with `runtime` to measure the overhead of this project.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from runtime.backends import Pixels, Scores
+from runtime.backends import ENGINES, Pixels, Scores
 from runtime.backends.onnx import EXACT_INT8_SUMS
 from runtime.model.artifact import Artifact
 
@@ -29,26 +30,26 @@ class BareEngine:
     resize: Callable[[int], None]
 
 
-def open_artifact(artifact: Artifact, engine: str, threads: int) -> BareEngine:
+def open_artifact(artifact: Artifact, engine: str, threads: int) -> BareEngine | None:
     """Open an artifact that a backend of `runtime` has already opened, without further checks.
 
     Args:
-        artifact: a TFLite or ONNX artifact.
+        artifact: the artifact, in a format of the engine.
         engine: the name of an installed engine.
         threads: the number of CPU threads.
+
+    Returns:
+        The open model; None if `OPENERS` does not contain the engine.
     """
-    if engine == "onnxruntime":
-        return _onnx(artifact, threads)
-    return _tflite(artifact, engine, threads)
+    if engine not in OPENERS:
+        return None
+    module = next(importlib.import_module(row.imports) for row in ENGINES if row.name == engine)
+    return OPENERS[engine](module, artifact, threads)
 
 
-def _tflite(artifact: Artifact, engine: str, threads: int) -> BareEngine:
-    import importlib
-
+def _open_tflite(module: Any, artifact: Artifact, threads: int) -> BareEngine:
     from runtime.system.native_output import suppress_native_output
 
-    package = "ai_edge_litert" if engine == "litert" else "tflite_runtime"
-    module = importlib.import_module(f"{package}.interpreter")
     with suppress_native_output(2):
         interpreter = module.Interpreter(model_content=artifact.data, num_threads=threads)
         interpreter.allocate_tensors()
@@ -71,23 +72,29 @@ def _tflite(artifact: Artifact, engine: str, threads: int) -> BareEngine:
     return BareEngine(prepare, run, resize)
 
 
-def _onnx(artifact: Artifact, threads: int) -> BareEngine:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
+def _open_onnx(module: Any, artifact: Artifact, threads: int) -> BareEngine:
+    options = module.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     # Exact int8 sums as in `runtime`; with the default they may overflow without VNNI.
     options.add_session_config_entry(*EXACT_INT8_SUMS)
-    session = onnxruntime.InferenceSession(
-        artifact.data, options, providers=["CPUExecutionProvider"]
-    )
+    session = module.InferenceSession(artifact.data, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return BareEngine(
         _scaled,
         lambda prepared: session.run(None, {name: prepared})[0],
         lambda images: None,
     )
+
+
+# By the name of an engine, the function that opens an artifact. Its arguments are the module
+# `Engine.imports`, the artifact, and the number of threads. An engine that is missing here is
+# measured without the comparison.
+OPENERS: dict[str, Callable[[Any, Artifact, int], BareEngine]] = {
+    "litert": _open_tflite,
+    "tflite-runtime": _open_tflite,
+    "onnxruntime": _open_onnx,
+}
 
 
 def _scaled(pixels: Pixels) -> Scores:

@@ -3,7 +3,6 @@
 It is compared with decoding the same files (`decode_only`), which is the upper limit.
 """
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -11,10 +10,11 @@ from pathlib import Path
 
 from benchmarks.harness import machine, subprocesses
 from benchmarks.harness.cases import FAILED, BenchmarkCase, SkippedCase
+from benchmarks.report.formats import counted
 from benchmarks.schema.latency import FolderThroughputResult, Settings
 from runtime.errors import EdgeError
 from runtime.model import artifact
-from runtime.system.own_modules import qualified
+from runtime.system.own_modules import module_command, own_name
 
 
 def measure(
@@ -42,14 +42,15 @@ def measure(
     for case in planned:
         model = models / case.artifact
         with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
-            progress(f"{settings.images:,} PNG files: {case}")
+            progress(f"{counted(settings.images, 'PNG file')}: {case}")
             contents = [png(image) for image in images_of(artifact.read(model).spec)]
             for number in range(settings.images):
                 file = Path(name, f"{number:06}.png")
                 file.write_bytes(contents[number % len(contents)])
-            classify = ["-m", qualified("runtime"), name, "--json", "--jobs", str(jobs)]
+            images = (name, "--jobs", str(jobs))
+            classify = module_command(own_name("runtime"), *images, "--json")
             classify += ["--model", str(model.resolve()), "--backend", case.backend]
-            decode = ["-m", qualified("benchmarks.latency.decode_only"), name, "--jobs", str(jobs)]
+            decode = module_command(own_name("benchmarks.latency.decode_only"), *images)
             try:
                 _run_ns(decode)  # warm-up: fills the disk cache
                 times = [(_run_ns(decode), _run_ns(classify)) for _ in range(settings.repetitions)]
@@ -61,12 +62,12 @@ def measure(
     return results, failed
 
 
-def _run_ns(arguments: list[str]) -> int:
-    """Run Python with `arguments`; return the time it takes.
+def _run_ns(command: list[str]) -> int:
+    """Run a command; return the time it takes.
 
     Raises:
         EdgeError: it fails.
     """
     start_ns = time.perf_counter_ns()
-    subprocesses.run([sys.executable, *arguments])
+    subprocesses.run(command)
     return time.perf_counter_ns() - start_ns

@@ -15,6 +15,7 @@ from benchmarks.harness.cases import ABSENT, BenchmarkCase, ExternalPython, Skip
 from benchmarks.schema.latency import BenchmarkToolResult, LatencyResult, Settings
 from runtime.errors import EdgeError
 from runtime.model import artifact
+from runtime.system.own_modules import module_command
 
 MODULE = "ai_edge_litert.tools.benchmark_litert_model"  # run as `python -m`
 _ITEM_BYTES = {"float32": 4, "int8": 1}  # size of an input value, by the artifact's precision
@@ -81,7 +82,8 @@ def _run(
     spec = artifact.read(path).spec
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as folder:
         file = Path(folder, "result.json")
-        command = [python, "-m", MODULE, "--model", str(path), "--num_threads", "1"]
+        options = ("--model", str(path), "--num_threads", "1")
+        command = module_command(MODULE, *options, python=python)
         command += ["--num_runs", str(runs)]
         command += ["--warmup_runs", str(max(_MIN_WARM_UP_RUNS, runs // 10))]
         try:

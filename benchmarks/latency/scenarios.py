@@ -7,6 +7,7 @@ import gc
 import importlib
 import io
 import itertools
+import math
 import random
 import time
 from array import array
@@ -76,13 +77,12 @@ def import_engine(case: BenchmarkCase) -> None:
 
     A missing engine is ignored here; `open_case` raises BackendUnavailable.
     """
-    package = next((e.package for e in ENGINES if e.name == case.backend), None)
-    if package is None:
+    module = next((e.imports for e in ENGINES if e.name == case.backend), None)
+    if module is None:
         from benchmarks.harness import keras_reference
 
         keras_reference.import_keras(case.backend, case.device)
         return
-    module = package if package == "onnxruntime" else f"{package}.interpreter"
     with suppress(ImportError):
         importlib.import_module(module)
 
@@ -198,12 +198,12 @@ def _calls(
     if scenario == messages.CLASSIFY:
         from benchmarks.latency import engine_only
 
+        classify = TimedCall(scenario, 1, lambda n: classifier.classify(images[n % _IMAGES]))
         engine = engine_only.open_artifact(artifact, job.case.backend, job.case.threads)
-        prepared = [engine.prepare(image) for image in singles]
-        return [
-            TimedCall(scenario, 1, lambda n: classifier.classify(images[n % _IMAGES])),
-            TimedCall(messages.BARE, 1, lambda n: engine.run(prepared[n % _IMAGES])),
-        ]
+        if engine is None:
+            return [classify]
+        run, prepared = engine.run, [engine.prepare(image) for image in singles]
+        return [classify, TimedCall(messages.BARE, 1, lambda n: run(prepared[n % _IMAGES]))]
     if scenario == messages.PNG:
         files, preprocessing = [png(image) for image in images], messages.PNG_PREPROCESSING
     else:
@@ -218,27 +218,31 @@ def _calls(
 def _many(
     job: LatencyRequest, artifact: Artifact, backend: Backend, images: Pixels
 ) -> list[TimedCall]:
-    """Return the calls of MANY: `job.images` arrays by the Classifier, and by the bare engine."""
+    """Return the calls of MANY: `job.images` arrays by the Classifier, and by the bare engine.
+
+    Without an opener for the bare engine, only those of the Classifier.
+    """
     from benchmarks.latency import engine_only
     from runtime.classifier import Classifier
 
     classifier = Classifier(backend)
     pixels = np.resize(images, (job.images, *images.shape[1:]))
     arrays = list(pixels)
-    engine = engine_only.open_artifact(artifact, job.case.backend, job.case.threads)
-
-    size = job.bare_batch or _fastest(
-        lambda batch: engine.run(engine.prepare(batch)), images, engine.resize
-    )
-    engine.resize(size)
-    prepared = engine.prepare(np.resize(images, (size, *images.shape[1:])))
-    return [
+    calls = [
         TimedCall(messages.MANY_SCORES, job.images, lambda n: classifier.scores(pixels), 1),
         TimedCall(
             messages.MANY_CLASSIFY, job.images, lambda n: classifier.classify_batch(arrays), 1
         ),
-        TimedCall(messages.MANY_BARE, size, lambda n: engine.run(prepared), -(-job.images // size)),
     ]
+    engine = engine_only.open_artifact(artifact, job.case.backend, job.case.threads)
+    if engine is None:
+        return calls
+    run, prepare = engine.run, engine.prepare
+    size = job.bare_batch or _fastest(lambda batch: run(prepare(batch)), images, engine.resize)
+    engine.resize(size)
+    prepared = prepare(np.resize(images, (size, *images.shape[1:])))
+    turn = math.ceil(job.images / size)
+    return [*calls, TimedCall(messages.MANY_BARE, size, lambda n: run(prepared), turn)]
 
 
 def _fastest(

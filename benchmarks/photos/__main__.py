@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_args(argv)
     from benchmarks.photos import report as photos_report
     from benchmarks.report import html_templates, terminal
-    from runtime.classifier import find_model
+    from runtime.model.default_model import find_model
 
     output_dir.check_folder(arguments.out)
     html_templates.environment()  # a missing jinja2 fails before minutes of measuring

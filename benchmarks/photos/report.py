@@ -35,8 +35,7 @@ _PHOTO_SIDE_PX = 420  # longest side of an image in the page of mistakes
 
 def print_report(report: PhotosReport) -> None:
     """Print the tables on the terminal."""
-    for table in tables(report):
-        terminal.print_table(table)
+    terminal.print_tables(tables(report))
 
 
 def write(report: PhotosReport, folder: Path, pictures: Path | None = None) -> tuple[str, ...]:
@@ -138,7 +137,7 @@ def _summary(report: PhotosReport) -> Table:
     add_minimum("digits of numbers right", digits - edits, digits, MIN_DIGIT_ACCURACY)
     return Table(
         "Summary",
-        ("", "count", "share", "target"),
+        ("measure", "count", "share", "target"),
         tuple(lines),
         "Negatives: images that are not digits. Digits of numbers right: the number of digits "
         "minus the edit distance (Levenshtein).",

@@ -24,8 +24,7 @@ MARKDOWN_NAME = "rejection.md"  # rendered from them
 
 def print_report(report: RejectionReport) -> None:
     """Print the tables, the targets and the verdict."""
-    for table in _tables(report):
-        terminal.print_table(table)
+    terminal.print_tables(_tables(report))
     for line in targets(report):
         print(printable(line))
     terminal.print_verdict("Rejection", report.failures)

@@ -23,7 +23,7 @@ from benchmarks.schema.latency import LatencyReport, Settings
 from benchmarks.schema.remote import DevicePredictions
 from runtime.backends import Pixels
 from runtime.errors import BackendUnavailable, EdgeError
-from runtime.system import own_modules
+from runtime.system.own_modules import ROOT, own_name
 
 _PACKAGES = ("runtime", "benchmarks")  # sent to the device
 _CONNECT_TIMEOUT_S = 10  # ssh gives up connecting after it
@@ -143,8 +143,9 @@ def pack(models: Path, file: IO[bytes], pixels: Pixels | None = None) -> None:
     """
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
-            for path in sorted((own_modules.PARENT / package).rglob("*.py")):
-                archive.write(path, own_modules.archive_path(path))
+            folder = ROOT / own_name(package).replace(".", "/")
+            for path in sorted(folder.rglob("*.py")):
+                archive.write(path, path.relative_to(ROOT))
         for path in sorted(models.iterdir()):
             if path.suffix in (".tflite", ".onnx"):
                 archive.write(path, f"models/{path.name}")

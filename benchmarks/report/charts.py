@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.report.formats import duration, percent
+from benchmarks.report.formats import counted, duration, percent
 from benchmarks.schema.parity import CalibrationBin
 
 _LANE_HEIGHT_PX = 34  # height of one latency histogram, with the gap above it
@@ -190,7 +190,7 @@ def reliability(bins: Sequence[CalibrationBin], name: str, *caption: str) -> Cha
         Mark(
             "dot soft",
             f"M{x(b.confidence)} {y(b.accuracy)}h0",
-            f"{b.count:,} predictions of mean confidence {percent(b.confidence)}, "
+            f"{counted(b.count, 'prediction')} of mean confidence {percent(b.confidence)}, "
             f"{percent(b.accuracy)} correct",
             round(4 + 14 * math.sqrt(b.count / max_count), 1),
         )

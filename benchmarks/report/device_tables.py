@@ -6,7 +6,7 @@ from benchmarks.harness import messages
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase
 from benchmarks.harness.machine import Host
 from benchmarks.report import summary_tables
-from benchmarks.report.formats import Table, duration, megabytes, ratio
+from benchmarks.report.formats import Table, counted, duration, megabytes, ratio
 from benchmarks.schema.latency import LatencyReport, LatencyResult
 
 
@@ -23,11 +23,14 @@ def side_by_side(local: LatencyReport, device: LatencyReport | None) -> Table:
     cases = dict.fromkeys(result.case for report in (device, local) for result in report.results)
     return Table(
         title,
-        ("artifact", "engine", "threads", "p50 here", "device", "ratio", "images/s here", "device",
-         "start here", "device", "memory here", "device", "timing on the device"),
+        ("artifact", "engine", "threads", "p50 here", "p50 there", "ratio", "images/s here",
+         "images/s there", "start here", "start there", "memory here", "memory there",
+         "timing there"),
         tuple(_line(case, local, device) for case in cases if case.backend in _engines(device)),
-        f"Device: {_machine(device.host)}; here: {_machine(local.host)}. Both machines ran the "
-        "same files and timed them separately. Ratio: p50 on the device over p50 here.",
+        f"Here: {_machine(local.host)}; there, the device: {_machine(device.host)}. Both machines "
+        "ran the same files and timed them separately. Ratio: p50 there over p50 here.",
+        optional=("images/s there", "images/s here", "start there", "start here", "memory there",
+                  "memory here"),
     )  # fmt: skip
 
 
@@ -82,4 +85,4 @@ def _version(result: LatencyResult | None) -> str:
 
 
 def _machine(host: Host) -> str:
-    return f"{host.cpu}, {host.cores} cores, {host.system}, Python {host.python}"
+    return f"{host.cpu}, {counted(host.cores, 'core')}, {host.system}, Python {host.python}"

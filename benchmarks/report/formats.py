@@ -1,5 +1,7 @@
 """Formats durations, sizes and shares, and defines the `Table` of all benchmark reports."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -47,6 +49,22 @@ def ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}×"
 
 
+def counted(n: int, singular: str, plural: str = "") -> str:
+    """Return a number with its noun, such as "1 image" or "10,000 images".
+
+    Args:
+        n: the number.
+        singular: the noun after 1.
+        plural: the noun after other numbers; by default `singular` with an s.
+    """
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def is_numeric(cells: Iterable[str]) -> bool:
+    """Return whether all cells of a column begin with a number, or are "–"."""
+    return all(re.match(r"[-+−]?\d|–$", cell) for cell in cells)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of texts.
@@ -56,9 +74,12 @@ class Table:
         header: the names of the columns.
         lines: the cells, one tuple per line, with one cell per column.
         note: the paragraph below the table.
+        optional: the columns that a narrow terminal may leave out, the most important one first.
+            Pages contain all columns.
     """
 
     title: str
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
     note: str = ""
+    optional: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from benchmarks.report import (
 )
 from benchmarks.report import related as related_tables
 from benchmarks.report.charts import Charts, Point
-from benchmarks.report.formats import Table, nats, percent
+from benchmarks.report.formats import Table, counted, is_numeric, nats, percent
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyResult
 from benchmarks.schema.parity import AccuracyMetrics, Flip, ParityResult
@@ -34,12 +34,22 @@ _MAX_LINE_LENGTH_CHARS = 40  # columns with a longer text are wrapped
 
 @dataclass(frozen=True)
 class _Section:
-    """A heading, the content for its template, and a note; a section without content is hidden."""
+    """A section of the page.
+
+    Attributes:
+        title: the heading.
+        template: the name of the template of the content.
+        content: the variable `section.content` of the template; if it is empty, the section is
+            hidden.
+        note: the paragraph below the content.
+        folded: whether the reader has to unfold the section.
+    """
 
     title: str
     template: str
     content: object
     note: str = ""
+    folded: bool = False
 
 
 def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORTS) -> str:
@@ -64,8 +74,9 @@ def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORT
     return html_templates.render(
         "report.html",
         date=report.created[:10],
-        machine=f"{host.cpu}, {host.cores} cores",
+        machine=f"{host.cpu}, {counted(host.cores, 'core')}",
         failures=report.failures,
+        highlights=summary_tables.highlights(report.parity, report.latency),
         groups=groups,
         column_styles=_column_styles,
     )
@@ -83,7 +94,7 @@ def _groups(report: BenchmarkReport, related: RelatedReports) -> dict[str, list[
         ],
         "Accuracy": [
             parity_tables.parity_table(parity),
-            parity_tables.scores_table(parity),
+            _folded(parity_tables.scores_table(parity)),
             *parity_tables.device_tables(parity),
             *parity_tables.device_flips(parity, _MAX_FLIPS),
             _flips(parity),
@@ -94,14 +105,14 @@ def _groups(report: BenchmarkReport, related: RelatedReports) -> dict[str, list[
             latency_tables.latency_table(latency),
             latency_tables.starts_table(latency),
             latency_tables.files_table(latency),
-            latency_tables.limit_table(parity, latency),
+            _folded(latency_tables.limit_table(parity, latency)),
             latency_tables.commands_table(latency),
             latency_tables.arrays_table(latency),
             latency_tables.many_files_table(latency),
-            latency_tables.programs_table(latency),
+            _folded(latency_tables.programs_table(latency)),
             latency_tables.invalid_table(latency),
         ],
-        "Quantization": [*parity_tables.explanation_tables(parity.explanations)],
+        "Quantization": [*map(_folded, parity_tables.explanation_tables(parity.explanations))],
         "Other images": [
             related_tables.robustness_table(related.robustness),
             _robustness(related),
@@ -109,9 +120,9 @@ def _groups(report: BenchmarkReport, related: RelatedReports) -> dict[str, list[
         ],
         "This run": [
             summary_tables.unmeasured_table(parity.skipped + latency.skipped),
-            summary_tables.host_table(latency),
-            *device_tables.details(report.device, parity.device_skipped),
-            summary_tables.sources_table(latency, related),
+            _folded(summary_tables.host_table(latency)),
+            *map(_folded, device_tables.details(report.device, parity.device_skipped)),
+            _folded(summary_tables.sources_table(latency, related)),
         ],
     }
 
@@ -127,8 +138,13 @@ def _unique_id(title: str, used_ids: set[str]) -> str:
     return unique
 
 
-def _section(table: Table) -> _Section:
-    return _Section(table.title, "table.html", table if table.lines else None, table.note)
+def _section(table: Table, folded: bool = False) -> _Section:
+    content = table if table.lines else None
+    return _Section(table.title, "table.html", content, table.note, folded)
+
+
+def _folded(table: Table) -> _Section:
+    return _section(table, folded=True)
 
 
 def _column_styles(table: Table) -> list[str]:
@@ -138,9 +154,8 @@ def _column_styles(table: Table) -> list[str]:
     """
     styles = []
     for cells in zip(*table.lines, strict=True):
-        numeric = all(re.match(r"[-+−]?\d|–$", cell) for cell in cells)
         long = max(map(len, cells)) > _MAX_LINE_LENGTH_CHARS
-        styles.append("prose" if long else "number" if numeric else "text")
+        styles.append("prose" if long else "number" if is_numeric(cells) else "text")
     return styles
 
 
@@ -197,6 +212,7 @@ def _robustness(related: RelatedReports) -> _Section:
         "charts.html",
         related_tables.robustness_curves(related.robustness),
         "Accuracy in % by strength. If lines coincide, one hides the others.",
+        folded=True,
     )
 
 
@@ -260,9 +276,8 @@ def _confusions(parity: ParityReport) -> _Section:
         max_mistakes = max(1, int(mistakes.max()))
         matrices.append({"name": name, "counts": counts.tolist(), "max_mistakes": max_mistakes})
     content = {"labels": parity.class_names, "matrices": matrices}
-    return _Section(
-        "Confusion", "confusion.html", content, "A row per true class, a column per prediction."
-    )
+    note = "A row per true class, a column per prediction."
+    return _Section("Confusion", "confusion.html", content, note, folded=True)
 
 
 def _reliabilities(parity: ParityReport) -> _Section:
@@ -282,4 +297,5 @@ def _reliabilities(parity: ParityReport) -> _Section:
         f"Accuracy (vertical, %) over confidence (horizontal, %), in "
         f"{len(parity.reference_metrics.reliability)} bins; the area of a dot grows with its "
         "number of predictions.",
+        folded=True,
     )

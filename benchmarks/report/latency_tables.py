@@ -9,7 +9,7 @@ engine's own API, without this project's runtime around it.
 from statistics import median
 
 from benchmarks.harness import messages
-from benchmarks.report.formats import Table, duration, kilobytes, megabytes, ratio
+from benchmarks.report.formats import Table, counted, duration, kilobytes, megabytes, ratio
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity_report import ParityReport
 
@@ -29,8 +29,7 @@ def latency_table(report: LatencyReport) -> Table:
         lines.append(
             (
                 case.artifact,
-                case.backend + (f" {single.version}" if single else ""),
-                case.device,
+                case.engine + (f" {single.version}" if single else ""),
                 str(case.threads),
                 *(duration(single.percentile_ns(q) if single else None) for q in (50, 90, 99)),
                 f"{single.count:,}" if single else "–",
@@ -42,13 +41,15 @@ def latency_table(report: LatencyReport) -> Table:
     settings = report.settings
     return Table(
         "Latency",
-        ("artifact", "engine", "device", "threads", "p50", "p90", "p99", "calls", "images/s",
-         "batch", "verdict"),
+        ("artifact", "engine", "threads", "p50", "p90", "p99", "calls", "images/s", "batch",
+         "verdict"),
         tuple(lines),
-        f"Each case ran in {settings.repetitions} processes of its own, in turns with the others, "
-        f"for at least {settings.min_seconds:g} s and {settings.min_count} calls. INVALID: medians "
-        f"differed by more than {settings.max_drift:g}× within or between "
-        f"repetitions{settings.retry_note}, so the machine was too noisy.",
+        f"Each case ran in {counted(settings.repetitions, 'process', 'processes')} of its own, in "
+        f"turns with the others, for at least {settings.min_seconds:g} s and "
+        f"{counted(settings.min_count, 'call')}. INVALID: medians differed by more than "
+        f"{settings.max_drift:g}× within or between repetitions{settings.retry_note}, so the "
+        "machine was too noisy.",
+        optional=("p90", "p99", "batch", "calls"),
     )  # fmt: skip
 
 
@@ -94,6 +95,7 @@ def starts_table(report: LatencyReport) -> Table:
         ),
         "From process start to first prediction: the median of each phase and of the total. "
         "Memory: peak resident size after the first prediction.",
+        optional=("import", "load", "first prediction", "process", "starts"),
     )  # fmt: skip
 
 
@@ -125,6 +127,7 @@ def files_table(report: LatencyReport) -> Table:
         "Medians. PNG: 28×28; JPEG: 1024×768. Bare engine: only set input, invoke and get output, "
         "timed in turns with classify(array) in one process. Overhead: the median ratio of "
         "the processes, which can differ slightly from the ratio of the two medians.",
+        optional=("classify(array)", "bare engine", "PNG: preprocessing", "JPEG: preprocessing"),
     )  # fmt: skip
 
 
@@ -179,9 +182,9 @@ def arrays_table(report: LatencyReport) -> Table:
         if r.scenario == messages.MANY_SCORES
     ):
         scores, labels, bare = (report.best(artifact, backend, name) for name in messages.MANY)
-        if scores is None or labels is None or bare is None:
+        if scores is None or labels is None:
             continue
-        scores_ratio = scores.images_per_second / bare.images_per_second
+        scores_ratio = scores.images_per_second / bare.images_per_second if bare else None
         lines.append(
             (
                 artifact,
@@ -189,21 +192,23 @@ def arrays_table(report: LatencyReport) -> Table:
                 f"{scores.images_per_second:,.0f}",
                 str(scores.case.threads),
                 f"{labels.images_per_second:,.0f}",
-                f"{bare.images_per_second:,.0f}",
-                f"{bare.case.threads}, {bare.batch}",
+                f"{bare.images_per_second:,.0f}" if bare else "–",
+                f"{bare.case.threads}, {bare.batch}" if bare else "–",
                 ratio(scores_ratio),
-                ratio(labels.images_per_second / bare.images_per_second),
-                f"scores(): {_target(scores_ratio, MIN_ARRAYS_RATIO)}",
+                ratio(labels.images_per_second / bare.images_per_second if bare else None),
+                "–" if scores_ratio is None else _target(scores_ratio, MIN_ARRAYS_RATIO),
             )
         )
     return Table(
-        f"{report.settings.images:,} arrays",
+        counted(report.settings.images, "array"),
         ("artifact", "engine", "scores(): images/s", "threads", "classify_batch(): images/s",
-         "bare engine: images/s", "threads, batch", "scores over bare", "classify_batch over bare",
-         "verdict"),
+         "bare engine: images/s", "its threads, batch", "scores over bare",
+         "classify_batch over bare", "scores(): verdict"),
         tuple(lines),
         "Each at its fastest number of threads; the bare engine also at its fastest batch size, "
         "with prepared input. classify_batch also rejects images that are not digits.",
+        optional=("threads", "classify_batch(): images/s", "its threads, batch",
+                  "classify_batch over bare"),
     )  # fmt: skip
 
 
@@ -211,8 +216,8 @@ def many_files_table(report: LatencyReport) -> Table:
     """Return the throughput of the command on a folder, compared with decoding alone."""
     return Table(
         "Many PNG files",
-        ("artifact", "engine", "files", "processes", "digit-edge classify FOLDER", "files/s",
-         "decoding alone", "files/s", "ratio", "verdict"),
+        ("artifact", "engine", "files", "processes", "digit-edge classify FOLDER",
+         "FOLDER: files/s", "decoding alone", "decoding: files/s", "ratio", "verdict"),
         tuple(
             (
                 folder.case.artifact,
@@ -232,6 +237,7 @@ def many_files_table(report: LatencyReport) -> Table:
         "Pillow in the same number of processes (`python -m benchmarks.latency.decode_only`). "
         "Ratio: the median ratio of the repetitions, which can differ slightly from that of the "
         "medians.",
+        optional=("files", "processes", "digit-edge classify FOLDER", "decoding alone"),
     )  # fmt: skip
 
 
@@ -273,7 +279,7 @@ def commands_table(report: LatencyReport) -> Table:
     return Table(
         "The command",
         ("artifact", "engine", "digit-edge classify digit.png", "imports alone", "ratio", "memory",
-         "imports alone", "difference"),
+         "memory of the imports", "difference"),
         tuple(
             (
                 command.case.artifact,
@@ -289,4 +295,5 @@ def commands_table(report: LatencyReport) -> Table:
         ),
         "From process start to the first line of output. Imports alone: a process that only "
         "imports NumPy, Pillow and the engine and prints a line.",
+        optional=("memory", "memory of the imports", "difference"),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from benchmarks.report import device_tables, latency_tables, parity_tables, summary_tables
 from benchmarks.report import related as related_tables
-from benchmarks.report.formats import Table
+from benchmarks.report.formats import Table, counted
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.report import BenchmarkReport
 from runtime.errors import printable
@@ -26,9 +26,10 @@ def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORT
     parts = [
         "# Benchmarks",
         f"{report.created[:10]}, `digit-edge benchmark`, {plain_text(latency.host.cpu)}, "
-        f"{latency.host.cores} cores: {verdict}.",
-        *(f"- {failure}" for failure in report.failures),
+        f"{counted(latency.host.cores, 'core')}: {verdict}.",
     ]
+    points = (*report.failures, *summary_tables.highlights(parity, latency))
+    parts += ["\n".join(f"- {point}" for point in points)] if points else []
     tables = [
         summary_tables.summary(parity, latency),
         device_tables.side_by_side(latency, report.device),

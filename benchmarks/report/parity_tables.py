@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.harness.messages import Explanation
-from benchmarks.report.formats import Table, interval, nats, percent, points
+from benchmarks.report.formats import Table, counted, interval, nats, percent, points
 from benchmarks.schema.parity import ParityResult
 from benchmarks.schema.parity_report import ParityReport
 
@@ -20,12 +20,13 @@ def parity_table(report: ParityReport) -> Table:
         "Parity",
         _PARITY_HEADER,
         tuple(map(_parity_line, report.results)),
-        f"{report.n:,} test images of {report.dataset}"
+        f"{counted(report.n, 'test image')} of {report.dataset}"
         + (f" (the reference was trained on {report.trained_on})" if report.trained_on else "")
         + f". The reference, {report.reference.artifact} "
         f"in Keras {report.reference_version}: accuracy {percent(reference.accuracy)} "
         f"({interval(*reference.accuracy_interval)}). Intervals: Wilson for the accuracy, Agresti "
         "and Min for the drop; p is that of McNemar's exact test.",
+        _PARITY_OPTIONAL,
     )
 
 
@@ -40,16 +41,27 @@ def scores_table(report: ParityReport) -> Table:
         f"of {percent(reference.calibration_error)} over {len(reference.reliability)} bins and a "
         "mean negative log-likelihood (NLL) of "
         f"{nats(reference.negative_log_likelihood)}.",
+        _SCORES_OPTIONAL,
     )
 
 
 def device_tables(report: ParityReport) -> tuple[Table, ...]:
     """Return both tables for a device's predictions; without lines if no device was used."""
     results = report.device_results
-    note = "The artifacts ran on the device, the reference on this machine, on the same images."
     return (
-        Table("Parity on the device", _PARITY_HEADER, tuple(map(_parity_line, results)), note),
-        Table("Scores on the device", _SCORES_HEADER, tuple(map(_scores_line, results))),
+        Table(
+            "Parity on the device",
+            _PARITY_HEADER,
+            tuple(map(_parity_line, results)),
+            "The artifacts ran on the device, the reference on this machine, on the same images.",
+            _PARITY_OPTIONAL,
+        ),
+        Table(
+            "Scores on the device",
+            _SCORES_HEADER,
+            tuple(map(_scores_line, results)),
+            optional=_SCORES_OPTIONAL,
+        ),
     )
 
 
@@ -64,11 +76,13 @@ _PARITY_HEADER = (
     "artifact", "engine", "accuracy (95 %)", "drop, points (95 %)", "McNemar p", "agreement",
     "minimum tolerance", "verdict",
 )  # fmt: skip
+_PARITY_OPTIONAL = ("agreement", "drop, points (95 %)", "minimum tolerance", "McNemar p")
 # The header of the scores tables.
 _SCORES_HEADER = (
     "artifact", "engine", "largest difference", "p99", "mean", "min cosine", "confidence drift",
     "calibration error", "NLL", "NaN",
 )  # fmt: skip
+_SCORES_OPTIONAL = ("p99", "mean", "calibration error", "NLL", "confidence drift")
 
 
 def _parity_line(result: ParityResult) -> tuple[str, ...]:
@@ -110,7 +124,7 @@ def minimum_tolerance(result: ParityResult) -> str:
 def verdict_of(result: ParityResult) -> str:
     """Return PASS or FAIL, and the number of confident flips as an alarm."""
     confident_flips = len(result.confident_flips)
-    alarm = f", ALARM: {confident_flips} confident flips" if confident_flips else ""
+    alarm = f", ALARM: {counted(confident_flips, 'confident flip')}" if confident_flips else ""
     return ("PASS" if result else "FAIL") + alarm
 
 
@@ -126,7 +140,7 @@ def flips_table(result: ParityResult, names: Sequence[str], max_flips: int) -> T
     return Table(
         f"{result.case.artifact} in {result.case.backend}: {len(result.flips)} of {result.n:,} "
         "predictions differ",
-        ("image", "label", "Keras", "artifact", "margin", ""),
+        ("image", "label", "Keras", "artifact", "margin", "alarm"),
         tuple(
             (
                 str(flip.index),
@@ -156,7 +170,7 @@ def _explained(explanation: Explanation) -> tuple[Table, ...]:
             (s.name, f"{s.max_difference:.1e}", f"{s.mean_difference:.1e}", str(s.flips), s.detail)
             for s in explanation.steps
         ),
-        f"Over {explanation.n:,} test images, in {explanation.engine}.",
+        f"Over {counted(explanation.n, 'test image')}, in {explanation.engine}.",
     )
     worst = explanation.worst
     layers = Table(

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.harness.serialize import from_json
+from benchmarks.harness.serialize import read_report
 from benchmarks.report import charts
 from benchmarks.report.charts import Charts
-from benchmarks.report.formats import Table, duration, percent
+from benchmarks.report.formats import Table, counted, duration, percent
 from benchmarks.schema.rejection import RejectionReport
 from benchmarks.schema.robustness import MIDDLE, SCHEMA_VERSION, RobustnessReport, RobustnessResult
-from runtime.errors import EdgeError
 
 ROBUSTNESS_NAME = "robustness.json"  # written by `digit-edge benchmark-robustness`
 REJECTION_NAME = "rejection.json"  # written by `digit-edge benchmark-rejection`
@@ -43,19 +42,9 @@ def read(folder: Path) -> RelatedReports:
 
 
 def _read(path: Path, kind: type[T]) -> T | None:
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        raise EdgeError(f"cannot read {path}: {error.strerror}") from error
-    report = from_json(kind, text, str(path))
-    if report.schema_version != SCHEMA_VERSION:
-        raise EdgeError(
-            f"{path} has schema version {report.schema_version}, but this program reads version "
-            f"{SCHEMA_VERSION}: run its benchmark again, or move the file away"
-        )
-    return report
+    return read_report(kind, path, SCHEMA_VERSION, f"digit-edge benchmark.{path.stem}")
 
 
 def rejection_table(report: RejectionReport | None) -> Table:
@@ -102,7 +91,7 @@ def robustness_table(report: RobustnessReport | None) -> Table:
             )
             for result in report.results
         ),
-        f"{report.n:,} test images of {report.dataset}, {report.created[:10]}, "
+        f"{counted(report.n, 'test image')} of {report.dataset}, {report.created[:10]}, "
         "digit-edge benchmark-robustness; corrupted at the middle of five strengths.",
     )
 

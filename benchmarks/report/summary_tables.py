@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from benchmarks.harness import messages
 from benchmarks.harness.cases import SkippedCase
 from benchmarks.report import parity_tables
-from benchmarks.report.formats import Table, duration, interval, kilobytes, megabytes, percent
+from benchmarks.report.formats import (
+    Table,
+    counted,
+    duration,
+    interval,
+    kilobytes,
+    megabytes,
+    percent,
+)
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity import ParityResult
@@ -29,12 +37,46 @@ def summary(parity: ParityReport, latency: LatencyReport) -> Table:
         ("artifact", "engine", "verdict", "accuracy", "95 %", "agreement", "p50", "p90",
          "images/s", "start", "memory", "size"),
         tuple(lines),
-        f"Accuracy on {parity.n:,} test images of {parity.dataset}; agreement with the Keras "
-        "reference; p50 and p90 of one image at a time on one thread (Keras: "
+        f"Accuracy on {counted(parity.n, 'test image')} of {parity.dataset}; agreement with the "
+        "Keras reference; p50 and p90 of one image at a time on one thread (Keras: "
         f"{latency.host.cores}); "
         "images/s with the fastest batch size; start: from process start to first prediction; "
         "memory: peak resident size after the first prediction.",
+        optional=("images/s", "start", "size", "memory", "p90", "95 %"),
     )  # fmt: skip
+
+
+def highlights(parity: ParityReport, latency: LatencyReport) -> tuple[str, ...]:
+    """Return the main results of a run as sentences: parity, the fastest case, invalid timings."""
+    results = parity.results
+    sentences = []
+    if results:
+        passed = sum(map(bool, results))
+        agreement = min(result.agreement for result in results)
+        sentences.append(
+            f"{passed} of {counted(len(results), 'case')} within the tolerance; the lowest "
+            f"agreement with Keras is {percent(agreement)}."
+        )
+    singles = [
+        result
+        for result in latency.results
+        if result.scenario == messages.SINGLE and result.case.threads == 1
+    ]
+    if singles:
+        fastest = min(singles, key=lambda result: result.p50_ns)
+        sentences.append(
+            f"Fastest on one thread: {fastest.case.artifact} in {fastest.case.engine}, "
+            f"{duration(fastest.p50_ns)} an image (median)."
+        )
+    timed = [r for r in latency.results if r.scenario in (messages.SINGLE, messages.OFFLINE)]
+    invalid = {result.case for result in timed if result.problems(latency.settings)}
+    if invalid:
+        cases = counted(len({result.case for result in timed}), "case")
+        sentences.append(
+            f"INVALID timing of {len(invalid)} of {cases}, see the table Latency; accuracy is "
+            "unaffected."
+        )
+    return tuple(sentences)
 
 
 def _summary_line(
@@ -113,7 +155,7 @@ def host_table(report: LatencyReport) -> Table:
     """Return the properties of the machine, with its state before and after the run."""
     before, after = report.host, report.host_after
     lines = (
-        ("processor", f"{before.cpu}, {before.machine}, {before.cores} cores"),
+        ("processor", f"{before.cpu}, {before.machine}, {counted(before.cores, 'core')}"),
         ("memory", f"{before.memory_bytes / 2**30:.1f} GiB" if before.memory_bytes else _UNKNOWN),
         ("system", before.system),
         ("Python, NumPy", f"{before.python}, {before.numpy}"),
@@ -124,4 +166,4 @@ def host_table(report: LatencyReport) -> Table:
         ("throttled", f"{before.throttled} → {after.throttled}" if before.throttled else _UNKNOWN),
         ("load", f"{before.load} → {after.load}"),
     )
-    return Table("Machine", ("", "before → after"), lines)
+    return Table("Machine", ("property", "before → after"), lines)

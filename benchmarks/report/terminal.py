@@ -1,9 +1,18 @@
 """Prints progress lines, tables and verdicts of the benchmark commands on the terminal."""
 
+import shutil
 import sys
+import textwrap
+from collections.abc import Iterable
 
-from benchmarks.report import device_tables, latency_tables, parity_tables, summary_tables
-from benchmarks.report.formats import Table
+from benchmarks.report import (
+    device_tables,
+    latency_tables,
+    parity_tables,
+    summary_tables,
+    text_table,
+)
+from benchmarks.report.formats import Table, counted
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity_report import ParityReport
 from benchmarks.schema.report import BenchmarkReport
@@ -11,6 +20,13 @@ from runtime.errors import printable
 from runtime.system import interrupt
 
 _MAX_FLIPS = 20  # flips listed per artifact and engine; the JSON holds all of them
+_DEFAULT_WIDTH = 100  # characters of a line if stdout is not a terminal and COLUMNS is not set
+_MIN_WIDTH = 40  # characters of a line; on a narrower terminal, lines are broken anywhere
+_INDENT = "  "  # before each line below the title of a table
+# Where all columns are if the terminal is too narrow for them:
+_IN_REPORT = "report.md and report.html contain all"  # of `digit-edge benchmark`
+# Of the commands that print these tables without writing a report:
+_IN_NEXT_REPORT = "set COLUMNS=200 to print all, or write a report with digit-edge benchmark"
 
 
 def show_progress(line: str) -> None:
@@ -35,19 +51,24 @@ def clear() -> None:
 
 def print_parity(report: ParityReport) -> None:
     """Print the tables of a parity run, the first flips of each case, and the verdict."""
-    print_table(parity_tables.parity_table(report))
-    print_table(parity_tables.scores_table(report))
-    for result in report.results:
-        print_table(parity_tables.flips_table(result, report.class_names, _MAX_FLIPS))
-    for table in parity_tables.explanation_tables(report.explanations):
-        print_table(table)
-    print_table(summary_tables.unmeasured_table(report.skipped))
+    flips = (
+        parity_tables.flips_table(result, report.class_names, _MAX_FLIPS)
+        for result in report.results
+    )
+    tables = (
+        parity_tables.parity_table(report),
+        parity_tables.scores_table(report),
+        *flips,
+        *parity_tables.explanation_tables(report.explanations),
+        summary_tables.unmeasured_table(report.skipped),
+    )
+    print_tables(tables, _IN_NEXT_REPORT)
     print_verdict("Parity", report.failures)
 
 
 def print_latency(report: LatencyReport) -> None:
     """Print the tables of a latency run and the verdict."""
-    for table in (
+    tables = (
         latency_tables.latency_table(report),
         latency_tables.starts_table(report),
         latency_tables.files_table(report),
@@ -58,24 +79,24 @@ def print_latency(report: LatencyReport) -> None:
         latency_tables.invalid_table(report),
         summary_tables.unmeasured_table(report.skipped),
         summary_tables.host_table(report),
-    ):
-        print_table(table)
+    )
+    print_tables(tables, _IN_NEXT_REPORT)
     print_verdict("Latency", report.failures)
 
 
 def print_report(report: BenchmarkReport) -> None:
     """Print the main tables of a whole run, the skipped cases and the verdict."""
-    print_table(summary_tables.summary(report.parity, report.latency))
-    print_table(device_tables.side_by_side(report.latency, report.device))
-    for table in parity_tables.device_tables(report.parity):
-        print_table(table)
-    print_table(latency_tables.files_table(report.latency))
-    print_table(latency_tables.commands_table(report.latency))
-    print_table(latency_tables.arrays_table(report.latency))
-    print_table(latency_tables.many_files_table(report.latency))
-    print_table(
+    tables = (
+        summary_tables.summary(report.parity, report.latency),
+        device_tables.side_by_side(report.latency, report.device),
+        *parity_tables.device_tables(report.parity),
+        latency_tables.files_table(report.latency),
+        latency_tables.commands_table(report.latency),
+        latency_tables.arrays_table(report.latency),
+        latency_tables.many_files_table(report.latency),
         summary_tables.unmeasured_table(report.parity.skipped + report.latency.skipped),
     )
+    print_tables(tables, _IN_REPORT)
     print_verdict("Benchmarks", report.failures)
 
 
@@ -86,14 +107,36 @@ def print_verdict(benchmark: str, failures: tuple[str, ...]) -> None:
         print(f"  {printable(failure)}")
 
 
-def print_table(table: Table) -> None:
-    """Print a table with aligned columns; print nothing if it has no lines."""
-    if not table.lines:
-        return
-    print(printable(table.title))
-    rows = [tuple(map(printable, line)) for line in (table.header, *table.lines)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for line in rows:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("  " + "  ".join(cells).rstrip())
-    print(f"  {printable(table.note)}\n" if table.note else "")
+def print_tables(tables: Iterable[Table], remedy: str = "") -> None:
+    """Print tables that fit the terminal; if columns are left out, add a line that says so.
+
+    Tables without lines are not printed.
+
+    Args:
+        tables: the tables.
+        remedy: where all columns are; tables without optional columns need none.
+    """
+    width = max(_MIN_WIDTH, shutil.get_terminal_size((_DEFAULT_WIDTH, 0)).columns)
+    left_out = 0
+    for table in tables:
+        if not table.lines:
+            continue
+        lines, hidden = text_table.render(table, width)
+        left_out += hidden
+        print(*textwrap.wrap(printable(table.title), width), *lines, sep="\n")
+        print(_indented(table.note, width), end="\n\n" if table.note else "\n")
+    if left_out:
+        columns = counted(left_out, "column is", "columns are")
+        reason = f"{columns} left out to fit {width} characters: {remedy}."
+        print(_indented(reason, width), end="\n\n")
+
+
+def _indented(text: str, width: int) -> str:
+    """Return a text wrapped to the width, with each line indented."""
+    return textwrap.fill(
+        printable(text),
+        width,
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        break_on_hyphens=False,
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.harness.serialize import to_json
 from benchmarks.report import markdown, terminal
-from benchmarks.report.formats import Table, interval, percent
+from benchmarks.report.formats import Table, counted, interval, percent
 from benchmarks.report.summary_tables import unmeasured_table
 from benchmarks.schema.robustness import (
     MIDDLE,
@@ -33,9 +33,8 @@ _PLOT_COLUMNS = 4  # plots side by side in the SVG file
 
 def print_report(report: RobustnessReport) -> None:
     """Print the tables, the targets and the verdict."""
-    for table in (middle_table(report), cross_dataset_table(report)):
-        terminal.print_table(table)
-    terminal.print_table(unmeasured_table(report.skipped))
+    tables = (middle_table(report), cross_dataset_table(report), unmeasured_table(report.skipped))
+    terminal.print_tables(tables, f"{MARKDOWN_NAME} contains all")
     for line in targets(report):
         print(printable(line))
     terminal.print_verdict("Robustness", report.failures)
@@ -67,8 +66,9 @@ def render(report: RobustnessReport) -> str:
     ]
     parts = [
         "# Robustness",
-        f"{report.created[:10]}, `digit-edge benchmark-robustness`, {report.n:,} test images of "
-        f"{report.dataset} (SHA-256 {report.dataset_sha256[:12]}…).",
+        f"{report.created[:10]}, `digit-edge benchmark-robustness`, "
+        f"{counted(report.n, 'test image')} of {report.dataset} (SHA-256 "
+        f"{report.dataset_sha256[:12]}…).",
         "\n".join(f"- {line}" for line in (*targets(report), *report.failures)),
         *([f"![accuracy by corruption and strength]({PLOT_NAME})"] if report.results else []),
         *(markdown.render_table(table) for table in tables if table.lines),
@@ -95,7 +95,8 @@ def middle_table(report: RobustnessReport) -> Table:
         "Accuracy at the middle strengths",
         ("corruption", "strength", *(_name(r) for r in report.results)),
         tuple(lines),
-        f"{report.n:,} test images of {report.dataset}. {_LEGEND}",
+        f"{counted(report.n, 'test image')} of {report.dataset}. {_LEGEND}",
+        optional=("strength",),
     )
 
 

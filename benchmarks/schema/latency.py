@@ -14,7 +14,7 @@ from benchmarks.harness import messages, statistics
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.machine import Host
 from benchmarks.harness.messages import Roofline, StartUp, TimingSeries
-from benchmarks.harness.serialize import json_key
+from benchmarks.harness.serialize import NonEmpty, NonNegative, Positive, Precision, json_key
 
 SCHEMA_VERSION = 1  # of the JSON format of the report
 # For each percentile the number of samples it needs; with fewer it is not reported.
@@ -39,12 +39,12 @@ class Settings:
             is too large.
     """
 
-    repetitions: int = 3
+    repetitions: Positive = 3
     min_seconds: float = 2.4
     min_count: int = 100
     starts: int = 8
     max_drift: float = 1.2
-    images: int = 10_000
+    images: Positive = 10_000
     max_retries: int = field(default=0, metadata=json_key("again"))
 
     @property
@@ -78,10 +78,10 @@ class LatencyResult:
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     version: str
-    precision: str
+    precision: Precision
     digest: str
     scenario: str
-    runs: tuple[TimingSeries, ...]
+    runs: NonEmpty[TimingSeries]
     fallback: str = ""
 
     @property
@@ -142,7 +142,7 @@ class LatencyResult:
         if self.seconds < settings.min_seconds - _ROUNDING_S:
             problems.append(f"too short: {self.seconds:.2g} s of {settings.min_seconds:.2g} s")
         if self.count < settings.min_count and self.scenario not in messages.MANY:
-            problems.append(f"too few: {self.count} calls of {settings.min_count}")
+            problems.append(f"too few calls: {self.count} of {settings.min_count}")
         if self.drift > settings.max_drift:
             problems.append(f"too noisy: medians differ by a factor of {self.drift:.2f}")
         if self.fallback:
@@ -172,7 +172,7 @@ class StartResult:
     """The cold starts of all processes of one case."""
 
     case: BenchmarkCase = field(metadata=json_key("row"))
-    starts: tuple[StartUp, ...]
+    starts: NonEmpty[StartUp]
 
     @property
     def median(self) -> StartUp:
@@ -203,10 +203,10 @@ class CliStartupResult:
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
-    command_ns: tuple[int, ...]
-    imports_ns: tuple[int, ...]
-    command_bytes: int
-    imports_bytes: int
+    command_ns: NonEmpty[Positive]
+    imports_ns: NonEmpty[Positive]
+    command_bytes: NonNegative
+    imports_bytes: NonNegative
 
     @property
     def ratio(self) -> float:
@@ -227,8 +227,8 @@ class BenchmarkToolResult:
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     runs: int
-    means_ns: tuple[float, ...]
-    medians_ns: tuple[float, ...]
+    means_ns: NonEmpty[float]
+    medians_ns: NonEmpty[float]
 
 
 @dataclass(frozen=True)
@@ -244,10 +244,14 @@ class FolderThroughputResult:
     """
 
     case: BenchmarkCase = field(metadata=json_key("row"))
-    files: int
-    jobs: int
-    command_ns: tuple[int, ...]
-    decoding_ns: tuple[int, ...]
+    files: Positive
+    jobs: Positive
+    command_ns: NonEmpty[Positive]
+    decoding_ns: NonEmpty[Positive]
+
+    def __post_init__(self) -> None:
+        if len(self.command_ns) != len(self.decoding_ns):
+            raise ValueError("command_ns and decoding_ns have different lengths")
 
     @property
     def ratio(self) -> float:
@@ -318,9 +322,9 @@ class LatencyReport:
         """Return the time of `Classifier.classify` divided by that of the bare engine.
 
         Both are medians of the same process, and the ratio is the median of the processes. It is
-        None if the case was not measured.
+        None if the two were not measured together.
         """
         classify, bare = self.find(case, messages.CLASSIFY), self.find(case, messages.BARE)
-        if classify is None or bare is None:
+        if classify is None or bare is None or len(classify.runs) != len(bare.runs):
             return None
         return float(np.median(np.divide(classify.medians_ns, bare.medians_ns)))

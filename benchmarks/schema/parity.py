@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.harness import statistics
 from benchmarks.harness.cases import BenchmarkCase
-from benchmarks.harness.serialize import json_key
+from benchmarks.harness.serialize import NonEmpty, NonNegative, Positive, Precision, json_key
 from runtime.model.tolerance import Tolerance
 
 # Margin of the reference's scores above which a flip is marked ALARM: rounding alone flips only
@@ -24,10 +24,10 @@ class Flip:
         margin: the reference's largest score minus its second largest, 0 to 1.
     """
 
-    index: int
-    label: int
-    reference: int = field(metadata=json_key("original"))
-    answer: int
+    index: NonNegative
+    label: NonNegative
+    reference: NonNegative = field(metadata=json_key("original"))
+    answer: NonNegative
     margin: float
 
 
@@ -41,7 +41,7 @@ class CalibrationBin:
         accuracy: the share of them that is correct; 0 if there are none.
     """
 
-    count: int
+    count: NonNegative
     confidence: float
     accuracy: float
 
@@ -62,14 +62,20 @@ class AccuracyMetrics:
             images with finite scores; None if there are none, and in reports of older versions.
     """
 
-    n: int
-    correct: int
-    non_finite: int
+    n: Positive
+    correct: NonNegative
+    non_finite: NonNegative
     confidence: float
-    confusion: tuple[tuple[int, ...], ...]
-    reliability: tuple[CalibrationBin, ...]
+    confusion: NonEmpty[tuple[NonNegative, ...]]
+    reliability: NonEmpty[CalibrationBin]
     calibration_error: float
     negative_log_likelihood: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.correct > self.n:
+            raise ValueError(f"{self.correct} of {self.n} predictions are correct")
+        if any(len(counts) != len(self.confusion) for counts in self.confusion):
+            raise ValueError("the confusion matrix is not square")
 
     @property
     def accuracy(self) -> float:
@@ -109,13 +115,13 @@ class ParityResult:
 
     case: BenchmarkCase = field(metadata=json_key("row"))
     version: str
-    precision: str
+    precision: Precision
     digest: str
-    size_bytes: int
+    size_bytes: Positive
     reference: AccuracyMetrics = field(metadata=json_key("original"))
     candidate: AccuracyMetrics
-    only_reference_correct: int = field(metadata=json_key("only_original"))
-    only_candidate_correct: int = field(metadata=json_key("only_candidate"))
+    only_reference_correct: NonNegative = field(metadata=json_key("only_original"))
+    only_candidate_correct: NonNegative = field(metadata=json_key("only_candidate"))
     max_difference: float
     p99_difference: float
     mean_difference: float
@@ -124,6 +130,10 @@ class ParityResult:
     flips: tuple[Flip, ...]
     tolerance: Tolerance
     incompatibilities: tuple[str, ...] = field(default=(), metadata=json_key("faults"))
+
+    def __post_init__(self) -> None:
+        if max(self.only_reference_correct + self.only_candidate_correct, len(self.flips)) > self.n:
+            raise ValueError(f"more predictions differ than there are images, {self.n}")
 
     def __bool__(self) -> bool:
         return not self.failures
@@ -170,9 +180,11 @@ class ParityResult:
         """The reasons why the case fails; empty if it passes."""
         failures = [*self.incompatibilities]
         if self.reference.non_finite:
-            failures.append(f"{self.reference.non_finite} scores of the reference are NaN or Inf")
+            failures.append(
+                f"scores of the reference that are NaN or Inf: {self.reference.non_finite}"
+            )
         if self.candidate.non_finite:
-            failures.append(f"{self.candidate.non_finite} scores are NaN or Inf")
+            failures.append(f"scores that are NaN or Inf: {self.candidate.non_finite}")
         tolerance, precision, n = self.tolerance, self.precision, self.n
         if not tolerance.allows_difference(precision, self.max_difference):
             failures.append(
@@ -183,11 +195,12 @@ class ParityResult:
         if not tolerance.allows_lost(precision, lost, n):
             failures.append(
                 f"{lost} fewer of {n} predictions are correct ({100 * self.accuracy_drop:.2f} "
-                f"points); {tolerance.max_lost(n)} are allowed"
+                f"points); at most {tolerance.max_lost(n)} allowed"
             )
         if not tolerance.allows_flips(precision, len(self.flips), n):
             failures.append(
-                f"{len(self.flips)} of {n} predictions differ; {tolerance.max_flips(n)} are allowed"
+                f"{len(self.flips)} of {n} predictions differ; at most {tolerance.max_flips(n)} "
+                "allowed"
             )
         if not tolerance.allows_batch_difference(precision, self.batch_difference):
             failures.append(

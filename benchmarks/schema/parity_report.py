@@ -1,11 +1,12 @@
 """The report of the parity benchmark: the results of all cases against the Keras reference."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.messages import Explanation
-from benchmarks.harness.serialize import json_key
+from benchmarks.harness.serialize import NonEmpty, NonNegative, Positive, json_key
 from benchmarks.schema.parity import AccuracyMetrics, ParityResult
 
 SCHEMA_VERSION = 1  # of the JSON format of the report
@@ -20,8 +21,12 @@ class TestImage:
         pixels: 784 values from 0 to 255, row by row.
     """
 
-    index: int
-    pixels: tuple[int, ...]
+    index: NonNegative
+    pixels: NonEmpty[NonNegative]
+
+    def __post_init__(self) -> None:
+        if math.isqrt(len(self.pixels)) ** 2 != len(self.pixels) or max(self.pixels) > 255:
+            raise ValueError("the pixels are not a square of values from 0 to 255")
 
 
 @dataclass(frozen=True)
@@ -55,25 +60,35 @@ class ParityReport:
     schema_version: int
     dataset: str
     dataset_sha256: str
-    n: int
-    class_names: tuple[str, ...]
+    n: Positive
+    class_names: NonEmpty[str]
     reference: BenchmarkCase
     reference_version: str
     reference_digest: str
-    reference_bytes: int
+    reference_bytes: Positive
     trained_on: str
-    macs: int
-    parameters: int
+    macs: NonNegative
+    parameters: NonNegative
     reference_metrics: AccuracyMetrics = field(metadata=json_key("original"))
     results: tuple[ParityResult, ...]
     skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))
     pictures: tuple[TestImage, ...]
     explanations: tuple[Explanation, ...] = ()
-    activations: int = 0
+    activations: NonNegative = 0
     device_results: tuple[ParityResult, ...] = ()
     device_skipped: tuple[SkippedCase, ...] = field(
         default=(), metadata=json_key("device_unmeasured")
     )
+
+    def __post_init__(self) -> None:
+        classes = len(self.class_names)
+        results = (*self.results, *self.device_results)
+        for metrics in (self.reference_metrics, *(result.candidate for result in results)):
+            if len(metrics.confusion) != classes:
+                raise ValueError(f"a confusion matrix is not of {classes} classes")
+        flips = (flip for result in results for flip in result.flips)
+        if any(max(flip.label, flip.reference, flip.answer) >= classes for flip in flips):
+            raise ValueError(f"a flip is not of {classes} classes")
 
     def __bool__(self) -> bool:
         return not self.failures

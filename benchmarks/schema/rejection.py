@@ -7,7 +7,7 @@ are shown in the report but do not fail the run.
 from dataclasses import dataclass, field
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
-from benchmarks.harness.serialize import json_key
+from benchmarks.harness.serialize import NonNegative, Positive, json_key
 
 # Targets:
 MIN_AUROC = 0.98  # of each kind of negatives against the test digits
@@ -33,9 +33,9 @@ class KindResult:
 
     kind: str
     is_digit: bool = field(metadata=json_key("known"))
-    n: int
-    rejected: int = field(metadata=json_key("refused"))
-    rejected_by_confidence: int = field(metadata=json_key("refused_by_confidence"))
+    n: Positive
+    rejected: NonNegative = field(metadata=json_key("refused"))
+    rejected_by_confidence: NonNegative = field(metadata=json_key("refused_by_confidence"))
     auroc: float
     auroc_of_confidence: float
 
@@ -66,9 +66,11 @@ class RejectionResult:
     digest: str
     has_rejection_model: bool = field(metadata=json_key("has_rule"))
     threshold: float
-    digits: int
-    digits_rejected: int = field(metadata=json_key("digits_refused"))
-    digits_rejected_by_confidence: int = field(metadata=json_key("digits_refused_by_confidence"))
+    digits: Positive
+    digits_rejected: NonNegative = field(metadata=json_key("digits_refused"))
+    digits_rejected_by_confidence: NonNegative = field(
+        metadata=json_key("digits_refused_by_confidence")
+    )
     cost_ns: float
     kinds: tuple[KindResult, ...]
     batch_cost_ns: float = 0.0
@@ -93,6 +95,10 @@ class RejectionReport:
     dataset_sha256: str
     results: tuple[RejectionResult, ...]
     skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))
+
+    def __post_init__(self) -> None:
+        if len({tuple(kind.kind for kind in result.kinds) for result in self.results}) > 1:
+            raise ValueError("the results are not of the same kinds of images")
 
     def __bool__(self) -> bool:
         return not self.failures

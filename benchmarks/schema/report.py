@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from benchmarks.harness.serialize import from_json
+from benchmarks.harness.serialize import read_report
 from benchmarks.schema.latency import LatencyReport
 from benchmarks.schema.parity_report import ParityReport
-from runtime.errors import EdgeError
 
 SCHEMA_VERSION = 1  # of report.json; `read` rejects other versions
 
@@ -56,16 +55,4 @@ def read(path: Path) -> BenchmarkReport:
     Raises:
         EdgeError: the file is missing, is not a report, or has another schema version.
     """
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise EdgeError(f"cannot read the report {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise EdgeError(f"{path} is not a report: name a report.json") from error
-    report = from_json(BenchmarkReport, text, str(path))
-    if report.schema_version != SCHEMA_VERSION:
-        raise EdgeError(
-            f"{path} has schema {report.schema_version}, but this program reads {SCHEMA_VERSION}: "
-            "measure again"
-        )
-    return report
+    return read_report(BenchmarkReport, path, SCHEMA_VERSION, "digit-edge benchmark")

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
-from benchmarks.harness.serialize import json_key
+from benchmarks.harness.serialize import NonEmpty, NonNegative, Positive, json_key
 from benchmarks.harness.statistics import wilson_interval
 
 SCHEMA_VERSION = 1  # of the JSON format of the report
-MIDDLE = 2  # index of the middle one of the five strengths, which the targets are set for
+STRENGTHS = 5  # of each corruption, from weak to strong
+MIDDLE = 2  # index of the middle strength, which the targets are set for
 
 # Targets, all of the accuracy, 0 to 1:
 MIN_MEAN_ACCURACY = 0.97  # mean over the corruptions at the middle strength
@@ -29,8 +30,12 @@ UNKNOWN = "unknown"  # the artifact does not record how it was trained
 class AccuracyCount:
     """The number of images that were predicted correctly, `correct` of `n`."""
 
-    correct: int
-    n: int
+    correct: NonNegative
+    n: Positive
+
+    def __post_init__(self) -> None:
+        if self.correct > self.n:
+            raise ValueError(f"{self.correct} of {self.n} predictions are correct")
 
     @property
     def accuracy(self) -> float:
@@ -59,6 +64,10 @@ class CorruptionCurve:
     strengths: tuple[str, ...]
     readings: tuple[AccuracyCount, ...]
 
+    def __post_init__(self) -> None:
+        if {len(self.strengths), len(self.readings)} != {STRENGTHS}:
+            raise ValueError(f"strengths and readings do not have {STRENGTHS} items each")
+
     @property
     def middle(self) -> AccuracyCount:
         """The accuracy at the middle strength, which the targets are set for."""
@@ -81,7 +90,7 @@ class RobustnessResult:
     version: str
     digest: str
     clean: AccuracyCount
-    curves: tuple[CorruptionCurve, ...]
+    curves: NonEmpty[CorruptionCurve]
 
     @property
     def mean(self) -> float:
@@ -140,6 +149,10 @@ class RobustnessReport:
     results: tuple[RobustnessResult, ...]
     cross_dataset: tuple[CrossDatasetResult, ...] = field(metadata=json_key("other_hands"))
     skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))
+
+    def __post_init__(self) -> None:
+        if len({tuple(c.corruption for c in result.curves) for result in self.results}) > 1:
+            raise ValueError("the results are not of the same corruptions")
 
     def __bool__(self) -> bool:
         return not self.failures

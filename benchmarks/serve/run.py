@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from benchmarks.report.formats import counted
 from benchmarks.serve import load
 from benchmarks.serve.hostile_clients import abuse
 from runtime import Classifier
 from runtime.errors import EdgeError
-from runtime.system.own_modules import qualified
+from runtime.system.own_modules import module_command, own_name
 
 # Targets; all are ratios within one run, so that they hold on any machine.
 MIN_RATIO = 0.6  # images/s through HTTP over images/s of classify in process
@@ -67,7 +67,7 @@ def started(*options: str) -> Iterator[Server]:
     Raises:
         EdgeError: the server did not start.
     """
-    command = [sys.executable, "-m", qualified("runtime.serve"), "--port", "0", *options]
+    command = module_command(own_name("runtime.serve"), "--port", "0", *options)
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
@@ -163,9 +163,9 @@ def measure_crowd(server: Server, clients: int, each: int) -> TargetCheck:
     """
     requests = [load.post("/v1/classify", image, "image/jpeg") for image in photographs()]
     result = _load(server, requests, clients, clients * each)
-    name = f"{clients} clients"
+    name = counted(clients, "client")
     if not result.latencies_ns:
-        return TargetCheck(name, f"all of {clients * each} requests failed", False)
+        return TargetCheck(name, f"all of {counted(clients * each, 'request')} failed", False)
     p50_s, p99_s = (float(np.percentile(result.latencies_ns, q)) / 1e9 for q in (50, 99))
     round_s = clients / result.per_second
     text = (
@@ -191,8 +191,9 @@ def measure_memory(server: Server, requests: int) -> TargetCheck:
     result = _load(server, posts, _MEMORY_CLIENTS, requests)
     after_bytes = _resident_bytes(server)
     text = (
-        f"{before_bytes / 1e6:.1f} MB after {warm_up:,} requests, {after_bytes / 1e6:.1f} MB after "
-        f"{requests:,} more: {after_bytes / before_bytes:.3f} times (at most {MAX_GROWTH}); "
+        f"{before_bytes / 1e6:.1f} MB after {counted(warm_up, 'request')}, "
+        f"{after_bytes / 1e6:.1f} MB after {requests:,} more: "
+        f"{after_bytes / before_bytes:.3f} times (at most {MAX_GROWTH}); "
         f"{result.failed} failed, {result.per_second:,.0f} requests/s"
     )
     passed = result.failed == 0 and after_bytes <= MAX_GROWTH * before_bytes
@@ -226,7 +227,7 @@ def measure_abuse(server: Server, seconds: float) -> TargetCheck:
     latencies_ns, failed = asyncio.run(probe())
     slowest_ms = max(latencies_ns, default=0) / 1e6
     text = (
-        f"{seconds:g} s: {len(latencies_ns)} probes answered, {failed} failed; p50 "
+        f"{seconds:g} s: {counted(len(latencies_ns), 'probe')} answered, {failed} failed; p50 "
         f"{np.median(latencies_ns or [0]) / 1e6:.1f} ms, slowest {slowest_ms:.0f} ms; "
         f"{_resident_bytes(server) / 1e6:.1f} MB"
     )
@@ -258,7 +259,7 @@ def measure_end(clients: int = 50) -> TargetCheck:
         responses = asyncio.run(terminate(server))
         status = server.process.wait(_EXIT_TIMEOUT_S)
     answered = sum(isinstance(r, load.HttpResponse) and r.status == 200 for r in responses)
-    text = f"{answered} of {clients} requests in flight answered, exit status {status}"
+    text = f"{answered} of {counted(clients, 'request')} in flight answered, exit status {status}"
     return TargetCheck("SIGTERM", text, answered == clients and status == 0)
 
 

@@ -1,7 +1,7 @@
-"""Open an artifact with an engine: `open_backend` picks a driver of this package.
+"""Open an artifact (a model file) with an engine: LiteRT, tflite-runtime or onnxruntime.
 
-Each engine has one module here and one row in `runtime.engines.ENGINES`. `Pixels` and `Scores` are
-the array types that engines take and return.
+`runtime.Classifier`, the self-test, `export` and the benchmarks call `open_backend`. It chooses a
+row of `runtime.engines.ENGINES` and imports the module of this package that the row names.
 """
 
 import importlib
@@ -29,18 +29,19 @@ __all__ = [
 ]
 
 Pixels = npt.NDArray[np.uint8]  # (28, 28, 1), or (N, 28, 28, 1) for a batch; 0 paper, 255 ink
-Scores = npt.NDArray[np.float32]  # (classes,), or (N, classes) for a batch; softmax
+Scores = npt.NDArray[np.float32]  # (classes,), or (N, classes) for a batch; softmax, 0 to 1
 
 
 class Backend(Protocol):
     """An engine holding an open artifact.
 
     Attributes:
-        name: of the engine, as in `ENGINES`.
-        version: of the engine's package.
-        device: "cpu", "gpu" or the engine's own name of the device that runs the model.
-        fallback: which part of the model runs on the CPU instead; empty if none does.
-        spec: the spec of the open artifact.
+        name: name of the engine, as in `ENGINES`.
+        version: version of the engine's package.
+        device: device that runs the model: "cpu", "gpu" or an execution provider such as "cuda".
+        fallback: a text that says which operators run on the CPU instead of the device; empty if
+            all run on the device.
+        spec: the metadata of the artifact.
     """
 
     name: str
@@ -50,7 +51,11 @@ class Backend(Protocol):
     spec: ModelSpec
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8."""
+        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8 with N ≥ 1.
+
+        Raises:
+            ImageError: `pixels` has a different shape or dtype.
+        """
 
 
 class CpuFallbackError(BackendUnavailable):
@@ -64,17 +69,19 @@ def open_backend(
 
     Args:
         artifact: the model to open.
-        engine: a name in `ENGINES`, or the name of the extra that installs the engine.
+        engine: a name in `ENGINES`, or the name of the extra that installs the engine; None tries
+            all engines for this format, the first one first.
         threads: number of threads of the engine, at least 1.
-        device: "cpu", "gpu" or another of the engine's `devices`.
+        device: "cpu", "gpu" or another device in `devices(engine)`.
 
     Raises:
-        BackendUnavailable: the engine or device is not available, or opens other formats only.
+        BackendUnavailable: `threads` is below 1, the engine does not open this format, or the
+            engine or the device is not available.
         CpuFallbackError: the engine would run the model on the CPU instead of the device.
         ArtifactError: the engine rejects the model, or the model contradicts its spec.
     """
     if threads < 1:
-        raise BackendUnavailable(f"{threads} threads cannot run a model: pass 1 or more")
+        raise BackendUnavailable(f"{threads} threads cannot run a model: pass 1 or more threads")
     candidates = [row for row in ENGINES if row.suffix == artifact.format]
     if engine is not None:
         engine = engine_name(engine)
@@ -103,9 +110,13 @@ def open_backend(
 
 
 def devices(engine: str) -> tuple[str, ...]:
-    """Return the device names of an engine, available on this machine or not; "cpu" comes first.
+    """Return the names of all devices that an engine supports; "cpu" comes first.
 
-    For `open_backend`, "gpu" stands for the first GPU in this list that is available.
+    A device in this list may be missing on this machine. `open_backend` accepts "gpu" for each
+    engine; "gpu" selects the first GPU in this list that is available.
+
+    Args:
+        engine: a name in `ENGINES`.
     """
     row = next(row for row in ENGINES if row.name == engine)
     names: tuple[str, ...] = importlib.import_module(row.module).devices(engine)

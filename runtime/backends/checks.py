@@ -1,6 +1,8 @@
 """Checks shared by all engines: pixels, the model's inputs and outputs, and its quantization.
 
-They compare the model as the engine opened it with the artifact's spec.
+When an engine module of `runtime.backends` opens an artifact, `check_model` and
+`check_quantization` compare the model with its spec (the metadata in the file). The engine modules
+call `check_pixels` for each batch.
 """
 
 from collections.abc import Sequence
@@ -11,21 +13,28 @@ from runtime.backends import Pixels
 from runtime.errors import ArtifactError, ImageError
 from runtime.model.artifact import Artifact
 
-_INPUT_ZERO_POINT = -128  # the runtime converts pixels by int8 = pixel − 128
-# Largest relative deviation of the input scale from 1/255. Converters derive the scale from the
-# calibration images, so it is seldom exact.
+# Zero point of an int8 model's input. Models with another zero point are rejected, because the
+# runtime converts pixels by int8 = pixel − 128.
+_INPUT_ZERO_POINT = -128
+
+# Largest relative deviation of the input scale from 1/255; a larger one is rejected. Converters
+# derive the scale from the calibration images, so the scale is seldom exactly 1/255.
 _MAX_SCALE_DEVIATION = 0.01
 
 
 def check_quantization(
     artifact: Artifact, source: tuple[float, int], result: tuple[float, int]
 ) -> None:
-    """Raise ArtifactError if a model's quantization differs from its spec or is unsupported.
+    """Check the quantization of an int8 model.
 
     Args:
         artifact: the model and its spec.
         source: (scale, zero point) of the input tensor.
-        result: (scale, zero point) of the output tensor; (0, 0) if it is float.
+        result: (scale, zero point) of the output tensor; (0, 0) if the output is float.
+
+    Raises:
+        ArtifactError: the quantization differs from the spec, or the input is not
+            int8 = pixel − 128.
     """
     expected = artifact.spec.quantization
     if expected is None or (source, result) != (
@@ -33,8 +42,8 @@ def check_quantization(
         (expected.output.scale, expected.output.zero_point) if expected.output else (0, 0),
     ):
         raise ArtifactError(
-            f"{artifact.path} is quantized with {source} and {result}, its spec says {expected}: "
-            "export it again"
+            f"{artifact.path} is quantized with (scale, zero point) {source} and {result}, but its "
+            f"spec says {expected}: export it again"
         )
     scale, zero_point = source
     if zero_point != _INPUT_ZERO_POINT or abs(scale * 255 - 1) > _MAX_SCALE_DEVIATION:
@@ -45,7 +54,15 @@ def check_quantization(
 
 
 def check_pixels(pixels: Pixels, shape: tuple[int, ...]) -> None:
-    """Raise ImageError unless `pixels` is uint8 of shape (N,) + `shape` with N ≥ 1."""
+    """Check a batch of pixels.
+
+    Args:
+        pixels: any array.
+        shape: shape of one image.
+
+    Raises:
+        ImageError: `pixels` is not uint8 of shape (N, *shape) with N ≥ 1.
+    """
     if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or len(pixels) == 0:
         raise ImageError(
             f"pixels must be uint8 of shape (N, {', '.join(map(str, shape))}), not {pixels.dtype} "
@@ -56,22 +73,26 @@ def check_pixels(pixels: Pixels, shape: tuple[int, ...]) -> None:
 def check_model(
     artifact: Artifact, inputs: Sequence[Sequence[object]], outputs: Sequence[Sequence[object]]
 ) -> None:
-    """Raise ArtifactError unless a model has one input and one output with the spec's shapes.
+    """Check the shapes of a model's inputs and outputs.
 
     Args:
         artifact: the model and its spec.
         inputs: shapes of the model's inputs; the first axis, the batch, is not checked.
         outputs: shapes of the model's outputs; the first axis, the batch, is not checked.
+
+    Raises:
+        ArtifactError: the model does not have exactly one input and one output, or their shapes
+            differ from the spec.
     """
     if len(inputs) != 1 or len(outputs) != 1:
         raise ArtifactError(
-            f"{artifact.path} has {len(inputs)} inputs and {len(outputs)} outputs, not one of "
-            "each: export it again"
+            f"{artifact.path} must have one input and one output, but the numbers are "
+            f"{len(inputs)} and {len(outputs)}: export it again"
         )
     actual = tuple(inputs[0][1:]), tuple(outputs[0][1:])
     expected = artifact.spec.input_shape, (len(artifact.spec.labels),)
     if actual != expected:
         raise ArtifactError(
-            f"{artifact.path} takes {actual[0]} and returns {actual[1]}, its spec says "
-            f"{expected[0]} and {expected[1]}: export it again"
+            f"{artifact.path} takes an input of shape {actual[0]} and returns {actual[1]}, but its "
+            f"spec says {expected[0]} and {expected[1]}: export it again"
         )

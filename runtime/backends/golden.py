@@ -1,7 +1,8 @@
 """Compare an engine's scores with the golden outputs stored in the artifact.
 
-An artifact holds a few inputs and the scores that the model returned for them when it was exported.
-The self-test and the hot reload check that an engine reproduces them on this machine.
+An artifact (a model file) contains golden inputs: a few images with the scores that the model
+returned for them at export. `digit-edge selftest`, the hot reload in `runtime.reload` and
+`digit-edge export-web` check that an engine returns these scores on this machine.
 """
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy as np
 from runtime.backends import Backend
 from runtime.errors import ArtifactError
 
-# Largest allowed difference of any score from the golden score, by precision. The kernels of two
-# engines or processors sometimes round an int8 value differently by one step. One step inside the
-# network moves the scores of an uncertain prediction by a few 1/256.
+# Largest allowed difference of any score from the golden score, by precision. With a larger
+# difference, the check fails. The kernels of two engines or processors sometimes round an int8
+# value inside the network differently by one step. This step changes the scores of an uncertain
+# prediction by a few 1/256.
 TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
 
 
@@ -20,7 +22,7 @@ def largest_difference(backend: Backend, batch: int) -> float:
 
     Args:
         backend: an engine with an open artifact.
-        batch: number of images per call; the last call may have fewer.
+        batch: number of images per call, at least 1; the last call may have fewer.
 
     Returns:
         Infinity if a score is not finite or the scores have a wrong shape.
@@ -30,7 +32,9 @@ def largest_difference(backend: Backend, batch: int) -> float:
     """
     golden = backend.spec.golden
     if golden is None or len(golden.pixels) == 0:
-        raise ArtifactError("it has no golden inputs, which the test needs: export it again")
+        raise ArtifactError(
+            "the model has no golden inputs, which the self-test needs: export the model again"
+        )
     largest = 0.0
     for start in range(0, len(golden.pixels), batch):
         scores = backend.scores(golden.pixels[start : start + batch])
@@ -42,9 +46,16 @@ def largest_difference(backend: Backend, batch: int) -> float:
 
 
 def check(backend: Backend) -> None:
-    """Raise ArtifactError if a backend does not reproduce the golden scores in one call.
+    """Check that a backend returns the golden scores for all golden inputs in one call.
 
     A model without golden inputs passes.
+
+    Args:
+        backend: an engine with an open artifact.
+
+    Raises:
+        ArtifactError: a score differs by more than `TOLERANCE`. The message does not contain the
+            file name.
     """
     golden = backend.spec.golden
     if golden is None or len(golden.pixels) == 0:

@@ -1,7 +1,7 @@
 """Run .tflite models on the CPU with ai-edge-litert or with its predecessor, tflite-runtime.
 
-`runtime.backends.open_backend` calls `open_artifact`; with `device="gpu"` that delegates to
-`runtime.backends.litert_gpu`.
+`runtime.backends.open_backend` calls `open_artifact`. For the device "gpu", `open_artifact` calls
+`runtime.backends.litert_gpu` instead.
 """
 
 import importlib
@@ -17,20 +17,35 @@ from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system.native_output import suppress_native_output
 
-# Python package of each engine.
+# Name of each engine → its Python package.
 _PACKAGES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
-# Most images per call of the engine, by precision. The activations of more images exceed the cache;
-# fewer images leave threads idle.
+
+# Most images per call of the engine, by precision; a larger batch takes several calls. The
+# activations of more images exceed the cache; fewer images leave threads idle.
 _CHUNK_IMAGES = {"float32": 32, "int8": 64}
-# 0-d arrays, because NumPy would convert a scalar in each call.
-_TOP_BIT = np.array(128, np.uint8)  # XOR with it subtracts 128 modulo 256
-_MAX_LEVEL = np.array(255, np.float32)  # pixels are divided by it
+
+# Arrays without axes, because NumPy would convert a Python number in each call.
+_TOP_BIT = np.array(128, np.uint8)  # pixel XOR 128, read as int8, is pixel − 128
+_MAX_LEVEL = np.array(255, np.float32)  # pixels are divided by 255 for a float32 model
 
 
 class LiteRTBackend:
-    """An interpreter that is resized to each batch; calls from several threads run in turn."""
+    """A `Backend` on LiteRT's or tflite-runtime's interpreter.
 
-    fallback = ""
+    The input of the interpreter is resized to each batch. Calls from several threads run one after
+    another.
+
+    Args:
+        artifact: the model and its spec.
+        name: name of the engine: "litert" or "tflite-runtime".
+        version: version of the engine's package.
+        interpreter: an `Interpreter` of the engine with the model.
+
+    Raises:
+        ArtifactError: the model contradicts its spec.
+    """
+
+    fallback = ""  # all operators run on the CPU, which is the device
 
     def __init__(self, artifact: Artifact, name: str, version: str, interpreter: Any) -> None:
         self.name = name
@@ -45,30 +60,32 @@ class LiteRTBackend:
         )
         self._input, self._output = source[0]["index"], result[0]["index"]
         expected = np.int8 if artifact.spec.precision == "int8" else np.float32
-        # Our int8 models return float scores; older files and foreign ones may return int8.
+        # The int8 models of this project return float scores. Older files, and files made with
+        # other tools, may return int8 scores.
         if source[0]["dtype"] is not expected or result[0]["dtype"] not in (expected, np.float32):
             raise ArtifactError(
-                f"{artifact.path} is not {artifact.spec.precision} as its spec says: "
+                f"{artifact.path} is not {artifact.spec.precision}, although its spec says so: "
                 "export it again"
             )
         self._int8 = expected is np.int8
         self._chunk = _CHUNK_IMAGES[artifact.spec.precision]
-        self._dequantized: Scores | None = None  # lookup table; None if the output is float
+        # Byte of an int8 output → score, (256,); None if the output is float.
+        self._dequantized: Scores | None = None
         if self._int8:
             check_quantization(artifact, source[0]["quantization"], result[0]["quantization"])
         if result[0]["dtype"] is np.int8:
-            # One lookup replaces three passes over the output. The order is that of the unsigned
-            # byte, so a negative int8 indexes its value from the end of the table.
+            # One lookup in a table replaces three passes over the output. The table is ordered by
+            # the unsigned byte, so a negative int8 is an index from the end of the table.
             scale, zero_point = result[0]["quantization"]
             values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
             self._dequantized = (values - np.float32(zero_point)) * np.float32(scale)
-        self._batch = 0
-        # The input, reused as a new array takes 1 µs a call, and its view in the model's dtype.
+        self._batch = 0  # images that the interpreter's input has room for; 0: not resized yet
+        # The input, kept because a new array would take 1 µs a call.
         self._buffer: npt.NDArray[np.generic]
-        self._input_view: npt.NDArray[np.generic]
+        self._input_view: npt.NDArray[np.generic]  # the same memory in the model's dtype
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
+        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8 with N ≥ 1.
 
         Raises:
             ImageError: `pixels` has a different shape or dtype.
@@ -102,12 +119,25 @@ class LiteRTBackend:
 
 
 def devices(name: str) -> tuple[str, ...]:
-    """Return the supported devices: the CPU, and a GPU with ai-edge-litert."""
+    """Return the supported devices of an engine.
+
+    Args:
+        name: "litert" or "tflite-runtime".
+
+    Returns:
+        ("cpu", "gpu") for LiteRT and ("cpu",) for tflite-runtime.
+    """
     return ("cpu", "gpu") if name == "litert" else ("cpu",)
 
 
 def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> Backend:
-    """Open a .tflite artifact with the engine `name`: "litert" or "tflite-runtime".
+    """Open a .tflite artifact.
+
+    Args:
+        artifact: the model and its spec.
+        name: name of the engine: "litert" or "tflite-runtime".
+        threads: number of threads on the CPU, at least 1; ignored on the GPU.
+        device: "cpu" or "gpu".
 
     Raises:
         BackendUnavailable: the package or the device is not available.
@@ -127,9 +157,9 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> B
         raise BackendUnavailable(
             f"{package} is not installed ({error}): {install_hint(name)}"
         ) from error
-    except OSError as error:  # its libraries do not fit into memory or are for another processor
+    except OSError as error:  # a native library is for another processor, or memory is too small
         raise BackendUnavailable(
-            f"{package} cannot be loaded ({error}): free memory or reinstall it"
+            f"{package} cannot be loaded ({error}): end other programs, or reinstall {package}"
         ) from error
     if device == "gpu":
         from runtime.backends import litert_gpu

@@ -15,19 +15,29 @@ from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system.native_output import suppress_native_output
 
-_CHUNK_IMAGES = 256  # most images per call of the engine
+_CHUNK_IMAGES = 256  # most images per call of the engine; a larger batch takes several calls
+_TOP_BIT = 128  # pixel XOR 128, read as int8, is pixel − 128, the input of an int8 model
 
 
 class LiteRTGpuBackend:
-    """A compiled model that is resized to each batch; calls from several threads run in turn.
+    """A `Backend` on LiteRT's CompiledModel.
 
-    `scores` reads the output back, which waits for the GPU. The engine's own run call returns
-    before the GPU is done; timing it alone would show a hundredth of the latency.
+    The input of the model is resized to each batch. Calls from several threads run one after
+    another. `scores` waits until the GPU has finished. The engine's own run call returns earlier,
+    so a benchmark must not measure that call alone.
+
+    Args:
+        artifact: the model and its spec.
+        version: version of ai-edge-litert.
+        model: a `CompiledModel` with the model.
+
+    Raises:
+        ArtifactError: the model contradicts its spec.
     """
 
     name = "litert"
     device = "gpu"
-    fallback = ""
+    fallback = ""  # `open_artifact` rejects a model of which a part would run on the CPU
 
     def __init__(self, artifact: Artifact, version: str, model: Any) -> None:
         self.version = version
@@ -41,19 +51,19 @@ class LiteRTGpuBackend:
         expected = "int8" if artifact.spec.precision == "int8" else "float32"
         if source[0]["dtype"] != expected or result[0]["dtype"] not in (expected, "float32"):
             raise ArtifactError(
-                f"{artifact.path} is not {artifact.spec.precision} as its spec says: "
+                f"{artifact.path} is not {artifact.spec.precision}, although its spec says so: "
                 "export it again"
             )
         self._int8 = expected == "int8"
         quantization = artifact.spec.quantization
-        # None if the output is float: our int8 models have a float softmax.
+        # None if the output is float, as in all int8 models of this project.
         self._output_params = quantization.output if quantization is not None else None
-        self._batch = 0
-        self._inputs: list[Any] = []
-        self._outputs: list[Any] = []
+        self._batch = 0  # images that the buffers have room for; 0: no buffers yet
+        self._inputs: list[Any] = []  # LiteRT's buffers of the inputs
+        self._outputs: list[Any] = []  # LiteRT's buffers of the outputs
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
+        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8 with N ≥ 1.
 
         Raises:
             ImageError: `pixels` has a different shape or dtype.
@@ -74,7 +84,7 @@ class LiteRTGpuBackend:
             self._batch = len(pixels)
         count = len(pixels) * len(self.spec.labels)
         if self._int8:
-            self._inputs[0].write((pixels ^ 128).view(np.int8))
+            self._inputs[0].write((pixels ^ _TOP_BIT).view(np.int8))
         else:
             self._inputs[0].write(np.divide(pixels, 255, dtype=np.float32))
         self._model.run_by_index(0, self._inputs, self._outputs)
@@ -91,12 +101,12 @@ def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
     """Open a .tflite artifact on the GPU, without fallback to the CPU and with float32 arithmetic.
 
     Args:
-        artifact: the model.
-        version: of the installed ai-edge-litert, for messages and `Backend.version`.
+        artifact: the model and its spec.
+        version: version of the installed ai-edge-litert, for messages and `Backend.version`.
 
     Raises:
         BackendUnavailable: LiteRT finds no GPU, or this version has no GPU accelerator.
-        CpuFallbackError: part of the model would not run on the GPU.
+        CpuFallbackError: part of the model would run on the CPU.
         ArtifactError: the model contradicts its spec.
     """
     try:
@@ -111,7 +121,7 @@ def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
     if artifact.spec.precision == "int8":
         from runtime.backends.checks import check_quantization
 
-        # The compiled model does not expose its scales, so an interpreter reads them.
+        # A CompiledModel does not expose the quantization, so an interpreter reads it.
         with suppress_native_output(2):
             opened = interpreter.Interpreter(model_content=artifact.data)
         details = opened.get_input_details()[0], opened.get_output_details()[0]
@@ -126,12 +136,12 @@ def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
         try:
             model = compiled.CompiledModel.from_buffer(artifact.data, options=gpu_only)
         except RuntimeError as error:
-            # The traceback keeps LiteRT's environment alive. Its destructor prints; run it here,
-            # where output is suppressed.
+            # The traceback keeps LiteRT's environment alive. Release the environment here, because
+            # its destructor prints, and output is suppressed in this block only.
             error.__traceback__ = None
     if model is None:
         raise BackendUnavailable(
-            "LiteRT's GPU accelerator finds no GPU: it needs a graphics card and, on Linux, its "
+            "LiteRT's GPU accelerator finds no GPU: it needs a graphics card and, on Linux, a "
             "Vulkan driver and loader (apt install libvulkan1 mesa-vulkan-drivers)"
         )
     if not model.is_fully_accelerated():
@@ -139,6 +149,6 @@ def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
             f"LiteRT would run part of {artifact.path} on the CPU, not on the GPU: use --device cpu"
         )
     backend = LiteRTGpuBackend(artifact, version, model)
-    with suppress_native_output(2):  # the first call compiles shaders and logs it
+    with suppress_native_output(2):  # the first call compiles shaders and prints log lines
         backend.scores(np.zeros((1, *artifact.spec.input_shape), np.uint8))
     return backend

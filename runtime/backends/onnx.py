@@ -1,7 +1,8 @@
 """Run .onnx models with onnxruntime, on the CPU or with one of its GPU execution providers.
 
-`runtime.backends.open_backend` calls `open_artifact`. If the device is a GPU and onnxruntime would
-silently run the whole model on the CPU, that raises `CpuFallbackError`.
+`runtime.backends.open_backend` calls `open_artifact`. An execution provider is onnxruntime's driver
+of a device. If a provider is missing, onnxruntime silently runs the whole model on the CPU;
+`open_artifact` then raises `CpuFallbackError`.
 """
 
 import os
@@ -28,7 +29,8 @@ class Provider(NamedTuple):
 
     Attributes:
         name: onnxruntime's name of the provider.
-        options: (key, value) pairs; they switch off arithmetic below float32 (TF32, FP16).
+        options: (key, value) pairs for the provider. They choose the device and switch off
+            arithmetic of lower precision than float32 (TF32, FP16).
         remedy: hardware and packages that the provider needs, for error messages.
     """
 
@@ -37,7 +39,8 @@ class Provider(NamedTuple):
     remedy: str
 
 
-# By device name. "gpu" selects the first available one, so the fastest come first.
+# Device name, as in `--device`, → provider. "gpu" selects the first GPU in this order whose
+# provider is available, so the fastest providers come first.
 PROVIDERS = {
     "tensorrt": Provider(
         "TensorrtExecutionProvider",
@@ -78,29 +81,40 @@ PROVIDERS = {
     ),
 }
 _CPU_ACCELERATOR = "openvino-cpu"  # the only device of PROVIDERS that is not a GPU
+
 # Session option (key, value) for exact int8 sums. x86 processors with AVX2 but without VNNI add
-# products of bytes in 16 bits, which overflow, so an int8 model would predict differently there.
-# Other processors ignore the option.
+# products of bytes in 16 bits. These sums overflow, so an int8 model would predict differently on
+# such processors. Other processors ignore the option.
 EXACT_INT8_SUMS = ("session.x64quantprecision", "1")
-_CPU_PROVIDER = "CPUExecutionProvider"  # onnxruntime's name
-_CPU_CHUNK_IMAGES = 64  # most images per call on a CPU; the activations of more exceed the cache
-_GPU_CHUNK_IMAGES = 1024  # most images per call on other devices
+
+_CPU_PROVIDER = "CPUExecutionProvider"  # onnxruntime's name of the provider for the CPU
+_LOG_ERRORS = 3  # onnxruntime's log level: print errors, but no warnings
+# Most images per call on a CPU; a larger batch takes several calls. The activations of more images
+# exceed the processor's cache.
+_CPU_CHUNK_IMAGES = 64
+_GPU_CHUNK_IMAGES = 1024  # most images per call on other devices; more images take several calls
 
 
 class OnnxBackend:
-    """An inference session, and a single-threaded second one for large batches on several threads.
+    """A `Backend` on onnxruntime's InferenceSession. It is safe to share between threads.
 
-    In a network this small, the threads within one operator wait for each other longer than they
-    compute. Running chunks of the batch in parallel, one thread each, is up to twice as fast.
+    If a batch has several chunks and `threads` is above 1, the chunks run in parallel. Each chunk
+    runs on one thread, in a second session that computes on the calling thread. In a network this
+    small, the threads within one operator wait for each other longer than they compute. Parallel
+    chunks are up to twice as fast.
 
     Args:
-        artifact: the model.
-        version: of onnxruntime.
+        artifact: the model and its spec.
+        version: version of onnxruntime.
         device: "cpu" or a name in `PROVIDERS`.
-        fallback: which part of the model runs on the CPU; empty if none does.
+        fallback: a text that says which operators run on the CPU instead of the device; empty if
+            all run on the device.
         session: the `onnxruntime.InferenceSession`.
-        threads: number of chunks that run in parallel.
-        open_single_threaded: opens the second session.
+        threads: number of chunks that run in parallel; 1 runs the chunks one after another.
+        open_single_threaded: opens the second session; called for the first large batch.
+
+    Raises:
+        ArtifactError: the model contradicts its spec, or its input or output is not float32.
     """
 
     def __init__(
@@ -135,7 +149,7 @@ class OnnxBackend:
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
+        """Return the softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8 with N ≥ 1.
 
         Raises:
             ImageError: `pixels` has a different shape or dtype.
@@ -167,7 +181,11 @@ class OnnxBackend:
 
 
 def devices(name: str) -> tuple[str, ...]:
-    """Return the supported devices: "cpu" and the names in `PROVIDERS`."""
+    """Return the supported devices: "cpu" and the names in `PROVIDERS`.
+
+    Args:
+        name: name of the engine, which is ignored: there is one engine for .onnx files.
+    """
     return ("cpu", *PROVIDERS)
 
 
@@ -175,18 +193,18 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
     """Open an .onnx artifact with onnxruntime.
 
     Args:
-        artifact: the model.
-        name: of the engine in `runtime.engines.ENGINES`.
-        threads: number of threads on the CPU; ignored on other devices.
+        artifact: the model and its spec.
+        name: name of the engine in `runtime.engines.ENGINES`, for error messages.
+        threads: number of threads on the CPU, at least 1; ignored on other devices.
         device: "cpu", "gpu" or a name in `PROVIDERS`.
 
     Raises:
         BackendUnavailable: onnxruntime or a provider for the device is not available.
         CpuFallbackError: the provider is available, but the model would run on the CPU.
-        ArtifactError: onnxruntime rejects the model.
+        ArtifactError: onnxruntime rejects the model, or the model contradicts its spec.
     """
-    # From 1.32 on, importing onnxruntime starts a telemetry thread, which takes 2 MB and writes an
-    # identifier into the user's cache. Set the variable to 0 to enable it.
+    # From version 1.32 on, importing onnxruntime starts a telemetry thread. This thread takes 2 MB
+    # and writes an identifier into the user's cache. A user who sets the variable to 0 enables it.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -206,7 +224,7 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
                 artifact.data,
                 options,
                 providers=_providers(device),
-                # On the CPU, fallback would only retry on the CPU and print that on stdout.
+                # On the CPU, the fallback would only retry on the CPU and print a line on stdout.
                 enable_fallback=device != "cpu",
             )
 
@@ -238,15 +256,18 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
         )
     except UnicodeDecodeError as error:
         raise ArtifactError(
-            f"onnxruntime rejects {artifact.path} (a name in it is not UTF-8): export it again"
+            f"onnxruntime rejects {artifact.path} (a name in the model is not UTF-8): export it "
+            "again"
         ) from error
 
 
 def _options(options: Any, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only; warnings concern onnxruntime's own decisions
-    # Spinning threads lower the latency a little and keep a core busy between calls.
+    # Warnings are not printed: they concern decisions of onnxruntime that a user cannot change.
+    options.log_severity_level = _LOG_ERRORS
+    # Switch off spinning: waiting threads would lower the latency a little, but keep a core busy
+    # between calls.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(*EXACT_INT8_SUMS)
     return options
@@ -256,8 +277,8 @@ def _descriptors_to_suppress(device: str) -> tuple[int, ...]:
     """Return the file descriptors to suppress while a session is opened."""
     if device != "cpu":  # an unavailable provider prints many lines, from C++ and from Python
         return 1, 2
-    # 32-bit systems have Debian's build. It registers its operators twice and prints a thousand
-    # warnings about that.
+    # 32-bit systems have Debian's build of onnxruntime. This build registers its operators twice
+    # and prints a warning about each.
     return (2,) if sys.maxsize < 2**32 else ()
 
 
@@ -283,16 +304,17 @@ def _device(available: list[str], device: str) -> str:
         )
     if device != "cpu" and PROVIDERS[device].name not in available:
         raise BackendUnavailable(
-            f"this onnxruntime has no {PROVIDERS[device].name}: it needs {PROVIDERS[device].remedy}"
+            f"this onnxruntime has no {PROVIDERS[device].name}: the device {device} needs "
+            f"{PROVIDERS[device].remedy}"
         )
     return device
 
 
 def _fallback(session: Any, device: str, version: str) -> str:
-    """Return which part of the model runs on the CPU instead of the device; empty if none.
+    """Return a text that says which operators run on the CPU instead of the device; empty if none.
 
-    onnxruntime falls back in two ways and reports both in its log only. It drops a provider whose
-    libraries or device are missing, or it keeps the provider and assigns no operator to it.
+    onnxruntime falls back to the CPU in two ways, and reports this in its log only. It drops a
+    provider whose libraries or device are missing, or it assigns no operator to the provider.
 
     Raises:
         CpuFallbackError: the whole model runs on the CPU.
@@ -301,7 +323,7 @@ def _fallback(session: Any, device: str, version: str) -> str:
     if session.get_providers()[0] != provider.name:
         raise CpuFallbackError(
             f"onnxruntime fell back from {provider.name} to {session.get_providers()[0]}: "
-            f"it needs {provider.remedy}"
+            f"{provider.name} needs {provider.remedy}"
         )
     if not hasattr(session, "get_provider_graph_assignment_info"):
         return (
@@ -313,6 +335,7 @@ def _fallback(session: Any, device: str, version: str) -> str:
     on_cpu = counts.total() - counts[provider.name]
     if not counts[provider.name]:
         raise CpuFallbackError(
-            f"onnxruntime has {provider.name} but computes on the CPU: it needs {provider.remedy}"
+            f"onnxruntime has {provider.name} but computes on the CPU: {provider.name} needs "
+            f"{provider.remedy}"
         )
     return f"{on_cpu} of {counts.total()} operators run on the CPU" if on_cpu else ""

@@ -13,6 +13,7 @@ from runtime.camera.run import watch
 from runtime.camera.sources import open_source
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
+from runtime.cli.model_note import report_unused_model
 from runtime.cli.parser import CommandParser
 from runtime.outputs import sinks
 from runtime.preprocess.segment import Box
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     arguments = parse_args(argv)
     source = open_source(arguments.source)
+    report_unused_model(arguments.model, arguments.backend)
     reader = ReloadingClassifier(
         arguments.model,
         backend=arguments.backend,

@@ -6,12 +6,14 @@ backoff.
 
 import contextlib
 import sys
+import time
 from collections.abc import Generator
 from datetime import datetime, timezone
 
 from runtime.camera.debounce import Debouncer
 from runtime.camera.preview import Preview, draw
 from runtime.camera.sources import Frame, FrameArray, FrameSource, SourceLost
+from runtime.cli.model_note import describe_model
 from runtime.errors import EdgeError, printable, report
 from runtime.outputs import sinks
 from runtime.preprocess.segment import Box
@@ -20,6 +22,8 @@ from runtime.system.service import ServiceLifecycle
 
 _FIRST_RETRY_S = 1.0  # delay before a lost camera is opened again; doubles with each failure
 _MAX_RETRY_S = 30.0  # the delay no longer grows once it has this value
+# Times between two messages that the same camera is still missing. The last time is repeated.
+_REPORT_INTERVALS_S = (10.0, 60.0, 300.0, 1800.0)
 
 
 def watch(
@@ -49,8 +53,12 @@ def watch(
     Raises:
         EdgeError: `roi` is not inside the frame, the source cannot be read, or a sink fails.
     """
+    announced = False
     with contextlib.closing(frames(source, lifecycle)) as pictures:
         for frame in pictures:
+            if not announced:
+                _announce(source, frame, reader)
+                announced = True
             lifecycle.heartbeat()
             classifier = reader.classifier
             show = preview is not None and preview.wanted
@@ -77,10 +85,20 @@ def watch(
                     return
 
 
+def _announce(source: FrameSource, frame: Frame, reader: ReloadingClassifier) -> None:
+    """Print on stderr which source is read, and with which model."""
+    height, width = frame.picture.shape[:2]
+    opened_by = f"{source.opened_by}, " if source.opened_by else ""
+    model = describe_model(reader.path, reader.classifier.backend.name)
+    text = f"reading {source.name} ({opened_by}{width}x{height}) with {model}"
+    print(printable(text), file=sys.stderr)
+
+
 def frames(source: FrameSource, lifecycle: ServiceLifecycle) -> Generator[Frame, None, None]:
     """Yield the frames of a source until it ends or the process stops.
 
-    A lost camera or stream is opened again after a delay. An error that repeats is reported once.
+    A lost camera or stream is opened again after a delay. A source that stays lost is reported at
+    growing intervals.
 
     Args:
         source: the source of the frames.
@@ -90,7 +108,7 @@ def frames(source: FrameSource, lifecycle: ServiceLifecycle) -> Generator[Frame,
         EdgeError: the source cannot be read, or a camera hangs.
     """
     retry_s = _FIRST_RETRY_S
-    last_error = ""  # empty while the source works
+    loss: _Loss | None = None  # None while the source works
     while not lifecycle.stopping:
         try:
             with contextlib.closing(source.frames()) as pictures:
@@ -100,17 +118,46 @@ def frames(source: FrameSource, lifecycle: ServiceLifecycle) -> Generator[Frame,
                     if frame is None:
                         lifecycle.heartbeat()
                         continue
-                    if last_error:
+                    if loss is not None:
                         print(f"{printable(source.name)} is back", file=sys.stderr)
-                        last_error, retry_s = "", _FIRST_RETRY_S
+                        loss, retry_s = None, _FIRST_RETRY_S
                     yield frame
             return
         except SourceLost as error:
-            if str(error) != last_error:
-                report(EdgeError(f"{error}; trying again in {retry_s:.0f} s"))
-            last_error = str(error)
+            if loss is None:
+                loss = _Loss()
+            loss.report(error, retry_s)
         lifecycle.wait(retry_s)
         retry_s = min(2 * retry_s, _MAX_RETRY_S)
+
+
+class _Loss:
+    """Reports that a source is lost: a new error at once, a repeated error at growing intervals."""
+
+    def __init__(self) -> None:
+        self._start_s = self._reported_s = time.monotonic()
+        self._intervals = iter(_REPORT_INTERVALS_S)
+        self._interval_s = 0.0
+        self._error = ""
+
+    def report(self, error: SourceLost, retry_s: float) -> None:
+        """Print the error if it differs from the previous error, or if the interval is over.
+
+        Args:
+            error: the error of the latest attempt to read the source.
+            retry_s: time in seconds until the source is opened again.
+        """
+        now_s = time.monotonic()
+        if str(error) == self._error:
+            if now_s < self._reported_s + self._interval_s:
+                return
+            lost_s = now_s - self._start_s
+            since = f"{lost_s / 60:.0f} min" if lost_s >= 60 else f"{lost_s:.0f} s"
+            report(EdgeError(f"{error}; missing for {since}, trying again every {retry_s:.0f} s"))
+        else:
+            report(EdgeError(f"{error}; trying again in {retry_s:.0f} s"))
+        self._error, self._reported_s = str(error), now_s
+        self._interval_s = next(self._intervals, self._interval_s)
 
 
 def _crop(picture: FrameArray, roi: Box | None) -> FrameArray:

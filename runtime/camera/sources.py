@@ -61,9 +61,11 @@ class FrameSource(Protocol):
 
     Attributes:
         name: the name for messages and records; without the password of a URL.
+        opened_by: the library that opens the source, such as "OpenCV"; empty for images.
     """
 
     name: str
+    opened_by: str
 
     def frames(self) -> Generator[Frame | None, None, None]:
         """Yield the frames in order; None from time to time while there is no new frame.
@@ -92,14 +94,15 @@ def open_source(name: str | None) -> FrameSource:
     if name is None or (name.isdecimal() and len(name) <= _MAX_CAMERA_DIGITS):
         number = int(name or 0)
         if _has_pi_camera(number):
-            return LiveSource(f"camera {number}", lambda: _PiCamera(number))
-        opencv()
-        return LiveSource(f"camera {number}", lambda: _OpenCVCapture(number, f"camera {number}"))
-    if "://" in name:
+            return LiveSource(f"camera {number}", "picamera2", lambda: _PiCamera(number))
         opencv()
         return LiveSource(
-            without_password(name), lambda: _OpenCVCapture(name, without_password(name))
+            f"camera {number}", "OpenCV", lambda: _OpenCVCapture(number, f"camera {number}")
         )
+    if "://" in name:
+        opencv()
+        shown = without_password(name)
+        return LiveSource(shown, "OpenCV", lambda: _OpenCVCapture(name, shown))
     if os.path.isdir(name):
         return FolderSource(name)
     try:
@@ -111,7 +114,7 @@ def open_source(name: str | None) -> FrameSource:
         ) from error
     if stat.S_ISCHR(mode):
         opencv()
-        return LiveSource(name, lambda: _OpenCVCapture(name, name))
+        return LiveSource(name, "OpenCV", lambda: _OpenCVCapture(name, name))
     return VideoSource(name)
 
 
@@ -125,6 +128,8 @@ class FolderSource:
 
     An image that cannot be read is reported and skipped.
     """
+
+    opened_by = ""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -149,7 +154,7 @@ class FolderSource:
                 yield Frame(picture, number)
             number += 1
         if not number:
-            raise EdgeError(f"{self.name}: no images in this folder; pass a folder with images")
+            raise EdgeError(inputs.no_images(self.name))
 
 
 class VideoSource:
@@ -158,6 +163,8 @@ class VideoSource:
     Raises:
         EdgeError: OpenCV cannot read the file.
     """
+
+    opened_by = "OpenCV"
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -198,11 +205,12 @@ class LiveSource:
 
     Args:
         name: the name for messages and records.
+        opened_by: the library that opens the camera.
         open_camera: opens the camera; raises SourceLost if the camera cannot be opened.
     """
 
-    def __init__(self, name: str, open_camera: Callable[[], Camera]) -> None:
-        self.name = name
+    def __init__(self, name: str, opened_by: str, open_camera: Callable[[], Camera]) -> None:
+        self.name, self.opened_by = name, opened_by
         self._open = open_camera
         self._number = 0
         self._thread = threading.Thread()
@@ -320,8 +328,13 @@ class _OpenCVCapture:
         if not self._capture.isOpened():
             self._capture.release()
             if failure is EdgeError:
-                raise failure(f"cannot open {name}: not a video that OpenCV can read")
-            raise failure(f"cannot open {name}: no such camera or stream")
+                raise failure(
+                    f"cannot open {name}: not a video that OpenCV can read; pass a video, a folder "
+                    "of images, a camera's number or a URL"
+                )
+            raise failure(
+                f"cannot open {name}: no such camera or stream; check the cable or the address"
+            )
 
     def read(self) -> FrameArray | None:
         """Return the next frame; None at the end of a video, or if the device is gone."""
@@ -352,7 +365,10 @@ class _PiCamera:
             self._camera.configure(config)
             self._camera.start()
         except (RuntimeError, IndexError, OSError) as error:
-            raise SourceLost(f"cannot open camera {number}: {error}") from error
+            raise SourceLost(
+                f"cannot open camera {number}: {error}; check its cable, and that no other program "
+                "uses it"
+            ) from error
 
     def read(self) -> FrameArray | None:
         """Return the next frame; None if the camera has stopped."""

@@ -1,4 +1,4 @@
-"""Classify many images in batches for `digit-edge classify` and format their lines.
+"""Process many images in batches for `digit-edge classify` and `read`, and format their lines.
 
 `BatchJob.run` begins in this process. If there is more work than that can do quickly, it starts the
 worker processes of `runtime.cli.worker_pool`.
@@ -7,26 +7,44 @@ worker processes of `runtime.cli.worker_pool`.
 import contextlib
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import NamedTuple, TypeAlias
 
 from runtime.classifier import Classifier
 from runtime.cli import inputs
 from runtime.cli.formats import OutputFormat
-from runtime.cli.inputs import UnreadablePath
+from runtime.cli.inputs import Found, FoundImage, PipedImage, UnreadablePath
 from runtime.errors import ImageError, printable
 from runtime.outputs import records
+from runtime.outputs.records import Record
 from runtime.prediction import Prediction
+from runtime.preprocess.decode import ImageSource
 
-# Time that this process classifies alone before it starts workers, which takes longer than that.
+# Time that this process works alone before it starts workers, which takes longer than that.
 _SINGLE_PROCESS_S = 0.05
 # Target duration of a batch: short enough for a person who watches the output, long compared with
 # the 0.0005 s or less that sending it to another process takes.
 _TARGET_BATCH_S = 0.03
 _MAX_BATCH_IMAGES = 256  # in one batch, however fast they are
 
-Batch = list[str | UnreadablePath]  # paths, and errors for paths without an image
+Batch: TypeAlias = list[Found]  # images, and errors for paths without an image
+
+
+class OutputLine(NamedTuple):
+    """The text that is printed for one image.
+
+    Attributes:
+        text: one or more lines, each with a newline at its end.
+        is_error: whether the image could not be read.
+        to_stderr: whether it is printed on stderr, otherwise on stdout.
+    """
+
+    text: str
+    is_error: bool = False
+    to_stderr: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,30 +52,26 @@ class FormattedBatch:
     """The formatted results of a batch.
 
     Attributes:
-        lines: one (is an error, text) per image, in the order of the images.
-        seconds: duration of the classification.
+        lines: in the order of the images.
+        count: number of images.
+        seconds: time that they took.
     """
 
-    lines: list[tuple[bool, str]]
+    lines: list[OutputLine]
+    count: int
     seconds: float
-
-    @property
-    def count(self) -> int:
-        """The number of images."""
-        return len(self.lines)
 
 
 @dataclass
-class BatchJob:
-    """Settings to classify a command's images and format the results; each worker gets a copy.
+class BatchJob(ABC):
+    """A command's work on images: one record each, formatted; each worker gets a copy.
 
     Attributes:
         model: path of the artifact; None for the default model.
         backend: name of the engine; None for the first installed one.
         threads: number of threads of the engine.
         device: "cpu" or "gpu".
-        form: formats each line.
-        top: number of likeliest labels per image.
+        form: formats each record.
     """
 
     model: str | None
@@ -65,8 +79,11 @@ class BatchJob:
     threads: int
     device: str
     form: OutputFormat
-    top: int
-    _opened: list[Classifier] = field(default_factory=list)
+    _opened: list[Classifier] = field(default_factory=list, kw_only=True)
+
+    @abstractmethod
+    def records(self, images: Sequence[FoundImage]) -> Sequence[Record | str]:
+        """Return each image's record, or its error message."""
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_opened": []}
@@ -92,22 +109,23 @@ class BatchJob:
         return self._opened[-1]
 
     def do(self, task: Batch) -> FormattedBatch:
-        """Classify a batch; an unreadable image does not affect the others."""
+        """Process a batch; an unreadable image does not affect the others."""
         start_s = time.perf_counter()
-        results = iter(self._classify([item for item in task if isinstance(item, str)]))
+        images = [item for item in task if not isinstance(item, UnreadablePath)]
+        results = iter(self.records(images))
         lines = []
         for item in task:
-            image, result = item if isinstance(item, UnreadablePath) else (item, next(results))
+            result = item.message if isinstance(item, UnreadablePath) else next(results)
             if isinstance(result, str):
-                lines.append((True, self._error_line(image, result)))
+                lines.append(self._error_line(name_of(item), result))
             else:
-                lines.append((False, self._line(image, result)))
-        return FormattedBatch(lines, time.perf_counter() - start_s)
+                lines.append(OutputLine(self.form.line(result)))
+        return FormattedBatch(lines, len(task), time.perf_counter() - start_s)
 
     def run(
-        self, images: Iterable[str | UnreadablePath | None], jobs: int
+        self, images: Iterable[Found | None], jobs: int
     ) -> Generator[FormattedBatch, None, None]:
-        """Classify images in their order.
+        """Process images in their order.
 
         Args:
             images: from `inputs.find`.
@@ -139,32 +157,63 @@ class BatchJob:
         finally:
             pool.close()
 
-    def _classify(self, images: Sequence[str]) -> Sequence[Prediction | str]:
+    def _error_line(self, image: str, message: str) -> OutputLine:
+        message = " ".join(message.split())
+        if self.form.has_errors:
+            return OutputLine(self.form.line({"image": image, "error": message}), is_error=True)
+        return OutputLine(f"error: {printable(message)}\n", is_error=True, to_stderr=True)
+
+
+@dataclass
+class ClassifyJob(BatchJob):
+    """Classifies images.
+
+    Attributes:
+        top: number of likeliest labels per image.
+        show: the PNG file into which the preprocessing of the last image is drawn; None for none.
+    """
+
+    top: int
+    show: str | None = None
+
+    def records(self, images: Sequence[FoundImage]) -> Sequence[Record | str]:
         """Return each image's prediction, or its error message."""
+        if self.show is not None:
+            return [self._classify(image) for image in images]
         # Regular files only: the batch may be read again, which a pipe does not allow.
-        if all(map(os.path.isfile, images)):
+        if all(isinstance(image, str) and os.path.isfile(image) for image in images):
             # If one image is unreadable, classify each one by itself below.
             with contextlib.suppress(ImageError):
-                return self.classifier.classify_batch(images)
-        return [self._classify_one(image) for image in images]
+                predictions = self.classifier.classify_batch(map(source_of, images))
+                return list(map(self._record, images, predictions))
+        return [self._classify(image) for image in images]
 
-    def _classify_one(self, image: str) -> Prediction | str:
+    def _classify(self, image: FoundImage) -> Record | str:
         try:
-            return self.classifier.classify(image)
+            prediction = self.classifier.classify(source_of(image), return_view=bool(self.show))
+            if self.show is not None and prediction.view is not None:
+                from runtime import visualize
+
+                drawing = visualize.draw_preprocessed(source_of(image), prediction.view, prediction)
+                visualize.save(drawing, self.show)
+            return self._record(image, prediction)
         except ImageError as error:
             return str(error)
 
-    def _line(self, image: str, prediction: Prediction) -> str:
+    def _record(self, image: FoundImage, prediction: Prediction) -> Record:
         classifier = self.classifier
-        record = records.describe(image, prediction, classifier.spec.labels, self.top)
-        record["backend"] = classifier.backend.name
-        return self.form.line(record)
+        record = records.describe(name_of(image), prediction, classifier.spec.labels, self.top)
+        return {**record, "backend": classifier.backend.name}
 
-    def _error_line(self, image: str, message: str) -> str:
-        message = " ".join(message.split())
-        if self.form.has_errors:
-            return self.form.line({"image": image, "error": message})
-        return f"error: {printable(message)}\n"
+
+def name_of(item: Found) -> str:
+    """Return the name of an image, or of a path without one, in the output."""
+    return item if isinstance(item, str) else item.image
+
+
+def source_of(image: FoundImage) -> ImageSource:
+    """Return what `Classifier` reads."""
+    return image.open() if isinstance(image, PipedImage) else image
 
 
 class _BatchSizer:

@@ -1,7 +1,7 @@
-"""The output formats of `digit-edge classify`: JSON lines, CSV, a table and plain lines.
+"""The output formats of `digit-edge classify` and `digit-edge read`.
 
-`--json` and `--csv` select the first two. Several images on a terminal are printed as a table;
-otherwise plain lines are printed.
+`--json` and `--csv` select the first two kinds. `classify` prints several images on a terminal as a
+table; otherwise plain lines are printed.
 """
 
 import io
@@ -25,7 +25,7 @@ class OutputFormat(Protocol):
     has_errors: bool
 
     def line(self, record: Record) -> str:
-        """Return the line of a result, with a newline at its end and only there."""
+        """Return the text of a result: complete lines, one unless an image has several numbers."""
 
 
 class JsonLines:
@@ -91,6 +91,36 @@ class TerminalTable:
         name = printable(record["image"])
         other = f"  ({'or' if record['accepted'] else 'perhaps'} {_labels(others)})"
         return f"{label:>5}  {record['confidence']:>10.1%}  {name}{other if others else ''}\n"
+
+
+class ReadCsv:
+    """A header, then one row per line of digits in an image.
+
+    An image without digits has one row without a line number and a text.
+    """
+
+    header = "image,line,text,error\n"
+    has_errors = True
+
+    def line(self, record: Record) -> str:
+        """Return the rows of an image; an unreadable one has only the cells image and error."""
+        image = record["image"]
+        if "error" in record:
+            return _row([image, "", "", record["error"]])
+        rows = [[image, number, text, ""] for number, text in enumerate(record["lines"], 1)]
+        return "".join(map(_row, rows or [[image, "", "", ""]]))
+
+
+class ReadLines:
+    """Lines `image: digits`, one per line of digits in the image, or `image: no digits`."""
+
+    header = ""
+    has_errors = False
+
+    def line(self, record: Record) -> str:
+        """Return the image's path before each of its lines."""
+        lines = record["lines"] or ("no digits",)
+        return "".join(printable(f"{record['image']}: {line}") + "\n" for line in lines)
 
 
 def _labels(top: Sequence[Record]) -> str:

@@ -1,16 +1,20 @@
-"""Find a command's images: expand files, folders, patterns and standard input into image paths.
+"""Find a command's images: expand files, folders, patterns and standard input into images.
 
-`digit-edge classify` uses `find` and `batches`; `runtime.watch` and `runtime.camera` use `walk` to
-list the images of a folder.
+`digit-edge classify` and `digit-edge read` use `find` and `batches`; `runtime.watch` and
+`runtime.camera` use `walk` to list the images of a folder.
 """
 
+import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from runtime.errors import EdgeError
 
 # Suffixes of images in a folder. A file that is passed by name is read whatever its suffix.
 SUFFIXES = (
@@ -27,8 +31,14 @@ SUFFIXES = (
     ".pbm",
     ".pnm",
 )
-STANDARD_INPUT = "-"  # as a PATH: read paths from standard input
+STANDARD_INPUT = "-"  # as a PATH: read an image, or paths, from standard input
 _READ_BYTES = 1 << 16  # read from standard input at once
+_HEAD_BYTES = 32  # at the start of an image, by which it is told from paths
+# Starts of images. Those of the first line do not occur in names of files; the other formats have
+# a zero byte among the first 32, which names never have.
+_UNMISTAKABLE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_BINARY_STARTS = (b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
+_PNM_START = re.compile(rb"P[1-6]\s(?:\s|#[^\n]*\n)*\d+\s+\d+\s")  # a magic number and a size
 
 
 class UnreadablePath(NamedTuple):
@@ -38,15 +48,38 @@ class UnreadablePath(NamedTuple):
     message: str
 
 
-def find(names: Sequence[str], *, null: bool = False) -> Iterator[str | UnreadablePath | None]:
+class PipedImage(NamedTuple):
+    """The image on standard input.
+
+    Attributes:
+        image: its name in the output.
+        data: the bytes of the image file.
+    """
+
+    image: str
+    data: bytes
+
+    def open(self) -> io.BytesIO:
+        """Return a file of the image, with its name for messages."""
+        file = io.BytesIO(self.data)
+        file.name = self.image
+        return file
+
+
+FoundImage: TypeAlias = str | PipedImage  # the path of an image, or an image
+Found: TypeAlias = FoundImage | UnreadablePath
+
+
+def find(names: Sequence[str], *, null: bool = False) -> Iterator[Found | None]:
     """Yield the paths of all images, in the order of `names`.
 
     - A file yields its path. So does a missing file: the error is raised when it is opened.
     - A folder yields its images sorted by name, then those of its subfolders. Hidden files, other
       suffixes and links to folders are skipped.
     - A pattern (`*`, `?`, `[…]`, `**`) yields the sorted matches, unless a file has that very name.
-    - `-` reads paths from standard input and expands each. None is yielded if stdin has no more
-      paths buffered, so that the caller can flush a partial batch.
+    - `-` yields the image on standard input, if its first bytes are those of an image. Otherwise it
+      reads paths from standard input and expands each. None is yielded if stdin has no more paths
+      buffered, so that the caller can flush a partial batch.
 
     Args:
         names: paths, patterns or `-`.
@@ -54,27 +87,25 @@ def find(names: Sequence[str], *, null: bool = False) -> Iterator[str | Unreadab
     """
     for name in names:
         if name == STANDARD_INPUT:
-            for path in _read_names(b"\0" if null else b"\n"):
-                if path is None:
-                    yield None
+            for item in _read_standard_input(b"\0" if null else b"\n"):
+                if isinstance(item, str):
+                    yield from _expand(item)
                 else:
-                    yield from _expand(path)
+                    yield item
         elif any(wildcard in name for wildcard in "*?[") and not os.path.lexists(name):
             yield from _match(name)
         else:
             yield from _expand(name)
 
 
-def batches(
-    images: Iterable[str | UnreadablePath | None], size: Callable[[], int]
-) -> Iterator[list[str | UnreadablePath]]:
+def batches(images: Iterable[Found | None], size: Callable[[], int]) -> Iterator[list[Found]]:
     """Group the results of `find` into batches.
 
     Args:
         images: from `find`; None ends a batch early.
         size: returns the size of the next batch.
     """
-    batch: list[str | UnreadablePath] = []
+    batch: list[Found] = []
     for item in images:
         if item is not None:
             batch.append(item)
@@ -90,6 +121,11 @@ def is_image(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(SUFFIXES)
 
 
+def no_images(folder: str) -> str:
+    """Return the error message for a folder without images."""
+    return f"{folder}: the folder has no images; supported are {', '.join(SUFFIXES)}"
+
+
 def _expand(name: str) -> Iterator[str | UnreadablePath]:
     if not os.path.isdir(name):
         yield name
@@ -99,9 +135,7 @@ def _expand(name: str) -> Iterator[str | UnreadablePath]:
         empty = False
         yield item
     if empty:
-        yield UnreadablePath(
-            name, f"{name}: the folder has no images; supported are {', '.join(SUFFIXES)}"
-        )
+        yield UnreadablePath(name, no_images(name))
 
 
 def walk(folder: str) -> Iterator[str | UnreadablePath]:
@@ -186,15 +220,61 @@ def _match(pattern: str) -> Iterator[str | UnreadablePath]:
             yield name
 
 
-def _read_names(end: bytes) -> Iterator[str | None]:
-    """Yield the paths on standard input as they arrive, and None after each read."""
+def _read_standard_input(end: bytes) -> Iterator[Found | None]:
+    """Yield the image on standard input, or its paths as they arrive, and None after each read.
+
+    Args:
+        end: of each path. If it is a newline, standard input may also be an image.
+    """
+    rest = _read_head(end)
+    if end == b"\n" and is_image_data(rest):
+        yield PipedImage(STANDARD_INPUT, rest + b"".join(iter(_read, b"")))
+        return
+    data = rest
     rest = b""
-    # Not through sys.stdin: a blocked read of it holds a lock that the interpreter needs to exit.
-    while data := os.read(sys.stdin.fileno(), _READ_BYTES):
+    while data:
+        if end == b"\n" and b"\0" in data:
+            yield UnreadablePath(
+                STANDARD_INPUT,
+                "standard input is neither an image of a supported format nor a list of paths: "
+                "pass an image, paths one a line, or -0 for paths that end with NUL",
+            )
+            return
         *lines, rest = (rest + data).split(end)
         yield from _decoded(lines, end)
         yield None
+        data = _read()
     yield from _decoded([rest], end)
+
+
+def _read() -> bytes:
+    if sys.stdin is None:
+        raise EdgeError("standard input is closed: pipe an image or paths into the command")
+    try:
+        # Not sys.stdin.read: while it blocks, it holds a lock that the interpreter needs to exit.
+        return os.read(sys.stdin.fileno(), _READ_BYTES)
+    except OSError as error:
+        raise EdgeError(
+            f"cannot read standard input: {error.strerror}; pipe an image or paths into the command"
+        ) from error
+
+
+def _read_head(end: bytes) -> bytes:
+    """Read until a path is complete or an image can be recognized."""
+    head = b""
+    while len(head) < _HEAD_BYTES and end not in head:
+        data = _read()
+        if not data:
+            break
+        head += data
+    return head
+
+
+def is_image_data(head: bytes) -> bool:
+    """Return whether bytes are the first ones of an image, not of a list of paths."""
+    if head.startswith(_UNMISTAKABLE_STARTS) or _PNM_START.match(head):
+        return True
+    return head.startswith(_BINARY_STARTS) and b"\0" in head[:_HEAD_BYTES]
 
 
 def _decoded(lines: list[bytes], end: bytes) -> Iterator[str]:

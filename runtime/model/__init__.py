@@ -1,1 +1,1 @@
-"""The model file: artifact, spec, rejection model, and the tolerance of its parity."""
+"""The model file: its format, metadata and rejection model, and the tolerance of comparisons."""

@@ -1,9 +1,12 @@
-"""Read and write artifacts: model files that contain their `ModelSpec`, labels and digest.
+"""Read and write artifacts: model files that contain their own metadata.
 
-`.tflite` and `.keras` files store them as members of a zip archive (`model_spec.json`,
-`labels.txt`), as TFLite's own metadata does; `.onnx` files store them in `metadata_props`. The last
-64 bytes of each file are its digest: the SHA-256 of the whole file in hex, computed with those 64
-bytes set to "0". The formats are read and written with the standard library only.
+The metadata are the spec (`ModelSpec` as JSON), the labels and a digest. A `.tflite` or `.keras`
+file stores spec and labels as members of a zip archive, as TFLite's own metadata does. An `.onnx`
+file stores spec and labels in `metadata_props`. The last 64 bytes of a file are the digest: the
+SHA-256 of the whole file in hex. The digest is computed with these 64 bytes set to "0".
+
+`train` and `export` write artifacts; every command that uses a model reads one. This module needs
+the standard library only.
 """
 
 import io
@@ -14,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 try:
-    # hashlib would load OpenSSL: 3.6 MB and 3 ms at every start, to hash a file of 90 KB.
+    # hashlib would load OpenSSL, which takes 3.6 MB and 3 ms at every start of a command.
     from _sha2 import sha256
 except ImportError:
     try:
@@ -26,16 +29,19 @@ from runtime.errors import ArtifactError
 from runtime.model.spec import ModelSpec, check
 from runtime.system import atomic_write
 
-SPEC_MEMBER = "model_spec.json"  # zip member, or key in an ONNX file's metadata_props
-LABELS_MEMBER = "labels.txt"  # as above; one label a line, the name that other programs look for
-MAX_FILE_BYTES = 256 << 20  # larger files are rejected before they are read
+# Names of zip members, or of keys in an ONNX file's metadata_props.
+SPEC_MEMBER = "model_spec.json"  # the spec as JSON
+LABELS_MEMBER = "labels.txt"  # the labels, one a line, for other programs
+MAX_FILE_BYTES = 256 << 20  # a larger file is rejected before it is read
 
-_DIGEST_BYTES = 64  # a SHA-256 in hex, at the end of the file
-_DIGEST_PLACEHOLDER = b"0" * _DIGEST_BYTES  # in place of the digest while it is computed
-# A zip ends with the end-of-central-directory record; the digest is the archive's comment.
-_ZIP_END_MAGIC = b"PK\x05\x06"
-_ZIP_END_BYTES = 22  # size of the record without the comment
-# An ONNX file ends with the protobuf field {1: "digest", 2: 64 bytes}: the bytes before the digest.
+_DIGEST_BYTES = 64  # length of the digest, a SHA-256 in hex, at the end of the file
+_DIGEST_PLACEHOLDER = b"0" * _DIGEST_BYTES  # replaces the digest while the SHA-256 is computed
+# A zip archive ends with a record (end of central directory) and a comment. The digest is the
+# comment.
+_ZIP_END_MAGIC = b"PK\x05\x06"  # start of this record
+_ZIP_END_BYTES = 22  # size of this record without the comment
+# An ONNX file ends with a protobuf entry of metadata_props, {1: "digest", 2: the digest}. These are
+# the bytes of this entry before the digest.
 _ONNX_DIGEST_ENTRY = b"\x72\x4a\x0a\x06digest\x12\x40"
 _ONNX_METADATA_FIELD = 14  # number of the field metadata_props in ONNX's ModelProto
 
@@ -45,7 +51,7 @@ class Artifact:
     """A model file in memory.
 
     Attributes:
-        path: of the file; its suffix is the format.
+        path: path of the file.
         data: all bytes of the file.
         spec: the spec stored in the file.
     """
@@ -61,18 +67,22 @@ class Artifact:
 
 
 def read(path: str | os.PathLike[str]) -> Artifact:
-    """Read an artifact and check its digest and then its spec.
+    """Read an artifact; check the digest and then the spec.
+
+    Args:
+        path: a .tflite, .onnx or .keras file of at most `MAX_FILE_BYTES`.
 
     Raises:
-        ArtifactError: the file does not exist, is not a model, has no spec, or is damaged.
+        ArtifactError: the file does not exist, is too large, is not a model, has no spec or an
+            invalid one, or is damaged.
     """
     path = Path(path)
     data = _read_file(path)
     digest = _stored_digest(path, data)
     if digest != _digest(data):
         raise ArtifactError(
-            f"{path} is damaged: its SHA-256 differs from the one stored in it; copy or export it "
-            "again"
+            f"{path} is damaged: its SHA-256 differs from the one stored in it; copy or export the "
+            "file again"
         )
     try:
         return Artifact(path, data, ModelSpec.from_json(_spec_text(path.suffix, data), digest))
@@ -81,20 +91,21 @@ def read(path: str | os.PathLike[str]) -> Artifact:
 
 
 def write(path: str | os.PathLike[str], model: bytes, spec: ModelSpec) -> Artifact:
-    """Write a model with its spec to `path` atomically, and read it back.
+    """Write a model with a spec to `path` atomically, and read the written file.
 
     The same model and spec always result in the same bytes.
 
     Args:
-        path: its suffix is the format.
-        model: bytes of the model file without spec.
+        path: the file to write, with the suffix .tflite, .onnx or .keras of the model's format.
+        model: bytes of a model file without a spec.
         spec: the spec to store.
 
     Returns:
-        The artifact as it was read back.
+        The artifact that was read from the written file.
 
     Raises:
-        ArtifactError: the suffix is unknown, or the spec contradicts itself.
+        ArtifactError: the suffix is unknown, the model does not have this format, or the spec is
+            invalid.
         EdgeError: the file cannot be written.
     """
     path = Path(path)
@@ -106,15 +117,18 @@ def write(path: str | os.PathLike[str], model: bytes, spec: ModelSpec) -> Artifa
 
 
 def read_bare(path: str | os.PathLike[str]) -> bytes:
-    """Read a model file without a spec, as other tools make it.
+    """Return the bytes of a model file without a spec, which other tools made.
+
+    Args:
+        path: a .tflite, .onnx or .keras file of at most `MAX_FILE_BYTES`.
 
     Raises:
-        ArtifactError: the file does not exist, is not a model, or has a spec already.
+        ArtifactError: the file does not exist, is too large, is not a model, or has a spec.
     """
     path = Path(path)
     data = _read_file(path)
     if _has_digest(path.suffix, data):
-        raise ArtifactError(f"{path} has a spec already: use it as it is")
+        raise ArtifactError(f"{path} has a spec already: use this file unchanged")
     return data
 
 
@@ -122,13 +136,14 @@ def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
     """Return the bytes of an artifact.
 
     Args:
-        suffix: the format: ".tflite", ".onnx" or ".keras".
-        model: bytes of the model file without spec.
+        suffix: suffix of the format: ".tflite", ".onnx" or ".keras".
+        model: bytes of a model file of this format without a spec; not checked.
         spec: the spec to store.
     """
     text, labels = spec.to_json().encode(), "\n".join(spec.labels).encode() + b"\n"
     if suffix == ".onnx":
-        # Appended entries extend a repeated protobuf field, so the model need not be parsed.
+        # metadata_props is a repeated protobuf field. Appending entries extends the field, so the
+        # model need not be parsed.
         data = (
             model
             + _onnx_entry(SPEC_MEMBER, text)
@@ -141,7 +156,7 @@ def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
         buffer = io.BytesIO(model)
         with zipfile.ZipFile(buffer, "a") as archive:
             for member, content in ((SPEC_MEMBER, text), (LABELS_MEMBER, labels)):
-                # A fixed date, so that the same model results in the same bytes.
+                # A fixed date: the same model must result in the same bytes.
                 archive.writestr(zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0)), content)
             archive.comment = _DIGEST_PLACEHOLDER
         data = buffer.getvalue()
@@ -159,8 +174,8 @@ def _read_file(path: Path) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise ArtifactError(
-            f"cannot read the model {path}: {error.strerror or error}; pass another one with "
-            "--model, or run digit-edge train, then digit-edge export"
+            f"cannot read the model {path}: {error.strerror or error}; check the path, or make a "
+            "model with digit-edge train and digit-edge export"
         ) from error
     magic = {
         ".tflite": data[4:8] == b"TFL3",
@@ -202,17 +217,22 @@ def _spec_text(suffix: str, data: bytes) -> bytes:
         for key, value in _onnx_metadata(data):
             if key == SPEC_MEMBER.encode():
                 return value
-        raise ArtifactError("it has no model spec in its metadata: export it again")
+        raise ArtifactError("the model has no spec in its metadata: export the model again")
     return _zip_member(data, SPEC_MEMBER.encode())
 
 
 def _zip_member(data: bytes, name: bytes) -> bytes:
     """Return an uncompressed member, as `embed` stores it, of the zip archive in `data`.
 
-    Importing `zipfile` would take 1.6 MB and 5 ms at every start of a command. Layout: section 4.3
-    of PKWARE's APPNOTE, https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
+    `zipfile` is not imported, because the import takes 1.6 MB and 5 ms at every start of a command.
+    Layout: section 4.3 of PKWARE's APPNOTE,
+    https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
+
+    Raises:
+        ArtifactError: the archive is damaged or has no such member.
     """
     try:
+        # Offset 10 in the last record: number of entries, size and position of the directory.
         count, entry = struct.unpack_from("<H4xI", data, len(data) - _DIGEST_BYTES - 12)
         for _ in range(count):
             # A central directory header: 46 bytes, then name, extra field and comment.
@@ -226,16 +246,20 @@ def _zip_member(data: bytes, name: bytes) -> bytes:
                 return data[start : start + size]
             entry += 46 + name_length + extra + comment
     except struct.error as error:
-        raise ArtifactError(f"its spec cannot be unpacked ({error}): export it again") from error
-    raise ArtifactError(f"it has no {name.decode()}: export it again")
+        raise ArtifactError(
+            f"the model's spec cannot be unpacked ({error}): export the model again"
+        ) from error
+    raise ArtifactError(f"the model has no member {name.decode()}: export the model again")
 
 
 def _onnx_entry(key: str, value: bytes) -> bytes:
+    """Return the protobuf bytes of one entry of metadata_props: {1: key, 2: value}."""
     entry = b"\x0a" + _varint(len(key)) + key.encode() + b"\x12" + _varint(len(value)) + value
     return b"\x72" + _varint(len(entry)) + entry
 
 
 def _varint(value: int) -> bytes:
+    """Return a number as a protobuf varint: 7 bits a byte, the lowest first."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
@@ -255,7 +279,11 @@ def _onnx_metadata(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """Yield (number, content) of the length-delimited fields of a protobuf message.
 
+    Fields of other wire types are skipped.
     Wire format: https://protobuf.dev/programming-guides/encoding/
+
+    Raises:
+        ArtifactError: the message is damaged.
     """
     position = 0
 
@@ -274,19 +302,19 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
         while position < len(message):
             tag = varint()
             match tag & 7:  # the wire type
-                case 0:
+                case 0:  # a varint
                     varint()
-                case 1:
+                case 1:  # 64 bits
                     position += 8
-                case 2:
+                case 2:  # length-delimited
                     size = varint()
                     if position + size > len(message):
                         raise IndexError
                     yield tag >> 3, message[position : position + size]
                     position += size
-                case 5:
+                case 5:  # 32 bits
                     position += 4
                 case _:
                     raise IndexError
     except IndexError:
-        raise ArtifactError("it is not a protobuf message: export it again") from None
+        raise ArtifactError("the file is damaged (no protobuf message): export it again") from None

@@ -1,8 +1,8 @@
 """Out-of-distribution rejection: score how much an image looks like a digit.
 
-`RejectionModel` holds the parameters, which `train.rejection` fits and the artifact's spec stores.
-`RejectionScorer` computes the score from the ink and the confidence; `runtime.Classifier` rejects
-images that score below the model's threshold.
+`RejectionModel` holds the parameters: `train.rejection` fits them, and each model file stores them
+in its metadata. `RejectionScorer` computes the score from the ink and from the confidence of the
+prediction. `runtime.Classifier` rejects images whose score is below the threshold.
 """
 
 import base64
@@ -14,26 +14,33 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_SIDE_PX = 28  # side of MNIST's images
+_SIDE_PX = 28  # width and height of MNIST's images
 _BLANK = bytes(_SIDE_PX * _SIDE_PX)  # the bytes of an image without ink
-# The model uses the rows 4 to 23, in which MNIST's form has its ink, as means of 2×2 px squares.
-# That keeps a hidden layer of 16 below 9,216 weights. OpenBLAS starts its threads beyond that
-# (interface/gemv.c), which takes longer than the scoring itself.
+
+# The model uses the rows 4 to 23 only, in which MNIST's format has its ink. Then a hidden layer of
+# 16 units has 16 × 20 × 28 = 8,960 weights for the pixels. From 9,216 weights on, OpenBLAS starts
+# threads (interface/gemv.c), which takes longer than the scoring itself.
 TOP_ROW = 4  # first row used
-BOTTOM_ROW = 24  # first row below the used ones
-SQUARE_PX = 2  # side of a square
-GRID_SHAPE = (10, 14)  # rows and columns of squares
-_USED_PIXELS = slice(TOP_ROW * _SIDE_PX, BOTTOM_ROW * _SIDE_PX)  # of a flattened image
-_USED_PIXEL_COUNT = (BOTTOM_ROW - TOP_ROW) * _SIDE_PX  # per image
+BOTTOM_ROW = 24  # first row below the used rows
+SQUARE_PX = 2  # side of the squares whose mean ink the model uses
+GRID_SHAPE = (10, 14)  # rows and columns of the squares
+
+_USED_PIXELS = slice(TOP_ROW * _SIDE_PX, BOTTOM_ROW * _SIDE_PX)  # positions in a flattened image
+_USED_PIXEL_COUNT = (BOTTOM_ROW - TOP_ROW) * _SIDE_PX  # used pixels per image
+
+# An uncertain prediction is accepted only if test-time augmentation confirms it.
 CERTAIN_CONFIDENCE = 0.95  # a prediction with a lower confidence is uncertain
-CERTAIN_SCORE_MARGIN = 4.0  # a score less than this above the threshold is uncertain
-# Higher confidences count as this one: close to 1, the engines' scores differ too much in 1 − c.
+CERTAIN_SCORE_MARGIN = 4.0  # a prediction whose score is less above the threshold is uncertain
+
+# Higher confidences c count as this one. Closer to 1, the small differences between engines would
+# change the logit ln(c / (1 − c)) too much.
 _MAX_CONFIDENCE = 0.9999
-# Most images per matrix product. OpenBLAS starts its threads beyond 2^18 multiplications, here 29
-# images (interface/gemm.c).
+
+# Largest number of images in a matrix product. From 29 images on, the product has more than 2^18
+# multiplications, and OpenBLAS starts threads (interface/gemm.c).
 _IMAGES_PER_PRODUCT = 28
-_PRODUCTS_PER_CALL = 16  # matrix products per call of NumPy
-_FLOAT = np.dtype(np.float32)  # of the arithmetic; a dtype object is faster than a type
+_PRODUCTS_PER_CALL = 16  # matrix products per call of NumPy; further images need another call
+_FLOAT = np.dtype(np.float32)  # a dtype object is faster than the type np.float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +53,12 @@ class RejectionModel:
         score = outputs · max(0, scales × (weights · x) + biases) + logit_weight × ln(c / (1 − c))
 
     Attributes:
-        weights: int8 (hidden, 10, 14), of the hidden layer.
-        scales: float32 (hidden,), of the int8 weights.
-        biases: float32 (hidden,), of the hidden layer.
+        weights: int8 (hidden, 10, 14), weights of the hidden layer, whose number of units is
+            `hidden`.
+        scales: float32 (hidden,), the value of one step of each unit's int8 weights.
+        biases: float32 (hidden,), biases of the hidden layer.
         outputs: float32 (hidden,), weights of the output.
-        logit_weight: weight of the logit of the confidence.
+        logit_weight: weight of the confidence's logit ln(c / (1 − c)).
         threshold: an image with a lower score is rejected.
     """
 
@@ -65,7 +73,7 @@ class RejectionModel:
         """Return the fields for a spec's JSON: the weights as base64, the rest as numbers."""
         return {
             "weights": base64.b64encode(self.weights.tobytes()).decode(),
-            # JSON writes a float32 as a double in repr form, which is read back exactly.
+            # JSON writes a float32 with the digits of a double, so reading returns it exactly.
             "scales": self.scales.tolist(),
             "biases": self.biases.tolist(),
             "outputs": self.outputs.tolist(),
@@ -107,8 +115,11 @@ class RejectionScorer:
     Without a rejection model, the score is the confidence. Blank images are always rejected.
 
     Args:
-        confidence_threshold: the threshold if there is no rejection model.
-        model: the rejection model.
+        confidence_threshold: the threshold, 0 to 1, if there is no rejection model.
+        model: the rejection model, or None.
+
+    Attributes:
+        threshold: an image with a lower score is rejected.
     """
 
     def __init__(self, confidence_threshold: float, model: RejectionModel | None) -> None:
@@ -124,7 +135,7 @@ class RejectionScorer:
         weights = repeated.astype(np.float32).reshape(len(repeated), -1)
         self._weights = weights * factors[:, None]
         self._outputs = model.outputs
-        # Bind the functions once: looking them up takes a twentieth of the time of a score.
+        # Bind the functions once: a lookup in each call would take 5 % of the time of a score.
         self._dot_weights = self._weights.dot
         self._dot_outputs = self._outputs.dot
         self._log = math.log
@@ -135,14 +146,16 @@ class RejectionScorer:
         self._logit_weight = model.logit_weight
 
     def score(self, pixels: npt.NDArray[np.uint8], confidence: float) -> float:
-        """Return how much an image looks like a digit, comparable with `threshold` only.
+        """Return the rejection score of an image; a higher score means more like a digit.
 
         Args:
             pixels: (28, 28, 1) uint8.
-            confidence: of the prediction, 0 to 1.
+            confidence: confidence of the prediction, 0 to 1.
 
         Returns:
-            Minus infinity if the image is blank: all pixels have the same level.
+            A score to compare with `threshold`. Minus infinity if the image is blank: all pixels
+            have the same level. With a rejection model, minus infinity also if the confidence is 0
+            or NaN.
         """
         # Comparing bytes takes a fifth of the time of a comparison in NumPy.
         data = pixels.tobytes()
@@ -159,11 +172,16 @@ class RejectionScorer:
         return ink_score + self._offset + self._logit_weight * logit
 
     def accepts(self, pixels: npt.NDArray[np.uint8], confidence: float) -> bool:
-        """Return whether the image is accepted: its score reaches the threshold."""
+        """Return whether the score of an image is at least `threshold`; arguments as `score`."""
         return self.score(pixels, confidence) >= self.threshold
 
     def is_uncertain(self, score: float, confidence: float) -> bool:
-        """Return whether test-time augmentation must confirm an accepted prediction."""
+        """Return whether test-time augmentation must confirm an accepted prediction.
+
+        Args:
+            score: the result of `score` for the image.
+            confidence: confidence of the prediction, 0 to 1.
+        """
         return confidence < CERTAIN_CONFIDENCE or score < self.threshold + CERTAIN_SCORE_MARGIN
 
     def accept_all(
@@ -175,10 +193,10 @@ class RejectionScorer:
 
         Args:
             pixels: (N, 28, 28, 1) uint8.
-            confidences: (N,) of the predictions, 0 to 1.
+            confidences: (N,) confidences of the predictions, 0 to 1.
 
         Returns:
-            (N,) bool.
+            (N,) bool; empty if N is 0.
         """
         accepted: npt.NDArray[np.bool_] = pixels.min(axis=(1, 2, 3)) < pixels.max(axis=(1, 2, 3))
         if not self._has_model:
@@ -201,8 +219,16 @@ class RejectionScorer:
 
 
 def log_odds(confidences: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return the logit ln(c / (1 − c)) of confidences from 0 to 1, capped at 0.9999."""
-    # Not NumPy's finfo: in 1.24 it warns if an engine has set the flush of subnormals to zero.
+    """Return the logits ln(c / (1 − c)) of confidences c.
+
+    Args:
+        confidences: floats of any shape, 0 to 1. Higher values than 0.9999 count as 0.9999, and 0
+            as the smallest normal double.
+
+    Returns:
+        float64 of the same shape.
+    """
+    # np.finfo of NumPy 1.24 would warn if an engine has switched off subnormal numbers.
     capped = np.clip(confidences.astype(np.float64), sys.float_info.min, _MAX_CONFIDENCE)
     logits: npt.NDArray[np.float64] = np.log(capped / (1 - capped))
     return logits

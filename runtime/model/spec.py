@@ -1,7 +1,8 @@
-"""`ModelSpec`: the metadata stored inside an artifact, as dataclasses and as JSON.
+"""`ModelSpec`: the metadata that an artifact (a model file of this project) contains.
 
-It describes labels, input shape, quantization, data set, metrics, golden outputs and rejection.
-`runtime.model.artifact` stores it in model files; `check` raises if its fields contradict.
+The spec describes labels, input shape, quantization, data set, metrics, golden outputs and the
+rejection model. `train` and `export` create specs. `runtime.model.artifact` writes a spec as JSON
+into a model file and reads it. The engines in `runtime.backends` compare a model with its spec.
 """
 
 import base64
@@ -18,8 +19,8 @@ import numpy.typing as npt
 from runtime.errors import ArtifactError
 from runtime.model.rejection import RejectionModel
 
-SCHEMA_VERSION = 1  # of the JSON; specs with a higher version are rejected
-# Errors that parsing raises if a text is not a spec.
+SCHEMA_VERSION = 1  # version of the JSON format; specs with a higher version are rejected
+# Exceptions of parsing a text that is not a spec; `from_json` converts them to ArtifactError.
 _MALFORMED = (
     ValueError,
     KeyError,
@@ -32,7 +33,12 @@ _MALFORMED = (
 
 @dataclass(frozen=True)
 class Dataset:
-    """The name of a data set and the SHA-256 of its content."""
+    """A data set.
+
+    Attributes:
+        name: for example "mnist".
+        sha256: SHA-256 of the content, in hex.
+    """
 
     name: str
     sha256: str
@@ -40,7 +46,14 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Accuracies of the model, 0 to 1, on `n_train` training and `n_test` test images."""
+    """Accuracies of the model.
+
+    Attributes:
+        train_accuracy: share of correct predictions, 0 to 1, on training images.
+        n_train: number of training images.
+        test_accuracy: share of correct predictions, 0 to 1, on test images.
+        n_test: number of test images.
+    """
 
     train_accuracy: float
     n_train: int
@@ -61,9 +74,9 @@ class Quantization:
     """The quantization of an int8 model.
 
     Attributes:
-        input: of the pixels.
-        output: of the scores; None if the model returns float scores.
-        calibration: the data set that the scales were derived from.
+        input: quantization of the pixels.
+        output: quantization of the scores; None if the model returns float scores.
+        calibration: the data set from which the scales were derived.
         calibration_counts: number of calibration images of each label; empty in older files and in
             models made with other tools.
     """
@@ -76,18 +89,21 @@ class Quantization:
 
 @dataclass(frozen=True, eq=False)
 class GoldenOutputs:
-    """Golden inputs and outputs, which an engine must reproduce.
+    """Golden inputs, and the scores that an engine must reproduce for these inputs.
 
     Attributes:
         pixels: (N, 28, 28, 1) uint8.
-        scores: (N, classes) float32, as the artifact returned them when it was exported.
+        scores: (N, classes) float32, the scores that the artifact returned at export.
     """
 
     pixels: npt.NDArray[np.uint8]
     scores: npt.NDArray[np.float32]
 
 
-# JSON keys of fields that were renamed after the first files were published.
+_EXPORT = "export the model again"  # the remedy in error messages
+
+# Field → JSON key, for fields that were renamed after the first files were published. The files
+# keep the old keys.
 _JSON_KEYS = {"confidence_threshold": "accept_confidence", "rejection_model": "acceptance"}
 
 
@@ -97,21 +113,23 @@ class ModelSpec:
 
     Attributes:
         name: the model's name.
-        labels: one per class, in the order of the scores.
+        labels: names of the classes, in the order of the scores; at least two, all different.
         input_shape: shape of one image, (28, 28, 1).
         precision: "float32" or "int8".
-        temperature: the divisor of the logits (temperature scaling); the last layer includes it.
-        confidence_threshold: a prediction with a lower confidence is rejected. Not used if there is
-            a rejection model.
+        temperature: the divisor of the logits (temperature scaling). The weights of the model's
+            last layer are already divided by this number.
+        confidence_threshold: a prediction with a lower confidence, 0 to 1, is rejected. Not used if
+            there is a rejection model.
         source_sha256: SHA-256 of the Keras file that was exported; empty for a Keras file.
         dataset: the training data.
-        metrics: the accuracies of this model.
-        golden: inputs and the scores that this artifact returned when it was exported.
-        quantization: of int8 models.
+        metrics: the accuracies of this model; None if they are unknown.
+        golden: golden inputs and outputs; None if the file has none.
+        quantization: scales and zero points of an int8 model; None for a float32 model.
         provenance: (key, text) pairs: recipe, seed, versions.
-        rejection_model: of models of the ten digits only.
-        schema_version: of the JSON.
-        digest: SHA-256 of the file, set by `artifact.read`.
+        rejection_model: decides which images are not digits; None if the model was not trained by
+            this project, or has other classes than the ten digits.
+        schema_version: version of the JSON format, at most `SCHEMA_VERSION`.
+        digest: SHA-256 of the file in hex, set by `artifact.read`; empty before.
     """
 
     name: str
@@ -131,14 +149,14 @@ class ModelSpec:
     digest: str = field(default="", compare=False)
 
     def to_json(self) -> str:
-        """Return the spec without the digest as JSON; golden pixels are base64."""
+        """Return the spec without the digest as a JSON object; golden pixels are base64."""
         values = dataclasses.asdict(self)
         record = {_JSON_KEYS.get(name, name): value for name, value in values.items()}
         del record["digest"]
         if self.golden is not None:
             record["golden"] = {
                 "pixels": base64.b64encode(self.golden.pixels.tobytes()).decode(),
-                # JSON writes a float32 as a double in repr form, which is read back exactly.
+                # JSON writes a float32 with the digits of a double, so reading returns it exactly.
                 "scores": self.golden.scores.tolist(),
             }
         record["provenance"] = dict(self.provenance)
@@ -162,14 +180,14 @@ class ModelSpec:
             version = record["schema_version"]
             if version > SCHEMA_VERSION:
                 raise ArtifactError(
-                    f"its spec has schema {version}, this program reads up to {SCHEMA_VERSION}: "
-                    "upgrade digit-edge"
+                    f"the model's spec has schema {version}, but this program reads schemas up to "
+                    f"{SCHEMA_VERSION}: upgrade digit-edge"
                 )
             with np.errstate(over="ignore"):  # `check` rejects numbers beyond float32
                 spec = _from_record(record, digest)
         except _MALFORMED as error:
             raise ArtifactError(
-                f"its spec cannot be read ({error!r}): export the model again"
+                f"the model's spec cannot be read ({error!r}): export the model again"
             ) from error
         check(spec)
         return spec
@@ -177,7 +195,7 @@ class ModelSpec:
 
 def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
     if not isinstance(record["labels"], list):
-        raise TypeError("its labels are not a list")
+        raise TypeError("labels are not a list")
     labels = tuple(record["labels"])
     shape = tuple(int(n) for n in record["input_shape"])
     golden = quantization = metrics = None
@@ -218,41 +236,47 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
 
 
 def check(spec: ModelSpec) -> None:
-    """Raise ArtifactError if a spec contradicts itself."""
+    """Check a spec.
+
+    Raises:
+        ArtifactError: a field has an invalid value, or two fields contradict each other.
+    """
     for key, text in _texts(spec):
         if not isinstance(text, str):
-            raise ArtifactError(f"its {key} {text!r} is not a text: export it again")
+            raise ArtifactError(f"the model's {key} {text!r} is not a text: {_EXPORT}")
         if not _is_utf8(text):
-            raise ArtifactError(f"its {key} {text!a} is not UTF-8: export it again")
+            raise ArtifactError(f"the model's {key} {text!a} is not UTF-8: {_EXPORT}")
     for key, number in _numbers(spec):
         if not _is_finite(number):
-            raise ArtifactError(f"its {key} {number!r} is not a finite number: export it again")
+            raise ArtifactError(f"the model's {key} {number!r} is not a finite number: {_EXPORT}")
     labels = spec.labels
     if len(labels) < 2:
-        raise ArtifactError("its spec has fewer than two labels: export it again")
+        raise ArtifactError(f"the model's spec has fewer than two labels: {_EXPORT}")
     if len(set(labels)) < len(labels) or not all(label.isprintable() and label for label in labels):
         raise ArtifactError(
-            "its labels are not distinct, printable and non-empty: correct the labels"
+            "the model's labels are not distinct, printable and non-empty: correct the labels"
         )
     if spec.precision not in ("float32", "int8"):
         raise ArtifactError(
-            f"its precision {spec.precision!r} is neither float32 nor int8: export it again"
+            f"the model's precision {spec.precision!r} is neither float32 nor int8: {_EXPORT}"
         )
     if spec.quantization is not None:
         counts = spec.quantization.calibration_counts
         if counts and (len(counts) != len(labels) or not all(isinstance(n, int) for n in counts)):
-            raise ArtifactError("it needs one calibration count for each label: export it again")
+            raise ArtifactError(f"the spec needs one calibration count for each label: {_EXPORT}")
     if spec.golden is not None and len(spec.golden.pixels) != len(spec.golden.scores):
         raise ArtifactError(
             f"the number of golden inputs ({len(spec.golden.pixels)}) and golden scores "
-            f"({len(spec.golden.scores)}) differs: export it again"
+            f"({len(spec.golden.scores)}) differs: {_EXPORT}"
         )
     if spec.golden is not None and not np.isfinite(spec.golden.scores).all():
-        raise ArtifactError("its golden scores are not all finite: train or export it again")
+        raise ArtifactError(
+            "a golden score of the model is not finite: train or export the model again"
+        )
 
 
 def _texts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
-    """Yield (name for messages, value) of the text fields that nothing else checks."""
+    """Yield (name for messages, value) of the fields that must be texts."""
     yield "name", spec.name
     yield "source_sha256", spec.source_sha256
     for label in spec.labels:
@@ -268,7 +292,7 @@ def _texts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
 
 
 def _numbers(spec: ModelSpec) -> Iterator[tuple[str, object]]:
-    """Yield (name for messages, value) of the numeric fields."""
+    """Yield (name for messages, value) of the fields that must be finite numbers."""
     yield "temperature", spec.temperature
     yield "accept_confidence", spec.confidence_threshold
     if spec.metrics is not None:

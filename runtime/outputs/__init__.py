@@ -1,1 +1,1 @@
-"""Destinations of results: JSON lines in a file or on stdout, a command, an MQTT broker."""
+"""Outputs of `digit-edge watch` and `camera`: JSON lines, a user's command, an MQTT broker."""

@@ -1,6 +1,6 @@
-"""Runs a user's command for each digit, without a shell: the option `--on-digit`.
+"""Run a user's command for each digit, without a shell: the option `--on-digit`.
 
-Created by `runtime.outputs.sinks.open_sinks`.
+`runtime.outputs.sinks.open_sinks` creates a `CommandHook` for `digit-edge watch` and `camera`.
 """
 
 import os
@@ -16,21 +16,25 @@ from contextlib import suppress
 
 from runtime.errors import EdgeError, report
 
-TIMEOUT_S = 10.0  # a run that takes longer is killed; also how long `close` starts waiting runs
-MAX_WAITING_RUNS = 100  # while more are waiting, further digits are skipped
+# A run of the command that takes longer is killed. `close` starts waiting runs for this time; the
+# remaining runs are dropped.
+TIMEOUT_S = 10.0
+MAX_WAITING_RUNS = 100  # if more runs are waiting, further digits are skipped
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-_FIELDS = ("label", "confidence", "image")  # placeholders that are filled in from the record
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")  # "{label}" in the command line
+_FIELDS = ("label", "confidence", "image")  # allowed placeholders: keys of a record
 
 
 class CommandHook:
-    """Runs the command for one digit after another, in a thread of its own.
+    """Runs a command for one digit after another, in a thread of its own.
 
-    The command line is split into arguments before placeholders are filled in. So a label or a file
-    name cannot add arguments or shell syntax.
+    The command line is split into arguments before the placeholders are replaced. So a label or a
+    file name cannot add arguments or shell syntax. A failed run is reported on stderr, unless the
+    run before failed for the same reason.
 
     Args:
-        command: a command line, in which {label}, {confidence} and {image} are filled in.
+        command: a command line, in which {label}, {confidence} (4 decimals) and {image} are
+            replaced by the values of the record.
 
     Raises:
         EdgeError: the command line is invalid, or the program is not installed.
@@ -58,15 +62,16 @@ class CommandHook:
             )
         self._program = program
         self._last_failure = ""
-        self._skipping = False  # set once the first digit was skipped
+        self._skipping = False  # whether a digit was skipped, which was reported
+        # Arguments of each waiting run; None ends the thread.
         self._queue: queue.Queue[list[str] | None] = queue.Queue(MAX_WAITING_RUNS + 1)
-        self._stop_at: float | None = None
+        self._stop_at: float | None = None  # time (monotonic, s) after which no run is started
         self._worker = threading.Thread(target=self._work, name="on-digit", daemon=True)
         self._worker.start()
 
     @property
     def waiting(self) -> int:
-        """Number of runs that have not ended yet."""
+        """Number of runs that are waiting or running."""
         return self._queue.unfinished_tasks
 
     @property
@@ -75,22 +80,33 @@ class CommandHook:
         return self.waiting >= MAX_WAITING_RUNS
 
     def write(self, record: dict[str, object]) -> None:
-        """Queue a run of the command if the record is an accepted digit."""
+        """Queue a run of the command; ignore records of rejected digits and of unreadable images.
+
+        If too many runs are waiting, the digit is skipped. The first skipped digit is reported on
+        stderr.
+
+        Args:
+            record: see `runtime.outputs.sinks`.
+        """
         if "label" not in record or not record.get("accepted", True):
             return
         if self._queue.unfinished_tasks > MAX_WAITING_RUNS:
             if not self._skipping:
-                report(EdgeError(f"--on-digit {self._program}: {MAX_WAITING_RUNS} runs are "
-                                 "waiting, digits are skipped; use a faster command"))  # fmt: skip
+                report(
+                    EdgeError(
+                        f"--on-digit {self._program}: {MAX_WAITING_RUNS} runs are waiting, so "
+                        "further digits are skipped; use a faster command"
+                    )
+                )
             self._skipping = True
             return
         self._queue.put([_fill(argument, record) for argument in self._arguments])
 
     def close(self) -> None:
-        """Wait for the queued runs.
+        """Wait for the queued runs, for about twice `TIMEOUT_S` at most.
 
         Raises:
-            EdgeError: some could not be started within `TIMEOUT_S`.
+            EdgeError: a run could not be started within `TIMEOUT_S`.
         """
         self._stop_at = time.monotonic() + TIMEOUT_S
         self._queue.put(None)
@@ -98,8 +114,8 @@ class CommandHook:
         not_run = self._queue.qsize()
         if not_run:
             raise EdgeError(
-                f"--on-digit {self._program}: not run for the last {not_run} digits; "
-                "use a faster command"
+                f"--on-digit {self._program}: the command was not run for the last {not_run} "
+                f"digit{'s' * (not_run > 1)}; use a faster command"
             )
 
     def _work(self) -> None:
@@ -115,11 +131,11 @@ class CommandHook:
             process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
-                stdout=2,  # to stderr; stdout is for results
-                start_new_session=True,  # to kill its children with it
+                stdout=2,  # stderr, because stdout is for results
+                start_new_session=True,  # a new process group, to kill the command's children too
             )
         except (OSError, ValueError) as error:
-            self._fail(f"cannot be run: {getattr(error, 'strerror', None) or error}")
+            self._fail(f"the command cannot be run: {getattr(error, 'strerror', None) or error}")
             return
         try:
             status = process.wait(TIMEOUT_S)
@@ -127,12 +143,15 @@ class CommandHook:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            self._fail(f"killed after {TIMEOUT_S:g} s; run longer commands in the background")
+            self._fail(
+                f"the command was killed after {TIMEOUT_S:g} s; run longer commands in the "
+                "background"
+            )
             return
         if status == 0:
             self._last_failure = ""
         else:
-            self._fail(f"exited with status {status}")
+            self._fail(f"the command exited with status {status}")
 
     def _fail(self, reason: str) -> None:
         """Report a failure, unless the last run failed for the same reason."""
@@ -147,8 +166,8 @@ def _fill(argument: str, record: dict[str, object]) -> str:
 
 
 def _text(name: str, value: object) -> str:
-    """Return the text for a placeholder."""
+    """Return the text that replaces a placeholder."""
     if name == "confidence" and isinstance(value, float):
         return f"{value:.4f}"
-    # "-x.png" could be taken for an option, "./-x.png" cannot.
+    # A program would read "-x.png" as an option, but not "./-x.png".
     return f"./{value}" if name == "image" and str(value).startswith("-") else str(value)

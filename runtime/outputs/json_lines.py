@@ -1,7 +1,8 @@
-"""Writes results as JSON lines to a file or to stdout; a line is never written in part.
+"""Write results as JSON lines to a file (the option `--out`) or to stdout.
 
-Lines that cannot be written, because the disk is full for example, are kept and retried. Created by
-`runtime.outputs.sinks.open_sinks`.
+Lines that cannot be written, for example to a full disk, are kept and written later. Incomplete
+lines are removed. `runtime.outputs.sinks.open_sinks` creates a `JsonLinesWriter` for `digit-edge
+watch` and `camera`.
 """
 
 import contextlib
@@ -15,19 +16,19 @@ from pathlib import Path
 
 from runtime.errors import EdgeError, printable, report
 
-MAX_KEPT_RESULTS = 10_000  # kept in memory, some 3 MB; beyond it the oldest are dropped
-_RETRY_S = 2.0  # from a failed write to the next try
+MAX_KEPT_RESULTS = 10_000  # results kept in memory, some 3 MB; beyond it, the oldest are dropped
+_RETRY_S = 2.0  # delay after a failed write; then all kept lines are written again
 
 
 class JsonLinesWriter:
-    """Appends JSON lines to a file, or writes them to stdout.
+    """Appends JSON lines to a file, or writes them to stdout; safe to share between threads.
 
-    If a line does not fit on the disk, its written part is removed from the file and the line is
-    kept. If the file was deleted or rotated (renamed), a new one is created.
+    If a line does not fit on the disk, its written part is removed from the file, and the line is
+    kept. If the file was deleted or rotated (renamed), a new file is created.
 
     Args:
-        path: of the file; None writes to stdout.
-        sync: whether to wait until each line is on the disk.
+        path: path of the file; None writes to stdout.
+        sync: whether to wait until each line is on the disk (fsync).
 
     Raises:
         EdgeError: the file cannot be written.
@@ -36,9 +37,9 @@ class JsonLinesWriter:
     def __init__(self, path: Path | None, sync: bool = False) -> None:
         self._path, self._sync = path, sync
         self._name = "standard output" if path is None else str(path)
-        self._kept: deque[bytes] = deque()
-        self._dropped = 0
-        self._failing = False
+        self._kept: deque[bytes] = deque()  # lines that are not written yet, the oldest first
+        self._dropped = 0  # number of dropped lines
+        self._failing = False  # whether the last write failed, which was reported
         self._lock = threading.RLock()
         self._retry: threading.Timer | None = None
         try:
@@ -65,22 +66,37 @@ class JsonLinesWriter:
         return self.waiting >= MAX_KEPT_RESULTS
 
     def write(self, record: dict[str, object]) -> None:
-        """Write a record, or keep it until it can be written."""
+        """Write a record, or keep the record until it can be written.
+
+        If too many records are kept, the oldest is dropped. The first dropped record is reported on
+        stderr.
+
+        Args:
+            record: values that JSON can represent.
+
+        Raises:
+            BrokenPipeError: stdout is a pipe that its reader has closed.
+        """
         with self._lock:
             self._kept.append(json.dumps(record).encode() + b"\n")
             if len(self._kept) > MAX_KEPT_RESULTS:
                 self._kept.popleft()
                 self._dropped += 1
                 if self._dropped == 1:
-                    report(EdgeError(f"{self._name}: more than {MAX_KEPT_RESULTS} results are "
-                                     "waiting; the oldest are dropped"))  # fmt: skip
+                    report(
+                        EdgeError(
+                            f"{self._name}: more than {MAX_KEPT_RESULTS} results are waiting; the "
+                            "oldest results are dropped"
+                        )
+                    )
             self._deliver()
 
     def close(self) -> None:
-        """Write the kept lines and close the file.
+        """Write the kept lines and close the file; stdout remains open.
 
         Raises:
             EdgeError: results were dropped or still cannot be written.
+            BrokenPipeError: stdout is a pipe that its reader has closed.
         """
         with self._lock:
             if self._retry is not None:
@@ -92,7 +108,7 @@ class JsonLinesWriter:
         lost = len(self._kept) + self._dropped
         if lost:
             raise EdgeError(
-                f"{lost} results could not be written to {self._name}"
+                f"{lost} result{'s' * (lost > 1)} could not be written to {self._name}"
                 f"{f': {reason}' if reason else ''}; free some space and run the command again"
             )
         if failing and reason is None:
@@ -105,7 +121,7 @@ class JsonLinesWriter:
             reason = self._try()
             if reason is None:
                 if self._failing:
-                    _say(f"{self._name}: writable again, {kept} kept results are written")
+                    _say(f"{self._name}: writable again; kept results that are written now: {kept}")
                 self._failing = False
                 return
             if not self._failing:
@@ -122,7 +138,7 @@ class JsonLinesWriter:
             self._deliver()
 
     def _try(self) -> str | None:
-        """Write the kept lines; return None, or the reason if one could not be written."""
+        """Write the kept lines; return the reason if a line could not be written, else None."""
         if not self._kept:
             return None
         try:
@@ -145,13 +161,13 @@ class JsonLinesWriter:
         """Open or create the file, and return its descriptor."""
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         if self._sync:
-            # Sync the folder too, which has the name of a new file.
+            # Sync the folder too: it contains the name of a new file.
             folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
-        # End an incomplete line that a power cut left, so that it does not spoil the next one.
+        # End an incomplete line that a power cut left; otherwise it would join the next line.
         if _is_file(descriptor):
             size = os.lseek(descriptor, 0, os.SEEK_END)
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -160,7 +176,11 @@ class JsonLinesWriter:
 
 
 def _append(descriptor: int, line: bytes) -> None:
-    """Write a whole line; if that fails, remove its written part from the file."""
+    """Write a whole line; if that fails, remove the written part of the line from the file.
+
+    Raises:
+        OSError: the line could not be written.
+    """
     written = os.write(descriptor, line)
     try:
         while written < len(line):  # on a full disk, the second write raises the error

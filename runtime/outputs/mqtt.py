@@ -1,7 +1,8 @@
-"""Publishes results to an MQTT broker, the option `--mqtt`.
+"""Publish results to an MQTT broker: the option `--mqtt`.
 
-Also publishes whether the program is online, and optionally announces it to Home Assistant. Created
-by `runtime.outputs.sinks.open_sinks`. Needs paho-mqtt.
+The publisher also publishes whether the program is online. With `--mqtt-discovery` it announces the
+program to Home Assistant. `runtime.outputs.sinks.open_sinks` creates an `MqttPublisher` for
+`digit-edge watch` and `camera`. The package paho-mqtt is needed.
 """
 
 import json
@@ -15,15 +16,17 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from runtime.errors import EdgeError, printable, report
 
-# Message identifiers of MQTT have 16 bits, so that all kept messages together must be below 65,536.
-MAX_KEPT_RESULTS = 10_000  # without acknowledgment; further results are dropped
-_MAX_STATUS_MESSAGES = 64  # availability and discovery, kept in addition; a few per connection
+# MQTT's message identifiers have 16 bits, so fewer than 65,536 messages can be kept in total.
+MAX_KEPT_RESULTS = 10_000  # results without acknowledgment; beyond it, new results are dropped
+# Messages of availability and discovery that are kept in addition; beyond it, new ones are dropped.
+# Each connection sends at most three.
+_MAX_STATUS_MESSAGES = 64
 
-CLOSE_TIMEOUT_S = 5.0  # `close` waits this long for acknowledgments
+CLOSE_TIMEOUT_S = 5.0  # `close` waits this long for acknowledgments; results without one are lost
 _CONNECT_TIMEOUT_S = 5.0  # a broker that does not answer for this long counts as unreachable
-_KEEPALIVE_S = 30  # without traffic, the client pings the broker after this time
-_MIN_RECONNECT_S = 1  # delay before the first reconnection; it doubles with each further one
-_MAX_RECONNECT_S = 30  # longest delay between two reconnections
+_KEEPALIVE_S = 30  # after this time without traffic, the client pings the broker
+_MIN_RECONNECT_S = 1  # delay before the first reconnection; doubles for each further reconnection
+_MAX_RECONNECT_S = 30  # longest delay before a reconnection
 _PORTS = {"mqtt": 1883, "mqtts": 8883}  # default port of each URL scheme
 _MAX_TOPIC_CHARACTERS = 1000  # a longer topic is rejected
 _TOPIC_HELP = "use words and slashes, without + and #"  # the remedy for an invalid topic
@@ -32,18 +35,20 @@ _TOPIC_HELP = "use words and slashes, without + and #"  # the remedy for an inva
 class MqttPublisher:
     """A client of one broker that publishes results with QoS 1 (at least once).
 
-    Records are published to `TOPIC`, records with an `error` to `TOPIC/error`. The retained message
-    of `TOPIC/availability` is `online` or `offline`; if the program dies, the last will sets it to
-    `offline`. While the broker is unreachable, up to `MAX_KEPT_RESULTS` results are kept; they are
-    published in order after the reconnection.
+    Records are published to `TOPIC`, records with the key `error` to `TOPIC/error`. The retained
+    message of `TOPIC/availability` is `online` or `offline`. If the program dies, the broker sets
+    it to `offline` (MQTT's last will).
+
+    While the broker is unreachable, up to `MAX_KEPT_RESULTS` results are kept. They are published
+    in order after the reconnection.
     """
 
     def __init__(self, url: str, discovery: str | None = None) -> None:
-        """Start to connect; an unreachable broker is reported, but not an error.
+        """Start to connect in a thread; an unreachable broker is only reported on stderr.
 
         Args:
             url: mqtt[s]://[user[:password]@]host[:port]/topic.
-            discovery: topic prefix of Home Assistant's discovery; None does not announce.
+            discovery: topic prefix of Home Assistant's discovery; None announces nothing.
 
         Raises:
             EdgeError: an argument is invalid, or paho-mqtt is not installed.
@@ -54,13 +59,14 @@ class MqttPublisher:
             raise EdgeError(f"--mqtt-discovery: invalid topic prefix; {_TOPIC_HELP}")
         self._name = f"{address.scheme}://{address.hostname}:{_port(address)}"
         self._discovery = discovery
-        self._sent = 0  # results, and the final "offline"
-        self._announced = 0  # availability and discovery messages
-        self._acknowledged = 0  # messages of both kinds
-        self._dropped = 0  # results
-        self._reason: str | None = "no connection yet"  # for the missing connection
+        self._sent = 0  # number of published results, and of the final "offline"
+        self._announced = 0  # number of published messages of availability and discovery
+        self._acknowledged = 0  # number of acknowledged messages of both kinds
+        self._dropped = 0  # number of dropped results
+        # Reason for the missing connection; None while connected.
+        self._reason: str | None = "no connection yet"
         self._reported = False  # whether the reason was reported
-        self._closing = False
+        self._closing = False  # whether `close` was called
         self._lock = threading.Lock()
         self._client = self._connect(address)
 
@@ -75,23 +81,34 @@ class MqttPublisher:
         return self.waiting > MAX_KEPT_RESULTS - _MAX_STATUS_MESSAGES
 
     def write(self, record: dict[str, object]) -> None:
-        """Publish a record, now or after the reconnection."""
+        """Publish a record, now or after the reconnection.
+
+        If too many results are waiting, the record is dropped. The first dropped record is reported
+        on stderr.
+
+        Args:
+            record: values that JSON can represent; see `runtime.outputs.sinks`.
+        """
         topic = f"{self._topic}/error" if "error" in record else self._topic
         with self._lock:
             if self.waiting >= MAX_KEPT_RESULTS:
                 self._dropped += 1
                 if self._dropped == 1:
-                    report(EdgeError(f"{self._name}: {MAX_KEPT_RESULTS} results are waiting for "
-                                     "the broker; further ones are dropped"))  # fmt: skip
+                    report(
+                        EdgeError(
+                            f"{self._name}: {MAX_KEPT_RESULTS} results are waiting for the broker; "
+                            "further results are dropped"
+                        )
+                    )
             else:
                 self._client.publish(topic, json.dumps(record), qos=1)
                 self._sent += 1
 
     def close(self) -> None:
-        """Wait for acknowledgments, publish `offline` and disconnect.
+        """Wait for acknowledgments, publish `offline` and disconnect, within seconds.
 
         Raises:
-            EdgeError: the broker did not acknowledge all results in time.
+            EdgeError: results were dropped, or the broker did not acknowledge all results in time.
         """
         self._closing = True
         self._wait()
@@ -101,13 +118,14 @@ class MqttPublisher:
             self._sent += 1
             self._wait()
         self._client.disconnect()
-        # The client's thread may wait for a name server; that cannot be interrupted.
+        # The client's thread may wait for a name server, which cannot be interrupted. So stop the
+        # client in a thread, and do not wait longer than the limit.
         stopper = threading.Thread(target=self._client.loop_stop, daemon=True)
         stopper.start()
         stopper.join(CLOSE_TIMEOUT_S)
         if lost:
             raise EdgeError(
-                f"{lost} results were not published to {self._name}: "
+                f"{lost} result{'s' * (lost > 1)} could not be published to {self._name}: "
                 f"{self._reason or 'the broker did not acknowledge them'}"
             )
 
@@ -118,7 +136,11 @@ class MqttPublisher:
             time.sleep(0.01)
 
     def _connect(self, address: SplitResult) -> Any:
-        """Start the client and its thread; return the client."""
+        """Start paho's client and its thread; return the client.
+
+        Raises:
+            EdgeError: paho-mqtt is not installed.
+        """
         try:
             from paho.mqtt import client as mqtt
             from paho.mqtt.enums import CallbackAPIVersion
@@ -133,7 +155,7 @@ class MqttPublisher:
         client.reconnect_delay_set(_MIN_RECONNECT_S, _MAX_RECONNECT_S)
         client.will_set(f"{self._topic}/availability", "offline", qos=1, retain=True)
         if address.scheme == "mqtts":
-            client.tls_set()  # trusts the system's authorities, or those of $SSL_CERT_FILE
+            client.tls_set()  # trust the system's authorities, or the ones in $SSL_CERT_FILE
         if address.username:
             password = address.password
             client.username_pw_set(
@@ -148,7 +170,7 @@ class MqttPublisher:
         client.loop_start()
         return client
 
-    # The methods below run in the client's thread.
+    # The methods from here to `_lost` run in the client's thread.
 
     def _on_connect(self, client: Any, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
         if code.is_failure:
@@ -157,19 +179,19 @@ class MqttPublisher:
         kept, self._reason = self.waiting, None
         if self._reported:
             self._reported = False
-            message = f"{self._name}: connected, {kept} kept results follow"
+            message = f"{self._name}: connected; kept results that are published now: {kept}"
             print(printable(message), file=sys.stderr)
         messages = [(f"{self._topic}/availability", "online")]
         if self._discovery is not None:
             messages += _discovery(self._discovery, self._topic)
-        # A broker that accepts connections but no messages would let these pile up.
+        # Publish only below the limit: a broker may accept connections, but never acknowledge.
         if kept < MAX_KEPT_RESULTS + _MAX_STATUS_MESSAGES:
             for topic, payload in messages:
                 client.publish(topic, payload, qos=1, retain=True)
                 self._announced += 1
 
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
-        # paho calls this while it handles the error, but does not pass it.
+        # paho calls this method while it handles the exception, but does not pass the exception.
         error = sys.exc_info()[1]
         self._lost(str(getattr(error, "strerror", None) or error or "no connection"))
 
@@ -181,36 +203,52 @@ class MqttPublisher:
         self._acknowledged += 1
 
     def _lost(self, reason: str) -> None:
-        """Report the reason for a missing connection, once until the next connection."""
+        """Report the reason for a missing connection, once until the next connection.
+
+        Args:
+            reason: the problem, for the message.
+        """
         if self._reason is None or not self._reported:
             self._reason = reason
         if not self._reported:
             self._reported = True
-            report(EdgeError(f"{self._name}: {reason}; results are kept, the connection is "
-                             "retried"))  # fmt: skip
+            report(
+                EdgeError(
+                    f"{self._name}: {reason}; results are kept, and the connection is retried"
+                )
+            )
 
 
 def _split(url: str) -> SplitResult:
-    """Split and check a URL. Raises EdgeError, without the URL, which may contain a password."""
+    """Split and check the URL of a broker.
+
+    Raises:
+        EdgeError: the URL is invalid. The message does not contain the URL, which may contain a
+            password.
+    """
     wrong = "--mqtt: invalid URL; write mqtt[s]://[user[:password]@]host[:port]/topic"
     try:
         address = urlsplit(url)
         port = address.port
-        (address.hostname or "").encode("idna")  # as the client will do in its thread
+        (address.hostname or "").encode("idna")  # the client would raise in its thread
         url.encode()
     except ValueError as error:
         raise EdgeError(wrong) from error
     if address.scheme not in _PORTS or not address.hostname or port == 0:
         raise EdgeError(wrong)
     if "?" in url or "#" in url:
-        raise EdgeError(f"{wrong}, and in a password %3F for ? and %23 for #")
+        raise EdgeError(f"{wrong}; in a password, write %3F for ? and %23 for #")
     if not _is_topic(unquote(address.path[1:])):
         raise EdgeError(f"{wrong}; in the topic, {_TOPIC_HELP}")
     return address
 
 
 def _is_topic(text: str) -> bool:
-    """Return whether a text is a valid topic: no wildcards, control characters or leading $."""
+    """Return whether a text is a valid topic.
+
+    A topic has 1 to `_MAX_TOPIC_CHARACTERS` characters, no wildcards, no control characters and no
+    leading $.
+    """
     return (
         0 < len(text) <= _MAX_TOPIC_CHARACTERS
         and not text.startswith("$")
@@ -223,16 +261,16 @@ def _port(address: SplitResult) -> int:
 
 
 def _discovery(prefix: str, topic: str) -> list[tuple[str, str]]:
-    """Return the discovery messages for Home Assistant, which announce two sensors.
+    """Return the messages that announce two sensors, digit and confidence, to Home Assistant.
+
+    Source: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
 
     Args:
         prefix: topic prefix of the discovery.
-        topic: to which records are published.
+        topic: the topic to which records are published.
 
     Returns:
         (topic, JSON) of each message.
-
-    Source: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
     """
     reader = "digit_edge_" + re.sub("[^A-Za-z0-9_-]", "_", topic)
     shared = {

@@ -1,13 +1,14 @@
-"""Sends results to sinks: JSON lines on stdout and in a file, an MQTT broker, a user's command.
+"""Send results to sinks: JSON lines on stdout and in a file, an MQTT broker, a user's command.
 
-`runtime.watch` and `runtime.camera` call `add_arguments`, then `open_sinks`, then `write` for each
-result. A result is a record that can be converted to JSON. The record of a digit has `label`,
-`confidence` and, if it was rejected, `accepted: false`; the record of an unreadable image has
-`error`.
+`digit-edge watch` and `digit-edge camera` call `add_arguments`, then `open_sinks`, then `write` for
+each result. A result is a record: a dictionary that JSON can represent. The record of a digit has
+the keys `label` and `confidence`. If it has `accepted: false`, the digit was rejected. The record
+of an unreadable image has the key `error`.
 
-`write` never blocks. A sink keeps results that it cannot deliver, retries, and counts them in
-`waiting`. A `full` sink may drop results, which it reports once. A camera accepts that; a caller
-whose images stay available, like `runtime.watch`, waits until the sink has delivered its results.
+`write` does not wait for a broker, a command or room on a disk. A sink keeps results that it cannot
+deliver, retries later, and counts these results in `waiting`. A `full` sink may drop results, and
+reports this once. `digit-edge camera` accepts the loss. `digit-edge watch` stops writing while a
+sink is full, because its images remain in the folder.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from runtime.errors import EdgeError, report
 from runtime.outputs.json_lines import JsonLinesWriter
 from runtime.system import streams
 
-Record = dict[str, object]
+Record = dict[str, object]  # key → a value that JSON can represent
 
 
 class Sink(Protocol):
@@ -37,13 +38,13 @@ class Sink(Protocol):
         """Whether the next results may be dropped."""
 
     def write(self, record: Record) -> None:
-        """Deliver a result or keep it; if the sink is full, one may be dropped."""
+        """Deliver a result, or keep the result for later; a full sink may drop a result."""
 
     def close(self) -> None:
         """Deliver the kept results, within seconds.
 
         Raises:
-            EdgeError: some could not be delivered.
+            EdgeError: a result could not be delivered.
         """
 
 
@@ -75,16 +76,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COMMAND",
         help="run COMMAND for each digit, without a shell; {label}, {confidence} and {image} are "
-        "filled in. May be repeated. A light on GPIO 17: 'pinctrl set 17 op dh', or 'gpioset "
-        "-t0 GPIO17=1' (Bookworm: 'gpioset gpiochip0 17=1')",
+        "filled in. Its output goes to stderr. May be repeated. A light on GPIO 17: 'pinctrl set "
+        "17 op dh', or 'gpioset -t0 GPIO17=1' (Bookworm: 'gpioset gpiochip0 17=1')",
     )
 
 
 def open_sinks(arguments: argparse.Namespace) -> "Sinks":
-    """Open the sinks that the arguments of `add_arguments` name, and stdout for JSON lines.
+    """Open the sinks that the options name, and stdout for JSON lines.
+
+    If standard output is closed, results go to the other sinks only.
+
+    Args:
+        arguments: parsed by a parser with the options of `add_arguments`.
 
     Raises:
-        EdgeError: an option is invalid, a file cannot be written, or a package is missing.
+        EdgeError: an option is invalid, a file cannot be written, a package is missing, or there is
+            neither an option nor standard output.
     """
     if arguments.mqtt_discovery is not None and arguments.mqtt is None:
         raise EdgeError("--mqtt-discovery needs a broker: pass --mqtt URL too")
@@ -109,13 +116,20 @@ def open_sinks(arguments: argparse.Namespace) -> "Sinks":
         if not sinks:
             raise EdgeError("standard output is closed: pass --out FILE, --mqtt or --on-digit")
     elif sys.stdout is not None:
-        # Last, so that the others have the result before a closed pipe raises BrokenPipeError.
+        # Stdout is the last sink: if its pipe is closed, BrokenPipeError is raised after the other
+        # sinks have received the result.
         sinks.append(JsonLinesWriter(None))
     return Sinks(sinks)
 
 
 class Sinks:
-    """Several sinks as one; safe to share between threads."""
+    """Several sinks as one. At the end of a `with` block, the sinks are closed.
+
+    `write` is safe to call from several threads.
+
+    Args:
+        sinks: the sinks, in the order in which they receive a result.
+    """
 
     def __init__(self, sinks: list[Sink]) -> None:
         self._sinks = sinks
@@ -124,12 +138,12 @@ class Sinks:
 
     @property
     def waiting(self) -> int:
-        """Number of results that the slowest sink has not delivered yet."""
+        """Number of results that the slowest sink has not delivered yet; 0 without sinks."""
         return max((sink.waiting for sink in self._sinks), default=0)
 
     @property
     def full(self) -> bool:
-        """Whether a sink is full, or was full and has not delivered everything since."""
+        """Whether a sink is full, or was full and has not delivered all its results since then."""
         self._full = [
             sink for sink in self._sinks if sink.full or (sink in self._full and sink.waiting)
         ]
@@ -149,7 +163,7 @@ class Sinks:
         """Deliver the kept results, within seconds.
 
         Raises:
-            EdgeError: some could not be delivered; the message has the failures of all sinks.
+            EdgeError: a result could not be delivered; the message has the failures of all sinks.
         """
         failures = []
         for sink in self._sinks:
@@ -174,4 +188,4 @@ class Sinks:
         except EdgeError as failure:
             if kind is None:
                 raise
-            report(failure)  # the exception that ends the `with` block is raised
+            report(failure)  # only printed, because the exception of the `with` block is raised

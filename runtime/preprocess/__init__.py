@@ -1,16 +1,19 @@
-"""Turns an image file into the pixels of one digit that a model takes.
+"""Convert an image file into the 28 × 28 pixels of one digit, the input of a model.
 
 `pipeline.preprocess` runs three steps:
 
-    decode          file or array → luminance; if no ink is found there, the first principal
-                    component of the colors
-    segment         the digit's ink: `background` subtracts uneven light and paper, `ruled_lines`
-                    removes the lines of the paper, `connected_components` labels the pieces of
-                    ink; `segment_tiny` does the same for small pictures in less time
-    mnist_format    28 × 28 pixels, centered by mass
+- `decode` reads a file or an array as luminance. If the luminance shows no ink, the first principal
+  component of the colors is used.
+- `segment` finds the digit's ink. `background` subtracts the paper and uneven light. `ruled_lines`
+  removes the lines of writing paper. `connected_components` labels the pieces of ink.
+  `segment_tiny` is a faster version for small pictures.
+- `mnist_format` scales the ink to 28 × 28 pixels, centered by mass.
 
-Images that are already in MNIST's format skip the last two steps. `decode_cost` and
-`decode_memory` estimate the time and memory of decoding; `decode` rejects images that are too
-expensive. `fast_png` reads small PNG files and `grayscale` converts colors, both for `decode`.
-`runtime.multi_digit` reuses `background` and the modules that it calls.
+Images that are already in MNIST's format skip the last two steps.
+
+For `decode`, `decode_cost` and `decode_memory` estimate time and memory, so that expensive images
+are rejected. `fast_png` reads small PNG files, and `grayscale` converts colors.
+
+`runtime.Classifier`, training and the benchmarks call `pipeline`. `runtime.multi_digit` reads
+numbers of several digits with the modules of the second and third step.
 """

@@ -1,8 +1,8 @@
-"""Subtracts uneven light and the paper from a gray picture, leaving the contrast of the ink.
+"""Subtract uneven light and the paper from a gray picture, leaving the contrast of the ink.
 
-`subtract_background` estimates the light on a coarse copy. It decides whether ink is darker or
-lighter than its background, and measures the noise. `segment` and `runtime.multi_digit.layout`
-threshold the result to find ink.
+`subtract_background` estimates the light on a coarse copy. It also decides whether ink is darker or
+lighter than its background, and measures the noise. `runtime.preprocess.segment` and
+`runtime.multi_digit.layout` threshold the result to find ink.
 """
 
 import math
@@ -15,27 +15,38 @@ from PIL import Image
 from runtime.preprocess.connected_components import Plane
 from runtime.preprocess.grayscale import Gray, row_slices
 
-_COARSE_SIDE_PX = 48  # light is estimated on a copy of at most this side
-_MAX_STROKE_SHARE = 0.4  # of the copy's longer side; wider marks count as uneven light, not ink
+# Width and height of the coarse copy on which the light is estimated; smaller pictures keep their
+# size.
+_COARSE_SIDE_PX = 48
+# Of the copy's longer side. Marks that are wider in both directions count as uneven light and are
+# subtracted.
+_MAX_STROKE_SHARE = 0.4
 
-# Ink must exceed the background by both; otherwise the picture is blank.
-NOISE_FACTOR = 4.0  # standard deviations of the background's noise
+# A pixel is a candidate for ink if its contrast exceeds both of these limits.
+NOISE_FACTOR = 4.0  # times the standard deviation of the background's noise
 MIN_CONTRAST_LEVELS = 10.0  # of 255 gray levels
-MIN_AREA_PX = 6  # a digit has at least this many pixels of ink
+MIN_AREA_PX = 6  # number of pixels; with fewer candidates, the picture is blank
 
-# Polarity is ambiguous if the lightness score is closer to 0 than this, as in a pattern whose ink
-# and background are alike. Of 4,000 MNIST digits, dark or light, 1 is that close if it is cropped
-# with a margin of a twentieth of its height; without a margin, 23 are.
+# The polarity (ink darker or lighter) is ambiguous if the absolute lightness score is smaller, as
+# in a pattern whose ink and background are alike. The shape then counts as implausible. Of 4,000
+# MNIST digits, 1 is ambiguous if cropped with a margin of a twentieth of the digit's height, and 23
+# without a margin.
 _MIN_LIGHTNESS = 0.02
-_LOCAL_SHARES = (0.15, 0.5)  # of the copy's longer side; windows of the local means in the score
+# Of the copy's longer side: widths of the windows whose means the lightness score subtracts.
+_LOCAL_SHARES = (0.15, 0.5)
 
-# In a tight crop, ink may cover more area than the background. If both conditions hold, the
-# background is measured on the pixels below the Otsu threshold, otherwise on all pixels.
-_MIN_SEPARATION = 0.8  # share of the variance that the threshold explains
-_MAX_GROUND_SHARE = 0.6  # share of the pixels that are below the threshold
-_GROUND_SAMPLES = 2048  # pixels to measure the background on, at least
+# In a tight crop, ink may cover more area than the background. If both of these conditions hold,
+# the background is measured on the pixels below the Otsu threshold, otherwise on all pixels.
+_MIN_SEPARATION = 0.8  # the threshold explains a larger share of the variance than this
+_MAX_GROUND_SHARE = 0.6  # a smaller share of the pixels than this is below the threshold
 
-_BINS = np.arange(64)  # of the histogram for the Otsu threshold
+# The background is measured on every n-th pixel of a larger picture: on 2048 to 4095 pixels.
+_GROUND_SAMPLES = 2048
+
+_BIN_COUNT = 64  # bins of the histogram for the Otsu threshold
+_BINS = np.arange(_BIN_COUNT)  # numbers of these bins
+_FIT_ROUNDS = 3  # reweighted fits of the light's surface, after the first fit
+_MIN_FIT_SCALE_LEVELS = 0.5  # gray levels; avoids a division by 0 in pictures of one level
 _RIDGE = (np.eye(6) * 1e-2).astype(np.float32)  # regularizes the surface fit for thin pictures
 
 
@@ -44,12 +55,13 @@ class Foreground:
     """A picture without its background.
 
     Attributes:
-        contrast: float32 (height, width), 0 to 255; difference of each pixel from its background
-            in gray levels, 0 if the pixel differs in the direction opposite to ink.
-        noise_floor: contrast below it may be noise.
-        ink_level: mean contrast of the pixels above the Otsu threshold.
+        contrast: float32 (height, width), 0 to 255: the difference between each pixel and the
+            background, in gray levels. It is 0 if the pixel differs in the direction opposite to
+            ink.
+        noise_floor: contrast in gray levels; a lower contrast may be noise.
+        ink_level: mean contrast of the ink, the candidates above their Otsu threshold.
         dark: whether ink is darker than its background.
-        polarity_ambiguous: whether ink and background are too alike to tell them apart.
+        polarity_ambiguous: whether ink and background are too alike to decide `dark`.
     """
 
     contrast: Plane
@@ -62,14 +74,17 @@ class Foreground:
 def subtract_background(gray: Gray) -> Foreground | None:
     """Subtract the background from a gray picture.
 
-    If the ink is dark, the picture is inverted. The light is a grayscale opening of a coarse copy;
-    the contrast is the picture minus the light.
+    If the ink is dark, the picture is inverted. The light is estimated on a coarse copy, as the
+    higher of two grayscale openings. The first is the opening of the copy, the second the opening
+    of the copy minus a fitted surface. The contrast is the picture minus the light; negative values
+    are set to 0.
 
     Args:
-        gray: uint8 (height, width).
+        gray: uint8 (height, width), at least 1x1.
 
     Returns:
-        The foreground; None if the picture is blank.
+        The foreground; None if the picture is blank: it has fewer than `MIN_AREA_PX` candidates for
+        ink.
     """
     height, width = gray.shape
     size = (min(width, _COARSE_SIDE_PX), min(height, _COARSE_SIDE_PX))
@@ -81,7 +96,7 @@ def subtract_background(gray: Gray) -> Foreground | None:
         coarse = 255 - coarse
     surface = _smooth_light(coarse)
     window = int(_MAX_STROKE_SHARE * max(coarse.shape)) | 1
-    # Neither estimate exceeds the picture: the higher one is closer to the background.
+    # Neither opening exceeds the picture, so the higher opening is closer to the background.
     opened = _opening(np.stack((coarse, coarse - surface), axis=1), window)
     light = np.maximum(opened[:, 0], surface + opened[:, 1])
     contrast = _contrast(gray, light, dark)
@@ -99,7 +114,8 @@ def subtract_background(gray: Gray) -> Foreground | None:
 def _contrast(gray: Gray, light: Plane, dark: bool) -> Plane:
     """Return the picture, inverted if `dark`, minus the light enlarged to the same size.
 
-    Large pictures are processed some columns at a time, so that one float plane is held, not four.
+    Large pictures are processed in parts of some columns, so that one float plane is in memory, not
+    four.
     """
     height, width = gray.shape
     parts = list(row_slices(width, height))
@@ -121,17 +137,17 @@ def _contrast(gray: Gray, light: Plane, dark: bool) -> Plane:
 
 
 def _smooth_light(coarse: Plane) -> Plane:
-    """Fit a quadratic surface to the background, by iteratively reweighted least squares.
+    """Return a quadratic surface, fitted to the background by iteratively reweighted least squares.
 
     Pixels above the surface get less weight. The surface follows gradients and vignetting at the
-    rim of the picture, which a grayscale opening does not.
+    rim of the picture; a grayscale opening does not follow them.
     """
     terms, sparse, unweighted_fit = _surface_terms(*coarse.shape)
     values = coarse[::2, ::2].ravel()
     fit: Plane = unweighted_fit @ values
-    for _ in range(3):
+    for _ in range(_FIT_ROUNDS):
         above = values - fit @ sparse
-        scale = _mean(np.abs(above)) + 0.5
+        scale = _mean(np.abs(above)) + _MIN_FIT_SCALE_LEVELS
         above = np.maximum(above, 0) / scale
         weighted = sparse / (1 + above * above) ** 2
         fit = np.linalg.solve(weighted @ sparse.T + _RIDGE, weighted @ values)
@@ -161,9 +177,10 @@ def _surface_terms(height: int, width: int) -> tuple[Plane, Plane, Plane]:
 def _lightness(coarse: Plane) -> float:
     """Return a score that is positive if ink is lighter than its background, otherwise negative.
 
-    The score is the skewness of the gray levels minus the brightness of the rim: ink covers less
-    area than the background and is rare at the rim. Both are computed after subtracting local means
-    over a narrow and a wide window, which removes uneven light; edges of shadows do not add skew.
+    The score is the skewness of the gray levels minus the brightness of the rim (the outermost rows
+    and columns), in standard deviations. Ink covers less area than the background and is rare at
+    the rim. To remove uneven light, local means are subtracted first. The skewness is the sum for a
+    narrow and a wide window; the brightness of the rim is computed for the wide window.
     """
     score = 0.0
     for share in _LOCAL_SHARES:
@@ -185,7 +202,7 @@ def _mean(plane: Plane) -> float:
 
 
 def _local_mean(plane: Plane, half: int) -> Plane:
-    """Return the mean over a square window of 2 `half` + 1 pixels, cropped to the plane."""
+    """Return the mean of each pixel's square window of side 2 `half` + 1, cropped to the plane."""
     mean: Plane = _averaging(plane.shape[0], half) @ plane @ _averaging(plane.shape[1], half).T
     return mean
 
@@ -203,15 +220,18 @@ def _opening(planes: Plane, window: int) -> Plane:
     """Return the grayscale opening: remove bright spots that are smaller than the window.
 
     Args:
-        planes: (height, N, width), N pictures side by side.
+        planes: float32 (height, N, width), N pictures of one size.
         window: side of the square window in pixels, odd.
     """
     return _dilate(-_dilate(-planes, window), window)
 
 
 def _dilate(planes: Plane, window: int) -> Plane:
-    """Return the maximum over a square window, with edges repeated; computed by doubling shifts."""
-    for _ in range(2):
+    """Return the maximum over a square window, with edges repeated; arguments as for `_opening`.
+
+    The maximum is computed by shifts of doubling length.
+    """
+    for _ in range(2):  # along one axis; the transposition at the end exchanges the axes
         half = window // 2
         line = np.concatenate((planes[:1].repeat(half, 0), planes, planes[-1:].repeat(half, 0)))
         covered = 1
@@ -226,8 +246,8 @@ def _dilate(planes: Plane, window: int) -> Plane:
 def _ground(contrast: Plane) -> tuple[float, float]:
     """Return the background's level and the standard deviation of its noise, in gray levels.
 
-    The level is the median of the background; the deviation is its distance from the 16th
-    percentile, because ink distorts only the percentiles above the median.
+    The level is the median of the background. The standard deviation is the distance from the
+    median to the 16th percentile. Ink distorts only the percentiles above the median.
     """
     sample = np.sort(contrast.ravel()[:: max(1, contrast.size // _GROUND_SAMPLES)])
     threshold, separation = _otsu(sample)
@@ -241,14 +261,16 @@ def _ground(contrast: Plane) -> tuple[float, float]:
 def _otsu(values: Plane) -> tuple[float, float]:
     """Return the Otsu threshold of some values, and the share of the variance that it explains.
 
+    If all values are equal, return this value and 0.
+
     N. Otsu, "A threshold selection method from gray-level histograms", 1979.
     """
     low, high = float(values.min()), float(values.max())
     if high <= low:
         return low, 0.0
-    scale = 63.99 / (high - low)
+    scale = (_BIN_COUNT - 0.01) / (high - low)  # the highest value falls into the last bin
     counts = sum(
-        np.bincount(((values[rows] - low) * scale).astype(np.intp), minlength=64)
+        np.bincount(((values[rows] - low) * scale).astype(np.intp), minlength=_BIN_COUNT)
         for rows in row_slices(values.size, 1)
     )
     moments = counts * _BINS
@@ -258,4 +280,4 @@ def _otsu(values: Plane) -> tuple[float, float]:
     between = (mean * below - moment[:-1]) ** 2 / (below * (values.size - below))
     best = int(between.argmax())
     variance = float(moments.dot(_BINS)) / values.size - mean * mean
-    return low + (best + 1) * (high - low) / 64, float(between[best]) / variance
+    return low + (best + 1) * (high - low) / _BIN_COUNT, float(between[best]) / variance

@@ -1,8 +1,10 @@
-"""Labels the 8-connected components of a mask, with NumPy alone.
+"""Label the 8-connected components of a mask, with NumPy alone.
 
 A mask is encoded as runs: the maximal stretches of True in each row. The runs are labeled by
-union-find over whole arrays. `segment` and `runtime.multi_digit.layout` call `find_components` to
-find the pieces of ink in a picture; `ruled_lines` uses the runs themselves.
+union-find over whole arrays.
+
+`runtime.preprocess.segment` and `runtime.multi_digit.layout` call `find_components` to find the
+pieces of ink in a picture. `runtime.preprocess.ruled_lines` uses the runs.
 """
 
 from dataclasses import dataclass
@@ -12,15 +14,23 @@ import numpy.typing as npt
 
 from runtime.preprocess.grayscale import row_slices
 
-Mask = npt.NDArray[np.bool_]
-IndexArray = npt.NDArray[np.intp]
-Plane = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]  # (height, width); True for ink
+IndexArray = npt.NDArray[np.intp]  # positions or counts
+Plane = npt.NDArray[np.float32]  # (height, width); one number per pixel
 
 
 def find_runs(mask: Mask) -> tuple[IndexArray, IndexArray]:
-    """Return start and end (exclusive) of all runs, row by row.
+    """Return the positions of all runs of True, row by row and from left to right.
 
-    Positions count along rows of width + 1 pixels: pixel (y, x) is at y * (width + 1) + x.
+    Pixel (y, x) has the position y * (width + 1) + x. The additional pixel of each row separates
+    the runs of two rows.
+
+    Args:
+        mask: (height, width) bool.
+
+    Returns:
+        starts: (runs,), position of the first pixel of each run.
+        ends: (runs,), position after the last pixel of each run.
     """
     height, width = mask.shape
     starts, ends = [], []
@@ -36,7 +46,16 @@ def find_runs(mask: Mask) -> tuple[IndexArray, IndexArray]:
 
 
 def paint_runs(starts: IndexArray, ends: IndexArray, shape: tuple[int, int]) -> Mask:
-    """Return the mask, `shape` (height, width), of these runs: the inverse of `find_runs`."""
+    """Return the mask of some runs: the inverse of `find_runs`.
+
+    Args:
+        starts: (runs,), position of the first pixel of each run, see `find_runs`.
+        ends: (runs,), position after the last pixel of each run.
+        shape: (height, width) of the mask.
+
+    Returns:
+        (height, width) bool.
+    """
     height, width = shape
     change = np.zeros(height * (width + 1), np.int8)
     change[starts] = 1
@@ -46,15 +65,18 @@ def paint_runs(starts: IndexArray, ends: IndexArray, shape: tuple[int, int]) -> 
 
 
 def label_runs(starts: IndexArray, ends: IndexArray, stride: int) -> IndexArray:
-    """Return the number of the 8-connected component of each run, from 0.
+    """Return the number of the 8-connected component of each run.
 
-    Union-find over whole arrays: each root is attached to a smaller root that it touches, and
-    paths are halved, until nothing changes.
+    The algorithm is union-find over whole arrays. In each round, every root is attached to a
+    smaller root whose tree it touches, and all paths are shortened to the root.
 
     Args:
-        starts: positions of the runs, see `find_runs`.
-        ends: their exclusive ends.
-        stride: pixels per row in these positions, width + 1.
+        starts: (runs,), position of the first pixel of each run, see `find_runs`.
+        ends: (runs,), position after the last pixel of each run.
+        stride: positions per row, width + 1.
+
+    Returns:
+        (runs,), the component, counted from 0; empty if there are no runs.
     """
     first = np.searchsorted(ends, starts + stride, "left")
     counts = np.maximum(np.searchsorted(starts, ends + stride, "right") - first, 0)
@@ -80,12 +102,13 @@ class Components:
 
     Attributes:
         shape: (height, width) of the mask.
-        starts: positions of the mask's runs, see `find_runs`.
-        ends: exclusive ends of the runs.
-        labels: the component, 0 to N - 1, of each run.
-        boxes: (N, 4) left, top, right, bottom in pixels; right and bottom exclusive.
-        area: (N,) number of pixels.
-        mass: (N,) sum of the contrast of their pixels.
+        starts: (runs,), position of the first pixel of each run of the mask, see `find_runs`.
+        ends: (runs,), position after the last pixel of each run.
+        labels: (runs,), the component, 0 to N - 1, of each run.
+        boxes: (N, 4), left, top, right, bottom of each component in pixels; right and bottom
+            exclusive.
+        area: (N,), number of pixels of each component.
+        mass: (N,), sum of the contrast of the pixels of each component.
     """
 
     shape: tuple[int, int]
@@ -100,8 +123,11 @@ class Components:
         """Return the mask of some components, cropped to a box.
 
         Args:
-            chosen: (N,), True for the components to paint.
-            box: left, top, right, bottom; it must contain all of the chosen components.
+            chosen: (N,) bool, True for the components to paint.
+            box: left, top, right, bottom in pixels; must contain all chosen components.
+
+        Returns:
+            (bottom - top, right - left) bool.
         """
         left, top, right, bottom = box
         stride = self.shape[1] + 1
@@ -119,8 +145,8 @@ def find_components(mask: Mask, contrast: Plane) -> Components | None:
     """Label the components of a mask and measure each.
 
     Args:
-        mask: (height, width), True for ink.
-        contrast: float32 of the same shape; summed to the components' `mass`.
+        mask: (height, width) bool, True for ink.
+        contrast: float32 (height, width); the `mass` of a component is the sum of its contrast.
 
     Returns:
         The components; None if the mask is empty.
@@ -155,10 +181,13 @@ def sum_runs(starts: IndexArray, ends: IndexArray, values: Plane, power: int = 1
     """Return the sum of `values` ** `power` over each run.
 
     Args:
-        starts: positions of the runs, see `find_runs`.
-        ends: their exclusive ends.
-        values: (height, width).
+        starts: (runs,), position of the first pixel of each run, see `find_runs`.
+        ends: (runs,), position after the last pixel of each run.
+        values: float32 (height, width).
         power: a positive integer.
+
+    Returns:
+        float32 (runs,).
     """
     height, width = values.shape
     sums = [np.empty(0, np.float32)]

@@ -1,8 +1,9 @@
-"""Decodes images of any kind to upright gray or RGB arrays, within bounds of time and memory.
+"""Decode images of any kind to upright gray or RGB arrays, within limits of time and memory.
 
-`decode` and `CachedDecoder` return gray for the classifier, `decode_color` RGB for display. They
-accept paths, bytes, file objects, Pillow images and arrays, of several modes and bit depths. They
-undo the EXIF orientation and convert every error of Pillow to an ImageError with the file's name.
+`decode` and `CachedDecoder` return gray images, for `runtime.preprocess.pipeline` and
+`runtime.multi_digit`. `decode_color` returns RGB images for display. All accept paths, bytes, file
+objects, Pillow images and arrays, in several modes and bit depths. All undo the EXIF orientation
+and convert each error of Pillow to an ImageError with the file's name.
 """
 
 import io
@@ -34,22 +35,25 @@ from runtime.preprocess.grayscale import (
     to_uint8,
 )
 
+# All kinds of images that can be decoded, see `decode`.
 ImageSource: TypeAlias = (
     "str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[Any]"
 )
 
-# An image is rejected beyond either limit. A JPEG is decoded at a reduced scale, so larger ones are
-# accepted unless they are progressive.
-MAX_DECODED_PIXELS = 40_000_000  # after the reduction; an A4 page at 600 dpi has 35 million
-MAX_DECODED_BYTES = 200_000_000  # of memory; that page takes 140 MB, a 12-megapixel WebP 195 MB
+# An image beyond one of these limits is rejected. A JPEG is decoded at a reduced scale, so the file
+# may have more pixels, unless the JPEG is progressive.
+MAX_DECODED_PIXELS = 40_000_000  # of the decoded image; an A4 page at 600 dpi has 35 million
+MAX_DECODED_BYTES = 200_000_000  # of memory; such a page takes 140 MB, a 12-megapixel WebP 195 MB
 
-# Pillow's decoders that only read pixels (no Ghostscript, no nested documents); those that Pillow
+# Accepted formats, in the order in which Pillow tries them; files of other formats are rejected.
+# These decoders only read pixels (no Ghostscript, no nested documents). The formats that Pillow
 # imports by default come first.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-_FORMATS_TEXT = "PNG, JPEG, BMP, GIF, PPM, TIFF or WebP"  # the same, for messages
+_FORMATS_TEXT = "PNG, JPEG, BMP, GIF, PPM, TIFF or WebP"  # the accepted formats, for messages
 
-# Raised by Pillow for damaged files. Truncating files and flipping bytes at thousands of places
-# raised OSError, SyntaxError and ValueError; releases of Pillow are known to raise the others.
+# Exceptions of Pillow for damaged files, which are converted to ImageError. Truncated files and
+# files with changed bytes raised OSError, SyntaxError and ValueError in tests. Some releases of
+# Pillow are known to raise the other exceptions.
 _DAMAGE_ERRORS = (
     OSError,
     SyntaxError,
@@ -65,12 +69,23 @@ _DAMAGE_ERRORS = (
     zlib.error,
 )
 
-_ORIENTATION_TAG = 0x0112  # EXIF tag
+_ORIENTATION_TAG = 0x0112  # number of the EXIF tag "orientation"
+_MAX_UNTRANSPOSED = 4  # EXIF orientations above this exchange width and height
 # Keys of Image.info whose metadata may contain an orientation.
 _ORIENTATION_KEYS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
-# Longer metadata is ignored. Cameras write less than 64 kB, which is 128 kB as hexadecimal text.
+# If metadata is longer, the orientation is ignored. Cameras write less than 64 kB, which is 128 kB
+# as hexadecimal text.
 _MAX_EXIF_BYTES = 1 << 17
-_GRAY_MODES = ("1", "L", "LA", "La", "I", "F")  # Pillow's modes without color, besides "I;16" etc.
+# Pillow's modes without color; modes that begin with "I;" have no color either.
+_GRAY_MODES = ("1", "L", "LA", "La", "I", "F")
+_MAX_DETAIL_CHARACTERS = 80  # of Pillow's message in an error message; the rest is cut off
+
+# Estimated memory, in bytes per pixel, of a decoded picture and its copy in another mode. If both
+# take more than MAX_DECODED_BYTES, the picture is rejected, unless it is scaled down much.
+_WITH_COPY_BYTES_PER_PIXEL = 6
+# A picture whose sides are at least this many times as long as wanted is reduced by whole blocks
+# while it is copied. The copy is then small.
+_BLOCK_REDUCTION_FACTOR = 4
 
 
 @dataclass(frozen=True)
@@ -78,9 +93,9 @@ class Decoded:
     """An upright gray picture.
 
     Attributes:
-        gray: uint8 (height, width), at most as large as requested.
-        size: (width, height) of the upright original in pixels.
-        colored: whether the original has more than luminance.
+        gray: uint8 (height, width); the longer side has at most the requested length.
+        size: (width, height) of the upright original, in pixels.
+        colored: whether the original has colors; a gray image in an RGB file counts as colored.
     """
 
     gray: Gray
@@ -93,26 +108,28 @@ class DecodedColor:
     """An upright color picture.
 
     Attributes:
-        rgb: uint8 (height, width, 3), at most as large as requested.
-        size: (width, height) of the upright original in pixels.
+        rgb: uint8 (height, width, 3); the longer side has at most the requested length.
+        size: (width, height) of the upright original, in pixels.
     """
 
-    rgb: Gray
+    rgb: npt.NDArray[np.uint8]
     size: tuple[int, int]
 
 
 def decode(image: ImageSource, *, longest: int, color: bool = False) -> Decoded:
     """Decode an image to gray.
 
-    Transparent images are composited over a background, see `grayscale._composite`. Of an
+    Transparent images get a background, see `runtime.preprocess.grayscale.luminance`. Of an
     animation, the first frame is decoded.
 
     Args:
-        image: a path, bytes, a binary file object, a Pillow image, or an array
-            (height, width[, 1, 3 or 4]) of uint8, uint16, bool or float from 0 to 1.
-        longest: largest length of the result's longer side, in pixels.
-        color: whether to return the first principal component of the colors; otherwise the
-            luminance.
+        image: a path, bytes, a binary file object, a Pillow image, or an array. An array has the
+            shape (height, width[, 1, 3 or 4]) and the dtype uint8, uint16, bool, or float with
+            values from 0 to 1.
+        longest: largest length of the result's longer side, in pixels. A smaller image keeps its
+            size.
+        color: True returns the first principal component of the colors, False the luminance. An
+            image without colors is always returned as luminance.
 
     Raises:
         ImageError: the image cannot be decoded, or exceeds a limit.
@@ -123,25 +140,29 @@ def decode(image: ImageSource, *, longest: int, color: bool = False) -> Decoded:
 class CachedDecoder:
     """An image that can be decoded several times, at different sizes and in color.
 
-    The decoded picture is kept for the next call. Only a JPEG is decoded again, if it is requested
-    at another scale or in color. Not safe to share between threads.
+    The decoded picture is kept for the next call. Only a JPEG is decoded again, if another scale or
+    color is requested. Do not share an object between threads.
+
+    Args:
+        image: see `decode`; a file object that is not seekable can be decoded only once.
+        name: name of the image, for error messages; None uses the result of `describe`.
 
     Attributes:
-        name: of the image, for error messages.
+        name: name of the image, for error messages.
     """
 
     def __init__(self, image: ImageSource, name: str | None = None) -> None:
         self.name = describe(image, name)
         self._image = image
         self._loaded: _Loaded | None = None
-        self._spent_ns = 0.0  # estimated time of all decodings
+        self._spent_ns = 0.0  # estimated time of all decodings of this image, in nanoseconds
 
     def decode(self, *, longest: int, color: bool = False) -> Decoded:
         """Decode the image to gray, see the function `decode`.
 
         Args:
             longest: largest length of the result's longer side, in pixels.
-            color: whether to return the first principal component of the colors.
+            color: True returns the first principal component of the colors, False the luminance.
 
         Raises:
             ImageError: the image cannot be decoded, or exceeds a limit.
@@ -160,21 +181,29 @@ class CachedDecoder:
             use_color = color and loaded.colored
             gray = (first_principal_component if use_color else luminance)(image, longest)
         width, height = loaded.size
-        size = (height, width) if loaded.orientation > 4 else (width, height)
+        transposed = loaded.orientation > _MAX_UNTRANSPOSED
+        size = (height, width) if transposed else (width, height)
         return Decoded(_upright(gray, loaded.orientation), size, loaded.colored)
 
     def _check_copy(self, image: Image.Image, longest: int) -> None:
         """Raise ImageError if the converted copy of the image would be too large."""
         pixels = image.width * image.height
         converted = image.mode not in ("1", "L", "I", "F", "RGB") and image.mode[:2] != "I;"
-        if converted and 4 * longest > max(image.size) and 6 * pixels > MAX_DECODED_BYTES:
+        if (
+            converted
+            and _BLOCK_REDUCTION_FACTOR * longest > max(image.size)
+            and _WITH_COPY_BYTES_PER_PIXEL * pixels > MAX_DECODED_BYTES
+        ):
             raise ImageError(
-                f"{self.name}: {image.width}x{image.height} of mode {image.mode} is too large for "
-                "such small digits; save it in gray, or crop it"
+                f"{self.name}: {image.width}x{image.height} pixels of mode {image.mode} are too "
+                "many for such small digits; save the image in gray, or crop it"
             )
 
     def release(self, max_pixels: int) -> None:
-        """Free the decoded picture if it has more pixels; the next call decodes it again."""
+        """Free the decoded picture if it has more than `max_pixels` pixels.
+
+        The next call of `decode` then decodes the image again.
+        """
         if self._loaded is not None:
             width, height = self._loaded.image.size
             if width * height > max_pixels:
@@ -190,7 +219,7 @@ class CachedDecoder:
             size = _load(picture, longest, color, self.name, own)
             if own and picture.format == "WEBP":
                 opened: Any = picture
-                opened._decoder = None  # frees its two canvases
+                opened._decoder = None  # free the decoder and its two canvases
             is_jpeg = own and picture.format in ("JPEG", "MPO")
             draft = (reduction_of(size, longest), color) if is_jpeg else None
             self._loaded = _Loaded(picture, size, _orientation(picture), colored, draft)
@@ -205,8 +234,9 @@ class _Loaded:
         image: the picture; a JPEG may be scaled down.
         size: (width, height) of the original as stored, in pixels.
         orientation: EXIF orientation, 1 to 8.
-        colored: whether the original has more than luminance.
-        draft: of a JPEG, the factor by which it is scaled down, and whether it is in color.
+        colored: whether the original has colors.
+        draft: for a JPEG, the factor by which the picture is scaled down, and whether the picture
+            is in color; None for other formats.
     """
 
     image: Image.Image
@@ -216,7 +246,12 @@ class _Loaded:
     draft: tuple[int, bool] | None
 
     def fits(self, longest: int, color: bool) -> bool:
-        """Return whether the picture can be used for a request without decoding it again."""
+        """Return whether the picture can be used for a request without decoding again.
+
+        Args:
+            longest: wanted length of the longer side, in pixels.
+            color: whether color is wanted.
+        """
         return self.draft is None or self.draft == (reduction_of(self.size, longest), color)
 
 
@@ -243,14 +278,24 @@ def decode_color(image: ImageSource, *, longest: int) -> DecodedColor:
             shown = downscale(picture, longest, lambda part: part.convert("RGB"))
         orientation = _orientation(picture)
     upright = _upright(np.asarray(shown), orientation)
-    return DecodedColor(upright, (height, width) if orientation > 4 else (width, height))
+    size = (height, width) if orientation > _MAX_UNTRANSPOSED else (width, height)
+    return DecodedColor(upright, size)
 
 
 @contextmanager
 def _opened(
     image: ImageSource, name: str, spent_ns: float = 0.0
 ) -> Iterator[tuple[Image.Image, float]]:
-    """Open an image; yield it and `spent_ns` plus the estimated time of decoding it."""
+    """Open an image; yield the image, and the estimated time of decoding it plus `spent_ns`.
+
+    Args:
+        image: see `decode`.
+        name: name of the image, for error messages.
+        spent_ns: estimated time of earlier decodings of this image, in nanoseconds.
+
+    Raises:
+        ImageError: the image cannot be opened, or would take too long to decode.
+    """
     if isinstance(image, np.ndarray):
         yield _image_of_array(image, name), spent_ns
         return
@@ -287,7 +332,7 @@ def describe(image: ImageSource, name: str | None = None) -> str:
 
     Args:
         image: see `decode`.
-        name: is returned unless it is None.
+        name: a name that is returned unchanged; None derives a name from the image.
 
     Returns:
         The path of a file; otherwise the kind of the image, like `<bytes>` or `<array>`.
@@ -304,14 +349,14 @@ def describe(image: ImageSource, name: str | None = None) -> str:
 
 
 class _PillowErrors:
-    """A context manager that converts Pillow's errors to ImageError and silences its warnings.
+    """A context manager that converts Pillow's errors to ImageError and suppresses its warnings.
 
-    `warnings.catch_warnings` is not thread-safe. It is entered once, by the first of several
-    threads that decode at the same time, and left by the last of them.
+    `warnings.catch_warnings` is not thread-safe. If several threads decode at the same time, the
+    first thread enters it, and the last thread leaves it.
     """
 
     _lock = threading.Lock()
-    _depth = 0
+    _depth = 0  # number of threads inside the context
     _caught: "warnings.catch_warnings[Any] | None" = None
 
     def __init__(self, name: str) -> None:
@@ -344,12 +389,17 @@ class _PillowErrors:
         if isinstance(error, _DAMAGE_ERRORS):
             detail = " ".join(str(error).split()) or type(error).__name__
             raise ImageError(
-                f"{self.name}: damaged image ({detail[:80]}); save it again as PNG or JPEG"
+                f"{self.name}: damaged image ({detail[:_MAX_DETAIL_CHARACTERS]}); save it again as "
+                "PNG or JPEG"
             ) from error
 
 
 def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
-    """Open a file; raise ImageError if it is missing, empty or a folder."""
+    """Open a file.
+
+    Raises:
+        ImageError: the file is missing, empty or a folder, or cannot be opened.
+    """
     try:
         if os.path.isdir(path):
             raise ImageError(f"{name}: a folder, not an image; pass the images in it one by one")
@@ -366,7 +416,11 @@ def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
 
 
 def _image_of_array(array: npt.NDArray[Any], name: str) -> Image.Image:
-    """Convert an array to a Pillow image of 8 bits per channel. Raises ImageError."""
+    """Convert an array to a Pillow image of 8 bits per channel.
+
+    Raises:
+        ImageError: the shape, the dtype or a value is not supported, see `decode`.
+    """
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
@@ -399,11 +453,12 @@ def _load(image: Image.Image, longest: int, color: bool, name: str, own: bool) -
     """Decode an image, if possible at a reduced scale; return its (width, height) as stored.
 
     Args:
-        image: opened and not yet loaded.
-        longest: wanted length of the longer side in pixels.
+        image: an image that Pillow has opened and not yet decoded.
+        longest: wanted length of the longer side, in pixels.
         color: whether color is needed.
-        name: of the image, for error messages.
-        own: False for an image that the caller opened: its size and mode must not change.
+        name: name of the image, for error messages.
+        own: whether this module opened the image. The size and the mode of other images must not
+            change, so they are decoded at full scale.
 
     Raises:
         ImageError: the image has no pixels or exceeds a limit.
@@ -415,8 +470,9 @@ def _load(image: Image.Image, longest: int, color: bool, name: str, own: bool) -
         needed = memory_bytes(image, longest, color)
         if needed > MAX_DECODED_BYTES:
             raise ImageError(
-                f"{name}: {width}x{height} takes {needed // 1_000_000} MB to decode, more than "
-                f"{MAX_DECODED_BYTES // 1_000_000}; scale it down, or save it as a plain JPEG"
+                f"{name}: {width}x{height} pixels take {needed // 1_000_000} MB to decode, more "
+                f"than {MAX_DECODED_BYTES // 1_000_000} MB; scale the image down, or save it as a "
+                "plain JPEG"
             )
         scale = reduction(image, longest)
         image.draft("RGB" if color else "L", (width // scale, height // scale))
@@ -434,7 +490,7 @@ def _orientation(image: Image.Image) -> int:
     if image.format != "TIFF" and not any(key in image.info for key in _ORIENTATION_KEYS):
         return 1
     if any(len(image.info.get(key, "")) > _MAX_EXIF_BYTES for key in _ORIENTATION_KEYS):
-        return 1  # Pillow would parse all of it
+        return 1  # Pillow would parse all of the metadata
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except _DAMAGE_ERRORS:
@@ -444,7 +500,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright(picture: Gray, orientation: int) -> Gray:
     """Undo the EXIF orientation: 5 to 8 exchange the axes, then each axis may be reversed."""
-    if orientation > 4:
+    if orientation > _MAX_UNTRANSPOSED:
         picture = picture.swapaxes(0, 1)
     down = -1 if orientation in (3, 4, 7, 8) else 1
     across = -1 if orientation in (2, 3, 6, 7) else 1

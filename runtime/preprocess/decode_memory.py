@@ -1,8 +1,9 @@
-"""Estimates the memory that decoding an image takes, before it is decoded.
+"""Estimate the memory that decoding an image takes, before the image is decoded.
 
-`memory_bytes` returns an upper estimate for an opened image; `decode` and `runtime.serve.images`
-compare it with their limits. It includes the scale-down that a JPEG decoder does by itself, see
-`reduction`. `runtime.preprocess.decode_cost` does the same for time.
+`memory_bytes` returns an upper estimate for an opened image. `runtime.preprocess.decode` and
+`runtime.serve.images` compare the estimate with their limits and reject larger images. `reduction`
+returns the factor by which a JPEG's decoder scales the image down. The estimate is for the
+scaled-down image. `runtime.preprocess.decode_cost` estimates the time.
 """
 
 from typing import Any
@@ -19,19 +20,21 @@ _ORIENTATION_TAG = 274  # TIFF tag: orientation of the picture, 1 if upright
 _ROWS_PER_STRIP_TAG = 278  # TIFF tag: rows of a strip
 _TILE_LENGTH_TAG = 323  # TIFF tag: rows of a tile
 
-_ROW_POINTER_BYTES = 8  # Pillow keeps a pointer to each row of a picture
-_BUFFERED_ROWS = 3  # two in the decoder, one in the conversion
-_LARGE_PICTURE_BYTES = 100_000_000  # above it, the scaled-down copies of the picture are counted
-_WITH_COPIES_FACTOR = 1.3125  # memory of a picture with its scaled-down copies, per the picture
-_MIN_SIDE_FACTOR = 0.65  # of `longest`, the wanted side; a JPEG is not decoded smaller than this
+_ROW_POINTER_BYTES = 8  # size of a pointer; Pillow keeps a pointer to each row of a picture
+_BUFFERED_ROWS = 3  # rows in buffers: two in the decoder, one in the conversion
+_LARGE_PICTURE_BYTES = 100_000_000  # of larger pictures, the scaled-down copies are counted too
+_WITH_COPIES_FACTOR = 1.3125  # (memory of a picture and its scaled-down copies) / (the picture)
+# Times the wanted side `longest`. The decoder of a JPEG must not scale the longer side down below
+# this; the rest of the scaling is done after decoding.
+_MIN_SIDE_FACTOR = 0.65
 
 
 def reduction(image: Image.Image, longest: int) -> int:
     """Return the factor by which the file's decoder should scale the image down.
 
     Args:
-        image: opened and not yet loaded.
-        longest: wanted length of the longer side in pixels.
+        image: an image that Pillow has opened and not yet decoded.
+        longest: wanted length of the longer side, in pixels.
 
     Returns:
         1, 2, 4 or 8; always 1 unless the file is a JPEG.
@@ -42,23 +45,33 @@ def reduction(image: Image.Image, longest: int) -> int:
 
 
 def reduction_of(size: tuple[int, int], longest: int) -> int:
-    """Return `reduction` of a JPEG, given its (width, height) in pixels."""
+    """Return the factor by which a JPEG's decoder should scale the image down.
+
+    Args:
+        size: (width, height) of the JPEG in pixels.
+        longest: wanted length of the longer side, in pixels.
+
+    Returns:
+        1, 2, 4 or 8.
+    """
     return next((s for s in (8, 4, 2) if max(size) >= s * longest * _MIN_SIDE_FACTOR), 1)
 
 
 def memory_bytes(image: Image.Image, longest: int = 4096, color: bool = True) -> int:
-    """Estimate the memory that Pillow and its decoder need for an image. Measured on Pillow 13.
+    """Estimate the memory that Pillow and its decoder need for an image.
+
+    The formulas were measured with Pillow 13.
 
     Args:
-        image: opened from a file and not yet loaded.
+        image: an image that Pillow has opened from a file and not yet decoded.
         longest: length of the longer side, in pixels, to which `decode` scales the picture; the
-            default is the largest that is used.
-        color: whether it is decoded in color.
+            default is the largest length that the project uses.
+        color: whether the image is decoded in color.
 
     Returns:
-        Bytes, at the peak.
+        The peak, in bytes.
     """
-    opened: Any = image  # of a subclass of Image that depends on the file format
+    opened: Any = image  # an object of a subclass of Image that depends on the file format
     width, height = image.size
     scale = reduction(image, longest)
     pixels = -(-width // scale) * -(-height // scale)
@@ -67,7 +80,7 @@ def memory_bytes(image: Image.Image, longest: int = 4096, color: bool = True) ->
     ):
         held = pixels
     elif image.mode in ("I", "F"):
-        held = 5 * pixels  # with the copy that is scaled to 8 bits
+        held = 5 * pixels  # 4 bytes a pixel, and a copy that is scaled to 8 bits
     else:
         held = pixels * (3 if image.mode.startswith("I;16") else 4)
     rows = -(-height // scale)
@@ -95,7 +108,10 @@ def memory_bytes(image: Image.Image, longest: int = 4096, color: bool = True) ->
 
 
 def _metadata_bytes(opened: Any) -> int:
-    """Return the memory in bytes of the text, profiles and tags that Pillow keeps of a file."""
+    """Return the memory in bytes of the text, profiles and tags that Pillow keeps of a file.
+
+    Pillow keeps these of a JPEG and a TIFF twice.
+    """
     if opened.format == "PNG":
         return png_metadata_bytes(opened.fp)
     if opened.format in ("JPEG", "MPO"):

@@ -1,8 +1,9 @@
-"""Converts decoded pictures to gray: luminance, or the first principal component of the colors.
+"""Convert decoded pictures to gray: luminance, or the first principal component of the colors.
 
-`decode` calls `luminance` first. `first_principal_component` is for ink that is as light as its
-paper and differs only in color. Large pictures are converted in strips, so that memory does not
-hold a second picture of their size.
+`runtime.preprocess.decode` calls `luminance` first. If the luminance shows no ink,
+`runtime.preprocess.pipeline` requests `first_principal_component`: ink may be as light as its paper
+and differ in color only. Large pictures are converted in strips of rows, to save the memory of a
+second picture of the full size.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,19 +13,31 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Gray: TypeAlias = npt.NDArray[np.uint8]
-Convert: TypeAlias = Callable[[Image.Image], Image.Image]
+Gray: TypeAlias = npt.NDArray[np.uint8]  # (height, width), gray levels 0 to 255
+Convert: TypeAlias = Callable[[Image.Image], Image.Image]  # a conversion, pixel by pixel
 
-_STRIP_PIXELS = 1 << 20  # larger pictures are converted in strips of at most this many pixels
-_PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}  # modes with alpha → modes in which they are resized
+_STRIP_PIXELS = 1 << 20  # pictures with more pixels are converted in strips of this many pixels
+_REDUCING_GAP = 2.0  # Pillow reduces by whole blocks first, to at least twice the result's size
+# Pillow's modes with transparency → modes in which such pictures are resized.
+_PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
 
-# A picture with transparent parts has a background of its own if both hold, see `_composite`.
-_MIN_OPAQUE_SHARE = 0.5  # of all pixels
-_MIN_CONTRAST_LEVELS = 48  # of 255, from the 2nd to the 98th percentile of the opaque pixels
+# A picture with transparent parts is a complete picture with a background if both of these hold;
+# otherwise it is a drawing, see `_composite`.
+_MIN_OPAQUE_SHARE = 0.5  # more than this share of all pixels is opaque
+_MIN_CONTRAST_LEVELS = 48  # of 255; the opaque pixels' percentiles 2 and 98 differ by more
+
+# A pixel is opaque if its alpha is above, and dark if its luminance is below, about half of 255.
+_HALF_LEVEL = 128
+_FULL_SCALES = (1, 255, 4095, 65535)  # highest values of 1, 8, 12 and 16 bits, see `to_uint8`
 
 
 def row_slices(height: int, width: int) -> Iterator[slice]:
-    """Yield slices of rows, each of at most `_STRIP_PIXELS` pixels but at least one row."""
+    """Yield slices of rows, each of at most 2^20 pixels but at least one row.
+
+    Args:
+        height: number of rows.
+        width: pixels per row.
+    """
     rows = max(1, _STRIP_PIXELS // max(width, 1))
     return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
@@ -36,8 +49,12 @@ def downscale(image: Image.Image, longest: int, convert: Convert | None = None) 
 
     Args:
         image: a decoded image.
-        longest: largest length of the result's longer side, in pixels.
-        convert: converts the image or a strip of it, pixel by pixel; None leaves it as it is.
+        longest: largest length of the result's longer side, in pixels. A smaller image keeps its
+            size.
+        convert: converts the image or a strip of the image; None converts nothing.
+
+    Returns:
+        An image in the mode that `convert` returns; `image` itself if nothing changes.
     """
     width, height = image.size
     ratio = min(longest / max(width, height), 1)
@@ -46,9 +63,10 @@ def downscale(image: Image.Image, longest: int, convert: Convert | None = None) 
         whole = image if convert is None else convert(image)
         if size == image.size:
             return whole
-        return whole.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    # As Pillow does for a reducing_gap of 2: first the means of whole blocks, then resampling.
-    x, y = max(1, int(width / size[0] / 2)), max(1, int(height / size[1] / 2))
+        return whole.resize(size, Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP)
+    # Do the same as `resize` above: first the means of whole blocks, then resampling.
+    x = max(1, int(width / size[0] / _REDUCING_GAP))
+    y = max(1, int(height / size[1] / _REDUCING_GAP))
     rows = max(1, _STRIP_PIXELS // (width * y)) * y
     small: Image.Image | None = None
     filled, mode = 0, ""
@@ -69,10 +87,13 @@ def downscale(image: Image.Image, longest: int, convert: Convert | None = None) 
 
 
 def luminance(image: Image.Image, longest: int) -> Gray:
-    """Return the luminance of an image of any mode; see `_composite` for transparent ones.
+    """Return the luminance of an image.
+
+    Transparent parts get a background: for a drawing a contrasting one, otherwise the median level
+    of the opaque pixels.
 
     Args:
-        image: a decoded image.
+        image: a decoded image of any mode.
         longest: largest length of the result's longer side, in pixels.
 
     Returns:
@@ -125,20 +146,20 @@ def _as_array(image: Image.Image, longest: int, convert: Convert | None = None) 
 def _composite(pair: Gray) -> Gray:
     """Composite a transparent image over a uniform background.
 
-    If most of the image is opaque and contains both light and dark, the opaque part has its own
-    background: the rest is filled with its median. Otherwise the opaque part is a drawing, which
-    gets a contrasting background: white under dark ink, black under light ink.
+    The image may be a complete picture: most of it is opaque, with light and dark pixels. Then the
+    background is the median of the opaque pixels. Otherwise the opaque part is a drawing. A drawing
+    gets a contrasting background: white for dark ink, black for light ink.
 
     Args:
         pair: uint8 (height, width, 2), luminance and alpha.
 
     Returns:
-        uint8 (height, width).
+        uint8 (height, width); white if all pixels are transparent.
     """
     light, alpha = pair[..., 0], pair[..., 1]
     counts = np.zeros(256, np.int64)
     for rows in row_slices(*light.shape):
-        counts += np.bincount(light[rows][alpha[rows] > 127], minlength=256)
+        counts += np.bincount(light[rows][alpha[rows] >= _HALF_LEVEL], minlength=256)
     opaque = int(counts.sum())
     if opaque == 0:
         ground = 255.0
@@ -148,7 +169,7 @@ def _composite(pair: Gray) -> Gray:
     ):
         ground = quantile(counts, 0.5)
     else:
-        ground = 255.0 if counts @ np.arange(256) < 128 * opaque else 0.0
+        ground = 255.0 if counts @ np.arange(256) < _HALF_LEVEL * opaque else 0.0
     gray = np.empty(light.shape, np.uint8)
     for rows in row_slices(*light.shape):
         opacity = alpha[rows].astype(np.float32) / 255
@@ -160,8 +181,8 @@ def quantile(counts: npt.NDArray[np.int64], part: float) -> float:
     """Return `np.quantile` of whole numbers, given their histogram.
 
     Args:
-        counts: the number of zeros, of ones, of twos, and so on.
-        part: the quantile, 0 to 1.
+        counts: (values,), the number of zeros, of ones, of twos, and so on; not all 0.
+        part: the quantile, 0 to 1: 0.5 is the median.
     """
     rank = part * (int(counts.sum()) - 1)
     below, above = np.searchsorted(np.cumsum(counts), (int(rank), int(np.ceil(rank))), "right")
@@ -176,7 +197,8 @@ def first_principal_component(image: Image.Image, longest: int) -> Gray:
         longest: largest length of the result's longer side, in pixels.
 
     Returns:
-        uint8 (height, width); the median is 128, the sign arbitrary.
+        uint8 (height, width). The median is 128. The sign is arbitrary: ink may be lighter or
+        darker than the paper.
     """
     convert = None if image.mode == "RGB" else lambda part: part.convert("RGB")
     small = downscale(image, longest, convert)
@@ -196,7 +218,7 @@ def first_principal_component(image: Image.Image, longest: int) -> Gray:
     middle = np.median(np.concatenate([((colors(rows) - mean) @ axis)[::step] for rows in parts]))
     gray = np.empty(small.size[::-1], np.uint8)
     for rows in parts:
-        values = (colors(rows) - mean) @ axis + (128 - middle)
+        values = (colors(rows) - mean) @ axis + (_HALF_LEVEL - middle)
         gray[rows] = np.clip(np.rint(values), 0, 255).reshape(gray[rows].shape)
     return gray
 
@@ -204,11 +226,13 @@ def first_principal_component(image: Image.Image, longest: int) -> Gray:
 def to_uint8(values: npt.NDArray[Any]) -> Gray:
     """Scale numbers of unknown bit depth to gray levels.
 
-    The minimum, at most 0, becomes level 0. Full scale is the first of 1, 255, 4095 and 65535 that
-    contains the range of the values; otherwise the range itself.
+    Level 0 is the value 0, or the minimum if there are negative values. The span is the maximum
+    minus the value of level 0. The value of level 255 lies one full scale above level 0. The full
+    scale is the first of 1, 255, 4095 and 65535 that is not less than the span. For a larger span,
+    the full scale is the span. NaN counts as 0.
 
     Args:
-        values: an array of any shape.
+        values: an array of numbers of any shape with at least one axis.
 
     Returns:
         uint8 array of the same shape.
@@ -224,7 +248,7 @@ def _scale(part: Callable[[slice], npt.NDArray[Any]], shape: tuple[int, ...]) ->
         values = np.nan_to_num(part(rows).astype(np.float32))
         low, high = min(low, values.min()), max(high, values.max())
     span = float(high - low)
-    full = next((scale for scale in (1, 255, 4095, 65535) if span <= scale), span)
+    full = next((scale for scale in _FULL_SCALES if span <= scale), span)
     gray = np.empty(shape, np.uint8)
     for rows in parts:
         values = np.nan_to_num(part(rows).astype(np.float32)) - low

@@ -1,8 +1,8 @@
-"""Converts the ink of one digit to MNIST's format: 28 × 28 pixels, scaled, centered by mass.
+"""Convert the ink of one digit to MNIST's format: 28 × 28 pixels, scaled, centered by mass.
 
-`pipeline` calls `tight_to_mnist_format` for the ink of every image; training and test-time
-augmentation call `to_mnist_format`. `is_mnist_format` recognizes images that are already in this
-format.
+`runtime.preprocess.pipeline` calls `tight_to_mnist_format` for the ink of every image. Training and
+test-time augmentation call `to_mnist_format`. `is_mnist_format` recognizes images that are already
+in this format.
 """
 
 from functools import lru_cache
@@ -15,27 +15,35 @@ from runtime.errors import ImageError
 from runtime.preprocess.connected_components import Plane
 from runtime.preprocess.grayscale import Gray
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]  # (28, 28, 1), one digit; 0 is background
 PIXELS_SHAPE = (28, 28, 1)  # height, width, channels
 
-# Added before fractions are cut off. Means over a drawing are often an exact half, which the order
-# of summation moves up or down; hardly any value is a thousandth below a half.
+# Gray levels. Rounding adds this offset and cuts off the fraction. A mean over a drawing is often
+# an exact half, and the order of summation moves such a mean slightly up or down. With the
+# additional 2^-10, all of them are rounded up; other values are hardly ever so close to a half.
 _ROUNDING_OFFSET = np.float32(0.5 + 2**-10)
-# (2, 20); multiplied by 20x20 ink from both sides, row 0 gives its sum, row 1 its first moment.
+
+# W, (2, 20). The product W @ ink @ W.T for 20x20 ink has the sum of the ink at [0, 0]. The first
+# moments are at [0, 1] (x) and [1, 0] (y), with pixel centers at +0.5.
 _MOMENT_WEIGHTS = np.stack((np.ones(20), np.arange(20) + 0.5)).astype(np.float32)
-# (3, 28); multiplied by 28x28 pixels from both sides, row 0 gives their sum, row 1 their first
-# moment, row 2 the sum of the first and last row or column.
+
+# W, (3, 28). The product W @ pixels @ W.T for 28x28 pixels has the sum of the pixels at [0, 0]. The
+# first moments are at [0, 1] (x) and [1, 0] (y), with pixel centers at whole numbers. The sum of
+# the two outermost columns is at [0, 2], and the sum of the two outermost rows at [2, 0].
 FORMAT_CHECK_WEIGHTS = np.stack((np.ones(28), np.arange(28), np.arange(28) % 27 == 0)).astype(
     np.float32
 )
 
-# An image is in MNIST's format if it is within these limits; all 70,000 images of MNIST are.
-MIN_PEAK_LEVEL = 250  # of 255; the brightest pixel
-_MAX_INK_SUM = 0.8 * 255 * 400  # sum of all pixels; at most 0.78 of 20x20 white pixels in MNIST
-_MAX_RIM_SUM = 1000  # sum of the outermost rows and columns; at most 932 in MNIST
-_MAX_OFFSET_PX = 1  # from (14, 14) to the center of mass, along each axis
+# An image beyond one of these limits is not in MNIST's format. All 70,000 images of MNIST are
+# within the limits.
+MIN_PEAK_LEVEL = 250  # of 255; smallest level of the brightest pixel
+_MAX_INK_SUM = 0.8 * 255 * 400  # sum of all pixels, in levels: 80 % of 20x20 white pixels
+_MAX_RIM_SUM = 1000  # sum of the outermost rows and columns, in levels; at most 932 in MNIST
+_MAX_OFFSET_PX = 1  # along each axis, from (14, 14) to the center of mass
 
-_MAX_DOT_PIXELS = 1024  # BLAS multiplies matrices up to this size in the calling thread
+# Pixels of a plane. Up to this size, BLAS multiplies matrices in the calling thread; larger planes
+# are multiplied with einsum, which starts no threads.
+_MAX_DOT_PIXELS = 1024
 
 
 def to_mnist_format(ink: npt.NDArray[Any]) -> Pixels:
@@ -44,13 +52,13 @@ def to_mnist_format(ink: npt.NDArray[Any]) -> Pixels:
     This is MNIST's own recipe as reconstructed by QMNIST (Yadav and Bottou, "Cold Case: The Lost
     MNIST Digits", 2019):
 
-    1. Crop to the bounding box; center it in a square of side max(height, width, 10).
-    2. Resample to 20x20, weighted by area; scale the peak to 255; round fractions from 0.499 up.
-    3. Shift by whole pixels in 28x28 until the center of mass, with pixel centers at +0.5, is in
-       (14, 15] along each axis.
+    1. Crop the ink to its bounding box. Center the box in a square of side max(height, width, 10).
+    2. Resample the square to 20x20, weighted by area. Scale the peak to 255 and round.
+    3. Shift the 20x20 pixels by whole pixels in a 28x28 image. The center of mass, with pixel
+       centers at +0.5, is then in (14, 15] along each axis.
 
     Args:
-        ink: (height, width) of any dtype and scale; 0 is background.
+        ink: (height, width) of any numeric dtype and scale; 0 is background, ink is positive.
 
     Returns:
         uint8 (28, 28, 1), background 0, peak 255; all 0 if there is no ink.
@@ -69,12 +77,19 @@ def to_mnist_format(ink: npt.NDArray[Any]) -> Pixels:
 
 
 def tight_to_mnist_format(tight: Plane) -> Pixels:
-    """Convert ink, float32 (height, width), that is already cropped to its bounding box."""
+    """Convert ink that is already cropped to its bounding box, see `to_mnist_format`.
+
+    Args:
+        tight: float32 (height, width) of any scale; at least one pixel is positive.
+
+    Returns:
+        uint8 (28, 28, 1), background 0, peak 255.
+    """
     small = area_resample(tight, 20, max(*tight.shape, 10))
     small *= 255 / small.max()
     (mass, x), (y, _) = _MOMENT_WEIGHTS.dot(small).dot(_MOMENT_WEIGHTS.T).tolist()
     down, right = int(15 - y / mass), int(15 - x / mass)
-    # A few off-center digits extend past the 28x28: crop them.
+    # A few digits with an off-center mass extend beyond the 28x28 image: crop these digits.
     rows = slice(max(-down, 0), min(28 - down, 20))
     columns = slice(max(-right, 0), min(28 - right, 20))
     pixels = np.zeros((28, 28), np.uint8)
@@ -86,7 +101,11 @@ def tight_to_mnist_format(tight: Plane) -> Pixels:
 
 
 def is_mnist_format(gray: Gray) -> bool:
-    """Return whether an image, uint8 (28, 28), is a digit in MNIST's format, ink brighter."""
+    """Return whether an image is in MNIST's format.
+
+    Args:
+        gray: uint8 (28, 28); ink must be brighter than the background.
+    """
     return int(gray.max()) >= MIN_PEAK_LEVEL and has_mnist_sums(
         (FORMAT_CHECK_WEIGHTS @ gray.astype(np.float32) @ FORMAT_CHECK_WEIGHTS.T).tolist()
     )
@@ -96,7 +115,8 @@ def has_mnist_sums(sums: list[list[float]]) -> bool:
     """Return whether an image's ink is centered by mass and nearly absent from its rim.
 
     Args:
-        sums: 3x3, the image multiplied by `FORMAT_CHECK_WEIGHTS` from both sides.
+        sums: 3x3, the result of W @ image @ W.T for a 28x28 image, with W the
+            `FORMAT_CHECK_WEIGHTS`.
     """
     (mass, x, columns), (y, _, _), (rows, _, _) = sums
     return (
@@ -113,14 +133,18 @@ def area_resample(plane: Plane, bins: int, side: int) -> Plane:
     Args:
         plane: float32 (height, width).
         bins: number of bins along each axis of the result.
-        side: side in pixels of the square that is divided into bins; `plane` is in its center.
+        side: side, in pixels, of the square that is divided into bins. The plane is in the center
+            of the square; the rest of the square is 0. At least max(height, width).
+
+    Returns:
+        float32 (bins, bins).
     """
     height, width = plane.shape
     down, across = _overlaps(height, bins, side), _overlaps(width, bins, side)
     if plane.size <= _MAX_DOT_PIXELS:
         small: Plane = down.dot(plane).dot(across.T)
         return small
-    # Not dot: for a product that takes a millisecond, BLAS would wake all of its threads.
+    # For a larger product, BLAS would wake all its threads, although it takes a millisecond only.
     means: Plane = np.einsum("ij,kj->ik", np.einsum("ij,jk->ik", down, plane), across)
     return means
 

@@ -1,8 +1,8 @@
-"""Converts any image of a digit to MNIST's format: 28x28 pixels, ink 255 on 0, centered by mass.
+"""Convert any image of a digit to MNIST's format: 28x28 pixels, ink 255 on 0, centered by mass.
 
-`preprocess` decodes the image, segments the ink and scales it; `to_pixels` returns the pixels
-alone. The classifier, training and calibration all call these functions, so that a model is trained
-on the same pixels that it later classifies.
+`preprocess` decodes the image, segments the ink and scales the ink. `to_pixels` returns the pixels
+only. `runtime.Classifier`, training and the benchmarks all call these functions, so that a model is
+trained on the same pixels that it later classifies.
 """
 
 import os
@@ -31,10 +31,13 @@ from runtime.preprocess.segment import Box, Segment, segment_digit
 DARK_ON_LIGHT = "dark on light"  # ink darker than its background
 LIGHT_ON_DARK = "light on dark"  # ink lighter than its background
 
-_SEARCH_SIDE_PX = 192  # the digit is searched in a copy of at most this side
-_MIN_DIGIT_PX = 28  # a digit whose longer side is shorter is segmented again in a larger copy
+_SEARCH_SIDE_PX = 192  # a larger image is scaled down to this longer side to find the digit
+_MIN_DIGIT_PX = 28  # longer side; a smaller digit is segmented again in a larger copy
 _TARGET_DIGIT_PX = 48  # longer side of the digit in the larger copy
-_MIN_BATCH_IMAGES = 4  # smaller batches of files are read one by one
+_MIN_BATCH_IMAGES = 4  # files of a smaller batch are read one by one, not as one tall picture
+# Gray level of 255. A 28x28 image whose top left pixel is at least this light is inverted before it
+# is compared with MNIST's format.
+_HALF_LEVEL = 128
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,20 @@ class PreprocessedImage:
     """The digit of an image in MNIST's format, and how it was found.
 
     Attributes:
-        pixels: uint8 (28, 28, 1); all 0 if the image is blank.
+        pixels: uint8 (28, 28, 1); 0 is background; all 0 if the image is blank.
         box: left, top, right, bottom of the digit in pixels of the upright original, right and
-            bottom exclusive; the whole image if it is blank.
+            bottom exclusive. The whole image if it is blank or already in MNIST's format.
         polarity: `DARK_ON_LIGHT` or `LIGHT_ON_DARK`.
-        method: "pixels": the input was an array of pixels; "mnist": an image in MNIST's format;
-            "luminance" or "color": ink was found by that contrast; "blank": there is no ink.
-        implausible: whether the ink does not have the shape of a digit. It is a filled shape, part
-            of a drawing or a text, or has separate ink in its hole; or it is a pattern in which ink
-            and background cannot be distinguished.
+        method: how the digit was found:
+
+            - "pixels": the image was an array of pixels and is returned unchanged.
+            - "mnist": the image was already in MNIST's format.
+            - "luminance": ink and background differ in luminance.
+            - "color": ink and background differ in color only.
+            - "blank": there is no ink.
+        implausible: whether the ink does not have the shape of a digit. The ink is a filled shape,
+            a part of a drawing or text, or has a separate piece in a hole. Also True for a pattern
+            in which ink and background cannot be distinguished.
     """
 
     pixels: Pixels
@@ -65,7 +73,10 @@ def to_pixels(image: ImageSource, *, name: str | None = None) -> Pixels:
 
     Args:
         image: see `preprocess`.
-        name: of the image, for error messages.
+        name: name of the image, for error messages; None uses the path, or a word like `<bytes>`.
+
+    Returns:
+        All 0 if the image is blank. A uint8 array (28, 28) or (28, 28, 1) is returned unchanged.
 
     Raises:
         ImageError: the image cannot be decoded.
@@ -78,7 +89,10 @@ def preprocess_batch(images: Sequence[ImageSource]) -> list[PreprocessedImage]:
     """Preprocess each image; small PNG files in MNIST's format take half the time.
 
     Args:
-        images: see `preprocess`.
+        images: images as for `preprocess`.
+
+    Returns:
+        One result per image, in the same order; an empty list if there are no images.
 
     Raises:
         ImageError: an image cannot be decoded.
@@ -97,13 +111,14 @@ def preprocess(
     """Find the digit in an image and convert it to MNIST's format.
 
     Args:
-        image: a path, bytes, a binary file object, a Pillow image, or an array
-            (height, width[, 1, 3 or 4]) of uint8, uint16, bool or float from 0 to 1. A uint8 array
-            of shape (28, 28) or (28, 28, 1) is already pixels: it is returned without a copy.
-        name: of the image, for error messages.
+        image: a path, bytes, a binary file object, a Pillow image, or an array. An array has the
+            shape (height, width[, 1, 3 or 4]) and the dtype uint8, uint16, bool, or float with
+            values from 0 to 1. A uint8 array of shape (28, 28) or (28, 28, 1) counts as pixels in
+            MNIST's format and is returned without a copy. A `CachedDecoder` is decoded.
+        name: name of the image, for error messages; None uses the path, or a word like `<bytes>`.
 
     Returns:
-        The digit; blank pixels if the image has no ink.
+        The digit; pixels of 0 if the image has no ink.
 
     Raises:
         ImageError: the image cannot be decoded.
@@ -117,7 +132,7 @@ def preprocess(
     decoded = image.decode(longest=_SEARCH_SIDE_PX)
     gray, (width, height) = decoded.gray, decoded.size
     if gray.shape == (28, 28):
-        inverted = gray[0, 0] > 127
+        inverted = gray[0, 0] >= _HALF_LEVEL
         pixels = 255 - gray if inverted else gray
         if is_mnist_format(pixels):
             polarity = DARK_ON_LIGHT if inverted else LIGHT_ON_DARK
@@ -145,7 +160,8 @@ def preprocess(
             gray[top : int((box[3] + margin) * y) + 1, left : int((box[2] + margin) * x) + 1]
         )
         if closer is not None and closer.dark == segment.dark:
-            # Clutter outside the crop is visible only in the first segmentation.
+            # Ink outside the crop, which makes the digit implausible, is known to the first
+            # segmentation only.
             segment = replace(closer, implausible=closer.implausible or segment.implausible)
             x0, y0, x1, y1 = closer.box
             box = scale_box((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
@@ -157,7 +173,7 @@ def preprocess(
 
 
 def _segment(gray: Gray) -> Segment | None:
-    """Segment the digit with `segment_tiny` if the picture is small, otherwise with `segment`."""
+    """Segment the digit with `segment_tiny` if the picture is small, or else with `segment`."""
     if max(gray.shape) <= segment_tiny.MAX_SIDE_PX:
         segment = segment_tiny.segment_digit(gray)
         if segment is not None:
@@ -177,10 +193,10 @@ def _given_pixels(image: ImageSource) -> Pixels | None:
 
 
 def stack_pixels(images: Sequence[ImageSource]) -> Pixels | None:
-    """Stack images that are already pixels to one array.
+    """Stack images that are already pixels in MNIST's format to one array.
 
     Args:
-        images: of any kind, see `preprocess`.
+        images: images of any kind, see `preprocess`.
 
     Returns:
         uint8 (N, 28, 28, 1); None unless all images are uint8 arrays of one shape, (28, 28) or
@@ -191,7 +207,8 @@ def stack_pixels(images: Sequence[ImageSource]) -> Pixels | None:
     arrays = cast("Sequence[Pixels]", images)
     if arrays[0].shape not in ((28, 28), PIXELS_SHAPE):
         return None
-    # Less than a microsecond per image: `concatenate` checks the dtypes and all axes but the first.
+    # `len` checks the first axis; `concatenate` checks the other axes and the dtypes. A check in
+    # Python of each array would take much longer.
     try:
         if set(map(len, arrays)) != {28}:
             return None
@@ -202,13 +219,22 @@ def stack_pixels(images: Sequence[ImageSource]) -> Pixels | None:
 
 
 def scale_box(box: Box, x: float, y: float) -> Box:
-    """Scale a box (left, top, right, bottom) by `x` and `y`, rounded outwards."""
+    """Scale a box, rounded outwards to whole pixels.
+
+    Args:
+        box: left, top, right, bottom in pixels, not negative.
+        x: factor of left and right.
+        y: factor of top and bottom.
+    """
     left, top, right, bottom = box
     return int(left * x), int(top * y), int(np.ceil(right * x)), int(np.ceil(bottom * y))
 
 
 def _plain_mnist(images: Sequence[ImageSource]) -> list[PreprocessedImage | None]:
-    """Read all plain PNG files in MNIST's format at once; None for each other image."""
+    """Read all small plain PNG files in MNIST's format at once; None for each other image.
+
+    If an image is not a path, the result is None for all images.
+    """
     preprocessed: list[PreprocessedImage | None] = [None] * len(images)
     if not all(isinstance(image, (str, os.PathLike)) for image in images):
         return preprocessed
@@ -217,7 +243,7 @@ def _plain_mnist(images: Sequence[ImageSource]) -> list[PreprocessedImage | None
     if not places:
         return preprocessed
     grays = np.stack([plane for plane in planes if plane is not None])
-    inverted = grays[:, 0, 0] > 127
+    inverted = grays[:, 0, 0] >= _HALF_LEVEL
     grays[inverted] ^= 255
     highest = grays.max(axis=(1, 2)).tolist()
     sums = (FORMAT_CHECK_WEIGHTS @ grays.astype(np.float32) @ FORMAT_CHECK_WEIGHTS.T).tolist()
@@ -235,11 +261,12 @@ def buffer_stream(image: ImageSource, name: str) -> ImageSource:
     """Return the image in a form that can be decoded several times.
 
     Args:
-        image: see `preprocess`.
-        name: of the image, for error messages.
+        image: an image as for `preprocess`.
+        name: name of the image, for error messages.
 
     Returns:
-        The bytes of a file object or a pipe; otherwise the image itself.
+        The bytes of a file object or a named pipe, which can be read only once; otherwise the image
+        itself.
 
     Raises:
         ImageError: a file object cannot be read, or is not binary.
@@ -256,11 +283,15 @@ def buffer_stream(image: ImageSource, name: str) -> ImageSource:
 
 
 def _read_file(file: Any, name: str) -> bytes:
-    """Read all bytes of a binary file object. Raises ImageError."""
+    """Return all bytes of a binary file object.
+
+    Raises:
+        ImageError: the file object cannot be read, or is in text mode.
+    """
     try:
         data = file.read()
     except (OSError, ValueError) as error:
         raise ImageError(f"{name}: cannot be read ({error}); open the file again") from error
     if not isinstance(data, bytes):
-        raise ImageError(f"{name}: the file object is in text mode; open it in binary mode")
+        raise ImageError(f"{name}: the file object is in text mode; open the file in binary mode")
     return data

@@ -1,8 +1,9 @@
-"""Removes the ruled lines of writing paper from a mask of ink.
+"""Remove the ruled lines of writing paper from a mask of ink.
 
 A ruled line is a thin, nearly horizontal line of ink that starts or ends near an edge of the
-picture. Strokes of digits that cross it are kept. `segment` and `runtime.multi_digit.layout` call
-`remove_ruled_lines`, a second time with the transposed mask for vertical lines.
+picture. Strokes of digits that cross the line are kept. `runtime.preprocess.segment` and
+`runtime.multi_digit.layout` call `remove_ruled_lines` twice, the second time with the transposed
+mask for vertical lines.
 """
 
 import math
@@ -11,28 +12,35 @@ import numpy as np
 
 from runtime.preprocess.connected_components import Mask, find_runs, paint_runs
 
-_MIN_SIDE_PX = 32  # smaller pictures are returned unchanged
-_MAX_EDGE_GAP_SHARE = 0.04  # of the width, from an edge to the nearer end of a ruled line
-_MIN_ROW_SHARE = 0.25  # of the width; without a row of more ink, the mask is unchanged
-_MIN_LENGTH_SHARE = 0.4  # of the width; shorter lines are strokes
-_MAX_THICKNESS_SHARE = 0.02  # of the longer side; if lines are thicker, nothing is removed
-_MAX_RUN_FACTOR = 1.5  # of a line's thickness; longer vertical runs are strokes across it
+_MIN_SIDE_PX = 32  # a picture with a shorter side is returned unchanged
+# Of the picture's width. If no line begins or ends within this distance from the left or right
+# edge, nothing is removed.
+_MAX_EDGE_GAP_SHARE = 0.04
+_MIN_ROW_SHARE = 0.25  # of the width; if no row has that share of ink, nothing is removed
+_MIN_LENGTH_SHARE = 0.4  # of the width; shorter lines are strokes and kept
+_MAX_THICKNESS_SHARE = 0.02  # of the longer side; if the lines are thicker, nothing is removed
+# Times the lines' thickness. A vertical run of ink that is longer belongs to a stroke that crosses
+# the line, and is kept.
+_MAX_RUN_FACTOR = 1.5
 
 
 def remove_ruled_lines(mask: Mask, max_gap_share: float = 0.1, min_ink_share: float = 0.0) -> Mask:
-    """Remove thin horizontal lines that reach an edge of the picture, but not strokes across.
+    """Remove thin horizontal lines that reach an edge of the picture, but keep crossing strokes.
 
-    The mask is thickened vertically by two pixels, so that slanting or broken lines connect.
-    A line is a long run in the thickened mask. Its pixels are removed unless their vertical run in
-    the original mask exceeds the thickness of the line.
+    The mask is thickened vertically by two pixels on each side, so that slanting or broken lines
+    connect. A line is a long run of ink in a row of the thickened mask. A pixel of a line is
+    removed unless its vertical run in the original mask is longer than 1.5 times the thickness of
+    the lines.
 
     Args:
-        mask: (height, width), True for ink.
-        max_gap_share: longest gap in a line, as a share of the picture's width.
-        min_ink_share: smallest share of a line's length that is ink.
+        mask: (height, width) bool, True for ink.
+        max_gap_share: longest gap in a line, as a share of the picture's width, 0 to 1; a longer
+            gap ends the line.
+        min_ink_share: smallest share of ink, 0 to 1, in a line with its gaps; a line with less ink
+            is kept.
 
     Returns:
-        The mask without ruled lines; `mask` itself if it has none.
+        (height, width) bool, without ruled lines; `mask` itself if there are none.
     """
     height, width = mask.shape
     left = int(_MAX_EDGE_GAP_SHARE * width)

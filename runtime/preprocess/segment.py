@@ -1,9 +1,12 @@
-"""Segments the ink of one digit in a gray picture.
+"""Segment the ink of one digit in a gray picture.
 
 `segment_digit` subtracts the background, thresholds the contrast and removes ruled lines. Then it
-chooses the connected component that is most likely the digit, and the pieces close to it. It also
-reports shapes that are implausible for a digit. `pipeline` calls it for every image that is not in
-MNIST's format yet; `segment_tiny` is its faster version for small pictures.
+chooses the connected component that is most likely the digit, and the pieces close to this
+component. `Segment.implausible` marks shapes that are probably not digits.
+
+`runtime.preprocess.pipeline` calls `segment_digit` for images that are not in MNIST's format yet.
+For small pictures, the pipeline tries `runtime.preprocess.segment_tiny` first, a faster version
+with the same constants.
 """
 
 from dataclasses import dataclass
@@ -18,28 +21,34 @@ from runtime.preprocess.ruled_lines import remove_ruled_lines
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
 
-# Threshold: a pixel is ink if its contrast is above both.
+# A pixel is ink if its contrast is above both of these limits.
 STROKE_LEVEL_SHARE = 0.3  # of the ink's mean contrast
 NOISE_LEVEL_SHARE = 0.75  # of the noise floor
 
-# The digit is the component with the highest score: its mass times the factors that apply.
+# The digit is the component with the highest score: the mass (sum of the contrast of the pixels)
+# times the factors that apply.
 CENTER_DECAY = 4  # factor exp(-4 d²); d: distance from the center, in widths and heights
-BORDER_FACTOR = 0.2  # if the component touches an edge of the picture
-CORNER_FACTOR = 0.1  # if the component is in a corner of the picture
-MAX_CORNER_SHARE = 0.25  # of the picture's area; a smaller box at two edges is in a corner
+BORDER_FACTOR = 0.2  # factor if the component touches an edge of the picture
+CORNER_FACTOR = 0.1  # additional factor if the component is in a corner of the picture
+# Of the picture's area. A component whose box is smaller and touches two edges is in a corner.
+MAX_CORNER_SHARE = 0.25
 
-# Other components become pieces of the digit.
-MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks
-MAX_PIECE_GAP_SHARE = 0.15  # of the longer side of the digit's box; more distant ones are ignored
-MAX_JOIN_ROUNDS = 3  # each round enlarges the box, so that more components are near
+# Components near the digit become pieces of the digit.
+MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks, which are left out
+MAX_PIECE_GAP_SHARE = 0.15  # of the longer side of the digit's box; more distant ones are left out
+MAX_JOIN_ROUNDS = 3  # each round enlarges the box, which brings further components near
 
-# Stroke widths.
-MIN_STROKE_PX = 1.8  # if the digit is 20 pixels high; thinner ones are widened; MNIST has 2 to 4
-MAX_STROKE_SHARE = 0.42  # of the longer side; above it, a filled shape: square 0.64, disc 0.5
+# Pixels, if the digit is 20 pixels high. Thinner strokes are widened; MNIST has 2 to 4.
+MIN_STROKE_PX = 1.8
+FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
+# Width of the strokes as a share of the digit's longer side. With wider strokes, the digit is a
+# filled shape and implausible: a square has 0.64, a disc 0.5.
+MAX_STROKE_SHARE = 0.42
 
-# Clutter: with more ink around it, the digit is part of a drawing or a text, thus implausible.
-_MIN_CLUTTER_SHARE = 0.05  # of the digit's mass; lighter components are not counted
-_MAX_CLUTTER_RATIO = 1.5  # mass of all other components, per mass of the digit
+# Clutter is ink around the digit. With too much clutter, the digit is part of a drawing or a text
+# and implausible.
+_MIN_CLUTTER_SHARE = 0.05  # of the digit's mass; lighter components are not clutter
+_MAX_CLUTTER_RATIO = 1.5  # times the digit's mass; with a larger mass, the clutter is too much
 
 
 @dataclass(frozen=True)
@@ -47,9 +56,10 @@ class Segment:
     """The ink of one digit.
 
     Attributes:
-        ink: float32 (height, width) from 0 to 1, cropped to `box`, or larger if its strokes were
-            widened.
-        box: left, top, right, bottom in the picture's pixels; right and bottom exclusive.
+        ink: float32 (height, width) from 0 to 1, cropped to `box`. With a rim on all sides if the
+            strokes were widened.
+        box: left, top, right, bottom of the digit in the picture's pixels; right and bottom
+            exclusive.
         dark: whether the ink is darker than its background.
         implausible: whether the shape is probably not a digit.
     """
@@ -61,7 +71,14 @@ class Segment:
 
 
 def segment_digit(gray: Gray) -> Segment | None:
-    """Segment the digit in a gray picture, uint8 (height, width); None if there is no ink."""
+    """Segment the digit in a gray picture.
+
+    Args:
+        gray: uint8 (height, width).
+
+    Returns:
+        The segment; None if the picture is blank, or if the only ink is too small or in a corner.
+    """
     foreground = subtract_background(gray)
     if foreground is None:
         return None
@@ -83,9 +100,12 @@ def segment_digit(gray: Gray) -> Segment | None:
 
 
 def is_filled_shape(mask: Mask) -> bool:
-    """Return whether a mask, True for ink, is a filled shape instead of strokes.
+    """Return whether a shape is filled instead of drawn with strokes.
 
     The mean stroke width is estimated as in `dilate_thin_strokes`.
+
+    Args:
+        mask: (height, width) bool, True for ink, cropped to the shape.
     """
     inner = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     outer = sum(np.count_nonzero(side) for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
@@ -94,28 +114,30 @@ def is_filled_shape(mask: Mask) -> bool:
 
 
 def dilate_thin_strokes(ink: Plane) -> Plane:
-    """Widen strokes that would be thinner than MNIST's once the digit is 20 pixels high.
+    """Widen strokes that would be thinner than MNIST's strokes after scaling to 20 pixels.
 
-    The mean width of a stroke is its area divided by half its outline. The outline is estimated as
+    The mean width of a stroke is the area divided by half the outline. The outline is estimated as
     pi / 4 times the number of transitions between ink and background along rows and columns.
 
     Args:
-        ink: (height, width) from 0 to 1, cropped to the digit.
+        ink: float32 (height, width) from 0 to 1, cropped to the digit.
 
     Returns:
-        `ink` if its strokes are wide enough; otherwise a gray dilation of it, padded on all sides.
+        `ink` if the strokes are wide enough. Otherwise a grayscale dilation of `ink`; the array is
+        then larger by the same number of pixels on all sides.
     """
     mask = ink > 0.5
     steps = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * steps, 1)
-    missing = MIN_STROKE_PX * max(ink.shape) / 20 - width
+    missing = MIN_STROKE_PX * max(ink.shape) / FORMAT_DIGIT_PX - width
+    # Widen by the missing pixels, rounded, but at most by an eighth of the longer side.
     extra = min(int(missing + 0.5), max(ink.shape) // 8)
     if extra < 1:
         return ink
     window = extra + 1
     padded = np.zeros((ink.shape[0] + 2 * extra, ink.shape[1] + 2 * extra), np.float32)
     padded[extra:-extra, extra:-extra] = ink
-    for _ in range(2):
+    for _ in range(2):  # along one axis; the transposition at the end exchanges the axes
         covered = 1
         while covered < window:
             step = min(covered, window - covered)
@@ -126,12 +148,12 @@ def dilate_thin_strokes(ink: Plane) -> Plane:
 
 
 def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
-    """Choose the component that is most likely the digit, and the pieces close to it.
+    """Choose the component that is most likely the digit, and the pieces close to this component.
 
     Returns:
-        None if there is no such component; otherwise the mask of the digit, cropped to its box;
-        the box; and whether the digit is implausible: surrounded by more ink than its own, or with
-        a separate piece of ink in its hole.
+        The mask of the digit, cropped to the box; the box; and whether the digit is implausible. A
+        digit is implausible if there is too much other ink around it, or a separate piece of ink in
+        its hole. None if there is no component, or the most likely one is too small or in a corner.
     """
     height, width = mask.shape
     components = find_components(mask, contrast)
@@ -182,9 +204,13 @@ def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
 
 
 def _surrounds(outline: Mask, box: npt.NDArray[np.intp]) -> bool:
-    """Return whether the outline has ink left, right, above and below of a box.
+    """Return whether a mask has ink on the left, on the right, above and below a box.
 
-    Then the ink in the box is a separate piece in the outline's hole, which no digit has.
+    Then the ink in the box is a separate piece of ink in a hole. No digit has such a piece.
+
+    Args:
+        outline: (height, width) bool, the mask of one component.
+        box: left, top, right, bottom of another component, in pixels of the mask.
     """
     left, top, right, bottom = (int(edge) for edge in box)
     x, y = (left + right) // 2, (top + bottom) // 2

@@ -1,9 +1,11 @@
-"""Segments the ink of one digit in small, evenly lit pictures, in microseconds.
+"""Segment the ink of one digit in small, evenly lit pictures, in microseconds.
 
-A faster version of `runtime.preprocess.segment` for pictures of at most `MAX_SIDE_PX` a side. For
-so few pixels a NumPy call costs more than the work in it. So masks are Python integers, one bit per
-pixel, the first pixel being the highest bit; components are flood-filled by shifts. `pipeline`
-tries it first and falls back to `runtime.preprocess.segment` if it returns None.
+This is a faster version of `runtime.preprocess.segment` for pictures of at most `MAX_SIDE_PX` a
+side. `runtime.preprocess.pipeline` calls `segment_digit` of this module first. If the result is
+None, it calls `segment_digit` of `runtime.preprocess.segment`.
+
+For so few pixels, a NumPy call costs more than the work in it. So a mask is a Python integer with
+one bit per pixel; the first pixel is the highest bit. Components are flood-filled by shifts.
 """
 
 import math
@@ -18,6 +20,7 @@ from runtime.preprocess.segment import (
     BORDER_FACTOR,
     CENTER_DECAY,
     CORNER_FACTOR,
+    FORMAT_DIGIT_PX,
     MAX_CORNER_SHARE,
     MAX_JOIN_ROUNDS,
     MAX_PIECE_GAP_SHARE,
@@ -30,14 +33,21 @@ from runtime.preprocess.segment import (
     dilate_thin_strokes,
 )
 
-MAX_SIDE_PX = 31  # larger pictures are left to `segment`, which also removes ruled lines
+# Width and height. Larger pictures are left to `runtime.preprocess.segment`, which removes ruled
+# lines too.
+MAX_SIDE_PX = 31
 
-# Beyond these limits the picture is left to `segment`.
-_MAX_RIM_SPREAD = 20  # gray levels of 255 between the rim's 10th and 90th percentile: even light
-_MAX_OPPOSITE_SHARE = 0.35  # contrast of marks on the other side of the background, per the ink's
-_MAX_COMPONENTS = 24  # pieces of ink
+# Beyond one of these limits, the picture is left to `runtime.preprocess.segment`.
+# The rim is the outermost rows and columns. Its gray levels (of 255) spread more in uneven light.
+_MAX_RIM_SPREAD_LEVELS = 20  # difference of the rim's 10th and 90th percentile
+_MAX_OPPOSITE_SHARE = 0.35  # of the ink's highest contrast: marks of the opposite polarity
+_MAX_COMPONENTS = 24  # number of pieces of ink
+# Times the noise floor. With a lower highest contrast, there may be no ink, and the picture is left
+# to `runtime.preprocess.segment` too.
+_MIN_PEAK_FACTOR = 2
 
-_STRONG_SHARE = 0.5  # of the highest contrast; pixels above it give the ink's mean contrast
+# Of the highest contrast. The ink's mean contrast is the mean of the pixels above this.
+_STRONG_SHARE = 0.5
 _LEVELS = bytes(range(256))  # all gray levels, as a table for bytes.translate
 
 
@@ -48,16 +58,18 @@ def segment_digit(gray: Gray) -> Segment | None:
         gray: uint8 (height, width), each at most `MAX_SIDE_PX`.
 
     Returns:
-        None if the light is uneven, if there are both lighter and darker marks, or if there is
-        little or no ink. Then call `runtime.preprocess.segment.segment_digit`.
+        The segment; never marked as implausible. None if the light is uneven, if there are both
+        lighter and darker marks, or if there is little or no ink. Then call
+        `runtime.preprocess.segment.segment_digit`.
     """
     height, width = gray.shape
     data = gray.tobytes()
     rim = sorted(data[:width] + data[-width:] + data[::width] + data[width - 1 :: width])
     count = len(rim)
-    if rim[count * 9 // 10] - rim[count // 10] > _MAX_RIM_SPREAD:
+    if rim[count * 9 // 10] - rim[count // 10] > _MAX_RIM_SPREAD_LEVELS:
         return None
     ground = rim[count // 2]
+    # Half the distance of these percentiles is the standard deviation of a normal distribution.
     noise = (rim[count * 84 // 100] - rim[count * 16 // 100]) / 2
     floor = max(NOISE_FACTOR * noise, MIN_CONTRAST_LEVELS)
     # All pixels that differ from the background by more than noise.
@@ -66,7 +78,7 @@ def segment_digit(gray: Gray) -> Segment | None:
         return None
     lighter, darker = max(marks) - ground, ground - min(marks)
     peak, opposite = max(lighter, darker), min(lighter, darker)
-    if peak <= 2 * floor or opposite > _MAX_OPPOSITE_SHARE * peak:
+    if peak <= _MIN_PEAK_FACTOR * floor or opposite > _MAX_OPPOSITE_SHARE * peak:
         return None
     dark = darker > lighter
     _, strong = _split(ground, int(_STRONG_SHARE * peak), dark)
@@ -77,7 +89,7 @@ def segment_digit(gray: Gray) -> Segment | None:
     bits = int(data.translate(digits), 2)
     last_column = _last_column(width, height)
     if bits & last_column and bits >> (width - 1) & last_column:
-        return None  # ink at both sides: shifts would connect the end of a row to the next row
+        return None  # ink at both sides: shifts would connect the end of a row with the next row
     chosen = _choose(bits, width, height)
     if chosen is None:
         return None
@@ -88,9 +100,10 @@ def segment_digit(gray: Gray) -> Segment | None:
     ink *= np.float32((-1 if dark else 1) / level)
     np.minimum(ink, 1, out=ink)
     ink *= _mask(kept, width, height)[top:bottom, left:right]
-    # A quick estimate of the stroke width, see `dilate_thin_strokes`.
+    # Estimate the stroke width as `dilate_thin_strokes` does, but more quickly and roughly. Strokes
+    # are wide enough if the estimate is at least 0.5 px more than necessary.
     steps = (kept ^ kept >> 1).bit_count() + (kept ^ kept >> width).bit_count()
-    wide_enough = MIN_STROKE_PX * max(ink.shape) / 20
+    wide_enough = MIN_STROKE_PX * max(ink.shape) / FORMAT_DIGIT_PX
     if 2 * kept.bit_count() > (wide_enough + 0.5) * math.pi / 4 * steps:
         return Segment(ink, box, dark)
     return Segment(dilate_thin_strokes(ink), box, dark)
@@ -105,8 +118,8 @@ def _split(ground: int, threshold: int, dark: bool) -> tuple[bytes, slice]:
         dark: whether to return the darker levels; otherwise the lighter ones.
 
     Returns:
-        A table for bytes.translate that maps these levels to "1" and all others to "0"; and the
-        range of these levels.
+        A table for bytes.translate that maps these levels to "1" and all other levels to "0"; and
+        the range of these levels.
     """
     if dark:
         end = max(ground - threshold, 0)
@@ -129,9 +142,9 @@ def _mask(bits: int, width: int, height: int) -> npt.NDArray[np.bool_]:
 
 
 def _choose(bits: int, width: int, height: int) -> tuple[int, Box] | None:
-    """Choose the component that is most likely the digit, and the pieces close to it.
+    """Choose the component that is most likely the digit, and the pieces close to this component.
 
-    The rules are those of `runtime.preprocess.segment`, with the area in place of the ink's mass.
+    The rules are the ones of `runtime.preprocess.segment`, with the area instead of the ink's mass.
 
     Returns:
         The mask of the digit, and its box; None if there is no digit or too many components.
@@ -200,7 +213,7 @@ def _is_corner(box: Box, rims: int, width: int, height: int) -> bool:
 
 
 def _score(area: int, box: Box, rims: int, width: int, height: int) -> float:
-    """Return how likely a component is the digit, see the factors in `segment`."""
+    """Return a score that is highest for the digit, see `runtime.preprocess.segment`."""
     x = (box[0] + box[2]) / 2 / width - 0.5
     y = (box[1] + box[3]) / 2 / height - 0.5
     score = area * math.exp(-CENTER_DECAY * (x * x + y * y)) * (BORDER_FACTOR if rims else 1)

@@ -4,9 +4,11 @@ The command is `digit-edge serve`. This module parses the options; `runtime.serv
 """
 
 import argparse
+import math
 import sys
 
 from runtime.cli.exit_status import exit_status
+from runtime.cli.model_note import report_unused_model
 from runtime.cli.options import add_model_arguments
 from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError
@@ -51,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     certificate = None
     if arguments.certificate is not None:
         certificate = Certificate(arguments.certificate, arguments.key)
+    report_unused_model(arguments.model, arguments.backend)
     model = ModelOptions(arguments.model, arguments.backend, arguments.threads, arguments.device)
     serve(model, arguments.host, arguments.port, limits, arguments.access, certificate)
     return 0
@@ -123,16 +126,22 @@ def _port(text: str) -> int:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return number
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0.1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("must be between 0.1 and 3600")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0.1 and 3600")
     return seconds
 
 

@@ -13,6 +13,11 @@ from runtime.errors import EdgeError
 
 TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"  # environment variable with the token, if no option is passed
 _MIN_TOKEN_CHARACTERS = 16  # length of a token; a shorter token raises EdgeError
+# Quoted in messages about an invalid token.
+_TOKEN_RULE = (
+    f"a token has at least {_MIN_TOKEN_CHARACTERS} ASCII characters without spaces: make one with "
+    "python -c 'import secrets; print(secrets.token_urlsafe())'"
+)
 
 
 @dataclass(frozen=True)
@@ -83,16 +88,18 @@ def find_token(options: AccessOptions) -> str | None:
         source = str(options.token_file)
         try:
             token = options.token_file.read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise EdgeError(f"cannot read the token in {source}: {error}") from error
+        except OSError as error:
+            raise EdgeError(
+                f"cannot read the token in {source}: {error.strerror}; pass --token-file a text "
+                "file that contains the token"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise EdgeError(f"{source}: {_TOKEN_RULE}") from error
     elif token is None:
         token, source = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
     if token is None:
         return None
     short = len(token) < _MIN_TOKEN_CHARACTERS
     if short or not (token.isascii() and token.isprintable()) or " " in token:
-        raise EdgeError(
-            f"{source}: a token has at least {_MIN_TOKEN_CHARACTERS} ASCII characters without "
-            "spaces: make one with python -c 'import secrets; print(secrets.token_urlsafe())'"
-        )
+        raise EdgeError(f"{source}: {_TOKEN_RULE}")
     return token

@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -220,10 +221,9 @@ def _config(
     try:
         config.load()
     except OSError as error:  # ssl.SSLError is a subclass
-        name = certificate.chain if certificate else "?"
-        raise EdgeError(
-            f"cannot use the certificate {name}: {error}; check --certificate and --key"
-        ) from error
+        if certificate is None:
+            raise
+        raise EdgeError(_certificate_problem(certificate, error)) from error
     return config
 
 
@@ -275,3 +275,18 @@ def _resolve(host: str, port: int, option: str) -> Sequence[_Address]:
             f"{option} {host}: unknown host; pass an IP address or a name that this machine can "
             "resolve"
         ) from error
+
+
+def _certificate_problem(certificate: Certificate, error: OSError) -> str:
+    """Return the message for a certificate that cannot be loaded."""
+    reason = "it is not a PEM file with a certificate and its private key"
+    if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+        reason = "the private key belongs to another certificate"
+    for path in filter(None, (certificate.key, certificate.chain)):
+        try:
+            open(path, "rb").close()
+        except OSError as unreadable:  # the error of the ssl module does not name the file
+            reason = f"cannot read {path}: {unreadable.strerror}"
+    return (
+        f"cannot use the certificate {certificate.chain}: {reason}; check --certificate and --key"
+    )

@@ -14,13 +14,13 @@ import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from runtime.errors import EdgeError, report
 from runtime.serve import bodies, wire
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
+from runtime.system.own_modules import module_command, own_name
 
 # A worker that has not opened its model within this time is killed. Opening takes 0.3 s on a server
 # and about 5 s on a Raspberry Pi Zero 2.
@@ -33,14 +33,6 @@ _REPLY_TIMEOUT_S = 0.7
 _EXIT_TIMEOUT_S = 1.0  # a worker that still runs this long after the shutdown is killed
 _POLL_S = 0.005  # interval at which an ending process is polled
 _RECEIVE_BYTES = 1 << 16  # bytes read from the worker's socket at a time
-
-# Program of the worker process. Its first argument is `_ROOT`, from which it imports `runtime`,
-# even if the working directory contains another package with the name runtime.
-_PROGRAM = (
-    "import sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; "
-    "from runtime.serve import worker; worker.main()"
-)
-_ROOT = str(Path(__file__).resolve().parents[2])  # the folder that contains `runtime`
 
 
 @dataclass(frozen=True)
@@ -408,7 +400,9 @@ def _launch(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
             f"cannot start the worker process: {error.strerror}; end other programs"
         ) from error
     with worker_end:
-        command = [sys.executable, "-c", _PROGRAM, _ROOT, str(worker_end.fileno()), options]
+        command = module_command(
+            own_name("runtime.serve.worker"), str(worker_end.fileno()), options
+        )
         try:
             process = subprocess.Popen(
                 command,

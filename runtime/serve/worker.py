@@ -164,3 +164,7 @@ def _limit_memory(limits: Limits) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (allowed, resource.RLIM_INFINITY))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,1 @@
-"""The operating system: files, processes, signals, streams, services."""
+"""Operating system functions: files, processes, signals, streams and services; for all packages."""

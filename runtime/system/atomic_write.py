@@ -1,7 +1,8 @@
 """Write files and folders atomically: readers see the old content or the new one, never a mixture.
 
-Everything that the project writes goes through `atomic_file`, `write` or `atomic_folder`.
-`temporary_folder` holds the temporary files of libraries.
+All packages write their models, reports and keys with `write` or `atomic_file`. `digit-edge
+export-web` and the offline bundle write folders with `atomic_folder`. Training and export let Keras
+and the converters write temporary files into a `temporary_folder`.
 """
 
 import os
@@ -14,15 +15,19 @@ from pathlib import Path
 from runtime.errors import EdgeError
 from runtime.system import streams
 
-_MAX_SHOWN_NAMES = 3  # foreign files that an error message names; it counts the others
+_MAX_SHOWN_NAMES = 3  # files named in an error message; the message counts further files
 
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
+    """Yield a temporary path; rename the file at this path to `path` if the block succeeds.
 
-    The temporary name keeps the suffix, because some writers choose the format by it. If the block
-    raises, `path` is unchanged and the temporary file is deleted.
+    The block must create the file. The temporary path is in the same folder and has the same
+    suffix, because some writers choose the format by the suffix. If the block raises, `path` is
+    unchanged and the temporary file is deleted.
+
+    Args:
+        path: the file to create or replace; its folder is created.
 
     Raises:
         EdgeError: the folder cannot be created or the file cannot be written.
@@ -46,7 +51,11 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write(path: str | os.PathLike[str], content: bytes | str) -> None:
-    """Write `content` to `path` atomically; text is encoded as UTF-8.
+    """Write `content` to `path` atomically.
+
+    Args:
+        path: the file to create or replace; its folder is created.
+        content: bytes, or text, which is encoded as UTF-8.
 
     Raises:
         EdgeError: the folder cannot be created or the file cannot be written.
@@ -57,20 +66,22 @@ def write(path: str | os.PathLike[str], content: bytes | str) -> None:
 
 @contextmanager
 def atomic_folder(out: Path, ours: Collection[str], marks: Collection[str]) -> Iterator[Path]:
-    """Yield a new folder beside `out`; replace `out` with it if the block succeeds.
+    """Yield a new temporary folder; replace `out` with the new folder if the block succeeds.
 
-    If the block raises, `out` is unchanged and the new folder is deleted. An existing `out` is
-    deleted, so it must be empty or an earlier output: it has all files of `marks` and no file that
-    `ours` does not match.
+    If the block raises, `out` is unchanged and the new folder is deleted.
+
+    All files in an existing `out` are deleted. So an existing `out` must be empty or an earlier
+    output of the same command. An earlier output has all files of `marks`, and each file in it
+    matches a pattern of `ours`.
 
     Args:
         out: the folder to create or replace.
         ours: patterns (`fnmatch`) of the paths, relative to `out`, of all files that this or an
             earlier version of the command writes.
-        marks: names of files in `out` that every version of the command writes.
+        marks: names of files that every version of the command writes into `out`.
 
     Raises:
-        EdgeError: `out` contains other files or is not a folder, or it cannot be written.
+        EdgeError: `out` contains other files, is not a folder, or cannot be written.
     """
     try:
         _check_replaceable(out, ours, marks)
@@ -97,11 +108,11 @@ def atomic_folder(out: Path, ours: Collection[str], marks: Collection[str]) -> I
 
 def _check_replaceable(out: Path, ours: Collection[str], marks: Collection[str]) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise EdgeError(f"{out} is not a folder: choose another one with --out")
+        raise EdgeError(f"{out} is not a folder: choose a folder with --out")
     if not out.exists():
         return
     names = {path.name for path in out.iterdir()}
-    # If a mark is missing, the command did not write this folder, and all its files are foreign.
+    # If a mark is missing, the command did not write this folder, so all files in it are foreign.
     foreign = sorted(names if not names.issuperset(marks) else _foreign(out, "", ours))
     if foreign:
         shown = ", ".join(foreign[:_MAX_SHOWN_NAMES])
@@ -114,7 +125,17 @@ def _check_replaceable(out: Path, ours: Collection[str], marks: Collection[str])
 
 
 def _foreign(folder: Path, prefix: str, ours: Collection[str]) -> Iterator[str]:
-    """Yield the paths in a folder that match no pattern of `ours`; foreign folders as one path."""
+    """Yield the foreign paths in a folder: those that match no pattern of `ours`.
+
+    Args:
+        folder: the folder to list.
+        prefix: path of `folder` relative to the output folder: empty, or with a final slash.
+        ours: see `atomic_folder`.
+
+    Yields:
+        Paths relative to the output folder. A folder of which no pattern knows a file is one path
+        with a final slash.
+    """
     for entry in folder.iterdir():
         name = prefix + entry.name
         if entry.is_dir() and not entry.is_symlink():
@@ -128,9 +149,10 @@ def _foreign(folder: Path, prefix: str, ours: Collection[str]) -> Iterator[str]:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Yield a temporary folder, which all libraries use within the block, and delete it at the end.
+    """Yield a temporary folder and delete it, with all its files, at the end of the block.
 
-    It removes temporary files that Keras does not delete if the disk is full.
+    Within the block, `tempfile` creates the temporary files of all libraries in this folder. So
+    files that Keras leaves behind on a full disk are deleted too.
 
     Raises:
         EdgeError: the disk for temporary files is full.
@@ -149,5 +171,5 @@ def temporary_folder() -> Iterator[Path]:
             raise
         raise EdgeError(
             f"cannot write temporary files in {tempfile.gettempdir()}: {error.strerror}; "
-            "make room there, or set TMPDIR to another folder, and run it again"
+            "make room there, or set TMPDIR to another folder, and run the command again"
         ) from error

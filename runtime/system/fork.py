@@ -1,6 +1,6 @@
 """`run_in_fork`: call a function in a forked process, so that a native crash cannot end the caller.
 
-The self-test runs each engine with it.
+`digit-edge selftest` runs each engine in such a process.
 """
 
 import json
@@ -20,22 +20,26 @@ _NO_MEMORY = "not enough memory: end other programs, or raise the memory limit"
 
 
 class WorkerCrashed(EdgeError):
-    """The forked process crashed, raised an exception, timed out or ran out of memory."""
+    """The forked process crashed, raised an exception, timed out, or ran out of memory."""
 
 
 def run_in_fork(work: Callable[[], Any], timeout_s: float) -> Any:
-    """Call `work` in a forked copy of this process; without fork, call it in this process.
+    """Call a function in a forked copy of this process.
+
+    On a system without fork (Windows), the function is called in this process, and its exceptions
+    are raised unchanged.
 
     Args:
-        work: returns a value that can be encoded as JSON.
-        timeout_s: the copy is killed after this time.
+        work: a function that returns a value that can be encoded as JSON.
+        timeout_s: the copy is killed after this time, in seconds.
 
     Returns:
-        The value that `work` returned.
+        The value that `work` returned, decoded from JSON.
 
     Raises:
-        WorkerCrashed: the copy crashed, raised an exception, timed out or ran out of memory.
-        EdgeError: `work` raised one; the message is the same.
+        WorkerCrashed: the copy could not be started, crashed, raised an exception other than
+            EdgeError, timed out, or ran out of memory.
+        EdgeError: `work` raised an EdgeError, whose message is kept.
     """
     if not hasattr(os, "fork"):
         return work()
@@ -45,8 +49,8 @@ def run_in_fork(work: Callable[[], Any], timeout_s: float) -> Any:
     # Deferred, because an interrupt between the fork and `try` would leave the copy running.
     with interrupt.deferred():
         with warnings.catch_warnings():
-            # Python warns of a fork with threads. NumPy's are safe: OpenBLAS stops its threads
-            # before a fork and restarts them after it.
+            # Python warns of a fork in a process with threads. NumPy's threads are safe: OpenBLAS
+            # stops them before a fork and restarts them afterwards.
             warnings.simplefilter("ignore", DeprecationWarning)
             try:
                 child = os.fork()
@@ -94,7 +98,7 @@ def _run_in_child(work: Callable[[], Any], writer: int) -> NoReturn:
     except MemoryError:
         outcome = {"crashed": _NO_MEMORY}
     finally:
-        # Engines raise exceptions of any type. In all cases this process must end here: exit
+        # Engines raise exceptions of any type. This process must end here in all cases: exit
         # handlers and buffered output belong to the caller.
         try:
             exception = sys.exc_info()[1]
@@ -108,7 +112,7 @@ def _run_in_child(work: Callable[[], Any], writer: int) -> NoReturn:
 
 
 def _read_all(reader: int, deadline_s: float) -> bytes | None:
-    """Read until the writer closes the pipe; return None if that takes past the deadline."""
+    """Read until the writer closes the pipe; return None if the deadline passes first."""
     parts: list[bytes] = []
     while True:
         timeout_s = max(0.0, deadline_s - time.monotonic())

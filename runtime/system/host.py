@@ -1,7 +1,8 @@
 """Query this machine: usable cores, memory, temperature, and a Raspberry Pi's throttling flags.
 
-Used by the self-test, the benchmarks and the server. Values that the system does not report are 0
-or empty.
+`digit-edge selftest` and the benchmarks report these values; `digit-edge classify` and the server
+`digit-edge serve` use the cores and the memory. Values that the system does not report are 0 or
+empty.
 """
 
 import os
@@ -10,8 +11,10 @@ from pathlib import Path
 
 _M_MMAP_THRESHOLD = -3  # parameter number of mallopt, from glibc's malloc.h
 _M_ARENA_MAX = -8  # parameter number of mallopt, from glibc's malloc.h
-_MAX_ARENAS = 1  # all threads share one heap
-_MMAP_THRESHOLD_BYTES = 8 << 20  # only larger blocks are returned; the heap is faster
+_MAX_ARENAS = 1  # number of heaps: all threads share one heap
+# Larger blocks are returned to the system when they are freed. Smaller blocks stay in the heap,
+# which is faster.
+_MMAP_THRESHOLD_BYTES = 8 << 20
 
 # Bits of a Raspberry Pi's `get_throttled` and their meaning.
 # Source: https://www.raspberrypi.com/documentation/computers/os.html#vcgencmd
@@ -21,22 +24,22 @@ _FLAG_BITS = {
     2: "throttled",
     3: "soft temperature limit",
 }
-_SINCE_START_SHIFT = 16  # a bit this much higher: the state has occurred since the start
-_THROTTLED_FILE = "devices/platform/soc/soc:firmware/get_throttled"  # below /sys
+_SINCE_START_SHIFT = 16  # bit n + 16: the state of bit n has occurred since the start
+_THROTTLED_FILE = "devices/platform/soc/soc:firmware/get_throttled"  # below /sys; the flags in hex
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def peak_memory_bytes() -> int:
-    """Return the peak resident size of this process; 0 if unknown.
+    """Return the peak resident size of this process in bytes; 0 if unknown.
 
-    Linux resets VmHWM when a program starts. It does not reset `ru_maxrss`, which could be the size
-    of the parent process.
+    On Linux the value is VmHWM, which starts at 0 in each program. `ru_maxrss` is not used, because
+    a program inherits it from the parent process.
     """
     for line in text("/proc/self/status").splitlines():
         if line.startswith("VmHWM:"):
@@ -49,10 +52,10 @@ def peak_memory_bytes() -> int:
 
 
 def celsius(sys: Path = Path("/sys")) -> float:
-    """Return the temperature of the first thermal zone, usually the processor; 0 if unknown.
+    """Return the temperature in °C of the first thermal zone, usually the processor; 0 if unknown.
 
     Args:
-        sys: where sysfs is mounted.
+        sys: folder in which sysfs is mounted.
     """
     try:
         return int(text(sys / "class/thermal/thermal_zone0/temp")) / 1000
@@ -63,8 +66,10 @@ def celsius(sys: Path = Path("/sys")) -> float:
 def throttled(sys: Path = Path("/sys")) -> str:
     """Return a Raspberry Pi's `get_throttled` flags, such as "0x50005"; empty on other machines.
 
+    The bits are explained in `_FLAG_BITS`; `describe_throttled` puts them into words.
+
     Args:
-        sys: where sysfs is mounted.
+        sys: folder in which sysfs is mounted.
     """
     import shutil
     import subprocess  # here, because classifying an image does not need it
@@ -79,11 +84,15 @@ def throttled(sys: Path = Path("/sys")) -> str:
 
 
 def describe_throttled(flags: str) -> str:
-    """Return the flags of `throttled` in words: "under-voltage now; throttled since the start"."""
+    """Return the flags of `throttled` in words: "under-voltage now; throttled since the start".
+
+    Args:
+        flags: a hexadecimal number; any other text is quoted in the result.
+    """
     try:
         bits = int(flags, 16)
     except ValueError:
-        return f"flags {flags!r} of an unknown form"
+        return f"unknown throttling flags {flags!r}"
     now = [word for bit, word in _FLAG_BITS.items() if bits >> bit & 1]
     since = [word for bit, word in _FLAG_BITS.items() if bits >> bit + _SINCE_START_SHIFT & 1]
     parts = [f"{', '.join(now)} now"] if now else []
@@ -100,7 +109,10 @@ def text(path: str | os.PathLike[str]) -> str:
 
 
 def data_bytes() -> int:
-    """Return the size of this process's data segment, which RLIMIT_DATA limits; 0 if unknown."""
+    """Return the size in bytes of this process's data segment; 0 if unknown.
+
+    RLIMIT_DATA limits this size.
+    """
     for line in text("/proc/self/status").splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024
@@ -108,10 +120,10 @@ def data_bytes() -> int:
 
 
 def return_freed_memory() -> None:
-    """Make glibc return large blocks to the system as soon as they are freed.
+    """Make glibc return blocks of more than 8 MiB to the system as soon as they are freed.
 
-    By default glibc has one heap per thread and keeps free memory between used blocks of a heap.
-    After some large images a server would hold twice the memory that it uses. With other C
+    By default glibc has several heaps and keeps the free memory between the used blocks of a heap.
+    After some large images, a server would hold twice the memory that it uses. With other C
     libraries the function has no effect.
     """
     import ctypes  # here, because few programs need it

@@ -1,15 +1,18 @@
-"""Handle Ctrl-C: a command exits with status 130 and prints one line, whenever SIGINT arrives.
+"""Handle Ctrl-C: whenever SIGINT arrives, a command prints one line and exits with status 130.
 
-Python's own handler raises KeyboardInterrupt between any two instructions. In a destructor or a
-callback the exception is printed and dropped, and scikit-learn turns it into a warning, so the
-command continues. The handler here also records the interrupt. It has three modes:
+Python's own handler raises KeyboardInterrupt between any two instructions. That is not enough: a
+destructor or a callback prints and drops the exception, and scikit-learn turns it into a warning.
+The command then continues. The handler in this module records each interrupt and has three modes:
 
-    immediate    raise KeyboardInterrupt; for waits and short work, the default in a command
-    deferred     only record it; `check`, called at each step, raises KeyboardInterrupt
-    at_once      end the process; for imports, which may swallow an exception or crash on it
+    immediate    raise KeyboardInterrupt; for waits and short work; the default in a command.
 
-A second Ctrl-C ends the process in any mode. Only commands call `install`; in a program that
-imports the library, this module has no effect.
+    deferred     raise nothing; a call of `check` raises KeyboardInterrupt later.
+
+    at_once      end the process; for imports, which may suppress an exception or crash.
+
+A second Ctrl-C ends the process in any mode. `runtime.cli.exit_status` runs every command inside
+`Command`, which installs the handler. In a program that imports `runtime` as a library, this module
+has no effect.
 """
 
 import atexit
@@ -25,19 +28,23 @@ from types import FrameType, TracebackType
 
 from runtime.system import streams
 
-INTERRUPTED = 130  # exit status: 128 + SIGINT, as shells report it
+INTERRUPTED = 130  # exit status after Ctrl-C: 128 + the number of SIGINT, as in a shell
 
-_MESSAGE = "interrupted"  # the line that is printed unless `report_as` sets another one
-_WRITE = streams.Output.write.__code__  # an interrupt must not leave this function halfway
-# Two signals within this time count as one Ctrl-C: `timeout -s INT` sends one to the process and
-# another one to its group.
+_MESSAGE = "interrupted"  # the line that is printed unless `report_as` sets another line
+_WRITE = streams.Output.write.__code__  # KeyboardInterrupt is not raised inside this function
+
+# Two signals within this time count as one Ctrl-C; a later second signal ends the process.
+# `timeout -s INT` sends one signal to the process and one to its process group.
 _SAME_CTRL_C_S = 0.05
-_AFTER_WRITE_S = 0.002  # delay until an interrupt that arrived during a write is raised
+
+_AFTER_WRITE_S = 0.002  # an interrupt that arrives during a write is raised after this delay
 
 
 class _Mode(Enum):
+    """The reaction to the first Ctrl-C."""
+
     IMMEDIATE = "raise KeyboardInterrupt"
-    DEFERRED = "record it for `check`"
+    DEFERRED = "record the interrupt for `check`"
     AT_ONCE = "end the process"
 
 
@@ -47,11 +54,11 @@ class _State:
     def __init__(self) -> None:
         self.mode = _Mode.IMMEDIATE
         self.pending = False  # whether an interrupt was recorded
-        self.pending_since_s = 0.0
+        self.pending_since_s = 0.0  # time (monotonic) of the recorded interrupt
         self.is_redelivery = False  # whether the next signal is the recorded one, sent again
         self.message = _MESSAGE
         self.reported = False  # whether the message was printed
-        self.children: set[int] = set()
+        self.children: set[int] = set()  # ids of processes that a second Ctrl-C kills
         # A copy of file descriptor 2, because `suppress_native_output` redirects 2 to /dev/null.
         self.stderr = 2
         self.unraisable_hook: Callable[[sys.UnraisableHookArgs], object] = sys.unraisablehook
@@ -61,15 +68,19 @@ _state = _State()
 
 
 def install_for(package: str) -> None:
-    """Install the handler if this process is a command; each package calls it first.
+    """Install the handler if this process runs a command of the package.
 
-    A command is `python -m package…` or `digit-edge`. Until the command begins, the process only
-    imports modules, and an interrupt ends it at once.
+    The `__init__.py` of each package calls this function before its other imports. A command is
+    `python -m package…` or `digit-edge`. Until the command begins, the process only imports
+    modules, and Ctrl-C ends the process at once.
+
+    Args:
+        package: name of the package, such as "runtime" or "digit_edge.runtime".
     """
     if _is_command(package) and install():
         _state.mode = _Mode.AT_ONCE
-        # Registered first, so called last. After it Python restores the default action, and the
-        # signal would kill a process that has finished its work.
+        # Exit handlers run in reverse order, so this one is the last. Afterwards Python restores
+        # the default action of SIGINT, which would kill a process that has finished its work.
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
@@ -83,10 +94,14 @@ def _is_command(package: str) -> bool:
 
 
 def install() -> bool:
-    """Install the handler for SIGINT; return False if SIGINT is handled or ignored already.
+    """Install the handler for SIGINT.
 
     A process that was started with SIGINT ignored (nohup, `command &` in a script) continues to
-    ignore it. Outside the main thread nothing is installed, since Python does not allow it.
+    ignore SIGINT.
+
+    Returns:
+        True if the handler was installed. False if SIGINT is ignored or has another handler, or if
+        this is not the main thread, because Python then allows no handler.
     """
     if threading.current_thread() is not threading.main_thread():
         return False
@@ -113,8 +128,9 @@ def uninstall() -> None:
 class Command:
     """The context in which `exit_status` runs a command, in the mode `immediate`.
 
-    If there was an interrupt, every exception of the block is suppressed: an import may turn the
-    KeyboardInterrupt into an ImportError, a converter into an error of its own.
+    After an interrupt, every exception of the block is suppressed. An import may turn the
+    KeyboardInterrupt into an ImportError, and a converter may turn it into an error of its own.
+    Call `end` after the block.
     """
 
     def __enter__(self) -> "Command":
@@ -136,13 +152,14 @@ class Command:
         return _state.pending
 
     def end(self) -> bool:
-        """Print the message if there was an interrupt; return whether there was one."""
+        """Print the message if there was an interrupt; return whether there was an interrupt."""
         interrupted = _state.pending
         if interrupted:
             _state.reported = True
             print(_state.message, file=sys.stderr)
-            # If KeyboardInterrupt was raised through an `exec` of text (namedtuple and dataclass
-            # call it), Python kills itself with SIGINT at exit, unless another `exec` follows.
+            # namedtuple and dataclass call `exec` with a text. If KeyboardInterrupt was raised
+            # through such an `exec`, Python kills itself with SIGINT at exit, unless another `exec`
+            # follows.
             exec("")
         self._restore()
         return interrupted
@@ -153,12 +170,12 @@ class Command:
             uninstall()
         elif signal.getsignal(signal.SIGINT) is not _on_sigint:
             # SIGINT is ignored or has another handler, so other code raised the KeyboardInterrupt.
-            # It ends this command but must not end the next one in this process.
+            # The KeyboardInterrupt must not end the next command in this process.
             _state.pending = _state.reported = False
 
 
 def report_as(message: str) -> None:
-    """Set the line that is printed after an interrupt; the default is "interrupted"."""
+    """Set the line that is printed after an interrupt of this command, instead of "interrupted"."""
     _state.message = message
 
 
@@ -170,21 +187,34 @@ def check() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Only record an interrupt within the block; `check` and the end of the block raise it."""
+    """Only record an interrupt within the block.
+
+    Raises:
+        KeyboardInterrupt: at the end of the block, and at the start if an interrupt was recorded
+            before; in the block from `check`.
+    """
     with _in_mode(_Mode.DEFERRED):
         yield
 
 
 @contextmanager
 def immediate() -> Iterator[None]:
-    """Raise KeyboardInterrupt at any point of the block; for waits within `deferred`."""
+    """Raise KeyboardInterrupt at any point of the block; for waits within `deferred`.
+
+    Raises:
+        KeyboardInterrupt: at the start of the block too, if an interrupt was recorded before.
+    """
     with _in_mode(_Mode.IMMEDIATE):
         yield
 
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """End the process if an interrupt arrives within the block; for blocks without clean-up."""
+    """End the process if an interrupt arrives within the block, without running `finally` clauses.
+
+    Raises:
+        KeyboardInterrupt: at the start of the block, if an interrupt was recorded before.
+    """
     sys.stdout.flush()
     with _in_mode(_Mode.AT_ONCE):
         yield
@@ -192,7 +222,11 @@ def at_once() -> Iterator[None]:
 
 @contextmanager
 def child(pid: int) -> Iterator[None]:
-    """Kill a child process and its process group if a second Ctrl-C arrives within the block."""
+    """Kill a child process and its process group if a second Ctrl-C arrives within the block.
+
+    Args:
+        pid: id of the child process.
+    """
     _state.children.add(pid)
     try:
         yield
@@ -203,7 +237,7 @@ def child(pid: int) -> Iterator[None]:
 @contextmanager
 def _in_mode(mode: _Mode) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are handled in the main thread
+        yield  # Python runs signal handlers in the main thread only
         return
     previous, _state.mode = _state.mode, mode
     try:
@@ -235,7 +269,8 @@ def _raise(frame: FrameType | None) -> None:
         return
     if frame is None or frame.f_code is not _WRITE:
         raise KeyboardInterrupt
-    # An exception here would hide that the bytes were written, and they would be written twice.
+    # An exception here would hide that the bytes were written, and the caller would write the bytes
+    # again.
     timer = threading.Timer(_AFTER_WRITE_S, _redeliver)
     timer.daemon = True
     timer.start()
@@ -254,13 +289,16 @@ def _end_process() -> None:
         with suppress(OSError):
             os.killpg(pid, signal.SIGKILL)
     if not _state.reported:
-        # Not through sys.stderr, because the interrupted code may be writing to it.
+        # sys.stderr cannot be used, because the interrupted code may be writing to it.
         with suppress(OSError):
             os.write(_state.stderr, f"{_state.message}\n".encode(errors="backslashreplace"))
     os._exit(INTERRUPTED)
 
 
 def _on_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Suppress the traceback of a KeyboardInterrupt in a destructor or callback: it is recorded."""
+    """Suppress the traceback of a KeyboardInterrupt in a destructor or callback.
+
+    The handler has recorded the interrupt already.
+    """
     if not (_state.pending and unraisable.exc_type is KeyboardInterrupt):
         _state.unraisable_hook(unraisable)

@@ -1,4 +1,7 @@
-"""`suppress_native_output`: hide messages that native libraries print on stdout or stderr."""
+"""`suppress_native_output`: hide messages that native libraries print on stdout or stderr.
+
+The engines, the export and training use it while they call LiteRT, onnxruntime or TensorFlow.
+"""
 
 import os
 import sys
@@ -8,10 +11,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def suppress_native_output(*descriptors: int) -> Iterator[None]:
-    """Redirect file descriptors (1 stdout, 2 stderr) to the null device within the block.
+    """Redirect file descriptors to the null device within the block.
 
-    Engines and converters write to them from C++, below `sys.stderr`, and cannot be told not to.
-    The output of other threads is lost too, so keep the block short.
+    Engines and converters print messages from C++, which does not use `sys.stderr`, and have no
+    option to turn them off. The output of other threads is lost too, so keep the block short.
+
+    Args:
+        descriptors: 1 (stdout), 2 (stderr) or both; none redirects nothing.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,43 +1,37 @@
-"""The names and folders of this project's modules, to run them as programs of their own.
+"""Commands that start a module of this project in a new process.
 
-A checkout has the packages `runtime`, `benchmarks`, …; an installed wheel has them inside the
-package `digit_edge`.
+`python -m` imports from the working directory first. A user's own `runtime` folder, `train.py` or
+`numpy.py` there would replace ours. The commands made here never import from it.
 """
 
-import atexit
-import functools
-import shutil
-import tempfile
+import sys
 from pathlib import Path
 
-_PREFIX = __name__.removesuffix("runtime.system.own_modules")  # "digit_edge." in a wheel
-PARENT = Path(__file__).resolve().parents[2]  # the folder of the packages
+_PREFIX = __name__.removesuffix("runtime.system.own_modules")  # "digit_edge." in the wheel
+# The folder from which our packages can be imported: the checkout, or a site-packages folder.
+ROOT = Path(__file__).resolve().parents[__name__.count(".")]
+# In a checkout our packages come first. In the wheel, `ROOT` is a site-packages folder, perhaps of
+# another Python than the one that is started; so that Python's own packages come first.
+_SEARCH_PATH = "[*path, root]" if _PREFIX else "[root, *path]"
+# `sys` is built in; everything else is imported without the working directory, which is "".
+_PROGRAM = (
+    "import sys; root, module, *sys.argv[1:] = sys.argv[1:]; path = [*filter(None, sys.path)]; "
+    f"sys.path[:] = {_SEARCH_PATH}; "
+    "import runpy; runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
 
 
-def qualified(name: str) -> str:
-    """Return the full name of a module, as `python -m` needs it.
+def module_command(module: str, *arguments: str, python: str = sys.executable) -> list[str]:
+    """Return a command that runs a module like `python -m`, without the working directory's.
 
     Args:
-        name: in a checkout, such as "runtime.serve".
+        module: the name of the module; for one of ours, see `own_name`.
+        arguments: of the module.
+        python: the Python that runs it.
     """
-    return _PREFIX + name
+    return [python, "-c", _PROGRAM, str(ROOT), module, *arguments]
 
 
-def archive_path(file: Path) -> str:
-    """Return the path of a file of a package, relative to a folder on `sys.path`."""
-    return _PREFIX.replace(".", "/") + file.relative_to(PARENT).as_posix()
-
-
-@functools.cache
-def import_folder() -> Path:
-    """Return a folder from which another Python can import the packages, and nothing more.
-
-    A wheel is installed beside packages of other distributions, which another Python must not see.
-    So its folder is a temporary one with a link.
-    """
-    if not _PREFIX:
-        return PARENT
-    folder = Path(tempfile.mkdtemp(prefix="digit-edge-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    (folder / PARENT.name).symlink_to(PARENT, target_is_directory=True)
-    return folder
+def own_name(module: str) -> str:
+    """Return the name of one of our modules: in the wheel, it begins with digit_edge."""
+    return _PREFIX + module

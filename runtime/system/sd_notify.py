@@ -1,6 +1,7 @@
 """Notify systemd that a service is ready, alive or stopping: the protocol of sd_notify(3).
 
-Used by `runtime.system.service` for `watch` and `camera`, and by `runtime.serve`.
+`runtime.system.service` uses it for `digit-edge watch` and `camera`, and `runtime.serve` for
+`digit-edge serve`.
 """
 
 import os
@@ -9,16 +10,20 @@ from contextlib import suppress
 
 
 def notify(state: str) -> bool:
-    """Send `state`, such as "READY=1" or "WATCHDOG=1", to the service manager.
+    """Send a state to the service manager, systemd.
+
+    Args:
+        state: assignments of sd_notify(3), one a line, such as "READY=1" or "WATCHDOG=1".
 
     Returns:
-        False if there is no manager (`NOTIFY_SOCKET` is not set) or it does not receive.
+        True if the state was sent. False if there is no manager (`NOTIFY_SOCKET` is not set), or if
+        the manager's socket does not accept the message.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return False
     if address.startswith("@"):
-        address = "\0" + address[1:]  # an abstract socket of Linux, whose name begins with NUL
+        address = "\0" + address[1:]  # Linux: the name of an abstract socket begins with NUL
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
         sender.sendto(state.encode(), address)
@@ -27,9 +32,15 @@ def notify(state: str) -> bool:
 
 
 def watchdog_interval_s() -> float | None:
-    """Return the interval for "WATCHDOG=1", half of systemd's timeout; None without watchdog."""
+    """Return the interval in seconds for sending "WATCHDOG=1": half of systemd's timeout.
+
+    systemd restarts a service that sends nothing for the whole timeout (`WatchdogSec`).
+
+    Returns:
+        None if the unit has no watchdog, or if the watchdog is for another process.
+    """
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return None  # the watchdog is for the parent process; this one inherited the variable
+        return None  # the watchdog is for the parent process, whose variables were inherited
     try:
         microseconds = int(os.environ.get("WATCHDOG_USEC", ""))
     except ValueError:

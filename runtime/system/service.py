@@ -1,6 +1,6 @@
-"""`ServiceLifecycle`: stop at SIGTERM, and notify systemd and its watchdog.
+"""`ServiceLifecycle`: stop at SIGTERM, and report to systemd that the service is alive.
 
-The services `runtime.watch` and `runtime.camera` run within it.
+The commands `digit-edge watch` and `digit-edge camera` run their main loop within it.
 """
 
 import os
@@ -17,16 +17,17 @@ from runtime.system.sd_notify import notify, watchdog_interval_s
 class ServiceLifecycle:
     """A context manager for the main thread of a service.
 
-    After SIGTERM `stopping` is True, and the service should finish its work and exit. Ctrl-C raises
-    KeyboardInterrupt in `heartbeat` and `wait` only.
+    After SIGTERM, `stopping` is True, and the service should finish its work and exit. Ctrl-C
+    raises KeyboardInterrupt in `heartbeat`, in `wait` and at the end of the block only.
 
-    Call `heartbeat` in each iteration: systemd's watchdog restarts a service that stops sending it.
+    Call `heartbeat` in each iteration of the main loop. If the unit file sets `WatchdogSec`,
+    systemd restarts a service that sends no heartbeat for that time.
     """
 
     def __init__(self) -> None:
         self._stopping = False
-        # The handler wakes `wait` with a byte. It must not take a lock, as threading.Event does:
-        # the main thread, which it interrupts, may hold that lock.
+        # The signal handler wakes `wait` with a byte. The handler must not take a lock, as
+        # threading.Event does: the main thread, which the handler interrupts, may hold that lock.
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_writer, False)
         self._interval_s = watchdog_interval_s()
@@ -53,15 +54,23 @@ class ServiceLifecycle:
 
     @property
     def stopping(self) -> bool:
-        """Whether SIGTERM was received."""
+        """Whether SIGTERM was received; the service should then finish its work and exit."""
         return self._stopping
 
     def ready(self, status: str) -> None:
-        """Notify systemd that the service is ready; `systemctl status` shows `status`."""
+        """Notify systemd that the service is ready.
+
+        Args:
+            status: one line, which `systemctl status` shows.
+        """
         notify(f"READY=1\nSTATUS={status}")
 
     def heartbeat(self) -> None:
-        """Notify the watchdog if its interval is over; raise KeyboardInterrupt after Ctrl-C."""
+        """Send systemd a heartbeat if the last one is old enough; do nothing without systemd.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
         interrupt.check()
         now_s = time.monotonic()
         if self._interval_s is not None and now_s >= self._next_s:
@@ -69,7 +78,17 @@ class ServiceLifecycle:
             self._next_s = now_s + self._interval_s / 2
 
     def wait(self, seconds: float) -> bool:
-        """Wait, with heartbeats; return False if SIGTERM was received."""
+        """Wait and send heartbeats.
+
+        Args:
+            seconds: time to wait; 0 returns at once, without a heartbeat.
+
+        Returns:
+            False if SIGTERM was received, before or during the wait; otherwise True.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
         end_s = time.monotonic() + seconds
         step_s = 1.0 if self._interval_s is None else self._interval_s / 2
         while not self._stopping and (remaining_s := end_s - time.monotonic()) > 0:

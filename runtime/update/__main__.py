@@ -1,4 +1,7 @@
-"""Replace the model of a running device with a signed one."""
+"""Replace the model of a running device with a signed one.
+
+This module parses the arguments; `runtime.update.run` does the work.
+"""
 
 import argparse
 import sys
@@ -11,7 +14,14 @@ from runtime.update.run import rollback, update
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Update or roll back a model; return 0. Errors exit with 2, a rejected model with 3."""
+    """Update or roll back a model, print the result and return 0.
+
+    Args:
+        argv: the arguments; None uses those of the process.
+
+    Raises:
+        EdgeError: the model was not replaced; `exit_code` is 3 if the model was rejected, else 2.
+    """
     arguments = parse_args(argv)
     model = Path(arguments.model)
     if arguments.back:

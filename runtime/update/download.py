@@ -1,6 +1,6 @@
 """Download a file over HTTP, with a size limit, timeouts, a minimum rate and retries.
 
-`runtime.update.run` downloads models and their signatures with it.
+`digit-edge update` downloads models and their signatures with `fetch`.
 """
 
 import http.client
@@ -14,15 +14,18 @@ from typing import IO, Any
 
 from runtime.errors import EdgeError
 
-TIMEOUT_S = 10.0  # time limit for the connection and for each read
-MAX_ATTEMPTS = 3
-_RETRY_DELAY_S = 0.5  # between two attempts
-_MIN_BYTES_PER_S = 1000  # a download with a lower mean rate is aborted after `_RATE_CHECK_AFTER_S`
-_RATE_CHECK_AFTER_S = 20.0  # the mean rate is checked once a download has taken this long
-_CHUNK_BYTES = 1 << 16  # size of one read
-_MAX_LENGTH_DIGITS = 19  # a longer Content-Length is ignored
-_ABSENT_STATUSES = (404, 410)  # not found, gone
-_FIRST_SERVER_ERROR = 500  # lower statuses are errors of the request, which a retry cannot fix
+TIMEOUT_S = 10.0  # limit for the connection and for each read; beyond it, the attempt fails
+MAX_ATTEMPTS = 3  # after this many failed attempts, the download fails
+_RETRY_DELAY_S = 0.5  # pause between two attempts
+_MIN_BYTES_PER_S = 1000  # lowest mean rate; an attempt that is slower fails
+_RATE_CHECK_AFTER_S = 20.0  # from the start of an attempt; the mean rate is not checked before
+_CHUNK_BYTES = 1 << 16  # most bytes of one read
+_MAX_LENGTH_DIGITS = 19  # a Content-Length with more digits is ignored
+_ABSENT_STATUSES = (404, 410)  # HTTP statuses "not found" and "gone": the file does not exist
+
+# First HTTP status of an error of the server, after which the download is retried. Lower statuses
+# are errors of the request, and the download fails at once.
+_FIRST_SERVER_ERROR = 500
 
 
 class NotFound(EdgeError):
@@ -30,12 +33,14 @@ class NotFound(EdgeError):
 
 
 def fetch(url: str, path: Path, limit: int) -> None:
-    """Download `url` to `path`; if it returns, the file is complete.
+    """Download a file.
+
+    If this function raises an error, `path` may contain a part of the file.
 
     Args:
         url: an http or https URL; a redirect from https to http is rejected.
-        path: the file to write; an existing one is overwritten.
-        limit: maximum size in bytes.
+        path: the file to write; an existing file is overwritten.
+        limit: largest size in bytes; a larger file is an error.
 
     Raises:
         NotFound: the server returns 404 or 410.
@@ -71,7 +76,12 @@ def fetch(url: str, path: Path, limit: int) -> None:
 
 
 def _download(opener: urllib.request.OpenerDirector, url: str, path: Path, limit: int) -> None:
-    """Make one attempt to download a file."""
+    """Make one attempt to download a file; arguments as for `fetch`.
+
+    Raises:
+        EdgeError: the file is larger than `limit`, or `path` cannot be written.
+        OSError: the connection failed or ended early, or the server is too slow.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": "digit-edge"})
     with opener.open(request, timeout=TIMEOUT_S) as response:
         length = response.headers.get("Content-Length", "")
@@ -84,7 +94,7 @@ def _download(opener: urllib.request.OpenerDirector, url: str, path: Path, limit
                 received += len(chunk)
                 if received > limit:
                     raise EdgeError(
-                        f"{_without_password(url)} is larger than {limit >> 20 or 1} MiB: "
+                        f"{_without_password(url)} is larger than {limit >> 20 or 1} MiB, so it is "
                         "not a model of this project; check the URL"
                     )
                 _write(file, chunk, path)
@@ -128,6 +138,11 @@ class _SecureRedirectHandler(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
+        """Return the request for the new URL; see `urllib.request` for the arguments.
+
+        Raises:
+            EdgeError: the new URL is not http or https, or is http after https.
+        """
         scheme = urllib.parse.urlsplit(newurl).scheme
         if scheme not in ("http", "https") or (req.type == "https" and scheme != "https"):
             fp.close()

@@ -1,8 +1,10 @@
-"""Replace the model of a running device atomically, if it is signed and passes its self-test.
+"""Replace the model of a running device, if the new model is signed and passes its self-test.
 
-The target file is a complete, tested model at all times, even after a power cut: the new model is
-fetched and tested under a temporary name, the old one gets a hard link, and one `rename` replaces
-the target. `update` installs a model, `rollback` swaps it with the previous one.
+`digit-edge update` calls `update` to install a model, and `rollback` to return to the previous one.
+
+The installed file is a complete, tested model at all times, even after a power cut. The new model
+is downloaded and tested under a temporary name. The old model gets a second name (a hard link).
+Then one `rename` replaces the installed file.
 """
 
 import os
@@ -20,10 +22,13 @@ from runtime.selftest import selftest
 from runtime.update.download import NotFound, fetch
 
 MAX_BYTES = 64 << 20  # a larger model is rejected
-_MAX_SIGNATURE_BYTES = 1 << 10  # a larger signature is not downloaded
-_SUFFIXES = (".tflite", ".onnx")
-# Temporary files begin with this. A power cut may leave some; the next update removes them.
+_MAX_SIGNATURE_BYTES = 1 << 10  # a larger signature file at a URL is rejected
+_SUFFIXES = (".tflite", ".onnx")  # suffixes of models; other files are rejected
+
+# The names of temporary files begin with this text. A power cut may leave temporary files behind;
+# the next update of a model in this folder removes them.
 _TEMPORARY_PREFIX = ".update-"
+_SHOWN_DIGEST_CHARACTERS = 12  # first characters of a digest (64 hex characters) in messages
 
 
 class SelfTestFailed(EdgeError):
@@ -33,28 +38,35 @@ class SelfTestFailed(EdgeError):
 
 
 def update(source: str, into: Path, keys: Path | None, allow_unsigned: bool = False) -> list[str]:
-    """Install a model, if its signature and digest are valid and it passes its self-test.
+    """Install a model, if its signature and digest are valid and its self-test passes.
+
+    The replaced model is kept as the previous model: `x.previous.tflite` beside `x.tflite`.
 
     Args:
-        source: a file, or an http(s) URL; the signature has the same name plus `.sig`.
-        into: the model to replace, or a folder, in which the model keeps its file name.
-        keys: the folder of trusted keys; None for the folder `keys` beside the target.
+        source: a .tflite or .onnx file, or its http(s) URL. The signature is read from the same
+            path or URL with the suffix `.sig` appended.
+        into: the model to replace, or a folder, in which the model keeps its file name. A path
+            without a suffix is a folder. A missing folder is created.
+        keys: the folder of trusted keys; None uses the folder `keys` beside the installed model.
         allow_unsigned: accept a model without a signature; an invalid signature is always rejected.
 
     Returns:
-        Lines for the user that describe the result.
+        Lines for the user that describe the result. If the same model is already installed, nothing
+        changes.
 
     Raises:
-        SignatureError: there is no signature, or it is not by a trusted key.
-        SelfTestFailed: the self-test fails; the previous model stays installed.
-        ArtifactError: the model is damaged.
-        EdgeError: the source cannot be read, or the folder cannot be written.
+        SignatureError: there is no signature, or the signature was not made with a trusted key.
+        SelfTestFailed: the self-test fails; the model before stays installed.
+        ArtifactError: the new model is damaged.
+        EdgeError: the source cannot be read, is too large or has another format than `into`. Also
+            if the folder cannot be written, or if another update of the folder is running.
     """
     name = _name(source)
     target = into / name if _is_folder(into) else into
     if target.suffix != Path(name).suffix:
         raise EdgeError(
-            f"{name} cannot replace {target}: the formats differ; pass a {target.suffix} model"
+            f"{name} cannot replace {target}: the formats differ; pass --model a folder or a "
+            f"{Path(name).suffix} file"
         )
     with _folder(target.parent) as folder:
         new = _temporary_name(target)
@@ -72,19 +84,19 @@ def update(source: str, into: Path, keys: Path | None, allow_unsigned: bool = Fa
 
 
 def rollback(into: Path) -> list[str]:
-    """Swap a model with the previous one.
+    """Swap a model with the previous model. Signatures are not checked.
 
     Args:
-        into: the model, or a folder that contains exactly one model with a previous one.
+        into: the model, or a folder in which exactly one model has a previous model.
 
     Returns:
         Lines for the user that describe the result.
 
     Raises:
-        ArtifactError: there is no previous model, or it is damaged.
+        ArtifactError: there is no previous model, or the previous model is damaged.
         SelfTestFailed: the previous model fails its self-test.
-        EdgeError: the folder contains no model with a previous one, or several, or it cannot be
-            written.
+        EdgeError: no model or several models of the folder have a previous model. Also if the
+            folder cannot be written, or if another update of the folder is running.
     """
     target = _with_previous(into) if _is_folder(into) else into
     kept = previous(target)
@@ -105,11 +117,11 @@ def rollback(into: Path) -> list[str]:
             ) from error
         finally:
             _remove_temporary(target.parent)
-    return [f"{target}: the previous model is installed again; the other one is {kept}"]
+    return [f"{target}: the previous model is installed again; the replaced model is {kept}"]
 
 
 def _with_previous(folder: Path) -> Path:
-    """Return the only model of a folder that has a previous one.
+    """Return the only model of a folder that has a previous model.
 
     Raises:
         EdgeError: the folder contains no such model, or several.
@@ -118,7 +130,12 @@ def _with_previous(folder: Path) -> Path:
     candidates = sorted(path for path in models if previous(path).exists())
     if len(candidates) == 1:
         return candidates[0]
-    names = ", ".join(path.name for path in candidates) or "none"
+    if not candidates:
+        raise EdgeError(
+            f"--back: no model in {folder} has a previous one; pass --model the folder, or the "
+            "model, that digit-edge update wrote"
+        )
+    names = ", ".join(path.name for path in candidates)
     raise EdgeError(
         f"--back: which model of {folder}? Models with a previous one: {names}; pass --model FILE"
     )
@@ -129,13 +146,28 @@ def _temporary_name(target: Path) -> Path:
 
 
 def _install(new: Path, target: Path, source: str, folder: int) -> list[str]:
-    """Test `new` and replace `target` with it; keep the old target as the previous model."""
+    """Test a model and install it; keep the replaced model as the previous model.
+
+    Args:
+        new: path of the new model, under a temporary name.
+        target: the file to replace.
+        source: name of the new model in error messages.
+        folder: descriptor of the folder of `target`.
+
+    Returns:
+        Lines for the user that describe the result.
+
+    Raises:
+        SelfTestFailed: the new model fails its self-test.
+        ArtifactError: the new model is damaged.
+    """
     digest = _run_selftest(new, source)
     current_digest = _digest(target)
     if current_digest == digest:
-        return [f"{target}: this model is already installed, digest {digest[:12]}…"]
+        shown = digest[:_SHOWN_DIGEST_CHARACTERS]
+        return [f"{target}: this model is already installed, digest {shown}…"]
     kept = previous(target)
-    if current_digest is not None:  # a damaged target does not replace a good previous model
+    if current_digest is not None:  # a damaged model must not replace a good previous model
         link = _temporary_name(target)
         _link(target, link)
         _replace(link, kept, folder)
@@ -149,7 +181,8 @@ def _install(new: Path, target: Path, source: str, folder: int) -> list[str]:
         _link(kept, new)
         _replace(new, target, folder)
         raise SelfTestFailed(f"{error}; the previous model is installed again") from error
-    lines = [f"{target}: digest {digest[:12]}…, self-test passed, installed"]
+    shown = digest[:_SHOWN_DIGEST_CHARACTERS]
+    lines = [f"{target}: digest {shown}…, self-test passed, installed"]
     return lines + ([f"{kept}: the previous model; --back returns to it"] if kept.exists() else [])
 
 
@@ -164,15 +197,19 @@ def _run_selftest(path: Path, name: str) -> str:
         SelfTestFailed: the self-test fails.
         ArtifactError: the model is damaged.
     """
-    opened = artifact.read(path)
+    try:
+        opened = artifact.read(path)
+    except ArtifactError as error:
+        raise ArtifactError(str(error).replace(str(path), name)) from error
     report = selftest(path)
-    if not report:
+    passed = bool(report)
+    if not passed:
         raise SelfTestFailed(report.failures().replace(str(path), name))
     return opened.spec.digest
 
 
 def _digest(path: Path) -> str | None:
-    """Return a model's digest; None if it is missing or damaged."""
+    """Return a model's digest; None if the model is missing or damaged."""
     try:
         return artifact.read(path).spec.digest
     except ArtifactError:
@@ -180,12 +217,12 @@ def _digest(path: Path) -> str | None:
 
 
 def _replace(new: Path, target: Path, folder: int) -> None:
-    """Rename `new` to `target`, durably: the file reaches the disk before its name does.
+    """Rename a file so that a power cut loses neither its content nor its name.
 
     Args:
         new: the file to rename.
-        target: its new name; an existing file is replaced.
-        folder: descriptor of the folder of both.
+        target: the new name; an existing file is replaced.
+        folder: descriptor of the folder that contains both.
     """
     with open(new, "rb") as file:
         os.fsync(file.fileno())
@@ -194,7 +231,12 @@ def _replace(new: Path, target: Path, folder: int) -> None:
 
 
 def _link(path: Path, name: Path) -> None:
-    """Create a hard link to a file, or a copy if the file system does not support links."""
+    """Create a hard link to a file, or a copy if the file system does not support hard links.
+
+    Args:
+        path: the file; a symbolic link is followed.
+        name: path of the hard link; an existing file is replaced.
+    """
     with suppress(FileNotFoundError):
         name.unlink()
     path = path.resolve()
@@ -205,7 +247,15 @@ def _link(path: Path, name: Path) -> None:
 
 
 def _fetch(source: str, new: Path) -> bytes | None:
-    """Copy or download the source to `new`; return its signature, or None if it has none."""
+    """Copy or download a model; return the signature, or None if there is no signature file.
+
+    Args:
+        source: a file or an http(s) URL.
+        new: the file to write.
+
+    Raises:
+        EdgeError: the source or the signature cannot be read or is too large.
+    """
     if _is_url(source):
         fetch(source, new, MAX_BYTES)
         url = urllib.parse.urlsplit(source)
@@ -222,11 +272,15 @@ def _fetch(source: str, new: Path) -> bytes | None:
         signature_path = signing.signature_of(path)
         signature = signature_path.read_bytes() if signature_path.exists() else None
     except OSError as error:
-        raise EdgeError(f"cannot read {source}: {error.strerror or error}") from error
+        unreadable = source if error.filename == str(path) else error.filename
+        raise EdgeError(
+            f"cannot read {unreadable}: {error.strerror or error}; pass a model file, or its "
+            "http:// or https:// URL"
+        ) from error
     if data is None:
         raise EdgeError(
-            f"{source} is larger than {MAX_BYTES >> 20} MiB: not a model of this project; check "
-            "the file name"
+            f"{source} is larger than {MAX_BYTES >> 20} MiB, so it is not a model of this project; "
+            "check the file name"
         )
     new.write_bytes(data)
     return signature
@@ -235,17 +289,24 @@ def _fetch(source: str, new: Path) -> bytes | None:
 def _check_signature(
     new: Path, signature: bytes | None, keys: Path | None, allow_unsigned: bool, source: str
 ) -> str:
-    """Return a description of the signer, for the user.
+    """Check the signature of a model; return a description of the signer, for the user.
+
+    Args:
+        new: the model.
+        signature: the signature, or None.
+        keys: see `update`.
+        allow_unsigned: see `update`.
+        source: name of the model in error messages.
 
     Raises:
-        SignatureError: the model is not signed, or not by a trusted key.
+        SignatureError: the model is not signed, or not with a trusted key.
     """
     if signature is None:
         if allow_unsigned:
             return "not signed, accepted because of --allow-unsigned"
         raise signing.SignatureError(
-            f"{source} is not signed: {source}.sig is missing; sign it with python -m "
-            "runtime.signing sign, or pass --allow-unsigned"
+            f"{source} is not signed: {source}.sig is missing; sign it with digit-edge "
+            "sign sign, or pass --allow-unsigned"
         )
     try:
         name = signing.verify(new.read_bytes(), signature, keys or new.parent / "keys")
@@ -258,7 +319,7 @@ def _name(source: str) -> str:
     """Return the file name of a path or URL.
 
     Raises:
-        EdgeError: the URL is invalid, or the name is not that of a model.
+        EdgeError: the URL is invalid, or the name does not end with .tflite or .onnx.
     """
     try:
         path = urllib.parse.urlsplit(source).path if _is_url(source) else source
@@ -271,7 +332,7 @@ def _name(source: str) -> str:
 
 
 def _is_folder(into: Path) -> bool:
-    """Return whether `into` is a folder, or looks like one that does not exist yet."""
+    """Return whether a path is a folder, or has no suffix and so names a folder to create."""
     return into.is_dir() or not into.suffix
 
 
@@ -281,18 +342,24 @@ def _is_url(source: str) -> bool:
 
 @contextmanager
 def _folder(path: Path) -> Iterator[int]:
-    """Create and lock a folder, remove temporary files of interrupted updates, yield a descriptor.
+    """Create and lock a folder; yield its descriptor.
+
+    Temporary files of interrupted updates are removed.
 
     Raises:
-        EdgeError: the folder cannot be written, or another update is running.
+        EdgeError: the folder cannot be created or opened, or another update of the folder is
+            running.
     """
-    import fcntl  # late: Windows does not have it, but --help should work there
+    import fcntl  # here, because Windows does not have this module, and --help works on Windows
 
     try:
         path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise EdgeError(f"cannot write into {path}: {error.strerror or error}") from error
+        raise EdgeError(
+            f"cannot write into {path}: {error.strerror or error}; pass --model another folder, or "
+            "check its permissions"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _remove_temporary(path)

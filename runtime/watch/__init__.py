@@ -1,1 +1,1 @@
-"""Classifies the images that arrive in a folder: `digit-edge watch`."""
+"""The command `digit-edge watch`: classify the images that arrive in a folder."""

@@ -1,4 +1,8 @@
-"""Classify each image that arrives in a folder, once."""
+"""Classify each image that arrives in a folder, once.
+
+This module parses the arguments and opens the folder, the model and the outputs;
+`runtime.watch.run` contains the main loop.
+"""
 
 import argparse
 import math
@@ -7,8 +11,9 @@ import sys
 
 from runtime.cli import options
 from runtime.cli.exit_status import exit_status
+from runtime.cli.model_note import describe_model, report_unused_model
 from runtime.cli.parser import CommandParser
-from runtime.errors import EdgeError
+from runtime.errors import EdgeError, plural, printable
 from runtime.outputs import sinks
 from runtime.reload import ReloadingClassifier
 from runtime.system.service import ServiceLifecycle
@@ -19,12 +24,24 @@ from runtime.watch.seen_files import open_seen_files
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Watch a folder until SIGTERM (exit status 0) or Ctrl-C (130)."""
+    """Watch a folder until SIGTERM (exit status 0) or Ctrl-C (exit status 130).
+
+    Args:
+        argv: the arguments; None uses those of the process.
+
+    Raises:
+        EdgeError: the folder, the model, the state file or an output cannot be opened, or results
+            could not be delivered.
+    """
     arguments = parse_args(argv)
     folder = arguments.folder
     if not os.path.isdir(folder):
-        reason = "it is not a folder" if os.path.exists(folder) else "there is no such folder"
-        raise EdgeError(f"cannot watch {folder}: {reason}; create it, or pass another")
+        if os.path.exists(folder):
+            raise EdgeError(f"cannot watch {folder}: it is not a folder; pass a folder")
+        raise EdgeError(
+            f"cannot watch {folder}: there is no such folder; create it, or pass another"
+        )
+    report_unused_model(arguments.model, arguments.backend)
     reader = ReloadingClassifier(
         arguments.model,
         backend=arguments.backend,
@@ -35,14 +52,22 @@ def main(argv: list[str] | None = None) -> int:
     file = seen_files.file
     kills = KillCounter(None if file is None else file.with_name(f"{file.name}.reading"))
     scanner = FolderScanner(folder, arguments.settle, seen_files)
-    if seen_files.is_new and not arguments.existing:
-        scanner.mark_existing()
+    if not seen_files.is_new:
+        existing = "images that arrived since the last run are classified too"
+    elif arguments.existing:
+        existing = "the images already in it are classified too"
+    else:
+        count = scanner.mark_existing()
         seen_files.save()
+        existing = f"skipping {plural(count, 'image')} already in it (--existing classifies them)"
     with ServiceLifecycle() as lifecycle:
         with sinks.open_sinks(arguments) as out:
+            model = describe_model(reader.path, reader.classifier.backend.name)
+            print(printable(f"watching {folder} with {model}; {existing}"), file=sys.stderr)
             lifecycle.ready(f"watching {folder}")
             watch(scanner, reader, out, seen_files, kills, lifecycle, folder, arguments.interval)
-        seen_files.save()  # only if all results were delivered; otherwise an error was raised
+        # Closing the outputs raises if a result was not delivered; its image is read again later.
+        seen_files.save()
     return 0
 
 

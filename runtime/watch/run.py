@@ -1,7 +1,7 @@
-"""Classifies each image that arrives in a folder, once: the main loop of `runtime.watch`.
+"""The main loop of `digit-edge watch`: classify each image that arrives in a folder, once.
 
-Each round scans the folder, classifies the new images, writes their records to the sinks and saves
-which images were processed.
+Each round lists the folder, classifies the new images and writes a record of each to the sinks (the
+outputs). It then saves in the state file which images were processed.
 """
 
 import sys
@@ -17,7 +17,9 @@ from runtime.watch.folder import FolderScanner, NewImage
 from runtime.watch.kill_counter import MAX_KILLS, KillCounter
 from runtime.watch.seen_files import SeenFiles
 
-_MAX_SCAN_SHARE = 0.2  # of the time; if a scan is slow, the pause after it is extended
+# Largest share of the time spent on scans of the folder. After a slow scan, the pause is extended
+# beyond `interval_s` to keep this share.
+_MAX_SCAN_SHARE = 0.2
 
 
 def watch(
@@ -30,17 +32,24 @@ def watch(
     folder: str,
     interval_s: float,
 ) -> None:
-    """Classify new images until the service is stopped.
+    """Classify new images until the service is stopped by SIGTERM.
+
+    The record of an unreadable image has the key "error" instead of a label. A missing folder is
+    reported once on stderr; the loop continues until the folder is back.
 
     Args:
         scanner: finds the new images.
-        reader: the classifier, which reloads a replaced model.
+        reader: the classifier, which reloads a replaced model file.
         out: receives the records.
-        seen_files: the images that were processed; saved once their results are delivered.
-        kills: counts images that killed the program.
-        lifecycle: of the service; ends the loop.
+        seen_files: the images that were processed; saved when all results are delivered.
+        kills: counts how often reading an image killed the program.
+        lifecycle: receives SIGTERM, which ends the loop, and sends heartbeats to systemd.
         folder: name of the folder, for messages.
-        interval_s: minimum pause between two scans, in seconds.
+        interval_s: smallest pause between two scans, in seconds, more than 0.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+        BrokenPipeError: standard output is a pipe that its reader has closed.
     """
     readable = True
     pause_s = 0.0
@@ -54,9 +63,9 @@ def watch(
             if readable:
                 print(f"{printable(str(folder))} is back", file=sys.stderr)
             else:
-                report(EdgeError(f"{folder} cannot be read any more: waiting for it to come back"))
+                report(EdgeError(f"{folder} cannot be read any more: waiting until it is back"))
         for image in images or []:
-            # A full sink would drop results; the images stay in the folder for the next scan.
+            # A full sink would drop results. The images stay in the folder for a later scan.
             if out.full or lifecycle.stopping:
                 break
             record = _read(image, scanner.name(image.path), reader, kills)
@@ -71,7 +80,7 @@ def watch(
 
 
 def _save(seen_files: SeenFiles, out: sinks.Sinks) -> None:
-    """Save which images were processed, if all of their results are delivered."""
+    """Save which images were processed, if all results are delivered."""
     if not out.waiting:
         seen_files.save()
 
@@ -79,13 +88,13 @@ def _save(seen_files: SeenFiles, out: sinks.Sinks) -> None:
 def _read(
     image: NewImage, name: str, reader: ReloadingClassifier, kills: KillCounter
 ) -> Record | None:
-    """Return the record of an image; None if it is unreadable and may be incomplete."""
+    """Return the record of an image; None if the image is unreadable and may be incomplete."""
     classifier = reader.classifier
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     if kills.is_deadly(name, image.fingerprint):
         error = (
             f"{image.path}: skipped, because the program ended {MAX_KILLS} times while it read "
-            "this image; check it, and copy it again to have it read"
+            "this image; check the image, and copy it into the folder again to have it read"
         )
         return {"image": image.path, "error": error, "time": now}
     kills.begin(name, image.fingerprint)

@@ -1,6 +1,7 @@
-"""Remembers which images were processed, across restarts of `runtime.watch`.
+"""Remember which images were processed, across restarts of `digit-edge watch`.
 
-`SeenFiles` keeps a fingerprint of each image in memory and in a state file.
+`SeenFiles` keeps size, mtime and inode of each image in memory and in a state file.
+`runtime.watch.folder` asks it for each image; `runtime.watch.run` saves it.
 """
 
 import json
@@ -12,11 +13,12 @@ from typing import NamedTuple
 from runtime.errors import EdgeError, report
 from runtime.system import atomic_write
 
-# Images that left the folder are remembered up to this number; the oldest are forgotten. They may
-# come back, with a removable disk for example.
+# Number of remembered images that are no longer in the folder; beyond it, the images processed
+# first are forgotten. Such images may come back, with a removable disk for example.
 MAX_GONE_IMAGES = 100_000
-# The file is rewritten, and the fingerprints in memory are rebuilt, if they have more entries than
-# twice the remembered images plus this.
+
+# The state file is rewritten without old entries when it has more lines than twice the number of
+# remembered images plus this number. The set of fingerprints in memory has the same limit.
 _SLACK_ENTRIES = 1000
 
 
@@ -24,9 +26,9 @@ class FileFingerprint(NamedTuple):
     """Identifies the content of a file without reading it.
 
     Attributes:
-        size: in bytes.
-        mtime_ns: time of the last change.
-        inode: 0 if unknown.
+        size: size in bytes.
+        mtime_ns: time of the last change, in nanoseconds since 1970.
+        inode: number of the file on its disk; 0 if unknown.
     """
 
     size: int
@@ -37,33 +39,39 @@ class FileFingerprint(NamedTuple):
 class SeenFiles:
     """The images that were processed.
 
-    Each line of the file is a JSON array: [path below the folder, size, mtime_ns, inode]. Images
-    that were not saved before a crash or a power cut are processed again.
+    Each line of the state file is a JSON array: [path below the folder, size, mtime_ns, inode].
+    Images that were not saved before a crash or a power cut are processed again.
 
     Args:
-        file: path of the file; None keeps them in memory only.
+        file: path of the state file, which is created; None keeps the images in memory only.
 
     Attributes:
-        is_new: whether the file did not exist.
+        file: the argument of this name.
+        is_new: True if the state file did not exist, or if `file` is None.
 
     Raises:
-        EdgeError: the file cannot be read or written.
+        EdgeError: the state file cannot be read or written.
     """
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
         self._by_path: dict[str, FileFingerprint] = {}
         self._fingerprints: set[FileFingerprint] = set()
-        self._present: set[str] = set()  # paths that `knows` was called with in this scan
-        self._unsaved: list[str] = []  # lines
-        self._lines = 0  # of the file
-        self._failing = False
+        self._present: set[str] = set()  # paths of the images in this scan of the folder
+        self._unsaved: list[str] = []  # lines that are not yet in the file
+        self._lines = 0  # number of lines in the file
+        self._failing = False  # whether the last `save` failed, which was reported
         self.is_new = True
         if file is not None:
             self._load(file)
 
     def knows(self, path: str, fingerprint: FileFingerprint) -> bool:
-        """Return whether this image was processed; a moved image is added under its new path."""
+        """Return whether an image was processed; a moved image is added under its new path.
+
+        Args:
+            path: path of the image below the folder.
+            fingerprint: size, mtime and inode of the image.
+        """
         self._present.add(path)
         known = self._by_path.get(path)
         if known is not None and known[:2] == fingerprint[:2]:
@@ -74,8 +82,8 @@ class SeenFiles:
         return False
 
     def add(self, path: str, fingerprint: FileFingerprint) -> None:
-        """Mark an image as processed; call `save` to write it to the file."""
-        # Move it to the end: the first entries are the oldest, which are forgotten first.
+        """Mark an image as processed; `save` writes it to the file. Arguments as for `knows`."""
+        # Remove the entry to add it at the end: entries at the start are forgotten first.
         self._by_path.pop(path, None)
         self._by_path[path] = fingerprint
         self._fingerprints.add(fingerprint)
@@ -83,10 +91,14 @@ class SeenFiles:
             self._unsaved.append(json.dumps([path, *fingerprint]))
 
     def save(self) -> None:
-        """Append new entries to the file; if that fails, report it once and keep them."""
+        """Append new entries to the file.
+
+        If the file cannot be written, the error is reported once on stderr, and the entries are
+        kept for the next call.
+        """
         if not self._unsaved or self.file is None:
             return
-        # The newline comes first: an incomplete line on a full disk does not spoil the next one.
+        # Each line starts with the newline: if a full disk cuts a line, the next one is intact.
         text = "".join(f"\n{line}" for line in self._unsaved)
         try:
             with open(self.file, "ab") as file:
@@ -101,28 +113,36 @@ class SeenFiles:
         self._lines += len(self._unsaved)
         self._unsaved.clear()
         if self._lines > 2 * len(self._by_path) + _SLACK_ENTRIES:
-            # On a full disk the old file remains, which has the same entries.
+            # If the disk is full, the old file remains, which has the same images.
             with suppress(EdgeError):
                 self._rewrite(self.file)
 
     def forget_gone(self) -> None:
-        """End a scan: forget the oldest images that left the folder, beyond `MAX_GONE_IMAGES`."""
+        """End a scan of the folder: limit the number of remembered images that are gone.
+
+        Call it after `knows` was called for all images in the folder.
+        """
         present, self._present = self._present, set()
         excess = len(self._by_path) - len(present) - MAX_GONE_IMAGES
         if excess > 0:
             gone = [path for path in self._by_path if path not in present]
             for path in gone[:excess]:
                 self._fingerprints.discard(self._by_path.pop(path))
-        # Remove fingerprints of overwritten images. They are not removed at once, because the old
-        # image may have been moved elsewhere in the folder.
+        # Remove the fingerprints of overwritten images. `add` keeps these fingerprints, because the
+        # old image may have been moved elsewhere in the folder.
         if len(self._fingerprints) > 2 * len(self._by_path) + _SLACK_ENTRIES:
             self._fingerprints = set(self._by_path.values())
 
     def _load(self, file: Path) -> None:
-        """Load the file, or create it. Raises EdgeError."""
+        """Load the file, or create it.
+
+        Raises:
+            EdgeError: the file cannot be read or written.
+        """
         if file.exists() and not file.is_file():
             raise EdgeError(
-                f"cannot use {file} to remember images: not a file; pass another file with --state"
+                f"cannot use {file} to remember images: it is not a file; pass another file with "
+                "--state"
             )
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -141,10 +161,14 @@ class SeenFiles:
                 path, *numbers = json.loads(line)
                 fingerprint = FileFingerprint(*map(int, numbers))
             except (ValueError, TypeError):
-                continue  # empty, or incomplete after a full disk or a power cut
+                continue  # the line is empty, or incomplete after a full disk or a power cut
             self._by_path[path] = fingerprint
+        if not self._by_path and any(line and not line.startswith(b'["') for line in lines):
+            raise EdgeError(
+                f"{file} is not a state file of digit-edge watch: pass another file with --state"
+            )
         self._fingerprints = set(self._by_path.values())
-        # Compact the file; this also checks at the start that it can be written.
+        # Remove old entries. This also checks at the start that the file can be written.
         self._rewrite(file)
 
     def _rewrite(self, file: Path) -> None:
@@ -157,12 +181,15 @@ class SeenFiles:
 
 
 def open_seen_files(state: str | None, folder: str) -> SeenFiles:
-    """Open the state file of a folder.
+    """Open or create the state file of a folder.
 
     Args:
-        state: path of the file; None uses `default_state_file`. If that cannot be written, a
-            message is printed and the images are remembered in memory only.
+        state: path of the file; None uses `default_state_file`.
         folder: the folder that is watched.
+
+    Returns:
+        The images in the file. If the default file cannot be read or written, an error is printed,
+        and the images are remembered in memory only.
 
     Raises:
         EdgeError: the file at `state` cannot be read or written.
@@ -172,21 +199,28 @@ def open_seen_files(state: str | None, folder: str) -> SeenFiles:
     try:
         return SeenFiles(default_state_file(folder))
     except EdgeError as error:
-        report(EdgeError(f"{error}. Without it, images that arrive between two runs are ignored"))
+        report(
+            EdgeError(
+                f"{error}. Without a state file, images that arrive between two runs are ignored"
+            )
+        )
         return SeenFiles(None)
 
 
 def default_state_file(folder: str) -> Path:
     """Return the default path of the state file of `folder`.
 
-    It is in $STATE_DIRECTORY, which systemd sets, or in the user's folder for state. Its name has a
-    hash of the folder's absolute path.
+    The file is in $STATE_DIRECTORY, which systemd sets, otherwise in digit-edge/ below
+    $XDG_STATE_HOME or ~/.local/state. The file name has a hash of the folder's absolute path.
+
+    Args:
+        folder: the folder that is watched.
     """
     from hashlib import sha256
 
     absolute = os.path.realpath(folder)
     name = f"watch-{sha256(os.fsencode(absolute)).hexdigest()[:16]}.jsonl"
-    # From StateDirectory= of the unit, which may name several folders.
+    # StateDirectory= of the unit may name several folders, separated by colons; use the first.
     systemd_folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     if systemd_folder:
         return Path(systemd_folder) / name

@@ -83,13 +83,13 @@ def published():
 @pytest.fixture(scope="module")
 def texts(published) -> dict[str, str]:
     """Return three pages by name: the published report, one with a device and flips, photos."""
-    first = published.parity.results[2]
+    first, second, third, *others = published.parity.results
     flips = tuple(
-        dataclasses.replace(first.flips[0], index=n, margin=m)
+        dataclasses.replace(third.flips[0], index=n, margin=m)
         for n, m in ((1393, 0.9), *((n, 0.1) for n in range(250)))
     )
-    results = (dataclasses.replace(first, flips=flips), *published.parity.results[1:])
-    parity = dataclasses.replace(published.parity, results=results, device_results=results * 2)
+    results = (first, second, dataclasses.replace(third, flips=flips), *others)
+    parity = dataclasses.replace(published.parity, results=results, device_results=results)
     device = dataclasses.replace(published, parity=parity, device=published.latency)
     photo_report = from_json(PhotosReport, (RESULTS / "photos.json").read_bytes(), "photos.json")
     return {
@@ -144,6 +144,20 @@ def test_report_has_a_heading_for_each_table(texts) -> None:
     assert {"Summary", "Invalid timings", "Rejection"} <= {*headings}
 
 
+def test_report_begins_with_its_main_results(texts) -> None:
+    parsed = Page(texts["report"])
+    (highlights,) = parsed.find("ul", **{"class": "highlights"})
+    assert "6 of 6 cases within the tolerance" in highlights.text
+    assert "Fastest on one thread: digits-int8.tflite in litert" in highlights.text
+    assert "INVALID timing of 4 of 14 cases" in highlights.text
+
+
+def test_details_are_folded(texts) -> None:
+    folded = {e.text.strip() for e in Page(texts["report"]).find("summary")}
+    assert {"Scores", "Confusion", "Reliability", "Roofline of one core", "Machine"} <= folded
+    assert folded.isdisjoint({"Summary", "Parity", "Latency", "Invalid timings"})
+
+
 def test_every_header_cell_has_text(text) -> None:
     assert all(e.text.strip() and e.attributes["scope"] for e in Page(text).find("th"))
 
@@ -163,9 +177,8 @@ def test_scroll_areas_are_labeled(text) -> None:
     assert all(e.attributes["aria-label"] for e in scroll_areas(Page(text)))
 
 
-@pytest.mark.parametrize("name", ["report", "photos"])
-def test_labels_of_scroll_areas_are_unique(texts, name) -> None:
-    labels = [e.attributes["aria-label"] for e in scroll_areas(Page(texts[name]))]
+def test_labels_of_scroll_areas_are_unique(text) -> None:
+    labels = [e.attributes["aria-label"] for e in scroll_areas(Page(text))]
     assert len(labels) == len(set(labels))
 
 
@@ -206,7 +219,7 @@ def failed_page(published) -> Page:
         ("FAIL", "failed"),
         ("INVALID timing", "warning"),
         ("INVALID", "warning"),
-        ("ALARM: 1 confident flips", "failed"),
+        ("ALARM: 1 confident flip", "failed"),
     ],
 )
 def test_verdict_in_a_table_has_its_color(failed_page, verdict, css_class) -> None:
@@ -369,6 +382,16 @@ def test_keyboard_scrolls_a_table_on_a_phone(open_page) -> None:
     opened.keyboard.press("ArrowRight")
     opened.wait_for_function("() => document.activeElement.scrollLeft > 0")
     assert area.evaluate("area => area === document.activeElement")
+
+
+def test_link_of_the_contents_unfolds_its_section(open_page) -> None:
+    opened = open_page("report", 1280)
+    table = opened.get_by_role("region", name="Roofline of one core")
+    assert not table.is_visible()
+    opened.get_by_role("navigation").get_by_role("link", name="Roofline of one core").click()
+    heading = opened.get_by_role("heading", name="Roofline of one core").bounding_box()
+    assert table.is_visible()
+    assert 0 <= heading["y"] < 800
 
 
 def test_contents_stay_in_view_beside_the_sections_on_a_wide_screen(open_page) -> None:

@@ -4,6 +4,7 @@ No test depends on how fast the machine is.
 """
 
 import dataclasses
+import importlib
 import math
 import sys
 
@@ -13,11 +14,12 @@ import pytest
 from benchmarks.harness import messages, subprocesses
 from benchmarks.harness.cases import ABSENT, FAILED, BenchmarkCase, ExternalPython, SkippedCase
 from benchmarks.harness.messages import LatencyRequest, LatencyResponse, TimingSeries
-from benchmarks.latency import decode_only, litert_benchmark_tool, scenarios
+from benchmarks.latency import decode_only, engine_only, litert_benchmark_tool, scenarios
 from benchmarks.latency import run as latency
 from benchmarks.latency.interleave import CaseState, InterleavedRunner
 from benchmarks.report import latency_tables
 from benchmarks.schema.latency import FolderThroughputResult, LatencyReport, LatencyResult, Settings
+from runtime.engines import ENGINES
 from runtime.errors import EdgeError
 from runtime.model import artifact
 
@@ -113,7 +115,7 @@ def test_best_returns_the_only_result_of_a_scenario(timings, case) -> None:
 def test_table_of_many_arrays_shows_the_target(timings) -> None:
     table = latency_tables.arrays_table(timings)
     assert len(table.lines) == len(ENGINE_CASES)
-    assert all(line[-1].startswith("scores(): target 0.9×: ") for line in table.lines)
+    assert all(line[-1].startswith("target 0.9×: ") for line in table.lines)
 
 
 def test_many_files_are_timed_for_each_engine(timings) -> None:
@@ -360,6 +362,54 @@ def test_missing_python_fails_the_case(models, tmp_path) -> None:
     assert not isinstance(response, LatencyResponse)
     assert response.status == FAILED
     assert "cannot start" in response.reason
+
+
+@pytest.fixture
+def without_opener(models, monkeypatch) -> tuple[TimingSeries, ...]:
+    """Return the timings of an engine that `engine_only.OPENERS` does not contain."""
+    monkeypatch.delitem(engine_only.OPENERS, "litert")
+    case = BenchmarkCase("digits.tflite", "litert", "cpu", 1)
+    opened = artifact.read(models / case.artifact)
+    backend = scenarios.open_case(opened, case)
+    wanted = (messages.SINGLE, messages.PNG, messages.CLASSIFY, messages.MANY_SCORES)
+    job = LatencyRequest(case, str(opened.path), wanted, 0.0, 2, 0, images=20)
+    return scenarios.measure_all(job, opened, backend, scenarios.images_of(opened.spec))
+
+
+def test_engine_without_an_opener_is_timed_without_the_bare_engine(without_opener) -> None:
+    timed = {series.scenario for series in without_opener}
+    assert {messages.CLASSIFY, messages.MANY_SCORES, messages.MANY_CLASSIFY} <= timed
+    assert timed.isdisjoint({messages.BARE, messages.MANY_BARE})
+
+
+def test_tables_show_a_dash_for_an_engine_without_an_opener(without_opener, timings) -> None:
+    case = BenchmarkCase("digits.tflite", "litert", "cpu", 1)
+    results = tuple(
+        LatencyResult(case, "1", "float32", "", series.scenario, (series,))
+        for series in without_opener
+    )
+    made = dataclasses.replace(timings, results=results)
+    files, arrays = latency_tables.files_table(made), latency_tables.arrays_table(made)
+    for table, names in (
+        (files, ("bare engine", "overhead")),
+        (arrays, ("bare engine: images/s", "scores over bare", "scores(): verdict")),
+    ):
+        (line,) = table.lines
+        assert [line[table.header.index(name)] for name in names] == ["–"] * len(names)
+
+
+def test_every_engine_names_the_module_to_import() -> None:
+    for engine in ENGINES:
+        assert engine.imports.split(".")[0] == engine.package
+        if engine.installed():
+            importlib.import_module(engine.imports)
+
+
+@pytest.mark.parametrize(("repetitions", "text"), [(1, "1 process of"), (3, "3 processes of")])
+def test_note_counts_the_processes(timings, repetitions, text) -> None:
+    settings = dataclasses.replace(timings.settings, repetitions=repetitions)
+    made = dataclasses.replace(timings, settings=settings)
+    assert f"Each case ran in {text} its own" in latency_tables.latency_table(made).note
 
 
 def result_of(*runs: list[int]) -> LatencyResult:

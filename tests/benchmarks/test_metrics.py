@@ -142,7 +142,7 @@ def non_finite(request) -> np.ndarray:
 def test_one_score_that_is_not_finite_fails(non_finite) -> None:
     result = judge(scores(CORRECT), non_finite, "int8")
     assert not result
-    assert "1 scores are NaN or Inf" in result.failures[0]
+    assert "scores that are NaN or Inf: 1" in result.failures[0]
 
 
 def test_score_that_is_not_finite_fails_with_any_tolerance(non_finite) -> None:

@@ -84,7 +84,8 @@ def test_report_without_related_results_does_not_mention_them(made, tmp_path) ->
 def robustness_curves(made, robustness) -> ElementTree.Element:
     """Return the section of the robustness curves in the HTML page."""
     text = html.render(made, RelatedReports(robustness))
-    (section,) = re.findall(r'<section id="robustness-curves">.*?</section>', text, re.DOTALL)
+    (section,) = re.findall(r'<div id="robustness-curves">.*?</details>', text, re.DOTALL)
+    section = section.removesuffix("</details>")
     return ElementTree.fromstring(section)
 
 

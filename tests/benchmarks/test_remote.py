@@ -22,7 +22,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.harness.cases import FAILED, SkippedCase
-from benchmarks.harness.serialize import to_json
+from benchmarks.harness.serialize import from_json, to_json
 from benchmarks.parity import run as parity
 from benchmarks.remote import agent
 from benchmarks.remote import client as remote
@@ -228,7 +228,7 @@ def test_report_contains_the_parity_failures_of_the_device(
 ) -> None:
     made = report.make(remote_parity, timings, remote_latency)
     assert set(device_failures(remote_parity)) <= set(made.failures)
-    assert report.from_json(report.BenchmarkReport, to_json(made), "report") == made
+    assert from_json(report.BenchmarkReport, to_json(made), "report") == made
     text = html.render(made)
     assert "Parity on the device" in text
     assert "SIGILL" in text

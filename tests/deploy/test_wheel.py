@@ -1,6 +1,7 @@
 """The wheel: one package, digit_edge, and one command, digit-edge."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/photo.jpg"
+PRETRAINED = ROOT / "runtime/pretrained"
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +49,9 @@ def environment(wheel, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def run(environment, tmp_path):
-    """Run a program of the environment in a folder that has modules with our names."""
-    (tmp_path / "train.py").write_text("raise SystemExit('not ours')")
+    """Run a program of the environment in a folder that has modules with our and NumPy's names."""
+    for name in ("train.py", "numpy.py", "runpy.py"):
+        (tmp_path / name).write_text("raise SystemExit('not ours')")
     for name in ("runtime", "export", "benchmarks"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('not ours')")
@@ -105,8 +108,56 @@ def test_image_is_classified_beside_a_folder_named_runtime(run):
     assert done.stdout.startswith(f"{EXAMPLE}: 7 ")
 
 
+def test_processes_of_a_command_import_nothing_from_the_working_directory(run, tmp_path):
+    """Many images are classified by worker processes."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(2000):
+        os.link(EXAMPLE.with_name("screen.png"), folder / f"{number}.png")
+    done = run("digit-edge", "classify", "--jobs", 2, folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count(": 3 ") == 2000
+
+
+def test_server_runs_beside_a_folder_named_runtime(environment, run, tmp_path):
+    """`run` has made the folder. The worker process opens the model before the address appears."""
+    command = [environment / "bin/digit-edge", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert re.search(r"http://\S+:\d+/$", server.stdout.readline().strip())
+        finally:
+            server.terminate()
+
+
+def test_selftest_and_update_run_beside_a_folder_named_runtime(run, tmp_path):
+    assert run("digit-edge", "selftest").stdout.endswith("PASS\n")
+    model = PRETRAINED / "digits-int8.tflite"
+    done = run("digit-edge", "update", model, "--into", "device", "--allow-unsigned")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("self-test passed, installed\n")
+
+
+def test_subprocesses_of_benchmarks_run_beside_a_folder_named_benchmarks(run):
+    program = f"""
+import sys
+sys.path.remove("")
+from pathlib import Path
+from digit_edge.benchmarks.latency import folder_throughput
+from digit_edge.benchmarks.harness.cases import BenchmarkCase
+from digit_edge.benchmarks.schema.latency import Settings
+case = BenchmarkCase("digits-int8.tflite", "litert", "cpu", 1)
+settings = Settings(repetitions=1, images=10)
+results, failed = folder_throughput.measure(Path({str(PRETRAINED)!r}), [case], settings)
+print(len(results), failed)
+"""
+    done = run("python", "-c", program)
+    assert done.stdout == "1 []\n", done.stderr
+
+
 def test_library_is_imported_as_digit_edge(run):
     program = f"""
+import sys
+sys.path.remove("")
 import digit_edge
 from digit_edge import Classifier, ImageError
 print(Classifier.load().classify({str(EXAMPLE)!r}).label, digit_edge.__version__)

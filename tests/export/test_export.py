@@ -368,7 +368,7 @@ def test_full_temporary_folder_prints_one_line_and_leaves_no_files(trained, tmp_
     assert (done.returncode, done.stderr) == (
         2,
         f"error: cannot write temporary files in {temporary}: File too large; make room there, or "
-        "set TMPDIR to another folder, and run it again\n",
+        "set TMPDIR to another folder, and run the command again\n",
     )
     assert not list(temporary.iterdir())
     assert not out.exists()

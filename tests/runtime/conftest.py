@@ -24,6 +24,15 @@ PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def working_directory(tmp_path_factory):
+    """Run in an empty folder: in a checkout, commands comment on the models of `make run`."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("working-directory"))
+    yield
+    os.chdir(before)
+
+
 @pytest.fixture(scope="session")
 def plant():
     """Write a copy of a published .tflite artifact with a fault and a correct digest.

@@ -103,7 +103,7 @@ def test_blank_page_is_rejected(tmp_path):
     ],
 )
 def test_bad_usage_is_one_message_and_exit_2(digit, tmp_path, arguments, message):
-    from runtime.classifier import find_model
+    from runtime.model.default_model import find_model
 
     (tmp_path / "m.tflite").write_bytes(find_model("litert").read_bytes())
     done = run(digit[0], *arguments, cwd=tmp_path)

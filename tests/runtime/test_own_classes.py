@@ -7,8 +7,9 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from runtime.backends import open_backend
-from runtime.classifier import Classifier, find_model
+from runtime.classifier import Classifier
 from runtime.model import artifact
+from runtime.model.default_model import find_model
 from runtime.preprocess.pipeline import preprocess
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -98,7 +98,7 @@ def test_command_prints_fail_and_returns_3(one_score_off):
 def test_changed_weights_with_a_correct_digest_fail(plant, tmp_path, source):
     middle = (PRETRAINED / source).stat().st_size // 3
     path = plant(tmp_path / "model.tflite", source, flip=range(middle, middle + 256))
-    assert "do not use it here" in failures(path, "golden")
+    assert "do not use this model on this machine" in failures(path, "golden")
 
 
 def test_name_in_the_model_that_is_not_utf8_fails_without_other_output(tmp_path, capfd):
@@ -163,7 +163,7 @@ def engine(monkeypatch):
 
         driver.open_artifact = open_artifact
         monkeypatch.setitem(sys.modules, "faulty_driver", driver)
-        row = Engine("faulty", ".tflite", "faulty_driver", "json", "litert")
+        row = Engine("faulty", ".tflite", "faulty_driver", "json", "litert", "json")
         monkeypatch.setattr(selftest, "ENGINES", (row,))
         monkeypatch.setattr(backends, "ENGINES", (row,))
 
@@ -279,7 +279,7 @@ def test_temperature_and_throttling_are_read_from_sysfs(tmp_path):
         ("0x0", "not throttled"),
         ("0x20000", "frequency capped since the start"),
         ("0x80000", "soft temperature limit since the start"),
-        ("error", "flags 'error' of an unknown form"),
+        ("error", "unknown throttling flags 'error'"),
     ],
 )
 def test_throttling_flags_are_described_in_words(flags, words):

@@ -10,10 +10,11 @@ from sklearn.datasets import load_digits
 
 from runtime import visualize
 from runtime.backends import open_backend
-from runtime.classifier import Classifier, find_model
+from runtime.classifier import Classifier
 from runtime.errors import EdgeError
 from runtime.lookalikes import has_straight_left_edge
 from runtime.model import artifact
+from runtime.model.default_model import find_model
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, preprocess
 from runtime.tta import tta_variants
 

@@ -151,7 +151,7 @@ def test_resume_after_kill_and_interrupt_gives_identical_bytes(uninterrupted, tm
     assert (status, err) == (
         2,
         "error: cannot write to standard output: No space left on device; "
-        "make room and run it again\n",
+        "make room and run the command again\n",
     )
     assert out.read_bytes() == uninterrupted[0].read_bytes()
     with open(out.with_name("digits-history.csv"), newline="") as file:

@@ -66,9 +66,17 @@ def download(
                 failed = remaining.pop(0)
                 if not remaining:
                     raise DatasetError(
-                        f"{failed}{name}.gz: {error}; download MNIST's four files by hand and pass "
-                        "their folder with --data"
+                        f"{failed}{name}.gz: {_reason(error)}; download "
+                        f"{', '.join(f'{each}.gz' for each in sha256)} by hand from "
+                        f"{' or '.join(mirrors)} and put them into {folder}, or pass their folder "
+                        "with --data"
                     ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of a failed download, without an error number or the name of a type."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    return str(getattr(cause, "strerror", None) or cause)
 
 
 def _fetch(url: str, path: Path, expected_sha256: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from runtime.errors import DatasetError, ImageError, printable
+from runtime.errors import DatasetError, ImageError, plural, printable
 from runtime.preprocess.mnist_format import PIXELS_SHAPE, Pixels
 from runtime.preprocess.pipeline import to_pixels
 from train.data.splits import DataSet, Split
@@ -48,7 +48,7 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
         classes.sort(key=int)
     if not 2 <= len(classes) <= MAX_CLASSES:
         raise DatasetError(
-            f"{_joined(train + test)}: {len(classes)} subfolders; provide one per class, "
+            f"{_joined(train + test)}: {plural(len(classes), 'subfolder')}; provide one per class, "
             f"at least 2 and at most {MAX_CLASSES}"
         )
     if len(train) > 1:
@@ -110,7 +110,7 @@ def _read_split(folders: list[Path], classes: list[str], as_is: bool) -> Split:
             if skipped <= MAX_LISTED_FILES:
                 print(f"skipped: {printable(str(error))}", file=sys.stderr)
     if skipped:
-        summary = f"{_joined(folders)}: {skipped} of {len(files)} files skipped"
+        summary = f"{_joined(folders)}: {skipped} of {plural(len(files), 'file')} skipped"
         print(printable(summary), file=sys.stderr)
     stacked = np.stack(pixels) if pixels else np.empty((0, *PIXELS_SHAPE), np.uint8)
     return Split(stacked, np.array(labels, np.int64))

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from runtime.errors import DatasetError
+from runtime.errors import DatasetError, plural
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from train.data.mnist import MNIST, is_mnist
 from train.data.splits import MIN_PER_CLASS, DataSet, Split, digest, stratified_split
@@ -39,7 +39,8 @@ def assemble(
     name = name.encode(errors="backslashreplace").decode()  # file names may not be UTF-8
     if not 2 <= len(labels) <= MAX_CLASSES:
         raise DatasetError(
-            f"{name} has {len(labels)} classes; provide at least 2 and at most {MAX_CLASSES}"
+            f"{name} has {plural(len(labels), 'class', 'classes')}; provide at least 2 and at most "
+            f"{MAX_CLASSES}"
         )
     # A model's spec rejects such names too, but only after training.
     if unprintable := [label for label in labels if not label or not label.isprintable()]:

@@ -22,7 +22,10 @@ def run(*arguments: object, **options) -> tuple[int, list[dict], str]:
         timeout=WAIT_S,
         **options,
     )
-    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+    lines = done.stderr.splitlines(keepends=True)
+    # Every command that gets a frame says what it reads.
+    errors = "".join(line for line in lines if not line.startswith("reading "))
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], errors
 
 
 def record_video(path: Path, pictures: list[Image.Image]) -> None:
@@ -113,7 +116,7 @@ def test_folder_is_read_and_a_damaged_image_is_skipped(pages, digits, tmp_path):
     [
         (["--source", "absent.avi"], "error: cannot open absent.avi: No such file"),
         (["--source", "text.avi"], "error: cannot open text.avi: not a video that OpenCV"),
-        (["--source", "empty"], "error: empty: no images in this folder"),
+        (["--source", "empty"], "error: empty: the folder has no images; supported are"),
         (["--source", "empty", "--model", "absent.tflite"], "error: cannot read the model"),
         (
             ["--source", "empty", "--preview", "nowhere"],

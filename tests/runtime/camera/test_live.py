@@ -10,20 +10,25 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.camera import run
 from runtime.camera.preview import open_preview
-from runtime.camera.sources import without_password
+from runtime.camera.sources import SourceLost, without_password
 from runtime.errors import EdgeError
 
 WAIT_S = 60  # time limit of each step
 
 
 class Running:
-    """A running command; queues hold the lines of its stdout and stderr."""
+    """A running command; queues hold the lines of its stdout and stderr.
+
+    `started` holds the line on stderr that says what is read, `errors` the others.
+    """
 
     def __init__(self, *arguments: object, **options) -> None:
         self.process = subprocess.Popen(
@@ -35,21 +40,25 @@ class Running:
         )
         self.records: queue.Queue[str] = queue.Queue()
         self.errors: queue.Queue[str] = queue.Queue()
+        self.started: queue.Queue[str] = queue.Queue()
         self.threads = [
             threading.Thread(target=self._read, args=pair)
             for pair in (
-                (self.process.stdout, self.records),
-                (self.process.stderr, self.errors),
+                (self.process.stdout, self.records.put),
+                (self.process.stderr, self._sort),
             )
         ]
         for thread in self.threads:
             thread.start()
 
     @staticmethod
-    def _read(stream, into) -> None:
+    def _read(stream, put) -> None:
         with stream:
             for line in stream:
-                into.put(line)
+                put(line)
+
+    def _sort(self, line: str) -> None:
+        (self.started if line.startswith("reading ") else self.errors).put(line)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -128,6 +137,63 @@ def test_lost_stream_is_opened_again_until_it_is_back(camera, stream, pages, dig
     assert running.end() == 0
     assert running.records.empty()
     assert running.errors.empty()
+
+
+def test_source_is_named_with_the_library_the_size_and_the_model(camera, stream, digits):
+    pytest.importorskip("cv2", reason='needs OpenCV: pip install "digit-edge[vision]"')
+    url = stream(digits[0]).url
+    running = camera("--source", url, "--backend", "litert")
+    assert running.started.get(timeout=WAIT_S) == (
+        f"reading {url} (OpenCV, 320x240) with the published model digits-int8.tflite on litert\n"
+    )
+    assert running.end() == 0
+    assert running.started.empty()
+
+
+def test_lost_camera_is_reported_at_growing_intervals(monkeypatch, capsys):
+    """A clock in steps of 10 s, for two hours."""
+    now_s = 0.0
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: now_s))
+    loss = run._Loss()
+    reported = {}
+    for now_s in range(0, 7200, 10):
+        loss.report(SourceLost("camera 0 is gone"), 30)
+        text = capsys.readouterr().err
+        if text:
+            reported[now_s] = text
+    assert list(reported) == [0, 10, 70, 370, 2170, 3970, 5770]
+    assert reported[0] == "error: camera 0 is gone; trying again in 30 s\n"
+    assert reported[370] == (
+        "error: camera 0 is gone; missing for 6 min, trying again every 30 s\n"
+    )
+
+
+def test_another_error_of_a_lost_camera_is_reported_at_once(capsys):
+    loss = run._Loss()
+    for text in ("no frames", "no frames", "no such camera"):
+        loss.report(SourceLost(text), 1)
+    assert capsys.readouterr().err.splitlines() == [
+        "error: no frames; trying again in 1 s",
+        "error: no such camera; trying again in 1 s",
+    ]
+
+
+def test_camera_that_is_plugged_in_later_is_reported_and_read(camera, pages, digits, tmp_path):
+    """A fake of picamera2, whose camera is there as soon as the file `page.npy` is."""
+    fake = PICAMERA2.replace("        self.remaining = 10\n", "        MISSING\n").replace(
+        "MISSING",
+        "import os; self.remaining = 10\n        if not os.path.exists('page.npy'):"
+        " raise RuntimeError('no camera')",
+    )
+    (tmp_path / "picamera2.py").write_text(fake)
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
+    running = camera(cwd=tmp_path, env={**os.environ, "PYTHONPATH": path})
+    assert running.errors.get(timeout=WAIT_S).startswith("error: cannot open camera 0: no camera;")
+    np.save(tmp_path / "new.npy", np.asarray(pages[digits[0]]))
+    os.rename(tmp_path / "new.npy", tmp_path / "page.npy")
+    assert running.errors.get(timeout=WAIT_S) == "camera 0 is back\n"
+    assert running.started.get(timeout=WAIT_S).startswith("reading camera 0 (picamera2, 320x240) ")
+    assert running.end() == 0
 
 
 def test_missing_camera_is_reported_and_opened_again(camera):

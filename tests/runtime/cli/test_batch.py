@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from runtime.cli import inputs
-from runtime.cli.batch import BatchJob
+from runtime.cli.batch import ClassifyJob
 from runtime.cli.formats import JsonLines
 
 WAIT_S = 60
@@ -118,11 +118,11 @@ def test_image_from_a_pipe_is_read_although_another_image_is_unreadable(tmp_path
     os.write(writer, data)
     os.close(writer)
     names = [str(tmp_path / name) for name in ("bad.png", *["good.png"] * 6)]
-    job = BatchJob(None, None, 1, "cpu", JsonLines(), 1)
+    job = ClassifyJob(None, None, 1, "cpu", JsonLines(), 1)
     job.open()
     done = job.do([f"/dev/fd/{reader}", *names])  # like <(cat good.png) in a shell
     os.close(reader)
-    records = [json.loads(line) for _, line in done.lines]
+    records = [json.loads(line.text) for line in done.lines]
     assert [record.get("label") for record in records] == [label, None, *[label] * 6]
 
 

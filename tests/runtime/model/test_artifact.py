@@ -124,7 +124,7 @@ def rewrite(path, suffix, text: str):
 def test_text_that_is_not_a_spec_is_rejected(tmp_path, suffix, text):
     path = tmp_path / f"model{suffix}"
     rewrite(path, suffix, text)
-    with pytest.raises(ArtifactError, match="its spec cannot be read") as caught:
+    with pytest.raises(ArtifactError, match="the model's spec cannot be read") as caught:
         artifact.read(path)
     assert str(path) in str(caught.value)
 
@@ -154,8 +154,8 @@ def golden_with_score(score: float) -> dict[str, object]:
     [
         ("schema_version", 99, "upgrade digit-edge"),
         ("labels", ["a"], "fewer than two labels"),
-        ("labels", [1, 2, 3], "its label 1 is not a text"),
-        ("labels", "abc", "its spec cannot be read .*labels"),
+        ("labels", [1, 2, 3], "the model's label 1 is not a text"),
+        ("labels", "abc", "the model's spec cannot be read .*labels"),
         ("labels", ["a", "a", "b"], "not distinct"),
         ("labels", ["a", "b\nc", "d"], "printable"),
         ("precision", "float16", "neither float32 nor int8"),
@@ -168,45 +168,57 @@ def golden_with_score(score: float) -> dict[str, object]:
         ("metrics", {"accuracy": 1}, "cannot be read"),
         ("input_shape", None, "cannot be read"),
         ("input_shape", [float("inf")], "cannot be read"),
-        ("name", 7, "its name 7 is not a text"),
-        ("source_sha256", None, "its source_sha256 None is not a text"),
-        ("dataset", {"name": ["digits"], "sha256": ""}, "its dataset's name .* is not a text"),
-        ("dataset", {"name": "digits", "sha256": 1.5}, "its dataset's sha256 1.5 is not a text"),
+        ("name", 7, "the model's name 7 is not a text"),
+        ("source_sha256", None, "the model's source_sha256 None is not a text"),
+        (
+            "dataset",
+            {"name": ["digits"], "sha256": ""},
+            "the model's dataset's name .* is not a text",
+        ),
+        (
+            "dataset",
+            {"name": "digits", "sha256": 1.5},
+            "the model's dataset's sha256 1.5 is not a text",
+        ),
         (
             "quantization",
             quantization_calibrated_on(True, ""),
-            "its calibration's name True is not a text",
+            "the model's calibration's name True is not a text",
         ),
         (
             "quantization",
             quantization_calibrated_on("", 0),
-            "its calibration's sha256 0 is not a text",
+            "the model's calibration's sha256 0 is not a text",
         ),
-        ("name", "a\ud800", r"its name 'a\\ud800' is not UTF-8"),
-        ("labels", ["a", "b", "\udfff"], r"its label '\\udfff' is not UTF-8"),
-        ("provenance", {"seed": "\ud800"}, "its provenance .* is not UTF-8"),
-        ("temperature", math.nan, "its temperature nan is not a finite number"),
-        ("accept_confidence", math.inf, "its accept_confidence inf is not a finite number"),
-        ("metrics", metrics_with(n_test=None), "its n_test None is not a finite number"),
+        ("name", "a\ud800", r"the model's name 'a\\ud800' is not UTF-8"),
+        ("labels", ["a", "b", "\udfff"], r"the model's label '\\udfff' is not UTF-8"),
+        ("provenance", {"seed": "\ud800"}, "the model's provenance .* is not UTF-8"),
+        ("temperature", math.nan, "the model's temperature nan is not a finite number"),
+        ("accept_confidence", math.inf, "the model's accept_confidence inf is not a finite number"),
+        ("metrics", metrics_with(n_test=None), "the model's n_test None is not a finite number"),
         (
             "metrics",
             metrics_with(test_accuracy=math.nan),
-            "its test_accuracy nan is not a finite number",
+            "the model's test_accuracy nan is not a finite number",
         ),
-        ("metrics", metrics_with(n_train="many"), "its n_train 'many' is not a finite number"),
+        (
+            "metrics",
+            metrics_with(n_train="many"),
+            "the model's n_train 'many' is not a finite number",
+        ),
         (
             "quantization",
             quantization_with_input(scale=-math.inf),
-            "its input's scale -inf is not a finite number",
+            "the model's input's scale -inf is not a finite number",
         ),
         (
             "quantization",
             quantization_with_input(zero_point=[]),
-            r"its input's zero_point \[\] is not a finite",
+            r"the model's input's zero_point \[\] is not a finite",
         ),
-        ("golden", golden_with_score(math.nan), "its golden scores are not all finite"),
-        ("golden", golden_with_score(math.inf), "its golden scores are not all finite"),
-        ("golden", golden_with_score(1e300), "its golden scores are not all finite"),
+        ("golden", golden_with_score(math.nan), "a golden score of the model is not finite"),
+        ("golden", golden_with_score(math.inf), "a golden score of the model is not finite"),
+        ("golden", golden_with_score(1e300), "a golden score of the model is not finite"),
     ],
 )
 def test_spec_with_an_invalid_field_is_rejected(spec, tmp_path, field, value, message):

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from runtime.classifier import Classifier, find_model
+from runtime.classifier import Classifier
 from runtime.errors import ArtifactError
 from runtime.model import artifact
+from runtime.model.default_model import find_model
 from runtime.model.rejection import RejectionModel, RejectionScorer
 from runtime.model.spec import ModelSpec
 

@@ -1,5 +1,6 @@
 """--on-digit: runs a user's command for each digit, without a shell."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from runtime.errors import EdgeError
-from runtime.outputs import command_hook
+from runtime.outputs import command_hook, sinks
 from runtime.outputs.command_hook import CommandHook
 
 DIGIT = {"image": "a.png", "label": "7", "confidence": 0.98765432, "accepted": True}
@@ -76,7 +77,8 @@ def test_hanging_command_is_killed_with_its_children(tmp_path, monkeypatch, capf
     command.write(DIGIT)
     command.close()
     assert capfd.readouterr().err == (
-        "error: --on-digit sh: killed after 0.5 s; run longer commands in the background\n"
+        "error: --on-digit sh: the command was killed after 0.5 s; run longer commands in the "
+        "background\n"
     )
     child = int((tmp_path / "child").read_text())
     for _ in range(100):
@@ -102,8 +104,8 @@ def test_repeated_failure_is_reported_once(capfd):
         command.write({**DIGIT, "label": label})
     command.close()
     assert capfd.readouterr().err.splitlines() == [
-        "error: --on-digit sh: exited with status 3",
-        "error: --on-digit sh: exited with status 4",
+        "error: --on-digit sh: the command exited with status 3",
+        "error: --on-digit sh: the command exited with status 4",
     ]
 
 
@@ -161,3 +163,9 @@ def test_output_of_the_command_goes_to_stderr():
 def test_invalid_command_is_rejected_at_the_start(command, message):
     with pytest.raises(EdgeError, match=message):
         CommandHook(command)
+
+
+def test_help_says_where_the_output_of_the_command_goes():
+    parser = argparse.ArgumentParser()
+    sinks.add_arguments(parser)
+    assert "Its output goes to stderr." in " ".join(parser.format_help().split())

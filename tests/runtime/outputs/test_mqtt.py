@@ -123,7 +123,7 @@ def test_results_are_kept_while_the_broker_is_down_and_published_in_order(
     assert [n for i, n in enumerate(arrived) if n not in arrived[:i]] == list(range(300))
     disconnected, reconnected = stderr.getvalue().splitlines()
     assert "results are kept" in disconnected
-    assert "connected, " in reconnected
+    assert "connected; " in reconnected
 
 
 def test_broker_killed_repeatedly_loses_no_result(until, broker, reader, capfd):
@@ -182,7 +182,7 @@ def test_broker_that_is_never_reachable_is_an_error_on_close(monkeypatch, capfd)
     write(publisher, *range(15))
     assert publisher.waiting == 10
     assert publisher.full
-    with pytest.raises(EdgeError, match=r"^15 results were not published .*Connection refused"):
+    with pytest.raises(EdgeError, match=r"^15 results could not be published .*Connection refused"):
         publisher.close()
     stderr = capfd.readouterr().err
     assert stderr.count("Connection refused") == 1

@@ -157,7 +157,7 @@ def test_full_disk_is_reported_once_and_loses_no_result(tmp_path):
     assert failed == (
         f"error: cannot write to {path}: File too large; results are kept and writing is retried"
     )
-    assert recovered.startswith(f"{path}: writable again, ")
+    assert recovered.startswith(f"{path}: writable again; ")
     assert images(path.read_text()) == names
 
 

@@ -43,6 +43,7 @@ def started(folder, command, **environment):
             stderr=stderr,
             text=True,
             env={**os.environ, **environment},
+            cwd=folder,
         )
         try:
             announcement = process.stdout.readline()

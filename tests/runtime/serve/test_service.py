@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.serve import load
 from benchmarks.serve.hostile_clients import abuse
-from runtime.classifier import find_model
+from runtime.model.default_model import find_model
 
 
 def test_200_parallel_requests_all_succeed(server, photo):

@@ -274,7 +274,7 @@ def test_model_that_cannot_be_opened_ends_the_command(tmp_path):
 
 
 def test_server_whose_model_is_gone_recovers_once_it_is_back(serve, tmp_path, photo):
-    from runtime.classifier import find_model
+    from runtime.model.default_model import find_model
 
     model = tmp_path / "model.tflite"
     model.write_bytes(find_model("litert").read_bytes())

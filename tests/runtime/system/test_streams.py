@@ -53,9 +53,9 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments[:2]))
-def test_full_standard_output_is_one_line(arguments):
+def test_full_standard_output_is_one_line(arguments, tmp_path):
     with open("/dev/full", "w") as full:
-        done = run("-m", *arguments, stdout=full, cwd=ROOT)
+        done = run("-m", *arguments, stdout=full, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, FULL)
 
 

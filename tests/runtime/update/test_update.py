@@ -195,7 +195,7 @@ def test_damaged_installed_model_is_replaced_but_not_kept(device):
             ["http://127.0.0.1:9/ü.tflite"],
             "error: cannot download http://127.0.0.1:9/ü.tflite: invalid",
         ),
-        (["--back"], "error: --back: which model of models? "),
+        (["--back"], "error: --back: no model in models has a previous one; pass --model "),
         (["{new}", "--model", "m.onnx"], "error: new.tflite cannot replace m.onnx"),
         (["{new}", "--model", "/proc/models"], "error: cannot write into /proc/models"),
         (["--back", "--model", "m.tflite"], "error: cannot read the model m.previous.tflite"),
@@ -208,6 +208,32 @@ def test_invalid_arguments_give_one_message_and_exit_status_2(device, tmp_path, 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(message)
     assert message == "usage" or len(done.stderr.splitlines()) == 1
+
+
+def test_damaged_model_is_named_as_on_the_command_line(device, tmp_path):
+    (tmp_path / "text.tflite").write_text("no model")
+    done = run("text.tflite", "--allow-unsigned", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "error: text.tflite is not a .tflite model; copy or export it again\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("absent.key", "error: cannot read the key absent.key: No such file or directory; check"),
+        ("text.key", "error: text.key is not a private key in PEM without a password: pass the "),
+    ],
+)
+def test_wrong_key_is_one_line_with_a_remedy(device, tmp_path, key, message):
+    (tmp_path / "text.key").write_text("no key")
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime.signing", "sign", key, device.new],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert "cryptography.io" not in done.stderr
 
 
 def test_second_update_at_the_same_time_is_rejected(device):

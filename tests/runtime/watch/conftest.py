@@ -68,7 +68,8 @@ class Watcher:
     def _read(stream, into, parse) -> None:
         with stream:
             for line in stream:
-                into.put(parse(line))
+                if not line.startswith("watching "):  # said once, at the start
+                    into.put(parse(line))
 
     def next(self) -> dict:
         """Return the next record on its stdout."""

@@ -83,6 +83,6 @@ def test_watch_continues_after_space_was_freed(watch, tmp_path, pictures):
     resource.prlimit(watcher.process.pid, resource.RLIMIT_FSIZE, unlimited)
     assert len(watcher.names(20)) == 20
     assert watcher.end() == 0
-    assert "3 kept results are written" in watcher.errors.get()
+    assert "kept results that are written now: 3" in watcher.errors.get()
     assert watcher.errors.empty()
     assert len(out.read_text().splitlines()) == 20

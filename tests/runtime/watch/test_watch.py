@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.classifier import find_model
+from runtime.model.default_model import find_model
 
 
 def test_image_is_classified_once_however_it_arrives(watch, tmp_path, pictures):
@@ -107,7 +107,7 @@ def test_watching_continues_after_the_folder_was_moved_away_and_back(watch, tmp_
     (folder / "1.bmp").write_bytes(pictures[0][0])
     assert watcher.names(1) == ["1.bmp"]
     folder.rename(away)
-    assert "waiting for it to come back" in watcher.complaint()
+    assert "waiting until it is back" in watcher.complaint()
     (away / "2.bmp").write_bytes(pictures[1][0])
     away.rename(folder)
     assert watcher.complaint() == f"{folder} is back\n"

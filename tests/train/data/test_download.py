@@ -176,6 +176,20 @@ def test_faulty_server_raises_soon_and_leaves_no_complete_file(serve, tmp_path, 
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".part"]
 
 
+def test_error_names_the_files_the_mirrors_and_the_folder_to_download_by_hand(tmp_path):
+    mirrors = ["http://127.0.0.1:9/a/", "http://127.0.0.1:9/b/"]
+    with pytest.raises(DatasetError) as caught:
+        download(tmp_path / "cache", mirrors, SHA256)
+    message = str(caught.value)
+    assert f"by hand from {mirrors[0]} or {mirrors[1]} and put them into {tmp_path / 'cache'}" in (
+        message
+    )
+    assert all(f"{name}.gz" in message for name in SHA256)
+    assert "Connection refused" in message
+    assert "Errno" not in message
+    assert "urlopen" not in message
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_next_mirror_is_used_for_all_files_after_a_fault(serve, tmp_path, fault):
     faulty, good = serve(fault), serve()

@@ -1,6 +1,8 @@
-"""Draw the images in this folder: a photograph, a scan and a screenshot of a handwritten digit.
+"""Draw the images in examples/. None of them is a real photograph, scan or screenshot.
 
-The command `python examples/draw.py` writes photo.jpg (7), scan.png (5) and screen.png (3).
+The command `python docs/draw_examples.py` writes photo.jpg (7), drawn with the light, shadow and
+noise of a photograph, scan.png (5) with the squared paper of a scan, and screen.png (3) with the
+colors of a dark screen.
 """
 
 from itertools import pairwise
@@ -54,23 +56,24 @@ def draw_strokes(strokes, size, box, width):
 
 
 def main() -> None:
-    """Write the three images beside this file."""
-    folder = Path(__file__).parent
+    """Write the three images into examples/."""
+    folder = Path(__file__).parents[1] / "examples"
     noise = np.random.default_rng(0)
-    # Photograph of a marker on paper: light falls off to the right, and a shadow crosses the paper.
+    # As if a marker on paper was photographed: light falls off to the right, and a shadow crosses
+    # the paper.
     y, x = np.mgrid[0:900, 0:1200].astype(np.float32)
     light = 205 - 70 * x / 1200 - 30 * y / 900 - 45 / (1 + np.exp((y + 0.4 * x - 620) / 25))
     ink = draw_strokes(SEVEN, (1200, 900), (420, 190, 810, 700), 34)[..., None]
     paper = light[..., None] * (1, 0.97, 0.9)
     photo = paper * (1 - ink) + ink * (38, 46, 92) + noise.normal(0, 5, paper.shape)
     Image.fromarray(photo.clip(0, 255).astype(np.uint8)).save(folder / "photo.jpg", quality=82)
-    # Scan of a pencil on squared paper.
+    # As if a pencil on squared paper was scanned.
     page = np.full((420, 420), 244, np.float32)
     page[20::40] = page[:, 20::40] = 205
     scan = page * (1 - 0.68 * draw_strokes(FIVE, (420, 420), (125, 95, 290, 330), 9))
     scan += noise.normal(0, 3, page.shape)
     Image.fromarray(scan.clip(0, 255).astype(np.uint8)).save(folder / "scan.png", optimize=True)
-    # Screenshot of a finger drawing on a dark screen.
+    # As if a finger drew on a dark screen.
     screen = 24 + 226 * draw_strokes(THREE, (280, 280), (70, 50, 210, 230), 20)
     Image.fromarray(screen.clip(0, 255).astype(np.uint8)).save(folder / "screen.png", optimize=True)
 
