@@ -17,10 +17,11 @@ from runtime.cli.parser import CommandParser
 from runtime.errors import printable
 from runtime.system import atomic_write
 
-_HERE = Path(__file__).parent
-_INSTALLER = "install-pi.sh"
+_HERE = Path(__file__).parent  # the folder `deploy` of the repository
+_INSTALLER = "install-pi.sh"  # name of the installer, in `deploy` and in a bundle
 # Patterns of all files in a bundle. An existing folder is replaced only if it contains the
-# installer and no file outside these patterns; the checkout's `deploy` contains other files.
+# installer and only files of these patterns; otherwise EdgeError is raised. This protects the
+# folder `deploy` of the repository, which contains further files.
 _BUNDLE_FILES = (_INSTALLER, "systemd/*.service", "wheels/*.whl")
 
 
@@ -35,13 +36,17 @@ def main(argv: list[str] | None = None) -> int:
 def bundle(out: Path) -> None:
     """Write the installer, the systemd units and all wheels into a folder, atomically.
 
+    Args:
+        out: folder to write; an earlier bundle in this folder is replaced.
+
     Raises:
-        EdgeError: The folder contains other files or cannot be written, or pip cannot download
-            or build a wheel.
+        EdgeError: The folder contains files that are not of a bundle, or cannot be written. Or pip
+            cannot download or build a wheel.
     """
     with atomic_write.atomic_folder(out, _BUNDLE_FILES, {_INSTALLER}) as bundle_folder:
         wheel_folder = bundle_folder / "wheels"
-        # One folder a system: systems share wheels, and parallel pips would overwrite each other's.
+        # Download into one folder per system: several systems need the same wheels, and parallel
+        # downloads to one folder would overwrite each other.
         with ThreadPoolExecutor(len(SYSTEMS)) as pool:
             list(pool.map(lambda s: wheels.download(s, wheel_folder / s.name), SYSTEMS))
         for file in wheel_folder.glob("*/*.whl"):

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the digit-edge runtime on a Raspberry Pi into one folder, without a compiler or root.
+# Installs the digit-edge runtime on a Raspberry Pi into one folder, without a compiler and without
+# root permissions. Users run it from a copy of the folder that deploy.bundle makes.
 # Options: sh install-pi.sh --help
 set -eu
 
@@ -14,14 +15,16 @@ Run it again to upgrade. If the self-test of an upgrade fails, the old version i
   --dir DIR       folder to install into (default: ~/digit-edge)
   --wheels DIR    install all packages from this folder, without a network
   --engine NAME   litert, tflite or onnx (default: the best for this system); upgrades keep it
-  --extra NAME    also install what mqtt, serve, update or vision needs; upgrades keep it
+  --extra NAME    also install the packages of mqtt, serve, update or vision; may be repeated;
+                  upgrades keep it
   --python PATH   Python to use (default: python3)
-  --service NAME  start watch, camera or serve now and at every boot (uses sudo)
-  --folder DIR    folder of the service watch (default: DIR/inbox, below --dir)
+  --service NAME  start watch, camera or serve now and at every boot (uses sudo); may be
+                  repeated
+  --folder DIR    folder that the service watch reads images from (default: inbox in --dir)
   --plan          print what would be installed, and exit
   --uninstall     remove the folder and the services
 
-Exit status: 0 success, 2 not possible on this system, 3 the self-test failed.
+Exit status: 0 success, 2 a wrong option or not possible on this system, 3 the self-test failed.
 TEXT
 }
 
@@ -55,7 +58,9 @@ done
 here=$(cd "$(dirname "$0")" && pwd)
 case $directory in /*) ;; *) directory=$PWD/$directory ;; esac
 directory=${directory%/}
-mark=$directory/.digit-edge # marks a folder of this script; holds the extras and the engine
+# This file marks a folder that this script made. It also holds the extras, and the engine if
+# --engine named it.
+mark=$directory/.digit-edge
 made="made by install-pi.sh; remove it with install-pi.sh --uninstall"
 units=${DIGIT_EDGE_UNITS:-/etc/systemd/system}
 for service in $services; do
@@ -65,7 +70,7 @@ for service in $services; do
     esac
     if [ "$service" = serve ]; then extras="$extras serve"; fi
     [ -e "$here/systemd/digit-edge-$service.service" ] ||
-        fail "$here/systemd is missing: copy it from deploy/ of the repository"
+        fail "$here/systemd is missing: copy this folder from deploy/ of the repository"
 done
 
 case " $services " in
@@ -91,7 +96,7 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# Removes the services, and the folder except the user's files.
+# Removes the services, and the folder except for the user's files.
 uninstall() {
     for unit in "$units"/digit-edge-*.service; do
         [ -e "$unit" ] || continue
@@ -100,7 +105,7 @@ uninstall() {
         as_root systemctl daemon-reload
     done
     if [ -e "$directory" ]; then
-        [ -e "$mark" ] || fail "$directory was not made by this script: remove it by hand"
+        [ -e "$mark" ] || fail "$directory was not made by this script: remove the folder by hand"
         # Keep the files of the user, such as images in the inbox.
         rm -rf "$directory"/env "$directory"/env-* "$directory/token" "$mark"
         rmdir "$directory/inbox" 2>/dev/null || true
@@ -117,7 +122,7 @@ detect() {
 import platform, struct, sys, sysconfig
 print(struct.calcsize("P") * 8, sys.version_info[0], sys.version_info[1],
       platform.libc_ver()[0] or "none", sys.implementation.name)') ||
-        fail "$python does not run: choose another with --python"
+        fail "$python does not run: choose another Python with --python"
     # shellcheck disable=SC2086  # five words
     set -- $facts
     bits=$1 major=$2 minor=$3 libc=$4 implementation=$5
@@ -133,15 +138,15 @@ print(struct.calcsize("P") * 8, sys.version_info[0], sys.version_info[1],
     esac
     if [ "$bits" = 32 ] && [ "$machine" = x86_64 ]; then fail "no engine is built for 32-bit x86"; fi
     [ "$libc" = glibc ] ||
-        fail "the engines need glibc, which $python does not use: choose another with --python"
+        fail "the engines need glibc, which $python does not use: choose another Python with --python"
     [ "$implementation" = cpython ] ||
-        fail "the engines need CPython, not $implementation: choose it with --python"
+        fail "the engines need CPython, but $python is $implementation: choose a CPython with --python"
     if [ "$major" != 3 ] || [ "$minor" -lt 10 ] || [ "$minor" -gt 13 ]; then
-        fail "the engines need Python 3.10 to 3.13, not $major.$minor: choose one with --python"
+        fail "the engines need Python 3.10 to 3.13, but $python is $major.$minor: choose another with --python"
     fi
 }
 
-# True if Python of the system can import module $1.
+# Succeeds if the system's Python can import module $1.
 system_has() {
     "$python" -c "import $1" 2>/dev/null
 }
@@ -168,9 +173,9 @@ choose() {
         fail "tflite-runtime needs Python 3.11 or older, not 3.$minor: choose another with --engine"
     fi
     if [ "$bits" = 32 ]; then
-        [ "$engine" != litert ] || fail "LiteRT has no 32-bit wheel: choose another with --engine"
+        [ "$engine" != litert ] || fail "LiteRT has no 32-bit wheel: choose another engine with --engine"
         if [ "$engine" = onnx ]; then
-            # There is no wheel; Debian has a package since Trixie.
+            # onnxruntime has no 32-bit wheel. Debian has a package since Trixie, with Python 3.13.
             [ "$minor" -gt 11 ] ||
                 fail "onnxruntime has no 32-bit build for this system: choose another with --engine"
             system_has onnxruntime ||
@@ -206,8 +211,9 @@ plan() {
     echo "folder:  $directory"
 }
 
-# Runs pip install. Only wheels are installed, so no compiler is needed. pip does not warn about the
-# dependencies that are left out. Nothing is compiled to bytecode: Python does so on import.
+# Runs pip install with the arguments. Only wheels are installed, so no compiler is needed. pip does
+# not warn about dependencies that are left out. Python compiles a module to bytecode when it imports
+# the module, not pip.
 pip() {
     if [ -n "$wheels" ]; then
         set -- --no-index --find-links "$wheels" "$@"
@@ -217,16 +223,16 @@ pip() {
         --only-binary :all: "$@" >&2
 }
 
-# Installs without dependencies: of those that the engines declare, inference needs only NumPy, and
-# picamera2 needs the NumPy of apt, with which it was built.
+# Installs the packages without their dependencies. Of the dependencies that the engines declare,
+# inference needs only NumPy. NumPy must come from apt if possible, because picamera2 was built with it.
 install_packages() {
     # shellcheck disable=SC2086  # $package is empty if the engine comes from apt
     pip --no-deps digit-edge $package || return
-    # If importing NumPy kills Python, install the wheels.
+    # If Python is killed when it imports NumPy, install the wheels of NumPy and Pillow.
     wanted=$(lacking numpy "$numpy" PIL 'pillow>=9.4') || wanted="$numpy pillow>=9.4"
     # shellcheck disable=SC2086  # one word per package
     if [ -n "$wanted" ]; then pip --no-deps $wanted || return; fi
-    # Services cannot write bytecode here, so compile the runtime for them.
+    # Services cannot write bytecode into this folder, so compile the runtime now.
     "$new/bin/python" -m compileall -q "$new"/lib/python3*/site-packages/digit_edge || return
     [ -n "$extras" ] || return 0
     wanted=$(requirements) || return
@@ -272,9 +278,9 @@ PYTHON
 
 # Installs into a new environment, tests it, and then replaces the old one.
 install() {
-    # If the system has no pip, unpack the pip wheel of venv, and delete it at the end: that saves
-    # 15 MB. It is unpacked because Python would compile it again at each run from within the wheel.
-    # -s ignores a pip in the user's home.
+    # If the system has no pip, use the pip wheel of the module venv, and delete it at the end, which
+    # saves 15 MB. The wheel is unpacked, because Python would compile a pip inside a wheel again at
+    # each run. The option -s ignores a pip in the user's home.
     pip_wheel=$("$python" -s -c '
 import glob, importlib.util, os, sys
 # A virtual environment inside a virtual environment does not see the pip of the outer one.
@@ -320,13 +326,14 @@ switch() {
     mv -T "$directory/env.next" "$directory/env"
     trap - EXIT
     printf '%s\n' "$made" "extras: $extras" "engine: $named" >"$mark"
-    # Running services have loaded the old version; they are restarted later.
+    # Running services have loaded the old version, so its files can be deleted. The services are
+    # restarted at the end of this script.
     if [ -n "$old" ]; then rm -rf "${directory:?}/$old"; fi
 }
 
 # Writes, enables and starts the systemd unit of service $1.
 install_service() {
-    command -v systemctl >/dev/null || fail "systemd is missing: start digit-edge $1 yourself"
+    command -v systemctl >/dev/null || fail "systemd is missing: run digit-edge $1 yourself"
     folder=${folder:-$directory/inbox}
     mkdir -p "$folder"
     if [ "$1" = serve ] && [ ! -e "$directory/token" ]; then

@@ -11,13 +11,15 @@ class System:
     """A Raspberry Pi operating system.
 
     Attributes:
-        suite: Debian release that it is based on, such as "trixie".
+        suite: Debian release that the system is based on, such as "trixie".
         architecture: Debian architecture, "arm64" or "armhf".
-        python: version of its Python, such as "3.13".
-        engines: available engines, by the name of their extra; install-pi.sh prefers the first.
-        absent: unavailable engines, each with the reason.
-        cpus: processors it runs on, by their QEMU names.
-        wheels: pip platform tags; empty if no engine has a wheel for the system.
+        python: version of the system's Python, such as "3.13".
+        engines: available engines, by the names of the package's extras; install-pi.sh chooses the
+            first.
+        absent: unavailable engine → reason.
+        cpus: processors that the system runs on, by their QEMU names.
+        wheels: pip platform tags of the wheels that the system can install; empty if no engine has
+            a wheel for the system.
     """
 
     suite: str
@@ -35,15 +37,20 @@ class System:
 
     @property
     def bits(self) -> int:
-        """Pointer size: 64 or 32."""
+        """Size of a pointer in bits: 64 or 32."""
         return 64 if self.architecture == "arm64" else 32
 
     @property
     def measured_on(self) -> tuple[str, ...]:
-        """Processors of full-system mode; a 32-bit system boots under a 64-bit kernel there."""
+        """Processors that QEMU's full-system mode emulates to measure the system.
+
+        A 32-bit system is measured on a 64-bit processor, because the emulation only has a 64-bit
+        kernel.
+        """
         return self.cpus if self.bits == 64 else ("cortex-a53",)
 
 
+# Processors of 64-bit and of 32-bit systems, by their QEMU names.
 _ARM64_CPUS = (
     "cortex-a53",  # Pi 3 and Zero 2 W
     "cortex-a72",  # Pi 4
@@ -51,7 +58,8 @@ _ARM64_CPUS = (
 )
 _ARMHF_CPUS = ("cortex-a7",)  # Pi 2; the Pi 3, 4, 5 and Zero 2 W run 32-bit systems too
 
-# pip platform tags: manylinux_2_N wheels need glibc 2.N or newer.
+# Platform tags for pip download: a wheel with the tag manylinux_2_N needs glibc 2.N or newer.
+# manylinux2014 is manylinux_2_17.
 _ARM64_TAGS = (
     "manylinux_2_28_aarch64",
     "manylinux_2_27_aarch64",
@@ -60,13 +68,14 @@ _ARM64_TAGS = (
     "manylinux_2_35_aarch64",
     "manylinux2014_aarch64",
 )
+# Likewise for 32-bit wheels.
 _ARMHF_TAGS = ("manylinux_2_34_armv7l", "manylinux_2_31_armv7l")
 
-# Reasons for a missing engine, printed in the table benchmarks/results/pi.md.
+# Reasons why an engine is unavailable, for the table benchmarks/results/pi.md.
 _NO_32_BIT = "no 32-bit wheel"
 _PYTHON_311 = "its last wheel is for Python 3.11"
 
-SYSTEMS = (
+SYSTEMS = (  # all supported systems
     System(
         suite="bookworm",
         architecture="arm64",
@@ -104,5 +113,5 @@ SYSTEMS = (
         wheels=(),
     ),
 )
-# Processors without any engine, with the reason: the Pi 1, Pi Zero and Zero W.
+# Processor without any engine → reason. ARMv6 is the processor of the Pi 1, Pi Zero and Zero W.
 NO_ENGINE = {"armv6": "no engine is built for it, and Debian's programs die there (SIGILL)"}

@@ -16,12 +16,15 @@ from deploy.systems import System
 from runtime.errors import EdgeError
 
 CHECKOUT = Path(__file__).parents[1]  # root of the repository
-ENGINES = {  # extra of digit-edge → package of its engine; the lock file has the extra's name
+# Extra of digit-edge → package of the engine. The version is pinned in requirements/EXTRA.lock.
+ENGINES = {
     "litert": "ai-edge-litert",
     "onnx": "onnxruntime",
     "tflite": "tflite-runtime",
 }
-EXTRAS = (  # packages of the extras mqtt and serve, with their dependencies; all pure Python
+# Packages of the extras mqtt and serve, with their dependencies. The packages are pure Python, so
+# every system can install the same wheels.
+EXTRAS = (
     "paho-mqtt",
     "starlette",
     "anyio",
@@ -32,16 +35,20 @@ EXTRAS = (  # packages of the extras mqtt and serve, with their dependencies; al
     "python-multipart",
     "typing-extensions",
 )
-# Timestamp of the files in a built wheel, so that equal sources give equal bytes: 1 January 1980,
-# the earliest date of the zip format (APPNOTE.TXT 4.4.6).
+# Timestamp of the files in a built wheel, in seconds since 1970. A constant timestamp makes equal
+# sources give equal bytes. 1 January 1980 is the earliest date of the zip format (APPNOTE.TXT
+# 4.4.6).
 _SOURCE_DATE_EPOCH_S = "315532800"
-_PIP_MESSAGE_CHARS = 1000  # the end of pip's output that is quoted in an error
+_PIP_MESSAGE_CHARS = 1000  # length of the end of pip's output that an error message quotes
 
 
 def pins(system: System) -> list[str]:
-    """Return `package==version` of every wheel for a system.
+    """Return `package==version` of every wheel that is downloaded for a system.
 
-    A 32-bit system gets NumPy and Pillow from apt.
+    For 32-bit systems this does not include NumPy and Pillow, which apt installs there.
+
+    Raises:
+        EdgeError: A lock file does not pin exactly one version of a package.
     """
     packages = [
         pinned(engine, ENGINES[engine], system.python) for engine in system.engines if system.wheels
@@ -52,10 +59,10 @@ def pins(system: System) -> list[str]:
 
 
 def download(system: System, folder: Path) -> None:
-    """Download a system's wheels into a folder.
+    """Download a system's wheels into a folder, which is created if it is missing.
 
     Raises:
-        EdgeError: pip cannot download a wheel.
+        EdgeError: pip cannot download a wheel, or a lock file does not pin exactly one version.
     """
     platforms = [word for tag in system.wheels for word in ("--platform", tag)]
     options = ["--no-deps", "--only-binary=:all:", "--python-version", system.python]
@@ -63,13 +70,16 @@ def download(system: System, folder: Path) -> None:
 
 
 def project(folder: Path) -> Path:
-    """Build the project's wheel from the checkout into `folder`, and delete older ones there.
+    """Build the project's wheel from the checkout, and delete earlier wheels of the project.
+
+    Args:
+        folder: folder to write the wheel to.
 
     Returns:
         The path of the wheel.
 
     Raises:
-        EdgeError: pip cannot build it.
+        EdgeError: pip cannot build the wheel.
     """
     # Build from a copy, because setuptools leaves build folders in the source tree.
     with tempfile.TemporaryDirectory() as copy:
@@ -91,10 +101,11 @@ def pinned(lock: str, package: str, python: str) -> str:
     Args:
         lock: name of the lock file, without `requirements/` and `.lock`.
         package: name of the package.
-        python: version of Python, such as "3.13", that selects among the markers.
+        python: version of Python, such as "3.13". The lock file may pin another version of the
+            package for each version of Python.
 
     Raises:
-        EdgeError: The lock file pins no version, or several, for this Python.
+        EdgeError: The lock file does not pin exactly one version for this Python.
     """
     pins = []
     for line in (CHECKOUT / f"requirements/{lock}.lock").read_text().splitlines():
@@ -103,14 +114,18 @@ def pinned(lock: str, package: str, python: str) -> str:
             pins.append(match[1])
     if len(pins) != 1:
         raise EdgeError(
-            f"requirements/{lock}.lock pins {len(pins)} versions of {package} for Python {python}, "
-            "not one: run make lock"
+            f"requirements/{lock}.lock must pin one version of {package} for Python {python}, but "
+            f"pins {len(pins)}: run make lock"
         )
     return pins[0]
 
 
 def _marker_matches(marker: str, python: str) -> bool:
-    """Evaluate a marker as uv writes it: python_full_version < '3.11', >= '3.11', == '3.11.*'."""
+    """Return whether a version of Python, such as "3.13", satisfies a marker of a lock file.
+
+    The markers have the forms that uv writes: python_full_version < '3.11', >= '3.11', or
+    == '3.11.*'. An empty marker is always satisfied; a marker of another form is never satisfied.
+    """
     match = re.fullmatch(r"python_full_version (<|>=|==) '3\.(\d+)(?:\.\*)?'", marker)
     if not match:
         return not marker
@@ -120,6 +135,10 @@ def _marker_matches(marker: str, python: str) -> bool:
 
 def pip(verb: str, options: Sequence[str]) -> None:
     """Run `pip VERB OPTIONS…` without output.
+
+    Args:
+        verb: command of pip, such as "download".
+        options: the further arguments.
 
     Raises:
         EdgeError: pip failed; the message contains the end of pip's output.

@@ -1,4 +1,7 @@
-"""Export a trained model as TFLite and ONNX, float and int8."""
+"""Export a trained model as TFLite and ONNX, float and int8.
+
+The command is `digit-edge export`. `export.cli` parses the options and runs the exports.
+"""
 
 import sys
 

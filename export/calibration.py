@@ -1,4 +1,8 @@
-"""Draws the calibration images, from which the converters read the ranges of an int8 model."""
+"""Draws the calibration images of an int8 model.
+
+The converters in `export.tflite` and `export.onnx` run the model on these images. The smallest and
+largest value of each tensor then determine its quantization scale. `export.cli` calls `choose`.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,7 +16,7 @@ from runtime.errors import DatasetError
 from runtime.model.spec import Dataset
 from train.data.splits import DataSet
 
-DEFAULT_IMAGES = 500  # training images, the same number of each class
+DEFAULT_IMAGES = 500  # number of calibration images without --calibration, all classes together
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +26,7 @@ class Calibration:
     Attributes:
         pixels: uint8 (N, 28, 28, 1).
         dataset: name and SHA-256 of these images, for the artifact's spec.
-        counts: number of images per class.
+        counts: number of images per class, in the order of the classes.
     """
 
     pixels: Pixels
@@ -38,10 +42,13 @@ class Calibration:
 def choose(data: DataSet, size: int = DEFAULT_IMAGES, seed: int = 0) -> Calibration:
     """Draw training images that are not in the test set, the same number of each class.
 
+    If `size` is not a multiple of the number of classes, the first classes get one image more. If a
+    class has too few images, all its images are used, and the result has fewer images than `size`.
+
     Args:
         data: the data set that the model was trained on.
         size: number of images.
-        seed: random seed.
+        seed: random seed, a whole number from 0.
 
     Raises:
         DatasetError: `size` is less than the number of classes, or all training images of a class
@@ -57,7 +64,7 @@ def choose(data: DataSet, size: int = DEFAULT_IMAGES, seed: int = 0) -> Calibrat
     random = np.random.default_rng(seed)
     chosen: list[int] = []
     for label in range(classes):
-        # Calibrating on test images would bias the accuracy measured on them.
+        # Calibrating on test images would bias the test accuracy.
         members = [
             index
             for index in random.permutation(np.flatnonzero(data.train.labels == label))

@@ -1,4 +1,7 @@
-"""Parses the options of `digit-edge export`, `export-tflite` and `export-onnx`, and runs them."""
+"""Parses the options of the commands export, export-tflite and export-onnx, and runs the exports.
+
+The modules `export.__main__`, `export.tflite` and `export.onnx` call `run` with their formats.
+"""
 
 import argparse
 import sys
@@ -15,11 +18,16 @@ from train.options import add_data_argument, whole
 
 
 def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
-    """Export a model to all targets, print the checks, and return the exit status.
+    """Export a model to all targets, and print the checks.
 
     Args:
-        targets: the formats; a command of one format has `--out` and `--quantize`.
-        argv: the command's options; None for those of the process.
+        targets: the file formats. With a single format, the command has the options --out and
+            --quantize. With several formats, each is exported as float32 and as int8.
+        argv: options of the command; None reads the options of the process.
+
+    Returns:
+        The exit status: 0, or 3 (CHECK_FAILED) if an artifact does not match the model. The other
+        artifacts are still written.
 
     Raises:
         EdgeError: the model, the data or an option is unsuitable, or a file cannot be written.

@@ -1,4 +1,9 @@
-"""Opens the `.keras` artifact to export, computes its scores, and prepares it for converters."""
+"""Opens the `.keras` artifact to export, computes its scores, and prepares it for converters.
+
+`export.cli` opens the artifact; `export.tflite` and `export.onnx` convert the model.
+`export.pipeline` compares the result with the scores that Keras computes. The benchmarks also use
+this module.
+"""
 
 import math
 import os
@@ -20,16 +25,17 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-INPUT_NAME = "pixels"  # of the exported model
-OUTPUT_NAME = "scores"  # of the exported model
-_BATCH_SIZE = 500  # images that Keras predicts at once
-# The exceptions that Keras and zipfile raise for a damaged model.
+INPUT_NAME = "pixels"  # name of the exported model's input; another name fails the verification
+OUTPUT_NAME = "scores"  # name of the exported model's output; another name fails the verification
+_BATCH_SIZE = 500  # images that Keras predicts at once; more images are predicted in batches
+
+# The exceptions that Keras and zipfile raise for a damaged model; each becomes an ArtifactError.
 _LOAD_ERRORS = (
     ValueError,
     TypeError,
     KeyError,
     OSError,
-    RuntimeError,  # the zip archive needs a version of the format that zipfile does not know
+    RuntimeError,  # zipfile: the archive is encrypted or has an unknown version of the zip format
     zipfile.BadZipFile,
 )
 
@@ -52,11 +58,14 @@ class KerasModel:
 
 
 def open_source(path: str | os.PathLike[str]) -> KerasModel:
-    """Open a `.keras` artifact.
+    """Open a `.keras` artifact: read its spec, and build the Keras model.
+
+    Args:
+        path: the file that `digit-edge train` wrote.
 
     Raises:
-        ArtifactError: the file is missing or damaged, has no spec, or Keras cannot build the
-            model.
+        ArtifactError: the file is missing or damaged, has another suffix, or has no spec; or Keras
+            cannot build the model.
     """
     path = Path(path)
     if path.suffix != ".keras":
@@ -68,12 +77,12 @@ def open_source(path: str | os.PathLike[str]) -> KerasModel:
 
 
 def load_keras(path: Path) -> "keras.Model":
-    """Build the model in a `.keras` file.
+    """Build the model in a `.keras` file, which need not have a spec.
 
     Raises:
-        ArtifactError: Keras cannot build it.
+        ArtifactError: Keras cannot build the model.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fatal errors only
     # TensorFlow prints messages about oneDNN and CUDA on its first import.
     with interrupt.at_once(), suppress_native_output(2):
         import keras
@@ -83,7 +92,7 @@ def load_keras(path: Path) -> "keras.Model":
             return keras.saving.load_model(path, compile=False)
     except _LOAD_ERRORS as error:
         raise ArtifactError(
-            f"Keras cannot open {path} ({error}): copy it again, or train it again"
+            f"Keras cannot open {path} ({error}): copy the file again, or train the model again"
         ) from error
 
 
@@ -91,8 +100,8 @@ def scores_of(model: "keras.Model", pixels: Pixels) -> Scores:
     """Return a Keras model's softmax scores, float32 (N, classes).
 
     Args:
-        model: a model whose input is from 0 to 1.
-        pixels: uint8 (N, 28, 28, 1).
+        model: a model whose input is float32 (N, 28, 28, 1) from 0 to 1.
+        pixels: uint8 (N, 28, 28, 1), with N at least 1.
     """
     scaled = np.divide(pixels, 255, dtype=np.float32)
     return np.asarray(model.predict(scaled, batch_size=_BATCH_SIZE, verbose=0))
@@ -101,16 +110,17 @@ def scores_of(model: "keras.Model", pixels: Pixels) -> Scores:
 def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunction":
     """Convert a model to a TensorFlow function that the converters read.
 
-    Keras's Flatten computes its output shape at run time (SHAPE, STRIDED_SLICE, PACK), which splits
-    the TFLite graph into two XNNPACK partitions. It is replaced by a reshape to the constant shape
-    [-1, n], which keeps one partition and any batch size.
+    Keras's Flatten layer is replaced by a reshape to the constant shape [-1, n]. Flatten would
+    compute its output shape at run time (SHAPE, STRIDED_SLICE, PACK). These operators would split
+    the TFLite graph in two for XNNPACK, LiteRT's library of fast kernels. The reshape keeps the
+    graph whole and allows any batch size.
 
     Args:
-        model: the Keras model.
+        model: the Keras model; it is not modified.
 
     Returns:
-        A function from pixels, float32 (batch, 28, 28, 1) from 0 to 1, to {"scores": float32
-        (batch, classes)}.
+        A function. The argument `pixels` is float32 (batch, 28, 28, 1) from 0 to 1. The function
+        returns {"scores": float32 (batch, classes)}.
     """
     import keras
     import tensorflow as tf
@@ -135,5 +145,5 @@ def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunc
         return {OUTPUT_NAME: clone(pixels, training=False)}
 
     function = tf.function(scores, input_signature=signature, autograph=False)
-    function.model = clone  # keeps the variables alive as long as the function
+    function.model = clone  # for `export.tflite`; also keeps the variables alive
     return function

@@ -1,6 +1,8 @@
 """Export a trained model as ONNX, float32 or int8.
 
-The converter is tf2onnx; int8 quantization is that of onnxruntime, except for the softmax.
+The command is `digit-edge export-onnx`. `digit-edge export` uses this module too, through TARGET.
+tf2onnx converts the model. onnxruntime quantizes an int8 model, except for the softmax, which
+`export.softmax_lut` replaces.
 """
 
 import logging
@@ -25,9 +27,12 @@ from runtime.system.native_output import suppress_native_output
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 17  # of ONNX operators; onnxruntime 1.14 reads it, and tf2onnx supports up to 18
-IR_VERSION = 8  # of the ONNX file format
-# Names of an operator's constant inputs, by (operator, index of the input).
+# Version of the ONNX operators in a file. onnxruntime before 1.14 cannot open newer versions,
+# and tf2onnx writes at most version 18.
+OPSET = 17
+IR_VERSION = 8  # version of the ONNX file format; older engines reject files with a newer version
+
+# (operator, index of a constant input) → name of the constant, such as "weight" in conv1.weight.
 _CONSTANT_NAMES = {
     ("conv", 1): "weight",
     ("conv", 2): "bias",
@@ -35,7 +40,8 @@ _CONSTANT_NAMES = {
     ("add", 1): "bias",
     ("reshape", 1): "shape",
 }
-# Operators that rearrange or select values without changing them.
+# Operators that rearrange or select values without changing them. `quantization` follows the
+# model's input through these operators.
 _LAYOUT_OPERATORS = {
     "Flatten",
     "Identity",
@@ -50,10 +56,13 @@ _LAYOUT_OPERATORS = {
 def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes:
     """Convert a model to ONNX.
 
+    The input of the converted model is float32 (batch, 28, 28, 1) from 0 to 1. The output is
+    float32 (batch, classes). An int8 model has the same input and output types.
+
     Args:
         source: the model to convert.
-        calibration: images for static int8 quantization (QDQ); None for float32. The model's input
-            and output stay float32.
+        calibration: images for static int8 quantization with QuantizeLinear and
+            DequantizeLinear operators (QDQ). None converts to float32.
 
     Returns:
         The bytes of an .onnx file without a spec.
@@ -86,8 +95,8 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
 def _rename(graph: "onnx.GraphProto") -> None:
     """Name nodes after their operators, and tensors after their nodes: conv1, conv1.weight.
 
-    The converter's names (unk__52, StatefulPartitionedCall/…) are not readable, and their numbers
-    differ from one conversion to the next.
+    The converter's names (unk__52, StatefulPartitionedCall/…) are not readable. The numbers in
+    these names also differ from one conversion to the next.
     """
     constants = {tensor.name for tensor in graph.initializer}
     renamed = {INPUT_NAME: INPUT_NAME, graph.output[0].name: graph.output[0].name}
@@ -117,7 +126,7 @@ def _normalize(model: "onnx.ModelProto") -> None:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     # The converter and the quantizer declare operator sets that no node uses; an engine may reject
-    # a model because of them.
+    # a model because of an unknown operator set.
     used = {node.domain for node in model.graph.node}
     used_opsets = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]
@@ -146,8 +155,8 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
     with atomic_write.temporary_folder() as folder, suppress_native_output(1, 2):
         original, prepared, quantized = (folder / f"{n}.onnx" for n in ("plain", "prepared", "q"))
         onnx.save(model, original)
-        # Fuses MatMul and Add, so that biases are quantized together with the products. Symbolic
-        # shape inference needs sympy, and only the batch size of this graph is symbolic.
+        # Fuse MatMul and Add, so that biases are quantized together with the products. Symbolic
+        # shape inference is skipped: it needs sympy, and only the batch size is symbolic here.
         quant_pre_process(original, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
@@ -165,15 +174,19 @@ def _quantize(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.Model
 
 
 def describe(data: bytes) -> Signature:
-    """Return the names and shapes of an .onnx file's input and output.
+    """Return the names and shapes of a model's input and output.
+
+    Args:
+        data: the bytes of an .onnx file.
 
     Raises:
-        ArtifactError: it is not an ONNX model, or does not have one input and one output.
+        ArtifactError: the data are not an ONNX model, or the model does not have one input and
+            one output.
     """
     graph = _load(data).graph
     if len(graph.input) != 1 or len(graph.output) != 1:
         raise ArtifactError(
-            f"the model has {len(graph.input)} inputs and {len(graph.output)} outputs: use one "
+            f"the model has {len(graph.input)} inputs and {len(graph.output)} outputs: use a model "
             "with one input and one output"
         )
     source, result = graph.input[0], graph.output[0]
@@ -181,13 +194,17 @@ def describe(data: bytes) -> Signature:
 
 
 def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:
-    """Return the quantization parameters of an .onnx file's input and scores.
+    """Return the quantization parameters (scale and zero point) of a model's input and output.
+
+    Args:
+        data: the bytes of an .onnx file.
 
     Returns:
-        None if the input is not quantized. The second item is None if the scores are not.
+        (parameters of the input, parameters of the output). The second item is None if the output
+        is not quantized. None instead of a tuple if the input is not quantized.
 
     Raises:
-        ArtifactError: it is not an ONNX model, or its scale is not a constant.
+        ArtifactError: the data are not an ONNX model, or a scale is not a single constant.
     """
     import onnx
 
@@ -213,7 +230,13 @@ def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | 
 
 
 def _params(node: "onnx.NodeProto", values: dict[str, np.ndarray]) -> QuantizationParams:
-    """Return scale and zero point (0 by default) of a QuantizeLinear or DequantizeLinear."""
+    """Return the scale and the zero point of a QuantizeLinear or DequantizeLinear operator.
+
+    The zero point is 0 if the operator has none.
+
+    Raises:
+        ArtifactError: the scale or the zero point is not a single constant.
+    """
     scale, zero_point = (*node.input[1:3], "")[:2]
     try:
         return QuantizationParams(
@@ -243,7 +266,7 @@ def _shape(value: "onnx.ValueInfoProto") -> tuple[int | None, ...]:
     return tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in axes)
 
 
-TARGET = ExportTarget("ONNX", ".onnx", convert, describe, quantization)
+TARGET = ExportTarget("ONNX", ".onnx", convert, describe, quantization)  # for `export.cli.run`
 
 
 def main(argv: list[str] | None = None) -> int:

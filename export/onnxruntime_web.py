@@ -1,4 +1,8 @@
-"""Fetches onnxruntime-web, the engine of the exported page: one pinned, verified npm release."""
+"""Fetches onnxruntime-web, the engine that runs .onnx models in a browser.
+
+`digit-edge export-web` copies the engine into the site that it writes. The engine is one pinned npm
+release; its SHA-512 is verified.
+"""
 
 import base64
 import hashlib
@@ -11,30 +15,37 @@ from pathlib import Path
 from runtime.errors import EdgeError
 from runtime.system import atomic_write
 
-VERSION = "1.30.0"  # of onnxruntime-web
-# SHA-512 of the tarball in base64, as the npm registry and package-lock.json files give it.
+VERSION = "1.30.0"  # pinned version of onnxruntime-web
+# "sha512-" and the SHA-512 of the tarball in base64, as in the npm registry. A tarball with another
+# SHA-512 raises EdgeError.
 INTEGRITY = (
     "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZ"
     "ClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 )
-TARBALL = f"onnxruntime-web-{VERSION}.tgz"  # name of the file in the cache
-# The files of the smallest build that runs the model (WebAssembly with SIMD), and their names in
-# the site.
+TARBALL = f"onnxruntime-web-{VERSION}.tgz"  # file name of the downloaded release
+
+# File in the tarball → its name in the site: the smallest build that runs the model (WebAssembly
+# with SIMD instructions).
 _MEMBERS = {
     "package/dist/ort.wasm.bundle.min.mjs": "ort.js",
     "package/dist/ort-wasm-simd-threaded.wasm": "ort.wasm",
 }
-_NPM_TIMEOUT_S = 600  # for the download by npm
+_NPM_TIMEOUT_S = 600  # for the download; npm is then stopped, and EdgeError is raised
+_MAX_REASON_CHARS = 200  # of npm's first error line that a message quotes; the rest is cut off
 
 
 def fetch(cache: Path) -> dict[str, bytes]:
-    """Return the engine's files by their names in the site, from the cache or by npm.
+    """Return the files of the engine.
 
     Args:
-        cache: folder of the tarball; npm downloads it if it is missing.
+        cache: folder of the tarball. If the tarball is missing, npm downloads it into this folder.
+
+    Returns:
+        Name in the site ("ort.js", "ort.wasm") → content.
 
     Raises:
-        EdgeError: npm is missing or cannot download the tarball, or the tarball's SHA-512 differs.
+        EdgeError: npm is missing or cannot download the tarball, or the tarball has another
+            SHA-512.
     """
     tarball = cache / TARBALL
     if not tarball.is_file():
@@ -43,8 +54,8 @@ def fetch(cache: Path) -> dict[str, bytes]:
     digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
     if f"sha512-{digest}" != INTEGRITY:
         raise EdgeError(
-            f"{tarball} is not onnxruntime-web {VERSION}: its SHA-512 differs; delete it and run "
-            "the command again"
+            f"{tarball} is not onnxruntime-web {VERSION}: its SHA-512 differs; delete the file "
+            "and run the command again"
         )
     with tarfile.open(tarball) as archive:
         members = {name: archive.extractfile(member) for member, name in _MEMBERS.items()}
@@ -75,6 +86,6 @@ def _download(tarball: Path) -> None:
         packed = Path(folder, TARBALL)
         if done.returncode != 0 or not packed.is_file():
             lines = [line for line in done.stderr.splitlines() if line.strip()]
-            reason = lines[0][:200] if lines else "no reason given"
+            reason = lines[0][:_MAX_REASON_CHARS] if lines else "npm printed no reason"
             raise EdgeError(f"npm cannot fetch {TARBALL} ({reason}): check the network, {by_hand}")
         atomic_write.write(tarball, packed.read_bytes())

@@ -1,6 +1,7 @@
 """Exports a Keras model: converts it, verifies the artifact in the device's engine, and writes it.
 
-`export.cli` and the notebook call `export`.
+The device's engine is LiteRT for .tflite and onnxruntime for .onnx. `export.cli` and the notebook
+main.ipynb call `export`.
 """
 
 import dataclasses
@@ -25,14 +26,17 @@ if TYPE_CHECKING:
 
 
 class ExportTarget(NamedTuple):
-    """A file format and its functions.
+    """A file format and its functions: `export.tflite.TARGET` or `export.onnx.TARGET`.
 
     Attributes:
-        name: for messages, such as "TFLite".
-        suffix: of the file name, such as ".tflite".
-        convert: converts a model to the bytes of a file; int8 if calibration images are given.
-        describe: returns the names and shapes of a file's input and output.
-        quantization: returns the quantization parameters of a file's input and output.
+        name: name of the format in messages, such as "TFLite".
+        suffix: suffix of the file name, such as ".tflite".
+        convert: converts a model to the bytes of a file: int8 with calibration images, otherwise
+            float32.
+        describe: returns the names and shapes of the input and the output of a file's bytes.
+        quantization: returns (parameters of the input, parameters of the output) of a file's bytes.
+            The second item is None if the output is not quantized. None instead of a tuple if the
+            input is not quantized.
     """
 
     name: str
@@ -50,22 +54,26 @@ def export(
     calibration: "Calibration | None" = None,
     on_verified: Callable[[Verification], None] = lambda _: None,
 ) -> Artifact:
-    """Convert a model, compare the artifact with it in the device's engine, and write it if equal.
+    """Convert a model, and write the artifact if its scores match the model's.
+
+    The device's engine runs the artifact on the test images; Keras runs the model.
 
     Args:
         source: the model to export.
         target: the format to export to.
-        data: the data set of the model; its test images are compared.
-        out: the file to write; an existing file stays if the new artifact fails.
-        calibration: images for int8 quantization; None for float32.
-        on_verified: called with all checks, before ParityError is raised.
+        data: the data set of the model. The scores of its test images are compared.
+        out: the file to write. If the artifact fails a check, an existing file stays unchanged.
+        calibration: images for int8 quantization; None exports float32.
+        on_verified: called with the results of all checks, also if a check failed.
 
     Returns:
         The written artifact.
 
     Raises:
-        ParityError: the artifact does not match the Keras model; nothing is written.
+        ParityError: the artifact does not match the Keras model, or has another precision than
+            requested; nothing is written.
         ArtifactError: the converter or the engine does not support the model.
+        BackendUnavailable: the device's engine is not installed.
         EdgeError: `out` cannot be written.
     """
     with interrupt.deferred():  # converters call Python from C++, which can lose an exception

@@ -1,8 +1,9 @@
-"""Replaces the softmax of an int8 model by a look-up table, for the same bytes on every processor.
+"""Replaces the softmax of an int8 model by a look-up table: equal scores on every processor.
 
-The exp and the sum of an engine differ in their last bits between processors. An int8 logit has one
-of 256 codes, so e^(logit - largest logit) has one of 256 values, which the model contains as a
-table.
+`export.tflite` and `export.onnx` call this module after the quantization. An engine's exponential
+function and sums differ in their last bits between processors. An int8 logit is one of 256 integers
+(codes). Therefore e^(logit - largest logit) has at most 256 values, and the model contains them as
+a table.
 """
 
 import math
@@ -14,26 +15,29 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import onnx
 
-_CODES = 256  # values of an int8
-# The difference of two codes is computed in float, and truncated to an integer. This factor makes
-# it larger than the integer despite rounding errors; 255 becomes 255.255, so not the next integer.
+_CODES = 256  # number of different int8 values, and so the length of the table
+
+# The difference of two codes is computed in float, and then truncated to an integer. Rounding
+# errors could make the float slightly smaller than the integer. Multiplied by this factor, the
+# float is slightly larger: the largest difference, 255, becomes 255.255, which is truncated to 255.
 _TRUNCATION_MARGIN = 1.001
 
 
 def softmax_lut(scale: float, classes: int, dtype: type[np.floating]) -> npt.NDArray[np.floating]:
     """Return the table e^(-scale · k) for k = 0 to 255, rounded so that sums are exact.
 
-    The values are multiples of 2^-b, with b such that `dtype` represents every integer up to
-    2^b · `classes`. Therefore the sum of `classes` values is exact, in any order of addition. With
-    float32, the error of a score is about 1e-6 for ten classes and 1e-4 for a thousand.
+    The values are multiples of 2^-b. The number b is the largest for which `dtype` represents every
+    integer up to 2^b · `classes`. Therefore the sum of `classes` values is exact, in any order of
+    addition. With float32, the error of a score is about 1e-6 for ten classes, and 1e-4 for a
+    thousand classes.
 
     Args:
-        scale: quantization scale of the logits.
-        classes: number of values in a sum.
+        scale: quantization scale of the logits, above 0.
+        classes: number of classes, and so of values in a sum; at least 1.
         dtype: type of the table and of the sum.
 
     Returns:
-        Array (256,) of `dtype`.
+        Array (256,) of `dtype`, from 1 down to about 0.
     """
     bits = np.finfo(dtype).nmant + 1 - math.ceil(math.log2(classes))
     steps = np.rint(np.ldexp(np.exp(-scale * np.arange(_CODES)), bits))
@@ -42,14 +46,19 @@ def softmax_lut(scale: float, classes: int, dtype: type[np.floating]) -> npt.NDA
 
 
 def replace_softmax_with_lut_tflite(data: bytes) -> bytes:
-    """Replace the softmax of int8 logits in a .tflite file; return other files unchanged.
+    """Replace the softmax of int8 logits in a .tflite file by the table.
 
-    Only operators that LiteRT's GPU accelerator supports are used. It computes with dequantized
-    values, so the codes are recomputed from these. The numerators are multiplied by the reciprocal
-    of their sum: a division differs in its last bits in tflite-runtime for 64-bit Arm.
+    Only operators that LiteRT's GPU accelerator supports are used. The accelerator computes with
+    dequantized values, so the codes are recomputed from these. The numerators are multiplied by the
+    reciprocal of their sum, because the division of tflite-runtime for 64-bit Arm has other last
+    bits.
 
     Args:
         data: the bytes of a .tflite file without a spec.
+
+    Returns:
+        The bytes of the changed file. `data` itself if the model does not end in a softmax of int8
+        logits.
     """
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
@@ -116,11 +125,23 @@ class _TFLiteGraph:
         return self._tensor(name, list(values.shape), kind, values.tobytes())
 
     def variable(self, name: str, shape: list[int], kind: str = "FLOAT32") -> int:
-        """Add a tensor that an operator writes, and return its index."""
+        """Add a tensor that an operator writes, and return the tensor's index.
+
+        Args:
+            name: name of the tensor.
+            shape: sizes of the axes; -1 for an axis of any size.
+            kind: type of the values in the TFLite schema, "FLOAT32" or "INT32".
+        """
         return self._tensor(name, shape, kind)
 
     def reshape(self, source: int, shape: list[int], kind: str) -> int:
-        """Append a RESHAPE operator, and return the index of its output."""
+        """Append a RESHAPE operator, and return the index of the output tensor.
+
+        Args:
+            source: index of the input tensor.
+            shape: sizes of the output's axes; -1 for an axis of any size.
+            kind: type of the values in the TFLite schema, "FLOAT32" or "INT32".
+        """
         name = self.tensors[source].name + "_reshaped"
         result = self.variable(name, shape, kind)
         sizes = np.array(shape, np.int32)
@@ -134,11 +155,12 @@ class _TFLiteGraph:
         """Append an operator.
 
         Args:
-            kind: name of the operator in the schema.
-            inputs: indices of its input tensors.
-            output: index of its output tensor.
-            options: name of its options in the schema, without the suffix "Options".
-            values: the options by their names in the schema.
+            kind: name of the operator in the TFLite schema.
+            inputs: indices of the operator's input tensors.
+            output: index of the operator's output tensor.
+            options: name of the options type in the schema, without the suffix "Options"; empty
+                for an operator without options.
+            values: name of an option in the schema → value.
         """
         schema = self._schema
         code = schema.OperatorCodeT()
@@ -174,15 +196,16 @@ class _TFLiteGraph:
 
 
 def replace_softmax_with_lut_onnx(model: "onnx.ModelProto") -> None:
-    """Replace the softmax of int8 logits in an ONNX model in place; leave other models unchanged.
+    """Replace the softmax of int8 logits in an ONNX model by the table.
 
-    onnxruntime computes the last layer in integers only if one DequantizeLinear reads its codes,
-    and one operator reads the result. Therefore the codes are recomputed from the dequantized
-    logits. The division is in float64, rounded to float32 at the end: float32 quotients have errors
-    of up to 6e-6 in Debian's onnxruntime for 32-bit Arm.
+    The codes are recomputed from the dequantized logits. If another operator also read the codes
+    themselves, onnxruntime would not compute the last layer in integers. The quotients are computed
+    in float64, and rounded to float32 at the end. Quotients in float32 would have errors of up to
+    6e-6 in Debian's onnxruntime for 32-bit Arm.
 
     Args:
-        model: the model, which is modified.
+        model: the model, which is modified in place. A model that does not end in a softmax of int8
+            logits stays unchanged.
     """
     from onnx import TensorProto, helper, numpy_helper
 

@@ -1,6 +1,8 @@
 """Add a spec to a model made with other tools.
 
-The runtime only opens models with a spec: class names, precision, golden outputs and a digest.
+The command is `digit-edge export-spec`. The runtime only opens models with a spec: class names,
+precision, golden outputs and a digest. Golden outputs are a few images with the model's scores; the
+self-test compares an engine's scores with these.
 """
 
 import argparse
@@ -19,7 +21,8 @@ from runtime.model.artifact import Artifact
 from runtime.model.spec import Dataset, GoldenOutputs, ModelSpec, Quantization
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 
-_UNKNOWN = Dataset("unknown", "")  # the training and calibration data of such a model
+# Name and digest of the training data and the calibration data, for the spec of such a model.
+_UNKNOWN = Dataset("unknown", "")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,16 +58,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artifact:
-    """Write the model at `path` to `out` with a spec: its labels and its own golden outputs.
+    """Write the model at `path` to `out` with a spec: the labels, and golden outputs of the model.
 
     Args:
         path: a .tflite, .onnx or .keras file without a spec.
         labels: class names in the order of the scores.
-        out: the file to write, with the same suffix; may be `path`.
+        out: the file to write, with the suffix of `path`; may be `path` itself.
+
+    Returns:
+        The written artifact.
 
     Raises:
-        ArtifactError: the model has a spec already, or the runtime cannot run it.
-        EdgeError: `out` cannot be written.
+        ArtifactError: the model has a spec already, cannot be run, or has other shapes than
+            (N, 28, 28, 1) and (N, number of labels). Or `out` has another suffix than `path`.
+        BackendUnavailable: the engine of the file format is not installed.
+        EdgeError: `out` cannot be written, or scikit-learn is not installed.
     """
     data = artifact.read_bare(path)
     if out.suffix != path.suffix:

@@ -1,6 +1,8 @@
 """Export a trained model as TFLite, float32 or int8.
 
-Converter and int8 quantization are TensorFlow's, except for the softmax.
+The command is `digit-edge export-tflite`. `digit-edge export` uses this module too, through TARGET.
+TensorFlow converts and quantizes the model, except for the softmax of an int8 model, which
+`export.softmax_lut` replaces.
 """
 
 import importlib
@@ -19,18 +21,20 @@ from runtime.model.spec import QuantizationParams
 from runtime.system import atomic_write
 from runtime.system.native_output import suppress_native_output
 
-# Bytes of a weight by precision. The file must be larger than all its weights: the converter can
-# lose them without an error.
+# Precision → bytes of a weight. A file that is smaller than all weights together raises
+# ArtifactError, because the converter sometimes loses the weights without an error.
 _BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
 
 
 def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes:
     """Convert a model to TFLite.
 
+    The input of a float32 model is float32 (batch, 28, 28, 1) from 0 to 1. The input of an int8
+    model is int8, quantized. The output is always float32 (batch, classes).
+
     Args:
         source: the model to convert.
-        calibration: images for int8 quantization; None for float32. The input of an int8 model is
-            int8, its output float32.
+        calibration: images for int8 quantization; None converts to float32.
 
     Returns:
         The bytes of a .tflite file without a spec.
@@ -42,7 +46,7 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
         import keras
         import tensorflow as tf
 
-        # In a notebook, `suppress_native_output` does not suppress TensorFlow's log.
+        # TensorFlow's log also appears in a notebook, despite `suppress_native_output`.
         tf.get_logger().setLevel("ERROR")
         with atomic_write.temporary_folder() as folder:
             function = serving_function(source.model)
@@ -80,8 +84,9 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
 def _quantize(calibrated: bytes) -> bytes:
     """Quantize a calibrated model to int8, except for the softmax.
 
-    An int8 softmax returns multiples of 1/256, so no confidence exceeds 0.996. `TFLiteConverter`
-    cannot exclude an operator; `mlir_quantize`, which it calls internally, can.
+    An int8 softmax returns multiples of 1/256, so no confidence would exceed 0.996.
+    `TFLiteConverter` cannot exclude an operator from quantization. `mlir_quantize`, a function that
+    `TFLiteConverter` calls internally, can exclude it.
     """
     import tensorflow as tf
     from tensorflow.lite.python.convert import mlir_quantize
@@ -96,20 +101,24 @@ def _quantize(calibrated: bytes) -> bytes:
 
 
 def describe(data: bytes) -> Signature:
-    """Return the names and shapes of a .tflite file's input and output.
+    """Return the names and shapes of a model's input and output.
+
+    Args:
+        data: the bytes of a .tflite file.
 
     Raises:
-        ArtifactError: LiteRT cannot open it, or it does not have one input and one output.
+        ArtifactError: LiteRT cannot open the file, or the model does not have one input and one
+            output.
     """
     interpreter = _open(data)
     source, result = interpreter.get_input_details(), interpreter.get_output_details()
     if len(source) != 1 or len(result) != 1:
         raise ArtifactError(
-            f"the model has {len(source)} inputs and {len(result)} outputs: use one with one input "
-            "and one output"
+            f"the model has {len(source)} inputs and {len(result)} outputs: use a model with one "
+            "input and one output"
         )
     signatures = interpreter.get_signature_list()
-    if signatures:  # has the original names; the tensors have the converter's
+    if signatures:  # a signature has the original names; tensors have names from the converter
         signature = next(iter(signatures.values()))
         names = signature["inputs"][0], signature["outputs"][0]
     else:
@@ -124,10 +133,14 @@ def describe(data: bytes) -> Signature:
 
 
 def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:
-    """Return the quantization parameters of a .tflite file's input and output.
+    """Return the quantization parameters (scale and zero point) of a model's input and output.
+
+    Args:
+        data: the bytes of a .tflite file.
 
     Returns:
-        None if the input is not quantized. The second item is None if the output is not.
+        (parameters of the input, parameters of the output). The second item is None if the output
+        is not quantized. None instead of a tuple if the input is not quantized.
 
     Raises:
         ArtifactError: LiteRT cannot open the file.
@@ -151,7 +164,7 @@ def _open(data: bytes) -> Any:
         raise ArtifactError(f"LiteRT cannot open the model: {error}") from error
 
 
-TARGET = ExportTarget("TFLite", ".tflite", convert, describe, quantization)
+TARGET = ExportTarget("TFLite", ".tflite", convert, describe, quantization)  # for `export.cli.run`
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,6 +1,6 @@
-"""Verifies an exported artifact: compares its names, shapes, scores and predictions with Keras's.
+"""Verifies an exported artifact: compares its names, shapes, scores and predictions with Keras.
 
-`export.pipeline` writes an artifact only if all checks pass.
+`export.pipeline` calls `verify`, and writes an artifact only if all checks pass.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +14,21 @@ from runtime.errors import ParityError
 from runtime.model.tolerance import Tolerance
 from train.data.splits import Split
 
-SINGLE_IMAGES = 16  # also run one by one, to compare with their scores in a batch
+# Number of test images that are also run one by one. Their scores are compared with the scores of
+# the same images in a batch.
+SINGLE_IMAGES = 16
 
 
 @dataclass(frozen=True)
 class Signature:
-    """Names and shapes of a model's input and output; an axis of any size is None."""
+    """Names and shapes of a model's input and output.
+
+    Attributes:
+        input_name: name of the input, "pixels" in an artifact of this project.
+        output_name: name of the output, "scores" in an artifact of this project.
+        input_shape: shape of the input; None stands for an axis of any size.
+        output_shape: shape of the output; None stands for an axis of any size.
+    """
 
     input_name: str
     output_name: str
@@ -32,9 +41,9 @@ class ExportCheck:
     """The result of one check, printed as a line.
 
     Attributes:
-        name: such as "top-1".
+        name: name of the check, such as "top-1" (the predicted classes).
         passed: whether the artifact matches the Keras model.
-        detail: the figures that were compared.
+        detail: the compared values as text.
     """
 
     name: str
@@ -47,7 +56,11 @@ class ExportCheck:
 
 @dataclass(frozen=True)
 class Verification:
-    """All checks of one artifact; true if all passed."""
+    """All checks of one artifact; its truth value is True if all checks passed.
+
+    Attributes:
+        checks: the results, in the order of the checks.
+    """
 
     checks: tuple[ExportCheck, ...]
 
@@ -80,17 +93,21 @@ def verify(
 ) -> Verification:
     """Compare the scores of an artifact, in the device's engine, with Keras's scores.
 
+    The limits are those of `runtime.model.tolerance.Tolerance`. The scores of a float32 artifact
+    must be almost equal to Keras's. An int8 artifact must have almost the same predictions and
+    accuracy.
+
     Args:
         signature: names and shapes of the artifact's input and output.
         run: runs the artifact: pixels uint8 (N, 28, 28, 1) → scores float32 (N, classes).
-        reference: Keras's scores of `split.pixels`, (N, classes).
-        split: test images and their labels.
+        reference: Keras's scores of `split.pixels`, float32 (N, classes).
+        split: test images and their labels; at least one image.
         shape: shape of one image, (28, 28, 1).
-        precision: "float32" is judged by its scores, "int8" by its predictions and accuracy; see
-            `runtime.model.tolerance.Tolerance`.
+        precision: "float32" or "int8".
 
     Returns:
-        All checks; only those up to the first failure if the scores cannot be compared.
+        The checks "names", "shapes", "values", "top-1", "accuracy" and "batches". "values" is the
+        last check if the scores have another shape than Keras's, or contain NaN or infinity.
     """
     classes = reference.shape[1]
     expected = Signature(INPUT_NAME, OUTPUT_NAME, (None, *shape), (None, classes))
@@ -116,13 +133,13 @@ def verify(
     for name, values in (("", scores), ("Keras: ", reference)):
         non_finite = int(np.sum(~np.isfinite(values)))
         if non_finite:
-            detail = f"{name}{non_finite} of the {values.shape} scores are NaN or Inf"
+            detail = f"{name}{non_finite} of {values.size:,} scores are NaN or infinite"
             checks.append(ExportCheck("values", False, detail))
             return Verification(tuple(checks))
     tolerance, count = Tolerance(), len(split)
     difference = float(np.abs(scores - reference).max())
     predicted, keras_predicted = scores.argmax(axis=1), reference.argmax(axis=1)
-    flipped = int(np.sum(predicted != keras_predicted))
+    different = int(np.sum(predicted != keras_predicted))
     correct = int(np.sum(predicted == split.labels))
     keras_correct = int(np.sum(keras_predicted == split.labels))
     # The runtime runs single images as well as batches, which must have the same scores.
@@ -140,8 +157,8 @@ def verify(
         ),
         ExportCheck(
             "top-1",
-            tolerance.allows_flips(precision, flipped, count),
-            f"{1 - flipped / count:.2%} of {count:,} predictions equal ({flipped} flipped)",
+            tolerance.allows_flips(precision, different, count),
+            f"{1 - different / count:.2%} of {count:,} predictions equal ({different} different)",
         ),
         ExportCheck(
             "accuracy",

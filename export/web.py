@@ -1,7 +1,8 @@
 """Write a static site: a page to draw on with the model.
 
-The site has the page of `runtime.serve`, the model, its spec, and onnxruntime-web. A service worker
-caches all files, so that it works offline.
+The command is `digit-edge export-web`. The site contains the page of `digit-edge serve`, the model,
+the model's spec, and onnxruntime-web, which runs the model in the browser. A service worker caches
+all files, so the site works offline.
 """
 
 import argparse
@@ -23,15 +24,16 @@ from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.system import atomic_write
 
-_ROOT = Path(__file__).parents[1]
-_PAGE = _ROOT / "runtime/serve/page"  # the page of runtime.serve
-_SHARED_FILES = ("app.js", "pad.js", "style.css", "icon.svg")  # copied from `_PAGE`
+_ROOT = Path(__file__).parents[1]  # the folder that contains `export` and `runtime`
+_PAGE = _ROOT / "runtime/serve/page"  # the page of `digit-edge serve`
+_SHARED_FILES = ("app.js", "pad.js", "style.css", "icon.svg")  # files copied from `_PAGE`
 _SITE = Path(__file__).parent / "site"  # the other files and templates of the site
 _PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"  # the default model
-# An existing folder is only replaced if it has all of these files, and no file that this command
-# does not write.
+
+# An existing folder is only replaced if it contains all of these files, and only files that this
+# command or an earlier version writes. Otherwise EdgeError is raised.
 _REQUIRED_FILES = {"index.html", "sw.js", "spec.json", "model.onnx"}
-# Files that earlier versions of this command also wrote, to read photographs and numbers.
+# Files that earlier versions of this command also wrote. A folder with these files is replaced.
 _FORMER_FILES = {
     "components.js",
     "cuts.js",
@@ -46,7 +48,7 @@ _FORMER_FILES = {
     "relief.js",
     "thumbnail.js",
 }
-_DIGITS = tuple("0123456789")  # the labels of a model of digits, for which the page has own texts
+_DIGITS = tuple("0123456789")  # with these labels, the texts of the page are about digits
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -111,7 +113,8 @@ def open_model(path: Path) -> Artifact:
     """Read an .onnx artifact, and check that onnxruntime can open it.
 
     Raises:
-        ArtifactError: the file is not an .onnx artifact, or is damaged.
+        ArtifactError: the file is not an .onnx artifact, is damaged, or has a name that is not
+            UTF-8.
         BackendUnavailable: onnxruntime is not installed.
     """
     if path.suffix != ".onnx":
@@ -120,7 +123,7 @@ def open_model(path: Path) -> Artifact:
         path.name.encode()
     except UnicodeEncodeError:
         raise ArtifactError(
-            f"{path}: the file name, which the page shows, is not UTF-8: rename the file"
+            f"{path}: the page shows the file name, but the name is not UTF-8: rename the file"
         ) from None
     opened = artifact.read(path)
     open_backend(opened)
@@ -128,11 +131,14 @@ def open_model(path: Path) -> Artifact:
 
 
 def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the contents of the site's files by name.
+    """Return the files of the site.
 
     Args:
-        opened: the model.
-        engine: contents of `ort.js` and `ort.wasm`.
+        opened: the artifact that the page runs.
+        engine: file name ("ort.js", "ort.wasm") → content, from `onnxruntime_web.fetch`.
+
+    Returns:
+        File name → content, such as "index.html" and "model.onnx".
     """
     site = {name: (_PAGE / name).read_bytes() for name in _SHARED_FILES}
     site |= {path.name: path.read_bytes() for path in sorted(_SITE.iterdir()) if path.is_file()}
@@ -161,11 +167,11 @@ def write(site: dict[str, bytes], out: Path) -> None:
     """Write the site atomically; an earlier site at `out` is replaced.
 
     Args:
-        site: contents of the files by name.
-        out: the folder to write.
+        site: file name → content, from `build`.
+        out: the folder to write; created if it is missing.
 
     Raises:
-        EdgeError: `out` has other files, or it cannot be written.
+        EdgeError: `out` contains files that are not of a site, or cannot be written.
     """
     known_files = site.keys() | _FORMER_FILES
     with atomic_write.atomic_folder(out, known_files, _REQUIRED_FILES) as folder:
@@ -174,12 +180,13 @@ def write(site: dict[str, bytes], out: Path) -> None:
 
 
 def _page(template: bytes, opened: Artifact) -> bytes:
-    """Fill in the texts of the page that depend on the model."""
+    """Return index.html: its template with the texts that depend on the model."""
     digits = opened.spec.labels == _DIGITS
     command = "digit-edge serve"
     if opened.path.resolve() != _PUBLISHED.resolve():
         command += f" --model {shlex.quote(opened.path.name)}"
-    # The Content-Security-Policy allows the only inline script by its SHA-256.
+    # The Content-Security-Policy of the page allows the only inline script by the SHA-256 of the
+    # script.
     _, _, script = template.partition(b"<script>")
     digest = base64.b64encode(hashlib.sha256(script.partition(b"</script>")[0]).digest())
     values = {

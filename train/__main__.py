@@ -1,4 +1,7 @@
-"""Train the CNN on a data set and save it with its spec."""
+"""Train the CNN on a data set and save it with its spec.
+
+The command is `digit-edge train`. This module parses the options; `train.run` does the work.
+"""
 
 import argparse
 import shlex
@@ -12,8 +15,10 @@ from train import recipe
 from train.options import whole
 from train.recipe import DEFAULT, FAST, PUBLISHED, Recipe
 
-DEFAULT_OUT = Path("models/digits.keras")
-DEFAULT_VALIDATION_SHARE = 1 / 12  # of the training images: 5,000 of MNIST's 60,000
+DEFAULT_OUT = Path("models/digits.keras")  # written without --out, in the working directory
+# Share of the training images held back for validation without --validation: 5,000 of MNIST's
+# 60,000.
+DEFAULT_VALIDATION_SHARE = 1 / 12
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -111,7 +116,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def choose_recipe(args: argparse.Namespace) -> Recipe:
-    """Return the recipe that the options select and change."""
+    """Return the recipe that the options select and change.
+
+    Args:
+        args: the options, as `parse_args` returns them.
+
+    Raises:
+        EdgeError: --set names an unknown setting, or a value is not in the setting's range.
+    """
     settings = [
         f"{name}={value}"
         for name in ("epochs", "batch_size", "learning_rate")
@@ -137,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
 def _rate(text: str) -> float:
     value = _number(text)
     if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and at most 1")
     return value
 
 

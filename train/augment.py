@@ -1,4 +1,7 @@
-"""Augments batches of training images: random rotation, scale, shear, shift, elastic distortion."""
+"""Augments batches of training images: random rotation, scale, shear, shift, elastic distortion.
+
+`train.fit` augments each batch; `train.recipe` contains the amounts.
+"""
 
 import math
 from dataclasses import dataclass
@@ -10,16 +13,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The largest amounts of augmentation; each image draws its own from uniform distributions.
+    """The largest amounts of augmentation.
+
+    The amounts of an image are drawn from uniform distributions, for each image separately. Only
+    the displacements of elastic distortion come from a normal distribution.
 
     Attributes:
-        rotation_degrees: maximum rotation in either direction.
-        scale: 0.1 scales by 1/1.1 to 1.1, each axis independently.
-        shear: maximum horizontal shear in either direction, as the tangent of the angle.
-        shift_px: maximum shift in either direction, each axis independently.
-        elastic_px: standard deviation of the displacements of elastic distortion; 0 turns it off.
-        elastic_points: points per side whose displacements are drawn, from a normal distribution;
-            the displacements between them are interpolated.
+        rotation_degrees: maximum rotation, clockwise and counterclockwise.
+        scale: maximum change of size, for each axis separately: 0.1 scales by 1/1.1 to 1.1.
+        shear: maximum horizontal shear, to the left and to the right, as the tangent of the angle.
+        shift_px: maximum shift in pixels, in both directions of each axis.
+        elastic_px: standard deviation of the displacements of elastic distortion, in pixels; 0
+            turns elastic distortion off.
+        elastic_points: grid points per side of an image. A displacement is drawn for each grid
+            point; the displacements of the pixels are interpolated.
     """
 
     rotation_degrees: float = 12.0
@@ -48,11 +55,13 @@ def augment(
         images: float32 (N, H, W, 1); 0 is background.
         distortion: the largest amounts.
         strength: scalar from 0 to 1, by which all amounts are multiplied.
-        seed: two integers.
-        margin: pixels at each edge that the network crops; they are filled with background.
+        seed: two whole numbers, int32 (2,).
+        margin: pixels at each edge that the network crops. The result is background there, which
+            saves computing these pixels.
 
     Returns:
-        float32 (N, H, W, 1); pixels from outside an image are background.
+        float32 (N, H, W, 1). Pixels that come from outside an image are background. If all amounts
+        are 0, the batch is returned unchanged, margin included.
     """
     import tensorflow as tf
 
@@ -96,7 +105,8 @@ def _affine(
     scale_x, scale_y = tf.exp(draws[1] * log_scale), tf.exp(draws[2] * log_scale)
     shear = draws[3] * distortion.shear
     cos, sin = tf.cos(angle), tf.sin(angle)
-    # Rotation · shear · scale about the center, then the shift.
+    # [[a, b], [c, d]] = rotation · shear · scale, about the center (x, y) of the image. dx and dy
+    # contain the random shift.
     a, b = cos * scale_x, (cos * shear - sin) * scale_y
     c, d = sin * scale_x, (sin * shear + cos) * scale_y
     x, y = (width - 1) / 2, (height - 1) / 2

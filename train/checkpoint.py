@@ -1,4 +1,7 @@
-"""Writes and reads checkpoints: an .npz with the variables and history of a training run."""
+"""Writes and reads checkpoints: an .npz with the variables and the history of a training run.
+
+`train.fit` writes a checkpoint after each epoch, and reads it to resume an interrupted run.
+"""
 
 import dataclasses
 import io
@@ -17,13 +20,14 @@ from runtime.errors import EdgeError
 from runtime.system import atomic_write
 from train.recipe import with_current_names
 
-# The exceptions that NumPy and zipfile raise for a damaged .npz.
+# The exceptions that NumPy and zipfile raise for a damaged .npz. Here and in `train.data.idx_npz`
+# each becomes an EdgeError that names the file.
 DAMAGED = (
     OSError,
     ValueError,
     TypeError,
     EOFError,
-    RuntimeError,  # the archive is encrypted
+    RuntimeError,  # zipfile: the archive is encrypted
     SyntaxError,
     tokenize.TokenError,
     zlib.error,
@@ -36,13 +40,13 @@ class Epoch:
     """The results of one epoch: a row of the history.
 
     Attributes:
-        epoch: its number, from 1.
+        epoch: number of the epoch, from 1.
         train_loss: mean loss on the augmented training images, in nats.
-        train_accuracy: accuracy on the same images, from 0 to 1.
+        train_accuracy: accuracy on the augmented training images, from 0 to 1.
         val_loss: mean loss on the validation images, in nats.
         val_accuracy: accuracy on the validation images, from 0 to 1.
-        learning_rate: at the end of the epoch.
-        seconds: duration of the training and the validation.
+        learning_rate: learning rate at the end of the epoch.
+        seconds: duration of the training and the validation of this epoch.
     """
 
     epoch: int
@@ -61,10 +65,11 @@ class Checkpoint:
     No random state is stored: all randomness is derived from (seed, epoch, step).
 
     Attributes:
-        settings: JSON of everything that determines the result; a run can only be resumed with
-            the same settings.
+        settings: JSON object of everything that determines the result. A run can only be resumed
+            with the same settings.
         history: one entry per completed epoch.
-        values: the values of all variables: the network's, their moving average, the optimizer's.
+        values: the values of all variables: those of the network, of its moving average and of the
+            optimizer, in this order.
     """
 
     settings: str
@@ -73,7 +78,11 @@ class Checkpoint:
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Replace the checkpoint at `path` atomically: a kill leaves the old file or the new one."""
+    """Replace the checkpoint at `path` atomically: a kill leaves the old file or the new one.
+
+    Raises:
+        EdgeError: the file cannot be written.
+    """
     record = {
         "settings": json.loads(checkpoint.settings),
         "history": [dataclasses.asdict(epoch) for epoch in checkpoint.history],
@@ -85,13 +94,18 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read(path: Path, settings: str) -> Checkpoint:
-    """Read the checkpoint of a run with `settings`.
+    """Read the checkpoint of a run.
+
+    Args:
+        path: file of the checkpoint.
+        settings: the settings of the run to resume, as in `Checkpoint`. Former names of settings
+            in the file count as the current names.
 
     Raises:
-        EdgeError: the file cannot be read, or the settings of its run differ.
+        EdgeError: the file is missing, damaged or unreadable, or has other settings.
     """
     try:
-        # Open the file here: NumPy would leave it open if the archive is damaged.
+        # Open the file here: NumPy would leave the file open if the archive is damaged.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             record = json.loads(str(archive["record"]))
             history = tuple(Epoch(**epoch) for epoch in record["history"])

@@ -1,4 +1,7 @@
-"""Corrupts a share of each training batch: contrast, brightness, noise, blur, stroke, occlusion."""
+"""Corrupts a share of each training batch: contrast, brightness, noise, blur, stroke, occlusion.
+
+`train.fit` corrupts batches after the augmentation; `train.recipe` contains the amounts.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -6,23 +9,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import tensorflow as tf
 
+# The fields of `Corruption` that are kinds of corruption. The order determines the random numbers
+# of a kind, so a change of the order changes the trained weights.
 _KINDS = ("contrast", "brightness", "noise", "blur_px", "stroke_px", "occlusion_px")
+_MIN_BLUR_PX = 0.3  # smallest standard deviation of a blur; smaller ones hardly change an image
+_MIN_SQUARE_PX = 2.0  # smallest side of the square that covers part of a digit
+_INK_LEVEL = 0.5  # pixels above this level, from 0 to 1, are ink that the square may be centered on
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """The largest amounts of each kind of corruption; 0 turns a kind off.
+    """The largest amount of each kind of corruption; 0 turns a kind off.
 
-    A corrupted image gets one kind, and its own amount from a uniform distribution.
+    A corrupted image gets one kind. The amount is drawn from a uniform distribution, for each image
+    separately.
 
     Attributes:
         share: share of a batch that is corrupted, from 0 to 1, divided equally among the kinds.
-        contrast: share by which pixels move towards the image's mean.
-        brightness: value added to every pixel, as a share of full scale.
-        noise: standard deviation of Gaussian noise, as a share of full scale.
-        blur_px: standard deviation of a Gaussian blur.
-        stroke_px: how much strokes grow wider or thinner, at most 2.
-        occlusion_px: side of a square of background whose center is on the ink.
+        contrast: share by which pixels move towards the mean of the image, from 0 to 1.
+        brightness: value added to every pixel, as a share of full scale, from 0 to 1.
+        noise: standard deviation of Gaussian noise, as a share of full scale, from 0 to 1.
+        blur_px: standard deviation of a Gaussian blur, in pixels; at least 0.3 if not 0.
+        stroke_px: width that strokes gain or lose, in pixels, from 0 to 2.
+        occlusion_px: side of a square of background that covers part of the ink, in pixels.
     """
 
     share: float = 0.0
@@ -39,17 +48,18 @@ def corrupt(
 ) -> "tf.Tensor":
     """Corrupt the first images of a batch, an equal part with each kind of corruption.
 
-    The batch is already shuffled, so the choice of images is random, and each kind is computed
-    for its own part only. The same seed gives the same result.
+    The batch must be shuffled already, so that the first images are a random choice. The same seed
+    gives the same result.
 
     Args:
         images: float32 (size, H, W, 1) from 0 (background) to 1 (ink).
-        size: number of images in the batch.
+        size: number of images in the batch, at least 1.
         corruption: the largest amounts.
-        seed: two integers.
+        seed: two whole numbers, int32 (2,).
 
     Returns:
-        float32 (size, H, W, 1) from 0 to 1.
+        float32 (size, H, W, 1) from 0 to 1. The batch is returned unchanged if the share or all
+        amounts are 0.
     """
     import tensorflow as tf
 
@@ -106,20 +116,22 @@ def _blur(images: "tf.Tensor", max_px: float, seed: "tf.Tensor") -> "tf.Tensor":
     import tensorflow as tf
 
     positions = tf.range(images.shape[1], dtype=tf.float32)
-    sigma = _draw(images, seed, 0.3, max(max_px, 0.31))[..., 0]
+    # The upper bound must exceed the lower bound.
+    sigma = _draw(images, seed, _MIN_BLUR_PX, max(max_px, _MIN_BLUR_PX + 0.01))[..., 0]
     sqrt_two_pi = 2.5066283
     band = tf.exp(-0.5 * ((positions[:, None] - positions) / sigma) ** 2) / (sigma * sqrt_two_pi)
-    # Limit the sum of a kernel to 1: a Gaussian sampled at whole pixels exceeds it if sigma is
+    # Limit the sum of a kernel to 1: a Gaussian sampled at whole pixels exceeds 1 if sigma is
     # below a third of a pixel.
     band /= tf.maximum(tf.reduce_sum(band, axis=1, keepdims=True), 1.0)
     return (band @ images[..., 0] @ band)[..., None]
 
 
 def _change_strokes(images: "tf.Tensor", max_px: float, seed: "tf.Tensor") -> "tf.Tensor":
-    """Thicken the first half of the images and thin the other half.
+    """Thicken the first half of the images, and thin the other half.
 
-    Interpolates between an image and its 3 × 3 dilation or erosion, which move either edge of a
-    stroke by one pixel.
+    A 3 × 3 dilation moves each of the two edges of a stroke outwards by one pixel; an erosion
+    moves both edges inwards. The result is interpolated between the image and its dilation or
+    erosion, so a stroke gains or loses at most 2 pixels.
     """
     import tensorflow as tf
 
@@ -144,9 +156,9 @@ def _occlude(images: "tf.Tensor", max_px: float, seed: "tf.Tensor") -> "tf.Tenso
 
     n, height, width = images.shape[0], images.shape[1], images.shape[2]
     chance = tf.random.stateless_uniform((n, height * width), seed + tf.constant([0, 100]))
-    inked = tf.reshape(images > 0.5, (n, height * width))
+    inked = tf.reshape(images > _INK_LEVEL, (n, height * width))
     center = tf.argmax(tf.where(inked, chance, -1.0), axis=1, output_type=tf.int32)
-    half_side = _draw(images, seed, min(2.0, max_px), max_px)[:, 0, :, 0] / 2
+    half_side = _draw(images, seed, min(_MIN_SQUARE_PX, max_px), max_px)[:, 0, :, 0] / 2
 
     def covered(middle: "tf.Tensor", size: int) -> "tf.Tensor":
         positions = tf.range(size, dtype=tf.float32)

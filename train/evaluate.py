@@ -1,7 +1,8 @@
 """Evaluates scores on labeled images, and fits the temperature and the confidence threshold.
 
-The metrics are loss, accuracy and expected calibration error. The temperature and the threshold
-are fitted to the validation images after training.
+The metrics are loss, accuracy and expected calibration error. `train.fit` computes these after each
+epoch. `train.run` fits the temperature and the threshold to the validation images after training.
+Logits are divided by the temperature, which makes the confidence match the accuracy.
 """
 
 import math
@@ -16,22 +17,32 @@ from runtime.system import interrupt
 if TYPE_CHECKING:
     import keras
 
-Logits = npt.NDArray[np.float32]
+Logits = npt.NDArray[np.float32]  # (N, classes): inputs of the softmax
 
-# With fewer validation images the temperature stays 1 and nothing is rejected.
+# Fewest validation images to calibrate with. With fewer, the temperature stays 1. If fewer are
+# predicted correctly, the confidence threshold is 0, so every prediction is accepted.
 MIN_CALIBRATION_IMAGES = 100
-# Share of the correctly predicted validation images that the confidence threshold may reject.
+# Share of the correctly predicted validation images that a threshold may reject.
 MAX_FINAL_FALSE_REJECTION_RATE = 0.01
-# Subtracted from the log-odds of the threshold: those of int8 artifacts differ by up to 0.29.
+# Subtracted from the log-odds of the confidence threshold. The log-odds of an int8 artifact differ
+# from those of the float32 model by up to 0.29.
 THRESHOLD_MARGIN_NATS = 0.3
-BINS = 15  # of equal width, from confidence 0 to 1, for the calibration error
+BINS = 15  # number of bins of the calibration error, of equal width from confidence 0 to 1
+_MAX_TEMPERATURE = 20.0  # the fitted temperature is at most this, and at least the reciprocal
+_SEARCH_STEPS = 40  # of golden-section search: the temperature is then exact to 7 digits
+_BATCH_SIZE = 1000  # images that Keras predicts at once
 
 
 def logits_of(network: "keras.Model", pixels: npt.NDArray[np.uint8]) -> Logits:
-    """Return the output of a network, float32 (N, classes), for pixels (N, 28, 28, 1) uint8."""
-    # All batches have one size, the last padded with zeros: TensorFlow builds a single graph, and
-    # rounding does not depend on the number of images.
-    size = min(1000, len(pixels))
+    """Return the output of a network, float32 (N, classes).
+
+    Args:
+        network: returns logits or, if its last layer is a softmax, scores.
+        pixels: uint8 (N, 28, 28, 1), with N at least 1.
+    """
+    # All batches have the same size; the last is padded with zeros. TensorFlow then builds a single
+    # graph.
+    size = min(_BATCH_SIZE, len(pixels))
     outputs = []
     for start in range(0, len(pixels), size):
         interrupt.check()
@@ -43,7 +54,12 @@ def logits_of(network: "keras.Model", pixels: npt.NDArray[np.uint8]) -> Logits:
 
 
 def softmax(logits: Logits, temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """Return the probabilities (N, classes) of logits (N, classes) divided by a temperature."""
+    """Return the class probabilities, float64 (N, classes).
+
+    Args:
+        logits: output of the network for N images, (N, classes).
+        temperature: number above 0 that the logits are divided by.
+    """
     scaled = logits.astype(np.float64) / temperature
     powers: npt.NDArray[np.float64] = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
@@ -53,12 +69,12 @@ def softmax(logits: Logits, temperature: float = 1.0) -> npt.NDArray[np.float64]
 def loss_and_accuracy(
     logits: Logits, labels: npt.NDArray[np.int64], temperature: float = 1.0
 ) -> tuple[float, float]:
-    """Return the mean negative log-likelihood in nats, and the accuracy from 0 to 1.
+    """Return (mean negative log-likelihood in nats, accuracy from 0 to 1).
 
     Args:
-        logits: of the images, (N, classes).
-        labels: classes of the images, (N,).
-        temperature: divides the logits.
+        logits: output of the network for N images, (N, classes).
+        labels: class indices of the images, int64 (N,).
+        temperature: number above 0 that the logits are divided by.
     """
     scaled = logits.astype(np.float64) / temperature
     peak = scaled.max(axis=1)
@@ -68,19 +84,20 @@ def loss_and_accuracy(
 
 
 def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64]) -> float:
-    """Return the temperature, from 1/20 to 20, that minimizes the loss on validation images.
+    """Return the temperature that minimizes the loss on validation images.
 
-    Temperature scaling: Guo et al., "On Calibration of Modern Neural Networks" (2017). The targets
-    are smoothed by 1 / (N + 2), as in Platt (1999): otherwise the temperature would approach 0 if
-    all predictions are correct. The loss has a single minimum in the logarithm of the temperature,
-    which golden-section search finds.
-
-    The temperature stays 1 if the fitted one does not lower the unsmoothed loss, which happens
-    without errors, or if there are fewer than MIN_CALIBRATION_IMAGES.
+    The method is temperature scaling: Guo et al., "On Calibration of Modern Neural Networks"
+    (2017). The targets are smoothed by 1 / (N + 2), as in Platt (1999). Without smoothing, the
+    temperature would approach 0 if all predictions are correct. Golden-section search finds the
+    minimum: as a function of the logarithm of the temperature, the loss has a single minimum.
 
     Args:
-        logits: of the validation images, (N, classes).
-        labels: their classes, (N,).
+        logits: output of the network for the validation images, (N, classes).
+        labels: class indices of the validation images, int64 (N,).
+
+    Returns:
+        The temperature, from 1/20 to 20. It is 1 with fewer than MIN_CALIBRATION_IMAGES (100)
+        images. It is also 1 if the fitted temperature does not lower the loss without smoothing.
     """
     n, classes = logits.shape
     if n < MIN_CALIBRATION_IMAGES:
@@ -96,8 +113,8 @@ def fit_temperature(logits: Logits, labels: npt.NDArray[np.int64]) -> float:
         return float((log_sum_exp - (1 - smoothing) * correct - smoothing * wrong).mean())
 
     golden_ratio = (np.sqrt(5) - 1) / 2
-    low, high = -np.log(20.0), np.log(20.0)
-    for _ in range(40):
+    low, high = -np.log(_MAX_TEMPERATURE), np.log(_MAX_TEMPERATURE)
+    for _ in range(_SEARCH_STEPS):
         step = golden_ratio * (high - low)
         left, right = high - step, low + step
         if loss(left) < loss(right):
@@ -114,17 +131,17 @@ def fit_confidence_threshold(
 ) -> float:
     """Return the lowest confidence that is accepted if the model has no rejection model.
 
-    At most MAX_FINAL_FALSE_REJECTION_RATE of the correct predictions score less. As the threshold
-    is the quantile of split conformal prediction (Vovk et al., "Algorithmic Learning in a Random
-    World", 2005), this also holds on average for new images. With fewer than
-    MIN_CALIBRATION_IMAGES correct predictions the threshold is 0: everything is accepted.
+    At most MAX_FINAL_FALSE_REJECTION_RATE (1 %) of the correct predictions are less confident. On
+    average, this also holds for new images, because the threshold is a quantile of split conformal
+    prediction. See Vovk et al., "Algorithmic Learning in a Random World", 2005.
 
     Args:
-        scores: of the validation images, (N, classes).
-        labels: their classes, (N,).
+        scores: class probabilities of the validation images, (N, classes).
+        labels: class indices of the validation images, int64 (N,).
 
     Returns:
-        A multiple of 0.0001, from 0 to 1.
+        A multiple of 0.0001, from 0 to 1. It is 0 with fewer than MIN_CALIBRATION_IMAGES (100)
+        correct predictions; every prediction is then accepted.
     """
     correct = scores.argmax(axis=1) == labels
     confidences = np.sort(scores.max(axis=1)[correct])
@@ -139,11 +156,13 @@ def fit_confidence_threshold(
 def allowed_rejections(correct: int) -> int:
     """Return the number of correct validation predictions that may be rejected.
 
-    Split conformal prediction: a new image is equally likely to have any rank among the `correct`
-    + 1, so one fewer than MAX_FINAL_FALSE_REJECTION_RATE of these may be rejected.
+    In split conformal prediction, a new image is equally likely to have any of `correct` + 1 ranks
+    among the validation images. Therefore 1 % of `correct` + 1, less the new image itself, may be
+    rejected.
 
     Args:
-        correct: number of correctly predicted validation images, at least 100.
+        correct: number of correctly predicted validation images, at least 100. With fewer the
+            result may be -1.
     """
     return int(MAX_FINAL_FALSE_REJECTION_RATE * (correct + 1)) - 1
 
@@ -154,12 +173,12 @@ def calibration_bins(
     """Sum predictions, confidences and correct predictions in bins of equal confidence width.
 
     Args:
-        scores: of the images, (N, classes).
-        labels: their classes, (N,).
+        scores: class probabilities of the images, (N, classes).
+        labels: class indices of the images, int64 (N,).
 
     Returns:
-        Number of predictions, sum of their confidences and number of the correct ones per bin,
-        each (BINS,).
+        (number of predictions, sum of the confidences, number of correct predictions), each an
+        array (BINS,) with a value per bin.
     """
     confidences, correct = scores.max(axis=1), scores.argmax(axis=1) == labels
     bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
@@ -172,6 +191,14 @@ def calibration_bins(
 
 
 def calibration_error(scores: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
-    """Return the expected calibration error from 0 to 1 (Guo et al., 2017), over BINS bins."""
+    """Return the expected calibration error, from 0 to 1, over BINS (15) bins.
+
+    The error is the mean difference of confidence and accuracy, weighted by the number of
+    predictions in a bin. See Guo et al., "On Calibration of Modern Neural Networks", 2017.
+
+    Args:
+        scores: class probabilities of the images, (N, classes), with N at least 1.
+        labels: class indices of the images, int64 (N,).
+    """
     _, confidences, correct = calibration_bins(scores, labels)
     return float(np.abs(confidences - correct).sum() / len(labels))

@@ -1,4 +1,8 @@
-"""Fits the network: AdamW steps, the moving average (EMA) of the weights, a checkpoint an epoch."""
+"""Trains the network with AdamW, and averages its weights (EMA).
+
+`train.run` calls `fit`, which also validates the network and writes a checkpoint after each epoch.
+`train.throughput` times the steps of `Training`.
+"""
 
 import math
 import time
@@ -26,19 +30,32 @@ if TYPE_CHECKING:
     # float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,).
     Batch: TypeAlias = tuple[tf.Tensor, tf.Tensor]
 
-# Fewest steps of an epoch; an epoch of a small data set passes over it several times. With fewer
-# steps the moving averages of batch normalization and of the weights would not converge.
+# Fewest steps of an epoch. If one pass over the data set is shorter, an epoch makes several passes.
+# With fewer steps the moving averages of batch normalization and of the weights would not converge.
 MIN_STEPS = 100
-# If the largest class has more than this many times the images of the smallest, the loss weights
-# each class in inverse proportion to its size.
+# Compared with (images of the largest class) / (images of the smallest class). Beyond it, the loss
+# weights each class in inverse proportion to its number of images.
 MAX_CLASS_IMBALANCE = 2.0
+# The EMA's decay at step n is at most (1 + n) / (10 + n), as in TensorFlow's
+# ExponentialMovingAverage. So the average forgets the random initial weights in the first steps.
+_EMA_WARMUP_STEPS = 10
+_PREPARING_THREADS = 2  # threads that augment and corrupt batches
+_PREFETCHED_BATCHES = 4  # batches prepared in advance; beyond that, preparation waits
 
 
 class Training:
     """A training run; the same settings on the same machine give the same weights.
 
-    All randomness is derived from (seed, epoch, step), so a run can be resumed from its variables
-    and the number of completed epochs alone.
+    All randomness is derived from (seed, epoch, step). Therefore the values of the variables and
+    the number of completed epochs suffice to resume a run.
+
+    Attributes:
+        recipe: the settings of the run.
+        seed: random seed.
+        network: the network that is trained, from `build_trainable`.
+        average: the same network with the moving average (EMA) of the weights. The average is
+            validated and saved.
+        steps: steps per epoch, at least MIN_STEPS (100).
     """
 
     def __init__(
@@ -52,16 +69,15 @@ class Training:
 
         Args:
             recipe: the settings of the run.
-            split: the training images.
+            split: the training images, with their labels.
             classes: number of classes.
-            seed: random seed.
+            seed: random seed, a whole number from 0.
         """
         import keras
         import tensorflow as tf
 
         self.recipe, self.seed = recipe, seed
         self.network = build_trainable(classes, recipe.dropout, seed)
-        # The moving average (EMA) of the network's weights, which is validated and saved.
         self.average = build_trainable(classes, 0.0, seed)
         biases = [v for v in self.network.trainable_variables if len(v.shape) < 2]
         self._optimizer = keras.optimizers.AdamW(
@@ -84,13 +100,15 @@ class Training:
 
         Args:
             epoch: number of the epoch, from 0.
-            watch: wraps the batches of the epoch, to show progress.
+            watch: function that is called with the batches of the epoch and yields them, for
+                example to show progress.
 
         Returns:
-            Mean loss in nats, and accuracy from 0 to 1, on the augmented images.
+            (mean loss in nats, accuracy from 0 to 1) on the augmented images.
         """
-        # Set the state of dropout's random generator from the epoch, so that no checkpoint of it
-        # is needed.
+        # Derive the state of dropout's random generator, two uint32, from the seed and the epoch:
+        # a checkpoint then need not contain the state. The shift by 20 bits leaves each epoch a
+        # counter range of its own.
         for n, layer in enumerate(self.network.layers):
             if layer.name.startswith("dropout") and layer.rate:
                 layer.seed_generator.state.assign([(self.seed + n) % 2**32, (epoch << 20) % 2**32])
@@ -100,11 +118,15 @@ class Training:
         return losses / self.steps, hits / (self.steps * self.recipe.batch_size)
 
     def take_steps(self, batches: Iterable["Batch"], epoch: int) -> Iterator[tuple[float, float]]:
-        """Train on batches; yield the mean loss and the number of correct predictions of each.
+        """Train on batches, one step per batch.
 
         Args:
-            batches: the batches, see `batches`.
-            epoch: number of the epoch that the first batch begins, from 0.
+            batches: (float32 images (B, 28, 28, 1) from 0 to 1, int64 labels (B,)), as the method
+                `batches` returns them.
+            epoch: number of the epoch, from 0; the first batch is its first step.
+
+        Yields:
+            After each step, (mean loss in nats, number of correct predictions) of its batch.
         """
         import tensorflow as tf
 
@@ -115,7 +137,15 @@ class Training:
             yield float(loss), float(hit)
 
     def batches(self, epoch: int) -> "tf.data.Dataset":
-        """Return the batches of an epoch (from 0), shuffled, augmented and corrupted."""
+        """Return the batches of an epoch, shuffled, augmented and corrupted.
+
+        Args:
+            epoch: number of the epoch, from 0.
+
+        Returns:
+            A data set of `steps` batches: (float32 images (B, 28, 28, 1) from 0 to 1, int64 labels
+            (B,)), with B the recipe's batch size.
+        """
         import tensorflow as tf
 
         size, seed = self.recipe.batch_size, self.seed
@@ -133,22 +163,30 @@ class Training:
         order = shuffled(self._n, self.steps * size, [seed, epoch]).reshape(self.steps, size)
         steps = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)
         batches = tf.data.Dataset.from_tensor_slices((steps, order))
-        return batches.map(prepare, num_parallel_calls=2, deterministic=True).prefetch(4)
+        prepared = batches.map(prepare, num_parallel_calls=_PREPARING_THREADS, deterministic=True)
+        return prepared.prefetch(_PREFETCHED_BATCHES)
 
     def values(self) -> tuple[npt.NDArray[np.generic], ...]:
-        """Return the values of all variables, for a checkpoint."""
+        """Return the values of all variables, for a checkpoint.
+
+        The variables are those of the network, of its average and of the optimizer, in this order.
+        """
         return tuple(np.asarray(v) for v in self._variables())
 
     def restore(self, values: tuple[npt.NDArray[np.generic], ...]) -> None:
-        """Set all variables to the values of a checkpoint, as `values()` returned them.
+        """Set all variables to the values of a checkpoint.
+
+        Args:
+            values: the values that the method `values` returned before.
 
         Raises:
-            EdgeError: their shapes are not those of this network.
+            EdgeError: the shapes of the values are not the shapes of the variables.
         """
         variables = list(self._variables())
         if [v.shape for v in values] != [tuple(v.shape) for v in variables]:
             raise EdgeError(
-                "the checkpoint is of a network with other shapes: start again without --resume"
+                "the checkpoint has variables of other shapes than this network: start again "
+                "without --resume"
             )
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
@@ -165,7 +203,7 @@ class Training:
         rate: "tf.Tensor",
         step: "tf.Tensor",
     ) -> tuple["tf.Tensor", "tf.Tensor"]:
-        """Train on one batch; return its loss and its number of correct predictions."""
+        """Train on one batch; return its mean loss and its number of correct predictions."""
         import tensorflow as tf
 
         smoothing, classes = self.recipe.label_smoothing, self._classes
@@ -177,8 +215,7 @@ class Training:
             loss = tf.reduce_mean(losses * tf.gather(self._weights, labels))
         self._optimizer.learning_rate.assign(rate)
         self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        # Use a faster average in the first steps, so that it forgets the random initial weights.
-        share = 1 - tf.minimum(self.recipe.ema_decay, (1 + step) / (10 + step))
+        share = 1 - tf.minimum(self.recipe.ema_decay, (1 + step) / (_EMA_WARMUP_STEPS + step))
         for average, weight in zip(self.average.weights, self.network.weights, strict=True):
             average.assign_add(share * (weight - average))
         hits = tf.reduce_sum(tf.cast(tf.argmax(logits, 1) == labels, tf.float32))
@@ -186,21 +223,32 @@ class Training:
 
 
 def shuffled(n: int, count: int, seed: list[int]) -> npt.NDArray[np.int32]:
-    """Return `count` indices below `n`: random permutations of all `n`, one after another."""
+    """Return indices that cover a data set evenly, in random order.
+
+    Args:
+        n: number of images, at least 1.
+        count: number of indices to return.
+        seed: whole numbers that seed the random generator.
+
+    Returns:
+        int32 (count,): random permutations of 0 … n - 1, one after another; the last is cut off.
+    """
     random = np.random.default_rng(seed)
     orders = [random.permutation(n) for _ in range(-(-count // n))]
     return np.concatenate(orders)[:count].astype(np.int32)
 
 
 def class_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float64]:
-    """Return the weight of each class in the loss, (classes,).
-
-    All weights are 1 unless the classes are imbalanced (see MAX_CLASS_IMBALANCE); then they are in
-    inverse proportion to the size of the class.
+    """Return the weight of each class in the loss.
 
     Args:
-        labels: classes of the training images, (N,).
+        labels: class indices of the training images, int64 (N,); every class occurs.
         classes: number of classes.
+
+    Returns:
+        float64 (classes,). All weights are 1 if the largest class has at most MAX_CLASS_IMBALANCE
+        (2) times the images of the smallest. Otherwise a weight is N / (classes · images of the
+        class).
     """
     counts = np.bincount(labels, minlength=classes)
     if counts.max() <= MAX_CLASS_IMBALANCE * counts.min():
@@ -217,23 +265,24 @@ def fit(
     report: Callable[[tuple[Epoch, ...]], None],
     watch: Callable[[Iterable["Batch"]], Iterable["Batch"]] = iter,
 ) -> tuple[Epoch, ...]:
-    """Train for all epochs of the recipe, and write a checkpoint after each.
+    """Train for all epochs of the recipe, and write a checkpoint after each epoch.
 
     Args:
         training: a new run.
-        validation: images on which each epoch is validated.
-        path: the checkpoint's file.
+        validation: images on which the averaged network is validated after each epoch.
+        path: file of the checkpoint.
         settings: JSON of everything that determines the result.
-        resume: continue from the checkpoint, if there is one.
+        resume: continue from the checkpoint; if the file is missing, start from the beginning.
         report: called with the history after each epoch, and once after resuming.
-        watch: wraps the batches of an epoch, to show progress.
+        watch: function that is called with the batches of an epoch and yields them, for example
+            to show progress.
 
     Returns:
         The history, one entry per epoch.
 
     Raises:
-        EdgeError: the checkpoint cannot be read or written, its run had other settings, or the
-            loss is not finite.
+        EdgeError: the checkpoint cannot be read or written, the checkpoint is of a run with other
+            settings, or the loss is not finite.
     """
     history: tuple[Epoch, ...] = ()
     if resume and path.exists():

@@ -1,4 +1,8 @@
-"""Builds the nine-layer CNN, to train it and to save it, and folds its batch normalization."""
+"""Builds the nine-layer CNN in two forms: with batch normalization to train, without to save.
+
+`train.fit` trains the network of `build_trainable`. After training, `train.run` calls
+`fold_batch_norm`, which converts it to the network of `build`.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -10,26 +14,27 @@ from runtime.preprocess.mnist_format import PIXELS_SHAPE
 if TYPE_CHECKING:
     import keras
 
-# Cropped at each edge, from 28 to 22 pixels. From 28 the sizes would be 28 → 26 → 13 → 11 → 5 → 3
-# → 1; pooling an odd size drops a row and a column, so six of each would never be seen. From 22
-# the sizes are 22 → 20 → 10 → 8 → 4 → 2 → 1, and none is dropped.
+# Pixels cropped at each edge: the network sees the central 22 × 22 of 28 × 28 pixels. Each
+# convolution shrinks a side by 2, and each pooling halves it: 22 → 20 → 10 → 8 → 4 → 2 → 1.
+# From 28 pixels, the sides before the last two poolings would be odd (11 and 3). Pooling an odd
+# side drops its last row and column.
 CROP_PX = 3
 FILTERS = (32, 64, 64)  # of the three 3 × 3 convolutions
 HIDDEN_UNITS = 128  # of the dense layer before the output
-# Added to the variance in batch normalization. Keras's default of 1e-3 would change channels of
-# small variance; PyTorch uses 1e-5.
+# Added to the variance in batch normalization, to prevent a division by zero. Keras's default of
+# 1e-3 is not small against the variance of some channels; PyTorch also uses 1e-5.
 NORM_EPSILON = 1e-5
-# Decay per step of batch normalization's running mean and variance. Keras's default is 0.99; a
-# short average suffices, as the EMA of the weights also averages it.
+# Decay per step of batch normalization's running mean and variance, from 0 to 1. Keras's default is
+# 0.99. A faster decay suffices here, because the EMA of the weights also averages these two.
 NORM_MOMENTUM = 0.9
 
 
 def build(classes: int) -> "keras.Model":
     """Build the inference network, which is saved and exported: a crop and nine layers.
 
-    Input `pixels`: float32 (N, 28, 28, 1) from 0 (background) to 1 (ink).
-    Output `scores`: float32 (N, classes), softmax probabilities.
-    It has 65,354 parameters for ten classes.
+    The input `pixels` is float32 (N, 28, 28, 1), from 0 (background) to 1 (ink). The output
+    `scores` is float32 (N, classes), softmax probabilities. The network has 65,354 parameters for
+    ten classes.
 
     Args:
         classes: number of classes.
@@ -51,14 +56,17 @@ def build(classes: int) -> "keras.Model":
 def build_trainable(classes: int, dropout: float = 0.0, seed: int = 0) -> "keras.Model":
     """Build the network to train; `fold_batch_norm` converts it to the network of `build`.
 
-    It adds batch normalization to each convolution, and its output is logits, float32 (N, classes).
-    Normalization follows the pooling, which leaves it a quarter of the values. It has no scale
-    parameter (the next layer makes up for it), so it only multiplies by a positive number and
-    adds a constant. Therefore it commutes with max pooling and folds into the convolution exactly.
+    Batch normalization is added to each convolution. The output is logits, float32 (N, classes),
+    instead of probabilities; the input is that of `build`.
+
+    Batch normalization follows the pooling, which leaves only a quarter of the values. It has no
+    scale parameter, because the weights of the next layer can learn the scale. Therefore it only
+    multiplies by a positive number and adds a constant. These two operations commute with max
+    pooling, so batch normalization folds into the convolution exactly.
 
     Args:
         classes: number of classes.
-        dropout: share of the hidden layer's values dropped in training.
+        dropout: share of the hidden layer's values dropped in training, from 0 to below 1.
         seed: seed of the initial weights and of dropout.
     """
     import keras
@@ -91,7 +99,12 @@ def build_trainable(classes: int, dropout: float = 0.0, seed: int = 0) -> "keras
 
 
 def initial_seed(seed: int, n: int) -> int:
-    """Return the seed of layer `n`'s initial weights, different for each layer and below 2^32."""
+    """Return the seed of a layer's initial weights, different for each layer and below 2^32.
+
+    Args:
+        seed: seed of the network.
+        n: number of the layer, from 1 to 5: three convolutions and two dense layers.
+    """
     return (seed * 10 + n) % 2**32
 
 
@@ -99,12 +112,11 @@ def fold_batch_norm(trained: "keras.Model", temperature: float = 1.0) -> "keras.
     """Fold batch normalization into the convolutions, and the temperature into the last layer.
 
     Args:
-        trained: a network built by `build_trainable`.
-        temperature: divides the logits.
+        trained: a network built by `build_trainable`; it is not modified.
+        temperature: number above 0 that the logits are divided by.
 
     Returns:
-        A network as `build` builds it, whose scores are softmax(logits of `trained` /
-        temperature).
+        A network as `build` builds it. Its scores are softmax(logits of `trained` / temperature).
 
     Raises:
         EdgeError: the temperature is not positive.

@@ -1,7 +1,7 @@
 """Draws negatives, images that are not digits: letters, scribbles, polygons, textures.
 
-`train.rejection` fits the rejection model to them. `benchmarks.rejection` measures that model with
-other negatives: other fonts, shapes and textures.
+`train.rejection` fits the rejection model to these images. The rejection model decides whether an
+image is a digit. `benchmarks.rejection` measures the model with other fonts, shapes and textures.
 """
 
 import string
@@ -15,17 +15,17 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from runtime.backends import Pixels
 from runtime.preprocess.mnist_format import to_mnist_format
 
-# Letters that look like 0, 1, 2, 5, 6, 8 or 9 in handwriting; they are not used as negatives.
+# Letters that look like 0, 1, 2, 5, 6, 8 or 9 in handwriting; not used as negatives.
 LOOK_ALIKES = "OoQDIilLjJZzSsGbBgq"
-LETTERS = "".join(sorted(set(string.ascii_letters) - set(LOOK_ALIKES)))
-DIGITS = string.digits
+LETTERS = "".join(sorted(set(string.ascii_letters) - set(LOOK_ALIKES)))  # used as negatives
+DIGITS = string.digits  # 0 to 9, which `train.rejection` draws as printed digits
 
-# Greek and Cyrillic letters and symbols that do not look like digits. With them, the rejection
-# model also rejects letters in other fonts.
+# Greek and Cyrillic letters and symbols that do not look like digits. After training with these,
+# the rejection model also rejects Latin letters in fonts that were not in training.
 _SYMBOLS = (
     "ΓΔΘΛΞΠΣΦΨΩαδεηκλμνξπσφχψωЖИЛПФЦШЩЫЭЮЯджлмфцшщъыэюя#$%&@+=?*~{}<>←↑→↓↔■▲▼◆★♠♣♥♦✚✖✿☺√∞≈≠∑∫∆"
 )
-# Font files that matplotlib contains.
+# Font files in matplotlib's package; characters are drawn in all these fonts in turn.
 _FONTS = (
     "DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSans-Oblique.ttf",
     "DejaVuSans-BoldOblique.ttf", "DejaVuSerif.ttf", "DejaVuSerif-Bold.ttf",
@@ -33,20 +33,22 @@ _FONTS = (
     "DejaVuSansMono-Bold.ttf", "DejaVuSansMono-Oblique.ttf", "DejaVuSansMono-BoldOblique.ttf",
 )  # fmt: skip
 
-_CANVAS_PX = 72  # side of the square image that a character or figure is drawn on
-_FONT_SIZE_PX = 40
+_CANVAS_PX = 72  # side of the square canvas for a drawing, before it is reduced to MNIST's form
+_FONT_SIZE_PX = 40  # of characters on the canvas
 _SIDE_PX = 28  # side of an MNIST image
+_MIN_INK_LEVEL = 17  # of 255; lower gray levels on the canvas are set to 0, the background
 
 
 def draw_negatives(n: int, seed: int) -> Pixels:
     """Draw about 1.25 `n` images that are not digits, a third of them Latin letters.
 
     Args:
-        n: each kind has a fixed share of `n` images; the shares add up to 1.25.
-        seed: random seed.
+        n: number of images that the shares of the kinds refer to, at least 20. The shares add up
+            to 1.25.
+        seed: random seed, a whole number from 0.
 
     Returns:
-        uint8 (N, 28, 28, 1), in MNIST's form.
+        uint8 (about 1.25 n, 28, 28, 1), light ink (255) on a dark background (0) as in MNIST.
     """
     random = np.random.default_rng([seed, n])
     figures = polygons(n // 5, random)
@@ -68,12 +70,12 @@ def glyphs(characters: str, n: int, random: np.random.Generator) -> Pixels:
     """Draw `n` random characters in DejaVu fonts, distorted, thickened or thinned.
 
     Args:
-        characters: those to draw from.
-        n: number of images.
+        characters: the characters to choose from.
+        n: number of images, at least 1.
         random: source of randomness.
 
     Returns:
-        uint8 (n, 28, 28, 1), in MNIST's form.
+        uint8 (n, 28, 28, 1), light ink (255) on a dark background (0) as in MNIST.
     """
     fonts = [_font(name) for name in _FONTS]
     return np.stack(
@@ -89,7 +91,16 @@ def glyphs(characters: str, n: int, random: np.random.Generator) -> Pixels:
 
 @cache
 def draw(character: str, font: ImageFont.FreeTypeFont) -> Image.Image:
-    """Draw a character in the middle of a canvas, light on dark; "L" image of 72 × 72 pixels."""
+    """Draw a character in the middle of a canvas, white on black.
+
+    Args:
+        character: a single character.
+        font: the font, with the size to draw in.
+
+    Returns:
+        A grayscale image (Pillow's mode "L") of 72 × 72 pixels; do not modify the image, because it
+        is cached.
+    """
     page = Image.new("L", (_CANVAS_PX, _CANVAS_PX))
     middle = (_CANVAS_PX / 2, _CANVAS_PX / 2)
     ImageDraw.Draw(page).text(middle, character, font=font, fill=255, anchor="mm")
@@ -97,7 +108,15 @@ def draw(character: str, font: ImageFont.FreeTypeFont) -> Image.Image:
 
 
 def scribbles(n: int, random: np.random.Generator) -> Pixels:
-    """Draw `n` images of two to five strokes through random points, uint8 (n, 28, 28, 1)."""
+    """Draw images of two to five strokes through random points.
+
+    Args:
+        n: number of images, at least 1.
+        random: source of randomness.
+
+    Returns:
+        uint8 (n, 28, 28, 1), light ink (255) on a dark background (0) as in MNIST.
+    """
     images = []
     for _ in range(n):
         page = Image.new("L", (_CANVAS_PX, _CANVAS_PX))
@@ -110,10 +129,14 @@ def scribbles(n: int, random: np.random.Generator) -> Pixels:
 
 
 def polygons(n: int, random: np.random.Generator) -> Pixels:
-    """Draw `n` irregular triangles, quadrangles and stars, outlined or filled.
+    """Draw irregular triangles, quadrangles and stars, outlined or filled.
+
+    Args:
+        n: number of images, at least 1.
+        random: source of randomness.
 
     Returns:
-        uint8 (n, 28, 28, 1), in MNIST's form.
+        uint8 (n, 28, 28, 1), light ink (255) on a dark background (0) as in MNIST.
     """
     images = []
     for number in range(n):
@@ -122,7 +145,8 @@ def polygons(n: int, random: np.random.Generator) -> Pixels:
         angles = 2 * np.pi * (np.arange(corners) + random.uniform(-0.2, 0.2, corners)) / corners
         radii = random.uniform(18, 28, corners)
         if corners > 4:
-            # Make a star of it: a polygon of many corners would look like a 0.
+            # Move every second corner inwards, which makes a star: a convex polygon of many corners
+            # would look like a 0.
             radii[1::2] *= random.uniform(0.2, 0.7)
             radii *= random.uniform(0.6, 1.0, corners)
         middle, angles = _CANVAS_PX / 2, angles + random.uniform(0, 2 * np.pi)
@@ -140,7 +164,10 @@ def polygons(n: int, random: np.random.Generator) -> Pixels:
 
 
 def _distorted(page: Image.Image, random: np.random.Generator) -> Pixels:
-    """Rotate, shear, stretch, thicken or thin, and blur a drawing; return it in MNIST's form."""
+    """Distort a drawing at random, and reduce it to MNIST's form, uint8 (28, 28, 1).
+
+    Every drawing is rotated, sheared and stretched. Some are also thickened, thinned or blurred.
+    """
     angle, shear, log_stretch = random.uniform(-1, 1, 3) * (0.2, 0.2, 0.15)
     cos, sin, stretch = np.cos(angle), np.sin(angle), np.exp(log_stretch)
     matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[stretch, shear], [0, 1 / stretch]])
@@ -159,7 +186,7 @@ def _distorted(page: Image.Image, random: np.random.Generator) -> Pixels:
     if random.random() < 0.5:
         page = page.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 1.5)))
     ink = np.asarray(page)
-    return to_mnist_format(np.where(ink > 16, ink, 0))
+    return to_mnist_format(np.where(ink >= _MIN_INK_LEVEL, ink, 0))
 
 
 def _blank_pages(n: int, random: np.random.Generator) -> Pixels:
@@ -171,7 +198,7 @@ def _blank_pages(n: int, random: np.random.Generator) -> Pixels:
 
 
 def _specks(n: int, random: np.random.Generator) -> Pixels:
-    """Draw `n` pages with one to six specks of at most two by two pixels."""
+    """Draw `n` pages with one to six specks of at most 2 × 2 pixels."""
     planes = np.zeros((n, _SIDE_PX, _SIDE_PX))
     for plane in planes:
         for _ in range(random.integers(1, 7)):

@@ -1,11 +1,22 @@
-"""Options that several commands share: --data, and whole numbers for argparse's `type=`."""
+"""Options that several commands share: --data, and whole numbers for argparse's `type=`.
+
+The commands of `train` and `export` use this module.
+"""
 
 import argparse
 from collections.abc import Callable
 
 
 def whole(minimum: int) -> Callable[[str], int]:
-    """Return a parser of whole numbers from `minimum` to 2^31 - 1."""
+    """Return a parser of whole numbers from `minimum` to 2^31 - 1.
+
+    Args:
+        minimum: the smallest number that the parser accepts, at least 0.
+
+    Returns:
+        A function from the text of an option to its number. For other texts, the function raises
+        argparse.ArgumentTypeError, which argparse reports.
+    """
 
     def parse(text: str) -> int:
         if not text.isdecimal() or not minimum <= int(text) < 2**31:

@@ -1,7 +1,8 @@
-"""Draws the figures of a training run and of the notebook with matplotlib, and saves them as PNG.
+"""Draws figures with matplotlib, and saves them as PNG.
 
-They are samples, learning curves, a confusion matrix, misclassified images, a reliability diagram,
-and photographs with their preprocessed pixels.
+The figures are samples, learning curves, a confusion matrix, misclassified images, a reliability
+diagram, and photographs with their preprocessed pixels. `train.run` saves figures beside the model;
+the notebook main.ipynb shows further figures.
 """
 
 import io
@@ -23,21 +24,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-# A confusion matrix of more classes has no labels and numbers: they would be illegible.
+# Classes of a confusion matrix. Beyond it, the matrix has no labels and no numbers, because these
+# would be illegible. The figure also grows no further.
 MAX_NUMBERED_CLASSES = 26
-MAX_MISTAKES = 60  # misclassified images in one figure, the most confident ones
+MAX_MISTAKES = 60  # misclassified images in one figure; beyond it, the least confident are left out
 _COLUMNS = 10  # images per row
+_MAX_LABEL_CHARS = 12  # a longer label is cut to 11 characters and "…"
+_MAX_HORIZONTAL_LABELS = 10  # with more classes, the labels of a confusion matrix are vertical
+_DOTS_PER_INCH = 100  # resolution of the PNG files; figures are measured in inches
 
 
 def samples(
     pixels: npt.NDArray[np.number], captions: Sequence[str], margin_px: int = 0
 ) -> "Figure":
-    """Draw images in rows of ten, each with its caption above it.
+    """Draw images in rows of ten, each below its caption.
 
     Args:
         pixels: (N, 28, 28, 1), uint8 from 0 to 255 or float from 0 to 1.
-        captions: one per image.
-        margin_px: distance from the edges at which a frame is drawn; 0 draws none.
+        captions: one per image; images without a caption are not drawn.
+        margin_px: distance of a frame from the image's edges, in pixels; 0 draws no frame.
     """
     figure, grid = _grid(len(pixels))
     for axes, image, caption in zip(grid, pixels, captions, strict=False):
@@ -50,7 +55,14 @@ def samples(
 
 
 def curves(history: Sequence[Epoch]) -> "Figure":
-    """Draw the loss and the error rate by epoch, on augmented training and validation images."""
+    """Draw the loss and the error rate by epoch.
+
+    Each diagram has a curve for the augmented training images and one for the validation images.
+    The vertical axis is logarithmic if all values are above 0.
+
+    Args:
+        history: the results of at least one epoch.
+    """
     figure = _figure(10, 4)
     loss, error = figure.subplots(1, 2)
     epochs = [e.epoch for e in history]
@@ -81,11 +93,11 @@ def confusion(
 ) -> "Figure":
     """Draw the confusion matrix: true classes in rows, predicted classes in columns.
 
-    The colors show errors only.
+    Only mistakes are colored; correct predictions, on the diagonal, stay white.
 
     Args:
-        scores: of the images, (N, classes).
-        truth: true classes, (N,).
+        scores: class probabilities of the images, (N, classes).
+        truth: indices of the true classes, int64 (N,).
         labels: names of the classes.
     """
     n = len(labels)
@@ -93,15 +105,15 @@ def confusion(
     np.add.at(counts, (truth, scores.argmax(axis=1)), 1)
     wrong = counts * (1 - np.eye(n, dtype=int))
     numbered = n <= MAX_NUMBERED_CLASSES
-    side = 2 + 0.45 * min(n, MAX_NUMBERED_CLASSES)
-    figure = _figure(side, side)
+    side_in = 2 + 0.45 * min(n, MAX_NUMBERED_CLASSES)  # 2 inches for the axes' texts
+    figure = _figure(side_in, side_in)
     axes = figure.subplots()
     axes.imshow(wrong, cmap="Reds")
     title = f"{wrong.sum()} mistakes in {len(truth)} images"
     axes.set(xlabel="predicted class", ylabel="true class", title=title)
     if numbered:
         names = [_plot_label(name) for name in labels]
-        axes.set_xticks(range(n), names, rotation=90 if n > 10 else 0)
+        axes.set_xticks(range(n), names, rotation=90 if n > _MAX_HORIZONTAL_LABELS else 0)
         axes.set_yticks(range(n), names)
         half = wrong.max() / 2
         for row, column in zip(*np.nonzero(counts), strict=True):
@@ -120,14 +132,17 @@ def mistakes(
     labels: tuple[str, ...],
     title: str = "mistakes",
 ) -> "Figure":
-    """Draw the misclassified images, the most confident first, as "true → predicted class".
+    """Draw the misclassified images, the most confident first.
+
+    The caption of an image is "true class → predicted class" and the confidence. At most
+    MAX_MISTAKES (60) images are drawn; the title states the number of all mistakes.
 
     Args:
         pixels: uint8 (N, 28, 28, 1).
-        scores: of the images, (N, classes).
-        truth: true classes, (N,).
+        scores: class probabilities of the images, (N, classes).
+        truth: indices of the true classes, int64 (N,).
         labels: names of the classes.
-        title: a noun for the images, such as "mistakes".
+        title: a plural noun for the misclassified images, such as "mistakes".
     """
     predicted = scores.argmax(axis=1)
     wrong = np.flatnonzero(predicted != truth)
@@ -146,8 +161,8 @@ def reliability(scores: npt.NDArray[np.floating], truth: npt.NDArray[np.int64]) 
     """Draw the reliability diagram, accuracy by confidence, above a histogram of the confidence.
 
     Args:
-        scores: of the images, (N, classes).
-        truth: true classes, (N,).
+        scores: class probabilities of the images, (N, classes), with N at least 1.
+        truth: indices of the true classes, int64 (N,).
     """
     counts, confidences, correct = calibration_bins(scores, truth)
     filled = counts > 0
@@ -168,8 +183,8 @@ def views(paths: Sequence[str | Path], captions: Sequence[str]) -> "Figure":
     """Draw photographs with a frame around the digit, each above its preprocessed pixels.
 
     Args:
-        paths: image files.
-        captions: one per image, shown above its pixels.
+        paths: image files, at least one.
+        captions: one per image, shown above the pixels.
 
     Raises:
         ImageError: a file cannot be read as an image.
@@ -196,7 +211,7 @@ def save(figure: "Figure", path: Path) -> None:
         EdgeError: the file cannot be written.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
+    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH)
     atomic_write.write(path, buffer.getvalue())
 
 
@@ -234,5 +249,5 @@ def _frame(corner: tuple[float, float], width: float, height: float) -> "Rectang
 
 def _plot_label(label: str) -> str:
     """Shorten a label, and escape dollar signs, which matplotlib takes for mathematics."""
-    short = label if len(label) <= 12 else f"{label[:11]}…"
+    short = label if len(label) <= _MAX_LABEL_CHARS else f"{label[: _MAX_LABEL_CHARS - 1]}…"
     return short.replace("$", r"\$")

@@ -1,4 +1,8 @@
-"""Defines the recipe of a training run: its settings, three presets, and `--set NAME=VALUE`."""
+"""Defines the recipe of a training run: its settings, three presets, and `--set NAME=VALUE`.
+
+`digit-edge train` selects a preset and changes its settings; `train.fit` and `train.run` use the
+resulting recipe.
+"""
 
 import dataclasses
 import json
@@ -12,7 +16,8 @@ from train.augment import Augmentation
 from train.corrupt import Corruption
 
 _Group = TypeVar("_Group", "Recipe", Augmentation, Corruption)
-_BELOW_ONE = (  # settings that must be less than 1
+# Settings that must be less than 1; `changed` raises EdgeError for 1 and more.
+_BELOW_ONE = (
     "warmup",
     "beta2",
     "dropout",
@@ -21,8 +26,10 @@ _BELOW_ONE = (  # settings that must be less than 1
     "contrast",
     "cooldown",
 )
-_AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")  # all others may be 0
-_MAX = {  # largest value of each setting, in its own unit
+# Settings that must be at least 1; all other settings may be 0. Below, `changed` raises EdgeError.
+_AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
+# Largest value of each setting, in the setting's unit; beyond it, `changed` raises EdgeError.
+_MAX = {
     **dict.fromkeys((*_BELOW_ONE, "share", "corrupted_fraction", "cooldown_strength"), 1),
     **dict.fromkeys(("noise", "brightness"), 1),  # shares of full scale
     **dict.fromkeys(("shift_px", "blur_px", "occlusion_px", "elastic_px", "elastic_points"), 28),
@@ -30,10 +37,12 @@ _MAX = {  # largest value of each setting, in its own unit
     "rotation_degrees": 180,
     "batch_size": 65_536,
 }
-_MAX_OTHERWISE = 1e6  # largest value of a setting that `_MAX` does not contain
-# ASCII numbers; Python also accepts other digits, underscores and spaces.
+# Largest value of a setting that `_MAX` does not contain; beyond it, `changed` raises EdgeError.
+_MAX_OTHERWISE = 1e6
+# The characters of a number. Python's `float` would also accept underscores, spaces, and the digits
+# of other scripts; `changed` raises EdgeError for these.
 _NUMBER = re.compile(r"[0-9.eE+-]+")
-# Former and current names of settings; `--set` and stored recipes accept the former ones too.
+# Former name of a setting → current name. `--set` and stored recipes may use either name.
 _FORMER_NAMES = {
     "second_moment": "beta2",
     "averaging": "ema_decay",
@@ -52,23 +61,25 @@ class Recipe:
 
     Attributes:
         name: the recipe's name in the saved model.
-        epochs: passes over the training images; with a small data set an epoch makes several.
+        epochs: number of epochs. An epoch is one pass over the training images, but at least 100
+            steps: several passes over a small data set.
         batch_size: images per step.
         learning_rate: peak learning rate.
-        warmup: share of the steps in which the learning rate rises from 0 to its peak.
+        warmup: share of the steps in which the learning rate rises from 0 to the peak.
         beta2: decay per step of AdamW's mean of squared gradients, β₂.
         weight_decay: AdamW's weight decay of the kernels, relative to the learning rate.
-        dropout: share of the hidden layer's values dropped.
+        dropout: share of the hidden layer's values dropped in training.
         label_smoothing: share of each target that is spread evenly over the classes.
-        ema_decay: decay per step of the moving average (EMA) of the weights, which is saved.
+        ema_decay: decay per step of the exponential moving average (EMA) of the weights. The
+            average is saved, not the weights themselves.
         distortion: the geometric augmentation of the images.
-        corruption: the corruption of a share of the images in the last epochs.
-        corrupted_fraction: share of the epochs, the last ones, that use `corruption`.
-        early_corruption: the corruption in the epochs before those.
-        cooldown: share of the epochs, the last ones, that use a weaker `distortion`.
-        cooldown_strength: the strength of `distortion` in those epochs, from 0 to 1.
+        corruption: the corruption of some images (noise, blur, …) in the last epochs.
+        corrupted_fraction: length of these last epochs as a share of all epochs, from 0 to 1.
+        early_corruption: the corruption of some images in all earlier epochs.
+        cooldown: share of the epochs, counted from the end, that use a weaker `distortion`.
+        cooldown_strength: factor of `distortion` in the epochs of `cooldown`, from 0 to 1.
 
-    Shares of the epochs are rounded to whole epochs.
+    A share of the epochs is rounded to whole epochs.
     """
 
     name: str = "default"
@@ -93,7 +104,7 @@ class Recipe:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     def rate(self, progress: float) -> float:
-        """Return the learning rate: linear warm-up, then cosine decay to 0.
+        """Return the learning rate: a linear warm-up, then a cosine decay to 0.
 
         Args:
             progress: completed share of the steps, from 0 to 1.
@@ -104,20 +115,28 @@ class Recipe:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(decayed, 1.0)))
 
     def corruption_in(self, epoch: int) -> Corruption:
-        """Return the corruption that `epoch` (from 0) uses."""
+        """Return the corruption of an epoch.
+
+        Args:
+            epoch: number of the epoch, from 0.
+        """
         late = self._in_last(self.corrupted_fraction, epoch)
         return self.corruption if late else self.early_corruption
 
     def strength(self, epoch: int) -> float:
-        """Return the strength of the augmentation in `epoch` (from 0), from 0 to 1."""
+        """Return the factor of `distortion` in an epoch, from 0 to 1.
+
+        Args:
+            epoch: number of the epoch, from 0.
+        """
         return self.cooldown_strength if self._in_last(self.cooldown, epoch) else 1.0
 
     def _in_last(self, share: float, epoch: int) -> bool:
         return epoch >= self.epochs - round(share * self.epochs)
 
 
-DEFAULT = Recipe()
-PUBLISHED = Recipe(
+DEFAULT = Recipe()  # without an option
+PUBLISHED = Recipe(  # `digit-edge train --published`: the models in the package
     name="published",
     epochs=60,
     weight_decay=0.1,
@@ -134,7 +153,7 @@ PUBLISHED = Recipe(
     ),
     cooldown=0.1,
 )
-FAST = Recipe(
+FAST = Recipe(  # `digit-edge train --fast`: 2 epochs instead of 50
     name="fast",
     epochs=2,
     batch_size=256,
@@ -154,11 +173,11 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
 
     Args:
         recipe: the recipe to start from; it is not modified.
-        settings: each `name=value`, or `group.name=value` with the group `distortion`,
-            `corruption` or `early_corruption`.
+        settings: a list of `name=value` and `group.name=value`. The groups are `distortion`,
+            `corruption` and `early_corruption`.
 
     Raises:
-        EdgeError: a setting does not exist, or its value is not a number in its range.
+        EdgeError: a setting does not exist, or its value is not a number in the setting's range.
     """
     for setting in settings:
         name, _, text = setting.partition("=")
@@ -170,36 +189,54 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
                 recipe = dataclasses.replace(recipe, **{group: changed_group})
             else:
                 recipe = _replaced(recipe, group + dot + rest, text)
-        except (KeyError, ValueError):
+        except ValueError as error:
+            raise EdgeError(f"--set {setting}: {error}") from None
+        except KeyError:
             names = [
                 *_numbers(recipe),
                 *(f"{group}.{n}" for group in _GROUPS for n in _numbers(getattr(recipe, group))),
             ]
             raise EdgeError(
-                f"--set {setting}: unknown name or value out of range: pass NAME=NUMBER, with one "
-                f"of the names {', '.join(names)}"
+                f"--set {setting}: there is no setting {name!r}: pass NAME=NUMBER, with one of the "
+                f"names {', '.join(names)}"
             ) from None
     return recipe
 
 
 def with_current_names(stored: dict[str, object]) -> dict[str, object]:
-    """Return a stored recipe with the current names of its settings."""
+    """Replace the former names of settings in a stored recipe by the current names.
+
+    Args:
+        stored: the JSON object of a recipe, see `Recipe.to_json`; it is not modified.
+
+    Returns:
+        A new JSON object; names that have never changed stay as they are.
+    """
     return {_FORMER_NAMES.get(name, name): value for name, value in stored.items()}
 
 
 def _numbers(group: Recipe | Augmentation | Corruption) -> dict[str, int | float]:
-    """Return the settings that are numbers, by name."""
+    """Return name → value of the settings that are numbers."""
     values = {field.name: getattr(group, field.name) for field in dataclasses.fields(group)}
     return {name: value for name, value in values.items() if isinstance(value, (int, float))}
 
 
 def _replaced(group: _Group, name: str, text: str) -> _Group:
-    """Return `group` with one changed setting; raise ValueError or KeyError if it is invalid."""
-    if not _NUMBER.fullmatch(text):
-        raise ValueError
-    value = type(_numbers(group)[name])(text)
+    """Return `group` with one changed setting.
+
+    Raises:
+        KeyError: the group has no setting `name`.
+        ValueError: `text` is not a number in the setting's range; the message states the range.
+    """
+    number_type = type(_numbers(group)[name])
     minimum, maximum = 1 if name in _AT_LEAST_ONE else 0, _MAX.get(name, _MAX_OTHERWISE)
+    try:
+        value = number_type(text) if _NUMBER.fullmatch(text) else math.nan
+    except ValueError:
+        value = math.nan
     if not minimum <= value <= maximum or (name in _BELOW_ONE and value == 1):
-        raise ValueError
+        number = "whole number" if number_type is int else "number"
+        limit = "to below" if name in _BELOW_ONE else "to"
+        raise ValueError(f"pass NAME=NUMBER with a {number} from {minimum} {limit} {maximum:g}")
     replacement: dict[str, Any] = {name: value}
     return dataclasses.replace(group, **replacement)

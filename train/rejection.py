@@ -1,8 +1,10 @@
-"""Fits the rejection model, which decides whether an image is a digit, after training.
+"""Fits the rejection model, which decides whether an image is a digit.
 
-Its features are the ink of an image and the confidence of the prediction. It is fitted to training
-digits and to drawn negatives, and its threshold to the validation digits. `runtime.model.rejection`
-applies it.
+`train.run` calls `fit_rejection_model` and then `lower_threshold`, after training the classifier.
+`runtime.model.rejection` applies the model. It scores an image by the ink of the image and by the
+confidence of the prediction. An image that scores below the threshold is rejected. The model is
+fitted to training digits and to negatives (drawn images that are not digits). The threshold is
+fitted to the validation digits.
 """
 
 import dataclasses
@@ -31,19 +33,22 @@ from train.data.splits import Split
 from train.evaluate import MIN_CALIBRATION_IMAGES, allowed_rejections
 from train.negatives import DIGITS, draw_negatives, glyphs
 
-HIDDEN_UNITS = 16  # of the rejection network
+HIDDEN_UNITS = 16  # of the rejection network's only hidden layer
 # Share of the validation digits that may score below the threshold of `fit_rejection_model`.
 MAX_FALSE_REJECTION_RATE = 0.006
-_HANDWRITTEN_DIGITS = 40_000  # training images in the fit, at most
-_PRINTED_DIGITS = 4_000  # so that printed digits are accepted too
-_NEGATIVES = 24_000  # for the fit of the rejection network
-_ODDS_NEGATIVES = 2_000  # other ones, for the fit of the weight of the confidence's log-odds
+_HANDWRITTEN_DIGITS = 40_000  # training images in the fit; further ones are not used
+_PRINTED_DIGITS = 4_000  # digits in DejaVu fonts in the fit, so that printed digits are accepted
+_NEGATIVES = 24_000  # drawn to fit the rejection network
+# With few training images, fewer printed digits and negatives are drawn, but at least this share.
+_MIN_DRAWN_SHARE = 1 / 8
+_ODDS_NEGATIVES = 2_000  # drawn anew, to fit the weight of the confidence's log-odds
 _EPOCHS = 30  # of the rejection network's training
-_RESTYLED_SHARE = 0.3  # of the handwritten digits: blurred, thickened or thinned
+_RESTYLED_SHARE = 0.3  # of the handwritten digits in the fit: blurred, thickened or thinned
 # Offsets (row, column) of a pixel and its four neighbors.
 _NEIGHBORS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
+_MAX_INT8 = 127  # the largest weight of a hidden unit is stored as this integer
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]  # (N,): a score or a confidence per image
 
 
 def fit_rejection_model(
@@ -55,24 +60,24 @@ def fit_rejection_model(
 ) -> RejectionModel | None:
     """Fit a rejection model and its threshold, if the classes are the ten digits.
 
-    Models of other classes get none: a letter is a negative for a model of digits, but may be a
-    class of another model.
+    Models of other classes have no rejection model. A letter is a negative for a model of digits,
+    but may be a class of another model.
 
-    A threshold needs MIN_CALIBRATION_IMAGES validation images. With only 20, the lowest of their
-    scores would be the threshold, and one new digit in 21 would score below it. In an experiment,
-    test-time augmentation then rejected one drawn digit in seven.
+    A threshold needs MIN_CALIBRATION_IMAGES (100) validation images. With only 20 images, the
+    lowest of the 20 scores would be the threshold, and one new digit in 21 would score lower. In
+    an experiment, test-time augmentation then rejected one drawn digit in seven.
 
     Args:
         labels: names of the classes.
         train: training images, uint8 (N, 28, 28, 1).
-        validation: validation images, uint8 (N, 28, 28, 1); at most MAX_FALSE_REJECTION_RATE of
-            them score below the threshold.
+        validation: validation images, uint8 (N, 28, 28, 1). At most MAX_FALSE_REJECTION_RATE of
+            the images that contain ink score below the threshold.
         predict: the trained network: pixels uint8 (N, 28, 28, 1) → scores (N, classes).
         seed: seed of the drawn negatives and of the fit.
 
     Returns:
-        None if the classes are not the ten digits, or if fewer than MIN_CALIBRATION_IMAGES
-        validation images contain ink.
+        The rejection model with its threshold. None if the classes are not "0" to "9", or if fewer
+        than MIN_CALIBRATION_IMAGES validation images contain ink.
     """
     # Blank images, whose pixels are all equal, are rejected without the rejection model.
     validation = validation[validation.min(axis=(1, 2, 3)) < validation.max(axis=(1, 2, 3))]
@@ -80,10 +85,10 @@ def fit_rejection_model(
         return None
     random = np.random.default_rng([seed, len(train)])
     handwritten = train[random.permutation(len(train))[:_HANDWRITTEN_DIGITS]]
-    # With fewer digits, draw fewer printed digits and negatives, so that the proportions stay.
-    share = min(1.0, len(handwritten) / _HANDWRITTEN_DIGITS)
-    printed_count = max(_PRINTED_DIGITS // 8, round(share * _PRINTED_DIGITS))
-    negative_count = max(_NEGATIVES // 8, round(share * _NEGATIVES))
+    # If there are fewer handwritten digits, keep the proportions to printed digits and negatives.
+    share = min(1.0, max(_MIN_DRAWN_SHARE, len(handwritten) / _HANDWRITTEN_DIGITS))
+    printed_count = round(share * _PRINTED_DIGITS)
+    negative_count = round(share * _NEGATIVES)
     digits = np.concatenate([_restyled(handwritten, random), glyphs(DIGITS, printed_count, random)])
     model = _fit_network(digits, draw_negatives(negative_count, seed), seed)
     negatives = draw_negatives(_ODDS_NEGATIVES, seed + 1)
@@ -91,31 +96,36 @@ def fit_rejection_model(
     negative_confidences = predict(negatives).max(axis=1)
     model = _fit_logit_weight(model, validation, confidences, negatives, negative_confidences)
     ranked = np.sort(_scores(model, validation, confidences))
-    # Round down, so that the digit at the threshold is still accepted if an engine rounds
-    # differently.
-    threshold = math.floor(ranked[int(MAX_FALSE_REJECTION_RATE * len(ranked))] * 1e3) / 1e3
+    threshold = _round_down(ranked[int(MAX_FALSE_REJECTION_RATE * len(ranked))])
     return dataclasses.replace(model, threshold=threshold)
 
 
 def lower_threshold(
     model: RejectionModel, validation: Split, predict: Callable[[Pixels], Scores]
 ) -> RejectionModel:
-    """Lower the threshold until the runtime accepts 99 % of the validation digits in pictures.
+    """Lower the threshold until the runtime accepts 99 % of the validation digits in photographs.
 
-    In pictures, the runtime confirms a digit that scores little above the threshold by test-time
-    augmentation (TTA), which rejects more digits. After training on few digits this concerns most
-    of them. With MNIST the threshold stays the same.
+    In a photograph, the runtime confirms an uncertain prediction by test-time augmentation (TTA).
+    TTA averages the scores of 15 varied copies. If the mean is below the threshold, the prediction
+    is rejected. A prediction is uncertain if the confidence is low, or if the score is little above
+    the threshold. After training on few digits, most predictions are uncertain. With MNIST the
+    threshold stays the same.
 
     Args:
         model: the rejection model, with the threshold of `fit_rejection_model`.
-        validation: validation images; only those predicted correctly count.
+        validation: validation images; only images that are predicted correctly count.
         predict: the trained network: pixels uint8 (N, 28, 28, 1) → scores (N, classes).
+
+    Returns:
+        The model with the lower threshold, or with the same threshold if 99 % are accepted already
+        or no threshold accepts 99 %.
     """
     scores = predict(validation.pixels)
     correct = np.flatnonzero(scores.argmax(axis=1) == validation.labels).tolist()
     scorer = RejectionScorer(0.0, model)
     confidences = scores.max(axis=1).tolist()
-    # The highest threshold that accepts each digit: its score, unless it is uncertain.
+    # The highest threshold that accepts each digit: the score of the digit, unless the prediction
+    # is uncertain.
     highest = [scorer.score(validation.pixels[n], confidences[n]) for n in correct]
     uncertain = [
         (position, n)
@@ -129,17 +139,26 @@ def lower_threshold(
         for (position, n), images, image_scores in zip(
             uncertain, variants, variant_scores, strict=True
         ):
+            # Up to this threshold, the prediction is certain and TTA is not used.
             confident = confidences[n] >= CERTAIN_CONFIDENCE
             without_tta = highest[position] - CERTAIN_SCORE_MARGIN if confident else -math.inf
             tta_score = mean_tta_score(images, image_scores, int(scores[n].argmax()), scorer)
             highest[position] = max(without_tta, min(highest[position], tta_score))
     allowed = max(allowed_rejections(len(highest)), 0)
-    # No threshold accepts digits of minus infinity.
+    # No threshold accepts a digit with the value minus infinity.
     candidates = [value for value in sorted(highest)[allowed:] if value > -math.inf]
     if not candidates:
         return model
-    threshold = math.floor(candidates[0] * 1e3) / 1e3
+    threshold = _round_down(candidates[0])
     return dataclasses.replace(model, threshold=min(model.threshold, threshold))
+
+
+def _round_down(score: float) -> float:
+    """Round a score down to a multiple of 0.001.
+
+    A digit with exactly this score is then still accepted if an engine rounds differently.
+    """
+    return math.floor(score * 1000) / 1000
 
 
 def _fit_network(digits: Pixels, negatives: Pixels, seed: int) -> RejectionModel:
@@ -160,9 +179,9 @@ def _fit_network(digits: Pixels, negatives: Pixels, seed: int) -> RejectionModel
         warnings.simplefilter("ignore", ConvergenceWarning)  # _EPOCHS is low on purpose
         warnings.filterwarnings("ignore", "Training interrupted by user", UserWarning)
         network.fit(squares, np.arange(len(squares)) < len(digits))
-    interrupt.check()  # scikit-learn turns KeyboardInterrupt into that warning
+    interrupt.check()  # scikit-learn turns Ctrl-C into the warning "Training interrupted by user"
     weights = network.coefs_[0].T.reshape(HIDDEN_UNITS, *GRID_SHAPE)
-    scales = np.abs(weights).max(axis=(1, 2)) / 127
+    scales = np.abs(weights).max(axis=(1, 2)) / _MAX_INT8
     return RejectionModel(
         weights=np.rint(weights / scales[:, None, None]).astype(np.int8),
         scales=scales.astype(np.float32),
@@ -180,7 +199,10 @@ def _fit_logit_weight(
     negatives: Pixels,
     negative_confidences: Floats,
 ) -> RejectionModel:
-    """Set the weight of the confidence's log-odds relative to the ink, by logistic regression."""
+    """Fit the weight of the confidence's log-odds in a score by logistic regression.
+
+    The other summand of a score, the ink score, has the weight 1.
+    """
     from sklearn.linear_model import LogisticRegression
 
     ink_scores = np.concatenate(

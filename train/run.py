@@ -1,6 +1,7 @@
-"""Runs a whole training: loads the data, trains, calibrates, tests, and writes all the files.
+"""Runs a whole training: loads the data, trains, calibrates, tests, and writes all files.
 
-`digit-edge train` calls `run`. The files are the artifact, the history, the plots and a checkpoint.
+`digit-edge train` calls `run`. The files are the artifact (the model with its spec), the history,
+the plots and a checkpoint.
 """
 
 import csv
@@ -55,25 +56,29 @@ def run(
 ) -> Artifact:
     """Train, evaluate and save a network; print the progress and the results.
 
-    The other files are written next to `out`, and their names begin with its stem:
-    `-checkpoint.npz`, `-history.csv`, and the plots `-curves.png`, `-confusion.png`,
-    `-mistakes.png`, `-suspect-labels.png` and `-reliability.png`.
+    With `out` NAME.keras, the other files in the same folder are NAME-checkpoint.npz,
+    NAME-history.csv and the plots NAME-curves.png, NAME-confusion.png, NAME-mistakes.png,
+    NAME-suspect-labels.png and NAME-reliability.png.
 
     Args:
         recipe: the settings of the run.
-        source: the data set, see `train.data.load.load`.
-        as_is: whether the images are in MNIST's form already, see `train.data.load.load`.
-        seed: random seed.
-        validation: number (from 1) or share (below 1) of the training images held back.
+        source: path of the data set, "embedded" for scikit-learn's digits, or None for a default
+            data set; see `train.data.load.load`.
+        as_is: use the images unchanged, because they are in MNIST's form already.
+        seed: random seed, a whole number from 0.
+        validation: training images held back for validation: their number, from 1, or their share,
+            below 1.
         out: the `.keras` file to write.
-        resume: continue from the checkpoint of an interrupted run.
+        resume: continue from the checkpoint of an interrupted run; if there is no checkpoint,
+            start from the beginning.
 
     Returns:
         The saved artifact.
 
     Raises:
-        EdgeError: the data are unsuitable, a file cannot be written, or the run to resume had
-            other settings.
+        EdgeError: TensorFlow is not installed, or `out` has another suffix. The data are
+            unsuitable, or the training diverges. A file cannot be read or written, or the
+            checkpoint is of a run with other settings.
     """
     if out.suffix != ".keras" or not out.stem.isprintable():
         raise EdgeError(
@@ -208,7 +213,7 @@ def start_tensorflow(seed: int) -> None:
     Args:
         seed: seed of Python's, NumPy's and TensorFlow's random generators.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fatal errors only
     with interrupt.at_once(), suppress_native_output(2):
         import keras
         import tensorflow as tf
@@ -220,7 +225,7 @@ def start_tensorflow(seed: int) -> None:
 def _describe_rejection(
     confidence_threshold: float, rejection_model: RejectionModel | None, validation_images: int
 ) -> str:
-    """Describe the condition under which a prediction is accepted."""
+    """Return the text that states which predictions are accepted."""
     if rejection_model is not None:
         return "a rejection model decides which images are accepted as digits"
     if confidence_threshold > 0:
@@ -263,5 +268,5 @@ def _watch(batches: Iterable["Batch"]) -> Iterator["Batch"]:
     off = not sys.stderr.isatty()
     with tqdm(batches, leave=False, unit="batch", disable=off) as bar:
         for batch in bar:
-            interrupt.check()  # raises KeyboardInterrupt inside the block, which clears the bar
+            interrupt.check()  # raise KeyboardInterrupt inside `with`, which clears the bar
             yield batch

@@ -1,4 +1,8 @@
-"""Saves a trained network and its spec as a `.keras` artifact; the bytes are reproducible."""
+"""Saves a trained network as a `.keras` artifact: a model file with its spec inside.
+
+The spec has the class names, the metrics and golden outputs. The same network gives the same bytes.
+`train.run` calls `save`; `export.spec` uses `golden_inputs`.
+"""
 
 import io
 import json
@@ -23,8 +27,11 @@ from train.evaluate import logits_of
 if TYPE_CHECKING:
     import keras
 
-GOLDEN_INPUTS = 8  # images with known scores in each artifact
-# Time stamp of all members of the archive: the earliest that the zip format can represent.
+# Number of golden inputs: images that an artifact contains with their scores. The runtime's
+# self-test compares an engine's scores with these.
+GOLDEN_INPUTS = 8
+# Time stamp of all files in the `.keras` archive, constant to make the bytes reproducible. It is
+# the earliest time of the zip format, as (year, month, day, hour, minute, second).
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -42,15 +49,19 @@ def save(
     """Write an inference network with its spec to `path` atomically.
 
     Args:
-        path: the `.keras` file to write; its stem becomes the model's name.
+        path: the `.keras` file to write; its name without the suffix becomes the model's name.
         model: a network as `train.model.build` builds it.
-        labels: names of the classes.
-        temperature: the temperature folded into the network, for the spec.
-        confidence_threshold: lowest confidence accepted; 0 if there is a rejection model.
-        dataset: the data that the network was trained on.
+        labels: names of the classes, in the order of the scores.
+        temperature: the temperature already folded into the network, for the spec.
+        confidence_threshold: lowest confidence that is accepted, from 0 to 1. The runtime ignores
+            this threshold if there is a rejection model.
+        dataset: name and digest of the data that the network was trained on.
         metrics: accuracy on the training and the test images.
-        provenance: names and values of everything else that determined the network.
-        rejection_model: decides which predictions are accepted, if the classes are the ten digits.
+        provenance: (name, value) of everything else that determined the network.
+        rejection_model: decides which predictions are accepted; None if there is no such model.
+
+    Returns:
+        The written artifact.
 
     Raises:
         EdgeError: the file cannot be written.
@@ -76,7 +87,10 @@ def save(
 def golden_inputs() -> npt.NDArray[np.uint8]:
     """Return the golden inputs of every artifact, uint8 (8, 28, 28, 1).
 
-    They are the first test image of each digit from 0 to 7 in scikit-learn's embedded digits.
+    The golden inputs are the first test image of each digit from 0 to 7 in scikit-learn's digits.
+
+    Raises:
+        DatasetError: scikit-learn is not installed.
     """
     test = sklearn_digits().test
     first = [int(np.argmax(test.labels == digit)) for digit in range(GOLDEN_INPUTS)]
@@ -84,7 +98,7 @@ def golden_inputs() -> npt.NDArray[np.uint8]:
 
 
 def to_bytes(model: "keras.Model") -> bytes:
-    """Return a model in Keras's `.keras` format, without time stamps and memory addresses."""
+    """Return the bytes of a `.keras` file of a model, without time stamps and memory addresses."""
     with atomic_write.temporary_folder() as folder:
         saved = folder / "model.keras"
         model.save(saved)
@@ -101,7 +115,10 @@ def to_bytes(model: "keras.Model") -> bytes:
 
 
 def _renumber(config: str) -> str:
-    """Number shared objects 1, 2, … in Keras's configuration, instead of by memory address."""
+    """Replace the numbers of shared objects in Keras's configuration by 1, 2, ….
+
+    Keras derives the original numbers from memory addresses.
+    """
     numbers: dict[str, int] = {}
     return re.sub(
         r'("shared_object_id": )(\d+)',

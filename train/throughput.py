@@ -1,7 +1,8 @@
 """Measure whether training waits for its input pipeline.
 
-It compares the training throughput with the input pipeline (augmentation included) and with
-prepared batches in memory.
+The command is `digit-edge train-throughput`. The input pipeline shuffles, augments and corrupts the
+images of each batch. The command measures the training throughput once with this pipeline, and once
+with batches that were prepared in memory.
 """
 
 import os
@@ -17,18 +18,18 @@ from train.data import load
 from train.options import add_data_argument, whole
 from train.recipe import DEFAULT
 
-BATCHES = 300  # per round
-ROUNDS = 3  # of each of the two measurements; the fastest counts
-_WARMUP_BATCHES = 5  # before the measurement, so that TensorFlow has built its graph
+BATCHES = 300  # default number of batches per round; a round has at most one epoch
+ROUNDS = 3  # default number of rounds with and without the pipeline; the fastest round counts
+_WARMUP_BATCHES = 5  # trained on before the clock starts: TensorFlow builds its graph meanwhile
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """The training throughput in images per second, the best of several alternating rounds.
+    """The training throughput, each the best of several alternating rounds.
 
     Attributes:
-        piped_per_s: with the input pipeline.
-        from_memory_per_s: with the same batches, prepared in memory.
+        piped_per_s: images per second with the input pipeline.
+        from_memory_per_s: images per second with the same batches, prepared in memory.
     """
 
     piped_per_s: float
@@ -36,7 +37,10 @@ class Throughput:
 
     @property
     def ratio(self) -> float:
-        """Throughput with the pipeline relative to memory; 1 if training never waits for it."""
+        """Throughput with the pipeline, relative to memory.
+
+        It is about 1 if training never waits for the pipeline, and less if training waits.
+        """
         return self.piped_per_s / self.from_memory_per_s
 
 
@@ -44,12 +48,14 @@ def measure(source: str | None, batches: int, rounds: int) -> Throughput:
     """Measure the training throughput with the input pipeline and from memory, in turn.
 
     Args:
-        source: see `train.data.load.load`.
-        batches: batches per round, of the default recipe's size.
-        rounds: rounds of each measurement.
+        source: path of the data set, "embedded" for scikit-learn's digits, or None for a default
+            data set; see `train.data.load.load`.
+        batches: batches of the default recipe's size per round, at least 1. A round ends after one
+            epoch at the latest: 234 batches of MNIST.
+        rounds: number of rounds with the pipeline, and again from memory; at least 1.
 
     Raises:
-        DatasetError: the source is missing, damaged, or unsuitable for training.
+        DatasetError: the data set is missing, damaged, or unsuitable for training.
     """
     with interrupt.at_once(), suppress_native_output(2):
         import tensorflow as tf
@@ -85,21 +91,22 @@ def main(argv: list[str] | None = None) -> int:
         type=whole(1),
         default=BATCHES,
         metavar="N",
-        help="batches per round (default: %(default)s)",
+        help="number of batches per round (default: %(default)s)",
     )
     parser.add_argument(
         "--rounds",
         type=whole(1),
         default=ROUNDS,
         metavar="N",
-        help="rounds of each measurement; the fastest counts (default: %(default)s)",
+        help="number of rounds with the pipeline and from memory; the fastest of each counts "
+        "(default: %(default)s)",
     )
     args = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     result = measure(args.data, args.batches, args.rounds)
     print(
         f"{result.piped_per_s:,.0f} images/s with the input pipeline, "
-        f"{result.from_memory_per_s:,.0f} from memory: ratio {result.ratio:.2f}"
+        f"{result.from_memory_per_s:,.0f} images/s from memory: ratio {result.ratio:.2f}"
     )
     return 0
 

@@ -1,4 +1,5 @@
 """Test and measure the runtime on emulated Raspberry Pis: Debian packages in a folder, run by QEMU.
 
-Needs neither root nor a disk image of a card. The command is `python -m deploy.emulation`.
+The emulation needs neither root permissions nor the image of an SD card. The command is
+`python -m deploy.emulation`; `make pi` and `make pi-page` run this command.
 """

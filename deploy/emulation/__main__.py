@@ -1,7 +1,8 @@
 """Test and measure the runtime on emulated Raspberry Pis.
 
-Builds the emulated Pis in `.pi/` and runs deploy/tests on them. Measures instructions and memory of
-every engine, and compares the figures with benchmarks/results/pi.json.
+The command `python -m deploy.emulation` builds the emulated Pis in `.pi/` and runs deploy/tests on
+them. It measures instructions and memory of every engine. Then it compares the figures with the
+baseline, benchmarks/results/pi.json.
 """
 
 import argparse
@@ -18,17 +19,22 @@ from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError
 
-PAGE_TESTS = CHECKOUT / "deploy/tests/test_docs.py"  # the commands of docs/raspberry-pi.md
+# Test file that runs the commands of docs/raspberry-pi.md. Only --page runs this slow test.
+PAGE_TESTS = CHECKOUT / "deploy/tests/test_docs.py"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build, test and measure; return 0, or 3 if a test failed or a figure got worse."""
+    """Build, test and measure.
+
+    Returns:
+        The exit status: 0, or 3 if a test failed or a figure is worse than the baseline.
+    """
     arguments = parse_args(argv)
     user.require_namespaces()
     roots.build(install=installed.install, page=arguments.page)
     if arguments.page:
         return 0 if run_tests([PAGE_TESTS], workers=0) else CHECK_FAILED
-    # Instruction counts do not depend on the load of this machine, so tests can run meanwhile.
+    # Instruction counts do not depend on the load of this machine, so the tests run in parallel.
     with ThreadPoolExecutor(1) as pool:
         passed = pool.submit(lambda: arguments.measure or run_tests(all_but_the_page(), workers=2))
         rows = measure_all(2 if arguments.measure else 1)
@@ -44,7 +50,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def verdict(rows: list[table.Row], baseline: list[table.Row]) -> int:
-    """Print each figure that is worse than its baseline to stderr; return 3 if there is one."""
+    """Print each figure that is worse than the baseline to stderr.
+
+    Args:
+        rows: the measured figures.
+        baseline: the figures to compare with.
+
+    Returns:
+        The exit status: 0, or 3 if a figure is worse.
+    """
     worse = table.compare(rows, baseline)
     for line in worse:
         print(f"error: {line}; if that is intended, {table.REMEDY}", file=sys.stderr)
@@ -52,12 +66,12 @@ def verdict(rows: list[table.Row], baseline: list[table.Row]) -> int:
 
 
 def all_but_the_page() -> list[Path]:
-    """Return the test files of `make pi`: all of deploy/tests except the slow test of the page."""
+    """Return the test files of `make pi`: all of deploy/tests except PAGE_TESTS."""
     return [file for file in sorted(PAGE_TESTS.parent.glob("test_*.py")) if file != PAGE_TESTS]
 
 
 def run_tests(files: list[Path], workers: int) -> bool:
-    """Run test files with pytest and print its output.
+    """Run test files with pytest, and print pytest's output.
 
     Args:
         files: test files.
@@ -78,11 +92,12 @@ def run_tests(files: list[Path], workers: int) -> bool:
 def measure_all(at_once: int) -> list[table.Row]:
     """Measure every system on every processor.
 
-    Figures worse than the baseline are measured a second time: if the emulated Pi waits for its
-    disk, its instruction clock jumps ahead.
+    If a figure is worse than the baseline, the system is measured again on this processor, and the
+    second figures count. The first may be too high: while an emulated Pi waits for its disk, its
+    instruction clock jumps ahead.
 
     Args:
-        at_once: number of systems that are measured in parallel.
+        at_once: number of systems that are measured in parallel, at least 1.
     """
     baseline = table.read()
 

@@ -1,6 +1,7 @@
 """Download Debian packages with their dependencies and unpack them into a folder, without root.
 
-`deploy.emulation.roots` builds the root folders of the emulated Pis, QEMU and the kernel with it.
+From such packages, `deploy.emulation.roots` builds the root folders of the emulated Pis, QEMU and
+the kernel.
 """
 
 import functools
@@ -13,13 +14,13 @@ from pathlib import Path
 
 from runtime.errors import EdgeError
 
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"  # signs Debian's package lists
-# Folders that are symbolic links into /usr since Debian 12 (merged-/usr). Packages of Bookworm may
-# still contain files under either name.
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"  # keys that verify Debian's packages
+# Folders of / that are symbolic links into /usr since Debian 12 (merged-/usr). A package of
+# Bookworm may contain files in /bin as well as in /usr/bin.
 _MERGED = ("bin", "sbin", "lib", "lib64")
-# Documentation and translations are not unpacked: nearly a quarter of Trixie's files.
+# Options of tar: do not unpack documentation and translations, nearly a quarter of Trixie's files.
 _TAR_EXCLUDES = [f"--exclude=./usr/share/{name}/*" for name in ("man", "locale", "info", "lintian")]
-_REMEDY = "apt-get install apt dpkg debian-archive-keyring"
+_REMEDY = "apt-get install apt dpkg debian-archive-keyring"  # quoted if a program is missing
 
 
 class MissingPrerequisite(EdgeError):
@@ -28,7 +29,12 @@ class MissingPrerequisite(EdgeError):
 
 @dataclass(frozen=True)
 class Suite:
-    """A release of Debian, such as "trixie", for one architecture, such as "arm64"."""
+    """A release of Debian for one architecture.
+
+    Attributes:
+        name: name of the release, such as "trixie".
+        architecture: Debian's name of the architecture, such as "arm64".
+    """
 
     name: str
     architecture: str
@@ -36,10 +42,10 @@ class Suite:
 
 @functools.cache
 def mirror() -> str:
-    """Return the URL of a Debian mirror: $DEBIAN_MIRROR, otherwise the one in apt's sources.
+    """Return the URL of a Debian mirror: $DEBIAN_MIRROR, otherwise the first in apt's sources.
 
     Raises:
-        MissingPrerequisite: A program is missing, or apt's sources name no Debian mirror.
+        MissingPrerequisite: A program is missing, or apt's sources do not name a Debian mirror.
     """
     if "DEBIAN_MIRROR" in os.environ:
         return os.environ["DEBIAN_MIRROR"]
@@ -50,7 +56,9 @@ def mirror() -> str:
     for url in sources.split():
         if url.rstrip("/").endswith("/debian"):
             return url
-    raise MissingPrerequisite("apt's sources name no Debian mirror: set DEBIAN_MIRROR to one")
+    raise MissingPrerequisite(
+        "apt's sources do not name a Debian mirror: set DEBIAN_MIRROR to the URL of a mirror"
+    )
 
 
 def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]]:
@@ -59,10 +67,11 @@ def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]
     Args:
         suite: release and architecture of the packages.
         folder: the apt directory; created if it is missing.
-        wanted: one or more lists of package names; the last must contain the others.
+        wanted: one or more lists of package names. The last list must contain all names of the
+            other lists.
 
     Returns:
-        For each list, the .deb files that apt would install on an empty system.
+        For each list, the paths of the .deb files that apt would install on an empty system.
 
     Raises:
         MissingPrerequisite: apt, its keyring or the network is missing.
@@ -72,7 +81,7 @@ def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]
     environment = _private_apt(suite, mirror(), folder)
     _run(["apt-get", "update", "-qq"], environment)
     install = ["apt-get", "install", "-qq", "--yes"]
-    # With an empty cache apt lists the URI of every package; it omits cached ones.
+    # With an empty cache apt lists the URI of every package; it omits cached packages.
     uris = ["--print-uris", "-o", "Dir::Cache::archives=none/"]
     listed = [_run([*install, *packages, *uris], environment) for packages in wanted]
     _run([*install, *wanted[-1], "--download-only"], environment)
@@ -86,7 +95,16 @@ def fetch(suite: Suite, folder: Path, *wanted: Sequence[str]) -> list[list[Path]
 
 
 def unpack(archives: Sequence[Path], root: Path) -> None:
-    """Unpack .deb files into a root folder with merged /usr: /bin links to /usr/bin, and so on."""
+    """Unpack .deb files into a root folder with merged /usr: /bin links to /usr/bin, and so on.
+
+    Args:
+        archives: paths of the .deb files.
+        root: the root folder; created if it is missing.
+
+    Raises:
+        MissingPrerequisite: An archive is damaged.
+        subprocess.CalledProcessError: tar cannot write the files.
+    """
     for name in _MERGED:
         (root / "usr" / name).mkdir(parents=True, exist_ok=True)
         if not (root / name).exists():
@@ -105,7 +123,7 @@ def _private_apt(suite: Suite, url: str, folder: Path) -> dict[str, str]:
     """Create a private apt directory that uses this machine's proxies and credentials.
 
     Returns:
-        The environment in which apt-get uses it.
+        Environment variables that make apt-get use this directory.
     """
     folder = folder.absolute()
     for name in ("etc/preferences.d", "state/lists/partial", "cache/archives/partial"):
@@ -139,7 +157,7 @@ def _private_apt(suite: Suite, url: str, folder: Path) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
-    """Return a command's standard output; raise MissingPrerequisite if it fails."""
+    """Return a command's standard output; raise MissingPrerequisite if the command fails."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         reason = " ".join(done.stderr.split()) or f"status {done.returncode}"

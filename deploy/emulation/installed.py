@@ -1,6 +1,8 @@
 """Install every engine on the emulated Pis with install-pi.sh, as an overlay layer of each system.
 
-Provides the Pis that deploy/tests and the table run on: freshly flashed, or with all engines.
+An overlay layer is a folder with the files that a step adds to the file system of a Pi.
+`deploy.emulation.__main__` calls `install`. deploy/tests and `deploy.emulation.table` then use the
+Pis of `freshly_flashed` and `with_engines`.
 """
 
 import hashlib
@@ -14,11 +16,13 @@ from deploy.emulation.user import Pi, output
 from deploy.systems import System
 from deploy.wheels import CHECKOUT
 
-INSTALLER = "/srv/deploy/install-pi.sh"  # path on the Pi
+INSTALLER = "/srv/deploy/install-pi.sh"  # path of the installer on an emulated Pi
 
 
 def install(system: System) -> None:
-    """Install each engine into /home/pi/ENGINE, unless the same wheels are installed already.
+    """Install each engine of a system into /home/pi/ENGINE.
+
+    Nothing is installed again if the system, the wheels and the installer are the same as before.
 
     Raises:
         EdgeError: install-pi.sh failed; the message ends with its output.
@@ -43,7 +47,8 @@ def install(system: System) -> None:
         options = ("--engine", engine, "--dir", f"/home/pi/{engine}", "--wheels", "/srv/wheels")
         output(pi.run("sh", INSTALLER, *options))
     # The maintainer scripts of Debian's packages, which are not run, would compile Python modules.
-    # Here the installations compiled them: move the bytecode into two layers for all other Pis.
+    # Here the installations compiled these modules: move the bytecode into two layers, which all
+    # other Pis use.
     for part, folder in (("flashed", "python3.*"), ("apt", "python3")):
         layer = place / "compiled" / part / "usr/lib"
         layer.mkdir(parents=True)
@@ -55,13 +60,13 @@ def install(system: System) -> None:
 def with_engines(
     system: System, cpu: str, written: Path, folders: Mapping[Path, str] | None = None
 ) -> Pi:
-    """Return a Pi with all its engines installed.
+    """Return a Pi with all engines of the system, which `install` must have installed before.
 
     Args:
         system: operating system.
         cpu: QEMU's name of the processor.
         written: folder for the changes, as in `Pi`.
-        folders: folders and files of this machine → their paths on the Pi.
+        folders: folder or file of this machine → path on the Pi; None for none.
     """
     pi = roots.pi(system, cpu, written, above=[_place(system) / "up", *_compiled(system, apt=True)])
     pi.folders = {**pi.folders, **(folders or {})}
@@ -69,24 +74,40 @@ def with_engines(
 
 
 def freshly_flashed(system: System, cpu: str, written: Path, *, apt: bool) -> Pi:
-    """Return a Pi without the runtime; `apt` adds the apt packages of docs/raspberry-pi.md."""
+    """Return a Pi without the runtime.
+
+    Args:
+        system: operating system.
+        cpu: QEMU's name of the processor.
+        written: folder for the changes, as in `Pi`.
+        apt: add the apt packages that docs/raspberry-pi.md installs.
+    """
     return roots.pi(system, cpu, written, apt=apt, above=_compiled(system, apt=apt))
 
 
 def compiled_by_apt(system: System) -> Path:
-    """Return the layer of bytecode of the apt packages that docs/raspberry-pi.md installs."""
+    """Return the layer with the bytecode of the apt packages that docs/raspberry-pi.md installs."""
     return _place(system) / "compiled/apt"
 
 
 def size_bytes(system: System, engine: str) -> int:
-    """Return the installed size of an engine, the runtime and its models, without bytecode."""
+    """Return the size in bytes of an engine, the runtime and the models, without bytecode.
+
+    Args:
+        system: operating system.
+        engine: name of the extra of the engine, such as "litert"; `install` must have installed it.
+    """
     environment = _place(system) / "up/home/pi" / engine
     files = [f for f in environment.rglob("*") if "__pycache__" not in f.parts]
     return sum(file.lstat().st_size for file in files if not file.is_dir())
 
 
 def python(engine: str) -> str:
-    """Return the path, on the Pi, of the interpreter of an engine's virtual environment."""
+    """Return the path, on the Pi, of the Python interpreter with an engine.
+
+    Args:
+        engine: name of the extra of the engine, such as "litert".
+    """
     return f"/home/pi/{engine}/env/bin/python"
 
 

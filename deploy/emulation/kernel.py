@@ -1,11 +1,14 @@
-"""Build the kernel and the initramfs that boot an emulated Raspberry Pi from a virtio disk."""
+"""Build the kernel and the initramfs that boot an emulated Raspberry Pi from a virtio disk.
+
+`deploy.emulation.roots` calls `make_kernel`; `deploy.emulation.machine` boots the result.
+"""
 
 import gzip
 import lzma
 import shutil
 from pathlib import Path
 
-# First program of the initramfs: mounts the disk and starts the program in $PI_START from it.
+# First program of the initramfs: mounts the disk, and starts the program $PI_START of the disk.
 _INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /new
 /bin/busybox mount -t proc proc /proc
@@ -40,7 +43,12 @@ def make_kernel(kernel: Path, busybox: Path, place: Path) -> None:
 
 
 def _member(name: str, content: bytes | None) -> bytes:
-    """Return a member of a cpio archive in "newc" format (cpio(5)); `None` makes a folder."""
+    """Return a member of a cpio archive in "newc" format (cpio(5)).
+
+    Args:
+        name: path in the archive.
+        content: content of the file, which becomes executable; None for a folder.
+    """
     mode = 0o040755 if content is None else 0o100755
     content = content or b""
     # inode, mode, uid, gid, links, mtime, size, 4 device numbers, length of the name, checksum

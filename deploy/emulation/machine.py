@@ -1,8 +1,9 @@
 """Boot an emulated Pi in QEMU's full-system mode: kernel, disk and 512 MiB of memory.
 
+`deploy.emulation.table` measures with this module, and deploy/tests/test_docs.py boots systemd.
 With `-icount shift=0` QEMU advances the emulated clock by one nanosecond per instruction, whatever
-the load of this machine. So the Pi's clock counts instructions, repeatably. The counts show
-regressions; they are not the times of a real Pi.
+the load of this machine. Therefore the Pi's clock counts instructions. The counts show regressions;
+they are not the times of a real Pi.
 """
 
 import shutil
@@ -14,11 +15,12 @@ from deploy.emulation import roots
 from deploy.emulation.user import Pi
 from runtime.errors import EdgeError
 
-MEMORY_MIB = 512  # memory of a Zero 2 W, the smallest supported Pi
-_TIMEOUT_S = 3600  # from the start of QEMU until the emulated Pi powers off; then it is killed
-_DISK_MIB = 1400  # size of the ext4 file system; the systems with all engines fit
-_QUOTED_CHARS = 2000  # the end of the console output that is quoted in an error
-# First program on the disk: runs /pi/job, prints its exit status and powers off.
+MEMORY_MIB = 512  # memory of an emulated Pi, as of a Zero 2 W, the smallest supported Pi
+_TIMEOUT_S = 3600  # an emulated Pi that has not powered off after this time is killed: EdgeError
+_DISK_MIB = 1400  # size of the ext4 file system; enough for a system with all engines
+_QUOTED_CHARS = 2000  # length of the end of the console output that an error message quotes
+
+# First program on the disk: runs /pi/job, prints the exit status of the job, and powers off.
 _START = """#!/bin/sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/home/pi USER=pi LANG=C.UTF-8
@@ -38,9 +40,9 @@ def disk(pi: Pi, files: Mapping[str, bytes], place: Path) -> None:
     """Write a disk image with the file system of a Pi.
 
     Args:
-        pi: the Pi.
-        files: additional files: path on the Pi → content. All become executable.
-        place: disk image to write; an existing one is replaced.
+        pi: the Pi; its folder `written` must contain the subfolders up and root.
+        files: additional files, path on the Pi → content. The files become executable.
+        place: disk image to write; an existing image is replaced.
 
     Raises:
         EdgeError: The disk image cannot be made.
@@ -96,11 +98,11 @@ def boot(
         disk: disk image; it is not changed.
         cpu: QEMU's name of the processor.
         start: path of the first program: /pi/start or an init.
-        environment: an environment variable for it, NAME=VALUE.
+        environment: an environment variable for the first program, NAME=VALUE; empty for none.
 
     Raises:
-        EdgeError: The Pi did not power off in time, or QEMU failed. The message ends with the
-            output of the console.
+        EdgeError: The Pi did not power off within an hour, or QEMU failed. The message ends with
+            the output of the console.
     """
     kernel = roots.part("kernel")
     command = [*_emulator("qemu-system-aarch64"), "-M", "virt", "-cpu", cpu]
@@ -119,10 +121,14 @@ def boot(
         )
     except subprocess.TimeoutExpired as error:
         console = (error.stdout or b"").decode(errors="replace")[-_QUOTED_CHARS:]
-        raise EdgeError(f"the emulated Pi did not finish in {_TIMEOUT_S} s: {console}") from error
+        raise EdgeError(
+            f"the emulated Pi did not power off within {_TIMEOUT_S} s; its console: {console}"
+        ) from error
     console = (done.stdout + done.stderr).decode(errors="replace").replace("\r", "")
     if done.returncode:
-        raise EdgeError(f"QEMU: exit status {done.returncode}: {console[-_QUOTED_CHARS:]}")
+        raise EdgeError(
+            f"QEMU ended with exit status {done.returncode}: {console[-_QUOTED_CHARS:]}"
+        )
     return console
 
 

@@ -1,7 +1,8 @@
 """Build the parts of the emulated Pis once: root folders, QEMU, kernel, wheels.
 
-Each part is a folder in `.pi/`. Beside it a JSON file records its recipe: the packages and the code
-that made it. A part is rebuilt if its recipe has changed.
+`deploy.emulation.__main__` calls `build`. Each part is a folder in `.pi/`. A JSON file beside the
+folder records the recipe of the part: the packages and the code that made it. If the recipe has
+changed, the part is built again.
 """
 
 import inspect
@@ -17,27 +18,30 @@ from deploy.emulation.debian import Suite
 from deploy.emulation.user import Pi
 from deploy.systems import SYSTEMS, System
 
-CACHE = wheels.CHECKOUT / ".pi"
-# Debian packages of a freshly flashed system: the subset of Raspberry Pi OS Lite that is used here.
+CACHE = wheels.CHECKOUT / ".pi"  # folder of all parts; delete it to build everything again
+
+# Debian packages of a freshly flashed system: the part of Raspberry Pi OS Lite that the installer,
+# the runtime and the tests use.
 FLASHED = (
     *("bash", "ca-certificates", "coreutils", "dash", "dbus", "dpkg", "findutils", "gawk", "grep"),
     *("gzip", "hostname", "libc-bin", "python3", "python3-venv", "sed", "systemd", "systemd-sysv"),
     *("tar", "udev", "util-linux", "kmod", "passwd", "base-passwd", "base-files", "libstdc++6"),
 )
-# System → the apt packages that docs/raspberry-pi.md installs. The 64-bit systems also get pip:
-# many Pis have it, and the installer then uses it.
+# System → the apt packages that docs/raspberry-pi.md installs. The 64-bit systems also get pip,
+# because the installer uses pip if it is installed, as on many Pis.
 APT = {
     "bookworm-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
     "trixie-arm64": ("python3-numpy", "python3-pil", "python3-pip"),
     "bookworm-armhf": ("python3-numpy", "python3-pil"),
     "trixie-armhf": ("python3-numpy", "python3-pil", "python3-onnxruntime"),
 }
-# Further packages for the commands of docs/raspberry-pi.md. Raspberry Pi OS contains curl.
+# Further packages for the commands of docs/raspberry-pi.md. On a real Pi, curl is part of the
+# system.
 PAGE = ("curl", "mosquitto", "mosquitto-clients")
 EMULATORS = Suite("trixie", "amd64")  # release of the packages that run on this machine
-EMULATOR_PACKAGES = ("qemu-user", "qemu-system-arm", "e2fsprogs")
-KERNEL_PACKAGES = ("linux-image-cloud-arm64", "busybox-static")
-# pytest with its dependencies, which runs the conformance suite on the Pis.
+EMULATOR_PACKAGES = ("qemu-user", "qemu-system-arm", "e2fsprogs")  # QEMU, and mke2fs for disks
+KERNEL_PACKAGES = ("linux-image-cloud-arm64", "busybox-static")  # to boot in full-system mode
+# pytest and its dependencies. pytest runs tests/engines on the Pis.
 PYTEST = ("iniconfig", "packaging", "pluggy", "pygments", "pytest")
 
 
@@ -45,12 +49,13 @@ def build(*, install: Callable[[System], None], page: bool = False) -> None:
     """Build every part that is missing or outdated, and print its name.
 
     Args:
-        install: called with each system as soon as its parts are built; two calls run in parallel
-            while other parts are downloaded.
+        install: called with each system as soon as the parts of the system are built. Two calls run
+            in parallel, while other parts are downloaded.
         page: also build the part for the commands of docs/raspberry-pi.md.
 
     Raises:
-        MissingPrerequisite: This machine lacks a program or a mirror; the message names the remedy.
+        MissingPrerequisite: This machine lacks a program or a mirror.
+        EdgeError: pip cannot download or build a wheel.
     """
     debian.mirror()
     project_folder = CACHE / "project"
@@ -103,12 +108,12 @@ def pi(
 
 
 def part(*names: str) -> Path:
-    """Return the path of a part."""
+    """Return the path of a part, such as .pi/systems/trixie-arm64 for two names."""
     return CACHE.joinpath(*names).resolve()
 
 
 def _made(place: Path, recipe: Sequence[object], make: Callable[[Path], None]) -> None:
-    """Run `make(place)` unless `place` was made from the same recipe and code."""
+    """Run `make(place)` unless the folder `place` was made from the same recipe and code."""
     stamp = place.with_name(f"{place.name}.json")
     code = (*map(inspect.getsource, (make, _configure)), Path(debian.__file__).read_text())
     text = json.dumps([*map(str, recipe), *code], indent=1)
@@ -152,7 +157,7 @@ def _kernel() -> None:
 
 
 def _system(system: System) -> None:
-    """Build two layers of a system: the flashed packages, and those that apt adds."""
+    """Build two layers of a system: the packages on a new SD card, and those that apt adds."""
     apt = CACHE / "debian" / system.name
     suite = Suite(system.suite, system.architecture)
 
@@ -184,7 +189,7 @@ def _page() -> None:
 
 
 def _configure(root: Path) -> None:
-    """Do the work of the packages' maintainer scripts, and add the user pi."""
+    """Do the work of the packages' maintainer scripts, which are not run, and add the user pi."""
     for name in ("passwd", "group"):
         shutil.copy2(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
     with open(root / "etc/passwd", "a") as users:

@@ -1,7 +1,8 @@
 """Measure the engines on emulated Pis and compare the figures with a baseline.
 
-The figures are instructions per inference and per start, resident memory and installed size. They
-are written to pi.json and, as a table, to pi.md.
+`deploy.emulation.__main__` calls this module. The figures are instructions per inference and per
+start, resident memory and installed size. The module writes the figures
+to pi.json and, as a table, to pi.md.
 """
 
 import dataclasses
@@ -17,16 +18,18 @@ from deploy.wheels import CHECKOUT
 from runtime.errors import EdgeError
 from runtime.system import atomic_write
 
-SCHEMA_VERSION = 1  # of pi.json; files with another version are rejected
-BASELINE = CHECKOUT / "benchmarks/results/pi.json"
-REMEDY = "make a new one: .venv-pi/bin/python -m deploy.emulation --measure --baseline"
-MAX_INCREASE_SHARE = 0.02  # of the baseline's figure; a larger increase fails
-# System and processor like those of a Zero 2 W, the smallest supported Pi: the conformance suite of
-# the first engine also runs there, within 512 MiB.
+SCHEMA_VERSION = 1  # version of pi.json; a file with another version raises EdgeError
+BASELINE = CHECKOUT / "benchmarks/results/pi.json"  # the figures that new figures are compared with
+# Quoted in messages if a figure is worse or the baseline is damaged.
+REMEDY = "make a new baseline: .venv-pi/bin/python -m deploy.emulation --measure --baseline"
+MAX_INCREASE_SHARE = 0.02  # share of the baseline's figure; a larger increase fails the comparison
+# (system, processor) of a Zero 2 W, the smallest supported Pi. With this pair, the conformance
+# suite of the system's first engine also runs, within 512 MiB.
 ZERO_2_W = ("trixie-arm64", "cortex-a53")
-_QUOTED_CHARS = 2000  # the end of the console output that is quoted in an error
+_QUOTED_CHARS = 2000  # length of the end of the console output that an error message quotes
+# Processor → boards with this processor, for the table.
 _BOARDS = {"cortex-a53": "Pi 3, Zero 2 W", "cortex-a72": "Pi 4", "cortex-a76": "Pi 5"}
-# Field of `Row` → title of its column. Lower is better for all of them.
+# Field of `Row` → title of its column. A lower figure is always better.
 _TITLES = {
     "inference_float32": "float32, M instructions",
     "inference_int8": "int8, M instructions",
@@ -43,14 +46,17 @@ class Row:
     Attributes:
         system: name of the system.
         cpu: QEMU's name of the processor.
-        engine: the engine, by the name of its extra.
-        absent: reason why the engine does not run; the figures are then 0. Empty if it runs.
+        engine: name of the extra of digit-edge that installs the engine, such as "litert".
+        absent: reason why the engine is not available, and all figures are 0. Empty if the engine
+            was measured.
         version: version of the engine.
-        inference_float32: instructions per image, float32, batches of one, one thread.
-        inference_int8: the same, int8.
-        start_instructions: of `digit-edge classify PICTURE`, from exec to exit, files cached.
-        resident_bytes: peak resident memory of that process.
-        installed_bytes: size of the folder that install-pi.sh makes.
+        inference_float32: instructions per image with the float32 model, in batches of one image on
+            one thread.
+        inference_int8: the same figure with the int8 model.
+        start_instructions: instructions of `digit-edge classify PICTURE`, from exec to exit, with
+            all files cached.
+        resident_bytes: peak resident memory of `digit-edge classify PICTURE`.
+        installed_bytes: size of the folder that install-pi.sh makes, without bytecode.
     """
 
     system: str
@@ -66,7 +72,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """System, processor and engine."""
+        """System, processor and engine, separated by spaces."""
         return f"{self.system} {self.cpu} {self.engine}"
 
 
@@ -74,8 +80,11 @@ def make_disk(system: System, folder: Path) -> Path:
     """Write the disk image that `measure` boots on each processor of a system.
 
     Args:
-        system: operating system, with all engines installed.
+        system: operating system; all its engines must be installed (`deploy.emulation.installed`).
         folder: an empty folder to write to.
+
+    Returns:
+        The path of the disk image.
 
     Raises:
         EdgeError: The disk image cannot be made.
@@ -110,7 +119,7 @@ def measure(system: System, cpu: str, disk: Path) -> list[Row]:
         One row per engine, including the engines that do not exist for the system.
 
     Raises:
-        EdgeError: The system does not boot, or a command fails on it.
+        EdgeError: The system does not boot, or a command on the system fails.
     """
     tested = "PI_TESTED=1" if (system.name, cpu) == ZERO_2_W else ""
     console = machine.boot(disk, cpu, environment=tested)
@@ -120,8 +129,8 @@ def measure(system: System, cpu: str, disk: Path) -> list[Row]:
     printed = [json.loads(text) for text in re.findall(r"PI-ROW (\{.*\})", console)]
     if len(printed) != len(system.engines):
         raise EdgeError(
-            f"{system.name} on {cpu}: figures of {len(printed)} engines, not "
-            f"{len(system.engines)}: {console[-_QUOTED_CHARS:]}"
+            f"{system.name} on {cpu}: {len(printed)} of {len(system.engines)} engines printed "
+            f"figures; the console: {console[-_QUOTED_CHARS:]}"
         )
     rows = [
         Row(
@@ -141,7 +150,12 @@ def measure(system: System, cpu: str, disk: Path) -> list[Row]:
 
 
 def compare(rows: list[Row], baseline: list[Row]) -> list[str]:
-    """Return a line for each figure that is more than 2 % above its baseline, or missing."""
+    """Return a line for each figure that is worse than the baseline.
+
+    A figure is worse if it is more than MAX_INCREASE_SHARE (2 %) larger, or if the engine no longer
+    runs. Rows that the baseline does not contain are not compared. The list is empty if no figure
+    is worse.
+    """
     by_name = {row.name: row for row in rows}
     worse = []
     for before in baseline:
@@ -174,7 +188,11 @@ def read(path: Path = BASELINE) -> list[Row]:
 
 
 def write(rows: list[Row], path: Path) -> None:
-    """Write the rows as JSON to `path`, and as a Markdown table beside it."""
+    """Write the rows as JSON to `path`, and as Markdown to a file of the same name with .md.
+
+    Raises:
+        EdgeError: A file cannot be written.
+    """
     content = {"schema_version": SCHEMA_VERSION, "rows": list(map(dataclasses.asdict, rows))}
     atomic_write.write(path, json.dumps(content, indent=1) + "\n")
     atomic_write.write(path.with_suffix(".md"), markdown(rows))
@@ -211,7 +229,7 @@ def markdown(rows: list[Row]) -> str:
 
 
 def _millions(field: str, value: int) -> str:
-    """Format a figure in millions: inferences with two decimals, the others with one."""
+    """Format a figure in millions: inferences with two decimals, other figures with one."""
     return f"{value / 1e6:.2f}" if field.startswith("inference") else f"{value / 1e6:.1f}"
 
 

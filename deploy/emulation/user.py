@@ -1,8 +1,9 @@
 """Run commands on an emulated Pi in QEMU's user mode: a root folder, Arm programs run by QEMU.
 
-A user namespace replaces root. In it an overlay of the Pi's layers is mounted as `/`, and
-binfmt_misc makes the kernel run every Arm program with QEMU. Namespaces can register their own
-binfmt_misc formats since Linux 6.7.
+`deploy.emulation.installed` and deploy/tests run commands with `Pi`. Commands run in a Linux user
+namespace, which needs no root permissions. In the namespace, an overlay of the Pi's layers is
+mounted as `/`. binfmt_misc, a feature of the kernel, runs every Arm program with QEMU. Since Linux
+6.7, a namespace can register programs with binfmt_misc.
 """
 
 import os
@@ -21,8 +22,9 @@ _ELF_CLASS_MACHINE = {
     "qemu-aarch64": (2, 0xB7),  # ELFCLASS64, EM_AARCH64
     "qemu-arm": (1, 0x28),  # ELFCLASS32, EM_ARM
 }
-# Script that sets up the namespace and runs a command in it. Arguments: $1 layers, $2 folder for
-# changes, $3 mount point; then pairs of a path here and a path on the Pi, --, and the command.
+# Script that sets up the namespace and runs a command in the namespace. Its arguments are the
+# layers ($1), the folder for changes ($2) and the mount point ($3). Pairs of a path on this machine
+# and a path on the Pi follow, then -- and the command.
 _ENTER = r"""
 set -e
 mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
@@ -49,8 +51,9 @@ unset PI_EMULATOR_64 PI_EMULATOR_32
 exec chroot "$root" /usr/bin/env -C "$PI_FOLDER" "$@"
 """
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # $PATH on the Pi
-# Variables and files through which this machine reaches its package index. An online command on the
-# Pi gets them; it gets no other variable of this machine.
+
+# Environment variables of this machine that an online command on the Pi gets: the proxies and the
+# certificates of the package index. A command gets no other variable of this machine.
 _NETWORK_VARIABLES = (
     "PIP_CERT",
     "HTTP_PROXY",
@@ -59,21 +62,22 @@ _NETWORK_VARIABLES = (
     "http_proxy",
     "https_proxy",
 )
+# Files of this machine that replace those of the Pi for an online command.
 _NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt")
-_QUOTED_CHARS = 2000  # the end of a command's output that is quoted in an error
+_QUOTED_CHARS = 2000  # length of the end of a command's output that an error message quotes
 
 
 @dataclass
 class Pi:
-    """A system on a processor. Changes to its files are stored in `written` only.
+    """A system on a processor. Changes to the files of the Pi are stored in `written` only.
 
     Attributes:
-        emulators: folder with QEMU's static programs.
-        layers: root folders that are overlaid, the uppermost first.
+        emulators: folder with QEMU's programs, from the package qemu-user.
+        layers: folders that together are the root folder of the Pi, the uppermost first.
         cpu: QEMU's name of the processor.
-        written: folder for the changes: empty, or that of an earlier run. Its subfolder `up` is the
-            upper layer of the overlay.
-        folders: folders and files of this machine → their paths on the Pi, read-only.
+        written: folder for the changes: an empty folder, or the folder of an earlier Pi. The
+            subfolder `up` is the upper layer of the overlay.
+        folders: folder or file of this machine → path on the Pi, where it is read-only.
     """
 
     emulators: Path
@@ -96,11 +100,12 @@ class Pi:
             *command: program and arguments.
             online: let the command use the network of this machine.
             environment: additional environment variables.
-            timeout_s: kill the command after this time.
+            timeout_s: time in seconds after which the command is killed.
             folder: working directory on the Pi.
 
         Returns:
-            The completed process, with stdout and stderr as text.
+            The completed process, with stdout and stderr as text. A command that fails is not an
+            error here; see `output`.
 
         Raises:
             subprocess.TimeoutExpired: The command did not end in time.
@@ -138,13 +143,16 @@ class Pi:
             errors="replace",
             timeout=timeout_s,
         )
-        # The kernel makes this folder of the overlay without permissions; let it be deleted.
+        # The kernel makes this folder without permissions; with permissions, it can be deleted.
         (self.written / "work/work").chmod(0o700)
         return done
 
 
 def output(done: subprocess.CompletedProcess[str]) -> str:
     """Return the standard output of a command.
+
+    Args:
+        done: the completed process, from `Pi.run`.
 
     Raises:
         EdgeError: The command failed; the message ends with its output.
@@ -159,8 +167,8 @@ def require_namespaces() -> None:
     """Check that this machine can run `Pi.run`.
 
     Raises:
-        MissingPrerequisite: It is not Linux on x86-64, or lacks unshare, user namespaces or
-            binfmt_misc in them.
+        MissingPrerequisite: The machine is not Linux on x86-64, or lacks the program unshare, user
+            namespaces, or binfmt_misc in user namespaces.
     """
     if platform.machine() != "x86_64" or not shutil.which("unshare"):
         raise MissingPrerequisite(

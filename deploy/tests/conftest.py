@@ -1,6 +1,7 @@
 """Fixtures for the tests on emulated Pis, which `make pi` and `make pi-page` run.
 
-They are not in `tests/`, because they need minutes, QEMU, and Debian packages from the network.
+These tests are not in `tests/`: they take minutes, and need QEMU and Debian packages from the
+network.
 """
 
 from pathlib import Path
@@ -19,5 +20,5 @@ def system(request: pytest.FixtureRequest) -> System:
 
 @pytest.fixture
 def card(tmp_path: Path) -> Path:
-    """Folder for the changes on a Pi, deleted after the test."""
+    """Folder for the changes on a Pi (`Pi.written`); pytest deletes it later."""
     return tmp_path / "card"

@@ -15,8 +15,8 @@ from deploy.wheels import CHECKOUT
 
 PAGE = CHECKOUT / "docs/raspberry-pi.md"
 (TRIXIE,) = [system for system in SYSTEMS if system.name == "trixie-arm64"]
-# Stand-in for apt on the Pi: copies the files of packages downloaded before over the system, adds
-# the user mosquitto and starts its service.
+# Replacement for apt on the Pi, which has no network. It copies the files of packages that were
+# downloaded before into the system, adds the user mosquitto, and starts the service mosquitto.
 APT = """#!/bin/sh
 shift
 for package; do
@@ -28,7 +28,7 @@ grep -q mosquitto /etc/passwd || echo mosquitto:x:990:990::/nonexistent:/bin/fal
 grep -q mosquitto /etc/group || echo mosquitto:x:990: >> /etc/group
 case $* in *mosquitto*) systemctl daemon-reload; systemctl start mosquitto ;; esac
 """
-# Service that runs all commands after boot and prints to the console.
+# systemd unit that runs all commands after the boot and prints to the console.
 UNIT = """[Unit]
 After=basic.target
 [Service]
@@ -50,7 +50,10 @@ def commands() -> list[str]:
 
 
 def script() -> str:
-    """Return a script that runs all commands with 3 s between them and prints marks around each."""
+    """Return a script that runs all commands, with a pause of 3 s after each.
+
+    It prints a line "PI-COMMAND number" before a command, and "PI-STATUS number status" after it.
+    """
     lines = []
     for number, command in enumerate(commands()):
         lines += [f"echo PI-COMMAND {number}", command, f"echo PI-STATUS {number} $?", "sleep 3"]
@@ -59,7 +62,7 @@ def script() -> str:
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Output of each command on a booted Pi; the last line contains its exit status."""
+    """Command → its output on a booted Pi; the last line contains the exit status."""
     card = tmp_path_factory.mktemp("card")
     home = card / "up/home/pi"
     for name in ("up/pi", "work", "root"):
@@ -79,7 +82,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "/pi/docs": script(),
         "/etc/systemd/system/docs.service": UNIT,
         "/etc/systemd/system/default.target": "[Unit]\nRequires=docs.service basic.target\n",
-        # An empty unit is masked: a flashed system has built its hardware database already.
+        # An empty file disables a unit. A flashed system has built its hardware database already.
         "/etc/systemd/system/systemd-hwdb-update.service": "",
         "/etc/machine-id": "0123456789abcdef0123456789abcdef\n",
         "/etc/hosts": "127.0.0.1 localhost raspberrypi.local\n",

@@ -22,7 +22,9 @@ GUEST = CHECKOUT / "deploy/emulation/guest"
 CASES = [
     (system, engine, cpu) for system in SYSTEMS for engine in system.engines for cpu in system.cpus
 ]
-MAX_FLOAT_DIFFERENCE = 1e-5  # of a float32 score, between a Pi and this machine; int8 is exact
+# Largest allowed difference of a float32 score between a Pi and this machine. int8 scores must be
+# equal.
+MAX_FLOAT_DIFFERENCE = 1e-5
 Scores = dict[str, npt.NDArray[np.float32]]  # file name of an artifact → its scores
 
 
@@ -48,7 +50,7 @@ def scores_here(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     unpacked = tmp_path_factory.mktemp("wheel")
     zipfile.ZipFile(wheel).extractall(unpacked)
     pythons = {"litert": sys.executable, "onnx": sys.executable}
-    # tflite-runtime needs NumPy 1, so its own environment, and Python 3.11 or older.
+    # tflite-runtime needs NumPy 1 and Python 3.11 or older, and so an environment of its own.
     pythons["tflite"] = str(CHECKOUT / ".venv-tflite/bin/python")
     scores = {}
     for engine, interpreter in pythons.items():
@@ -98,7 +100,7 @@ def test_scores_equal_those_of_this_machine(
 def test_conformance_suite_passes_with_all_engines_in_one_python(
     system: System, card: Path
 ) -> None:
-    """The other tests run each engine alone."""
+    """All engines of a system are imported in one process; other tests run each engine alone."""
     engines = CHECKOUT / "tests/engines"
     cpu = system.cpus[len(system.cpus) // 2]
     pi = with_engines(system, cpu, card, {engines: "/srv/tests/engines"})
@@ -120,7 +122,7 @@ def test_conformance_suite_passes_with_all_engines_in_one_python(
 
 
 def test_command_classifies_the_examples(system: System, card: Path) -> None:
-    """Uses the first engine of a system; `deploy.emulation.table` runs the command with each."""
+    """The first engine of a system runs here; `deploy.emulation.table` measures all engines."""
     pi = with_engines(system, system.cpus[-1], card, {CHECKOUT / "examples": "/srv/examples"})
     pictures = [f"/srv/examples/{file}" for file in ("photo.jpg", "scan.png", "screen.png")]
     command = (python(system.engines[0]), "-m", "digit_edge", "classify", "--json", *pictures)

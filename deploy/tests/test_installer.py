@@ -24,7 +24,7 @@ def flashed(name: str, card: Path, *, apt: bool = True, cpu: str | None = None) 
 
 
 def changed_system_files(card: Path) -> set[str]:
-    """Return new and changed files on the Pi, except in its user's home and temporary folders."""
+    """Return new and changed files on the Pi, except in the user's home and temporary folders."""
     upper = card / "up"
     paths = {str(path.relative_to(upper)) for path in upper.rglob("*") if path.is_file()}
     ignored = ("home/pi/", "tmp/", "run/", "dev/", "proc/", "sys/", "srv/")

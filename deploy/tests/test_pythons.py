@@ -11,7 +11,7 @@ from deploy.wheels import CHECKOUT
 
 
 def interpreter(minor: int) -> str | None:
-    """Return a Python 3.`minor` of this machine that can make virtual environments."""
+    """Return the path of a Python 3.`minor` that can make virtual environments; None if missing."""
     candidates: list[str | None] = [shutil.which(f"python3.{minor}")]
     if shutil.which("uv"):
         command = ["uv", "python", "find", "--no-python-downloads", f"3.{minor}"]

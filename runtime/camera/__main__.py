@@ -1,4 +1,8 @@
-"""Report the digits that a camera or a video shows."""
+"""Report the digits that a camera or a video shows.
+
+The command is `digit-edge camera`. This module parses the options; `runtime.camera.run` classifies
+the frames.
+"""
 
 import argparse
 import sys
@@ -24,7 +28,12 @@ from runtime.system.service import ServiceLifecycle
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read until the source ends or SIGTERM arrives (status 0), or Ctrl-C (status 130)."""
+    """Classify frames until the source ends or SIGTERM arrives; return the exit status 0.
+
+    Raises:
+        EdgeError: the source, the model, the preview or an output cannot be opened.
+        KeyboardInterrupt: Ctrl-C ended the program.
+    """
     arguments = parse_args(argv)
     source = open_source(arguments.source)
     report_unused_model(arguments.model, arguments.backend)
@@ -102,18 +111,28 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _roi(text: str) -> Box:
-    """Return (left, top, right, bottom) of X,Y,W,H."""
+    """Convert X,Y,W,H to (left, top, right, bottom).
+
+    Raises:
+        argparse.ArgumentTypeError: the text has another form, or the region is empty.
+    """
     try:
         left, top, width, height = map(int, text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,W,H") from None
     if min(left, top) < 0 or min(width, height) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is empty or starts outside of the frame")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a region: pass X,Y from 0, and W,H from 1"
+        )
     return left, top, left + width, top + height
 
 
 def _agree(text: str) -> tuple[int, int]:
-    """Return N and M of N/M."""
+    """Convert N/M to (N, M).
+
+    Raises:
+        argparse.ArgumentTypeError: the text has another form, or N is not more than half of M.
+    """
     try:
         needed, of = map(int, text.split("/"))
         Debouncer(needed, of)  # checks the numbers

@@ -1,4 +1,4 @@
-"""Debounce the predictions of a video: report a digit once several frames agree on it.
+"""Debounce the predictions of a video: report a digit once several frames show the digit.
 
 `runtime.camera.run` passes the prediction of each frame to a `Debouncer`.
 """
@@ -12,8 +12,8 @@ class DigitEvent(NamedTuple):
 
     Attributes:
         label: the digit.
-        confidence: mean confidence of the frames that show it.
-        votes: number of those frames.
+        confidence: mean confidence, from 0 to 1, of the latest frames that show the digit.
+        votes: number of the latest frames that show the digit.
     """
 
     label: str
@@ -22,24 +22,25 @@ class DigitEvent(NamedTuple):
 
 
 class Debouncer:
-    """Reports a digit once `needed` of the last `of` frames show it.
+    """Reports a digit once `needed` of the last `of` frames show the digit.
 
-    The digit stays present until none of the last `of` frames shows it. So a misread or empty frame
-    in between does not make it appear twice.
+    The digit stays present until none of the last `of` frames shows the digit. Therefore a misread
+    or empty frame in between does not report the digit twice.
 
     Args:
-        needed: number of frames that must agree; more than half of `of`, so that only one digit at
-            a time can have the majority.
+        needed: number of frames that must show the same digit. The number must be more than
+            half of `of`, so that only one digit at a time can have the majority.
         of: number of latest frames that are compared.
 
     Raises:
-        ValueError: `needed` is not more than half of `of`, or greater than `of`.
+        ValueError: `needed` is at most half of `of`, or greater than `of`.
     """
 
     def __init__(self, needed: int, of: int) -> None:
         if not of < 2 * needed <= 2 * of:
             raise ValueError(
-                f"{needed} of {of} frames: not more than half of them, or more than all"
+                f"needed {needed} of {of} frames: pass more than half of the frames, and at most "
+                "all frames"
             )
         self._needed = needed
         self._recent: deque[tuple[str | None, float]] = deque(maxlen=of)
@@ -47,15 +48,18 @@ class Debouncer:
 
     @property
     def present(self) -> frozenset[str]:
-        """The digits that appeared and are still present."""
+        """The digits that were reported and are still present."""
         return frozenset(self._present)
 
     def add(self, label: str | None, confidence: float) -> DigitEvent | None:
-        """Add the prediction of the next frame; return an event if a digit appears with it.
+        """Add the prediction of the next frame.
 
         Args:
-            label: the predicted digit; None if the frame shows none.
-            confidence: its confidence, 0 to 1.
+            label: the predicted digit; None if the frame shows no digit.
+            confidence: confidence of the prediction, 0 to 1.
+
+        Returns:
+            The digit that appears with this frame; None if no new digit appears.
         """
         self._recent.append((label, confidence))
         self._present &= {recent for recent, _ in self._recent if recent is not None}

@@ -1,7 +1,7 @@
-"""The preview of `runtime.camera`: draw the prediction on each frame and show it.
+"""The preview of `digit-edge camera`: draw the prediction on each frame, and show the frame.
 
-`open_preview` returns a `Window` of OpenCV's, or a `PreviewServer` for browsers
-(`runtime.camera.preview_server`).
+`runtime.camera.__main__` calls `open_preview`, which returns a window or a `PreviewServer` for
+browsers (`runtime.camera.preview_server`). `runtime.camera.run` draws and shows the frames.
 """
 
 from typing import Any, Protocol
@@ -16,16 +16,17 @@ from runtime.preprocess.segment import Box
 from runtime.serve.access_options import AccessOptions
 from runtime.serve.addresses import parse_address
 
-_LOOPBACK = "127.0.0.1"  # the host of an address without one
-_DEFAULT_ACCESS = AccessOptions()
+_LOOPBACK = "127.0.0.1"  # the host to listen on if the address :PORT contains no host
+_DEFAULT_ACCESS = AccessOptions()  # no token
 # RGB colors of the overlay.
-_ROI_COLOR = (90, 160, 255)
-_ACCEPTED_COLOR = (0, 200, 90)
-_REJECTED_COLOR = (160, 160, 160)
-_CAPTION_BACKGROUND = (0, 0, 0)
-_LINE_WIDTH_PX = 2  # of the boxes
-_CAPTION_HEIGHT_PX = 18
-_CHARACTER_WIDTH_PX = 8  # upper bound in Pillow's default font
+_ROI_COLOR = (90, 160, 255)  # frame of the region of interest
+_ACCEPTED_COLOR = (0, 200, 90)  # box and caption of an accepted prediction
+_REJECTED_COLOR = (160, 160, 160)  # box and caption of a rejected prediction
+_CAPTION_BACKGROUND = (0, 0, 0)  # behind the caption
+_LINE_WIDTH_PX = 2  # of the box and of the frame of the region of interest
+_CAPTION_HEIGHT_PX = 18  # of the bar behind the caption
+_CAPTION_POSITION_PX = (4, 3)  # left and top of the caption in the bar
+_CHARACTER_WIDTH_PX = 8  # upper bound of a character's width in Pillow's default font
 
 
 class Preview(Protocol):
@@ -39,10 +40,10 @@ class Preview(Protocol):
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody is watching; if not, the caller need not draw the frame."""
+        """Whether the next frame will be seen. If not, the caller need not draw the frame."""
 
     def show(self, picture: Image.Image) -> bool:
-        """Show a frame; return False if the user has closed the preview."""
+        """Show a frame, an RGB image; return False if the user has closed the preview."""
 
     def close(self) -> None:
         """Close the window, or stop the server."""
@@ -57,8 +58,8 @@ def open_preview(where: str, access: AccessOptions = _DEFAULT_ACCESS) -> Preview
         access: the access options; a token is required if other machines can connect.
 
     Raises:
-        EdgeError: the address is invalid or not available, the token is missing, the extra `serve`
-            is not installed, or this OpenCV cannot open windows.
+        EdgeError: the address is invalid or not available, or the token is missing. Or the extra
+            `serve` is not installed, or OpenCV cannot open windows.
     """
     if where == "window":
         return Window()
@@ -88,8 +89,12 @@ def draw(
         frame: uint8 (height, width, 3) RGB.
         roi: (left, top, right, bottom) of the region of interest, in pixels; None for the whole
             frame.
-        prediction: the prediction of the frame, with its view; the view's box is relative to `roi`.
-        present: the digits that the debouncer reports as present.
+        prediction: the prediction of the frame. Its view contains the digit's box, relative to
+            `roi`; without a view, no box is drawn.
+        present: the digits that `Debouncer.present` returns, for the caption.
+
+    Returns:
+        An RGB image of the size of the frame.
     """
     image = Image.fromarray(frame)
     canvas = ImageDraw.Draw(image)
@@ -109,15 +114,18 @@ def draw(
         caption += f"   present: {' '.join(sorted(present))}"
     width = _CHARACTER_WIDTH_PX * (len(caption) + 1)
     canvas.rectangle((0, 0, width, _CAPTION_HEIGHT_PX), fill=_CAPTION_BACKGROUND)
-    canvas.text((4, 3), caption, fill=color)
+    canvas.text(_CAPTION_POSITION_PX, caption, fill=color)
     return image
 
 
 class Window:
-    """A window of OpenCV's; the key `q` or its close button closes it.
+    """A window that OpenCV opens; the key `q` and the close button close the window.
 
     Raises:
-        EdgeError: OpenCV is not installed or cannot open windows.
+        EdgeError: OpenCV is not installed, or cannot open windows.
+
+    Attributes:
+        url: always empty; see `Preview`.
     """
 
     url = ""
@@ -135,13 +143,13 @@ class Window:
 
     @property
     def wanted(self) -> bool:
-        """Always True."""
+        """Always True: a window is always seen."""
         return True
 
     def show(self, picture: Image.Image) -> bool:
         """Show a frame; return False once the window is closed."""
         self._cv2.imshow(self._TITLE, np.asarray(picture)[:, :, ::-1])  # OpenCV expects BGR
-        key = self._cv2.waitKey(1) & 0xFF
+        key = self._cv2.waitKey(1) & 0xFF  # wait 1 ms; the lowest byte is the character
         visible = self._cv2.getWindowProperty(self._TITLE, self._cv2.WND_PROP_VISIBLE)
         return key != ord("q") and bool(visible >= 1)
 

@@ -1,6 +1,7 @@
 """The camera preview for browsers: a page, an MJPEG stream and single JPEGs over HTTP.
 
-It runs in a thread beside `runtime.camera.run` and has the access rules of `runtime.serve`.
+`runtime.camera.preview` starts the server for --preview [HOST]:PORT. The server runs in a thread
+beside the loop of `runtime.camera.run`. Its access rules are those of `digit-edge serve`.
 """
 
 import asyncio
@@ -24,13 +25,17 @@ from runtime.serve.app import starlette_app
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 
-MAX_VIEWERS = 16  # one more gets 503; each holds up to two JPEGs in memory
-LIMITS = Limits(seconds=10.0)  # a client that does not read for 10 s is disconnected
-_PAGE = Path(__file__).parent / "page"
-_SHARED_PATHS = ("/engine.js", "/style.css", "/icon.svg")  # files from the page of `runtime.serve`
-_PROTECTED = ("/stream", "/picture.jpg")  # paths that need the token
-_JPEG_QUALITY = 80
-_BOUNDARY = "picture"  # between the parts of the stream (RFC 2046, section 5.1)
+# Clients that get frames at the same time; a further client gets 503. Up to two JPEGs per client
+# are held in memory.
+MAX_VIEWERS = 16
+# A client that does not read for 10 s is disconnected. A request for a single frame gets 503 if
+# there is no frame for 10 s.
+LIMITS = Limits(seconds=10.0)
+_PAGE = Path(__file__).parent / "page"  # the files of the preview page
+_SHARED_PATHS = ("/engine.js", "/style.css", "/icon.svg")  # files of the page of `digit-edge serve`
+_PROTECTED = ("/stream", "/picture.jpg")  # paths that need the token, if there is a token
+_JPEG_QUALITY = 80  # Pillow's quality of the frames, from 0 (worst) to 95
+_BOUNDARY = "picture"  # separates the parts of the stream (RFC 2046, section 5.1)
 
 
 class PreviewServer:
@@ -45,7 +50,7 @@ class PreviewServer:
         options: the access options of the command line.
 
     Attributes:
-        port: the port that it listens on.
+        port: the port that the server listens on.
         url: the address for a browser.
     """
 
@@ -60,10 +65,12 @@ class PreviewServer:
         listener: socket.socket = service.bind(host, port, ("--preview",))
         self._latest = (0, b"")  # number and JPEG of the latest frame; replaced atomically
         self._viewers = 0
-        self._waiting = 0  # viewers that wait for the next frame; the others are being sent one
+        self._waiting = 0  # viewers that wait for the next frame; other viewers are being sent one
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._changed = asyncio.Event()  # set when the next frame arrives; each frame has its own
+        self._changed = (
+            asyncio.Event()
+        )  # set when the next frame arrives; each frame has an event of its own
         pictures = [Route("/stream", self._stream), Route("/picture.jpg", self._picture)]
         for route in pictures:
             route.methods = {"GET"}  # Starlette adds HEAD, which cannot work on an endless stream
@@ -81,11 +88,14 @@ class PreviewServer:
 
     @property
     def wanted(self) -> bool:
-        """Whether a viewer waits for the next frame; a client that does not read does not wait."""
+        """Whether a viewer waits for the next frame.
+
+        A viewer that has not yet read the previous frame does not wait.
+        """
         return self._waiting > 0
 
     def show(self, picture: Image.Image) -> bool:
-        """Send a frame to all viewers that wait for one; always return True."""
+        """Send a frame, an RGB image, to all viewers that wait; always return True."""
         encoded = io.BytesIO()
         picture.save(encoded, "JPEG", quality=_JPEG_QUALITY)
         self._latest = (self._latest[0] + 1, encoded.getvalue())
@@ -114,7 +124,11 @@ class PreviewServer:
         self._changed = asyncio.Event()
 
     async def _next(self, after: int) -> tuple[int, bytes] | None:
-        """Wait for a frame after number `after`; return its number and JPEG, or None at the end."""
+        """Wait for a frame with a number above `after`.
+
+        Returns:
+            (number, JPEG) of the latest frame; None once the preview is closed.
+        """
         self._waiting += 1
         try:
             while self._latest[0] <= after and not self._closed:
@@ -128,10 +142,12 @@ class PreviewServer:
         """Count a viewer while the context is open.
 
         Raises:
-            HttpProblem: 503 if there are `MAX_VIEWERS` already.
+            HttpProblem: 503 if there are `MAX_VIEWERS` (16) viewers already.
         """
         if self._viewers >= MAX_VIEWERS:
-            raise HttpProblem(503, f"{MAX_VIEWERS} browsers show the camera already: close one")
+            raise HttpProblem(
+                503, f"{MAX_VIEWERS} browsers show the camera already: close one of the pages"
+            )
         self._viewers += 1
         try:
             yield

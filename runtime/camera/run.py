@@ -1,6 +1,7 @@
-"""The main loop of `runtime.camera`: classify each frame, report each digit that appears.
+"""The main loop of `digit-edge camera`: classify each frame, report each digit that appears.
 
-A lost camera or stream is opened again with exponential backoff.
+`runtime.camera.__main__` calls `watch`. A lost camera or stream is opened again, with exponential
+backoff.
 """
 
 import contextlib
@@ -19,9 +20,9 @@ from runtime.preprocess.segment import Box
 from runtime.reload import ReloadingClassifier
 from runtime.system.service import ServiceLifecycle
 
-_FIRST_RETRY_S = 1.0  # delay before a lost camera is opened again; it doubles with each attempt
-_MAX_RETRY_S = 30.0  # the delay does not grow beyond this
-# Time between two messages that the same camera is still missing; the last one is repeated.
+_FIRST_RETRY_S = 1.0  # delay before a lost camera is opened again; doubles with each failure
+_MAX_RETRY_S = 30.0  # the delay no longer grows once it has this value
+# Times between two messages that the same camera is still missing. The last time is repeated.
 _REPORT_INTERVALS_S = (10.0, 60.0, 300.0, 1800.0)
 
 
@@ -36,19 +37,21 @@ def watch(
 ) -> None:
     """Classify the frames of a source and write each digit that appears to the sinks.
 
-    It returns when the source ends, the process is asked to stop, or the user closes the preview.
+    The function returns if the source ends, a signal asks the process to stop, or the user closes
+    the preview.
 
     Args:
         source: yields the frames.
-        roi: (left, top, right, bottom) of the part to read, in pixels; None for the whole frame.
-        reader: the classifier.
+        roi: (left, top, right, bottom) of the part to read, in pixels; right and bottom are
+            exclusive. None for the whole frame.
+        reader: the classifier, which reloads a replaced model.
         debouncer: decides when a digit has appeared.
-        out: the sinks; each gets one record per digit.
+        out: the sinks (outputs); each gets one record per digit that appears.
         preview: shows the frames; None for no preview.
-        lifecycle: tells when to stop, and sends heartbeats to systemd.
+        lifecycle: contains whether the process must stop, and notifies systemd's watchdog.
 
     Raises:
-        EdgeError: `roi` is not inside the frame, or the source cannot be read.
+        EdgeError: `roi` is not inside the frame, the source cannot be read, or a sink fails.
     """
     announced = False
     with contextlib.closing(frames(source, lifecycle)) as pictures:
@@ -94,12 +97,15 @@ def _announce(source: FrameSource, frame: Frame, reader: ReloadingClassifier) ->
 def frames(source: FrameSource, lifecycle: ServiceLifecycle) -> Generator[Frame, None, None]:
     """Yield the frames of a source until it ends or the process stops.
 
-    If the source is lost, it is opened again after a delay. A source that stays lost is reported at
+    A lost camera or stream is opened again after a delay. A source that stays lost is reported at
     growing intervals.
 
     Args:
-        source: the source.
-        lifecycle: tells when to stop, and sends heartbeats to systemd.
+        source: the source of the frames.
+        lifecycle: contains whether the process must stop, and notifies systemd's watchdog.
+
+    Raises:
+        EdgeError: the source cannot be read, or a camera hangs.
     """
     retry_s = _FIRST_RETRY_S
     loss: _Loss | None = None  # None while the source works
@@ -126,7 +132,7 @@ def frames(source: FrameSource, lifecycle: ServiceLifecycle) -> Generator[Frame,
 
 
 class _Loss:
-    """Reports that a source is lost: each new error at once, the same one at growing intervals."""
+    """Reports that a source is lost: a new error at once, a repeated error at growing intervals."""
 
     def __init__(self) -> None:
         self._start_s = self._reported_s = time.monotonic()
@@ -135,11 +141,11 @@ class _Loss:
         self._error = ""
 
     def report(self, error: SourceLost, retry_s: float) -> None:
-        """Print the error if it is a new one, or if the interval is over.
+        """Print the error if it differs from the previous error, or if the interval is over.
 
         Args:
-            error: why the source is lost.
-            retry_s: time until it is opened again.
+            error: the error of the latest attempt to read the source.
+            retry_s: time in seconds until the source is opened again.
         """
         now_s = time.monotonic()
         if str(error) == self._error:
@@ -162,6 +168,6 @@ def _crop(picture: FrameArray, roi: Box | None) -> FrameArray:
     if right > width or bottom > height:
         raise EdgeError(
             f"--roi {left},{top},{right - left},{bottom - top} is not inside the frame of "
-            f"{width}x{height} pixels"
+            f"{width}x{height} pixels: pass a smaller X,Y,W,H"
         )
     return picture[top:bottom, left:right]

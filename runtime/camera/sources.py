@@ -1,5 +1,6 @@
-"""Frame sources of `runtime.camera`: cameras, streams, video files and folders of images.
+"""Frame sources of `digit-edge camera`: cameras, streams, video files and folders of images.
 
+`runtime.camera.__main__` calls `open_source`, and `runtime.camera.run` reads the frames.
 `open_source` chooses the class by the name: `LiveSource` (picamera2 or OpenCV), `VideoSource`
 (OpenCV) or `FolderSource`. A live source reads in a separate thread, so that a driver that hangs
 does not block the program.
@@ -22,16 +23,20 @@ from runtime.cli.inputs import UnreadablePath
 from runtime.errors import EdgeError, ImageError, report
 from runtime.preprocess.decode import decode_color
 
-FrameArray = npt.NDArray[np.uint8]
+FrameArray = npt.NDArray[np.uint8]  # (height, width, 3) RGB
 
-# Time limit for FFmpeg to open a stream, and to read a frame. A live source without a frame for
-# twice this time is lost.
+# Time limit for FFmpeg to open a stream, and to read a frame. If a camera or stream delivers no
+# frame for twice this time, `SourceLost` is raised.
 TIMEOUT_S = 5.0
-_RELEASE_TIMEOUT_S = 1.0  # the reading thread gets this long to release the camera
-_MAX_ATTEMPTS = 6  # a camera that still hangs at this attempt to open it again is given up
-_POLL_S = 0.25  # without a new frame, the caller gets None this often and can stop
-_MAX_SIDE_PX = 1920  # a folder's images are decoded to this longest side, like camera frames
-_PI_SIZE_PX = (1280, 720)  # width and height of picamera2's frames; digits need no more
+# When a live source ends, it waits this long for its reading thread to release the camera. A thread
+# that still hangs is left behind.
+_RELEASE_TIMEOUT_S = 1.0
+# Attempts to open a camera again while its reading thread hangs. At the last attempt, EdgeError is
+# raised, which ends the program.
+_MAX_ATTEMPTS = 6
+_POLL_S = 0.25  # without a new frame, a source yields None this often, so that the caller can stop
+_MAX_SIDE_PX = 1920  # an image of a folder with a longer side is scaled down, to camera size
+_PI_SIZE_PX = (1280, 720)  # width and height of picamera2's frames; more are not needed for digits
 _MAX_CAMERA_DIGITS = 9  # a number with more digits is a file name, not a camera's number
 
 
@@ -40,7 +45,7 @@ class Frame(NamedTuple):
 
     Attributes:
         picture: uint8 (height, width, 3) RGB.
-        number: its number in the source, from 0.
+        number: number of the frame in the source, from 0.
     """
 
     picture: FrameArray
@@ -55,8 +60,8 @@ class FrameSource(Protocol):
     """A source of frames.
 
     Attributes:
-        name: the name for messages and records.
-        opened_by: the library that opens it; empty for images.
+        name: the name for messages and records; without the password of a URL.
+        opened_by: the library that opens the source, such as "OpenCV"; empty for images.
     """
 
     name: str
@@ -65,21 +70,23 @@ class FrameSource(Protocol):
     def frames(self) -> Generator[Frame | None, None, None]:
         """Yield the frames in order; None from time to time while there is no new frame.
 
-        The frames of a file or folder end. Each call opens a camera or stream again.
+        The generator ends at the end of a file or folder. Each call opens the source again.
 
         Raises:
             SourceLost: the camera or stream is missing or has stopped.
+            EdgeError: the file cannot be read, the folder has no images, or the camera hangs.
         """
 
 
 def open_source(name: str | None) -> FrameSource:
     """Return the source with a name.
 
-    A camera is opened by picamera2 if that is installed and finds it, otherwise by OpenCV.
+    picamera2 opens a camera if picamera2 is installed and finds the camera; otherwise OpenCV does.
+    A camera or stream is opened later, by `frames`.
 
     Args:
-        name: a camera's number or device, a URL, a video file or a folder of images; None for the
-            first camera.
+        name: number of a camera from 0, device file of a camera, URL, video file or folder of
+            images; None for the first camera.
 
     Raises:
         EdgeError: the file does not exist or is not a video, or OpenCV is not installed.
@@ -128,7 +135,7 @@ class FolderSource:
         self.name = name
 
     def frames(self) -> Generator[Frame | None, None, None]:
-        """Yield each image, scaled down to the size of a camera frame; None for a skipped one.
+        """Yield each image, scaled down to the size of a camera frame; None for a skipped image.
 
         Raises:
             EdgeError: the folder has no images.
@@ -161,11 +168,15 @@ class VideoSource:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        # Open it once now, so that an invalid file is reported at the start.
+        # Open the file once now, so that an invalid file is reported at the start.
         _OpenCVCapture(name, name, EdgeError).release()
 
     def frames(self) -> Generator[Frame | None, None, None]:
-        """Yield every frame in order."""
+        """Yield every frame in order; never None.
+
+        Raises:
+            EdgeError: OpenCV can no longer open the file.
+        """
         capture = _OpenCVCapture(self.name, self.name, EdgeError)
         try:
             number = 0
@@ -177,7 +188,7 @@ class VideoSource:
 
 
 class Camera(Protocol):
-    """An open camera."""
+    """An open camera, stream or video file."""
 
     def read(self) -> FrameArray | None:
         """Return the next frame, uint8 (height, width, 3) RGB; None if the camera has stopped."""
@@ -187,15 +198,15 @@ class Camera(Protocol):
 
 
 class LiveSource:
-    """A camera or a stream; yields always the latest frame and drops those in between.
+    """A camera or a stream; yields always the latest frame and drops earlier frames.
 
-    It is opened, read and released in a separate thread, so that a driver that hangs blocks only
+    A separate thread opens, reads and releases the camera, so that a driver that hangs blocks only
     this thread. The camera is not opened again while the thread hangs.
 
     Args:
         name: the name for messages and records.
-        opened_by: the library that opens it.
-        open_camera: opens the camera; raises SourceLost if that fails.
+        opened_by: the library that opens the camera.
+        open_camera: opens the camera; raises SourceLost if the camera cannot be opened.
     """
 
     def __init__(self, name: str, opened_by: str, open_camera: Callable[[], Camera]) -> None:
@@ -209,14 +220,15 @@ class LiveSource:
         """Yield the latest frame each time, or None if there is no new frame.
 
         Raises:
-            SourceLost: the camera delivers no frames.
-            EdgeError: the camera still hangs after `_MAX_ATTEMPTS` calls; restarting the process
-                may help.
+            SourceLost: the camera cannot be opened, or delivers no frames.
+            EdgeError: the camera still hangs at the sixth call in a row.
         """
         if self._thread.is_alive():
             self._attempts += 1
             if self._attempts >= _MAX_ATTEMPTS:
-                raise EdgeError(f"{self.name} hangs; unplug it and plug it in, then start again")
+                raise EdgeError(
+                    f"{self.name} hangs; unplug the camera and plug it in, then start again"
+                )
             raise self._no_frames()
         self._attempts = 0
         slot = _LatestFrame(self.name)
@@ -275,7 +287,7 @@ class _LatestFrame:
                 self._changed.notify()
 
     def take(self, timeout_s: float) -> FrameArray | None:
-        """Return the latest frame and empty the slot; None after the timeout.
+        """Return the latest frame and empty the slot; None if there is no frame after `timeout_s`.
 
         Raises:
             EdgeError: the error of the reading thread, once the slot is empty.
@@ -297,7 +309,10 @@ class _LatestFrame:
 class _OpenCVCapture:
     """A camera, stream or video file opened by OpenCV.
 
-    Raises `failure` if it cannot be opened.
+    Args:
+        source: number of a camera, or a device file, a URL or a video file.
+        name: the name for messages.
+        failure: the exception to raise if the source cannot be opened.
     """
 
     def __init__(self, source: int | str, name: str, failure: type[EdgeError] = SourceLost) -> None:
@@ -325,7 +340,7 @@ class _OpenCVCapture:
         """Return the next frame; None at the end of a video, or if the device is gone."""
         try:
             success, picture = self._capture.read()
-        except self._cv2.error:  # some drivers raise it if the device is unplugged
+        except self._cv2.error:  # raised by some drivers if the device is unplugged
             return None
         if not success or picture is None:
             return None
@@ -342,7 +357,8 @@ class _PiCamera:
     def __init__(self, number: int) -> None:
         try:
             self._camera = _picamera2()(number)
-            # picamera2's "BGR888" is R, G, B in memory: it names the order in a machine word.
+            # picamera2's format "BGR888" has R, G, B in this order in memory: the name states the
+            # order in a machine word.
             config = self._camera.create_video_configuration(
                 main={"size": _PI_SIZE_PX, "format": "BGR888"}
             )
@@ -384,12 +400,12 @@ def _picamera2() -> Any:
 
 
 def opencv() -> Any:
-    """Import and return the module cv2, with the log of OpenCV and FFmpeg switched off.
+    """Import and return the module cv2, with the logs of OpenCV and FFmpeg switched off.
 
     Raises:
         EdgeError: OpenCV is not installed.
     """
-    # They would log every lost connection; the program reports it itself.
+    # OpenCV and FFmpeg would log every lost connection, which this program reports itself.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:

@@ -4,11 +4,11 @@ The path of a request through the modules:
 
 1. `service` runs uvicorn; `connection` closes connections that never complete a request.
 2. `access` checks the Host header, the origin and the token (`access_options`).
-3. `app` routes the request; `uploads` reads its image within `limits`.
+3. `app` routes the request; `uploads` reads the image of the request within `limits`.
 4. `supervisor` sends the image to a second process, the `worker`, over the protocol of `wire`.
 5. `responses` calls the classifier in the worker and builds the dataclasses of `bodies`.
 
-`openapi` describes the API from `bodies`, `metrics` counts requests for Prometheus, and `static`
-serves the files in page/. The camera preview (`runtime.camera.preview_server`) reuses `access`,
-`app`, `service` and `static`.
+`openapi` describes the API, and `metrics` counts requests for Prometheus. `static` serves the files
+of the folder page. The camera preview (`runtime.camera.preview_server`) also uses `access`, `app`,
+`service` and `static`.
 """

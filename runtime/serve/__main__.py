@@ -1,4 +1,7 @@
-"""Serve a page to draw digits on, and an HTTP API."""
+"""Serve a page to draw digits on, and an HTTP API.
+
+The command is `digit-edge serve`. This module parses the options; `runtime.serve.run` serves.
+"""
 
 import argparse
 import math
@@ -12,6 +15,7 @@ from runtime.errors import EdgeError
 from runtime.serve.access_options import TOKEN_VARIABLE, access_options, add_access_arguments
 from runtime.serve.addresses import parse_port
 
+# The end of the text of --help.
 _NOTES = f"""\
 Open the printed address in a browser. Draw with mouse, finger, pen or keyboard, drop or paste a
 photograph, or use the camera.
@@ -29,7 +33,7 @@ Requests in flight when the server ends get 5 s."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Serve until a signal ends the process."""
+    """Serve until a signal ends the process; return the exit status 0 after SIGTERM."""
     arguments = parse_args(argv)
     try:
         from runtime.serve.limits import Limits
@@ -40,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         raise EdgeError(f'{package} is not installed: pip install "digit-edge[serve]"') from None
     limits = Limits(
-        body_bytes=arguments.max_body << 20,
+        body_bytes=arguments.max_body << 20,  # MiB to bytes
+        # Room for two of the largest bodies, and at least 32 MiB.
         memory_bytes=max(2 * arguments.max_body, 32) << 20,
         pixels=arguments.max_pixels * 1_000_000,
         seconds=arguments.timeout,

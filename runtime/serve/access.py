@@ -1,8 +1,9 @@
 """Access control of the HTTP servers, as ASGI middleware.
 
-`AccessMiddleware` rejects requests with a foreign Host header (DNS rebinding), from pages of other
-sites, or without the bearer token. It adds security headers to every response. `find_access` turns
-command-line options into an `AccessPolicy`. Used by `runtime.serve` and the camera preview.
+`digit-edge serve` and the camera preview use this module. `AccessMiddleware` rejects a request if
+its Host header is not a name of this machine (DNS rebinding). It also rejects requests from pages
+of other sites, and requests without the bearer token. It adds security headers to every response.
+`find_access` makes an `AccessPolicy` from the command-line options.
 """
 
 import asyncio
@@ -19,7 +20,8 @@ from runtime.serve.access_options import TOKEN_VARIABLE, AccessOptions, find_tok
 from runtime.serve.addresses import join_address
 from runtime.serve.problem_details import HttpProblem
 
-# The page loads only files of its own server and cannot be framed.
+# Header for browsers: a page may load files from this server only, and no other page may show it in
+# a frame.
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -33,7 +35,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-# Added to each response that does not set them itself.
+# Headers that are added to a response unless the response has them already.
 _SECURITY_HEADERS = tuple(
     (name.encode(), value.encode())
     for name, value in (
@@ -46,6 +48,7 @@ _SECURITY_HEADERS = tuple(
         ("cross-origin-resource-policy", "same-origin"),
     )
 )
+# Sent if a request is canceled because the server ends.
 _SHUTTING_DOWN = HttpProblem(
     503, "the server is shutting down: try again in a minute", {"Connection": "close"}
 )
@@ -56,10 +59,11 @@ class AccessPolicy:
     """The rules that a request must satisfy.
 
     Attributes:
-        token: the bearer token that the Authorization header must contain; None for no token.
-        loopback: whether only this machine can reach the server.
-        hosts: host names accepted in the Host header besides IP addresses and localhost, lower
-            case.
+        token: the bearer token that the Authorization header must contain; None if no token is
+            needed.
+        loopback: whether only this machine can reach the server. The Host header may then contain
+            only localhost, a loopback address, or a name of `hosts`.
+        hosts: further host names that the Host header may contain, in lower case.
     """
 
     token: str | None = None
@@ -67,10 +71,12 @@ class AccessPolicy:
     hosts: tuple[str, ...] = ()
 
     def allows_host(self, header: str) -> bool:
-        """Return whether a Host header names this machine.
+        """Return whether a Host header, such as "localhost:8080", is a name of this machine.
 
-        This stops DNS rebinding: a foreign page can point its own host name at this address and
-        would then share our origin. Its requests still carry the foreign name in the Host header.
+        This check stops DNS rebinding. In this attack, the owner of a web site lets the site's host
+        name resolve to the address of this server. For the browser, the page of the attacker and
+        this server then have the same origin. But the Host header still contains the name of the
+        attacker's site.
         """
         name = _host_name(header)
         if name == "localhost" or name in self.hosts:
@@ -82,7 +88,10 @@ class AccessPolicy:
         return address.is_loopback or not self.loopback
 
     def knows_token(self, header: str) -> bool:
-        """Return whether an Authorization header contains the token, in constant time."""
+        """Return whether an Authorization header contains the token.
+
+        The comparison takes constant time. Always False if the policy has no token.
+        """
         scheme, _, token = header.partition(" ")
         expected = (self.token or "").encode()
         equal = hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), expected)
@@ -103,12 +112,12 @@ def find_access(
     Args:
         host: the address or name to listen on.
         options: the access options of the command line.
-        option: the option that named the host, for error messages.
-        port: the port, if the same option named it; for error messages.
+        option: name of the option that contains the host, for error messages.
+        port: the port for error messages, if `option` contains host and port; None otherwise.
 
     Raises:
-        EdgeError: the host is unknown, the token is invalid, or other machines can reach the host
-            and there is neither a token nor --no-auth.
+        EdgeError: the host is unknown, or the token is invalid. Or other machines can reach the
+            host, and neither a token nor --no-auth was passed.
     """
     loopback = service.is_loopback(host, option)
     token = find_token(options)
@@ -128,15 +137,15 @@ class AccessMiddleware:
     Args:
         app: the application to guard.
         access: the rules for all requests.
-        protected: path prefixes; a request below them needs the token, if the policy has one, and
-            must not come from a page of another site.
+        protected: path prefixes. A request with such a prefix needs the token if the policy has a
+            token. It must not come from a page of another site.
     """
 
     def __init__(self, app: ASGIApp, access: AccessPolicy, protected: tuple[str, ...]) -> None:
         self._app, self._access, self._protected = app, access, protected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check a request; pass it to the application or send the problem."""
+        """Check a request; pass it to the application, or send the reason of its rejection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -162,14 +171,14 @@ class AccessMiddleware:
                 await _SHUTTING_DOWN.response()(scope, receive, send_with_headers)
 
     def _check(self, scope: Scope) -> HttpProblem | None:
-        """Return why a request is rejected; None if it is allowed."""
+        """Return the reason for which a request is rejected; None if the request is allowed."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if not self._access.allows_host(host):
             return HttpProblem(
                 421,
                 f"unknown host {_host_name(host)!r}: use the server's address, or start the "
-                "server with --allow-host",
+                "server with --allow-host NAME",
             )
         if not scope["path"].startswith(self._protected):
             return None

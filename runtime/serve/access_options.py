@@ -1,6 +1,7 @@
-"""Command-line options of access control, shared by `runtime.serve` and the camera preview.
+"""Command-line options of access control, for `digit-edge serve` and the preview of the camera.
 
-Imports no package of the extra `serve`, so that a command can parse its options without it.
+This module imports no package of the extra `serve`, so that a command can parse its options even if
+the extra is not installed.
 """
 
 import argparse
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from runtime.errors import EdgeError
 
-TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"  # environment variable with the token
-_MIN_TOKEN_CHARACTERS = 16  # a shorter token is rejected
+TOKEN_VARIABLE = "DIGIT_EDGE_TOKEN"  # environment variable with the token, if no option is passed
+_MIN_TOKEN_CHARACTERS = 16  # length of a token; a shorter token raises EdgeError
+# Quoted in messages about an invalid token.
 _TOKEN_RULE = (
     f"a token has at least {_MIN_TOKEN_CHARACTERS} ASCII characters without spaces: make one with "
     "python -c 'import secrets; print(secrets.token_urlsafe())'"
@@ -23,10 +25,10 @@ class AccessOptions:
     """The access options of a command line.
 
     Attributes:
-        token: the token.
-        token_file: a file that contains the token.
+        token: the token that clients must send; None if the option was not passed.
+        token_file: a file that contains the token; the file takes precedence over `token`.
         no_auth: whether clients on the network need no token.
-        allow_hosts: additional names of this machine that the Host header may contain.
+        allow_hosts: additional names of this machine that a request's Host header may contain.
     """
 
     token: str | None = None
@@ -36,7 +38,7 @@ class AccessOptions:
 
 
 def add_access_arguments(group: argparse._ArgumentGroup) -> None:
-    """Add --token-file, --token, --no-auth and --allow-host."""
+    """Add --token-file, --token, --no-auth and --allow-host to a group of a parser."""
     group.add_argument("--token-file", type=Path, metavar="FILE", help="read the token from FILE")
     group.add_argument(
         "--token",
@@ -56,7 +58,12 @@ def add_access_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def access_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> AccessOptions:
-    """Return the parsed options; end with a usage error if they contradict each other."""
+    """Return the access options of a parsed command line.
+
+    Args:
+        parser: ends the process with a usage error, status 2, if the options contradict each other.
+        arguments: the command line, parsed with the options of `add_access_arguments`.
+    """
     if arguments.no_auth and (arguments.token or arguments.token_file):
         parser.error("--no-auth cannot be combined with --token or --token-file")
     return AccessOptions(
@@ -65,11 +72,14 @@ def access_options(parser: argparse.ArgumentParser, arguments: argparse.Namespac
 
 
 def find_token(options: AccessOptions) -> str | None:
-    """Return the token from the file, the option or the environment; None if there is none.
+    """Return the token: the first of --token-file, --token and $DIGIT_EDGE_TOKEN that is set.
+
+    Returns:
+        None if no token is set, or with --no-auth.
 
     Raises:
-        EdgeError: the file cannot be read, or the token is too short, or contains spaces or
-            characters that are not ASCII.
+        EdgeError: the file cannot be read. Or the token has fewer than 16 characters, or contains
+            spaces, unprintable characters or characters that are not ASCII.
     """
     token, source = options.token, "--token"
     if options.no_auth:

@@ -1,6 +1,7 @@
-"""The ASGI application of `runtime.serve`: its routes, handlers and error responses.
+"""The ASGI application of `digit-edge serve`: its routes, handlers and error responses.
 
-Each error becomes a problem document (RFC 9457).
+`runtime.serve.run` calls `create_app`. Each error becomes a problem document (RFC 9457). The camera
+preview uses `starlette_app`.
 """
 
 import importlib.metadata
@@ -21,7 +22,9 @@ from runtime.serve.problem_details import HttpProblem
 from runtime.serve.supervisor import Supervisor
 from runtime.serve.uploads import read_image
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]  # responds to the requests of a route
+
+_QUOTED_CHARS = 40  # length of the start of an invalid parameter that an error message quotes
 
 
 def create_app(
@@ -31,8 +34,8 @@ def create_app(
 
     Args:
         supervisor: a started supervisor; the application opens and closes it.
-        limits: the limits on requests; the defaults if None.
-        access: the access policy; if None, requests to the loopback address, without a token.
+        limits: the limits on requests; None for the default limits.
+        access: the access policy. None allows requests to a loopback address, without a token.
     """
     api = _Api(supervisor, limits or Limits(), access or AccessPolicy())
     handlers: dict[str, tuple[str, Handler]] = {
@@ -106,7 +109,7 @@ class _Api:
         return await self._process(request, "read")
 
     async def _process(self, request: Request, task: str, **options: bool) -> Response:
-        """Read the image of a request, have the worker do `task`, and count the digits."""
+        """Read the image of a request, send it to the worker, and count the digits in the reply."""
         with self._uploads.lease() as reserve:
             image = await read_image(request, self._limits, reserve)
             result = await self._supervisor.ask(task, image, **options)
@@ -133,10 +136,14 @@ class _Api:
 
 
 def _parse_flag(request: Request, name: str) -> bool:
-    """Return a boolean query parameter; False if it is missing."""
+    """Return a boolean query parameter; False if the parameter is missing.
+
+    Raises:
+        HttpProblem: 400 if the value is neither true nor false.
+    """
     value = request.query_params.get(name, "false")
     if value not in ("true", "false"):
-        raise HttpProblem(400, f"{name} is {value[:40]!r}: pass true or false")
+        raise HttpProblem(400, f"{name} is {value[:_QUOTED_CHARS]!r}: pass true or false")
     return value == "true"
 
 

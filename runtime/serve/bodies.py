@@ -1,7 +1,8 @@
 """The JSON bodies of the API's responses, as dataclasses.
 
-The OpenAPI document is generated from them; their docstrings are its descriptions. The server
-process imports this module, so it must import neither NumPy nor Pillow (the worker does).
+`runtime.serve.responses` builds the bodies, and `encode` converts them to JSON. The OpenAPI
+document is generated from these classes; their docstrings become its descriptions. The server
+process imports this module and must not load NumPy or Pillow, which only its worker process needs.
 """
 
 import json
@@ -10,6 +11,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from runtime.serve.json_schema import Keywords
 
+# Types of fields, with JSON-schema keywords for the OpenAPI document. A `Box` is (left, top, right,
+# bottom) in pixels.
 Share: TypeAlias = Annotated[float, Keywords({"minimum": 0, "maximum": 1})]
 Milliseconds: TypeAlias = Annotated[float, Keywords({"minimum": 0})]
 Base64: TypeAlias = Annotated[str, Keywords({"contentEncoding": "base64"})]
@@ -25,7 +28,7 @@ class Model:
     Attributes:
         name: the model's name.
         precision: number format of the weights.
-        digest: SHA-256 of the artifact.
+        digest: SHA-256 of the artifact, hexadecimal.
         backend: name of the engine, such as litert or onnxruntime.
         backend_version: version of the engine.
         device: cpu or gpu.
@@ -85,7 +88,7 @@ class Score:
 
     Attributes:
         label: the label.
-        score: its probability.
+        score: the probability of the label.
     """
 
     label: str
@@ -101,7 +104,7 @@ class View:
         box: left, top, right, bottom of the digit in pixels of the upright image; right and bottom
             are exclusive.
         polarity: whether the ink is darker or lighter than the background.
-        method: how the ink was found.
+        method: the method that separated the ink from the background, such as drawing or blank.
     """
 
     pixels: Base64
@@ -155,7 +158,7 @@ class Reading:
         lines: the digits of each line, from top to bottom.
         digits: every digit, line by line.
         total_ms: milliseconds to decode and read the page.
-        model: the artifact and the engine that read it.
+        model: the artifact and the engine that read the page.
     """
 
     text: str
@@ -178,7 +181,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a request was rejected (RFC 9457).
+    """The reason for which a request was rejected (RFC 9457).
 
     Attributes:
         type: always about:blank, which means that the title is the reason phrase of the status.
@@ -194,7 +197,11 @@ class Problem:
 
 
 def encode(body: object) -> bytes:
-    """Return a body (a dataclass or a dict) as JSON without spaces."""
+    """Return a body, a dataclass or a dict, as JSON without spaces, in UTF-8.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
     text = json.dumps(
         body, default=vars, ensure_ascii=False, allow_nan=False, separators=(",", ":")
     )

@@ -1,6 +1,7 @@
 """An HTTP/1.1 connection with time limits, against slow clients (Slowloris attacks).
 
-`HttpProtocol` extends uvicorn's protocol class; `runtime.serve.service` passes it to uvicorn.
+`HttpProtocol` extends the protocol class of uvicorn, the HTTP server of `runtime.serve.service`. In
+a Slowloris attack, a client opens many connections and sends its requests extremely slowly.
 """
 
 import asyncio
@@ -13,21 +14,24 @@ from runtime.serve import problem_details
 
 
 class HttpProtocol(H11Protocol):
-    """Closes a connection if a request does not arrive, or a response is not read, in time.
+    """Closes a connection if a request does not arrive in time, or a response is not read in time.
 
-    Without it uvicorn waits forever for the headers of a request, for the rest of a rejected body,
-    and for a client that does not read its response.
+    uvicorn's own class would wait forever for the headers of a request, and for the rest of a
+    rejected body. It would also wait forever for a client that does not read its response.
 
-    `limited` sets the four class variables below.
+    Do not use this class itself, but a subclass made by `limited`.
     """
 
-    seconds: ClassVar[float]  # time limit for the headers, and for the client to read
-    max_connections: ClassVar[int]  # beyond it the longest idle connection is closed
-    answers_half_closed: ClassVar[bool]  # whether a half-closed connection gets its response
-    # Connections that wait for a request, the longest waiting first, with the timer that closes
-    # each. None after a response: then uvicorn's keep-alive timer applies.
+    seconds: ClassVar[float]  # after this time without progress, the connection is closed
+    max_connections: ClassVar[int]  # beyond it, the longest idle connection is closed
+    # Whether a client that has closed its sending side gets the response. Otherwise the connection
+    # is closed.
+    answers_half_closed: ClassVar[bool]
+    # Idle connection → timer that closes the connection. An idle connection waits for a request;
+    # the longest idle connection comes first. After a response the timer is None, because uvicorn's
+    # keep-alive timer closes the connection.
     _idle: "ClassVar[dict[HttpProtocol, asyncio.TimerHandle | None]]"
-    # Closes the connection if the client does not read; None while it reads.
+    # Timer that closes the connection; None while the client reads the response.
     _write_timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -37,11 +41,12 @@ class HttpProtocol(H11Protocol):
         """Return a subclass whose connections share these limits.
 
         Args:
-            seconds: time for the headers to arrive, for the rest of a rejected body to arrive, and
-                for a client to go on reading.
-            max_connections: open connections; a further one closes the longest idle one.
+            seconds: time limit for the headers to arrive, for the rest of a rejected body to
+                arrive, and for a client to continue reading.
+            max_connections: number of open connections. A further connection closes the longest
+                idle connection; if no connection is idle, the further one is closed.
             answers_half_closed: whether a client that has closed its sending side (`nc -N`) gets
-                its response. A client that has left looks the same to the server.
+                its response. The server cannot distinguish this client from a client that has left.
         """
         shared = {
             "seconds": seconds,
@@ -52,7 +57,7 @@ class HttpProtocol(H11Protocol):
         return cast("type[HttpProtocol]", type("Limited", (cls,), shared))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the timer for the first request, or close the connection if all are busy."""
+        """Start the timer for the first request, or close this connection if all are busy."""
         transport = cast(asyncio.Transport, transport)
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
@@ -71,7 +76,7 @@ class HttpProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes; the first byte of a further request restarts the timer."""
+        """Parse received bytes; the first byte of a further request starts the timer again."""
         if not self._busy() and self._idle.get(self) is None:
             self._start_request_timer()
         super().data_received(data)
@@ -80,14 +85,18 @@ class HttpProtocol(H11Protocol):
 
     # In asyncio, returning True keeps the transport open.
     def eof_received(self) -> bool | None:  # type: ignore[override]  # uvicorn annotates None
-        """Keep a half-closed connection open for its response, or close it."""
+        """Keep a half-closed connection open for its response, or close the connection.
+
+        Returns:
+            True if asyncio is to keep the connection open; None if asyncio is to close it.
+        """
         if self.answers_half_closed and self._busy() and not self.cycle.more_body:
             self.cycle.keep_alive = False
             return True
         return None
 
     def on_response_complete(self) -> None:
-        """Mark the connection as idle; limit the time for the rest of a rejected body."""
+        """Mark the connection as idle, or start a timer for the rest of a rejected body."""
         body_pending = self.cycle.more_body
         super().on_response_complete()
         if self._busy() or self.transport.is_closing() or self in self._idle:
@@ -103,7 +112,7 @@ class HttpProtocol(H11Protocol):
         self._write_timer = self.loop.call_later(self.seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stop the timer: the client has read."""
+        """Stop the timer of `pause_writing`: the client has read."""
         super().resume_writing()
         self._stop_write_timer()
 

@@ -1,7 +1,7 @@
 """Generate JSON schemas (draft 2020-12) from dataclasses and their docstrings.
 
-`runtime.serve.openapi` describes the bodies of requests and responses with them. The descriptions
-of fields come from the `Attributes:` section of a Google-style docstring.
+`runtime.serve.openapi` describes the bodies of the API's responses with these schemas. The
+descriptions of fields come from the `Attributes:` section of a Google-style docstring.
 """
 
 import dataclasses
@@ -10,8 +10,9 @@ import re
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-Schema = dict[str, Any]
+Schema = dict[str, Any]  # a JSON schema: keyword → value
 
+# Python type → name of the type in a JSON schema.
 _TYPES = {
     str: "string",
     int: "integer",
@@ -24,7 +25,11 @@ _TYPES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Keywords:
-    """JSON-schema keywords for a type, as in Annotated[float, Keywords({"minimum": 0})]."""
+    """JSON-schema keywords for a type, as in Annotated[float, Keywords({"minimum": 0})].
+
+    Attributes:
+        schema: keyword → value.
+    """
 
     schema: Schema
 
@@ -39,7 +44,10 @@ def schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
     Args:
         hint: a dataclass, str, int, float, bool, None, list[X], tuple[X, ...], tuple[X, X],
             dict[str, X], Literal, a union of these, or Annotated[X, Keywords(…)].
-        components: the schemas of dataclasses by name; missing ones are added.
+        components: name of a dataclass → schema; the schemas of further dataclasses are added.
+
+    Returns:
+        The schema. For a dataclass it is a reference to its schema in `components`.
 
     Raises:
         TypeError: the type has no JSON schema.

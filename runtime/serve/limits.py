@@ -1,7 +1,8 @@
-"""Limits on requests: `Limits` holds the numbers, two budgets share memory between requests.
+"""Limits on the requests of `digit-edge serve`.
 
-`UploadBudget` counts the bytes of request bodies in the server process. `DecodeBudget` counts the
-memory of images that the worker's threads decode at the same time.
+`Limits` contains the numbers. `UploadBudget` counts the bytes of all request bodies in the server
+process. `DecodeBudget` counts the memory of the images that the worker's threads decode in
+parallel. The server decodes images in a separate process, the worker.
 """
 
 import os
@@ -12,26 +13,28 @@ from dataclasses import dataclass
 
 from runtime.serve.problem_details import HttpProblem
 
-# Memory to decode images. Together with the idle server (33 MB) and its idle worker (48 MB) it
-# stays below 260 MB.
+# Default limit on the memory to decode images. An image that needs more is rejected; see
+# `Limits.work_bytes`. With the idle server (33 MB) and the idle worker (48 MB), the total stays
+# below 260 MB.
 WORK_BYTES = 160_000_000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a server; a request beyond one gets the HTTP status in parentheses.
+    """The limits of a server. A request beyond a limit gets the HTTP status in parentheses.
 
     Attributes:
         body_bytes: size of one request body (413).
         memory_bytes: size of all request bodies that the server holds at the same time (503).
         pixels: pixels of an image (413); a JPEG may have four times this number.
-        work_bytes: estimated memory to decode images. One image that needs more gets 413; images
-            that together need more are decoded one after another.
-        seconds: time limit for each phase of a request: for the body to arrive (408), for a free
-            worker thread (503), and for the worker's response (422; the worker is killed).
-        waiting: requests in the queue or in the worker (503).
-        connections: open connections; a further one closes the longest idle one.
-        workers: requests that the worker process handles in parallel.
+        work_bytes: estimated memory to decode images. An image that needs more gets 413. If several
+            images together need more, the images are decoded one after another.
+        seconds: time limit for each phase of a request, in seconds. The phases are the arrival of
+            the body (408), the wait for a free thread of the worker (503), and the worker's
+            response (422). After the last, the worker is also killed.
+        waiting: number of requests in the queue or in the worker (503).
+        connections: number of open connections; a further connection closes the longest idle one.
+        workers: number of requests that the worker processes in parallel; further requests queue.
     """
 
     body_bytes: int = 16 << 20
@@ -48,7 +51,11 @@ class UploadBudget:
     """Counts the bytes of all request bodies that the server holds.
 
     Args:
-        limit: the number of bytes beyond which a request is rejected.
+        limit: number of bytes; a request that exceeds this number is rejected with status 503.
+
+    Attributes:
+        limit: the same number.
+        held: number of bytes that are reserved now.
     """
 
     def __init__(self, limit: int) -> None:
@@ -57,17 +64,18 @@ class UploadBudget:
 
     @contextmanager
     def lease(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that reserves a number of bytes; release all of them at the end.
+        """Yield a function that reserves a number of bytes; release all its bytes at the end.
 
-        The function releases its reservations and raises HttpProblem 503 if the limit is exceeded.
+        If the limit is exceeded, the function releases its earlier reservations and raises
+        HttpProblem 503.
         """
         reserved = 0
 
         def reserve(size: int) -> None:
             nonlocal reserved
             if self.held + size > self.limit:
-                # Release now, not at the end of the request: otherwise uploads that arrive in
-                # lockstep would all be rejected.
+                # Release now, not at the end of the request. Otherwise, of several uploads that
+                # arrive equally fast, all would be rejected.
                 self.held -= reserved
                 reserved = 0
                 raise HttpProblem(503, "too many uploads at once: try again in a second")
@@ -81,7 +89,11 @@ class UploadBudget:
 
 
 class DecodeBudget:
-    """Memory shared by the threads that decode images; at most `limits.work_bytes`."""
+    """Counts the memory of the images that threads decode in parallel.
+
+    Args:
+        limits: `work_bytes` is the size of the budget; `seconds` limits the wait for free memory.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -90,13 +102,13 @@ class DecodeBudget:
 
     @contextmanager
     def lease(self, size: int) -> Iterator[None]:
-        """Wait until `size` bytes are free; release them at the end.
+        """Wait until `size` bytes are free, and reserve them; release them at the end.
 
         Args:
-            size: at most `limits.work_bytes`.
+            size: number of bytes, at most `limits.work_bytes`.
 
         Raises:
-            HttpProblem: 503 if they do not become free within `limits.seconds`.
+            HttpProblem: 503 if the bytes do not become free within `limits.seconds`.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._free >= size, self._limits.seconds):

@@ -1,7 +1,7 @@
 """Metrics of the server in Prometheus's text format, for GET /metrics.
 
-`Counting` is ASGI middleware that counts requests in `ServerMetrics`. The format is described at
-https://prometheus.io/docs/instrumenting/exposition_formats/
+`runtime.serve.app` uses this module. `Counting` is ASGI middleware that counts requests in a
+`ServerMetrics`. https://prometheus.io/docs/instrumenting/exposition_formats/ describes the format.
 """
 
 import bisect
@@ -16,14 +16,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.serve import bodies
 
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # of Prometheus's text format
 
-# Upper bounds of the histograms' buckets.
+# Upper bounds of the histograms' buckets, inclusive. A longer duration counts in the bucket +Inf.
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Histogram:
-    """A Prometheus histogram of durations in seconds."""
+    """A Prometheus histogram of durations in seconds.
+
+    Attributes:
+        counts: number of durations in each bucket; the last bucket is that of +Inf.
+        sum: sum of all durations, in seconds.
+    """
 
     def __init__(self) -> None:
         self.counts = [0] * (len(_BUCKETS_S) + 1)
@@ -35,7 +40,12 @@ class Histogram:
         self.sum += seconds
 
     def lines(self, name: str, labels: str = "") -> list[str]:
-        """Return the time series of the histogram; `labels` are added to each, as `path="/"`."""
+        """Return the time series of the histogram, one line each.
+
+        Args:
+            name: name of the metric.
+            labels: labels that are added to each line, such as `path="/"`; empty for none.
+        """
         lines, total = [], 0
         for bound, count in zip((*_BUCKETS_S, "+Inf"), self.counts, strict=True):
             total += count
@@ -46,7 +56,11 @@ class Histogram:
 
 
 class ServerMetrics:
-    """The server's counters; safe to share between threads."""
+    """The server's counters; its methods may be called from any thread.
+
+    Attributes:
+        in_flight: number of requests that are being processed.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -60,9 +74,10 @@ class ServerMetrics:
         """Count a request and its response.
 
         Args:
-            path: a route or "other", never a path chosen by a client: each makes a time series.
+            path: a route, or "other". An arbitrary path of a client must not be passed, because
+                each path is a time series of its own in Prometheus.
             status: the HTTP status of the response.
-            seconds: from the request's headers to the end of the response.
+            seconds: duration from the request's headers to the end of the response.
         """
         with self._lock:
             self._requests[path, status] += 1
@@ -74,7 +89,7 @@ class ServerMetrics:
         Args:
             label: the predicted label.
             accepted: whether the prediction was accepted.
-            seconds: inference time; None if it was not measured.
+            seconds: inference time in seconds; None if it was not measured.
         """
         with self._lock:
             self._answers[label, accepted] += 1
@@ -85,9 +100,9 @@ class ServerMetrics:
         """Return all metrics in Prometheus's text format.
 
         Args:
-            model: the open artifact; its fields are the labels of digit_edge_model_info.
+            model: the open artifact; its fields become the labels of digit_edge_model_info.
             waiting: number of requests in the queue or in the worker process.
-            worker_pid: process ID of the worker; None while it is being replaced.
+            worker_pid: process ID of the worker; None while the worker is being replaced.
             restarts: number of times that the worker was replaced.
         """
         with self._lock:
@@ -135,7 +150,13 @@ class ServerMetrics:
 
 
 class Counting:
-    """ASGI middleware that counts requests; a path that is not in `routes` counts as "other"."""
+    """ASGI middleware that counts requests.
+
+    Args:
+        app: the application that responds.
+        metrics: receives the counts.
+        routes: paths that are counted separately; all other paths count as "other".
+    """
 
     def __init__(self, app: ASGIApp, metrics: ServerMetrics, routes: frozenset[str]) -> None:
         self._app, self._metrics, self._routes = app, metrics, routes
@@ -145,7 +166,7 @@ class Counting:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status = time.perf_counter(), 500  # if the application fails before its response
 
         async def send_counted(message: Message) -> None:
             nonlocal status
@@ -173,7 +194,7 @@ def _escape(value: str) -> str:
 
 
 def _resident_bytes(process: int | str) -> int:
-    """Return the resident memory of a process in bytes; 0 if /proc does not list it."""
+    """Return the resident memory of a process in bytes; 0 if /proc does not list the process."""
     try:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):

@@ -1,4 +1,4 @@
-"""The operations of the API, and the OpenAPI 3.1 document that describes them.
+"""The operations of the API, and the OpenAPI 3.1 document that describes the operations.
 
 `runtime.serve.app` creates its routes from `OPERATIONS`. The schemas of responses are generated
 from the dataclasses in `runtime.serve.bodies`. Specification: https://spec.openapis.org/oas/v3.1.1
@@ -13,11 +13,11 @@ from runtime.serve.json_schema import Schema, schema_of
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import MEDIA_TYPE as PROBLEM
 
-# Path prefixes that need the token, if the server has one, and that pages of other sites cannot
-# use. The drawing page is public: it contains no secrets.
+# Path prefixes with access control: requests need the token if the server has one, and pages of
+# other sites are rejected. The drawing page needs no token, because it contains no secrets.
 PROTECTED = ("/v1/", "/metrics")
 
-# Descriptions of error responses by HTTP status.
+# HTTP status → description of the error response.
 _PROBLEMS = {
     400: "no image, a form that cannot be read, or an invalid parameter",
     401: "the token is missing or wrong",
@@ -30,7 +30,8 @@ _PROBLEMS = {
     500: "internal error; the server's log has the traceback",
     503: "too many requests at once, or the worker is being replaced: try again in a second",
 }
-_IMAGE_PROBLEMS = (400, 408, 413, 415, 422, 503)  # of the operations that take an image
+_IMAGE_PROBLEMS = (400, 408, 413, 415, 422, 503)  # error statuses of operations with an image
+# The query parameter of /v1/classify.
 _DRAWING: Schema = {
     "name": "drawing",
     "in": "query",
@@ -46,13 +47,14 @@ class Operation:
 
     Attributes:
         method: the HTTP method.
-        path: the path.
+        path: the URL path, such as "/v1/classify".
         name: the operationId, and the name of the handler method in `runtime.serve.app`.
         summary: one line for the document.
         body: type of the response body: a dataclass or dict for JSON, str for plain text.
-        problems: HTTP statuses of errors, besides those of every operation.
-        parameters: query parameters.
-        takes_image: whether the request carries an image.
+        problems: HTTP statuses of errors. Every operation can also respond with 421 and 500, and a
+            protected operation with 401 and 403.
+        parameters: OpenAPI objects of the query parameters.
+        takes_image: whether the body of the request is an image.
     """
 
     method: str
@@ -65,7 +67,7 @@ class Operation:
     takes_image: bool = False
 
 
-OPERATIONS = (
+OPERATIONS = (  # all operations of the API
     Operation(
         "POST",
         "/v1/classify",
@@ -104,8 +106,11 @@ def document(limits: Limits, access: AccessPolicy, version: str) -> Schema:
 
     Args:
         limits: the limits that the description states.
-        access: if it has a token, the document requires bearer authentication.
+        access: the access policy. With a token, the document requires bearer authentication.
         version: the version of digit-edge.
+
+    Returns:
+        The document as a JSON object.
     """
     description = (
         "Reads handwritten digits. An image is a PNG, JPEG, WebP, TIFF, BMP, GIF or PPM of at most "

@@ -1,6 +1,7 @@
 """Error responses as problem documents: application/problem+json, RFC 9457.
 
-Code that handles a request raises `HttpProblem`; `runtime.serve.app` sends its response.
+Code that handles a request of `digit-edge serve` or of the camera preview raises `HttpProblem`.
+`runtime.serve.app` sends the problem document to the client.
 """
 
 import http
@@ -12,16 +13,16 @@ from runtime.serve import bodies
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-MEDIA_TYPE = "application/problem+json"
+MEDIA_TYPE = "application/problem+json"  # content type of a problem document
 
 
 class HttpProblem(Exception):
-    """A request is rejected. Status 503 gets the header Retry-After: 1 by default.
+    """A request is rejected.
 
     Attributes:
-        status: the HTTP status.
-        detail: one line: the cause and the remedy.
-        headers: additional headers of the response.
+        status: the HTTP status. detail: one line: the cause and the remedy. headers: additional
+        headers of the response. With status 503, the header Retry-After: 1 (second)
+            is added unless another value was passed.
     """
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
@@ -33,7 +34,7 @@ class HttpProblem(Exception):
             self.headers.setdefault("Retry-After", "1")
 
     def response(self) -> "Response":
-        """Return the problem document."""
+        """Return the problem document as a response."""
         from starlette.responses import Response  # late: the worker process must not load Starlette
 
         return Response(
@@ -45,6 +46,11 @@ class HttpProblem(Exception):
 
 
 def body(status: int, detail: str) -> bytes:
-    """Return the JSON of a problem document."""
+    """Return the JSON of a problem document.
+
+    Args:
+        status: an HTTP status.
+        detail: one line: the cause and the remedy.
+    """
     problem = bodies.Problem("about:blank", http.HTTPStatus(status).phrase, status, detail)
     return json.dumps(vars(problem), ensure_ascii=False).encode("utf-8", "replace")

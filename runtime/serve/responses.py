@@ -1,4 +1,7 @@
-"""Call the classifier and build the bodies of the API's responses; runs in the worker process."""
+"""Call the classifier and build the bodies of the API's responses.
+
+`runtime.serve.worker` calls these functions, in the process that decodes images for the server.
+"""
 
 import base64
 import time
@@ -12,11 +15,13 @@ from runtime.preprocess.pipeline import DARK_ON_LIGHT, PreprocessedImage, prepro
 from runtime.serve import bodies
 from runtime.serve.limits import Limits
 
-# A classified digit for the metrics: label, accepted, and the inference time in seconds (None if it
-# was not measured).
+# A classified digit for the metrics: (label, accepted, inference time in seconds). The time is None
+# if it was not measured.
 Counted: TypeAlias = "tuple[str, bool, float | None]"
 
-_MAX_DRAWING_SIDE_PX = 512  # a drawing with a longer side is scaled down
+_MAX_DRAWING_SIDE_PX = 512  # a drawing with a longer side is scaled down to this side
+_SCORE_DECIMALS = 6  # decimals of scores in a response
+_MILLISECONDS_DECIMALS = 3  # decimals of durations in a response
 
 
 def classify(
@@ -30,7 +35,7 @@ def classify(
         drawing: whether every mark on the image is ink, as on a drawing pad.
 
     Returns:
-        The body of the response to POST /v1/classify, and the digit for the metrics.
+        (body of the response to POST /v1/classify, list with the one digit for the metrics).
 
     Raises:
         ImageError: the image cannot be decoded.
@@ -71,7 +76,8 @@ def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Cou
         image: the bytes of an image file.
 
     Returns:
-        The body of the response to POST /v1/read, and its digits for the metrics.
+        (body of the response to POST /v1/read, all digits of the page for the metrics). If the page
+        contains no digits, the list of digits in the body and the second item are empty.
 
     Raises:
         ImageError: the image cannot be decoded.
@@ -96,7 +102,12 @@ def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Cou
 
 
 def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:
-    """Return the body of the response to GET /v1/model."""
+    """Return the body of the response to GET /v1/model.
+
+    Args:
+        classifier: the open model.
+        limits: the limits on images that the body states.
+    """
     spec = classifier.spec
     return bodies.ModelDescription(
         **vars(_model_body(classifier)),
@@ -126,7 +137,11 @@ def _model_body(classifier: Classifier) -> bodies.Model:
 def _preprocess_drawing(image: bytes) -> PreprocessedImage:
     """Convert a drawing, dark on white, to MNIST's format; the ink is the inverted gray value.
 
-    Unlike `preprocess`, it removes no shadows, ruled lines or specks.
+    In contrast to `preprocess`, shadows, ruled lines and specks are not removed. The method of the
+    result is "drawing", or "blank" if the drawing has no ink.
+
+    Raises:
+        ImageError: the image cannot be decoded.
     """
     decoded = decode(image, longest=_MAX_DRAWING_SIDE_PX)
     ink = 255 - decoded.gray
@@ -154,8 +169,8 @@ def _prediction_body(prediction: Prediction) -> bodies.Prediction:
 
 
 def _round_score(score: float) -> float:
-    return round(float(score), 6)
+    return round(float(score), _SCORE_DECIMALS)
 
 
 def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1e3, 3)
+    return round(seconds * 1e3, _MILLISECONDS_DECIMALS)

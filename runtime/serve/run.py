@@ -1,9 +1,10 @@
-"""Start the server of `runtime.serve`: its socket, access policy, worker process and application.
+"""Start the server of `digit-edge serve`: socket, access policy, worker process and application.
 
-The library call behind the command; it blocks until a signal ends the process.
+`runtime.serve.__main__` calls `serve`, which returns when a signal ends the server.
 """
 
-# Starlette imports python_multipart when it parses the first form; a missing one must fail now.
+# Starlette imports python_multipart only when it parses the first form. Import it here, so that a
+# missing package is reported at the start.
 import python_multipart  # noqa: F401
 
 from runtime.errors import printable
@@ -28,16 +29,17 @@ def serve(
     """Serve until a signal ends the process; print the address once requests are accepted.
 
     Args:
-        model: the artifact to open, and how.
+        model: the artifact to open, and the engine to run it with.
         host: the address or name to listen on.
         port: the port to listen on; 0 chooses a free port.
         limits: the limits on requests.
         access_options: the token and host names of the command line.
-        certificate: for HTTPS; HTTP if None.
+        certificate: the certificate for HTTPS; None serves HTTP.
 
     Raises:
-        EdgeError: the address cannot be bound, other machines can reach it without a token, or the
-            model or the certificate cannot be read.
+        EdgeError: the address is not available, or other machines could reach it without a token.
+            Or the model or the certificate cannot be read.
+        KeyboardInterrupt: Ctrl-C ended the server.
     """
     access = find_access(host, access_options, option="--host")
     listener = service.bind(host, port)

@@ -1,7 +1,7 @@
 """Run an ASGI application with uvicorn: bind the socket, handle signals, notify systemd.
 
-`serve` blocks until SIGTERM or SIGINT, for `runtime.serve`. `BackgroundServer` runs in a thread,
-for the camera preview.
+`runtime.serve.run` calls `serve`, which returns after SIGTERM or SIGINT. The camera preview uses
+`BackgroundServer`, which runs in a thread.
 """
 
 import asyncio
@@ -30,16 +30,20 @@ _Address: TypeAlias = (
     "tuple[socket.AddressFamily, socket.SocketKind, int, str, "
     "tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]"
 )
-_BACKLOG = 1024  # connections that the system queues until they are accepted
-# Addresses reserved for documentation (RFC 5737, RFC 3849): outside of every local network.
+_BACKLOG = 1024  # connections that the system queues until the server accepts them
+# Address family → address that is reserved for documentation (RFC 5737, RFC 3849). Such an address
+# is outside of every local network.
 _DOCUMENTATION_ADDRESS = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
-_DISCARD_PORT = 9  # RFC 863
-# Time for requests in flight after SIGTERM; with it the server ends within 10 s.
-_GRACE_S = 5
-_MIN_KEEP_ALIVE_S = 5  # an idle connection is closed after `Limits.seconds`, but not before this
-_MAX_HEADER_BYTES = 16_384  # of one request; a connection that sends more gets 400
-# systemd's watchdog is notified this often per interval, so that it survives a failed check.
+_DISCARD_PORT = 9  # port of the discard protocol (RFC 863), used with a documentation address
+_GRACE_S = 5  # requests that are still in flight at this time after SIGTERM are canceled
+# An idle connection is closed after `Limits.seconds`, but not before this time.
+_MIN_KEEP_ALIVE_S = 5
+_MAX_HEADER_BYTES = 16_384  # size of the headers of a request; a larger request gets 400
+
+# Checks per interval, which is half of the timeout of systemd's watchdog. systemd restarts the
+# service if ten checks in a row fail.
 _CHECKS_PER_INTERVAL = 5
+_POLL_S = 0.01  # interval at which the server's start is polled
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Certificate:
     """Paths of PEM files for HTTPS.
 
     Attributes:
-        chain: the certificate, with its chain.
-        key: the private key; None if the file of the certificate contains it.
+        chain: path of the certificate, with its chain.
+        key: path of the private key; None if the file of the certificate contains the key.
     """
 
     chain: str
@@ -60,7 +64,7 @@ def is_loopback(host: str, option: str = "--host") -> bool:
 
     Args:
         host: an address or a name.
-        option: the option that named the host, for error messages.
+        option: name of the option that contains the host, for error messages.
 
     Raises:
         EdgeError: the host is unknown.
@@ -75,7 +79,7 @@ def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) ->
     Args:
         host: the address or name to listen on.
         port: the port to listen on; 0 chooses a free port.
-        options: the options that named the host and the port, for error messages.
+        options: names of the options that contain the host and the port, for error messages.
 
     Raises:
         EdgeError: the address is in use, not an address of this machine, or not permitted.
@@ -98,9 +102,9 @@ def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) ->
 
 
 def address_of(listener: socket.socket) -> str:
-    """Return the `host:port` at which a browser reaches `listener`.
+    """Return the `host:port` at which a browser reaches a listening socket.
 
-    If it listens on all addresses, the host is this machine's address on its network.
+    If the socket listens on all addresses, the host is this machine's address on its network.
     """
     host, port = listener.getsockname()[:2]
     if ipaddress.ip_address(host).is_unspecified:
@@ -122,26 +126,26 @@ def serve(
     on_ready: Callable[[], None] = lambda: None,
     is_progressing: Callable[[], Awaitable[bool]] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then requests in flight get `_GRACE_S` to complete.
+    """Serve until SIGTERM or SIGINT; then requests in flight get 5 s to complete.
 
     Args:
         app: the application.
         listener: a listening socket.
-        limits: `seconds` and `connections` limit each connection.
-        certificate: for HTTPS; HTTP if None.
+        limits: `seconds` is the time limit of a connection; `connections` limits their number.
+        certificate: the certificate for HTTPS; None serves HTTP.
         on_ready: called once requests are accepted.
-        is_progressing: returns whether requests complete; systemd's watchdog is notified only if
-            they do. None notifies it always.
+        is_progressing: returns whether the application works. systemd's watchdog, which restarts a
+            service that hangs, is notified only if it does. None notifies the watchdog always.
 
     Raises:
         EdgeError: the certificate cannot be used.
-        KeyboardInterrupt: after SIGINT.
+        KeyboardInterrupt: SIGINT ended the server.
     """
     config = _config(app, limits, certificate)
     # Malformed forms get an error response; clients must not be able to fill the log.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     server = _Server(config)
-    # After its shutdown uvicorn raises the signal again; with this handler SIGTERM then exits with
+    # After the shutdown, uvicorn raises the signal again; with this handler SIGTERM then exits with
     # status 0. The handler also covers a SIGTERM that arrives before uvicorn has started.
     signal.signal(signal.SIGTERM, server.handle_exit)
     try:
@@ -154,12 +158,12 @@ def serve(
 class BackgroundServer:
     """Runs an application in a daemon thread, beside the program's own work.
 
-    Its responses may start late. So a client that closes its sending side counts as disconnected.
+    The connection of a client that closes its sending side is closed, even without a response.
 
     Args:
         app: the application.
         listener: a listening socket.
-        limits: `seconds` and `connections` limit each connection.
+        limits: `seconds` is the time limit of a connection; `connections` limits their number.
         name: name of the thread.
     """
 
@@ -170,7 +174,7 @@ class BackgroundServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening; started responses get `_GRACE_S` to complete if the client reads."""
+        """Stop listening; started responses get 5 s to complete if the client reads."""
         self._server.should_exit = True
         self._thread.join(_GRACE_S + 1)
 
@@ -224,7 +228,7 @@ def _config(
 
 
 class _Server(uvicorn.Server):
-    """Tells systemd that it stops before it waits for requests in flight."""
+    """Notifies systemd of the shutdown, before it waits for requests in flight."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         notify("STOPPING=1")
@@ -251,9 +255,9 @@ async def _notify_systemd(
     on_ready: Callable[[], None],
     is_progressing: Callable[[], Awaitable[bool]] | None,
 ) -> None:
-    """Notify systemd of the start, then feed its watchdog."""
+    """Notify systemd of the start, and then its watchdog while the application works."""
     while not server.started:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(_POLL_S)
     on_ready()
     notify("READY=1")
     interval = watchdog_interval_s()

@@ -1,7 +1,7 @@
 """Serve the files of a page from memory, with ETags.
 
-The files are read once at startup, so that no request can reach other files. Used for the drawing
-page (page/) and by the camera preview.
+The files are read once at startup, so that no request can reach other files. `runtime.serve.app`
+serves the drawing page with this module, and the camera preview serves its own page.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 FOLDER = Path(__file__).parent / "page"  # the files of the drawing page
-INDEX = "index.html"  # is served at / too
-# Files with other suffixes are not served.
+INDEX = "index.html"  # this file is also served at the path /
+# Suffix of a file → content type. Files with other suffixes are not served.
 _MEDIA_TYPES = {
     ".html": "text/html",
     ".css": "text/css",
@@ -29,8 +29,8 @@ class File:
 
     Attributes:
         content: the bytes of the file.
-        media_type: its content type.
-        tag: its ETag, a quoted hash of the content.
+        media_type: content type, such as "text/css".
+        tag: ETag, a quoted hash of the content; it changes if the content changes.
     """
 
     content: bytes
@@ -38,7 +38,7 @@ class File:
     tag: str
 
     async def respond(self, request: Request) -> Response:
-        """Return the file, or 304 if the browser's cached version has the same ETag."""
+        """Return the file, or an empty response 304 if the browser's copy has the same ETag."""
         headers = {"ETag": self.tag, "Cache-Control": "no-cache"}
         if self.tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
@@ -46,7 +46,11 @@ class File:
 
 
 def load(folder: Path = FOLDER) -> dict[str, File]:
-    """Return the files of a page by URL path."""
+    """Return URL path → file for a page.
+
+    Args:
+        folder: the folder of the files; it must contain index.html.
+    """
     files = {
         f"/{path.name}": _open(path)
         for path in sorted(folder.iterdir())

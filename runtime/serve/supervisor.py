@@ -1,7 +1,8 @@
-"""Supervise the worker process: send it requests, kill it at a deadline, restart it.
+"""Supervise the worker process: send it requests, kill it at a deadline, replace it.
 
-Image decoders can hang or crash on hostile files. So images are decoded in a second process
-(`runtime.serve.worker`), which `Supervisor` kills and replaces while the server keeps running.
+Image decoders can hang or crash on malicious files. Therefore images are decoded in a second
+process, the worker (`runtime.serve.worker`). A `Supervisor` kills and replaces the worker while the
+server continues to run. `runtime.serve.app` sends images to the worker with `Supervisor.ask`.
 """
 
 import asyncio
@@ -21,15 +22,17 @@ from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 from runtime.system.own_modules import module_command, own_name
 
-# A worker must open its model within this time. It takes 0.3 s on a server and about 5 s on a
-# Raspberry Pi Zero 2.
+# A worker that has not opened its model within this time is killed. Opening takes 0.3 s on a server
+# and about 5 s on a Raspberry Pi Zero 2.
 START_TIMEOUT_S = 60.0
-_RETRY_START_S = 1.0  # minimum time between a failed start and the next one
-# Time limit for the reply to a message without an image; /healthz must respond within 1 s.
+_RETRY_START_S = 1.0  # after a failed start, no worker is started for this time; requests get 503
+
+# Time limit for the worker's reply to a message without an image. After this time, the worker
+# counts as unresponsive. The limit is below 1 s, because /healthz must respond within 1 s.
 _REPLY_TIMEOUT_S = 0.7
-_EXIT_TIMEOUT_S = 1.0  # a worker that still runs this long after a shutdown is killed
+_EXIT_TIMEOUT_S = 1.0  # a worker that still runs this long after the shutdown is killed
 _POLL_S = 0.005  # interval at which an ending process is polled
-_RECEIVE_BYTES = 1 << 16  # size of one read from the worker's socket
+_RECEIVE_BYTES = 1 << 16  # bytes read from the worker's socket at a time
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class WorkerResponse:
 
     Attributes:
         body: the body of the HTTP response.
-        digits: the classified digits for the metrics: label, accepted, and the inference time in
-            seconds (None if it was not measured).
+        digits: the classified digits for the metrics: (label, accepted, inference time in seconds).
+            The time is None if it was not measured.
     """
 
     body: bytes
@@ -55,7 +58,7 @@ class _StartInterrupted(EdgeError):
 
 
 class _WorkerLost(Exception):
-    """The worker process ended before it replied to this request."""
+    """The worker process ended before its reply to this request."""
 
 
 @dataclass(eq=False)
@@ -63,13 +66,13 @@ class _Worker:
     """A running worker process.
 
     Attributes:
-        process: its handle.
-        connection: the non-blocking socket to it.
-        replies: futures of pending replies by message number.
+        process: handle of the process.
+        connection: non-blocking socket to the process.
+        replies: number of a message → future of the pending reply.
         requests: number of pending requests with an image.
-        sending: lock held while a message is written.
-        in_use: whether it gets requests, which it does once its model is open.
-        ended: whether it was killed, or has closed its connection.
+        sending: lock that is held while a message is written.
+        in_use: whether the worker gets requests, which is the case once its model is open.
+        ended: whether the worker was killed, or has closed its connection.
     """
 
     process: "subprocess.Popen[bytes]"
@@ -82,13 +85,14 @@ class _Worker:
 
 
 class Supervisor:
-    """Keeps one worker process running and sends requests to it.
+    """Keeps one worker process running and sends requests to this process.
 
-    At most `limits.workers` requests run in parallel; others queue in order of arrival, at most
-    `limits.waiting` in total. If a request runs longer than `limits.seconds`, the worker is killed
-    and the request gets 422. Other requests in that worker get 503, so that their clients retry.
+    At most `limits.workers` requests run in parallel; further requests queue in order of arrival.
+    Running and queued requests together are at most `limits.waiting`. If a request runs longer than
+    `limits.seconds`, the worker is killed and the request gets 422. The other requests in the same
+    worker get 503, so that their clients retry.
 
-    Call `start` before the event loop runs, then `open`, `ask` and `close` on the loop.
+    Call `start` before the event loop runs, and then `open`, `ask` and `close` on the loop.
 
     Args:
         model: the artifact that the worker opens.
@@ -139,7 +143,7 @@ class Supervisor:
         return self._model
 
     async def open(self) -> None:
-        """Start to read the worker's replies."""
+        """Start to read the worker's replies; `start` must have been called before."""
         assert self._started is not None, "call start() first"
         self._worker = _Worker(*self._started, in_use=True)
         self._alive.add(self._worker)
@@ -157,21 +161,20 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
-        """Process ID of the worker; None while it is being replaced."""
+        """Process ID of the worker; None while the worker is being replaced."""
         return None if self._worker is None else self._worker.process.pid
 
     async def ask(self, task: str, image: bytes | bytearray, **options: Any) -> WorkerResponse:
         """Send an image to the worker and return its response.
 
         Args:
-            task: "classify" or "read"; see `runtime.serve.worker`.
+            task: "classify" for an image of a single digit, "read" for a page.
             image: the bytes of an image file.
-            options: further fields of the message's header.
+            options: further fields of the message's header: `drawing` for "classify".
 
         Raises:
-            HttpProblem: 413 or 422 if the image is rejected; 422 if it takes longer than
-                `limits.seconds`; 503 if there are too many requests, the worker ended, or no
-                worker can be started.
+            HttpProblem: 413 or 422 if the image is rejected; 422 after `limits.seconds`. Status 503
+                if there are too many requests, the worker ended, or no worker can be started.
         """
         limits = self._limits
         if self.waiting >= limits.waiting:
@@ -203,7 +206,7 @@ class Supervisor:
         return WorkerResponse(body, header["digits"])
 
     async def describe(self) -> bodies.ModelDescription:
-        """Return the description of the open artifact; the latest known if no worker replies."""
+        """Return the description of the open artifact; if no worker replies, the latest one."""
         message = None if self._worker is None else await self._message(self._worker, "model")
         if message is not None:
             self._model = bodies.ModelDescription(**message[0]["model"])
@@ -212,8 +215,8 @@ class Supervisor:
     async def is_healthy(self) -> bool:
         """Return within a second whether the server can process requests.
 
-        That is the case if the worker replies to a ping, is busy (its requests have deadlines), or
-        is being replaced.
+        The server can if the worker replies to a ping, is busy, or is being replaced. A busy worker
+        counts as healthy, because its requests have deadlines.
         """
         worker = self._worker
         if worker is None:
@@ -223,10 +226,10 @@ class Supervisor:
         return worker.requests > 0 or self._worker is not worker
 
     async def is_progressing(self) -> bool:
-        """Return whether requests complete.
+        """Return whether requests complete, for systemd's watchdog.
 
-        They do if one completed since the last call, or if none is pending and the worker replies
-        to a ping.
+        True if a request completed since the last call. Also True if no request is pending and the
+        worker replies to a ping.
         """
         completed, self._completed = self._completed, 0
         if completed:
@@ -239,7 +242,14 @@ class Supervisor:
     async def _request(
         self, header: wire.Header, image: bytes | bytearray
     ) -> tuple[wire.Header, bytes]:
-        """Send a request with an image; return the reply. Kill the worker at the deadline."""
+        """Send a request with an image, and return (header, body) of the reply.
+
+        If the worker does not reply within `limits.seconds`, it is killed.
+
+        Raises:
+            HttpProblem: 422 after the deadline; 503 if no worker can be started.
+            _WorkerLost: the worker ended before its reply.
+        """
         worker = await self._running_worker()
         loop, seconds = asyncio.get_running_loop(), self._limits.seconds
         number = next(self._numbers)
@@ -247,7 +257,7 @@ class Supervisor:
         worker.replies[number] = reply
 
         def kill() -> None:
-            # Reject only the request that ran longest: it may have blocked the others.
+            # Reject only this request with 422, because it may have delayed the other requests.
             if not worker.ended and not reply.done():
                 reply.set_exception(
                     HttpProblem(422, f"the image takes longer than {seconds:g} s: scale it down")
@@ -267,7 +277,10 @@ class Supervisor:
             worker.replies.pop(number, None)
 
     async def _message(self, worker: _Worker, task: str) -> tuple[wire.Header, bytes] | None:
-        """Send a message without an image; return the reply, or None after `_REPLY_TIMEOUT_S`."""
+        """Send a message without an image, and return (header, body) of the reply.
+
+        None if the worker ends, or does not reply within _REPLY_TIMEOUT_S.
+        """
         number = next(self._numbers)
         reply: _Reply = asyncio.get_running_loop().create_future()
         worker.replies[number] = reply
@@ -287,7 +300,7 @@ class Supervisor:
                 await loop.sock_sendall(worker.connection, image)
 
     async def _running_worker(self) -> _Worker:
-        """Return the worker; start one if there is none.
+        """Return the worker; start a worker if none is running.
 
         Raises:
             HttpProblem: 503 if no worker can be started.
@@ -338,7 +351,10 @@ class Supervisor:
         return worker
 
     async def _read(self, worker: _Worker) -> None:
-        """Deliver the worker's replies; once it has ended, fail pending ones and replace it."""
+        """Deliver the worker's replies. Once the worker has ended, replace it.
+
+        The pending requests of a worker that has ended fail with _WorkerLost.
+        """
         loop, received = asyncio.get_running_loop(), bytearray()
         with contextlib.suppress(OSError):
             while data := await loop.sock_recv(worker.connection, _RECEIVE_BYTES):
@@ -369,7 +385,10 @@ class Supervisor:
 
 
 def _launch(options: str) -> "tuple[subprocess.Popen[bytes], socket.socket]":
-    """Start a worker process; return its handle and the socket to it.
+    """Start a worker process; return (handle of the process, socket to the process).
+
+    Args:
+        options: the model and the limits, from `wire.pack_options`.
 
     Raises:
         EdgeError: the process cannot be started.
@@ -405,11 +424,12 @@ def _parse_ready(message: tuple[wire.Header, bytes] | None) -> bodies.ModelDescr
     """Return the description of the artifact in a worker's first message.
 
     Raises:
-        EdgeError: the message says that the model cannot be opened, or there is no message.
+        EdgeError: the message contains the error of a model that cannot be opened; or `message` is
+            None, because the worker ended or took too long.
     """
     if message is None:
         raise _StartInterrupted(
-            f"the worker process ended, or did not start within {START_TIMEOUT_S:g} s; start the "
+            f"the worker process did not open its model within {START_TIMEOUT_S:g} s; start the "
             "server again"
         )
     header, _ = message
@@ -419,7 +439,11 @@ def _parse_ready(message: tuple[wire.Header, bytes] | None) -> bodies.ModelDescr
 
 
 async def _stop(process: "subprocess.Popen[bytes]", timeout_s: float) -> str:
-    """Wait for a process to end, kill it after `timeout_s`, and describe its exit status."""
+    """Wait for a process to end, and kill the process after `timeout_s` seconds.
+
+    Returns:
+        The exit status as text, such as "was ended by signal 9".
+    """
     deadline = time.monotonic() + timeout_s
     while process.poll() is None:
         if time.monotonic() >= deadline:

@@ -1,6 +1,7 @@
 """Read the image of a POST request: the raw body, or the file of a multipart form.
 
-The size of the body, the memory of all bodies together and the time to arrive are limited.
+`runtime.serve.app` calls `read_image`. The size of a body, the memory of all bodies together and
+the time of the arrival are limited.
 """
 
 import asyncio
@@ -14,13 +15,18 @@ from starlette.requests import ClientDisconnect, Request
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 
+# Quoted in the message to a client that sends another content type.
 _ACCEPTED_TYPES = "image/*, application/octet-stream or multipart/form-data"
-_MAX_FORM_FIELDS = 8  # besides the file; a form with more is rejected
+_MAX_FORM_FIELDS = 8  # fields of a form besides the file; a form with more fields gets 400
+_QUOTED_CHARS = 80  # length of the start of an exception that an error message quotes
 
 
 class _InMemoryParser(MultiPartParser):
-    # A larger file would go to disk; the limit on bodies is far below, so none does.
-    spool_max_size = 1 << 40  # bytes
+    """Parses forms in memory; Starlette's own parser writes large files to the disk."""
+
+    # Size in bytes; a larger file is written to the disk. The limit on bodies is far lower, so
+    # all files stay in memory.
+    spool_max_size = 1 << 40
 
 
 async def read_image(
@@ -29,13 +35,17 @@ async def read_image(
     """Return the bytes of a request's image, from its body or its form.
 
     Args:
-        request: a POST request.
-        limits: the largest body, and the time for it to arrive.
-        reserve: called with the size in bytes of each received chunk; see `UploadBudget.lease`.
+        request: a POST request. Its body is an image file, or a multipart form with a file.
+        limits: `body_bytes` limits the size of the body; `seconds` limits the time of its arrival.
+        reserve: called with the size in bytes of each received chunk; raises HttpProblem if all
+            bodies together are too large (`UploadBudget.lease`).
+
+    Returns:
+        The content of the file, not empty.
 
     Raises:
-        HttpProblem: 400 (no image, or a broken form), 408 (too slow), 413 (too large), 415 (not an
-            image), or 503 (too many uploads).
+        HttpProblem: 400 (no image, or a damaged form), 408 (too slow), 413 (too large), 415 (wrong
+            content type), or 503 (too many uploads).
     """
     content_type = request.headers.get("content-type", "application/octet-stream")
     media_type = content_type.partition(";")[0].strip().lower()
@@ -51,7 +61,9 @@ async def read_image(
         image: bytes | bytearray = await asyncio.wait_for(reading, limits.seconds)
     except (TimeoutError, asyncio.TimeoutError) as error:
         raise HttpProblem(
-            408, f"the body did not arrive within {limits.seconds:g} s", {"Connection": "close"}
+            408,
+            f"the body did not arrive within {limits.seconds:g} s: send a smaller image",
+            {"Connection": "close"},
         ) from error
     except ClientDisconnect as error:
         raise HttpProblem(400, "the connection was closed before the end of the body") from error
@@ -68,7 +80,9 @@ async def _receive(
     Raises:
         HttpProblem: 413 if the body is too large, 503 if there are too many uploads.
     """
-    too_large = HttpProblem(413, f"the body is larger than {limits.body_bytes:,} bytes")
+    too_large = HttpProblem(
+        413, f"the body is larger than {limits.body_bytes:,} bytes: send a smaller image"
+    )
     content_length = request.headers.get("content-length", "0")
     if content_length.isdecimal() and int(content_length) > limits.body_bytes:
         raise too_large
@@ -89,14 +103,19 @@ async def _join(chunks: AsyncGenerator[bytes, None]) -> bytearray:
 
 
 async def _read_form(request: Request, chunks: AsyncGenerator[bytes, None]) -> bytes:
-    """Return the first file of a multipart form."""
+    """Return the content of the first file of a multipart form.
+
+    Raises:
+        HttpProblem: 400 if the form cannot be parsed or contains no file.
+    """
     parser = _InMemoryParser(request.headers, chunks, max_files=1, max_fields=_MAX_FORM_FIELDS)
     try:
         form = await parser.parse()
     except MultiPartException as error:
         raise HttpProblem(400, f"cannot parse the form: {error.message}") from error
     except (KeyError, ValueError, LookupError) as error:
-        raise HttpProblem(400, f"cannot parse the form: {error!r:.80}") from error
+        reason = repr(error)[:_QUOTED_CHARS]
+        raise HttpProblem(400, f"cannot parse the form: {reason}") from error
     try:
         for _, value in form.multi_items():
             if isinstance(value, UploadFile):

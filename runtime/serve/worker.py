@@ -1,16 +1,18 @@
 """The worker process: decode and classify images in a process that the server can kill.
 
-`runtime.serve.supervisor` starts it. It reads messages (`runtime.serve.wire`) from an inherited
-socket and exits when the server closes the socket. The header of a message has `id` and `task`:
+`runtime.serve.supervisor` starts this process. The process reads messages (`runtime.serve.wire`)
+from an inherited socket, and exits when the server closes the socket. The header of a message has
+an `id` and one of these values of `task`:
 
-    ping      the thread that reads messages replies at once
-    model     the reply's header has `model`, the description of the open artifact
-    classify  the body is an image; the header has `drawing`, see POST /v1/classify
-    read      the body is an image
+- `ping`: The worker replies at once, even if all its threads are busy.
+- `model`: The header of the reply has `model`, the description of the open artifact.
+- `classify`: The body is an image. The header has `drawing`, see POST /v1/classify.
+- `read`: The body is an image of a page.
 
-The header of a reply has the same `id` and either `digits` or `problem`. `digits` has a list
-[label, accepted, inference seconds or None] for each classified digit; `problem` is an HTTP status
-and its detail. The body of a reply is the body of the HTTP response.
+The header of a reply has the `id` of the message. The reply to an image also has either `digits` or
+`problem`. `digits` has (label, accepted, inference time in seconds or None) for each classified
+digit. With `digits`, the body of the reply is the body of the HTTP response. `problem` is (HTTP
+status, detail).
 """
 
 import logging
@@ -33,11 +35,12 @@ from runtime.serve.limits import DecodeBudget, Limits
 from runtime.serve.problem_details import HttpProblem
 from runtime.system.host import data_bytes, return_freed_memory
 
-# Threads hold Python's global lock for this long at a time. Python's default of 5 ms delays short
-# requests behind long ones.
+# A thread that holds Python's global lock longer than this must hand the lock over if another
+# thread waits. With Python's default of 5 ms, short requests would wait long for long requests.
 _SWITCH_INTERVAL_S = 0.0005
-_STACK_BYTES = 8 << 20  # memory for the stack of a thread
-_SLACK_BYTES = 10_000_000  # memory for the fragmentation of the heap
+# Added to the memory limit of this process, beyond which an image is rejected with status 503.
+_STACK_BYTES = 8 << 20  # for the stack of each thread
+_SLACK_BYTES = 10_000_000  # for the fragmentation of the heap
 _STDERR_FILENO = 2  # file descriptor of stderr
 
 
@@ -59,7 +62,7 @@ class _Worker:
                 if header["task"] == "ping":
                     self._send({"id": header["id"]})
                 elif header["task"] == "model":
-                    # In the pool: it may first have to open a replaced model.
+                    # Run this in the pool, because a replaced model may have to be opened first.
                     pool.submit(self._describe, header["id"])
                 else:
                     job = pool.submit(self._process, header, image)
@@ -71,7 +74,12 @@ class _Worker:
         self._send({"id": number, "model": vars(model)})
 
     def _process(self, header: wire.Header, image: bytes) -> tuple[list[responses.Counted], bytes]:
-        """Return the digits for the metrics and the body of the HTTP response."""
+        """Return (digits for the metrics, body of the HTTP response).
+
+        Raises:
+            HttpProblem: 413 if the image is too large, 503 if memory does not become free in time.
+            ImageError: the image cannot be decoded.
+        """
         classifier, task = self._model.classifier, header["task"]
         with self._budget.lease(check_size(image, self._limits, page=task == "read")):
             if task == "read":
@@ -89,7 +97,7 @@ class _Worker:
         if isinstance(error, HttpProblem):
             problem = error.status, error.detail
         elif isinstance(error, EdgeError):
-            # An unreadable image is the client's error, any other error the server's.
+            # An image that cannot be read is an error of the client; others are the server's.
             detail = str(error).removeprefix("<bytes>: ")
             problem = 422 if isinstance(error, ImageError) else 500, detail
         elif isinstance(error, MemoryError):
@@ -105,8 +113,12 @@ class _Worker:
 
 
 def main() -> None:
-    """Open the model, send its description or the error, and process messages."""
-    # Only the server stops this process; ignore signals sent to the process group.
+    """Open the model, send its description or the error, and process messages.
+
+    The arguments in sys.argv are the file descriptor of the socket, and the options from
+    `wire.pack_options`. The function does not return; it ends the process.
+    """
+    # Only the server may stop this process; ignore signals to the process group.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     return_freed_memory()
@@ -141,10 +153,13 @@ def _silence_decoders() -> None:
 
 
 def _limit_memory(limits: Limits) -> None:
-    """Limit the memory of this process, so that an image that exceeds its estimate is rejected."""
+    """Limit the memory of this process.
+
+    An image that needs much more memory than estimated is then rejected with status 503.
+    """
     allowed = data_bytes() + limits.work_bytes + limits.memory_bytes + _SLACK_BYTES
     allowed += (limits.workers + 1) * _STACK_BYTES
-    # macOS does not support it; the systemd unit forbids the call but sets its own limit.
+    # macOS does not support this limit. The systemd unit forbids the call, but sets a limit itself.
     with suppress(ImportError, OSError, ValueError):
         import resource
 

@@ -69,7 +69,7 @@ def test_rows_survive_writing_and_reading(tmp_path):
 @pytest.mark.parametrize("text", ["", "{}", '{"schema_version": 9, "rows": []}', "[1]"])
 def test_damaged_baseline_is_an_error(tmp_path, text):
     (tmp_path / "pi.json").write_text(text)
-    with pytest.raises(EdgeError, match="make a new one"):
+    with pytest.raises(EdgeError, match="make a new baseline"):
         read(tmp_path / "pi.json")
 
 

@@ -406,7 +406,7 @@ def test_model_name_that_is_not_utf8_is_rejected(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
-    assert "x\\udcff.onnx: the file name, which the page shows, is not UTF-8: rename" in done.stderr
+    assert "x\\udcff.onnx: the page shows the file name, but the name is not UTF-8" in done.stderr
     assert not (tmp_path / "site").exists()
 
 

@@ -1,4 +1,7 @@
-"""Downloads MNIST from mirrors: short timeouts, resumed transfers, verified SHA-256."""
+"""Downloads MNIST from mirrors: short timeouts, resumed transfers, verified SHA-256.
+
+`train.data.load` calls `download` if no data set is passed and MNIST is not in the user's cache.
+"""
 
 import hashlib
 import http.client
@@ -18,18 +21,18 @@ from runtime.errors import DatasetError, EdgeError
 from runtime.system import atomic_write
 from train.data.mnist import MNIST_SHA256
 
-# Folders of MNIST's four .gz files; the first is used unless it fails.
+# URLs of folders with MNIST's four .gz files. The first is used; after a failure, the second.
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-TIMEOUT_S = 4.0  # for connecting to a server, and for each wait for data
-# A transfer fails if it has lasted longer than MIN_RATE_AFTER_S, and its average rate is below
-# MIN_RATE_BYTES_PER_S.
-MIN_RATE_BYTES_PER_S = 2000
-MIN_RATE_AFTER_S = 8.0
-MAX_BYTES = 64 << 20  # of a file, compressed or not; the largest of MNIST has 47 MB
-_CHUNK_BYTES = 1 << 16  # read at a time
+TIMEOUT_S = 4.0  # a server that does not connect or send data for this time has failed
+MIN_RATE_BYTES_PER_S = 2000  # a transfer with a lower average rate fails
+MIN_RATE_AFTER_S = 8.0  # before this time, a transfer is not checked for its rate
+# Largest file, compressed or not; a larger file is rejected. MNIST's largest file has 47 MB.
+MAX_BYTES = 64 << 20
+_CHUNK_BYTES = 1 << 16  # bytes read from the network or a file at a time
+_DNS_MARGIN_S = 1.0  # added to TIMEOUT_S for the thread that opens a URL, DNS query included
 
 
 def download(
@@ -37,19 +40,19 @@ def download(
     mirrors: Sequence[str] = MIRRORS,
     sha256: Mapping[str, str] = MNIST_SHA256,
 ) -> None:
-    """Download files into `folder`, as `name.gz`, skipping those that are there already.
+    """Download files as NAME.gz into a folder; valid files in the folder are not downloaded again.
 
-    An interrupted transfer leaves `name.gz.part`, which is resumed. A file gets its final name only
-    after the SHA-256 of its decompressed content was verified. If a mirror fails, the next one is
-    used for this and all following files.
+    An interrupted transfer leaves NAME.gz.part, which the next call resumes. A file gets its final
+    name only after the SHA-256 of its decompressed content was verified. After a mirror has failed,
+    the next mirror is used for this file and all further files.
 
     Args:
-        folder: created if it is missing.
-        mirrors: URLs ending in a slash.
-        sha256: hexadecimal SHA-256 of the decompressed content, by file name without `.gz`.
+        folder: folder to write to; created if it is missing.
+        mirrors: URLs of folders, each ending in a slash; at least one.
+        sha256: NAME → hexadecimal SHA-256 of the decompressed content.
 
     Raises:
-        DatasetError: all mirrors failed; the message has the error of the last one.
+        DatasetError: all mirrors failed; the message contains the error of the last mirror.
     """
     remaining = list(mirrors)
     for name, expected_sha256 in sha256.items():
@@ -77,7 +80,14 @@ def _reason(error: Exception) -> str:
 
 
 def _fetch(url: str, path: Path, expected_sha256: str) -> None:
-    """Download one file and verify it; resume an interrupted transfer once."""
+    """Download a file and verify it; resume an interrupted transfer once.
+
+    Raises:
+        DatasetError: the content has another SHA-256.
+        EdgeError: the file cannot be written.
+        HTTPException: the response is not valid HTTP.
+        OSError: the server cannot be reached, is too slow or reports an error.
+    """
     part = path.with_name(f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     for is_last_try in (False, True):
@@ -93,7 +103,9 @@ def _fetch(url: str, path: Path, expected_sha256: str) -> None:
             atomic_write.write(path, part.read_bytes())
             part.unlink()
             return
-        part.unlink()  # another mirror's compressed stream, or not MNIST: cannot be resumed
+        # The start of the file came from a mirror with other compression, or the file is not MNIST.
+        # Neither can be resumed.
+        part.unlink()
         if is_last_try or not resumed:
             raise DatasetError("the SHA-256 of the content is not MNIST's")
 
@@ -156,9 +168,9 @@ def _open(request: urllib.request.Request) -> http.client.HTTPResponse:
 
     threading.Thread(target=open_url, daemon=True).start()
     try:
-        result = results.get(timeout=TIMEOUT_S + 1)
+        result = results.get(timeout=TIMEOUT_S + _DNS_MARGIN_S)
     except Empty:
-        raise TimeoutError("timed out") from None
+        raise TimeoutError("the connection timed out") from None
     if isinstance(result, Exception):
         raise result
     return result

@@ -1,6 +1,7 @@
 """Reads a data set from a path: MNIST's IDX files, an `.npz`, or a folder of images.
 
-The last is left to `train.data.image_folder`. Damaged files raise `DatasetError`.
+`train.data.load` calls `read` with the path of `--data`. This module reads IDX and `.npz` files;
+`train.data.image_folder` reads folders of images. Damaged files raise DatasetError.
 """
 
 import gzip
@@ -23,8 +24,8 @@ from train.data.mnist import IDX_UBYTE
 from train.data.splits import DataSet, Split
 from train.data.validate import assemble
 
-# Largest data set: 1.3 million images, twenty times MNIST. A header or an archive that declares
-# more raises DatasetError before memory is allocated.
+# Largest size of an IDX file or an unpacked `.npz`: 1 GiB, 1.3 million images of 28 × 28 pixels. If
+# a header or an archive declares more, DatasetError is raised before memory is allocated.
 MAX_BYTES = 1 << 30
 
 
@@ -32,9 +33,12 @@ def read(path: Path, as_is: bool, test_share: float) -> DataSet:
     """Read the data set at `path` in any of the supported formats.
 
     Args:
-        path: see `train.data.load.load`.
-        as_is: see `train.data.load.load`.
-        test_share: share of the images of an undivided data set to use as test images.
+        path: a folder of IDX files, an `.npz`, a folder with a single `.npz`, or a folder with one
+            subfolder of images per class.
+        as_is: use the images unchanged: they are uint8, 28 × 28 pixels, light on dark. Otherwise
+            the runtime's preprocessing converts images of other shapes, types or file formats.
+        test_share: share of the images that become test images, from 0 to 1, if the data set is
+            not divided into training and test images.
 
     Raises:
         DatasetError: the data set is missing, damaged, in an unknown format, or unsuitable for
@@ -75,8 +79,8 @@ def index_labels(
         values: arrays of labels, each (N,): whole numbers or strings.
 
     Returns:
-        The sorted names of the classes (numbers in numerical order), and an array of class indices
-        for each array of labels.
+        (names, indices). The names of the classes are sorted, numbers in numerical order. For each
+        array of labels, `indices` has an int64 array (N,) of indices into the names.
     """
     joined = np.concatenate(values)
     if joined.dtype.kind == "f":  # NumPy joins int64 and uint64 to float64; Python's int is exact
@@ -91,11 +95,18 @@ def index_labels(
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, compressed with gzip or not.
 
-    The format (http://yann.lecun.com/exdb/mnist/): two zero bytes, the type code, the number of
+    The format (http://yann.lecun.com/exdb/mnist/) is: two zero bytes, the type code, the number of
     dimensions, the sizes as big-endian uint32, the data.
 
+    Args:
+        path: the file; it is decompressed if its name ends in `.gz`.
+
+    Returns:
+        An array of one to four dimensions, in the shape that the header declares.
+
     Raises:
-        DatasetError: the file is not an IDX file of bytes, or its header declares another length.
+        DatasetError: the file cannot be read, is not an IDX file of bytes, declares more than
+            MAX_BYTES, or has another length than its header declares.
     """
     opened = gzip.open if path.suffix == ".gz" else open
     try:

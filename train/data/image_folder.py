@@ -1,6 +1,7 @@
 """Reads a data set of image files from a folder with one subfolder per class.
 
-The folder may also be divided into `train`, `val` and `test` folders of such subfolders.
+The folder may also contain `train`, `val` and `test` folders with these subfolders.
+`train.data.idx_npz` calls `read`.
 """
 
 import sys
@@ -16,26 +17,30 @@ from runtime.preprocess.pipeline import to_pixels
 from train.data.splits import DataSet, Split
 from train.data.validate import MAX_CLASSES, assemble
 
-# Names of the folders of a divided data set that contain training images.
+# Names of folders with training images, in lower case.
 TRAIN_NAMES = ("train", "training", "val", "valid", "validation")
-TEST_NAMES = ("test", "testing")  # likewise, test images
-MAX_LISTED_FILES = 10  # unreadable files in messages of their own; the rest are only counted
+TEST_NAMES = ("test", "testing")  # names of folders with test images, in lower case
+MAX_LISTED_FILES = 10  # unreadable files that get a message each; further ones are only counted
 
 
 def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
     """Read a folder with one subfolder per class, or with `train`, `val` and `test` folders.
 
-    Images in `val` are used for training, as training holds back validation images of its own. A
+    Images in `val` are used for training, because training holds back validation images itself; a
     message on stderr says so. Files that are not readable images are skipped, and listed on stderr.
 
     Args:
-        folder: the folder, whose name becomes the data set's.
-        as_is: use the images unchanged; they are 28x28 pixels, gray, light on dark.
-        test_share: share of each class to use as test images if there is no `test` folder.
+        folder: the folder to read; its name becomes the name of the data set.
+        as_is: use the images unchanged; they are 28 × 28 pixels, gray, light on dark.
+        test_share: share of each class that becomes test images, from 0 to 1, if there is no
+            `test` folder.
+
+    Returns:
+        The data set. The classes are named after the subfolders.
 
     Raises:
-        DatasetError: there are fewer than two classes, too many classes, or too few images in one,
-            or the folders beside `train` and `test` have other names.
+        DatasetError: there are fewer than 2 or more than MAX_CLASSES classes, a class has too few
+            images, or other folders lie beside `train` and `test`.
     """
     train, test = _parts(folder)
     classes = sorted({c.name for part in train + test for c in _subfolders(part)})
@@ -44,7 +49,7 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
     if not 2 <= len(classes) <= MAX_CLASSES:
         raise DatasetError(
             f"{_joined(train + test)}: {plural(len(classes), 'subfolder')}; provide one per class, "
-            f"2 to {MAX_CLASSES}"
+            f"at least 2 and at most {MAX_CLASSES}"
         )
     if len(train) > 1:
         print(f"{printable(_joined(train))} are both used for training", file=sys.stderr)
@@ -55,7 +60,10 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
 
 
 def _parts(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the folders of training and of test images; ([folder], []) if it is not divided."""
+    """Return (folders of training images, folders of test images).
+
+    If the folder is not divided into `train` and `test`, this is ([folder], []).
+    """
     subfolders = _subfolders(folder)
     train = [part for part in subfolders if part.name.lower() in TRAIN_NAMES]
     test = [part for part in subfolders if part.name.lower() in TEST_NAMES]

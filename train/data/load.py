@@ -1,6 +1,6 @@
-"""Loads a data set: the given one, MNIST from the cache or the network, or scikit-learn's digits.
+"""Loads a data set: from a path, MNIST from the cache or the network, or scikit-learn's digits.
 
-`digit-edge train`, `digit-edge export` and the benchmarks use it.
+`digit-edge train`, `digit-edge export` and the benchmarks call `load`.
 """
 
 import os
@@ -20,26 +20,36 @@ from train.data.validate import drop_duplicates
 
 __all__ = ["DataSet", "Split", "cache_folder", "load", "sklearn_digits", "stratified_split"]
 
-DATA_VARIABLE = "DIGIT_EDGE_DATA"  # environment variable with the default of `source`
-EMBEDDED = "embedded"  # the `source` that names scikit-learn's digits
-# Share of each class used as test images, for the embedded digits and undivided data sets.
+DATA_VARIABLE = "DIGIT_EDGE_DATA"  # environment variable: the path to use if no path is passed
+EMBEDDED = "embedded"  # passed instead of a path, this word selects scikit-learn's digits
+
+# Share of each class that becomes test images, for scikit-learn's digits and for data sets that are
+# not divided into training and test images.
 TEST_SHARE = 1 / 5
+_DIGIT_SIDE_PX = 8  # side of scikit-learn's digits
+_ENLARGEMENT = 8  # factor by which these digits are enlarged before the conversion to MNIST's form
+_MIN_INK = 1.6  # of 16; fainter gray in an enlarged digit is set to 0, the background
 
 
 def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> DataSet:
-    """Load a data set from a path, or a default one.
+    """Load a data set from a path, or a default data set.
 
     The first of these is used: `source`, $DIGIT_EDGE_DATA, MNIST in the user's cache, MNIST from
-    the network, the embedded digits. If only the last is available, a message on stderr says so.
+    the network, scikit-learn's digits. If scikit-learn's digits replace MNIST, a message on stderr
+    states the reason.
 
     Args:
-        source: a folder of IDX files, an `.npz`, a folder with one subfolder per class, or
-            "embedded" for the embedded digits.
-        as_is: use the images unchanged: they are in MNIST's form already. Otherwise the runtime's
-            preprocessing converts them.
+        source: a folder of IDX files, an `.npz`, a folder with one subfolder of images per class,
+            or "embedded" for scikit-learn's digits. None selects the next in the list above.
+        as_is: use the images unchanged, because they are in MNIST's form already. Otherwise the
+            runtime's preprocessing converts the images.
+
+    Returns:
+        Training and test images, uint8 (N, 28, 28, 1), with their labels.
 
     Raises:
-        DatasetError: `source` or $DIGIT_EDGE_DATA is missing, damaged, or unsuitable for training.
+        DatasetError: `source` or $DIGIT_EDGE_DATA is missing, damaged, or unsuitable for training;
+            or scikit-learn's digits are needed, and scikit-learn is not installed.
     """
     if source is None:
         source = os.environ.get(DATA_VARIABLE) or None
@@ -71,16 +81,23 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
 
 
 def cache_folder() -> Path:
-    """Return the folder of downloaded data: digit-edge in the user's cache directory."""
+    """Return the folder of downloads: $XDG_CACHE_HOME/digit-edge, by default ~/.cache/digit-edge.
+
+    The folder may not exist yet.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "digit-edge"
 
 
 @lru_cache(maxsize=1)
 def sklearn_digits() -> DataSet:
-    """Load scikit-learn's 1,797 digits (UCI optdigits, 8x8 pixels) in MNIST's form.
+    """Load scikit-learn's 1,797 digits (UCI optdigits, 8 × 8 pixels) in MNIST's form.
 
-    The split is fixed: a fifth of each class are test images. Duplicates are removed before.
+    Duplicates are removed first. Then a fifth of each class, always the same images, become test
+    images.
+
+    Returns:
+        The data set "embedded digits", with images uint8 (N, 28, 28, 1).
 
     Raises:
         DatasetError: scikit-learn is not installed.
@@ -100,10 +117,18 @@ def sklearn_digits() -> DataSet:
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:
-    """Enlarge an 8x8 digit (ink 0 to 16) eightfold with smooth edges, for `to_mnist_format`."""
+    """Enlarge a digit of scikit-learn with smooth edges, for `to_mnist_format`.
+
+    Args:
+        image: ink from 0 to 16, (8, 8).
+
+    Returns:
+        Ink from 0 to about 16, float32 (80, 80). A margin of one pixel is added to the 8 × 8 digit
+        before it is enlarged.
+    """
     padded = np.pad(image, 1).astype(np.float32)
-    enlarged = Image.fromarray(padded).resize((80, 80), Image.Resampling.BICUBIC)
+    side = (_DIGIT_SIDE_PX + 2) * _ENLARGEMENT
+    enlarged = Image.fromarray(padded).resize((side, side), Image.Resampling.BICUBIC)
     ink = np.asarray(enlarged)
-    # Remove the faintest gray and the ringing of bicubic interpolation, which would widen the
-    # bounding box.
-    return np.where(ink > 1.6, ink, 0)
+    # Faint gray and the ringing of bicubic interpolation would widen the bounding box.
+    return np.where(ink > _MIN_INK, ink, 0)

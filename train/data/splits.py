@@ -1,6 +1,8 @@
 """Defines `Split` (images with labels) and `DataSet` (train and test), and divides a split in two.
 
-`stratified_split` holds back the validation images, and the test images of an undivided data set.
+All of `train.data` uses these types. `train.run` holds back validation images with
+`stratified_split`; `train.data.validate` and `train.data.load` hold back test images in the same
+way.
 """
 
 import hashlib
@@ -31,7 +33,7 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: npt.NDArray[np.int64]) -> "Split":
-        """Return the images at `indices`, in that order."""
+        """Return the images at `indices`, int64 (M,), in the order of the indices."""
         return Split(self.pixels[indices], self.labels[indices])
 
 
@@ -41,10 +43,10 @@ class DataSet:
 
     Attributes:
         name: "MNIST", "embedded digits", or the name of the file or folder.
-        sha256: hexadecimal digest of the content, see `digest`.
-        labels: names of the classes, in the order of their indices.
-        train: training images, validation images included.
-        test: test images, used once, after training.
+        sha256: hexadecimal SHA-256 of the content, see `digest`.
+        labels: names of the classes; a class index is an index into this tuple.
+        train: training images, including the images held back for validation.
+        test: test images, which are used only after training.
     """
 
     name: str
@@ -55,12 +57,20 @@ class DataSet:
 
     @property
     def dataset(self) -> Dataset:
-        """Return name and digest in the form that a model's spec contains."""
+        """The name and the digest, in the form that a model's spec contains."""
         return Dataset(self.name, self.sha256)
 
 
 def digest(labels: tuple[str, ...], train: Split, test: Split) -> str:
-    """Return the SHA-256 of class names, pixels and labels, independent of the file format."""
+    """Return the hexadecimal SHA-256 of class names, pixels and labels.
+
+    The digest does not depend on the format of the files that the data set was read from.
+
+    Args:
+        labels: names of the classes.
+        train: training images.
+        test: test images.
+    """
     sha256 = hashlib.sha256("\n".join(labels).encode())
     for split in (train, test):
         sha256.update(np.ascontiguousarray(split.pixels).data)
@@ -73,23 +83,25 @@ def stratified_split(split: Split, n_or_share: float, seed: int) -> tuple[Split,
 
     Args:
         split: images to divide, at least two of each class.
-        n_or_share: number of images to hold back, or their share if it is below 1.
-        seed: seed of the random choice.
+        n_or_share: number of images to hold back, from 1; or the share to hold back, below 1.
+        seed: seed of the random choice, a whole number from 0.
 
     Returns:
-        The remaining images and those held back, both in their original order.
+        (remaining images, images held back), both in their original order.
 
     Raises:
-        DatasetError: there are too few images for one of each class on either side.
+        DatasetError: the images held back, or the remaining images, are fewer than the classes.
     """
     classes, counts = np.unique(split.labels, return_counts=True)
     n = round(n_or_share * len(split)) if n_or_share < 1 else int(n_or_share)
     if n < len(classes) or len(split) - n < len(classes):
         raise DatasetError(
             f"cannot hold back {n} of {len(split)} images: each of the {len(classes)} classes "
-            "needs one image on either side; pass another --validation, or more images"
+            "needs one image that is held back and one that is not; pass another --validation, or "
+            "more images"
         )
-    # Largest remainder method: the numbers of the classes add up to n, and none is 0 or all.
+    # Largest remainder method: the images held back add up to n. Each class has at least one image
+    # held back, and at least one remaining image.
     exact = counts * (n / len(split))
     held_counts = np.clip(np.floor(exact).astype(int), 1, counts - 1)
     while (missing := n - int(held_counts.sum())) != 0:

@@ -1,6 +1,8 @@
-"""Validates the images that a reader returns, and assembles them into a `DataSet`.
+"""Validates labeled images after they were read, and assembles them into a `DataSet`.
 
-It checks the number and names of the classes and the number of images, and removes duplicates.
+The readers `train.data.idx_npz` and `train.data.image_folder` call `assemble`, which checks the
+number and names of the classes and the number of images per class. It removes duplicates from a
+data set that is not divided into training and test images.
 """
 
 import math
@@ -12,7 +14,8 @@ from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from train.data.mnist import MNIST, is_mnist
 from train.data.splits import MIN_PER_CLASS, DataSet, Split, digest, stratified_split
 
-MAX_CLASSES = 1000  # a data set with more raises DatasetError
+MAX_CLASSES = 1000  # a data set with more classes raises DatasetError
+_LISTED_CLASSES = 5  # classes with too few images that a message lists; the others are counted
 
 
 def assemble(
@@ -20,14 +23,14 @@ def assemble(
 ) -> DataSet:
     """Validate the images of a data set, and split off test images if there are none.
 
-    If the images are MNIST's, the data set is named MNIST.
-
     Args:
-        name: the data set's name, usually that of its file or folder.
-        train: training images, or all images if `test` is None; the latter lose their duplicates.
-        test: test images; None if the data set is undivided.
-        labels: names of the classes.
-        test_share: share of the images of an undivided data set to use as test images.
+        name: the data set's name, usually that of its file or folder. If the images are MNIST's,
+            the name becomes "MNIST".
+        train: training images; all images if `test` is None, and duplicates are then removed.
+        test: test images; None if the data set is not divided.
+        labels: names of the classes, in the order of the class indices.
+        test_share: share of the images that become test images, from 0 to 1, if `test` is None. At
+            least one image of each class becomes a test image.
 
     Raises:
         DatasetError: there are too few or too many classes, an unprintable class name, too few
@@ -48,8 +51,9 @@ def assemble(
         train = drop_duplicates(train)
     counts = np.bincount(train.labels, minlength=len(labels))
     if (few := np.flatnonzero(counts < MIN_PER_CLASS)).size:
-        listed = ", ".join(f"{labels[n]!r} has {counts[n]}" for n in few[:5])
-        more = f" and {few.size - 5} more classes" if few.size > 5 else ""
+        listed = ", ".join(f"{labels[n]!r} has {counts[n]}" for n in few[:_LISTED_CLASSES])
+        unlisted = few.size - _LISTED_CLASSES
+        more = f" and {unlisted} more" if unlisted > 0 else ""
         raise DatasetError(
             f"{name}: too few different training images: {listed}{more}; "
             f"provide at least {MIN_PER_CLASS} per class, or remove the class"
@@ -66,7 +70,7 @@ def assemble(
 
 
 def drop_duplicates(split: Split) -> Split:
-    """Return the split without duplicates: the first of each set of equal images, in order."""
+    """Return a split without duplicates; of equal images, only the first stays."""
     flat = split.pixels.reshape(len(split), math.prod(PIXELS_SHAPE))
     _, first = np.unique(flat, axis=0, return_index=True)
     return split.take(np.sort(first))

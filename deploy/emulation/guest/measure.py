@@ -1,7 +1,8 @@
 """Measure each installed engine on an emulated Pi: instructions and resident memory.
 
-Usage: python3 measure.py ENGINE…. It runs in full-system mode, in which the clock advances by one
-nanosecond per instruction. Prints one line `PI-ROW {…JSON…}` per engine.
+Usage: python3 measure.py ENGINE…. `deploy.emulation.table` runs this script in QEMU's full-system
+mode, in which the clock advances by one nanosecond per instruction. The script prints one line
+`PI-ROW {…JSON…}` per engine.
 """
 
 import glob
@@ -12,11 +13,13 @@ import sys
 import time
 
 HOME = "/home/pi"  # contains one folder per engine, made by install-pi.sh
-KIB_BYTES = 1024  # ru_maxrss is in KiB (getrusage(2))
-# Program for a separate process; arguments: the engine and its model files. For each model it loads
-# the model, runs 10 inferences to warm up, and prints the mean of 10 more, one image at a time.
-# Before that it runs the command that is measured next, so that the files of that command are
-# cached: while the system waits for its disk, the clock jumps to the next timer.
+KIB_BYTES = 1024  # the unit of the kernel's memory figures (ru_maxrss in getrusage(2)) is KiB
+
+# Program for a separate process. Its arguments are the engine and the engine's model files. First,
+# the program runs `digit-edge classify` once, so that the files of this command are cached for the
+# next measurement. Reading these files from the disk would count as instructions: while the system
+# waits, the clock jumps to the next timer. Then the program loads each model and runs 10 inferences
+# to warm up. It prints the mean of 10 further inferences, of one image each.
 _INFERENCE = """
 import contextlib, runpy, sys, time
 from digit_edge import Classifier
@@ -34,7 +37,7 @@ for path in paths:
         count = (time.perf_counter_ns() - start) / 10
     print(round(count), classifier.backend.version)
 """
-# extra of the engine → its name in the runtime, its float32 model, its int8 model
+# Extra of an engine → (the engine's name in the runtime, float32 model, int8 model).
 _MODELS = {
     "litert": ("litert", "digits.tflite", "digits-int8.tflite"),
     "tflite": ("tflite-runtime", "digits.tflite", "digits-int8.tflite"),
@@ -43,7 +46,11 @@ _MODELS = {
 
 
 def main(engines: list[str]) -> None:
-    """Print one line of figures per engine, named by its extra."""
+    """Print one line of figures per engine.
+
+    Args:
+        engines: installed engines, by the names of the package's extras.
+    """
     for engine in engines:
         python = f"{HOME}/{engine}/env/bin/python"
         backend, float32, int8 = _MODELS[engine]
@@ -67,7 +74,11 @@ def main(engines: list[str]) -> None:
 
 
 def _run_counted(command: list[str]) -> tuple[int, int]:
-    """Run a command; return its instructions and its peak resident memory in bytes."""
+    """Run a command.
+
+    Returns:
+        (number of instructions, peak resident memory in bytes).
+    """
     start = time.perf_counter_ns()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)

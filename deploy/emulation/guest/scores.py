@@ -1,7 +1,7 @@
 """Save the scores of every published artifact on given images, as .npy files.
 
-Usage: python scores.py ENGINE IMAGES.npy FOLDER. deploy/tests/test_engines.py runs it on emulated
-Pis and on this machine, and compares the scores.
+Usage: python scores.py ENGINE IMAGES.npy FOLDER. deploy/tests/test_engines.py runs this script on
+emulated Pis and on the host, and compares the scores. The script needs the project's wheel.
 """
 
 import importlib
@@ -43,8 +43,8 @@ def main(engine: str, images: str, folder: str) -> None:
 def reference_scores(model: bytes, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return the scores of tflite-runtime's reference kernels.
 
-    On x86 its optimized kernels sometimes differ by one quantization step. On Arm they round as the
-    reference kernels do.
+    On x86, tflite-runtime's optimized kernels sometimes differ from the reference kernels by one
+    quantization step. On Arm, both kinds of kernels round alike.
 
     Args:
         model: content of an int8 .tflite file.
@@ -60,7 +60,8 @@ def reference_scores(model: bytes, pixels: npt.NDArray[np.uint8]) -> npt.NDArray
     source, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     interpreter.resize_tensor_input(source["index"], pixels.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(source["index"], (pixels ^ 128).view(np.int8))  # pixel − 128
+    # The int8 input is pixel − 128. Flipping the highest bit of a uint8 gives the same byte.
+    interpreter.set_tensor(source["index"], (pixels ^ 128).view(np.int8))
     interpreter.invoke()
     return np.asarray(interpreter.get_tensor(result["index"]))
 

@@ -1,7 +1,8 @@
-"""Run a command of the project, or of another package that registers one: digit-edge COMMAND.
+"""Run a command of the project, or of another package that registers commands: digit-edge COMMAND.
 
-A command is a module that `python -m` can run. A package registers its commands in the entry-point
-group `digit_edge.commands`, as `name = "package.module"`.
+The program `digit-edge` and `python -m digit_edge` call `main`. A command is a module that
+`python -m` can run. A package registers its commands in the entry-point group
+`digit_edge.commands`, as `name = "package.module"`.
 """
 
 import ast
@@ -14,12 +15,16 @@ from importlib.metadata import EntryPoint
 
 from digit_edge import import_own, own_name
 
-GROUP = "digit_edge.commands"
-PACKAGES = ("runtime", "train", "export", "benchmarks")  # in this order in --help
-BAD_USAGE = 2  # the exit status of argparse for unknown options
-# The shell's completion sets it to the number of words in front of the arguments, plus one.
+GROUP = "digit_edge.commands"  # the entry-point group in which packages register commands
+# Order of the commands in --help, by their packages; commands of other packages follow.
+PACKAGES = ("runtime", "train", "export", "benchmarks")
+BAD_USAGE = 2  # exit status if the command is missing or unknown; argparse's for unknown options
+# Environment variable of argcomplete, the package that completes command lines. While the shell
+# completes a command line, it sets this variable to the number of words that name the program, plus
+# one.
 COMPLETION = "_ARGCOMPLETE"
 
+# The text of --help; `usage` fills in the commands.
 USAGE = """\
 usage: digit-edge [-h] [--version] COMMAND …
 
@@ -33,8 +38,12 @@ commands:
 
 
 def main() -> None:
-    """Run the command that the first argument names. The command ends the process itself."""
-    import_own("digit_edge.runtime")  # it handles Ctrl-C from here on
+    """Run the command that the first argument names.
+
+    The command's module exits with the command's status. Without an argument, or with an unknown
+    command, this function exits with status 2.
+    """
+    import_own("digit_edge.runtime")  # this import installs the handling of Ctrl-C
     commands = find_commands()
     if COMPLETION in os.environ:
         complete(commands)
@@ -55,7 +64,11 @@ def main() -> None:
 
 
 def find_commands() -> dict[str, EntryPoint]:
-    """Return the registered commands by name: those of PACKAGES, then others; each sorted."""
+    """Return name → entry point of all registered commands.
+
+    The commands of PACKAGES come first, in this order of packages, and then other packages. Within
+    a package, the commands are in alphabetical order.
+    """
     found = importlib.metadata.entry_points(group=GROUP)
     return {command.name: command for command in sorted(found, key=_place)}
 
@@ -67,20 +80,34 @@ def _place(command: EntryPoint) -> tuple[int, str]:
 
 
 def run(command: EntryPoint, arguments: list[str]) -> None:
-    """Run a command's module as `python -m` does."""
+    """Run a command's module as `python -m` does.
+
+    Args:
+        command: entry point of the command.
+        arguments: arguments of the command; they replace those in sys.argv.
+    """
     sys.argv = [f"digit-edge {command.name}", *arguments]
     runpy.run_module(own_name(command.module), run_name="__main__", alter_sys=True)
 
 
 def usage(commands: dict[str, EntryPoint]) -> str:
-    """Return the text of --help: every command with the first line of its module's docstring."""
+    """Return the text of --help: every command with the first line of its module's docstring.
+
+    Args:
+        commands: name → entry point.
+    """
     width = max(map(len, commands), default=0)
     lines = (f"  {name:{width}}  {summary(command)}" for name, command in commands.items())
     return USAGE.format(commands="\n".join(lines))
 
 
 def summary(command: EntryPoint) -> str:
-    """Return the first line of a module's docstring, without importing the module."""
+    """Return the first line of the docstring of a command's module, without importing the module.
+
+    Returns:
+        Empty if the module has no docstring; "(its package is not installed)" if the module is
+        missing.
+    """
     name = own_name(command.module)
     found = importlib.util.find_spec(name)
     if found is not None and found.submodule_search_locations is not None:
@@ -93,11 +120,16 @@ def summary(command: EntryPoint) -> str:
 
 
 def complete(commands: dict[str, EntryPoint]) -> None:
-    """Complete the line in the shell: the command's name, or the arguments of the command."""
+    """Complete the command line in the shell, with the package argcomplete.
+
+    Completes the name of the command or, after the name, the arguments of the command. The process
+    then ends.
+    """
     line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])]
     words = line.split()
     if len(words) > 1 and words[1] in commands and line[len(line.rstrip()) :] + " ".join(words[2:]):
-        # The command's own parser completes the rest; for it `digit-edge NAME` is the program.
+        # The command's own parser completes the arguments. The program then has two words,
+        # `digit-edge NAME`.
         os.environ[COMPLETION] = "2"
         run(commands[words[1]], [])
     parser = import_own("digit_edge.runtime.cli.parser").CommandParser("digit-edge", "")

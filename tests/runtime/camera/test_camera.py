@@ -93,7 +93,10 @@ def test_only_the_region_of_interest_is_read(two_digits):
 def test_region_of_interest_outside_the_frame_is_an_error(two_digits):
     status, records, errors = run("--source", two_digits[0], "--roi", "200,0,160,100")
     assert (status, records) == (2, [])
-    assert errors == "error: --roi 200,0,160,100 is not inside the frame of 320x240 pixels\n"
+    assert errors == (
+        "error: --roi 200,0,160,100 is not inside the frame of 320x240 pixels: "
+        "pass a smaller X,Y,W,H\n"
+    )
 
 
 def test_folder_is_read_and_a_damaged_image_is_skipped(pages, digits, tmp_path):
@@ -121,7 +124,7 @@ def test_folder_is_read_and_a_damaged_image_is_skipped(pages, digits, tmp_path):
         ),
         (["--source", "empty", "--preview"], "use a browser instead: --preview :8081"),
         (["--roi", "1,2,3"], "'1,2,3' is not X,Y,W,H"),
-        (["--roi", "1,2,0,3"], "'1,2,0,3' is empty"),
+        (["--roi", "1,2,0,3"], "'1,2,0,3' is not a region"),
         (["--agree", "3/6"], "'3/6' is not N/M with N greater than half of M"),
         (["--agree", "7/6"], "'7/6' is not N/M"),
         (["--agree", f"{10**20}/{10**20}"], "is not N/M"),

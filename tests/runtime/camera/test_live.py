@@ -365,7 +365,7 @@ def test_hanging_camera_is_opened_in_one_thread_and_ends_the_command(tmp_path):
     assert lost.startswith(
         "error: camera 0 delivers no frames; check the device and its cable; trying again"
     )
-    assert hangs == "error: camera 0 hangs; unplug it and plug it in, then start again"
+    assert hangs == "error: camera 0 hangs; unplug the camera and plug it in, then start again"
     assert (done.returncode, done.stdout, opened.read_text()) == (2, "1\n", "x")
 
 

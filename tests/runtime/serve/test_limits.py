@@ -248,8 +248,8 @@ def test_image_that_needs_more_than_the_budget_gets_413(serve_with):
     )
     assert larger.status_code == 413
     assert larger.json()["detail"] == (
-        "decoding the image takes 5 MB, the limit is 5 MB: "
-        "scale it down, or save it as a baseline JPEG"
+        "decoding the image takes 5 MB, more than the limit of 5 MB: "
+        "scale the image down, or save it as a baseline JPEG"
     )
 
 
