@@ -32,8 +32,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = CommandParser(
         "python -m deploy.mcu",
         "Compile the published int8 model as C for microcontrollers and run it in QEMU. Compare "
-        "its scores with LiteRT's, and its costs with benchmarks/results/mcu.json. Compilers and QEMU "
-        "come from Debian and are unpacked into .pi/mcu.",
+        "its scores with LiteRT's, and its costs with benchmarks/results/mcu.json. Compilers and "
+        "QEMU come from Debian and are unpacked into .pi/mcu.",
         {
             0: "all scores equal LiteRT's and no figure is worse",
             2: "bad usage, or the compilers or QEMU cannot be downloaded",

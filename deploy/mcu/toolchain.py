@@ -69,7 +69,7 @@ def install() -> Path:
     """Fetch and unpack the packages, unless that was done before; return their root folder.
 
     Raises:
-        MissingPrerequisite: this machine is not Linux on x86-64, or lacks apt, unshare or the network.
+        MissingPrerequisite: not Linux on x86-64, or apt, unshare or the network is missing.
     """
     if platform.machine() != "x86_64" or not shutil.which("unshare"):
         raise MissingPrerequisite(
