@@ -1,9 +1,10 @@
 """Check that a model works here as it did when exported.
 
-A model file contains a digest (SHA-256), a spec (metadata) and golden inputs. Golden inputs are a
-few images with the scores that the model returned for these images at export. The self-test
+A model file contains a digest (SHA-256 of the other bytes), a spec (metadata) and golden inputs.
+Golden inputs are a few images with the scores that the model returned for these images at export.
+The self-test
 
-- checks the digest and the spec,
+- checks that the file is undamaged and that its spec has golden inputs,
 - decodes a PNG,
 - compares the scores of each installed engine with the golden scores, and
 - reports latency, memory, temperature and throttling.
@@ -37,8 +38,8 @@ from runtime.system import host
 from runtime.system.fork import WorkerCrashed, run_in_fork
 
 BATCH_SIZES = (1, 2, 8)  # images per call; the golden scores are compared at each of these sizes
-_TIMED_CALLS = 30  # the latency is the median of these calls; a Raspberry Pi Zero 2 needs 0.1 s
-_TIMEOUT_S = 60.0  # a process that tests an engine or the PNG is killed and fails after this time
+_TIMED_CALLS = 30  # the latency is the median of these calls; all take 0.1 s on a Pi Zero 2
+_TIMEOUT_S = 60.0  # a process that tests an engine or the PNG is then killed; its check fails
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ class SelfTestCheck:
     """The result of one check.
 
     Attributes:
-        name: "digest" and "spec" of the model file; "picture": a PNG is decoded; "golden": the
-            golden scores are reproduced; "engine": an engine is missing or failed.
+        name: "digest": the file is undamaged; "spec": it has golden inputs; "picture": a PNG is
+            decoded; "golden": the golden scores are reproduced; "engine": no installed engine opens
+            the file, or an engine failed.
         passed: whether the check passed.
         detail: the result if the check passed, otherwise the problem and the remedy.
     """

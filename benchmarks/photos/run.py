@@ -1,4 +1,6 @@
-r"""Measures the accuracy of a classifier on the images that a manifest.csv lists.
+r"""Runs a classifier on the images that a manifest.csv lists, and collects its predictions.
+
+The report computes the accuracy from them. The time from file bytes to label is measured too.
 
 `digit-edge benchmark-photos` calls `measure`. manifest.csv has the columns file, kind, label,
 writer and medium. The kind is one of:
@@ -98,7 +100,7 @@ def measure(
     speed: bool = True,
     progress: Callable[[str], None] = lambda line: None,
 ) -> PhotosReport:
-    """Classify every image of a folder, and measure speed on drawn images.
+    """Classify or read every image of the manifest, and measure the speed on images made for it.
 
     Args:
         folder: the images and their manifest.csv.

@@ -1,7 +1,8 @@
 """Explains the errors of an int8 artifact for `digit-edge benchmark-parity --explain`.
 
-The difference from Keras is split into three steps: conversion, quantization and optimized kernels.
-Each int8 layer is compared with the same layer of the float model, and both graphs are checked.
+Three differences of scores are measured: from Keras to the float artifact (conversion), from float
+to int8 (quantization), and from int8 reference kernels to optimized ones (kernels). Each int8 layer
+is compared with the same layer of the float model. Both graphs are searched for known mistakes.
 `benchmarks.worker` calls `explain` in a subprocess.
 """
 
@@ -12,8 +13,9 @@ from benchmarks.quantization import onnx, tflite
 from benchmarks.quantization.layer_stats import lint_layers, step
 from runtime.model import artifact
 
-# The module that traces each format. Each module defines Model, layers, lint, ENGINE, QUANTIZATION
-# and KERNELS.
+# Suffix of an artifact → the module that reads the outputs of its layers; another suffix raises
+# KeyError. ENGINE is the engine's name; QUANTIZATION and KERNELS describe
+# these steps in the report.
 _TRACERS = {".tflite": tflite, ".onnx": onnx}
 
 
@@ -35,7 +37,8 @@ def explain(job: ExplainRequest) -> Explanation:
     tracer = _TRACERS[job.int8[job.int8.rindex(".") :]]
     pixels, keras_scores = np.load(job.pixels), np.load(job.scores)
     plain, int8 = tracer.Model(artifact.read(job.plain)), tracer.Model(artifact.read(job.int8))
-    # "Literal": as stored in the file, with reference kernels or without graph optimizations.
+    # literal=True runs the graph as stored in the file: TFLite with reference kernels, ONNX without
+    # graph optimizations.
     plain_scores = plain.scores(pixels, literal=False)
     literal_plain_scores = plain.scores(pixels, literal=True)
     int8_scores = int8.scores(pixels, literal=False)

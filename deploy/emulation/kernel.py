@@ -1,4 +1,4 @@
-"""Build the kernel and the initramfs that boot an emulated Raspberry Pi from a virtio disk.
+"""Copy the kernel, and build the initramfs, that boot an emulated Raspberry Pi from a virtio disk.
 
 `deploy.emulation.roots` calls `make_kernel`; `deploy.emulation.machine` boots the result.
 """
@@ -8,7 +8,9 @@ import lzma
 import shutil
 from pathlib import Path
 
-# First program of the initramfs: mounts the disk, and starts the program $PI_START of the disk.
+# First program of the initramfs. It mounts the disk /dev/vda (ext4) and starts the program on it
+# that $PI_START names. `deploy.emulation.machine` passes that variable on the kernel's command
+# line.
 _INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /new
 /bin/busybox mount -t proc proc /proc
@@ -24,8 +26,8 @@ def make_kernel(kernel: Path, busybox: Path, place: Path) -> None:
     """Write `vmlinuz` and `initrd` for arm64 into a folder.
 
     Args:
-        kernel: folder with the unpacked package linux-image-….
-        busybox: folder with the unpacked package busybox-static.
+        kernel: folder with Debian's unpacked package linux-image-….
+        busybox: folder with Debian's unpacked package busybox-static.
         place: folder to write to.
     """
     (image,) = kernel.glob("boot/vmlinuz-*")

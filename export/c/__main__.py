@@ -1,4 +1,8 @@
-"""Export an int8 model as C99 for microcontrollers."""
+"""Export an int8 model as C99 for microcontrollers.
+
+`digit-edge export-c` runs this module. Instead of C99 it can write a file for TensorFlow Lite Micro
+(--target tflm), or print on which boards the model fits (--boards).
+"""
 
 import argparse
 import sys
@@ -11,11 +15,16 @@ from runtime.cli.parser import CommandParser
 from runtime.model import artifact
 from train.data.load import load
 
+# The model without --model: the published int8 model, which the package contains.
 _PUBLISHED = Path(__file__).parents[2] / "runtime/pretrained/digits-int8.tflite"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the files; return 0."""
+    """Write the files, or print the boards; return 0.
+
+    Raises:
+        EdgeError: the input is invalid, or with --check a score differs from LiteRT's.
+    """
     arguments = parse_args(argv)
     if arguments.boards:
         print(*boards.table(write_c(artifact.read(arguments.model))), sep="\n")
@@ -60,8 +69,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         choices=("c", "tflm"),
         default="c",
         metavar="NAME",
-        help="c: C99 that needs nothing else (the default); tflm: a .tflite file of a static batch "
-        "for TensorFlow Lite Micro, as a C array too, with the operators that it needs",
+        help="c: C99 (the default). tflm: for TensorFlow Lite Micro, a .tflite file with a fixed "
+        "batch size, the same file as a C array, and the list of the operators that it needs",
     )
     parser.add_argument(
         "--python",
@@ -80,7 +89,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="compile the files with cc and compare them with LiteRT on all test images first",
+        help="before writing, compare the scores with LiteRT's on all test images; target c is "
+        "compiled with cc, target tflm runs in --python",
     )
     parser.add_argument(
         "--data",

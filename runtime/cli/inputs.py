@@ -32,13 +32,14 @@ SUFFIXES = (
     ".pnm",
 )
 STANDARD_INPUT = "-"  # as a PATH: read an image, or paths, from standard input
-_READ_BYTES = 1 << 16  # read from standard input at once
-_HEAD_BYTES = 32  # at the start of an image, by which it is told from paths
-# Starts of images. Those of the first line do not occur in names of files; the other formats have
-# a zero byte among the first 32, which names never have.
+_READ_BYTES = 1 << 16  # most bytes of one read from standard input; more bytes take further reads
+_HEAD_BYTES = 32  # the first bytes of standard input, which decide whether it is an image or paths
+# Images start with one of these bytes; practically no name of a file does.
 _UNMISTAKABLE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+# A name can start with these too. An image also has a zero byte within _HEAD_BYTES, a name never.
 _BINARY_STARTS = (b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
-_PNM_START = re.compile(rb"P[1-6]\s(?:\s|#[^\n]*\n)*\d+\s+\d+\s")  # a magic number and a size
+# PNM can be text: its magic number, its width and its height.
+_PNM_START = re.compile(rb"P[1-6]\s(?:\s|#[^\n]*\n)*\d+\s+\d+\s")
 
 
 class UnreadablePath(NamedTuple):
@@ -71,15 +72,15 @@ Found: TypeAlias = FoundImage | UnreadablePath
 
 
 def find(names: Sequence[str], *, null: bool = False) -> Iterator[Found | None]:
-    """Yield the paths of all images, in the order of `names`.
+    """Yield each image, and an `UnreadablePath` for a name without images, in the order of `names`.
 
     - A file yields its path. So does a missing file: the error is raised when it is opened.
     - A folder yields its images sorted by name, then those of its subfolders. Hidden files, other
       suffixes and links to folders are skipped.
     - A pattern (`*`, `?`, `[…]`, `**`) yields the sorted matches, unless a file has that very name.
     - `-` yields the image on standard input, if its first bytes are those of an image. Otherwise it
-      reads paths from standard input and expands each. None is yielded if stdin has no more paths
-      buffered, so that the caller can flush a partial batch.
+      reads paths from standard input and expands each. None is yielded after each read, so that the
+      caller can flush a partial batch.
 
     Args:
         names: paths, patterns or `-`.
@@ -224,7 +225,7 @@ def _read_standard_input(end: bytes) -> Iterator[Found | None]:
     """Yield the image on standard input, or its paths as they arrive, and None after each read.
 
     Args:
-        end: of each path. If it is a newline, standard input may also be an image.
+        end: the byte after each path. If it is a newline, standard input may also be an image.
     """
     rest = _read_head(end)
     if end == b"\n" and is_image_data(rest):

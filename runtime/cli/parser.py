@@ -1,4 +1,7 @@
-"""The argument parser of every command: exit statuses in --help, --version, shell completion."""
+"""The argument parser of every command.
+
+It lists the exit statuses in --help, and adds --version and shell completion.
+"""
 
 import argparse
 import os
@@ -10,7 +13,8 @@ from typing import Any, NoReturn
 from runtime import __version__
 from runtime.errors import BAD_INPUT, EdgeError, report
 
-# Every command can end with these; a command names those of its own beside them.
+# Exit status → meaning. Every command can end with these; a command adds its own by the argument
+# `exit_statuses`.
 EXIT_STATUSES = {
     0: "done",
     2: "bad input or usage",
@@ -20,7 +24,7 @@ _COMPLETION = "_ARGCOMPLETE"  # the shell's completion sets this environment var
 
 
 class _ParagraphFormatter(argparse.HelpFormatter):
-    """Wrap each paragraph by itself, and no word at a hyphen: `--token-file` stays whole."""
+    """Wrap each paragraph separately. Words are not broken at hyphens, such as `--token-file`."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = (self._split_lines(paragraph, width) for paragraph in text.split("\n\n"))
@@ -66,14 +70,14 @@ class CommandParser(argparse.ArgumentParser):
 
     def add_alias(self, alias: str, option: str) -> None:
         """Accept a former name of an option, without listing it in --help."""
-        # The public way, a second argument with a hidden help text, would leave the option missing
-        # if it is required and the user passes the alias.
+        # A second argument with a hidden help text would not do: for a required option, argparse
+        # reports it as missing although the user passed the alias.
         self._option_string_actions[alias] = self._option_string_actions[option]
         self._aliases.add(alias)
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
-        # The options that an abbreviation can mean. `--mod` is not ambiguous because the former
-        # name of `--model` was `--models`.
+        # Return the options that an abbreviation can mean. Former names do not count: `--mod` means
+        # `--model`, although `--models` is accepted too.
         matches = super()._get_option_tuples(option_string)
         return [match for match in matches if match[1] not in self._aliases] or matches
 
