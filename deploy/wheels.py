@@ -3,6 +3,7 @@
 Versions come from requirements/*.lock. `deploy.bundle` and `deploy.emulation` use this module.
 """
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -39,6 +40,7 @@ EXTRAS = (
 # sources give equal bytes. 1 January 1980 is the earliest date of the zip format (APPNOTE.TXT
 # 4.4.6).
 _SOURCE_DATE_EPOCH_S = "315532800"
+_MIN_SETUPTOOLS = 77  # major version, as in pyproject.toml; older ones cannot read it
 _PIP_MESSAGE_CHARS = 1000  # length of the end of pip's output that an error message quotes
 
 
@@ -90,9 +92,22 @@ def project(folder: Path) -> Path:
             shutil.copy2(CHECKOUT / name, copy)
         for old in folder.glob("digit_edge-*.whl"):
             old.unlink()
-        pip("wheel", ["--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), copy])
+        isolation = ["--no-build-isolation"] if _can_build() else []
+        pip("wheel", ["--no-deps", *isolation, "--wheel-dir", str(folder), copy])
     (wheel,) = folder.glob("digit_edge-*.whl")
     return wheel
+
+
+def _can_build() -> bool:
+    """Return whether this Python has the setuptools that pyproject.toml needs.
+
+    If not, pip downloads setuptools into an environment of its own for the build.
+    """
+    try:
+        version = importlib.metadata.version("setuptools")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return int(version.partition(".")[0]) >= _MIN_SETUPTOOLS
 
 
 def pinned(lock: str, package: str, python: str) -> str:
@@ -151,5 +166,6 @@ def pip(verb: str, options: Sequence[str]) -> None:
         env=os.environ | {"SOURCE_DATE_EPOCH": _SOURCE_DATE_EPOCH_S},
     )
     if done.returncode:
-        message = " ".join(done.stderr.split())[-_PIP_MESSAGE_CHARS:]
-        raise EdgeError(f"pip {verb}: {message}; check the network")
+        errors = [line for line in done.stderr.splitlines() if line.lstrip().startswith("ERROR: ")]
+        message = " ".join(" ".join(errors or [done.stderr]).split())[-_PIP_MESSAGE_CHARS:]
+        raise EdgeError(f"pip {verb}: {message}; if it cannot download, check the network")

@@ -66,3 +66,11 @@ def test_folders_of_the_checkout_are_not_replaced(tmp_path, out):
 def test_unwritable_folder_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     assert f"cannot write {tmp_path}/file/bundle" in run(tmp_path / "file/bundle")
+
+
+@pytest.mark.parametrize(("version", "can_build"), [("65.5.0", False), ("77.0.1", True)])
+def test_wheel_is_built_in_isolation_if_setuptools_is_too_old(monkeypatch, version, can_build):
+    from deploy import wheels
+
+    monkeypatch.setattr(wheels.importlib.metadata, "version", lambda name: version)
+    assert wheels._can_build() is can_build
