@@ -127,8 +127,10 @@ def test_scores_and_rejection_equal_those_of_litert(published, strokes, tmp_path
 
 def layers_of(case):
     """Return a name, an input shape and layers that need every function of the C files."""
+    import keras
     from keras import layers
 
+    keras.utils.set_random_seed(0)  # a layer draws the seed of its weights when it is made
     return {
         "depthwise": (
             (20, 16, 3),

@@ -19,6 +19,7 @@ from runtime.serve import supervisor
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 from runtime.serve.wire import ModelOptions
+from runtime.system.own_modules import ROOT
 
 STOPPING_S = 10  # the server must exit within this time after SIGTERM
 HEALTH_S = 1  # /healthz must respond within this time
@@ -171,6 +172,7 @@ import os, socket, sys
 sys.path.insert(0, sys.argv[1])
 from runtime.serve import wire
 from runtime.serve.bodies import ModelDescription
+
 connection = socket.socket(fileno=int(sys.argv[2]))
 model = ModelDescription("m", "int8", "", "litert", "", "cpu", [], [], "", None, None, {}, 1, 1)
 wire.send(connection, {"id": wire.READY, "model": vars(model)})
@@ -179,7 +181,14 @@ os._exit(3)
 
 
 def test_worker_that_ends_right_after_its_start_is_not_used(monkeypatch, capsys):
-    monkeypatch.setattr(supervisor, "_PROGRAM", _SHORT_LIVED_WORKER)
+    monkeypatch.setattr(
+        supervisor,
+        "module_command",
+        lambda module, *arguments: [
+            *(sys.executable, "-c", _SHORT_LIVED_WORKER, str(ROOT)),
+            *arguments,
+        ],
+    )
 
     async def ask():
         workers = supervisor.Supervisor(ModelOptions(None, None, 1, "cpu"), Limits(seconds=30))
