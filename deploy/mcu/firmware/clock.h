@@ -1,5 +1,5 @@
-/* Count instructions with a hardware clock. QEMU with -icount advances this clock by a fixed time at
- * each instruction. main.c uses these functions. */
+/* Count instructions with a hardware clock. QEMU with -icount advances this clock by a fixed time
+ * at each instruction. main.c uses these functions. */
 
 #ifndef CLOCK_H
 #define CLOCK_H

@@ -1,5 +1,5 @@
-/* Vector table of a Cortex-M, and the reset handler, which calls main. Variables without initial value
- * need no clearing, because QEMU's memory is 0. */
+/* Vector table of a Cortex-M, and the reset handler, which calls main. Variables without an initial
+ * value need no clearing, because QEMU's memory is 0. */
 
 #include <stdint.h>
 
