@@ -14,7 +14,7 @@
 /* The digit in a frame. */
 struct ink {
     int left, top, right, bottom; /* bounding box; right and bottom are exclusive */
-    double level;                 /* mean contrast of the darkest ink, in gray levels */
+    double level;                 /* mean of the strongest contrast, in gray levels */
     double noise_floor;           /* contrast below this may be noise, in gray levels */
     float ground;                 /* contrast of the background, which is subtracted */
     bool dark;                    /* the ink is darker than the background */
@@ -147,7 +147,7 @@ static void shrink(enum filter filter, const uint8_t *in, int width, int height,
     }
 }
 
-/* The values of a line that are interpolated to one value of the enlarged line, and their weights. */
+/* The values of a line from which one value of the enlarged line is interpolated, and weights. */
 struct taps {
     int first;
     int count;
@@ -374,7 +374,7 @@ static void fit_surface(const float *coarse, int width, int height, double fit[T
             }
         }
         for (n = 0; n < TERMS; n++) {
-            matrix[n][n] += 1e-2; /* regularization; without it, a frame of one row has no solution */
+            matrix[n][n] += 1e-2; /* ridge regularization, for frames of one row */
             fit[n] = right[n];
         }
         solve(matrix, fit);
@@ -572,6 +572,7 @@ static void find_ground(digits_preprocess_workspace *workspace, int width, int h
     while (share < count && samples[share] < threshold) {
         share++;
     }
+    /* The threshold is clear if it explains over 80 % of the variance, with under 60 % below it. */
     if (explained > 0.8 && share < 0.6 * count) {
         count = share;
     }
@@ -682,7 +683,7 @@ static bool mark_lines(const struct flags *picture, int left, int right)
         }
         most = larger(most, count);
     }
-    if (most < 0.25 * width) {
+    if (most < 0.25 * width) { /* no row has enough ink for a line */
         return false;
     }
     for (y = 0; y < picture->height; y++) {
@@ -754,6 +755,7 @@ static int length_of_rank(const int32_t *counts, int rank)
  * longer than the line is thick, and are kept. */
 static void remove_ruled_lines(const struct flags *picture, int32_t counts[193])
 {
+    /* A line must reach the outer 4 % of the width. */
     const int left = (int)(0.04 * picture->width);
     const int right = round_up((1.0 - 0.04) * (picture->width - 1));
     const int size = picture->height * picture->width;
@@ -777,6 +779,7 @@ static void remove_ruled_lines(const struct flags *picture, int32_t counts[193])
             const double thickness = (length_of_rank(counts, (runs - 1) / 2)
                                       + length_of_rank(counts, runs / 2)) / 2.0;
 
+            /* Only lines thinner than 2 % of the longer side are ruled lines. */
             if (thickness <= 0.02 * larger(picture->height, picture->width)) {
                 visit_runs(picture, 0, 1.5 * thickness + 1.0);
             }
@@ -790,10 +793,12 @@ static void remove_ruled_lines(const struct flags *picture, int32_t counts[193])
 /* --- Segmentation of the digit --- */
 
 /* Find and measure the 8-connected components of the ink. They are numbered from 1, in the order of
- * their first pixels. Return the number of components, or -1 if it is above DIGITS_MAX_COMPONENTS. */
+ * their first pixels. Return the number of components, or -1 if there are more than
+ * DIGITS_MAX_COMPONENTS. */
 static int find_components(digits_preprocess_workspace *workspace, int width, int height,
                            const struct ink *ink)
 {
+    /* Ink must exceed both thresholds. */
     const double stroke = STROKE_LEVEL * ink->level, noise = 0.75 * ink->noise_floor;
     uint16_t *const labels = workspace->shared.labels;
     const struct flags upright = {labels, height, width, width, 1};
@@ -907,6 +912,7 @@ static bool choose(digits_preprocess_workspace *workspace, int count, int width,
         const bool corner = sides >= 2 && area < 0.25 * height * width;
         double score = all[n].mass * exponential(-4.0 * (x * x + y * y));
 
+        /* Components at the border of the frame, and above all at a corner, are rarely digits. */
         score *= (sides > 0 ? 0.2 : 1.0) * (corner ? 0.1 : 1.0);
         if (score > best) {
             best = score;
@@ -924,10 +930,12 @@ static bool choose(digits_preprocess_workspace *workspace, int count, int width,
     ink->bottom = chosen->bottom;
     for (round = 0; round < 3; round++) {
         const struct ink before = *ink;
+        /* A piece of the digit is closer than 15 % of the digit's size. */
         const double reach =
             0.15 * larger(before.right - before.left, before.bottom - before.top);
 
         for (n = 0; n < count; n++) {
+            /* A smaller mass is noise. */
             const bool near = all[n].mass > 0.03 * chosen->mass
                               && (borders(&all[n], width, height) == 0
                                   || borders(chosen, width, height) > 0);
@@ -1020,7 +1028,7 @@ static void shrink_ink(digits_preprocess_workspace *workspace, int width, int he
         cells[i] = 0.0;
     }
     for (y = 0; y < high; y++) {
-        float *const widened = workspace->rows[y % (extra + 1)]; /* ring buffer of the last extra + 1 rows */
+        float *const widened = workspace->rows[y % (extra + 1)]; /* of the last rows */
 
         for (x = 0; x < wide; x++) {
             widened[x] = 0.0f;
@@ -1080,7 +1088,7 @@ static void place_cells(const double *cells, uint8_t *pixels)
         const int y = i / 20 + down, x = i % 20 + right;
 
         if (y >= 0 && y < 28 && x >= 0 && x < 28) {
-            /* Round up fractions of 0.499 or more, because of rounding errors in the sums. */
+            /* Round up fractions of 0.499 or more: they may be halves with rounding errors. */
             pixels[y * 28 + x] = (uint8_t)(cells[i] * (255.0 / peak) + 0.5 + 1.0 / 1024.0);
         }
     }

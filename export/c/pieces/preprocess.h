@@ -51,8 +51,8 @@ enum {
  *
  * gray: width * height bytes, row by row.
  *
- * Return DIGITS_FOUND if a digit was found. Otherwise return another DIGITS_ value; all pixels are
- * then 0, and digits_classify rejects them. The pixels equal those of the Python runtime except for
+ * Return DIGITS_FOUND if a digit was found. Otherwise return another value of this enum. All
+ * pixels are then 0, and digits_classify rejects them. The pixels equal those of the Python runtime except for
  * rounding. Colors and implausible shapes are not handled; use the Python runtime for these. */
 int digits_preprocess(const uint8_t *gray, int width, int height,
                       digits_preprocess_workspace *workspace, uint8_t pixels[DIGITS_PIXELS]);

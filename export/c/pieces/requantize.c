@@ -24,7 +24,7 @@ static int bit_length(uint32_t value)
 }
 
 /* Return float32(sum) * scale, rounded to the nearest integer, ties to even, within +-65535. This
- * is XNNPACK's requantization "fp32" (src/qs8-gemm and src/qs8-requantization), which LiteRT uses on
+ * is XNNPACK's requantization "fp32" (src/qs8-gemm and src/qs8-requantization). LiteRT uses it on
  * x86 and Arm.
  *
  * The function computes in integers. Therefore the result does not depend on an FPU, on fused
