@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     for line in problems:
         print(f"error: {line}", file=sys.stderr)
     for line in (worse := table.compare(rows, table.read())):
-        print(f"error: {line}; if that is intended, {table.REMEDY}", file=sys.stderr)
+        print(f"error: {line}; if this is intended, {table.REMEDY}", file=sys.stderr)
     return CHECK_FAILED if problems or worse else 0
 
 

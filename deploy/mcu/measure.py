@@ -42,8 +42,8 @@ class Expected:
 
     Attributes:
         pixels: uint8 (N, 28, 28, 1), 0 = background, 255 = ink.
-        answers: uint8 (N, 42), one row an image: ten float32 scores in little-endian order, the
-            index of the best class, and 1 if the image is accepted, otherwise 0.
+        answers: uint8 (N, 42), one row per image. A row consists of ten float32 scores in
+            little-endian order, the index of the best class, and a byte `accepted`: 1 or 0.
     """
 
     pixels: Pixels

@@ -37,8 +37,9 @@ class Row:
         optimization: GCC's option: "-O2" or "-Os".
         images: number of images that the processor classified.
         equal: number of images with LiteRT's scores, label and `accepted`, bit by bit.
-        selftest: return value of the self-test as a byte: 0 = passed, 255 = a parameter changed,
-            n = the golden image n has other scores.
+        selftest: return value of the self-test as a byte. The value is 0 if the test passed,
+            and 255 if a parameter changed. Otherwise the value is the number of the first golden
+            image with other scores.
         instructions: mean number of instructions of `digits_classify` per image.
         stack_bytes: largest size of the stack while the whole test program runs.
         workspace_bytes: size of the RAM that the caller of `digits_classify` provides.

@@ -42,7 +42,7 @@ class Size:
     Attributes:
         flash: code and constants, including the self-test.
         ram: workspace, pixels and result; the stack is not included.
-        stack: largest stack of `classify` and of the self-test.
+        stack: largest stack of the classification and of the self-test.
     """
 
     flash: int
@@ -51,8 +51,8 @@ class Size:
 
 
 _MESSAGE_CHARACTERS = 1000  # an error message contains at most this much output, the end of it
-_CORTEX_M = ("arm-none-eabi-gcc", "-mthumb")
-# GCC and its options for each processor.
+_CORTEX_M = ("arm-none-eabi-gcc", "-mthumb")  # GCC for all Cortex-M processors
+# GCC and its options for each processor. A processor whose compiler is missing is not measured.
 COMPILERS: dict[str, tuple[str, ...]] = {
     "Cortex-M0": (*_CORTEX_M, "-mcpu=cortex-m0"),
     "Cortex-M0+": (*_CORTEX_M, "-mcpu=cortex-m0plus"),
@@ -83,7 +83,8 @@ BOARDS = (
 def table(source: CSource) -> list[str]:
     """Return a Markdown table: memory of each board, memory that the model needs, fits or not.
 
-    A board without an installed compiler gets the entry "size not measured".
+    A model fits if its flash fits into the flash, and the sum of its RAM and stack into the RAM. A
+    board without an installed compiler gets the entry "size not measured".
 
     Args:
         source: the model.

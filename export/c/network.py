@@ -5,8 +5,8 @@ supported.
 
 The .tflite file stores an activation as int8. The C code stores the activation as a byte, which is
 the int8 value + 128. With this offset, the input of the network is the raw pixel. The byte that
-stands for the number 0 is called the zero point. Biases include the zero point of the input, so a
-convolution in C is a sum of weight × byte.
+represents the number 0 is called the zero point. Biases include the zero point of the input, so a
+convolution in C is a sum of weight × byte. Requantization converts this int32 sum to a byte.
 """
 
 import dataclasses
@@ -23,14 +23,15 @@ import numpy.typing as npt
 from runtime.errors import ArtifactError
 from runtime.model.artifact import Artifact
 
-# Smallest factor of a requantization; a model with a smaller factor is rejected. With smaller
-# factors, the C code would have to shift a 64-bit product by 64 bits or more.
+# Smallest scale of a requantization; a model with a smaller scale is rejected. With much smaller
+# scales, the C code would have to shift a 64-bit product by 64 bits or more.
 MIN_SCALE = 2.0**-32
-# A model with this factor of a requantization or a larger one is rejected, as XNNPACK does.
+# Upper limit of the scale of a requantization. A model with this scale or a larger one is rejected,
+# as by XNNPACK.
 MAX_SCALE = 2.0**8
 _CODES = 256  # number of different values of an int8 or a byte
 _OFFSET = 128  # difference between the byte in the C code and the int8 in the .tflite file
-_MAX_SOFTMAX_BITS = 23  # the softmax table is read only if it holds multiples of 2^-23
+_MAX_SOFTMAX_BITS = 23  # a softmax table with values that are not multiples of 2^-23 is rejected
 
 Weights = npt.NDArray[np.int8]
 Biases = npt.NDArray[np.int32]
@@ -75,7 +76,7 @@ class Requantization:
     Attributes:
         scales: float32 (channels,), input scale × weight scale / output scale.
         zero: zero point of the output, 0 to 255.
-        least: smallest byte of the output; with a fused ReLU this is `zero`.
+        least: smallest byte of the output; if the layer includes a ReLU, this is `zero`.
         most: largest byte of the output.
     """
 
@@ -101,7 +102,7 @@ class Convolution:
         requantization: conversion of the sums to bytes.
         kernel: size of the kernel.
         stride: stride of the convolution.
-        depthwise: each output channel depends on one input channel.
+        depthwise: True if each output channel is computed from only one input channel.
         pool: size and stride of the pooling windows; (1, 1) if the layer has no pooling.
     """
 
@@ -161,9 +162,10 @@ class Pooling:
         kind: "max" or "average".
         window: size of the windows.
         stride: stride of the windows.
-        border: padding "same" of the input; padded pixels are ignored by maximum and mean.
-        least: smallest byte of the output; larger than 0 only with a fused activation.
-        most: largest byte of the output; less than 255 only with a fused activation.
+        border: rows and columns that padding "same" adds to the input. The maximum and the mean
+            ignore padded pixels.
+        least: smallest byte of the output; larger than 0 only if the layer includes a ReLU.
+        most: largest byte of the output; less than 255 only if the layer includes a ReLU6.
         multiplications: 0, because pooling does not multiply.
     """
 
@@ -573,8 +575,8 @@ class _Reader:
         scales, result = scales.astype(np.float32), operator.outputs[0]
         if scales.min() < MIN_SCALE or scales.max() >= MAX_SCALE:
             raise ArtifactError(
-                f"the requantization factors of layer {self._label(operator)} are {scales.min():g} "
-                f"to {scales.max():g}; digit-edge export-c supports only factors from "
+                f"the requantization scales of layer {self._label(operator)} are {scales.min():g} "
+                f"to {scales.max():g}; digit-edge export-c supports only scales from "
                 f"{MIN_SCALE:g} to less than {MAX_SCALE:g}"
             )
         return Requantization(scales, self._zero(result), *self._limits(result, activation))
@@ -591,7 +593,8 @@ class _Reader:
             six = round(float(np.float32(6) / self._scales(tensor)[0]))
             return zero, min(zero + six, most)
         raise ArtifactError(
-            "an activation function of the model is not supported; use ReLU or ReLU6"
+            "the model has an activation function that digit-edge export-c does not support; use "
+            "ReLU or ReLU6"
         )
 
     def _require_equal_quantization(self, operator: Any) -> None:

@@ -28,16 +28,18 @@ from runtime.model.artifact import Artifact
 from runtime.system import atomic_write
 from runtime.system.native_output import suppress_native_output
 
-# Largest allowed difference between TFLM's and LiteRT's int8 logits, in quantization steps. Beyond
-# it, `verify` raises ParityError.
+# Largest allowed difference between TFLM's and LiteRT's int8 logits, in quantization steps. With a
+# larger difference, `verify` raises ParityError.
 MAX_STEPS = 2
 # Size of the tensor arena that TFLM's interpreter gets for the verification. The interpreter prints
 # how much of the arena the model needs. A model that needs more fails with ParityError.
 _ARENA_BYTES = 1 << 20
 _FILE_IDENTIFIER = b"TFL3"  # the identifier of .tflite files
 _MESSAGE_CHARACTERS = 500  # an error message contains at most this much output, the end of it
-# TFLM's resolver has one method for each operator. Most names are the operator's name in camel
-# case; this table contains the other names.
+
+# In a C++ program, TFLM's op resolver registers the operators of a model. The resolver has one
+# method for each operator. Most methods have the operator's name in camel case; this table contains
+# the other methods.
 _METHODS = {"CONV_2D": "AddConv2D", "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D"}
 _METHODS |= {"MAX_POOL_2D": "AddMaxPool2D", "AVERAGE_POOL_2D": "AddAveragePool2D"}
 _METHODS |= {"RELU6": "AddRelu6"}
