@@ -97,12 +97,16 @@ def convert(artifact: Artifact) -> tuple[bytes, list[str]]:
     }
 
     def code(operator: Any) -> int:
+        """Return the number of an operator; the unused one of its two fields has a lower number."""
         found = model.operatorCodes[operator.opcodeIndex]
         return max(int(found.builtinCode), int(found.deprecatedBuiltinCode))
 
+    # The operator DEQUANTIZE follows the logits. Remove DEQUANTIZE and the softmax after it.
     kinds = [names[code(operator)] for operator in graph.operators]
     graph.operators = graph.operators[: kinds.index("DEQUANTIZE")]
     kinds = kinds[: kinds.index("DEQUANTIZE")]
+    # Remove unused tensors, buffers and operator codes, and renumber the others. The number -1 is a
+    # missing optional tensor.
     used = {*graph.inputs} | {t for o in graph.operators for t in (*o.inputs, *o.outputs) if t >= 0}
     kept = sorted(int(tensor) for tensor in used)
     place = {tensor: number for number, tensor in enumerate(kept)} | {-1: -1}
@@ -113,7 +117,7 @@ def convert(artifact: Artifact) -> tuple[bytes, list[str]]:
     graph.tensors = [graph.tensors[tensor] for tensor in kept]
     for number, tensor in enumerate(graph.tensors, 1):
         tensor.buffer = number
-        tensor.shapeSignature = None
+        tensor.shapeSignature = None  # without it, the batch size is fixed
     codes = sorted({operator.opcodeIndex for operator in graph.operators})
     for operator in graph.operators:
         operator.inputs = [place[int(tensor)] for tensor in operator.inputs]
