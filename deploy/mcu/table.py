@@ -93,7 +93,7 @@ def compare(rows: list[Row], baseline: list[Row]) -> list[str]:
     for before in baseline:
         now = found.get(before.name)
         if now is None:
-            worse.append(f"{before.name}: was measured, and is missing now")
+            worse.append(f"{before.name}: in the baseline, but not measured now")
             continue
         for field, title in _COSTS.items():
             was, is_now = getattr(before, field), getattr(now, field)

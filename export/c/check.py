@@ -33,7 +33,7 @@ def check(artifact: Artifact, source: CSource, images: Split) -> str:
         images: test images in the model's input size, at least one.
 
     Returns:
-        A line to print: number of equal images, and accuracy.
+        A line to print: the number of images, and the accuracy of the model on these images.
 
     Raises:
         BackendUnavailable: LiteRT is not installed.
@@ -58,8 +58,8 @@ def check(artifact: Artifact, source: CSource, images: Split) -> str:
         )
     right = float(np.mean(found["label"] == images.labels))
     return (
-        f"self-test passed; {count:,} of {count:,} test images equal LiteRT's: scores bit by bit, "
-        f"label and rejection; accuracy {right:.2%}"
+        f"self-test passed; scores, labels and rejections of {count:,} test images equal LiteRT's "
+        f"bit by bit; accuracy {right:.2%}"
     )
 
 
