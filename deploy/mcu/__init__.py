@@ -1,1 +1,4 @@
-"""Emulated microcontrollers: the C of `export.c`, proven and measured on each."""
+"""Test and measure the C code of `digit-edge export-c` on microcontrollers that QEMU emulates.
+
+Developers run it with `python -m deploy.mcu` or `make mcu`.
+"""

@@ -1,4 +1,7 @@
-"""Test and measure the model as C on emulated microcontrollers: python -m deploy.mcu."""
+"""Test and measure the published model as C on emulated microcontrollers.
+
+`python -m deploy.mcu` and `make mcu` run this module.
+"""
 
 import argparse
 import sys
@@ -11,7 +14,16 @@ from runtime.errors import CHECK_FAILED
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure all targets; 0 if all answers are LiteRT's and nothing got worse, otherwise 3."""
+    """Measure all targets and print the table of results.
+
+    Returns:
+        0 if every result equals LiteRT's and no cost is more than 2 % above the baseline. Otherwise
+        3. With --baseline, costs are not compared with the old baseline.
+
+    Raises:
+        MissingPrerequisite: the compilers or QEMU cannot be downloaded.
+        EdgeError: a compiler prints a warning, or a program or emulator fails.
+    """
     arguments = parse_args(argv)
     rows = run.measure_all()
     print(table.markdown(rows))
@@ -23,25 +35,28 @@ def main(argv: list[str] | None = None) -> int:
     for line in problems:
         print(f"error: {line}", file=sys.stderr)
     for line in (worse := table.compare(rows, table.read())):
-        print(f"error: {line}; if that is intended, {table.REMEDY}", file=sys.stderr)
+        print(f"error: {line}; if this is intended, {table.REMEDY}", file=sys.stderr)
     return CHECK_FAILED if problems or worse else 0
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Return the command's options."""
+    """Parse the command's options."""
     parser = CommandParser(
         "python -m deploy.mcu",
         "Compile the published int8 model as C for microcontrollers and run it in QEMU. Compare "
-        "its scores with LiteRT's, and its costs with benchmarks/results/mcu.json. Compilers and "
-        "QEMU come from Debian and are unpacked into .pi/mcu.",
+        "its scores with those of LiteRT. Compare its costs (instructions, RAM and flash) with "
+        "benchmarks/results/mcu.json. The compilers and QEMU are downloaded from Debian and "
+        "unpacked into .pi/mcu.",
         {
-            0: "all scores equal LiteRT's and no figure is worse",
+            0: "all scores equal LiteRT's and no cost is more than 2 % above the baseline",
             2: "bad usage, or the compilers or QEMU cannot be downloaded",
-            3: "a score differs, or a figure is more than 2 % worse than the baseline",
+            3: "a score differs, or a cost is more than 2 % above the baseline",
         },
     )
     parser.add_argument(
-        "--baseline", action="store_true", help="make these figures the baseline: mcu.json, mcu.md"
+        "--baseline",
+        action="store_true",
+        help="save the measured costs as the new baseline: benchmarks/results/mcu.json and mcu.md",
     )
     return parser.parse_args(argv)
 

@@ -1,4 +1,7 @@
-"""Compiles the C of an artifact for each target, runs it in QEMU, and compares it with LiteRT."""
+"""Compile the published model's C code, run it, and compare its results with LiteRT's.
+
+`deploy.mcu.run` calls this module for this machine and for each emulated microcontroller.
+"""
 
 import re
 import shutil
@@ -21,23 +24,38 @@ from runtime.errors import EdgeError
 from runtime.preprocess.mnist_format import to_mnist_format
 
 MODEL = CHECKOUT / "runtime/pretrained/digits-int8.tflite"
-IMAGES = 1000
-COUNTED = 10  # images of the run that counts instructions, which is slower
-FIRMWARE = Path(__file__).parent / "firmware"
+IMAGES = 1000  # number of test images that each target classifies
+# Number of test images in the second run, which counts instructions. QEMU is slower in this run.
+COUNTED = 10
+FIRMWARE = Path(__file__).parent / "firmware"  # C programs, startup code and linker script
+_MESSAGE_CHARACTERS = 2000  # an error message contains at most this much output, the end of it
+# GCC's options for C99; every warning is an error.
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
+# GCC's options for a device without an operating system and C library. The linker can drop
+# unused functions and arrays.
 BARE = ("-ffreestanding", "-nostdlib", "-ffunction-sections", "-fdata-sections")
 
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """Pixels, and what the Python runtime with LiteRT returns for each: bytes of the answers."""
+    """Test images and the results that the Python runtime returns for them with LiteRT.
+
+    Attributes:
+        pixels: uint8 (N, 28, 28, 1), 0 = background, 255 = ink.
+        answers: uint8 (N, 42), one row per image. A row consists of ten float32 scores in
+            little-endian order, the index of the best class, and a byte `accepted`: 1 or 0.
+    """
 
     pixels: Pixels
     answers: npt.NDArray[np.uint8]
 
 
 def expected() -> Expected:
-    """Return real digits in MNIST's form and LiteRT's scores, labels and rejections of them."""
+    """Return the first `IMAGES` handwritten digits of scikit-learn's data set in MNIST's format.
+
+    Raises:
+        EdgeError: LiteRT is missing, or it cannot load the published model.
+    """
     from sklearn.datasets import load_digits
 
     pixels = np.stack([to_mnist_format(ink) for ink in load_digits().images[:IMAGES]])
@@ -51,24 +69,34 @@ def expected() -> Expected:
 
 
 def write_sources(folder: Path) -> None:
-    """Write digits.c and digits.h, and the programs around them, into an empty folder.
+    """Write the test programs, `digits.c` and `digits.h` into a folder.
 
     Raises:
-        EdgeError: `digit-edge export-c` refuses the artifact.
+        EdgeError: `digit-edge export-c` fails.
     """
     shutil.copytree(FIRMWARE, folder, dirs_exist_ok=True)
     _host([sys.executable, "-m", "export.c", "--model", MODEL, "--out", folder], CHECKOUT)
 
 
 def on_host(folder: Path, wanted: Expected) -> Row:
-    """Return the row of this machine: compiled with both sanitizers.
+    """Test the C code on this machine, compiled with two sanitizers of GCC.
+
+    The sanitizers detect invalid memory accesses and undefined behavior.
+
+    Args:
+        folder: a folder that `write_sources` filled; the program is compiled and run in it.
+        wanted: the test images and their expected results.
+
+    Returns:
+        The row of this machine. All costs are 0, because they are not measured.
 
     Raises:
-        EdgeError: the compiler or a sanitizer found something, or there is no compiler.
+        EdgeError: a C compiler is missing, the compiler prints a warning, or a sanitizer reports
+            an error.
     """
     compiler = shutil.which("cc")
     if compiler is None:
-        raise EdgeError("no C compiler here: apt-get install gcc libc6-dev")
+        raise EdgeError("the C compiler cc is not installed: run apt-get install gcc libc6-dev")
     sanitizers = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     program = folder / "host"
     _host([compiler, *STRICT, "-O2", *sanitizers, "host.c", "digits.c", "-o", program], folder)
@@ -81,10 +109,21 @@ def on_host(folder: Path, wanted: Expected) -> Row:
 def on_target(
     target: Target, optimization: str, toolchain: Toolchain, folder: Path, wanted: Expected
 ) -> Row:
-    """Return the row of a microcontroller; `folder` holds the sources, the toolchain works there.
+    """Test and measure the C code on an emulated microcontroller.
+
+    Args:
+        target: the microcontroller.
+        optimization: GCC's option: "-O2" or "-Os".
+        toolchain: compiler and emulator; its folder must be `folder`.
+        folder: a folder that `write_sources` filled.
+        wanted: the test images and their expected results.
+
+    Returns:
+        The row of the microcontroller.
 
     Raises:
-        EdgeError: the compiler warns, or the program does not end by itself.
+        EdgeError: the compiler prints a warning, or a program or QEMU fails.
+        TimeoutExpired: a program or QEMU runs for more than ten minutes.
     """
     compile_for = [f"{target.compiler}gcc", *STRICT, optimization, *BARE, *target.options]
     link = [target.start, "-Wl,--gc-sections", f"-Wl,--defsym=FLASH={target.flash}"]
@@ -118,12 +157,15 @@ def on_target(
 
 
 def _numbers(printed: str) -> dict[str, int]:
-    """Return what a program printed: a name and a number in each line."""
+    """Parse the output of a test program: one name and one whole number in each line."""
     return {name: int(number) for name, number in re.findall(r"(\w+) (\d+)", printed)}
 
 
 def _equal(folder: Path, wanted: Expected) -> int:
-    """Return how many answers of a program equal LiteRT's, bit by bit."""
+    """Return the number of images whose results equal LiteRT's bit by bit.
+
+    The result is 0 if the file "answers" has an unexpected size.
+    """
     found = np.fromfile(folder / "answers", np.uint8)
     if found.size != wanted.answers.size:
         return 0
@@ -131,8 +173,11 @@ def _equal(folder: Path, wanted: Expected) -> int:
 
 
 def _host(command: Sequence[str | Path], folder: Path) -> str:
+    """Run a command in `folder` on this machine and return its standard output."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode or done.stderr:
-        printed = (done.stdout + done.stderr).strip()[-2000:]
-        raise EdgeError(f"{' '.join(map(str, command))}: status {done.returncode}: {printed}")
+        printed = (done.stdout + done.stderr).strip()[-_MESSAGE_CHARACTERS:]
+        raise EdgeError(
+            f"{' '.join(map(str, command))}: exit status {done.returncode}; output: {printed}"
+        )
     return done.stdout

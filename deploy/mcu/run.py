@@ -1,4 +1,7 @@
-"""Measures the model on all targets: the work of `python -m deploy.mcu`."""
+"""Measure the published model on this machine and on all emulated microcontrollers.
+
+`python -m deploy.mcu` calls `measure_all`.
+"""
 
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -9,20 +12,25 @@ from deploy.mcu.table import Row
 from deploy.mcu.targets import OPTIMIZATIONS, TARGETS, Target
 from deploy.mcu.toolchain import Toolchain
 
-AT_ONCE = 2  # emulators; instructions are counted, so they do not disturb each other
+# Number of emulators that run at the same time. They do not change each other's results, because
+# instructions are counted and time is not measured.
+AT_ONCE = 2
 
 
 def measure_all() -> list[Row]:
-    """Return the rows of this machine and of every target at every optimization.
+    """Measure this machine, and every target with every optimization option.
+
+    Returns:
+        The row of this machine, then the rows in the order of `TARGETS` and `OPTIMIZATIONS`.
 
     Raises:
-        MissingPrerequisite: the compilers or QEMU cannot be fetched.
-        EdgeError: a compiler warns, or a program does not end by itself.
+        MissingPrerequisite: the compilers or QEMU cannot be downloaded.
+        EdgeError: a compiler prints a warning, or a program or emulator fails.
     """
     root = toolchain.install()
     wanted = measure.expected()
 
-    def one(target: Target, optimization: str) -> Row:
+    def measure_one(target: Target, optimization: str) -> Row:
         with tempfile.TemporaryDirectory(prefix="mcu-") as name:
             folder = Path(name)
             measure.write_sources(folder)
@@ -31,7 +39,7 @@ def measure_all() -> list[Row]:
 
     jobs = [(target, option) for target in TARGETS for option in OPTIMIZATIONS]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        measured = pool.map(lambda job: one(*job), jobs)
+        measured = pool.map(lambda job: measure_one(*job), jobs)
         with tempfile.TemporaryDirectory(prefix="mcu-") as name:
             measure.write_sources(Path(name))
             host = measure.on_host(Path(name), wanted)

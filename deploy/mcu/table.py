@@ -1,4 +1,7 @@
-"""The table of what the C costs on each microcontroller: compared and written."""
+"""Compare the costs of the model's C code with a baseline, and write the table of costs.
+
+`python -m deploy.mcu` uses this module. The costs are instructions, RAM and flash.
+"""
 
 import dataclasses
 import json
@@ -9,12 +12,13 @@ from deploy.wheels import CHECKOUT
 from runtime.errors import EdgeError
 from runtime.system import atomic_write
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of the baseline file; a file with another version is rejected
 BASELINE = CHECKOUT / "benchmarks/results/mcu.json"
-REMEDY = "make a new one: python -m deploy.mcu --baseline"
-MAX_WORSE = 0.02  # more than this much worse than the baseline fails
+REMEDY = "save a new baseline: python -m deploy.mcu --baseline"  # end of error messages
+MAX_WORSE = 0.02  # share of the baseline's cost; a larger increase is an error
+# Fields of `Row` that are compared with the baseline, and their names in messages.
 _COSTS = {
-    "instructions": "instructions an image",
+    "instructions": "instructions per image",
     "stack_bytes": "stack",
     "workspace_bytes": "workspace",
     "flash_bytes": "flash",
@@ -24,18 +28,23 @@ _COSTS = {
 
 @dataclass(frozen=True)
 class Row:
-    """The model on a processor.
+    """The results and costs of the model on one processor.
+
+    A cost of 0 was not measured.
 
     Attributes:
-        optimization: GCC's option.
-        images: images that it classified.
-        equal: images whose scores, label and `accepted` equal LiteRT's in Python, bit by bit.
-        selftest: what the self-test returned; 0 if all is well.
-        instructions: of `digits_classify` of one image, the mean.
-        stack_bytes: the most that the whole test program used.
-        workspace_bytes: RAM that the caller provides.
-        flash_bytes: of the smallest program that classifies.
-        flash_with_selftest_bytes: of the same with the self-test and its golden images.
+        target: name of the processor.
+        optimization: GCC's option: "-O2" or "-Os".
+        images: number of images that the processor classified.
+        equal: number of images with LiteRT's scores, label and `accepted`, bit by bit.
+        selftest: return value of the self-test as a byte. The value is 0 if the test passed,
+            and 255 if a parameter changed. Otherwise the value is the number of the first golden
+            image with other scores.
+        instructions: mean number of instructions of `digits_classify` per image.
+        stack_bytes: largest size of the stack while the whole test program runs.
+        workspace_bytes: size of the RAM that the caller of `digits_classify` provides.
+        flash_bytes: size of the smallest program that calls `digits_classify`.
+        flash_with_selftest_bytes: size of the same program with self-test and golden images.
     """
 
     target: str
@@ -51,12 +60,15 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The processor and the optimization."""
+        """Processor and optimization, as in "cortex-m4 -O2"."""
         return f"{self.target} {self.optimization}"
 
 
 def failures(rows: list[Row]) -> list[str]:
-    """Return a line for each row whose answers are not LiteRT's or whose self-test fails."""
+    """Return one message for each failed self-test and for each row that differs from LiteRT.
+
+    A row without images counts as different. The list is empty if all rows are correct.
+    """
     lines = [f"{row.name}: the self-test returned {row.selftest}" for row in rows if row.selftest]
     return lines + [
         f"{row.name}: {row.images - row.equal} of {row.images} images differ from LiteRT"
@@ -66,13 +78,22 @@ def failures(rows: list[Row]) -> list[str]:
 
 
 def compare(rows: list[Row], baseline: list[Row]) -> list[str]:
-    """Return a line for each figure that is more than 2 % worse than before, or missing."""
+    """Compare measured costs with a baseline.
+
+    Args:
+        rows: the measured rows; a row that the baseline does not contain is ignored.
+        baseline: the rows to compare with.
+
+    Returns:
+        One message for each cost that is more than 2 % above the baseline, and for each row of the
+        baseline that was not measured. Empty if neither occurs.
+    """
     found = {row.name: row for row in rows}
     worse = []
     for before in baseline:
         now = found.get(before.name)
         if now is None:
-            worse.append(f"{before.name}: was measured, and is missing now")
+            worse.append(f"{before.name}: in the baseline, but not measured now")
             continue
         for field, title in _COSTS.items():
             was, is_now = getattr(before, field), getattr(now, field)
@@ -82,10 +103,13 @@ def compare(rows: list[Row], baseline: list[Row]) -> list[str]:
 
 
 def read(path: Path = BASELINE) -> list[Row]:
-    """Return the rows of a baseline; none if there is no such file.
+    """Read the rows of a baseline.
+
+    Returns:
+        The rows; an empty list if the file does not exist.
 
     Raises:
-        EdgeError: it is damaged, or of another version.
+        EdgeError: the file is damaged, or has another schema version.
     """
     if not path.exists():
         return []
@@ -99,25 +123,31 @@ def read(path: Path = BASELINE) -> list[Row]:
 
 
 def write(rows: list[Row], path: Path = BASELINE) -> None:
-    """Write the rows as JSON, and beside it the table as Markdown."""
+    """Write the rows as JSON to `path`, and as a Markdown table to the same name with suffix .md.
+
+    Raises:
+        EdgeError: a file cannot be written.
+    """
     content = {"schema_version": SCHEMA_VERSION, "rows": list(map(dataclasses.asdict, rows))}
     atomic_write.write(path, json.dumps(content, indent=1) + "\n")
     atomic_write.write(path.with_suffix(".md"), markdown(rows))
 
 
 def markdown(rows: list[Row]) -> str:
-    """Return the table, and what its figures are."""
+    """Return a Markdown page: a description of the costs, and the table of the rows."""
     lines = [
         "# On microcontrollers, emulated",
         "",
-        "`make mcu` makes this page: the published int8 model as C (`digit-edge export-c`),",
-        "compiled by Debian's GCC 12.2 and run in QEMU 7.2. Equal: images whose scores, label and",
-        "rejection are LiteRT's bit by bit. Instructions are counted by QEMU (`-icount`) and **not",
-        "a time**: wait states, caches and multi-cycle instructions are not in them.",
-        "RAM is workspace + stack; the stack is that of the whole test program at its highest.",
-        "Flash is that of the smallest program that classifies; with the self-test its 8 golden",
-        "images are in it too.",
-        "Workspace, stack and flash are in bytes.",
+        "`python -m deploy.mcu --baseline` writes this page. It exports the published int8 model",
+        "as C (`digit-edge export-c`), compiles it with Debian's GCC 12.2 and runs it in QEMU 7.2.",
+        "",
+        "- equal: images whose scores, label and rejection equal LiteRT's bit by bit",
+        "- M instructions: millions of instructions per image, counted by QEMU (`-icount`). They",
+        "  are **not a time**: wait states, caches and multi-cycle instructions are not included.",
+        "- workspace: bytes of RAM that the caller provides",
+        "- stack: largest size of the stack of the whole test program, in bytes",
+        "- flash: bytes of the smallest program that classifies",
+        "- with self-test: bytes of the same program with the self-test and its 8 golden images",
         "",
         "| processor | GCC | equal | M instructions | workspace | stack | flash | with self-test |",
         "|---|---|---:|---:|---:|---:|---:|---:|",

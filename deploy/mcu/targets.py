@@ -1,22 +1,25 @@
-"""The microcontrollers that are emulated, and how C is compiled for each."""
+"""Define the emulated microcontrollers: compiler options, QEMU board and memory addresses.
+
+`deploy.mcu.run` measures every target with every optimization option.
+"""
 
 from dataclasses import dataclass
 
-OPTIMIZATIONS = ("-O2", "-Os")
+OPTIMIZATIONS = ("-O2", "-Os")  # GCC's options: fast code, small code
 
 
 @dataclass(frozen=True)
 class Target:
-    """A processor, and the board that QEMU emulates with it.
+    """A processor, and a board with this processor that QEMU emulates.
 
     Attributes:
-        name: as in the table of results.
-        compiler: the prefix of GCC's and the linker's programs.
-        options: those that choose the processor.
-        emulator: QEMU's program and the board.
-        flash: the address of the code.
-        ram: the address of the data.
-        start: the file of `firmware/` that calls main.
+        name: name in the table of results.
+        compiler: prefix of the names of GCC's programs, as "arm-none-eabi-".
+        options: GCC's options that select the processor.
+        emulator: QEMU's program and the options that select the board.
+        flash: address of the code.
+        ram: address of the data.
+        start: startup code: a file in `firmware/` that calls `main`.
     """
 
     name: str
@@ -31,11 +34,13 @@ class Target:
 def _cortex_m(
     name: str, options: tuple[str, ...], board: str, flash: int = 0, ram: int = 0x2000_0000
 ) -> Target:
+    """Return a Cortex-M target; `options` are added to GCC's options for the processor."""
     cpu = (f"-mcpu={name}", "-mthumb", *options)
     return Target(name, "arm-none-eabi-", cpu, ("qemu-system-arm", "-M", board), flash, ram)
 
 
-# Boards start at the secure alias of their memory if there is one (0x1000_0000).
+# With TrustZone, the same memory has a secure and a non-secure address. The processor starts with
+# the secure one, 0x1000_0000. The boards of the other Cortex-M start at address 0.
 TARGETS = (
     _cortex_m("cortex-m0", (), "microbit"),
     _cortex_m("cortex-m3", (), "mps2-an385"),
@@ -46,7 +51,7 @@ TARGETS = (
     Target(
         "rv32imac",
         "riscv64-unknown-elf-",
-        # The older specification has the cycle counter in the base instructions.
+        # RISC-V's specification 2.2 includes the cycle counter in the base instruction set.
         ("-misa-spec=2.2", "-march=rv32imac", "-mabi=ilp32", "-mcmodel=medany"),
         ("qemu-system-riscv32", "-M", "virt", "-bios", "none"),
         0x8000_0000,

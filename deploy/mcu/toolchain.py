@@ -1,4 +1,7 @@
-"""Debian's cross compilers and QEMU, unpacked into a folder and run there without root."""
+"""Install Debian's cross compilers and QEMU in a folder, and run them without root privileges.
+
+`deploy.mcu` compiles and emulates with these programs.
+"""
 
 import json
 import platform
@@ -12,7 +15,8 @@ from deploy.emulation.debian import MissingPrerequisite, Suite
 from deploy.wheels import CHECKOUT
 from runtime.errors import EdgeError
 
-CACHE = CHECKOUT / ".pi/mcu"
+CACHE = CHECKOUT / ".pi/mcu"  # folder of the unpacked packages
+_MESSAGE_CHARACTERS = 2000  # an error message contains at most this much output, the end of it
 SUITE = Suite("bookworm", "amd64")
 PACKAGES = (
     "gcc-arm-none-eabi",
@@ -20,7 +24,8 @@ PACKAGES = (
     "qemu-system-arm",
     "qemu-system-misc",
 )
-# $1 the root, $2 the folder of this machine that is /build in it; then the command.
+# Shell script that runs a command in the unpacked root folder. Its arguments are: $1 = root
+# folder, $2 = folder that the command sees as /build, then the command.
 _ENTER = r"""
 set -e
 mkdir -p "$1/dev" "$1/tmp" "$1/build"
@@ -33,17 +38,28 @@ exec unshare --root="$root" --wd=/build "$@"
 
 
 class Toolchain:
-    """The unpacked programs, or without `root` this machine's; they work in `folder`."""
+    """Run compilers and QEMU in one working folder."""
 
     def __init__(self, root: Path | None, folder: Path) -> None:
+        """Select the programs.
+
+        Args:
+            root: the folder from `install`; None to use the programs installed on this machine.
+            folder: the working folder of all commands.
+        """
         self._root = root
         self._folder = folder
 
     def run(self, command: Sequence[str], timeout_s: float = 600) -> str:
-        """Run a program and return what it printed (QEMU prints on standard error).
+        """Run a program and return its output, standard error included.
+
+        Args:
+            command: the program and its arguments.
+            timeout_s: after this time the program is killed.
 
         Raises:
-            EdgeError: it failed; the message ends with what it printed.
+            EdgeError: the program's exit status is not 0; the message contains its output.
+            TimeoutExpired: the program ran longer than `timeout_s`.
         """
         enter: list[str] = []
         if self._root is not None:
@@ -60,20 +76,26 @@ class Toolchain:
             env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"},
         )
         if done.returncode:
-            printed = done.stdout.strip()[-2000:]
-            raise EdgeError(f"{' '.join(command)}: status {done.returncode}: {printed}")
+            printed = done.stdout.strip()[-_MESSAGE_CHARACTERS:]
+            raise EdgeError(
+                f"{' '.join(command)}: exit status {done.returncode}; output: {printed}"
+            )
         return done.stdout
 
 
 def install() -> Path:
-    """Fetch and unpack the packages, unless that was done before; return their root folder.
+    """Download and unpack `PACKAGES` of `SUITE`, unless they are already installed.
+
+    Returns:
+        The root folder of the unpacked packages.
 
     Raises:
-        MissingPrerequisite: not Linux on x86-64, or apt, unshare or the network is missing.
+        MissingPrerequisite: this machine is not x86-64 Linux, apt or unshare is missing, or the
+            packages cannot be downloaded.
     """
     if platform.machine() != "x86_64" or not shutil.which("unshare"):
         raise MissingPrerequisite(
-            "the emulators are for Linux on x86-64, with unshare (util-linux)"
+            "the compilers and QEMU need Linux on x86-64 and the program unshare (util-linux)"
         )
     root, stamp = CACHE / "root", CACHE / "root.json"
     recipe = json.dumps([SUITE.name, *PACKAGES])
@@ -82,7 +104,7 @@ def install() -> Path:
     stamp.unlink(missing_ok=True)
     shutil.rmtree(root, ignore_errors=True)
     apt = CACHE / "debian"
-    print(f"fetching {', '.join(PACKAGES)} (Debian {SUITE.name}) into {CACHE}", flush=True)
+    print(f"downloading {', '.join(PACKAGES)} (Debian {SUITE.name}) into {CACHE}", flush=True)
     (archives,) = debian.fetch(SUITE, apt, PACKAGES)
     debian.unpack(archives, root)
     shutil.rmtree(apt)

@@ -1,7 +1,7 @@
 """Export an int8 model as C99 for microcontrollers.
 
-`digit-edge export-c` runs this module. Instead of C99 it can write a file for TensorFlow Lite Micro
-(--target tflm), or print on which boards the model fits (--boards).
+`digit-edge export-c` runs this module. With `--target tflm`, it exports a file for TensorFlow Lite
+Micro (TFLM). With `--boards`, it prints which microcontroller boards have enough memory.
 """
 
 import argparse
@@ -15,15 +15,22 @@ from runtime.cli.parser import CommandParser
 from runtime.model import artifact
 from train.data.load import load
 
-# The model without --model: the published int8 model, which the package contains.
+# The published int8 model, which the package contains. It is exported if --model is missing.
 _PUBLISHED = Path(__file__).parents[2] / "runtime/pretrained/digits-int8.tflite"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the files, or print the boards; return 0.
+    """Export the model, or print the table of boards.
+
+    Returns:
+        The exit status 0.
 
     Raises:
-        EdgeError: the input is invalid, or with --check a score differs from LiteRT's.
+        ArtifactError: the model is not an int8 .tflite artifact, or a layer is not supported.
+        BackendUnavailable: LiteRT or tflite-micro is not installed.
+        DatasetError: the data set for --check is missing or damaged.
+        ParityError: a result of the exported model differs from LiteRT's.
+        EdgeError: a file cannot be written, or a C compiler is missing or fails.
     """
     arguments = parse_args(argv)
     if arguments.boards:
@@ -44,64 +51,66 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command's options."""
     parser = CommandParser(
         "digit-edge export-c",
-        "Write an int8 model as two files of C99. They need no library, allocate no memory and "
-        "change no global variable. Their logits, scores and rejections equal those of LiteRT bit "
-        "by bit. They contain a self-test.",
-        {0: "written", 3: "a score differs from LiteRT's"},
+        "Export an int8 model as two files of C99 code. The code needs no library, allocates no "
+        "memory and changes no global variable. Its logits, scores and rejections equal LiteRT's "
+        "bit by bit. The code contains a self-test.",
+        {0: "the files were written, or the table was printed", 3: "a score differs from LiteRT's"},
     )
     parser.add_argument(
         "--model",
         type=Path,
         default=_PUBLISHED,
         metavar="PATH",
-        help="an int8 .tflite artifact (default: the published one)",
+        help="the int8 .tflite artifact to export (default: the published model)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path(),
         metavar="FOLDER",
-        help="the folder to write to (default: the current one); the files are named after the "
-        "model: digits.c and digits.h",
+        help="the folder to write to (default: the current folder). The files are named after the "
+        "model, for example digits.c and digits.h.",
     )
     parser.add_argument(
         "--target",
         choices=("c", "tflm"),
         default="c",
         metavar="NAME",
-        help="c: C99 (the default). tflm: for TensorFlow Lite Micro, a .tflite file with a fixed "
-        "batch size, the same file as a C array, and the list of the operators that it needs",
+        help="c (default): C99 code. tflm: files for TensorFlow Lite Micro. These are a .tflite "
+        "file with batch size 1, the same file as a C array, and a list of the model's operators.",
     )
     parser.add_argument(
         "--python",
         default=sys.executable,
         metavar="PATH",
-        help="a Python with tflite-micro, in which --target tflm is verified (default: this one)",
+        help="a Python interpreter with the package tflite-micro. --target tflm runs the exported "
+        "model in this interpreter. Default: the interpreter of digit-edge.",
     )
     parser.add_argument(
         "--layout",
         choices=write.LAYOUTS,
         default="files",
         metavar="NAME",
-        help="files: the two files alone (the default); arduino or cmake: a sketch or a CMake "
-        "project that prints the self-test, a folder named after the model",
+        help="files (default): only the .c and the .h file. arduino or cmake: also an Arduino "
+        "sketch or a CMake project that prints the result of the self-test, in a folder named "
+        "after the model.",
     )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="before writing, compare the scores with LiteRT's on all test images; target c is "
-        "compiled with cc, target tflm runs in --python",
+        help="before writing, compare the results with LiteRT's on all test images. Target c is "
+        "compiled with cc; target tflm runs in the interpreter of --python.",
     )
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="the data set to check with (default: as for digit-edge train)",
+        help="the data set with the test images for --check (default: that of digit-edge train)",
     )
     parser.add_argument(
         "--boards",
         action="store_true",
-        help="write nothing, and print on which boards the model fits, by the cross compilers that "
-        "are installed",
+        help="write no files. Print a table of microcontroller boards that shows which boards have "
+        "enough flash and RAM. Sizes are measured with the installed cross compilers.",
     )
     return parser.parse_args(argv)
 

@@ -1,4 +1,8 @@
-"""Does a model fit? Its flash, RAM and stack, by the compilers at hand, beside boards' figures."""
+"""Compare the memory that a model's C code needs with the memory of microcontroller boards.
+
+`digit-edge export-c --boards` prints `table`. The sizes are measured with the installed cross
+compilers; the program does not run.
+"""
 
 import re
 import shutil
@@ -14,13 +18,14 @@ from runtime.system import atomic_write
 
 @dataclass(frozen=True)
 class Board:
-    """A board, from its vendor's documents.
+    """A microcontroller board.
 
     Attributes:
-        processor: a key of `COMPILERS`.
-        flash_kib: for the program.
-        ram_kib: for data and stack.
-        source: the document with these figures.
+        name: product name.
+        processor: processor type, a key of `COMPILERS`.
+        flash_kib: size of the memory for code and constants.
+        ram_kib: size of the memory for variables and stack.
+        source: the vendor's document that states these sizes.
     """
 
     name: str
@@ -32,14 +37,22 @@ class Board:
 
 @dataclass(frozen=True)
 class Size:
-    """What a model takes of a processor's memory, in bytes; RAM without the stack."""
+    """Memory that a model needs on a processor, in bytes.
+
+    Attributes:
+        flash: code and constants, including the self-test.
+        ram: workspace, pixels and result; the stack is not included.
+        stack: largest stack of the classification and of the self-test.
+    """
 
     flash: int
     ram: int
     stack: int
 
 
-_CORTEX_M = ("arm-none-eabi-gcc", "-mthumb")
+_MESSAGE_CHARACTERS = 1000  # an error message contains at most this much output, the end of it
+_CORTEX_M = ("arm-none-eabi-gcc", "-mthumb")  # GCC for all Cortex-M processors
+# GCC and its options for each processor. A processor whose compiler is missing is not measured.
 COMPILERS: dict[str, tuple[str, ...]] = {
     "Cortex-M0": (*_CORTEX_M, "-mcpu=cortex-m0"),
     "Cortex-M0+": (*_CORTEX_M, "-mcpu=cortex-m0plus"),
@@ -50,6 +63,7 @@ COMPILERS: dict[str, tuple[str, ...]] = {
     "RV32IMC": ("riscv64-unknown-elf-gcc", "-march=rv32imc", "-mabi=ilp32"),
     "Xtensa LX7": ("xtensa-esp32s3-elf-gcc",),
 }
+# Board name, processor, flash in KiB, RAM in KiB, source.
 BOARDS = (
     Board("BBC micro:bit V1", "Cortex-M0", 256, 16, "Nordic nRF51822 product specification"),
     Board("Arduino Zero", "Cortex-M0+", 256, 32, "Microchip SAM D21 data sheet"),
@@ -67,10 +81,19 @@ BOARDS = (
 
 
 def table(source: CSource) -> list[str]:
-    """Return the lines of a table: each board, what the model takes of it, and whether it fits.
+    """Return a Markdown table: memory of each board, memory that the model needs, fits or not.
+
+    A model fits if its flash fits into the flash, and the sum of its RAM and stack into the RAM. A
+    board without an installed compiler gets the entry "size not measured".
+
+    Args:
+        source: the model.
+
+    Returns:
+        The lines of the table, an empty line and a line that explains the columns.
 
     Raises:
-        EdgeError: a compiler refuses the files.
+        EdgeError: a compiler reports an error.
     """
     sizes = {
         processor: measure(source, command)
@@ -78,7 +101,7 @@ def table(source: CSource) -> list[str]:
         if shutil.which(command[0])
     }
     lines = [
-        "| board | processor | flash, KiB | RAM, KiB | flash taken | RAM taken | stack | fits | "
+        "| board | processor | flash, KiB | RAM, KiB | flash used | RAM used | stack | fits | "
         "source |",
         "|---|---|---:|---:|---:|---:|---:|---|---|",
     ]
@@ -86,7 +109,12 @@ def table(source: CSource) -> list[str]:
         size = sizes.get(board.processor)
         cells = [board.name, board.processor, f"{board.flash_kib:,}", f"{board.ram_kib:,}"]
         if size is None:
-            cells += ["size not measured", "", "", f"no {COMPILERS[board.processor][0]} here"]
+            cells += [
+                "size not measured",
+                "",
+                "",
+                f"{COMPILERS[board.processor][0]} is not installed",
+            ]
         else:
             fits = size.flash <= board.flash_kib * 1024
             fits &= size.ram + size.stack <= board.ram_kib * 1024
@@ -100,16 +128,21 @@ def table(source: CSource) -> list[str]:
     return [
         *lines,
         "",
-        "Taken, in bytes, by the model with its self-test at -Os, without the rest of a program: "
-        "RAM is the workspace, the pixels and the result; the stack is the deepest chain of calls.",
+        "Sizes are in bytes, for the model with its self-test, compiled with -Os; the rest of a "
+        "program needs more. RAM is the workspace, the pixels and the result. The stack is that of "
+        "the deepest chain of calls.",
     ]
 
 
 def measure(source: CSource, command: Sequence[str]) -> Size:
-    """Return what a model takes, compiled for size.
+    """Compile a model with -Os and measure the memory that it needs.
+
+    Args:
+        source: the model.
+        command: a value of `COMPILERS`: the program and options that select the processor.
 
     Raises:
-        EdgeError: the compiler refuses the files.
+        EdgeError: the compiler reports an error.
     """
     with atomic_write.temporary_folder() as folder:
         (folder / f"{source.name}.h").write_text(source.header)
@@ -130,14 +163,14 @@ def measure(source: CSource, command: Sequence[str]) -> Size:
 
 
 def deepest_stack(graph: str, root: str) -> int:
-    """Return the most stack, in bytes, that a function and those it calls use together.
+    """Return the largest stack of a function in bytes, including all functions that it calls.
+
+    GCC prints no stack size for functions of its own library, such as a division. They count as 0.
 
     Args:
-        graph: a file of GCC's -fcallgraph-info=su.
-        root: the function's name.
-
-
-    Functions of the compiler's own library, such as a division, have no figure and count as 0.
+        graph: text of a file that GCC writes with -fcallgraph-info=su. It must not contain
+            recursive functions.
+        root: name of the function; an unknown name gives 0.
     """
     frames = {
         name: int(size)
@@ -153,14 +186,18 @@ def deepest_stack(graph: str, root: str) -> int:
 
 
 def _size(command: list[str], folder: Path) -> tuple[int, int, int]:
-    """Return the bytes of text, data and bss."""
+    """Run GCC's program `size`; return the bytes of the sections text, data and bss."""
     text, data, bss, *_ = _run(command, folder).splitlines()[1].split()
     return int(text), int(data), int(bss)
 
 
 def _run(command: list[str], folder: Path) -> str:
+    """Run a command in `folder` and return its standard output."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
-        printed = " ".join((done.stdout + done.stderr).split())[-1000:]
-        raise EdgeError(f"{command[0]} refuses the files: {printed}")
+        printed = " ".join((done.stdout + done.stderr).split())[-_MESSAGE_CHARACTERS:]
+        raise EdgeError(
+            f"{command[0]} cannot compile the model for --boards; install another version of this "
+            f"compiler; output: {printed}"
+        )
     return done.stdout

@@ -1,7 +1,12 @@
-"""Reads the network of an int8 .tflite artifact: its layers in order, ready to be written as C.
+"""Read the layers of an int8 .tflite artifact in the order of execution.
 
-Activations are kept as bytes, u = int8 value + 128: the network's input is the raw pixel then, and
-behind a ReLU u = 0 stands for 0, so that a convolution is a plain sum of weight × u.
+`export.c.source` writes the layers as C. `export.c.tflm` checks with this module that a model is
+supported.
+
+The .tflite file stores an activation as int8. The C code stores the activation as a byte, which is
+the int8 value + 128. With this offset, the input of the network is the raw pixel. The byte that
+represents the number 0 is called the zero point. Biases include the zero point of the input, so a
+convolution in C is a sum of weight × byte. Requantization converts this int32 sum to a byte.
 """
 
 import dataclasses
@@ -18,10 +23,15 @@ import numpy.typing as npt
 from runtime.errors import ArtifactError
 from runtime.model.artifact import Artifact
 
-MIN_SCALE = 2.0**-32  # of requantization; the C shifts a 64-bit product by less than 64 bits
-MAX_SCALE = 2.0**8  # XNNPACK refuses larger ones too
-_CODES = 256  # values of an int8
-_OFFSET = 128  # from an int8 to the byte that the C keeps
+# Smallest scale of a requantization; a model with a smaller scale is rejected. With much smaller
+# scales, the C code would have to shift a 64-bit product by 64 bits or more.
+MIN_SCALE = 2.0**-32
+# Upper limit of the scale of a requantization. A model with this scale or a larger one is rejected,
+# as by XNNPACK.
+MAX_SCALE = 2.0**8
+_CODES = 256  # number of different values of an int8 or a byte
+_OFFSET = 128  # difference between the byte in the C code and the int8 in the .tflite file
+_MAX_SOFTMAX_BITS = 23  # a softmax table with values that are not multiples of 2^-23 is rejected
 
 Weights = npt.NDArray[np.int8]
 Biases = npt.NDArray[np.int32]
@@ -29,7 +39,7 @@ Scales = npt.NDArray[np.float32]
 
 
 class Shape(NamedTuple):
-    """The size of one image's activations, channels last."""
+    """The shape of one image or of its activations, channels last, without the batch."""
 
     height: int
     width: int
@@ -37,19 +47,19 @@ class Shape(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The number of values."""
+        """Number of values."""
         return self.height * self.width * self.channels
 
 
 class Window(NamedTuple):
-    """A kernel or a pooling window, or the step between two of them."""
+    """Height and width of a kernel or of a pooling window, or its stride, in pixels."""
 
     height: int
     width: int
 
 
 class Border(NamedTuple):
-    """Rows and columns around an image; they are cropped or padded."""
+    """Number of rows and columns that are padded to or cropped from each side of an image."""
 
     top: int
     left: int
@@ -59,13 +69,15 @@ class Border(NamedTuple):
 
 @dataclass(frozen=True)
 class Requantization:
-    """From an int32 sum to a byte: round(sum × scale) + zero, limited to least … most.
+    """Convert an int32 sum to a byte: round(sum × scale) + zero, clipped to `least` and `most`.
+
+    Ties are rounded to the even number. The rule is XNNPACK's requantization "fp32".
 
     Attributes:
         scales: float32 (channels,), input scale × weight scale / output scale.
-        zero: the byte that stands for 0.
-        least: the smallest byte of the output; behind a ReLU this is `zero`.
-        most: the largest.
+        zero: zero point of the output, 0 to 255.
+        least: smallest byte of the output; if the layer includes a ReLU, this is `zero`.
+        most: largest byte of the output.
     """
 
     scales: Scales
@@ -76,14 +88,22 @@ class Requantization:
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """A convolution without padding, and the max pooling behind it, on the sums themselves.
+    """A convolution without padding, followed by a max pooling of the int32 sums.
 
-    Requantization is monotone, so the maximum of the sums is requantized once.
+    Requantization is monotone, so only the maximum of the sums in a pooling window is requantized.
 
     Attributes:
-        weights: int8 (output channels, height, width, input channels); of a depthwise one
+        name: C identifier, unique in the network.
+        input: shape of the input.
+        output: shape of the output, after the pooling.
+        weights: int8 (output channels, height, width, input channels). If `depthwise`, int8
             (height, width, output channels).
-        biases: int32 (output channels,), the input's zero point folded in.
+        biases: int32 (output channels,), including the zero point of the input.
+        requantization: conversion of the sums to bytes.
+        kernel: size of the kernel.
+        stride: stride of the convolution.
+        depthwise: True if each output channel is computed from only one input channel.
+        pool: size and stride of the pooling windows; (1, 1) if the layer has no pooling.
     """
 
     name: str
@@ -107,7 +127,16 @@ class Convolution:
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A fully connected layer: int8 weights (outputs, inputs), int32 biases (outputs,)."""
+    """A fully connected layer.
+
+    Attributes:
+        name: C identifier, unique in the network.
+        input: shape of the input, which is read as a vector.
+        output: shape (1, 1, outputs).
+        weights: int8 (outputs, inputs).
+        biases: int32 (outputs,), including the zero point of the input.
+        requantization: conversion of the sums to bytes.
+    """
 
     name: str
     input: Shape
@@ -124,11 +153,20 @@ class Dense:
 
 @dataclass(frozen=True)
 class Pooling:
-    """Maximum or mean over windows; `border` is what padding "same" adds around the image.
+    """Maximum or mean of each channel over windows.
 
     Attributes:
+        name: C identifier, unique in the network.
+        input: shape of the input.
+        output: shape of the output.
         kind: "max" or "average".
-        least, most: limits of the output's bytes, by an activation fused into the layer.
+        window: size of the windows.
+        stride: stride of the windows.
+        border: rows and columns that padding "same" adds to the input. The maximum and the mean
+            ignore padded pixels.
+        least: smallest byte of the output; larger than 0 only if the layer includes a ReLU.
+        most: largest byte of the output; less than 255 only if the layer includes a ReLU6.
+        multiplications: 0, because pooling does not multiply.
     """
 
     name: str
@@ -148,8 +186,13 @@ class GlobalAverage:
     """The mean of each channel over the whole image, requantized.
 
     Attributes:
-        zero: the byte that stands for 0 in the input.
-        requantization: of the sums of (byte − zero); one scale, with 1 / pixels in it.
+        name: C identifier, unique in the network.
+        input: shape of the input.
+        output: shape (1, 1, channels).
+        zero: zero point of the input, 0 to 255.
+        requantization: conversion of the sums of (byte − zero) to bytes. The array `scales` has one
+            element for all channels, which includes the division by the number of pixels.
+        multiplications: 0, because the few multiplications of this layer are not counted.
     """
 
     name: str
@@ -162,7 +205,16 @@ class GlobalAverage:
 
 @dataclass(frozen=True)
 class Padding:
-    """Adds `border` of the byte `zero` around an image."""
+    """Pad an image with `border` rows and columns of the byte `zero`, the input's zero point.
+
+    Attributes:
+        name: C identifier, unique in the network.
+        input: shape of the input.
+        output: shape of the output.
+        border: number of padded rows and columns.
+        zero: the byte of padded pixels, 0 to 255.
+        multiplications: 0.
+    """
 
     name: str
     input: Shape
@@ -174,7 +226,15 @@ class Padding:
 
 @dataclass(frozen=True)
 class Cropping:
-    """Takes `border` off an image."""
+    """Crop `border` rows and columns from an image.
+
+    Attributes:
+        name: C identifier, unique in the network.
+        input: shape of the input.
+        output: shape of the output.
+        border: number of cropped rows and columns.
+        multiplications: 0.
+    """
 
     name: str
     input: Shape
@@ -185,7 +245,16 @@ class Cropping:
 
 @dataclass(frozen=True)
 class Limiting:
-    """A ReLU of its own: bytes below `least` become `least`, those above `most` become `most`."""
+    """A ReLU or ReLU6 as a separate layer: clip all bytes to the range `least` to `most`.
+
+    Attributes:
+        name: C identifier, unique in the network.
+        input: shape of the input.
+        output: shape of the output.
+        least: smallest byte of the output, the zero point.
+        most: largest byte of the output.
+        multiplications: 0.
+    """
 
     name: str
     input: Shape
@@ -200,12 +269,14 @@ Layer = Convolution | Dense | Pooling | GlobalAverage | Padding | Cropping | Lim
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """The layers from pixels to logits, and the look-up table of the softmax.
+    """The layers from pixels to logits, and the table of the softmax.
 
     Attributes:
-        layers: each takes what the one before it returns.
-        softmax: int (256,), e^(logit − largest logit) in units of its first number, by the number
-            of steps that a logit is below the largest one.
+        input: shape of the pixels.
+        layers: layers in the order of execution; the input of a layer is the output of the previous
+            layer.
+        softmax: int64 (256,). Element k is proportional to e^(−scale · k), the softmax numerator
+            of a logit that is k quantization steps below the largest logit.
     """
 
     input: Shape
@@ -219,11 +290,11 @@ class Network:
 
 
 def read_network(artifact: Artifact) -> Network:
-    """Return the layers of an int8 .tflite artifact.
+    """Read the layers of an int8 .tflite artifact.
 
     Raises:
-        ArtifactError: the artifact is not an int8 .tflite file, or has a layer that cannot be
-            written as C; the message names the layer.
+        ArtifactError: the artifact is not an int8 .tflite file, or a layer is not supported. The
+            message contains the name of the layer.
     """
     require_int8_tflite(artifact)
     spec = artifact.spec
@@ -234,22 +305,28 @@ def read_network(artifact: Artifact) -> Network:
 
 
 def require_int8_tflite(artifact: Artifact) -> None:
-    """Raise an ArtifactError unless an artifact is an int8 .tflite file."""
+    """Raise ArtifactError unless the artifact is an int8 .tflite file."""
     if artifact.format != ".tflite" or artifact.spec.precision != "int8":
         raise ArtifactError(
-            f"{artifact.path}: C is written from an int8 .tflite artifact; make one with "
+            f"{artifact.path}: digit-edge export-c needs an int8 .tflite artifact; create one with "
             "digit-edge export-tflite --quantize"
         )
 
 
 class _Reader:
-    """Walks through the operators of a .tflite file from its input to its logits."""
+    """Parse the operators of a .tflite file from the input to the logits.
+
+    Parameters named `operator` and `options` are objects of the flatbuffers schema. Parameters
+    named `tensor` are indices of tensors in the file.
+    """
 
     def __init__(self, data: bytes) -> None:
         schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")
         model = schema.ModelT.InitFromPackedBuf(data, 0)
         if len(model.subgraphs) != 1:
-            raise ArtifactError("it has branches or loops, which C is not written for")
+            raise ArtifactError(
+                "the model has branches or loops, which digit-edge export-c does not support"
+            )
         (graph,) = model.subgraphs
         self._schema = schema
         self._buffers = model.buffers
@@ -262,10 +339,12 @@ class _Reader:
         self._operators: list[tuple[str, Any]] = [
             (kinds[codes[each.opcodeIndex]], each) for each in graph.operators
         ]
-        self._names = {"rejection"}  # other arrays of the C file are named so
+        self._names = {
+            "rejection"
+        }  # used names of layers; "rejection" is the prefix of other arrays in C
 
     def network(self, shape: Shape, classes: int) -> Network:
-        """Return the whole network, of images of `shape`."""
+        """Return the whole network for images of `shape`."""
         read: dict[str, Callable[[Any, Shape], Layer | None]] = {
             "CONV_2D": self._convolution,
             "DEPTHWISE_CONV_2D": self._convolution,
@@ -286,19 +365,19 @@ class _Reader:
                 break
             if kind not in read:
                 raise ArtifactError(
-                    f"its layer {self._label(operator)} is a {kind}, which C is not written for; "
-                    f"use {', '.join(sorted(read))}"
+                    f"layer {self._label(operator)} is a {kind}, which digit-edge export-c does "
+                    f"not support; replace it by one of {', '.join(sorted(read))}"
                 )
             if operator.inputs[0] != tensor:
                 raise ArtifactError(
-                    f"its layer {self._label(operator)} does not take the output of the layer "
-                    "before it; C is written for networks without branches"
+                    f"the input of layer {self._label(operator)} is not the output of the previous "
+                    "layer; digit-edge export-c does not support branches"
                 )
             tensor = int(operator.outputs[0])
             if self._type(tensor) != "INT8":
                 raise ArtifactError(
-                    f"its layer {self._label(operator)} computes in {self._type(tensor)}, not in "
-                    "INT8; export it again with digit-edge export-tflite --quantize"
+                    f"layer {self._label(operator)} computes in {self._type(tensor)}, not in INT8; "
+                    "export the model again with digit-edge export-tflite --quantize"
                 )
             layer = read[kind](operator, shape)
             if layer is not None:
@@ -307,8 +386,8 @@ class _Reader:
         softmax = self._softmax(list(operators))
         if shape.size != classes or softmax is None:
             raise ArtifactError(
-                "it does not end in a softmax by look-up; export it with this version of "
-                "digit-edge export-tflite --quantize"
+                "the model does not end in a softmax by look-up table; export it again with this "
+                "version of digit-edge export-tflite --quantize"
             )
         return Network(Shape(*self._shape(self._input)), tuple(_fused(layers)), softmax)
 
@@ -318,13 +397,13 @@ class _Reader:
         depthwise = hasattr(options, "depthMultiplier")
         if (options.dilationHFactor, options.dilationWFactor) != (1, 1):
             raise ArtifactError(
-                f"its layer {self._label(operator)} is a dilated convolution, which C is not "
-                "written for"
+                f"layer {self._label(operator)} is a dilated convolution, which digit-edge "
+                "export-c does not support; set dilation_rate to 1"
             )
         if not depthwise and weights.shape[3] != shape.channels:
             raise ArtifactError(
-                f"its layer {self._label(operator)} is a convolution in groups, which C is not "
-                "written for"
+                f"layer {self._label(operator)} is a grouped convolution, which digit-edge "
+                "export-c does not support; set groups to 1"
             )
         if depthwise:
             weights = weights[0]
@@ -347,8 +426,8 @@ class _Reader:
         weights = self._constant(operator.inputs[1])
         if weights.shape[1] != shape.size:
             raise ArtifactError(
-                f"its layer {self._label(operator)} is applied to each pixel; put a Flatten "
-                "before it, or use a convolution of 1 × 1"
+                f"the dense layer {self._label(operator)} is applied to each pixel; insert a "
+                "Flatten layer before it, or use a convolution of 1 × 1"
             )
         return Dense(
             name=self._name(operator, "dense"),
@@ -376,8 +455,8 @@ class _Reader:
         axes = sorted(int(axis) % 4 for axis in np.ravel(self._constant(operator.inputs[1])))
         if axes != [1, 2]:
             raise ArtifactError(
-                f"its layer {self._label(operator)} is a mean over the axes {axes}, C is written "
-                "for one over height and width"
+                f"layer {self._label(operator)} is a mean over the axes {axes}; digit-edge "
+                "export-c supports only the mean over height and width, axes [1, 2]"
             )
         source, result = operator.inputs[0], operator.outputs[0]
         count = np.float32(shape.height * shape.width)
@@ -390,7 +469,8 @@ class _Reader:
         sides = self._constant(operator.inputs[1])
         if sides[0].any() or sides[3].any():
             raise ArtifactError(
-                f"its layer {self._label(operator)} pads channels, which C is not written for"
+                f"layer {self._label(operator)} pads channels; digit-edge export-c supports only "
+                "padding of rows and columns"
             )
         border = Border(*(int(n) for n in (sides[1][0], sides[2][0], sides[1][1], sides[2][1])))
         output = _grown(shape, border)
@@ -400,14 +480,14 @@ class _Reader:
     def _cropping(self, operator: Any, shape: Shape) -> Layer:
         options, output = operator.builtinOptions, Shape(*self._shape(operator.outputs[0]))
         first, _, steps = (self._constant(tensor) for tensor in operator.inputs[1:4])
-        # A set bit of beginMask means "from 0", whatever number is there.
+        # If a bit of beginMask is set, the slice begins at 0 and the stored number is ignored.
         top, left, channel = (
             0 if options.beginMask >> axis & 1 else int(first[axis]) for axis in (1, 2, 3)
         )
         if (steps != 1).any() or options.shrinkAxisMask or options.newAxisMask or channel:
             raise ArtifactError(
-                f"its layer {self._label(operator)} is a slice, C is written for one that crops "
-                "rows and columns"
+                f"layer {self._label(operator)} is a slice; digit-edge export-c supports only "
+                "slices that crop rows and columns"
             )
         top, left = top % shape.height, left % shape.width
         border = Border(
@@ -416,10 +496,11 @@ class _Reader:
         return Cropping(self._name(operator, "cropping"), shape, output, border)
 
     def _reshape(self, operator: Any, shape: Shape) -> None:
-        """Flatten: the bytes are in the right order already."""
+        """Check that a reshape is a flatten, which leaves the order of the bytes unchanged."""
         if len(self._shape(operator.outputs[0])) != 1:
             raise ArtifactError(
-                f"its layer {self._label(operator)} is a reshape, C is written for a flatten"
+                f"layer {self._label(operator)} is a reshape; digit-edge export-c supports only "
+                "Flatten"
             )
 
     def _limiting(self, operator: Any, shape: Shape) -> Layer:
@@ -429,22 +510,23 @@ class _Reader:
         return Limiting(self._name(operator, "relu"), shape, shape, least, most)
 
     def _softmax(self, operators: list[tuple[str, Any]]) -> npt.NDArray[np.int64] | None:
-        """Return the table of `export.softmax_lut`; None if the operators are others."""
+        """Return the table of `export.softmax_lut` as integers; None if the table is missing."""
         kinds = [kind for kind, _ in operators]
         if "EMBEDDING_LOOKUP" not in kinds:
             return None
         table = self._constant(operators[kinds.index("EMBEDDING_LOOKUP")][1].inputs[1])
         if table.size != _CODES or table.dtype != np.float32:
             return None
-        # Multiples of a power of two below 2^24 / classes, which float32 holds exactly.
-        for bits in range(24):
+        # The values are multiples of 2^-bits. Find the smallest number of bits. The integers and
+        # their sum are then exact in float32.
+        for bits in range(_MAX_SOFTMAX_BITS + 1):
             numerators = np.ldexp(table.ravel().astype(np.float64), bits)
             if (numerators == np.rint(numerators)).all():
                 return numerators.astype(np.int64)
         return None
 
     def _padded(self, operator: Any, layer: Layer) -> list[Layer]:
-        """Put a padding before a convolution that pads by itself ("same")."""
+        """Return the layer; a convolution with padding "same" becomes two layers."""
         if not isinstance(layer, Convolution):
             return [layer]
         if operator.builtinOptions.padding == self._schema.Padding.VALID:
@@ -458,21 +540,32 @@ class _Reader:
         return [padding, dataclasses.replace(layer, input=grown)]
 
     def _biases(self, operator: Any, sums: npt.NDArray[np.int64]) -> Biases:
-        """Fold the input's zero into the biases: Σ w (u − zero) + bias = Σ w u + folded bias."""
+        """Return biases that include the zero point of the input.
+
+        Σ w (u − zero) + bias = Σ w u + folded bias, with folded bias = bias − zero · Σ w.
+
+        Args:
+            operator: the layer.
+            sums: int64 (output channels,), the sum of the weights of each output channel.
+        """
         given = operator.inputs[2] if len(operator.inputs) > 2 else -1
         biases = self._constant(given).astype(np.int64) if given >= 0 else np.zeros_like(sums)
         folded = biases - self._zero(operator.inputs[0]) * sums
         if np.abs(folded).max() >= 2**31:
-            raise ArtifactError(f"the biases of its layer {self._label(operator)} exceed int32")
+            raise ArtifactError(
+                f"the biases of layer {self._label(operator)} exceed int32; export the model again "
+                "with other calibration images"
+            )
         return folded.astype(np.int32)
 
     def _requantization(self, operator: Any, options: Any) -> Requantization:
         source, weights, result = operator.inputs[0], operator.inputs[1], operator.outputs[0]
         if np.any(self._tensors[weights].quantization.zeroPoint):
             raise ArtifactError(
-                f"the weights of its layer {self._label(operator)} have a zero point other than 0"
+                f"the weights of layer {self._label(operator)} have a zero point other than 0; "
+                "export the model again with digit-edge export-tflite --quantize"
             )
-        # In float32 and in this order, as XNNPACK computes it.
+        # XNNPACK computes in float32 and in this order. Another order gives other last bits.
         scales = self._scales(source)[0] * self._scales(weights) / self._scales(result)[0]
         channels = int(self._tensors[result].shape[-1])
         scales = np.broadcast_to(scales, channels)
@@ -482,13 +575,14 @@ class _Reader:
         scales, result = scales.astype(np.float32), operator.outputs[0]
         if scales.min() < MIN_SCALE or scales.max() >= MAX_SCALE:
             raise ArtifactError(
-                f"its layer {self._label(operator)} is requantized by {scales.min():g} to "
-                f"{scales.max():g}; C is written for {MIN_SCALE:g} to {MAX_SCALE:g}"
+                f"the requantization scales of layer {self._label(operator)} are {scales.min():g} "
+                f"to {scales.max():g}; digit-edge export-c supports only scales from "
+                f"{MIN_SCALE:g} to less than {MAX_SCALE:g}"
             )
         return Requantization(scales, self._zero(result), *self._limits(result, activation))
 
     def _limits(self, tensor: int, activation: int) -> tuple[int, int]:
-        """Return the least and greatest byte that an activation leaves."""
+        """Return the smallest and the largest byte after an activation function."""
         names = self._schema.ActivationFunctionType
         zero, most = self._zero(tensor), _CODES - 1
         if activation == names.NONE:
@@ -498,21 +592,26 @@ class _Reader:
         if activation == names.RELU6:
             six = round(float(np.float32(6) / self._scales(tensor)[0]))
             return zero, min(zero + six, most)
-        raise ArtifactError("it has an activation that C is not written for; use ReLU or ReLU6")
+        raise ArtifactError(
+            "the model has an activation function that digit-edge export-c does not support; use "
+            "ReLU or ReLU6"
+        )
 
     def _require_equal_quantization(self, operator: Any) -> None:
+        """Raise ArtifactError if input and output have other scales or zero points."""
         source, result = operator.inputs[0], operator.outputs[0]
         if (self._scales(source)[0], self._zero(source)) != (
             self._scales(result)[0],
             self._zero(result),
         ):
             raise ArtifactError(
-                f"its layer {self._label(operator)} changes the quantization, which C is not "
-                "written for; export it again with digit-edge export-tflite --quantize"
+                f"layer {self._label(operator)} changes the quantization, which digit-edge "
+                "export-c does not support; export the model again with digit-edge export-tflite "
+                "--quantize"
             )
 
     def _name(self, operator: Any, kind: str) -> str:
-        """Return a C identifier for a layer: the name that it has in Keras, if there is one."""
+        """Return a unique C identifier for a layer: its Keras name, or `kind` without a name."""
         parts = self._label(operator).split("/")
         name = re.sub(r"_1$", "", parts[1] if len(parts) > 1 else "")
         name = re.sub(r"\W", "_", name, flags=re.ASCII).lower()
@@ -525,7 +624,7 @@ class _Reader:
         return unique
 
     def _label(self, operator: Any) -> str:
-        """Return what the file calls an operator: the name of its output."""
+        """Return the name of an operator for messages, which is the name of its output tensor."""
         name: str = self._tensors[operator.outputs[0]].name.decode(errors="replace")
         return name.partition(";")[0]
 
@@ -533,7 +632,7 @@ class _Reader:
         return next(kind for kind, each in self._operators if each is operator)
 
     def _shape(self, tensor: int) -> list[int]:
-        """Return a tensor's shape without the batch."""
+        """Return the shape of a tensor without the batch."""
         return [int(n) for n in self._tensors[tensor].shape[1:]]
 
     def _type(self, tensor: int) -> str:
@@ -544,7 +643,7 @@ class _Reader:
         return np.asarray(self._tensors[tensor].quantization.scale, np.float32)
 
     def _zero(self, tensor: int) -> int:
-        """Return the byte that stands for 0."""
+        """Return the zero point of a tensor as a byte of the C code."""
         return int(self._tensors[tensor].quantization.zeroPoint[0]) + _OFFSET
 
     def _constant(self, tensor: int) -> npt.NDArray[Any]:
@@ -552,18 +651,24 @@ class _Reader:
         found = self._tensors[tensor]
         data, kind = self._buffers[found.buffer].data, self._type(tensor)
         if data is None or kind not in dtypes:
-            raise ArtifactError(f"its tensor {found.name.decode(errors='replace')} is no constant")
+            raise ArtifactError(
+                f"tensor {found.name.decode(errors='replace')} is not a constant of type INT8, "
+                "INT32 or FLOAT32; export the model again with digit-edge export-tflite --quantize"
+            )
         values = np.frombuffer(np.asarray(data, np.uint8).tobytes(), dtypes[kind])
         return values.reshape(found.shape if found.shape is not None else ())
 
 
 def _operator_code(code: Any) -> int:
-    """Return an operator's number; files of old converters hold it in a field of one byte."""
+    """Return the number of an operator from its two fields; the unused field has a lower number."""
     return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
 def _same(shape: Shape, window: Window, stride: Window) -> Border:
-    """Return the border that TensorFlow's padding "same" adds; the odd one is below and right."""
+    """Return the border of TensorFlow's padding "same".
+
+    If the number of rows or columns is odd, bottom or right gets one more than top or left.
+    """
 
     def total(length: int, size: int, step: int) -> int:
         return max((math.ceil(length / step) - 1) * step + size - length, 0)
@@ -574,6 +679,7 @@ def _same(shape: Shape, window: Window, stride: Window) -> Border:
 
 
 def _grown(shape: Shape, border: Border) -> Shape:
+    """Return the shape of an image after padding."""
     return Shape(
         shape.height + border.top + border.bottom,
         shape.width + border.left + border.right,
@@ -582,7 +688,10 @@ def _grown(shape: Shape, border: Border) -> Shape:
 
 
 def _fused(layers: list[Layer]) -> list[Layer]:
-    """Merge each max pooling whose windows neither overlap nor are padded into the convolution."""
+    """Merge each max pooling into the convolution before it.
+
+    Poolings with overlapping or padded windows are not merged.
+    """
     fused: list[Layer] = []
     for layer in layers:
         before = fused[-1] if fused else None

@@ -1,4 +1,8 @@
-"""Writes a network as two files of C99: `digits.c` and `digits.h`."""
+"""Generate the C99 code of a model: a `.c` and a `.h` file, for example `digits.c` and `digits.h`.
+
+`export.c.write` calls `write_c` for `digit-edge export-c`. The code consists of the model's
+parameters, which this module formats, and of C functions from the folder `pieces`.
+"""
 
 import re
 import zlib
@@ -29,23 +33,24 @@ from runtime.errors import ArtifactError
 from runtime.model.artifact import Artifact
 from runtime.model.rejection import GRID_SHAPE, RejectionModel
 
-_PIECES = Path(__file__).parent / "pieces"
-_WIDTH = 100  # characters of a line of C
+_PIECES = Path(__file__).parent / "pieces"  # folder of the C functions
+_WIDTH = 100  # characters; the numbers of an array are wrapped to lines of at most this length
 _INDENT = "    "
-_MNIST_FORM = Shape(28, 28, 1)  # digits_preprocess is written for models of such pixels
+# Only models with this input shape get the function digits_preprocess.
+_MNIST_FORM = Shape(28, 28, 1)
 
 
 @dataclass(frozen=True)
 class CSource:
-    """A model as C.
+    """A model as C code.
 
     Attributes:
-        name: of both files and, in front of each public name, of functions and macros.
-        header: the text of `NAME.h`.
-        code: the text of `NAME.c`.
-        workspace: bytes of RAM that one call needs.
-        constants: bytes of weights, biases, scales and tables, without the golden images.
-        multiplications: multiply-accumulates of one image.
+        name: name of both files, and prefix of all public functions and macros.
+        header: text of the file `NAME.h`.
+        code: text of the file `NAME.c`.
+        workspace: size of the RAM that the caller provides, in bytes.
+        constants: size of weights, biases, scales and tables in bytes, without golden images.
+        multiplications: number of multiply-accumulates per image.
     """
 
     name: str
@@ -57,15 +62,17 @@ class CSource:
 
 
 def write_c(artifact: Artifact) -> CSource:
-    """Return an int8 .tflite artifact as C.
+    """Generate the C code of an int8 .tflite artifact.
 
     Raises:
-        ArtifactError: it is not one, has no golden outputs, or has a layer that cannot be written.
+        ArtifactError: the artifact is not an int8 .tflite file, it contains no golden inputs, or a
+            layer is not supported.
     """
     spec, network = artifact.spec, read_network(artifact)
     if spec.golden is None or len(spec.golden.pixels) == 0:
         raise ArtifactError(
-            f"{artifact.path}: it has no golden inputs to prove itself with: export it again"
+            f"{artifact.path}: the artifact has no golden inputs, which the self-test of the C "
+            "code needs; export the model again"
         )
     name = identifier(spec.name)
     workspace, calls = _place(network)
@@ -79,7 +86,7 @@ def write_c(artifact: Artifact) -> CSource:
         "softmax_numerators",
         "uint32_t",
         network.softmax,
-        "e^(-scale * steps), by the steps from the largest logit, as whole numbers",
+        "integers proportional to e^(-scale * k); k = steps below the largest logit",
     )
     rejection = _rejection(spec.confidence_threshold, spec.rejection_model, parameters)
     code = "\n".join(
@@ -117,13 +124,19 @@ def write_c(artifact: Artifact) -> CSource:
 
 
 def identifier(text: str) -> str:
-    """Return a C identifier in lower case for a model's name: "my-digits" → "my_digits"."""
+    """Convert a model's name to a C identifier in lower case: "my-digits" → "my_digits".
+
+    A name that does not start with a Latin letter gets the prefix "model": "7seg" → "model_7seg".
+    """
     name = re.sub(r"\W+", "_", text.lower(), flags=re.ASCII).strip("_")
     return name if re.match("[a-z]", name) else f"model_{name}".rstrip("_")
 
 
 class _Parameters:
-    """The constants that the self-test's checksum covers, in the order in which it reads them."""
+    """Format the model's constants as C, and compute their CRC-32 and size.
+
+    The self-test computes the same CRC-32 on the device, over the constants in the same order.
+    """
 
     def __init__(self) -> None:
         self.crc = 0
@@ -131,12 +144,15 @@ class _Parameters:
         self._calls: list[str] = []
 
     def signed_bytes(self, name: str, values: npt.NDArray[np.int8], comment: str = "") -> str:
-        """Return the definition of an int8 array."""
+        """Return the C definition of an int8_t array."""
         self._add("bytes", name, values.tobytes(), values.size)
         return array(f"static const int8_t {name}[{values.size}]", values.ravel(), comment)
 
     def words(self, name: str, kind: str, values: npt.NDArray[Any], comment: str = "") -> str:
-        """Return the definition of an int32_t or uint32_t array; float32 is written as its bits."""
+        """Return the C definition of an int32_t or uint32_t array.
+
+        Float32 values are written as their bits, in an uint32_t array.
+        """
         bits = values.dtype == np.float32
         data = values.view(np.uint32) if bits else values.astype(np.uint32)
         self._add(
@@ -146,16 +162,17 @@ class _Parameters:
         return array(f"static const {kind} {name}[{values.size}]", items, comment)
 
     def floats(self, name: str, values: npt.NDArray[np.float32]) -> str:
-        """Return the definition of a float array."""
+        """Return the C definition of a float array."""
         self._add("floats", name, values.astype("<f4").tobytes(), values.size)
         items = [_float(value) for value in values]
         return array(f"static const float {name}[{values.size}]", items)
 
     def calls(self) -> str:
-        """Return the statements that compute the checksum in C."""
+        """Return the C statements that compute the CRC-32 of all constants."""
         return "".join(self._calls)
 
     def _add(self, function: str, name: str, data: bytes, count: int, signed: bool = False) -> None:
+        """Add an array to the CRC-32, to the size, and to the statements of `calls`."""
         self.crc = zlib.crc32(data, self.crc)
         self.size += len(data)
         cast = "(const uint32_t *)" if signed else ""
@@ -163,7 +180,13 @@ class _Parameters:
 
 
 def array(declaration: str, items: Iterable[Any], comment: str = "") -> str:
-    """Return the definition of an array, its numbers filled into lines."""
+    """Return the C definition of an array.
+
+    Args:
+        declaration: type, name and size, as in "static const float weights[3]".
+        items: the elements, converted with `str`.
+        comment: text of a comment before the definition; empty for no comment.
+    """
     lines, line = [], _INDENT
     for item in items:
         text = f"{item},"
@@ -177,7 +200,7 @@ def array(declaration: str, items: Iterable[Any], comment: str = "") -> str:
 
 
 def _layer_arrays(layer: Convolution | Dense | GlobalAverage, parameters: _Parameters) -> str:
-    """Return a layer's weights, biases and scales."""
+    """Return the C arrays of a layer: weights, biases and scales."""
     name, arrays = layer.name, []
     if not isinstance(layer, GlobalAverage):
         arrays = [
@@ -189,7 +212,7 @@ def _layer_arrays(layer: Convolution | Dense | GlobalAverage, parameters: _Param
 
 
 def _layer(layer: Layer) -> str:
-    """Return the struct that says how a layer is applied."""
+    """Return the C struct of a layer: shapes, strides, and pointers to its arrays."""
     source, result = layer.input, layer.output
     shapes: dict[str, object] = {"input": _shape(source), "output": _shape(result)}
     if isinstance(layer, Dense):
@@ -216,7 +239,7 @@ def _layer(layer: Layer) -> str:
 
 
 def _parameters(layer: Convolution | Dense) -> dict[str, object]:
-    """Return the fields of a struct that refer to a layer's arrays."""
+    """Return the fields of a C struct that point to the arrays of a layer."""
     return {
         "weights": f"{layer.name}_weights",
         "biases": f"{layer.name}_biases",
@@ -248,7 +271,7 @@ def _size(shape: Shape) -> str:
 
 
 def _function(layer: Layer) -> str:
-    """Return the C function that applies a layer."""
+    """Return the name of the C function that computes a layer."""
     if isinstance(layer, Convolution):
         return "convolve_depthwise" if layer.depthwise else "convolve"
     if isinstance(layer, Pooling):
@@ -264,7 +287,7 @@ def _function(layer: Layer) -> str:
 
 
 def _kernels(network: Network) -> list[str]:
-    """Return the functions of the layers that the network has; an unused one is a warning."""
+    """Return the C functions that the network needs. A compiler warns about an unused function."""
     used = {_function(layer) for layer in network.layers}
     pieces = ["shapes"]
     if used & {"convolve", "convolve_depthwise", "apply_dense", "average_all"}:
@@ -285,9 +308,14 @@ def _kernels(network: Network) -> list[str]:
 
 
 def _place(network: Network) -> tuple[int, list[tuple[str, str]]]:
-    """Return the workspace's size, and where each layer's input and output are in it.
+    """Plan the memory of the workspace.
 
-    They take turns at its start and its end, so that it is as large as the largest pair.
+    Outputs of layers lie alternately at the start and at the end of the workspace. The size of the
+    workspace is the largest sum of input and output of a layer.
+
+    Returns:
+        The size of the workspace in bytes, and for each layer two C expressions: the addresses of
+        its input and of its output.
     """
     sizes = [layer.output.size for layer in network.layers]
     workspace = max(first + second for first, second in zip([0, *sizes], sizes, strict=False))
@@ -300,7 +328,7 @@ def _place(network: Network) -> tuple[int, list[tuple[str, str]]]:
 
 
 def _network_function(network: Network, places: list[tuple[str, str]]) -> str:
-    """Return the C function that runs all layers."""
+    """Return the C function run_network, which computes all layers."""
     calls = [
         (f"{_function(layer)}(&{layer.name}_layer, {source}, {result});", _size(layer.output))
         for layer, (source, result) in zip(network.layers, places, strict=True)
@@ -310,18 +338,20 @@ def _network_function(network: Network, places: list[tuple[str, str]]) -> str:
     end = "    uint8_t *const end = workspace + DIGITS_WORKSPACE_BYTES;\n\n"
     needs_end = any("end" in result for _, result in places)
     return (
-        "/* Return the logits of an image. Each layer reads at one end of the workspace and writes "
-        "at\n * the other. */\n"
+        "/* Return the logits of an image. Each layer reads its input from one end of the "
+        "workspace and\n * writes its output to the other end. */\n"
         "static const uint8_t *run_network(const uint8_t *pixels, uint8_t *workspace)\n{\n"
         f"{end if needs_end else ''}{lines}    return {places[-1][1]};\n}}\n"
     )
 
 
 def _rejection(threshold: float, model: RejectionModel | None, parameters: _Parameters) -> str:
+    """Return the C function is_accepted and its constants."""
     blank = _piece("blank")
     if model is None:
         constant = (
-            f"#define CONFIDENCE_THRESHOLD {threshold!r} /* a lower confidence is rejected */\n"
+            f"#define CONFIDENCE_THRESHOLD {threshold!r} /* an image with a lower confidence is "
+            "rejected */\n"
         )
         return "\n".join([constant, blank, _piece("rejection_by_confidence")])
     neurons = len(model.weights)
@@ -332,7 +362,8 @@ def _rejection(threshold: float, model: RejectionModel | None, parameters: _Para
         [
             f"#define REJECTION_NEURONS {neurons}",
             f"#define REJECTION_LOGIT_WEIGHT {model.logit_weight!r}",
-            f"#define REJECTION_THRESHOLD {model.threshold!r} /* a lower score is rejected */\n",
+            f"#define REJECTION_THRESHOLD {model.threshold!r} /* an image with a lower score is "
+            "rejected */\n",
             parameters.signed_bytes("rejection_weights", model.weights, comment),
             *(
                 parameters.floats(f"rejection_{name}", getattr(model, name))
@@ -345,7 +376,7 @@ def _rejection(threshold: float, model: RejectionModel | None, parameters: _Para
 
 
 def _golden(pixels: npt.NDArray[np.uint8], scores: npt.NDArray[np.float32]) -> str:
-    """Return the golden inputs and outputs."""
+    """Return the C arrays of the golden images and of their scores."""
 
     def rows(values: Iterable[Iterable[Any]]) -> str:
         parts = []
@@ -358,8 +389,8 @@ def _golden(pixels: npt.NDArray[np.uint8], scores: npt.NDArray[np.float32]) -> s
     flat = pixels.reshape(count, -1)
     numbers = [[_float(value) for value in row] for row in scores]
     return (
-        "/* Golden images and the scores that LiteRT returned for them. */\n"
-        f"#define GOLDEN_IMAGES {count}\n\n"
+        "/* Golden images and their scores, computed by LiteRT. The self-test compares the scores. "
+        f"*/\n#define GOLDEN_IMAGES {count}\n\n"
         f"static const uint8_t golden_pixels[GOLDEN_IMAGES][DIGITS_PIXELS] = {{\n"
         f"{rows(flat)}}};\n\n"
         "static const float golden_scores[GOLDEN_IMAGES][DIGITS_CLASSES] = {\n"
@@ -368,7 +399,7 @@ def _golden(pixels: npt.NDArray[np.uint8], scores: npt.NDArray[np.float32]) -> s
 
 
 def _float(value: np.float32) -> str:
-    """Return a C literal that gives the same float32."""
+    """Return a C literal with exactly this float32 value."""
     text = np.format_float_scientific(value, unique=True, trim="0", exp_digits=1)
     return f"{text}f"
 
@@ -379,7 +410,7 @@ def _labels(labels: tuple[str, ...]) -> str:
 
 
 def _string(text: str) -> str:
-    """Return the inside of a C string literal, UTF-8 as octal escapes."""
+    """Return the content of a C string literal; non-ASCII characters become octal UTF-8 escapes."""
     return "".join(
         chr(byte) if 32 <= byte < 127 and byte not in b'"\\?' else f"\\{byte:03o}"
         for byte in text.encode()
@@ -387,29 +418,32 @@ def _string(text: str) -> str:
 
 
 def _provenance(artifact: Artifact, name: str, file: str) -> str:
+    """Return the comment at the start of a file: model, source file and digest."""
     source = comment(artifact.path.name)
     return (
-        f"/* {file}: the model {name}, written by `digit-edge export-c` from {source}\n"
+        f"/* {file}: the model {name}, generated by `digit-edge export-c` from {source}\n"
         f" * (SHA-256 {artifact.spec.digest}).\n"
-        " * Export the model again rather than editing this file. */\n"
+        " * Do not edit this file; export the model again. */\n"
     )
 
 
 def comment(text: str) -> str:
-    """Return text that may stand in a comment: ASCII, without what would end it."""
+    """Make a text safe inside a C comment: replace non-ASCII characters, and split /* and */."""
     return text.encode("ascii", "replace").decode().replace("*/", "* /").replace("/*", "/ *")
 
 
 def _guards() -> str:
+    """Return the check that the device has an int of 32 bits."""
     return (
         "#include <limits.h>\n\n"
         "#if INT_MAX < 2147483647\n"
-        '#error "this code needs an int of 32 bits"\n'
+        '#error "this code needs a compiler with an int of 32 bits or more"\n'
         "#endif\n"
     )
 
 
 def _header(artifact: Artifact, name: str, network: Network, workspace: int) -> str:
+    """Return the text of the header file."""
     height, width, channels = network.input
     values = {
         "PROVENANCE": _provenance(artifact, name, f"{name}.h"),
@@ -425,7 +459,12 @@ def _header(artifact: Artifact, name: str, network: Network, workspace: int) -> 
 
 
 def file_for(source: CSource, piece: str) -> str:
-    """Return a file of `pieces/` that is used with a model, its names the model's."""
+    """Return the text of a file in the folder `pieces`, adapted to a model.
+
+    Args:
+        source: the model; its name replaces "digits" in file names and public names.
+        piece: file name, for example "program.c".
+    """
     return _renamed((_PIECES / piece).read_text(), source.name)
 
 
@@ -438,6 +477,6 @@ def _header_piece(name: str) -> str:
 
 
 def _renamed(text: str, name: str) -> str:
-    """Give public names the model's prefix; the pieces are written for a model named "digits"."""
+    """Replace the prefix "digits" of public names and file names by the model's name."""
     text = re.sub(r"\bdigits(?=_[a-z]|\.[ch]\b)", name, text)
     return re.sub(r"\bDIGITS_(?=[A-Z])", f"{name.upper()}_", text)

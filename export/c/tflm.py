@@ -1,8 +1,11 @@
-"""Writes an int8 .tflite artifact for TensorFlow Lite Micro: a batch of one, up to the logits.
+"""Convert an int8 .tflite artifact for TensorFlow Lite Micro (TFLM) and verify the result.
 
-TFLM, Arm's Ethos-U compiler (vela) and others take no free batch and do not know the look-up of the
-softmax. The logits are those of TFLM's kernels, which round otherwise than LiteRT's: they differ by
-at most two steps, and C from `digit-edge export-c` equals LiteRT.
+`digit-edge export-c --target tflm` calls `write`. The converted model has batch size 1 and ends
+with the logits. TFLM and Arm's compiler for the Ethos-U (vela) do not support a variable batch size
+or the softmax by look-up table.
+
+TFLM's kernels round differently from LiteRT's. TFLM's logits may differ from LiteRT's by two
+quantization steps.
 """
 
 import importlib
@@ -25,14 +28,23 @@ from runtime.model.artifact import Artifact
 from runtime.system import atomic_write
 from runtime.system.native_output import suppress_native_output
 
-MAX_STEPS = 2  # a logit of TFLM may differ from LiteRT's by this many
-_ARENA_BYTES = 1 << 20  # for the run that finds out how much is needed
-_FILE_IDENTIFIER = b"TFL3"
-# TFLM's resolver has a method for each operator; most are the operator's name in camel case.
+# Largest allowed difference between TFLM's and LiteRT's int8 logits, in quantization steps. With a
+# larger difference, `verify` raises ParityError.
+MAX_STEPS = 2
+# Size of the tensor arena that TFLM's interpreter gets for the verification. The interpreter prints
+# how much of the arena the model needs. A model that needs more fails with ParityError.
+_ARENA_BYTES = 1 << 20
+_FILE_IDENTIFIER = b"TFL3"  # the identifier of .tflite files
+_MESSAGE_CHARACTERS = 500  # an error message contains at most this much output, the end of it
+
+# In a C++ program, TFLM's op resolver registers the operators of a model. The resolver has one
+# method for each operator. Most methods have the operator's name in camel case; this table contains
+# the other methods.
 _METHODS = {"CONV_2D": "AddConv2D", "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D"}
 _METHODS |= {"MAX_POOL_2D": "AddMaxPool2D", "AVERAGE_POOL_2D": "AddAveragePool2D"}
 _METHODS |= {"RELU6": "AddRelu6"}
-# Runs in another Python: a model and images in a folder → logits, and what TFLM prints.
+# This program runs in the interpreter of --python. It reads a model and images from the folder
+# argv[1], writes the logits to the same folder, and prints the memory that TFLM allocated.
 _RUN = """
 import sys
 from pathlib import Path
@@ -53,12 +65,12 @@ interpreter.print_allocations()
 
 @dataclass(frozen=True)
 class Verified:
-    """What TFLM's interpreter made of a model.
+    """The result of running a model in TFLM's interpreter.
 
     Attributes:
-        arena_bytes: the tensor arena that it needs on a 64-bit machine; a 32-bit one needs less.
-        top1: share of images with the same prediction as LiteRT.
-        steps: the largest difference of a logit from LiteRT's, in steps of its scale.
+        arena_bytes: size of the tensor arena on a 64-bit machine; a 32-bit machine needs less.
+        top1: share of images with the same prediction as LiteRT, 0 to 1.
+        steps: largest difference between TFLM's and LiteRT's logits, in quantization steps.
     """
 
     arena_bytes: int
@@ -67,12 +79,15 @@ class Verified:
 
 
 def convert(artifact: Artifact) -> tuple[bytes, list[str]]:
-    """Return a .tflite file of a batch of one that ends with the int8 logits, and its operators.
+    """Convert an artifact to a model with batch size 1 that ends with the int8 logits.
+
+    Returns:
+        The bytes of the .tflite file, and the sorted names of its operators.
 
     Raises:
-        ArtifactError: the artifact is not an int8 .tflite file of layers that C is written for.
+        ArtifactError: the artifact is not an int8 .tflite file, or a layer is not supported.
     """
-    read_network(artifact)  # refuses others
+    read_network(artifact)  # raises ArtifactError for unsupported models
     schema: Any = importlib.import_module("ai_edge_litert.schema_py_generated")
     flatbuffers: Any = importlib.import_module("flatbuffers")
     model = schema.ModelT.InitFromPackedBuf(artifact.data, 0)
@@ -82,12 +97,16 @@ def convert(artifact: Artifact) -> tuple[bytes, list[str]]:
     }
 
     def code(operator: Any) -> int:
+        """Return the number of an operator; the unused one of its two fields has a lower number."""
         found = model.operatorCodes[operator.opcodeIndex]
         return max(int(found.builtinCode), int(found.deprecatedBuiltinCode))
 
+    # The operator DEQUANTIZE follows the logits. Remove DEQUANTIZE and the softmax after it.
     kinds = [names[code(operator)] for operator in graph.operators]
     graph.operators = graph.operators[: kinds.index("DEQUANTIZE")]
     kinds = kinds[: kinds.index("DEQUANTIZE")]
+    # Remove unused tensors, buffers and operator codes, and renumber the others. The number -1 is a
+    # missing optional tensor.
     used = {*graph.inputs} | {t for o in graph.operators for t in (*o.inputs, *o.outputs) if t >= 0}
     kept = sorted(int(tensor) for tensor in used)
     place = {tensor: number for number, tensor in enumerate(kept)} | {-1: -1}
@@ -98,7 +117,7 @@ def convert(artifact: Artifact) -> tuple[bytes, list[str]]:
     graph.tensors = [graph.tensors[tensor] for tensor in kept]
     for number, tensor in enumerate(graph.tensors, 1):
         tensor.buffer = number
-        tensor.shapeSignature = None
+        tensor.shapeSignature = None  # without it, the batch size is fixed
     codes = sorted({operator.opcodeIndex for operator in graph.operators})
     for operator in graph.operators:
         operator.inputs = [place[int(tensor)] for tensor in operator.inputs]
@@ -114,18 +133,19 @@ def convert(artifact: Artifact) -> tuple[bytes, list[str]]:
 
 
 def verify(artifact: Artifact, data: bytes, images: Pixels, python: str) -> Verified:
-    """Run a file of `convert` in TFLM's interpreter and compare it with LiteRT.
+    """Run a converted model in TFLM's interpreter and compare its logits with LiteRT's.
 
     Args:
-        artifact: what it was converted from.
-        data: the file.
-        images: pixels (N, height, width, channels) uint8.
-        python: a Python that has the package tflite-micro.
+        artifact: the artifact before the conversion.
+        data: the bytes from `convert`.
+        images: uint8 (N, height, width, channels), at least one image.
+        python: path of a Python interpreter with the package tflite-micro.
 
     Raises:
-        BackendUnavailable: it has not.
-        ParityError: a prediction differs, or a logit by more than MAX_STEPS.
+        BackendUnavailable: tflite-micro is not installed in `python`.
+        ParityError: TFLM cannot run the model, or a logit differs by more than `MAX_STEPS`.
     """
+    # Flipping the highest bit of a byte and reading it as int8 subtracts 128.
     signed = (images ^ np.uint8(128)).view(np.int8)[:, np.newaxis]
     with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
         folder = Path(name)
@@ -135,28 +155,40 @@ def verify(artifact: Artifact, data: bytes, images: Pixels, python: str) -> Veri
         done = subprocess.run(command, capture_output=True, text=True)
         if "No module named 'tflite_micro'" in done.stderr:
             raise BackendUnavailable(
-                f"{python} has no tflite-micro: pip install tflite-micro, or name another Python "
-                "with --python"
+                f"{python} has no tflite-micro: pip install tflite-micro, or select another Python "
+                "interpreter with --python"
             )
         if done.returncode:
-            printed = " ".join(done.stderr.split())[-500:]
-            raise ParityError(f"{artifact.path}: TFLM does not run it: {printed}")
+            printed = " ".join(done.stderr.split())[-_MESSAGE_CHARACTERS:]
+            raise ParityError(
+                f"{artifact.path}: TFLM cannot run the model; export with --target c instead; "
+                f"output of TFLM: {printed}"
+            )
         logits = np.load(folder / "logits.npy").astype(int)
     expected = _logits(data, signed)
     top1 = float(np.mean(logits.argmax(axis=1) == expected.argmax(axis=1)))
     steps = int(np.abs(logits - expected).max())
-    # "[RecordingMicroAllocator] Arena allocation total 21520 bytes"
+    # TFLM prints "[RecordingMicroAllocator] Arena allocation total 21520 bytes".
     arena = re.search(r"Arena allocation total (\d+)", done.stdout + done.stderr)
     if steps > MAX_STEPS or arena is None:
         raise ParityError(
-            f"{artifact.path}: TFLM's logits differ from LiteRT's by up to {steps} steps; "
-            f"at most {MAX_STEPS} are rounding"
+            f"{artifact.path}: TFLM's logits differ from LiteRT's by up to {steps} quantization "
+            f"steps (allowed: {MAX_STEPS}), or TFLM did not print the size of its arena; install "
+            "another version of tflite-micro, or export with --target c"
         )
     return Verified(int(arena[1]), top1, steps)
 
 
 def _logits(data: bytes, signed: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
-    """Return LiteRT's int8 logits of a file of `convert`."""
+    """Return LiteRT's logits of a converted model.
+
+    Args:
+        data: the bytes from `convert`.
+        signed: int8 (N, 1, height, width, channels), pixels − 128.
+
+    Returns:
+        int64 (N, classes), values of int8.
+    """
     interpreter_module: Any = importlib.import_module("ai_edge_litert.interpreter")
     with suppress_native_output(2):
         interpreter = interpreter_module.Interpreter(model_content=data)
@@ -171,28 +203,35 @@ def _logits(data: bytes, signed: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
 
 
 def write(artifact: Artifact, out: Path, python: str, images: Pixels | None = None) -> list[str]:
-    """Write NAME_tflm.tflite, and NAME_tflm.c and .h with the same bytes and the operators.
+    """Convert an artifact, verify the result in TFLM, and write it as a .tflite file and as C.
+
+    The files are NAME_tflm.tflite, NAME_tflm.c with the same bytes as a C array, and NAME_tflm.h
+    with a function that registers the model's operators.
 
     Args:
         artifact: an int8 .tflite artifact.
-        out: the folder; files of the same names in it are replaced.
-        python: a Python that has the package tflite-micro, to verify in.
-        images: what to verify with (default: the golden images).
+        out: the folder to write to; existing files with the same names are replaced.
+        python: path of a Python interpreter with the package tflite-micro.
+        images: uint8 (N, height, width, channels) for the verification. None: the golden images.
 
     Returns:
-        What was written and verified, in lines to print.
+        Lines to print: the written files, the operators, and the result of the verification.
 
     Raises:
-        ArtifactError: the artifact is not an int8 .tflite file of layers that C is written for.
-        BackendUnavailable: there is no tflite-micro.
-        ParityError: TFLM answers otherwise.
-        EdgeError: the folder cannot be written.
+        ArtifactError: the artifact is not an int8 .tflite file, a layer is not supported, or
+            golden images are needed and missing.
+        BackendUnavailable: tflite-micro is not installed in `python`.
+        ParityError: TFLM cannot run the model, or a logit differs by more than `MAX_STEPS`.
+        EdgeError: a file cannot be written.
     """
     data, operators = convert(artifact)
     golden = artifact.spec.golden
     if images is None:
         if golden is None or len(golden.pixels) == 0:
-            raise ArtifactError(f"{artifact.path}: it has no golden inputs: export it again")
+            raise ArtifactError(
+                f"{artifact.path}: the artifact has no golden inputs; export the model again, or "
+                "pass --check"
+            )
         images = golden.pixels
     verified = verify(artifact, data, images, python)
     name = f"{identifier(artifact.spec.name)}_tflm"
@@ -207,30 +246,32 @@ def write(artifact: Artifact, out: Path, python: str, images: Pixels | None = No
     return [
         printable(", ".join(str(out / file) for file in files)) + f": {len(data):,} bytes",
         f"operators: {', '.join(operators)}",
-        f"in tflite-micro: {len(images):,} images, top-1 as LiteRT on {verified.top1:.2%}, logits "
-        f"at most {verified.steps} steps apart; arena {verified.arena_bytes:,} bytes",
+        f"verified in tflite-micro: {len(images):,} images; same prediction as LiteRT: "
+        f"{verified.top1:.2%}; largest difference of a logit in quantization steps: "
+        f"{verified.steps}; arena: {verified.arena_bytes:,} bytes",
     ]
 
 
 def _header(
     artifact: Artifact, name: str, operators: list[str], size: int, verified: Verified
 ) -> str:
+    """Return the text of the header file."""
     macro = name.upper()
-    # 0 is kTfLiteOk.
+    # A method of the resolver returns 0 (kTfLiteOk) if it succeeds.
     adds = "\n           && ".join(f"resolver.{_method(kind)}() == 0" for kind in operators)
     labels = json.dumps(list(artifact.spec.labels))
-    return f"""/* {name}: a model for TensorFlow Lite Micro, written by
+    return f"""/* {name}: a model for TensorFlow Lite Micro, generated by
  * `digit-edge export-c --target tflm` from {comment(artifact.path.name)}
  * (SHA-256 {artifact.spec.digest}).
  *
- * Input: int8 = pixel - 128 of one image. Output: int8 logits of the labels
+ * Input: one image as int8, pixel - 128. Output: int8 logits of the labels
  * {comment(labels)} */
 
 #ifndef {macro}_H
 #define {macro}_H
 
 #define {macro}_BYTES {size}
-/* What the interpreter needed on a 64-bit machine; a microcontroller needs less. */
+/* Size of the tensor arena on a 64-bit machine. A 32-bit microcontroller needs less. */
 #define {macro}_ARENA_BYTES {verified.arena_bytes}
 #define {macro}_OPERATORS {len(operators)}
 
@@ -241,8 +282,8 @@ extern const unsigned char {name}[{macro}_BYTES];
 #ifdef __cplusplus
 }}
 
-/* Register what the model needs: tflite::MicroMutableOpResolver<{macro}_OPERATORS>.
- * Return whether that succeeded. */
+/* Register the operators of the model in a tflite::MicroMutableOpResolver<{macro}_OPERATORS>.
+ * Return false if an operator cannot be registered. */
 template <typename Resolver>
 bool {name}_add_operators(Resolver &resolver)
 {{
@@ -255,5 +296,5 @@ bool {name}_add_operators(Resolver &resolver)
 
 
 def _method(kind: str) -> str:
-    """Return the method of TFLM's resolver that adds an operator."""
+    """Return the name of the method of TFLM's resolver that registers an operator."""
     return _METHODS.get(kind) or "Add" + "".join(part.title() for part in kind.split("_"))

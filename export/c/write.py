@@ -1,4 +1,7 @@
-"""Exports an artifact as C: the work of `digit-edge export-c`."""
+"""Write an artifact as C code, as an Arduino sketch or as a CMake project.
+
+`digit-edge export-c` calls `export`.
+"""
 
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from runtime.model import artifact
 from runtime.system import atomic_write
 from train.data.splits import Split
 
+# Valid layouts: only the .c and the .h file, an Arduino sketch, or a CMake project.
 LAYOUTS = ("files", "arduino", "cmake")
 
 
@@ -19,23 +23,26 @@ def export(model: Path, out: Path, layout: str = "files", images: Split | None =
 
     Args:
         model: an int8 .tflite artifact.
-        out: the folder; files of the same names in it are replaced.
-        layout: "files" writes both files into the folder; "arduino" and "cmake" write a sketch or
-            a CMake project, a folder named after the model in it.
-        images: the C is compiled and compared with LiteRT on these, before it is written.
+        out: the folder to write to; existing files with the same names are replaced.
+        layout: an element of `LAYOUTS`. "files" writes the .c and the .h file into `out`.
+            "arduino" and "cmake" write a sketch or a project into a subfolder of `out`, which is
+            named after the model.
+        images: test images; before writing, the C code is compiled with cc and its results on
+            these images are compared with LiteRT's. None: no comparison.
 
     Returns:
-        What was written, in lines to print.
+        Lines to print: the written files and their costs, and the result of the comparison.
 
     Raises:
-        ArtifactError: the artifact is not an int8 .tflite file that can be written as C.
+        ArtifactError: the artifact is not an int8 .tflite file, it is damaged, or a layer is not
+            supported.
         BackendUnavailable: LiteRT is not installed.
-        ParityError: an answer of the C differs from LiteRT's.
-        EdgeError: the folder cannot be written, or there is no compiler to check with.
+        ParityError: a result of the C code differs from LiteRT's; nothing is written.
+        EdgeError: a file cannot be written, or a C compiler is missing or fails.
     """
     opened = artifact.read(model)
     require_int8_tflite(opened)
-    open_backend(opened, "litert")  # refuses what is damaged, or takes another input than pixels
+    open_backend(opened, "litert")  # raises ArtifactError for a damaged file or for another input
     source = write_c(opened)
     checked = [] if images is None else [check(opened, source, images)]
     files = files_of(source, layout)
@@ -45,13 +52,13 @@ def export(model: Path, out: Path, layout: str = "files", images: Split | None =
     return [
         f"{where}: {source.constants / 1000:.0f} KB of constants, "
         f"{source.workspace:,} bytes of workspace, "
-        f"{source.multiplications / 1e6:.2f} million multiplications an image",
+        f"{source.multiplications / 1e6:.2f} million multiplications per image",
         *checked,
     ]
 
 
 def files_of(source: CSource, layout: str) -> dict[str, str]:
-    """Return the texts of a layout's files, by their names."""
+    """Return the texts of all files of a layout, by file name relative to the output folder."""
     name = source.name
     if layout == "files":
         return {f"{name}.h": source.header, f"{name}.c": source.code}

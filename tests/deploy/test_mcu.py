@@ -67,7 +67,7 @@ def test_more_than_two_percent_worse_is_reported(figure):
 
 
 def test_a_missing_target_is_reported():
-    assert table.compare([], [ROW]) == ["cortex-m4 -O2: was measured, and is missing now"]
+    assert table.compare([], [ROW]) == ["cortex-m4 -O2: in the baseline, but not measured now"]
 
 
 @pytest.mark.parametrize(

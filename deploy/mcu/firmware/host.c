@@ -1,4 +1,5 @@
-/* main.c for a machine with a C library. */
+/* Classify each image of the file "images" on a machine with a C library. Write scores, label and
+ * `accepted` to the file "answers". Print the number of images and the result of the self-test. */
 
 #include <stdio.h>
 

@@ -1,11 +1,12 @@
-/* Runs the self-test, classifies each image of the file "images" and writes scores, label and
- * `accepted` to the file "answers"; prints what that cost. */
+/* Classify each image of the file "images" on an emulated microcontroller. Write scores, label and
+ * `accepted` to the file "answers". Print the number of images, the largest stack, the instructions
+ * per image and the result of the self-test. */
 
 #include "clock.h"
 #include "digits.h"
 #include "semihosting.h"
 
-#define PAINT 0xA5A5A5A5u
+#define PAINT 0xA5A5A5A5u /* the value of stack words that were never used */
 
 extern uint32_t stack_bottom, stack_top; /* link.ld */
 
@@ -13,7 +14,7 @@ static uint8_t workspace[DIGITS_WORKSPACE_BYTES];
 static uint8_t pixels[DIGITS_PIXELS];
 static digits_result result;
 
-/* Fill the stack from its far end to the frame of this function. */
+/* Fill the unused part of the stack with PAINT. The 16 words below this function's frame stay. */
 static __attribute__((noinline)) void paint_stack(void)
 {
     volatile uint32_t *word;
@@ -23,7 +24,7 @@ static __attribute__((noinline)) void paint_stack(void)
     }
 }
 
-/* Return the most bytes of the stack that were in use, those of main included. */
+/* Return the largest size of the stack in bytes, including the frame of main. */
 static uint32_t used_stack(void)
 {
     const volatile uint32_t *word = &stack_bottom;

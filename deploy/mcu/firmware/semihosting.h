@@ -1,5 +1,6 @@
-/* Semihosting: a program on an emulated device calls functions of the machine that emulates it.
- * Arm, "Semihosting for AArch32 and AArch64"; RISC-V uses the same numbers. */
+/* Semihosting: a program on an emulated device reads and writes files of the machine that runs the
+ * emulator. Source: Arm, "Semihosting for AArch32 and AArch64". RISC-V uses the same operation
+ * numbers. */
 
 #ifndef SEMIHOSTING_H
 #define SEMIHOSTING_H
@@ -10,6 +11,7 @@ enum { SYS_OPEN = 0x01, SYS_WRITE0 = 0x04, SYS_WRITE = 0x05, SYS_READ = 0x06, SY
 enum { OPEN_READ = 1, OPEN_WRITE = 5 };           /* "rb" and "wb" of fopen */
 enum { STOPPED_APPLICATION_EXIT = 0x20026 };
 
+/* Call an operation of the emulator and return its result. */
 static inline intptr_t semihosting(intptr_t operation, const void *argument)
 {
 #if defined(__arm__)
@@ -22,7 +24,7 @@ static inline intptr_t semihosting(intptr_t operation, const void *argument)
     register intptr_t a0 __asm__("a0") = operation;
     register const void *a1 __asm__("a1") = argument;
 
-    /* The three must be in one page and uncompressed. */
+    /* These three instructions must be uncompressed and in one memory page. */
     __asm__ volatile(".balign 16\n"
                      ".option push\n"
                      ".option norvc\n"
@@ -37,11 +39,13 @@ static inline intptr_t semihosting(intptr_t operation, const void *argument)
 #endif
 }
 
+/* Print a text without a newline. */
 static inline void print(const char *text)
 {
     semihosting(SYS_WRITE0, text);
 }
 
+/* Print a line: the name, a space and the value. */
 static inline void print_number(const char *name, uint32_t value)
 {
     char digits[12];
@@ -58,6 +62,7 @@ static inline void print_number(const char *name, uint32_t value)
     print("\n");
 }
 
+/* Return a file handle, or -1 if the file cannot be opened. */
 static inline intptr_t open_file(const char *name, intptr_t mode)
 {
     const char *end = name;

@@ -1,5 +1,5 @@
-/* The smallest program with the model in it: what `arm-none-eabi-size` prints for it is the flash
- * that the model takes, with what it needs of the compiler's library. */
+/* The smallest program that classifies an image. Its size is the flash that the model needs,
+ * including functions of the compiler's library. */
 
 #include "digits.h"
 

@@ -1,4 +1,5 @@
-/* The vector table of a Cortex-M. QEMU loads the program into memory that is zero. */
+/* Vector table of a Cortex-M, and the reset handler, which calls main. Variables without an initial
+ * value need no clearing, because QEMU's memory is 0. */
 
 #include <stdint.h>
 
@@ -8,7 +9,7 @@ extern uint32_t stack_top;
 static void reset(void)
 {
 #if defined(__ARM_FP)
-    *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20; /* CPACR: turn the FPU on */
+    *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20; /* register CPACR: turn the FPU on */
     __asm__ volatile("dsb\nisb");
 #endif
     main();
@@ -16,6 +17,7 @@ static void reset(void)
     }
 }
 
+/* Handle every exception by an endless loop. */
 static void stop(void)
 {
     for (;;) {

@@ -1,4 +1,4 @@
-/* QEMU jumps to the first instruction, in machine mode. */
+/* Startup code: set the stack pointer and call main. QEMU begins here, in machine mode. */
     .section .vectors, "ax"
     .globl _start
 _start:

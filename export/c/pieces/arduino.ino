@@ -1,9 +1,9 @@
-/* Prints the self-test of the model, then classifies one image a second. */
+/* Print the result of the model's self-test, then classify one image per second. */
 
 #include "digits.h"
 
 static uint8_t workspace[DIGITS_WORKSPACE_BYTES];
-static uint8_t pixels[DIGITS_PIXELS]; /* 0 is background, 255 is ink: fill it in loop() */
+static uint8_t pixels[DIGITS_PIXELS]; /* 0 = background, 255 = ink; fill this array in loop() */
 static digits_result result;
 
 void setup()

@@ -1,8 +1,8 @@
-/* The mean of each channel over the whole image, in another scale than the input's. */
+/* Global average pooling: the mean of each channel over the whole image, requantized. */
 struct global_average {
     struct shape input;
     struct shape output;
-    int32_t zero; /* the byte of the input that stands for 0 */
+    int32_t zero; /* the byte of the input that represents 0 */
     struct requantization requantization;
 };
 

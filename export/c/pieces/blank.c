@@ -1,4 +1,4 @@
-/* Return whether all pixels are alike: a blank image is never accepted. */
+/* Return whether all pixels are equal. Such a blank image is always rejected. */
 static bool is_blank(const uint8_t *pixels)
 {
     int i;

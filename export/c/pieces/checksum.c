@@ -1,4 +1,4 @@
-/* CRC-32 (ISO 3309), of one byte more. */
+/* Update a CRC-32 (ISO 3309) with one byte. */
 static uint32_t crc_of_byte(uint32_t crc, uint8_t byte)
 {
     int bit;
@@ -10,6 +10,7 @@ static uint32_t crc_of_byte(uint32_t crc, uint8_t byte)
     return crc;
 }
 
+/* Update a CRC-32 with an array of bytes. */
 static uint32_t crc_of_bytes(uint32_t crc, const int8_t *bytes, int count)
 {
     int i;
@@ -20,7 +21,7 @@ static uint32_t crc_of_bytes(uint32_t crc, const int8_t *bytes, int count)
     return crc;
 }
 
-/* The same of 32-bit numbers, the lowest byte first on every device. */
+/* Update a CRC-32 with an array of 32-bit numbers, lowest byte first on every device. */
 static uint32_t crc_of_words(uint32_t crc, const uint32_t *words, int count)
 {
     int i, shift;

@@ -1,3 +1,4 @@
+/* Update a CRC-32 with an array of floats, lowest byte first. */
 static uint32_t crc_of_floats(uint32_t crc, const float *values, int count)
 {
     int i;

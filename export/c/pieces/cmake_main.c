@@ -1,4 +1,4 @@
-/* Prints the self-test of the model; the exit status is 0 if it passes. */
+/* Print the result of the model's self-test. The exit status is 0 if it passed, otherwise 1. */
 
 #include <stdio.h>
 

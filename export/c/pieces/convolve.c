@@ -1,5 +1,5 @@
-/* A convolution without padding and the max pooling behind it (1 x 1 if there is none).
- * Images are [row][column][channel]. */
+/* A convolution without padding, followed by a max pooling (1 x 1 if the layer has no pooling).
+ * Images are stored as [row][column][channel]. */
 struct convolution {
     struct shape input;
     struct shape output;
@@ -7,17 +7,17 @@ struct convolution {
     struct window stride;
     struct window pool;
     const int8_t *weights; /* [output channel][row][column][input channel] */
-    const int32_t *biases; /* the input's zero is folded in: sum of weight * byte + bias */
+    const int32_t *biases; /* they include the zero point of the input */
     struct requantization requantization;
 };
 
-/* Convolve, and requantize the largest sum of each pooling window: a larger sum never gives a
- * smaller byte, so this equals pooling the requantized bytes. */
+/* Convolve, and requantize the largest sum of each pooling window. Requantization is monotone, so
+ * the result equals max pooling of requantized bytes. */
 static void convolve(const struct convolution *layer, const uint8_t *input, uint8_t *output)
 {
     const int channels = layer->input.channels;
-    const int pitch = layer->input.width * channels;       /* bytes of a row of the input */
-    const int run = layer->kernel.width * channels;        /* weights of a row of the kernel */
+    const int pitch = layer->input.width * channels;       /* bytes per row of the input */
+    const int run = layer->kernel.width * channels;        /* weights per row of the kernel */
     const int kernel_size = layer->kernel.height * run;
     int y, x, channel, down, across, row;
 

@@ -1,5 +1,5 @@
-/* A depthwise convolution without padding and the max pooling behind it: each output channel sees
- * one input channel. */
+/* A depthwise convolution without padding, followed by a max pooling (1 x 1 if the layer has no
+ * pooling). Each output channel is computed from one input channel. */
 struct depthwise_convolution {
     struct shape input;
     struct shape output;
@@ -7,7 +7,7 @@ struct depthwise_convolution {
     struct window stride;
     struct window pool;
     const int8_t *weights; /* [row][column][output channel] */
-    const int32_t *biases; /* the input's zero is folded in: sum of weight * byte + bias */
+    const int32_t *biases; /* they include the zero point of the input */
     struct requantization requantization;
 };
 
@@ -16,7 +16,7 @@ static void convolve_depthwise(const struct depthwise_convolution *layer, const 
 {
     const int inputs = layer->input.channels;
     const int outputs = layer->output.channels;
-    const int pitch = layer->input.width * inputs; /* bytes of a row of the input */
+    const int pitch = layer->input.width * inputs; /* bytes per row of the input */
     int y, x, channel, down, across, row, column;
 
     for (y = 0; y < layer->output.height; y++) {

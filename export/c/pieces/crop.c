@@ -1,4 +1,4 @@
-/* Takes rows and columns off an image: top and left, and what then exceeds the output. */
+/* Cropping: skip `top` rows and `left` columns, then copy an image of the output's size. */
 struct cropping {
     struct shape input;
     struct shape output;
@@ -9,8 +9,8 @@ struct cropping {
 static void crop(const struct cropping *layer, const uint8_t *input, uint8_t *output)
 {
     const int channels = layer->input.channels;
-    const int pitch = layer->input.width * channels; /* bytes of a row of the input */
-    const int run = layer->output.width * channels;  /* bytes of a row of the output */
+    const int pitch = layer->input.width * channels; /* bytes per row of the input */
+    const int run = layer->output.width * channels;  /* bytes per row of the output */
     int y, i;
 
     for (y = 0; y < layer->output.height; y++) {

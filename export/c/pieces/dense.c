@@ -3,7 +3,7 @@ struct dense {
     int inputs;
     int outputs;
     const int8_t *weights; /* [output][input] */
-    const int32_t *biases; /* the input's zero is folded in: sum of weight * byte + bias */
+    const int32_t *biases; /* they include the zero point of the input */
     struct requantization requantization;
 };
 

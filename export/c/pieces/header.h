@@ -15,39 +15,45 @@ extern "C" {
 #define DIGITS_PIXELS (DIGITS_HEIGHT * DIGITS_WIDTH * DIGITS_CHANNELS)
 #define DIGITS_CLASSES @CLASSES@
 
-/* Bytes of RAM that a call needs; they may be used for something else between two calls. */
+/* Size of the RAM that a call needs, in bytes. Between two calls the RAM can be used otherwise. */
 #define DIGITS_WORKSPACE_BYTES @WORKSPACE_BYTES@
 
-/* SHA-256 of the artifact that this was written from. */
+/* SHA-256 of the artifact from which this code was generated. */
 #define DIGITS_DIGEST "@DIGEST@"
 
 typedef struct {
-    int label;                    /* the likeliest class; digits_labels[label] is its name */
-    float confidence;             /* its score, 0 to 1 */
+    int label;                    /* index of the class with the highest score, in digits_labels */
+    float confidence;             /* the highest score, 0 to 1 */
     bool accepted;                /* false if the image is probably not one of the classes */
-    float scores[DIGITS_CLASSES]; /* the softmax, in the order of digits_labels */
+    float scores[DIGITS_CLASSES]; /* softmax output, in the order of digits_labels */
 } digits_result;
 
-/* The names of the classes, in UTF-8. */
+/* Names of the classes, in UTF-8. */
 extern const char *const digits_labels[DIGITS_CLASSES];
 
-/* Classify one image: 0 is background, 255 is ink.
+/* Classify one image.
  *
- * Logits and scores are LiteRT's, bit by bit. `accepted` is that of `Classifier.classify` in
- * Python for the same array of pixels: a blank image is rejected, and one that the artifact's
- * rejection model scores below its threshold (or, in an artifact without one, a confidence below
- * the threshold). The rules for pictures need Python: implausible shapes, the letter B, and
- * test-time augmentation of uncertain predictions. */
+ * pixels: [row][column][channel]; 0 = background, 255 = ink.
+ *
+ * The scores equal LiteRT's bit by bit. `accepted` equals the result of `Classifier.classify` in
+ * Python for the same array of pixels. A blank image is rejected. An image is also rejected if its
+ * score in the artifact's rejection model is below the threshold of this model. If the artifact has
+ * no rejection model, a confidence below the threshold of the artifact is rejected.
+ *
+ * For image files, the Python runtime has three more rules, which this function does not apply. It
+ * rejects implausible shapes and the letter B, and uses test-time augmentation of uncertain
+ * predictions. */
 void digits_classify(const uint8_t pixels[DIGITS_PIXELS],
                      uint8_t workspace[DIGITS_WORKSPACE_BYTES], digits_result *result);
 
+/* The result of digits_selftest if a parameter of the model changed. */
 #define DIGITS_SELFTEST_DAMAGED (-1)
 
-/* Check this copy of the model on this device: the checksum of all parameters, and the golden
- * images, whose scores must be LiteRT's bit by bit.
+/* Check the model on this device. Compare the checksum of all parameters. Then classify the golden
+ * images and compare their scores with LiteRT's, bit by bit.
  *
- * Return 0 if all is well, DIGITS_SELFTEST_DAMAGED if a parameter changed, and otherwise the
- * number of the first golden image, from 1, whose scores differ. */
+ * Return 0 if the test passed, or DIGITS_SELFTEST_DAMAGED if a parameter changed. If the scores of
+ * golden images differ, return the number of the first such image, counted from 1. */
 int digits_selftest(uint8_t workspace[DIGITS_WORKSPACE_BYTES]);
 @PREPROCESS@
 #ifdef __cplusplus

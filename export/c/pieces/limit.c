@@ -1,4 +1,4 @@
-/* A ReLU of its own. */
+/* A ReLU or ReLU6 as a separate layer: clip all bytes to the range `least` to `most`. */
 struct limits {
     int size;
     uint8_t least;

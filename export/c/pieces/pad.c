@@ -1,10 +1,10 @@
-/* Adds rows and columns of zeros around an image. */
+/* Padding: add rows and columns of zeros around an image. */
 struct padding {
     struct shape input;
     struct shape output;
     int top;
     int left;
-    uint8_t zero; /* the byte that stands for 0 */
+    uint8_t zero; /* the byte that represents 0 */
 };
 
 static void pad(const struct padding *layer, const uint8_t *input, uint8_t *output)

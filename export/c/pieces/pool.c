@@ -1,5 +1,5 @@
-/* Pooling over windows. top and left are the rows and columns that padding "same" adds above and
- * to the left of the image; what a window covers outside of the image does not count. */
+/* Maximum or average pooling. `top` and `left` are the rows and columns that padding "same" adds
+ * above and to the left of the image. Padded pixels are ignored. */
 struct pooling {
     struct shape input;
     struct shape output;
@@ -7,8 +7,8 @@ struct pooling {
     struct window stride;
     int top;
     int left;
-    uint8_t least; /* limits of the output, by a ReLU in the same layer */
-    uint8_t most;
+    uint8_t least; /* smallest byte of the output; not 0 if a ReLU is fused into the layer */
+    uint8_t most;  /* largest byte of the output; less than 255 with a fused ReLU6 */
 };
 
 static int clamp(int value, int least, int most)

@@ -1,5 +1,5 @@
-/* Return sum / count as TensorFlow Lite rounds it: halves go away from zero, where zero is that of
- * the signed bytes, 128 here. */
+/* Return sum / count, rounded as TensorFlow Lite rounds the mean of int8 values. Halves are rounded
+ * away from the int8 value 0, which is the byte 128. */
 static int mean(int sum, int count)
 {
     const int signed_sum = sum - 128 * count;

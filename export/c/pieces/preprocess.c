@@ -1,23 +1,23 @@
-/* --- From a frame to pixels: what runtime/preprocess does with a gray picture ----------------- */
+/* --- Preprocessing of a gray frame; runtime/preprocess is the Python version ------------------ */
 
-#define LONGEST 192 /* pixels; a digit is looked for in a copy of at most this side */
-#define SMALLEST 28 /* pixels; a digit that is smaller there is looked at in the frame itself */
-#define COARSE 48   /* pixels; light is estimated on a copy of at most this side */
-#define TERMS 6     /* of the surface that light is taken for: 1, x, y, x^2, xy, y^2 */
-#define WIDEST_STROKE 0.4 /* of the side; what is narrower may be ink */
-#define MIN_AREA 6        /* pixels; less ink is a blank frame */
-#define MIN_CONTRAST 10.0 /* gray levels */
-#define NOISE_FACTOR 4.0
-#define STROKE_LEVEL 0.3 /* of the ink's level; what stands out more is part of a stroke */
-#define THIN_STROKE 1.8  /* pixels; strokes of a digit 20 pixels high are at least this wide */
+#define LONGEST 192 /* pixels; a frame with a longer side is shrunk to this side */
+#define SMALLEST 28 /* pixels; a smaller digit is segmented again in the original frame */
+#define COARSE 48   /* pixels; light is estimated on a copy whose sides are at most this long */
+#define TERMS 6     /* number of terms of the light's surface: 1, x, y, x^2, xy, y^2 */
+#define WIDEST_STROKE 0.4 /* share of the longer side; wider objects are background */
+#define MIN_AREA 6        /* pixels; a frame with less ink is blank */
+#define MIN_CONTRAST 10.0 /* gray levels; weaker contrast is noise */
+#define NOISE_FACTOR 4.0  /* contrast below this multiple of the background's noise is noise */
+#define STROKE_LEVEL 0.3 /* share of the ink's level; stronger contrast is ink */
+#define THIN_STROKE 1.8  /* pixels; thinner strokes of a 20-pixel digit are widened */
 
-/* The digit that was found. */
+/* The digit in a frame. */
 struct ink {
-    int left, top, right, bottom; /* its box; right and bottom are outside */
-    double level;                 /* contrast of the ink proper */
-    double noise_floor;           /* contrast below it may be noise */
-    float ground;                 /* contrast of the ground, which is subtracted */
-    bool dark;                    /* darker than the ground */
+    int left, top, right, bottom; /* bounding box; right and bottom are exclusive */
+    double level;                 /* mean of the strongest contrast, in gray levels */
+    double noise_floor;           /* contrast below this may be noise, in gray levels */
+    float ground;                 /* contrast of the background, which is subtracted */
+    bool dark;                    /* the ink is darker than the background */
 };
 
 /* Return value limited to 0 ... most. */
@@ -26,17 +26,19 @@ static int within(int value, int most)
     return value < 0 ? 0 : value > most ? most : value;
 }
 
+/* Return the larger number. */
 static int larger(int one, int other)
 {
     return one > other ? one : other;
 }
 
+/* Return the smaller number. */
 static int smaller(int one, int other)
 {
     return one < other ? one : other;
 }
 
-/* Return the nearest whole number, ties to the even one, of value >= 0: Python's round. */
+/* Return value >= 0, rounded to the nearest integer, ties to even, like Python's round. */
 static int round_half_even(double value)
 {
     const int whole = (int)value;
@@ -45,7 +47,7 @@ static int round_half_even(double value)
     return whole + (rest > 0.5 || (rest == 0.5 && whole % 2 == 1));
 }
 
-/* Return the smallest whole number that is at least value >= 0. */
+/* Return value >= 0, rounded up to an integer. */
 static int round_up(double value)
 {
     return (int)value + (value > (int)value);
@@ -63,7 +65,7 @@ static double square_root(double value)
     return root;
 }
 
-/* Return e^x, -4 <= x <= 0. */
+/* Return e^x for -4 <= x <= 0: the Taylor series of e^(x / 8), to the power of 8. */
 static double exponential(double x)
 {
     double term = 1.0, sum = 1.0;
@@ -78,7 +80,7 @@ static double exponential(double x)
     return sum * sum;
 }
 
-/* --- Pillow's resampling --- */
+/* --- Resampling as in Pillow --- */
 
 enum filter { BOX, BILINEAR };
 
@@ -92,8 +94,8 @@ static double weight_at(enum filter filter, double distance)
     return distance < 1.0 ? 1.0 - distance : 0.0;
 }
 
-/* Shrink a line of `length` bytes, `step` apart, to `size` bytes, `out_step` apart. Weights are
- * whole numbers of 22 bits, as in Pillow's Resample.c. */
+/* Shrink a line of `length` bytes to `size` bytes. `step` and `out_step` are the distances between
+ * neighboring bytes. Weights are integers of 22 bits, as in Pillow's Resample.c. */
 static void shrink_line(enum filter filter, const uint8_t *line, int step, int length, uint8_t *out,
                         int out_step, int size)
 {
@@ -127,7 +129,7 @@ static void shrink(enum filter filter, const uint8_t *in, int width, int height,
 {
     int i;
 
-    /* Pillow 13 begins with the columns if these shrink by more than twice as much. */
+    /* Pillow 13 shrinks columns first if they lose more than twice as many pixels as rows. */
     if (height - out_height > 2 * (width - out_width)) {
         for (i = 0; i < width; i++) {
             shrink_line(filter, in + i, width, height, between + i, width, out_height);
@@ -145,14 +147,14 @@ static void shrink(enum filter filter, const uint8_t *in, int width, int height,
     }
 }
 
-/* Which values of a line make a value of the enlarged line, and their weights. */
+/* The values of a line from which one value of the enlarged line is interpolated, and weights. */
 struct taps {
     int first;
     int count;
     double weights[3];
 };
 
-/* Return the taps of the value `at` of a line of `size` values that is enlarged to `length`. */
+/* Return the taps for index `at`, if a line of `size` values is enlarged to `length` values. */
 static struct taps taps_at(int size, int length, int at)
 {
     const double center = (at + 0.5) * ((double)size / length);
@@ -171,7 +173,7 @@ static struct taps taps_at(int size, int length, int at)
     return taps;
 }
 
-/* Return the weighted sum of a line's values, which lie `step` apart. */
+/* Return the weighted sum of values of a line. `step` is the distance between neighbors. */
 static float apply_taps(const struct taps *taps, const float *line, int step)
 {
     double sum = 0.0;
@@ -183,7 +185,7 @@ static float apply_taps(const struct taps *taps, const float *line, int step)
     return (float)sum;
 }
 
-/* Write a copy of a frame, its longer side LONGEST at most, to workspace->plane. */
+/* Copy a frame to workspace->plane. Shrink it if its longer side is longer than LONGEST. */
 static void copy_frame(const uint8_t *gray, int width, int height,
                        digits_preprocess_workspace *workspace, int *out_width, int *out_height)
 {
@@ -206,8 +208,8 @@ static void copy_frame(const uint8_t *gray, int width, int height,
 
 /* --- Light --- */
 
-/* Write how far each value is above the mean of the square of 2 half + 1 around it, and subtract
- * the mean of all that. */
+/* Subtract from each value the local mean of a square of 2 half + 1 pixels around it. Then subtract
+ * the global mean of the differences. */
 static void subtract_local_mean(const float *values, float *between, float *out, int width,
                                 int height, int half)
 {
@@ -244,9 +246,9 @@ static void subtract_local_mean(const float *values, float *between, float *out,
     }
 }
 
-/* Return a number above 0 where ink is lighter than its ground: the gray levels are skewed towards
- * ink, which is the minority, and ink shuns the rim. Both are seen against the local mean, over a
- * narrow and a wide window. */
+/* Return a number above 0 if the ink is lighter than the background. Ink covers fewer pixels than
+ * the background, so gray levels are skewed towards the ink. The border of a frame contains little
+ * ink. Both are measured relative to the local mean in a narrow and in a wide window. */
 static double lightness(struct digits_light *light, int width, int height)
 {
     float *const local = light->opened;
@@ -277,7 +279,7 @@ static double lightness(struct digits_light *light, int width, int height)
     return spread > 0.0 ? score - rim / (2 * (width + height)) / spread : score;
 }
 
-/* Write the terms of the surface at a pixel, whose coordinates go from -1 to 1. */
+/* Write the terms of the surface at a pixel. Coordinates are scaled to the range -1 to 1. */
 static void surface_terms(int x, int y, int width, int height, double terms[TERMS])
 {
     const double across = width > 1 ? 2.0 * x / (width - 1) - 1.0 : -1.0;
@@ -291,6 +293,7 @@ static void surface_terms(int x, int y, int width, int height, double terms[TERM
     terms[5] = down * down;
 }
 
+/* Return the value of the surface at a pixel. */
 static double surface_at(const double fit[TERMS], int x, int y, int width, int height)
 {
     double terms[TERMS], sum = 0.0;
@@ -303,7 +306,7 @@ static double surface_at(const double fit[TERMS], int x, int y, int width, int h
     return sum;
 }
 
-/* Solve matrix . fit = right side, in place, by Cholesky's elimination. */
+/* Solve matrix . fit = right side by Gaussian elimination. On entry, `fit` is the right side. */
 static void solve(double matrix[TERMS][TERMS], double fit[TERMS])
 {
     int n, row, column;
@@ -326,7 +329,8 @@ static void solve(double matrix[TERMS][TERMS], double fit[TERMS])
     }
 }
 
-/* Fit the quadratic surface through the ground: brighter pixels count for less and less. */
+/* Fit a quadratic surface to the background by iteratively reweighted least squares. Pixels above
+ * the surface, which may be ink, get smaller weights. */
 static void fit_surface(const float *coarse, int width, int height, double fit[TERMS])
 {
     int round, x, y, n, m;
@@ -370,15 +374,15 @@ static void fit_surface(const float *coarse, int width, int height, double fit[T
             }
         }
         for (n = 0; n < TERMS; n++) {
-            matrix[n][n] += 1e-2; /* keeps a frame of one line solvable */
+            matrix[n][n] += 1e-2; /* ridge regularization, for frames of one row */
             fit[n] = right[n];
         }
         solve(matrix, fit);
     }
 }
 
-/* Write the smallest (sign 1) or largest (sign -1) value within `half` of each pixel, which lie
- * `step` apart in lines of `length`, `line_step` apart. */
+/* Write the smallest (sign 1) or largest (sign -1) value within `half` pixels, along lines of
+ * `length` pixels. `step` is the distance between pixels, `line_step` between lines. */
 static void reduce_lines(const float *in, float *out, int lines, int line_step, int length,
                          int step, int half, float sign)
 {
@@ -399,8 +403,8 @@ static void reduce_lines(const float *in, float *out, int lines, int line_step, 
     }
 }
 
-/* Gray opening in place: takes out what is brighter than its surroundings and fits in a square of
- * 2 half + 1 pixels. */
+/* Morphological opening of a gray image in place: remove bright objects that are narrower than a
+ * square of 2 half + 1 pixels. */
 static void open_plane(float *plane, float *between, int width, int height, int half)
 {
     reduce_lines(plane, between, height, width, width, 1, half, 1.0f);
@@ -409,8 +413,8 @@ static void open_plane(float *plane, float *between, int width, int height, int 
     reduce_lines(between, plane, width, 1, height, width, half, -1.0f);
 }
 
-/* Estimate the light of workspace->plane, and whether ink is darker than its ground. Write the
- * light to workspace->light, as wide as the plane and as high as the coarse copy. */
+/* Estimate the background light of workspace->plane, and whether ink is darker than the background.
+ * Write the light to workspace->light, as wide as the plane and as high as the coarse copy. */
 static void estimate_light(digits_preprocess_workspace *workspace, int width, int height,
                            struct ink *ink)
 {
@@ -439,7 +443,7 @@ static void estimate_light(digits_preprocess_workspace *workspace, int width, in
     }
     open_plane(light->opened, light->between, coarse_width, coarse_height, half);
     open_plane(light->coarse, light->between, coarse_width, coarse_height, half);
-    /* Both stay below the picture where there is no ink: take the closer one. */
+    /* Both estimates are at most the background. Take the larger one, which is closer to it. */
     for (y = 0; y < coarse_height; y++) {
         for (x = 0; x < coarse_width; x++) {
             const float surface = (float)surface_at(fit, x, y, coarse_width, coarse_height);
@@ -459,7 +463,7 @@ static void estimate_light(digits_preprocess_workspace *workspace, int width, in
     }
 }
 
-/* Write a row of contrast: how far each pixel stands out from the light, on the ink's side. */
+/* Write a row of contrast: the difference of each pixel from the light, positive for ink. */
 static void contrast_row(const digits_preprocess_workspace *workspace, int width, int height, int y,
                          const struct ink *ink, float *row)
 {
@@ -474,13 +478,13 @@ static void contrast_row(const digits_preprocess_workspace *workspace, int width
     }
 }
 
-/* --- Ground and ink --- */
+/* --- Background and ink --- */
 
-/* Otsu's threshold: the one that parts values best in two. N. Otsu, "A threshold selection method
- * from gray-level histograms", 1979.
+/* Return Otsu's threshold, which maximizes the variance between two classes. Source: N. Otsu, "A
+ * threshold selection method from gray-level histograms", 1979.
  *
- * steps: how many values are in each of 64 steps from low to high. *explained becomes the part of
- * the variance that the threshold explains. */
+ * steps: histogram with 64 bins from low to high.
+ * explained: output; the share of the variance that is between the two classes, 0 to 1. */
 static double otsu(const int32_t steps[64], double low, double high, double *explained)
 {
     double total = 0.0, moment = 0.0, square = 0.0;
@@ -513,13 +517,13 @@ static double otsu(const int32_t steps[64], double low, double high, double *exp
     return low + (best + 1) * (high - low) / 64.0;
 }
 
-/* Return the step of a value, of 64 from low to high. */
+/* Return the index of a value in a histogram with 64 bins from low to high. */
 static int step_of(float value, float low, float high)
 {
     return high > low ? (int)((value - low) * (float)(63.99 / (high - low))) : 0;
 }
 
-/* Sort numbers, by Shell's method. */
+/* Sort numbers in ascending order with Shellsort. */
 static void sort(float *values, int count)
 {
     int distance, n, i;
@@ -538,8 +542,9 @@ static void sort(float *values, int count)
     }
 }
 
-/* Find the ground's level, and the noise on its side without ink: the median and the distance from
- * it to the part 0.16, of what is below Otsu's threshold if ink and ground are well apart. */
+/* Estimate the contrast level of the background and its noise. The level is the median; the noise
+ * is the distance from the median to the quantile 0.16. If Otsu's threshold separates ink and
+ * background clearly, only values below this threshold are used. */
 static void find_ground(digits_preprocess_workspace *workspace, int width, int height,
                         struct ink *ink)
 {
@@ -567,6 +572,7 @@ static void find_ground(digits_preprocess_workspace *workspace, int width, int h
     while (share < count && samples[share] < threshold) {
         share++;
     }
+    /* The threshold is clear if it explains over 80 % of the variance, with under 60 % below it. */
     if (explained > 0.8 && share < 0.6 * count) {
         count = share;
     }
@@ -575,7 +581,8 @@ static void find_ground(digits_preprocess_workspace *workspace, int width, int h
     ink->noise_floor = NOISE_FACTOR * noise > MIN_CONTRAST ? NOISE_FACTOR * noise : MIN_CONTRAST;
 }
 
-/* Find the ink's level: the mean of what stands out most. Return false if the frame is blank. */
+/* Compute the ink's level: the mean contrast above Otsu's threshold of all contrast that is not
+ * noise. Return false if the frame is blank. */
 static bool find_level(digits_preprocess_workspace *workspace, int width, int height,
                        struct ink *ink)
 {
@@ -619,22 +626,23 @@ static bool find_level(digits_preprocess_workspace *workspace, int width, int he
 
 /* --- Ruled lines --- */
 
-#define INK 1  /* flags of a pixel */
-#define LINE 2
+#define INK 1  /* flag: the pixel is ink */
+#define LINE 2 /* flag: the pixel is part of a ruled line */
 
-/* A picture of flags whose rows may be columns: pixel x of row y is at y * row_step + x * step. */
+/* An image of flags, which can be transposed. Pixel x of row y is at y * row_step + x * step. */
 struct flags {
     uint16_t *pixels;
     int height, width;
     int row_step, step;
 };
 
+/* Return a pointer to the flags of a pixel. */
 static uint16_t *flag_at(const struct flags *picture, int x, int y)
 {
     return &picture->pixels[y * picture->row_step + x * picture->step];
 }
 
-/* Return whether there is ink at most two rows away: slanting and broken lines hold together. */
+/* Return whether a pixel has ink at most two rows away. This joins slanted and broken lines. */
 static bool is_thick(const struct flags *picture, int x, int y)
 {
     const int last = smaller(y + 2, picture->height - 1);
@@ -648,7 +656,7 @@ static bool is_thick(const struct flags *picture, int x, int y)
     return false;
 }
 
-/* Mark the pixels from start to end of a row if that is long for a line. */
+/* Mark the pixels from start to end of a row as LINE if they cover over 40 % of the width. */
 static void mark_line(const struct flags *picture, int y, int start, int end)
 {
     int x;
@@ -658,8 +666,8 @@ static void mark_line(const struct flags *picture, int y, int start, int end)
     }
 }
 
-/* Mark the runs of thick ink that are long; gaps of a tenth of the width do not end one. Return
- * whether a line reaches the left or right side. */
+/* Mark long horizontal runs of ink. Gaps of up to 10 % of the width do not end a run. Return
+ * whether a marked line reaches the left or the right side. */
 static bool mark_lines(const struct flags *picture, int left, int right)
 {
     const int width = picture->width;
@@ -675,7 +683,7 @@ static bool mark_lines(const struct flags *picture, int left, int right)
         }
         most = larger(most, count);
     }
-    if (most < 0.25 * width) {
+    if (most < 0.25 * width) { /* no row has enough ink for a line */
         return false;
     }
     for (y = 0; y < picture->height; y++) {
@@ -699,8 +707,9 @@ static bool mark_lines(const struct flags *picture, int left, int right)
     return reaches;
 }
 
-/* Count the runs of ink down each column whose middle is on a line, by their length; or clear those
- * that are no longer than `longest`. Return how many they are. */
+/* Visit all vertical runs of ink whose middle is on a line. If `counts` is not 0, count the runs of
+ * each length. Otherwise clear the runs of at most `longest` pixels. Return the number of visited
+ * runs. */
 static int visit_runs(const struct flags *picture, int32_t *counts, double longest)
 {
     int visited = 0;
@@ -731,7 +740,7 @@ static int visit_runs(const struct flags *picture, int32_t *counts, double longe
     return visited;
 }
 
-/* Return the length of the run that is the one of number `rank` in the order of length. */
+/* Return the length of the run with index `rank`, if runs are sorted by length. */
 static int length_of_rank(const int32_t *counts, int rank)
 {
     int length = 0;
@@ -742,9 +751,11 @@ static int length_of_rank(const int32_t *counts, int rank)
     return length;
 }
 
-/* Take out thin lines along the rows, from one side of the picture on, but not strokes across. */
+/* Remove thin lines along the rows that begin at a side of the frame. Strokes that cross a line are
+ * longer than the line is thick, and are kept. */
 static void remove_ruled_lines(const struct flags *picture, int32_t counts[193])
 {
+    /* A line must reach the outer 4 % of the width. */
     const int left = (int)(0.04 * picture->width);
     const int right = round_up((1.0 - 0.04) * (picture->width - 1));
     const int size = picture->height * picture->width;
@@ -768,6 +779,7 @@ static void remove_ruled_lines(const struct flags *picture, int32_t counts[193])
             const double thickness = (length_of_rank(counts, (runs - 1) / 2)
                                       + length_of_rank(counts, runs / 2)) / 2.0;
 
+            /* Only lines thinner than 2 % of the longer side are ruled lines. */
             if (thickness <= 0.02 * larger(picture->height, picture->width)) {
                 visit_runs(picture, 0, 1.5 * thickness + 1.0);
             }
@@ -778,13 +790,15 @@ static void remove_ruled_lines(const struct flags *picture, int32_t counts[193])
     }
 }
 
-/* --- The digit among all ink --- */
+/* --- Segmentation of the digit --- */
 
-/* Number the 8-connected components of the ink in the order of their first pixels, from 1, and
- * measure them. Return how many there are, or -1 if there are more than DIGITS_MAX_COMPONENTS. */
+/* Find and measure the 8-connected components of the ink. They are numbered from 1, in the order of
+ * their first pixels. Return the number of components, or -1 if there are more than
+ * DIGITS_MAX_COMPONENTS. */
 static int find_components(digits_preprocess_workspace *workspace, int width, int height,
                            const struct ink *ink)
 {
+    /* Ink must exceed both thresholds. */
     const double stroke = STROKE_LEVEL * ink->level, noise = 0.75 * ink->noise_floor;
     uint16_t *const labels = workspace->shared.labels;
     const struct flags upright = {labels, height, width, width, 1};
@@ -804,8 +818,8 @@ static int find_components(digits_preprocess_workspace *workspace, int width, in
     remove_ruled_lines(&upright, workspace->counts);
     remove_ruled_lines(&lying, workspace->counts);
 
-    /* Each pixel begins as a component of its own and takes the lowest number around it, in
-     * passes from the first pixel to the last and back, until none changes. */
+    /* Label propagation: each pixel begins with its own label. It takes the lowest label of its
+     * neighbors, in forward and backward passes, until no label changes. */
     for (i = 0; i < size; i++) {
         labels[i] = (uint16_t)(labels[i] ? i + 1 : 0);
     }
@@ -862,14 +876,15 @@ static int find_components(digits_preprocess_workspace *workspace, int width, in
     return count;
 }
 
-/* Return how many sides of the frame a component touches. */
+/* Return the number of sides of the frame that a component touches. */
 static int borders(const struct digits_component *component, int width, int height)
 {
     return (component->left == 0) + (component->top == 0) + (component->right == width)
            + (component->bottom == height);
 }
 
-/* Return the larger gap between two components, across or down; below 0 if they overlap. */
+/* Return the larger one of the horizontal and vertical gaps between two boxes, in pixels. The gap
+ * of overlapping boxes is negative. */
 static int gap(const struct digits_component *one, const struct ink *other)
 {
     const int across = larger(one->left - other->right, other->left - one->right);
@@ -878,8 +893,8 @@ static int gap(const struct digits_component *one, const struct ink *other)
     return larger(across, down);
 }
 
-/* Choose the component that is the digit, and the pieces close to it; set the box of all of them.
- * Return false if there is none. */
+/* Choose the main component of the digit and components close to it. Set the bounding box of all
+ * chosen components. Return false if no component qualifies. */
 static bool choose(digits_preprocess_workspace *workspace, int count, int width, int height,
                    struct ink *ink)
 {
@@ -897,6 +912,7 @@ static bool choose(digits_preprocess_workspace *workspace, int count, int width,
         const bool corner = sides >= 2 && area < 0.25 * height * width;
         double score = all[n].mass * exponential(-4.0 * (x * x + y * y));
 
+        /* Components at the border of the frame, and above all at a corner, are rarely digits. */
         score *= (sides > 0 ? 0.2 : 1.0) * (corner ? 0.1 : 1.0);
         if (score > best) {
             best = score;
@@ -914,10 +930,12 @@ static bool choose(digits_preprocess_workspace *workspace, int count, int width,
     ink->bottom = chosen->bottom;
     for (round = 0; round < 3; round++) {
         const struct ink before = *ink;
+        /* A piece of the digit is closer than 15 % of the digit's size. */
         const double reach =
             0.15 * larger(before.right - before.left, before.bottom - before.top);
 
         for (n = 0; n < count; n++) {
+            /* A smaller mass is noise. */
             const bool near = all[n].mass > 0.03 * chosen->mass
                               && (borders(&all[n], width, height) == 0
                                   || borders(chosen, width, height) > 0);
@@ -934,9 +952,9 @@ static bool choose(digits_preprocess_workspace *workspace, int count, int width,
     return true;
 }
 
-/* --- The digit in MNIST's form --- */
+/* --- Conversion to MNIST's format --- */
 
-/* Write a row of the digit's ink, from 0 to 1; y is counted from the top of its box. */
+/* Write a row of the digit's ink, from 0 to 1. y is relative to the top of the bounding box. */
 static void ink_row(const digits_preprocess_workspace *workspace, int width, int height, int y,
                     const struct ink *ink, float *row)
 {
@@ -952,9 +970,10 @@ static void ink_row(const digits_preprocess_workspace *workspace, int width, int
     }
 }
 
-/* Return by how many pixels strokes are to be widened: those that would be too thin, among
- * MNIST's, once the digit is 20 pixels high. The mean width of a stroke is its area over half its
- * outline, which is pi / 4 of the steps between ink and ground along rows and columns. */
+/* Return the number of pixels by which strokes must be widened. They must be at least THIN_STROKE
+ * wide after scaling the digit to 20 pixels. The mean width of a stroke is its area divided by half
+ * its outline. By Crofton's formula, the outline is pi / 4 of the number of changes between ink and
+ * background along rows and columns. */
 static int missing_width(digits_preprocess_workspace *workspace, int width, int height,
                          const struct ink *ink)
 {
@@ -981,7 +1000,7 @@ static int missing_width(digits_preprocess_workspace *workspace, int width, int 
     return within((int)(THIN_STROKE * longest / 20.0 - 2 * area / outline + 0.5), longest / 8);
 }
 
-/* Return how much of a pixel, from 0 to 1, a cell covers. */
+/* Return the share of a pixel that a cell from `start` to `end` covers, 0 to 1. */
 static double covered(int pixel, double start, double end)
 {
     const double first = start > pixel ? start : pixel;
@@ -990,9 +1009,9 @@ static double covered(int pixel, double start, double end)
     return last > first ? last - first : 0.0;
 }
 
-/* Write the mean of each of 20 x 20 cells of a square around the ink, its strokes widened by
- * `extra` pixels: each pixel becomes the largest of itself and the `extra` before it, across and
- * down. */
+/* Scale the ink to 20 x 20 cells, and write the mean of each cell. Before, strokes are widened by
+ * `extra` pixels: each pixel becomes the maximum of itself and the `extra` pixels to the left and
+ * above. */
 static void shrink_ink(digits_preprocess_workspace *workspace, int width, int height,
                        const struct ink *ink, int extra)
 {
@@ -1009,7 +1028,7 @@ static void shrink_ink(digits_preprocess_workspace *workspace, int width, int he
         cells[i] = 0.0;
     }
     for (y = 0; y < high; y++) {
-        float *const widened = workspace->rows[y % (extra + 1)]; /* the last extra + 1 rows */
+        float *const widened = workspace->rows[y % (extra + 1)]; /* of the last rows */
 
         for (x = 0; x < wide; x++) {
             widened[x] = 0.0f;
@@ -1046,8 +1065,8 @@ static void shrink_ink(digits_preprocess_workspace *workspace, int width, int he
     }
 }
 
-/* Scale the peak of the cells to 255, and bring the center of mass to the middle of 28 x 28.
- * C. Yadav and L. Bottou, "Cold Case: The Lost MNIST Digits", 2019. */
+/* Scale the maximum of the cells to 255. Move the center of mass to the center of 28 x 28 pixels.
+ * Source: C. Yadav and L. Bottou, "Cold Case: The Lost MNIST Digits", 2019. */
 static void place_cells(const double *cells, uint8_t *pixels)
 {
     double peak = 0.0, mass = 0.0, x_moment = 0.0, y_moment = 0.0;
@@ -1069,13 +1088,13 @@ static void place_cells(const double *cells, uint8_t *pixels)
         const int y = i / 20 + down, x = i % 20 + right;
 
         if (y >= 0 && y < 28 && x >= 0 && x < 28) {
-            /* Fractions from 0.499 on are rounded up. */
+            /* Round up fractions of 0.499 or more: they may be halves with rounding errors. */
             pixels[y * 28 + x] = (uint8_t)(cells[i] * (255.0 / peak) + 0.5 + 1.0 / 1024.0);
         }
     }
 }
 
-/* Find the digit in workspace->plane. Return DIGITS_FOUND, or why there is none. */
+/* Find the digit in workspace->plane. Return DIGITS_FOUND, DIGITS_BLANK or DIGITS_CLUTTERED. */
 static int find_digit(digits_preprocess_workspace *workspace, int width, int height,
                       struct ink *ink)
 {
@@ -1093,8 +1112,9 @@ static int find_digit(digits_preprocess_workspace *workspace, int width, int hei
     return count > 0 && choose(workspace, count, width, height, ink) ? DIGITS_FOUND : DIGITS_BLANK;
 }
 
-/* Find a digit again that is small in the copy of a frame: in the frame itself, with a margin of
- * half its size. Return DIGITS_FOUND, or why there is none, and the size of what was looked at. */
+/* Find a digit in the original frame if it is small in the copy. Crop the frame to the digit with a
+ * margin of half its size. Set copy_width and copy_height to the size of the crop. Return
+ * DIGITS_FOUND, DIGITS_BLANK or DIGITS_CLUTTERED. */
 static int look_closer(digits_preprocess_workspace *workspace, const uint8_t *gray, int width,
                        int height, const struct ink *small, int *copy_width, int *copy_height,
                        struct ink *ink)
@@ -1141,7 +1161,7 @@ int digits_preprocess(const uint8_t *gray, int width, int height,
         const bool dark = ink.dark;
 
         status = look_closer(workspace, gray, width, height, &ink, &copy_width, &copy_height, &ink);
-        if (status != DIGITS_FOUND || ink.dark != dark) { /* the copy has to do */
+        if (status != DIGITS_FOUND || ink.dark != dark) { /* use the copy instead */
             copy_frame(gray, width, height, workspace, &copy_width, &copy_height);
             find_digit(workspace, copy_width, copy_height, &ink);
         }

@@ -1,17 +1,18 @@
 
-#define DIGITS_MIN_SIDE 32  /* pixels of the longer side of a frame */
-#define DIGITS_MAX_SIDE 320 /* pixels of either side */
+#define DIGITS_MIN_SIDE 32  /* pixels; a frame whose longer side is shorter is rejected */
+#define DIGITS_MAX_SIDE 320 /* pixels; a frame whose longer side is longer is rejected */
+/* A frame with more connected components of ink is rejected as DIGITS_CLUTTERED. */
 #define DIGITS_MAX_COMPONENTS 64
 
-/* A part of a frame's ink that hangs together. */
+/* A connected component of the ink in a frame. */
 struct digits_component {
-    int left, top, right, bottom; /* right and bottom are outside */
+    int left, top, right, bottom; /* pixels; right and bottom are exclusive */
     int area;                     /* pixels */
-    double mass;                  /* sum of the contrast */
-    bool kept;                    /* it belongs to the digit */
+    double mass;                  /* sum of the contrast of its pixels, in gray levels */
+    bool kept;                    /* the component belongs to the digit */
 };
 
-/* What light is estimated with: copies of the frame of 48 x 48 pixels at most. */
+/* Buffers for estimating the background light, on copies of the frame of at most 48 x 48 pixels. */
 struct digits_light {
     float coarse[48 * 48];
     float opened[48 * 48];
@@ -20,10 +21,10 @@ struct digits_light {
     uint8_t bytes[192 * 48];
 };
 
-/* RAM that digits_preprocess needs; it may be used for something else between two calls. */
+/* RAM that digits_preprocess needs. Between two calls it can be used otherwise. */
 typedef struct {
     uint8_t plane[192 * 192]; /* a copy of the frame */
-    union {                   /* one after the other */
+    union {                   /* these buffers are used one after the other */
         uint8_t bytes[320 * 192];
         struct digits_light light;
         float samples[4096];
@@ -31,24 +32,28 @@ typedef struct {
     } shared;
     float light[48 * 192];
     float row[216];
-    float rows[25][216]; /* rows of the digit's ink, its strokes widened */
+    float rows[25][216]; /* rows of the digit's ink, with widened strokes */
     double cells[20 * 20];
-    int32_t counts[193]; /* runs of ink by their length */
+    int32_t counts[193]; /* number of runs of ink with each length */
     struct digits_component components[DIGITS_MAX_COMPONENTS];
 } digits_preprocess_workspace;
 
 enum {
-    DIGITS_FOUND,
-    DIGITS_BLANK,     /* there is no ink */
-    DIGITS_CLUTTERED, /* there is too much on the picture: the Python runtime may read it */
+    DIGITS_FOUND,     /* a digit was found */
+    DIGITS_BLANK,     /* the frame contains no ink */
+    DIGITS_CLUTTERED, /* too many components; use the Python runtime for this frame */
     DIGITS_WRONG_SIZE /* see DIGITS_MIN_SIDE and DIGITS_MAX_SIDE */
 };
 
-/* Find the digit in a gray frame, light or dark, and bring it into MNIST's form: 20 x 20 around its
- * box, its center of mass in the middle of 28 x 28.
+/* Find a digit in a gray frame and convert it to MNIST's format. The digit is scaled to 20 x 20
+ * pixels, and its center of mass is moved to the center of 28 x 28 pixels. Ink may be lighter or
+ * darker than the background.
  *
- * Return DIGITS_FOUND; otherwise pixels are all 0, which digits_classify rejects. Pixels are those
- * of the Python runtime, give or take its float32 rounding. Colors are not told apart, and
- * implausible shapes are not rejected: for these the Python runtime is needed. */
+ * gray: width * height bytes, row by row.
+ *
+ * Return DIGITS_FOUND if a digit was found. Otherwise return another value of this enum. All
+ * pixels are then 0, and digits_classify rejects them. Except for rounding, the pixels equal those of
+ * the Python runtime. Colors and implausible shapes are not handled; use the Python runtime for
+ * these. */
 int digits_preprocess(const uint8_t *gray, int width, int height,
                       digits_preprocess_workspace *workspace, uint8_t pixels[DIGITS_PIXELS]);

@@ -1,5 +1,5 @@
-/* Runs the self-test; then classifies each image from standard input and writes its scores, label
- * and `accepted` to standard output. */
+/* Run the self-test, then classify each image from standard input. Write scores, label and
+ * `accepted` of each image to standard output. The exit status is the result of the self-test. */
 
 #include <stdio.h>
 

@@ -1,4 +1,5 @@
-/* The RAM that a caller of the model provides. */
+/* The variables that a caller of digits_classify needs. `digit-edge export-c --boards` measures
+ * their size. */
 
 #include "digits.h"
 

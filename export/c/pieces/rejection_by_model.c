@@ -1,4 +1,4 @@
-/* Return ln(x), x > 0: ln(m * 2^e) = 2 artanh((m - 1) / (m + 1)) + e ln 2 with m from 1/2 to 1. */
+/* Return ln(x) for x > 0: ln(m * 2^e) = 2 artanh((m - 1) / (m + 1)) + e ln 2, 1/2 <= m <= 1. */
 static double natural_logarithm(double x)
 {
     double exponent = 0.0;
@@ -16,19 +16,19 @@ static double natural_logarithm(double x)
     }
     ratio = (x - 1.0) / (x + 1.0);
     power = ratio;
-    for (n = 1; n < 36; n += 2) { /* (1/3)^36 is below the last bit */
+    for (n = 1; n < 36; n += 2) { /* further terms are below (1/3)^36, less than the last bit */
         sum += power / n;
         power *= ratio * ratio;
     }
     return 2.0 * sum + exponent * 0.6931471805599453;
 }
 
-/* Return whether the image is one of the classes: the rejection model scores its ink and the
- * confidence (runtime/model/rejection.py).
+/* Return false if the image is blank or its score in the rejection model is below the threshold.
+ * The Python version of this model is in runtime/model/rejection.py.
  *
- * score = output . max(0, weights . ink + bias) + logit weight * ln(c / (1 - c)),
- * with the mean ink of each square of 2 x 2 pixels in the rows from 4 to 23, and c the confidence,
- * at most 0.9999. */
+ * score = output . max(0, weights . ink + bias) + logit weight * ln(c / (1 - c))
+ * ink: the mean of each square of 2 x 2 pixels in rows 4 to 23, from 0 to 1
+ * c: the confidence, limited to 0.9999 */
 static bool is_accepted(const uint8_t *pixels, float confidence)
 {
     const double limited = confidence > 0.9999 ? 0.9999 : (double)confidence;
@@ -50,7 +50,7 @@ static bool is_accepted(const uint8_t *pixels, float confidence)
                 sum += *weight++ * (corner[0] + corner[1] + corner[28] + corner[29]);
             }
         }
-        /* A white square is four pixels of 255. */
+        /* Divide by the sum of four pixels of 255, which is an ink of 1. */
         activation = sum * rejection_scales[neuron] / (4.0 * 255.0) + rejection_biases[neuron];
         if (activation > 0.0) {
             score += activation * rejection_outputs[neuron];

@@ -1,5 +1,4 @@
-/* Return value / 2^shift, rounded to the nearest whole number, ties to the even one.
- * 0 < shift < 64. */
+/* Return value / 2^shift, rounded to the nearest integer, ties to even. 0 < shift < 64. */
 static uint64_t shift_right(uint64_t value, int shift)
 {
     const uint64_t half = (uint64_t)1 << (shift - 1);
@@ -9,7 +8,7 @@ static uint64_t shift_right(uint64_t value, int shift)
     return whole + (rest > half || (rest == half && (whole & 1)));
 }
 
-/* Return the position behind the highest bit that is set: 0 for 0, 1 for 1, 2 for 2 and 3. */
+/* Return the number of bits without leading zeros: 0 for 0, 1 for 1, 2 for 2 and 3. */
 static int bit_length(uint32_t value)
 {
     int length = 0;
@@ -24,14 +23,15 @@ static int bit_length(uint32_t value)
     return length + (value != 0);
 }
 
-/* Return nearest(float32(sum) * scale), ties to even: the requantization of XNNPACK
- * (src/qs8-gemm and src/qs8-requantization, "fp32"), which LiteRT calls on x86 and Arm.
+/* Return float32(sum) * scale, rounded to the nearest integer, ties to even, within +-65535. This
+ * is XNNPACK's requantization "fp32" (src/qs8-gemm and src/qs8-requantization). LiteRT uses it on
+ * x86 and Arm.
  *
- * It is computed in integers, so that the result does not depend on an FPU, on contraction to a
- * fused multiply-add or on -ffast-math. Rounding happens three times, as in float32: the sum to 24
- * bits, the product to 24 bits, the product to a whole number.
+ * The function computes in integers. Therefore the result does not depend on an FPU, on fused
+ * multiply-add or on -ffast-math. As in float32, the function rounds three times: the sum to 24
+ * bits, the product to 24 bits, and the product to an integer.
  *
- * scale: the bits of a positive float32 between 2^-32 and 2^8. */
+ * scale: the bits of a float32 from 2^-32 to less than 2^8. */
 static int32_t multiply_by_scale(int32_t sum, uint32_t scale)
 {
     const uint32_t mantissa = (scale & 0x7FFFFF) | 0x800000;
@@ -53,19 +53,20 @@ static int32_t multiply_by_scale(int32_t sum, uint32_t scale)
     }
     magnitude = exponent < 0 ? shift_right(magnitude, -exponent) : magnitude << exponent;
     if (magnitude > 0xFFFF) {
-        magnitude = 0xFFFF; /* any number that is beyond the 256 codes of an output */
+        magnitude = 0xFFFF; /* any number beyond 256 gives the same byte after clipping */
     }
     return sum < 0 ? -(int32_t)magnitude : (int32_t)magnitude;
 }
 
-/* From the sums of a layer to the bytes of its output. */
+/* The conversion of the sums of a layer to the bytes of the output. */
 struct requantization {
-    const uint32_t *scales; /* by channel: the bits of input scale * weight scale / output scale */
-    int32_t zero;           /* the byte that stands for 0 */
-    int32_t least;          /* the smallest byte; behind a ReLU it is zero */
-    int32_t most;           /* the largest byte */
+    const uint32_t *scales; /* per channel: bits of input scale * weight scale / output scale */
+    int32_t zero;           /* the byte that represents 0 */
+    int32_t least;          /* the smallest byte of the output; `zero` if a ReLU is fused */
+    int32_t most;           /* the largest byte of the output */
 };
 
+/* Convert a sum to a byte. `channel` is the index of the scale. */
 static uint8_t requantize(const struct requantization *rule, int channel, int32_t sum)
 {
     const int32_t code = multiply_by_scale(sum, rule->scales[channel]) + rule->zero;

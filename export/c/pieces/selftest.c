@@ -1,3 +1,4 @@
+/* Return the CRC-32 of all parameters of the model. */
 static uint32_t crc_of_parameters(void)
 {
     uint32_t crc = 0xFFFFFFFFu;

@@ -5,7 +5,7 @@ struct shape {
     int channels;
 };
 
-/* A kernel, a pooling window, or the step from one to the next. */
+/* The size of a kernel or of a pooling window, or a stride, in pixels. */
 struct window {
     int height;
     int width;

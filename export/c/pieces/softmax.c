@@ -1,5 +1,5 @@
-/* Softmax by look-up: e^(logit - largest logit) depends only on how many steps a logit is below
- * the largest one. The numerators are whole numbers whose sum is exact in float32, so that every
+/* Softmax by look-up table. The index of a numerator is the number of quantization steps by which a
+ * logit is below the largest logit. Numerators are integers with an exact sum in float32, so every
  * device computes the same scores. */
 static void softmax(const uint8_t *logits, float *scores)
 {
