@@ -7,7 +7,7 @@
 # make pi-page             run the commands of docs/raspberry-pi.md on an emulated one
 # make mcu                 prove and measure the model as C on emulated microcontrollers
 # make lint                check style and types
-# make lock                renew requirements/*.lock after a change in pyproject.toml
+# make lock [LOCKS=extra]  renew requirements/*.lock, or one of them, after a change in pyproject.toml
 # make clean               remove the environments and everything that was trained
 
 .DELETE_ON_ERROR:
@@ -21,6 +21,7 @@ PIP = -m pip --disable-pip-version-check install
 NEED_PYTHON = @test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with its venv module here;" \
 	"install one (Debian: apt install python3-venv), or name it: make PYTHON=…" >&2; exit 2; }
 ENGINES = litert onnx tflite
+LOCKS = dev pi $(ENGINES)
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
 # tflite-runtime needs NumPy 1 and an environment of its own; measured if that exists.
 WITH_TFLITE = $(if $(wildcard .venv-tflite/installed), --python tflite-runtime=.venv-tflite/bin/python)
@@ -113,7 +114,7 @@ publish: .venv/installed
 	cp $(addprefix models/published/digits,.keras .tflite -int8.tflite .onnx -int8.onnx) runtime/pretrained/
 
 lock: .venv/installed
-	for extra in dev pi $(ENGINES); do \
+	for extra in $(LOCKS); do \
 		.venv/bin/uv pip compile pyproject.toml --extra $$extra --extra test --universal \
 		--python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --quiet --upgrade \

@@ -1,4 +1,4 @@
-"""The table of supported engines: LiteRT, tflite-runtime and onnxruntime.
+"""The table of supported engines.
 
 `runtime.backends` opens models by this table. The module imports no engine, NumPy or Pillow, so
 that commands can list the engines in their `--help` without delay.

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.engines import ENGINES
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"train", "export", "runtime", "benchmarks", "deploy"}
 # Slow to import: they may be imported only inside functions.
@@ -21,8 +23,8 @@ HEAVY = {
     "sklearn",
     "scipy",
     "matplotlib",
-    "onnxruntime",
     "jinja2",
+    *(engine.package for engine in ENGINES),
 }
 # Package → the packages of this repository that it may import.
 ALLOWED = {
@@ -49,7 +51,7 @@ RUNTIME_LAYERS = (
 )
 # File or folder of the runtime → third-party packages that it may import besides NumPy and Pillow.
 THIRD_PARTY = {
-    "runtime/backends": {"onnxruntime"},
+    "runtime/backends": {engine.package for engine in ENGINES},
     "runtime/cli/parser.py": {"argcomplete"},
     "runtime/serve": {"starlette", "uvicorn", "h11"},
     "runtime/serve/run.py": {"python_multipart"},

@@ -44,7 +44,7 @@ def read(folder: Path) -> RelatedReports:
 def _read(path: Path, kind: type[T]) -> T | None:
     if not path.exists():
         return None
-    return read_report(kind, path, SCHEMA_VERSION, f"digit-edge benchmark.{path.stem}")
+    return read_report(kind, path, SCHEMA_VERSION, f"digit-edge benchmark-{path.stem}")
 
 
 def rejection_table(report: RejectionReport | None) -> Table:

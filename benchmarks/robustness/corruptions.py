@@ -1,7 +1,6 @@
-"""Corrupts test images in twelve ways, each at five strengths, for the robustness benchmark.
+"""Corrupts test images in the ways of `CORRUPTIONS`, for the robustness benchmark.
 
-Used by `benchmarks.robustness.run`. The ways are shift, rotation, scaling (smaller and larger),
-shear, blur, noise, contrast, brightness, thick and thin strokes, and occlusion.
+Used by `benchmarks.robustness.run`.
 
 Each public function takes images, a strength, and a random generator. Images are (N, 28, 28, 1)
 uint8 in MNIST's form: 0 is background, 255 is ink. The result has the same shape and dtype. Pixels

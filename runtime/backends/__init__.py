@@ -1,4 +1,4 @@
-"""Open an artifact (a model file) with an engine: LiteRT, tflite-runtime or onnxruntime.
+"""Open an artifact (a model file) with an engine of `runtime.engines.ENGINES`.
 
 `runtime.Classifier`, the self-test, `export` and the benchmarks call `open_backend`. It chooses a
 row of `runtime.engines.ENGINES` and imports the module of this package that the row names.

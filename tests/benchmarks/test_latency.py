@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from benchmarks.harness import messages, subprocesses
-from benchmarks.harness.cases import ABSENT, FAILED, BenchmarkCase, ExternalPython, SkippedCase
+from benchmarks.harness.cases import (
+    ABSENT,
+    EXPECTED,
+    FAILED,
+    BenchmarkCase,
+    ExternalPython,
+    SkippedCase,
+)
 from benchmarks.harness.messages import LatencyRequest, LatencyResponse, TimingSeries
 from benchmarks.latency import decode_only, engine_only, litert_benchmark_tool, scenarios
 from benchmarks.latency import run as latency
@@ -23,11 +30,12 @@ from runtime.engines import ENGINES
 from runtime.errors import EdgeError
 from runtime.model import artifact
 
+INSTALLED = [engine for engine in ENGINES if engine.installed()]
 ENGINE_CASES = [
-    BenchmarkCase("digits.tflite", "litert", "cpu", 1),
-    BenchmarkCase("digits-int8.tflite", "litert", "cpu", 1),
-    BenchmarkCase("digits.onnx", "onnxruntime", "cpu", 1),
-    BenchmarkCase("digits-int8.onnx", "onnxruntime", "cpu", 1),
+    BenchmarkCase(name, engine.name, "cpu", 1)
+    for name in EXPECTED
+    for engine in INSTALLED
+    if name.endswith(engine.suffix)
 ]
 ALL_SCENARIOS = {
     *messages.SCENARIOS,
@@ -89,7 +97,7 @@ def test_cold_starts_have_phases_and_memory(timings) -> None:
 
 
 def test_cold_start_of_the_command_is_measured_for_each_engine(timings) -> None:
-    assert [c.case.backend for c in timings.commands] == ["litert", "onnxruntime"]
+    assert [c.case.backend for c in timings.commands] == [engine.name for engine in INSTALLED]
     for command in timings.commands:
         assert len(command.command_ns) == len(command.imports_ns) == timings.settings.starts
         assert command.command_bytes > 1e7
@@ -119,7 +127,7 @@ def test_table_of_many_arrays_shows_the_target(timings) -> None:
 
 
 def test_many_files_are_timed_for_each_engine(timings) -> None:
-    assert [f.case.backend for f in timings.files] == ["litert", "onnxruntime"]
+    assert [f.case.backend for f in timings.files] == [engine.name for engine in INSTALLED]
     for result in timings.files:
         assert result.files == timings.settings.images
         assert len(result.command_ns) == len(result.decoding_ns) == timings.settings.repetitions

@@ -97,11 +97,11 @@ def failure_of(result: ParityResult | SkippedCase) -> str:
 
 
 def test_nan_in_a_weight_is_detected(report, find_case) -> None:
-    assert "NaN" in failure_of(find_case(report, "nan.onnx"))
+    assert "NaN" in failure_of(find_case(report, "nan.onnx", "onnxruntime"))
 
 
 def test_swapped_classes_are_detected(report, find_case) -> None:
-    result = find_case(report, "swapped-classes.onnx")
+    result = find_case(report, "swapped-classes.onnx", "onnxruntime")
     assert "scores differ" in failure_of(result)
     assert result.agreement < 0.1
     assert result.candidate.accuracy < 0.1
@@ -117,7 +117,7 @@ def test_swapped_labels_are_detected_although_the_scores_are_equal(report, find_
 
 
 def test_wrong_input_scale_is_detected(report, find_case) -> None:
-    assert "scores differ" in failure_of(find_case(report, "wrong-scale.onnx"))
+    assert "scores differ" in failure_of(find_case(report, "wrong-scale.onnx", "onnxruntime"))
 
 
 def test_artifact_of_another_model_is_detected(report, find_case) -> None:
@@ -125,11 +125,13 @@ def test_artifact_of_another_model_is_detected(report, find_case) -> None:
 
 
 def test_frozen_batch_size_is_detected_and_named(report, find_case) -> None:
-    assert "a batch, after single images" in failure_of(find_case(report, "frozen-batch.onnx"))
+    assert "a batch, after single images" in failure_of(
+        find_case(report, "frozen-batch.onnx", "onnxruntime")
+    )
 
 
 def test_truncated_artifact_is_detected(report, find_case) -> None:
-    assert "has no model spec" in failure_of(find_case(report, "truncated.onnx"))
+    assert "has no model spec" in failure_of(find_case(report, "truncated.onnx", "onnxruntime"))
 
 
 def test_crash_of_one_engine_does_not_affect_other_cases(report, find_case) -> None:
@@ -170,7 +172,7 @@ def test_missing_gpu_is_absent(predict) -> None:
 
 
 def test_missing_engine_does_not_fail_the_run(report, find_case, absent_case) -> None:
-    sound = find_case(report, "digits.onnx")
+    sound = find_case(report, "digits.onnx", "onnxruntime")
     assert dataclasses.replace(report, results=(sound,), skipped=(absent_case,))
 
 

@@ -133,6 +133,7 @@ def layers_of(case):
 
     The three models together use every layer function in `export/c/pieces`.
     """
+    import keras
     from keras import layers
 
     keras.utils.set_random_seed(0)  # a layer draws the seed of its weights when it is made

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 import runtime
-from runtime.backends import open_backend
+from runtime.backends import ENGINES, open_backend
 from runtime.model.artifact import Artifact, read
 
 onnx = pytest.importorskip("onnx", reason="the model is made with onnx")
-pytest.importorskip("onnxruntime")
+INSTALLED = [e.name for e in ENGINES if e.suffix == ".onnx" and e.installed()]
 
 
-def test_onnx_sums_of_large_products_are_exact():
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_onnx_sums_of_large_products_are_exact(engine):
     """A layer with pairs of products, 2 × 255 × 127, that exceed 16 bits."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -50,7 +51,7 @@ def test_onnx_sums_of_large_products_are_exact():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     published = read(Path(runtime.__file__).parent / "pretrained/digits-int8.onnx")
     spec = dataclasses.replace(published.spec, golden=None)
-    backend = open_backend(Artifact(published.path, model.SerializeToString(), spec))
+    backend = open_backend(Artifact(published.path, model.SerializeToString(), spec), engine)
     pixels = np.full((3, 28, 28, 1), 255, np.uint8)
     pixels[1, ::2], pixels[2] = 0, 7
     exact = (pixels.reshape(3, 784) / 255) @ (weights / 127)
