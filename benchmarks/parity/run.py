@@ -30,11 +30,13 @@ from runtime.model.tolerance import Tolerance
 from train.options import add_data_argument
 
 # A report contains the pixels of at most this many images that an artifact and the reference
-# predict differently. Beyond it, images with small margins of the reference are left out.
+# predict differently. If there are more, those with the smallest margin are left out: the highest
+# score of the reference minus its second highest.
 MAX_FLIPPED_IMAGES = 64
 
-# Images that --explain traces layer by layer; further test images are not traced. This number gives
-# two significant digits. More images would take long, because reference kernels are slow.
+# Images that --explain traces layer by layer; further test images are not traced. With this number,
+# the reported differences have two significant digits. More images would take long, because tracing
+# uses the engine's unoptimized kernels.
 _EXPLAINED_IMAGES = 500
 # The artifacts that --explain traces, as (engine, float artifact, int8 artifact).
 _EXPLAINED_ARTIFACTS = (
@@ -72,7 +74,8 @@ def compare(
         progress: called with a text for each step.
 
     Returns:
-        The report. A case that failed or whose engine is missing is in `skipped`.
+        The report. `skipped` contains the cases without usable scores; `results` contains all
+        others, also those beyond the tolerance.
 
     Raises:
         ArtifactError: the reference is missing or damaged, or cannot be run.
@@ -301,7 +304,10 @@ def _incompatibilities(candidate: Artifact, reference: Artifact) -> tuple[str, .
 
 
 def _flipped_images(results: list[ParityResult], test_set: TestSet) -> tuple[TestImage, ...]:
-    """Return the images that any case predicts differently, those with the largest margin first."""
+    """Return the images that a case in `results` predicts differently, the largest margin first.
+
+    There are at most MAX_FLIPPED_IMAGES.
+    """
     margins = {flip.index: flip.margin for result in results for flip in result.flips}
     indices = sorted(margins, key=lambda index: -margins[index])[:MAX_FLIPPED_IMAGES]
     return tuple(
@@ -347,7 +353,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def tolerance_of(arguments: argparse.Namespace) -> Tolerance:
     """Return the tolerance that the options of `add_arguments` select.
 
-    The options are in percent; a `Tolerance` has shares from 0 to 1.
+    --max-drop and --min-agreement are in percent; a `Tolerance` has shares from 0 to 1.
+    --max-difference is a difference of scores in both.
     """
     return Tolerance(
         arguments.max_difference, arguments.max_drop / 100, arguments.min_agreement / 100

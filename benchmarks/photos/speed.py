@@ -159,7 +159,7 @@ def _photograph(width_px: int, height_px: int, random: np.random.Generator) -> b
 def _small_png(random: np.random.Generator) -> bytes:
     """Draw a small dark digit at a random place on light paper; return a grayscale PNG."""
     digits = _digits()
-    side = int(random.integers(14, 22))  # MNIST's form has 20
+    side = int(random.integers(14, 22))  # of the digit in pixels; MNIST's digits fit in 20
     top, left = random.integers(2, _PNG_SIDE_PX - side - 1, 2)
     ink = np.zeros((_PNG_SIDE_PX, _PNG_SIDE_PX), np.float32)
     ink[top : top + side, left : left + side] = _stroke(digits[random.integers(len(digits))], side)

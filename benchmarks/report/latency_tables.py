@@ -1,7 +1,8 @@
 """Builds the tables of a latency run for the terminal, Markdown and HTML reports.
 
 They show latency and throughput, cold start, the time from file to label, the roofline of one core,
-and comparisons with the bare engine, with decoding alone and with LiteRT's own benchmark tool. A
+and comparisons with the bare engine, with decoding alone, with a process that only imports, and
+with LiteRT's own benchmark tool. One table lists the invalid timings. A
 case is an artifact in an engine on a device with a number of threads. The bare engine is the
 engine's own API, without this project's runtime around it.
 """

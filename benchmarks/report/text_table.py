@@ -14,8 +14,8 @@ from benchmarks.report.formats import Table, is_numeric
 from runtime.errors import printable
 
 _GAP = 2  # spaces before each column
-_LONG_TEXT = 25  # characters; a column with a longer text is wrapped like a header
-_MIN_LONG_TEXT_WIDTH = 20  # characters of a line of such a column, unless no other way is left
+_LONG_TEXT = 25  # characters; a column with a longer text is wrapped before columns are left out
+_MIN_LONG_TEXT_WIDTH = 20  # characters; such a column stays this wide until _WRAP_ALL_TEXTS
 
 # How far a column may be made narrower; indices into `_Column.widths`:
 _WRAP_LONG_TEXTS = 2
@@ -32,7 +32,7 @@ class _Column:
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
-        """The width of the column on one line, then its minima, the more is wrapped the smaller."""
+        """The width on one line, then the minimum if headers, long texts, all texts or all wrap."""
         longest = max(map(len, self.cells))
         header = max(map(len, _pieces(self.name, break_on_hyphens=True)), default=0)
         one_line, header_wrapped = max(longest, len(self.name)), max(longest, header)
@@ -116,7 +116,7 @@ def _fit(columns: Sequence[_Column], width: int, limit: int) -> list[int] | None
 
 
 def _pieces(text: str, break_on_hyphens: bool = False) -> list[str]:
-    """Return the pieces of a text that are never broken."""
+    """Return the pieces of a text, which only _WRAP_ANYTHING breaks."""
     return textwrap.wrap(text, 1, break_long_words=False, break_on_hyphens=break_on_hyphens)
 
 

@@ -45,7 +45,8 @@ class LiteRTBackend:
         ArtifactError: the model contradicts its spec.
     """
 
-    fallback = ""  # all operators run on the CPU, which is the device
+    # Names the processor of operators that the device cannot run; the CPU, the device, runs all.
+    fallback = ""
 
     def __init__(self, artifact: Artifact, name: str, version: str, interpreter: Any) -> None:
         self.name = name

@@ -18,7 +18,9 @@ TIMEOUT_S = 10.0  # limit for the connection and for each read; beyond it, the a
 MAX_ATTEMPTS = 3  # after this many failed attempts, the download fails
 _RETRY_DELAY_S = 0.5  # pause between two attempts
 _MIN_BYTES_PER_S = 1000  # lowest mean rate; an attempt that is slower fails
-_RATE_CHECK_AFTER_S = 20.0  # from the start of an attempt; the mean rate is not checked before
+_RATE_CHECK_AFTER_S = (
+    20.0  # from the start of the response body; the mean rate is not checked before
+)
 _CHUNK_BYTES = 1 << 16  # most bytes of one read
 _MAX_LENGTH_DIGITS = 19  # a Content-Length with more digits is ignored
 _ABSENT_STATUSES = (404, 410)  # HTTP statuses "not found" and "gone": the file does not exist

@@ -1,7 +1,7 @@
 """Reads a data set of image files from a folder with one subfolder per class.
 
-The folder may also contain `train`, `val` and `test` folders with these subfolders.
-`train.data.idx_npz` calls `read`.
+Instead, the folder may contain only `train` and `test` folders, and a `val` folder, each with one
+subfolder per class. `train.data.idx_npz` calls `read`.
 """
 
 import sys
@@ -26,8 +26,9 @@ MAX_LISTED_FILES = 10  # unreadable files that get a message each; further ones 
 def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
     """Read a folder with one subfolder per class, or with `train`, `val` and `test` folders.
 
-    Images in `val` are used for training, because training holds back validation images itself; a
-    message on stderr says so. Files that are not readable images are skipped, and listed on stderr.
+    Images in `val` are used for training, because training holds back validation images itself. If
+    several folders are used for training, a message on stderr says so. Files that are not readable
+    images are skipped; stderr names the first of them and their number.
 
     Args:
         folder: the folder to read; its name becomes the name of the data set.
@@ -40,7 +41,8 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
 
     Raises:
         DatasetError: there are fewer than 2 or more than MAX_CLASSES classes, a class has too few
-            images, or other folders lie beside `train` and `test`.
+            images, or at least two folders have names of such parts, but there are other folders
+            beside them or none of them is for training.
     """
     train, test = _parts(folder)
     classes = sorted({c.name for part in train + test for c in _subfolders(part)})
@@ -62,7 +64,7 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
 def _parts(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return (folders of training images, folders of test images).
 
-    If the folder is not divided into `train` and `test`, this is ([folder], []).
+    If fewer than two subfolders have the names of such parts, this is ([folder], []).
     """
     subfolders = _subfolders(folder)
     train = [part for part in subfolders if part.name.lower() in TRAIN_NAMES]

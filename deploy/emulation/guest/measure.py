@@ -1,8 +1,8 @@
 """Measure each installed engine on an emulated Pi: instructions and resident memory.
 
 Usage: python3 measure.py ENGINE…. `deploy.emulation.table` runs this script in QEMU's full-system
-mode, in which the clock advances by one nanosecond per instruction. The script prints one line
-`PI-ROW {…JSON…}` per engine.
+mode. Its option -icount shift=0 advances the clock by one nanosecond per instruction. The script
+prints one line `PI-ROW {…JSON…}` per engine.
 """
 
 import glob
@@ -19,7 +19,8 @@ KIB_BYTES = 1024  # the unit of the kernel's memory figures (ru_maxrss in getrus
 # the program runs `digit-edge classify` once, so that the files of this command are cached for the
 # next measurement. Reading these files from the disk would count as instructions: while the system
 # waits, the clock jumps to the next timer. Then the program loads each model and runs 10 inferences
-# to warm up. It prints the mean of 10 further inferences, of one image each.
+# to warm up. It prints the mean number of instructions of 10 further inferences, of one image each,
+# and the version of the engine.
 _INFERENCE = """
 import contextlib, runpy, sys, time
 from digit_edge import Classifier
