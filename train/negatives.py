@@ -53,7 +53,7 @@ def draw_negatives(n: int, seed: int) -> Pixels:
 
 def glyphs(characters: str, n: int, random: np.random.Generator) -> Pixels:
     """`n` characters in DejaVu's fonts, distorted, thickened and thinned, in MNIST's form."""
-    fonts = [_font(name) for name in _FONTS]
+    fonts = letter_fonts()
     return np.stack(
         [
             _distorted(
@@ -63,6 +63,11 @@ def glyphs(characters: str, n: int, random: np.random.Generator) -> Pixels:
             for number in range(n)
         ]
     )
+
+
+def letter_fonts() -> list[ImageFont.FreeTypeFont]:
+    """DejaVu's fonts, which come with matplotlib."""
+    return [_font(name) for name in _FONTS]
 
 
 @cache
