@@ -8,6 +8,7 @@ from pathlib import Path
 from export.pipeline import DEFAULT_CALIBRATION, ExportTarget, export
 from export.verify import Verification
 from runtime.errors import CHECK_FAILED, DatasetError, EdgeError, ParityError, printable, report
+from runtime.model.spec import SEQUENCE
 from runtime.system import interrupt
 from train.options import whole
 
@@ -27,7 +28,13 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
             f"{arguments.model} was trained on {trained_on.name}, this data is {data.name}: "
             "give the same with --data"
         )
-    samples = calibration.choose(data, arguments.calibration, arguments.seed)
+    samples = lines = None
+    if source.artifact.spec.kind == SEQUENCE:
+        from export.lines import compose, export_lines
+
+        lines = compose(data, arguments.calibration, arguments.seed)
+    else:
+        samples = calibration.choose(data, arguments.calibration, arguments.seed)
     failed = 0
     for target in targets:
         for quantize in arguments.precisions:
@@ -35,9 +42,11 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
             out = arguments.out or _default_out(arguments.model, target, quantize)
             print(printable(str(out)))
             try:
-                made = export(
-                    source, target, data, out, samples if quantize else None, _print_checks
-                )
+                if lines is not None:
+                    made = export_lines(source, target, lines, out, quantize, _print_checks)
+                else:
+                    used = samples if quantize else None
+                    made = export(source, target, data, out, used, _print_checks)
             except ParityError as error:
                 report(error)
                 failed += 1

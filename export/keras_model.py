@@ -13,6 +13,7 @@ from runtime.backends import Pixels, Scores
 from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
+from runtime.model.spec import SEQUENCE
 from runtime.system import atomic_write, interrupt
 from runtime.system.native_output import suppress_native_output
 
@@ -33,8 +34,12 @@ class KerasModel:
     model: "keras.Model"
 
     def scores(self, pixels: Pixels) -> Scores:
-        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8."""
-        return scores_of(self.model, pixels)
+        """The softmax, (N, classes) float32, of pixels (N, 28, 28, 1) uint8.
+
+        Of a sequence model: the logits, (N, columns, classes), of pixels (N, 32, width, 1).
+        """
+        scores = scores_of(self.model, pixels)
+        return scores[:, 0] if self.artifact.spec.kind == SEQUENCE else scores
 
 
 def open_source(path: str | os.PathLike[str]) -> KerasModel:
@@ -79,6 +84,8 @@ def scores_of(model: "keras.Model", pixels: Pixels) -> Scores:
 def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunction":
     """The model as a function: pixels from 0 to 1 (batch, 28, 28, 1) → scores (batch, classes).
 
+    Of a sequence model: (batch, 32, width, 1) → (batch, columns, classes).
+
     Keras's Flatten asks for the batch size at run time (SHAPE, STRIDED_SLICE, PACK), which splits
     the TFLite graph in two XNNPACK partitions. A reshape to the constant [-1, n] is the same, keeps
     one partition and leaves the batch free.
@@ -104,7 +111,9 @@ def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunc
 
     @tf.function(input_signature=signature, autograph=False)
     def scores(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {OUTPUT_NAME: plain(pixels, training=False)}
+        found = plain(pixels, training=False)
+        # Of a sequence model: (batch, 1, columns, classes).
+        return {OUTPUT_NAME: tf.squeeze(found, 1) if found.shape.rank == 4 else found}
 
     # Keep the variables alive as long as the function that reads them.
     scores.model = plain

@@ -12,7 +12,13 @@ from runtime.backends import Backend, open_backend
 from runtime.errors import ParityError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
-from runtime.model.spec import GoldenOutputs, Metrics, Quantization, QuantizationParams
+from runtime.model.spec import (
+    GoldenOutputs,
+    Metrics,
+    ModelSpec,
+    Quantization,
+    QuantizationParams,
+)
 from runtime.system import interrupt
 
 if TYPE_CHECKING:
@@ -53,19 +59,7 @@ def export(
         ArtifactError: a converter or the engine refuses the model.
         EdgeError: `out` cannot be written.
     """
-    with interrupt.deferred():  # converters call back from C++, where an exception can be lost
-        model = target.convert(source, calibration)
-    affine = target.quantization(model)
-    if (affine is None) != (calibration is None):
-        raise ParityError(f"{out} is not written: {target.name}'s converter ignored the precision")
-    spec = dataclasses.replace(
-        source.artifact.spec,
-        precision="float32" if affine is None else "int8",
-        quantization=affine and Quantization(*affine, calibration.dataset, calibration.counts),
-        source_sha256=source.artifact.spec.digest,
-        golden=None,
-    )
-    candidate = open_backend(Artifact(out, model, spec))
+    model, spec, candidate = convert(source, target, out, calibration)
     outcome = verify(
         target.describe(model),
         candidate.scores,
@@ -88,6 +82,33 @@ def export(
         golden=known and GoldenOutputs(known.pixels, candidate.scores(known.pixels)),
     )
     return artifact.write(out, model, spec)
+
+
+def convert(
+    source: "KerasModel", target: ExportTarget, out: Path, calibration: "Calibration | None"
+) -> tuple[bytes, ModelSpec, Backend]:
+    """Convert a model, and open the result with the engine of the device.
+
+    Returns:
+        The bare model; its spec, without golden outputs; the engine that holds it.
+
+    Raises:
+        ParityError: the converter ignored the precision.
+        ArtifactError: a converter or the engine refuses the model.
+    """
+    with interrupt.deferred():  # converters call back from C++, where an exception can be lost
+        model = target.convert(source, calibration)
+    affine = target.quantization(model)
+    if (affine is None) != (calibration is None):
+        raise ParityError(f"{out} is not written: {target.name}'s converter ignored the precision")
+    spec = dataclasses.replace(
+        source.artifact.spec,
+        precision="float32" if affine is None else "int8",
+        quantization=affine and Quantization(*affine, calibration.dataset, calibration.counts),
+        source_sha256=source.artifact.spec.digest,
+        golden=None,
+    )
+    return model, spec, open_backend(Artifact(out, model, spec))
 
 
 def _accuracy(backend: Backend, split: "Split") -> float:

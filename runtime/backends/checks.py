@@ -30,9 +30,16 @@ def check_quantization(
         )
 
 
-def check_pixels(pixels: Pixels, shape: tuple[int, ...]) -> None:
-    """Raise an ImageError unless `pixels` is uint8 of shape (N,) + `shape`, N ≥ 1."""
-    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or len(pixels) == 0:
+def check_pixels(pixels: Pixels, shape: tuple[int | None, ...]) -> None:
+    """Raise an ImageError unless `pixels` is uint8 of shape (N,) + `shape`, N ≥ 1.
+
+    None in `shape` is any size.
+    """
+    if (
+        pixels.dtype != np.uint8
+        or (pixels.shape[1:] != shape and not _fits(pixels.shape[1:], shape))
+        or len(pixels) == 0
+    ):
         raise ImageError(
             f"pixels are uint8 of shape (N, {', '.join(map(str, shape))}), not {pixels.dtype} "
             f"{pixels.shape}: use classify() for images, or to_pixels()"
@@ -50,9 +57,17 @@ def check_model(
     if len(inputs) != 1 or len(outputs) != 1:
         raise ArtifactError(f"{artifact.path} has not one input and one output: export it again")
     found = tuple(inputs[0][1:]), tuple(outputs[0][1:])
-    expected = artifact.spec.input_shape, (len(artifact.spec.labels),)
-    if found != expected:
+    free = (None,) * artifact.spec.input_shape.count(None)  # columns, of a sequence model
+    expected = artifact.spec.input_shape, (*free, len(artifact.spec.labels))
+    if not all(map(_fits, found, expected)):
         raise ArtifactError(
             f"{artifact.path} takes {found[0]} and gives {found[1]}, its spec says {expected[0]} "
             f"and {expected[1]}: export it again"
         )
+
+
+def _fits(shape: Sequence[object], expected: Sequence[int | None]) -> bool:
+    """Return whether a shape is the expected one; None in that is any size."""
+    return len(shape) == len(expected) and all(
+        wanted is None or size == wanted for size, wanted in zip(shape, expected, strict=True)
+    )

@@ -55,7 +55,7 @@ class LiteRTBackend:
             scale, zero_point = result[0]["quantization"]
             values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
             self._real = (values - np.float32(zero_point)) * np.float32(scale)
-        self._batch = 0
+        self._shape: tuple[int, ...] = ()  # of the input for which tensors are allocated
         # The input as the model takes it; reused, as an array a call would cost a microsecond.
         self._staged: npt.NDArray[np.generic]
         self._given: npt.NDArray[np.generic]
@@ -76,13 +76,13 @@ class LiteRTBackend:
 
     def _run(self, pixels: Pixels) -> Scores:
         interpreter = self._interpreter
-        if len(pixels) != self._batch:
-            self._batch = 0  # should the engine fail below, the next call starts over
+        if pixels.shape != self._shape:
+            self._shape = ()  # should the engine fail below, the next call starts over
             interpreter.resize_tensor_input(self._input, pixels.shape)
             interpreter.allocate_tensors()
             self._staged = np.empty(pixels.shape, np.uint8 if self._int8 else np.float32)
             self._given = self._staged.view(np.int8) if self._int8 else self._staged
-            self._batch = len(pixels)
+            self._shape = pixels.shape
         if self._int8:
             # int8 = pixel − 128: flipping the top bit is that subtraction, modulo 256.
             np.bitwise_xor(pixels, _TOP_BIT, out=self._staged)

@@ -69,11 +69,18 @@ class Quantization:
 
 @dataclass(frozen=True, eq=False)
 class GoldenOutputs:
-    """Known answers: pixels (N, 28, 28, 1) uint8 and the scores (N, classes) float32 they gave."""
+    """Known answers: pixels (N, 28, 28, 1) uint8 and the scores (N, classes) float32 they gave.
+
+    Of a sequence model: (N, 32, width, 1) and the logits (N, columns, classes).
+    """
 
     pixels: npt.NDArray[np.uint8]
     scores: npt.NDArray[np.float32]
 
+
+# Kinds of models.
+CLASSES = "classes"  # an image of a fixed size → one softmax
+SEQUENCE = "sequence"  # a line of any width → the logits of each of its columns, for CTC
 
 # Names of fields that were changed since files with these keys were published.
 _JSON_KEYS = {"confidence_threshold": "accept_confidence", "rejection_model": "acceptance"}
@@ -86,7 +93,7 @@ class ModelSpec:
     Attributes:
         name: the model's name.
         labels: one per class, in the order of the scores.
-        input_shape: of one image, (28, 28, 1).
+        input_shape: of one image, (28, 28, 1); of a line of a sequence model, (32, None, 1).
         precision: "float32" or "int8".
         quantization: for int8 models.
         temperature: what the logits were divided by; it is folded into the last layer already.
@@ -98,12 +105,13 @@ class ModelSpec:
         provenance: how it was made, (key, text) pairs: recipe, seed, versions.
         rejection_model: the rejection model, of models of the ten digits alone.
         golden: inputs and the answers this very artifact gave when it was made.
+        kind: `CLASSES` or `SEQUENCE`. The last label of a sequence model is CTC's blank.
         digest: SHA-256 of the file, filled in by `artifact.read`.
     """
 
     name: str
     labels: tuple[str, ...]
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int | None, ...]
     precision: str
     temperature: float
     confidence_threshold: float
@@ -114,6 +122,7 @@ class ModelSpec:
     quantization: Quantization | None = None
     provenance: tuple[tuple[str, str], ...] = ()
     rejection_model: RejectionModel | None = None
+    kind: str = CLASSES
     schema_version: int = SCHEMA_VERSION
     digest: str = field(default="", compare=False)
 
@@ -122,6 +131,8 @@ class ModelSpec:
         values = dataclasses.asdict(self)
         record = {_JSON_KEYS.get(name, name): value for name, value in values.items()}
         del record["digest"]
+        if self.kind == CLASSES:
+            del record["kind"]
         if self.golden is not None:
             record["golden"] = {
                 "pixels": base64.b64encode(self.golden.pixels.tobytes()).decode(),
@@ -162,12 +173,13 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
     if not isinstance(record["labels"], list):
         raise TypeError("its labels are no list")
     labels = tuple(record["labels"])
-    shape = tuple(int(n) for n in record["input_shape"])
+    shape = tuple(None if n is None else int(n) for n in record["input_shape"])
     golden = quantization = metrics = None
     if record["golden"] is not None:
         pixels = np.frombuffer(base64.b64decode(record["golden"]["pixels"]), np.uint8)
         scores = np.array(record["golden"]["scores"], np.float32)
-        golden = GoldenOutputs(pixels.reshape(-1, *shape), scores.reshape(-1, len(labels)))
+        sizes = [-1 if n is None else n for n in shape]
+        golden = GoldenOutputs(pixels.reshape(len(scores), *sizes), scores)
     if record["metrics"] is not None:
         metrics = Metrics(**record["metrics"])
     if record["quantization"] is not None:
@@ -195,6 +207,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
         rejection_model=None
         if rejection_model is None
         else RejectionModel.from_record(rejection_model),
+        kind=record.get("kind", CLASSES),
         schema_version=int(record["schema_version"]),
         digest=digest,
     )
@@ -217,12 +230,18 @@ def check(spec: ModelSpec) -> None:
         raise ArtifactError("its labels are not distinct, printable and non-empty: mend the labels")
     if spec.precision not in ("float32", "int8"):
         raise ArtifactError(f"its precision {spec.precision!r} is neither float32 nor int8")
+    if spec.kind not in (CLASSES, SEQUENCE):
+        raise ArtifactError(f"its kind {spec.kind!r} is unknown: upgrade digit-edge")
+    if spec.input_shape.count(None) != (spec.kind == SEQUENCE):
+        raise ArtifactError(f"its input shape {spec.input_shape} is not of a {spec.kind} model")
     if spec.quantization is not None:
         counts = spec.quantization.calibration_counts
         if counts and (len(counts) != len(labels) or not all(isinstance(n, int) for n in counts)):
             raise ArtifactError("its calibration counts are not one a label: export it again")
     if spec.golden is not None and len(spec.golden.pixels) != len(spec.golden.scores):
         raise ArtifactError("its golden inputs and scores are not as many: export it again")
+    if spec.golden is not None and spec.golden.scores.shape[-1:] != (len(labels),):
+        raise ArtifactError("its golden scores are not one a label: export it again")
     if spec.golden is not None and not np.isfinite(spec.golden.scores).all():
         raise ArtifactError("its golden scores are not all finite: train or export it again")
 

@@ -1,6 +1,8 @@
 """Composes the batches of a training run in a process of its own, the same ones for the same seed."""
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -108,7 +110,16 @@ def _start(
     writers: npt.NDArray[np.int64] | None,
 ) -> None:
     global _composer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _composer = Composer(pixels, labels, writers, letter_fonts())
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that trains was killed, which cannot shut it down."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _compose(batch_size: int, seed: tuple[int, int]) -> list[LineBatch]:

@@ -28,7 +28,7 @@ def build(classes: int) -> "keras.Model":
 
     Input `pixels`: float32 (N, 32, width, 1) from 0 (background) to 1 (ink), any width that 4
     divides.
-    Output `scores`: float32 (N, 1, width / 4, classes), the softmax of each column.
+    Output `scores`: float32 (N, 1, width / 4, classes), the logits of each column.
     """
     import keras
     from keras import layers
@@ -39,7 +39,7 @@ def build(classes: int) -> "keras.Model":
         x = layers.Conv2D(filters, kernel, padding="same", activation="relu", name=f"conv{n}")(x)
         if pool != (1, 1):
             x = layers.MaxPooling2D(pool, name=f"pool{n}")(x)
-    scores = layers.Conv2D(classes, 1, activation="softmax", name="scores")(x)
+    scores = layers.Conv2D(classes, 1, name="scores")(x)
     return keras.Model(pixels, scores, name="lines")
 
 

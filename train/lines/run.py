@@ -12,14 +12,17 @@ from pathlib import Path
 
 from runtime.errors import EdgeError, printable
 from runtime.model.artifact import Artifact
+from runtime.model.spec import Metrics
 from runtime.system import atomic_write, interrupt
 from train.checkpoint import Epoch
 from train.data import load
 from train.lines import writers
 from train.lines.batches import BatchSource, LineBatch, stack
 from train.lines.compose import Composer
-from train.lines.fit import EPOCHS, LineTraining, fit
+from train.lines.fit import EPOCHS, LineTraining, exact_share, fit
+from train.lines.network import fold_batch_norm
 from train.lines.recipe import LineRecipe
+from train.lines.save import save
 from train.negatives import letter_fonts
 from train.run import start_tensorflow
 from train.save import versions
@@ -35,7 +38,7 @@ def run(
     seed: int,
     out: Path,
     resume: bool,
-) -> Artifact | None:
+) -> Artifact:
     """Train, validate and save; prints its progress.
 
     Beside `out` are written, under its name: `-checkpoint.npz` and `-history.csv`.
@@ -99,7 +102,39 @@ def run(
     batches = BatchSource(kept, by_kept, recipe.batch_size, recipe.pool, seed)
     with closing(batches):
         fit(training, batches, validation, path, settings, resume, report, _watch)
-    return None
+    threshold = 0.0
+    held_exact = exact_share(training, validation)
+    model = fold_batch_norm(training.average)
+    kept_lines = Composer(kept.pixels, kept.labels, by_kept, letter_fonts()).lines(
+        recipe.validation_lines, (seed, 5)
+    )
+    kept_lines.sort(key=lambda line: line.pixels.shape[1])
+    on_train = exact_share(
+        training,
+        [
+            stack(kept_lines[at : at + _VALIDATION_BATCH])
+            for at in range(0, len(kept_lines), _VALIDATION_BATCH)
+        ],
+    )
+    artifact = save(
+        out,
+        model,
+        data_set.dataset,
+        Metrics(on_train, len(kept_lines), held_exact, len(lines)),
+        threshold,
+        provenance=(
+            ("recipe", recipe.to_json()),
+            ("seed", str(seed)),
+            ("held back", f"the digits of {_VALIDATION_SHARE:.0%} of the writers"),
+            *versions(),
+        ),
+    )
+    print(
+        f"{100 * held_exact:.2f} % of the lines of the other writers exact, "
+        f"{100 * on_train:.2f} % of those trained on"
+    )
+    print(f"{printable(str(out))}: {out.stat().st_size:,} bytes", flush=True)
+    return artifact
 
 
 def _beside(out: Path, what: str) -> Path:
