@@ -1,6 +1,7 @@
 """Classifier: spec + backend + preprocessing → Prediction."""
 
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from runtime.preprocess.pipeline import (
 )
 
 if TYPE_CHECKING:
+    from runtime.multi_digit.line_reader import LineReader
     from runtime.multi_digit.recognize import Recognition
 
 _PRETRAINED = Path(__file__).parent / "pretrained"
@@ -37,6 +39,9 @@ class Classifier:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._labels = backend.spec.labels
+        self._lock = threading.Lock()
+        self._line_reader_sought = False
+        self._opened_line_reader: LineReader | None = None
         self._scorer = RejectionScorer(
             backend.spec.confidence_threshold, backend.spec.rejection_model
         )
@@ -111,31 +116,48 @@ class Classifier:
         predictions = self._predict_batch([one.pixels for one in preprocessed])
         return list(map(self._confirm, predictions, preprocessed))
 
-    def read(self, image: ImageSource, *, keep_unknown: bool = False) -> "Recognition":
+    def read(self, image: ImageSource, *, keep_unknown: bool = True) -> "Recognition":
         """Read an image of several digits: touching ones, slanting lines, several lines.
 
-        Where no line of them is found, the picture is looked at as that of one digit.
+        Models of the ten digits use the published line reader, which is opened at the first call;
+        models of other classes split the ink themselves. If no digit is found, the picture is read
+        as that of one digit.
 
         Args:
-            keep_unknown: whether what is no digit stands in the text, as `?`.
+            keep_unknown: whether places that are not certainly one digit are `?` in the text;
+                otherwise they are omitted.
 
         Raises:
             ImageError: it cannot be read as an image.
         """
+        from runtime.multi_digit.read_lines import read_lines
         from runtime.multi_digit.recognize import recognize, single_digit
 
         name = describe(image)
         image = buffer_stream(image, name)
         looks = CachedDecoder(image, name)
-        recognition = recognize(
-            looks, self._predict_found, keep_unknown, self.spec.rejection_model is not None
-        )
+        reader = self._line_reader()
+        if reader is not None:
+            recognition = read_lines(looks, reader, self._predict_found, keep_unknown)
+        else:
+            digits_only = self.spec.rejection_model is not None
+            recognition = recognize(looks, self._predict_found, keep_unknown, digits_only)
         if not any(digit.prediction.accepted for digit in recognition.digits):
             preprocessed = preprocess(image if isinstance(image, np.ndarray) else looks)
             alone = replace(self.classify_preprocessed(preprocessed), view=preprocessed)
             if alone.accepted:
                 return single_digit(alone)
         return recognition
+
+    def _line_reader(self) -> "LineReader | None":
+        """Open the published line reader with this engine; None for models of other classes."""
+        if self._labels != tuple("0123456789") or self.spec.rejection_model is None:
+            return None
+        with self._lock:
+            if not self._line_reader_sought:
+                self._line_reader_sought = True
+                self._opened_line_reader = _open_line_reader(self.backend.name)
+            return self._opened_line_reader
 
     def _predict_batch(self, batch: list[Pixels]) -> list[Prediction]:
         return self._predict_all(np.stack(batch)) if batch else []
@@ -191,6 +213,17 @@ class Classifier:
         confidence = float(scores[best])
         accepted = self._scorer.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
+
+
+def _open_line_reader(engine: str) -> "LineReader | None":
+    """Open the published line reader; None if no file of it is for this engine."""
+    from runtime.multi_digit.line_reader import LineReader
+
+    suffixes = [row.suffix for row in ENGINES if row.name == engine]
+    paths = [_PRETRAINED / f"lines-int8{suffix}" for suffix in suffixes]
+    if not paths or not paths[0].exists():
+        return None
+    return LineReader(open_backend(artifact.read(paths[0]), engine))
 
 
 def find_model(backend: str | None = None) -> Path:

@@ -43,6 +43,7 @@ _MIN_FLAT_WIDTH_HEIGHTS = 1.2  # … wider than this …
 _MIN_FLAT_ASPECT = 3  # … and wider than its height times this
 _MIN_CUT_HEIGHTS = 0.6  # a component at the picture's rim is a digit only if it is at least this …
 _MAX_CUT_HEIGHTS = 1.5  # … and at most this high
+_MIN_WEIGHT_SHARE = 0.05  # of the heaviest component's ink; lighter ones may be specks
 _MIN_HEIGHT_PX = 5  # a page with a lower typical digit height cannot be read
 
 # Two components belong to one digit if all of these hold, in digit heights.
@@ -101,6 +102,21 @@ class PageLayout:
 
 
 @dataclass(frozen=True)
+class TextLine:
+    """The components of one line.
+
+    Attributes:
+        members: numbers of its components in `Writing.found`.
+        boxes: (N, 4) left, top, right, bottom of its digits, or of what may be digits.
+        slope: of all lines of the page.
+    """
+
+    members: npt.NDArray[np.intp]
+    boxes: npt.NDArray[np.intp]
+    slope: float
+
+
+@dataclass(frozen=True)
 class Writing:
     """The writing on a page, not yet cut out and arranged in lines.
 
@@ -112,6 +128,7 @@ class Writing:
         all_ink: (height, width), the mask of all components.
         raw: uint8 (height, width), the page's gray levels, inverted if ink is dark.
         height: of a typical digit, in pixels.
+        dark: whether ink is darker than its background.
     """
 
     found: Components
@@ -121,6 +138,7 @@ class Writing:
     all_ink: Mask
     raw: Gray
     height: float
+    dark: bool
 
     def components(self) -> Iterator[InkComponent]:
         """Yield the ink of each group, unless it is the edge of a dark area."""
@@ -128,6 +146,28 @@ class Writing:
             component = _cut_out(self.found, self.levels, self.contrast, group)
             if not _is_edge(component, self.raw, self.all_ink, self.height):
                 yield component
+
+    def text_lines(self) -> list["TextLine"]:
+        """Arrange the writing in lines, from top to bottom."""
+        groups = [
+            group
+            for group in self.groups
+            if not _is_edge(
+                _cut_out(self.found, self.levels, self.contrast, group),
+                self.raw,
+                self.all_ink,
+                self.height,
+            )
+        ]
+        if not groups:
+            return []
+        boxes = np.stack([_bounding_box(self.found.boxes[group]) for group in groups])
+        tall = boxes[:, 3] - boxes[:, 1] > 0.5 * self.height
+        slope = _slope((boxes[tall, :2] + boxes[tall, 2:]) / 2, self.height)
+        return [
+            TextLine(np.concatenate([groups[number] for number in line]), boxes[line], slope)
+            for line in _arrange(boxes, self.height)
+        ]
 
     def layout(self) -> PageLayout | None:
         """Arrange the writing in lines; return None if there is no line."""
@@ -139,29 +179,17 @@ class Writing:
         return PageLayout(lines, self.height) if lines else None
 
 
-def detect_text_lines(gray: Gray, name: str) -> PageLayout | None:
-    """Find the text lines on a page.
-
-    Args:
-        gray: uint8 (height, width).
-        name: of the image, for error messages.
-
-    Returns:
-        The layout; None if there is no writing.
-
-    Raises:
-        ImageError: there are too many or too large pieces of ink, see the limits above.
-    """
-    writing = find_writing(gray, name)
-    return None if writing is None else writing.layout()
-
-
-def find_writing(gray: Gray, name: str) -> Writing | None:
+def find_writing(
+    gray: Gray, name: str, *, dark: bool | None = None, at_rim: bool = False
+) -> Writing | None:
     """Find the writing on a page.
 
     Args:
         gray: uint8 (height, width).
         name: of the image, for error messages.
+        dark: whether ink is darker than the paper; None decides by the whole picture.
+        at_rim: whether digits may be cut off by the picture's rim. Otherwise what touches the rim
+            does not decide how high a typical digit is.
 
     Returns:
         The writing; None if there is none.
@@ -169,8 +197,8 @@ def find_writing(gray: Gray, name: str) -> Writing | None:
     Raises:
         ImageError: there are too many or too large pieces of ink, see the limits above.
     """
-    foreground = subtract_background(gray)
-    if foreground is None or foreground.polarity_ambiguous:
+    foreground = subtract_background(gray, dark)
+    if foreground is None or (foreground.polarity_ambiguous and dark is None):
         return None
     contrast = foreground.contrast
     mask = contrast > max(_PAGE_LEVEL_SHARE * foreground.ink_level, foreground.noise_floor)
@@ -185,7 +213,7 @@ def find_writing(gray: Gray, name: str) -> Writing | None:
     found = find_components(mask, contrast)
     if found is None:
         return None
-    height = _typical_height(found)
+    height = _typical_height(found, at_rim)
     if height < _MIN_HEIGHT_PX:
         return None
     levels = _levels(found, contrast)
@@ -205,7 +233,9 @@ def find_writing(gray: Gray, name: str) -> Writing | None:
     groups = _group(found, np.flatnonzero(is_writing), height)
     all_ink = found.paint(np.ones(len(levels), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
     raw = 255 - gray if foreground.dark else gray
-    writing = Writing(found, levels, contrast, groups, all_ink, raw, height)
+    writing = Writing(
+        found, levels, contrast, groups, all_ink, raw, height, foreground.dark
+    )
     return writing if any(True for _ in writing.components()) else None
 
 
@@ -256,20 +286,22 @@ def _touches_rim(found: Components) -> npt.NDArray[np.bool_]:
     return touches
 
 
-def _typical_height(found: Components) -> float:
+def _typical_height(found: Components, at_rim: bool) -> float:
     """Return the height of a typical digit in pixels.
 
     It is the median height of the components, weighted by their ink. Components at the picture's
-    rim are ignored unless there are no others.
+    rim are ignored unless there are no others, or unless `at_rim`.
     """
     heights = found.boxes[:, 3] - found.boxes[:, 1]
-    inside = ~_touches_rim(found)
+    inside = ~_touches_rim(found) | at_rim
     if inside.any():
         heights, weights = heights[inside], found.mass[inside]
     else:
         weights = found.mass
-    # Cap the weights, so that one large component cannot outweigh many digits.
-    weights = np.minimum(weights, np.sort(weights)[-min(len(weights), 4)])
+    # Cap the weights, so that one large component cannot outweigh many digits. Light components do
+    # not count, so that specks cannot lower the cap of a few digits.
+    heavy = np.sort(weights[weights > _MIN_WEIGHT_SHARE * weights.max()])
+    weights = np.minimum(weights, heavy[-min(len(heavy), 4)])
     order = np.argsort(heights, kind="stable")
     middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     return float(heights[order[min(int(middle), len(order) - 1)]])

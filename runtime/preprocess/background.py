@@ -58,7 +58,7 @@ class Foreground:
     polarity_ambiguous: bool
 
 
-def subtract_background(gray: Gray) -> Foreground | None:
+def subtract_background(gray: Gray, dark: bool | None = None) -> Foreground | None:
     """Subtract the background from a gray picture.
 
     The light is a grayscale opening of a coarse copy, inverted first if the ink is dark. Ink is the
@@ -66,6 +66,7 @@ def subtract_background(gray: Gray) -> Foreground | None:
 
     Args:
         gray: uint8 (height, width).
+        dark: whether ink is darker than its background; None decides by the picture.
 
     Returns:
         The foreground; None if the picture is blank.
@@ -75,7 +76,8 @@ def subtract_background(gray: Gray) -> Foreground | None:
     picture = Image.fromarray(gray)
     coarse = np.asarray(picture.resize(size, Image.Resampling.BOX)).astype(np.float32)
     lightness = _lightness(coarse)
-    dark = lightness <= 0
+    if dark is None:
+        dark = lightness <= 0
     if dark:
         coarse = 255 - coarse
     surface = _smooth_light(coarse)

@@ -1,0 +1,194 @@
+"""Reads the numbers on a page: a line reader proposes, the digit network verifies.
+
+`read_lines` finds the text lines, crops them, has the line reader read each crop and the digit
+network check each digit. If much stays unknown, it looks at the page in other ways: with digits
+that the rim cuts off, with the other polarity, turned; and keeps the most certain reading.
+`Classifier.read` calls it for models of the ten digits.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.backends import Pixels
+from runtime.multi_digit.layout import Writing, find_writing
+from runtime.multi_digit.line_crop import LineCrop, crop_line
+from runtime.multi_digit.line_reader import LineReader
+from runtime.multi_digit.recognize import UNKNOWN, Digit, Recognition, decode_page
+from runtime.multi_digit.verify import Sign, verify
+from runtime.prediction import Prediction
+from runtime.preprocess.decode import CachedDecoder
+from runtime.preprocess.grayscale import Gray
+from runtime.preprocess.pipeline import scale_box
+
+_MIN_ACCEPTED_SHARE = 0.34  # of a line's signs; with fewer accepted it is not a number …
+_MIN_PROPOSED_CONFIDENCE = 0.8  # … unless the mean confidence of its signs is at least this
+_GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
+_POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
+_MISSING_COST = 0.5  # accepted digits that one unknown place weighs, between two readings
+
+
+def read_lines(
+    decoder: CachedDecoder,
+    reader: LineReader,
+    predict: Callable[[list[Pixels]], list[Prediction]],
+    keep_unknown: bool = True,
+) -> Recognition:
+    """Read all numbers in an image.
+
+    Args:
+        decoder: of the image.
+        reader: proposes the signs of each line.
+        predict: returns the digit network's predictions for pixels, uint8 (28, 28, 1) each.
+        keep_unknown: whether places that are not certainly one digit are in the text as `UNKNOWN`;
+            otherwise they are omitted.
+
+    Raises:
+        ImageError: the image cannot be decoded, or has more ink than a page of digits.
+    """
+    decoded, writing = decode_page(decoder)
+    best = _read(writing, reader, predict)
+    for view, other in _other_views(decoded.gray, writing, best, decoder.name):
+        found = _read(other, reader, predict, view)
+        if found.score > best.score:
+            best = found
+        if best.share >= _GOOD_SHARE:
+            break
+    x = decoded.size[0] / decoded.gray.shape[1]
+    y = decoded.size[1] / decoded.gray.shape[0]
+    return best.recognition(decoded.gray.shape, x, y, keep_unknown)
+
+
+@dataclass(frozen=True)
+class _Line:
+    crop: LineCrop
+    signs: list[Sign]
+
+    @property
+    def confidence(self) -> float:
+        return math.prod(sign.confidence for sign in self.signs)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """The reading of a page.
+
+    Attributes:
+        lines: with digits.
+        others: lines that are not numbers.
+        turns: by how many right angles the page was turned counterclockwise to be read.
+    """
+
+    lines: list[_Line]
+    others: list[_Line]
+    turns: int
+
+    @property
+    def accepted(self) -> int:
+        """The number of accepted digits."""
+        return sum(sign.accepted for line in self.lines for sign in line.signs)
+
+    @property
+    def share(self) -> float:
+        """The share of signs that are accepted, on the whole page."""
+        signs = sum(len(line.signs) for line in (*self.lines, *self.others))
+        return self.accepted / max(signs, 1)
+
+    @property
+    def score(self) -> float:
+        """How good the reading is, compared with others of the same page."""
+        signs = sum(len(line.signs) for line in (*self.lines, *self.others))
+        return self.accepted - _MISSING_COST * (signs - self.accepted)
+
+    def recognition(
+        self, shape: tuple[int, ...], x: float, y: float, keep_unknown: bool
+    ) -> Recognition:
+        """Convert to the pixels of the upright original, whose scale is `x` and `y`."""
+        lines: list[str] = []
+        digits: list[Digit] = []
+        confidences: list[float] = []
+        for line in (*self.lines, *self.others):
+            number = None
+            if line in self.lines:
+                text = "".join(
+                    sign.label if sign.accepted else UNKNOWN * keep_unknown for sign in line.signs
+                )
+                number = len(lines)
+                lines.append(text)
+                confidences.append(line.confidence)
+            for sign in line.signs:
+                box = _turn_back(line.crop.page_box(sign.box), self.turns, shape)
+                digits.append(Digit(scale_box(box, x, y), _prediction(sign), number, len(digits)))
+        return Recognition(tuple(lines), tuple(digits), tuple(confidences))
+
+
+def _prediction(sign: Sign) -> Prediction:
+    scores = np.zeros(10, np.float32) if sign.prediction is None else sign.prediction.scores
+    return Prediction(sign.label, sign.confidence, scores, sign.accepted)
+
+
+def _read(
+    writing: Writing | None,
+    reader: LineReader,
+    predict: Callable[[list[Pixels]], list[Prediction]],
+    turns: int = 0,
+) -> _Page:
+    """Read the lines of a page."""
+    lines: list[_Line] = []
+    others: list[_Line] = []
+    for text_line in [] if writing is None else writing.text_lines():
+        crop = crop_line(writing, text_line)
+        if crop is None:
+            continue
+        signs = verify(crop, reader.read(crop.ink), predict)
+        if signs:
+            line = _Line(crop, signs)
+            (lines if _is_number(signs) else others).append(line)
+    return _Page(lines, others, turns)
+
+
+def _is_number(signs: list[Sign]) -> bool:
+    """Return whether a line has digits, not only letters or other marks."""
+    accepted = sum(sign.accepted for sign in signs)
+    if accepted:
+        return accepted >= _MIN_ACCEPTED_SHARE * len(signs)
+    mean = sum(sign.confidence for sign in signs) / len(signs)
+    return mean >= _MIN_PROPOSED_CONFIDENCE
+
+
+def _other_views(
+    gray: Gray, writing: Writing | None, first: _Page, name: str
+) -> Iterator[tuple[int, Writing | None]]:
+    """Yield other ways to look at a page: how often it is turned, and its writing."""
+    if first.share >= _GOOD_SHARE:
+        return
+    rim = find_writing(gray, name, at_rim=True)
+    if rim is not None and (writing is None or abs(math.log(rim.height / writing.height)) > 0.2):
+        yield 0, rim
+    if first.share >= _POOR_SHARE and first.lines:
+        return
+    yield 0, find_writing(gray, name, dark=not (writing is None or writing.dark), at_rim=True)
+    for turns in (1, 3, 2):
+        yield turns, find_writing(np.ascontiguousarray(np.rot90(gray, turns)), name)
+
+
+def _turn_back(
+    box: tuple[float, float, float, float], turns: int, shape: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    """Convert a box on a turned page to the page of `shape` (height, width)."""
+    left, top, right, bottom = box
+    height, width = shape[:2]
+    if turns == 1:
+        left, top, right, bottom = width - bottom, left, width - top, right
+    elif turns == 2:
+        left, top, right, bottom = width - right, height - bottom, width - left, height - top
+    elif turns == 3:
+        left, top, right, bottom = top, height - right, bottom, height - left
+    return (
+        max(math.floor(left), 0),
+        max(math.floor(top), 0),
+        min(math.ceil(right), width),
+        min(math.ceil(bottom), height),
+    )

@@ -1,0 +1,214 @@
+"""Verifies what the line reader proposes: cuts each digit out and asks the digit network.
+
+The line is cut between neighboring signs along the seam of the least ink. A digit is accepted if
+the digit network reads the same from its piece, and the line reader is confident. Ink of the size
+of a digit that no sign stands for becomes a sign of its own, which is not accepted.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.backends import Pixels
+from runtime.multi_digit.line_crop import LineCrop
+from runtime.multi_digit.line_reader import Reading
+from runtime.multi_digit.split_touching import ink_seams
+from runtime.prediction import Prediction
+from runtime.preprocess.connected_components import Components, Mask, Plane, find_components
+from runtime.preprocess.mnist_format import tight_to_mnist_format
+from runtime.preprocess.segment import Box, dilate_thin_strokes
+
+UNKNOWN = "?"  # in a line, for ink that is not certainly one digit
+
+MIN_CONFIDENCE = 0.5  # of the line reader; a digit with less is not accepted
+MIN_PROBABILITY = 0.2  # that the digit network gives the digit, unless the line reader is certain
+CERTAIN = 0.98  # confidence of the line reader; then the digit network may doubt
+
+_INK_LEVEL = 0.3  # of full ink; fainter pixels do not connect components
+_OFF_CENTER_COST = 0.4  # ink per pixel; of seams through equal ink the one in the middle is cut
+# In digit heights:
+_MIN_LEFT_OVER_HEIGHTS = 0.45  # ink that no sign stands for is a sign of its own if it is this high
+_MIN_DIGIT_HEIGHTS = 0.3  # the ink of a digit is at least this high
+_NEAR_HEIGHTS = 0.12  # ink this near to the strokes of a digit may belong to it
+_MIN_DASH_HEIGHTS = 0.25  # a dash between digits is at least this wide …
+_MAX_DASH_ASPECT = 0.6  # … and lower than its width times this
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One place of a line.
+
+    Attributes:
+        label: a digit, or `UNKNOWN` if nobody proposes one.
+        confidence: from 0 to 1, that it is that digit.
+        accepted: whether it is certain enough.
+        box: in the crop's pixels.
+        prediction: of the digit network; None if it was not asked.
+    """
+
+    label: str
+    confidence: float
+    accepted: bool
+    box: Box
+    prediction: Prediction | None
+
+
+def verify(
+    crop: LineCrop,
+    readings: list[Reading],
+    predict: Callable[[list[Pixels]], list[Prediction]],
+) -> list[Sign]:
+    """Verify a line.
+
+    Args:
+        crop: the line.
+        readings: of the line reader, from left to right.
+        predict: returns the digit network's predictions for pixels, uint8 (28, 28, 1) each.
+
+    Returns:
+        The line's signs, from left to right.
+    """
+    if not readings:
+        return []
+    pieces = list(_cut(crop, readings))
+    asked = [
+        piece.ink
+        for reading, piece in zip(readings, pieces, strict=True)
+        if reading.label != UNKNOWN and piece.ink is not None
+    ]
+    answers = iter(predict([tight_to_mnist_format(dilate_thin_strokes(ink)) for ink in asked]))
+    signs: list[Sign] = []
+    for reading, piece in zip(readings, pieces, strict=True):
+        signs.extend(Sign(UNKNOWN, 0.0, False, box, None) for box in piece.before)
+        if reading.label == UNKNOWN:
+            signs.append(Sign(UNKNOWN, 0.0, False, piece.box, None))
+        elif piece.ink is None:
+            signs.append(Sign(reading.label, 0.0, False, piece.box, None))
+        else:
+            signs.append(_judge(reading, piece.box, next(answers)))
+        signs.extend(Sign(UNKNOWN, 0.0, False, box, None) for box in piece.after)
+    return signs
+
+
+def _judge(reading: Reading, box: Box, prediction: Prediction) -> Sign:
+    """Decide whether a digit is accepted."""
+    probability = float(prediction.scores[int(reading.label)])
+    agrees = prediction.label == reading.label or (
+        reading.confidence >= CERTAIN and probability >= MIN_PROBABILITY
+    )
+    confidence = reading.confidence if agrees else reading.confidence * probability
+    accepted = agrees and reading.confidence >= MIN_CONFIDENCE
+    return Sign(reading.label, confidence, accepted, box, prediction)
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """The part of a line that belongs to one sign.
+
+    Attributes:
+        ink: float32 from 0 to 1, cropped; None if there is too little.
+        box: of `ink` in the crop's pixels.
+        before: boxes of other ink of the size of a digit, to the left of the sign.
+        after: the same to its right.
+    """
+
+    ink: Plane | None
+    box: Box
+    before: tuple[Box, ...]
+    after: tuple[Box, ...]
+
+
+def _cut(crop: LineCrop, readings: list[Reading]) -> Iterator[_Piece]:
+    """Cut a line between its signs, along the seams of least ink."""
+    ink = crop.digits.astype(np.float32) / np.float32(255)
+    height, width = ink.shape
+    columns = [reading.column * width for reading in readings]
+    seams, costs = ink_seams(ink)
+    middles = seams.mean(axis=1)
+    pixels = np.arange(width)
+    left = np.zeros(height, np.intp)
+    for number, column in enumerate(columns):
+        if number + 1 < len(columns):
+            following = columns[number + 1]
+            center, half = (column + following) / 2, max((following - column) / 2, 1.0)
+            between = np.flatnonzero(np.abs(middles - center) <= max(0.8 * half, 1.0))
+            if not between.size:
+                between = np.array([int(np.abs(middles - center).argmin())])
+            cost = costs[between] + _OFF_CENTER_COST * np.abs(middles[between] - center) / half
+            right = np.maximum(seams[between[int(cost.argmin())]], left)
+        else:
+            right = np.full(height, width)
+        inside = (pixels >= left[:, None]) & (pixels < right[:, None])
+        part = np.where(inside, ink, np.float32(0))
+        last = number + 1 == len(columns)
+        yield _choose(part, column, crop.digit_height, number == 0, last)
+        left = right
+
+
+def _choose(part: Plane, column: float, height: float, first: bool, last: bool) -> _Piece:
+    """Choose the ink of a sign in its part of the line, and find what else is there.
+
+    Args:
+        part: of the line's shape, 0 outside of the part.
+        column: where the line reader sees the sign.
+        height: of a digit.
+        first: whether the sign is the line's first.
+        last: whether it is the last.
+    """
+    found = find_components(part > _INK_LEVEL, part)
+    x = int(column)
+    if found is None:
+        return _Piece(None, (x, 0, x + 1, len(part)), (), ())
+    boxes = found.boxes
+    heights = boxes[:, 3] - boxes[:, 1]
+    # The heaviest component counts less, the further its box is from the sign's column.
+    away = np.maximum(np.maximum(boxes[:, 0] - column, column - boxes[:, 2]), 0)
+    main = int((found.mass * np.exp(-4 * away / height)).argmax())
+    chosen = np.zeros(len(boxes), np.bool_)
+    chosen[main] = True
+    near = _NEAR_HEIGHTS * height
+    for _ in range(2):
+        left, _, right, _ = _bounds(boxes[chosen])
+        overlap = np.minimum(boxes[:, 2], right) - np.maximum(boxes[:, 0], left)
+        widths = boxes[:, 2] - boxes[:, 0]
+        chosen |= (overlap > 0.5 * widths) | ((overlap > -near) & (heights > 0.25 * height)
+                                              & (heights < 0.8 * height) & (overlap > -0.2 * widths))  # fmt: skip
+    box = _bounds(boxes[chosen])
+    if box[3] - box[1] < _MIN_DIGIT_HEIGHTS * height:
+        ink = None
+    else:
+        mask = found.paint(chosen, box)
+        crop = part[box[1] : box[3], box[0] : box[2]]
+        ink = np.where(_thicken(mask), crop, np.float32(0))
+    other = ~chosen & (heights >= _MIN_LEFT_OVER_HEIGHTS * height)
+    widths = boxes[:, 2] - boxes[:, 0]
+    dash = (
+        ~chosen
+        & (widths >= _MIN_DASH_HEIGHTS * height)
+        & (heights <= _MAX_DASH_ASPECT * widths)
+        & (boxes[:, 3] < len(part) - 0.3 * height)
+        & (boxes[:, 1] > 0.25 * height)
+    )
+    before, after = [], []
+    for number in np.flatnonzero(other | dash):
+        is_left = boxes[number, 0] + boxes[number, 2] < box[0] + box[2]
+        if dash[number] and ((first and is_left) or (last and not is_left)):
+            continue
+        (before if is_left else after).append(_bounds(boxes[number : number + 1]))
+    return _Piece(ink, box, tuple(before), tuple(after))
+
+
+def _bounds(boxes: npt.NDArray[np.intp]) -> Box:
+    left, top = boxes[:, :2].min(axis=0).tolist()
+    right, bottom = boxes[:, 2:].max(axis=0).tolist()
+    return left, top, right, bottom
+
+
+def _thicken(mask: Mask) -> Mask:
+    """Return a mask with the pixels around it, which are the soft edges of strokes."""
+    padded = np.pad(mask, 1)
+    wide = padded[:, :-2] | padded[:, 1:-1] | padded[:, 2:]
+    thick: Mask = wide[:-2] | wide[1:-1] | wide[2:]
+    return thick
