@@ -27,7 +27,10 @@ _MIN_ACCEPTED_SHARE = 0.34  # of a line's signs; with fewer accepted it is not a
 _MIN_PROPOSED_CONFIDENCE = 0.8  # … unless the mean confidence of its signs is at least this
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
-_MISSING_COST = 0.5  # accepted digits that one unknown place weighs, between two readings
+
+# Which of two readings is better: accepted digits that …
+_DOUBT_COST = 0.5  # … a doubtful place weighs
+_LINE_COST = 0.9  # … a line weighs
 
 
 def read_lines(
@@ -91,16 +94,23 @@ class _Page:
         return sum(sign.accepted for line in self.lines for sign in line.signs)
 
     @property
+    def doubtful(self) -> int:
+        """The number of places that may be a digit and are not accepted."""
+        signs = (sign for line in (*self.lines, *self.others) for sign in line.signs)
+        return sum(not sign.accepted and not sign.is_other for sign in signs)
+
+    @property
     def share(self) -> float:
-        """The share of signs that are accepted, on the whole page."""
-        signs = sum(len(line.signs) for line in (*self.lines, *self.others))
-        return self.accepted / max(signs, 1)
+        """The share of digits that are accepted, on the whole page."""
+        return self.accepted / max(self.accepted + self.doubtful, 1)
 
     @property
     def score(self) -> float:
-        """How good the reading is, compared with others of the same page."""
-        signs = sum(len(line.signs) for line in (*self.lines, *self.others))
-        return self.accepted - _MISSING_COST * (signs - self.accepted)
+        """How good the reading is, compared with others of the same page.
+
+        Few long lines are likelier than many short ones.
+        """
+        return self.accepted - _DOUBT_COST * self.doubtful - _LINE_COST * len(self.lines)
 
     def recognition(
         self, shape: tuple[int, ...], x: float, y: float, keep_unknown: bool

@@ -5,8 +5,10 @@ the digit network reads the same from its piece, and the line reader is confiden
 of a digit that no sign stands for becomes a sign of its own, which is not accepted.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ from runtime.multi_digit.line_crop import LineCrop
 from runtime.multi_digit.line_reader import Reading
 from runtime.multi_digit.split_touching import ink_seams
 from runtime.prediction import Prediction
-from runtime.preprocess.connected_components import Components, Mask, Plane, find_components
+from runtime.preprocess.connected_components import Mask, Plane, find_components
 from runtime.preprocess.mnist_format import tight_to_mnist_format
 from runtime.preprocess.segment import Box, dilate_thin_strokes
 
@@ -27,8 +29,13 @@ MIN_PROBABILITY = 0.2  # that the digit network gives the digit, unless the line
 CERTAIN = 0.98  # confidence of the line reader; then the digit network may doubt
 
 _INK_LEVEL = 0.3  # of full ink; fainter pixels do not connect components
-_OFF_CENTER_COST = 0.4  # ink per pixel; of seams through equal ink the one in the middle is cut
+_OFF_CENTER_COST = 1.0  # ink; of seams through equal ink the one in the middle is cut
+_MAX_OFF_CENTER = 0.9  # of half the distance of two signs, from the middle between them
+_FREE_INK = 0.5  # pixels; a seam through less ink is certain, and the only one
+_MAX_CUTS = 3  # between two signs
+_MIN_PROBABILITY = 1e-4  # lower ones count as this
 # In digit heights:
+_MIN_DISTANCE_HEIGHTS = 0.12  # between two seams
 _MIN_LEFT_OVER_HEIGHTS = 0.45  # ink that no sign stands for is a sign of its own if it is this high
 _MIN_DIGIT_HEIGHTS = 0.3  # the ink of a digit is at least this high
 _NEAR_HEIGHTS = 0.12  # ink this near to the strokes of a digit may belong to it
@@ -54,6 +61,11 @@ class Sign:
     box: Box
     prediction: Prediction | None
 
+    @property
+    def is_other(self) -> bool:
+        """Whether the line reader sees a sign that is not a digit."""
+        return self.label == UNKNOWN and self.confidence > 0
+
 
 def verify(
     crop: LineCrop,
@@ -61,6 +73,9 @@ def verify(
     predict: Callable[[list[Pixels]], list[Prediction]],
 ) -> list[Sign]:
     """Verify a line.
+
+    The digits are cut out of the ink without rules. Where the digit network then reads something
+    else, they are cut out of all ink as well, because a rule is removed with what stands on it.
 
     Args:
         crop: the line.
@@ -72,35 +87,43 @@ def verify(
     """
     if not readings:
         return []
-    pieces = list(_cut(crop, readings))
-    asked = [
-        piece.ink
-        for reading, piece in zip(readings, pieces, strict=True)
-        if reading.label != UNKNOWN and piece.ink is not None
-    ]
-    answers = iter(predict([tight_to_mnist_format(dilate_thin_strokes(ink)) for ink in asked]))
+    pieces = _align(crop.digits, crop.digit_height, readings, predict)
+    judged = [_judge(*pair) for pair in zip(readings, pieces, strict=True)]
+    if not all(sign.accepted or sign.is_other for sign in judged):
+        others = _align(crop.ink, crop.digit_height, readings, predict)
+        for number, (reading, piece) in enumerate(zip(readings, others, strict=True)):
+            sign = _judge(reading, piece)
+            if sign.confidence > judged[number].confidence:
+                judged[number] = sign
     signs: list[Sign] = []
-    for reading, piece in zip(readings, pieces, strict=True):
-        signs.extend(Sign(UNKNOWN, 0.0, False, box, None) for box in piece.before)
-        if reading.label == UNKNOWN:
-            signs.append(Sign(UNKNOWN, 0.0, False, piece.box, None))
-        elif piece.ink is None:
-            signs.append(Sign(reading.label, 0.0, False, piece.box, None))
-        else:
-            signs.append(_judge(reading, piece.box, next(answers)))
-        signs.extend(Sign(UNKNOWN, 0.0, False, box, None) for box in piece.after)
+    for number, (sign, piece) in enumerate(zip(judged, pieces, strict=True)):
+        if sign.is_other:
+            signs.append(sign)
+            continue
+        before = [Sign(UNKNOWN, 0.0, False, box, None) for box in piece.before]
+        # Next to another sign that is not a digit, ink is probably part of that.
+        if before and not (signs and signs[-1].label == UNKNOWN):
+            signs.extend(before)
+        signs.append(sign)
+        if number + 1 == len(judged) or not judged[number + 1].is_other:
+            signs.extend(Sign(UNKNOWN, 0.0, False, box, None) for box in piece.after)
     return signs
 
 
-def _judge(reading: Reading, box: Box, prediction: Prediction) -> Sign:
+def _judge(reading: Reading, piece: "_Piece") -> Sign:
     """Decide whether a digit is accepted."""
+    if reading.label == UNKNOWN:
+        return Sign(UNKNOWN, reading.confidence, False, piece.box, None)
+    prediction = piece.prediction
+    if prediction is None:
+        return Sign(reading.label, 0.0, False, piece.box, None)
     probability = float(prediction.scores[int(reading.label)])
     agrees = prediction.label == reading.label or (
         reading.confidence >= CERTAIN and probability >= MIN_PROBABILITY
     )
     confidence = reading.confidence if agrees else reading.confidence * probability
     accepted = agrees and reading.confidence >= MIN_CONFIDENCE
-    return Sign(reading.label, confidence, accepted, box, prediction)
+    return Sign(reading.label, confidence, accepted, piece.box, prediction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,39 +135,100 @@ class _Piece:
         box: of `ink` in the crop's pixels.
         before: boxes of other ink of the size of a digit, to the left of the sign.
         after: the same to its right.
+        prediction: of the digit network; None if it was not asked.
     """
 
     ink: Plane | None
     box: Box
     before: tuple[Box, ...]
     after: tuple[Box, ...]
+    prediction: Prediction | None = None
 
 
-def _cut(crop: LineCrop, readings: list[Reading]) -> Iterator[_Piece]:
-    """Cut a line between its signs, along the seams of least ink."""
-    ink = crop.digits.astype(np.float32) / np.float32(255)
+def _align(
+    plane: npt.NDArray[np.uint8],
+    digit_height: float,
+    readings: list[Reading],
+    predict: Callable[[list[Pixels]], list[Prediction]],
+) -> list[_Piece]:
+    """Cut a line between its signs, so that the pieces look most like them.
+
+    Between two signs there are up to `_MAX_CUTS` seams to cut along. The cuts with the highest
+    product of the probabilities that the digit network gives the signs are found by dynamic
+    programming (forced alignment).
+    """
+    ink = plane.astype(np.float32) / np.float32(255)
     height, width = ink.shape
-    columns = [reading.column * width for reading in readings]
+    columns = [min(reading.column, 1.0) * width for reading in readings]
+    cuts = _cuts(ink, columns, digit_height)
+    pixels = np.arange(width)
+    pieces: list[dict[tuple[int, int], _Piece]] = []
+    for number, column in enumerate(columns):
+        first, last = number == 0, number + 1 == len(columns)
+        options = {}
+        for a, left in enumerate(cuts[number]):
+            for b, right in enumerate(cuts[number + 1]):
+                inside = (pixels >= left[:, None]) & (pixels < right[:, None])
+                part = np.where(inside, ink, np.float32(0))
+                options[a, b] = _choose(part, column, digit_height, first, last)
+        pieces.append(options)
+    asked = [
+        (number, key, piece.ink)
+        for number, options in enumerate(pieces)
+        if readings[number].label != UNKNOWN
+        for key, piece in options.items()
+        if piece.ink is not None
+    ]
+    predictions = predict([tight_to_mnist_format(dilate_thin_strokes(ink)) for *_, ink in asked])
+    for (number, key, _), prediction in zip(asked, predictions, strict=True):
+        pieces[number][key] = replace(pieces[number][key], prediction=prediction)
+    best: dict[int, tuple[float, list[_Piece]]] = {0: (0.0, [])}
+    for reading, options in zip(readings, pieces, strict=True):
+        following: dict[int, tuple[float, list[_Piece]]] = {}
+        for (a, b), piece in options.items():
+            score = best[a][0] + _log_probability(reading, piece)
+            if b not in following or score > following[b][0]:
+                following[b] = (score, [*best[a][1], piece])
+        best = following
+    return best[0][1]
+
+
+def _log_probability(reading: Reading, piece: _Piece) -> float:
+    if reading.label == UNKNOWN:
+        return 0.0
+    if piece.prediction is None:
+        return math.log(_MIN_PROBABILITY)
+    return math.log(max(float(piece.prediction.scores[int(reading.label)]), _MIN_PROBABILITY))
+
+
+def _cuts(
+    ink: Plane, columns: list[float], digit_height: float
+) -> list[list[npt.NDArray[np.intp]]]:
+    """Return the seams to cut along: before the first sign, between two, and behind the last.
+
+    Each seam is the column of the cut in each row.
+    """
+    height, width = ink.shape
     seams, costs = ink_seams(ink)
     middles = seams.mean(axis=1)
-    pixels = np.arange(width)
-    left = np.zeros(height, np.intp)
-    for number, column in enumerate(columns):
-        if number + 1 < len(columns):
-            following = columns[number + 1]
-            center, half = (column + following) / 2, max((following - column) / 2, 1.0)
-            between = np.flatnonzero(np.abs(middles - center) <= max(0.8 * half, 1.0))
-            if not between.size:
-                between = np.array([int(np.abs(middles - center).argmin())])
-            cost = costs[between] + _OFF_CENTER_COST * np.abs(middles[between] - center) / half
-            right = np.maximum(seams[between[int(cost.argmin())]], left)
-        else:
-            right = np.full(height, width)
-        inside = (pixels >= left[:, None]) & (pixels < right[:, None])
-        part = np.where(inside, ink, np.float32(0))
-        last = number + 1 == len(columns)
-        yield _choose(part, column, crop.digit_height, number == 0, last)
-        left = right
+    cuts = [[np.zeros(height, np.intp)]]
+    for column, following in pairwise(columns):
+        center, half = (column + following) / 2, max((following - column) / 2, 1.0)
+        away = np.abs(middles - center) / half
+        cost = costs + _OFF_CENTER_COST * away
+        cost[away > _MAX_OFF_CENTER] = np.inf
+        chosen: list[npt.NDArray[np.intp]] = []
+        while len(chosen) < _MAX_CUTS:
+            number = int(cost.argmin())
+            if not np.isfinite(cost[number]):
+                break
+            chosen.append(seams[number])
+            if costs[number] < _FREE_INK:
+                break
+            near = np.abs(seams - seams[number]).mean(axis=1) < _MIN_DISTANCE_HEIGHTS * digit_height
+            cost[near] = np.inf
+        cuts.append(chosen or [np.full(height, round(center), np.intp)])
+    return [*cuts, [np.full(height, width, np.intp)]]
 
 
 def _choose(part: Plane, column: float, height: float, first: bool, last: bool) -> _Piece:
