@@ -14,7 +14,7 @@ from runtime.system import interrupt
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read the images named; 0 when all could be read, 2 when some could not."""
+    """Read the images; return 0 if all could be read, otherwise 2."""
     arguments = parse_args(argv)
     classifier = Classifier.load(
         arguments.model,
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     status = 0
     for path in arguments.images:
         try:
-            recognition = classifier.read(path, keep_unknown=arguments.keep_unknown)
+            recognition = classifier.read(path, keep_unknown=not arguments.drop_unknown)
         except ImageError as error:
             status = BAD_INPUT
             if arguments.json:
@@ -37,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
             from runtime import visualize
 
             visualize.save(visualize.draw_recognition(path, recognition), arguments.show)
+        if recognition.unknown:
+            _report_unknown(path, recognition.unknown, arguments.drop_unknown)
         if arguments.json:
             print(json.dumps(_record(path, recognition, classifier.backend.name)))
         else:
@@ -61,15 +63,28 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--show", metavar="PNG", help="draw boxes and labels over the one image given, into this"
     )
-    parser.add_argument(
-        "--keep-unknown",
+    unknown = parser.add_mutually_exclusive_group()
+    unknown.add_argument(
+        "--drop-unknown",
         action="store_true",
-        help=f"show what is no digit as {UNKNOWN}; else it is left out",
+        help=f"omit places that are not certainly one digit, instead of printing {UNKNOWN}",
     )
+    # It was needed before places that are not certain became part of the text.
+    unknown.add_argument("--keep-unknown", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.show is not None and len(arguments.images) != 1:
         parser.error("--show takes one image")
     return arguments
+
+
+def _report_unknown(path: str, count: int, dropped: bool) -> None:
+    """Say on stderr how many places of an image are not certain."""
+    places = "1 place is" if count == 1 else f"{count} places are"
+    shown = "omitted" if dropped else f"shown as {UNKNOWN}"
+    print(
+        printable(f"{path}: {places} not certainly one digit, {shown}; check the image"),
+        file=sys.stderr,
+    )
 
 
 def _record(path: str, recognition: Recognition, backend: str) -> dict[str, Any]:
@@ -77,6 +92,7 @@ def _record(path: str, recognition: Recognition, backend: str) -> dict[str, Any]
         "image": path,
         "text": recognition.text,
         "lines": recognition.lines,
+        "confidences": [round(confidence, 6) for confidence in recognition.confidences],
         "digits": [
             {
                 "order": digit.order,

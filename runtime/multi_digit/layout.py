@@ -31,8 +31,8 @@ _OWN_LEVEL_SHARE = 0.3  # of a component's own level; its fainter pixels are rem
 _MIN_LEVEL_SHARE = 0.25  # of the mean level of all writing; fainter components are removed
 
 # Ruled lines, see `remove_ruled_lines`.
-_MAX_GAP_SHARE = 0.02  # of the picture's width; the bars of neighboring digits have wider gaps
-_MIN_INK_SHARE = 0.7  # of a line's length; ruled lines have 0.8, the tops of printed digits 0.6
+MAX_GAP_SHARE = 0.02  # of the picture's width; the bars of neighboring digits have wider gaps
+MIN_INK_SHARE = 0.7  # of a line's length; ruled lines have 0.8, the tops of printed digits 0.6
 
 # Sizes of a component, in digit heights.
 _MAX_SPECK_HEIGHTS = 0.25  # if both sides are shorter, it is a speck
@@ -204,8 +204,8 @@ def find_writing(
     mask = contrast > max(_PAGE_LEVEL_SHARE * foreground.ink_level, foreground.noise_floor)
     if max(np.count_nonzero(rows[1:] > rows[:-1]) for rows in (mask, mask.T)) > _MAX_RUNS:
         return None
-    mask = remove_ruled_lines(mask, _MAX_GAP_SHARE, _MIN_INK_SHARE)
-    mask = remove_ruled_lines(mask.T, _MAX_GAP_SHARE, _MIN_INK_SHARE).T
+    mask = remove_ruled_lines(mask, MAX_GAP_SHARE, MIN_INK_SHARE)
+    mask = remove_ruled_lines(mask.T, MAX_GAP_SHARE, MIN_INK_SHARE).T
     faint = find_components(mask, contrast)
     if faint is None:
         return None

@@ -6,8 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from runtime.multi_digit.layout import TextLine, Writing
+from runtime.multi_digit.layout import MAX_GAP_SHARE, MIN_INK_SHARE, TextLine, Writing
+from runtime.preprocess.background import subtract_background
 from runtime.preprocess.connected_components import Plane
+from runtime.preprocess.grayscale import Gray
+from runtime.preprocess.ruled_lines import remove_ruled_lines
 from runtime.preprocess.segment import Box, dilate, missing_stroke_width
 
 CROP_HEIGHT_PX = 64  # a higher line is scaled down to this height; the line reader takes half
@@ -19,6 +22,10 @@ _MAX_SLOPE = 0.4
 _MIN_SLOPE_DIGITS = 3  # a line with fewer has the page's slope
 _MIN_SLOPE_SPAN_HEIGHTS = 3.0  # a shorter line has the page's slope
 _MAX_CROP_PIXELS = 4_000_000
+
+# A whole picture as one line.
+_WHOLE_INK_LEVEL = 0.4  # of the ink's level
+_WHOLE_SHARES = (0.02, 0.985)  # of the ink, above the line's top and above its bottom
 
 Ink = npt.NDArray[np.uint8]
 
@@ -101,18 +108,47 @@ def crop_line(writing: Writing, line: TextLine) -> LineCrop | None:
     own = window.cut_components(writing, chosen)
     ink[window.cut_components(writing, others) & ~own] = 0
     digits = np.where(own, ink, np.float32(0))
+    return _finish(ink, digits, height, (left, first + slope * left), slope)
+
+
+def crop_whole(gray: Gray) -> LineCrop | None:
+    """Take a whole picture for one line, as a tight crop of a number may be.
+
+    Args:
+        gray: uint8 (height, width).
+
+    Returns:
+        The line; None if the picture is blank.
+    """
+    foreground = subtract_background(gray)
+    if foreground is None:
+        return None
+    ink = np.minimum(foreground.contrast / np.float32(foreground.ink_level), 1)
+    mask = ink > _WHOLE_INK_LEVEL
+    digits = np.where(remove_ruled_lines(mask, MAX_GAP_SHARE, MIN_INK_SHARE), ink, np.float32(0))
+    below = np.cumsum((digits > _WHOLE_INK_LEVEL).sum(axis=1))
+    if not below[-1]:
+        return None
+    top, bottom = np.searchsorted(below, np.array(_WHOLE_SHARES) * below[-1]).tolist()
+    height = max(bottom - top, 1)
+    margin = round(_MARGIN_SHARE * height)
+    if (height + 2 * margin) * ink.shape[1] > _MAX_CROP_PIXELS:
+        return None
+    first = top - margin
+    window = _Window(0, ink.shape[1], first, height + 2 * margin, 0.0, ink.shape)
+    return _finish(window.cut(ink), window.cut(digits), height, (0, first), 0.0)
+
+
+def _finish(
+    ink: Plane, digits: Plane, height: float, corner: tuple[float, float], slope: float
+) -> LineCrop:
+    """Widen thin strokes, and scale the line down to `CROP_HEIGHT_PX`."""
     extra = missing_stroke_width(digits, round(height))
     if extra > 0:
         ink, digits = (dilate(_pad(plane, extra), extra + 1) for plane in (ink, digits))
-    scale = min(CROP_HEIGHT_PX / count, 1.0)
+    scale = min(CROP_HEIGHT_PX / len(ink), 1.0)
     return LineCrop(
-        _shrink(ink, scale),
-        _shrink(digits, scale),
-        height * scale,
-        left,
-        first + slope * left,
-        slope,
-        scale,
+        _shrink(ink, scale), _shrink(digits, scale), height * scale, *corner, slope, scale
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime.backends import Pixels
 from runtime.multi_digit.layout import Writing, find_writing
-from runtime.multi_digit.line_crop import LineCrop, crop_line
+from runtime.multi_digit.line_crop import LineCrop, crop_line, crop_whole
 from runtime.multi_digit.line_reader import LineReader
 from runtime.multi_digit.recognize import UNKNOWN, Digit, Recognition, decode_page
 from runtime.multi_digit.verify import Sign, verify
@@ -27,6 +27,8 @@ _MIN_ACCEPTED_SHARE = 0.34  # of a line's signs; with fewer accepted it is not a
 _MIN_PROPOSED_CONFIDENCE = 0.8  # … unless the mean confidence of its signs is at least this
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
+_UPRIGHT_DIGITS = "23457"  # they are not digits upside down, or other ones if written sloppily
+_MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
 
 # Which of two readings is better: accepted digits that …
 _DOUBT_COST = 0.5  # … a doubtful place weighs
@@ -52,10 +54,10 @@ def read_lines(
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
     decoded, writing = decode_page(decoder)
-    best = _read(writing, reader, predict)
-    for view, other in _other_views(decoded.gray, writing, best, decoder.name):
-        found = _read(other, reader, predict, view)
-        if found.score > best.score:
+    best = _read(_crops(writing), reader, predict)
+    for turns, crops in _other_views(decoded.gray, writing, best, decoder.name):
+        found = _read(crops, reader, predict, turns)
+        if found.score > best.score and (not turns or found.is_upright()):
             best = found
         if best.share >= _GOOD_SHARE:
             break
@@ -112,6 +114,15 @@ class _Page:
         """
         return self.accepted - _DOUBT_COST * self.doubtful - _LINE_COST * len(self.lines)
 
+    def is_upright(self) -> bool:
+        """Return whether a turned page is certainly read the right way up.
+
+        Upside down, some digits are others: 6 and 9, and a sloppy 2, 5, 0, 1 or 8.
+        """
+        labels = [sign.label for line in self.lines for sign in line.signs if sign.accepted]
+        distinct = sum(label in _UPRIGHT_DIGITS for label in labels)
+        return self.share >= _GOOD_SHARE and distinct >= _MIN_UPRIGHT_DIGITS
+
     def recognition(
         self, shape: tuple[int, ...], x: float, y: float, keep_unknown: bool
     ) -> Recognition:
@@ -139,19 +150,24 @@ def _prediction(sign: Sign) -> Prediction:
     return Prediction(sign.label, sign.confidence, scores, sign.accepted)
 
 
+def _crops(writing: Writing | None) -> list[LineCrop]:
+    """Crop the lines of a page."""
+    if writing is None:
+        return []
+    crops = (crop_line(writing, line) for line in writing.text_lines())
+    return [crop for crop in crops if crop is not None]
+
+
 def _read(
-    writing: Writing | None,
+    crops: list[LineCrop],
     reader: LineReader,
     predict: Callable[[list[Pixels]], list[Prediction]],
     turns: int = 0,
 ) -> _Page:
-    """Read the lines of a page."""
+    """Read the lines of a page that was turned by `turns` right angles."""
     lines: list[_Line] = []
     others: list[_Line] = []
-    for text_line in [] if writing is None else writing.text_lines():
-        crop = crop_line(writing, text_line)
-        if crop is None:
-            continue
+    for crop in crops:
         signs = verify(crop, reader.read(crop.ink), predict)
         if signs:
             line = _Line(crop, signs)
@@ -170,18 +186,23 @@ def _is_number(signs: list[Sign]) -> bool:
 
 def _other_views(
     gray: Gray, writing: Writing | None, first: _Page, name: str
-) -> Iterator[tuple[int, Writing | None]]:
-    """Yield other ways to look at a page: how often it is turned, and its writing."""
+) -> Iterator[tuple[int, list[LineCrop]]]:
+    """Yield other ways to look at a page: how often it is turned, and its lines."""
     if first.share >= _GOOD_SHARE:
         return
     rim = find_writing(gray, name, at_rim=True)
     if rim is not None and (writing is None or abs(math.log(rim.height / writing.height)) > 0.2):
-        yield 0, rim
+        yield 0, _crops(rim)
+    if gray.shape[1] >= gray.shape[0] and len(first.lines) <= 1:
+        whole = crop_whole(gray)
+        if whole is not None:
+            yield 0, [whole]
     if first.share >= _POOR_SHARE and first.lines:
         return
-    yield 0, find_writing(gray, name, dark=not (writing is None or writing.dark), at_rim=True)
+    dark = not (writing is None or writing.dark)
+    yield 0, _crops(find_writing(gray, name, dark=dark, at_rim=True))
     for turns in (1, 3, 2):
-        yield turns, find_writing(np.ascontiguousarray(np.rot90(gray, turns)), name)
+        yield turns, _crops(find_writing(np.ascontiguousarray(np.rot90(gray, turns)), name))
 
 
 def _turn_back(

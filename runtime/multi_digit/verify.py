@@ -168,9 +168,11 @@ def _align(
         options = {}
         for a, left in enumerate(cuts[number]):
             for b, right in enumerate(cuts[number + 1]):
-                inside = (pixels >= left[:, None]) & (pixels < right[:, None])
-                part = np.where(inside, ink, np.float32(0))
-                options[a, b] = _choose(part, column, digit_height, first, last)
+                start, end = int(left.min()), max(int(right.max()), int(left.min()) + 1)
+                own = pixels[start:end]
+                inside = (own >= left[:, None]) & (own < right[:, None])
+                part = np.where(inside, ink[:, start:end], np.float32(0))
+                options[a, b] = _choose(part, start, column, digit_height, first, last)
         pieces.append(options)
     asked = [
         (number, key, piece.ink)
@@ -231,22 +233,30 @@ def _cuts(
     return [*cuts, [np.full(height, width, np.intp)]]
 
 
-def _choose(part: Plane, column: float, height: float, first: bool, last: bool) -> _Piece:
+def _choose(
+    part: Plane, start: int, column: float, height: float, first: bool, last: bool
+) -> _Piece:
     """Choose the ink of a sign in its part of the line, and find what else is there.
 
     Args:
-        part: of the line's shape, 0 outside of the part.
+        part: (height of the line, width), 0 outside of the part.
+        start: column of the line at the part's left edge.
         column: where the line reader sees the sign.
         height: of a digit.
         first: whether the sign is the line's first.
         last: whether it is the last.
     """
     found = find_components(part > _INK_LEVEL, part)
-    x = int(column)
     if found is None:
-        return _Piece(None, (x, 0, x + 1, len(part)), (), ())
+        return _Piece(None, (int(column), 0, int(column) + 1, len(part)), (), ())
+    column -= start
     boxes = found.boxes
     heights = boxes[:, 3] - boxes[:, 1]
+    if len(boxes) == 1:
+        box = _bounds(boxes)
+        alone = part[box[1] : box[3], box[0] : box[2]]
+        high_enough = heights[0] >= _MIN_DIGIT_HEIGHTS * height
+        return _Piece(alone if high_enough else None, _moved(box, start), (), ())
     # The heaviest component counts less, the further its box is from the sign's column.
     away = np.maximum(np.maximum(boxes[:, 0] - column, column - boxes[:, 2]), 0)
     main = int((found.mass * np.exp(-4 * away / height)).argmax())
@@ -280,8 +290,13 @@ def _choose(part: Plane, column: float, height: float, first: bool, last: bool) 
         is_left = boxes[number, 0] + boxes[number, 2] < box[0] + box[2]
         if dash[number] and ((first and is_left) or (last and not is_left)):
             continue
-        (before if is_left else after).append(_bounds(boxes[number : number + 1]))
-    return _Piece(ink, box, tuple(before), tuple(after))
+        (before if is_left else after).append(_moved(_bounds(boxes[number : number + 1]), start))
+    return _Piece(ink, _moved(box, start), tuple(before), tuple(after))
+
+
+def _moved(box: Box, right: int) -> Box:
+    """Move a box to the right."""
+    return box[0] + right, box[1], box[2] + right, box[3]
 
 
 def _bounds(boxes: npt.NDArray[np.intp]) -> Box:
