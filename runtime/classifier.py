@@ -13,7 +13,7 @@ from runtime.backends import ENGINES, Backend, Pixels, Scores, install_hint, ope
 from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model import artifact
 from runtime.model.rejection import RejectionScorer
-from runtime.model.spec import ModelSpec
+from runtime.model.spec import CLASSES, ModelSpec
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder, ImageSource, describe
 from runtime.preprocess.pipeline import (
@@ -68,6 +68,11 @@ class Classifier:
             BackendUnavailable: no engine for it is installed, or not on that device.
         """
         opened = artifact.read(path if path is not None else find_model(backend))
+        if opened.spec.kind != CLASSES:
+            raise ArtifactError(
+                f"{opened.path} reads lines, not single images; name a model that python -m train "
+                "and python -m export made"
+            )
         return cls(open_backend(opened, backend, threads, device))
 
     @property

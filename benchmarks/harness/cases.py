@@ -58,6 +58,9 @@ class SkippedCase:
     reason: str
 
 
+LINE_READERS = "lines"  # their file names begin with it
+
+
 class Measured(Protocol):
     """The figures of one row."""
 
@@ -95,7 +98,8 @@ def enumerate_cases(
 
     With device "gpu" there is a row for each accelerator that the engine knows of. The four
     artifacts that `python -m export` makes are always there, so that a missing one is seen; other
-    .tflite and .onnx files of the folder follow.
+    .tflite and .onnx files of the folder follow, except line readers, which `benchmarks.lines`
+    measures.
 
     Raises:
         BackendUnavailable: `backends` names one that does not exist.
@@ -106,7 +110,11 @@ def enumerate_cases(
             raise BackendUnavailable(
                 f"no backend {name!r}: choose among {', '.join(sorted(known))}"
             )
-    found = sorted(p.name for p in models.glob("*") if p.suffix in (".tflite", ".onnx"))
+    found = sorted(
+        p.name
+        for p in models.glob("*")
+        if p.suffix in (".tflite", ".onnx") and not p.name.startswith(LINE_READERS)
+    )
     names = [*EXPECTED, *(name for name in found if name not in EXPECTED)]
     planned = []
     for name in names:

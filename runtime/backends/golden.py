@@ -4,11 +4,20 @@ import numpy as np
 
 from runtime.backends import Backend
 from runtime.errors import ArtifactError
+from runtime.model.spec import SEQUENCE, ModelSpec
 
 # How far the scores may lie from the golden ones. In an int8 model the kernels of two engines or
 # processors round one step apart now and then, and one step inside the network moves the scores of
 # an unsure answer by a few of 1/256.
 TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
+# The scores of a sequence model are logits, of up to about 30.
+_SEQUENCE_TOLERANCE = {"float32": 1e-3, "int8": 1.0}
+
+
+def tolerance(spec: ModelSpec) -> float:
+    """Return how far scores may be from the golden ones."""
+    limits = _SEQUENCE_TOLERANCE if spec.kind == SEQUENCE else TOLERANCE
+    return limits[spec.precision]
 
 
 def largest_difference(backend: Backend, batch: int) -> float:
@@ -45,7 +54,7 @@ def check(backend: Backend) -> None:
     if golden is None or len(golden.pixels) == 0:
         return
     difference = largest_difference(backend, len(golden.pixels))
-    if not difference <= TOLERANCE[backend.spec.precision]:
+    if not difference <= tolerance(backend.spec):
         raise ArtifactError(
             f"its answers are not its golden ones (a difference of {difference:.3g}) with "
             f"{backend.name}: export it again, or see python -m runtime.selftest"
