@@ -147,10 +147,10 @@ class Classifier:
         else:
             digits_only = self.spec.rejection_model is not None
             recognition = recognize(looks, self._predict_found, keep_unknown, digits_only)
-        if not any(digit.prediction.accepted for digit in recognition.digits):
+        if sum(digit.prediction.accepted for digit in recognition.digits) <= (reader is not None):
             preprocessed = preprocess(image if isinstance(image, np.ndarray) else looks)
             alone = replace(self.classify_preprocessed(preprocessed), view=preprocessed)
-            if alone.accepted:
+            if alone.accepted and len("".join(recognition.lines)) <= 1:
                 return single_digit(alone)
         return recognition
 

@@ -124,13 +124,12 @@ def judge(expected: str, text: str) -> tuple[bool, bool]:
         Whether it is exact, several `UNKNOWN` in a row counting as one; and whether it is wrong
         without more `UNKNOWN` than expected.
     """
-    wanted, found = _merge(expected), _merge(text)
-    exact = wanted == found
-    return exact, not exact and found.count(UNKNOWN) <= wanted.count(UNKNOWN)
+    exact = _merge(expected) == _merge(text)
+    return exact, not exact and text.count(UNKNOWN) <= expected.count(UNKNOWN)
 
 
 def _merge(text: str) -> str:
-    return re.sub(r"\?+", UNKNOWN, text).strip(UNKNOWN)
+    return re.sub(r"\?+", UNKNOWN, text)
 
 
 def _bins(sure: list[tuple[float, bool]]) -> tuple[ConfidenceBin, ...]:

@@ -25,6 +25,8 @@ _MAX_CROP_PIXELS = 4_000_000
 
 # A whole picture as one line.
 _WHOLE_INK_LEVEL = 0.4  # of the ink's level
+_WHOLE_LEVELS = (0.03, 0.5, 0.85)  # quantiles: ink or paper, the middle, paper or ink
+_MIN_WHOLE_CONTRAST_LEVELS = 48  # of 255 gray levels, between them
 _WHOLE_SHARES = (0.02, 0.985)  # of the ink, above the line's top and above its bottom
 
 Ink = npt.NDArray[np.uint8]
@@ -121,9 +123,16 @@ def crop_whole(gray: Gray) -> LineCrop | None:
         The line; None if the picture is blank.
     """
     foreground = subtract_background(gray)
-    if foreground is None:
-        return None
-    ink = np.minimum(foreground.contrast / np.float32(foreground.ink_level), 1)
+    if foreground is not None:
+        ink = np.minimum(foreground.contrast / np.float32(foreground.ink_level), 1)
+    else:
+        # On textured paper, or if ink covers half of the picture, noise cannot be told from ink.
+        low, middle, high = np.quantile(gray, _WHOLE_LEVELS).tolist()
+        if high - low < _MIN_WHOLE_CONTRAST_LEVELS:
+            return None
+        paper, full = (high, low) if middle > (low + high) / 2 else (low, high)
+        scaled = (gray.astype(np.float32) - np.float32(paper)) / np.float32(full - paper)
+        ink = np.clip(scaled, 0, 1)
     mask = ink > _WHOLE_INK_LEVEL
     digits = np.where(remove_ruled_lines(mask, MAX_GAP_SHARE, MIN_INK_SHARE), ink, np.float32(0))
     below = np.cumsum((digits > _WHOLE_INK_LEVEL).sum(axis=1))

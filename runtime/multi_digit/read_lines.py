@@ -23,8 +23,11 @@ from runtime.preprocess.decode import CachedDecoder
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.pipeline import scale_box
 
-_MIN_ACCEPTED_SHARE = 0.34  # of a line's signs; with fewer accepted it is not a number …
-_MIN_PROPOSED_CONFIDENCE = 0.8  # … unless the mean confidence of its signs is at least this
+_MIN_DIGIT_SHARE = 0.2  # of a line's signs; with fewer digits it is text
+_MAX_LETTER_ASPECT = 0.95  # width / height of touching signs that may be one letter
+_MIN_ACCEPTED_SHARE = 0.34  # of a line's digits; with fewer accepted it is not a number
+_MIN_PROPOSED_CONFIDENCE = 0.9  # of the line reader, if fewer than two digits are accepted
+_MIN_WHOLE_ASPECT = 0.6  # width / height of a picture that may be a tight crop of one line
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
 _UPRIGHT_DIGITS = "23457"  # they are not digits upside down, or other ones if written sloppily
@@ -32,7 +35,7 @@ _MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
 
 # Which of two readings is better: accepted digits that …
 _DOUBT_COST = 0.5  # … a doubtful place weighs
-_LINE_COST = 0.9  # … a line weighs
+_LINE_COST = 0.9  # … a further line weighs
 
 
 def read_lines(
@@ -59,8 +62,6 @@ def read_lines(
         found = _read(crops, reader, predict, turns)
         if found.score > best.score and (not turns or found.is_upright()):
             best = found
-        if best.share >= _GOOD_SHARE:
-            break
     x = decoded.size[0] / decoded.gray.shape[1]
     y = decoded.size[1] / decoded.gray.shape[0]
     return best.recognition(decoded.gray.shape, x, y, keep_unknown)
@@ -110,9 +111,12 @@ class _Page:
     def score(self) -> float:
         """How good the reading is, compared with others of the same page.
 
-        Few long lines are likelier than many short ones.
+        One long line is likelier than several short ones.
         """
-        return self.accepted - _DOUBT_COST * self.doubtful - _LINE_COST * len(self.lines)
+        if not self.lines:
+            return -math.inf
+        more_lines = len(self.lines) - 1
+        return self.accepted - _DOUBT_COST * self.doubtful - _LINE_COST * more_lines
 
     def is_upright(self) -> bool:
         """Return whether a turned page is certainly read the right way up.
@@ -171,32 +175,59 @@ def _read(
         signs = verify(crop, reader.read(crop.ink), predict)
         if signs:
             line = _Line(crop, signs)
-            (lines if _is_number(signs) else others).append(line)
+            is_number = _is_number(signs) and not _may_be_one_letter(signs)
+            (lines if is_number else others).append(line)
     return _Page(lines, others, turns)
 
 
 def _is_number(signs: list[Sign]) -> bool:
-    """Return whether a line has digits, not only letters or other marks."""
+    """Return whether a line has digits, not only letters or other marks.
+
+    A line with fewer than two accepted digits is a number only if the line reader is sure that all
+    of its signs are digits.
+    """
     accepted = sum(sign.accepted for sign in signs)
-    if accepted:
-        return accepted >= _MIN_ACCEPTED_SHARE * len(signs)
-    mean = sum(sign.confidence for sign in signs) / len(signs)
-    return mean >= _MIN_PROPOSED_CONFIDENCE
+    if accepted < 2:
+        return all(
+            sign.accepted or (sign.label != UNKNOWN and sign.proposed >= _MIN_PROPOSED_CONFIDENCE)
+            for sign in signs
+        ) and (accepted > 0 or len(signs) > 1)
+    doubtful = sum(not sign.accepted and not sign.is_other for sign in signs)
+    return (
+        accepted >= _MIN_ACCEPTED_SHARE * (accepted + doubtful)
+        and accepted >= _MIN_DIGIT_SHARE * len(signs)
+    )
+
+
+def _may_be_one_letter(signs: list[Sign]) -> bool:
+    """Return whether two signs are one piece of ink that is as narrow as a B, which is a 13."""
+    if len(signs) != 2:
+        return False
+    first, second = signs[0].box, signs[1].box
+    width = second[2] - first[0]
+    height = max(first[3], second[3]) - min(first[1], second[1])
+    return second[0] <= first[2] + 1 and width < _MAX_LETTER_ASPECT * height
 
 
 def _other_views(
     gray: Gray, writing: Writing | None, first: _Page, name: str
 ) -> Iterator[tuple[int, list[LineCrop]]]:
-    """Yield other ways to look at a page: how often it is turned, and its lines."""
+    """Yield other ways to look at a page: how often it is turned, and its lines.
+
+    A picture that may be a tight crop of one line is always read as a whole, too: its rim cuts off
+    digits, which are then not found as writing.
+    """
+    height, width = gray.shape
+    numbers = sum(sum(sign.accepted for sign in line.signs) > 1 for line in first.lines)
+    if width >= _MIN_WHOLE_ASPECT * height and numbers <= 1:
+        whole = crop_whole(gray)
+        if whole is not None:
+            yield 0, [whole]
     if first.share >= _GOOD_SHARE:
         return
     rim = find_writing(gray, name, at_rim=True)
     if rim is not None and (writing is None or abs(math.log(rim.height / writing.height)) > 0.2):
         yield 0, _crops(rim)
-    if gray.shape[1] >= gray.shape[0] and len(first.lines) <= 1:
-        whole = crop_whole(gray)
-        if whole is not None:
-            yield 0, [whole]
     if first.share >= _POOR_SHARE and first.lines:
         return
     dark = not (writing is None or writing.dark)

@@ -20,7 +20,7 @@ from runtime.multi_digit.split_touching import ink_seams
 from runtime.prediction import Prediction
 from runtime.preprocess.connected_components import Mask, Plane, find_components
 from runtime.preprocess.mnist_format import tight_to_mnist_format
-from runtime.preprocess.segment import Box, dilate_thin_strokes
+from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 
 UNKNOWN = "?"  # in a line, for ink that is not certainly one digit
 
@@ -28,6 +28,7 @@ MIN_CONFIDENCE = 0.5  # of the line reader; a digit with less is not accepted
 MIN_PROBABILITY = 0.2  # that the digit network gives the digit, unless the line reader is certain
 CERTAIN = 0.98  # confidence of the line reader; then the digit network may doubt
 
+_MAX_STRICT_SIGNS = 2  # a line with so few signs may be a letter or a drawing
 _INK_LEVEL = 0.3  # of full ink; fainter pixels do not connect components
 _OFF_CENTER_COST = 1.0  # ink; of seams through equal ink the one in the middle is cut
 _MAX_OFF_CENTER = 0.9  # of half the distance of two signs, from the middle between them
@@ -53,18 +54,20 @@ class Sign:
         accepted: whether it is certain enough.
         box: in the crop's pixels.
         prediction: of the digit network; None if it was not asked.
+        proposed: confidence of the line reader alone; 0 if it did not propose the sign.
     """
 
     label: str
     confidence: float
     accepted: bool
     box: Box
-    prediction: Prediction | None
+    prediction: Prediction | None = None
+    proposed: float = 0.0
 
     @property
     def is_other(self) -> bool:
         """Whether the line reader sees a sign that is not a digit."""
-        return self.label == UNKNOWN and self.confidence > 0
+        return self.label == UNKNOWN and self.proposed > 0
 
 
 def verify(
@@ -87,43 +90,58 @@ def verify(
     """
     if not readings:
         return []
-    pieces = _align(crop.digits, crop.digit_height, readings, predict)
-    judged = [_judge(*pair) for pair in zip(readings, pieces, strict=True)]
-    if not all(sign.accepted or sign.is_other for sign in judged):
-        others = _align(crop.ink, crop.digit_height, readings, predict)
+    strict = len(readings) <= _MAX_STRICT_SIGNS
+    pieces = _align(crop.digits, crop, readings, predict)
+    judged = [_judge(*pair, strict) for pair in zip(readings, pieces, strict=True)]
+    doubtful = not all(sign.accepted or sign.is_other for sign in judged)
+    if doubtful or any(piece.before or piece.after for piece in pieces):
+        others = _align(crop.ink, crop, readings, predict)
         for number, (reading, piece) in enumerate(zip(readings, others, strict=True)):
-            sign = _judge(reading, piece)
-            if sign.confidence > judged[number].confidence:
-                judged[number] = sign
+            sign = _judge(reading, piece, strict)
+            if _rank(sign, piece) > _rank(judged[number], pieces[number]):
+                judged[number], pieces[number] = sign, piece
     signs: list[Sign] = []
     for number, (sign, piece) in enumerate(zip(judged, pieces, strict=True)):
         if sign.is_other:
             signs.append(sign)
             continue
-        before = [Sign(UNKNOWN, 0.0, False, box, None) for box in piece.before]
+        before = [Sign(UNKNOWN, 0.0, False, box) for box in piece.before]
         # Next to another sign that is not a digit, ink is probably part of that.
         if before and not (signs and signs[-1].label == UNKNOWN):
             signs.extend(before)
         signs.append(sign)
         if number + 1 == len(judged) or not judged[number + 1].is_other:
-            signs.extend(Sign(UNKNOWN, 0.0, False, box, None) for box in piece.after)
+            signs.extend(Sign(UNKNOWN, 0.0, False, box) for box in piece.after)
     return signs
 
 
-def _judge(reading: Reading, piece: "_Piece") -> Sign:
-    """Decide whether a digit is accepted."""
+def _rank(sign: Sign, piece: "_Piece") -> tuple[bool, int, float]:
+    """Return how good a cut of a digit is: accepted, little ink left over, confident."""
+    return sign.accepted, -len(piece.before) - len(piece.after), sign.confidence
+
+
+def _judge(reading: Reading, piece: "_Piece", strict: bool) -> Sign:
+    """Decide whether a digit is accepted.
+
+    Args:
+        reading: of the line reader.
+        piece: its ink, and what the digit network reads.
+        strict: whether the digit network's rejection model has to accept it, too.
+    """
     if reading.label == UNKNOWN:
-        return Sign(UNKNOWN, reading.confidence, False, piece.box, None)
+        return Sign(UNKNOWN, reading.confidence, False, piece.box, None, reading.confidence)
     prediction = piece.prediction
-    if prediction is None:
-        return Sign(reading.label, 0.0, False, piece.box, None)
+    if prediction is None or piece.ink is None or is_filled_shape(piece.ink > 0.5):
+        return Sign(reading.label, 0.0, False, piece.box, prediction, reading.confidence)
     probability = float(prediction.scores[int(reading.label)])
     agrees = prediction.label == reading.label or (
         reading.confidence >= CERTAIN and probability >= MIN_PROBABILITY
     )
     confidence = reading.confidence if agrees else reading.confidence * probability
     accepted = agrees and reading.confidence >= MIN_CONFIDENCE
-    return Sign(reading.label, confidence, accepted, piece.box, prediction)
+    if strict and not prediction.accepted:
+        accepted = False
+    return Sign(reading.label, confidence, accepted, piece.box, prediction, reading.confidence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +165,7 @@ class _Piece:
 
 def _align(
     plane: npt.NDArray[np.uint8],
-    digit_height: float,
+    crop: LineCrop,
     readings: list[Reading],
     predict: Callable[[list[Pixels]], list[Prediction]],
 ) -> list[_Piece]:
@@ -160,7 +178,7 @@ def _align(
     ink = plane.astype(np.float32) / np.float32(255)
     height, width = ink.shape
     columns = [min(reading.column, 1.0) * width for reading in readings]
-    cuts = _cuts(ink, columns, digit_height)
+    cuts = _cuts(ink, columns, crop.digit_height)
     pixels = np.arange(width)
     pieces: list[dict[tuple[int, int], _Piece]] = []
     for number, column in enumerate(columns):
@@ -172,7 +190,7 @@ def _align(
                 own = pixels[start:end]
                 inside = (own >= left[:, None]) & (own < right[:, None])
                 part = np.where(inside, ink[:, start:end], np.float32(0))
-                options[a, b] = _choose(part, start, column, digit_height, first, last)
+                options[a, b] = _choose(part, start, column, crop.digit_height, first, last)
         pieces.append(options)
     asked = [
         (number, key, piece.ink)
@@ -181,7 +199,8 @@ def _align(
         for key, piece in options.items()
         if piece.ink is not None
     ]
-    predictions = predict([tight_to_mnist_format(dilate_thin_strokes(ink)) for *_, ink in asked])
+    digits = [dilate_thin_strokes(_as_on_page(ink, crop.slope)) for *_, ink in asked]
+    predictions = predict([tight_to_mnist_format(digit) for digit in digits])
     for (number, key, _), prediction in zip(asked, predictions, strict=True):
         pieces[number][key] = replace(pieces[number][key], prediction=prediction)
     best: dict[int, tuple[float, list[_Piece]]] = {0: (0.0, [])}
@@ -193,6 +212,18 @@ def _align(
                 following[b] = (score, [*best[a][1], piece])
         best = following
     return best[0][1]
+
+
+def _as_on_page(ink: Plane, slope: float) -> Plane:
+    """Undo the straightening of the line, which distorts a digit that is upright on the page."""
+    down = np.rint(slope * np.arange(ink.shape[1])).astype(np.intp)
+    down -= down.min()
+    if not down.any():
+        return ink
+    page = np.zeros((ink.shape[0] + int(down.max()), ink.shape[1]), np.float32)
+    rows = np.arange(ink.shape[0])[:, None] + down
+    page[rows, np.arange(ink.shape[1])] = ink
+    return page
 
 
 def _log_probability(reading: Reading, piece: _Piece) -> float:
