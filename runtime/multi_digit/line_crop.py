@@ -19,6 +19,7 @@ _MARGIN_SHARE = 0.13  # of the digits' height, above and below them
 _SIDE_MARGIN_SHARE = 0.35  # of the digits' height, to the left and to the right
 _MIN_TALL_HEIGHTS = 0.5  # lower components do not decide where a line begins and ends
 _MAX_SLOPE = 0.4
+_MAX_DIGIT_WIDTH_HEIGHTS = 1.1  # wider ink is several touching digits
 _MIN_SLOPE_DIGITS = 3  # a line with fewer has the page's slope
 _MIN_SLOPE_SPAN_HEIGHTS = 3.0  # a shorter line has the page's slope
 _MAX_CROP_PIXELS = 4_000_000
@@ -30,6 +31,7 @@ _MIN_WHOLE_CONTRAST_LEVELS = 48  # of 255 gray levels, between them
 _WHOLE_SHARES = (0.02, 0.985)  # of the ink, above the line's top and above its bottom
 
 Ink = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ class LineCrop:
 def crop_line(writing: Writing, line: TextLine) -> LineCrop | None:
     """Cut a line out of the page; return None if it is too large.
 
-    The line is straightened by moving its columns up or down.
+    The line is straightened by moving its digits up or down, and the columns of touching digits.
 
     Args:
         writing: of the page.
@@ -98,7 +100,8 @@ def crop_line(writing: Writing, line: TextLine) -> LineCrop | None:
     count = int(round(height * (1 + 2 * _MARGIN_SHARE)))
     if count * (right - left) > _MAX_CROP_PIXELS:
         return None
-    window = _Window(left, right, first, count, slope, (rows, columns))
+    tops_of_columns = first + _falls(line.boxes, left, right, slope, height)
+    window = _Window(left, right, tops_of_columns, count, (rows, columns))
     chosen = np.zeros(len(writing.found.mass), np.bool_)
     chosen[line.members] = True
     others = np.zeros_like(chosen)
@@ -111,6 +114,21 @@ def crop_line(writing: Writing, line: TextLine) -> LineCrop | None:
     ink[window.cut_components(writing, others) & ~own] = 0
     digits = np.where(own, ink, np.float32(0))
     return _finish(ink, digits, height, (left, first + slope * left), slope)
+
+
+def _falls(
+    boxes: npt.NDArray[np.intp], left: int, right: int, slope: float, height: float
+) -> Floats:
+    """Return by how many rows the line falls in columns `left` to `right`, of a slope.
+
+    It is the same in all columns of a digit, so that straightening does not distort it.
+    """
+    falls: Floats = slope * np.arange(left, right)
+    if slope:
+        for first, _, last, _ in boxes.tolist():
+            if last - first < _MAX_DIGIT_WIDTH_HEIGHTS * height:
+                falls[first - left : last - left] = slope * (first + last) / 2
+    return falls
 
 
 def crop_whole(gray: Gray) -> LineCrop | None:
@@ -144,7 +162,8 @@ def crop_whole(gray: Gray) -> LineCrop | None:
     if (height + 2 * margin) * ink.shape[1] > _MAX_CROP_PIXELS:
         return None
     first = top - margin
-    window = _Window(0, ink.shape[1], first, height + 2 * margin, 0.0, ink.shape)
+    width = ink.shape[1]
+    window = _Window(0, width, np.full(width, float(first)), height + 2 * margin, ink.shape)
     return _finish(window.cut(ink), window.cut(digits), height, (0, first), 0.0)
 
 
@@ -163,20 +182,27 @@ def _finish(
 
 @dataclass(frozen=True)
 class _Window:
-    """A straightened window of a page: columns `left` to `right`, `count` rows from `first` on."""
+    """A straightened window of a page.
+
+    Attributes:
+        left: its first column.
+        right: its last column, exclusive.
+        tops: (right - left,), the first row of each column.
+        count: rows of each column.
+        page: (height, width) of the page.
+    """
 
     left: int
     right: int
-    first: float
+    tops: Floats
     count: int
-    slope: float
-    page: tuple[int, int]
+    page: tuple[int, ...]
 
     def cut(self, plane: npt.NDArray[np.generic]) -> Plane:
         """Return the plane in the window; 0 outside of the page."""
         columns = np.arange(self.left, self.right)
-        starts = np.rint(self.first + self.slope * columns).astype(np.intp)
-        if not self.slope:
+        starts = np.rint(self.tops).astype(np.intp)
+        if (starts == starts[0]).all():
             top, bottom = int(starts[0]), int(starts[0]) + self.count
             inside = plane[max(top, 0) : max(bottom, 0), self.left : self.right]
             missing = max(-top, 0), max(self.count - len(inside) - max(-top, 0), 0)
@@ -193,13 +219,12 @@ class _Window:
     ) -> npt.NDArray[np.bool_]:
         """Return the mask of some components in the window."""
         boxes = writing.found.boxes
-        ends = self.first + self.slope * np.array([self.left, self.right])
         near = (
             chosen
             & (boxes[:, 0] < self.right)
             & (boxes[:, 2] > self.left)
-            & (boxes[:, 1] < ends.max() + self.count)
-            & (boxes[:, 3] > ends.min())
+            & (boxes[:, 1] < self.tops.max() + self.count)
+            & (boxes[:, 3] > self.tops.min())
         )
         mask = np.zeros((self.count, self.right - self.left), np.bool_)
         if not near.any():
@@ -208,7 +233,7 @@ class _Window:
         right, bottom = boxes[near, 2:].max(axis=0).tolist()
         painted = writing.found.paint(near, (left, top, right, bottom))
         columns = np.arange(max(self.left, left), min(self.right, right))
-        starts = np.rint(self.first + self.slope * columns).astype(np.intp)
+        starts = np.rint(self.tops[columns - self.left]).astype(np.intp)
         rows = np.arange(self.count)[:, None] + starts - top
         outside = (rows < 0) | (rows >= bottom - top)
         part = painted[np.clip(rows, 0, bottom - top - 1), columns - left]

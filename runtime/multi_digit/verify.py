@@ -199,8 +199,7 @@ def _align(
         for key, piece in options.items()
         if piece.ink is not None
     ]
-    digits = [dilate_thin_strokes(_as_on_page(ink, crop.slope)) for *_, ink in asked]
-    predictions = predict([tight_to_mnist_format(digit) for digit in digits])
+    predictions = predict([tight_to_mnist_format(dilate_thin_strokes(ink)) for *_, ink in asked])
     for (number, key, _), prediction in zip(asked, predictions, strict=True):
         pieces[number][key] = replace(pieces[number][key], prediction=prediction)
     best: dict[int, tuple[float, list[_Piece]]] = {0: (0.0, [])}
@@ -212,18 +211,6 @@ def _align(
                 following[b] = (score, [*best[a][1], piece])
         best = following
     return best[0][1]
-
-
-def _as_on_page(ink: Plane, slope: float) -> Plane:
-    """Undo the straightening of the line, which distorts a digit that is upright on the page."""
-    down = np.rint(slope * np.arange(ink.shape[1])).astype(np.intp)
-    down -= down.min()
-    if not down.any():
-        return ink
-    page = np.zeros((ink.shape[0] + int(down.max()), ink.shape[1]), np.float32)
-    rows = np.arange(ink.shape[0])[:, None] + down
-    page[rows, np.arange(ink.shape[1])] = ink
-    return page
 
 
 def _log_probability(reading: Reading, piece: _Piece) -> float:
