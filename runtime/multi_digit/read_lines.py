@@ -33,7 +33,7 @@ _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
 _UPRIGHT_DIGITS = "23457"  # they are not digits upside down, or other ones if written sloppily
 _MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
 
-# Which of two readings is better: accepted digits that …
+# Which of two readings is better: certain digits that …
 _DOUBT_COST = 0.5  # … a doubtful place weighs
 _LINE_COST = 0.9  # … a further line weighs
 
@@ -115,8 +115,9 @@ class _Page:
         """
         if not self.lines:
             return -math.inf
-        more_lines = len(self.lines) - 1
-        return self.accepted - _DOUBT_COST * self.doubtful - _LINE_COST * more_lines
+        signs = (sign for line in self.lines for sign in line.signs)
+        sure = sum(sign.confidence for sign in signs if sign.accepted)
+        return sure - _DOUBT_COST * self.doubtful - _LINE_COST * (len(self.lines) - 1)
 
     def is_upright(self) -> bool:
         """Return whether a turned page is certainly read the right way up.

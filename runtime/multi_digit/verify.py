@@ -137,7 +137,7 @@ def _judge(reading: Reading, piece: "_Piece", strict: bool) -> Sign:
     agrees = prediction.label == reading.label or (
         reading.confidence >= CERTAIN and probability >= MIN_PROBABILITY
     )
-    confidence = reading.confidence if agrees else reading.confidence * probability
+    confidence = reading.confidence * probability
     accepted = agrees and reading.confidence >= MIN_CONFIDENCE
     if strict and not prediction.accepted:
         accepted = False
