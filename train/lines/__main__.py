@@ -68,7 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     """Train; return the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
-    recipe = dataclasses.replace(LineRecipe(), lines=args.lines, pool=args.pool)
+    validated = min(LineRecipe.validation_lines, max(args.lines // 20, 50))
+    recipe = dataclasses.replace(
+        LineRecipe(), lines=args.lines, pool=args.pool, validation_lines=validated
+    )
     options = shlex.join([*(a for a in argv if a != "--resume"), "--resume"])
     interrupt.report_as(f"interrupted; go on with: python -m train.lines {options}")
     with interrupt.deferred():

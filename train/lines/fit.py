@@ -119,12 +119,16 @@ class LineTraining:
             columns = tf.shape(logits)[1]
             # TensorFlow's CTC fails on empty labels. Of an empty line the only path is
             # blanks alone, so its loss is the sum of their negative logarithms.
-            with_digits = tf.compat.v1.nn.ctc_loss(
-                labels,
-                logits[:filled],
-                sequence_length=tf.fill((filled,), columns),
-                time_major=False,
-                ignore_longer_outputs_than_inputs=True,
+            with_digits = tf.cond(
+                filled > 0,
+                lambda: tf.compat.v1.nn.ctc_loss(
+                    labels,
+                    logits[:filled],
+                    sequence_length=tf.fill((filled,), columns),
+                    time_major=False,
+                    ignore_longer_outputs_than_inputs=True,
+                ),
+                lambda: tf.zeros((0,)),
             )
             blanks = -tf.nn.log_softmax(logits[filled:])[..., BLANK]
             losses = tf.concat((with_digits, tf.reduce_sum(blanks, axis=1)), axis=0)

@@ -164,7 +164,7 @@ def test_white_paper_on_a_dark_desk_is_read() -> None:
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_turned_page_is_read_and_boxes_are_on_the_page_as_given(turns: int) -> None:
-    text = "57243"
+    text = "47347"
     page = np.rot90(paper(number(text, margin=60)), turns)
     recognition = CLASSIFIER.read(np.ascontiguousarray(page))
     assert recognition.lines == (text,)
