@@ -61,9 +61,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--lines", type=whole(1), default=2000, metavar="N", help="lines to read (2000)"
     )
-    parser.add_argument(
-        "--seed", type=whole(0), default=0, metavar="N", help="of the lines (0)"
-    )
+    parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of the lines (0)")
     parser.add_argument(
         "--out", type=Path, default=Path("models/lines"), help="folder of the report (models/lines)"
     )

@@ -21,7 +21,13 @@ from runtime.classifier import Classifier
 from runtime.errors import DatasetError
 from train.lines.compose import UNKNOWN, Composer, Line
 
-_FONTS = ("STIXGeneral.ttf", "STIXGeneralBol.ttf", "STIXGeneralItalic.ttf", "cmr10.ttf", "cmss10.ttf")
+_FONTS = (
+    "STIXGeneral.ttf",
+    "STIXGeneralBol.ttf",
+    "STIXGeneralItalic.ttf",
+    "cmr10.ttf",
+    "cmss10.ttf",
+)
 _FONT_PX = 40
 _ENLARGED = 2  # lines are composed 32 pixels high; pictures of numbers are larger
 _PAPER, _INK = 225, 30  # gray levels

@@ -233,9 +233,7 @@ def find_writing(
     groups = _group(found, np.flatnonzero(is_writing), height)
     all_ink = found.paint(np.ones(len(levels), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
     raw = 255 - gray if foreground.dark else gray
-    writing = Writing(
-        found, levels, contrast, groups, all_ink, raw, height, foreground.dark
-    )
+    writing = Writing(found, levels, contrast, groups, all_ink, raw, height, foreground.dark)
     return writing if any(True for _ in writing.components()) else None
 
 

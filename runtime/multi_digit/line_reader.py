@@ -43,17 +43,18 @@ class LineReader:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def read(self, ink: npt.NDArray[np.uint8]) -> list[Reading]:
+    def read(self, ink: npt.NDArray[np.uint8], stretch: float = 1.0) -> list[Reading]:
         """Read one line.
 
         Args:
             ink: uint8 (height, width), 0 background, 255 ink; of any size.
+            stretch: by how much the line is widened before it is read.
 
         Returns:
             The signs from left to right.
         """
         height, width = ink.shape
-        wide = max(round(width * HEIGHT_PX / height), _STRIDE_PX)
+        wide = max(round(stretch * width * HEIGHT_PX / height), _STRIDE_PX)
         scaled = np.asarray(Image.fromarray(ink).resize((wide, HEIGHT_PX), _RESAMPLING))
         pixels = np.zeros((1, HEIGHT_PX, wide + -wide % _WIDTH_STEP_PX, 1), np.uint8)
         pixels[0, :, :wide, 0] = scaled

@@ -30,8 +30,10 @@ _MIN_PROPOSED_CONFIDENCE = 0.9  # of the line reader, if fewer than two digits a
 _MIN_WHOLE_ASPECT = 0.6  # width / height of a picture that may be a tight crop of one line
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
+_STRETCHES = (0.85, 1.2)  # widths in which a doubtful line is read again
 _UPRIGHT_DIGITS = "23457"  # they are not digits upside down, or other ones if written sloppily
-_MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
+_MIN_STRETCHES = (0.85, 1.2)  # widths in which a doubtful line is read again
+_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
 
 # Which of two readings is better: certain digits that …
 _DOUBT_COST = 0.5  # … a doubtful place weighs
@@ -115,9 +117,8 @@ class _Page:
         """
         if not self.lines:
             return -math.inf
-        signs = (sign for line in self.lines for sign in line.signs)
-        sure = sum(sign.confidence for sign in signs if sign.accepted)
-        return sure - _DOUBT_COST * self.doubtful - _LINE_COST * (len(self.lines) - 1)
+        sure = sum(_sureness(line.signs) for line in (*self.lines, *self.others))
+        return sure - _LINE_COST * (len(self.lines) - 1)
 
     def is_upright(self) -> bool:
         """Return whether a turned page is certainly read the right way up.
@@ -173,12 +174,32 @@ def _read(
     lines: list[_Line] = []
     others: list[_Line] = []
     for crop in crops:
-        signs = verify(crop, reader.read(crop.ink), predict)
+        signs = _read_crop(crop, reader, predict)
         if signs:
             line = _Line(crop, signs)
             is_number = _is_number(signs) and not _may_be_one_letter(signs)
             (lines if is_number else others).append(line)
     return _Page(lines, others, turns)
+
+
+def _read_crop(
+    crop: LineCrop, reader: LineReader, predict: Callable[[list[Pixels]], list[Prediction]]
+) -> list[Sign]:
+    """Read a line; if a digit stays doubtful, also narrower and wider, and keep the surest reading."""
+    best = verify(crop, reader.read(crop.ink), predict)
+    if all(sign.accepted or sign.is_other for sign in best):
+        return best
+    for stretch in _STRETCHES:
+        signs = verify(crop, reader.read(crop.ink, stretch), predict)
+        if _sureness(signs) > _sureness(best):
+            best = signs
+    return best
+
+
+def _sureness(signs: list[Sign]) -> float:
+    """Return how sure a reading of a line is, compared with others of the same line."""
+    sure = sum(sign.confidence for sign in signs if sign.accepted)
+    return sure - _DOUBT_COST * sum(not sign.accepted and not sign.is_other for sign in signs)
 
 
 def _is_number(signs: list[Sign]) -> bool:
@@ -194,10 +215,9 @@ def _is_number(signs: list[Sign]) -> bool:
             for sign in signs
         ) and (accepted > 0 or len(signs) > 1)
     doubtful = sum(not sign.accepted and not sign.is_other for sign in signs)
-    return (
-        accepted >= _MIN_ACCEPTED_SHARE * (accepted + doubtful)
-        and accepted >= _MIN_DIGIT_SHARE * len(signs)
-    )
+    return accepted >= _MIN_ACCEPTED_SHARE * (
+        accepted + doubtful
+    ) and accepted >= _MIN_DIGIT_SHARE * len(signs)
 
 
 def _may_be_one_letter(signs: list[Sign]) -> bool:

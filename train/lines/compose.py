@@ -317,7 +317,9 @@ class Composer:
             elif side == 1:
                 np.maximum(ink[:, -band:], level, out=ink[:, -band:])
             else:
-                rows = slice(0, min(band, 4)) if random.random() < 0.5 else slice(-min(band, 4), None)
+                rows = (
+                    slice(0, min(band, 4)) if random.random() < 0.5 else slice(-min(band, 4), None)
+                )
                 np.maximum(ink[rows], level, out=ink[rows])
         if random.random() < 0.2:
             kinds.append("specks")
@@ -473,9 +475,7 @@ def _segment(
         np.maximum(part, level, out=part)
 
 
-def _rule(
-    ink: Ink, y: float, thickness: float, level: float, random: np.random.Generator
-) -> None:
+def _rule(ink: Ink, y: float, thickness: float, level: float, random: np.random.Generator) -> None:
     """Draw a nearly horizontal line across all of `ink`."""
     rows, columns = ink.shape
     drop = random.normal(0, 0.012) * columns

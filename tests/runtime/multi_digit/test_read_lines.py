@@ -197,7 +197,9 @@ def test_classify_does_not_open_the_line_reader() -> None:
         "Classifier.load().classify(np.full((60, 60), 255, np.uint8))\n"
         "print(any('line_reader' in name for name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "False"
 
 

@@ -208,7 +208,10 @@ def test_without_a_place_to_remember_it_says_so_and_runs(watch, tmp_path, pictur
         ([".", "--state", "file/state"], "error: cannot use file/state to remember images"),
         ([".", "--state", "/dev/null"], "error: cannot use /dev/null to remember images"),
         ([".", "--model", "absent.tflite"], "error: cannot read the model absent.tflite"),
-        ([".", "--on-digit", "no-such-command"], "error: --on-digit: command 'no-such-command' not found"),
+        (
+            [".", "--on-digit", "no-such-command"],
+            "error: --on-digit: command 'no-such-command' not found",
+        ),
         ([".", "--interval", "0"], "--interval more than 0"),
         ([".", "--interval", "nan"], "--interval more than 0"),
         ([".", "--interval", "inf"], "--interval more than 0"),
