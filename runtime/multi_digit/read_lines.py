@@ -8,7 +8,7 @@ that the rim cuts off, with the other polarity, turned; and keeps the most certa
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,10 +30,10 @@ _MIN_PROPOSED_CONFIDENCE = 0.9  # of the line reader, if fewer than two digits a
 _MIN_WHOLE_ASPECT = 0.6  # width / height of a picture that may be a tight crop of one line
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
-_STRETCHES = (0.85, 1.2)  # widths in which a doubtful line is read again
+_STRETCHES = (0.85, 1.2)  # widths in which a line is read again, if …
+_CERTAIN = 0.95  # … the line reader gives one of its digits less than this
 _UPRIGHT_DIGITS = "23457"  # they are not digits upside down, or other ones if written sloppily
-_MIN_STRETCHES = (0.85, 1.2)  # widths in which a doubtful line is read again
-_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
+_MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
 
 # Which of two readings is better: certain digits that …
 _DOUBT_COST = 0.5  # … a doubtful place weighs
@@ -185,15 +185,27 @@ def _read(
 def _read_crop(
     crop: LineCrop, reader: LineReader, predict: Callable[[list[Pixels]], list[Prediction]]
 ) -> list[Sign]:
-    """Read a line; if a digit stays doubtful, also narrower and wider, and keep the surest reading."""
-    best = verify(crop, reader.read(crop.ink), predict)
-    if all(sign.accepted or sign.is_other for sign in best):
-        return best
-    for stretch in _STRETCHES:
-        signs = verify(crop, reader.read(crop.ink, stretch), predict)
-        if _sureness(signs) > _sureness(best):
-            best = signs
-    return best
+    """Read a line; if a digit is not certain, also narrower and wider, and let the readings vote.
+
+    If no two of them are the same, the surest one is taken, and only its certain digits.
+    """
+    first = reader.read(crop.ink)
+    signs = verify(crop, first, predict)
+    if all(sign.is_other or (sign.accepted and sign.proposed >= _CERTAIN) for sign in signs):
+        return signs
+    readings = [first, *(reader.read(crop.ink, stretch) for stretch in _STRETCHES)]
+    texts = ["".join(one.label for one in reading) for reading in readings]
+    verified = {texts[0]: signs}
+    for text, reading in zip(texts, readings, strict=True):
+        if text not in verified:
+            verified[text] = verify(crop, reading, predict)
+    text = max(verified, key=lambda text: (texts.count(text), _sureness(verified[text])))
+    if texts.count(text) > 1:
+        return verified[text]
+    return [
+        replace(sign, accepted=sign.accepted and sign.proposed >= _CERTAIN)
+        for sign in verified[text]
+    ]
 
 
 def _sureness(signs: list[Sign]) -> float:

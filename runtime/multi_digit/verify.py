@@ -25,6 +25,7 @@ from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 UNKNOWN = "?"  # in a line, for ink that is not certainly one digit
 
 MIN_CONFIDENCE = 0.5  # of the line reader; a digit with less is not accepted
+MIN_CUT_CONFIDENCE = 0.5  # the same of a digit that touches its neighbor: it may be half of one
 MIN_PROBABILITY = 0.2  # that the digit network gives the digit, unless the line reader is certain
 CERTAIN = 0.98  # confidence of the line reader; then the digit network may doubt
 
@@ -42,6 +43,9 @@ _MIN_DIGIT_HEIGHTS = 0.3  # the ink of a digit is at least this high
 _NEAR_HEIGHTS = 0.12  # ink this near to the strokes of a digit may belong to it
 _MIN_DASH_HEIGHTS = 0.25  # a dash between digits is at least this wide …
 _MAX_DASH_ASPECT = 0.6  # … and lower than its width times this
+
+
+_Cut = tuple[npt.NDArray[np.intp], float]  # the column of a seam in each row, the ink on it
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,8 @@ def _judge(reading: Reading, piece: "_Piece", strict: bool) -> Sign:
         reading.confidence >= CERTAIN and probability >= MIN_PROBABILITY
     )
     confidence = reading.confidence * probability
-    accepted = agrees and reading.confidence >= MIN_CONFIDENCE
+    least = MIN_CUT_CONFIDENCE if piece.is_cut else MIN_CONFIDENCE
+    accepted = agrees and reading.confidence >= least
     if strict and not prediction.accepted:
         accepted = False
     return Sign(reading.label, confidence, accepted, piece.box, prediction, reading.confidence)
@@ -154,6 +159,7 @@ class _Piece:
         before: boxes of other ink of the size of a digit, to the left of the sign.
         after: the same to its right.
         prediction: of the digit network; None if it was not asked.
+        is_cut: whether it is cut from a neighbor through ink.
     """
 
     ink: Plane | None
@@ -161,6 +167,7 @@ class _Piece:
     before: tuple[Box, ...]
     after: tuple[Box, ...]
     prediction: Prediction | None = None
+    is_cut: bool = False
 
 
 def _align(
@@ -184,13 +191,15 @@ def _align(
     for number, column in enumerate(columns):
         first, last = number == 0, number + 1 == len(columns)
         options = {}
-        for a, left in enumerate(cuts[number]):
-            for b, right in enumerate(cuts[number + 1]):
+        for a, (left, left_ink) in enumerate(cuts[number]):
+            for b, (right, right_ink) in enumerate(cuts[number + 1]):
                 start, end = int(left.min()), max(int(right.max()), int(left.min()) + 1)
                 own = pixels[start:end]
                 inside = (own >= left[:, None]) & (own < right[:, None])
                 part = np.where(inside, ink[:, start:end], np.float32(0))
-                options[a, b] = _choose(part, start, column, crop.digit_height, first, last)
+                piece = _choose(part, start, column, crop.digit_height, first, last)
+                is_cut = max(left_ink, right_ink) >= _FREE_INK
+                options[a, b] = replace(piece, is_cut=is_cut)
         pieces.append(options)
     asked = [
         (number, key, piece.ink)
@@ -221,34 +230,29 @@ def _log_probability(reading: Reading, piece: _Piece) -> float:
     return math.log(max(float(piece.prediction.scores[int(reading.label)]), _MIN_PROBABILITY))
 
 
-def _cuts(
-    ink: Plane, columns: list[float], digit_height: float
-) -> list[list[npt.NDArray[np.intp]]]:
-    """Return the seams to cut along: before the first sign, between two, and behind the last.
-
-    Each seam is the column of the cut in each row.
-    """
+def _cuts(ink: Plane, columns: list[float], digit_height: float) -> list[list[_Cut]]:
+    """Return the seams to cut along: before the first sign, between two, and behind the last."""
     height, width = ink.shape
     seams, costs = ink_seams(ink)
     middles = seams.mean(axis=1)
-    cuts = [[np.zeros(height, np.intp)]]
+    cuts: list[list[_Cut]] = [[(np.zeros(height, np.intp), 0.0)]]
     for column, following in pairwise(columns):
         center, half = (column + following) / 2, max((following - column) / 2, 1.0)
         away = np.abs(middles - center) / half
         cost = costs + _OFF_CENTER_COST * away
         cost[away > _MAX_OFF_CENTER] = np.inf
-        chosen: list[npt.NDArray[np.intp]] = []
+        chosen: list[_Cut] = []
         while len(chosen) < _MAX_CUTS:
             number = int(cost.argmin())
             if not np.isfinite(cost[number]):
                 break
-            chosen.append(seams[number])
+            chosen.append((seams[number], float(costs[number])))
             if costs[number] < _FREE_INK:
                 break
             near = np.abs(seams - seams[number]).mean(axis=1) < _MIN_DISTANCE_HEIGHTS * digit_height
             cost[near] = np.inf
-        cuts.append(chosen or [np.full(height, round(center), np.intp)])
-    return [*cuts, [np.full(height, width, np.intp)]]
+        cuts.append(chosen or [(np.full(height, round(center), np.intp), math.inf)])
+    return [*cuts, [(np.full(height, width, np.intp), 0.0)]]
 
 
 def _choose(
