@@ -6,6 +6,7 @@ that the rim cuts off, with the other polarity, turned; and keeps the most certa
 `Classifier.read` calls it for models of the ten digits.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,6 +28,9 @@ _MIN_DIGIT_SHARE = 0.2  # of a line's signs; with fewer digits it is text
 _MAX_LETTER_ASPECT = 0.95  # width / height of touching signs that may be one letter
 _MIN_ACCEPTED_SHARE = 0.34  # of a line's digits; with fewer accepted it is not a number
 _MIN_PROPOSED_CONFIDENCE = 0.9  # of the line reader, if fewer than two digits are accepted
+# If there is no other number on a page, a doubtful line is one if the line reader is sure of …
+_MIN_PROPOSED_SHARE = 0.6  # … this share of its signs …
+_MIN_DOUBTFUL_CONFIDENCE = 0.7  # … by this confidence
 _MIN_WHOLE_ASPECT = 0.6  # width / height of a picture that may be a tight crop of one line
 _GOOD_SHARE = 0.8  # of the signs accepted; then the page is not looked at in other ways
 _POOR_SHARE = 0.5  # with fewer accepted, it is also looked at turned
@@ -37,6 +41,7 @@ _MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
 
 # Which of two readings is better: certain digits that …
 _DOUBT_COST = 0.5  # … a doubtful place weighs
+_ONE_SIGN_WEIGHT = 0.2  # … a line of one digit weighs, which may be any stroke
 _LINE_COST = 0.9  # … a further line weighs
 
 
@@ -60,10 +65,14 @@ def read_lines(
     """
     decoded, writing = decode_page(decoder)
     best = _read(_crops(writing), reader, predict)
+    doubtful = [best]
     for turns, crops in _other_views(decoded.gray, writing, best, decoder.name):
         found = _read(crops, reader, predict, turns)
         if found.score > best.score and (not turns or found.is_upright()):
             best = found
+        doubtful.append(found)
+    if not best.lines:
+        best = max((_with_doubtful_line(page) for page in doubtful), key=lambda page: page.score)
     x = decoded.size[0] / decoded.gray.shape[1]
     y = decoded.size[1] / decoded.gray.shape[0]
     return best.recognition(decoded.gray.shape, x, y, keep_unknown)
@@ -117,7 +126,10 @@ class _Page:
         """
         if not self.lines:
             return -math.inf
-        sure = sum(_sureness(line.signs) for line in (*self.lines, *self.others))
+        sure = sum(
+            _sureness(line.signs) * (1 if len(line.signs) > 1 else _ONE_SIGN_WEIGHT)
+            for line in (*self.lines, *self.others)
+        )
         return sure - _LINE_COST * (len(self.lines) - 1)
 
     def is_upright(self) -> bool:
@@ -187,7 +199,8 @@ def _read_crop(
 ) -> list[Sign]:
     """Read a line; if a digit is not certain, also narrower and wider, and let the readings vote.
 
-    If no two of them are the same, the surest one is taken, and only its certain digits.
+    The reading that two of them have is taken, otherwise the surest. A digit that is not certain
+    has to be in another reading, too.
     """
     first = reader.read(crop.ink)
     signs = verify(crop, first, predict)
@@ -199,12 +212,20 @@ def _read_crop(
     for text, reading in zip(texts, readings, strict=True):
         if text not in verified:
             verified[text] = verify(crop, reading, predict)
-    text = max(verified, key=lambda text: (texts.count(text), _sureness(verified[text])))
-    if texts.count(text) > 1:
-        return verified[text]
+    number = max(
+        range(len(texts)), key=lambda n: (texts.count(texts[n]), _sureness(verified[texts[n]]))
+    )
+    confirmed: set[int] = set()
+    for other in (*texts[:number], *texts[number + 1 :]):
+        matcher = difflib.SequenceMatcher(None, texts[number], other, autojunk=False)
+        for place, _, size in matcher.get_matching_blocks():
+            confirmed.update(range(place, place + size))
+    places = iter(range(len(texts[number])))
     return [
-        replace(sign, accepted=sign.accepted and sign.proposed >= _CERTAIN)
-        for sign in verified[text]
+        sign
+        if not sign.proposed or next(places) in confirmed or sign.proposed >= _CERTAIN
+        else replace(sign, accepted=False)
+        for sign in verified[texts[number]]
     ]
 
 
@@ -230,6 +251,28 @@ def _is_number(signs: list[Sign]) -> bool:
     return accepted >= _MIN_ACCEPTED_SHARE * (
         accepted + doubtful
     ) and accepted >= _MIN_DIGIT_SHARE * len(signs)
+
+
+def _with_doubtful_line(page: _Page) -> _Page:
+    """Return a page with the line that may be a number, so that a clear crop is not empty."""
+    candidates = [
+        line
+        for line in page.others
+        if not page.turns
+        and not _may_be_one_letter(line.signs)
+        and _proposed_digits(line.signs) >= max(2, _MIN_PROPOSED_SHARE * len(line.signs))
+    ]
+    if not candidates:
+        return page
+    chosen = max(candidates, key=lambda line: _proposed_digits(line.signs))
+    return replace(page, lines=[chosen], others=[line for line in page.others if line != chosen])
+
+
+def _proposed_digits(signs: list[Sign]) -> int:
+    """Return how many digits the line reader is sure of."""
+    return sum(
+        sign.label != UNKNOWN and sign.proposed >= _MIN_DOUBTFUL_CONFIDENCE for sign in signs
+    )
 
 
 def _may_be_one_letter(signs: list[Sign]) -> bool:

@@ -96,12 +96,12 @@ def verify(
         return []
     strict = len(readings) <= _MAX_STRICT_SIGNS
     pieces = _align(crop.digits, crop, readings, predict)
-    judged = [_judge(*pair, strict) for pair in zip(readings, pieces, strict=True)]
+    judged = [_judge(*pair, len(crop.ink), strict) for pair in zip(readings, pieces, strict=True)]
     doubtful = not all(sign.accepted or sign.is_other for sign in judged)
     if doubtful or any(piece.before or piece.after for piece in pieces):
         others = _align(crop.ink, crop, readings, predict)
         for number, (reading, piece) in enumerate(zip(readings, others, strict=True)):
-            sign = _judge(reading, piece, strict)
+            sign = _judge(reading, piece, len(crop.ink), strict)
             if _rank(sign, piece) > _rank(judged[number], pieces[number]):
                 judged[number], pieces[number] = sign, piece
     signs: list[Sign] = []
@@ -124,12 +124,13 @@ def _rank(sign: Sign, piece: "_Piece") -> tuple[bool, int, float]:
     return sign.accepted, -len(piece.before) - len(piece.after), sign.confidence
 
 
-def _judge(reading: Reading, piece: "_Piece", strict: bool) -> Sign:
+def _judge(reading: Reading, piece: "_Piece", crop_height: int, strict: bool) -> Sign:
     """Decide whether a digit is accepted.
 
     Args:
         reading: of the line reader.
         piece: its ink, and what the digit network reads.
+        crop_height: of the line's crop, in pixels.
         strict: whether the digit network's rejection model has to accept it, too.
     """
     if reading.label == UNKNOWN:
@@ -145,6 +146,9 @@ def _judge(reading: Reading, piece: "_Piece", strict: bool) -> Sign:
     least = MIN_CUT_CONFIDENCE if piece.is_cut else MIN_CONFIDENCE
     accepted = agrees and reading.confidence >= least
     if strict and not prediction.accepted:
+        accepted = False
+    # A 1 from the top to the bottom of the crop may be the edge of a page or of a box.
+    if reading.label == "1" and piece.box[1] == 0 and piece.box[3] == crop_height:
         accepted = False
     return Sign(reading.label, confidence, accepted, piece.box, prediction, reading.confidence)
 
