@@ -208,13 +208,13 @@ def _read_crop(
         return signs
     readings = [first, *(reader.read(crop.ink, stretch) for stretch in _STRETCHES)]
     texts = ["".join(one.label for one in reading) for reading in readings]
-    verified = {texts[0]: signs}
-    for text, reading in zip(texts, readings, strict=True):
-        if text not in verified:
-            verified[text] = verify(crop, reading, predict)
-    number = max(
-        range(len(texts)), key=lambda n: (texts.count(texts[n]), _sureness(verified[texts[n]]))
-    )
+    number = next((n for n, text in enumerate(texts) if texts.count(text) > 1), 0)
+    if number:
+        signs = verify(crop, readings[number], predict)
+    elif texts.count(texts[0]) == 1 and not all(s.is_other or s.accepted for s in signs):
+        verified = [signs, *(verify(crop, reading, predict) for reading in readings[1:])]
+        number = max(range(len(verified)), key=lambda n: _sureness(verified[n]))
+        signs = verified[number]
     confirmed: set[int] = set()
     for other in (*texts[:number], *texts[number + 1 :]):
         matcher = difflib.SequenceMatcher(None, texts[number], other, autojunk=False)
@@ -225,7 +225,7 @@ def _read_crop(
         sign
         if not sign.proposed or next(places) in confirmed or sign.proposed >= _CERTAIN
         else replace(sign, accepted=False)
-        for sign in verified[texts[number]]
+        for sign in signs
     ]
 
 

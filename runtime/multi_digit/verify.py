@@ -31,6 +31,7 @@ CERTAIN = 0.98  # confidence of the line reader; then the digit network may doub
 
 _MAX_STRICT_SIGNS = 2  # a line with so few signs may be a letter or a drawing
 _INK_LEVEL = 0.3  # of full ink; fainter pixels do not connect components
+_MORE_INK_SHARE = 0.02  # of the digits' ink; less is not a rule, nor what was removed with one
 _OFF_CENTER_COST = 1.0  # ink; of seams through equal ink the one in the middle is cut
 _MAX_OFF_CENTER = 0.9  # of half the distance of two signs, from the middle between them
 _FREE_INK = 0.5  # pixels; a seam through less ink is certain, and the only one
@@ -98,7 +99,8 @@ def verify(
     pieces = _align(crop.digits, crop, readings, predict)
     judged = [_judge(*pair, len(crop.ink), strict) for pair in zip(readings, pieces, strict=True)]
     doubtful = not all(sign.accepted or sign.is_other for sign in judged)
-    if doubtful or any(piece.before or piece.after for piece in pieces):
+    left_over = any(piece.before or piece.after for piece in pieces)
+    if (doubtful or left_over) and _has_more_ink(crop):
         others = _align(crop.ink, crop, readings, predict)
         for number, (reading, piece) in enumerate(zip(readings, others, strict=True)):
             sign = _judge(reading, piece, len(crop.ink), strict)
@@ -117,6 +119,12 @@ def verify(
         if number + 1 == len(judged) or not judged[number + 1].is_other:
             signs.extend(Sign(UNKNOWN, 0.0, False, box) for box in piece.after)
     return signs
+
+
+def _has_more_ink(crop: LineCrop) -> bool:
+    """Return whether there is other ink in a line's crop than that of its digits."""
+    strong = np.count_nonzero(crop.digits > 128)
+    return np.count_nonzero(crop.ink > 128) > (1 + _MORE_INK_SHARE) * strong
 
 
 def _rank(sign: Sign, piece: "_Piece") -> tuple[bool, int, float]:
