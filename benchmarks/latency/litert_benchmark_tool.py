@@ -75,7 +75,7 @@ def _run(
             median_ns = 1e6 * record["latency"]["median_ms"]
             # It rounds times to hundredths of a millisecond, and prints megabytes a second to
             # hundredths as well, from the mean before rounding: that holds four digits.
-            size = math.prod(spec.input_shape) * _ITEM_BYTES[spec.precision] / 2**20
+            size = math.prod(spec.fixed_shape) * _ITEM_BYTES[spec.precision] / 2**20
             return 1e9 * size / record["throughput_mb_s"], median_ns
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
             raise EdgeError(

@@ -53,7 +53,8 @@ def targets(report: LinesReport) -> tuple[str, ...]:
     return (
         f"lines exact {percent(exact)} of {lines.n:,} "
         f"({_verdict(exact >= MIN_EXACT, f'≥ {MIN_EXACT:.0%}')})",
-        f"wrong without a ? {percent(silent)} ({_verdict(silent <= MAX_SILENT, f'≤ {MAX_SILENT:.0%}')})",
+        f"wrong without a ? {percent(silent)} "
+        f"({_verdict(silent <= MAX_SILENT, f'≤ {MAX_SILENT:.0%}')})",
         f"digits inserted, deleted, replaced or unknown: {report.edits:,} of {report.digits:,} "
         f"({percent(report.edits / max(report.digits, 1))})",
         f"lines without digits read as nothing: {none.exact:,} of {none.n:,}",

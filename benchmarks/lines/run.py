@@ -8,13 +8,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFont
 
-from benchmarks.parity.run import TestSet
+from benchmarks.harness.test_set import TestSet
 from benchmarks.photos.run import edit_distance
 from benchmarks.schema.lines import SCHEMA_VERSION, ConfidenceBin, LineCounts, LinesReport
 from runtime.classifier import Classifier
@@ -59,8 +60,8 @@ def measure(
     """
     if test_set.class_names != tuple("0123456789"):
         raise DatasetError(
-            f"{test_set.name} has the classes {', '.join(test_set.class_names)}; lines are composed "
-            "of the digits 0 to 9: give --data with those"
+            f"{test_set.name} has the classes {', '.join(test_set.class_names)}; lines are "
+            "composed of the digits 0 to 9: give --data with those"
         )
     progress("composing lines")
     composer = Composer(test_set.pixels, test_set.labels, writers, _fonts())
@@ -140,7 +141,7 @@ def _merge(text: str) -> str:
 
 def _bins(sure: list[tuple[float, bool]]) -> tuple[ConfidenceBin, ...]:
     bins = []
-    for low, high in zip(_BINS, _BINS[1:], strict=False):
+    for low, high in pairwise(_BINS):
         own = [pair for pair in sure if low <= pair[0] < high or (high == 1 and pair[0] == 1)]
         if own:
             mean = sum(confidence for confidence, _ in own) / len(own)

@@ -126,6 +126,11 @@ class ModelSpec:
     schema_version: int = SCHEMA_VERSION
     digest: str = field(default="", compare=False)
 
+    @property
+    def fixed_shape(self) -> tuple[int, ...]:
+        """The sizes of `input_shape` that are not free: all of them, except for lines."""
+        return tuple(size for size in self.input_shape if size is not None)
+
     def to_json(self) -> str:
         """JSON text, without the digest; arrays as base64 (pixels) and numbers (scores)."""
         values = dataclasses.asdict(self)

@@ -97,7 +97,7 @@ def crop_line(writing: Writing, line: TextLine) -> LineCrop | None:
     left = max(int(line.boxes[:, 0].min() - _SIDE_MARGIN_SHARE * height), 0)
     right = min(int(line.boxes[:, 2].max() + _SIDE_MARGIN_SHARE * height) + 1, columns)
     first = top - _MARGIN_SHARE * height
-    count = int(round(height * (1 + 2 * _MARGIN_SHARE)))
+    count = round(height * (1 + 2 * _MARGIN_SHARE))
     if count * (right - left) > _MAX_CROP_PIXELS:
         return None
     tops_of_columns = first + _falls(line.boxes, left, right, slope, height)
@@ -123,7 +123,7 @@ def _falls(
 
     It is the same in all columns of a digit, so that straightening does not distort it.
     """
-    falls: Floats = slope * np.arange(left, right)
+    falls = slope * np.arange(left, right, dtype=np.float64)
     if slope:
         for first, _, last, _ in boxes.tolist():
             if last - first < _MAX_DIGIT_WIDTH_HEIGHTS * height:
@@ -250,8 +250,9 @@ def _pad(plane: Plane, extra: int) -> Plane:
 
 def _shrink(plane: Plane, scale: float) -> Ink:
     """Convert ink from 0 to 1 to uint8, and scale it down."""
-    ink = (plane * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    ink: Ink = (plane * np.float32(255) + np.float32(0.5)).astype(np.uint8)
     if scale == 1:
         return ink
     size = max(round(ink.shape[1] * scale), 1), max(round(ink.shape[0] * scale), 1)
-    return np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BILINEAR))
+    small: Ink = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BILINEAR))
+    return small

@@ -123,8 +123,8 @@ def verify(
 
 def _has_more_ink(crop: LineCrop) -> bool:
     """Return whether there is other ink in a line's crop than that of its digits."""
-    strong = np.count_nonzero(crop.digits > 128)
-    return np.count_nonzero(crop.ink > 128) > (1 + _MORE_INK_SHARE) * strong
+    strong, digits = (int(np.count_nonzero(ink > 128)) for ink in (crop.ink, crop.digits))
+    return strong > (1 + _MORE_INK_SHARE) * digits
 
 
 def _rank(sign: Sign, piece: "_Piece") -> tuple[bool, int, float]:
@@ -195,7 +195,7 @@ def _align(
     programming (forced alignment).
     """
     ink = plane.astype(np.float32) / np.float32(255)
-    height, width = ink.shape
+    width = ink.shape[1]
     columns = [min(reading.column, 1.0) * width for reading in readings]
     cuts = _cuts(ink, columns, crop.digit_height)
     pixels = np.arange(width)
@@ -301,8 +301,10 @@ def _choose(
         left, _, right, _ = _bounds(boxes[chosen])
         overlap = np.minimum(boxes[:, 2], right) - np.maximum(boxes[:, 0], left)
         widths = boxes[:, 2] - boxes[:, 0]
-        chosen |= (overlap > 0.5 * widths) | ((overlap > -near) & (heights > 0.25 * height)
-                                              & (heights < 0.8 * height) & (overlap > -0.2 * widths))  # fmt: skip
+        # Ink above or below it, like the bar of a 5, and ink beside it that nearly touches.
+        above = overlap > 0.5 * widths
+        beside = (overlap > -near) & (overlap > -0.2 * widths)
+        chosen |= above | (beside & (heights > 0.25 * height) & (heights < 0.8 * height))
     box = _bounds(boxes[chosen])
     if box[3] - box[1] < _MIN_DIGIT_HEIGHTS * height:
         ink = None
@@ -319,7 +321,8 @@ def _choose(
         & (boxes[:, 3] < len(part) - 0.3 * height)
         & (boxes[:, 1] > 0.25 * height)
     )
-    before, after = [], []
+    before: list[Box] = []
+    after: list[Box] = []
     for number in np.flatnonzero(other | dash):
         is_left = boxes[number, 0] + boxes[number, 2] < box[0] + box[2]
         if dash[number] and ((first and is_left) or (last and not is_left)):

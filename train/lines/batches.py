@@ -1,4 +1,4 @@
-"""Composes the batches of a training run in a process of its own, the same ones for the same seed."""
+"""Composes the batches of a training run in a process of its own; the seed decides all of them."""
 
 import multiprocessing
 import os

@@ -1,7 +1,7 @@
 """Composes lines of numbers of MNIST's digits: what the line reader is trained and measured on.
 
-`Composer.lines` draws lines of 1 to 16 digits of one writer, from overlapping to far apart, slanted,
-on an uneven baseline, with separators, operators, rules, boxes, specks, page edges, and pieces of
+`Composer.lines` draws lines of 1 to 16 digits of one writer, from overlapping to far apart,
+slanted, on an uneven baseline, with separators, operators, rules, boxes, specks, page edges, and pieces of
 the lines above and below; some lines have no digit. Each line is 32 pixels high.
 """
 
@@ -87,7 +87,8 @@ class Composer:
         self._fonts = tuple(fonts)
         self._of_class = [np.flatnonzero(labels == digit) for digit in range(10)]
         ink = self._pixels > 40
-        rows, columns = ink.any(axis=2), ink.any(axis=1)
+        rows: npt.NDArray[np.bool_] = ink.any(axis=2)
+        columns: npt.NDArray[np.bool_] = ink.any(axis=1)
         self._boxes = np.stack(
             (
                 columns.argmax(axis=1),
@@ -269,7 +270,7 @@ class Composer:
             (*inverse[0], offset[0], *inverse[1], offset[1]),
             Image.Resampling.BILINEAR,
         )
-        ink = np.asarray(page).astype(np.float32) / 255
+        ink = np.asarray(page).astype(np.float32) / np.float32(255)
         columns, rows = np.flatnonzero(ink.max(axis=0) > 0.1), np.flatnonzero(ink.max(axis=1) > 0.1)
         return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 

@@ -67,7 +67,7 @@ class LineTraining:
         )
 
     def run(self, batches: Iterator[LineBatch], first: int) -> float:
-        """Train on batches, of which the first one is that of step `first`; return the mean loss."""
+        """Train on batches, the first of step `first`; return the mean loss."""
         losses = []
         for step, batch in enumerate(batches, first):
             rate = self.recipe.rate((step + 1) / self.recipe.steps)

@@ -122,7 +122,8 @@ def draw_operator(sign: str, height: float, pen: float, random: np.random.Genera
         if sign == ")":
             x = deep - x
         y = tall / 2 * (1 + np.sin(angles) / np.sin(1.2))
-        return _strokes([list(zip(x.tolist(), y.tolist(), strict=True))], pen)
+        points: list[tuple[float, float]] = list(zip(x.tolist(), y.tolist(), strict=True))
+        return _strokes([points], pen)
     dots = [[(0, 0), (0.5, 0)], [(0, size), (0.5, size)]]
     if sign == "÷":
         dots.append([(-size / 2, size / 2), (size / 2, size / 2)])
@@ -158,7 +159,9 @@ def draw_letter(character: str, font: ImageFont.FreeTypeFont, height: float) -> 
     ImageDraw.Draw(page).text((1 - left, 1 - top), character, font=font, fill=255)
     scale = height / 30
     size = (max(round(page.width * scale), 2), max(round(page.height * scale), 2))
-    return np.asarray(page.resize(size, Image.Resampling.BILINEAR)).astype(np.float32) / 255
+    return np.asarray(page.resize(size, Image.Resampling.BILINEAR)).astype(np.float32) / np.float32(
+        255
+    )
 
 
 def _strokes(strokes: list[list[tuple[float, float]]], pen: float) -> Ink:
@@ -180,4 +183,4 @@ def _strokes(strokes: list[list[tuple[float, float]]], pen: float) -> Ink:
         draw.line(at, fill=255, width=width, joint="curve")
         for x, y in (at[0], at[-1]):
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-    return np.asarray(page.reduce(_SCALE)).astype(np.float32) / 255
+    return np.asarray(page.reduce(_SCALE)).astype(np.float32) / np.float32(255)

@@ -44,7 +44,7 @@ def build(classes: int) -> "keras.Model":
 
 
 def build_trainable(classes: int, seed: int = 0) -> "keras.Model":
-    """Build the network that is trained; its output is logits, `fold_batch_norm` turns it to `build`.
+    """Build the network that is trained; `fold_batch_norm` converts it to that of `build`.
 
     As in `train.model`, normalization without a scale stands behind the pooling.
     """

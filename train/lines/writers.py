@@ -30,7 +30,8 @@ def read(path: Path, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         DatasetError: the file cannot be read, or is of other images.
     """
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path) as file:
+        opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+        with opened as file:
             data = file.read(MAX_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"cannot read {path} ({error}); download it again") from error

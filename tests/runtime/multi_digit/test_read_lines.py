@@ -1,4 +1,4 @@
-"""Reading numbers with the line reader, on drawn pictures: crops, rules, boxes, operators, turns."""
+"""Reading numbers with the line reader: drawn crops, rules, boxes, operators, turned pages."""
 
 import json
 import subprocess

@@ -95,7 +95,7 @@ def test_writers_are_read_from_a_label_file_of_qmnist(tmp_path: Path) -> None:
 def test_damaged_label_file_is_one_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "labels.gz"
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match="labels.gz"):
+    with pytest.raises(DatasetError, match=r"labels\.gz"):
         writers.read(path, np.array([3]))
 
 
