@@ -136,7 +136,7 @@ class Classifier:
             ImageError: it cannot be read as an image.
         """
         from runtime.multi_digit.read_lines import read_lines
-        from runtime.multi_digit.recognize import recognize, single_digit
+        from runtime.multi_digit.recognize import recognize, single_digit, without_lines
 
         name = describe(image)
         image = buffer_stream(image, name)
@@ -147,11 +147,16 @@ class Classifier:
         else:
             digits_only = self.spec.rejection_model is not None
             recognition = recognize(looks, self._predict_found, keep_unknown, digits_only)
-        if sum(digit.prediction.accepted for digit in recognition.digits) <= (reader is not None):
+        # One digit has no neighbors that confirm it: the picture is read as that of one digit.
+        text = "".join(recognition.lines)
+        accepted = sum(digit.prediction.accepted for digit in recognition.digits)
+        if accepted == 0 or (reader is not None and len(text) == 1):
             preprocessed = preprocess(image if isinstance(image, np.ndarray) else looks)
             alone = replace(self.classify_preprocessed(preprocessed), view=preprocessed)
-            if alone.accepted and len("".join(recognition.lines)) <= 1:
+            if alone.accepted and len(text) <= 1:
                 return single_digit(alone)
+            if len(text) == 1:
+                return without_lines(recognition)
         return recognition
 
     def _line_reader(self) -> "LineReader | None":

@@ -174,6 +174,17 @@ def single_digit(prediction: Prediction) -> Recognition:
     return Recognition((prediction.label,), (digit,), (prediction.confidence,))
 
 
+def without_lines(recognition: Recognition) -> Recognition:
+    """Return a recognition whose digits are all rejected."""
+    return Recognition(
+        (),
+        tuple(
+            replace(digit, line=None, prediction=replace(digit.prediction, accepted=False))
+            for digit in recognition.digits
+        ),
+    )
+
+
 def decode_page(decoder: CachedDecoder) -> tuple[Decoded, Writing | None]:
     """Decode a picture and find its writing, at a larger scale if the digits are low.
 

@@ -41,6 +41,7 @@ _MIN_PROBABILITY = 1e-4  # lower ones count as this
 _MIN_DISTANCE_HEIGHTS = 0.12  # between two seams
 _MIN_LEFT_OVER_HEIGHTS = 0.45  # ink that no sign stands for is a sign of its own if it is this high
 _MIN_DIGIT_HEIGHTS = 0.3  # the ink of a digit is at least this high
+_MAX_HOOK_HEIGHTS = 0.85  # a 1 that is cut from its neighbor is higher, or it is its hook
 _NEAR_HEIGHTS = 0.12  # ink this near to the strokes of a digit may belong to it
 _MIN_DASH_HEIGHTS = 0.25  # a dash between digits is at least this wide …
 _MAX_DASH_ASPECT = 0.6  # … and lower than its width times this
@@ -97,13 +98,13 @@ def verify(
         return []
     strict = len(readings) <= _MAX_STRICT_SIGNS
     pieces = _align(crop.digits, crop, readings, predict)
-    judged = [_judge(*pair, len(crop.ink), strict) for pair in zip(readings, pieces, strict=True)]
+    judged = [_judge(*pair, crop, strict) for pair in zip(readings, pieces, strict=True)]
     doubtful = not all(sign.accepted or sign.is_other for sign in judged)
     left_over = any(piece.before or piece.after for piece in pieces)
     if (doubtful or left_over) and _has_more_ink(crop):
         others = _align(crop.ink, crop, readings, predict)
         for number, (reading, piece) in enumerate(zip(readings, others, strict=True)):
-            sign = _judge(reading, piece, len(crop.ink), strict)
+            sign = _judge(reading, piece, crop, strict)
             if _rank(sign, piece) > _rank(judged[number], pieces[number]):
                 judged[number], pieces[number] = sign, piece
     signs: list[Sign] = []
@@ -132,13 +133,13 @@ def _rank(sign: Sign, piece: "_Piece") -> tuple[bool, int, float]:
     return sign.accepted, -len(piece.before) - len(piece.after), sign.confidence
 
 
-def _judge(reading: Reading, piece: "_Piece", crop_height: int, strict: bool) -> Sign:
+def _judge(reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool) -> Sign:
     """Decide whether a digit is accepted.
 
     Args:
         reading: of the line reader.
         piece: its ink, and what the digit network reads.
-        crop_height: of the line's crop, in pixels.
+        crop: of the line.
         strict: whether the digit network's rejection model has to accept it, too.
     """
     if reading.label == UNKNOWN:
@@ -155,9 +156,13 @@ def _judge(reading: Reading, piece: "_Piece", crop_height: int, strict: bool) ->
     accepted = agrees and reading.confidence >= least
     if strict and not prediction.accepted:
         accepted = False
-    # A 1 from the top to the bottom of the crop may be the edge of a page or of a box.
-    if reading.label == "1" and piece.box[1] == 0 and piece.box[3] == crop_height:
-        accepted = False
+    if reading.label == "1":
+        # From the top to the bottom of the crop it may be the edge of a page or of a box; low and
+        # cut from its neighbor, the hook of a 1.
+        _, top, _, bottom = piece.box
+        is_edge = top == 0 and bottom == len(crop.ink)
+        is_hook = piece.is_cut and bottom - top < _MAX_HOOK_HEIGHTS * crop.digit_height
+        accepted = accepted and not is_edge and not is_hook
     return Sign(reading.label, confidence, accepted, piece.box, prediction, reading.confidence)
 
 
