@@ -129,6 +129,7 @@ class Classifier:
         as that of one digit.
 
         Args:
+            image: a path, bytes, a file object, a PIL image or an array.
             keep_unknown: whether places that are not certainly one digit are `?` in the text;
                 otherwise they are omitted.
 

@@ -3,7 +3,8 @@
 `recognize` detects text lines, splits each component of ink that may be several digits into
 fragments, classifies every plausible join of neighboring fragments, and chooses the sequence of
 joins with the lowest cost. The cost of a digit is the negative logarithm of its confidence plus
-penalties for its shape and its cuts. `Classifier.read` and `python -m runtime.read` call it.
+penalties for its shape and its cuts. `Classifier.read` calls it for models of classes other than
+the ten digits; `runtime.multi_digit.read_lines` is for those.
 """
 
 import math

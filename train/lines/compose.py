@@ -1,8 +1,8 @@
 """Composes lines of numbers of MNIST's digits: what the line reader is trained and measured on.
 
 `Composer.lines` draws lines of 1 to 16 digits of one writer, from overlapping to far apart,
-slanted, on an uneven baseline, with separators, operators, rules, boxes, specks, page edges, and pieces of
-the lines above and below; some lines have no digit. Each line is 32 pixels high.
+slanted, on an uneven baseline, with separators, operators, rules, boxes, specks, page edges, and
+pieces of the lines above and below; some lines have no digit. Each line is 32 pixels high.
 """
 
 from collections.abc import Sequence

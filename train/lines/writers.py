@@ -1,6 +1,7 @@
 """Reads the writers of MNIST's images from QMNIST's label files."""
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 
@@ -30,9 +31,10 @@ def read(path: Path, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         DatasetError: the file cannot be read, or is of other images.
     """
     try:
-        opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-        with opened as file:
-            data = file.read(MAX_BYTES)
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            with gzip.open(io.BytesIO(data)) as file:
+                data = file.read(MAX_BYTES)
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"cannot read {path} ({error}); download it again") from error
     if data[:4] != _MAGIC or (len(data) - _HEADER_BYTES) % (4 * _COLUMNS):

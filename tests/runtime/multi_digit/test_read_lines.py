@@ -178,7 +178,8 @@ def test_scribbles_are_not_a_number() -> None:
     image = Image.new("L", (400, 200))
     random = np.random.default_rng(3)
     for _ in range(6):
-        points = random.integers(20, 180, (6, 2)) + (random.integers(0, 200), 0)
+        points = random.integers(20, 180, (6, 2))
+        points[:, 0] += random.integers(0, 200)
         ImageDraw.Draw(image).line([tuple(point) for point in points.tolist()], fill=255, width=3)
     lines = read(np.asarray(image).astype(np.float32) / 255)
     assert not any(sum(map(str.isdigit, line)) > 1 for line in lines)
