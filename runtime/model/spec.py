@@ -183,8 +183,11 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
     if record["golden"] is not None:
         pixels = np.frombuffer(base64.b64decode(record["golden"]["pixels"]), np.uint8)
         scores = np.array(record["golden"]["scores"], np.float32)
-        sizes = [-1 if n is None else n for n in shape]
-        golden = GoldenOutputs(pixels.reshape(len(scores), *sizes), scores)
+        if None in shape:
+            sizes = [-1 if n is None else n for n in shape]
+            golden = GoldenOutputs(pixels.reshape(len(scores), *sizes), scores)
+        else:
+            golden = GoldenOutputs(pixels.reshape(-1, *shape), scores.reshape(-1, len(labels)))
     if record["metrics"] is not None:
         metrics = Metrics(**record["metrics"])
     if record["quantization"] is not None:

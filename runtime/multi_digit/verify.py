@@ -25,10 +25,12 @@ from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 UNKNOWN = "?"  # in a line, for ink that is not certainly one digit
 
 MIN_CONFIDENCE = 0.5  # of the line reader; a digit with less is not accepted
-MIN_CUT_CONFIDENCE = 0.5  # the same of a digit that touches its neighbor: it may be half of one
+MIN_CLEAR_CONFIDENCE = 0.3  # the same of a digit apart, of which the digit network is sure
 MIN_PROBABILITY = 0.2  # that the digit network gives the digit, unless the line reader is certain
 CERTAIN = 0.98  # confidence of the line reader; then the digit network may doubt
 
+_CLEAR_PROBABILITY = 0.95  # of the digit network, if it is sure
+_IMPLAUSIBLE = 0.01  # confidence of a proposal that the shape of the ink refutes
 _MAX_STRICT_SIGNS = 2  # a line with so few signs may be a letter or a drawing
 _INK_LEVEL = 0.3  # of full ink; fainter pixels do not connect components
 _MORE_INK_SHARE = 0.02  # of the digits' ink; less is not a rule, nor what was removed with one
@@ -152,14 +154,17 @@ def _judge(reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool) -> S
         reading.confidence >= CERTAIN and probability >= MIN_PROBABILITY
     )
     confidence = reading.confidence * probability
-    least = MIN_CUT_CONFIDENCE if piece.is_cut else MIN_CONFIDENCE
+    is_clear = not piece.is_cut and prediction.accepted and probability >= _CLEAR_PROBABILITY
+    least = MIN_CLEAR_CONFIDENCE if is_clear else MIN_CONFIDENCE
     accepted = agrees and reading.confidence >= least
     if strict and not prediction.accepted:
         accepted = False
     if reading.label == "1":
         # From the top to the bottom of the crop it may be the edge of a page or of a box; low and
         # cut from its neighbor, the hook of a 1.
-        _, top, _, bottom = piece.box
+        left, top, right, bottom = piece.box
+        if right - left > bottom - top:  # a dash, not a 1
+            return Sign("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
         is_edge = top == 0 and bottom == len(crop.ink)
         is_hook = piece.is_cut and bottom - top < _MAX_HOOK_HEIGHTS * crop.digit_height
         accepted = accepted and not is_edge and not is_hook

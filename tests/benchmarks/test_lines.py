@@ -64,7 +64,9 @@ def test_other_classes_are_one_error(tmp_path: Path) -> None:
     for label in ("a", "b"):
         (tmp_path / "data" / label).mkdir(parents=True)
         for number in range(12):
-            image = np.random.default_rng(number).integers(0, 255, (28, 28), np.uint8)
+            image = np.full((40, 40), 255, np.uint8)
+            image[8:32, 10 : 12 + number] = image[8 : 10 + number, 10:14] = 0
+            image[30:32, 10 : 20 + 8 * (label == "a")] = 0
             Image.fromarray(image).save(tmp_path / "data" / label / f"{number}.png")
     done = subprocess.run(
         [
