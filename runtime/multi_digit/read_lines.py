@@ -70,7 +70,8 @@ def read_lines(
         found = _read(crops, reader, predict, turns)
         if found.score > best.score and (not turns or found.is_upright()):
             best = found
-        doubtful.append(found)
+        if not turns:
+            doubtful.append(found)
     if not best.lines:
         best = max((_with_doubtful_line(page) for page in doubtful), key=lambda page: page.score)
     x = decoded.size[0] / decoded.gray.shape[1]
@@ -258,8 +259,7 @@ def _with_doubtful_line(page: _Page) -> _Page:
     candidates = [
         line
         for line in page.others
-        if not page.turns
-        and not _may_be_one_letter(line.signs)
+        if not _may_be_one_letter(line.signs)
         and _proposed_digits(line.signs) >= max(2, _MIN_PROPOSED_SHARE * len(line.signs))
     ]
     if not candidates:

@@ -147,8 +147,10 @@ def _judge(reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool) -> S
     if reading.label == UNKNOWN:
         return Sign(UNKNOWN, reading.confidence, False, piece.box, None, reading.confidence)
     prediction = piece.prediction
-    if prediction is None or piece.ink is None or is_filled_shape(piece.ink > 0.5):
-        return Sign(reading.label, 0.0, False, piece.box, prediction, reading.confidence)
+    if prediction is None or piece.ink is None:
+        return Sign(reading.label, 0.0, False, piece.box, None, reading.confidence)
+    if is_filled_shape(piece.ink > 0.5):
+        return Sign(reading.label, 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
     probability = float(prediction.scores[int(reading.label)])
     agrees = prediction.label == reading.label or (
         reading.confidence >= CERTAIN and probability >= MIN_PROBABILITY
