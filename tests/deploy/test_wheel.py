@@ -186,10 +186,10 @@ def test_help_lists_the_commands_by_package(run):
     done = run("digit-edge", "--help")
     names = [line.split()[0] for line in done.stdout.splitlines() if line[:2] == "  "]
     runtime = ["camera", "classify", "read", "selftest", "serve", "sign", "update", "watch"]
-    training = ["train", "train-throughput"]
-    export = ["export", "export-onnx", "export-spec", "export-tflite", "export-web"]
-    assert names[:15] == [*runtime, *training, *export]
-    assert all(name.startswith("benchmark") for name in names[15:])
+    training = ["train", "train-lines", "train-throughput"]
+    export = ["export", "export-c", "export-onnx", "export-spec", "export-tflite", "export-web"]
+    assert names[:17] == [*runtime, *training, *export]
+    assert all(name.startswith("benchmark") for name in names[17:])
 
 
 def test_unknown_command_is_a_usage_error_of_one_line(run):

@@ -43,7 +43,7 @@ def test_artifact_reads_lines_of_any_width_as_keras_does(
         scores = backend.scores(np.zeros((2, 32, width, 1), np.uint8))
         assert scores.shape == (2, width // 4, 12)
         assert (scores.argmax(axis=2) == 11).all()  # an empty line is blank
-    with pytest.raises(ImageError, match="pixels are uint8 of shape"):
+    with pytest.raises(ImageError, match="pixels must be uint8 of shape"):
         backend.scores(np.zeros((1, 28, 64, 1), np.uint8))
 
 
@@ -71,7 +71,7 @@ def test_spec_of_a_line_reader_survives_json_and_a_contradiction_is_refused() ->
     assert again.golden is not None
     assert np.array_equal(again.golden.scores, spec.golden.scores)
     assert np.array_equal(again.golden.pixels, spec.golden.pixels)
-    with pytest.raises(ArtifactError, match="is not of a classes model"):
+    with pytest.raises(ArtifactError, match="is not that of a classes model"):
         ModelSpec.from_json(dataclasses.replace(spec, kind="classes").to_json())
-    with pytest.raises(ArtifactError, match="its kind 'words' is unknown"):
+    with pytest.raises(ArtifactError, match="model's kind 'words' is unknown"):
         ModelSpec.from_json(dataclasses.replace(spec, kind="words").to_json())

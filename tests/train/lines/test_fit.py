@@ -119,4 +119,4 @@ def test_other_settings_cannot_be_resumed(tmp_path: Path) -> None:
     assert train_lines(out).returncode == 0
     other = train_lines(out, "--resume", "--seed", "3")
     assert other.returncode == 2
-    assert "is of a run with other settings (seed was 0, is 3)" in other.stderr
+    assert "had other settings (seed was 0, is 3)" in other.stderr
