@@ -2,7 +2,9 @@
 # make run RECIPE=default  the same with the full recipe and the full benchmarks (half an hour)
 # make test                every test, in the environments that a user could have
 # make test-slow           the few tests that take minutes
-# make publish [DATA=]     train and export the artifacts that the package carries
+# make publish [DATA=] [WRITERS=]
+#                          train and export the artifacts that the package carries; WRITERS is
+#                          QMNIST's qmnist-train-labels-idx2-int.gz
 # make pi                  install, test and measure the wheel on emulated Raspberry Pis
 # make pi-page             run the commands of docs/raspberry-pi.md on an emulated one
 # make mcu                 prove and measure the model as C on emulated microcontrollers
@@ -23,6 +25,7 @@ NEED_PYTHON = @test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with
 ENGINES = litert onnx tflite
 LOCKS = dev pi $(ENGINES)
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
+WITH_WRITERS = $(if $(WRITERS), --writers "$(WRITERS)")
 # tflite-runtime needs NumPy 1 and an environment of its own; measured if that exists.
 WITH_TFLITE = $(if $(wildcard .venv-tflite/installed), --python tflite-runtime=.venv-tflite/bin/python)
 
@@ -111,7 +114,10 @@ lint: .venv/installed
 publish: .venv/installed
 	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)
 	.venv/bin/python -m export --model models/published/digits.keras$(WITH_DATA)
+	.venv/bin/python -m train.lines --resume --out models/published/lines.keras$(WITH_DATA)$(WITH_WRITERS)
+	.venv/bin/python -m export --model models/published/lines.keras$(WITH_DATA)
 	cp $(addprefix models/published/digits,.keras .tflite -int8.tflite .onnx -int8.onnx) runtime/pretrained/
+	cp $(addprefix models/published/lines,.keras -int8.tflite -int8.onnx) runtime/pretrained/
 
 lock: .venv/installed
 	for extra in $(LOCKS); do \

@@ -13,6 +13,7 @@ from export.pipeline import ExportTarget, export
 from export.verify import Verification
 from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, DatasetError, EdgeError, ParityError, printable, report
+from runtime.model.spec import SEQUENCE
 from runtime.system import interrupt
 from train.options import add_data_argument, whole
 
@@ -45,7 +46,13 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
             f"{arguments.model} was trained on {trained_on.name}, not on {data.name}: pass the "
             "training data with --data"
         )
-    samples = calibration.choose(data, arguments.calibration, arguments.seed)
+    samples = lines = None
+    if source.artifact.spec.kind == SEQUENCE:
+        from export.lines import compose, export_lines
+
+        lines = compose(data, arguments.calibration, arguments.seed)
+    else:
+        samples = calibration.choose(data, arguments.calibration, arguments.seed)
     failed = 0
     for target in targets:
         for quantize in arguments.precisions:
@@ -53,9 +60,11 @@ def run(targets: Sequence[ExportTarget], argv: list[str] | None) -> int:
             out = arguments.out or _default_out(arguments.model, target, quantize)
             print(printable(str(out)))
             try:
-                exported = export(
-                    source, target, data, out, samples if quantize else None, _print_checks
-                )
+                if lines is not None:
+                    exported = export_lines(source, target, lines, out, quantize, _print_checks)
+                else:
+                    used = samples if quantize else None
+                    exported = export(source, target, data, out, used, _print_checks)
             except ParityError as error:
                 report(error)
                 failed += 1

@@ -18,6 +18,7 @@ from runtime.backends import Pixels, Scores
 from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
+from runtime.model.spec import SEQUENCE
 from runtime.system import atomic_write, interrupt
 from runtime.system.native_output import suppress_native_output
 
@@ -53,8 +54,12 @@ class KerasModel:
     model: "keras.Model"
 
     def scores(self, pixels: Pixels) -> Scores:
-        """Return the softmax scores, float32 (N, classes), of pixels uint8 (N, 28, 28, 1)."""
-        return scores_of(self.model, pixels)
+        """Return the softmax scores, float32 (N, classes), of pixels uint8 (N, 28, 28, 1).
+
+        Of a sequence model: the logits, (N, columns, classes), of pixels (N, 32, width, 1).
+        """
+        scores = scores_of(self.model, pixels)
+        return scores[:, 0] if self.artifact.spec.kind == SEQUENCE else scores
 
 
 def open_source(path: str | os.PathLike[str]) -> KerasModel:
@@ -120,7 +125,8 @@ def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunc
 
     Returns:
         A function. The argument `pixels` is float32 (batch, 28, 28, 1) from 0 to 1. The function
-        returns {"scores": float32 (batch, classes)}.
+        returns {"scores": float32 (batch, classes)}. Of a sequence model, the argument is
+        (batch, 32, width, 1), and the scores are (batch, columns, classes).
     """
     import keras
     import tensorflow as tf
@@ -142,7 +148,9 @@ def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunc
     signature = [tf.TensorSpec(shape, tf.float32, name=INPUT_NAME)]
 
     def scores(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {OUTPUT_NAME: clone(pixels, training=False)}
+        outputs = clone(pixels, training=False)
+        # Of a sequence model: (batch, 1, columns, classes).
+        return {OUTPUT_NAME: tf.squeeze(outputs, 1) if outputs.shape.rank == 4 else outputs}
 
     function = tf.function(scores, input_signature=signature, autograph=False)
     function.model = clone  # for `export.tflite`; also keeps the variables alive

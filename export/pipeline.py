@@ -16,7 +16,13 @@ from runtime.backends import Backend, open_backend
 from runtime.errors import ParityError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
-from runtime.model.spec import GoldenOutputs, Metrics, Quantization, QuantizationParams
+from runtime.model.spec import (
+    GoldenOutputs,
+    Metrics,
+    ModelSpec,
+    Quantization,
+    QuantizationParams,
+)
 from runtime.system import interrupt
 
 if TYPE_CHECKING:
@@ -76,6 +82,50 @@ def export(
         BackendUnavailable: the device's engine is not installed.
         EdgeError: `out` cannot be written.
     """
+    model, spec, candidate = convert(source, target, out, calibration)
+    verification = verify(
+        target.describe(model),
+        candidate.scores,
+        source.scores(data.test.pixels),
+        data.test,
+        spec.fixed_shape,
+        spec.precision,
+    )
+    on_verified(verification)
+    verification.raise_if_failed(out)
+    golden = source.artifact.spec.golden
+    spec = dataclasses.replace(
+        spec,
+        metrics=Metrics(
+            train_accuracy=_accuracy(candidate, data.train),
+            n_train=len(data.train),
+            test_accuracy=_accuracy(candidate, data.test),
+            n_test=len(data.test),
+        ),
+        golden=golden and GoldenOutputs(golden.pixels, candidate.scores(golden.pixels)),
+    )
+    return artifact.write(out, model, spec)
+
+
+def convert(
+    source: "KerasModel", target: ExportTarget, out: Path, calibration: "Calibration | None"
+) -> tuple[bytes, ModelSpec, Backend]:
+    """Convert a model, and open the result with the engine of the device.
+
+    Args:
+        source: the model to convert.
+        target: the format to convert to.
+        out: the path of the artifact; it is not written.
+        calibration: images for int8 quantization; None converts to float32.
+
+    Returns:
+        The bytes of the bare model; its spec, without golden outputs; the engine that opened it.
+
+    Raises:
+        ParityError: the converter ignored the requested precision.
+        ArtifactError: the converter or the engine does not support the model.
+        BackendUnavailable: the device's engine is not installed.
+    """
     with interrupt.deferred():  # converters call Python from C++, which can lose an exception
         model = target.convert(source, calibration)
     params = target.quantization(model)
@@ -94,29 +144,7 @@ def export(
         source_sha256=source.artifact.spec.digest,
         golden=None,
     )
-    candidate = open_backend(Artifact(out, model, spec))
-    verification = verify(
-        target.describe(model),
-        candidate.scores,
-        source.scores(data.test.pixels),
-        data.test,
-        spec.input_shape,
-        spec.precision,
-    )
-    on_verified(verification)
-    verification.raise_if_failed(out)
-    golden = source.artifact.spec.golden
-    spec = dataclasses.replace(
-        spec,
-        metrics=Metrics(
-            train_accuracy=_accuracy(candidate, data.train),
-            n_train=len(data.train),
-            test_accuracy=_accuracy(candidate, data.test),
-            n_test=len(data.test),
-        ),
-        golden=golden and GoldenOutputs(golden.pixels, candidate.scores(golden.pixels)),
-    )
-    return artifact.write(out, model, spec)
+    return model, spec, open_backend(Artifact(out, model, spec))
 
 
 def _accuracy(backend: Backend, split: "Split") -> float:

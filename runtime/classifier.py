@@ -6,17 +6,19 @@
 """
 
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.backends import Backend, Pixels, Scores, open_backend
+from runtime.backends import ENGINES, Backend, Pixels, Scores, open_backend
+from runtime.errors import ArtifactError
 from runtime.model import artifact
-from runtime.model.default_model import find_model
+from runtime.model.default_model import PRETRAINED, find_model
 from runtime.model.rejection import RejectionScorer
-from runtime.model.spec import ModelSpec
+from runtime.model.spec import CLASSES, ModelSpec
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder, ImageSource, describe
 from runtime.preprocess.pipeline import (
@@ -28,6 +30,7 @@ from runtime.preprocess.pipeline import (
 )
 
 if TYPE_CHECKING:
+    from runtime.multi_digit.line_reader import LineReader
     from runtime.multi_digit.recognize import Recognition
 
 
@@ -43,6 +46,9 @@ class Classifier:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._labels = backend.spec.labels
+        self._lock = threading.Lock()
+        self._line_reader_sought = False
+        self._opened_line_reader: LineReader | None = None
         self._scorer = RejectionScorer(
             backend.spec.confidence_threshold, backend.spec.rejection_model
         )
@@ -70,6 +76,11 @@ class Classifier:
             BackendUnavailable: no engine for the file is installed, or the engine lacks the device.
         """
         opened = artifact.read(path if path is not None else find_model(backend))
+        if opened.spec.kind != CLASSES:
+            raise ArtifactError(
+                f"{opened.path} reads lines, not single images: pass a model that digit-edge train "
+                "and digit-edge export made"
+            )
         return cls(open_backend(opened, backend, threads, device))
 
     @property
@@ -134,32 +145,54 @@ class Classifier:
         predictions = self._predict_batch([image.pixels for image in preprocessed])
         return list(map(self._confirm, predictions, preprocessed))
 
-    def read(self, image: ImageSource, *, keep_unknown: bool = False) -> "Recognition":
+    def read(self, image: ImageSource, *, keep_unknown: bool = True) -> "Recognition":
         """Read numbers of several digits: touching digits, slanted lines, several lines.
 
-        If no digit is accepted, the image is classified as one digit instead.
+        Models of the ten digits use the published line reader, which is opened at the first call.
+        Models of other classes split the ink themselves. If no digit is accepted, the image is
+        classified as one digit instead.
 
         Args:
             image: as for `classify`.
-            keep_unknown: put `?` into the text for each rejected symbol; otherwise it is left out.
+            keep_unknown: whether each place that is not certainly one digit is `?` in the text;
+                otherwise it is omitted.
 
         Raises:
             ImageError: the image cannot be read.
         """
-        from runtime.multi_digit.recognize import recognize, single_digit
+        from runtime.multi_digit.read_lines import read_lines
+        from runtime.multi_digit.recognize import recognize, single_digit, without_lines
 
         name = describe(image)
         image = buffer_stream(image, name)
         decoder = CachedDecoder(image, name)
-        recognition = recognize(
-            decoder, self._predict_components, keep_unknown, self.spec.rejection_model is not None
-        )
-        if not any(digit.prediction.accepted for digit in recognition.digits):
+        reader = self._line_reader()
+        if reader is not None:
+            recognition = read_lines(decoder, reader, self._predict_components, keep_unknown)
+        else:
+            digits_only = self.spec.rejection_model is not None
+            recognition = recognize(decoder, self._predict_components, keep_unknown, digits_only)
+        # One digit has no neighbors that confirm it, so its image is classified as one digit.
+        text = "".join(recognition.lines)
+        accepted = sum(digit.prediction.accepted for digit in recognition.digits)
+        if accepted == 0 or (reader is not None and len(text) == 1):
             preprocessed = preprocess(image if isinstance(image, np.ndarray) else decoder)
             prediction = replace(self.classify_preprocessed(preprocessed), view=preprocessed)
-            if prediction.accepted:
+            if prediction.accepted and len(text) <= 1:
                 return single_digit(prediction)
+            if len(text) == 1:
+                return without_lines(recognition)
         return recognition
+
+    def _line_reader(self) -> "LineReader | None":
+        """Open the published line reader with this engine; None for models of other classes."""
+        if self._labels != tuple("0123456789") or self.spec.rejection_model is None:
+            return None
+        with self._lock:
+            if not self._line_reader_sought:
+                self._line_reader_sought = True
+                self._opened_line_reader = _open_line_reader(self.backend.name)
+            return self._opened_line_reader
 
     def _predict_batch(self, batch: list[Pixels]) -> list[Prediction]:
         return self._predict_all(np.stack(batch)) if batch else []
@@ -216,3 +249,14 @@ class Classifier:
         confidence = float(scores[best])
         accepted = self._scorer.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
+
+
+def _open_line_reader(engine: str) -> "LineReader | None":
+    """Open the published line reader; return None if no file of it is for this engine."""
+    from runtime.multi_digit.line_reader import LineReader
+
+    suffixes = [row.suffix for row in ENGINES if row.name == engine]
+    paths = [PRETRAINED / f"lines-int8{suffix}" for suffix in suffixes]
+    if not paths or not paths[0].exists():
+        return None
+    return LineReader(open_backend(artifact.read(paths[0]), engine))

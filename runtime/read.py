@@ -36,6 +36,17 @@ class ReadJob(BatchJob):
         """Return the recognition of each image, or its error message."""
         return [self._read(image) for image in images]
 
+    def note(self, record: dict[str, Any]) -> str | None:
+        """Return how many places of an image are not certain; None if all are."""
+        count = sum(
+            digit["line"] is not None and not digit["accepted"] for digit in record["digits"]
+        )
+        if count == 0:
+            return None
+        places = "1 place is" if count == 1 else f"{count} places are"
+        shown = f"shown as {UNKNOWN}" if self.keep_unknown else "omitted"
+        return f"{record['image']}: {places} not certainly one digit, {shown}; check the image"
+
     def _read(self, image: FoundImage) -> dict[str, Any] | str:
         try:
             recognition = self.classifier.read(source_of(image), keep_unknown=self.keep_unknown)
@@ -58,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.threads,
         arguments.device,
         _output_format(arguments),
-        arguments.keep_unknown,
+        not arguments.drop_unknown,
         arguments.show,
     )
     return images_command.run(job, arguments)
@@ -73,11 +84,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     images_command.add_arguments(parser)
     options.add_model_arguments(parser)
-    parser.add_argument(
-        "--keep-unknown",
+    unknown = parser.add_mutually_exclusive_group()
+    unknown.add_argument(
+        "--drop-unknown",
         action="store_true",
-        help=f"print {UNKNOWN} for each rejected symbol (default: leave it out)",
+        help=f"omit places that are not certainly one digit (default: print {UNKNOWN} for each)",
     )
+    # Accepted because it was needed before unknown places were printed by default.
+    unknown.add_argument("--keep-unknown", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     images_command.check_arguments(parser, arguments)
     return arguments
@@ -94,6 +108,7 @@ def _record(path: str, recognition: Recognition, backend: str) -> dict[str, Any]
         "image": path,
         "text": recognition.text,
         "lines": recognition.lines,
+        "confidences": [round(confidence, 6) for confidence in recognition.confidences],
         "digits": [
             {
                 "order": digit.order,

@@ -77,7 +77,7 @@ def glyphs(characters: str, n: int, random: np.random.Generator) -> Pixels:
     Returns:
         uint8 (n, 28, 28, 1), light ink (255) on a dark background (0) as in MNIST.
     """
-    fonts = [_font(name) for name in _FONTS]
+    fonts = letter_fonts()
     return np.stack(
         [
             _distorted(
@@ -87,6 +87,11 @@ def glyphs(characters: str, n: int, random: np.random.Generator) -> Pixels:
             for number in range(n)
         ]
     )
+
+
+def letter_fonts() -> list[ImageFont.FreeTypeFont]:
+    """Return DejaVu's fonts, which come with matplotlib."""
+    return [_font(name) for name in _FONTS]
 
 
 @cache

@@ -69,6 +69,9 @@ class SkippedCase:
     reason: str
 
 
+LINE_READERS = "lines"  # the file names of line readers begin with it
+
+
 class Measured(Protocol):
     """Any result of one case."""
 
@@ -108,7 +111,8 @@ def enumerate_cases(
     """Return the cases to measure: each artifact with each engine that opens its format.
 
     Engines are listed whether they are installed or not. The artifacts of `EXPECTED` come first,
-    even if their files are missing; the folder's other .tflite and .onnx files follow.
+    even if their files are missing; the folder's other .tflite and .onnx files follow, except line
+    readers, which `digit-edge benchmark-lines` measures.
 
     Args:
         models: the folder of the artifacts.
@@ -125,7 +129,11 @@ def enumerate_cases(
             raise BackendUnavailable(
                 f"no backend {name!r}: choose among {', '.join(sorted(known))}"
             )
-    present = sorted(p.name for p in models.glob("*") if p.suffix in (".tflite", ".onnx"))
+    present = sorted(
+        p.name
+        for p in models.glob("*")
+        if p.suffix in (".tflite", ".onnx") and not p.name.startswith(LINE_READERS)
+    )
     names = [*EXPECTED, *(name for name in present if name not in EXPECTED)]
     planned = []
     for name in names:

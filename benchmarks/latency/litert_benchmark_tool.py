@@ -106,7 +106,7 @@ def _run(
             # prints the throughput, computed from the unrounded mean. So the mean is computed here
             # from the throughput.
             # "throughput_mb_s" is in MiB of input values per second.
-            input_mib = math.prod(spec.input_shape) * _ITEM_BYTES[spec.precision] / 2**20
+            input_mib = math.prod(spec.fixed_shape) * _ITEM_BYTES[spec.precision] / 2**20
             return 1e9 * input_mib / record["throughput_mb_s"], median_ns
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
             raise EdgeError(

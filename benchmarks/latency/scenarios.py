@@ -94,8 +94,8 @@ def images_of(spec: ModelSpec) -> Pixels:
     convolution does not depend on its input.
     """
     if spec.golden is not None and len(spec.golden.pixels):
-        return np.resize(spec.golden.pixels, (_IMAGES, *spec.input_shape))
-    return np.random.default_rng(0).integers(0, 256, (_IMAGES, *spec.input_shape), np.uint8)
+        return np.resize(spec.golden.pixels, (_IMAGES, *spec.fixed_shape))
+    return np.random.default_rng(0).integers(0, 256, (_IMAGES, *spec.fixed_shape), np.uint8)
 
 
 def measure_all(

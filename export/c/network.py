@@ -299,7 +299,7 @@ def read_network(artifact: Artifact) -> Network:
     require_int8_tflite(artifact)
     spec = artifact.spec
     try:
-        return _Reader(artifact.data).network(Shape(*spec.input_shape), len(spec.labels))
+        return _Reader(artifact.data).network(Shape(*spec.fixed_shape), len(spec.labels))
     except ArtifactError as error:
         raise ArtifactError(f"{artifact.path}: {error}") from error
 

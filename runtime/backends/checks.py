@@ -53,17 +53,21 @@ def check_quantization(
         )
 
 
-def check_pixels(pixels: Pixels, shape: tuple[int, ...]) -> None:
+def check_pixels(pixels: Pixels, shape: tuple[int | None, ...]) -> None:
     """Check a batch of pixels.
 
     Args:
         pixels: any array.
-        shape: shape of one image.
+        shape: shape of one image; None in it is any size.
 
     Raises:
         ImageError: `pixels` is not uint8 of shape (N, *shape) with N ≥ 1.
     """
-    if pixels.dtype != np.uint8 or pixels.shape[1:] != shape or len(pixels) == 0:
+    if (
+        pixels.dtype != np.uint8
+        or (pixels.shape[1:] != shape and not _fits(pixels.shape[1:], shape))
+        or len(pixels) == 0
+    ):
         raise ImageError(
             f"pixels must be uint8 of shape (N, {', '.join(map(str, shape))}), not {pixels.dtype} "
             f"{pixels.shape}: use classify() for images, or convert them with to_pixels()"
@@ -90,9 +94,17 @@ def check_model(
             f"{len(inputs)} and {len(outputs)}: export it again"
         )
     actual = tuple(inputs[0][1:]), tuple(outputs[0][1:])
-    expected = artifact.spec.input_shape, (len(artifact.spec.labels),)
-    if actual != expected:
+    free = (None,) * artifact.spec.input_shape.count(None)  # columns of a sequence model
+    expected = artifact.spec.input_shape, (*free, len(artifact.spec.labels))
+    if not all(map(_fits, actual, expected)):
         raise ArtifactError(
             f"{artifact.path} takes an input of shape {actual[0]} and returns {actual[1]}, but its "
             f"spec says {expected[0]} and {expected[1]}: export it again"
         )
+
+
+def _fits(shape: Sequence[object], expected: Sequence[int | None]) -> bool:
+    """Return whether a shape is the expected one; None in the expected one is any size."""
+    return len(shape) == len(expected) and all(
+        wanted is None or size == wanted for size, wanted in zip(shape, expected, strict=True)
+    )

@@ -9,12 +9,21 @@ import numpy as np
 
 from runtime.backends import Backend
 from runtime.errors import ArtifactError
+from runtime.model.spec import SEQUENCE, ModelSpec
 
 # Largest allowed difference of any score from the golden score, by precision. With a larger
 # difference, the check fails. The kernels of two engines or processors sometimes round an int8
 # value inside the network differently by one step. This step changes the scores of an uncertain
 # prediction by a few 1/256.
 TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
+# The scores of a sequence model are logits, of up to about 30.
+_SEQUENCE_TOLERANCE = {"float32": 1e-3, "int8": 1.0}
+
+
+def tolerance(spec: ModelSpec) -> float:
+    """Return how far scores may be from the golden ones."""
+    limits = _SEQUENCE_TOLERANCE if spec.kind == SEQUENCE else TOLERANCE
+    return limits[spec.precision]
 
 
 def largest_difference(backend: Backend, batch: int) -> float:
@@ -61,7 +70,7 @@ def check(backend: Backend) -> None:
     if golden is None or len(golden.pixels) == 0:
         return
     difference = largest_difference(backend, len(golden.pixels))
-    if not difference <= TOLERANCE[backend.spec.precision]:
+    if not difference <= tolerance(backend.spec):
         raise ArtifactError(
             f"its scores differ by {difference:.3g} from its golden scores with {backend.name}: "
             "export it again, or see digit-edge selftest"

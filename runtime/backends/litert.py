@@ -80,7 +80,8 @@ class LiteRTBackend:
             scale, zero_point = result[0]["quantization"]
             values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
             self._dequantized = (values - np.float32(zero_point)) * np.float32(scale)
-        self._batch = 0  # images that the interpreter's input has room for; 0: not resized yet
+        # Shape of the input that the interpreter has tensors for; empty: not resized yet.
+        self._shape: tuple[int, ...] = ()
         # The input, kept because a new array would take 1 µs a call.
         self._buffer: npt.NDArray[np.generic]
         self._input_view: npt.NDArray[np.generic]  # the same memory in the model's dtype
@@ -101,13 +102,13 @@ class LiteRTBackend:
 
     def _run(self, pixels: Pixels) -> Scores:
         interpreter = self._interpreter
-        if len(pixels) != self._batch:
-            self._batch = 0  # if the engine raises below, the next call resizes again
+        if pixels.shape != self._shape:
+            self._shape = ()  # if the engine raises below, the next call resizes again
             interpreter.resize_tensor_input(self._input, pixels.shape)
             interpreter.allocate_tensors()
             self._buffer = np.empty(pixels.shape, np.uint8 if self._int8 else np.float32)
             self._input_view = self._buffer.view(np.int8) if self._int8 else self._buffer
-            self._batch = len(pixels)
+            self._shape = pixels.shape
         if self._int8:
             np.bitwise_xor(pixels, _TOP_BIT, out=self._buffer)
         else:

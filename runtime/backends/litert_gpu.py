@@ -150,5 +150,5 @@ def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
         )
     backend = LiteRTGpuBackend(artifact, version, model)
     with suppress_native_output(2):  # the first call compiles shaders and prints log lines
-        backend.scores(np.zeros((1, *artifact.spec.input_shape), np.uint8))
+        backend.scores(np.zeros((1, *artifact.spec.fixed_shape), np.uint8))
     return backend

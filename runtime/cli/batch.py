@@ -85,6 +85,10 @@ class BatchJob(ABC):
     def records(self, images: Sequence[FoundImage]) -> Sequence[Record | str]:
         """Return each image's record, or its error message."""
 
+    def note(self, record: Record) -> str | None:
+        """Return what to print on stderr besides an image's record; None for nothing."""
+        return None
+
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_opened": []}
 
@@ -120,6 +124,9 @@ class BatchJob(ABC):
                 lines.append(self._error_line(name_of(item), result))
             else:
                 lines.append(OutputLine(self.form.line(result)))
+                note = self.note(result)
+                if note is not None:
+                    lines.append(OutputLine(f"{printable(note)}\n", to_stderr=True))
         return FormattedBatch(lines, len(task), time.perf_counter() - start_s)
 
     def run(

@@ -92,13 +92,18 @@ class GoldenOutputs:
     """Golden inputs, and the scores that an engine must reproduce for these inputs.
 
     Attributes:
-        pixels: (N, 28, 28, 1) uint8.
-        scores: (N, classes) float32, the scores that the artifact returned at export.
+        pixels: (N, 28, 28, 1) uint8; of a sequence model, (N, 32, width, 1).
+        scores: (N, classes) float32, the scores that the artifact returned at export; of a sequence
+            model, the logits (N, columns, classes).
     """
 
     pixels: npt.NDArray[np.uint8]
     scores: npt.NDArray[np.float32]
 
+
+# Kinds of models.
+CLASSES = "classes"  # an image of a fixed size → one softmax
+SEQUENCE = "sequence"  # a line of any width → the logits of each of its columns, for CTC
 
 _EXPORT = "export the model again"  # the remedy in error messages
 
@@ -114,7 +119,7 @@ class ModelSpec:
     Attributes:
         name: the model's name.
         labels: names of the classes, in the order of the scores; at least two, all different.
-        input_shape: shape of one image, (28, 28, 1).
+        input_shape: shape of one image, (28, 28, 1); of a line of a sequence model, (32, None, 1).
         precision: "float32" or "int8".
         temperature: the divisor of the logits (temperature scaling). The weights of the model's
             last layer are already divided by this number.
@@ -128,13 +133,14 @@ class ModelSpec:
         provenance: (key, text) pairs: recipe, seed, versions.
         rejection_model: decides which images are not digits; None if the model was not trained by
             this project, or has other classes than the ten digits.
+        kind: `CLASSES` or `SEQUENCE`. The last label of a sequence model is CTC's blank.
         schema_version: version of the JSON format, at most `SCHEMA_VERSION`.
         digest: SHA-256 of the file in hex, set by `artifact.read`; empty before.
     """
 
     name: str
     labels: tuple[str, ...]
-    input_shape: tuple[int, ...]
+    input_shape: tuple[int | None, ...]
     precision: str
     temperature: float
     confidence_threshold: float
@@ -145,14 +151,22 @@ class ModelSpec:
     quantization: Quantization | None = None
     provenance: tuple[tuple[str, str], ...] = ()
     rejection_model: RejectionModel | None = None
+    kind: str = CLASSES
     schema_version: int = SCHEMA_VERSION
     digest: str = field(default="", compare=False)
+
+    @property
+    def fixed_shape(self) -> tuple[int, ...]:
+        """The sizes of `input_shape` that are not free: all of them, except for lines."""
+        return tuple(size for size in self.input_shape if size is not None)
 
     def to_json(self) -> str:
         """Return the spec without the digest as a JSON object; golden pixels are base64."""
         values = dataclasses.asdict(self)
         record = {_JSON_KEYS.get(name, name): value for name, value in values.items()}
         del record["digest"]
+        if self.kind == CLASSES:
+            del record["kind"]
         if self.golden is not None:
             record["golden"] = {
                 "pixels": base64.b64encode(self.golden.pixels.tobytes()).decode(),
@@ -197,12 +211,16 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
     if not isinstance(record["labels"], list):
         raise TypeError("labels are not a list")
     labels = tuple(record["labels"])
-    shape = tuple(int(n) for n in record["input_shape"])
+    shape = tuple(None if n is None else int(n) for n in record["input_shape"])
     golden = quantization = metrics = None
     if record["golden"] is not None:
         pixels = np.frombuffer(base64.b64decode(record["golden"]["pixels"]), np.uint8)
         scores = np.array(record["golden"]["scores"], np.float32)
-        golden = GoldenOutputs(pixels.reshape(-1, *shape), scores.reshape(-1, len(labels)))
+        if None in shape:
+            sizes = [-1 if n is None else n for n in shape]
+            golden = GoldenOutputs(pixels.reshape(len(scores), *sizes), scores)
+        else:
+            golden = GoldenOutputs(pixels.reshape(-1, *shape), scores.reshape(-1, len(labels)))
     if record["metrics"] is not None:
         metrics = Metrics(**record["metrics"])
     if record["quantization"] is not None:
@@ -230,6 +248,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
         rejection_model=None
         if rejection_model is None
         else RejectionModel.from_record(rejection_model),
+        kind=record.get("kind", CLASSES),
         schema_version=int(record["schema_version"]),
         digest=digest,
     )
@@ -260,6 +279,12 @@ def check(spec: ModelSpec) -> None:
         raise ArtifactError(
             f"the model's precision {spec.precision!r} is neither float32 nor int8: {_EXPORT}"
         )
+    if spec.kind not in (CLASSES, SEQUENCE):
+        raise ArtifactError(f"the model's kind {spec.kind!r} is unknown: upgrade digit-edge")
+    if spec.input_shape.count(None) != (spec.kind == SEQUENCE):
+        raise ArtifactError(
+            f"the input shape {spec.input_shape} is not that of a {spec.kind} model: {_EXPORT}"
+        )
     if spec.quantization is not None:
         counts = spec.quantization.calibration_counts
         if counts and (len(counts) != len(labels) or not all(isinstance(n, int) for n in counts)):
@@ -269,6 +294,8 @@ def check(spec: ModelSpec) -> None:
             f"the number of golden inputs ({len(spec.golden.pixels)}) and golden scores "
             f"({len(spec.golden.scores)}) differs: {_EXPORT}"
         )
+    if spec.golden is not None and spec.golden.scores.shape[-1:] != (len(labels),):
+        raise ArtifactError(f"the golden outputs need one score for each label: {_EXPORT}")
     if spec.golden is not None and not np.isfinite(spec.golden.scores).all():
         raise ArtifactError(
             "a golden score of the model is not finite: train or export the model again"

@@ -31,8 +31,8 @@ _OWN_LEVEL_SHARE = 0.3  # of a component's own level; its fainter pixels are rem
 _MIN_LEVEL_SHARE = 0.25  # of the mean level of all writing; fainter components are removed
 
 # Ruled lines, see `remove_ruled_lines`.
-_MAX_GAP_SHARE = 0.02  # of the picture's width; the bars of neighboring digits have wider gaps
-_MIN_INK_SHARE = 0.7  # of a line's length; ruled lines have 0.8, the tops of printed digits 0.6
+MAX_GAP_SHARE = 0.02  # of the picture's width; the bars of neighboring digits have wider gaps
+MIN_INK_SHARE = 0.7  # of a line's length; ruled lines have 0.8, the tops of printed digits 0.6
 
 # Sizes of components that are not writing.
 _MIN_HEIGHT_PX = 5  # pixels of a typical digit; a page with lower digits cannot be read
@@ -46,6 +46,7 @@ _MIN_FLAT_ASPECT = 3  # its width / height
 # A component at an edge of the picture may be cut off. It is writing only between these limits.
 _MIN_RIM_HEIGHTS = 0.6  # digit heights; its height
 _MAX_RIM_HEIGHTS = 1.5  # digit heights; its height
+_MIN_WEIGHT_SHARE = 0.05  # of the heaviest component's ink; lighter components may be specks
 
 # Two components belong to one digit if the first three conditions hold, and either the fourth or
 # the last two.
@@ -102,6 +103,21 @@ class PageLayout:
 
 
 @dataclass(frozen=True)
+class TextLine:
+    """The components of one line.
+
+    Attributes:
+        members: numbers of its components in `Writing.all_components`.
+        boxes: (N, 4) left, top, right, bottom of its digits, or of what may be digits.
+        slope: of all lines of the page.
+    """
+
+    members: npt.NDArray[np.intp]
+    boxes: npt.NDArray[np.intp]
+    slope: float
+
+
+@dataclass(frozen=True)
 class Writing:
     """The writing on a page, not yet cut out and arranged in lines.
 
@@ -113,6 +129,7 @@ class Writing:
         all_ink: (height, width), the mask of all components.
         raw: uint8 (height, width), the page's gray levels, inverted if ink is dark.
         height: of a typical digit, in pixels.
+        dark: whether ink is darker than its background.
     """
 
     all_components: Components
@@ -122,6 +139,7 @@ class Writing:
     all_ink: Mask
     raw: Gray
     height: float
+    dark: bool
 
     def components(self) -> Iterator[InkComponent]:
         """Yield the ink of each group, unless it is the edge of a dark area."""
@@ -129,6 +147,28 @@ class Writing:
             component = _cut_out(self.all_components, self.levels, self.contrast, group)
             if not _is_edge(component, self.raw, self.all_ink, self.height):
                 yield component
+
+    def text_lines(self) -> list["TextLine"]:
+        """Arrange the writing in lines, from top to bottom."""
+        groups = [
+            group
+            for group in self.groups
+            if not _is_edge(
+                _cut_out(self.all_components, self.levels, self.contrast, group),
+                self.raw,
+                self.all_ink,
+                self.height,
+            )
+        ]
+        if not groups:
+            return []
+        boxes = np.stack([_bounding_box(self.all_components.boxes[group]) for group in groups])
+        tall = boxes[:, 3] - boxes[:, 1] > 0.5 * self.height
+        slope = _slope((boxes[tall, :2] + boxes[tall, 2:]) / 2, self.height)
+        return [
+            TextLine(np.concatenate([groups[number] for number in line]), boxes[line], slope)
+            for line in _arrange(boxes, self.height)
+        ]
 
     def layout(self) -> PageLayout | None:
         """Arrange the writing in lines; return None if it is empty."""
@@ -140,29 +180,17 @@ class Writing:
         return PageLayout(lines, self.height) if lines else None
 
 
-def detect_text_lines(gray: Gray, name: str) -> PageLayout | None:
-    """Find the text lines on a page.
-
-    Args:
-        gray: uint8 (height, width).
-        name: of the image, for error messages.
-
-    Returns:
-        The layout; None if there is no writing.
-
-    Raises:
-        ImageError: there are too many or too large pieces of ink, see the limits above.
-    """
-    writing = find_writing(gray, name)
-    return None if writing is None else writing.layout()
-
-
-def find_writing(gray: Gray, name: str) -> Writing | None:
+def find_writing(
+    gray: Gray, name: str, *, dark: bool | None = None, at_rim: bool = False
+) -> Writing | None:
     """Find the writing on a page.
 
     Args:
         gray: uint8 (height, width).
         name: of the image, for error messages.
+        dark: whether ink is darker than the paper; None decides by the whole picture.
+        at_rim: whether digits may be cut off by the picture's rim. Otherwise what touches the rim
+            does not decide how high a typical digit is.
 
     Returns:
         The writing; None if the page has none.
@@ -170,15 +198,15 @@ def find_writing(gray: Gray, name: str) -> Writing | None:
     Raises:
         ImageError: there are too many or too large pieces of ink, see the limits above.
     """
-    foreground = subtract_background(gray)
-    if foreground is None or foreground.polarity_ambiguous:
+    foreground = subtract_background(gray, dark)
+    if foreground is None or (foreground.polarity_ambiguous and dark is None):
         return None
     contrast = foreground.contrast
     mask = contrast > max(_PAGE_LEVEL_SHARE * foreground.ink_level, foreground.noise_floor)
     if max(np.count_nonzero(rows[1:] > rows[:-1]) for rows in (mask, mask.T)) > _MAX_RUNS:
         return None
-    mask = remove_ruled_lines(mask, _MAX_GAP_SHARE, _MIN_INK_SHARE)
-    mask = remove_ruled_lines(mask.T, _MAX_GAP_SHARE, _MIN_INK_SHARE).T
+    mask = remove_ruled_lines(mask, MAX_GAP_SHARE, MIN_INK_SHARE)
+    mask = remove_ruled_lines(mask.T, MAX_GAP_SHARE, MIN_INK_SHARE).T
     faint = find_components(mask, contrast)
     if faint is None:
         return None
@@ -186,7 +214,7 @@ def find_writing(gray: Gray, name: str) -> Writing | None:
     components = find_components(mask, contrast)
     if components is None:
         return None
-    height = _typical_height(components)
+    height = _typical_height(components, at_rim)
     if height < _MIN_HEIGHT_PX:
         return None
     levels = _levels(components, contrast)
@@ -206,7 +234,7 @@ def find_writing(gray: Gray, name: str) -> Writing | None:
     groups = _group(components, np.flatnonzero(is_writing), height)
     all_ink = components.paint(np.ones(len(levels), np.bool_), (0, 0, gray.shape[1], gray.shape[0]))
     raw = 255 - gray if foreground.dark else gray
-    writing = Writing(components, levels, contrast, groups, all_ink, raw, height)
+    writing = Writing(components, levels, contrast, groups, all_ink, raw, height, foreground.dark)
     return writing if any(True for _ in writing.components()) else None
 
 
@@ -259,20 +287,22 @@ def _touches_rim(components: Components) -> npt.NDArray[np.bool_]:
     return touches
 
 
-def _typical_height(components: Components) -> float:
+def _typical_height(components: Components, at_rim: bool) -> float:
     """Return the height of a typical digit in pixels.
 
     It is the median height of the components, weighted by their ink. Components at the picture's
-    rim are ignored unless there are no others.
+    rim are ignored unless there are no others, or unless `at_rim`.
     """
     heights = components.boxes[:, 3] - components.boxes[:, 1]
-    inside = ~_touches_rim(components)
+    inside = ~_touches_rim(components) | at_rim
     if inside.any():
         heights, weights = heights[inside], components.mass[inside]
     else:
         weights = components.mass
-    # Cap the weights, so that one large component cannot outweigh many digits.
-    weights = np.minimum(weights, np.sort(weights)[-min(len(weights), 4)])
+    # Cap the weights, so that one large component cannot outweigh many digits. Light components do
+    # not count, so that specks cannot lower the cap of a few digits.
+    heavy = np.sort(weights[weights > _MIN_WEIGHT_SHARE * weights.max()])
+    weights = np.minimum(weights, heavy[-min(len(heavy), 4)])
     order = np.argsort(heights, kind="stable")
     middle = np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)
     return float(heights[order[min(int(middle), len(order) - 1)]])

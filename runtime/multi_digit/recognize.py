@@ -3,7 +3,8 @@
 `recognize` detects text lines and splits each component of ink that may be several digits into
 fragments. It classifies every plausible join of neighboring fragments, and chooses the sequence of
 joins with the lowest cost. The cost of a digit is the negative logarithm of its confidence plus
-penalties for its shape and its cuts. `Classifier.read` and `digit-edge read` call it.
+penalties for its shape and its cuts. `Classifier.read` calls it for models of classes other than
+the ten digits; for models of the digits it calls `runtime.multi_digit.read_lines`.
 """
 
 import math
@@ -13,8 +14,7 @@ from dataclasses import dataclass, replace
 from runtime.backends import Pixels
 from runtime.multi_digit.layout import (
     InkComponent,
-    PageLayout,
-    detect_text_lines,
+    Writing,
     find_writing,
     too_much_ink,
 )
@@ -85,10 +85,18 @@ class Recognition:
     Attributes:
         lines: the labels of each line, from top to bottom; lines without a digit are omitted.
         digits: everything that was classified, also rejected ink.
+        confidences: of each line, from 0 to 1: the product of the confidences of its digits.
     """
 
     lines: tuple[str, ...]
     digits: tuple[Digit, ...]
+    confidences: tuple[float, ...] = ()
+
+    @property
+    def unknown(self) -> int:
+        """The number of places in the lines that are not certainly one digit."""
+        numbered = (digit for digit in self.digits if digit.line is not None)
+        return sum(not digit.prediction.accepted for digit in numbered)
 
     @property
     def text(self) -> str:
@@ -99,7 +107,7 @@ class Recognition:
 def recognize(
     image: "ImageSource | CachedDecoder",
     predict: Callable[[list[Pixels]], list[Prediction]],
-    keep_unknown: bool = False,
+    keep_unknown: bool = True,
     digits_only: bool = True,
 ) -> Recognition:
     """Read all digits in an image.
@@ -115,7 +123,8 @@ def recognize(
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
     decoder = image if isinstance(image, CachedDecoder) else CachedDecoder(image)
-    decoded, layout = _detect_lines(decoder)
+    decoded, writing = decode_page(decoder)
+    layout = None if writing is None else writing.layout()
     if layout is None:
         return Recognition((), ())
     decoder.release(_MAX_HELD_PIXELS)
@@ -123,6 +132,7 @@ def recognize(
     y = decoded.size[1] / decoded.gray.shape[0]
     lines: list[str] = []
     digits: list[Digit] = []
+    confidences: list[float] = []
     joins = 0
     for components in layout.lines:
         fragments = _oversegment(components, layout.height, predict)
@@ -140,7 +150,8 @@ def recognize(
             digits.append(Digit(box, prediction, len(lines) if text else None, len(digits)))
         if text:
             lines.append(text)
-    return Recognition(tuple(lines), tuple(digits))
+            confidences.append(math.prod(prediction.confidence for _, prediction in line))
+    return Recognition(tuple(lines), tuple(digits), tuple(confidences))
 
 
 def estimate_page_memory(size: tuple[int, int]) -> int:
@@ -159,14 +170,26 @@ def single_digit(prediction: Prediction) -> Recognition:
         prediction: of the whole image, with its `view`.
     """
     assert prediction.view is not None
-    return Recognition((prediction.label,), (Digit(prediction.view.box, prediction, 0, 0),))
+    digit = Digit(prediction.view.box, prediction, 0, 0)
+    return Recognition((prediction.label,), (digit,), (prediction.confidence,))
 
 
-def _detect_lines(decoder: CachedDecoder) -> tuple[Decoded, PageLayout | None]:
-    """Detect the text lines, at a larger scale if the digits are low.
+def without_lines(recognition: Recognition) -> Recognition:
+    """Return a recognition whose digits are all rejected."""
+    return Recognition(
+        (),
+        tuple(
+            replace(digit, line=None, prediction=replace(digit.prediction, accepted=False))
+            for digit in recognition.digits
+        ),
+    )
+
+
+def decode_page(decoder: CachedDecoder) -> tuple[Decoded, Writing | None]:
+    """Decode a picture and find its writing, at a larger scale if the digits are low.
 
     Returns:
-        The decoded picture, and the layout in its pixels; None if there is no writing.
+        The decoded picture, and the writing in its pixels; None if there is none.
     """
     for color in (False, True):
         decoded = decoder.decode(longest=_DETECTION_SIDE_PX, color=color)
@@ -182,10 +205,10 @@ def _detect_lines(decoder: CachedDecoder) -> tuple[Decoded, PageLayout | None]:
         longest = min(wanted, max(decoded.size), _MAX_SIDE_PX, largest)
         enlarged = decoder.decode(longest=longest, color=color)
         decoder.release(_MAX_HELD_PIXELS)
-        layout = detect_text_lines(enlarged.gray, decoder.name)
-        if layout is not None:
-            return enlarged, layout
-    return decoded, writing.layout()
+        found = find_writing(enlarged.gray, decoder.name)
+        if found is not None:
+            return enlarged, found
+    return decoded, writing
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,18 @@ def _seams(inks: list[Plane]) -> list[tuple[npt.NDArray[np.intp], Plane]]:
     ]
 
 
+def ink_seams(ink: Plane) -> tuple[npt.NDArray[np.intp], Plane]:
+    """Compute the seam that starts at each column of a plane's top row, see `split_at_seams`.
+
+    Args:
+        ink: (height, width).
+
+    Returns:
+        The column of each seam in each row, (width, height); the ink on each seam, (width,).
+    """
+    return _seams([ink])[0]
+
+
 def _crop(ink: Plane, component: InkComponent) -> InkComponent | None:
     """Crop part of a component's ink, of the same shape, to its bounding box; None if empty."""
     rows, columns = (np.flatnonzero((ink > 0).any(axis=axis)) for axis in (1, 0))

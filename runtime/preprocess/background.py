@@ -71,7 +71,7 @@ class Foreground:
     polarity_ambiguous: bool
 
 
-def subtract_background(gray: Gray) -> Foreground | None:
+def subtract_background(gray: Gray, dark: bool | None = None) -> Foreground | None:
     """Subtract the background from a gray picture.
 
     If the ink is dark, the picture is inverted. The light is estimated on a coarse copy, as the
@@ -81,6 +81,7 @@ def subtract_background(gray: Gray) -> Foreground | None:
 
     Args:
         gray: uint8 (height, width), at least 1x1.
+        dark: whether ink is darker than its background; None decides by the picture.
 
     Returns:
         The foreground; None if the picture is blank: it has fewer than `MIN_AREA_PX` candidates for
@@ -91,7 +92,8 @@ def subtract_background(gray: Gray) -> Foreground | None:
     picture = Image.fromarray(gray)
     coarse = np.asarray(picture.resize(size, Image.Resampling.BOX)).astype(np.float32)
     lightness = _lightness(coarse)
-    dark = lightness <= 0
+    if dark is None:
+        dark = lightness <= 0
     if dark:
         coarse = 255 - coarse
     surface = _smooth_light(coarse)

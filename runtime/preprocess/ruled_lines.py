@@ -17,7 +17,7 @@ _MIN_SIDE_PX = 32  # a picture with a shorter side is returned unchanged
 # edge, nothing is removed.
 _MAX_EDGE_GAP_SHARE = 0.04
 _MIN_ROW_SHARE = 0.25  # of the width; if no row has that share of ink, nothing is removed
-_MIN_LENGTH_SHARE = 0.4  # of the width; shorter lines are strokes and kept
+_MIN_LENGTH_SHARE = 0.4  # of the longer side; shorter lines are strokes and kept
 _MAX_THICKNESS_SHARE = 0.02  # of the longer side; if the lines are thicker, nothing is removed
 # Times the lines' thickness. A vertical run of ink that is longer belongs to a stroke that crosses
 # the line, and is kept.
@@ -61,7 +61,8 @@ def remove_ruled_lines(mask: Mask, max_gap_share: float = 0.1, min_ink_share: fl
     first = np.flatnonzero(np.append(True, is_break))
     ink = np.add.reduceat(ends - starts, first)
     starts, ends = starts[first], ends[np.append(is_break, True)]
-    is_line = (ends - starts > _MIN_LENGTH_SHARE * width) & (ink >= min_ink_share * (ends - starts))
+    min_length = _MIN_LENGTH_SHARE * max(height, width)
+    is_line = (ends - starts > min_length) & (ink >= min_ink_share * (ends - starts))
     line = paint_runs(starts[is_line], ends[is_line], mask.shape)
     line_columns = np.flatnonzero(line.any(axis=0))
     if not line_columns.size or (line_columns[0] > left and line_columns[-1] < right):

@@ -116,9 +116,6 @@ def is_filled_shape(mask: Mask) -> bool:
 def dilate_thin_strokes(ink: Plane) -> Plane:
     """Widen strokes that would be thinner than MNIST's strokes after scaling to 20 pixels.
 
-    The mean width of a stroke is the area divided by half the outline. The outline is estimated as
-    pi / 4 times the number of transitions between ink and background along rows and columns.
-
     Args:
         ink: float32 (height, width) from 0 to 1, cropped to the digit.
 
@@ -126,25 +123,40 @@ def dilate_thin_strokes(ink: Plane) -> Plane:
         `ink` if the strokes are wide enough. Otherwise a grayscale dilation of `ink`; the array is
         then larger by the same number of pixels on all sides.
     """
+    extra = missing_stroke_width(ink, max(ink.shape))
+    if extra < 1:
+        return ink
+    return dilate(np.pad(ink, extra), extra + 1)
+
+
+def missing_stroke_width(ink: Plane, side: int) -> int:
+    """Return by how many pixels strokes are thinner than MNIST's.
+
+    The mean width of a stroke is the area divided by half the outline. The outline is estimated as
+    pi / 4 times the number of transitions between ink and background along rows and columns.
+
+    Args:
+        ink: (height, width) from 0 to 1.
+        side: the longer side of a digit, in pixels.
+    """
     mask = ink > 0.5
     steps = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     width = 2 * np.count_nonzero(mask) / max(np.pi / 4 * steps, 1)
-    missing = MIN_STROKE_PX * max(ink.shape) / FORMAT_DIGIT_PX - width
-    # Widen by the missing pixels, rounded, but at most by an eighth of the longer side.
-    extra = min(int(missing + 0.5), max(ink.shape) // 8)
-    if extra < 1:
-        return ink
-    window = extra + 1
-    padded = np.zeros((ink.shape[0] + 2 * extra, ink.shape[1] + 2 * extra), np.float32)
-    padded[extra:-extra, extra:-extra] = ink
+    missing = MIN_STROKE_PX * side / FORMAT_DIGIT_PX - width
+    # The missing pixels, rounded, but at most an eighth of the longer side.
+    return min(int(missing + 0.5), side // 8)
+
+
+def dilate(ink: Plane, window: int) -> Plane:
+    """Return the maximum over a square window; each side of it is smaller by window - 1 pixels."""
     for _ in range(2):  # along one axis; the transposition at the end exchanges the axes
         covered = 1
         while covered < window:
             step = min(covered, window - covered)
-            padded = np.maximum(padded[:-step], padded[step:])
+            ink = np.maximum(ink[:-step], ink[step:])
             covered += step
-        padded = padded.T
-    return padded
+        ink = ink.T
+    return ink
 
 
 def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:

@@ -155,7 +155,8 @@ class Reading:
 
     Attributes:
         text: all lines, separated by line breaks.
-        lines: the digits of each line, from top to bottom.
+        lines: the digits of each line, from top to bottom; `?` for a place that is not certainly
+            one digit.
         digits: every digit, line by line.
         total_ms: milliseconds to decode and read the page.
         model: the artifact and the engine that read the page.

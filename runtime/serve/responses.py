@@ -112,7 +112,7 @@ def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:
     return bodies.ModelDescription(
         **vars(_model_body(classifier)),
         labels=list(spec.labels),
-        input_shape=list(spec.input_shape),
+        input_shape=list(spec.fixed_shape),
         dataset=spec.dataset.name,
         test_accuracy=None if spec.metrics is None else spec.metrics.test_accuracy,
         n_test=None if spec.metrics is None else spec.metrics.n_test,

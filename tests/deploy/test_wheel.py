@@ -186,7 +186,7 @@ def test_help_lists_the_commands_by_package(run):
     done = run("digit-edge", "--help")
     names = [line.split()[0] for line in done.stdout.splitlines() if line[:2] == "  "]
     runtime = ["camera", "classify", "read", "selftest", "serve", "sign", "update", "watch"]
-    training = ["train", "train-throughput"]
+    training = ["train", "train-lines", "train-throughput"]
     export = [f"export{name}" for name in ("", "-c", "-onnx", "-spec", "-tflite", "-web")]
     known = [*runtime, *training, *export]
     assert names[: len(known)] == known

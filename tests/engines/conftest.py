@@ -32,7 +32,7 @@ import runtime  # noqa: E402
 from runtime.backends import ENGINES  # noqa: E402
 
 _PRETRAINED = Path(runtime.__file__).parent / "pretrained"
-PUBLISHED = sorted([*_PRETRAINED.glob("*.onnx"), *_PRETRAINED.glob("*.tflite")])
+PUBLISHED = sorted([*_PRETRAINED.glob("digits*.onnx"), *_PRETRAINED.glob("digits*.tflite")])
 INSTALLED = [engine for engine in ENGINES if engine.installed()]
 PAIRS = [
     (engine, path) for engine in INSTALLED for path in PUBLISHED if engine.suffix == path.suffix

@@ -20,7 +20,7 @@ from runtime.classifier import Classifier
 from runtime.errors import ImageError
 from runtime.multi_digit import layout
 from runtime.multi_digit.layout import InkComponent
-from runtime.multi_digit.recognize import UNKNOWN, estimate_page_memory
+from runtime.multi_digit.recognize import UNKNOWN, estimate_page_memory, recognize
 from runtime.multi_digit.split_touching import split_at_seams
 from train.data.load import sklearn_digits
 
@@ -165,11 +165,12 @@ def test_ink_that_is_not_a_digit_is_omitted_or_kept_as_unknown() -> None:
     block = np.zeros((ink.shape[0], HEIGHT * 2), np.float32)
     block[32 : 32 + HEIGHT, 20 : 20 + HEIGHT] = 1
     gray = paper(np.concatenate([ink, block], axis=1))
-    reading = CLASSIFIER.read(gray)
+    reading = CLASSIFIER.read(gray, keep_unknown=False)
     assert reading.text == text
     assert [digit.prediction.accepted for digit in reading.digits] == [True] * 4 + [False]
     assert [digit.order for digit in reading.digits] == list(range(5))
-    assert CLASSIFIER.read(gray, keep_unknown=True).text == text + UNKNOWN
+    assert reading.unknown == 1
+    assert CLASSIFIER.read(gray).text == text + UNKNOWN
 
 
 @pytest.mark.parametrize("noise", [0, 6])
@@ -379,10 +380,10 @@ def test_page_with_too_many_joins_is_rejected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ink, _ = page(3, 4)
-    CLASSIFIER.read(paper(ink))
+    recognize(paper(ink), CLASSIFIER._predict_components)
     monkeypatch.setattr("runtime.multi_digit.recognize._MAX_JOINS", 20)
     with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
-        CLASSIFIER.read(paper(ink))
+        recognize(paper(ink), CLASSIFIER._predict_components)
 
 
 def test_line_whose_joins_take_too_much_memory_is_rejected(
@@ -391,7 +392,7 @@ def test_line_whose_joins_take_too_much_memory_is_rejected(
     ink, _ = page(3, 1)
     monkeypatch.setattr("runtime.multi_digit.recognize._MAX_JOINED_PIXELS", 10_000)
     with pytest.raises(ImageError, match="<array>: more pieces of ink than a page of digits"):
-        CLASSIFIER.read(paper(ink))
+        recognize(paper(ink), CLASSIFIER._predict_components)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc of Linux")

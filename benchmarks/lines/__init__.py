@@ -1,0 +1,1 @@
+"""Reading composed lines of numbers."""

@@ -1,0 +1,362 @@
+"""Verifies what the line reader proposes: cuts each digit out and asks the digit network.
+
+The line is cut between neighboring signs along the seam of the least ink. A digit is accepted if
+the digit network reads the same from its piece, and the line reader is confident. Ink of the size
+of a digit that no sign stands for becomes a sign of its own, which is not accepted.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.backends import Pixels
+from runtime.multi_digit.line_crop import LineCrop
+from runtime.multi_digit.line_reader import Reading
+from runtime.multi_digit.split_touching import ink_seams
+from runtime.prediction import Prediction
+from runtime.preprocess.connected_components import Mask, Plane, find_components
+from runtime.preprocess.mnist_format import tight_to_mnist_format
+from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
+
+UNKNOWN = "?"  # in a line, for ink that is not certainly one digit
+
+MIN_CONFIDENCE = 0.5  # of the line reader; a digit with less is not accepted
+MIN_CLEAR_CONFIDENCE = 0.3  # the same of a digit apart, of which the digit network is sure
+MIN_PROBABILITY = 0.2  # that the digit network gives the digit, unless the line reader is certain
+CERTAIN = 0.98  # confidence of the line reader; then the digit network may doubt
+
+_CLEAR_PROBABILITY = 0.95  # of the digit network, if it is sure
+_IMPLAUSIBLE = 0.01  # confidence of a proposal that the shape of the ink refutes
+_MAX_STRICT_SIGNS = 2  # a line with so few signs may be a letter or a drawing
+_INK_LEVEL = 0.3  # of full ink; fainter pixels do not connect components
+_MORE_INK_SHARE = 0.02  # of the digits' ink; less is not a rule, nor what was removed with one
+_OFF_CENTER_COST = 1.0  # ink; of seams through equal ink the one in the middle is cut
+_MAX_OFF_CENTER = 0.9  # of half the distance of two signs, from the middle between them
+_FREE_INK = 0.5  # pixels; a seam through less ink is certain, and the only one
+_MAX_CUTS = 3  # between two signs
+_MIN_PROBABILITY = 1e-4  # lower ones count as this
+# In digit heights:
+_MIN_DISTANCE_HEIGHTS = 0.12  # between two seams
+_MIN_LEFT_OVER_HEIGHTS = 0.45  # ink that no sign stands for is a sign of its own if it is this high
+_MIN_DIGIT_HEIGHTS = 0.3  # the ink of a digit is at least this high
+_MAX_HOOK_HEIGHTS = 0.85  # a 1 that is cut from its neighbor is higher, or it is its hook
+_NEAR_HEIGHTS = 0.12  # ink this near to the strokes of a digit may belong to it
+_MIN_DASH_HEIGHTS = 0.25  # a dash between digits is at least this wide …
+_MAX_DASH_ASPECT = 0.6  # … and lower than its width times this
+
+
+_Cut = tuple[npt.NDArray[np.intp], float]  # the column of a seam in each row, the ink on it
+
+
+@dataclass(frozen=True)
+class Sign:
+    """One place of a line.
+
+    Attributes:
+        label: a digit, or `UNKNOWN` if nobody proposes one.
+        confidence: from 0 to 1, that it is that digit.
+        accepted: whether it is certain enough.
+        box: in the crop's pixels.
+        prediction: of the digit network; None if it was not asked.
+        proposed: confidence of the line reader alone; 0 if it did not propose the sign.
+    """
+
+    label: str
+    confidence: float
+    accepted: bool
+    box: Box
+    prediction: Prediction | None = None
+    proposed: float = 0.0
+
+    @property
+    def is_other(self) -> bool:
+        """Whether the line reader sees a sign that is not a digit."""
+        return self.label == UNKNOWN and self.proposed > 0
+
+
+def verify(
+    crop: LineCrop,
+    readings: list[Reading],
+    predict: Callable[[list[Pixels]], list[Prediction]],
+) -> list[Sign]:
+    """Verify a line.
+
+    The digits are cut out of the ink without rules. Where the digit network then reads something
+    else, they are cut out of all ink as well, because a rule is removed with what stands on it.
+
+    Args:
+        crop: the line.
+        readings: of the line reader, from left to right.
+        predict: returns the digit network's predictions for pixels, uint8 (28, 28, 1) each.
+
+    Returns:
+        The line's signs, from left to right.
+    """
+    if not readings:
+        return []
+    strict = len(readings) <= _MAX_STRICT_SIGNS
+    pieces = _align(crop.digits, crop, readings, predict)
+    judged = [_judge(*pair, crop, strict) for pair in zip(readings, pieces, strict=True)]
+    doubtful = not all(sign.accepted or sign.is_other for sign in judged)
+    left_over = any(piece.before or piece.after for piece in pieces)
+    if (doubtful or left_over) and _has_more_ink(crop):
+        others = _align(crop.ink, crop, readings, predict)
+        for number, (reading, piece) in enumerate(zip(readings, others, strict=True)):
+            sign = _judge(reading, piece, crop, strict)
+            if _rank(sign, piece) > _rank(judged[number], pieces[number]):
+                judged[number], pieces[number] = sign, piece
+    signs: list[Sign] = []
+    for number, (sign, piece) in enumerate(zip(judged, pieces, strict=True)):
+        if sign.is_other:
+            signs.append(sign)
+            continue
+        before = [Sign(UNKNOWN, 0.0, False, box) for box in piece.before]
+        # Next to another sign that is not a digit, ink is probably part of that.
+        if before and not (signs and signs[-1].label == UNKNOWN):
+            signs.extend(before)
+        signs.append(sign)
+        if number + 1 == len(judged) or not judged[number + 1].is_other:
+            signs.extend(Sign(UNKNOWN, 0.0, False, box) for box in piece.after)
+    return signs
+
+
+def _has_more_ink(crop: LineCrop) -> bool:
+    """Return whether there is other ink in a line's crop than that of its digits."""
+    strong, digits = (int(np.count_nonzero(ink > 128)) for ink in (crop.ink, crop.digits))
+    return strong > (1 + _MORE_INK_SHARE) * digits
+
+
+def _rank(sign: Sign, piece: "_Piece") -> tuple[bool, int, float]:
+    """Return how good a cut of a digit is: accepted, little ink left over, confident."""
+    return sign.accepted, -len(piece.before) - len(piece.after), sign.confidence
+
+
+def _judge(reading: Reading, piece: "_Piece", crop: LineCrop, strict: bool) -> Sign:
+    """Decide whether a digit is accepted.
+
+    Args:
+        reading: of the line reader.
+        piece: its ink, and what the digit network reads.
+        crop: of the line.
+        strict: whether the digit network's rejection model has to accept it, too.
+    """
+    if reading.label == UNKNOWN:
+        return Sign(UNKNOWN, reading.confidence, False, piece.box, None, reading.confidence)
+    prediction = piece.prediction
+    if prediction is None or piece.ink is None:
+        return Sign(reading.label, 0.0, False, piece.box, None, reading.confidence)
+    if is_filled_shape(piece.ink > 0.5):
+        return Sign(reading.label, 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
+    probability = float(prediction.scores[int(reading.label)])
+    agrees = prediction.label == reading.label or (
+        reading.confidence >= CERTAIN and probability >= MIN_PROBABILITY
+    )
+    confidence = reading.confidence * probability
+    is_clear = not piece.is_cut and prediction.accepted and probability >= _CLEAR_PROBABILITY
+    least = MIN_CLEAR_CONFIDENCE if is_clear else MIN_CONFIDENCE
+    accepted = agrees and reading.confidence >= least
+    if strict and not prediction.accepted:
+        accepted = False
+    if reading.label == "1":
+        # From the top to the bottom of the crop it may be the edge of a page or of a box; low and
+        # cut from its neighbor, the hook of a 1.
+        left, top, right, bottom = piece.box
+        if right - left > bottom - top:  # a dash, not a 1
+            return Sign("1", 0.0, False, piece.box, prediction, _IMPLAUSIBLE)
+        is_edge = top == 0 and bottom == len(crop.ink)
+        is_hook = piece.is_cut and bottom - top < _MAX_HOOK_HEIGHTS * crop.digit_height
+        accepted = accepted and not is_edge and not is_hook
+    return Sign(reading.label, confidence, accepted, piece.box, prediction, reading.confidence)
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """The part of a line that belongs to one sign.
+
+    Attributes:
+        ink: float32 from 0 to 1, cropped; None if there is too little.
+        box: of `ink` in the crop's pixels.
+        before: boxes of other ink of the size of a digit, to the left of the sign.
+        after: the same to its right.
+        prediction: of the digit network; None if it was not asked.
+        is_cut: whether it is cut from a neighbor through ink.
+    """
+
+    ink: Plane | None
+    box: Box
+    before: tuple[Box, ...]
+    after: tuple[Box, ...]
+    prediction: Prediction | None = None
+    is_cut: bool = False
+
+
+def _align(
+    plane: npt.NDArray[np.uint8],
+    crop: LineCrop,
+    readings: list[Reading],
+    predict: Callable[[list[Pixels]], list[Prediction]],
+) -> list[_Piece]:
+    """Cut a line between its signs, so that the pieces look most like them.
+
+    Between two signs there are up to `_MAX_CUTS` seams to cut along. The cuts with the highest
+    product of the probabilities that the digit network gives the signs are found by dynamic
+    programming (forced alignment).
+    """
+    ink = plane.astype(np.float32) / np.float32(255)
+    width = ink.shape[1]
+    columns = [min(reading.column, 1.0) * width for reading in readings]
+    cuts = _cuts(ink, columns, crop.digit_height)
+    pixels = np.arange(width)
+    pieces: list[dict[tuple[int, int], _Piece]] = []
+    for number, column in enumerate(columns):
+        first, last = number == 0, number + 1 == len(columns)
+        options = {}
+        for a, (left, left_ink) in enumerate(cuts[number]):
+            for b, (right, right_ink) in enumerate(cuts[number + 1]):
+                start, end = int(left.min()), max(int(right.max()), int(left.min()) + 1)
+                own = pixels[start:end]
+                inside = (own >= left[:, None]) & (own < right[:, None])
+                part = np.where(inside, ink[:, start:end], np.float32(0))
+                piece = _choose(part, start, column, crop.digit_height, first, last)
+                is_cut = max(left_ink, right_ink) >= _FREE_INK
+                options[a, b] = replace(piece, is_cut=is_cut)
+        pieces.append(options)
+    asked = [
+        (number, key, piece.ink)
+        for number, options in enumerate(pieces)
+        if readings[number].label != UNKNOWN
+        for key, piece in options.items()
+        if piece.ink is not None
+    ]
+    predictions = predict([tight_to_mnist_format(dilate_thin_strokes(ink)) for *_, ink in asked])
+    for (number, key, _), prediction in zip(asked, predictions, strict=True):
+        pieces[number][key] = replace(pieces[number][key], prediction=prediction)
+    best: dict[int, tuple[float, list[_Piece]]] = {0: (0.0, [])}
+    for reading, options in zip(readings, pieces, strict=True):
+        following: dict[int, tuple[float, list[_Piece]]] = {}
+        for (a, b), piece in options.items():
+            score = best[a][0] + _log_probability(reading, piece)
+            if b not in following or score > following[b][0]:
+                following[b] = (score, [*best[a][1], piece])
+        best = following
+    return best[0][1]
+
+
+def _log_probability(reading: Reading, piece: _Piece) -> float:
+    if reading.label == UNKNOWN:
+        return 0.0
+    if piece.prediction is None:
+        return math.log(_MIN_PROBABILITY)
+    return math.log(max(float(piece.prediction.scores[int(reading.label)]), _MIN_PROBABILITY))
+
+
+def _cuts(ink: Plane, columns: list[float], digit_height: float) -> list[list[_Cut]]:
+    """Return the seams to cut along: before the first sign, between two, and behind the last."""
+    height, width = ink.shape
+    seams, costs = ink_seams(ink)
+    middles = seams.mean(axis=1)
+    cuts: list[list[_Cut]] = [[(np.zeros(height, np.intp), 0.0)]]
+    for column, following in pairwise(columns):
+        center, half = (column + following) / 2, max((following - column) / 2, 1.0)
+        away = np.abs(middles - center) / half
+        cost = costs + _OFF_CENTER_COST * away
+        cost[away > _MAX_OFF_CENTER] = np.inf
+        chosen: list[_Cut] = []
+        while len(chosen) < _MAX_CUTS:
+            number = int(cost.argmin())
+            if not np.isfinite(cost[number]):
+                break
+            chosen.append((seams[number], float(costs[number])))
+            if costs[number] < _FREE_INK:
+                break
+            near = np.abs(seams - seams[number]).mean(axis=1) < _MIN_DISTANCE_HEIGHTS * digit_height
+            cost[near] = np.inf
+        cuts.append(chosen or [(np.full(height, round(center), np.intp), math.inf)])
+    return [*cuts, [(np.full(height, width, np.intp), 0.0)]]
+
+
+def _choose(
+    part: Plane, start: int, column: float, height: float, first: bool, last: bool
+) -> _Piece:
+    """Choose the ink of a sign in its part of the line, and find what else is there.
+
+    Args:
+        part: (height of the line, width), 0 outside of the part.
+        start: column of the line at the part's left edge.
+        column: where the line reader sees the sign.
+        height: of a digit.
+        first: whether the sign is the line's first.
+        last: whether it is the last.
+    """
+    found = find_components(part > _INK_LEVEL, part)
+    if found is None:
+        return _Piece(None, (int(column), 0, int(column) + 1, len(part)), (), ())
+    column -= start
+    boxes = found.boxes
+    heights = boxes[:, 3] - boxes[:, 1]
+    if len(boxes) == 1:
+        box = _bounds(boxes)
+        alone = part[box[1] : box[3], box[0] : box[2]]
+        high_enough = heights[0] >= _MIN_DIGIT_HEIGHTS * height
+        return _Piece(alone if high_enough else None, _moved(box, start), (), ())
+    # The heaviest component counts less, the further its box is from the sign's column.
+    away = np.maximum(np.maximum(boxes[:, 0] - column, column - boxes[:, 2]), 0)
+    main = int((found.mass * np.exp(-4 * away / height)).argmax())
+    chosen = np.zeros(len(boxes), np.bool_)
+    chosen[main] = True
+    near = _NEAR_HEIGHTS * height
+    for _ in range(2):
+        left, _, right, _ = _bounds(boxes[chosen])
+        overlap = np.minimum(boxes[:, 2], right) - np.maximum(boxes[:, 0], left)
+        widths = boxes[:, 2] - boxes[:, 0]
+        # Ink above or below it, like the bar of a 5, and ink beside it that nearly touches.
+        above = overlap > 0.5 * widths
+        beside = (overlap > -near) & (overlap > -0.2 * widths)
+        chosen |= above | (beside & (heights > 0.25 * height) & (heights < 0.8 * height))
+    box = _bounds(boxes[chosen])
+    if box[3] - box[1] < _MIN_DIGIT_HEIGHTS * height:
+        ink = None
+    else:
+        mask = found.paint(chosen, box)
+        crop = part[box[1] : box[3], box[0] : box[2]]
+        ink = np.where(_thicken(mask), crop, np.float32(0))
+    other = ~chosen & (heights >= _MIN_LEFT_OVER_HEIGHTS * height)
+    widths = boxes[:, 2] - boxes[:, 0]
+    dash = (
+        ~chosen
+        & (widths >= _MIN_DASH_HEIGHTS * height)
+        & (heights <= _MAX_DASH_ASPECT * widths)
+        & (boxes[:, 3] < len(part) - 0.3 * height)
+        & (boxes[:, 1] > 0.25 * height)
+    )
+    before: list[Box] = []
+    after: list[Box] = []
+    for number in np.flatnonzero(other | dash):
+        is_left = boxes[number, 0] + boxes[number, 2] < box[0] + box[2]
+        if dash[number] and ((first and is_left) or (last and not is_left)):
+            continue
+        (before if is_left else after).append(_moved(_bounds(boxes[number : number + 1]), start))
+    return _Piece(ink, _moved(box, start), tuple(before), tuple(after))
+
+
+def _moved(box: Box, right: int) -> Box:
+    """Move a box to the right."""
+    return box[0] + right, box[1], box[2] + right, box[3]
+
+
+def _bounds(boxes: npt.NDArray[np.intp]) -> Box:
+    left, top = boxes[:, :2].min(axis=0).tolist()
+    right, bottom = boxes[:, 2:].max(axis=0).tolist()
+    return left, top, right, bottom
+
+
+def _thicken(mask: Mask) -> Mask:
+    """Return a mask with the pixels around it, which are the soft edges of strokes."""
+    padded = np.pad(mask, 1)
+    wide = padded[:, :-2] | padded[:, 1:-1] | padded[:, 2:]
+    thick: Mask = wide[:-2] | wide[1:-1] | wide[2:]
+    return thick

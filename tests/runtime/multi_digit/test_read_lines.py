@@ -1,0 +1,289 @@
+"""Reading numbers with the line reader: drawn crops, rules, boxes, operators, turned pages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from sklearn.datasets import load_digits
+
+from runtime.classifier import Classifier
+from runtime.errors import ArtifactError
+from runtime.multi_digit.line_crop import LineCrop, crop_whole
+from runtime.multi_digit.line_reader import LineReader, Reading
+from runtime.multi_digit.recognize import UNKNOWN
+from runtime.multi_digit.verify import verify
+
+Array = np.ndarray[Any, np.dtype[Any]]
+CLASSIFIER = Classifier.load()
+HEIGHT = 48
+PRETRAINED = Path(sys.modules["runtime"].__file__ or "").parent / "pretrained"
+
+
+def glyphs() -> dict[str, list[Array]]:
+    """Digits of scikit-learn drawn with a pen stroke, if the model classifies them well."""
+    digits = load_digits()
+    found: dict[str, list[Array]] = {str(digit): [] for digit in range(10)}
+    for label, digit in zip(digits.target[:300], digits.images[:300], strict=True):
+        image = Image.fromarray(digit.astype(np.float32)).resize(
+            (HEIGHT, HEIGHT), Image.Resampling.BICUBIC
+        )
+        ink = np.clip((np.asarray(image) - 7) / 2 + 0.5, 0, 1)
+        rows, columns = (np.flatnonzero((ink > 0.1).any(axis=axis)) for axis in (1, 0))
+        ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        alone = CLASSIFIER.classify(paper(np.pad(ink, 30)))
+        if alone.label == str(label) and alone.confidence > 0.98 and alone.accepted:
+            found[str(label)].append(ink)
+    return found
+
+
+def paper(ink: Array, dark: int = 40, light: int = 225) -> Array:
+    """Draw ink, 0 to 1, on slightly noisy paper: uint8."""
+    gray = light - (light - dark) * ink + np.random.default_rng(0).normal(0, 1.5, ink.shape)
+    return np.clip(np.rint(gray), 0, 255).astype(np.uint8)
+
+
+GLYPHS = glyphs()
+
+
+def number(text: str, gap: float = 0.3, margin: int = 30, seed: int = 0) -> Array:
+    """Return the ink of a number; `gap` in digit heights, `margin` in pixels."""
+    random = np.random.default_rng(seed)
+    chosen = [GLYPHS[label][random.integers(len(GLYPHS[label]))] for label in text]
+    step = round(gap * HEIGHT)
+    width = sum(ink.shape[1] + step for ink in chosen) - step
+    page = np.zeros((HEIGHT + 2 * margin, width + 2 * margin), np.float32)
+    left = margin
+    for ink in chosen:
+        top = margin + HEIGHT - ink.shape[0]
+        part = page[top : top + ink.shape[0], left : left + ink.shape[1]]
+        np.maximum(part, ink, out=part)
+        left += ink.shape[1] + step
+    return page
+
+
+def drawn(ink: Array, *strokes: tuple[float, float, float, float], width: int = 4) -> Array:
+    """Return ink with straight strokes added."""
+    image = Image.fromarray((ink * 255).astype(np.uint8))
+    for stroke in strokes:
+        ImageDraw.Draw(image).line(stroke, fill=255, width=width)
+    return np.asarray(image).astype(np.float32) / 255
+
+
+def read(ink: Array) -> tuple[str, ...]:
+    return CLASSIFIER.read(paper(ink)).lines
+
+
+@pytest.mark.parametrize("text", ["1147", "4710", "197", "01", "268", "99", "3060"])
+def test_low_wide_crop_is_read(text: str) -> None:
+    """Stems are longer than 0.4 of its height; they are not ruled lines."""
+    assert read(number(text, margin=7)) == (text,)
+
+
+@pytest.mark.parametrize("text", ["197", "01", "268"])
+def test_specks_next_to_few_digits_do_not_hide_them(text: str) -> None:
+    ink = number(text)
+    random = np.random.default_rng(1)
+    for y, x in random.integers(2, min(ink.shape) - 2, (12, 2)).tolist():
+        if not ink[y - 2 : y + 4, x - 2 : x + 4].any():
+            ink[y : y + 2, x : x + 2] = 0.9
+    assert read(ink) == (text,)
+
+
+def test_digits_that_the_rim_cuts_off_are_read() -> None:
+    ink = number("244")
+    rows, columns = (np.flatnonzero((ink > 0.1).any(axis=axis)) for axis in (1, 0))
+    assert read(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]) == ("244",)
+
+
+@pytest.mark.parametrize("text", ["3200", "1000", "5080"])
+def test_digits_on_a_rule_keep_their_bottoms(text: str) -> None:
+    ink = number(text, gap=0.2)
+    y = 30 + HEIGHT - 1
+    assert read(drawn(ink, (0, y, ink.shape[1], y), width=2)) == (text,)
+
+
+def test_boxes_around_digits_are_not_ink() -> None:
+    ink = number("5238", gap=0.9)
+    height, width = ink.shape
+    columns = np.flatnonzero((ink > 0.1).any(axis=0))
+    starts = columns[np.append(True, np.diff(columns) > 10)]
+    ends = columns[np.append(np.diff(columns) > 10, True)]
+    strokes = [(10.0, 10.0, width - 10.0, 10.0), (10.0, height - 10.0, width - 10.0, height - 10.0)]
+    for x in (10, *((ends[:-1] + starts[1:]) // 2).tolist(), width - 10):
+        strokes.append((float(x), 10.0, float(x), height - 10.0))
+    (line,) = read(drawn(ink, *strokes, width=2))
+    assert line.replace(UNKNOWN, "") == "5238"
+
+
+@pytest.mark.parametrize("sign", ["+", "/", "x"])
+def test_operator_is_unknown_and_never_a_digit(sign: str) -> None:
+    left, right = number("52"), number("83")
+    gap = np.zeros((left.shape[0], 40), np.float32)
+    ink = np.concatenate([left, gap, right], axis=1)
+    x, y = left.shape[1] + 20, 30 + HEIGHT / 2
+    strokes = {
+        "+": [(x - 16, y, x + 16, y), (x, y - 16, x, y + 16)],
+        "/": [(x - 18, y + 30, x + 18, y - 30)],
+        "x": [(x - 13, y - 13, x + 13, y + 13), (x - 13, y + 13, x + 13, y - 13)],
+    }[sign]
+    (line,) = read(drawn(ink, *strokes))
+    assert line.replace(UNKNOWN, "") == "5283"
+    assert line[2] == UNKNOWN
+
+
+def test_dash_between_digits_is_unknown_and_one_behind_them_is_no_sign() -> None:
+    left, right = number("52"), number("83")
+    gap = np.zeros((left.shape[0], 60), np.float32)
+    x, y = left.shape[1] + 30, 30 + HEIGHT / 2
+    between = drawn(np.concatenate([left, gap, right], axis=1), (x - 20, y, x + 20, y))
+    behind = drawn(np.concatenate([left, gap], axis=1), (x - 25, y, x + 15, y))
+    assert read(between) == (f"52{UNKNOWN}83",)
+    assert read(behind) == ("52",)
+
+
+def test_thousands_separator_is_no_sign() -> None:
+    ink = number("2650", gap=0.35)
+    columns = np.flatnonzero((ink > 0.1).any(axis=0))
+    end = int(columns[np.flatnonzero(np.diff(columns) > 5)[0]])
+    y = 30 + HEIGHT - 5
+    ink[y : y + 5, end + 6 : end + 11] = 1
+    assert read(ink) == ("2650",)
+
+
+def test_white_paper_on_a_dark_desk_is_read() -> None:
+    sheet = paper(number("5372", margin=40))
+    desk = np.full((sheet.shape[0] + 160, sheet.shape[1] + 200), 45, np.uint8)
+    desk[80:-80, 100:-100] = sheet
+    assert "5372" in CLASSIFIER.read(desk).lines
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_turned_page_is_read_and_boxes_are_on_the_page_as_given(turns: int) -> None:
+    text = "47347"
+    page = np.rot90(paper(number(text, margin=60)), turns)
+    recognition = CLASSIFIER.read(np.ascontiguousarray(page))
+    assert recognition.lines == (text,)
+    for digit in recognition.digits:
+        left, top, right, bottom = digit.box
+        assert page[top:bottom, left:right].min() < 90
+        assert 0.5 * HEIGHT < max(right - left, bottom - top) < 1.6 * HEIGHT
+
+
+def test_zigzag_is_not_a_number() -> None:
+    image = Image.new("L", (400, 160))
+    points = [(20 + 20 * step, 40 + 80 * (step % 2)) for step in range(18)]
+    ImageDraw.Draw(image).line(points, fill=255, width=4)
+    assert read(np.asarray(image).astype(np.float32) / 255) == ()
+
+
+def test_line_has_the_confidence_of_its_digits() -> None:
+    recognition = CLASSIFIER.read(paper(number("5372")))
+    confidences = [digit.prediction.confidence for digit in recognition.digits]
+    assert recognition.confidences == (pytest.approx(np.prod(confidences)),)
+    assert 0.5 < recognition.confidences[0] <= 1
+
+
+def test_classify_does_not_open_the_line_reader() -> None:
+    script = (
+        "import sys, numpy as np\nfrom runtime import Classifier\n"
+        "Classifier.load().classify(np.full((60, 60), 255, np.uint8))\n"
+        "print(any('line_reader' in name for name in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+def test_published_line_reader_is_small_and_no_classifier(suffix: str) -> None:
+    path = PRETRAINED / f"lines-int8{suffix}"
+    assert path.stat().st_size <= 250_000
+    with pytest.raises(ArtifactError, match="reads lines, not single images"):
+        Classifier.load(path)
+
+
+def test_both_engines_read_the_same() -> None:
+    other = Classifier.load(PRETRAINED / "digits-int8.onnx")
+    for text in ("5372", "1480", "26"):
+        assert other.read(paper(number(text))).lines == read(number(text)) == (text,)
+
+
+class _Scores:
+    """A backend whose scores are given."""
+
+    def __init__(self, labels: str) -> None:
+        self.spec = CLASSIFIER._line_reader()._backend.spec  # type: ignore[union-attr]
+        names = self.spec.labels
+        columns = [names.index("blank" if label == "_" else label) for label in labels]
+        self._logits = np.full((1, len(columns), len(names)), -20, np.float32)
+        self._logits[0, np.arange(len(columns)), columns] = 0
+
+    def scores(self, pixels: Array) -> Array:
+        return self._logits
+
+
+def test_best_path_merges_repeats_that_no_blank_separates() -> None:
+    reader = LineReader(_Scores("__11_1__?0_"))  # type: ignore[arg-type]
+    readings = reader.read(np.zeros((32, 44), np.uint8))
+    assert "".join(reading.label for reading in readings) == "11?0"
+    assert [round(reading.column * 11, 1) for reading in readings] == [3.0, 5.5, 8.5, 9.5]
+
+
+def test_digit_that_the_digit_network_reads_otherwise_is_not_accepted() -> None:
+    crop = crop_whole(paper(number("537")))
+    assert crop is not None
+    width = crop.ink.shape[1]
+    centers = _centers(crop)
+    right = [Reading(label, 0.9, x / width) for label, x in zip("537", centers, strict=True)]
+    wrong = [right[0], Reading("8", 0.9, right[1].column), right[2]]
+    signs = verify(crop, right, CLASSIFIER._predict_components)
+    assert [sign.accepted for sign in signs] == [True] * 3
+    signs = verify(crop, wrong, CLASSIFIER._predict_components)
+    assert [sign.accepted for sign in signs] == [True, False, True]
+
+
+def test_digit_that_the_line_reader_skipped_is_an_unknown_place() -> None:
+    crop = crop_whole(paper(number("537")))
+    assert crop is not None
+    width, centers = crop.ink.shape[1], _centers(crop)
+    readings = [Reading("5", 1.0, centers[0] / width), Reading("7", 1.0, centers[2] / width)]
+    signs = verify(crop, readings, CLASSIFIER._predict_components)
+    assert "".join(sign.label if sign.accepted else UNKNOWN for sign in signs) == f"5{UNKNOWN}7"
+
+
+def _centers(crop: LineCrop) -> list[float]:
+    columns = np.flatnonzero((crop.ink > 100).any(axis=0))
+    starts = columns[np.append(True, np.diff(columns) > 4)]
+    ends = columns[np.append(np.diff(columns) > 4, True)]
+    return ((starts + ends + 1) / 2).tolist()  # type: ignore[no-any-return]
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runtime.read", *map(str, arguments)], capture_output=True, text=True
+    )
+
+
+def test_command_shows_counts_and_drops_unknown_places(tmp_path: Path) -> None:
+    left, right = number("52"), number("83")
+    block = np.zeros((left.shape[0], HEIGHT + 20), np.float32)
+    block[30 : 30 + HEIGHT, 10 : 10 + HEIGHT] = 1
+    path = tmp_path / "sum.png"
+    Image.fromarray(paper(np.concatenate([left, block, right], axis=1))).save(path)
+    shown, dropped, before = run(path), run(path, "--drop-unknown"), run(path, "--keep-unknown")
+    assert [done.returncode for done in (shown, dropped, before)] == [0, 0, 0]
+    assert shown.stdout == before.stdout == f"{path}: 52{UNKNOWN}83\n"
+    assert dropped.stdout == f"{path}: 5283\n"
+    assert shown.stderr == (
+        f"{path}: 1 place is not certainly one digit, shown as ?; check the image\n"
+    )
+    assert "omitted" in dropped.stderr
+    record = json.loads(run(path, "--json").stdout)
+    assert len(record["confidences"]) == len(record["lines"]) == 1
+    assert all(0 <= digit["confidence"] <= 1 for digit in record["digits"])

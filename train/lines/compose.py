@@ -1,0 +1,548 @@
+"""Composes lines of numbers of MNIST's digits: what the line reader is trained and measured on.
+
+`Composer.lines` draws lines of 1 to 16 digits of one writer, from overlapping to far apart,
+slanted, on an uneven baseline, with separators, operators, rules, boxes, specks, page edges, and
+pieces of the lines above and below; some lines have no digit. Each line is 32 pixels high.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from train.lines import marks
+from train.lines.marks import Ink
+
+HEIGHT_PX = 32  # of a line
+MAX_WIDTH_PX = 512  # of a line; longer ones are drawn again with fewer digits
+MAX_DIGITS = 16
+
+_MIN_DIGIT_PX = 15.0  # height of the digits
+_MAX_DIGIT_PX = 29.0
+
+# Shares of the lines.
+_NO_DIGIT_SHARE = 0.07
+_ONE_WRITER_SHARE = 0.8  # the digits of the others are of several writers
+_CONTINENTAL_SHARE = 0.35  # with drawn 1s and barred 7s
+_PRINTED_SHARE = 0.05  # printed digits
+_SEGMENT_SHARE = 0.02  # seven-segment digits
+_LETTER_SHARE = 0.05
+_SEPARATOR_SHARE = 0.25
+_SUM_SHARE = 0.15  # with operators
+_GRAY_SHARE = 0.55  # on gray paper: noise, texture and shade; the others are ink alone
+
+# Number of digits: weights of 1, 2, …, 16.
+_LENGTH_WEIGHTS = np.array([8, 13, 16, 16, 13, 10, 7, 5, 4, 5, 2, 2, 2, 2, 1, 1], np.float64)
+
+# Space between the ink of two digits, in heights of a digit: lowest and highest mean of a line.
+_SPACINGS = (
+    ("overlapping", -0.14, -0.04, 0.2),
+    ("touching", -0.05, 0.03, 0.25),
+    ("close", 0.03, 0.15, 0.25),
+    ("apart", 0.15, 0.5, 0.2),
+    ("wide", 0.5, 1.6, 0.1),
+)
+
+UNKNOWN = "?"  # in a line's text, for an operator or a letter
+# Without those that are written like a digit.
+LETTERS = "acdefhkmnprtuvwxACEFHKLMNPRTUVWXY€$%#"
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One composed line.
+
+    Attributes:
+        pixels: uint8 (32, width), background about 0, ink up to 255.
+        text: its digits, and `UNKNOWN` for each operator and letter; separators, and dashes that no
+            digit follows, are not in it.
+        kinds: the difficulties that it has, like "touching" or "rules".
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    text: str
+    kinds: tuple[str, ...]
+
+
+class Composer:
+    """Composes lines of given digits.
+
+    Args:
+        pixels: uint8 (N, 28, 28, 1) in MNIST's form.
+        labels: (N,) from 0 to 9.
+        writers: (N,) a number of each image's writer; None if unknown.
+        fonts: of the letters among the digits.
+    """
+
+    def __init__(
+        self,
+        pixels: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.int64],
+        writers: npt.NDArray[np.int64] | None,
+        fonts: Sequence[ImageFont.FreeTypeFont],
+    ) -> None:
+        self._pixels = pixels[..., 0]
+        self._fonts = tuple(fonts)
+        self._of_class = [np.flatnonzero(labels == digit) for digit in range(10)]
+        ink = self._pixels > 40
+        rows: npt.NDArray[np.bool_] = np.asarray(ink.any(axis=2))
+        columns: npt.NDArray[np.bool_] = np.asarray(ink.any(axis=1))
+        self._boxes = np.stack(
+            (
+                columns.argmax(axis=1),
+                rows.argmax(axis=1),
+                28 - columns[:, ::-1].argmax(axis=1),
+                28 - rows[:, ::-1].argmax(axis=1),
+            ),
+            axis=1,
+        )
+        self._by_writer: list[list[npt.NDArray[np.intp]]] = []
+        if writers is not None:
+            for writer in np.unique(writers):
+                own = np.flatnonzero(writers == writer)
+                self._by_writer.append([own[labels[own] == digit] for digit in range(10)])
+
+    def lines(self, n: int, seed: Sequence[int]) -> list[Line]:
+        """Compose `n` lines; the same seed gives the same lines."""
+        random = np.random.default_rng(seed)
+        return [self.line(random) for _ in range(n)]
+
+    def line(self, random: np.random.Generator) -> Line:
+        """Compose one line."""
+        most = MAX_DIGITS
+        while True:
+            line = self._line(random, most)
+            if line.pixels.shape[1] <= MAX_WIDTH_PX:
+                return line
+            most = max(most // 2, 1)
+
+    def _line(self, random: np.random.Generator, most: int) -> Line:
+        height = random.uniform(_MIN_DIGIT_PX, _MAX_DIGIT_PX)
+        pen = height * random.uniform(0.05, 0.16)
+        kinds: list[str] = []
+        empty = random.random() < _NO_DIGIT_SHARE
+        text = "" if empty else _text(random, most)
+        signs = self._signs(text, random, kinds)
+        glyphs = self._glyphs(signs, height, pen, random, kinds)
+        spacing = random.choice(len(_SPACINGS), p=[share for *_, share in _SPACINGS])
+        name, low, high, _ = _SPACINGS[spacing]
+        if len(text) > 1:
+            kinds.append(name)
+        ink = _set(glyphs, height, random.uniform(low, high), pen, random)
+        ink = _weight(ink, random.uniform(-1, 1.1))
+        self._surround(ink, height, pen, random, kinds)
+        if empty and not kinds:
+            kinds.append("blank")
+        pixels = _paper(ink, random, kinds)
+        if empty:
+            kinds.insert(0, "no digits")
+        return Line(pixels, _read_signs(signs), tuple(kinds))
+
+    def _signs(self, text: str, random: np.random.Generator, kinds: list[str]) -> list[str]:
+        """Put operators, separators and letters between the digits; `L` is any letter."""
+        signs = list(text)
+        if not text:
+            choices = (*marks.OPERATORS, *marks.SEPARATORS, "L", "L", "L")
+            return [choices[random.integers(len(choices))] for _ in range(random.integers(0, 6))]
+        if random.random() < _SUM_SHARE:
+            kinds.append("operators")
+            for at in range(len(signs) - 1, 0, -1):
+                if random.random() < 0.4:
+                    signs.insert(at, marks.OPERATORS[random.integers(len(marks.OPERATORS))])
+        elif random.random() < _SEPARATOR_SHARE:
+            kinds.append("separators")
+            if len(text) > 3 and random.random() < 0.6:
+                signs.insert(len(signs) - random.integers(2, 4), ".,"[random.integers(2)])
+            ending = ("", ".", ",", "-", ".-", "=")[random.integers(6)]
+            signs.extend(ending)
+        if random.random() < _LETTER_SHARE:
+            kinds.append("letters")
+            for _ in range(random.integers(1, 4)):
+                signs.insert(0 if random.random() < 0.3 else len(signs), "L")
+        return signs
+
+    def _glyphs(
+        self,
+        signs: list[str],
+        height: float,
+        pen: float,
+        random: np.random.Generator,
+        kinds: list[str],
+    ) -> list["_Glyph"]:
+        writer = None
+        if self._by_writer and random.random() < _ONE_WRITER_SHARE:
+            writer = self._by_writer[random.integers(len(self._by_writer))]
+        continental = random.random() < _CONTINENTAL_SHARE
+        if continental and ("1" in signs or "7" in signs):
+            kinds.append("continental")
+        slant = random.normal(0.05, 0.16)
+        stretch = random.uniform(0.78, 1.25)
+        low_zeros = random.uniform(0.55, 0.95) if random.random() < 0.25 else 1.0
+        wander = random.uniform(0.0, 0.09)
+        style = random.random()
+        printed = style < _PRINTED_SHARE
+        segments = _PRINTED_SHARE <= style < _PRINTED_SHARE + _SEGMENT_SHARE
+        if printed or segments:
+            wander = 0.0
+            kinds.append("printed" if printed else "segments")
+        font = self._fonts[random.integers(len(self._fonts))]
+        glyphs = []
+        for sign in signs:
+            own = height * np.exp(random.normal(0, 0.07 * (wander > 0)))
+            base = random.normal(0, wander) * height
+            if sign.isdigit():
+                if printed:
+                    ink = marks.draw_letter(sign, font, own)
+                elif segments:
+                    ink = marks.draw_segments(int(sign), own - pen, pen, slant)
+                else:
+                    own *= low_zeros if sign == "0" else 1.0
+                    ink = self._written(sign, writer, own, pen, continental, stretch, slant, random)
+                glyphs.append(_Glyph(ink[:HEIGHT_PX], base, True))
+            elif sign == "L":
+                letter = LETTERS[random.integers(len(LETTERS))]
+                ink = marks.draw_letter(letter, font, own)
+                glyphs.append(_Glyph(ink[:HEIGHT_PX], base, False))
+            elif sign in marks.SEPARATORS and sign != "'":
+                ink = marks.draw_separator(sign, height, pen * 1.2, random)
+                glyphs.append(_Glyph(ink, base + 0.6 * len(ink) * (sign == ","), False))
+            else:
+                if sign == "'":
+                    ink = marks.draw_separator(sign, height, pen * 1.2, random)
+                    lift = 0.8 * height
+                else:
+                    ink = marks.draw_operator(sign, height, pen * 1.2, random)
+                    lift = (height - len(ink)) / 2
+                glyphs.append(_Glyph(ink[:HEIGHT_PX], base - lift, False))
+        return glyphs
+
+    def _written(
+        self,
+        sign: str,
+        writer: list[npt.NDArray[np.intp]] | None,
+        height: float,
+        pen: float,
+        continental: bool,
+        stretch: float,
+        slant: float,
+        random: np.random.Generator,
+    ) -> Ink:
+        """Draw a digit: one of MNIST's, or a drawn 1 or 7 if the line is `continental`."""
+        if continental and sign in "17" and random.random() < 0.85:
+            draw = marks.draw_one if sign == "1" else marks.draw_seven
+            weight = min(pen * 1.2, 0.16 * height)
+            return draw(height - weight, weight, random)
+        return self._digit(int(sign), writer, height, stretch, slant, random)
+
+    def _digit(
+        self,
+        digit: int,
+        writer: list[npt.NDArray[np.intp]] | None,
+        height: float,
+        stretch: float,
+        slant: float,
+        random: np.random.Generator,
+    ) -> Ink:
+        """Draw one of MNIST's digits, float32 (height, width) from 0 to 1."""
+        own = self._of_class[digit] if writer is None or not len(writer[digit]) else writer[digit]
+        number = own[random.integers(len(own))]
+        left, top, right, bottom = self._boxes[number]
+        # A 1 as wide as high is a leaning one; a wide 2 is not enlarged to the height of the line.
+        scale = height / max(bottom - top, 0.6 * (right - left))
+        across = scale * stretch
+        angle = random.normal(0, 0.06)
+        shear = slant + random.normal(0, 0.05)
+        forward = np.array([[across, 0], [0, scale]]) @ np.eye(2)
+        forward = np.array([[1, -shear], [0, 1]]) @ forward
+        cos, sin = np.cos(angle), np.sin(angle)
+        forward = np.array([[cos, -sin], [sin, cos]]) @ forward
+        inverse = np.linalg.inv(forward)
+        corners = np.array([[0, 0, 1, 1], [0, 1, 0, 1]]) * [[right - left], [bottom - top]]
+        corners = forward @ corners
+        low = corners.min(axis=1) - 1
+        size = np.ceil(corners.max(axis=1) + 1 - low).astype(int)
+        offset = inverse @ low + (left, top)
+        page = Image.fromarray(self._pixels[number]).transform(
+            (int(size[0]), int(size[1])),
+            Image.Transform.AFFINE,
+            (*inverse[0], offset[0], *inverse[1], offset[1]),
+            Image.Resampling.BILINEAR,
+        )
+        ink: Ink = np.asarray(page).astype(np.float32) / np.float32(255)
+        columns, rows = np.flatnonzero(ink.max(axis=0) > 0.1), np.flatnonzero(ink.max(axis=1) > 0.1)
+        return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+    def _surround(
+        self,
+        ink: Ink,
+        height: float,
+        pen: float,
+        random: np.random.Generator,
+        kinds: list[str],
+    ) -> None:
+        """Draw what stands around the digits into `ink`: rules, boxes, edges, specks, neighbors."""
+        width = ink.shape[1]
+        if random.random() < 0.22:
+            kinds.append("rules")
+            for _ in range(random.integers(1, 3)):
+                y = random.uniform(0, HEIGHT_PX)
+                _rule(ink, y, random.uniform(0.6, 2.2), random.uniform(0.25, 1), random)
+        if random.random() < 0.1:
+            kinds.append("boxes")
+            level, thick = random.uniform(0.3, 1), random.uniform(0.6, 2.0)
+            pitch = random.uniform(0.7, 1.6) * height if random.random() < 0.5 else width
+            x = random.uniform(-3, 5)
+            while x < width + 3:
+                _rule(ink.T, x, thick, level, random)
+                x += max(pitch, 6)
+            for y in (random.uniform(-2, 4), HEIGHT_PX - random.uniform(0, 5)):
+                if random.random() < 0.7:
+                    _rule(ink, y, thick, level, random)
+        if random.random() < 0.03:
+            kinds.append("circle")
+            page = Image.new("L", (width * 2, HEIGHT_PX * 2))
+            inset = random.uniform(-6, 6, 2)
+            corners = (inset[0], inset[1], 2 * width - inset[0], 2 * HEIGHT_PX - inset[1])
+            ImageDraw.Draw(page).ellipse(corners, outline=255, width=int(random.integers(2, 5)))
+            ring = np.asarray(page.reduce(2)).astype(np.float32) / 255
+            np.maximum(ink, ring * np.float32(random.uniform(0.3, 1)), out=ink)
+        if random.random() < 0.06:
+            kinds.append("page edge")
+            band = int(random.integers(1, 9))
+            level = random.uniform(0.3, 1)
+            side = random.integers(3)
+            if side == 0:
+                np.maximum(ink[:, :band], level, out=ink[:, :band])
+            elif side == 1:
+                np.maximum(ink[:, -band:], level, out=ink[:, -band:])
+            else:
+                rows = (
+                    slice(0, min(band, 4)) if random.random() < 0.5 else slice(-min(band, 4), None)
+                )
+                np.maximum(ink[rows], level, out=ink[rows])
+        if random.random() < 0.2:
+            kinds.append("specks")
+            for _ in range(random.integers(1, 8)):
+                top, left = random.integers(0, HEIGHT_PX), random.integers(0, width)
+                high, wide = random.integers(1, 4, 2)
+                part = ink[top : top + high, left : left + wide]
+                np.maximum(part, random.uniform(0.3, 1), out=part)
+        if random.random() < 0.15:
+            kinds.append("neighbors")
+            for _ in range(random.integers(1, 2 + width // 24)):
+                other = self._digit(int(random.integers(10)), None, height, 1.0, 0.1, random)
+                shown = int(random.integers(1, 6))
+                x = int(random.integers(0, max(width - other.shape[1], 1)))
+                if random.random() < 0.5:
+                    part = ink[:shown, x : x + other.shape[1]]
+                    np.maximum(part, other[-shown:, : part.shape[1]], out=part)
+                else:
+                    part = ink[-shown:, x : x + other.shape[1]]
+                    np.maximum(part, other[:shown, : part.shape[1]], out=part)
+
+
+@dataclass(frozen=True, eq=False)
+class _Glyph:
+    """A digit or another mark to be set in a line.
+
+    Attributes:
+        ink: (height, width) from 0 to 1, cropped.
+        base: how far its bottom is below the baseline, in pixels.
+        digit: whether it is a digit.
+    """
+
+    ink: Ink
+    base: float
+    digit: bool
+
+
+def _text(random: np.random.Generator, most: int) -> str:
+    """Draw a number of 1 to `most` digits: any, a round amount, a repeated digit, or counting."""
+    weights = _LENGTH_WEIGHTS[:most] / _LENGTH_WEIGHTS[:most].sum()
+    n = int(random.choice(most, p=weights)) + 1
+    kind = random.random()
+    if kind < 0.55 or n < 3:
+        return "".join(map(str, random.integers(0, 10, n)))
+    if kind < 0.78:
+        zeros = int(random.integers(1, min(n, 5)))
+        return "".join(map(str, random.integers(0, 10, n - zeros))) + "0" * zeros
+    if kind < 0.9:
+        digits = random.integers(0, 10, n).repeat(random.integers(1, 4, n))
+        return "".join(map(str, digits[:n]))
+    first = int(random.integers(0, 100))
+    return "".join(str(first + step) for step in range(n))[:n]
+
+
+def _read_signs(signs: list[str]) -> str:
+    """Return the text of a line with these signs, see `Line`."""
+    read = []
+    for place, sign in enumerate(signs):
+        if sign.isdigit():
+            read.append(sign)
+        elif sign == "-":
+            if any(map(str.isdigit, signs[place + 1 :])):
+                read.append(UNKNOWN)
+        elif sign not in marks.SEPARATORS:
+            read.append(UNKNOWN)
+    return "".join(read)
+
+
+def _set(
+    glyphs: list[_Glyph], height: float, gap: float, pen: float, random: np.random.Generator
+) -> Ink:
+    """Set glyphs side by side on a line.
+
+    Args:
+        glyphs: from left to right.
+        height: of a digit, in pixels.
+        gap: mean space between the ink of two glyphs, in heights.
+        pen: width of the ligatures, in pixels.
+        random: of the jitter.
+
+    Returns:
+        float32 (32, width), from 0 to 1.
+    """
+    room = HEIGHT_PX - height
+    baseline = height + room * np.clip(random.normal(0.5, 0.25), -0.1, 1.1)
+    slope = random.normal(0, 0.03)
+    right = np.full(HEIGHT_PX, -np.inf)  # of the ink so far, in each row
+    ligatures = random.random() < 0.25 and gap < 0.2
+    placed: list[tuple[int, int, Ink]] = []
+    strings: list[tuple[float, float, float, float]] = []
+    edge = 0.0
+    for number, glyph in enumerate(glyphs):
+        ink = glyph.ink[:HEIGHT_PX]
+        high, wide = ink.shape
+        bottom = baseline + glyph.base + slope * edge
+        top = int(np.clip(round(bottom - high), min(-2, HEIGHT_PX - high), HEIGHT_PX - high + 2))
+        cut = max(-top, 0)
+        ink, top = ink[cut : cut + HEIGHT_PX - max(top, 0)], max(top, 0)
+        present = ink > 0.25
+        rows = np.flatnonzero(present.any(axis=1)) + top
+        left_ink = present.argmax(axis=1)[rows - top]
+        x = edge
+        if placed and rows.size:
+            nearest = right.copy()
+            for shift in (1, 2, 3):  # ink of a nearby row counts
+                nearest[shift:] = np.maximum(nearest[shift:], right[:-shift])
+                nearest[:-shift] = np.maximum(nearest[:-shift], right[shift:])
+            space = gap * height + random.normal(0, 0.05) * height * (1 + 3 * max(gap, 0))
+            if not glyph.digit or not glyphs[number - 1].digit:
+                space = max(space, random.uniform(0.0, 0.25) * height)
+            touching = (nearest[rows] - left_ink).max()
+            x = max(touching, edge - 0.5 * height) + space
+            x = max(x, placed[-1][0] + 0.25 * placed[-1][2].shape[1])
+        column = max(round(x), 0)
+        if placed and ligatures and random.random() < 0.6 and rows.size:
+            row = rows[random.integers(min(len(rows), max(len(rows) // 3, 1)))]
+            past = placed[-1]
+            strings.append(
+                (
+                    past[0] + past[2].shape[1] * random.uniform(0.6, 1.0),
+                    past[1] + len(past[2]) * random.uniform(0.0, 0.4),
+                    column + wide * random.uniform(0.0, 0.5),
+                    float(row) + 1,
+                )
+            )
+        placed.append((column, top, ink))
+        if rows.size:
+            right_ink = wide - present[:, ::-1].argmax(axis=1)[rows - top]
+            right[rows] = np.maximum(right[rows], column + right_ink)
+        edge = max(edge, column + wide)
+    before, after = (int(height * random.uniform(0.0, 0.7)) for _ in range(2))
+    width = max(int(edge), 8 if glyphs else int(random.integers(24, 200))) + before + after
+    line = np.zeros((HEIGHT_PX, max(width, 16)), np.float32)
+    for column, top, ink in placed:
+        part = line[top : top + len(ink), column + before : column + before + ink.shape[1]]
+        np.maximum(part, ink[: part.shape[0], : part.shape[1]], out=part)
+    for x0, y0, x1, y1 in strings:
+        _segment(line, x0 + before, y0, x1 + before, y1, pen, float(random.uniform(0.6, 1)))
+    return line
+
+
+def _segment(
+    line: Ink, x0: float, y0: float, x1: float, y1: float, pen: float, level: float
+) -> None:
+    """Draw a straight stroke into `line`."""
+    steps = int(max(abs(x1 - x0), abs(y1 - y0), 1) * 2)
+    half = max(pen / 2, 0.5)
+    for share in np.linspace(0, 1, steps):
+        x, y = x0 + share * (x1 - x0), y0 + share * (y1 - y0)
+        rows = slice(max(int(y - half + 0.5), 0), max(int(y + half + 0.5), 1))
+        columns = slice(max(int(x - half + 0.5), 0), max(int(x + half + 0.5), 1))
+        part = line[rows, columns]
+        np.maximum(part, level, out=part)
+
+
+def _rule(ink: Ink, y: float, thickness: float, level: float, random: np.random.Generator) -> None:
+    """Draw a nearly horizontal line across all of `ink`."""
+    rows, columns = ink.shape
+    drop = random.normal(0, 0.012) * columns
+    center = y + np.linspace(-drop / 2, drop / 2, columns)
+    cover = np.clip(thickness / 2 + 0.5 - np.abs(np.arange(rows)[:, None] + 0.5 - center), 0, 1)
+    cover = cover.astype(np.float32) * np.float32(level)
+    if random.random() < 0.2:  # dotted or broken
+        period = int(random.integers(3, 14))
+        cover[:, np.arange(columns) % period < period * random.uniform(0.2, 0.5)] = 0
+    np.maximum(ink, cover, out=ink)
+
+
+def _weight(ink: Ink, amount: float) -> Ink:
+    """Make strokes thinner (down to -1) or thicker (up to 1)."""
+    if amount < 0:
+        thin = _extreme(ink, np.minimum)
+        ink = ink + np.float32(-amount) * (thin - ink)
+        thinned: Ink = ink / max(float(ink.max()), 1e-3) if ink.any() else ink
+        return thinned
+    if amount > 0.25:
+        thickened: Ink = np.maximum(ink, np.float32(min(amount, 1.0)) * _extreme(ink, np.maximum))
+        return thickened
+    return ink
+
+
+def _extreme(ink: Ink, function: np.ufunc) -> Ink:
+    """Return the minimum or maximum of each pixel and its four neighbors."""
+    padded = np.pad(ink, 1, mode="edge")
+    extreme: Ink = function(
+        function(function(padded[:-2, 1:-1], padded[2:, 1:-1]), padded[1:-1, 1:-1]),
+        function(padded[1:-1, :-2], padded[1:-1, 2:]),
+    )
+    return extreme
+
+
+def _paper(ink: Ink, random: np.random.Generator, kinds: list[str]) -> npt.NDArray[np.uint8]:
+    """Blur the ink, put it on paper, and return it as uint8."""
+    if random.random() < 0.5:
+        share = np.float32(random.uniform(0.1, 0.33))
+        for axis in (0, 1):
+            around = np.roll(ink, 1, axis) + np.roll(ink, -1, axis)
+            ink = (1 - 2 * share) * ink + share * around
+    page = ink * np.float32(random.uniform(0.65, 1.4))
+    if random.random() < _GRAY_SHARE:
+        kinds.append("gray paper")
+        rows, columns = page.shape
+        if random.random() < 0.3:
+            kinds.append("texture")
+            x, y = np.arange(columns), np.arange(rows)[:, None]
+            for _ in range(random.integers(1, 4)):
+                phase = random.uniform(0, 6.28)
+                wave = random.uniform(1, 8) * np.sin(x / random.uniform(6, 40) + phase)
+                bands = np.sin((y * random.uniform(-1, 1) + x * random.uniform(-0.7, 0.7) + wave)
+                               * random.uniform(0.4, 1.6))  # fmt: skip
+                level = random.uniform(0.05, 0.4)
+                page = np.maximum(page, level * np.clip(4 * bands - 2.5, 0, 1))
+        if random.random() < 0.3:
+            shade = np.linspace(random.uniform(-0.2, 0.2), random.uniform(-0.2, 0.2), columns)
+            page = page + shade.astype(np.float32)
+        noise = random.uniform(0.01, 0.14)
+        grain = random.standard_normal(page.shape, np.float32)
+        if random.random() < 0.5:
+            grain = (grain + np.roll(grain, 1, 0) + np.roll(grain, 1, 1)) / np.float32(1.7)
+        page = page + np.float32(noise) * grain
+        # Half of the runtime's crops have their paper cut off at a low level.
+        if random.random() < 0.5:
+            page = np.where(page > random.uniform(0.05, 0.25), page, 0)
+    pixels: npt.NDArray[np.uint8] = (np.clip(page, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return pixels
