@@ -175,7 +175,7 @@ def test_invalid_related_report_is_an_error(tmp_path, name, change, reason) -> N
     path = tmp_path / f"{name}.json"
     message = message_of(path, json.dumps(record), lambda path: related.read(path.parent))
     assert reason in message
-    assert f"digit-edge benchmark.{name}" in message
+    assert f"digit-edge benchmark-{name}" in message
 
 
 @pytest.mark.parametrize("files", [("README.md", "report.json"), ("report.json", "README.md")])
