@@ -30,7 +30,9 @@ MAX_NUMBERED_CLASSES = 26
 MAX_MISTAKES = 60  # misclassified images in one figure; beyond it, the least confident are left out
 _COLUMNS = 10  # images per row
 _MAX_LABEL_CHARS = 12  # a longer label is cut to 11 characters and "…"
-_MAX_HORIZONTAL_LABELS = 10  # with more classes, the labels of a confusion matrix are vertical
+# With more classes, the column labels of a confusion matrix are vertical; the row labels stay
+# horizontal.
+_MAX_HORIZONTAL_LABELS = 10
 _DOTS_PER_INCH = 100  # resolution of the PNG files; figures are measured in inches
 
 

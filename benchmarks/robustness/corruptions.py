@@ -22,7 +22,9 @@ Apply = Callable[[Pixels, float, np.random.Generator], Pixels]
 
 # Images processed at once. The arrays of more images do not fit in a processor's cache.
 _CHUNK_IMAGES = 250
-_UPSAMPLING = 4  # stroke widths are changed on a grid of 4×4 points per pixel
+# Stroke widths are changed on a grid of 4×4 points per pixel. The grid is 8×8 if the radius of the
+# disk is not a whole number of points.
+_UPSAMPLING = 4
 _INK_THRESHOLD = 127  # gray level; `occlude` counts brighter pixels as ink
 # The eight directions of a shift as (rows, columns), (8, 2): along one axis, or along both.
 _DIRECTIONS = np.array([(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if y or x])
