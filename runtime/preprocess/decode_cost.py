@@ -59,7 +59,9 @@ _APP1_MARKER = 0xE1  # a segment with EXIF
 _APP13_MARKER = 0xED  # a segment with resources of Photoshop
 _MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}  # not followed by a segment
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither stuffed zero nor restart marker
-_MAX_SAMPLING_FACTOR = 4  # of a component, along each axis; larger factors are invalid, count as 4
+# Largest valid sampling factor of a component, along each axis. In the divisor of the estimate,
+# larger factors count as this.
+_MAX_SAMPLING_FACTOR = 4
 _JPEG_BLOCK_PIXELS = 64  # pixels of a block
 _EXIF_ENTRY_BYTES = 12  # size of an entry in EXIF, a directory of TIFF tags
 _JPEG_READ_BYTES = 2_048  # bytes read at once to find the next marker

@@ -26,9 +26,9 @@ _PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
 _MIN_OPAQUE_SHARE = 0.5  # more than this share of all pixels is opaque
 _MIN_CONTRAST_LEVELS = 48  # of 255; the opaque pixels' percentiles 2 and 98 differ by more
 
-# The middle gray level. A pixel is opaque if its alpha is at least this. A drawing is dark ink if the
-# mean luminance of its opaque pixels is below this. The median of the first principal component is
-# moved to this.
+# The middle gray level. A pixel is opaque if its alpha is at least this. A drawing is dark ink if
+# the mean luminance of its opaque pixels is below this. The median of the first principal component
+# is moved to this.
 _HALF_LEVEL = 128
 _FULL_SCALES = (1, 255, 4095, 65535)  # highest values of 1, 8, 12 and 16 bits, see `to_uint8`
 

@@ -48,7 +48,7 @@ _MIN_PEAK_FACTOR = 2
 
 # Of the highest contrast. The ink's mean contrast is the mean of the pixels above this.
 _STRONG_SHARE = 0.5
-_LEVELS = bytes(range(256))  # all gray levels, as a table for bytes.translate
+_LEVELS = bytes(range(256))  # all gray levels; bytes.translate deletes the levels of a slice
 
 
 def segment_digit(gray: Gray) -> Segment | None:
