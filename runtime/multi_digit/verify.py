@@ -1,6 +1,7 @@
 """Verifies what the line reader proposes: cuts each digit out and asks the digit network.
 
-The line is cut between neighboring signs along the seam of the least ink. A digit is accepted if
+Between neighboring signs, up to three seams with little ink are tried. The probabilities of the
+digit network decide which of them is cut. `Classifier.read` uses this module. A digit is accepted if
 the digit network reads the same from its piece, and the line reader is confident. Ink of the size
 of a digit that no sign stands for becomes a sign of its own, which is not accepted.
 """
@@ -22,11 +23,15 @@ from runtime.preprocess.connected_components import Mask, Plane, find_components
 from runtime.preprocess.mnist_format import tight_to_mnist_format
 from runtime.preprocess.segment import Box, dilate_thin_strokes, is_filled_shape
 
-UNKNOWN = "?"  # in a line, for ink that is not certainly one digit
+# Label of ink that the line reader sees as no digit, or that no sign stands for. An uncertain digit
+# keeps its own label.
+UNKNOWN = "?"
 
 MIN_CONFIDENCE = 0.5  # of the line reader; a digit with less is not accepted
 MIN_CLEAR_CONFIDENCE = 0.3  # the same of a digit apart, of which the digit network is sure
-MIN_PROBABILITY = 0.2  # that the digit network gives the digit, unless the line reader is certain
+# If the digit network reads another digit, and the line reader is CERTAIN, the digit network must
+# give the proposed digit at least this probability.
+MIN_PROBABILITY = 0.2
 CERTAIN = 0.98  # confidence of the line reader; then the digit network may doubt
 
 _CLEAR_PROBABILITY = 0.95  # of the digit network, if it is sure
@@ -36,7 +41,8 @@ _INK_LEVEL = 0.3  # of full ink; fainter pixels do not connect components
 _MORE_INK_SHARE = 0.02  # of the digits' ink; less is not a rule, nor what was removed with one
 _OFF_CENTER_COST = 1.0  # ink; of seams through equal ink the one in the middle is cut
 _MAX_OFF_CENTER = 0.9  # of half the distance of two signs, from the middle between them
-_FREE_INK = 0.5  # pixels; a seam through less ink is certain, and the only one
+# Pixels of full ink. A seam through less does not cut ink, and no further seam is looked for.
+_FREE_INK = 0.5
 _MAX_CUTS = 3  # between two signs
 _MIN_PROBABILITY = 1e-4  # lower ones count as this
 # In digit heights:
@@ -44,7 +50,8 @@ _MIN_DISTANCE_HEIGHTS = 0.12  # between two seams
 _MIN_LEFT_OVER_HEIGHTS = 0.45  # ink that no sign stands for is a sign of its own if it is this high
 _MIN_DIGIT_HEIGHTS = 0.3  # the ink of a digit is at least this high
 _MAX_HOOK_HEIGHTS = 0.85  # a 1 that is cut from its neighbor is higher, or it is its hook
-_NEAR_HEIGHTS = 0.12  # ink this near to the strokes of a digit may belong to it
+# Ink beside a digit may belong to it, if the horizontal gap between their boxes is smaller.
+_NEAR_HEIGHTS = 0.12
 _MIN_DASH_HEIGHTS = 0.25  # a dash between digits is at least this wide …
 _MAX_DASH_ASPECT = 0.6  # … and lower than its width times this
 

@@ -38,7 +38,7 @@ MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks, wh
 MAX_PIECE_GAP_SHARE = 0.15  # of the longer side of the digit's box; more distant ones are left out
 MAX_JOIN_ROUNDS = 3  # each round enlarges the box, which brings further components near
 
-# Pixels, if the digit is 20 pixels high. Thinner strokes are widened; MNIST has 2 to 4.
+# Pixels, if the digit's longer side is 20 pixels. Thinner strokes are widened; MNIST has 2 to 4.
 MIN_STROKE_PX = 1.8
 FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
 # Width of the strokes as a share of the digit's longer side. With wider strokes, the digit is a

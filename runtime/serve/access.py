@@ -1,8 +1,9 @@
 """Access control of the HTTP servers, as ASGI middleware.
 
 `digit-edge serve` and the camera preview use this module. `AccessMiddleware` rejects a request if
-its Host header is not a name of this machine (DNS rebinding). It also rejects requests from pages
-of other sites, and requests without the bearer token. It adds security headers to every response.
+its Host header is not a name of this machine (DNS rebinding). On protected paths it also rejects
+requests from pages of other sites and, if a token is set, requests without it. It adds security
+headers to every response.
 `find_access` makes an `AccessPolicy` from the command-line options.
 """
 
