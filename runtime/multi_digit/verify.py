@@ -3,9 +3,9 @@
 Between neighboring signs, up to three seams with little ink are tried. The probabilities of the
 digit network decide which of them is cut. `Classifier.read` uses this module.
 
-A digit is accepted if
-the digit network reads the same from its piece, and the line reader is confident. Ink of the size
-of a digit that no sign stands for becomes a sign of its own, which is not accepted.
+A digit is accepted if the digit network reads the same from its piece, and the line reader is
+confident. Ink of the size of a digit that no sign stands for becomes a sign of its own, which is
+not accepted.
 """
 
 import math
