@@ -96,4 +96,5 @@ def test_zipfile_and_onnxruntime_can_read_the_labels(published):
     else:
         session = pytest.importorskip("onnxruntime").InferenceSession(published.read_bytes())
         labels = session.get_modelmeta().custom_metadata_map["labels.txt"].splitlines()
-    assert labels == list("0123456789")
+    assert labels == list(artifact.read(published).spec.labels)
+    assert labels[:10] == list("0123456789")

@@ -656,12 +656,12 @@ static bool is_thick(const struct flags *picture, int x, int y)
     return false;
 }
 
-/* Mark the pixels from start to end of a row as LINE if they cover over 40 % of the width. */
+/* Mark the pixels from start to end of a row as LINE if they are over 40 % of the longer side. */
 static void mark_line(const struct flags *picture, int y, int start, int end)
 {
     int x;
 
-    for (x = start; end - start > 0.4 * picture->width && x < end; x++) {
+    for (x = start; end - start > 0.4 * larger(picture->height, picture->width) && x < end; x++) {
         *flag_at(picture, x, y) |= LINE;
     }
 }
