@@ -9,7 +9,8 @@ from benchmarks.schema.lines import MAX_SILENT, MIN_EXACT, LineCounts, LinesRepo
 from runtime.errors import printable
 from runtime.system import atomic_write
 
-JSON_NAME, MARKDOWN_NAME = "lines.json", "lines.md"
+JSON_NAME = "lines.json"  # all results; the other file is rendered from it
+MARKDOWN_NAME = "lines.md"
 
 
 def print_report(report: LinesReport) -> None:

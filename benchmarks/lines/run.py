@@ -31,7 +31,8 @@ _FONTS = (
 )
 _FONT_PX = 40
 _ENLARGED = 2  # lines are composed 32 pixels high; pictures of numbers are larger
-_PAPER, _INK = 225, 30  # gray levels
+_PAPER = 225  # gray level of the paper of a picture
+_INK = 30  # gray level of its ink
 _BINS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0)  # limits of the confidence
 
 

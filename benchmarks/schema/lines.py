@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 SCHEMA_VERSION = 1
-MIN_EXACT, MAX_SILENT = 0.95, 0.03  # targets, shares of the lines
+MIN_EXACT = 0.95  # target: smallest share of lines that are read exactly
+MAX_SILENT = 0.03  # target: largest share of lines that are wrong without a `?`
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from runtime.errors import DatasetError
 _HEADER_BYTES = 12
 _MAGIC = b"\x00\x00\x0c\x02"  # int32, two axes
 _COLUMNS = 8
-_LABEL, _WRITER = 0, 2  # columns
+_LABEL = 0  # column of the class
+_WRITER = 2  # column of the writer
 
 MAX_BYTES = 64 << 20
 
