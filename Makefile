@@ -96,7 +96,7 @@ lint: .venv/installed
 
 .venv/locked: requirements/dev.lock
 	$(NEED_PYTHON)
-	@echo "Installing the pinned dependencies into .venv (3.2 GB; once, one to three minutes)"
+	@echo "Installing the pinned dependencies into .venv (4 GB; once, one to three minutes)"
 	@$(PYTHON) -m venv --clear .venv
 	@.venv/bin/python $(PIP) --require-hashes --requirement $<
 	@touch $@
