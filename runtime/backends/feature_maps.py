@@ -82,18 +82,28 @@ def onnx_tensors(artifact: Artifact) -> list[str]:
     return names
 
 
-def _open_onnx(artifact: Artifact, engine: Any) -> Network:
-    names = onnx_tensors(artifact)
-    # A field of the same number, appended to a protobuf message, is merged with the first: the
-    # graph gets further outputs.
+def added_outputs(names: list[str]) -> bytes:
+    """Return the bytes that make tensors outputs of an .onnx network, if appended to its file.
+
+    A field of the same number, appended to a protobuf message, is merged with the first: the graph
+    gets further outputs.
+
+    Args:
+        names: names of tensors of the network.
+    """
     outputs = [
         protobuf.field(_GRAPH_OUTPUT, protobuf.field(_VALUE_NAME, name.encode())) for name in names
     ]
+    return protobuf.field(_MODEL_GRAPH, b"".join(outputs))
+
+
+def _open_onnx(artifact: Artifact, engine: Any) -> Network:
+    names = onnx_tensors(artifact)
     options = engine.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
     session = engine.InferenceSession(
-        artifact.data + protobuf.field(_MODEL_GRAPH, b"".join(outputs)),
+        artifact.data + added_outputs(names),
         options,
         providers=["CPUExecutionProvider"],
     )
