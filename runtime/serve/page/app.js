@@ -366,8 +366,8 @@ function askToken(wrong) {
 
 function percent(share) {
   const value = 100 * share;
-  if (value > 99.9 && value < 100) return `${number(99.9, 1)} %`;
-  return `${number(value, value < 10 || value >= 99 ? 1 : 0)} %`;
+  if (value > 99.9 && value < 100) return `${number(99.9, 1)}\u00a0%`;
+  return `${number(value, value < 10 || value >= 99 ? 1 : 0)}\u00a0%`;
 }
 
 function milliseconds(value) {

@@ -4,7 +4,8 @@
 import { text } from "./texts.js";
 
 const COLUMNS = 8; // maps in a row
-const GAP_PX = 1; // between two maps, in pixels of the maps
+const TILE_PX = 40; // side of a map on the canvas, about; each of its values is a square
+const GAP_PX = 2; // between two maps
 const ACTIVE_SHARE = 0.1; // of the block's peak; a filter with a larger value found something
 
 // Show blocks in an element: { channels, height, width, maps }, maps being bytes (Uint8Array), map by map.
@@ -31,16 +32,18 @@ function newFigure(number) {
 
 function drawMaps(canvas, { channels, height, width, maps }) {
   const rows = Math.ceil(channels / COLUMNS);
-  canvas.width = COLUMNS * (width + GAP_PX) - GAP_PX;
-  canvas.height = rows * (height + GAP_PX) - GAP_PX;
+  const scale = Math.max(1, Math.round(TILE_PX / Math.max(width, height)));
+  const [stepX, stepY] = [width * scale + GAP_PX, height * scale + GAP_PX];
+  canvas.width = COLUMNS * stepX - GAP_PX;
+  canvas.height = rows * stepY - GAP_PX;
   const context = canvas.getContext("2d");
-  for (let channel = 0; channel < channels; channel++) {
-    const image = context.createImageData(width, height);
-    for (let i = 0; i < width * height; i++) {
-      image.data.fill(maps[channel * width * height + i], 4 * i, 4 * i + 3);
-      image.data[4 * i + 3] = 255;
-    }
-    context.putImageData(image, (channel % COLUMNS) * (width + GAP_PX), Math.floor(channel / COLUMNS) * (height + GAP_PX));
+  for (let i = 0; i < maps.length; i++) {
+    const channel = Math.floor(i / (width * height)), position = i % (width * height);
+    context.fillStyle = `rgb(${maps[i]} ${maps[i]} ${maps[i]})`;
+    context.fillRect(
+      (channel % COLUMNS) * stepX + (position % width) * scale,
+      Math.floor(channel / COLUMNS) * stepY + Math.floor(position / width) * scale, scale, scale,
+    );
   }
 }
 

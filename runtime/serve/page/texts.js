@@ -10,8 +10,9 @@ const RETRY_MS = 1000; // delay before a file that cannot be loaded is requested
 // Attribute in the HTML that contains the key of a text → attribute that gets the text.
 const ATTRIBUTES = { "data-label": "aria-label", "data-role": "aria-roledescription", "data-alt": "alt" };
 
-const language = navigator.languages.map((tag) => tag.split("-")[0].toLowerCase())
-  .find((code) => LANGUAGES.includes(code)) ?? LANGUAGES[0];
+const codeOf = (tag) => tag.split("-")[0].toLowerCase();
+const locale = navigator.languages.find((tag) => LANGUAGES.includes(codeOf(tag))) ?? LANGUAGES[0];
+const language = codeOf(locale);
 const plurals = new Intl.PluralRules(language);
 const texts = await load(language);
 let ownClasses = false; // whether the model has classes other than digits
@@ -26,9 +27,9 @@ export function text(key, values = {}) {
   return found.replace(/{(\w+)}/g, (_, name) => (typeof values[name] === "number" ? number(values[name]) : values[name]));
 }
 
-// Write a number as the language does, with this many decimals (default: those that it has).
+// Write a number as the language does in the browser's region, with this many decimals (default: those that it has).
 export function number(value, decimals) {
-  return value.toLocaleString(language, { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  return value.toLocaleString(locale, { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
 // Use the texts for a model with classes other than digits, or those for digits again.
