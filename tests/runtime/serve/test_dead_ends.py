@@ -1,6 +1,7 @@
-"""The page leaves nobody stuck: each fault and each wrong turn shows what happened and what to do."""
+"""The page leaves nobody stuck: after each fault it shows what happened and what to do."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def picture(strokes_of_digits, name="photo.jpg"):
     canvas = np.asarray(paper).copy()
     for index, strokes in enumerate(strokes_of_digits):
         for stroke in strokes:
-            for (x0, y0), (x1, y1) in zip(stroke, stroke[1:], strict=False):
+            for (x0, y0), (x1, y1) in itertools.pairwise(stroke):
                 for t in np.linspace(0, 1, 200):
                     x = int(240 * index + 20 + 200 * (x0 + (x1 - x0) * t))
                     y = int(30 + 240 * (y0 + (y1 - y0) * t))
