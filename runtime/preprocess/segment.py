@@ -38,6 +38,9 @@ MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks, wh
 MAX_PIECE_GAP_SHARE = 0.15  # of the longer side of the digit's box; more distant ones are left out
 MAX_JOIN_ROUNDS = 3  # each round enlarges the box, which brings further components near
 
+# Of the greater height. Other ink that shares at least this height with the digit is a neighbor.
+MIN_NEIGHBOR_SHARE = 0.5
+
 # Pixels, if the digit's longer side is 20 pixels. Thinner strokes are widened; MNIST has 2 to 4.
 MIN_STROKE_PX = 1.8
 FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
@@ -62,12 +65,14 @@ class Segment:
             exclusive.
         dark: whether the ink is darker than its background.
         implausible: whether the shape is probably not a digit.
+        has_neighbors: whether other ink, about as high as the digit, stands in a line with it.
     """
 
     ink: Plane
     box: Box
     dark: bool
     implausible: bool = False
+    has_neighbors: bool = False
 
 
 def segment_digit(gray: Gray) -> Segment | None:
@@ -88,7 +93,7 @@ def segment_digit(gray: Gray) -> Segment | None:
     chosen = _choose(mask, contrast)
     if chosen is None:
         return None
-    kept, box, implausible = chosen
+    kept, box, implausible, has_neighbors = chosen
     ink = contrast[box[1] : box[3], box[0] : box[2]] / np.float32(level)
     ink = dilate_thin_strokes(np.where(kept, np.minimum(ink, 1), np.float32(0)))
     return Segment(
@@ -96,6 +101,7 @@ def segment_digit(gray: Gray) -> Segment | None:
         box,
         foreground.dark,
         implausible or foreground.polarity_ambiguous or is_filled_shape(kept),
+        has_neighbors,
     )
 
 
@@ -159,13 +165,14 @@ def dilate(ink: Plane, window: int) -> Plane:
     return ink
 
 
-def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
+def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool, bool] | None:
     """Choose the component that is most likely the digit, and the pieces close to this component.
 
     Returns:
-        The mask of the digit, cropped to the box; the box; and whether the digit is implausible. A
-        digit is implausible if there is too much other ink around it, or a separate piece of ink in
-        its hole. None if there is no component, or the most likely one is too small or in a corner.
+        The mask of the digit, cropped to the box; the box; whether the digit is implausible; and
+        whether it has neighbors. A digit is implausible if there is too much other ink around it,
+        or a separate piece of ink in its hole. None if there is no component, or the most likely
+        one is too small or in a corner.
     """
     height, width = mask.shape
     components = find_components(mask, contrast)
@@ -179,7 +186,7 @@ def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
         small = (right - left) * (bottom - top) < MAX_CORNER_SHARE * height * width
         if components.area[0] < MIN_AREA_PX or (rims >= 2 and small):
             return None
-        return mask[top:bottom, left:right], bounds, False
+        return mask[top:bottom, left:right], bounds, False, False
     border_count = (boxes[:, :2] == 0).sum(axis=1) + (boxes[:, 2:] == (width, height)).sum(axis=1)
     border = border_count > 0
     center = (boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height) - 0.5
@@ -212,7 +219,11 @@ def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
     if pieces.size > 1:
         outline = components.paint(np.arange(mass.size) == main, bounds)
         implausible |= any(_surrounds(outline, boxes[piece] - (left, top) * 2) for piece in pieces)
-    return components.paint(kept, bounds), bounds, implausible
+    heights = boxes[:, 3] - boxes[:, 1]
+    lowest = MIN_NEIGHBOR_SHARE * np.maximum(heights, bottom - top)
+    overlap = np.minimum(boxes[:, 3], bottom) - np.maximum(boxes[:, 1], top)
+    has_neighbors = bool((~kept & (overlap >= lowest)).any())
+    return components.paint(kept, bounds), bounds, implausible, has_neighbors
 
 
 def _surrounds(outline: Mask, box: npt.NDArray[np.intp]) -> bool:
