@@ -585,7 +585,7 @@ def test_site_shows_the_feature_maps_of_the_classifier(exported, precision, host
     program = """async () => {
       const { open } = await import("./engine.js");
       const canvas = Object.assign(document.createElement("canvas"), { width: 256, height: 256 });
-      const context = canvas.getContext("2d");
+      const context = canvas.getContext("2d", { willReadFrequently: true });
       context.fillStyle = "#fff";
       context.fillRect(0, 0, 256, 256);
       context.fillStyle = "#000";
