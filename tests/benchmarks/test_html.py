@@ -372,7 +372,7 @@ def test_background_follows_the_color_scheme(open_page, name) -> None:
     assert light != dark
 
 
-@pytest.mark.parametrize("name", ["report", "device", "photos"])
+@pytest.mark.parametrize("name", ["report", "photos"])
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_faults_of_accessibility(open_page, faults, name, width, scheme) -> None:

@@ -34,6 +34,7 @@ export function number(value, decimals) {
 
 // Use the texts for a model with classes other than digits, or those for digits again.
 export function setOwnClasses(own) {
+  if (own === ownClasses) return;
   ownClasses = own;
   translate();
 }
