@@ -334,10 +334,10 @@ def test_feature_maps_follow_the_drawing_on_request(server, opened, draw, shows,
             "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size > 50"
         )
         # Drawing on changes the maps while the stroke is drawn.
+        before = page.inner_text("#blocks")
         draw(page, [[(0.1, 0.9), (0.9, 0.9)]], lift=False)
         page.wait_for_function(
-            "before => document.querySelector('#blocks').innerText !== before",
-            arg=page.inner_text("#blocks"),
+            "before => document.querySelector('#blocks').innerText !== before", arg=before
         )
         page.mouse.up()
         page.click("#clear")
