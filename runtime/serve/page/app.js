@@ -248,12 +248,15 @@ async function suggestNumber(current) {
   announceLater($("suggested").textContent, false);
 }
 
-async function showMaps({ canvas, isDrawing }) {
+async function showMaps(current) {
   try {
-    showBlocks($("blocks"), await engine.featureMaps(canvas, isDrawing));
+    const blocks = await engine.featureMaps(current.canvas, current.isDrawing);
+    if (isOutdated(current)) return;
+    showBlocks($("blocks"), blocks);
     $("maps-note").textContent = "";
   } catch (error) {
     if (!(error instanceof EngineError) || !error.unsupported) throw error;
+    if (isOutdated(current)) return;
     showBlocks($("blocks"), []);
     $("maps-note").textContent = text("maps.missing");
   }
