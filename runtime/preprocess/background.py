@@ -92,6 +92,8 @@ def subtract_even_background(gray: Gray, dark: bool) -> Foreground | None:
         return None
     ground, noise = _ground(sample[: np.searchsorted(sample, threshold)])
     ink = sample[sample > ground + MIN_CONTRAST_LEVELS]
+    if not ink.size:
+        return None
     level = _mean(ink[ink >= _otsu(ink)[0]]) - ground
     contrast -= np.float32(ground)
     np.maximum(contrast, 0, out=contrast)

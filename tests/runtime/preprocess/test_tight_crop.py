@@ -84,3 +84,10 @@ def test_grid_without_digit_is_not_a_tight_crop() -> None:
     grid = np.full((160, 200), 240, np.uint8)
     grid[10::25] = grid[:, 10::25] = 90
     assert preprocess(Image.fromarray(grid)).method == "blank"
+
+
+def test_bright_pixel_on_two_similar_grays_is_not_a_digit() -> None:
+    picture = np.full((192, 192), 100, np.uint8)
+    picture[60:130, 1:190] = 106
+    picture[3, 5] = 250  # not among the sampled pixels
+    assert preprocess(Image.fromarray(picture)).method == "blank"
