@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from runtime.preprocess.background import (
     MIN_AREA_PX,
+    MIN_CONTRAST_LEVELS,
     Foreground,
     subtract_background,
     subtract_even_background,
@@ -30,6 +31,10 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and
 # A pixel is ink if its contrast is above both of these limits.
 STROKE_LEVEL_SHARE = 0.3  # of the ink's mean contrast
 NOISE_LEVEL_SHARE = 0.75  # of the noise floor
+
+# Longer side. In a tight crop up to this size, a pixel beside ink is part of the soft edge of a
+# stroke if its contrast is above the second limit only.
+MAX_SOFT_SIDE_PX = 31
 
 # The digit is the component with the highest score: the mass (sum of the contrast of the pixels)
 # times the factors that apply.
@@ -96,6 +101,8 @@ def segment_digit(gray: Gray) -> Segment | None:
             continue
         chosen = _choose(mask, components, tight=True)
         if chosen is not None and not (chosen[2] or is_filled_shape(chosen[0])):
+            if max(gray.shape) <= MAX_SOFT_SIDE_PX:
+                chosen = _with_soft_edges(chosen, foreground)
             return _cut_out(foreground, chosen)
     foreground = subtract_background(gray)
     if foreground is None:
@@ -106,6 +113,16 @@ def segment_digit(gray: Gray) -> Segment | None:
     components = find_components(mask, foreground.contrast)
     chosen = None if components is None else _choose(mask, components)
     return None if chosen is None else _cut_out(foreground, chosen)
+
+
+def _with_soft_edges(
+    chosen: tuple[Mask, Box, bool], foreground: Foreground
+) -> tuple[Mask, Box, bool]:
+    """Add the pixels beside the ink that are fainter; `chosen` is the result of `_choose`."""
+    kept, (left, top, right, bottom), implausible = chosen
+    beside = dilate(np.pad(kept, 1).astype(np.float32), 3) > 0
+    faint = foreground.contrast > NOISE_LEVEL_SHARE * MIN_CONTRAST_LEVELS
+    return beside & faint[top:bottom, left:right], (left, top, right, bottom), implausible
 
 
 def _cut_out(foreground: Foreground, chosen: tuple[Mask, Box, bool]) -> Segment:
