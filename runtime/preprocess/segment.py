@@ -9,7 +9,7 @@ For small pictures, the pipeline tries `runtime.preprocess.segment_tiny` first, 
 with the same constants.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from runtime.preprocess.background import (
 from runtime.preprocess.connected_components import Components, Mask, Plane, find_components
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.ruled_lines import remove_ruled_lines
-from runtime.preprocess.tight_crop import is_tight, possible_polarities
+from runtime.preprocess.tight_crop import is_tight, is_window, possible_polarities
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
 
@@ -55,6 +55,9 @@ FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
 # Width of the strokes as a share of the digit's longer side. With wider strokes, the digit is a
 # filled shape and implausible: a square has 0.64, a disc 0.5.
 MAX_STROKE_SHARE = 0.42
+
+WINDOW_RIM_PARTS = 50  # a 50th of a window's longer side is its soft edge, which is cut off
+MIN_WINDOW_PX = 16  # shorter side of the inside of a window
 
 # Clutter is ink around the digit. With too much clutter, the digit is part of a drawing or a text
 # and implausible.
@@ -112,7 +115,36 @@ def segment_digit(gray: Gray) -> Segment | None:
     mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
     components = find_components(mask, foreground.contrast)
     chosen = None if components is None else _choose(mask, components)
-    return None if chosen is None else _cut_out(foreground, chosen)
+    if chosen is None:
+        return None
+    if is_window(chosen[0]):
+        inside = _segment_window(gray, chosen[1], foreground.dark)
+        if inside is not None:
+            return inside
+    return _cut_out(foreground, chosen)
+
+
+def _segment_window(gray: Gray, box: Box, dark: bool) -> Segment | None:
+    """Segment the digit in a window, like a light digit on the dark wheel of a counter.
+
+    Args:
+        gray: uint8 (height, width), the whole picture.
+        box: of the window.
+        dark: whether the window is darker than its surroundings.
+
+    Returns:
+        The segment; None if there is no digit of the opposite polarity in the window.
+    """
+    left, top, right, bottom = box
+    rim = 1 + max(right - left, bottom - top) // WINDOW_RIM_PARTS
+    left, top, right, bottom = left + rim, top + rim, right - rim, bottom - rim
+    if min(right - left, bottom - top) < MIN_WINDOW_PX:
+        return None
+    inside = segment_digit(gray[top:bottom, left:right])
+    if inside is None or inside.dark == dark or inside.implausible:
+        return None
+    x0, y0, x1, y1 = inside.box
+    return replace(inside, box=(x0 + left, y0 + top, x1 + left, y1 + top))
 
 
 def _with_soft_edges(

@@ -29,6 +29,7 @@ _MAX_NOISE_SHARE = 1.3  # of the ink's level; a higher noise floor is uneven lig
 # Width / height of the picture. In a wider one, ink in two corners at one edge is a table or a
 # shadow, and the box of the digit may have at most one full edge. Narrower ones may show a 1.
 _MAX_NARROW_ASPECT = 0.5
+_MIN_WINDOW_SHARE = 0.55  # of its box; the dark part of a window around a light digit
 _MIN_CORNERS_SHARE = 0.95  # like `_MIN_MASS_SHARE`, if two corners are ink
 
 
@@ -85,6 +86,15 @@ def is_tight(mask: Mask, components: Components, noise_share: float) -> bool:
     if count == _MAX_INK_CORNERS and corners[0] != corners[3]:  # two corners at one edge
         return False
     return even and _full_edges(mask[top:bottom, left:right]) < 2
+
+
+def is_window(shape: Mask) -> bool:
+    """Return whether a shape is a filled block with something in it, like the window of a counter.
+
+    Args:
+        shape: (height, width) bool, cropped to the shape.
+    """
+    return bool(shape.mean() >= _MIN_WINDOW_SHARE) and _full_edges(shape) == 4
 
 
 def _corners(picture: Mask | Gray) -> Mask | Gray:
