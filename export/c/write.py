@@ -47,7 +47,9 @@ def export(model: Path, out: Path, layout: str = "files", images: Split | None =
     checked = [] if images is None else [check(opened, source, images)]
     files = files_of(source, layout)
     for name, text in files.items():
-        atomic_write.write(out / name, text)
+        # The .c file is an artifact, which the runtime's engine native opens.
+        data = artifact.embed(".c", text.encode(), opened.spec) if name.endswith(f"{source.name}.c") else text.encode()
+        atomic_write.write(out / name, data)
     where = printable(", ".join(str(out / name) for name in files))
     return [
         f"{where}: {source.constants / 1000:.0f} KB of constants, "
