@@ -16,7 +16,8 @@ class Engine(NamedTuple):
         suffix: of the model files that it opens.
         module: the module of `runtime.backends` that drives it.
         package: the Python package that must be installed.
-        extra: the extra of digit-edge that installs the package; empty if Python contains it.
+        extra: the extra of digit-edge that installs the package; the name of the engine if Python
+            contains the package.
         imports: the module of the package that a program imports to run a model.
     """
 
@@ -51,7 +52,7 @@ ENGINES = (
     ),
     Engine("onnxruntime", ".onnx", f"{_BACKENDS}.onnx", "onnxruntime", "onnx", "onnxruntime"),
     # The model as C, compiled on this machine; see `c_compiler`.
-    Engine("native", ".c", f"{_BACKENDS}.native", "ctypes", "", "ctypes"),
+    Engine("native", ".c", f"{_BACKENDS}.native", "ctypes", "native", "ctypes"),
 )  # fmt: skip
 
 NAMES = tuple(row.name for row in ENGINES)
@@ -62,7 +63,7 @@ def engine_name(name: str) -> str:
 
     So that a user who installed the extra `onnx` can pass it as the engine, onnxruntime.
     """
-    return next((row.name for row in ENGINES if row.extra and row.extra == name), name)
+    return next((row.name for row in ENGINES if row.extra == name), name)
 
 
 def c_compiler() -> str | None:
@@ -75,6 +76,6 @@ def c_compiler() -> str | None:
 def install_hint(engine: str) -> str:
     """Return the command that installs an engine of `ENGINES`."""
     extra = next(row.extra for row in ENGINES if row.name == engine)
-    if not extra:
+    if extra == "native":
         return "install a C compiler (Debian: apt install gcc libc6-dev)"
     return f'pip install "digit-edge[{extra}]"'

@@ -305,7 +305,9 @@ def _kernels(network: Network) -> list[str]:
         for function in ("pool_max", "pool_average", "average_all", "pad", "crop", "limit")
         if function in used
     ]
-    replaced = [f"#define USES_{name.upper()}\n" for name in ("convolve", "apply_dense") if name in used]
+    replaced = [
+        f"#define USES_{name.upper()}\n" for name in ("convolve", "apply_dense") if name in used
+    ]
     return [*map(_piece, pieces), *replaced, _piece("kernels")]
 
 

@@ -26,8 +26,8 @@ def export(model: Path, out: Path, layout: str = "files", images: Split | None =
         model: an int8 .tflite artifact.
         out: the folder to write to; existing files with the same names are replaced.
         layout: an element of `LAYOUTS`. "files" writes the .c and the .h file into `out`.
-            "arduino", "cmake" and "program" write a sketch, a project or a program into a subfolder of
-            `out`, which is named after the model.
+            "arduino", "cmake" and "program" write a sketch, a project or a program into a
+            subfolder of `out`, which is named after the model.
         images: test images; before writing, the C code is compiled with cc and its results on
             these images are compared with LiteRT's. None: no comparison.
 

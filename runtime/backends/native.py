@@ -12,6 +12,7 @@ import subprocess
 import sysconfig
 import tempfile
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from runtime.backends import Backend, Pixels, Scores
 from runtime.backends.checks import check_pixels
 from runtime.engines import c_compiler, install_hint
 from runtime.errors import ArtifactError, BackendUnavailable, printable
-from runtime.model.artifact import Artifact, sha256
+from runtime.model.artifact import Artifact
 
 _KERNELS = Path(__file__).parent / "kernels"  # the vector code, in C
 # No -march=native: the vector code asks the processor at run time. -ffp-contract=off: a fused
@@ -62,7 +63,7 @@ class NativeBackend:
                 ctypes.c_int.in_dll(library, f"digit_edge_{name}").value
                 for name in ("pixels", "classes")
             ]
-            version = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, "digit_edge_compiler")))
+            compiler = ctypes.c_char.in_dll(library, "digit_edge_compiler")
             self._choose, self._run = library.digit_edge_choose, library.digit_edge_scores
         except (AttributeError, ValueError) as error:
             raise ArtifactError(
@@ -74,11 +75,12 @@ class NativeBackend:
                 f"{artifact.path} takes {sizes[0]} pixels and returns {sizes[1]} scores, but its "
                 f"spec says {int(np.prod(shape))} and {classes}: export it again"
             )
-        self.version = re.sub(r"^\D*", "", version.decode()) or "0"
+        version = ctypes.string_at(ctypes.addressof(compiler)).decode()
+        self.version = re.sub(r"^\D*", "", version) or "0"  # "Debian Clang 14.0.6" → "14.0.6"
         # Fixed arrays, because ctypes would take 1 µs a call for the addresses of new ones.
         self._pixels = np.zeros((_CHUNK_IMAGES, *shape), np.uint8)
         self._scores = np.zeros((_CHUNK_IMAGES, classes), np.float32)
-        self._addresses = [ctypes.c_void_p(each.ctypes.data) for each in (self._pixels, self._scores)]
+        self._arguments = [ctypes.c_void_p(a.ctypes.data) for a in (self._pixels, self._scores)]
         self._choose.restype = ctypes.c_char_p
         self.choose_instructions(None)
 
@@ -108,14 +110,17 @@ class NativeBackend:
         if count <= _CHUNK_IMAGES:
             return self._chunk(pixels)
         starts = range(0, count, _CHUNK_IMAGES)
-        return np.concatenate([self._chunk(pixels[start : start + _CHUNK_IMAGES]) for start in starts])
+        return np.concatenate(
+            [self._chunk(pixels[start : start + _CHUNK_IMAGES]) for start in starts]
+        )
 
     def _chunk(self, pixels: Pixels) -> Scores:
         count = len(pixels)
         with self._lock:
             self._pixels[:count] = pixels
-            self._run(self._addresses[0], count, self._addresses[1])
-            return self._scores[:count].copy()
+            self._run(self._arguments[0], count, self._arguments[1])
+            scores: Scores = self._scores[:count].copy()
+            return scores
 
 
 def devices(name: str) -> tuple[str, ...]:
@@ -146,15 +151,20 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> B
 
 
 def _load(artifact: Artifact, path: Path) -> NativeBackend:
+    """Load the library at `path`; compile it if it is missing or damaged."""
     if not path.exists():
         _compile(artifact, path)
     try:
         library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise ArtifactError(
-            f"the library compiled from {artifact.path} cannot be loaded ({error}): allow programs "
-            "in the file system of ~/.cache, or set XDG_CACHE_HOME to another folder"
-        ) from error
+    except OSError:
+        _compile(artifact, path)  # the power failed while the file was written
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise BackendUnavailable(
+                f"the library compiled from {artifact.path} cannot be loaded ({error}): set "
+                "XDG_CACHE_HOME to a folder from which programs may run"
+            ) from error
     return NativeBackend(artifact, library, _LOCKS.setdefault(str(path), threading.Lock()))
 
 
@@ -189,12 +199,10 @@ def _compile(artifact: Artifact, path: Path) -> None:
 
 def _key(artifact: Artifact) -> str:
     """Return a file name that differs for each model, vector code, options and kind of machine."""
-    hashed = sha256(artifact.spec.digest.encode())
-    for part in (*_OPTIONS, str(sysconfig.get_config_var("MULTIARCH")), os.uname().machine):
-        hashed.update(part.encode() + b"\0")
-    for header in sorted(_KERNELS.glob("*.h")):
-        hashed.update(header.read_bytes())
-    return str(hashed.hexdigest())
+    parts = [*_OPTIONS, str(sysconfig.get_config_var("MULTIARCH")), os.uname().machine]
+    code = [header.read_bytes() for header in sorted(_KERNELS.glob("*.h"))]
+    checksum = zlib.crc32(b"\0".join([*map(str.encode, parts), *code]))
+    return f"{artifact.spec.digest}-{checksum:08x}"
 
 
 def _cache_folder() -> Path | None:

@@ -161,7 +161,10 @@ def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
                 _C_COMMENT_START + name.encode() + b"\n" + _inside_comment(content) + _C_COMMENT_END
                 for name, content in ((SPEC_MEMBER, text), (LABELS_MEMBER, labels))
             )
-            + _C_COMMENT_START + b"digest " + _DIGEST_PLACEHOLDER + _C_COMMENT_END
+            + _C_COMMENT_START
+            + b"digest "
+            + _DIGEST_PLACEHOLDER
+            + _C_COMMENT_END
         )
     else:
         import zipfile  # here, because reading does not need it: see _zip_member
@@ -219,7 +222,9 @@ def _digest(suffix: str, data: bytes) -> str:
 
 def _inside_comment(text: bytes) -> bytes:
     """Write the slashes of a JSON text or of labels so that they cannot end a C comment."""
-    return text.replace(b"*/", b"*\\u002f").replace(b"/*", b"\\u002f*").replace(b"??/", b"??\\u002f")
+    return (
+        text.replace(b"*/", b"*\\u002f").replace(b"/*", b"\\u002f*").replace(b"??/", b"??\\u002f")
+    )
 
 
 def _has_digest(suffix: str, data: bytes) -> bool:

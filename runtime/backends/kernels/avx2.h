@@ -6,13 +6,17 @@
 #define NAME_OF(name) avx2_##name
 #define TARGET __attribute__((target("avx2")))
 #define VECTOR __m256i
+#define VALUES VECTOR
+#define WEIGHTS VECTOR
 #define LANES 8
 #define BLOCKS 2 /* 4 x 2 registers of sums; 16 registers exist */
 #define LOAD(address) _mm256_loadu_si256((const __m256i *)(address))
-#define REPEAT(address) avx2_repeat(address)
+#define LOAD_WEIGHTS(address) LOAD(address)
+#define REPEAT(address, at) avx2_repeat((address) + (at))
 #define DOT(sums, values, weights) _mm256_add_epi32(sums, _mm256_madd_epi16(values, weights))
 #define LARGER(a, b) _mm256_max_epi32(a, b)
-#define LOWEST _mm256_set1_epi32(INT32_MIN)
+#define ADD(a, b) _mm256_add_epi32(a, b)
+#define ZERO _mm256_setzero_si256()
 #define STORE(matrix, block, sums, bytes) avx2_store(matrix, block, sums, bytes)
 
 TARGET static ALWAYS_INLINE VECTOR avx2_repeat(const char *address)
@@ -44,4 +48,4 @@ TARGET static ALWAYS_INLINE void avx2_store(const struct matrix *matrix, int blo
 #include "pixel.h"
 #undef NAME_OF
 
-static const struct instructions avx2 = {"avx2", 8, 2, avx2_pixel};
+static const struct instructions avx2 = {"avx2", 8, WORDS_OF_16_BITS, avx2_pixel};

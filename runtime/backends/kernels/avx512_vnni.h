@@ -5,13 +5,17 @@
 #define NAME_OF(name) avx512_vnni_##name
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vnni")))
 #define VECTOR __m512i
+#define VALUES VECTOR
+#define WEIGHTS VECTOR
 #define LANES 16
 #define BLOCKS 4 /* 4 x 4 registers of sums; 32 registers exist */
 #define LOAD(address) _mm512_loadu_si512(address)
-#define REPEAT(address) avx512_vnni_repeat(address)
+#define LOAD_WEIGHTS(address) LOAD(address)
+#define REPEAT(address, at) avx512_vnni_repeat((address) + (at))
 #define DOT(sums, values, weights) avx512_vnni_dot(sums, values, weights)
 #define LARGER(a, b) _mm512_max_epi32(a, b)
-#define LOWEST _mm512_set1_epi32(INT32_MIN)
+#define ADD(a, b) _mm512_add_epi32(a, b)
+#define ZERO _mm512_setzero_si512()
 #define STORE(matrix, block, sums, bytes) avx512_vnni_store(matrix, block, sums, bytes)
 
 TARGET static ALWAYS_INLINE VECTOR avx512_vnni_repeat(const char *address)
@@ -48,4 +52,4 @@ TARGET static ALWAYS_INLINE void avx512_vnni_store(const struct matrix *matrix, 
 #include "pixel.h"
 #undef NAME_OF
 
-static const struct instructions avx512_vnni = {"avx512-vnni", 16, 1, avx512_vnni_pixel};
+static const struct instructions avx512_vnni = {"avx512-vnni", 16, UNSIGNED_BYTES, avx512_vnni_pixel};

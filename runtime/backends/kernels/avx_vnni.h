@@ -6,13 +6,17 @@
 #define NAME_OF(name) avx_vnni_##name
 #define TARGET __attribute__((target("avx2")))
 #define VECTOR __m256i
+#define VALUES VECTOR
+#define WEIGHTS VECTOR
 #define LANES 8
 #define BLOCKS 2 /* 4 x 2 registers of sums; 16 registers exist */
 #define LOAD(address) _mm256_loadu_si256((const __m256i *)(address))
-#define REPEAT(address) avx2_repeat(address)
+#define LOAD_WEIGHTS(address) LOAD(address)
+#define REPEAT(address, at) avx2_repeat((address) + (at))
 #define DOT(sums, values, weights) avx_vnni_dot(sums, values, weights)
 #define LARGER(a, b) _mm256_max_epi32(a, b)
-#define LOWEST _mm256_set1_epi32(INT32_MIN)
+#define ADD(a, b) _mm256_add_epi32(a, b)
+#define ZERO _mm256_setzero_si256()
 #define STORE(matrix, block, sums, bytes) avx2_store(matrix, block, sums, bytes)
 
 /* Assembly, because compilers before GCC 11 do not know the instruction's VEX form. */
@@ -33,4 +37,4 @@ static int supports_avx_vnni(void)
     return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1 << 4);
 }
 
-static const struct instructions avx_vnni = {"avx-vnni", 8, 1, avx_vnni_pixel};
+static const struct instructions avx_vnni = {"avx-vnni", 8, UNSIGNED_BYTES, avx_vnni_pixel};

@@ -6,43 +6,82 @@
  * VECTOR: type of a vector register of int32
  * LANES: int32 numbers in it
  * BLOCKS: registers of channels that are computed together, at most 4
- * LOAD(address): read a register
- * REPEAT(address): read 32 bits into each lane
+ * VALUES, WEIGHTS: types of the input and of the weights that one DOT multiplies
+ * LOAD(address): read a register of int32
+ * LOAD_WEIGHTS(address): read the weights of one word for LANES channels
+ * REPEAT(address, at): read 32 bits of the input at address + at into each lane. The macro may
+ *     instead add 4 to `address`, which starts at the row of the kernel.
  * DOT(sums, values, weights): add the products of the values and weights of each lane to the sums
+ * LOAD_FOUR(address), DOT_FOUR(sums, four, word, weights): optional; read four words of the input,
+ *     and multiply one of them, which `word` selects
  * LARGER(a, b): maximum of each lane
- * LOWEST: a register of the lowest int32
+ * ADD(a, b): sum of each lane
+ * ZERO: a register of zeros
  * STORE(matrix, block, sums, bytes): requantize the sums of a block, write LANES bytes */
 
-/* Compute `positions` x `blocks` registers of sums and keep the largest of each block. Both numbers
- * are constants, so that the compiler unrolls the loops and keeps the sums in registers. */
-TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix,
-                                                  const char *const *addresses, int pitch,
-                                                  int first, const int positions,
-                                                  const int blocks, VECTOR *largest)
+/* Compute `positions` x `blocks` registers of sums and write the largest of each block. If `more`,
+ * the registers in `largest` count too. The three numbers are constants, so that the compiler
+ * unrolls the loops and keeps the sums in registers. */
+TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, const char *corner,
+                                                  const int *offsets, int pitch, int first,
+                                                  const int positions, const int blocks,
+                                                  const int more, VECTOR *largest)
 {
     const int register_bytes = LANES * WORD_BYTES;
     const int step = matrix->blocks * register_bytes;
     const char *weights = matrix->weights + first * register_bytes;
-    VECTOR sums[4][4], block_weights[4];
-    long offset = 0;
-    int row, word, p, b;
+    VECTOR sums[4][4];
+    WEIGHTS block_weights[4];
+    int row, p, b;
 
 #pragma GCC unroll 4
     for (p = 0; p < positions; p++) {
 #pragma GCC unroll 4
         for (b = 0; b < blocks; b++) {
-            sums[p][b] = LOAD(matrix->biases + (first + b) * LANES);
+            sums[p][b] = ZERO;
         }
     }
     for (row = 0; row < matrix->rows; row++) {
-        for (word = 0; word < matrix->row_words; word++) {
+        const long row_bytes = (long)matrix->row_words * WORD_BYTES;
+        const char *addresses[4];
+        long at = 0;
+
+#pragma GCC unroll 4
+        for (p = 0; p < positions; p++) {
+            addresses[p] = corner + offsets[p];
+        }
+#ifdef LOAD_FOUR
+        for (; at + 4 * WORD_BYTES <= row_bytes; at += 4 * WORD_BYTES) {
+            VALUES fours[4];
+            int part;
+
+#pragma GCC unroll 4
+            for (p = 0; p < positions; p++) {
+                fours[p] = LOAD_FOUR(addresses[p] + at);
+            }
+#pragma GCC unroll 4
+            for (part = 0; part < 4; part++) {
+#pragma GCC unroll 4
+                for (b = 0; b < blocks; b++) {
+                    const WEIGHTS one = LOAD_WEIGHTS(weights + b * register_bytes);
+
+#pragma GCC unroll 4
+                    for (p = 0; p < positions; p++) {
+                        sums[p][b] = DOT_FOUR(sums[p][b], fours[p], part, one);
+                    }
+                }
+                weights += step;
+            }
+        }
+#endif
+        for (; at < row_bytes; at += WORD_BYTES) {
 #pragma GCC unroll 4
             for (b = 0; b < blocks; b++) {
-                block_weights[b] = LOAD(weights + b * register_bytes);
+                block_weights[b] = LOAD_WEIGHTS(weights + b * register_bytes);
             }
 #pragma GCC unroll 4
             for (p = 0; p < positions; p++) {
-                const VECTOR values = REPEAT(addresses[p] + offset + word * WORD_BYTES);
+                const VALUES values = REPEAT(addresses[p], at);
 
 #pragma GCC unroll 4
                 for (b = 0; b < blocks; b++) {
@@ -51,65 +90,63 @@ TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix,
             }
             weights += step;
         }
-        offset += pitch;
+        corner += pitch;
     }
 #pragma GCC unroll 4
     for (b = 0; b < blocks; b++) {
+        largest[b] = more ? LARGER(largest[b], sums[0][b]) : sums[0][b];
 #pragma GCC unroll 4
-        for (p = 0; p < positions; p++) {
+        for (p = 1; p < positions; p++) {
             largest[b] = LARGER(largest[b], sums[p][b]);
         }
     }
 }
 
-/* As above, for the numbers of positions and blocks that are not constants. */
-TARGET static ALWAYS_INLINE void NAME_OF(largest_of)(const struct matrix *matrix,
-                                                     const char *const *addresses, int count,
-                                                     int pitch, int first, const int blocks,
-                                                     uint8_t *output)
+/* Compute the output of `blocks` registers of channels, a constant, from the register `first` on. */
+TARGET static ALWAYS_INLINE void NAME_OF(channels)(const struct matrix *matrix, const char *corner,
+                                                   const int *offsets, int count, int pitch,
+                                                   int first, const int blocks, uint8_t *output)
 {
     const int left = matrix->channels - first * LANES;
     uint8_t bytes[4 * MAX_LANES];
+    uint8_t *target = left >= blocks * LANES ? output + first * LANES : bytes;
     VECTOR largest[4];
     int n, b;
 
-#pragma GCC unroll 4
-    for (b = 0; b < blocks; b++) {
-        largest[b] = LOWEST;
-    }
-    for (n = 0; n + 4 <= count; n += 4) {
-        NAME_OF(largest)(matrix, addresses + n, pitch, first, 4, blocks, largest);
+    if (count >= 4) {
+        NAME_OF(largest)(matrix, corner, offsets, pitch, first, 4, blocks, 0, largest);
+        n = 4;
+    } else {
+        NAME_OF(largest)(matrix, corner, offsets, pitch, first, 1, blocks, 0, largest);
+        n = 1;
     }
     for (; n < count; n++) {
-        NAME_OF(largest)(matrix, addresses + n, pitch, first, 1, blocks, largest);
-    }
-    if (left >= blocks * LANES) {
-#pragma GCC unroll 4
-        for (b = 0; b < blocks; b++) {
-            STORE(matrix, first + b, largest[b], output + (first + b) * LANES);
-        }
-        return;
+        NAME_OF(largest)(matrix, corner, offsets + n, pitch, first, 1, blocks, 1, largest);
     }
 #pragma GCC unroll 4
     for (b = 0; b < blocks; b++) {
-        STORE(matrix, first + b, largest[b], bytes + b * LANES);
+        const VECTOR sums = ADD(largest[b], LOAD(matrix->biases + (first + b) * LANES));
+
+        STORE(matrix, first + b, sums, target + b * LANES);
     }
-    memcpy(output + first * LANES, bytes, left);
+    if (target == bytes) {
+        memcpy(output + first * LANES, bytes, left);
+    }
 }
 
-TARGET static void NAME_OF(pixel)(const struct matrix *matrix, const char *const *positions,
-                                  int count, int pitch, uint8_t *output)
+TARGET static void NAME_OF(pixel)(const struct matrix *matrix, const char *corner,
+                                  const int *offsets, int count, int pitch, uint8_t *output)
 {
     int first = 0;
 
     for (; first + BLOCKS <= matrix->blocks; first += BLOCKS) {
-        NAME_OF(largest_of)(matrix, positions, count, pitch, first, BLOCKS, output);
+        NAME_OF(channels)(matrix, corner, offsets, count, pitch, first, BLOCKS, output);
     }
     for (; first + 2 <= matrix->blocks; first += 2) {
-        NAME_OF(largest_of)(matrix, positions, count, pitch, first, 2, output);
+        NAME_OF(channels)(matrix, corner, offsets, count, pitch, first, 2, output);
     }
     for (; first < matrix->blocks; first++) {
-        NAME_OF(largest_of)(matrix, positions, count, pitch, first, 1, output);
+        NAME_OF(channels)(matrix, corner, offsets, count, pitch, first, 1, output);
     }
 }
 
@@ -117,9 +154,15 @@ TARGET static void NAME_OF(pixel)(const struct matrix *matrix, const char *const
 #undef VECTOR
 #undef LANES
 #undef BLOCKS
+#undef VALUES
+#undef WEIGHTS
 #undef LOAD
+#undef LOAD_WEIGHTS
 #undef REPEAT
 #undef DOT
+#undef LOAD_FOUR
+#undef DOT_FOUR
 #undef LARGER
-#undef LOWEST
+#undef ADD
+#undef ZERO
 #undef STORE
