@@ -31,6 +31,9 @@ _COMPILER_TIMEOUT_S = 600  # a Raspberry Pi Zero needs about a minute; a longer 
 _MESSAGE_CHARACTERS = 500  # an error message contains at most this much output of the compiler
 _CHUNK_IMAGES = 64  # images per call of the library; the lock is free for other threads between
 
+# Names of the sets of vector code, the fastest of each processor first, and of the plain C.
+INSTRUCTION_SETS = ("avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "neon", "portable")
+
 # Library → its lock. The library keeps data between calls, so only one thread may be inside.
 _LOCKS: dict[str, threading.Lock] = {}
 
@@ -80,7 +83,8 @@ class NativeBackend:
         # Fixed arrays, because ctypes would take 1 µs a call for the addresses of new ones.
         self._pixels = np.zeros((_CHUNK_IMAGES, *shape), np.uint8)
         self._scores = np.zeros((_CHUNK_IMAGES, classes), np.float32)
-        self._arguments = [ctypes.c_void_p(a.ctypes.data) for a in (self._pixels, self._scores)]
+        self._pixels_address = ctypes.c_void_p(self._pixels.ctypes.data)
+        self._scores_address = ctypes.c_void_p(self._scores.ctypes.data)
         self._choose.restype = ctypes.c_char_p
         self.choose_instructions(None)
 
@@ -90,7 +94,7 @@ class NativeBackend:
         All backends of the same artifact in this process use it.
 
         Args:
-            name: "avx512-vnni", "avx-vnni", "avx2" or "portable"; None: the fastest one.
+            name: an element of `INSTRUCTION_SETS`; None: the fastest one.
 
         Returns:
             The name of the chosen set; None if this processor lacks the set `name`.
@@ -114,11 +118,18 @@ class NativeBackend:
             [self._chunk(pixels[start : start + _CHUNK_IMAGES]) for start in starts]
         )
 
+    def run(self, count: int) -> None:
+        """Compute the scores of the first `count` images of the pixels' array, without the lock.
+
+        `scores` and the benchmark of instruction sets call it.
+        """
+        self._run(self._pixels_address, count, self._scores_address)
+
     def _chunk(self, pixels: Pixels) -> Scores:
         count = len(pixels)
         with self._lock:
             self._pixels[:count] = pixels
-            self._run(self._arguments[0], count, self._arguments[1])
+            self.run(count)
             scores: Scores = self._scores[:count].copy()
             return scores
 
