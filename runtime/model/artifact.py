@@ -83,7 +83,7 @@ def read(path: str | os.PathLike[str]) -> Artifact:
     path = Path(path)
     data = _read_file(path)
     digest = _stored_digest(path, data)
-    if digest != _digest(path.suffix, data):
+    if digest != _digest(data, path.suffix):
         raise ArtifactError(
             f"{path} is damaged: its SHA-256 differs from the one stored in it; copy or export the "
             "file again"
@@ -131,7 +131,7 @@ def read_bare(path: str | os.PathLike[str]) -> bytes:
     """
     path = Path(path)
     data = _read_file(path)
-    if _has_digest(path.suffix, data):
+    if _has_digest(data, path.suffix):
         raise ArtifactError(f"{path} has a spec already: use this file unchanged")
     return data
 
@@ -177,7 +177,7 @@ def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
             archive.comment = _DIGEST_PLACEHOLDER
         data = buffer.getvalue()
     head, _, tail = _split(suffix, data)
-    return b"".join((head, _digest(suffix, data).encode(), tail))
+    return b"".join((head, _digest(data, suffix).encode(), tail))
 
 
 def _read_file(path: Path) -> bytes:
@@ -213,7 +213,7 @@ def _split(suffix: str, data: bytes) -> tuple[memoryview, memoryview, bytes]:
     return view[: end - _DIGEST_BYTES], view[end - _DIGEST_BYTES : end], tail
 
 
-def _digest(suffix: str, data: bytes) -> str:
+def _digest(data: bytes, suffix: str = "") -> str:
     head, _, tail = _split(suffix, data)
     hashed = sha256(head)
     hashed.update(_DIGEST_PLACEHOLDER + tail)
@@ -241,7 +241,7 @@ def _has_digest(suffix: str, data: bytes) -> bool:
 
 
 def _stored_digest(path: Path, data: bytes) -> str:
-    if not _has_digest(path.suffix, data):
+    if not _has_digest(data, path.suffix):
         raise ArtifactError(
             f"{path} has no model spec: if the file was truncated, copy it again; if it was made "
             f"with other tools, run digit-edge export-spec {path} --labels 0,1,2,…"
