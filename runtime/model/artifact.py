@@ -131,7 +131,7 @@ def read_bare(path: str | os.PathLike[str]) -> bytes:
     """
     path = Path(path)
     data = _read_file(path)
-    if _has_digest(data, path.suffix):
+    if _has_digest(path.suffix, data):
         raise ArtifactError(f"{path} has a spec already: use this file unchanged")
     return data
 
@@ -241,7 +241,7 @@ def _has_digest(suffix: str, data: bytes) -> bool:
 
 
 def _stored_digest(path: Path, data: bytes) -> str:
-    if not _has_digest(data, path.suffix):
+    if not _has_digest(path.suffix, data):
         raise ArtifactError(
             f"{path} has no model spec: if the file was truncated, copy it again; if it was made "
             f"with other tools, run digit-edge export-spec {path} --labels 0,1,2,…"
