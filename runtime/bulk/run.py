@@ -122,14 +122,13 @@ def _run(options: Options, job: BatchJob, pool: "_Pool | None") -> Summary:
         if before:
             total = plural(listing.images, "image")
             print(f"{before:,} of {total} were done before", file=sys.stderr)
-        if before == listing.images:
-            pass
-        elif options.ray is not None:
-            from runtime.bulk import on_ray  # here, because ray is another extra
+        if before < listing.images:
+            if options.ray is not None:
+                from runtime.bulk import on_ray  # here, because ray is another extra
 
-            on_ray.classify(listing, output, manifest, job, options.ray)
-        else:
-            _classify(options, output, listing, manifest, job, pool)
+                on_ray.classify(listing, output, manifest, job, options.ray)
+            else:
+                _classify(options, output, listing, manifest, job, pool)
         totals = output.totals(None if options.ray is not None else options.shard)
         if totals.rows != listing.images:
             raise EdgeError(

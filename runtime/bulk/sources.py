@@ -180,13 +180,16 @@ def _match(pattern: str) -> Iterator[Entry]:
     parts = pattern[len(scheme) :].split("/")
     first = next(n for n, part in enumerate(parts) if any(w in part for w in "*?["))
     folder = scheme + "/".join(parts[:first])
-    if not scheme and not folder:
-        folder = "/" if first else "."
     if folder == storage.S3:
         raise EdgeError(f"{pattern}: the name of the bucket cannot be a pattern")
+    if first == 0:
+        folder = "."
+    elif not folder:
+        folder = "/"
+    if storage.kind(folder) != "folder":
+        return
     for entry in _walk(folder, tuple(parts[first:])):
-        name = entry.file.removeprefix("./") if folder == "." else entry.file
-        yield entry._replace(file=name)
+        yield entry._replace(file=entry.file.removeprefix("./")) if first == 0 else entry
 
 
 def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

@@ -7,7 +7,7 @@ are not UTF-8 are `file://` URLs in results, because Parquet's strings are UTF-8
 import functools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO, cast
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -232,21 +232,25 @@ def remove(path: str) -> None:
         os.unlink(path)
 
 
-def open_parquet(path: str) -> pyarrow.parquet.ParquetFile:
-    """Open a Parquet file; the caller closes it.
+@contextmanager
+def open_parquet(path: str) -> Iterator[pyarrow.parquet.ParquetFile]:
+    """Open a Parquet file for the block.
 
     Raises:
         ImageError: it is missing, damaged or not Parquet.
         EdgeError: S3 cannot be reached.
     """
-    try:
-        # Not buffered ahead: a row group may have gigabytes of images.
-        return pyarrow.parquet.ParquetFile(open_file(path), pre_buffer=False)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file; check the path") from error
-    except _DAMAGED as error:
-        if "AWS Error" in str(error) and not _concerns_object(error):
-            raise unreachable(path, error) from error
-        raise ImageError(
-            f"{path}: not a readable Parquet file ({_short(error)}); write it again"
-        ) from error
+    with ExitStack() as closing:
+        try:
+            file = closing.enter_context(open_file(path))
+            # Not buffered ahead: a row group may have gigabytes of images.
+            opened = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
+        except FileNotFoundError as error:
+            raise ImageError(f"{path}: no such file; check the path") from error
+        except _DAMAGED as error:
+            if "AWS Error" in str(error) and not _concerns_object(error):
+                raise unreachable(path, error) from error
+            raise ImageError(
+                f"{path}: not a readable Parquet file ({_short(error)}); write it again"
+            ) from error
+        yield opened
