@@ -6,6 +6,7 @@ whose rows were not recorded, see
 https://docs.ray.io/en/latest/data/api/doc/ray.data.checkpoint.CheckpointConfig.html
 """
 
+import contextlib
 import logging
 import os
 import sys
@@ -84,9 +85,8 @@ def classify(
     Raises:
         EdgeError: the cluster cannot be reached, or its run failed.
     """
-    # Warnings of Ray's C++ code, which are for its developers; failures are exceptions as well.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    with interrupt.immediate():
+    # Ray prints what it does about lost nodes on stdout, which is for the result.
+    with interrupt.immediate(), contextlib.redirect_stdout(sys.stderr):
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -123,6 +123,9 @@ def _run(listing: Listing, output: Output, manifest: Manifest, job: BatchJob) ->
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = sys.stderr.isatty()
     context.print_on_execution_start = False
+    if hasattr(context, "use_datasource_v2"):
+        # Its task that lists files takes a whole CPU: two one-CPU nodes would wait for ever.
+        context.use_datasource_v2 = False
     system, out = storage.filesystem(_absolute(output.folder))
     checkpoint = CheckpointConfig(
         _KEY,
@@ -131,12 +134,16 @@ def _run(listing: Listing, output: Output, manifest: Manifest, job: BatchJob) ->
         override_filesystem=system,
     )
     checkpoint.checkpoint_actor_memory_bytes = _FILTER_BYTES
+    checkpoint.checkpoint_actor_pool_max_size = 1  # it takes a whole CPU, and does little
     context.checkpoint_config = checkpoint
     path = Path(job.model) if job.model is not None else find_model(job.backend)
     images = ray.data.read_parquet(
-        storage.filesystem(_absolute(listing.path))[1], filesystem=system, num_cpus=_IO_CPUS
+        storage.filesystem(_absolute(listing.path))[1],
+        filesystem=system,
+        num_cpus=_IO_CPUS,
+        override_num_blocks=max(1, -(-listing.images // manifest.part_rows)),
     )
-    images.repartition(target_num_rows_per_block=manifest.part_rows).map_batches(
+    images.map_batches(
         Classify,
         fn_constructor_args=(path.name, path.read_bytes(), manifest, job.threads, job.device),
         batch_size=_BATCH_IMAGES,
