@@ -69,6 +69,7 @@ METAVARS = {
     "I/N",
     "ADDRESS",
     "NAME=VALUE",
+    "NAME=A,B,…",
     "NAME=PATH",
 }
 POSITIONALS = {
