@@ -125,7 +125,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="classify on a Ray cluster: HOST:PORT, or auto for that of this machine",
+        help="classify on a Ray cluster: HOST:PORT, auto for that of this machine, or local for a "
+        "new one on this machine",
     )
     options.add_model_arguments(parser)
     arguments = parser.parse_args(argv)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from runtime.errors import plural
 from train.sweep.queue import Cell, Result
 
 _CONFIDENCE = 0.95  # of the intervals
@@ -47,7 +48,8 @@ def table(results: Sequence[Result], default: tuple[tuple[str, float], ...]) -> 
         lines += [
             "",
             f"Test accuracy of the recipe: mean {test.mean():.2f} % ({test.min():.2f} to "
-            f"{test.max():.2f}), {len(test)} seeds. Test images must not choose settings.",
+            f"{test.max():.2f}), {plural(len(test), 'seed')}. Test images must not choose "
+            "settings.",
         ]
     compared = len(by_settings) - (default in by_settings)
     if compared > 1:
