@@ -10,6 +10,7 @@ A part's name and images are decided by the listing, so a part that is written t
 rows.
 """
 
+import errno
 import json
 import os
 import re
@@ -36,6 +37,8 @@ _LISTING_SCHEMA = pyarrow.schema(
         ("error", pyarrow.string()),
     ]
 )
+# Errors of file systems without locks, as some network file systems are.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 _COMPRESSION = "zstd"
 
 
@@ -128,7 +131,9 @@ class Output:
             raise EdgeError(
                 f"cannot write {self.folder}: {error.strerror}; choose a folder with --out"
             ) from error
-        others = [name for name in (*files, *folders) if name != OWN_FOLDER]
+        others = [
+            name for name in (*files, *folders) if name != OWN_FOLDER and not name.startswith(".")
+        ]
         if others:
             raise EdgeError(
                 f"{self.folder} has other files ({others[0]}{', …' if others[1:] else ''}): choose "
@@ -167,9 +172,19 @@ class Output:
             return
         import fcntl  # here, because Windows does not have this module, and --help works on Windows
 
-        descriptor = os.open(storage.join(self._own, f"{shard.name}.lock"), os.O_CREAT | os.O_RDWR)
+        path = storage.join(self._own, f"{shard.name}.lock")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise EdgeError(
+                f"cannot write {path}: {error.strerror}; check its permissions"
+            ) from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
             yield
         except BlockingIOError as error:
             raise EdgeError(
@@ -268,7 +283,10 @@ class Output:
                 with storage.open_parquet(path) as file:
                     table = file.read(["accepted", "error"])
             except (ImageError, pyarrow.ArrowException, OSError) as error:
-                raise storage.unreachable(path, error) from error
+                raise EdgeError(
+                    f"{path}: cannot be read; if it is damaged, delete it and continue with "
+                    "--resume"
+                ) from error
             rows += len(table)
             accepted += pyarrow.compute.sum(table["accepted"]).as_py() or 0
             errors += len(table) - table["error"].null_count

@@ -66,6 +66,8 @@ def read(path: str, column: str | None, rows: list[int]) -> Iterator[bytes | Non
                     yield from _read_group(file, group, name, start, wanted, rows[-1])
                 start = end
         except (pyarrow.ArrowException, OSError) as error:
+            if storage.is_outage(error):
+                raise storage.unreachable(path, error) from error
             raise ImageError(
                 f"{path}: damaged ({' '.join(str(error).split())[:200]}); copy it again"
             ) from error

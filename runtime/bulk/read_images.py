@@ -3,6 +3,7 @@
 Local files are left to the worker that classifies them.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -47,7 +48,11 @@ def _kind(entry: Entry) -> object:
 def _whole(entry: Entry) -> Item:
     if entry.error is not None:
         return Item(entry, UnreadablePath(entry.file, entry.error))
-    return Item(entry, storage.to_name(entry.file))
+    name = storage.to_name(entry.file)
+    if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):
+        # Reading a pipe could wait for ever.
+        return Item(entry, UnreadablePath(entry.file, f"{entry.file}: not a regular file"))
+    return Item(entry, name)
 
 
 def _object(entry: Entry) -> Item:

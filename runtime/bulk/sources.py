@@ -115,6 +115,8 @@ def find(
     else:
         files = iter([Entry(storage.to_text(source))])
     for entry in files:
+        if entry.error is not None and empty and entry.file == storage.to_text(source):
+            raise EdgeError(entry.error)
         empty = False
         if entry.error is None and parquet_images.is_parquet(entry.file):
             yield from _rows(entry, shard, column, block_rows)

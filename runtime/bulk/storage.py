@@ -15,6 +15,7 @@ import pyarrow
 import pyarrow.fs
 import pyarrow.parquet
 
+from runtime.cli import inputs
 from runtime.errors import EdgeError, ImageError
 from runtime.system import atomic_write
 
@@ -122,6 +123,11 @@ def unreachable(path: str, error: Exception) -> EdgeError:
     return EdgeError(f"{path}: {_short(error)}; {remedy}, then continue with --resume")
 
 
+def is_outage(error: Exception) -> bool:
+    """Return whether an error of S3 concerns every object: the network or the credentials."""
+    return "AWS Error" in str(error) and not _concerns_object(error)
+
+
 def _concerns_object(error: Exception) -> bool:
     return any(name in str(error) for name in _OBJECT_ERRORS)
 
@@ -181,6 +187,8 @@ def read_text(path: str) -> str | None:
 def names(folder: str) -> tuple[list[str], list[str]]:
     """Return the names of the files and of the folders in a folder, both sorted.
 
+    Local links to folders, pipes and devices are neither.
+
     Raises:
         EdgeError: the S3 prefix cannot be listed.
         OSError: the local folder cannot be listed.
@@ -191,7 +199,7 @@ def names(folder: str) -> tuple[list[str], list[str]]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.name)
-                elif not entry.is_symlink() or not os.path.isdir(entry.path):
+                elif inputs.may_be_file(entry):
                     files.append(entry.name)
         return sorted(files), sorted(folders)
     system, inside = filesystem(folder)
@@ -248,7 +256,7 @@ def open_parquet(path: str) -> Iterator[pyarrow.parquet.ParquetFile]:
         except FileNotFoundError as error:
             raise ImageError(f"{path}: no such file; check the path") from error
         except _DAMAGED as error:
-            if "AWS Error" in str(error) and not _concerns_object(error):
+            if is_outage(error):
                 raise unreachable(path, error) from error
             raise ImageError(
                 f"{path}: not a readable Parquet file ({_short(error)}); write it again"

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from runtime.errors import EdgeError
 
@@ -95,9 +97,7 @@ class Queue:
             raise EdgeError(
                 f"cannot write {folder}: {error.strerror}; choose a folder with --out"
             ) from error
-        except Exception as error:  # of a database, by SQLAlchemy or its driver
-            if isinstance(error, EdgeError):
-                raise
+        except (ImportError, ValueError, SQLAlchemyError, OptunaError) as error:
             reason = " ".join(str(error).split())[:200]
             raise EdgeError(
                 f"--storage {storage}: cannot be opened ({reason}); pass sqlite, journal or a URL"

@@ -260,3 +260,15 @@ def test_shards_that_start_together_agree_on_one_manifest(start_bulk, rows, fold
     assert sorted(name for name in os.listdir(out / "_bulk") if "manifest" in name) == [
         "manifest.json"
     ]
+
+
+def test_damaged_part_is_named_and_can_be_deleted(bulk, rows, folder, finished, expected, tmp_path):
+    shutil.copytree(finished, tmp_path / "out")
+    part = next((tmp_path / "out").glob("part-*-0000004.parquet"))
+    part.write_bytes(b"junk")
+    done = bulk(folder, "--out", tmp_path / "out", *PART, "--resume")
+    assert done.returncode == 2
+    assert f"{part}: cannot be read; if it is damaged, delete it" in done.stderr
+    part.unlink()
+    assert bulk(folder, "--out", tmp_path / "out", *PART, "--resume").returncode == 0
+    assert rows(tmp_path / "out") == expected

@@ -67,8 +67,8 @@ def test_rows_are_those_of_local_files_and_the_run_is_resumed(
 
 
 def test_pattern_list_and_parquet_are_found_on_s3(bulk, s3, images, huggingface):
-    pattern = bulk("s3://scans/in/**/00?.png", "--out", "s3://scans/pattern")
-    assert pattern.stdout.startswith("s3://scans/pattern: 10 images"), pattern.stderr
+    pattern = bulk("s3://scans/in/**/00[4-6].png", "--out", "s3://scans/pattern")
+    assert pattern.stdout.startswith("s3://scans/pattern: 3 images"), pattern.stderr
     with s3.open_output_stream("scans/data/train.parquet") as file:
         file.write(huggingface(count=20).read_bytes())
     with s3.open_output_stream("scans/list.txt") as file:

@@ -9,6 +9,7 @@ import pytest
 
 from runtime import Classifier
 from runtime.bulk.sources import Shard, find
+from runtime.errors import EdgeError
 
 
 def paths(source, share=(1, 1), **options):
@@ -234,3 +235,28 @@ def test_empty_list_gives_an_empty_result(bulk, tmp_path):
     (tmp_path / "list").touch()
     done = bulk("list", "--out", "out", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "out: 0 images, 0 accepted, 0 errors\n")
+
+
+def test_pipe_and_folder_in_a_list_are_errors_and_a_pipe_in_a_folder_is_not_an_image(
+    bulk, rows, tmp_path, png
+):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1.png").write_bytes(png(1))
+    os.mkfifo(tmp_path / "in" / "2.png")
+    assert paths(tmp_path / "in") == [f"{tmp_path}/in/1.png"]
+    (tmp_path / "list").write_text("in/2.png\nin\n")
+    assert bulk("list", "--out", "out", cwd=tmp_path).returncode == 0
+    errors = [row["error"] for row in rows(tmp_path / "out")]
+    assert errors == [
+        "in: a folder, not an image; pass the images in it one by one",
+        "in/2.png: not a regular file",
+    ]
+
+
+def test_source_that_may_not_be_read_is_an_error(tmp_path, png, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(EdgeError, match=r"cannot be read \(Permission denied\)"):
+        paths(tmp_path)
