@@ -9,6 +9,7 @@ https://docs.ray.io/en/latest/data/api/doc/ray.data.checkpoint.CheckpointConfig.
 import contextlib
 import logging
 import os
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -32,6 +33,7 @@ _BATCH_IMAGES = 128  # images of a task of an actor
 _ACTOR_CPUS = 0.75  # of an actor that classifies; it waits for files in between
 _IO_CPUS = 0.25  # of a task that reads the listing or writes rows
 _MAX_ACTORS = 10_000  # Ray starts as many as the cluster has room for
+_CONNECT_S = 10.0  # to the head of the cluster
 _PENDING = ".pending.parquet"  # ends the names of checkpoints whose rows may be incomplete
 _FILTER_BYTES = 64 << 20  # memory that Ray reserves to compare keys, besides that of the keys
 
@@ -85,20 +87,18 @@ def classify(
     Raises:
         EdgeError: the cluster cannot be reached, or its run failed.
     """
+    _check_answers(address)
     # Ray prints what it does about lost nodes on stdout, which is for the result.
     with interrupt.immediate(), contextlib.redirect_stdout(sys.stderr):
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise EdgeError(
-                f"--ray {address}: no cluster answers ({_first_line(error)}); start one with "
-                "`ray start --head`, and pass its HOST:PORT"
-            ) from error
+            raise _no_cluster(address, error) from error
         try:
             _run(listing, output, manifest, job)
         except (ray.exceptions.RayError, OSError, RuntimeError) as error:
             raise EdgeError(
-                f"the Ray cluster at {address} could not finish ({_first_line(error)}); check it "
+                f"the Ray cluster at {address} could not finish ({_last_line(error)}); check it "
                 "with `ray status`, then continue with --resume"
             ) from error
         finally:
@@ -153,10 +153,28 @@ def _run(listing: Listing, output: Output, manifest: Manifest, job: BatchJob) ->
     ).write_parquet(out, filesystem=system, ray_remote_args={"num_cpus": _IO_CPUS})
 
 
+def _check_answers(address: str) -> None:
+    """Raise EdgeError if nothing listens at HOST:PORT: Ray would try to connect for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        return  # auto, local, or a form that only Ray knows
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> EdgeError:
+    return EdgeError(
+        f"--ray {address}: no cluster answers ({_last_line(error)}); start one with "
+        "`ray start --head`, and pass its HOST:PORT"
+    )
+
+
 def _absolute(path: str) -> str:
     return path if storage.is_remote(path) else os.path.abspath(path)
 
 
-def _first_line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__

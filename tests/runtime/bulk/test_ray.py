@@ -1,7 +1,9 @@
 """On a Ray cluster, also one that loses nodes and its driver, every image has one row."""
 
+import gc
 import os
 import time
+import warnings
 
 import pytest
 
@@ -23,6 +25,11 @@ def cluster():
     running.workers = [running.add_node(num_cpus=1, **node) for _ in range(3)]
     yield running
     running.shutdown()
+    with warnings.catch_warnings():
+        # The process of a removed node is not waited for, which Python reports when it is freed.
+        warnings.simplefilter("ignore")
+        del running
+        gc.collect()
 
 
 def parts(out) -> int:
