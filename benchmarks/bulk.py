@@ -1,4 +1,4 @@
-"""Measure bulk classification: throughput, workers, Ray, memory, cost.
+"""Measure the speed, memory and cost of bulk classification.
 
 `digit-edge benchmark-bulk` runs this module. All programs classify the same PNG files, one after
 another in each repetition, so that the load of the machine affects all of them alike.

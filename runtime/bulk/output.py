@@ -103,24 +103,41 @@ class Output:
     def __init__(self, folder: str) -> None:
         self.folder = folder.rstrip("/") or folder
         self._own = storage.join(self.folder, OWN_FOLDER)
+        self._manifest = storage.join(self._own, "manifest.json")
 
     def claim(self, manifest: Manifest) -> None:
         """Create the folder and its manifest, or compare the manifest with the present options.
 
+        Until images are listed, the options may change: SOURCE or --column may have been wrong.
+
         Raises:
             EdgeError: the folder has other files or other options, or cannot be written.
         """
-        path = storage.join(self._own, "manifest.json")
         text = json.dumps(asdict(manifest), indent=2) + "\n"
-        stored = storage.read_text(path)
+        stored = storage.read_text(self._manifest)
         if stored is None:
             self._check_empty()
-            if storage.is_remote(path):
-                storage.write(path, text.encode())
+            if storage.is_remote(self.folder):
+                storage.write(self._manifest, text.encode())
             else:
-                _write_new(path, text)
-            stored = storage.read_text(path)  # another shard's, if it was faster
-        self._compare(json.loads(text), path, stored or "")
+                _write_new(self._manifest, text)
+        elif stored != text and not self._has_listing():
+            storage.write(self._manifest, text.encode())
+        self.check(manifest)
+
+    def check(self, manifest: Manifest) -> None:
+        """Compare the manifest with the present options.
+
+        Raises:
+            EdgeError: they differ, or the manifest is damaged.
+        """
+        stored = storage.read_text(self._manifest)
+        self._compare(asdict(manifest), self._manifest, stored or "")
+
+    def _has_listing(self) -> bool:
+        """Return whether the images of any shard are listed."""
+        marks = set(storage.names(self._own)[0]) - {"manifest.json"}
+        return any(name.endswith(".json") for name in marks)
 
     def _check_empty(self) -> None:
         if storage.kind(self.folder) == "missing":
@@ -210,12 +227,16 @@ class Output:
                 f"{self._path(shard, 'json')} is damaged: choose another folder with --out"
             ) from error
 
-    def write_listing(self, shard: Shard, entries: Iterable[Entry], part_rows: int) -> "Listing":
+    def write_listing(
+        self, shard: Shard, entries: Iterable[Entry], manifest: Manifest
+    ) -> "Listing":
         """List the images of a shard, a row group for each part.
 
         Raises:
-            EdgeError: the listing cannot be written.
+            EdgeError: the listing cannot be written, or another process has begun the output with
+                other options in the meantime.
         """
+        part_rows = manifest.part_rows
         images, remaining = 0, iter(entries)
         with (
             storage.output(self.listing_path(shard)) as file,
@@ -233,6 +254,7 @@ class Output:
                 table = pyarrow.table(columns, schema=_LISTING_SCHEMA)
                 writer.write_table(table, row_group_size=part_rows)
                 images += len(part)
+        self.check(manifest)
         storage.write(self._path(shard, "json"), json.dumps({"images": images}).encode())
         return Listing(self.listing_path(shard), images)
 

@@ -117,7 +117,7 @@ def _run(options: Options, job: BatchJob, pool: "_Pool | None") -> Summary:
             )
         output.remove_temporary(options.shard)
         if listing is None:
-            listing = _list(options, output)
+            listing = _list(options, output, manifest)
         before = _count_before(output, listing, options)
         if before:
             total = plural(listing.images, "image")
@@ -166,7 +166,7 @@ def _manifest(options: Options, job: BatchJob) -> Manifest:
     )
 
 
-def _list(options: Options, output: Output) -> Listing:
+def _list(options: Options, output: Output, manifest: Manifest) -> Listing:
     """List the images of a shard."""
     entries = sources.find(
         options.source,
@@ -176,7 +176,7 @@ def _list(options: Options, output: Output) -> Listing:
         options.part_rows,
     )
     with interrupt.immediate():
-        return output.write_listing(options.shard, entries, options.part_rows)
+        return output.write_listing(options.shard, entries, manifest)
 
 
 def _classify(

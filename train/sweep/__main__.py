@@ -1,4 +1,4 @@
-"""Train settings × seeds in any number of processes, and compare.
+"""Train settings × seeds in many processes, and compare.
 
 This module parses the options; `train.sweep.run` does the work.
 """

@@ -211,9 +211,10 @@ def test_column_is_chosen_or_must_be_passed(bulk, tmp_path, png):
     )
     assert (
         "is not a column of images"
-        in bulk(*arguments[:2], tmp_path / "o2", "--column", "name").stderr
+        in bulk(*arguments, "--column", "name").stderr
     )
-    assert bulk(*arguments[:2], tmp_path / "o3", "--column", "back").returncode == 0
+    done = bulk(*arguments, "--column", "back")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -229,6 +230,9 @@ def test_source_without_images_is_an_error(bulk, tmp_path, source, message):
     done = bulk(source, "--out", "out", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {message}")
+    (tmp_path / "right").touch()
+    done = bulk("right", "--out", "out", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_empty_list_gives_an_empty_result(bulk, tmp_path):
