@@ -164,6 +164,7 @@ def run(
             validation_split.pixels,
             lambda p: logits_of(model, p),
             seed,
+            drawn,
         )
         if rejection_model is not None:
             rejection_model = lower_threshold(
