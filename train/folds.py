@@ -111,7 +111,7 @@ def _train(
     held = fold_of(known.writer, fold)
     kept = data_set.train.take(np.flatnonzero(~held))
     validation = data_set.train.take(np.flatnonzero(held))
-    drawn = draw_pool(seed) if chosen.drawn_share else None
+    drawn = draw_pool(seed, len(kept)) if chosen.drawn_share else None
     training = Training(chosen, kept, len(data_set.labels), seed, drawn)
     for epoch in range(chosen.epochs):
         interrupt.check()
@@ -171,7 +171,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "digit-edge train-folds",
         "Train a recipe five times, each time on four fifths of MNIST's writers, and validate it "
         "on the others.",
-        {0: "all five folds are in the file", 130: "interrupted; the same command continues"},
+        {
+            0: "all five folds are in the file",
+            130: "interrupted by Ctrl-C; the same command continues",
+        },
     )
     add_data_argument(parser, "MNIST")
     parser.add_argument(
@@ -212,6 +215,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     chosen = recipe.changed(_RECIPES[args.recipe], args.settings)
     name = " ".join([args.recipe, *args.settings])
+    interrupt.report_as("interrupted; the same command continues")
     with interrupt.deferred():
         run(chosen, name, args.data, args.writers, args.seed, args.out)
     return 0

@@ -217,15 +217,15 @@ def test_test_set_of_other_classes_is_an_error(models, test_set) -> None:
 def test_accuracy_is_reported_by_series_of_writers_if_they_are_known(models, test_set) -> None:
     n = len(test_set.labels)
     known = Writers(np.arange(n) // 10, np.where(np.arange(n) < n // 2, 0, 4))
-    report = parity.compare(
-        models, dataclasses.replace(test_set, writers=known), backends=("litert",)
-    )
+    with_writers = dataclasses.replace(test_set, writers=known)
+    report = parity.compare(models, with_writers, backends=("litert",))
     rows = {(row.case.artifact, row.series): row for row in report.series}
-    assert {artifact for artifact, _ in rows} >= {"digits.keras", "digits-int8.tflite"}
-    for artifact in {artifact for artifact, _ in rows}:
-        parts = rows[artifact, "hsf_0"], rows[artifact, "hsf_4"]
-        assert sum(part.n for part in parts) == rows[artifact, "all"].n == n
-        assert sum(part.correct for part in parts) == rows[artifact, "all"].correct
+    names = {name for name, _ in rows}
+    assert names >= {"digits.keras", "digits-int8.tflite"}
+    for name in names:
+        parts = rows[name, "hsf_0"], rows[name, "hsf_4"]
+        assert sum(part.n for part in parts) == rows[name, "all"].n == n
+        assert sum(part.correct for part in parts) == rows[name, "all"].correct
     table = parity_tables.series_table(report)
     assert len(table.lines) == len(rows)
     assert "hsf_4" in table.lines[1]

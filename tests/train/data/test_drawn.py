@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from train.data import fonts, pool
+from train.data import fonts
 from train.data.drawn import _spline, draw_digit, draw_digits
 from train.data.pool import NOT_A_CLASS, draw_pool
 
@@ -95,9 +95,7 @@ def test_cached_font_with_the_expected_hash_is_loaded(tmp_path: Path) -> None:
 
 def test_pool_without_fonts_has_digits_and_negatives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fonts, "load", lambda _: ())
-    monkeypatch.setattr(pool, "_STROKE_DIGITS", 50)
-    monkeypatch.setattr(pool, "_NEGATIVES", 20)
-    drawn = draw_pool(0)
-    assert (drawn.labels >= 0).sum() == 50
-    assert (drawn.labels == NOT_A_CLASS).sum() >= 20
-    assert set(drawn.labels.tolist()) <= {NOT_A_CLASS, *range(10)}
+    drawn = draw_pool(0, 1000)
+    assert (drawn.labels >= 0).sum() == 900
+    assert (drawn.labels == NOT_A_CLASS).sum() >= 150
+    assert set(drawn.labels.tolist()) == {NOT_A_CLASS, *range(10)}
