@@ -1,4 +1,4 @@
-"""Compare recipes on writers that the network has not seen, by five-fold cross-validation.
+"""Compare recipes on unseen writers by five folds.
 
 The command is `digit-edge train-folds`. The writers of MNIST's training images are divided into
 five parts. Each fold trains on four of them and validates on the fifth. Each result is written to a
@@ -187,7 +187,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--recipe",
         choices=tuple(_RECIPES),
         default=DEFAULT.name,
-        help="the recipe to start from (default: %(default)s)",
+        metavar="NAME",
+        help="the recipe to start from: default, published or fast (default: %(default)s)",
     )
     parser.add_argument(
         "--set",
