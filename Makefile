@@ -116,7 +116,7 @@ lint: .venv/installed
 
 # The artifacts in runtime/pretrained/; an interrupted training is resumed.
 publish: .venv/installed
-	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)
+	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)$(WITH_WRITERS)
 	.venv/bin/python -m export --model models/published/digits.keras$(WITH_DATA)
 	.venv/bin/python -m train.lines --resume --out models/published/lines.keras$(WITH_DATA)$(WITH_WRITERS)
 	.venv/bin/python -m export --model models/published/lines.keras$(WITH_DATA)

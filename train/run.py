@@ -116,7 +116,7 @@ def run(
     drawn = None
     if recipe.drawn_share and data_set.labels == tuple(DIGITS):
         with interrupt.immediate():
-            drawn = draw_pool(seed)
+            drawn = draw_pool(seed, len(train))
         print(f"{len(drawn):,} drawn images: {100 * recipe.drawn_share:.0f} % of each batch")
     training = Training(recipe, train, len(data_set.labels), seed, drawn)
     # Everything that determines the result; a checkpoint is only resumed with the same settings.
@@ -164,6 +164,7 @@ def run(
             validation_split.pixels,
             lambda p: logits_of(model, p),
             seed,
+            drawn,
         )
         if rejection_model is not None:
             rejection_model = lower_threshold(

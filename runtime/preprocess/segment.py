@@ -14,10 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.background import MIN_AREA_PX, subtract_background
-from runtime.preprocess.connected_components import Mask, Plane, find_components
+from runtime.preprocess.background import (
+    MIN_AREA_PX,
+    Foreground,
+    subtract_background,
+    subtract_even_background,
+)
+from runtime.preprocess.connected_components import Components, Mask, Plane, find_components
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.ruled_lines import remove_ruled_lines
+from runtime.preprocess.tight_crop import is_tight, possible_polarities
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
 
@@ -79,16 +85,33 @@ def segment_digit(gray: Gray) -> Segment | None:
     Returns:
         The segment; None if the picture is blank, or if the only ink is too small or in a corner.
     """
+    for dark in possible_polarities(gray):
+        foreground = subtract_even_background(gray, dark)
+        if foreground is None:
+            continue
+        level = foreground.ink_level
+        mask = foreground.contrast > np.float32(STROKE_LEVEL_SHARE * level)
+        components = find_components(mask, foreground.contrast)
+        if components is None or not is_tight(mask, components, foreground.noise_floor / level):
+            continue
+        chosen = _choose(mask, components, tight=True)
+        if chosen is not None and not (chosen[2] or is_filled_shape(chosen[0])):
+            return _cut_out(foreground, chosen)
     foreground = subtract_background(gray)
     if foreground is None:
         return None
-    contrast, level = foreground.contrast, foreground.ink_level
-    mask = contrast > max(STROKE_LEVEL_SHARE * level, NOISE_LEVEL_SHARE * foreground.noise_floor)
+    stroke = STROKE_LEVEL_SHARE * foreground.ink_level
+    mask = foreground.contrast > max(stroke, NOISE_LEVEL_SHARE * foreground.noise_floor)
     mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
-    chosen = _choose(mask, contrast)
-    if chosen is None:
-        return None
+    components = find_components(mask, foreground.contrast)
+    chosen = None if components is None else _choose(mask, components)
+    return None if chosen is None else _cut_out(foreground, chosen)
+
+
+def _cut_out(foreground: Foreground, chosen: tuple[Mask, Box, bool]) -> Segment:
+    """Cut the digit out of the picture; `chosen` is the result of `_choose`."""
     kept, box, implausible = chosen
+    contrast, level = foreground.contrast, foreground.ink_level
     ink = contrast[box[1] : box[3], box[0] : box[2]] / np.float32(level)
     ink = dilate_thin_strokes(np.where(kept, np.minimum(ink, 1), np.float32(0)))
     return Segment(
@@ -159,28 +182,34 @@ def dilate(ink: Plane, window: int) -> Plane:
     return ink
 
 
-def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
+def _choose(
+    mask: Mask, components: Components, *, tight: bool = False
+) -> tuple[Mask, Box, bool] | None:
     """Choose the component that is most likely the digit, and the pieces close to this component.
+
+    Args:
+        mask: (height, width) bool, True for ink.
+        components: the components of the mask.
+        tight: whether the picture is cropped to the digit. Then ink at an edge is as likely a digit
+            as other ink.
 
     Returns:
         The mask of the digit, cropped to the box; the box; and whether the digit is implausible. A
         digit is implausible if there is too much other ink around it, or a separate piece of ink in
-        its hole. None if there is no component, or the most likely one is too small or in a corner.
+        its hole. None if the most likely component is too small or in a corner.
     """
     height, width = mask.shape
-    components = find_components(mask, contrast)
-    if components is None:
-        return None
     boxes, mass = components.boxes, components.mass
     if mass.size == 1:
         # A fast path for the most common case.
         left, top, right, bottom = bounds = tuple(boxes[0].tolist())
         rims = (left == 0) + (top == 0) + (right == width) + (bottom == height)
         small = (right - left) * (bottom - top) < MAX_CORNER_SHARE * height * width
-        if components.area[0] < MIN_AREA_PX or (rims >= 2 and small):
+        if components.area[0] < MIN_AREA_PX or (rims >= 2 and small and not tight):
             return None
         return mask[top:bottom, left:right], bounds, False
     border_count = (boxes[:, :2] == 0).sum(axis=1) + (boxes[:, 2:] == (width, height)).sum(axis=1)
+    border_count *= not tight
     border = border_count > 0
     center = (boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height) - 0.5
     corner = (border_count >= 2) & (

@@ -405,10 +405,19 @@ int main(void)
 """
 
 
+def cropped(cover: np.ndarray, margin: float) -> np.ndarray:
+    """Crop an image to its ink, with a margin as a share of its height; at least 32 pixels high."""
+    rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
+    reach = int(margin * len(rows))
+    top = max(min(rows[0] - reach, len(cover) - 32), 0)
+    bottom = max(rows[-1] + 1 + reach, top + 32)
+    return cover[top:bottom, max(columns[0] - reach, 0) : columns[-1] + 1 + reach]
+
+
 def frames(count: int) -> list[np.ndarray]:
     """Return gray frames with pen strokes, uint8 (height, width), of 32 to 320 pixels.
 
-    Some have noise, uneven light or ruled lines.
+    Some have noise, uneven light or ruled lines. A quarter is cropped to the ink.
     """
     random = np.random.default_rng(11)
     made = []
@@ -422,6 +431,9 @@ def frames(count: int) -> list[np.ndarray]:
             pen = max(1, int(reach * random.uniform(0.05, 0.3)))
             ImageDraw.Draw(page).line([*map(tuple, points.tolist())], 255, pen, "curve")
         cover = np.asarray(page.resize((width, height), Image.Resampling.BOX)) / 255
+        if number % 4 == 3:
+            cover = cropped(cover, margin=number % 3 * 0.03)
+        height, width = cover.shape
         ground, ink = random.integers(150, 256), random.integers(0, 90)
         frame = ground + (ink - ground) * cover
         if number % 2:
