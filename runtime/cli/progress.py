@@ -13,7 +13,7 @@ class Progress:
     """Draws and redraws the line `[####····]  1,234 of 10,000  2,345/s  0:04 left`.
 
     Args:
-        stream: a terminal; None draws nothing.
+        stream: a terminal; None draws nothing, and `text` returns the line.
         count: returns the total number of images, or None if unknown. Called once, when the line
             first appears.
     """
@@ -46,7 +46,7 @@ class Progress:
 
     def text(self) -> str:
         """Return the line."""
-        if not self._shown:
+        if self._total is None:
             self._total = self._count()
         rate = self.done / max(time.monotonic() - self._start_s, 1e-6)
         if not self._total:
