@@ -34,7 +34,7 @@ _TEN_MILLION = 10_000_000
 _PRICE_PER_CORE_HOUR = 0.04  # US dollars; what large clouds ask for a virtual core, roughly
 _SAMPLE_S = 0.05  # between two looks at the memory of a process
 _PARQUET_BLOCK_ROWS = 1_000  # rows of a row group
-_FEW_IMAGES = 100  # of the run that measures how long Ray takes to start
+_FEW_IMAGES = 100  # of the runs that measure how long a program takes to start
 
 # The loop that people write, over the files of a folder.
 _LOOP = (
@@ -45,23 +45,55 @@ _LOOP = (
 
 
 @dataclass(frozen=True)
+class Run:
+    """One run of a program, from its start to its end.
+
+    Attributes:
+        images: number of images.
+        seconds: duration.
+        cpu_seconds: processor time of the program and its workers.
+    """
+
+    images: int
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
 class Timing:
     """The runs of one program.
 
     Attributes:
         name: what the program does.
-        images: number of images.
-        seconds: duration of each run, from the start of the program to its end.
+        short: runs with few images, which take little more than the start of the program.
+        long: runs with many images.
     """
 
     name: str
-    images: int
-    seconds: tuple[float, ...]
+    short: tuple[Run, ...]
+    long: tuple[Run, ...]
+
+    @property
+    def start_s(self) -> float:
+        """Median duration of the short runs."""
+        return statistics.median(run.seconds for run in self.short)
 
     @property
     def rate(self) -> float:
-        """Images per second of the median run."""
-        return self.images / statistics.median(self.seconds)
+        """Images per second, without the start."""
+        seconds = statistics.median(run.seconds for run in self.long) - self.start_s
+        return self._more_images / max(seconds, 1e-9)
+
+    @property
+    def cpu_rate(self) -> float:
+        """Images per second of processor time, without the start."""
+        start_s = statistics.median(run.cpu_seconds for run in self.short)
+        seconds = statistics.median(run.cpu_seconds for run in self.long) - start_s
+        return self._more_images / max(seconds, 1e-9)
+
+    @property
+    def _more_images(self) -> int:
+        return self.long[0].images - self.short[0].images
 
 
 @dataclass(frozen=True)
@@ -109,7 +141,6 @@ _SIMPLE = "loop over Classifier.classify"
 _BULK_1 = "digit-edge bulk --jobs 1"
 _BULK_2 = "digit-edge bulk --jobs 2"
 _RAY = "digit-edge bulk --ray local"
-_RAY_START = "digit-edge bulk --ray local, 100 images"
 
 
 def measure(
@@ -144,18 +175,22 @@ def measure(
             for number in range(count):
                 path = folder / files / f"{number:07}.png"
                 path.write_bytes(contents[number % len(contents)])
-        programs = _programs(folder, images, with_ray)
-        seconds: dict[str, list[float]] = {program[0]: [] for program in programs}
-        _run(programs[0][2])  # fills the disk cache
+        programs = _programs(images, with_ray)
+        runs: dict[tuple[str, str], list[Run]] = {}
         for repetition in range(repetitions):
-            for title, _, arguments in programs:
+            for title, command_of in programs.items():
                 progress(f"{title}, run {repetition + 1} of {repetitions}")
-                out = f"out-{repetition}-{len(os.listdir(folder))}"
-                arguments = [str(folder / out) if a == "OUT" else a for a in arguments]
-                start_s = time.perf_counter()
-                _run(arguments)
-                seconds[title].append(time.perf_counter() - start_s)
-        timings = tuple(Timing(title, count, tuple(seconds[title])) for title, count, _ in programs)
+                for files, count in (("few", _FEW_IMAGES), ("images", images)):
+                    out = folder / f"out-{len(os.listdir(folder))}"
+                    arguments = command_of(str(folder / files), str(out))
+                    if not repetition:
+                        for path in (folder / files).iterdir():
+                            path.read_bytes()  # fills the disk cache
+                    runs.setdefault((title, files), []).append(_run(arguments, count))
+        timings = tuple(
+            Timing(title, tuple(runs[title, "few"]), tuple(runs[title, "images"]))
+            for title in programs
+        )
         memory = []
         for count in rows:
             progress(f"memory of {count:,} rows")
@@ -166,37 +201,47 @@ def measure(
     return Report(command, host, os.getloadavg()[0], timings, tuple(memory), price)
 
 
-def _programs(folder: Path, images: int, with_ray: bool) -> list[tuple[str, int, list[str]]]:
-    """Return (name, number of images, command) of each program; OUT stands for a new folder."""
-    package = own_name("runtime")
-    bulk = module_command(own_name("runtime.bulk"), str(folder / "images"), "--out", "OUT")
-    decode = module_command(own_name("benchmarks.latency.decode_only"), str(folder / "images"))
-    loop = [sys.executable, "-c", _LOOP.format(package=package), str(folder / "images")]
-    programs = [
-        (_DECODE, images, [*decode, "--jobs", "1"]),
-        (_SIMPLE, images, loop),
-        (_BULK_1, images, [*bulk, "--jobs", "1"]),
-        (_BULK_2, images, [*bulk, "--jobs", "2"]),
-    ]
+def _programs(images: int, with_ray: bool) -> dict[str, Callable[[str, str], list[str]]]:
+    """Return name → function from the folder of images and a new folder to the command."""
+
+    def bulk(*options: str) -> Callable[[str, str], list[str]]:
+        return lambda folder, out: module_command(
+            own_name("runtime.bulk"), folder, "--out", out, *options
+        )
+
+    programs = {
+        _DECODE: lambda folder, out: module_command(
+            own_name("benchmarks.latency.decode_only"), folder, "--jobs", "1"
+        ),
+        _SIMPLE: lambda folder, out: [
+            sys.executable, "-c", _LOOP.format(package=own_name("runtime")), folder
+        ],
+        _BULK_1: bulk("--jobs", "1"),
+        _BULK_2: bulk("--jobs", "2"),
+    }  # fmt: skip
     if with_ray:
-        few = module_command(own_name("runtime.bulk"), str(folder / "few"), "--out", "OUT")
         # Parts of a tenth, so that all workers have some.
-        part = ("--part-rows", str(max(images // 10, 1)))
-        programs.append((_RAY, images, [*bulk, "--ray", "local", *part]))
-        programs.append((_RAY_START, _FEW_IMAGES, [*few, "--ray", "local", "--part-rows", "10"]))
+        programs[_RAY] = bulk("--ray", "local", "--part-rows", str(max(images // 10, 1)))
     return programs
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str], images: int) -> Run:
     """Run a command from the folder of our packages.
 
     Raises:
         EdgeError: it fails.
     """
+    before = os.times()
+    start_s = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
+    seconds = time.perf_counter() - start_s
+    after = os.times()
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:]
         raise EdgeError(f"a measured program failed: {''.join(last)}; run it by itself")
+    cpu_seconds = after.children_user + after.children_system
+    cpu_seconds -= before.children_user + before.children_system
+    return Run(images, seconds, cpu_seconds)
 
 
 def _environment() -> dict[str, str]:
@@ -261,22 +306,27 @@ def markdown(report: Report) -> str:
     print(f"`{report.command}`\n", file=text)
     print(
         f"{host.cpu}, {host.cores} cores, Python {host.python}; load average {host.load:.1f} at "
-        f"the start, {report.load_after:.1f} at the end. Compare ratios only: the load slows all "
-        "programs.\n",
+        f"the start, {report.load_after:.1f} at the end. CPU time "
+        "is little affected by the load, seconds are. Rates are without the start of the "
+        f"program, which is a run with {_FEW_IMAGES} images.\n",
         file=text,
     )
     decode = report.timing(_DECODE)
-    print("| program | images | median s | images/s | × decoding alone |", file=text)
-    print("|---|---|---|---|---|", file=text)
+    print(
+        "| program | start, s | images/s | × decoding | images per CPU second | × decoding |",
+        file=text,
+    )
+    print("|---|---|---|---|---|---|", file=text)
     for timing in report.timings:
-        few = timing.name == _RAY_START or decode is None
-        ratio = "–" if few or decode is None else f"{timing.rate / decode.rate:.2f}"
-        rate = "–" if few else f"{timing.rate:,.0f}"
-        print(
-            f"| {timing.name} | {timing.images:,} | {statistics.median(timing.seconds):.2f} | "
-            f"{rate} | {ratio} |",
-            file=text,
+        cells = [timing.name, f"{timing.start_s:.2f}", f"{timing.rate:,.0f}"]
+        cells.append("–" if decode is None else f"{timing.rate / decode.rate:.2f}")
+        # The processes of a Ray cluster are not children of the command.
+        hidden = timing.name == _RAY or decode is None
+        cells.append("–" if hidden else f"{timing.cpu_rate:,.0f}")
+        cells.append(
+            "–" if hidden or decode is None else f"{timing.cpu_rate / decode.cpu_rate:.2f}"
         )
+        print(f"| {' | '.join(cells)} |", file=text)
     print(file=text)
     for line in _conclusions(report):
         print(f"- {line}", file=text)
@@ -296,22 +346,25 @@ def _conclusions(report: Report) -> Iterator[str]:
     loop, one, two = map(report.timing, (_SIMPLE, _BULK_1, _BULK_2))
     if loop is None or one is None or two is None:
         return
-    yield f"One worker is {one.rate / loop.rate:.2f} times as fast as the loop."
-    yield f"Two workers are {two.rate / one.rate:.2f} times as fast as one."
-    ray, start = report.timing(_RAY), report.timing(_RAY_START)
-    if ray is not None and start is not None:
-        start_s = statistics.median(start.seconds)
-        rest_s = statistics.median(ray.seconds) - start_s
-        yield (
-            f"Ray takes {start_s:.0f} s to start and end. Without that, the same cores classify "
-            f"{ray.images / max(rest_s, 1e-9) / two.rate:.2f} times as many images per second as "
-            "with --jobs 2."
-        )
-    hours = _TEN_MILLION / one.rate / 3600
     yield (
-        f"Ten million such images take {hours:.1f} core-hours, calculated from one worker: "
-        f"{hours / 100 * 60:.1f} minutes on 100 cores, {hours * report.price:.2f} US dollars at "
-        f"{report.price} per core-hour (an assumption)."
+        f"One worker classifies {one.cpu_rate / loop.cpu_rate:.2f} times as many images per CPU "
+        f"second as the loop ({one.rate / loop.rate:.2f} times per second)."
+    )
+    yield (
+        f"Two workers classify {two.rate / one.rate:.2f} times as many images per second as one, "
+        f"and {two.cpu_rate / one.cpu_rate:.2f} times as many per CPU second."
+    )
+    ray = report.timing(_RAY)
+    if ray is not None:
+        yield (
+            f"Ray takes {ray.start_s:.0f} s to start and end. After that, the same cores classify "
+            f"{ray.rate / two.rate:.2f} times as many images per second as with --jobs 2."
+        )
+    hours = _TEN_MILLION / one.cpu_rate / 3600
+    yield (
+        f"Ten million such images take {hours:.2f} core-hours, calculated from the CPU time of one "
+        f"worker: {hours / 10 * 60:.1f} minutes on 10 cores, {hours * report.price:.3f} US dollars "
+        f"at {report.price} per core-hour (an assumption)."
     )
 
 
