@@ -52,7 +52,7 @@ def test_failed_training_is_reported_and_the_status_is_2(tmp_path):
 
 @pytest.mark.scale
 def test_killed_trainings_of_two_processes_continue_from_their_checkpoints(tmp_path):
-    options = ("--fast", "--epochs", 3, "--seeds", 1, "--vary", "dropout=0.1")
+    options = ("--fast", "--epochs", 6, "--seeds", 1, "--vary", "dropout=0.1")
     with start("--out", tmp_path / "whole", *options) as whole:
         whole.communicate(timeout=900)
     assert whole.returncode == 0
