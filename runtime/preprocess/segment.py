@@ -9,13 +9,14 @@ For small pictures, the pipeline tries `runtime.preprocess.segment_tiny` first, 
 with the same constants.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from runtime.preprocess.background import (
     MIN_AREA_PX,
+    MIN_CONTRAST_LEVELS,
     Foreground,
     subtract_background,
     subtract_even_background,
@@ -23,13 +24,17 @@ from runtime.preprocess.background import (
 from runtime.preprocess.connected_components import Components, Mask, Plane, find_components
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.ruled_lines import remove_ruled_lines
-from runtime.preprocess.tight_crop import is_tight, possible_polarities
+from runtime.preprocess.tight_crop import is_tight, is_window, possible_polarities
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
 
 # A pixel is ink if its contrast is above both of these limits.
 STROKE_LEVEL_SHARE = 0.3  # of the ink's mean contrast
 NOISE_LEVEL_SHARE = 0.75  # of the noise floor
+
+# Longer side. In a tight crop up to this size, a pixel beside ink is part of the soft edge of a
+# stroke if its contrast is above the second limit only.
+MAX_SOFT_SIDE_PX = 31
 
 # The digit is the component with the highest score: the mass (sum of the contrast of the pixels)
 # times the factors that apply.
@@ -50,6 +55,9 @@ FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
 # Width of the strokes as a share of the digit's longer side. With wider strokes, the digit is a
 # filled shape and implausible: a square has 0.64, a disc 0.5.
 MAX_STROKE_SHARE = 0.42
+
+WINDOW_RIM_PARTS = 50  # a 50th of a window's longer side is its soft edge, which is cut off
+MIN_WINDOW_PX = 16  # shorter side of the inside of a window
 
 # Clutter is ink around the digit. With too much clutter, the digit is part of a drawing or a text
 # and implausible.
@@ -96,6 +104,8 @@ def segment_digit(gray: Gray) -> Segment | None:
             continue
         chosen = _choose(mask, components, tight=True)
         if chosen is not None and not (chosen[2] or is_filled_shape(chosen[0])):
+            if max(gray.shape) <= MAX_SOFT_SIDE_PX:
+                chosen = _with_soft_edges(chosen, foreground)
             return _cut_out(foreground, chosen)
     foreground = subtract_background(gray)
     if foreground is None:
@@ -105,7 +115,46 @@ def segment_digit(gray: Gray) -> Segment | None:
     mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
     components = find_components(mask, foreground.contrast)
     chosen = None if components is None else _choose(mask, components)
-    return None if chosen is None else _cut_out(foreground, chosen)
+    if chosen is None:
+        return None
+    if is_window(chosen[0]):
+        inside = _segment_window(gray, chosen[1], foreground.dark)
+        if inside is not None:
+            return inside
+    return _cut_out(foreground, chosen)
+
+
+def _segment_window(gray: Gray, box: Box, dark: bool) -> Segment | None:
+    """Segment the digit in a window, like a light digit on the dark wheel of a counter.
+
+    Args:
+        gray: uint8 (height, width), the whole picture.
+        box: of the window.
+        dark: whether the window is darker than its surroundings.
+
+    Returns:
+        The segment; None if there is no digit of the opposite polarity in the window.
+    """
+    left, top, right, bottom = box
+    rim = 1 + max(right - left, bottom - top) // WINDOW_RIM_PARTS
+    left, top, right, bottom = left + rim, top + rim, right - rim, bottom - rim
+    if min(right - left, bottom - top) < MIN_WINDOW_PX:
+        return None
+    inside = segment_digit(gray[top:bottom, left:right])
+    if inside is None or inside.dark == dark or inside.implausible:
+        return None
+    x0, y0, x1, y1 = inside.box
+    return replace(inside, box=(x0 + left, y0 + top, x1 + left, y1 + top))
+
+
+def _with_soft_edges(
+    chosen: tuple[Mask, Box, bool], foreground: Foreground
+) -> tuple[Mask, Box, bool]:
+    """Add the pixels beside the ink that are fainter; `chosen` is the result of `_choose`."""
+    kept, (left, top, right, bottom), implausible = chosen
+    beside = dilate(np.pad(kept, 1).astype(np.float32), 3) > 0
+    faint = foreground.contrast > NOISE_LEVEL_SHARE * MIN_CONTRAST_LEVELS
+    return beside & faint[top:bottom, left:right], (left, top, right, bottom), implausible
 
 
 def _cut_out(foreground: Foreground, chosen: tuple[Mask, Box, bool]) -> Segment:

@@ -29,6 +29,7 @@ _MAX_NOISE_SHARE = 1.3  # of the ink's level; a higher noise floor is uneven lig
 # Width / height of the picture. In a wider one, ink in two corners at one edge is a table or a
 # shadow, and the box of the digit may have at most one full edge. Narrower ones may show a 1.
 _MAX_NARROW_ASPECT = 0.5
+_MIN_WINDOW_SHARE = 0.55  # of its box; the dark part of a window around a light digit
 _MIN_CORNERS_SHARE = 0.95  # like `_MIN_MASS_SHARE`, if two corners are ink
 
 
@@ -38,20 +39,26 @@ def possible_polarities(gray: Gray) -> Iterator[bool]:
     Args:
         gray: uint8 (height, width).
     """
+    # Scalars and slices: fancy indexing would take as long as half of the other steps.
     height, width = gray.shape
     low, high = int(gray.min()), int(gray.max())
     if high - low < _MIN_RANGE_LEVELS:
         return
-    dark_corners = np.count_nonzero(_corners(gray) < (low + high) / 2)
+    corners = (gray.item(0, 0), gray.item(0, -1), gray.item(-1, 0), gray.item(-1, -1))
+    dark_corners = sum(2 * corner < low + high for corner in corners)
     down, across = int(_MAX_MARGIN_SHARE * height), int(_MAX_MARGIN_SHARE * width)
-    rows, columns = gray[[down, -1 - down]], gray[:, [across, -1 - across]]
+    above, below, left, right = gray[down], gray[-1 - down], gray[:, across], gray[:, -1 - across]
     if dark_corners <= _MAX_INK_CORNERS:
         limit = high - _INK_SHARE * (high - low)
-        if rows.min(axis=1).max() < limit or columns.min(axis=0).max() < limit:
+        if (above.min() < limit and below.min() < limit) or (
+            left.min() < limit and right.min() < limit
+        ):
             yield True
     if 4 - dark_corners <= _MAX_INK_CORNERS:
         limit = low + _INK_SHARE * (high - low)
-        if rows.max(axis=1).min() > limit or columns.max(axis=0).min() > limit:
+        if (above.max() > limit and below.max() > limit) or (
+            left.max() > limit and right.max() > limit
+        ):
             yield False
 
 
@@ -87,9 +94,19 @@ def is_tight(mask: Mask, components: Components, noise_share: float) -> bool:
     return even and _full_edges(mask[top:bottom, left:right]) < 2
 
 
-def _corners(picture: Mask | Gray) -> Mask | Gray:
+def is_window(shape: Mask) -> bool:
+    """Return whether a shape is a filled block with something in it, like the window of a counter.
+
+    Args:
+        shape: (height, width) bool, cropped to the shape.
+    """
+    ink = np.count_nonzero(shape)
+    return bool(ink >= _MIN_WINDOW_SHARE * shape.size) and _full_edges(shape) == 4
+
+
+def _corners(mask: Mask) -> Mask:
     """Return the corner pixels: top left, top right, bottom left, bottom right."""
-    return picture[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return mask[[0, 0, -1, -1], [0, -1, 0, -1]]
 
 
 def _full_edges(shape: Mask) -> int:

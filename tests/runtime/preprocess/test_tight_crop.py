@@ -91,3 +91,13 @@ def test_bright_pixel_on_two_similar_grays_is_not_a_digit() -> None:
     picture[60:130, 1:190] = 106
     picture[3, 5] = 250  # not among the sampled pixels
     assert preprocess(Image.fromarray(picture)).method == "blank"
+
+
+@pytest.mark.parametrize("margin", [0, 5])
+def test_soft_edges_of_a_small_digit_are_kept(margin: int) -> None:
+    four = np.full((20, 12), 255, np.uint8)
+    four[:12, 1:4] = four[3:, 8:11] = four[9:12] = 0
+    hard = preprocess(Image.fromarray(np.pad(four, margin, constant_values=255)))
+    four[:9, 4] = four[3:9, 7] = four[12:, 7] = 200  # a pixel that is covered to a fifth
+    soft = preprocess(Image.fromarray(np.pad(four, margin, constant_values=255)))
+    assert soft.pixels.sum(dtype=int) > 1.02 * hard.pixels.sum(dtype=int)
