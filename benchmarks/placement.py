@@ -1,4 +1,4 @@
-"""Measure accuracy on digits at random places on a page, with any margin and at any size.
+"""Measure accuracy on digits at any place, margin and size.
 
 `digit-edge benchmark-placement` runs this module. The pages are preprocessed like photographs; the
 pixels of the data set are given to the model directly. The difference between the two accuracies is
