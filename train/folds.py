@@ -121,9 +121,18 @@ def _train(
     logits = logits_of(training.average, validation.pixels)
     wrong = logits.argmax(axis=1) != validation.labels
     series = known.series[held]
-    counts = [int(n) for s in (0, 4) for n in ((series == s).sum(), (wrong & (series == s)).sum())]
+    first, second = series == 0, series == 4
     val_loss, _ = loss_and_accuracy(logits, validation.labels)
-    return FoldResult(name, seed, fold, *counts, round(val_loss, 5))
+    return FoldResult(
+        name,
+        seed,
+        fold,
+        hsf_0=int(first.sum()),
+        hsf_0_errors=int((wrong & first).sum()),
+        hsf_4=int(second.sum()),
+        hsf_4_errors=int((wrong & second).sum()),
+        loss=round(val_loss, 5),
+    )
 
 
 def summary(results: list[FoldResult]) -> Iterator[str]:

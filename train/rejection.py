@@ -35,7 +35,7 @@ from train.negatives import DIGITS, draw_negatives, glyphs
 
 HIDDEN_UNITS = 16  # of the rejection network's only hidden layer
 # Share of the validation digits that may score below the threshold of `fit_rejection_model`.
-MAX_FALSE_REJECTION_RATE = 0.004
+MAX_FALSE_REJECTION_RATE = 0.0065
 _HANDWRITTEN_DIGITS = 40_000  # training images in the fit; further ones are not used
 _PRINTED_DIGITS = 4_000  # digits in DejaVu fonts in the fit, so that printed digits are accepted
 _DRAWN_DIGITS = 12_000  # of the pool in the fit, so that the forms of other countries are accepted

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import ImageFont
 
-from runtime.errors import printable
+from runtime.errors import EdgeError, printable
 from runtime.system import atomic_write
 from train.data.load import cache_folder
 
@@ -106,18 +106,19 @@ def load(fonts: Mapping[str, str], folder: Path | None = None) -> Fonts:
         stderr then states the reason.
     """
     folder = cache_folder() / "fonts" if folder is None else folder
-    missing = [name for name in fonts if not _is_valid(folder / f"{name}.woff", fonts[name])]
-    if missing:
-        reason = _fetch(missing, fonts, folder)
-        if reason:
-            print(
-                f"the fonts cannot be fetched: {printable(reason)}; training goes on without them",
-                file=sys.stderr,
-            )
-            return ()
-    return tuple(
-        ImageFont.truetype(folder / f"{name}.woff", _FONT_SIZE_PX) for name in sorted(fonts)
+    paths = {name: folder / f"{name}.woff" for name in sorted(fonts)}
+    missing = [name for name, path in paths.items() if not _is_valid(path, fonts[name])]
+    reason = _fetch(missing, fonts, folder) if missing else ""
+    if not reason:
+        try:
+            return tuple(ImageFont.truetype(path, _FONT_SIZE_PX) for path in paths.values())
+        except OSError as error:  # a FreeType library that cannot read WOFF files
+            reason = str(error)
+    print(
+        f"the fonts cannot be used: {printable(reason)}; training goes on without them",
+        file=sys.stderr,
     )
+    return ()
 
 
 def _fetch(names: list[str], sha256: Mapping[str, str], folder: Path) -> str:
@@ -145,7 +146,10 @@ def _fetch(names: list[str], sha256: Mapping[str, str], folder: Path) -> str:
             content = _unpack(packed / f"fontsource-{name}-{VERSION}.tgz", name)
             if hashlib.sha256(content).hexdigest() != sha256[name]:
                 return f"@fontsource/{name}@{VERSION} has another SHA-256 than expected"
-            atomic_write.write(folder / f"{name}.woff", content)
+            try:
+                atomic_write.write(folder / f"{name}.woff", content)
+            except EdgeError as error:  # the cache is full, or belongs to somebody else
+                return str(error)
     return ""
 
 

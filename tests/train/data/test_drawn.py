@@ -1,5 +1,6 @@
 """Drawn digits, fonts, and the pool that is mixed into the training batches."""
 
+import hashlib
 import shutil
 import stat
 from pathlib import Path
@@ -81,9 +82,16 @@ def test_missing_npm_leaves_fonts_out(
     assert "npm is not installed" in capsys.readouterr().err
 
 
-def test_cached_font_with_the_expected_hash_is_loaded(tmp_path: Path) -> None:
-    import hashlib
+def test_file_that_is_no_font_is_left_out_with_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kalam.woff").write_bytes(b"not a font")
+    digest = hashlib.sha256(b"not a font").hexdigest()
+    assert fonts.load({"kalam": digest}, tmp_path) == ()
+    assert "goes on without them" in capsys.readouterr().err
 
+
+def test_cached_font_with_the_expected_hash_is_loaded(tmp_path: Path) -> None:
     import matplotlib
 
     source = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
