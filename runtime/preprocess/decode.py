@@ -69,6 +69,10 @@ _DAMAGE_ERRORS = (
     zlib.error,
 )
 
+# A JPEG that takes longer to decode, by estimate, is not decoded again at a smaller scale or in
+# gray: the present picture is converted. The gray levels then differ a little.
+_EXPENSIVE_NS = 150_000_000
+
 _ORIENTATION_TAG = 0x0112  # number of the EXIF tag "orientation"
 _MAX_UNTRANSPOSED = 4  # EXIF orientations above this exchange width and height
 # Keys of Image.info whose metadata may contain an orientation.
@@ -149,13 +153,14 @@ class CachedDecoder:
 
     Attributes:
         name: name of the image, for error messages.
+        work_ns: estimated time of all decodings until now, in nanoseconds.
     """
 
     def __init__(self, image: ImageSource, name: str | None = None) -> None:
         self.name = describe(image, name)
         self._image = image
         self._loaded: _Loaded | None = None
-        self._spent_ns = 0.0  # estimated time of all decodings of this image, in nanoseconds
+        self.work_ns = 0.0
 
     def decode(self, *, longest: int, color: bool = False) -> Decoded:
         """Decode the image to gray, see the function `decode`.
@@ -213,7 +218,8 @@ class CachedDecoder:
         if self._loaded is not None and self._loaded.fits(longest, color):
             return self._loaded
         self._loaded = None
-        with _opened(self._image, self.name, self._spent_ns) as (picture, self._spent_ns):
+        before_ns = self.work_ns
+        with _opened(self._image, self.name, before_ns) as (picture, self.work_ns):
             colored = picture.mode not in _GRAY_MODES and picture.mode[:2] != "I;"
             own = picture is not self._image
             size = _load(picture, longest, color, self.name, own)
@@ -222,7 +228,8 @@ class CachedDecoder:
                 opened._decoder = None  # free the decoder and its two canvases
             is_jpeg = own and picture.format in ("JPEG", "MPO")
             draft = (reduction_of(size, longest), color) if is_jpeg else None
-            self._loaded = _Loaded(picture, size, _orientation(picture), colored, draft)
+            expensive = self.work_ns - before_ns > _EXPENSIVE_NS
+            self._loaded = _Loaded(picture, size, _orientation(picture), colored, draft, expensive)
         return self._loaded
 
 
@@ -237,6 +244,7 @@ class _Loaded:
         colored: whether the original has colors.
         draft: for a JPEG, the factor by which the picture is scaled down, and whether the picture
             is in color; None for other formats.
+        expensive: whether decoding it again would take long.
     """
 
     image: Image.Image
@@ -244,6 +252,7 @@ class _Loaded:
     orientation: int
     colored: bool
     draft: tuple[int, bool] | None
+    expensive: bool
 
     def fits(self, longest: int, color: bool) -> bool:
         """Return whether the picture can be used for a request without decoding again.
@@ -252,7 +261,13 @@ class _Loaded:
             longest: wanted length of the longer side, in pixels.
             color: whether color is wanted.
         """
-        return self.draft is None or self.draft == (reduction_of(self.size, longest), color)
+        if self.draft is None:
+            return True
+        scale, in_color = self.draft
+        wanted = reduction_of(self.size, longest)
+        if self.expensive:
+            return scale <= wanted and in_color >= color
+        return (scale, in_color) == (wanted, color)
 
 
 def decode_color(image: ImageSource, *, longest: int) -> DecodedColor:

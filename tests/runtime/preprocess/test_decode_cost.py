@@ -290,3 +290,16 @@ def test_cached_decoder_of_a_jpeg_gives_the_same_as_single_decodings() -> None:
     for longest, color in ((100, False), (100, True), (100, False), (900, True), (120, True)):
         expected = decode(data, longest=longest, color=color)
         assert np.array_equal(decoder.decode(longest=longest, color=color).gray, expected.gray)
+
+
+def test_expensive_jpeg_is_not_decoded_again_at_a_smaller_scale_or_in_gray() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1400, 1400, 3), np.uint8)
+    decoder = CachedDecoder(saved(Image.fromarray(noise), "JPEG", quality=95, subsampling=0))
+    decoder.decode(longest=700, color=True)
+    once_ns = decoder.work_ns
+    for color in (False, True):
+        for longest in (700, 192):
+            assert decoder.decode(longest=longest, color=color).gray.shape == (longest, longest)
+    assert decoder.work_ns == once_ns
+    decoder.decode(longest=1400)
+    assert decoder.work_ns == 2 * once_ns
