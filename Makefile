@@ -2,6 +2,8 @@
 # make run RECIPE=default  the same with the full recipe and the full benchmarks (half an hour)
 # make test                every test, in the environments that a user could have
 # make test-slow           the few tests that take minutes
+# make fuzz [MINUTES=10] [SEED=]
+#                          try mutated images, models, specs and requests; print the seed
 # make publish [DATA=] [WRITERS=]
 #                          train and export the artifacts that the package carries; WRITERS is
 #                          QMNIST's qmnist-train-labels-idx2-int.gz
@@ -14,7 +16,7 @@
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test test-slow pi pi-page mcu lint lock publish clean FORCE
+.PHONY: run test test-slow fuzz pi pi-page mcu lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -72,6 +74,10 @@ test-%: .venv/installed .venv-%/installed FORCE
 
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow
+
+MINUTES ?= 10
+fuzz: .venv/installed
+	.venv/bin/python -m tests.fuzz --minutes $(MINUTES)$(if $(SEED), --seed $(SEED))
 
 # Not in `make test`: it downloads 700 MB and takes minutes; see deploy/README.md.
 pi:
