@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.backends import ENGINES, Backend, Pixels, Scores, open_backend
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, ImageError
 from runtime.model import artifact
 from runtime.model.default_model import PRETRAINED, find_model
 from runtime.model.rejection import RejectionScorer
@@ -160,10 +160,17 @@ class Classifier:
         Raises:
             ImageError: the image cannot be read.
         """
+        name = describe(image)
+        try:
+            return self._read(image, name, keep_unknown)
+        except MemoryError as error:
+            raise ImageError(f"{name}: not enough memory to read it; scale it down") from error
+
+    def _read(self, image: ImageSource, name: str, keep_unknown: bool) -> "Recognition":
+        """Read numbers, see `read`."""
         from runtime.multi_digit.read_lines import read_lines
         from runtime.multi_digit.recognize import recognize, single_digit, without_lines
 
-        name = describe(image)
         image = buffer_stream(image, name)
         decoder = CachedDecoder(image, name)
         reader = self._line_reader()

@@ -21,7 +21,13 @@ from runtime.errors import ImageError
 from runtime.multi_digit.layout import Writing, find_writing, too_much_ink
 from runtime.multi_digit.line_crop import LineCrop, crop_line, crop_whole
 from runtime.multi_digit.line_reader import LineReader, Reading
-from runtime.multi_digit.recognize import UNKNOWN, Digit, Recognition, decode_page
+from runtime.multi_digit.recognize import (
+    MAX_HELD_PIXELS,
+    UNKNOWN,
+    Digit,
+    Recognition,
+    decode_page,
+)
 from runtime.multi_digit.verify import Sign, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
@@ -79,6 +85,7 @@ def read_lines(
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
     decoded, writing = decode_page(decoder)
+    decoder.release(MAX_HELD_PIXELS)
     work = _Work(decoder.work_ns + _PIXEL_NS * decoded.gray.size)
     page_reader = _PageReader(reader, predict, work)
     try:

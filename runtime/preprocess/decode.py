@@ -26,7 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from runtime.errors import ImageError
 from runtime.preprocess import fast_png
 from runtime.preprocess.decode_cost import check_work
-from runtime.preprocess.decode_memory import memory_bytes, reduction, reduction_of
+from runtime.preprocess.decode_memory import memory_bytes, reduction, reduction_of, trim_heap
 from runtime.preprocess.grayscale import (
     Gray,
     downscale,
@@ -43,7 +43,11 @@ ImageSource: TypeAlias = (
 # An image beyond one of these limits is rejected. A JPEG is decoded at a reduced scale, so the file
 # may have more pixels, unless the JPEG is progressive.
 MAX_DECODED_PIXELS = 40_000_000  # of the decoded image; an A4 page at 600 dpi has 35 million
+MAX_SIDE_PX = 65_535  # of width and height; the largest side of a JPEG
 MAX_DECODED_BYTES = 200_000_000  # of memory; such a page takes 140 MB, a 12-megapixel WebP 195 MB
+
+# Before a larger picture is decoded or converted, freed memory is returned to the system.
+_TRIM_PIXELS = 4_000_000
 
 # Accepted formats, in the order in which Pillow tries them; files of other formats are rejected.
 # These decoders only read pixels (no Ghostscript, no nested documents). The formats that Pillow
@@ -183,6 +187,8 @@ class CachedDecoder:
         with _PillowErrors(self.name):
             image = loaded.image
             self._check_copy(image, longest)
+            if image.width * image.height > _TRIM_PIXELS:
+                trim_heap()
             use_color = color and loaded.colored
             gray = (first_principal_component if use_color else luminance)(image, longest)
         width, height = loaded.size
@@ -489,12 +495,14 @@ def _load(image: Image.Image, longest: int, color: bool, name: str, own: bool) -
                 f"than {MAX_DECODED_BYTES // 1_000_000} MB; scale the image down, or save it as a "
                 "plain JPEG"
             )
+        if width * height > _TRIM_PIXELS:
+            trim_heap()
         scale = reduction(image, longest)
         image.draft("RGB" if color else "L", (width // scale, height // scale))
-    if image.size[0] * image.size[1] > MAX_DECODED_PIXELS:
+    if max(width, height) > MAX_SIDE_PX or image.size[0] * image.size[1] > MAX_DECODED_PIXELS:
         raise ImageError(
             f"{name}: {width}x{height} is too large; scale it below "
-            f"{MAX_DECODED_PIXELS // 1_000_000} megapixels"
+            f"{MAX_DECODED_PIXELS // 1_000_000} megapixels and {MAX_SIDE_PX:,} pixels a side"
         )
     image.load()
     return width, height

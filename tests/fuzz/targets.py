@@ -28,7 +28,7 @@ from runtime import Classifier, EdgeError
 from runtime.model import artifact
 from runtime.model.default_model import PRETRAINED
 from runtime.selftest import selftest
-from runtime.system.host import return_freed_memory
+from runtime.system.host import IMAGE_BYTES, limit_memory, return_freed_memory
 from tests.fuzz import images, mutate
 from tests.fuzz.meter import Meter
 
@@ -147,6 +147,7 @@ def _run(kind: type[_ProcessTarget], connection: Connection) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff and libjpeg write warnings
     target = kind()
     target.prepare()
+    limit_memory(IMAGE_BYTES)  # as the commands do
     meter = Meter(os.getpid())
     with suppress(EOFError):
         while True:

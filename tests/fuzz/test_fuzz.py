@@ -66,3 +66,25 @@ def test_unknown_target_is_rejected():
     result = fuzz("--targets", "x")
     assert result.returncode == 2
     assert "no target x: choose from classify" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["runtime.__main__", "runtime.read"])
+def test_webp_of_many_huffman_groups_is_rejected_within_the_memory_limit(command, tmp_path):
+    """Half a megabyte, for which libwebp allocates 400 MB."""
+    script = (
+        "import sys\n"
+        "from runtime.cli.exit_status import exit_status\n"
+        "from runtime.system.host import peak_memory_bytes\n"
+        f"from {command} import main\n"
+        "from tests.fuzz.images import webp_huffman_groups\n"
+        "open(sys.argv[1], 'wb').write(webp_huffman_groups(1024, 65_536))\n"
+        "print(exit_status(lambda: main(sys.argv[1:])), peak_memory_bytes() < 260e6)\n"
+    )
+    path = tmp_path / "groups.webp"
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.stdout == "2 True\n"
+    assert result.stderr == (
+        f"error: {path}: damaged image (failed to read next frame); save it again as PNG or JPEG\n"
+    )

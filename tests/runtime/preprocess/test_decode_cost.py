@@ -15,6 +15,7 @@ from runtime.errors import ImageError
 from runtime.preprocess.decode import CachedDecoder, decode
 from runtime.preprocess.decode_cost import MAX_PARTS
 from runtime.preprocess.decode_memory import memory_bytes
+from runtime.preprocess.grayscale import downscale
 
 MANY = MAX_PARTS + 1
 
@@ -303,3 +304,26 @@ def test_expensive_jpeg_is_not_decoded_again_at_a_smaller_scale_or_in_gray() -> 
     assert decoder.work_ns == once_ns
     decoder.decode(longest=1400)
     assert decoder.work_ns == 2 * once_ns
+
+
+def test_too_long_side_is_rejected() -> None:
+    with pytest.raises(ImageError, match=r"70000x8 is too large; .* and 65,535 pixels a side"):
+        decode(png(70_000, 8), longest=192)
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA"])
+def test_wide_picture_is_converted_in_small_parts(mode: str) -> None:
+    """A row of blocks, which are averaged, has 15 megapixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (500, 30_000), np.uint8)
+    image = Image.fromarray(noise).convert("RGB").convert(mode)
+    sizes = []
+
+    def convert(part: Image.Image) -> Image.Image:
+        sizes.append(part.width * part.height)
+        return part.convert("L")
+
+    small = downscale(image, 192, convert)
+    whole = image.convert("L").resize(small.size, Image.Resampling.BILINEAR, reducing_gap=2)
+    assert np.array_equal(np.asarray(small), np.asarray(whole))
+    assert len(sizes) > 10
+    assert max(sizes) <= 1 << 20
