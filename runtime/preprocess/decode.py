@@ -383,6 +383,14 @@ class _PillowErrors:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @classmethod
+    def after_fork(cls) -> None:
+        """Forget the threads of the process that was forked; one of them may hold the lock."""
+        cls._lock = threading.Lock()
+        if cls._caught is not None:
+            cls._caught.__exit__(None, None, None)
+        cls._depth, cls._caught = 0, None
+
     def __enter__(self) -> None:
         with _PillowErrors._lock:
             if _PillowErrors._depth == 0:
@@ -413,6 +421,10 @@ class _PillowErrors:
                 f"{self.name}: damaged image ({detail[:_MAX_DETAIL_CHARACTERS]}); save it again as "
                 "PNG or JPEG"
             ) from error
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_PillowErrors.after_fork)
 
 
 def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:

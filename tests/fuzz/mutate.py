@@ -192,6 +192,8 @@ def mutate_artifact(rng: random.Random, data: bytes, suffix: str, forge: bool) -
     changed = bytearray(data)
     for _ in range(rng.randint(1, _MAX_MUTATIONS)):
         end = len(changed) - (_DIGEST_BYTES + 22 if forge else 0)
+        if end < 4:
+            break
         kind = rng.random()
         if kind < 0.3:
             changed[:end] = mutate_bytes(rng, bytes(changed[:end]))
