@@ -3,6 +3,8 @@
 # make test                every test, in the environments that a user could have
 # make test-slow           the few tests that take minutes
 # make test-scale          kill bulk runs, Ray clusters and sweeps; ten minutes
+# make fuzz [MINUTES=10] [SEED=]
+#                          try mutated images, models, specs and requests; print the seed
 # make publish [DATA=] [WRITERS=]
 #                          train and export the artifacts that the package carries; WRITERS is
 #                          QMNIST's qmnist-train-labels-idx2-int.gz
@@ -15,7 +17,7 @@
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test test-slow test-scale pi pi-page mcu lint lock publish clean FORCE
+.PHONY: run test test-slow test-scale fuzz pi pi-page mcu lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -76,6 +78,10 @@ test-slow: .venv/installed
 
 test-scale: .venv/installed
 	.venv/bin/python -m pytest -m scale tests/runtime/bulk tests/train/sweep
+
+MINUTES ?= 10
+fuzz: .venv/installed
+	.venv/bin/python -m tests.fuzz --minutes $(MINUTES)$(if $(SEED), --seed $(SEED))
 
 # Not in `make test`: it downloads 700 MB and takes minutes; see deploy/README.md.
 pi:

@@ -34,7 +34,7 @@ from runtime.serve import bodies, responses, wire
 from runtime.serve.images import check_size
 from runtime.serve.limits import DecodeBudget, Limits
 from runtime.serve.problem_details import HttpProblem
-from runtime.system.host import data_bytes, return_freed_memory
+from runtime.system.host import limit_memory, return_freed_memory
 
 # A thread that holds Python's global lock longer than this must hand the lock over if another
 # thread waits. With Python's default of 5 ms, short requests would wait long for long requests.
@@ -163,13 +163,8 @@ def _limit_memory(limits: Limits) -> None:
 
     An image that needs much more memory than estimated is then rejected with status 503.
     """
-    allowed = data_bytes() + limits.work_bytes + limits.memory_bytes + _SLACK_BYTES
-    allowed += (limits.workers + 1) * _STACK_BYTES
-    # macOS does not support this limit. The systemd unit forbids the call, but sets a limit itself.
-    with suppress(ImportError, OSError, ValueError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (allowed, resource.RLIM_INFINITY))
+    allowed = limits.work_bytes + limits.memory_bytes + _SLACK_BYTES
+    limit_memory(allowed + (limits.workers + 1) * _STACK_BYTES)
 
 
 if __name__ == "__main__":
