@@ -35,6 +35,7 @@ from train.evaluate import (
     logits_of,
     loss_and_accuracy,
 )
+from train.event_log import EventLog
 from train.fit import Training, fit
 from train.model import fold_batch_norm
 from train.recipe import Recipe
@@ -53,12 +54,13 @@ def run(
     validation: float,
     out: Path,
     resume: bool,
+    log: bool = False,
 ) -> Artifact:
     """Train, evaluate and save a network; print the progress and the results.
 
     With `out` NAME.keras, the other files in the same folder are NAME-checkpoint.npz,
     NAME-history.csv and the plots NAME-curves.png, NAME-confusion.png, NAME-mistakes.png,
-    NAME-suspect-labels.png and NAME-reliability.png.
+    NAME-suspect-labels.png and NAME-reliability.png. TensorBoard's files are in NAME-tensorboard.
 
     Args:
         recipe: the settings of the run.
@@ -71,6 +73,7 @@ def run(
         out: the `.keras` file to write.
         resume: continue from the checkpoint of an interrupted run; if there is no checkpoint,
             start from the beginning.
+        log: write the history for TensorBoard too.
 
     Returns:
         The saved artifact.
@@ -110,7 +113,11 @@ def run(
         sort_keys=True,
     )
 
+    event_log = EventLog(_beside(out, "tensorboard")) if log else None
+
     def report(history: tuple[Epoch, ...]) -> None:
+        if event_log is not None:
+            event_log.write(history)
         atomic_write.write(_beside(out, "history.csv"), _csv(history))
         _print_epoch(history[-1], recipe.epochs)
 
