@@ -1,8 +1,14 @@
-"""Fixtures shared by all tests: a headless browser, and helpers for the page to draw on."""
+"""Fixtures shared by all tests: a headless browser, and helpers for the page to draw on.
+
+If the environment variable DIGIT_EDGE_REQUIRE_ALL is 1, a skipped test fails. `.ci/run` sets it.
+"""
 
 import contextlib
 import functools
+import os
 import shutil
+import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +19,41 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 def pytest_collection_modifyitems(items):
     """Run the notebook first, so that no worker waits for it at the end of a parallel run."""
     items.sort(key=lambda item: item.path.name != "test_notebook.py")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Report a skipped test as failed if every test must run."""
+    return _required((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    """Report a skipped file as failed if every test must run."""
+    return _required((yield))
+
+
+def _required(report):
+    expected_to_fail = hasattr(report, "wasxfail")
+    if report.skipped and not expected_to_fail and os.environ.get("DIGIT_EDGE_REQUIRE_ALL") == "1":
+        report.outcome = "failed"
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.longrepr = f"{reason}\nDIGIT_EDGE_REQUIRE_ALL is 1: no test may be skipped"
+    return report
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Return the path of a program of this environment or of the machine; skip without it."""
+    folders = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+
+    def find(name, install):
+        path = shutil.which(name, path=folders)
+        if path is None:
+            pytest.skip(f"{name} is missing: {install}")
+        return path
+
+    return find
 
 
 @pytest.fixture(scope="module")
