@@ -21,6 +21,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name != "test_notebook.py")
 
 
+def pytest_ignore_collect(collection_path, config):
+    """With -m portable, import no other file: its imports may need Linux or more packages."""
+    if config.option.markexpr != "portable":
+        return None
+    files = [collection_path]
+    if collection_path.is_dir():
+        files = list(collection_path.rglob("test_*.py"))
+    return None if any("mark.portable" in file.read_text("utf-8") for file in files) else True
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     """Report a skipped test as failed if every test must run."""

@@ -15,6 +15,8 @@ from runtime.backends import ENGINES, devices, open_backend
 from runtime.model import artifact
 from runtime.model.spec import QuantizationParams
 
+pytestmark = pytest.mark.portable
+
 # Largest allowed difference of any score, by precision. Two engines sometimes round an int8 value
 # differently by one step, which moves the scores of an uncertain prediction by a few 1/256.
 TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}

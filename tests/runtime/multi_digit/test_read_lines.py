@@ -18,6 +18,8 @@ from runtime.multi_digit.line_reader import LineReader, Reading
 from runtime.multi_digit.recognize import UNKNOWN
 from runtime.multi_digit.verify import verify
 
+pytestmark = pytest.mark.portable
+
 Array = np.ndarray[Any, np.dtype[Any]]
 CLASSIFIER = Classifier.load()
 HEIGHT = 48

@@ -16,6 +16,8 @@ from runtime.preprocess.decode import CachedDecoder, decode
 from runtime.preprocess.decode_cost import MAX_PARTS
 from runtime.preprocess.decode_memory import memory_bytes
 
+pytestmark = pytest.mark.portable
+
 MANY = MAX_PARTS + 1
 
 
