@@ -44,7 +44,7 @@ class Count:
     n: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.count <= self.n or self.n == 0:
+        if not isinstance(self.count + self.n, int) or not 0 <= self.count <= self.n or self.n == 0:
             raise ValueError(f"{self.count} of {self.n} images")
 
     @property
@@ -246,15 +246,15 @@ def _accuracy(report: dict[str, Any], digest: str) -> Accuracy | None:
         return None
     measured = result["candidate"]
     classes = {
-        label: Count(row[index], sum(row))
+        str(label): Count(row[index], sum(row))
         for index, (label, row) in enumerate(
             zip(parity["class_names"], measured["confusion"], strict=True)
         )
         if sum(row)
     }
-    changed = result["only_original"] + result["only_candidate"]
+    changed = int(result["only_original"]) + int(result["only_candidate"])
     correct = Count(measured["correct"], measured["n"])
-    return Accuracy(parity["dataset"], correct, classes, changed, report["created"][:10])
+    return Accuracy(str(parity["dataset"]), correct, classes, changed, report["created"][:10])
 
 
 def _robustness(report: dict[str, Any], digest: str) -> Robustness | None:
@@ -264,9 +264,9 @@ def _robustness(report: dict[str, Any], digest: str) -> Robustness | None:
         return None
     corruptions = tuple(
         (
-            curve["corruption"],
-            curve["strengths"][_MIDDLE],
-            curve["training"],
+            str(curve["corruption"]),
+            str(curve["strengths"][_MIDDLE]),
+            str(curve["training"]),
             _count(curve["readings"][_MIDDLE]),
         )
         for curve in (result["curves"] if result else ())
@@ -280,7 +280,7 @@ def _rejection(report: dict[str, Any], digest: str) -> Rejection | None:
     result = _of_digest(report["results"], digest)
     if result is None:
         return None
-    kinds = {kind["kind"]: Count(kind["refused"], kind["n"]) for kind in result["kinds"]}
+    kinds = {str(kind["kind"]): Count(kind["refused"], kind["n"]) for kind in result["kinds"]}
     digits = Count(result["digits_refused"], result["digits"])
     return Rejection(digits, kinds, report["created"][:10])
 
@@ -292,7 +292,7 @@ def _photos(report: dict[str, Any], digest: str) -> Photos | None:
     for single in report["singles"]:
         correct = single["label"] == single["photo"]["label"]
         right.setdefault(single["photo"]["writer"], []).append(correct)
-    writers = {writer: Count(sum(each), len(each)) for writer, each in sorted(right.items())}
+    writers = {str(writer): Count(sum(each), len(each)) for writer, each in sorted(right.items())}
     total = Count(
         sum(each.count for each in writers.values()), sum(each.n for each in writers.values())
     )
@@ -334,28 +334,28 @@ def make_card(opened: Artifact, figures: Figures) -> str:
 
 
 def _index(opened: Artifact, figures: Figures) -> Iterator[str]:
-    """Yield the lines of the YAML index. JSON strings are valid YAML."""
+    """Yield the lines of the YAML index."""
     spec = opened.spec
     yield f"library_name: {_LIBRARIES[opened.format]}"
     task = "image-classification" if spec.kind == CLASSES else "image-to-text"
     yield f"pipeline_tag: {task}"
     tags = ["digit-edge", "handwriting", spec.precision, opened.format.removeprefix(".")]
-    yield f"tags: {json.dumps(tags)}"
+    yield f"tags: {_yaml(tags)}"
     if spec.dataset.name == "MNIST":
-        yield f"datasets: {json.dumps([_MNIST_ID])}"
+        yield f"datasets: {_yaml([_MNIST_ID])}"
     results = list(_results(opened, figures))
     if not results:
         return
     yield "metrics: [accuracy]"
     yield "model-index:"
-    yield f"  - name: {json.dumps(spec.name)}"
+    yield f"  - name: {_yaml(spec.name)}"
     yield "    results:"
     for dataset, title, value in results:
         kind = _MNIST_ID if dataset == "MNIST" else dataset
         yield f"      - task: {{type: {task}}}"
-        yield f"        dataset: {json.dumps({'name': dataset, 'type': kind, 'split': 'test'})}"
+        yield f"        dataset: {_yaml({'name': dataset, 'type': kind, 'split': 'test'})}"
         metric = {"type": "accuracy", "name": title, "value": round(value, 6)}
-        yield f"        metrics: [{json.dumps(metric)}]"
+        yield f"        metrics: [{_yaml(metric)}]"
 
 
 def _results(opened: Artifact, figures: Figures) -> Iterator[tuple[str, str, float]]:
@@ -537,16 +537,23 @@ def _missing(opened: Artifact, found: object, what: str, command: str) -> Iterat
         yield ""
 
 
+def _yaml(value: object) -> str:
+    """Return a value as JSON, which is valid YAML if its unprintable characters are escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in text)
+
+
 def _text(text: str) -> str:
     """Return a text of a file in one line, without Markdown or HTML of its own."""
-    for special in "\\|<*_[]#":
-        text = text.replace(special, f"\\{special}")
-    return " ".join(text.split())
+    line = printable(" ".join(text.split()))
+    for special in "\\`|<*_[]#":
+        line = line.replace(special, f"\\{special}")
+    return line
 
 
 def _code(text: str) -> str:
     """Return a text in one line as Markdown code."""
-    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
+    return f"`{printable(' '.join(text.split())).replace('`', chr(39))}`"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """The model card, read by Hugging Face's reader."""
 
+import dataclasses
+import io
 import json
+import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import huggingface_hub
@@ -10,6 +14,7 @@ import pytest
 from export import card
 from runtime import EdgeError
 from runtime.model import artifact
+from runtime.model.spec import Dataset
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "runtime/pretrained/digits-int8.tflite"
@@ -151,6 +156,50 @@ def test_impossible_count_is_an_error(reports):
         make(reports)
     with pytest.raises(ValueError, match="3 of 2"):
         card.Count(3, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("report.json", '"correct": 9', '"correct": "9"'),
+        ("report.json", '"correct": 9', '"correct": 9.5'),
+        ("report.json", '"only_original": 1', '"only_original": "x"'),
+        ("rejection.json", '"refused": 3', '"refused": 5'),
+        ("rejection.json", '"digits": 10', '"digits": 0'),
+        ("rejection.json", '"kind": "blank | pages"', '"kind_": 1'),
+        ("robustness.json", '"created": "2026', '"created": 7, "a": "'),
+    ],
+)
+def test_report_with_a_wrong_value_is_an_error(reports, name, old, new):
+    path = reports / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(EdgeError, match=name):
+        make(reports)
+
+
+def test_names_with_special_characters_stay_data(tmp_path):
+    spec = dataclasses.replace(
+        artifact.read(PUBLISHED).spec,
+        name='x": {a: b}\x7f\x85\u2028😀 <script>|`',
+        dataset=Dataset("- [a](b)\n# c", ""),
+    )
+    path = tmp_path / os.fsdecode(b"donn\xe9es | a.keras")
+    model = zip_of_nothing()
+    artifact.write(path, model, spec)
+    assert card.main(["--model", str(path), "--out", str(tmp_path / "card.md")]) == 0
+    text = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert huggingface_hub.ModelCard(text).data.model_name == spec.name
+    assert "<script>" not in text.partition("\n---\n")[2].replace("\\<script>", "")
+    assert "\n# c" not in text
+
+
+def zip_of_nothing():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("empty", "")
+    return file.getvalue()
 
 
 def test_missing_folder_of_reports_is_an_error(reports):
