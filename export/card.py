@@ -29,7 +29,8 @@ REPORTS = {
     "photos.json": "benchmark-photos",
 }
 _MIDDLE = 2  # index of the middle one of the five strengths of a corruption
-_LIBRARIES = {".tflite": "litert", ".onnx": "onnx", ".keras": "keras"}  # Hugging Face's names
+# Hugging Face's names; an artifact in C has none.
+_LIBRARIES = {".tflite": "litert", ".onnx": "onnx", ".keras": "keras", ".c": "digit-edge"}
 _MNIST_ID = "ylecun/mnist"  # of the data set on Hugging Face
 _DIGITS = tuple("0123456789")
 

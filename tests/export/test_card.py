@@ -208,7 +208,7 @@ def test_missing_folder_of_reports_is_an_error(reports):
 
 
 def test_cards_of_other_models_have_an_index(tmp_path):
-    for name in ("lines-int8.onnx", "digits.keras", "digits.onnx"):
+    for name in ("lines-int8.onnx", "digits.keras", "digits.onnx", "digits-int8.c"):
         out = tmp_path / f"{name}.md"
         model = ROOT / "runtime/pretrained" / name
         assert card.main(["--model", str(model), "--out", str(out)]) == 0
