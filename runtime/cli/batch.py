@@ -178,14 +178,18 @@ class ClassifyJob(BatchJob):
     Attributes:
         top: number of likeliest labels per image.
         show: the PNG file into which the preprocessing of the last image is drawn; None for none.
+        suggest_read: whether to look for a number in an image, and name `digit-edge read` then. It
+            reads such an image twice, so it is for single images.
     """
 
     top: int
     show: str | None = None
+    suggest_read: bool = False
+    _numbers: dict[str, str] = field(default_factory=dict, kw_only=True)  # by name of the image
 
     def records(self, images: Sequence[FoundImage]) -> Sequence[Record | str]:
         """Return each image's prediction, or its error message."""
-        if self.show is not None:
+        if self.show is not None or self.suggest_read:
             return [self._classify(image) for image in images]
         # Regular files only: the batch may be read again, which a pipe does not allow.
         if all(isinstance(image, str) and os.path.isfile(image) for image in images):
@@ -195,9 +199,21 @@ class ClassifyJob(BatchJob):
                 return list(map(self._record, images, predictions))
         return [self._classify(image) for image in images]
 
+    def note(self, record: Record) -> str | None:
+        """Return the hint that an image contains a number; None if it does not."""
+        image = record["image"]
+        if image not in self._numbers:
+            return None
+        return (
+            f"{image}: this looks like a number, {self._numbers[image]}; digit-edge read reads it"
+        )
+
     def _classify(self, image: FoundImage) -> Record | str:
         try:
-            prediction = self.classifier.classify(source_of(image), return_view=bool(self.show))
+            view = self.show is not None or self.suggest_read
+            prediction = self.classifier.classify(source_of(image), return_view=view)
+            if self.suggest_read and prediction.view is not None and prediction.view.has_neighbors:
+                self._look_for_number(image)
             if self.show is not None and prediction.view is not None:
                 from runtime import visualize
 
@@ -206,6 +222,11 @@ class ClassifyJob(BatchJob):
             return self._record(image, prediction)
         except ImageError as error:
             return str(error)
+
+    def _look_for_number(self, image: FoundImage) -> None:
+        recognition = self.classifier.read(source_of(image))
+        if sum(digit.prediction.accepted for digit in recognition.digits) > 1:
+            self._numbers[name_of(image)] = ", ".join(recognition.lines)
 
     def _record(self, image: FoundImage, prediction: Prediction) -> Record:
         classifier = self.classifier

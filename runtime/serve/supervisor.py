@@ -170,8 +170,8 @@ class Supervisor:
         """Send an image to the worker and return its response.
 
         Args:
-            task: "classify" for an image of a single digit, "read" for a page, "infer" for an
-                inference request.
+            task: "classify" or "feature-maps" for an image of a single digit, "read" for a page,
+                "infer" for an inference request.
             image: the bytes of an image file, or the body of an inference request.
             options: further fields of the message's header; `runtime.serve.worker` lists them.
 

@@ -7,11 +7,12 @@ an `id` and one of these values of `task`:
 - `ping`: The worker replies at once, even if all its threads are busy.
 - `model`: The header of the reply has `model`, the description of the open artifact.
 - `classify`: The body is an image. The header has `drawing`, see POST /v1/classify.
+- `feature-maps`: The same for POST /v1/feature-maps; the reply has no digits.
 - `read`: The body is an image of a page.
 - `infer`: The body is that of POST /v2/models/{name}/infer. The header has `name` and `json_bytes`,
   the size of the JSON in the body, or None.
 
-With `classify` and `read`, the header also has `is_json`: whether the body is JSON that contains
+With an image, the header also has `is_json`: whether the body is JSON that contains
 the image.
 
 The header of a reply has the `id` of the message. The reply to an image also has either `digits` or
@@ -83,8 +84,8 @@ class _Worker:
         """Return the body of the HTTP response, and the digits for the metrics.
 
         Raises:
-            HttpProblem: 400 or 404 if the request is invalid, 413 if it is too large, 503 if memory
-                does not become free in time.
+            HttpProblem: 400 or 404 if the request is invalid, 413 if it is too large, 501 if the
+                network has no feature maps, 503 if memory does not become free in time.
             ImageError: the image cannot be decoded.
         """
         classifier, task = self._model.classifier, header["task"]
@@ -98,6 +99,8 @@ class _Worker:
         with self._budget.lease(check_size(body, self._limits, page=task == "read")):
             if task == "read":
                 return responses.read(classifier, body)
+            if task == "feature-maps":
+                return responses.feature_maps(classifier, body, header["drawing"])
             return responses.classify(classifier, body, header["drawing"])
 
     def _reply(self, number: int, job: "Future[responses.WorkerBody]") -> None:
