@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 # Files that the pages show or link to, as patterns of git ls-files.
 CONTENT = (
-    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "main.ipynb"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "*.ipynb"),
     *("docs/*.md", "docs/*.png", "docs/*.svg", "docs/draw_examples.py", "train/RECIPE.md"),
     *("deploy/README.md", "benchmarks/results/*", "examples/*"),
 )
