@@ -229,12 +229,14 @@ class Classifier:
         return self._predict_all(np.stack(batch)) if batch else []
 
     def _predict_components(self, batch: list[Pixels]) -> list[Prediction]:
-        """Predict the ink components of a page; reject each 8 that looks like a B."""
+        """Predict the ink components of a page; reject them as strictly as `classify` does."""
         predictions = self._predict_batch(batch)
-        for prediction, pixels in zip(predictions, batch, strict=True):
-            if prediction.accepted and self._looks_like_b(prediction, pixels):
-                prediction.accepted = False
-        return predictions
+        return [
+            prediction
+            if not prediction.accepted or self._is_confirmed(prediction, pixels)
+            else replace(prediction, accepted=False)
+            for prediction, pixels in zip(predictions, batch, strict=True)
+        ]
 
     def _predict_all(self, pixels: Pixels) -> list[Prediction]:
         scores = self.backend.scores(pixels)
@@ -254,18 +256,29 @@ class Classifier:
             return prediction
         if preprocessed.method in ("pixels", "mnist"):
             return prediction
-        accepted = not preprocessed.implausible and not self._looks_like_b(
+        accepted = not preprocessed.implausible and self._is_confirmed(
             prediction, preprocessed.pixels
         )
-        score = self._scorer.score(preprocessed.pixels, prediction.confidence)
-        if accepted and self._scorer.is_uncertain(score, prediction.confidence):
-            from runtime.tta import mean_tta_score, tta_variants  # few images need it
-
-            variants, predicted = tta_variants(preprocessed.pixels), int(prediction.scores.argmax())
-            scores = self.backend.scores(variants)
-            mean_score = mean_tta_score(variants, scores, predicted, self._scorer)
-            accepted = mean_score >= self._scorer.threshold
         return prediction if accepted else replace(prediction, accepted=False)
+
+    def _is_confirmed(self, prediction: Prediction, pixels: Pixels) -> bool:
+        """Return whether an accepted prediction stays accepted when the ink is examined again.
+
+        It does not if an 8 looks like a B, or if test-time augmentation contradicts an uncertain
+        prediction. Predictions of models without a rejection model are always confirmed.
+        """
+        if self.spec.rejection_model is None:
+            return True
+        if self._looks_like_b(prediction, pixels):
+            return False
+        score = self._scorer.score(pixels, prediction.confidence)
+        if not self._scorer.is_uncertain(score, prediction.confidence):
+            return True
+        from runtime.tta import mean_tta_score, tta_variants  # few images need it
+
+        variants, predicted = tta_variants(pixels), int(prediction.scores.argmax())
+        scores = self.backend.scores(variants)
+        return mean_tta_score(variants, scores, predicted, self._scorer) >= self._scorer.threshold
 
     def _looks_like_b(self, prediction: Prediction, pixels: Pixels) -> bool:
         """Return whether the image is a B predicted as 8; False if the model has other classes."""

@@ -8,7 +8,7 @@ import contextlib
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple, TypeAlias
@@ -115,11 +115,8 @@ class BatchJob(ABC):
     def do(self, task: Batch) -> FormattedBatch:
         """Process a batch; an unreadable image does not affect the others."""
         start_s = time.perf_counter()
-        images = [item for item in task if not isinstance(item, UnreadablePath)]
-        results = iter(self.records(images))
         lines = []
-        for item in task:
-            result = item.message if isinstance(item, UnreadablePath) else next(results)
+        for item, result in zip(task, self.results(task), strict=True):
             if isinstance(result, str):
                 lines.append(self._error_line(name_of(item), result))
             else:
@@ -128,6 +125,13 @@ class BatchJob(ABC):
                 if note is not None:
                     lines.append(OutputLine(f"{printable(note)}\n", to_stderr=True))
         return FormattedBatch(lines, len(task), time.perf_counter() - start_s)
+
+    def results(self, batch: Batch) -> Iterator[Record | str]:
+        """Yield each image's record, or the error message of an image or a path without one."""
+        images = [item for item in batch if not isinstance(item, UnreadablePath)]
+        records = iter(self.records(images))
+        for item in batch:
+            yield item.message if isinstance(item, UnreadablePath) else next(records)
 
     def run(
         self, images: Iterable[Found | None], jobs: int
@@ -191,8 +195,8 @@ class ClassifyJob(BatchJob):
         """Return each image's prediction, or its error message."""
         if self.show is not None or self.suggest_read:
             return [self._classify(image) for image in images]
-        # Regular files only: the batch may be read again, which a pipe does not allow.
-        if all(isinstance(image, str) and os.path.isfile(image) for image in images):
+        # No named pipes: the batch may be read again, which a pipe does not allow.
+        if all(isinstance(image, PipedImage) or os.path.isfile(image) for image in images):
             # If one image is unreadable, classify each one by itself below.
             with contextlib.suppress(ImageError):
                 predictions = self.classifier.classify_batch(map(source_of, images))
