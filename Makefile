@@ -26,7 +26,7 @@ PIP = -m pip --disable-pip-version-check install
 NEED_PYTHON = @test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with its venv module here;" \
 	"install one (Debian: apt install python3-venv), or name it: make PYTHON=…" >&2; exit 2; }
 ENGINES = litert onnx tflite
-LOCKS = dev pi $(ENGINES)
+LOCKS = dev pi $(ENGINES) metadata
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
 WITH_WRITERS = $(if $(WRITERS), --writers "$(WRITERS)")
 # tflite-runtime needs NumPy 1 and an environment of its own; measured if that exists.
@@ -62,7 +62,7 @@ models/.settings: FORCE
 	@echo "$(DATA) $(RECIPE)" | cmp -s - $@ || { \
 		rm -f models/digits-checkpoint.npz; echo "$(DATA) $(RECIPE)" > $@; }
 
-test: .venv/installed $(ENGINES:%=test-%)
+test: .venv/installed .venv-metadata/installed $(ENGINES:%=test-%)
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The runtime from its wheel, in an environment with one engine and nothing more.
@@ -120,6 +120,9 @@ lint: .venv/installed
 # It imports few of the installed modules.
 .venv-pi/installed: PIP += --no-compile
 
+# mediapipe's reader of .tflite metadata, without the packages that the reader does not need.
+.venv-metadata/installed: PIP += --no-deps
+
 # The artifacts in runtime/pretrained/; an interrupted training is resumed.
 publish: .venv/installed
 	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)$(WITH_WRITERS)
@@ -133,7 +136,11 @@ publish: .venv/installed
 
 lock: .venv/installed
 	for extra in $(LOCKS); do \
-		.venv/bin/uv pip compile pyproject.toml --extra $$extra --extra test --universal \
+		case $$extra in \
+			metadata) source="--group metadata --no-deps" ;; \
+			*) source="pyproject.toml --extra $$extra --extra test" ;; \
+		esac; \
+		.venv/bin/uv pip compile $$source --universal \
 		--python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --quiet --upgrade \
 		--output-file requirements/$$extra.lock || exit 1; \

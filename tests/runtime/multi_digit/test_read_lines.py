@@ -23,6 +23,8 @@ from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
 from train.negatives import draw_negatives
 
+pytestmark = pytest.mark.portable
+
 Array = np.ndarray[Any, np.dtype[Any]]
 CLASSIFIER = Classifier.load()
 HEIGHT = 48

@@ -17,6 +17,8 @@ from runtime.preprocess.decode_cost import MAX_PARTS
 from runtime.preprocess.decode_memory import memory_bytes
 from runtime.preprocess.grayscale import downscale
 
+pytestmark = pytest.mark.portable
+
 MANY = MAX_PARTS + 1
 
 

@@ -15,6 +15,8 @@ from runtime.errors import ImageError
 from runtime.preprocess.mnist_format import PIXELS_SHAPE, to_mnist_format
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, LIGHT_ON_DARK, preprocess, to_pixels
 
+pytestmark = pytest.mark.portable
+
 Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = load_digits().images[:40]
 HEIGHT = 360  # pixels of a generated page
