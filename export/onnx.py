@@ -18,6 +18,7 @@ from export.keras_model import INPUT_NAME, KerasModel, serving_function
 from export.pipeline import ExportTarget
 from export.softmax_lut import replace_softmax_with_lut_onnx
 from export.verify import Signature
+from runtime.backends.codec import Tensor
 from runtime.cli.exit_status import exit_status
 from runtime.errors import ArtifactError
 from runtime.model.spec import QuantizationParams
@@ -191,6 +192,28 @@ def describe(data: bytes) -> Signature:
         )
     source, result = graph.input[0], graph.output[0]
     return Signature(source.name, result.name, *(_shape(value) for value in (source, result)))
+
+
+def tensors(data: bytes) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the inputs and the outputs of a model, without inputs that have a default value.
+
+    Args:
+        data: the bytes of an .onnx file.
+
+    Raises:
+        ArtifactError: the data are not an ONNX model.
+    """
+    graph = _load(data).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    return [*map(_tensor, inputs)], [*map(_tensor, graph.output)]
+
+
+def _tensor(value: "onnx.ValueInfoProto") -> Tensor:
+    import onnx
+
+    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+    return Tensor(_shape(value), kind.name)
 
 
 def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:

@@ -15,6 +15,7 @@ from export.keras_model import KerasModel, serving_function
 from export.pipeline import ExportTarget
 from export.softmax_lut import replace_softmax_with_lut_tflite
 from export.verify import Signature
+from runtime.backends.codec import Tensor
 from runtime.cli.exit_status import exit_status
 from runtime.errors import ArtifactError
 from runtime.model.spec import QuantizationParams
@@ -130,6 +131,20 @@ def describe(data: bytes) -> Signature:
             for detail in (source[0], result[0])
         ),
     )
+
+
+def tensors(data: bytes) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the inputs and the outputs of a model.
+
+    Args:
+        data: the bytes of a .tflite file.
+
+    Raises:
+        ArtifactError: LiteRT cannot open the file.
+    """
+    interpreter = _open(data)
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    return [*map(Tensor.of_tflite, inputs)], [*map(Tensor.of_tflite, outputs)]
 
 
 def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:
