@@ -44,8 +44,18 @@ _LOAD_ERRORS = (
     RuntimeError,  # zipfile: the archive is encrypted or has an unknown version of the zip format
     zipfile.BadZipFile,
 )
-# The exceptions of Keras for a model whose layers it cannot copy, such as a subclassed model.
-_CLONE_ERRORS = (ValueError, TypeError, KeyError, AttributeError, RuntimeError)
+# The exceptions of Keras and of the converters for a layer that they do not support.
+CONVERSION_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    ImportError,
+    OSError,
+    RuntimeError,
+)
 
 
 @dataclass(frozen=True)
@@ -192,6 +202,12 @@ def scores_of(model: "keras.Model", pixels: Pixels) -> Scores:
     return np.asarray(model.predict(scaled, batch_size=_BATCH_SIZE, verbose=0))
 
 
+def served_shapes(model: "keras.Model") -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+    """Return the shapes of the input and the output of `serving_function`."""
+    output = tuple(model.output_shape)
+    return tuple(model.input_shape), output[:1] + output[2:] if len(output) == 4 else output
+
+
 def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunction":
     """Convert a model to a TensorFlow function that the converters read.
 
@@ -226,7 +242,7 @@ def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunc
             ),
         )
         clone.set_weights(model.get_weights())
-    except _CLONE_ERRORS:
+    except CONVERSION_ERRORS:  # Keras cannot copy a subclassed model
         clone = model
     signature = [tf.TensorSpec(model.input_shape, model.inputs[0].dtype, name=INPUT_NAME)]
 

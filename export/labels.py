@@ -7,6 +7,18 @@ from pathlib import Path
 _RANGE = re.compile(r"(\w)-(\w)")  # such as 0-9 or A-Z
 
 
+def add_labels_argument(parser: argparse.ArgumentParser, required: bool) -> None:
+    """Add the option --labels of `digit-edge export-spec` and `digit-edge export`."""
+    parser.add_argument(
+        "--labels",
+        required=required,
+        type=parse_labels,
+        metavar="A,B,…",
+        help="the class names in the order of the scores: 0,1,2 or 0-9, or a .txt file with one "
+        "name a line",
+    )
+
+
 def parse_labels(text: str) -> tuple[str, ...]:
     """Return the class names of an option's value, in the order of the model's scores.
 

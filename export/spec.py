@@ -21,10 +21,10 @@ from export.find_interface import (
     golden_pixels,
     of_split,
 )
-from export.keras_model import HDF5_SUFFIXES, KerasModel, check_keras_file, load_keras, tensors
-from export.labels import parse_labels
+from export.keras_model import HDF5_SUFFIXES
+from export.labels import add_labels_argument
+from export.own_keras import UNKNOWN, base_spec, open_bare_keras, print_found, with_interface
 from runtime.backends import Pixels, Scores, open_backend
-from runtime.backends.checks import is_pixel_minus_128
 from runtime.backends.codec import Tensor
 from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
@@ -33,25 +33,16 @@ from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.interface import ACTIVATIONS, LAYOUTS, POLARITIES, Interface
 from runtime.model.spec import (
-    INTERFACE_SCHEMA,
-    SCHEMA_VERSION,
-    Dataset,
     GoldenOutputs,
-    ModelSpec,
     Quantization,
 )
-from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from train.options import add_data_argument
 
 if TYPE_CHECKING:
-    import keras
+    pass
 
-# Name and digest of the training data and the calibration data, for the spec of such a model.
-UNKNOWN = Dataset("unknown", "")
 # The smallest --scale: a smaller number is a factor such as 1/255, not the largest value.
 _MIN_SCALE = 0.1
-# Largest factor of a Keras Rescaling layer that takes pixels from 0 to 255.
-_MAX_PIXEL_FACTOR = 0.02
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -72,10 +63,11 @@ def main(argv: list[str] | None = None) -> int:
 
         data = datasets.load(arguments.data)
         examples = of_split(data.name, data.test.pixels, data.test.labels, data.labels)
-    written = add_spec(
-        arguments.model, arguments.labels, out, options, examples, lambda found: report(out, found)
-    )
-    spec = written.spec
+
+    def on_found(found: Found) -> None:
+        print_found(out, found)
+
+    spec = add_spec(arguments.model, arguments.labels, out, options, examples, on_found).spec
     print(f"{printable(str(out))}: {len(spec.labels)} labels, {spec.precision}")
     return 0
 
@@ -131,26 +123,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def add_labels_argument(parser: CommandParser, required: bool) -> None:
-    """Add the option --labels of `digit-edge export-spec` and `digit-edge export`."""
-    parser.add_argument(
-        "--labels",
-        required=required,
-        type=parse_labels,
-        metavar="A,B,…",
-        help="the class names in the order of the scores: 0,1,2 or 0-9, or a .txt file with one "
-        "name a line",
-    )
-
-
-def report(path: Path, found: Found) -> None:
-    """Print the interface that was found, and on stderr why it is doubtful."""
-    print(printable(f"{path}: {found.note}"))
-    if found.warning:
-        sys.stdout.flush()
-        print("warning:", printable(found.warning), file=sys.stderr)
-
-
 def add_spec(
     path: Path,
     labels: tuple[str, ...],
@@ -187,7 +159,7 @@ def add_spec(
         opened = open_bare_keras(path, labels, options, examples, on_found)
         return artifact.write(out, opened.artifact.data, opened.artifact.spec)
     data = artifact.read_bare(path)
-    spec = _base_spec(path, labels)
+    spec = base_spec(path, labels)
     target = tflite if path.suffix == ".tflite" else onnx
     try:
         inputs, outputs = target.tensors(data)
@@ -205,7 +177,7 @@ def add_spec(
     source, result = _single(path, inputs, outputs)
     found = find(str(path), source, result, labels, run, options, examples)
     on_found(found)
-    spec = _with_interface(spec, found.interface, source, result)
+    spec = with_interface(spec, found.interface, source, result)
     pixels = golden_pixels()
     scores = open_backend(Artifact(path, data, spec)).scores(pixels)
     return artifact.write(
@@ -213,77 +185,8 @@ def add_spec(
     )
 
 
-def open_bare_keras(
-    path: Path,
-    labels: tuple[str, ...],
-    options: Options | None = None,
-    examples: Examples | None = None,
-    on_found: Callable[[Found], None] = lambda _: None,
-) -> KerasModel:
-    """Open a Keras model without a spec, and make its spec; no file is written.
-
-    The arguments are those of `add_spec`.
-
-    Raises:
-        ArtifactError: as `add_spec`.
-    """
-    check_keras_file(path)
-    if path.suffix in HDF5_SUFFIXES:
-        from train.save import to_bytes
-
-        model = load_keras(path)
-        data = to_bytes(model)
-    else:
-        data = artifact.read_bare(path)
-        model = load_keras(path)
-    source, result = tensors(path, model)
-    spec = _base_spec(path, labels)
-
-    def run(interface: Interface, pixels: Pixels) -> Scores:
-        reading = Artifact(path, data, dataclasses.replace(spec, interface=interface))
-        return KerasModel(reading, model).scores(pixels)
-
-    found = find(str(path), source, result, labels, run, options, examples, _pixel_scale(model))
-    on_found(found)
-    spec = _with_interface(spec, found.interface, source, result)
-    pixels = golden_pixels()
-    scores = KerasModel(Artifact(path, data, spec), model).scores(pixels)
-    spec = dataclasses.replace(spec, golden=GoldenOutputs(pixels, scores))
-    return KerasModel(Artifact(path, data, spec), model)
-
-
 def _default_out(model: Path) -> Path:
     return model.with_suffix(".keras") if model.suffix in HDF5_SUFFIXES else model
-
-
-def _base_spec(path: Path, labels: tuple[str, ...]) -> ModelSpec:
-    return ModelSpec(
-        name=path.stem,
-        labels=labels,
-        input_shape=PIXELS_SHAPE,
-        precision="float32",
-        temperature=1.0,
-        confidence_threshold=0.0,
-        source_sha256="",
-        dataset=UNKNOWN,
-        metrics=None,
-        golden=None,
-        provenance=(("made", "elsewhere"),),
-    )
-
-
-def _with_interface(
-    spec: ModelSpec, interface: Interface, source: Tensor, result: Tensor
-) -> ModelSpec:
-    """Return the spec with the interface, or without it if it is that of this project's models."""
-    own = Interface((None, *PIXELS_SHAPE), PIXELS_SHAPE)
-    int8 = dataclasses.replace(own, dtype="int8")
-    is_own = result.dtype in ("float32", source.dtype) and (
-        interface == own or (interface == int8 and is_pixel_minus_128(source.quantization))
-    )
-    if is_own and result.shape[-1] != 1:
-        return dataclasses.replace(spec, interface=None, schema_version=SCHEMA_VERSION)
-    return dataclasses.replace(spec, interface=interface, schema_version=INTERFACE_SCHEMA)
 
 
 def _single(path: Path, inputs: list[Tensor], outputs: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -298,18 +201,6 @@ def _single(path: Path, inputs: list[Tensor], outputs: list[Tensor]) -> tuple[Te
             "one image as input and only the scores as output"
         )
     return inputs[0], outputs[0]
-
-
-def _pixel_scale(model: "keras.Model") -> float | None:
-    """Return 255 if the model begins with a Rescaling layer for pixels from 0 to 255."""
-    import keras
-
-    for layer in model.layers[:3]:
-        if isinstance(layer, keras.layers.Rescaling):
-            factor = layer.scale
-            if isinstance(factor, int | float) and 0 < abs(factor) <= _MAX_PIXEL_FACTOR:
-                return 255.0
-    return None
 
 
 def _scale(text: str) -> float:

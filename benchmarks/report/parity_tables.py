@@ -116,7 +116,7 @@ def _scores_line(result: ParityResult) -> tuple[str, ...]:
 def minimum_tolerance(result: ParityResult) -> str:
     """Return the strictest values of the tolerance options with which the case passes."""
     tolerance = result.minimum_tolerance
-    if result.precision == "int8":
+    if not result.tolerance.compares_scores(result.precision):
         return f"drop {100 * tolerance.max_drop:.2f}, agreement {percent(tolerance.min_agreement)}"
     return f"difference {tolerance.max_difference:.1e}"
 

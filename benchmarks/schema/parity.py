@@ -95,7 +95,7 @@ class ParityResult:
     Attributes:
         case: the artifact, engine, device and threads.
         version: the version of the engine.
-        precision: "float32" or "int8", which have different limits.
+        precision: "float32", "float16" or "int8", which have different limits.
         digest: the digest of the artifact.
         size_bytes: the size of the artifact's file.
         reference: the metrics of the reference.

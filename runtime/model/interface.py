@@ -16,6 +16,8 @@ POLARITIES = ("light", "dark")  # ink is lighter than paper, as in MNIST; ink is
 # How 28×28 pixels become another size: interpolated, or unchanged in the center of the input.
 FITS = ("resize", "pad")
 ACTIVATIONS = ("softmax", "log-softmax", "logits", "sigmoid")  # what the model's output is
+# What the runtime does with an output to get probabilities, for messages.
+_CONVERSIONS = {"logits": " (softmax is applied)", "log-softmax": " (exp is applied)"}
 RAW = "raw"  # the output as it is, to find out the activation; never in a file
 # Types of an input's values.
 DTYPES = ("float32", "float16", "float64", "uint8", "int8", "int32", "int64")
@@ -83,7 +85,7 @@ class Interface:
         shape = ", ".join("N" if size is None else str(size) for size in self.input_shape)
         return (
             f"input ({shape}), {self.dtype}, values from {low:.4g} to {high:.4g}, "
-            f"{self.polarity} ink; output {self.activation}"
+            f"{self.polarity} ink; output {self.activation}{_CONVERSIONS.get(self.activation, '')}"
         )
 
     def range(self) -> tuple[float, float]:
