@@ -5,6 +5,7 @@ that commands can list the engines in their `--help` without delay.
 """
 
 import importlib.util
+import sys
 from typing import NamedTuple
 
 
@@ -59,6 +60,11 @@ def engine_name(name: str) -> str:
 
 
 def install_hint(engine: str) -> str:
-    """Return the pip command that installs an engine of `ENGINES`."""
+    """Return the pip command that installs an engine, or a successor that this Python has."""
+    if engine == "tflite-runtime" and sys.version_info >= (3, 12):
+        return (
+            "there is no tflite-runtime for Python 3.12 and later; use its successor, "
+            '--backend litert: pip install "digit-edge[litert]"'
+        )
     extra = next(row.extra for row in ENGINES if row.name == engine)
     return f'pip install "digit-edge[{extra}]"'

@@ -163,7 +163,7 @@ def compare(
         dataset_sha256=test_set.sha256,
         n=len(test_set.labels),
         class_names=test_set.class_names,
-        reference=reference and BenchmarkCase(reference.path.name, "keras", "cpu", 1),
+        reference=BenchmarkCase(reference.path.name, "keras", "cpu", 1) if reference else None,
         reference_version=keras_response.version,
         reference_digest=reference.spec.digest if reference else "",
         reference_bytes=len(reference.data) if reference else 0,
