@@ -190,9 +190,9 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
     parser.add_argument(
         "--precision",
         choices=_precisions(*targets),
-        help=f"number format of the weights (default: {FLOAT32})"
-        if single_target
-        else f"export this precision only (default: {FLOAT32} and {INT8})",
+        metavar="NAME",
+        help=f"number format of the weights: {', '.join(_precisions(*targets))} (default: "
+        + (f"{FLOAT32})" if single_target else f"{FLOAT32} and {INT8})"),
     )
     parser.add_argument(
         "--calibration",
@@ -229,7 +229,8 @@ def _parse(targets: Sequence[ExportTarget], argv: list[str] | None) -> argparse.
     )
     for option in ("calibration", "seed"):
         if getattr(arguments, option) is not None and INT8 not in arguments.precisions:
-            raise EdgeError(f"--{option} only affects int8 artifacts: pass --precision {INT8} too")
+            remedy = "--quantize" if single_target else f"--precision {INT8}"
+            raise EdgeError(f"--{option} only affects int8 artifacts: pass {remedy} too")
     if single_target:
         if arguments.out and arguments.out.suffix != single_target.suffix:
             parser.error(f"--out must end in {single_target.suffix}")

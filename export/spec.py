@@ -101,24 +101,26 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.add_argument(
             f"--{name}",
             type=_numbers,
-            metavar="X,…",
-            help=f"one number, or one for each channel (default: found, or {default})",
+            metavar="X",
+            help=f"one number, or one for each channel: X,X,X (default: found, or {default})",
         )
     parser.add_argument(
         "--layout",
         choices=LAYOUTS,
-        help="channels last or first, if the input's shape does not show it",
+        metavar="NAME",
+        help="nhwc, channels last, or nchw, channels first, if the input's shape does not show it",
     )
     parser.add_argument(
         "--polarity",
         choices=POLARITIES,
-        help="light ink on dark paper, as in MNIST, or dark ink on light paper (default: found, "
-        "or light)",
+        metavar="NAME",
+        help="light: light ink on dark paper, as in MNIST; or dark (default: found, or light)",
     )
     parser.add_argument(
         "--activation",
         choices=ACTIVATIONS,
-        help="what the model returns (default: found by its scores)",
+        metavar="NAME",
+        help=f"what the model returns: {', '.join(ACTIVATIONS)} (default: found by its scores)",
     )
     return parser.parse_args(argv)
 

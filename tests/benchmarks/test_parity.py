@@ -125,9 +125,7 @@ def test_artifact_of_another_model_is_detected(report, find_case) -> None:
 
 
 def test_frozen_batch_size_is_detected_and_named(report, find_case) -> None:
-    assert "a batch, after single images" in failure_of(
-        find_case(report, "frozen-batch.onnx", "onnxruntime")
-    )
+    assert "with 3 images" in failure_of(find_case(report, "frozen-batch.onnx", "onnxruntime"))
 
 
 def test_truncated_artifact_is_detected(report, find_case) -> None:
