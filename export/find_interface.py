@@ -32,27 +32,24 @@ DIGITS = tuple("0123456789")
 _MIN_SIDE_PX = 8  # smallest height or width that is taken for an image
 _EXAMPLES_PER_CLASS = 10  # images of each class that a model is tried on
 _MIN_ACCURACY = 0.5  # a reading works if it predicts at least this share of the known images
-# If the loss of the first reading exceeds the smallest loss by at most this, the first reading is
-# chosen, so that the usual one is not replaced by an unusual one that is better by chance.
+# The first reading whose loss exceeds the smallest loss by at most this is chosen, so that a usual
+# reading is not replaced by an unusual one that is better by chance.
 _MAX_LOSS_EXCESS = 0.05  # nats
-# Hard copies of the known images: most models read clean digits without an error, whatever the
-# scale. Only errors show whether the confidence fits.
-_NOISE_LEVELS = 50  # standard deviation, of 255
-_SHIFT_PX = 3  # down and to the right
 # Temperatures at which the loss is measured: training makes networks too confident, up to this.
 _MAX_TEMPERATURE = 4.0
-# Scalings that models are trained with, the most frequent first: 0 to 1, 0
-# to 255, −1 to 1, −0.5 to 0.5, and standardized by the mean and deviation of MNIST.
+# Scalings that models are trained with, as scale, mean, std: 0 to 1, −1 to 1, −0.5 to 0.5, and
+# standardized by the mean and deviation of MNIST.
 _SCALINGS: tuple[Scaling, ...] = (
     (SCALE, MEAN, STD),
-    (255.0, MEAN, STD),
     (1.0, (0.5,), (0.5,)),
     (1.0, (0.5,), STD),
     (1.0, (0.1307,), (0.3081,)),
 )
-_COLOR_SCALINGS: tuple[Scaling, ...] = (
+_COLOR_SCALINGS: tuple[Scaling, ...] = (  # by those of ImageNet
     (1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-)  # ImageNet's
+)
+# 0 to 255, the last: in a network for smaller values, these may be right and too confident.
+_LARGE_SCALINGS: tuple[Scaling, ...] = ((255.0, MEAN, STD),)
 _INT8_SCALINGS: tuple[Scaling, ...] = ((255.0, (128.0,), STD),)  # pixel − 128
 # An input's quantized range may differ from the range of the values by this share of the range:
 # calibration images seldom have both ends.
@@ -298,7 +295,7 @@ def _readings(
     forms: list[Form],
     options: Options,
 ) -> Iterator[Interface]:
-    """Yield the possible interfaces, the most frequent first."""
+    """Yield the possible interfaces, in the order in which they are preferred."""
     polarities = POLARITIES if options.polarity is None else (options.polarity,)
     for polarity, scaling in itertools.product(polarities, _scalings(source, forms, options)):
         for input_shape, size, layout in forms:
@@ -323,9 +320,8 @@ def _scalings(
     if (options.scale, options.mean, options.std) != (None, None, None):
         scale = SCALE if options.scale is None else options.scale
         return [(scale, options.mean or MEAN, options.std or STD)]
-    scalings = list(_SCALINGS)
-    if all(size[2] == 3 for _, size, _ in forms):
-        scalings += _COLOR_SCALINGS
+    is_color = all(size[2] == 3 for _, size, _ in forms)
+    scalings = [*_SCALINGS, *(_COLOR_SCALINGS if is_color else ()), *_LARGE_SCALINGS]
     if np.dtype(source.dtype).kind not in "iu":
         return scalings
     limits = np.iinfo(source.dtype)
@@ -432,16 +428,13 @@ def _best(
     """Return the reading that predicts the examples best, and its number of right predictions."""
     columns = [labels.index(name) for name in dict.fromkeys(examples.classes)]
     targets = np.array([columns.index(labels.index(name)) for name in examples.classes])
-    noise = np.random.default_rng(0).normal(0, _NOISE_LEVELS, examples.pixels.shape)
-    shifted = np.roll(examples.pixels, (_SHIFT_PX, _SHIFT_PX), (1, 2))
-    hard = np.clip(shifted + noise, 0, 255).astype(np.uint8)
     measured = []
     for reading in readings:
-        scores = np.concatenate([run(reading, examples.pixels), run(reading, hard)])[:, columns]
-        right = int((scores[: len(targets)].argmax(axis=1) == targets).sum())
-        measured.append((reading, right, _loss(scores, np.tile(targets, 2))))
-    best, first = min(measured, key=lambda result: result[2]), measured[0]
-    return (first if first[2] <= best[2] + _MAX_LOSS_EXCESS else best)[:2]
+        scores = run(reading, examples.pixels)[:, columns]
+        right = int((scores.argmax(axis=1) == targets).sum())
+        measured.append((reading, right, _loss(scores, targets)))
+    limit = min(loss for _, _, loss in measured) + _MAX_LOSS_EXCESS
+    return next((reading, right) for reading, right, loss in measured if loss <= limit)
 
 
 def _loss(scores: Scores, targets: npt.NDArray[np.int64]) -> float:
