@@ -41,6 +41,7 @@ PAGES = (
     "microcontrollers",
     "runtime",
     "benchmarks",
+    "own-model",
 )  # pages whose commands are run
 OTHER_TESTS = {"raspberry-pi.md"}  # pages tested by tests/deploy/test_page.py
 # Pages without commands to run. Their links, command names, options and settings are checked.

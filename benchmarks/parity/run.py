@@ -168,7 +168,7 @@ def compare(
         reference_digest=reference.spec.digest if reference else "",
         reference_bytes=len(reference.data) if reference else 0,
         trained_on=reference.spec.dataset.name
-        if reference and training_set != test_set.sha256
+        if reference and training_set not in (test_set.sha256, "")  # empty: unknown
         else "",
         macs=keras_response.macs,
         parameters=keras_response.parameters,
