@@ -64,7 +64,7 @@ def report(error: EdgeError) -> None:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text that is not empty, of at most 200 characters."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip().strip("'\"") for line in str(error).splitlines()]
     text = next(filter(None, lines), type(error).__name__)
     return text if len(text) <= 200 else text[:199] + "…"
 
