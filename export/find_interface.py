@@ -20,7 +20,17 @@ from runtime.backends.codec import Tensor
 from runtime.errors import ArtifactError, DatasetError, plural
 from runtime.model import artifact
 from runtime.model.default_model import PRETRAINED
-from runtime.model.interface import FITS, LAYOUTS, MEAN, POLARITIES, RAW, SCALE, STD, Interface
+from runtime.model.interface import (
+    DTYPES,
+    FITS,
+    LAYOUTS,
+    MEAN,
+    POLARITIES,
+    RAW,
+    SCALE,
+    STD,
+    Interface,
+)
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from train.data.load import sklearn_digits
 
@@ -135,6 +145,7 @@ def find(
             option contradicts the model.
     """
     options = options or Options()
+    _check_types(name, source, result)
     forms = list(_forms(name, source, result, options.layout))
     _check_labels(name, result, forms[0], labels)
     if examples is None and set(DIGITS) <= set(labels):
@@ -265,6 +276,24 @@ def _images(
             yield fixed, (size, layout)
 
 
+def _check_types(name: str, source: Tensor, result: Tensor) -> None:
+    """Raise ArtifactError if the input's or the output's type is not one of images and scores."""
+    if source.dtype not in DTYPES:
+        raise ArtifactError(
+            f"{name}: its input is {source.dtype}: convert it with an input of {', '.join(DTYPES)}"
+        )
+    if result.dtype in ("int8", "uint8") and not result.scale:
+        raise ArtifactError(
+            f"{name} returns {result.dtype} without a quantization scale: convert it with float "
+            "scores"
+        )
+    if result.dtype not in ("float32", "float16", "float64", "int8", "uint8"):
+        raise ArtifactError(
+            f"{name} returns {result.dtype}, such as the number of a class: convert it with one "
+            "float score for each class"
+        )
+
+
 def _check_labels(
     name: str,
     result: Tensor,
@@ -280,13 +309,14 @@ def _check_labels(
     batch = 1 if free else math.prod(n or 1 for n in input_shape) // math.prod(size)
     scores = math.prod(sizes) // batch
     if scores != len(labels) and (scores, len(labels)) != (1, 2):
-        names = (
-            "two class names, of the low and the high score"
-            if scores == 1
-            else (f"{plural(scores, 'class name')} with --labels")
-        )
+        remedy = f"pass {plural(scores, 'class name')} with --labels"
+        if scores == 1:
+            remedy = (
+                "pass two class names, of the low and the high score, or convert the model "
+                "with one score for each class"
+            )
         raise ArtifactError(
-            f"{name}: {plural(scores, 'score')}, {plural(len(labels), 'label')}: pass {names}"
+            f"{name}: {plural(scores, 'score')}, {plural(len(labels), 'label')}: {remedy}"
         )
 
 

@@ -214,8 +214,8 @@ def tensors(data: bytes) -> tuple[list[Tensor], list[Tensor]]:
 def _tensor(value: "onnx.ValueInfoProto") -> Tensor:
     import onnx
 
-    kind = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-    return Tensor(_shape(value), kind.name)
+    name = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+    return Tensor(_shape(value), {"float": "float32", "double": "float64"}.get(name, name))
 
 
 def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:

@@ -7,6 +7,7 @@ images with the model's scores; the self-test compares an engine's scores with t
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -97,10 +98,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="X",
         help="the largest input value before --mean and --std: 1 or 255 (default: found, or 1)",
     )
-    for name, default in (("mean", "0"), ("std", "1")):
+    for name, kind, default in (("mean", _numbers, "0"), ("std", _positive, "1")):
         parser.add_argument(
             f"--{name}",
-            type=_numbers,
+            type=kind,
             metavar="X",
             help=f"one number, or one for each channel: X,X,X (default: found, or {default})",
         )
@@ -220,11 +221,21 @@ def _scale(text: str) -> float:
 
 def _numbers(text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
         raise argparse.ArgumentTypeError(
             f"{text} is not a number, or one number for each channel, such as 0.485,0.456,0.406"
-        ) from error
+        )
+    return numbers
+
+
+def _positive(text: str) -> tuple[float, ...]:
+    numbers = _numbers(text)
+    if min(numbers) <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return numbers
 
 
 if __name__ == "__main__":
