@@ -34,6 +34,10 @@ from runtime.model.interface import (
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from train.data.load import sklearn_digits
 
+_PHOTOGRAPHS = (
+    "{name} takes color images, but the runtime passes the ink of one drawn character, without "
+    "its color and background: a model of photographs does not work"
+)
 # A way to take an input for images: the shape of the input, the size of an image, and the layout.
 Form = tuple[tuple[int | None, ...], tuple[int, int, int], str]
 Scaling = tuple[float, tuple[float, ...], tuple[float, ...]]  # scale, mean, std
@@ -161,7 +165,8 @@ def find(
     readings = [dataclasses.replace(reading, activation=activation) for reading in readings]
     if examples is None:
         note = f"{readings[0]}; not tried, as no images of its classes are known: pass --data"
-        return Found(readings[0], note)
+        warning = _PHOTOGRAPHS.format(name=name) if readings[0].size[2] > 1 else ""
+        return Found(readings[0], note, warning)
     if not set(examples.classes) <= set(labels):
         missing = sorted(set(examples.classes) - set(labels))
         raise ArtifactError(

@@ -144,14 +144,19 @@ def open_source(path: str | os.PathLike[str]) -> KerasModel:
 
 
 def check_keras_file(path: Path) -> None:
-    """Check the suffix of a file to export.
+    """Check that a file to export exists, and its suffix.
 
     Raises:
-        ArtifactError: the file does not have a format that Keras opens.
+        ArtifactError: the file does not exist, or does not have a format that Keras opens.
     """
     if path.suffix not in (".keras", *HDF5_SUFFIXES):
         remedy = artifact.remedy(path) or "pass the .keras file that digit-edge train wrote"
         raise ArtifactError(f"{path} is not a .keras file: {remedy}")
+    if not path.exists():
+        raise ArtifactError(
+            f"cannot read the model {path}: it does not exist; check the path, or make a model "
+            "with digit-edge train"
+        )
 
 
 def load_keras(path: Path) -> "keras.Model":
@@ -160,8 +165,6 @@ def load_keras(path: Path) -> "keras.Model":
     Raises:
         ArtifactError: Keras cannot build the model.
     """
-    if not path.exists():
-        raise ArtifactError(f"{path} does not exist: check the path")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # fatal errors only
     # TensorFlow prints messages about oneDNN and CUDA on its first import.
     with interrupt.at_once(), suppress_native_output(2):
