@@ -39,6 +39,7 @@ PAGES = (
     "train",
     "export",
     "microcontrollers",
+    "native",
     "runtime",
     "benchmarks",
     "own-model",
