@@ -20,13 +20,19 @@ from benchmarks.harness.messages import ExplainRequest, Explanation, PredictRequ
 from benchmarks.harness.test_set import TestSet
 from benchmarks.parity import metrics
 from benchmarks.schema.parity import AccuracyResult, ParityResult
-from benchmarks.schema.parity_report import SCHEMA_VERSION, ParityReport, TestImage
+from benchmarks.schema.parity_report import (
+    SCHEMA_VERSION,
+    ParityReport,
+    SeriesAccuracy,
+    TestImage,
+)
 from benchmarks.schema.remote import DevicePredictions
 from runtime.backends import Scores
 from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.tolerance import Tolerance
+from train.data.writers import accuracy_by_series
 from train.options import add_data_argument
 
 # A report contains the pixels of at most this many images that an artifact and the reference
@@ -111,19 +117,25 @@ def compare(
         results: list[ParityResult] = []
         alone: list[AccuracyResult] = []
         skipped: list[SkippedCase] = []
+        series: list[SeriesAccuracy] = []
+        if comparison is not None:
+            keras_case = BenchmarkCase(comparison.reference.path.name, "keras", "cpu", 1)
+            series += _by_series(keras_case, comparison.reference_scores, test_set)
         for case in planned:
             progress(str(case))
-            result = _measure_case(
+            compared = _measure_case(
                 folder, models / case.artifact, case, test_set, comparison, external_pythons
             )
-            if isinstance(result, SkippedCase):
-                skipped.append(result)
-                failed = result.status == FAILED
+            if isinstance(compared, SkippedCase):
+                skipped.append(compared)
+                failed = compared.status == FAILED
             else:
+                result, scores = compared
                 if isinstance(result, ParityResult):
                     results.append(result)
                 else:
                     alone.append(result)
+                series += _by_series(case, scores, test_set)
                 failed = not result
             if failed and fail_fast:
                 break
@@ -151,11 +163,11 @@ def compare(
             device_skipped.append(SkippedCase(case, ABSENT, reason))
             continue
         candidate = artifact.read(models / case.artifact)
-        compared = comparison.compare(candidate, case, scores, response)
-        if isinstance(compared, SkippedCase):
-            device_skipped.append(compared)
+        answered = comparison.compare(candidate, case, scores, response)
+        if isinstance(answered, SkippedCase):
+            device_skipped.append(answered)
         else:
-            device_results.append(compared)
+            device_results.append(answered)
     training_set = test_set.sha256 if reference is None else reference.spec.dataset.sha256
     return ParityReport(
         schema_version=SCHEMA_VERSION,
@@ -183,6 +195,7 @@ def compare(
         alone=tuple(alone),
         device_results=tuple(device_results),
         device_skipped=tuple(device_skipped),
+        series=tuple(series),
     )
 
 
@@ -193,7 +206,7 @@ def _measure_case(
     test_set: TestSet,
     comparison: "_Comparison | None",
     external_pythons: tuple[ExternalPython, ...],
-) -> ParityResult | AccuracyResult | SkippedCase:
+) -> tuple[ParityResult | AccuracyResult, Scores] | SkippedCase:
     """Run an artifact on the images in `folder`, and compare it with the reference if it has one.
 
     Args:
@@ -205,7 +218,7 @@ def _measure_case(
         external_pythons: Pythons for engines that are not installed in this one.
 
     Returns:
-        The result; a SkippedCase with the reason if the case failed.
+        (result, scores of the artifact); a SkippedCase with the reason if the case failed.
     """
     try:
         candidate = artifact.read(path)
@@ -225,9 +238,10 @@ def _measure_case(
         return predicted
     scores, response = predicted
     if comparison is not None and has_reference:
-        return comparison.compare(candidate, case, scores, response)
+        compared = comparison.compare(candidate, case, scores, response)
+        return compared if isinstance(compared, SkippedCase) else (compared, scores)
     in_order = scores[:, [labels.index(name) for name in test_set.class_names]]
-    return AccuracyResult(
+    result = AccuracyResult(
         case=case,
         version=response.version,
         precision=candidate.spec.precision,
@@ -236,6 +250,7 @@ def _measure_case(
         candidate=metrics.compute_metrics(in_order, test_set.labels),
         batch_difference=response.batch_difference,
     )
+    return result, in_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,6 +341,17 @@ def _explain(
         scores=str(folder / "reference.npy"),
     )
     return subprocesses.request_explanation(job)
+
+
+def _by_series(case: BenchmarkCase, scores: Scores, test_set: TestSet) -> list[SeriesAccuracy]:
+    """Return the accuracy of a case on each series of writers; empty if they are unknown."""
+    if test_set.writers is None:
+        return []
+    rows = accuracy_by_series(_correct(scores, test_set), test_set.writers)
+    return [
+        SeriesAccuracy(case, row.series, row.writers, row.n, row.correct, row.low, row.high)
+        for row in rows
+    ]
 
 
 def _correct(scores: Scores, test_set: TestSet) -> npt.NDArray[np.bool_]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.harness.messages import Explanation
+from benchmarks.harness.statistics import wilson_interval
 from benchmarks.report.formats import Table, counted, interval, kilobytes, nats, percent, points
 from benchmarks.schema.parity import AccuracyResult, ParityResult
 from benchmarks.schema.parity_report import ParityReport
@@ -61,6 +62,30 @@ def _accuracy_line(result: AccuracyResult) -> tuple[str, ...]:
         nats(result.candidate.negative_log_likelihood),
         kilobytes(result.size_bytes),
         "measured" if result else "FAIL: NaN",
+    )
+
+
+def series_table(report: ParityReport) -> Table:
+    """Return the accuracy of each case on each series of writers; no lines if unknown."""
+    return Table(
+        "Accuracy by series of writers",
+        ("artifact", "engine", "series", "writers", "images", "accuracy", "over writers", "Wilson"),
+        tuple(
+            (
+                row.case.artifact,
+                row.case.backend,
+                row.series,
+                f"{row.writers:,}",
+                f"{row.n:,}",
+                percent(row.correct / row.n),
+                interval(row.low, row.high),
+                interval(*wilson_interval(row.correct, row.n)),
+            )
+            for row in report.series
+        ),
+        "95 % intervals: over writers, by a cluster bootstrap, and Wilson's, as if all images were "
+        "independent.",
+        ("Wilson", "writers", "images"),
     )
 
 

@@ -28,6 +28,7 @@ except ImportError:
         from hashlib import sha256
 
 from runtime.errors import ArtifactError
+from runtime.model import protobuf
 from runtime.model.spec import ModelSpec, check
 from runtime.system import atomic_write
 
@@ -363,67 +364,13 @@ def _zip_member(data: bytes, name: bytes) -> bytes:
 
 def _onnx_entry(key: str, value: bytes) -> bytes:
     """Return the protobuf bytes of one entry of metadata_props: {1: key, 2: value}."""
-    entry = b"\x0a" + _varint(len(key)) + key.encode() + b"\x12" + _varint(len(value)) + value
-    return b"\x72" + _varint(len(entry)) + entry
-
-
-def _varint(value: int) -> bytes:
-    """Return a number as a protobuf varint: 7 bits a byte, the lowest first."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    entry = protobuf.field(1, key.encode()) + protobuf.field(2, value)
+    return protobuf.field(_ONNX_METADATA_FIELD, entry)
 
 
 def _onnx_metadata(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the (key, value) pairs of an ONNX file's metadata_props."""
-    for number, entry in _fields(memoryview(data)):
+    for number, entry in protobuf.fields(memoryview(data)):
         if number == _ONNX_METADATA_FIELD:
-            pair = dict(_fields(entry))
+            pair = dict(protobuf.fields(entry))
             yield bytes(pair.get(1, b"")), bytes(pair.get(2, b""))
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield (number, content) of the length-delimited fields of a protobuf message.
-
-    Fields of other wire types are skipped.
-    Wire format: https://protobuf.dev/programming-guides/encoding/
-
-    Raises:
-        ArtifactError: the message is damaged.
-    """
-    position = 0
-
-    def varint() -> int:
-        nonlocal position
-        value = shift = 0
-        while True:
-            byte = message[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    try:
-        while position < len(message):
-            tag = varint()
-            match tag & 7:  # the wire type
-                case 0:  # a varint
-                    varint()
-                case 1:  # 64 bits
-                    position += 8
-                case 2:  # length-delimited
-                    size = varint()
-                    if position + size > len(message):
-                        raise IndexError
-                    yield tag >> 3, message[position : position + size]
-                    position += size
-                case 5:  # 32 bits
-                    position += 4
-                case _:
-                    raise IndexError
-    except IndexError:
-        raise ArtifactError("the file is damaged (no protobuf message): export it again") from None
