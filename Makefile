@@ -11,13 +11,14 @@
 # make pi                  install, test and measure the wheel on emulated Raspberry Pis
 # make pi-page             run the commands of docs/raspberry-pi.md on an emulated one
 # make mcu                 prove and measure the model as C on emulated microcontrollers
+# make portability         open the published artifacts in seven engines from PyPI
 # make lint                check style and types
 # make lock [LOCKS=extra]  renew requirements/*.lock, or one of them, after a change in pyproject.toml
 # make clean               remove the environments and everything that was trained
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test test-slow test-scale fuzz pi pi-page mcu lint lock publish clean FORCE
+.PHONY: run test test-slow test-scale fuzz pi pi-page mcu portability lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -94,6 +95,10 @@ pi-page: .venv-pi/installed
 # Not in `make test`: it downloads compilers and emulators and takes up to ten minutes.
 mcu: .venv/installed
 	.venv/bin/python -m deploy.mcu
+
+# Not in `make test`: it downloads 500 MB of engines.
+portability: .venv/installed
+	.venv/bin/python -m benchmarks.portability --out benchmarks/results/portability.md
 
 lint: .venv/installed
 	.venv/bin/ruff check .

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = arguments.out or arguments.models / "report"
     allow_different = arguments.different_models, arguments.different_hosts
     # Detect errors before the measurements, which take minutes.
-    artifact.read(arguments.models / cases.REFERENCE)
+    cases.check_folder(arguments.models)
     write.check(folder)
     if arguments.submit is not None and not arguments.submit.absolute().parent.is_dir():
         raise EdgeError(f"--submit {arguments.submit}: its folder does not exist: make it first")
@@ -170,7 +170,7 @@ def _digests(models: Path, backends: tuple[str, ...]) -> dict[str, str]:
     """
     digests = {}
     names = {case.artifact for case in cases.enumerate_cases(models, backends)}
-    for name in names | {cases.REFERENCE}:
+    for name in names | {cases.find_reference(models) or cases.REFERENCE}:
         with suppress(ArtifactError):
             digests[name] = artifact.read(models / name).spec.digest
     return digests

@@ -5,8 +5,9 @@ largest value of each tensor then determine its quantization scale. `export.cli`
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,11 @@ from train.data.splits import DataSet
 DEFAULT_IMAGES = 500  # number of calibration images without --calibration, all classes together
 
 
+def scale_to_1(pixels: Pixels) -> npt.NDArray[np.float32]:
+    """Return pixels scaled from 0–255 to 0–1, the input of the models of this project."""
+    return np.divide(pixels, 255, dtype=np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Calibration images.
@@ -27,16 +33,18 @@ class Calibration:
         pixels: uint8 (N, 28, 28, 1).
         dataset: name and SHA-256 of these images, for the artifact's spec.
         counts: number of images per class, in the order of the classes.
+        encode: converts pixels uint8 (N, 28, 28, 1) to the float model's input.
     """
 
     pixels: Pixels
     dataset: Dataset
     counts: tuple[int, ...]
+    encode: Callable[[Pixels], npt.NDArray[Any]] = scale_to_1
 
-    def batches(self) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield each image as the float model's input: float32 (1, 28, 28, 1) from 0 to 1."""
+    def batches(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield each image as the float model's input, a batch of one."""
         for image in self.pixels:
-            yield np.divide(image[np.newaxis], 255, dtype=np.float32)
+            yield self.encode(image[np.newaxis])
 
 
 def choose(data: DataSet, size: int = DEFAULT_IMAGES, seed: int = 0) -> Calibration:

@@ -1,4 +1,4 @@
-"""Opens the `.keras` artifact to export, computes its scores, and prepares it for converters.
+"""Opens the Keras model to export, computes its scores, and prepares it for converters.
 
 `export.cli` opens the artifact; `export.tflite` and `export.onnx` convert the model.
 `export.pipeline` compares the result with the scores that Keras computes. The benchmarks also use
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.backends import Pixels, Scores
-from runtime.errors import ArtifactError
+from runtime.backends.codec import Array, Codec, Tensor
+from runtime.errors import ArtifactError, first_line, plural
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.spec import SEQUENCE
@@ -28,16 +29,32 @@ if TYPE_CHECKING:
 
 INPUT_NAME = "pixels"  # name of the exported model's input; another name fails the verification
 OUTPUT_NAME = "scores"  # name of the exported model's output; another name fails the verification
+HDF5_SUFFIXES = (".h5", ".hdf5")  # Keras's format before `.keras`
 _BATCH_SIZE = 500  # images that Keras predicts at once; more images are predicted in batches
 
-# The exceptions that Keras and zipfile raise for a damaged model; each becomes an ArtifactError.
+# The exceptions that Keras, h5py and zipfile raise for a model that they cannot open; each becomes
+# an ArtifactError.
 _LOAD_ERRORS = (
     ValueError,
     TypeError,
     KeyError,
+    AttributeError,
+    ImportError,
     OSError,
     RuntimeError,  # zipfile: the archive is encrypted or has an unknown version of the zip format
     zipfile.BadZipFile,
+)
+# The exceptions of Keras and of the converters for a layer that they do not support.
+CONVERSION_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    ImportError,
+    OSError,
+    RuntimeError,
 )
 
 
@@ -58,31 +75,92 @@ class KerasModel:
 
         Of a sequence model: the logits, (N, columns, classes), of pixels (N, 32, width, 1).
         """
-        scores = scores_of(self.model, pixels)
-        return scores[:, 0] if self.artifact.spec.kind == SEQUENCE else scores
+        spec = self.artifact.spec
+        if spec.interface is None:
+            scores = scores_of(self.model, pixels)
+            return scores[:, 0] if spec.kind == SEQUENCE else scores
+        codec = self._codec()
+        size = codec.batch or _BATCH_SIZE
+        return np.concatenate(
+            [
+                codec.decode(self._predict(codec.encode(batch)), len(batch))
+                for batch in (pixels[n : n + size] for n in range(0, len(pixels), size))
+            ]
+        )
+
+    def encode(self, pixels: Pixels) -> Array:
+        """Return the model's input for pixels uint8 (N, 28, 28, 1)."""
+        if self.artifact.spec.interface is None:
+            return np.divide(pixels, 255, dtype=np.float32)
+        return self._codec().encode(pixels)
+
+    def _codec(self) -> Codec:
+        source, result = tensors(self.artifact.path, self.model)
+        return Codec(self.artifact, [source], [result])
+
+    def _predict(self, inputs: Array) -> Array:
+        try:
+            return np.asarray(self.model.predict_on_batch(inputs))
+        except _LOAD_ERRORS as error:
+            raise ArtifactError(
+                f"Keras cannot run {self.artifact.path} with {plural(len(inputs), 'image')} "
+                f"({first_line(error)}): use a model of one image with a free batch"
+            ) from error
+
+
+def tensors(path: Path, model: "keras.Model") -> tuple[Tensor, Tensor]:
+    """Return the input and the output of a Keras model.
+
+    Raises:
+        ArtifactError: the model does not have one input and one output, or was never built.
+    """
+    # A model with several inputs has a list of shapes, and a model that was not built has none.
+    shapes = [getattr(model, f"{name}_shape", None) for name in ("input", "output")]
+    if not all(isinstance(shape, tuple) for shape in shapes):
+        raise ArtifactError(
+            f"{path} has input shape {shapes[0]} and output shape {shapes[1]}: use a model that "
+            "takes one image and returns one list of scores, and call it once before saving"
+        )
+    source, result = model.inputs[0], model.outputs[0]
+    return Tensor(tuple(shapes[0] or ()), source.dtype), Tensor(
+        tuple(shapes[1] or ()), result.dtype
+    )
 
 
 def open_source(path: str | os.PathLike[str]) -> KerasModel:
     """Open a `.keras` artifact: read its spec, and build the Keras model.
 
     Args:
-        path: the file that `digit-edge train` wrote.
+        path: the file that `digit-edge train` or `digit-edge export-spec` wrote.
 
     Raises:
         ArtifactError: the file is missing or damaged, has another suffix, or has no spec; or Keras
             cannot build the model.
     """
     path = Path(path)
-    if path.suffix != ".keras":
-        raise ArtifactError(
-            f"{path} is not a .keras file: pass the file that digit-edge train wrote"
-        )
+    check_keras_file(path)
     opened = artifact.read(path)
     return KerasModel(opened, load_keras(path))
 
 
+def check_keras_file(path: Path) -> None:
+    """Check that a file to export exists, and its suffix.
+
+    Raises:
+        ArtifactError: the file does not exist, or does not have a format that Keras opens.
+    """
+    if path.suffix not in (".keras", *HDF5_SUFFIXES):
+        remedy = artifact.remedy(path) or "pass the .keras file that digit-edge train wrote"
+        raise ArtifactError(f"{path} is not a .keras file: {remedy}")
+    if not path.exists():
+        raise ArtifactError(
+            f"cannot read the model {path}: it does not exist; check the path, or make a model "
+            "with digit-edge train"
+        )
+
+
 def load_keras(path: Path) -> "keras.Model":
-    """Build the model in a `.keras` file, which need not have a spec.
+    """Build the model in a `.keras` or HDF5 file, which need not have a spec.
 
     Raises:
         ArtifactError: Keras cannot build the model.
@@ -97,8 +175,23 @@ def load_keras(path: Path) -> "keras.Model":
             return keras.saving.load_model(path, compile=False)
     except _LOAD_ERRORS as error:
         raise ArtifactError(
-            f"Keras cannot open {path} ({error}): copy the file again, or train the model again"
+            f"Keras cannot open {path} ({first_line(error)}): {_load_remedy(error)}"
         ) from error
+
+
+def _load_remedy(error: BaseException) -> str:
+    text = str(error)
+    if "ambda" in text:
+        return "replace the Lambda layers by layers of Keras, and save the model again"
+    if "custom" in text or "registered" in text:
+        return (
+            "it has a layer of its own: replace it by layers of Keras, or convert the model to "
+            ".tflite or .onnx in the program that defines the layer"
+        )
+    return (
+        "copy the file again; if an older Keras made it, save it again there with "
+        'model.save("m.keras")'
+    )
 
 
 def scores_of(model: "keras.Model", pixels: Pixels) -> Scores:
@@ -110,6 +203,12 @@ def scores_of(model: "keras.Model", pixels: Pixels) -> Scores:
     """
     scaled = np.divide(pixels, 255, dtype=np.float32)
     return np.asarray(model.predict(scaled, batch_size=_BATCH_SIZE, verbose=0))
+
+
+def served_shapes(model: "keras.Model") -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+    """Return the shapes of the input and the output of `serving_function`."""
+    output = tuple(model.output_shape)
+    return tuple(model.input_shape), output[:1] + output[2:] if len(output) == 4 else output
 
 
 def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunction":
@@ -124,9 +223,10 @@ def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunc
         model: the Keras model; it is not modified.
 
     Returns:
-        A function. The argument `pixels` is float32 (batch, 28, 28, 1) from 0 to 1. The function
-        returns {"scores": float32 (batch, classes)}. Of a sequence model, the argument is
-        (batch, 32, width, 1), and the scores are (batch, columns, classes).
+        A function. The argument `pixels` is the model's input; of a model of this project, float32
+        (batch, 28, 28, 1) from 0 to 1. The function returns {"scores": (batch, classes)}. Of a
+        sequence model, the argument is (batch, 32, width, 1), and the scores are (batch, columns,
+        classes).
     """
     import keras
     import tensorflow as tf
@@ -135,17 +235,19 @@ def serving_function(model: "keras.Model") -> "tf.types.experimental.GenericFunc
         def call(self, features: tf.Tensor) -> tf.Tensor:
             return tf.reshape(features, [-1, math.prod(features.shape[1:])])
 
-    clone = keras.models.clone_model(
-        model,
-        clone_function=lambda layer: (
-            Reshape(name=layer.name)
-            if isinstance(layer, keras.layers.Flatten)
-            else layer.__class__.from_config(layer.get_config())
-        ),
-    )
-    clone.set_weights(model.get_weights())
-    shape = [None, *model.input_shape[1:]]
-    signature = [tf.TensorSpec(shape, tf.float32, name=INPUT_NAME)]
+    try:
+        clone = keras.models.clone_model(
+            model,
+            clone_function=lambda layer: (
+                Reshape(name=layer.name)
+                if isinstance(layer, keras.layers.Flatten)
+                else layer.__class__.from_config(layer.get_config())
+            ),
+        )
+        clone.set_weights(model.get_weights())
+    except CONVERSION_ERRORS:  # Keras cannot copy a subclassed model
+        clone = model
+    signature = [tf.TensorSpec(model.input_shape, model.inputs[0].dtype, name=INPUT_NAME)]
 
     def scores(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         outputs = clone(pixels, training=False)

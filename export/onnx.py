@@ -14,12 +14,13 @@ import numpy as np
 
 from export.calibration import Calibration
 from export.cli import run
-from export.keras_model import INPUT_NAME, KerasModel, serving_function
+from export.keras_model import CONVERSION_ERRORS, INPUT_NAME, KerasModel, serving_function
 from export.pipeline import ExportTarget
 from export.softmax_lut import replace_softmax_with_lut_onnx
 from export.verify import Signature
+from runtime.backends.codec import Tensor
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, ConversionError, first_line
 from runtime.model.spec import QuantizationParams
 from runtime.system import atomic_write
 from runtime.system.native_output import suppress_native_output
@@ -68,26 +69,28 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
         The bytes of an .onnx file without a spec.
 
     Raises:
-        ArtifactError: tf2onnx cannot convert the model.
+        ConversionError: tf2onnx cannot convert the model, or onnxruntime cannot quantize it.
     """
     with suppress_native_output(1, 2):
+        import tensorflow as tf
         import tf2onnx
 
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-        function = serving_function(source.model)
         try:
+            function = serving_function(source.model)
             model, _ = tf2onnx.convert.from_function(
                 function, input_signature=function.input_signature, opset=OPSET
             )
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise ArtifactError(
-                f"tf2onnx cannot convert {source.artifact.path} ({error}): use layers that ONNX "
-                "supports"
+            _rename(model.graph)
+            if calibration is not None:
+                model = _quantize(model, calibration)
+        except (*CONVERSION_ERRORS, tf.errors.OpError) as error:
+            raise ConversionError(
+                f"tf2onnx cannot convert {source.artifact.path}"
+                f"{'' if calibration is None else ' to int8'} ({first_line(error)}): use layers "
+                "that ONNX supports"
             ) from error
-    _rename(model.graph)
-    if calibration is not None:
-        model = _quantize(model, calibration)
-    _normalize(model)
+    _normalize(model, source.model.input_shape[0])
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
@@ -118,12 +121,12 @@ def _rename(graph: "onnx.GraphProto") -> None:
     del graph.value_info[:]
 
 
-def _normalize(model: "onnx.ModelProto") -> None:
-    """Name the graph and its batch axis, and remove unused operator sets."""
+def _normalize(model: "onnx.ModelProto", batch: int | None) -> None:
+    """Name the graph and its free batch axis, and remove unused operator sets."""
     model.ir_version = IR_VERSION
     model.graph.name = "digit-edge"
     model.graph.doc_string = ""
-    for value in (*model.graph.input, *model.graph.output):
+    for value in (*model.graph.input, *model.graph.output) if batch is None else ():
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     # The converter and the quantizer declare operator sets that no node uses; an engine may reject
     # a model because of an unknown operator set.
@@ -191,6 +194,28 @@ def describe(data: bytes) -> Signature:
         )
     source, result = graph.input[0], graph.output[0]
     return Signature(source.name, result.name, *(_shape(value) for value in (source, result)))
+
+
+def tensors(data: bytes) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the inputs and the outputs of a model, without inputs that have a default value.
+
+    Args:
+        data: the bytes of an .onnx file.
+
+    Raises:
+        ArtifactError: the data are not an ONNX model.
+    """
+    graph = _load(data).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    return [*map(_tensor, inputs)], [*map(_tensor, graph.output)]
+
+
+def _tensor(value: "onnx.ValueInfoProto") -> Tensor:
+    import onnx
+
+    name = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+    return Tensor(_shape(value), {"float": "float32", "double": "float64"}.get(name, name))
 
 
 def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:

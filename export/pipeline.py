@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from export.keras_model import served_shapes
 from export.verify import Signature, Verification, verify
 from runtime.backends import Backend, open_backend
-from runtime.errors import ParityError
+from runtime.errors import ArtifactError, ConversionError, ParityError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.spec import (
+    INTERFACE_SCHEMA,
     GoldenOutputs,
     Metrics,
     ModelSpec,
@@ -44,6 +46,8 @@ class ExportTarget(NamedTuple):
             The second item is None if the output is not quantized. None instead of a tuple if the
             input is not quantized.
         add_metadata: adds the format's own metadata to a file's bytes.
+        convert_float16: converts a model to the bytes of a file with float16 weights; None if the
+            format has no such files.
     """
 
     name: str
@@ -52,6 +56,7 @@ class ExportTarget(NamedTuple):
     describe: Callable[[bytes], Signature]
     quantization: Callable[[bytes], tuple[QuantizationParams, QuantizationParams | None] | None]
     add_metadata: Callable[[bytes, ModelSpec], bytes] = lambda model, _: model
+    convert_float16: "Callable[[KerasModel], bytes] | None" = None
 
 
 def export(
@@ -61,6 +66,7 @@ def export(
     out: Path,
     calibration: "Calibration | None" = None,
     on_verified: Callable[[Verification], None] = lambda _: None,
+    float16: bool = False,
 ) -> Artifact:
     """Convert a model, and write the artifact if its scores match the model's.
 
@@ -73,6 +79,7 @@ def export(
         out: the file to write. If the artifact fails a check, an existing file stays unchanged.
         calibration: images for int8 quantization; None exports float32.
         on_verified: called with the results of all checks, also if a check failed.
+        float16: export float16 weights; without calibration.
 
     Returns:
         The written artifact.
@@ -80,17 +87,17 @@ def export(
     Raises:
         ParityError: the artifact does not match the Keras model, or has another precision than
             requested; nothing is written.
-        ArtifactError: the converter or the engine does not support the model.
+        ConversionError: the converter or the engine does not support the model.
         BackendUnavailable: the device's engine is not installed.
         EdgeError: `out` cannot be written.
     """
-    model, spec, candidate = convert(source, target, out, calibration)
+    model, spec, candidate = convert(source, target, out, calibration, float16)
     verification = verify(
         target.describe(model),
         candidate.scores,
         source.scores(data.test.pixels),
         data.test,
-        spec.fixed_shape,
+        served_shapes(source.model),
         spec.precision,
     )
     on_verified(verification)
@@ -110,7 +117,11 @@ def export(
 
 
 def convert(
-    source: "KerasModel", target: ExportTarget, out: Path, calibration: "Calibration | None"
+    source: "KerasModel",
+    target: ExportTarget,
+    out: Path,
+    calibration: "Calibration | None",
+    float16: bool = False,
 ) -> tuple[bytes, ModelSpec, Backend]:
     """Convert a model, and open the result with the engine of the device.
 
@@ -118,18 +129,24 @@ def convert(
         source: the model to convert.
         target: the format to convert to.
         out: the path of the artifact; it is not written.
-        calibration: images for int8 quantization; None converts to float32.
+        calibration: images for int8 quantization; None converts to float32 or float16.
+        float16: convert to float16 weights.
 
     Returns:
         The bytes of the bare model; its spec, without golden outputs; the engine that opened it.
 
     Raises:
         ParityError: the converter ignored the requested precision.
-        ArtifactError: the converter or the engine does not support the model.
+        ConversionError: the converter or the engine does not support the model, or the format.
         BackendUnavailable: the device's engine is not installed.
     """
+    if float16 and target.convert_float16 is None:
+        raise ConversionError(f"{target.name} artifacts are float32 or int8, not float16")
     with interrupt.deferred():  # converters call Python from C++, which can lose an exception
-        model = target.convert(source, calibration)
+        if float16 and target.convert_float16 is not None:
+            model = target.convert_float16(source)
+        else:
+            model = target.convert(source, calibration)
     params = target.quantization(model)
     if (params is None) != (calibration is None):
         raise ParityError(
@@ -141,13 +158,22 @@ def convert(
         quantization = Quantization(*params, calibration.dataset, calibration.counts)
     spec = dataclasses.replace(
         source.artifact.spec,
-        precision="float32" if quantization is None else "int8",
+        precision="int8" if quantization is not None else "float16" if float16 else "float32",
         quantization=quantization,
         source_sha256=source.artifact.spec.digest,
         golden=None,
     )
+    if float16:
+        spec = dataclasses.replace(spec, schema_version=INTERFACE_SCHEMA)
+    if spec.interface is not None and quantization is not None and target.suffix == ".tflite":
+        spec = dataclasses.replace(
+            spec, interface=dataclasses.replace(spec.interface, dtype="int8")
+        )
     model = target.add_metadata(model, spec)
-    return model, spec, open_backend(Artifact(out, model, spec))
+    try:
+        return model, spec, open_backend(Artifact(out, model, spec))
+    except ArtifactError as error:
+        raise ConversionError(str(error)) from error
 
 
 def _accuracy(backend: Backend, split: "Split") -> float:

@@ -1,4 +1,4 @@
-"""Export a trained model as TFLite, float32 or int8.
+"""Export a trained model as TFLite, float32, float16 or int8.
 
 The command is `digit-edge export-tflite`. `digit-edge export` uses this module too, through TARGET.
 TensorFlow converts and quantizes the model, except for the softmax of an int8 model, which
@@ -6,32 +6,35 @@ TensorFlow converts and quantizes the model, except for the softmax of an int8 m
 """
 
 import importlib
+import re
 import sys
 from typing import Any
 
 from export.calibration import Calibration
 from export.cli import run
-from export.keras_model import KerasModel, serving_function
+from export.keras_model import CONVERSION_ERRORS, KerasModel, serving_function
 from export.pipeline import ExportTarget
 from export.softmax_lut import replace_softmax_with_lut_tflite
 from export.tflite_metadata import add_metadata
 from export.verify import Signature
+from runtime.backends.codec import Tensor
 from runtime.cli.exit_status import exit_status
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, ConversionError, first_line
 from runtime.model.spec import QuantizationParams
 from runtime.system import atomic_write
 from runtime.system.native_output import suppress_native_output
 
 # Precision → bytes of a weight. A file that is smaller than all weights together raises
-# ArtifactError, because the converter sometimes loses the weights without an error.
-_BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
+# ConversionError, because the converter sometimes loses the weights without an error.
+_BYTES_PER_WEIGHT = {"float32": 4, "float16": 2, "int8": 1}
 
 
 def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes:
-    """Convert a model to TFLite.
+    """Convert a model to TFLite, float32 or int8.
 
-    The input of a float32 model is float32 (batch, 28, 28, 1) from 0 to 1. The input of an int8
-    model is int8, quantized. The output is always float32 (batch, classes).
+    The input of a float32 model is that of the Keras model: of this project's models float32
+    (batch, 28, 28, 1) from 0 to 1. The input of an int8 model is int8, quantized. The output is
+    always float32 (batch, classes).
 
     Args:
         source: the model to convert.
@@ -41,45 +44,73 @@ def convert(source: KerasModel, calibration: Calibration | None = None) -> bytes
         The bytes of a .tflite file without a spec.
 
     Raises:
-        ArtifactError: the converter cannot convert the model, or loses its weights.
+        ConversionError: the converter cannot convert the model, or loses its weights.
     """
+    return _convert(source, "float32" if calibration is None else "int8", calibration)
+
+
+def convert_float16(source: KerasModel) -> bytes:
+    """Convert a model to TFLite with float16 weights; input and output are those of float32.
+
+    Args:
+        source: the model to convert.
+
+    Returns:
+        The bytes of a .tflite file without a spec.
+
+    Raises:
+        ConversionError: the converter cannot convert the model, or loses its weights.
+    """
+    return _convert(source, "float16", None)
+
+
+def _convert(source: KerasModel, precision: str, calibration: Calibration | None) -> bytes:
     with suppress_native_output(1, 2):  # "Saved artifact at …", converter warnings
         import keras
         import tensorflow as tf
+        from tensorflow.lite.python.convert_phase import ConverterError
 
         # TensorFlow's log also appears in a notebook, despite `suppress_native_output`.
         tf.get_logger().setLevel("ERROR")
         with atomic_write.temporary_folder() as folder:
-            function = serving_function(source.model)
-            archive = keras.export.ExportArchive()
-            archive.track(function.model)
-            archive.add_endpoint("serve", function)
-            archive.write_out(str(folder), verbose=False)
-            converter = tf.lite.TFLiteConverter.from_saved_model(
-                str(folder), signature_keys=["serve"]
-            )
-            if calibration is not None:
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                converter.representative_dataset = lambda: ([x] for x in calibration.batches())
-                converter._experimental_calibrate_only = True
             try:
+                function = serving_function(source.model)
+                archive = keras.export.ExportArchive()
+                archive.track(function.model)
+                archive.add_endpoint("serve", function)
+                archive.write_out(str(folder), verbose=False)
+                converter = tf.lite.TFLiteConverter.from_saved_model(
+                    str(folder), signature_keys=["serve"]
+                )
+                if calibration is not None:
+                    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                    converter.representative_dataset = lambda: ([x] for x in calibration.batches())
+                    converter._experimental_calibrate_only = True
+                elif precision == "float16":
+                    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                    converter.target_spec.supported_types = [tf.float16]
                 converted = converter.convert()
                 if calibration is not None:
                     converted = replace_softmax_with_lut_tflite(_quantize(converted))
                 data = bytes(converted)
-            except (ValueError, RuntimeError, tf.errors.OpError) as error:
-                raise ArtifactError(
-                    f"TensorFlow cannot convert {source.artifact.path} to TFLite ({error}): use "
-                    "layers that TFLite supports"
+            except (*CONVERSION_ERRORS, tf.errors.OpError, ConverterError) as error:
+                raise ConversionError(
+                    f"TensorFlow cannot convert {source.artifact.path} to {precision} TFLite "
+                    f"({_reason(error)}): use layers that TFLite supports"
                 ) from error
-    precision = "float32" if calibration is None else "int8"
     weights_bytes = source.model.count_params() * _BYTES_PER_WEIGHT[precision]
     if len(data) < weights_bytes:
-        raise ArtifactError(
+        raise ConversionError(
             f"TensorFlow lost the weights of {source.artifact.path}: the .tflite file has "
             f"{len(data)} bytes, the weights {weights_bytes}; convert it with the pinned TensorFlow"
         )
     return data
+
+
+def _reason(error: BaseException) -> str:
+    """Return the sentence of a converter's error that names the operator, or its first line."""
+    match = re.search(r"'tf\.[^']+' op .*", str(error))
+    return first_line(ValueError(match[0])) if match else first_line(error)
 
 
 def _quantize(calibrated: bytes) -> bytes:
@@ -133,6 +164,20 @@ def describe(data: bytes) -> Signature:
     )
 
 
+def tensors(data: bytes) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the inputs and the outputs of a model.
+
+    Args:
+        data: the bytes of a .tflite file.
+
+    Raises:
+        ArtifactError: LiteRT cannot open the file.
+    """
+    interpreter = _open(data)
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    return [*map(Tensor.of_tflite, inputs)], [*map(Tensor.of_tflite, outputs)]
+
+
 def quantization(data: bytes) -> tuple[QuantizationParams, QuantizationParams | None] | None:
     """Return the quantization parameters (scale and zero point) of a model's input and output.
 
@@ -166,7 +211,9 @@ def _open(data: bytes) -> Any:
 
 
 # For `export.cli.run`.
-TARGET = ExportTarget("TFLite", ".tflite", convert, describe, quantization, add_metadata)
+TARGET = ExportTarget(
+    "TFLite", ".tflite", convert, describe, quantization, add_metadata, convert_float16
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -29,10 +29,15 @@ _NORMALIZATION = 1  # ProcessUnitOptions
 def add_metadata(model: bytes, spec: ModelSpec) -> bytes:
     """Return a model with TFLite metadata.
 
+    A model with inputs or outputs of its own, `spec.interface`, is returned unchanged: the metadata
+    of this module describes pixels divided by 255 and probabilities.
+
     Args:
         model: bytes of a .tflite file without an appended archive.
         spec: describes the model. The metadata refers to the files that `artifact.write` appends.
     """
+    if spec.interface is not None:
+        return model
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 

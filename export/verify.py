@@ -19,6 +19,9 @@ from train.data.splits import Split
 SINGLE_IMAGES = 16
 
 
+Shape = tuple[int | None, ...]  # None is an axis of any size
+
+
 @dataclass(frozen=True)
 class Signature:
     """Names and shapes of a model's input and output.
@@ -32,8 +35,8 @@ class Signature:
 
     input_name: str
     output_name: str
-    input_shape: tuple[int | None, ...]
-    output_shape: tuple[int | None, ...]
+    input_shape: Shape
+    output_shape: Shape
 
 
 @dataclass(frozen=True)
@@ -88,29 +91,27 @@ def verify(
     run: Callable[[Pixels], Scores],
     reference: Scores,
     split: Split,
-    shape: Sequence[int],
+    shapes: tuple[Shape, Shape],
     precision: str,
 ) -> Verification:
     """Compare the scores of an artifact, in the device's engine, with Keras's scores.
 
     The limits are those of `runtime.model.tolerance.Tolerance`. The scores of a float32 artifact
-    must be almost equal to Keras's. An int8 artifact must have almost the same predictions and
-    accuracy.
+    must be almost equal to Keras's. A float16 or int8 artifact must have almost the same
+    predictions and accuracy.
 
     Args:
         signature: names and shapes of the artifact's input and output.
         run: runs the artifact: pixels uint8 (N, 28, 28, 1) → scores float32 (N, classes).
         reference: Keras's scores of `split.pixels`, float32 (N, classes).
         split: test images and their labels; at least one image.
-        shape: shape of one image, (28, 28, 1).
-        precision: "float32" or "int8".
+        shapes: the shapes of the Keras model's input and output.
+        precision: "float32", "float16" or "int8".
 
     Returns:
         The checks "names", "shapes", "values", "top-1", "accuracy" and "batches". "values" is the
         last check if the scores have another shape than Keras's, or contain NaN or infinity.
     """
-    classes = reference.shape[1]
-    expected = Signature(INPUT_NAME, OUTPUT_NAME, (None, *shape), (None, classes))
     checks = [
         ExportCheck(
             "names",
@@ -119,8 +120,7 @@ def verify(
         ),
         ExportCheck(
             "shapes",
-            (signature.input_shape, signature.output_shape)
-            == (expected.input_shape, expected.output_shape),
+            (signature.input_shape, signature.output_shape) == shapes,
             f"{_shape(signature.input_shape)} → {_shape(signature.output_shape)}",
         ),
     ]
@@ -147,7 +147,7 @@ def verify(
         [run(split.pixels[n : n + 1]) for n in range(min(SINGLE_IMAGES, count))]
     )
     batch_difference = float(np.abs(single - scores[: len(single)]).max())
-    by_value = precision != "int8"
+    by_value = tolerance.compares_scores(precision)
     checks += [
         ExportCheck(
             "values",

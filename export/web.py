@@ -132,6 +132,11 @@ def open_model(path: Path) -> Artifact:
             f"{path}: the page shows the file name, but the name is not UTF-8: rename the file"
         ) from None
     opened = artifact.read(path)
+    if opened.spec.interface is not None:
+        raise ArtifactError(
+            f"{path}: the page needs the input and output of this project's models, (N, 28, 28, 1) "
+            f"from 0 to 1 and a softmax; this model has {opened.spec.interface}"
+        )
     open_backend(opened)
     return opened
 

@@ -5,6 +5,7 @@ that commands can list the engines in their `--help` without delay.
 """
 
 import importlib.util
+import sys
 from typing import NamedTuple
 
 
@@ -74,7 +75,12 @@ def c_compiler() -> str | None:
 
 
 def install_hint(engine: str) -> str:
-    """Return the command that installs an engine of `ENGINES`."""
+    """Return the command that installs an engine, or a successor that this Python has."""
+    if engine == "tflite-runtime" and sys.version_info >= (3, 12):
+        return (
+            "there is no tflite-runtime for Python 3.12 and later; use its successor, "
+            '--backend litert: pip install "digit-edge[litert]"'
+        )
     extra = next(row.extra for row in ENGINES if row.name == engine)
     if extra == "native":
         return "install a C compiler (Debian: apt install gcc libc6-dev)"

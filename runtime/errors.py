@@ -5,6 +5,7 @@
     ├── ImageError              an image is unreadable, empty or too large
     ├── DatasetError            a data set is missing, damaged or unsuitable
     ├── BackendUnavailable      an engine or a device is not available
+    ├── ConversionError         a converter or an engine does not support a layer of the model
     └── ParityError             an exported model disagrees with the Keras model it was made from
 
 All packages raise these errors. A message names the problem, the file or option, and the remedy, in
@@ -44,6 +45,12 @@ class BackendUnavailable(EdgeError):
     """The requested engine or device is not available on this machine."""
 
 
+class ConversionError(EdgeError):
+    """A converter cannot convert a model, or the engine cannot run the result."""
+
+    exit_code = CHECK_FAILED
+
+
 class ParityError(EdgeError):
     """An exported model disagrees with the Keras model that it was made from."""
 
@@ -53,6 +60,13 @@ class ParityError(EdgeError):
 def report(error: EdgeError) -> None:
     """Print `error: …` on stderr in one line, with control characters escaped."""
     print("error:", printable(" ".join(str(error).split())), file=sys.stderr)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text that is not empty, of at most 200 characters."""
+    lines = [line.strip().strip("'\"") for line in str(error).splitlines()]
+    text = next(filter(None, lines), type(error).__name__)
+    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def plural(count: int, noun: str, plural_noun: str = "") -> str:

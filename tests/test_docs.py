@@ -42,6 +42,7 @@ PAGES = (
     "native",
     "runtime",
     "benchmarks",
+    "own-model",
     "scale",
 )  # pages whose commands are run
 OTHER_TESTS = {"raspberry-pi.md", "boards.md"}  # pages tested by tests/deploy/test_page.py

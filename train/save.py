@@ -1,7 +1,7 @@
 """Saves a trained network as a `.keras` artifact: a model file with its spec inside.
 
 The spec has the class names, the metrics and golden outputs. The same network gives the same bytes.
-`train.run` calls `save`; `export.spec` uses `golden_inputs`.
+`train.run` calls `save`.
 """
 
 import io

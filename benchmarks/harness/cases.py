@@ -13,10 +13,14 @@ from runtime.backends import ENGINES, devices
 from runtime.cli import options
 from runtime.cli.parser import CommandParser
 from runtime.engines import NAMES, engine_name
-from runtime.errors import BackendUnavailable
+from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.model import artifact
+from runtime.model.spec import SEQUENCE, ModelSpec
 
+KERAS_SUFFIX = ".keras"
 REFERENCE = "digits.keras"  # the Keras model that the artifacts were exported from
-# The files that `digit-edge export` writes. A missing one is reported as a failed case.
+# The files that `digit-edge export` writes. If a folder has one of them, or no model at all, a
+# missing one is reported as a failed case.
 EXPECTED = ("digits.tflite", "digits-int8.tflite", "digits.onnx", "digits-int8.onnx")
 # The ways to run the Keras model that are measured, by device:
 #   keras              `model.predict` on TensorFlow
@@ -55,6 +59,11 @@ class BenchmarkCase:
         return f"{self.artifact} · {self.backend} · {self.device} · {self.threads} thread{plural}"
 
     @property
+    def is_keras(self) -> bool:
+        """Whether the model is a Keras model, which Keras runs."""
+        return self.artifact.endswith(KERAS_SUFFIX)
+
+    @property
     def engine(self) -> str:
         """The engine's name, followed by the device unless it is the CPU."""
         return self.backend if self.device == "cpu" else f"{self.backend} on {self.device}"
@@ -67,9 +76,6 @@ class SkippedCase:
     case: BenchmarkCase = field(metadata=json_key("row"))
     status: str
     reason: str
-
-
-LINE_READERS = "lines"  # the file names of line readers begin with it
 
 
 class Measured(Protocol):
@@ -87,7 +93,7 @@ def failure_reasons(results: Sequence[Measured], skipped: Sequence[SkippedCase])
     because the reference is there to be compared with artifacts.
     """
     failures = [f"{u.case}: {u.reason}" for u in skipped if u.status == FAILED]
-    if not failures and all(result.case.artifact == REFERENCE for result in results):
+    if not failures and all(result.case.is_keras for result in results):
         failures.append(
             "nothing was measured: no installed engine opens any artifact, or the device is missing"
         )
@@ -111,8 +117,9 @@ def enumerate_cases(
     """Return the cases to measure: each artifact with each engine that opens its format.
 
     Engines are listed whether they are installed or not. The artifacts of `EXPECTED` come first,
-    even if their files are missing; the folder's other .tflite and .onnx files follow, except line
-    readers, which `digit-edge benchmark-lines` measures.
+    even if their files are missing, unless the folder has models of other tools only. The folder's
+    other .tflite and .onnx files follow, except line readers, which `digit-edge benchmark-lines`
+    measures.
 
     Args:
         models: the folder of the artifacts.
@@ -129,12 +136,14 @@ def enumerate_cases(
             raise BackendUnavailable(
                 f"no backend {name!r}: choose among {', '.join(sorted(known))}"
             )
-    present = sorted(
-        p.name
-        for p in models.glob("*")
-        if p.suffix in (".tflite", ".onnx") and not p.name.startswith(LINE_READERS)
+    present = sorted(p.name for p in models.glob("*") if p.suffix in (".tflite", ".onnx"))
+    specs = {name: _spec(models / name) for name in present}
+    present = [name for name in present if not _is_line_reader(specs[name])]
+    is_own = (models / REFERENCE).exists() or any(
+        name in EXPECTED and spec is not None and spec.source_sha256 for name, spec in specs.items()
     )
-    names = [*EXPECTED, *(name for name in present if name not in EXPECTED)]
+    expected = EXPECTED if is_own or not present else ()
+    names = [*expected, *(name for name in present if name not in expected)]
     planned = []
     for name in names:
         engines = [
@@ -150,6 +159,60 @@ def enumerate_cases(
         # One case is enough to report a missing file.
         planned += possible if (models / name).exists() else possible[:1]
     return planned
+
+
+def find_reference(models: Path) -> str | None:
+    """Return the file name of the Keras model that the folder's artifacts were exported from.
+
+    It is `REFERENCE` if that exists. Otherwise it is the Keras artifact that most of the folder's
+    artifacts were exported from; None if there is none.
+    """
+    if (models / REFERENCE).exists():
+        return REFERENCE
+    sources = [
+        spec.source_sha256
+        for path in models.glob("*")
+        if path.suffix in (".tflite", ".onnx") and (spec := _spec(path)) is not None
+    ]
+    exported = {
+        path.name: sources.count(spec.digest)
+        for path in sorted(models.glob(f"*{KERAS_SUFFIX}"))
+        if (spec := _spec(path)) is not None and spec.digest in sources
+    }
+    return max(exported, key=exported.__getitem__, default=None)
+
+
+def keras_models(models: Path) -> list[str]:
+    """Return the file names of a folder's Keras artifacts, without line readers."""
+    specs = {path.name: _spec(path) for path in sorted(models.glob(f"*{KERAS_SUFFIX}"))}
+    return [n for n, spec in specs.items() if spec is not None and not _is_line_reader(spec)]
+
+
+def check_folder(models: Path) -> None:
+    """Check that a folder has a model to measure, before data are loaded.
+
+    Raises:
+        ArtifactError: it has none, or its reference `REFERENCE` cannot be read.
+    """
+    if (models / REFERENCE).exists():
+        artifact.read(models / REFERENCE)
+    elif not any(path.suffix in (".tflite", ".onnx") for path in models.glob("*")):
+        raise ArtifactError(
+            f"{models} has no {REFERENCE} and no .tflite or .onnx artifact: pass a folder of "
+            "models with --model, or run digit-edge train, then digit-edge export"
+        )
+
+
+def _spec(path: Path) -> ModelSpec | None:
+    """Return the spec of an artifact; None if the file cannot be read."""
+    try:
+        return artifact.read(path).spec
+    except ArtifactError:
+        return None
+
+
+def _is_line_reader(spec: ModelSpec | None) -> bool:
+    return spec is not None and spec.kind == SEQUENCE
 
 
 def _case_devices(engine: str, device: str) -> tuple[str, ...]:

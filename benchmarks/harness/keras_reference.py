@@ -13,17 +13,15 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.harness.cases import KERAS_CALLS
 from runtime.backends import Pixels, Scores
-from runtime.backends.checks import check_model, check_pixels
+from runtime.backends.checks import check_pixels
+from runtime.backends.codec import Array, Codec, Tensor
 from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system import interrupt
 from runtime.system.native_output import suppress_native_output
-
-Images = npt.NDArray[np.float32]  # input of the Keras model: (N, 28, 28, 1), from 0 to 1
 
 _BATCH_IMAGES = 256  # images per call of the model; more are split into several calls
 _STDERR = 2  # file descriptor of standard error, which TensorFlow's C++ code writes to
@@ -50,7 +48,8 @@ class KerasBackend:
         name: the way to call the model.
         version: the version of Keras.
         device: "cpu" or "gpu".
-        predict: returns the scores (N, classes) of images.
+        predict: returns the model's output for its input.
+        codec: converts the input and the output.
         macs: number of multiply-accumulates.
         parameters: number of weights.
         activations: number of computed values.
@@ -64,7 +63,8 @@ class KerasBackend:
         name: str,
         version: str,
         device: str,
-        predict: Callable[[Images], Scores],
+        predict: Callable[[Array], Array],
+        codec: Codec,
         macs: int,
         parameters: int,
         activations: int,
@@ -77,6 +77,7 @@ class KerasBackend:
         self.parameters = parameters
         self.activations = activations
         self._predict = predict
+        self._codec = codec
 
     def scores(self, pixels: Pixels) -> Scores:
         """Return the softmax scores, (N, classes) float32.
@@ -88,7 +89,11 @@ class KerasBackend:
             ImageError: `pixels` has another shape or dtype.
         """
         check_pixels(pixels, self.spec.input_shape)
-        return self._predict(np.divide(pixels, 255, dtype=np.float32))
+        size = self._codec.batch or len(pixels)
+        batches = (pixels[start : start + size] for start in range(0, len(pixels), size))
+        return np.concatenate(
+            [self._codec.decode(self._predict(self._codec.encode(b)), len(b)) for b in batches]
+        )
 
 
 def import_keras(name: str, device: str) -> None:
@@ -190,20 +195,24 @@ def open_artifact(
             f"Keras cannot load {artifact.path} ({str(error).splitlines()[0]}): "
             "train the model again"
         ) from error
-    check_model(artifact, [model.input_shape], [model.output_shape])
+    codec = Codec(
+        artifact,
+        [Tensor(tuple(model.input_shape), str(model.inputs[0].dtype))],
+        [Tensor(tuple(model.output_shape), str(model.outputs[0].dtype))],
+    )
     if name != "keras tf.function":
 
-        def predict(images: Images) -> Scores:
-            scores: Scores = model.predict(images, batch_size=_BATCH_IMAGES, verbose=0)
+        def predict(images: Array) -> Array:
+            scores: Array = model.predict(images, batch_size=_BATCH_IMAGES, verbose=0)
             return scores
 
     else:
         traced = tf.function(
             lambda images: model(images, training=False),
-            input_signature=[tf.TensorSpec((None, *artifact.spec.input_shape), tf.float32)],
+            input_signature=[tf.TensorSpec(model.input_shape, model.inputs[0].dtype)],
         )
 
-        def predict(images: Images) -> Scores:
+        def predict(images: Array) -> Array:
             starts = range(0, len(images), _BATCH_IMAGES)
             batches = (images[start : start + _BATCH_IMAGES] for start in starts)
             return np.concatenate([traced(batch).numpy() for batch in batches])
@@ -211,7 +220,9 @@ def open_artifact(
     macs = sum(map(_macs, model.layers))
     version, parameters = keras.__version__, model.count_params()
     activations = sum(map(_activations, model.layers))
-    return KerasBackend(artifact, name, version, device, predict, macs, parameters, activations)
+    return KerasBackend(
+        artifact, name, version, device, predict, codec, macs, parameters, activations
+    )
 
 
 def _macs(layer: Any) -> int:

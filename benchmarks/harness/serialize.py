@@ -41,7 +41,7 @@ class OneOf:
 Positive = Annotated[int, AtLeast(1)]
 NonNegative = Annotated[int, AtLeast(0)]
 NonEmpty = Annotated[tuple[T, ...], AtLeast(1)]
-Precision = Annotated[str, OneOf(("float32", "int8"))]  # of an artifact
+Precision = Annotated[str, OneOf(("float32", "float16", "int8"))]  # of an artifact
 
 
 class _SchemaError(Exception):

@@ -39,9 +39,10 @@ def open_artifact(artifact: Artifact, engine: str, threads: int) -> BareEngine |
         threads: the number of CPU threads.
 
     Returns:
-        The open model; None if `OPENERS` does not contain the engine.
+        The open model; None if `OPENERS` does not contain the engine, or if other tools made the
+        model and its input or output is converted.
     """
-    if engine not in OPENERS:
+    if engine not in OPENERS or artifact.spec.interface is not None:
         return None
     module = next(importlib.import_module(row.imports) for row in ENGINES if row.name == engine)
     return OPENERS[engine](module, artifact, threads)

@@ -19,7 +19,11 @@ from runtime.model import artifact
 from runtime.system.own_modules import module_command
 
 MODULE = "ai_edge_litert.tools.benchmark_litert_model"  # the tool, started by `python -m`
-_ITEM_BYTES = {"float32": 4, "int8": 1}  # size of an input value, by the artifact's precision
+_ITEM_BYTES = {
+    "float32": 4,
+    "float16": 4,
+    "int8": 1,
+}  # size of an input value, by the artifact's precision
 _MAX_RUNS = 1_000_000  # calls in one repetition; a repetition that needs more calls is shortened
 _RUNS_PER_WARM_UP_RUN = 10  # one call before the timing for this number of timed calls
 _MIN_WARM_UP_RUNS = 3  # smallest number of calls before the timing

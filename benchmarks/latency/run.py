@@ -49,7 +49,7 @@ def measure(
     Each repetition of a case is a new process. The repetitions of all cases are interleaved.
 
     Args:
-        models: the folder with digits.keras and its exported artifacts.
+        models: the folder of the artifacts and, if there is one, their Keras reference.
         settings: duration and number of the measurements.
         backends: the names of the engines to measure; all engines if empty.
         device: "cpu", or "gpu" for all accelerators of each engine.
@@ -70,10 +70,10 @@ def measure(
     planned = [
         case for count in threads for case in cases.enumerate_cases(models, backends, device, count)
     ]
-    if keras:
+    reference = cases.find_reference(models)
+    if keras and reference is not None:
         planned += [
-            BenchmarkCase(cases.REFERENCE, call, device, cores)
-            for call in cases.KERAS_CALLS[device]
+            BenchmarkCase(reference, call, device, cores) for call in cases.KERAS_CALLS[device]
         ]
     host = machine.describe()
     skipped: list[SkippedCase] = []
@@ -140,11 +140,11 @@ def _open(
         try:
             opened = artifact.read(models / case.artifact)
         except ArtifactError as error:
-            if case.threads == first_threads or case.artifact == cases.REFERENCE:
+            if case.threads == first_threads or case.is_keras:
                 skipped.append(SkippedCase(case, FAILED, str(error)))
             continue
         scenarios: tuple[str, ...] = (messages.SINGLE, messages.OFFLINE)
-        if case.artifact != cases.REFERENCE and case.device == "cpu":
+        if not case.is_keras and case.device == "cpu":
             scenarios = (
                 messages.SCENARIOS if case.threads == 1 else (*scenarios, messages.MANY_SCORES)
             )
@@ -154,7 +154,7 @@ def _open(
 
 def _is_reference(entry: CaseState) -> bool:
     """Return whether a case is the Keras reference."""
-    return entry.case.artifact == cases.REFERENCE
+    return entry.case.is_keras
 
 
 def _one_per_engine(planned: list[BenchmarkCase]) -> list[BenchmarkCase]:

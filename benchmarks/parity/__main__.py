@@ -15,7 +15,6 @@ from benchmarks.parity.run import add_arguments, compare, tolerance_of
 from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED
-from runtime.model import artifact
 from runtime.system import atomic_write
 
 
@@ -38,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     if arguments.out is not None:
         output_dir.check_file(arguments.out)
-    artifact.read(arguments.models / cases.REFERENCE)  # fail before a data set is downloaded
+    cases.check_folder(arguments.models)  # fail before a data set is downloaded
     report = compare(
         arguments.models,
         load_test_set(arguments.data),
@@ -61,7 +60,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command's options; None stands for the arguments of this process."""
     parser = CommandParser(
         "digit-edge benchmark-parity",
-        "Compare the accuracy and predictions of each artifact with those of its Keras reference.",
+        "Compare the accuracy and predictions of each artifact with those of its Keras reference. "
+        "Of models that other tools made, measure the accuracy.",
         {0: "every case passed", 3: "a case failed"},
     )
     cases.add_arguments(parser)

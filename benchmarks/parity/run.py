@@ -1,8 +1,8 @@
 """Runs the parity benchmark: each artifact against the Keras reference on the test set.
 
-`digit-edge benchmark` and `digit-edge benchmark-parity` call `compare`. The reference is
-digits.keras, the model that the artifacts were exported from. This module also defines the options
-that the two commands share.
+`digit-edge benchmark` and `digit-edge benchmark-parity` call `compare`. The reference is the Keras
+model that the artifacts were exported from, such as digits.keras. This module also defines the
+options that the two commands share.
 """
 
 import argparse
@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.harness import cases, subprocesses
-from benchmarks.harness.cases import FAILED, BenchmarkCase, ExternalPython, SkippedCase
+from benchmarks.harness.cases import ABSENT, FAILED, BenchmarkCase, ExternalPython, SkippedCase
 from benchmarks.harness.messages import ExplainRequest, Explanation, PredictRequest, PredictResponse
 from benchmarks.harness.test_set import TestSet
 from benchmarks.parity import metrics
-from benchmarks.schema.parity import ParityResult
+from benchmarks.schema.parity import AccuracyResult, ParityResult
 from benchmarks.schema.parity_report import (
     SCHEMA_VERSION,
     ParityReport,
@@ -67,7 +67,8 @@ def compare(
     """Run the reference and the artifacts on the same images, each case in a subprocess.
 
     Args:
-        models: the folder with digits.keras and its exported artifacts.
+        models: the folder of the artifacts. Those that were exported from its Keras model, the
+            reference, are compared with it; of the others, only the accuracy is measured.
         test_set: the images and labels.
         backends: the names of the engines to compare; all engines if empty.
         device: "cpu" or "gpu".
@@ -84,52 +85,71 @@ def compare(
         others, also those beyond the tolerance.
 
     Raises:
-        ArtifactError: the reference is missing or damaged, or cannot be run.
+        ArtifactError: the folder has no models, or the reference is damaged or cannot be run.
         DatasetError: the classes of the images are not those of the reference.
         BackendUnavailable: `backends` contains an unknown name.
     """
+    cases.check_folder(models)
     planned = cases.enumerate_cases(models, backends, device)
-    reference = artifact.read(models / cases.REFERENCE)
-    test_set.check_classes(reference.spec.labels, reference.path)
-    training_set = reference.spec.dataset
-    with tempfile.TemporaryDirectory(prefix="digit-edge-") as name:
-        folder = Path(name)
+    name = cases.find_reference(models)
+    reference = None if name is None else artifact.read(models / name)
+    if reference is not None:
+        test_set.check_classes(reference.spec.labels, reference.path)
+    # Keras models that no artifact was exported from have no artifact to be compared with.
+    planned += [
+        BenchmarkCase(other, "keras", "cpu", 1)
+        for other in cases.keras_models(models)
+        if other != name
+    ]
+    with tempfile.TemporaryDirectory(prefix="digit-edge-") as temporary:
+        folder = Path(temporary)
         np.save(folder / "pixels.npy", test_set.pixels)
-        case = BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1)
-        progress(f"{case}: the reference")
-        predicted = _scores(folder, reference.path, case, ())
-        if isinstance(predicted, SkippedCase):
-            raise ArtifactError(f"the reference cannot be run: {predicted.reason}")
-        reference_scores, keras_response = predicted
-        comparison = _Comparison(reference, reference_scores, test_set, tolerance or Tolerance())
+        comparison, keras_response = None, PredictResponse("", 0.0)
+        if reference is not None:
+            case = BenchmarkCase(reference.path.name, "keras", "cpu", 1)
+            progress(f"{case}: the reference")
+            predicted = _scores(folder, reference.path, case, ())
+            if isinstance(predicted, SkippedCase):
+                raise ArtifactError(f"the reference cannot be run: {predicted.reason}")
+            reference_scores, keras_response = predicted
+            limits = tolerance or Tolerance()
+            comparison = _Comparison(reference, reference_scores, test_set, limits)
         results: list[ParityResult] = []
+        alone: list[AccuracyResult] = []
         skipped: list[SkippedCase] = []
-        keras_case = BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1)
-        series = _by_series(keras_case, reference_scores, test_set)
+        series: list[SeriesAccuracy] = []
+        if comparison is not None:
+            keras_case = BenchmarkCase(comparison.reference.path.name, "keras", "cpu", 1)
+            series += _by_series(keras_case, comparison.reference_scores, test_set)
         for case in planned:
             progress(str(case))
-            compared = _compare_case(
-                folder, models / case.artifact, case, comparison, external_pythons
+            compared = _measure_case(
+                folder, models / case.artifact, case, test_set, comparison, external_pythons
             )
             if isinstance(compared, SkippedCase):
                 skipped.append(compared)
                 failed = compared.status == FAILED
             else:
                 result, scores = compared
-                results.append(result)
+                if isinstance(result, ParityResult):
+                    results.append(result)
+                else:
+                    alone.append(result)
                 series += _by_series(case, scores, test_set)
                 failed = not result
             if failed and fail_fast:
                 break
         explanations: list[Explanation] = []
         for engine, plain, int8 in _EXPLAINED_ARTIFACTS if explain else ():
-            exist = (models / plain).exists() and (models / int8).exists()
-            if not exist or (backends and engine not in backends):
+            exported = [result.case.artifact for result in results]
+            if comparison is None or not {plain, int8} <= set(exported):
+                continue
+            if backends and engine not in backends:
                 continue
             progress(f"tracing the layers of {int8}")
             case = BenchmarkCase(int8, f"{engine}, traced", "cpu", 1)
             explanation = _explain(
-                folder, case, models / plain, models / int8, reference_scores, test_set
+                folder, case, models / plain, models / int8, comparison.reference_scores, test_set
             )
             if isinstance(explanation, SkippedCase):
                 skipped.append(explanation)
@@ -138,50 +158,63 @@ def compare(
     device_results: list[ParityResult] = []
     device_skipped = list(elsewhere.skipped) if elsewhere else []
     for case, response, scores in elsewhere.answered if elsewhere else ():
-        answered = comparison.compare(artifact.read(models / case.artifact), case, scores, response)
+        if comparison is None:
+            reason = "there is no Keras reference to compare with"
+            device_skipped.append(SkippedCase(case, ABSENT, reason))
+            continue
+        candidate = artifact.read(models / case.artifact)
+        answered = comparison.compare(candidate, case, scores, response)
         if isinstance(answered, SkippedCase):
             device_skipped.append(answered)
         else:
             device_results.append(answered)
+    training_set = test_set.sha256 if reference is None else reference.spec.dataset.sha256
     return ParityReport(
         schema_version=SCHEMA_VERSION,
         dataset=test_set.name,
         dataset_sha256=test_set.sha256,
         n=len(test_set.labels),
         class_names=test_set.class_names,
-        reference=BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1),
+        reference=BenchmarkCase(reference.path.name, "keras", "cpu", 1) if reference else None,
         reference_version=keras_response.version,
-        reference_digest=reference.spec.digest,
-        reference_bytes=len(reference.data),
-        trained_on="" if training_set.sha256 == test_set.sha256 else training_set.name,
+        reference_digest=reference.spec.digest if reference else "",
+        reference_bytes=len(reference.data) if reference else 0,
+        trained_on=reference.spec.dataset.name
+        if reference and training_set not in (test_set.sha256, "")  # empty: unknown
+        else "",
         macs=keras_response.macs,
         parameters=keras_response.parameters,
-        reference_metrics=metrics.compute_metrics(reference_scores, test_set.labels),
+        reference_metrics=None
+        if comparison is None
+        else metrics.compute_metrics(comparison.reference_scores, test_set.labels),
         results=tuple(results),
         skipped=tuple(skipped),
         pictures=_flipped_images(results, test_set),
         explanations=tuple(explanations),
         activations=keras_response.activations,
+        alone=tuple(alone),
         device_results=tuple(device_results),
         device_skipped=tuple(device_skipped),
         series=tuple(series),
     )
 
 
-def _compare_case(
+def _measure_case(
     folder: Path,
     path: Path,
     case: BenchmarkCase,
-    comparison: "_Comparison",
+    test_set: TestSet,
+    comparison: "_Comparison | None",
     external_pythons: tuple[ExternalPython, ...],
-) -> tuple[ParityResult, Scores] | SkippedCase:
-    """Run an artifact on the images in `folder` and compare it with the reference.
+) -> tuple[ParityResult | AccuracyResult, Scores] | SkippedCase:
+    """Run an artifact on the images in `folder`, and compare it with the reference if it has one.
 
     Args:
         folder: the folder that contains pixels.npy.
         path: the artifact.
         case: the artifact's engine, device and threads.
-        comparison: compares the scores with those of the reference.
+        test_set: the images in pixels.npy and their correct classes.
+        comparison: compares the scores with those of the reference; None if there is none.
         external_pythons: Pythons for engines that are not installed in this one.
 
     Returns:
@@ -191,12 +224,33 @@ def _compare_case(
         candidate = artifact.read(path)
     except ArtifactError as error:
         return SkippedCase(case, FAILED, str(error))
+    has_reference = comparison is not None and candidate.spec.source_sha256 != ""
+    labels = candidate.spec.labels
+    if not has_reference and sorted(labels) != sorted(test_set.class_names):
+        return SkippedCase(
+            case,
+            FAILED,
+            f"the model predicts {', '.join(labels)}, but {test_set.name} has the classes "
+            f"{', '.join(test_set.class_names)}: pass images of its classes with --data",
+        )
     predicted = _scores(folder, path, case, external_pythons)
     if isinstance(predicted, SkippedCase):
         return predicted
     scores, response = predicted
-    result = comparison.compare(candidate, case, scores, response)
-    return result if isinstance(result, SkippedCase) else (result, scores)
+    if comparison is not None and has_reference:
+        compared = comparison.compare(candidate, case, scores, response)
+        return compared if isinstance(compared, SkippedCase) else (compared, scores)
+    in_order = scores[:, [labels.index(name) for name in test_set.class_names]]
+    result = AccuracyResult(
+        case=case,
+        version=response.version,
+        precision=candidate.spec.precision,
+        digest=candidate.spec.digest,
+        size_bytes=len(candidate.data),
+        candidate=metrics.compute_metrics(in_order, test_set.labels),
+        batch_difference=response.batch_difference,
+    )
+    return result, in_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -341,7 +395,7 @@ def _flipped_images(results: list[ParityResult], test_set: TestSet) -> tuple[Tes
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the parity benchmark, which `digit-edge benchmark` has too."""
     default = Tolerance()
-    add_data_argument(parser, "the data set that the model was trained on")
+    add_data_argument(parser, "the data set that the model was trained on, or other test images")
     parser.add_argument(
         "--max-difference",
         type=float,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.harness import cases, messages
+from benchmarks.harness import messages
 from benchmarks.report import (
     charts,
     device_tables,
@@ -23,7 +23,7 @@ from benchmarks.report.charts import Charts, Point
 from benchmarks.report.formats import Table, counted, is_numeric, nats, percent
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyResult
-from benchmarks.schema.parity import AccuracyMetrics, Flip, ParityResult
+from benchmarks.schema.parity import AccuracyMetrics, AccuracyResult, Flip, ParityResult
 from benchmarks.schema.parity_report import ParityReport
 from benchmarks.schema.report import BenchmarkReport
 
@@ -94,6 +94,7 @@ def _groups(report: BenchmarkReport, related: RelatedReports) -> dict[str, list[
         ],
         "Accuracy": [
             parity_tables.parity_table(parity),
+            parity_tables.accuracy_table(parity),
             parity_tables.series_table(parity),
             _folded(parity_tables.scores_table(parity)),
             *parity_tables.device_tables(parity),
@@ -160,7 +161,7 @@ def _column_styles(table: Table) -> list[str]:
     return styles
 
 
-def _name(result: ParityResult | LatencyResult) -> str:
+def _name(result: ParityResult | AccuracyResult | LatencyResult) -> str:
     return f"{result.case.artifact} · {result.case.engine}"
 
 
@@ -168,8 +169,7 @@ def _latencies(report: BenchmarkReport) -> _Section:
     samples_ns = [
         (_name(result), tuple(ns for run in result.runs for ns in run.samples_ns))
         for result in report.latency.results
-        if result.scenario == messages.SINGLE
-        and (result.case.threads == 1 or result.case.artifact == cases.REFERENCE)
+        if result.scenario == messages.SINGLE and (result.case.threads == 1 or result.case.is_keras)
     ]
     return _Section(
         "Latency of one image",
@@ -183,7 +183,7 @@ def _latencies(report: BenchmarkReport) -> _Section:
 def _scatters(report: BenchmarkReport) -> _Section:
     sizes: dict[str, Point] = {}
     times = []
-    for result in report.parity.results:
+    for result in report.parity.measured:
         metrics, artifact = result.candidate, result.case.artifact
         low, high = metrics.accuracy_interval
         size_kb = result.size_bytes / 1e3
@@ -265,8 +265,10 @@ def _image(pixels: tuple[int, ...]) -> str:
 
 
 def _models(parity: ParityReport) -> list[tuple[str, AccuracyMetrics]]:
-    reference = (f"{parity.reference.artifact} · keras", parity.reference_metrics)
-    return [reference, *((_name(result), result.candidate) for result in parity.results)]
+    models = [(_name(result), result.candidate) for result in parity.measured]
+    if parity.reference is None or parity.reference_metrics is None:
+        return models
+    return [(f"{parity.reference.artifact} · keras", parity.reference_metrics), *models]
 
 
 def _confusions(parity: ParityReport) -> _Section:
@@ -295,8 +297,7 @@ def _reliabilities(parity: ParityReport) -> _Section:
         "Reliability",
         "charts.html",
         Charts(tuple(plots)),
-        f"Accuracy (vertical, %) over confidence (horizontal, %), in "
-        f"{len(parity.reference_metrics.reliability)} bins; the area of a dot grows with its "
-        "number of predictions.",
+        "Accuracy (vertical, %) over confidence (horizontal, %), in "
+        "intervals of equal width; the area of a dot grows with its number of predictions.",
         folded=True,
     )

@@ -17,7 +17,11 @@ from benchmarks.schema.parity_report import ParityReport
 # Targets; a lower ratio is reported as MISSED but does not fail a run.
 MIN_ARRAYS_RATIO = 0.9  # images/s of `scores()` over those of the bare engine
 MIN_FILES_RATIO = 0.8  # files/s of `digit-edge classify FOLDER` over those of decoding alone
-_VALUE_BYTES = {"float32": 4, "int8": 1}  # bytes of a weight or activation, by precision
+_VALUE_BYTES = {
+    "float32": 4,
+    "float16": 4,
+    "int8": 1,
+}  # bytes of a weight or activation, by precision
 
 
 def latency_table(report: LatencyReport) -> Table:
@@ -140,7 +144,9 @@ def limit_table(parity: ParityReport, latency: LatencyReport) -> Table:
     peak, lines = latency.peak, []
     for result in latency.results:
         macs_per_second = parity.macs / result.p50_ns * 1e9
-        peak_macs_per_second = getattr(peak, result.precision) if peak else 0.0
+        peak_macs_per_second = 0.0
+        if peak is not None:  # float16 weights are multiplied as float32
+            peak_macs_per_second = peak.int8 if result.precision == "int8" else peak.float32
         moved_bytes = _VALUE_BYTES[result.precision] * (parity.parameters + 2 * parity.activations)
         one_image_one_thread = result.scenario == messages.SINGLE and result.case.threads == 1
         if one_image_one_thread and peak_macs_per_second and macs_per_second:

@@ -9,25 +9,59 @@ from dataclasses import replace
 
 from benchmarks.harness.messages import Explanation
 from benchmarks.harness.statistics import wilson_interval
-from benchmarks.report.formats import Table, counted, interval, nats, percent, points
-from benchmarks.schema.parity import ParityResult
+from benchmarks.report.formats import Table, counted, interval, kilobytes, nats, percent, points
+from benchmarks.schema.parity import AccuracyResult, ParityResult
 from benchmarks.schema.parity_report import ParityReport
 
 
 def parity_table(report: ParityReport) -> Table:
     """Return one line per case: accuracy, its drop, agreement with the reference, verdict."""
-    reference = report.reference_metrics
     return Table(
         "Parity",
         _PARITY_HEADER,
         tuple(map(_parity_line, report.results)),
         f"{counted(report.n, 'test image')} of {report.dataset}"
         + (f" (the reference was trained on {report.trained_on})" if report.trained_on else "")
-        + f". The reference, {report.reference.artifact} "
-        f"in Keras {report.reference_version}: accuracy {percent(reference.accuracy)} "
-        f"({interval(*reference.accuracy_interval)}). Intervals: Wilson for the accuracy, Agresti "
+        + f". {_reference(report)}Intervals: Wilson for the accuracy, Agresti "
         "and Min for the drop; p is that of McNemar's exact test.",
         _PARITY_OPTIONAL,
+    )
+
+
+def _reference(report: ParityReport) -> str:
+    reference = report.reference_metrics
+    if report.reference is None or reference is None:
+        return ""
+    return (
+        f"The reference, {report.reference.artifact} in Keras {report.reference_version}: "
+        f"accuracy {percent(reference.accuracy)} ({interval(*reference.accuracy_interval)}). "
+    )
+
+
+def accuracy_table(report: ParityReport) -> Table:
+    """Return one line per case that has no reference, the most accurate first."""
+    ordered = sorted(report.alone, key=lambda result: -result.candidate.accuracy)
+    return Table(
+        "Accuracy without a reference",
+        ("artifact", "engine", "precision", "accuracy (95 %)", "calibration error", "NLL",
+         "size", "verdict"),
+        tuple(map(_accuracy_line, ordered)),
+        f"{counted(report.n, 'test image')} of {report.dataset}. There is no Keras model that "
+        "these were exported from, so there is nothing to agree with. Intervals: Wilson.",
+        ("NLL", "calibration error", "size"),
+    )  # fmt: skip
+
+
+def _accuracy_line(result: AccuracyResult) -> tuple[str, ...]:
+    return (
+        result.case.artifact,
+        f"{result.case.engine} {result.version}",
+        result.precision,
+        f"{percent(result.candidate.accuracy)} ({interval(*result.candidate.accuracy_interval)})",
+        percent(result.candidate.calibration_error),
+        nats(result.candidate.negative_log_likelihood),
+        kilobytes(result.size_bytes),
+        "measured" if result else "FAIL: NaN",
     )
 
 
@@ -58,14 +92,18 @@ def series_table(report: ParityReport) -> Table:
 def scores_table(report: ParityReport) -> Table:
     """Return one line per case: differences from the reference's scores, and calibration."""
     reference = report.reference_metrics
+    note = "Differences from the reference's scores."
+    if reference is not None:
+        note += (
+            f" The reference has an expected calibration error of "
+            f"{percent(reference.calibration_error)} over {len(reference.reliability)} bins and a "
+            f"mean negative log-likelihood (NLL) of {nats(reference.negative_log_likelihood)}."
+        )
     return Table(
         "Scores",
         _SCORES_HEADER,
         tuple(map(_scores_line, report.results)),
-        f"Differences from the reference's scores. The reference has an expected calibration error "
-        f"of {percent(reference.calibration_error)} over {len(reference.reliability)} bins and a "
-        "mean negative log-likelihood (NLL) of "
-        f"{nats(reference.negative_log_likelihood)}.",
+        note,
         _SCORES_OPTIONAL,
     )
 
@@ -141,7 +179,7 @@ def _scores_line(result: ParityResult) -> tuple[str, ...]:
 def minimum_tolerance(result: ParityResult) -> str:
     """Return the strictest values of the tolerance options with which the case passes."""
     tolerance = result.minimum_tolerance
-    if result.precision == "int8":
+    if not result.tolerance.compares_scores(result.precision):
         return f"drop {100 * tolerance.max_drop:.2f}, agreement {percent(tolerance.min_agreement)}"
     return f"difference {tolerance.max_difference:.1e}"
 

@@ -19,7 +19,7 @@ from benchmarks.report.formats import (
 )
 from benchmarks.report.related import RelatedReports
 from benchmarks.schema.latency import LatencyReport
-from benchmarks.schema.parity import ParityResult
+from benchmarks.schema.parity import AccuracyResult, ParityResult
 from benchmarks.schema.parity_report import ParityReport
 
 _UNKNOWN = "unknown"
@@ -27,7 +27,10 @@ _UNKNOWN = "unknown"
 
 def summary(parity: ParityReport, latency: LatencyReport) -> Table:
     """Return one line per artifact and engine: verdict, accuracy, speed, memory and size."""
-    lines = [_summary_line(parity, latency, result) for result in (None, *parity.results)]
+    results: list[ParityResult | AccuracyResult | None] = [*parity.measured]
+    if parity.reference is not None:
+        results.insert(0, None)
+    lines = [_summary_line(parity, latency, result) for result in results]
     lines += [
         (skipped.case.artifact, skipped.case.engine, skipped.status.upper(), *("–",) * 9)
         for skipped in parity.skipped
@@ -80,9 +83,11 @@ def highlights(parity: ParityReport, latency: LatencyReport) -> tuple[str, ...]:
 
 
 def _summary_line(
-    parity: ParityReport, latency: LatencyReport, result: ParityResult | None
+    parity: ParityReport, latency: LatencyReport, result: ParityResult | AccuracyResult | None
 ) -> tuple[str, ...]:
     if result is None:
+        assert parity.reference is not None
+        assert parity.reference_metrics is not None
         keras_cases = (start.case for start in latency.starts if start.case.backend == "keras")
         case = next(keras_cases, parity.reference)
         metrics = parity.reference_metrics
@@ -95,8 +100,12 @@ def _summary_line(
         metrics = result.candidate
         size_bytes = result.size_bytes
         version = result.version
-        agreement = percent(result.agreement)
-        verdict = parity_tables.verdict_of(result)
+        agreement = "–" if isinstance(result, AccuracyResult) else percent(result.agreement)
+        verdict = (
+            ("measured" if result else "FAIL")
+            if isinstance(result, AccuracyResult)
+            else parity_tables.verdict_of(result)
+        )
     single, offline = latency.find(case, messages.SINGLE), latency.find(case, messages.OFFLINE)
     start = next((start for start in latency.starts if start.case == case), None)
     problems = [p for r in (single, offline) if r for p in r.problems(latency.settings)]

@@ -69,7 +69,7 @@ class LatencyResult:
     Attributes:
         case: the artifact, engine, device and threads.
         version: the version of the engine.
-        precision: "float32" or "int8".
+        precision: "float32", "float16" or "int8".
         digest: the digest of the artifact.
         scenario: one of the scenarios in `messages`.
         runs: a series of samples for each repetition.

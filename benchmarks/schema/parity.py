@@ -89,13 +89,46 @@ class AccuracyMetrics:
 
 
 @dataclass(frozen=True)
+class AccuracyResult:
+    """The accuracy of one case that has no reference; true if all scores are finite.
+
+    Attributes:
+        case: the artifact, engine, device and threads.
+        version: the version of the engine.
+        precision: "float32", "float16" or "int8".
+        digest: the digest of the artifact.
+        size_bytes: the size of the artifact's file.
+        candidate: the metrics of the artifact.
+        batch_difference: largest absolute difference between the scores of images predicted one by
+            one and in one batch.
+    """
+
+    case: BenchmarkCase = field(metadata=json_key("row"))
+    version: str
+    precision: Precision
+    digest: str
+    size_bytes: Positive
+    candidate: AccuracyMetrics
+    batch_difference: float
+
+    def __bool__(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """The reasons why the case fails; empty if it passes."""
+        count = self.candidate.non_finite
+        return (f"scores that are NaN or Inf: {count}",) if count else ()
+
+
+@dataclass(frozen=True)
 class ParityResult:
     """The comparison of one case with the reference; true if it is within the tolerance.
 
     Attributes:
         case: the artifact, engine, device and threads.
         version: the version of the engine.
-        precision: "float32" or "int8", which have different limits.
+        precision: "float32", "float16" or "int8", which have different limits.
         digest: the digest of the artifact.
         size_bytes: the size of the artifact's file.
         reference: the metrics of the reference.

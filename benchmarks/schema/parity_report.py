@@ -1,4 +1,4 @@
-"""The report of the parity benchmark: the results of all cases against the Keras reference."""
+"""The report of the parity benchmark: the accuracy of all cases, and the Keras reference's."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from benchmarks.harness.cases import BenchmarkCase, SkippedCase, failure_reasons
 from benchmarks.harness.messages import Explanation
 from benchmarks.harness.serialize import NonEmpty, NonNegative, Positive, json_key
-from benchmarks.schema.parity import AccuracyMetrics, ParityResult
+from benchmarks.schema.parity import AccuracyMetrics, AccuracyResult, ParityResult
 
 SCHEMA_VERSION = 1  # of the JSON format of the report
 
@@ -62,7 +62,8 @@ class ParityReport:
         dataset_sha256: its digest.
         n: number of test images.
         class_names: the names of the classes, in the order of the scores.
-        reference: the case of the Keras reference.
+        reference: the case of the Keras reference; None if the folder has none. The other fields of
+            the reference are then empty.
         reference_version: the version of Keras.
         reference_digest: the digest of the reference.
         reference_bytes: the size of its file.
@@ -76,6 +77,7 @@ class ParityReport:
         pictures: the flipped images with the largest margins of the reference.
         device_results: the cases that were compared on the machine of --on.
         device_skipped: the cases that were not compared there, with the reasons.
+        alone: the cases that have no reference, because other tools made them.
         explanations: for each format, the source of the int8 artifact's differences; filled by
             --explain.
         series: the accuracy on each series of writers; empty if the writers are unknown.
@@ -86,19 +88,20 @@ class ParityReport:
     dataset_sha256: str
     n: Positive
     class_names: NonEmpty[str]
-    reference: BenchmarkCase
+    reference: BenchmarkCase | None
     reference_version: str
     reference_digest: str
-    reference_bytes: Positive
+    reference_bytes: NonNegative
     trained_on: str
     macs: NonNegative
     parameters: NonNegative
-    reference_metrics: AccuracyMetrics = field(metadata=json_key("original"))
+    reference_metrics: AccuracyMetrics | None = field(metadata=json_key("original"))
     results: tuple[ParityResult, ...]
     skipped: tuple[SkippedCase, ...] = field(metadata=json_key("unmeasured"))
     pictures: tuple[TestImage, ...]
     explanations: tuple[Explanation, ...] = ()
     activations: NonNegative = 0
+    alone: tuple[AccuracyResult, ...] = ()
     device_results: tuple[ParityResult, ...] = ()
     device_skipped: tuple[SkippedCase, ...] = field(
         default=(), metadata=json_key("device_unmeasured")
@@ -108,8 +111,9 @@ class ParityReport:
     def __post_init__(self) -> None:
         classes = len(self.class_names)
         results = (*self.results, *self.device_results)
-        for metrics in (self.reference_metrics, *(result.candidate for result in results)):
-            if len(metrics.confusion) != classes:
+        alone = (result.candidate for result in self.alone)
+        for metrics in (self.reference_metrics, *alone, *(result.candidate for result in results)):
+            if metrics is not None and len(metrics.confusion) != classes:
                 raise ValueError(f"a confusion matrix is not of {classes} classes")
         flips = (flip for result in results for flip in result.flips)
         if any(max(flip.label, flip.reference, flip.answer) >= classes for flip in flips):
@@ -119,16 +123,23 @@ class ParityReport:
         return not self.failures
 
     @property
+    def measured(self) -> tuple[ParityResult | AccuracyResult, ...]:
+        """All cases of this machine: those with a reference, then those without."""
+        return (*self.results, *self.alone)
+
+    @property
     def failures(self) -> tuple[str, ...]:
         """The reasons why the run fails; empty if it passes. A missing engine is not a failure."""
-        failures = _failures(self.results, self.skipped)
+        failures = _failures(self.measured, self.skipped)
         if self.device_results or self.device_skipped:
             remote = _failures(self.device_results, self.device_skipped)
             failures += [f"on the device: {reason}" for reason in remote]
         return tuple(failures)
 
 
-def _failures(results: Sequence[ParityResult], skipped: Sequence[SkippedCase]) -> list[str]:
+def _failures(
+    results: Sequence[ParityResult | AccuracyResult], skipped: Sequence[SkippedCase]
+) -> list[str]:
     """Return the reasons why the cases of one machine fail."""
     failures = [f"{result.case}: {reason}" for result in results for reason in result.failures]
     return failures + failure_reasons(results, skipped)

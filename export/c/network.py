@@ -311,6 +311,12 @@ def require_int8_tflite(artifact: Artifact) -> None:
             f"{artifact.path}: digit-edge export-c needs an int8 .tflite artifact; create one with "
             "digit-edge export-tflite --quantize"
         )
+    if artifact.spec.interface is not None:
+        raise ArtifactError(
+            f"{artifact.path}: digit-edge export-c needs the input and output of this project's "
+            f"models, (N, 28, 28, 1) with int8 = pixel − 128 and a softmax; this model has "
+            f"{artifact.spec.interface}"
+        )
 
 
 class _Reader:

@@ -12,6 +12,7 @@ import numpy as np
 from runtime.backends import Pixels
 from runtime.errors import ArtifactError, ImageError
 from runtime.model.artifact import Artifact
+from runtime.model.spec import QuantizationParams
 
 # Zero point of an int8 model's input. Models with another zero point are rejected, because the
 # runtime converts pixels by int8 = pixel − 128.
@@ -23,34 +24,39 @@ _MAX_SCALE_DEVIATION = 0.01
 
 
 def check_quantization(
-    artifact: Artifact, source: tuple[float, int], result: tuple[float, int]
+    artifact: Artifact, source: QuantizationParams | None, result: QuantizationParams | None
 ) -> None:
-    """Check the quantization of an int8 model.
+    """Check the quantization of an int8 model of this project.
 
     Args:
         artifact: the model and its spec.
-        source: (scale, zero point) of the input tensor.
-        result: (scale, zero point) of the output tensor; (0, 0) if the output is float.
+        source: quantization of the input tensor; None if it is not quantized.
+        result: quantization of the output tensor; None if it is not quantized.
 
     Raises:
         ArtifactError: the quantization differs from the spec, or the input is not
             int8 = pixel − 128.
     """
     expected = artifact.spec.quantization
-    if expected is None or (source, result) != (
-        (expected.input.scale, expected.input.zero_point),
-        (expected.output.scale, expected.output.zero_point) if expected.output else (0, 0),
-    ):
+    if expected is None or (source, result) != (expected.input, expected.output):
         raise ArtifactError(
-            f"{artifact.path} is quantized with (scale, zero point) {source} and {result}, but its "
-            f"spec says {expected}: export it again"
+            f"{artifact.path} is quantized with {source} and {result}, but its spec says "
+            f"{expected}: export it again"
         )
-    scale, zero_point = source
-    if zero_point != _INPUT_ZERO_POINT or abs(scale * 255 - 1) > _MAX_SCALE_DEVIATION:
+    if not is_pixel_minus_128(source):
         raise ArtifactError(
-            f"{artifact.path}: the input must be int8 = pixel − 128, not scale {scale:g} with zero "
-            f"point {zero_point}: quantize it again with images from 0 to 1"
+            f"{artifact.path}: the input must be int8 = pixel − 128, not {source}: quantize it "
+            "again with images from 0 to 1"
         )
+
+
+def is_pixel_minus_128(source: QuantizationParams | None) -> bool:
+    """Return whether an int8 input of values from 0 to 1 is pixel − 128."""
+    return (
+        source is not None
+        and source.zero_point == _INPUT_ZERO_POINT
+        and abs(source.scale * 255 - 1) <= _MAX_SCALE_DEVIATION
+    )
 
 
 def check_pixels(pixels: Pixels, shape: tuple[int | None, ...]) -> None:
@@ -93,6 +99,14 @@ def check_model(
             f"{artifact.path} must have one input and one output, but the numbers are "
             f"{len(inputs)} and {len(outputs)}: export it again"
         )
+    interface = artifact.spec.interface
+    if interface is not None:
+        if not _fits_interface(inputs[0], interface.input_shape):
+            raise ArtifactError(
+                f"{artifact.path} takes an input of shape {tuple(inputs[0])}, but its spec says "
+                f"{interface.input_shape}: run digit-edge export-spec again"
+            )
+        return
     actual = tuple(inputs[0][1:]), tuple(outputs[0][1:])
     free = (None,) * artifact.spec.input_shape.count(None)  # columns of a sequence model
     expected = artifact.spec.input_shape, (*free, len(artifact.spec.labels))
@@ -107,4 +121,12 @@ def _fits(shape: Sequence[object], expected: Sequence[int | None]) -> bool:
     """Return whether a shape is the expected one; None in the expected one is any size."""
     return len(shape) == len(expected) and all(
         wanted is None or size == wanted for size, wanted in zip(shape, expected, strict=True)
+    )
+
+
+def _fits_interface(shape: Sequence[object], expected: Sequence[object]) -> bool:
+    """Return whether a shape is the expected one; an axis of any size is any size in both."""
+    return len(shape) == len(expected) and all(
+        wanted is None or size == wanted or not isinstance(size, int) or size < 0
+        for size, wanted in zip(shape, expected, strict=True)
     )

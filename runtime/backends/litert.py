@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.backends import Backend, Pixels, Scores, install_hint
-from runtime.backends.checks import check_model, check_pixels, check_quantization
-from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.backends.checks import check_pixels
+from runtime.backends.codec import Codec, Tensor
+from runtime.errors import ArtifactError, BackendUnavailable, first_line, plural
 from runtime.model.artifact import Artifact
 from runtime.system.native_output import suppress_native_output
 
@@ -22,11 +23,7 @@ _PACKAGES = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime"}
 
 # Most images per call of the engine, by precision; a larger batch takes several calls. The
 # activations of more images exceed the cache; fewer images leave threads idle.
-_CHUNK_IMAGES = {"float32": 32, "int8": 64}
-
-# Arrays without axes, because NumPy would convert a Python number in each call.
-_TOP_BIT = np.array(128, np.uint8)  # pixel XOR 128, read as int8, is pixel − 128
-_MAX_LEVEL = np.array(255, np.float32)  # pixels are divided by 255 for a float32 model
+_CHUNK_IMAGES = {"float32": 32, "float16": 32, "int8": 64}
 
 
 class LiteRTBackend:
@@ -56,30 +53,12 @@ class LiteRTBackend:
         self._interpreter = interpreter
         self._lock = threading.Lock()
         source, result = interpreter.get_input_details(), interpreter.get_output_details()
-        check_model(
-            artifact, [d["shape"].tolist() for d in source], [d["shape"].tolist() for d in result]
+        self._codec = Codec(
+            artifact, [*map(Tensor.of_tflite, source)], [*map(Tensor.of_tflite, result)]
         )
         self._input, self._output = source[0]["index"], result[0]["index"]
-        expected = np.int8 if artifact.spec.precision == "int8" else np.float32
-        # The int8 models of this project return float scores. Older files, and files made with
-        # other tools, may return int8 scores.
-        if source[0]["dtype"] is not expected or result[0]["dtype"] not in (expected, np.float32):
-            raise ArtifactError(
-                f"{artifact.path} is not {artifact.spec.precision}, although its spec says so: "
-                "export it again"
-            )
-        self._int8 = expected is np.int8
-        self._chunk = _CHUNK_IMAGES[artifact.spec.precision]
-        # Byte of an int8 output → score, (256,); None if the output is float.
-        self._dequantized: Scores | None = None
-        if self._int8:
-            check_quantization(artifact, source[0]["quantization"], result[0]["quantization"])
-        if result[0]["dtype"] is np.int8:
-            # One lookup in a table replaces three passes over the output. The table is ordered by
-            # the unsigned byte, so a negative int8 is an index from the end of the table.
-            scale, zero_point = result[0]["quantization"]
-            values = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
-            self._dequantized = (values - np.float32(zero_point)) * np.float32(scale)
+        self._path = artifact.path
+        self._chunk = self._codec.batch or _CHUNK_IMAGES[artifact.spec.precision]
         # Shape of the input that the interpreter has tensors for; empty: not resized yet.
         self._shape: tuple[int, ...] = ()
         # The input, kept because a new array would take 1 µs a call.
@@ -101,23 +80,26 @@ class LiteRTBackend:
             return np.concatenate([self._run(pixels[start : start + chunk]) for start in starts])
 
     def _run(self, pixels: Pixels) -> Scores:
-        interpreter = self._interpreter
-        if pixels.shape != self._shape:
-            self._shape = ()  # if the engine raises below, the next call resizes again
-            interpreter.resize_tensor_input(self._input, pixels.shape)
-            interpreter.allocate_tensors()
-            self._buffer = np.empty(pixels.shape, np.uint8 if self._int8 else np.float32)
-            self._input_view = self._buffer.view(np.int8) if self._int8 else self._buffer
-            self._shape = pixels.shape
-        if self._int8:
-            np.bitwise_xor(pixels, _TOP_BIT, out=self._buffer)
-        else:
-            np.divide(pixels, _MAX_LEVEL, out=self._buffer)
-        interpreter.set_tensor(self._input, self._input_view)
-        interpreter.invoke()
-        output: Any = interpreter.get_tensor(self._output)
-        scores: Scores = output if self._dequantized is None else self._dequantized.take(output)
-        return scores
+        interpreter, codec = self._interpreter, self._codec
+        try:
+            if pixels.shape != self._shape:
+                self._shape = ()  # if the engine raises below, the next call resizes again
+                shape = codec.input_shape(pixels)
+                if codec.batch is None:
+                    interpreter.resize_tensor_input(self._input, shape)
+                    interpreter.allocate_tensors()
+                self._buffer = np.empty(shape, codec.storage)
+                self._input_view = self._buffer.view(codec.dtype)
+                self._shape = pixels.shape
+            codec.encode(pixels, self._buffer)
+            interpreter.set_tensor(self._input, self._input_view)
+            interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise ArtifactError(
+                f"{self.name} cannot run {self._path} with {plural(len(pixels), 'image')} "
+                f"({first_line(error)}): convert the model again"
+            ) from error
+        return codec.decode(interpreter.get_tensor(self._output), len(pixels))
 
 
 def devices(name: str) -> tuple[str, ...]:

@@ -4,19 +4,20 @@
 """
 
 import importlib
+import math
 import threading
 from typing import Any
 
 import numpy as np
 
 from runtime.backends import CpuFallbackError, Pixels, Scores
-from runtime.backends.checks import check_model, check_pixels
-from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.backends.checks import check_pixels
+from runtime.backends.codec import Codec, Tensor
+from runtime.errors import BackendUnavailable
 from runtime.model.artifact import Artifact
 from runtime.system.native_output import suppress_native_output
 
 _CHUNK_IMAGES = 256  # most images per call of the engine; a larger batch takes several calls
-_TOP_BIT = 128  # pixel XOR 128, read as int8, is pixel − 128, the input of an int8 model
 
 
 class LiteRTGpuBackend:
@@ -30,34 +31,26 @@ class LiteRTGpuBackend:
         artifact: the model and its spec.
         version: version of ai-edge-litert.
         model: a `CompiledModel` with the model.
-
-    Raises:
-        ArtifactError: the model contradicts its spec.
+        codec: converts its input and output.
+        output: its output.
     """
 
     name = "litert"
     device = "gpu"
     fallback = ""  # `open_artifact` rejects a model of which a part would run on the CPU
 
-    def __init__(self, artifact: Artifact, version: str, model: Any) -> None:
+    def __init__(
+        self, artifact: Artifact, version: str, model: Any, codec: Codec, output: Tensor
+    ) -> None:
         self.version = version
         self.spec = artifact.spec
         self._model = model
         self._lock = threading.Lock()
-        (signature,) = model.get_signature_list()
-        source = list(model.get_input_tensor_details(signature).values())
-        result = list(model.get_output_tensor_details(signature).values())
-        check_model(artifact, [d["shape"] for d in source], [d["shape"] for d in result])
-        expected = "int8" if artifact.spec.precision == "int8" else "float32"
-        if source[0]["dtype"] != expected or result[0]["dtype"] not in (expected, "float32"):
-            raise ArtifactError(
-                f"{artifact.path} is not {artifact.spec.precision}, although its spec says so: "
-                "export it again"
-            )
-        self._int8 = expected == "int8"
-        quantization = artifact.spec.quantization
-        # None if the output is float, as in all int8 models of this project.
-        self._output_params = quantization.output if quantization is not None else None
+        self._codec = codec
+        self._output_dtype = np.dtype(output.dtype)
+        # Values that the model returns in each call, or, if the batch is free, for each image.
+        sizes = [size for size in output.shape if isinstance(size, int) and size > 0]
+        self._output_values = math.prod(sizes)
         self._batch = 0  # images that the buffers have room for; 0: no buffers yet
         self._inputs: list[Any] = []  # LiteRT's buffers of the inputs
         self._outputs: list[Any] = []  # LiteRT's buffers of the outputs
@@ -69,32 +62,27 @@ class LiteRTGpuBackend:
             ImageError: `pixels` has a different shape or dtype.
         """
         check_pixels(pixels, self.spec.input_shape)
-        chunk = _CHUNK_IMAGES
+        chunk = self._codec.batch or _CHUNK_IMAGES
         with self._lock:
             starts = range(0, len(pixels), chunk)
             return np.concatenate([self._run(pixels[start : start + chunk]) for start in starts])
 
     def _run(self, pixels: Pixels) -> Scores:
-        if len(pixels) != self._batch:
+        codec = self._codec
+        batch = codec.batch or len(pixels)
+        if batch != self._batch:
             self._batch = 0  # if the engine raises below, the next call resizes again
             with suppress_native_output(2):
-                self._model.resize_input_tensor(0, pixels.shape)
+                if codec.batch is None:
+                    self._model.resize_input_tensor(0, codec.input_shape(pixels))
                 self._inputs = self._model.create_input_buffers(0)
                 self._outputs = self._model.create_output_buffers(0)
-            self._batch = len(pixels)
-        count = len(pixels) * len(self.spec.labels)
-        if self._int8:
-            self._inputs[0].write((pixels ^ _TOP_BIT).view(np.int8))
-        else:
-            self._inputs[0].write(np.divide(pixels, 255, dtype=np.float32))
+            self._batch = batch
+        self._inputs[0].write(codec.encode(pixels))
         self._model.run_by_index(0, self._inputs, self._outputs)
-        params = self._output_params
-        if params is None:
-            scores: Scores = self._outputs[0].read(count, np.float32)
-        else:
-            codes = self._outputs[0].read(count, np.int8).astype(np.float32)
-            scores = (codes - np.float32(params.zero_point)) * np.float32(params.scale)
-        return scores.reshape(len(pixels), -1)
+        values = self._output_values * (1 if codec.batch else batch)
+        output = self._outputs[0].read(values, self._output_dtype)
+        return codec.decode(np.asarray(output).reshape(batch, -1), len(pixels))
 
 
 def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
@@ -118,14 +106,14 @@ def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
             f"ai-edge-litert {version} has no GPU accelerator ({error}): "
             "pip install --upgrade ai-edge-litert ml_dtypes"
         ) from error
-    if artifact.spec.precision == "int8":
-        from runtime.backends.checks import check_quantization
-
-        # A CompiledModel does not expose the quantization, so an interpreter reads it.
-        with suppress_native_output(2):
-            opened = interpreter.Interpreter(model_content=artifact.data)
-        details = opened.get_input_details()[0], opened.get_output_details()[0]
-        check_quantization(artifact, *(detail["quantization"] for detail in details))
+    # A CompiledModel does not expose the quantization, so an interpreter reads it.
+    with suppress_native_output(2):
+        opened = interpreter.Interpreter(model_content=artifact.data)
+    inputs, outputs = (
+        [*map(Tensor.of_tflite, details)]
+        for details in (opened.get_input_details(), opened.get_output_details())
+    )
+    codec = Codec(artifact, inputs, outputs)
     gpu_only = options.Options(
         # GPU without CPU: operators that the GPU lacks fail instead of running on the CPU.
         hardware_accelerators=options.HardwareAccelerator.GPU,
@@ -148,7 +136,7 @@ def open_artifact(artifact: Artifact, version: str) -> LiteRTGpuBackend:
         raise CpuFallbackError(
             f"LiteRT would run part of {artifact.path} on the CPU, not on the GPU: use --device cpu"
         )
-    backend = LiteRTGpuBackend(artifact, version, model)
+    backend = LiteRTGpuBackend(artifact, version, model, codec, outputs[0])
     with suppress_native_output(2):  # the first call compiles shaders and prints log lines
         backend.scores(np.zeros((1, *artifact.spec.fixed_shape), np.uint8))
     return backend

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from runtime.backends import CpuFallbackError, Pixels, Scores, install_hint
-from runtime.backends.checks import check_model, check_pixels
-from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.backends.checks import check_pixels
+from runtime.backends.codec import Codec, Tensor
+from runtime.errors import ArtifactError, BackendUnavailable, first_line, plural
 from runtime.model.artifact import Artifact
 from runtime.system.native_output import suppress_native_output
 
@@ -87,6 +88,16 @@ _CPU_ACCELERATOR = "openvino-cpu"  # the only device of PROVIDERS that is not a 
 # such processors. Other processors ignore the option.
 EXACT_INT8_SUMS = ("session.x64quantprecision", "1")
 
+# onnxruntime's name of the type of a tensor → NumPy's.
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+}
 _CPU_PROVIDER = "CPUExecutionProvider"  # onnxruntime's name of the provider for the CPU
 _LOG_ERRORS = 3  # onnxruntime's log level: print errors, but no warnings
 # Most images per call on a CPU; a larger batch takes several calls. The activations of more images
@@ -110,6 +121,7 @@ class OnnxBackend:
         fallback: a text that says which operators run on the CPU instead of the device; empty if
             all run on the device.
         session: the `onnxruntime.InferenceSession`.
+        failures: the exceptions of a session that cannot run the model.
         threads: number of chunks that run in parallel; 1 runs the chunks one after another.
         open_single_threaded: opens the second session; called for the first large batch.
 
@@ -124,6 +136,7 @@ class OnnxBackend:
         device: str,
         fallback: str,
         session: Any,
+        failures: tuple[type[Exception], ...],
         threads: int,
         open_single_threaded: Callable[[], Any],
     ) -> None:
@@ -133,6 +146,7 @@ class OnnxBackend:
         self.fallback = fallback
         self.spec = artifact.spec
         self._session = session
+        self._failures = failures
         self._chunk = _CPU_CHUNK_IMAGES if device == "cpu" else _GPU_CHUNK_IMAGES
         self._threads = threads
         self._open_single_threaded = open_single_threaded
@@ -140,12 +154,9 @@ class OnnxBackend:
         self._pool: ThreadPoolExecutor | None = None
         self._single_threaded: Any = None
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        check_model(artifact, [i.shape for i in inputs], [o.shape for o in outputs])
-        if (inputs[0].type, outputs[0].type) != ("tensor(float)", "tensor(float)"):
-            raise ArtifactError(
-                f"{artifact.path}: input and output must be float32, not {inputs[0].type} and "
-                f"{outputs[0].type}: export it again"
-            )
+        self._codec = Codec(artifact, [*map(_tensor, inputs)], [*map(_tensor, outputs)])
+        self._chunk = self._codec.batch or self._chunk
+        self._path = artifact.path
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
 
     def scores(self, pixels: Pixels) -> Scores:
@@ -165,9 +176,15 @@ class OnnxBackend:
         return np.concatenate(list(pool.map(lambda chunk: self._run(chunk, session), chunks)))
 
     def _run(self, pixels: Pixels, session: Any) -> Scores:
-        feed = {self._input: np.divide(pixels, 255, dtype=np.float32)}
-        scores: Scores = session.run(self._outputs, feed)[0]
-        return scores
+        feed = {self._input: self._codec.encode(pixels)}
+        try:
+            (output,) = session.run(self._outputs, feed)
+        except self._failures as error:
+            raise ArtifactError(
+                f"onnxruntime cannot run {self._path} with {plural(len(pixels), 'image')} "
+                f"({first_line(error)}): convert the model again"
+            ) from error
+        return self._codec.decode(output, len(pixels))
 
     def _parallel(self) -> "tuple[ThreadPoolExecutor, Any]":
         """Return a thread pool, and a session that computes on the calling thread."""
@@ -178,6 +195,11 @@ class OnnxBackend:
                 self._single_threaded = self._open_single_threaded()
                 self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="onnxruntime")
             return self._pool, self._single_threaded
+
+
+def _tensor(value: Any) -> Tensor:
+    """Return the tensor of an input or an output of a session; onnxruntime hides quantization."""
+    return Tensor(tuple(value.shape), _DTYPES.get(value.type, value.type))
 
 
 def devices(name: str) -> tuple[str, ...]:
@@ -228,9 +250,7 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
                 enable_fallback=device != "cpu",
             )
 
-    try:
-        session = session_with(threads)
-    except (
+    rejections = (
         failures.Fail,
         failures.InvalidArgument,
         failures.InvalidGraph,
@@ -238,7 +258,10 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
         failures.NotImplemented,
         failures.RuntimeException,
         UnicodeDecodeError,  # a name in the model is not UTF-8
-    ) as error:
+    )
+    try:
+        session = session_with(threads)
+    except rejections as error:
         reason = str(error).splitlines()[0]
         raise ArtifactError(
             f"onnxruntime rejects {artifact.path} ({reason}): export it again"
@@ -251,6 +274,7 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> O
             device,
             fallback,
             session,
+            rejections,
             threads if device == "cpu" else 1,
             lambda: session_with(1),
         )

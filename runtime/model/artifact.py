@@ -11,6 +11,7 @@ the standard library only.
 """
 
 import io
+import json
 import os
 import struct
 from collections.abc import Iterator
@@ -35,6 +36,18 @@ from runtime.system import atomic_write
 SPEC_MEMBER = "model_spec.json"  # the spec as JSON
 LABELS_MEMBER = "labels.txt"  # the labels, one a line, for other programs
 MAX_FILE_BYTES = 256 << 20  # a larger file is rejected before it is read
+
+# Suffix of a model format that is not supported → how to convert it.
+_CONVERSIONS = {
+    ".h5": "convert it with digit-edge export --model {path} --labels 0,1,2,…",
+    ".hdf5": "convert it with digit-edge export --model {path} --labels 0,1,2,…",
+    ".pt": "convert it with torch.onnx.export in the program that trained it",
+    ".pth": "convert it with torch.onnx.export in the program that trained it",
+    ".safetensors": "it has weights only; convert the model with torch.onnx.export",
+    ".pb": "convert it with tf.lite.TFLiteConverter in the program that trained it",
+    ".pkl": "convert it with skl2onnx in the program that trained it",
+    ".joblib": "convert it with skl2onnx in the program that trained it",
+}
 
 _DIGEST_BYTES = 64  # length of the digest, a SHA-256 in hex, at the end of the file
 _DIGEST_PLACEHOLDER = b"0" * _DIGEST_BYTES  # replaces the digest while the SHA-256 is computed
@@ -124,17 +137,59 @@ def write(path: str | os.PathLike[str], model: bytes, spec: ModelSpec) -> Artifa
 def read_bare(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of a model file without a spec, which other tools made.
 
+    A spec that `digit-edge export-spec` added is left out, so that it can be replaced.
+
     Args:
         path: a .tflite, .onnx or .keras file of at most `MAX_FILE_BYTES`.
 
     Raises:
-        ArtifactError: the file does not exist, is too large, is not a model, or has a spec.
+        ArtifactError: the file does not exist, is too large, is not a model, or has a spec of this
+            project's training.
     """
     path = Path(path)
     data = _read_file(path)
-    if _has_digest(path.suffix, data):
+    if path.suffix == ".c":
+        raise ArtifactError(
+            f"{path}: only digit-edge export-c makes .c models; pass a .tflite, .onnx or .keras "
+            "file"
+        )
+    if not _has_digest(path.suffix, data):
+        return data
+    try:
+        provenance = json.loads(_spec_text(path.suffix, data))["provenance"]
+        elsewhere = dict(provenance).get("made") == "elsewhere"
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is damaged ({error!r}): copy the file again") from error
+    if not elsewhere:
         raise ArtifactError(f"{path} has a spec already: use this file unchanged")
-    return data
+    return _without_spec(path.suffix, data)
+
+
+def has_spec(path: str | os.PathLike[str]) -> bool:
+    """Return whether a model file has a spec; the spec may be invalid.
+
+    Raises:
+        ArtifactError: the file does not exist, is too large or is not a model.
+    """
+    path = Path(path)
+    return _has_digest(path.suffix, _read_file(path))
+
+
+def _without_spec(suffix: str, data: bytes) -> bytes:
+    """Return the model that `embed` added a spec to."""
+    if suffix == ".onnx":
+        return data[: data.rindex(_onnx_entry(SPEC_MEMBER, _spec_text(suffix, data)))]
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [m for m in archive.infolist() if m.filename not in (SPEC_MEMBER, LABELS_MEMBER)]
+        start = min(member.header_offset for member in archive.infolist())
+        buffer = io.BytesIO(data[:start])
+        if members:
+            with zipfile.ZipFile(buffer, "a") as bare:
+                for member in members:
+                    bare.writestr(member, archive.read(member))
+    return buffer.getvalue()
 
 
 def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
@@ -181,9 +236,22 @@ def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
     return b"".join((head, _digest(data, suffix).encode(), tail))
 
 
+def remedy(path: Path) -> str:
+    """Return how to convert a model of a format that is not supported; empty if it is unknown."""
+    if (path / "saved_model.pb").exists() or path.name == "saved_model.pb":
+        return (
+            "Keras 3 cannot open a SavedModel; save the model again with "
+            'model.save("m.keras") in the program that trained it, or convert the folder with '
+            "tf.lite.TFLiteConverter.from_saved_model and run digit-edge export-spec on the "
+            ".tflite file"
+        )
+    return _CONVERSIONS.get(path.suffix.lower(), "").format(path=path)
+
+
 def _read_file(path: Path) -> bytes:
     if path.suffix not in (".tflite", ".onnx", ".c", ".keras"):
-        raise ArtifactError(f"{path} is not a model file: pass a .tflite, .onnx, .c or .keras file")
+        way = remedy(path) or "pass a .tflite, .onnx, .c or .keras file"
+        raise ArtifactError(f"{path} is not a model file: {way}")
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ArtifactError(

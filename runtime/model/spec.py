@@ -17,9 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import ArtifactError
+from runtime.model.interface import Interface
 from runtime.model.rejection import RejectionModel
 
-SCHEMA_VERSION = 1  # version of the JSON format; specs with a higher version are rejected
+SCHEMA_VERSION = 1  # version of the JSON format
+INTERFACE_SCHEMA = 2  # version of a spec with an interface or float16, which older programs reject
+MAX_SCHEMA_VERSION = INTERFACE_SCHEMA  # specs with a higher version are rejected
+PRECISIONS = ("float32", "float16", "int8")
 # Exceptions of parsing a text that is not a spec; `from_json` converts them to ArtifactError.
 _MALFORMED = (
     ValueError,
@@ -105,6 +109,7 @@ class GoldenOutputs:
 CLASSES = "classes"  # an image of a fixed size → one softmax
 SEQUENCE = "sequence"  # a line of any width → the logits of each of its columns, for CTC
 
+_MAX_SCORE = 1.05  # a quantized probability may exceed 1 by a few steps
 _EXPORT = "export the model again"  # the remedy in error messages
 
 # Field → JSON key, for fields that were renamed after the first files were published. The files
@@ -120,7 +125,7 @@ class ModelSpec:
         name: the model's name.
         labels: names of the classes, in the order of the scores; at least two, all different.
         input_shape: shape of one image, (28, 28, 1); of a line of a sequence model, (32, None, 1).
-        precision: "float32" or "int8".
+        precision: number format of the weights, one of `PRECISIONS`.
         temperature: the divisor of the logits (temperature scaling). The weights of the model's
             last layer are already divided by this number.
         confidence_threshold: a prediction with a lower confidence, 0 to 1, is rejected. Not used if
@@ -134,7 +139,9 @@ class ModelSpec:
         rejection_model: decides which images are not digits; None if the model was not trained by
             this project, or has other classes than the ten digits.
         kind: `CLASSES` or `SEQUENCE`. The last label of a sequence model is CTC's blank.
-        schema_version: version of the JSON format, at most `SCHEMA_VERSION`.
+        interface: input and output of a model that other tools made; None if they are those of the
+            models of this project.
+        schema_version: version of the JSON format, at most `MAX_SCHEMA_VERSION`.
         digest: SHA-256 of the file in hex, set by `artifact.read`; empty before.
     """
 
@@ -152,6 +159,7 @@ class ModelSpec:
     provenance: tuple[tuple[str, str], ...] = ()
     rejection_model: RejectionModel | None = None
     kind: str = CLASSES
+    interface: Interface | None = None
     schema_version: int = SCHEMA_VERSION
     digest: str = field(default="", compare=False)
 
@@ -167,6 +175,8 @@ class ModelSpec:
         del record["digest"]
         if self.kind == CLASSES:
             del record["kind"]
+        if self.interface is None:
+            del record["interface"]
         if self.golden is not None:
             record["golden"] = {
                 "pixels": base64.b64encode(self.golden.pixels.tobytes()).decode(),
@@ -192,10 +202,10 @@ class ModelSpec:
         try:
             record = json.loads(text)
             version = record["schema_version"]
-            if version > SCHEMA_VERSION:
+            if version > MAX_SCHEMA_VERSION:
                 raise ArtifactError(
                     f"the model's spec has schema {version}, but this program reads schemas up to "
-                    f"{SCHEMA_VERSION}: upgrade digit-edge"
+                    f"{MAX_SCHEMA_VERSION}: upgrade digit-edge"
                 )
             with np.errstate(over="ignore"):  # `check` rejects numbers beyond float32
                 spec = _from_record(record, digest)
@@ -231,7 +241,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
             calibration=Dataset(**record["quantization"]["calibration"]),
             calibration_counts=tuple(record["quantization"].get("calibration_counts", ())),
         )
-    rejection_model = record.get("acceptance")
+    rejection_model, interface = record.get("acceptance"), record.get("interface")
     return ModelSpec(
         name=record["name"],
         labels=labels,
@@ -249,6 +259,7 @@ def _from_record(record: dict[str, Any], digest: str) -> ModelSpec:
         if rejection_model is None
         else RejectionModel.from_record(rejection_model),
         kind=record.get("kind", CLASSES),
+        interface=None if interface is None else Interface.from_record(interface),
         schema_version=int(record["schema_version"]),
         digest=digest,
     )
@@ -275,9 +286,10 @@ def check(spec: ModelSpec) -> None:
         raise ArtifactError(
             "the model's labels are not distinct, printable and non-empty: correct the labels"
         )
-    if spec.precision not in ("float32", "int8"):
+    if spec.precision not in PRECISIONS:
         raise ArtifactError(
-            f"the model's precision {spec.precision!r} is neither float32 nor int8: {_EXPORT}"
+            f"the model's precision {spec.precision!r} is none of {', '.join(PRECISIONS)}: "
+            f"{_EXPORT}"
         )
     if spec.kind not in (CLASSES, SEQUENCE):
         raise ArtifactError(f"the model's kind {spec.kind!r} is unknown: upgrade digit-edge")
@@ -285,6 +297,8 @@ def check(spec: ModelSpec) -> None:
         raise ArtifactError(
             f"the input shape {spec.input_shape} is not that of a {spec.kind} model: {_EXPORT}"
         )
+    if spec.interface is not None:
+        spec.interface.check()
     if spec.quantization is not None:
         counts = spec.quantization.calibration_counts
         if counts and (len(counts) != len(labels) or not all(isinstance(n, int) for n in counts)):
@@ -299,6 +313,15 @@ def check(spec: ModelSpec) -> None:
     if spec.golden is not None and not np.isfinite(spec.golden.scores).all():
         raise ArtifactError(
             "a golden score of the model is not finite: train or export the model again"
+        )
+    if (
+        spec.golden is not None
+        and spec.kind == CLASSES
+        and not ((spec.golden.scores >= 0) & (spec.golden.scores <= _MAX_SCORE)).all()
+    ):
+        raise ArtifactError(
+            "the model's golden scores are not probabilities, so it does not end in a softmax: run "
+            "digit-edge export-spec on the file again"
         )
 
 

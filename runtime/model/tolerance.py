@@ -18,7 +18,7 @@ MAX_INT8_BATCH_DIFFERENCE = 2.5 / 256
 class Tolerance:
     """The limits of the difference between artifact and reference, and the checks against them.
 
-    A float artifact is checked by its scores only. If no score differs by more than 1e-5, only
+    A float32 artifact is checked by its scores only. If no score differs by more than 1e-5, only
     predictions with a tie can differ: the two best scores are within 2e-5 of each other. An int8
     artifact is checked by its predictions: accuracy and agreement.
 
@@ -41,6 +41,10 @@ class Tolerance:
     max_drop: float = 0.0005
     min_agreement: float = 0.999
 
+    def compares_scores(self, precision: str) -> bool:
+        """Return whether an artifact is checked by its scores; otherwise by its predictions."""
+        return precision == "float32"
+
     def max_lost(self, n: int) -> int:
         """Return the largest loss of correct predictions of an int8 artifact on `n` images."""
         return _whole_images(self.max_drop, n)
@@ -53,7 +57,7 @@ class Tolerance:
         """Return the largest difference of any score between an image alone and in a batch.
 
         Args:
-            precision: "float32" or "int8".
+            precision: "float32", "float16" or "int8".
         """
         return MAX_INT8_BATCH_DIFFERENCE if precision == "int8" else self.max_difference
 
@@ -61,37 +65,37 @@ class Tolerance:
         """Return whether the largest difference of any score passes; NaN fails a float artifact.
 
         Args:
-            precision: "float32" or "int8"; an int8 artifact always passes.
+            precision: "float32", "float16" or "int8"; only a float32 artifact can fail.
             difference: largest absolute difference of any score between artifact and reference.
         """
-        return precision == "int8" or difference <= self.max_difference
+        return not self.compares_scores(precision) or difference <= self.max_difference
 
     def allows_lost(self, precision: str, lost: int, n: int) -> bool:
         """Return whether the loss of accuracy passes.
 
         Args:
-            precision: "float32" or "int8"; a float artifact always passes.
+            precision: "float32", "float16" or "int8"; a float32 artifact always passes.
             lost: correct predictions of the reference minus correct predictions of the artifact;
                 negative if the artifact is better.
             n: number of compared images.
         """
-        return precision != "int8" or lost <= self.max_lost(n)
+        return self.compares_scores(precision) or lost <= self.max_lost(n)
 
     def allows_flips(self, precision: str, flips: int, n: int) -> bool:
         """Return whether the number of different predictions passes.
 
         Args:
-            precision: "float32" or "int8"; a float artifact always passes.
+            precision: "float32", "float16" or "int8"; a float32 artifact always passes.
             flips: number of images for which artifact and reference predict different classes.
             n: number of compared images.
         """
-        return precision != "int8" or flips <= self.max_flips(n)
+        return self.compares_scores(precision) or flips <= self.max_flips(n)
 
     def allows_batch_difference(self, precision: str, difference: float) -> bool:
         """Return whether the difference between an image alone and in a batch passes; NaN fails.
 
         Args:
-            precision: "float32" or "int8".
+            precision: "float32", "float16" or "int8".
             difference: largest absolute difference of any score.
         """
         return difference <= self.max_batch_difference(precision)

@@ -8,6 +8,7 @@ program to Home Assistant. `runtime.outputs.sinks.open_sinks` creates an `MqttPu
 import json
 import os
 import re
+import ssl
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ _MIN_RECONNECT_S = 1  # delay before the first reconnection; doubles for each fu
 _MAX_RECONNECT_S = 30  # longest delay before a reconnection
 _PORTS = {"mqtt": 1883, "mqtts": 8883}  # default port of each URL scheme
 _MAX_TOPIC_CHARACTERS = 1000  # a longer topic is rejected
+_WRONG_NAME = (62, 64)  # OpenSSL's codes: the certificate is of another host name, or address
 _TOPIC_HELP = "use words and slashes, without + and #"  # the remedy for an invalid topic
 
 
@@ -43,12 +45,14 @@ class MqttPublisher:
     in order after the reconnection.
     """
 
-    def __init__(self, url: str, discovery: str | None = None) -> None:
+    def __init__(self, url: str, discovery: str | None = None, ca: str | None = None) -> None:
         """Start to connect in a thread; an unreachable broker is only reported on stderr.
 
         Args:
             url: mqtt[s]://[user[:password]@]host[:port]/topic.
             discovery: topic prefix of Home Assistant's discovery; None announces nothing.
+            ca: a PEM file with the authority that signed the broker's certificate; None trusts the
+                system's authorities, or those in $SSL_CERT_FILE.
 
         Raises:
             EdgeError: an argument is invalid, or paho-mqtt is not installed.
@@ -57,6 +61,11 @@ class MqttPublisher:
         self._topic = unquote(address.path[1:])
         if discovery is not None and not _is_topic(discovery):
             raise EdgeError(f"--mqtt-discovery: invalid topic prefix; {_TOPIC_HELP}")
+        if ca is not None:
+            _check_ca(ca, address.scheme)
+        self._ca = ca
+        self._scheme = address.scheme
+        self._was_connected = False  # whether the broker ever accepted this client
         self._name = f"{address.scheme}://{address.hostname}:{_port(address)}"
         self._discovery = discovery
         self._sent = 0  # number of published results, and of the final "offline"
@@ -155,7 +164,7 @@ class MqttPublisher:
         client.reconnect_delay_set(_MIN_RECONNECT_S, _MAX_RECONNECT_S)
         client.will_set(f"{self._topic}/availability", "offline", qos=1, retain=True)
         if address.scheme == "mqtts":
-            client.tls_set()  # trust the system's authorities, or the ones in $SSL_CERT_FILE
+            client.tls_set(self._ca)
         if address.username:
             password = address.password
             client.username_pw_set(
@@ -176,7 +185,7 @@ class MqttPublisher:
         if code.is_failure:
             self._lost(f"the broker rejects the connection: {code}; check user and password")
             return
-        kept, self._reason = self.waiting, None
+        kept, self._reason, self._was_connected = self.waiting, None, True
         if self._reported:
             self._reported = False
             message = f"{self._name}: connected; kept results that are published now: {kept}"
@@ -193,11 +202,27 @@ class MqttPublisher:
     def _on_connect_fail(self, _client: Any, _data: Any) -> None:
         # paho calls this method while it handles the exception, but does not pass the exception.
         error = sys.exc_info()[1]
-        self._lost(str(getattr(error, "strerror", None) or error or "no connection"))
+        reason = str(getattr(error, "strerror", None) or error or "no connection")
+        self._lost(f"{reason}{self._tls_remedy(error)}")
 
     def _on_disconnect(self, _client: Any, _data: Any, _flags: Any, code: Any, _more: Any) -> None:
         if not self._closing:
-            self._lost(f"connection lost ({code})")
+            remedy = ""
+            if self._scheme == "mqtt" and not self._was_connected:
+                remedy = "; if the broker expects TLS on this port, write mqtts://"
+            self._lost(f"connection lost ({code}){remedy}")
+
+    def _tls_remedy(self, error: BaseException | None) -> str:
+        """Return what to do about an error of TLS; empty for other errors."""
+        if self._scheme != "mqtts":
+            return ""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            if error.verify_code in _WRONG_NAME:
+                return "; write the host name that is in the broker's certificate"
+            return "; pass the certificate of the broker's authority with --mqtt-ca FILE"
+        if isinstance(error, ssl.SSLError | ConnectionResetError | TimeoutError):
+            return "; if the broker does not expect TLS on this port, write mqtt://"
+        return ""
 
     def _on_publish(self, _client: Any, _data: Any, _mid: Any, _code: Any, _more: Any) -> None:
         self._acknowledged += 1
@@ -241,6 +266,24 @@ def _split(url: str) -> SplitResult:
     if not _is_topic(unquote(address.path[1:])):
         raise EdgeError(f"{wrong}; in the topic, {_TOPIC_HELP}")
     return address
+
+
+def _check_ca(path: str, scheme: str) -> None:
+    """Check the value of `--mqtt-ca`.
+
+    Raises:
+        EdgeError: the file has no certificate, or the broker's URL is not mqtts://.
+    """
+    if scheme != "mqtts":
+        raise EdgeError("--mqtt-ca is for encrypted connections: write --mqtt mqtts://…")
+    try:
+        ssl.create_default_context(cafile=path)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise EdgeError(
+            f"--mqtt-ca {path}: no certificate can be read ({reason}); pass the PEM file that "
+            "begins with -----BEGIN CERTIFICATE-----"
+        ) from error
 
 
 def _is_topic(text: str) -> bool:

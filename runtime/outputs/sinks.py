@@ -49,7 +49,7 @@ class Sink(Protocol):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options `--out`, `--sync`, `--mqtt`, `--mqtt-discovery` and `--on-digit`."""
+    """Add `--out`, `--sync`, `--mqtt`, `--mqtt-ca`, `--mqtt-discovery` and `--on-digit`."""
     group = parser.add_argument_group("where results go")
     group.add_argument("--out", metavar="FILE", help="append each result to FILE, a JSON line")
     group.add_argument(
@@ -62,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="publish each result: mqtt[s]://[user[:password]@]host[:port]/topic; the password may "
         'also be in $MQTT_PASSWORD (pip install "digit-edge[mqtt]")',
+    )
+    group.add_argument(
+        "--mqtt-ca",
+        metavar="FILE",
+        help="the certificate, as PEM, of the authority that signed the certificate of an mqtts:// "
+        "broker, or a self-signed certificate itself (default: the system's authorities, or those "
+        "in $SSL_CERT_FILE)",
     )
     group.add_argument(
         "--mqtt-discovery",
@@ -95,6 +102,8 @@ def open_sinks(arguments: argparse.Namespace) -> "Sinks":
     """
     if arguments.mqtt_discovery is not None and arguments.mqtt is None:
         raise EdgeError("--mqtt-discovery needs a broker: pass --mqtt URL too")
+    if arguments.mqtt_ca is not None and arguments.mqtt is None:
+        raise EdgeError("--mqtt-ca needs a broker: pass --mqtt mqtts://… too")
     if arguments.sync and arguments.out is None:
         raise EdgeError("--sync needs a file: pass --out FILE too")
     with contextlib.ExitStack() as opened:
@@ -110,7 +119,7 @@ def open_sinks(arguments: argparse.Namespace) -> "Sinks":
         if arguments.mqtt is not None:
             from runtime.outputs.mqtt import MqttPublisher
 
-            sinks.append(MqttPublisher(arguments.mqtt, arguments.mqtt_discovery))
+            sinks.append(MqttPublisher(arguments.mqtt, arguments.mqtt_discovery, arguments.mqtt_ca))
         opened.pop_all()
     if streams.is_closed():
         if not sinks:

@@ -16,7 +16,7 @@ from runtime.serve.json_schema import Keywords
 Share: TypeAlias = Annotated[float, Keywords({"minimum": 0, "maximum": 1})]
 Milliseconds: TypeAlias = Annotated[float, Keywords({"minimum": 0})]
 Base64: TypeAlias = Annotated[str, Keywords({"contentEncoding": "base64"})]
-Precision: TypeAlias = Annotated[str, Keywords({"enum": ["float32", "int8"]})]
+Precision: TypeAlias = Annotated[str, Keywords({"enum": ["float32", "float16", "int8"]})]
 Polarity: TypeAlias = Annotated[str, Keywords({"enum": ["dark on light", "light on dark"]})]
 Box: TypeAlias = tuple[int, int, int, int]
 

@@ -307,9 +307,11 @@ def export_passes(
             values[0, values[0].argmin()] += np.float32(batch_difference)
         return values
 
-    signature = Signature("pixels", "scores", (None, 28, 28, 1), (None, 10))
+    shapes = (None, 28, 28, 1), (None, 10)
     split = Split(pixels, np.arange(n) % 10)
-    return bool(verify(signature, run, reference, split, (28, 28, 1), precision))
+    return bool(
+        verify(Signature("pixels", "scores", *shapes), run, reference, split, shapes, precision)
+    )
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

@@ -9,9 +9,11 @@ import pytest
 from benchmarks.harness import cases, keras_reference, subprocesses
 from benchmarks.harness.cases import ABSENT, FAILED, BenchmarkCase, SkippedCase
 from benchmarks.harness.messages import PredictRequest
+from benchmarks.harness.serialize import from_json, to_json
 from benchmarks.parity import run as parity
 from benchmarks.report import parity_tables
 from benchmarks.schema.parity import ParityResult
+from benchmarks.schema.parity_report import ParityReport
 from runtime import pretrained
 from runtime.errors import ArtifactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
@@ -126,9 +128,7 @@ def test_artifact_of_another_model_is_detected(report, find_case) -> None:
 
 
 def test_frozen_batch_size_is_detected_and_named(report, find_case) -> None:
-    assert "a batch, after single images" in failure_of(
-        find_case(report, "frozen-batch.onnx", "onnxruntime")
-    )
+    assert "with 3 images" in failure_of(find_case(report, "frozen-batch.onnx", "onnxruntime"))
 
 
 def test_truncated_artifact_is_detected(report, find_case) -> None:
@@ -196,6 +196,32 @@ def test_tf_function_gives_the_same_scores_as_predict(models, test_set, report) 
     np.testing.assert_allclose(traced, predicted, atol=1e-6)
     correct = predicted.argmax(axis=1) == test_set.labels
     assert correct.sum() == report.reference_metrics.correct
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """Return a folder with one model, which other tools made."""
+    folder = tmp_path_factory.mktemp("others")
+    opened = artifact.read(Path(pretrained.__file__).parent / "digits.onnx")
+    bare = artifact._without_spec(".onnx", opened.data)
+    spec = dataclasses.replace(opened.spec, source_sha256="")
+    artifact.write(folder / "lines-of-theirs.onnx", bare, spec)
+    return folder
+
+
+def test_folder_of_other_models_is_measured_without_a_reference(others, test_set) -> None:
+    report = parity.compare(others, test_set, backends=("onnxruntime",))
+    assert report
+    assert report.reference is None
+    assert not report.results
+    (result,) = report.alone
+    assert result.case.artifact == "lines-of-theirs.onnx"
+    assert result.candidate.accuracy > 0.9
+    assert from_json(ParityReport, to_json(report), "the report") == report
+
+
+def test_names_of_the_own_artifacts_are_not_expected_in_a_folder_of_others(others) -> None:
+    assert [case.artifact for case in cases.enumerate_cases(others)] == ["lines-of-theirs.onnx"]
 
 
 def test_missing_reference_is_an_error(test_set, tmp_path) -> None:

@@ -60,7 +60,7 @@ RUN = ("latency", "results", 0, "runs", 0)
         ((*RUN, "total_ns"), 0, "total_ns is 0"),
         ((*RUN, "count"), None, "latency.results[0].runs[0].count is missing"),
         (("latency", "results", 0, "runs"), [], "runs has 0 items"),
-        (("latency", "results", 0, "precision"), "int4", "not one of float32, int8"),
+        (("latency", "results", 0, "precision"), "int4", "not one of float32, float16, int8"),
         (("latency", "results", 0, "row", "threads"), "1", "row.threads is '1', not an integer"),
         (("latency", "starts", 0, "starts"), [], "starts has 0 items"),
         (("latency", "files", 0, "command_ns"), [1], "have different lengths"),

@@ -16,6 +16,7 @@ from export import calibration, onnx, softmax_lut, tflite
 from export.pipeline import export
 from runtime import ArtifactError, Classifier, DatasetError, EdgeError, ParityError
 from runtime.backends import open_backend
+from runtime.errors import ConversionError
 from runtime.model import artifact
 from runtime.model.spec import QuantizationParams
 
@@ -276,7 +277,7 @@ def test_calibration_with_images_from_0_to_255_is_rejected(source, data, samples
             return (batch * 255 for batch in super().batches())
 
     unscaled = Unscaled(samples.pixels, samples.dataset, samples.counts)
-    with pytest.raises(ArtifactError, match="the input must be int8 = pixel − 128"):
+    with pytest.raises(ConversionError, match="the input must be int8 = pixel − 128"):
         export_to(tmp_path, source, tflite.TARGET, data, unscaled)
     assert list(tmp_path.iterdir()) == []
 

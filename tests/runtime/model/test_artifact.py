@@ -160,7 +160,7 @@ def golden_with_score(score: float) -> dict[str, object]:
         ("labels", "abc", "the model's spec cannot be read .*labels"),
         ("labels", ["a", "a", "b"], "not distinct"),
         ("labels", ["a", "b\nc", "d"], "printable"),
-        ("precision", "float16", "neither float32 nor int8"),
+        ("precision", "bfloat16", "is none of float32, float16, int8"),
         ("golden", {"pixels": "AAAA", "scores": []}, "cannot be read"),
         (
             "golden",

@@ -259,6 +259,122 @@ def test_mqtts_rejects_an_untrusted_certificate_and_accepts_a_trusted_one(
     until(lambda: labels(subscriber.of("digits")) == [2], "not delivered")
 
 
+@pytest.fixture
+def encrypted(broker, tmp_path):
+    """Return a broker with a plain and an encrypted port, the latter's number, and its CA file."""
+    pytest.importorskip("cryptography")
+    authority, certificate, key = sign_certificate(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = broker(
+        "allow_anonymous true",
+        f"listener {port} 127.0.0.1",
+        f"certfile {certificate}",
+        f"keyfile {key}",
+    )
+    return running, port, authority
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
+def test_certificate_of_an_own_authority_is_trusted_with_mqtt_ca(
+    until, encrypted, reader, monkeypatch
+):
+    running, port, authority = encrypted
+    monkeypatch.setattr(mqtt, "CLOSE_TIMEOUT_S", 2.0)
+    subscriber = reader(running)
+    publisher = MqttPublisher(f"mqtts://localhost:{port}/digits")
+    write(publisher, 1)
+    with pytest.raises(EdgeError, match="--mqtt-ca FILE"):
+        publisher.close()
+    publisher = MqttPublisher(f"mqtts://localhost:{port}/digits", ca=str(authority))
+    write(publisher, 2)
+    publisher.close()
+    until(lambda: labels(subscriber.of("digits")) == [2], "not delivered")
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("mqtts://127.0.0.1:{tls}/digits", "write the host name that is in"),
+        ("mqtts://localhost:{plain}/digits", "write mqtt://"),
+        ("mqtt://localhost:{tls}/digits", "write mqtts://"),
+    ],
+    ids=["other name", "plain port", "encrypted port"],
+)
+def test_wrong_host_or_port_is_reported_with_the_remedy(encrypted, monkeypatch, url, remedy):
+    running, port, authority = encrypted
+    monkeypatch.setattr(mqtt, "CLOSE_TIMEOUT_S", 2.0)
+    ca = str(authority) if url.startswith("mqtts") else None
+    publisher = MqttPublisher(url.format(tls=port, plain=running.port), ca=ca)
+    write(publisher, 1)
+    with pytest.raises(EdgeError, match=remedy):
+        publisher.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "content", "message"),
+    [
+        ("mqtts://localhost/d", None, "No such file"),
+        ("mqtts://localhost/d", "no certificate", "BEGIN CERTIFICATE"),
+        ("mqtt://localhost/d", "no certificate", "write --mqtt mqtts://"),
+    ],
+    ids=["missing", "not a certificate", "plain URL"],
+)
+def test_unusable_mqtt_ca_is_rejected(tmp_path, url, content, message):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(EdgeError, match=message):
+        MqttPublisher(url, ca=str(path))
+
+
+def sign_certificate(folder: Path) -> tuple[Path, Path, Path]:
+    """Create an authority, and a certificate of `localhost` that it signed.
+
+    Returns:
+        The paths of the authority's certificate, of that of `localhost`, and of its key.
+    """
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def name(text):
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+    def certificate(subject, key, *extensions):
+        now = datetime.datetime.now(datetime.timezone.utc)
+        builder = x509.CertificateBuilder(name("our authority"), name(subject))
+        builder = builder.serial_number(x509.random_serial_number()).public_key(key.public_key())
+        builder = builder.not_valid_before(now - datetime.timedelta(days=1))
+        builder = builder.not_valid_after(now + datetime.timedelta(days=1))
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(root, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    root, leaf = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    paths = folder / "ca.pem", folder / "localhost.pem", folder / "localhost.key"
+    identity = x509.SubjectKeyIdentifier.from_public_key(root.public_key())
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key())
+    basic = x509.BasicConstraints(ca=True, path_length=None)
+    paths[0].write_bytes(certificate("our authority", root, basic, identity))
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    paths[1].write_bytes(certificate("localhost", leaf, names, issuer))
+    paths[2].write_bytes(
+        leaf.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    for path in paths:
+        path.chmod(0o644)
+    return paths
+
+
 def certify(folder: Path) -> tuple[Path, Path]:
     """Create a self-signed certificate of `localhost`; return its path and that of its key."""
     import datetime
