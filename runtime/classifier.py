@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.backends import ENGINES, Backend, Pixels, Scores, open_backend
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model import artifact
+from runtime.model.artifact import Artifact
 from runtime.model.default_model import PRETRAINED, find_model
 from runtime.model.rejection import RejectionScorer
 from runtime.model.spec import CLASSES, ModelSpec
@@ -30,6 +31,7 @@ from runtime.preprocess.pipeline import (
 )
 
 if TYPE_CHECKING:
+    from runtime.backends.feature_maps import Maps, Network
     from runtime.multi_digit.line_reader import LineReader
     from runtime.multi_digit.recognize import Recognition
 
@@ -41,10 +43,13 @@ class Classifier:
 
     Args:
         backend: an engine with an open artifact; `Classifier.load` opens a file instead.
+        opened: the artifact that `backend` has opened; needed for `feature_maps` only.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, opened: Artifact | None = None) -> None:
         self.backend = backend
+        self._artifact = opened
+        self._network: Network | None = None  # computes the feature maps
         self._labels = backend.spec.labels
         self._lock = threading.Lock()
         self._line_reader_sought = False
@@ -81,7 +86,7 @@ class Classifier:
                 f"{opened.path} reads lines, not single images: pass a model that digit-edge train "
                 "and digit-edge export made"
             )
-        return cls(open_backend(opened, backend, threads, device))
+        return cls(open_backend(opened, backend, threads, device), opened)
 
     @property
     def spec(self) -> ModelSpec:
@@ -95,6 +100,32 @@ class Classifier:
             ImageError: `pixels` has a different shape or dtype.
         """
         return self.backend.scores(pixels)
+
+    def feature_maps(self, pixels: Pixels) -> "list[Maps]":
+        """Return the outputs of the network's convolutions, before each max pooling.
+
+        The first call opens the model a second time: see `runtime.backends.feature_maps`.
+
+        Args:
+            pixels: one image in MNIST's format, uint8 (28, 28, 1).
+
+        Returns:
+            For each max pooling, float32 (channels, height, width).
+
+        Raises:
+            ArtifactError: the network has no max pooling.
+            BackendUnavailable: no installed engine keeps the tensors in between.
+        """
+        from runtime.backends.feature_maps import open_feature_maps
+
+        with self._lock:
+            if self._network is None:
+                if self._artifact is None:
+                    raise BackendUnavailable(
+                        "the file of the model is unknown: use Classifier.load"
+                    )
+                self._network = open_feature_maps(self._artifact)
+        return self._network(pixels)
 
     def classify(self, image: ImageSource, *, return_view: bool = False) -> Prediction:
         """Predict the digit in one image.

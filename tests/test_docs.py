@@ -39,8 +39,10 @@ PAGES = (
     "train",
     "export",
     "microcontrollers",
+    "native",
     "runtime",
     "benchmarks",
+    "scale",
 )  # pages whose commands are run
 OTHER_TESTS = {"raspberry-pi.md"}  # pages tested by tests/deploy/test_page.py
 # Pages without commands to run. Their links, command names, options and settings are checked.
