@@ -44,7 +44,7 @@ PAGES = (
     "benchmarks",
     "scale",
 )  # pages whose commands are run
-OTHER_TESTS = {"raspberry-pi.md"}  # pages tested by tests/deploy/test_page.py
+OTHER_TESTS = {"raspberry-pi.md", "boards.md"}  # pages tested by tests/deploy/test_page.py
 # Pages without commands to run. Their links, command names, options and settings are checked.
 TEXTS = {"experiments": DOCS / "experiments.md", "RECIPE": ROOT / "train" / "RECIPE.md"}
 FILES = {name: DOCS / f"{name}.md" for name in PAGES} | TEXTS

@@ -16,6 +16,7 @@ from runtime.cli.parser import CommandParser
 from runtime.errors import EdgeError, plural, printable
 from runtime.outputs import sinks
 from runtime.reload import ReloadingClassifier
+from runtime.system.host import IMAGE_BYTES, limit_memory, return_freed_memory
 from runtime.system.service import ServiceLifecycle
 from runtime.watch.folder import FolderScanner
 from runtime.watch.kill_counter import KillCounter
@@ -63,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     with ServiceLifecycle() as lifecycle:
         with sinks.open_sinks(arguments) as out:
             model = describe_model(reader.path, reader.classifier.backend.name)
+            return_freed_memory()
+            limit_memory(IMAGE_BYTES)  # now, because the outputs have started their threads
             print(printable(f"watching {folder} with {model}; {existing}"), file=sys.stderr)
             lifecycle.ready(f"watching {folder}")
             watch(scanner, reader, out, seen_files, kills, lifecycle, folder, arguments.interval)

@@ -5,6 +5,8 @@ import pytest
 from runtime.errors import EdgeError
 from runtime.system.atomic_write import atomic_folder
 
+pytestmark = pytest.mark.portable
+
 
 @pytest.fixture
 def out(tmp_path):
