@@ -8,7 +8,6 @@ import atexit
 import io
 import json
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 
-import runtime
 from runtime import Classifier
 from runtime.errors import EdgeError
 from runtime.preprocess.pipeline import to_pixels
 from runtime.system import atomic_write
+from runtime.system.own_modules import module_command, own_name
 from train.data.load import sklearn_digits
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # of photographs; others are not read
@@ -200,9 +199,9 @@ class ServedPage:
         Raises:
             EdgeError: the server does not start.
         """
-        command = [sys.executable, "-m", f"{runtime.__name__}.serve", "--model", str(model)]
+        command = module_command(own_name("runtime.serve"), "--model", str(model), "--port", "0")
         self._process = subprocess.Popen(
-            [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         atexit.register(self.stop)
         assert self._process.stdout is not None

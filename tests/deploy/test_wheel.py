@@ -185,8 +185,8 @@ def test_help_lists_every_command_with_a_summary(run):
 def test_help_lists_the_commands_by_package(run):
     done = run("digit-edge", "--help")
     names = [line.split()[0] for line in done.stdout.splitlines() if line[:2] == "  "]
-    runtime = ["camera", "classify", "read", "selftest", "serve", "sign", "update", "watch"]
-    training = ["train", "train-lines", "train-throughput"]
+    runtime = ["bulk", "camera", "classify", "read", "selftest", "serve", "sign", "update", "watch"]
+    training = [f"train{name}" for name in ("", "-folds", "-lines", "-sweep", "-throughput")]
     export = [f"export{name}" for name in ("", "-c", "-card", "-onnx", "-spec", "-tflite", "-web")]
     known = [*runtime, *training, *export]
     assert names[: len(known)] == known
