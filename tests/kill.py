@@ -1,0 +1,66 @@
+"""`kill_at_each_step`: kill a function before each line of the project that it runs.
+
+Every state between two system calls of the project's own code and of `shutil` is tried.
+"""
+
+import os
+import shutil
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+TRACED = (str(ROOT), shutil.__file__)
+KILLED = 9  # exit status of a killed process
+FAILED = 1  # exit status if the function raised
+
+
+def kill_at_each_step(
+    prepare: Callable[[], None], work: Callable[[], Any], check: Callable[[int], None]
+) -> int:
+    """Run `work` in a forked process, killed before its first line, its second line, and so on.
+
+    `prepare` runs before, `check(step)` after each run. Returns the number of kills.
+    """
+    step = 0
+    while True:
+        step += 1
+        prepare()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+            child = os.fork()
+        if child == 0:
+            _work_until(step, work)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status in (0, KILLED), f"the function failed at step {step}"
+        check(step)
+        if status == 0:
+            return step - 1
+
+
+def _work_until(step: int, work: Callable[[], Any]) -> None:
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.startswith(TRACED):
+            return None
+        if event == "line":
+            lines += 1
+            if lines == step:
+                os._exit(KILLED)
+        return trace
+
+    try:
+        sys.settrace(trace)
+        work()
+        sys.settrace(None)
+    except BaseException:
+        sys.settrace(None)
+        traceback.print_exc()
+        os._exit(FAILED)
+    os._exit(0)
