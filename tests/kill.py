@@ -1,6 +1,6 @@
-"""`kill_at_each_step`: kill a function before each line of the project that it runs.
+"""`kill_at_each_step`: kill a function before each line that it runs in some modules.
 
-Every state between two system calls of the project's own code and of `shutil` is tried.
+So every state between two system calls of these modules is tried.
 """
 
 import os
@@ -9,23 +9,27 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-TRACED = (str(ROOT), shutil.__file__)
+from runtime.system import atomic_write, file_lock
+
 KILLED = 9  # exit status of a killed process
 FAILED = 1  # exit status if the function raised
 
 
 def kill_at_each_step(
-    prepare: Callable[[], None], work: Callable[[], Any], check: Callable[[int], None]
+    prepare: Callable[[], None],
+    work: Callable[[], Any],
+    check: Callable[[int], None],
+    *modules: ModuleType,
 ) -> int:
     """Run `work` in a forked process, killed before its first line, its second line, and so on.
 
-    `prepare` runs before, `check(step)` after each run. Returns the number of kills.
+    `prepare` runs before, `check(step)` after each run. The lines are those of `modules`, of
+    `atomic_write`, `file_lock` and `shutil`. Returns the number of kills.
     """
+    files = {module.__file__ for module in (atomic_write, file_lock, shutil, *modules)}
     step = 0
     while True:
         step += 1
@@ -34,7 +38,7 @@ def kill_at_each_step(
             warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
             child = os.fork()
         if child == 0:
-            _work_until(step, work)
+            _work_until(step, work, files)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         assert status in (0, KILLED), f"the function failed at step {step}"
         check(step)
@@ -42,12 +46,12 @@ def kill_at_each_step(
             return step - 1
 
 
-def _work_until(step: int, work: Callable[[], Any]) -> None:
+def _work_until(step: int, work: Callable[[], Any], files: set[str | None]) -> None:
     lines = 0
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal lines
-        if not frame.f_code.co_filename.startswith(TRACED):
+        if frame.f_code.co_filename not in files:
             return None
         if event == "line":
             lines += 1

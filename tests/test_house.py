@@ -45,6 +45,7 @@ RUNTIME_LAYERS = (
     ("multi_digit", "outputs"),
     ("classifier", "visualize"),
     ("__init__",),
+    ("trial",),
     ("cli", "reload"),
     ("__main__", "read", "selftest", "serve", "signing", "watch"),
     ("camera", "update"),

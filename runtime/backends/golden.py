@@ -54,6 +54,22 @@ def largest_difference(backend: Backend, batch: int) -> float:
     return largest
 
 
+def check_single(backend: Backend) -> None:
+    """Check that a backend returns finite scores for one image: a blank one.
+
+    Unlike `check`, this also runs a model without golden inputs.
+
+    Args:
+        backend: an engine with an open artifact of kind `CLASSES`.
+
+    Raises:
+        ArtifactError: the scores are not finite. The message does not contain the file name.
+    """
+    scores = backend.scores(np.zeros((1, *backend.spec.fixed_shape), np.uint8))
+    if scores.shape != (1, len(backend.spec.labels)) or not np.isfinite(scores).all():
+        raise ArtifactError(f"its scores with {backend.name} are not finite: export it again")
+
+
 def check(backend: Backend) -> None:
     """Check that a backend returns the golden scores for all golden inputs in one call.
 

@@ -53,6 +53,7 @@ class LiteRTBackend:
         self.version = version
         self.device = "cpu"
         self.spec = artifact.spec
+        self._path = artifact.path
         self._interpreter = interpreter
         self._lock = threading.Lock()
         source, result = interpreter.get_input_details(), interpreter.get_output_details()
@@ -91,14 +92,20 @@ class LiteRTBackend:
 
         Raises:
             ImageError: `pixels` has a different shape or dtype.
+            ArtifactError: the engine cannot run the model.
         """
         check_pixels(pixels, self.spec.input_shape)
         with self._lock:
             chunk = self._chunk
-            if len(pixels) <= chunk:
-                return self._run(pixels)
-            starts = range(0, len(pixels), chunk)
-            return np.concatenate([self._run(pixels[start : start + chunk]) for start in starts])
+            try:
+                if len(pixels) <= chunk:
+                    return self._run(pixels)
+                starts = range(0, len(pixels), chunk)
+                return np.concatenate([self._run(pixels[s : s + chunk]) for s in starts])
+            except (RuntimeError, ValueError) as error:
+                raise ArtifactError(
+                    f"{self.name} cannot run {self._path} ({error}): export it again"
+                ) from error
 
     def _run(self, pixels: Pixels) -> Scores:
         interpreter = self._interpreter

@@ -42,6 +42,7 @@ class LiteRTGpuBackend:
     def __init__(self, artifact: Artifact, version: str, model: Any) -> None:
         self.version = version
         self.spec = artifact.spec
+        self._path = artifact.path
         self._model = model
         self._lock = threading.Lock()
         (signature,) = model.get_signature_list()
@@ -67,12 +68,18 @@ class LiteRTGpuBackend:
 
         Raises:
             ImageError: `pixels` has a different shape or dtype.
+            ArtifactError: the engine cannot run the model.
         """
         check_pixels(pixels, self.spec.input_shape)
         chunk = _CHUNK_IMAGES
         with self._lock:
             starts = range(0, len(pixels), chunk)
-            return np.concatenate([self._run(pixels[start : start + chunk]) for start in starts])
+            try:
+                return np.concatenate([self._run(pixels[s : s + chunk]) for s in starts])
+            except (RuntimeError, ValueError) as error:
+                raise ArtifactError(
+                    f"litert cannot run {self._path} ({error}): export it again"
+                ) from error
 
     def _run(self, pixels: Pixels) -> Scores:
         if len(pixels) != self._batch:

@@ -26,6 +26,8 @@ except ImportError:
         from hashlib import sha256
 
 from runtime.errors import ArtifactError
+from runtime.model.external_data import external_file
+from runtime.model.protobuf import submessages
 from runtime.model.spec import ModelSpec, check
 from runtime.system import atomic_write
 
@@ -77,13 +79,28 @@ def read(path: str | os.PathLike[str]) -> Artifact:
             invalid one, or is damaged.
     """
     path = Path(path)
-    data = _read_file(path)
+    return parse(path, _read_file(path))
+
+
+def parse(path: Path, data: bytes) -> Artifact:
+    """Return the artifact in the bytes of a file; check the digest and then the spec.
+
+    Args:
+        path: name of the file, for its suffix and for messages; the file is not read.
+        data: all bytes of the file.
+
+    Raises:
+        ArtifactError: the bytes are not a model, have no spec or an invalid one, or are damaged. Or
+            the model needs data from other files.
+    """
+    _check_format(path, data)
     digest = _stored_digest(path, data)
     if digest != _digest(data):
         raise ArtifactError(
             f"{path} is damaged: its SHA-256 differs from the one stored in it; copy or export the "
             "file again"
         )
+    _check_complete(path, data)
     try:
         return Artifact(path, data, ModelSpec.from_json(_spec_text(path.suffix, data), digest))
     except ArtifactError as error:
@@ -127,8 +144,10 @@ def read_bare(path: str | os.PathLike[str]) -> bytes:
     """
     path = Path(path)
     data = _read_file(path)
+    _check_format(path, data)
     if _has_digest(path.suffix, data):
         raise ArtifactError(f"{path} has a spec already: use this file unchanged")
+    _check_complete(path, data)
     return data
 
 
@@ -164,19 +183,27 @@ def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
 
 
 def _read_file(path: Path) -> bytes:
-    if path.suffix not in (".tflite", ".onnx", ".keras"):
-        raise ArtifactError(f"{path} is not a model file: pass a .tflite, .onnx or .keras file")
+    _check_suffix(path)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ArtifactError(
                 f"{path} is larger than {MAX_FILE_BYTES >> 20} MiB: pass a smaller model"
             )
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ArtifactError(
             f"cannot read the model {path}: {error.strerror or error}; check the path, or make a "
             "model with digit-edge train and digit-edge export"
         ) from error
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in (".tflite", ".onnx", ".keras"):
+        raise ArtifactError(f"{path} is not a model file: pass a .tflite, .onnx or .keras file")
+
+
+def _check_format(path: Path, data: bytes) -> None:
+    _check_suffix(path)
     magic = {
         ".tflite": data[4:8] == b"TFL3",
         ".onnx": data[:1] == b"\x08",
@@ -184,7 +211,23 @@ def _read_file(path: Path) -> bytes:
     }
     if not magic[path.suffix]:
         raise ArtifactError(f"{path} is not a {path.suffix} model; copy or export it again")
-    return data
+
+
+def _check_complete(path: Path, data: bytes) -> None:
+    """Check that a model needs no data from other files.
+
+    Raises:
+        ArtifactError: the model needs data from another file, or is damaged.
+    """
+    try:
+        part = external_file(path.suffix, data)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from None
+    if part is not None:
+        raise ArtifactError(
+            f"{path}: {part} is stored in another file, which the digest does not cover: save the "
+            "model with all its data in one file"
+        )
 
 
 def _digest(data: bytes) -> str:
@@ -270,51 +313,7 @@ def _varint(value: int) -> bytes:
 
 def _onnx_metadata(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the (key, value) pairs of an ONNX file's metadata_props."""
-    for number, entry in _fields(memoryview(data)):
-        if number == _ONNX_METADATA_FIELD:
-            pair = dict(_fields(entry))
-            yield bytes(pair.get(1, b"")), bytes(pair.get(2, b""))
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield (number, content) of the length-delimited fields of a protobuf message.
-
-    Fields of other wire types are skipped.
-    Wire format: https://protobuf.dev/programming-guides/encoding/
-
-    Raises:
-        ArtifactError: the message is damaged.
-    """
-    position = 0
-
-    def varint() -> int:
-        nonlocal position
-        value = shift = 0
-        while True:
-            byte = message[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    try:
-        while position < len(message):
-            tag = varint()
-            match tag & 7:  # the wire type
-                case 0:  # a varint
-                    varint()
-                case 1:  # 64 bits
-                    position += 8
-                case 2:  # length-delimited
-                    size = varint()
-                    if position + size > len(message):
-                        raise IndexError
-                    yield tag >> 3, message[position : position + size]
-                    position += size
-                case 5:  # 32 bits
-                    position += 4
-                case _:
-                    raise IndexError
-    except IndexError:
-        raise ArtifactError("the file is damaged (no protobuf message): export it again") from None
+    for entry in submessages(memoryview(data), _ONNX_METADATA_FIELD):
+        # If a field occurs twice, the last one counts.
+        key, value = (list(submessages(entry, number))[-1:] for number in (1, 2))
+        yield b"".join(key), b"".join(value)

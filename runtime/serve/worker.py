@@ -80,12 +80,15 @@ class _Worker:
             HttpProblem: 413 if the image is too large, 503 if memory does not become free in time.
             ImageError: the image cannot be decoded.
         """
-        classifier, task = self._model.classifier, header["task"]
-        with self._budget.lease(check_size(image, self._limits, page=task == "read")):
-            if task == "read":
-                recognition, digits = responses.read(classifier, image)
+        is_page = header["task"] == "read"
+        with self._budget.lease(check_size(image, self._limits, page=is_page)):
+            if is_page:
+                recognition, digits = self._model.run(lambda c: responses.read(c, image))
                 return digits, bodies.encode(recognition)
-            classification, digits = responses.classify(classifier, image, header["drawing"])
+            drawing = header["drawing"]
+            classification, digits = self._model.run(
+                lambda c: responses.classify(c, image, drawing)
+            )
             return digits, bodies.encode(classification)
 
     def _reply(self, number: int, job: "Future[tuple[list[responses.Counted], bytes]]") -> None:

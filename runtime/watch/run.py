@@ -89,7 +89,6 @@ def _read(
     image: NewImage, name: str, reader: ReloadingClassifier, kills: KillCounter
 ) -> Record | None:
     """Return the record of an image; None if the image is unreadable and may be incomplete."""
-    classifier = reader.classifier
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     if kills.is_deadly(name, image.fingerprint):
         error = (
@@ -97,9 +96,10 @@ def _read(
             "this image; check the image, and copy it into the folder again to have it read"
         )
         return {"image": image.path, "error": error, "time": now}
+    reader.reload_if_replaced()  # before, because a model that ends the program is not the image's
     kills.begin(name, image.fingerprint)
     try:
-        prediction = classifier.classify(image.path)
+        prediction, classifier = reader.run(lambda c: (c.classify(image.path), c))
     except ImageError as error:
         kills.end(name, image.fingerprint)
         if not image.last:
