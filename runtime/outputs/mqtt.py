@@ -59,7 +59,7 @@ class MqttPublisher:
             raise EdgeError(f"--mqtt-discovery: invalid topic prefix; {_TOPIC_HELP}")
         self._name = f"{address.scheme}://{address.hostname}:{_port(address)}"
         self._discovery = discovery
-        self._sent = 0  # number of published results, and of the final "offline"
+        self._sent = 0  # number of published results
         self._announced = 0  # number of published messages of availability and discovery
         self._acknowledged = 0  # number of acknowledged messages of both kinds
         self._dropped = 0  # number of dropped results
@@ -71,8 +71,16 @@ class MqttPublisher:
         self._client = self._connect(address)
 
     @property
+    def accepted(self) -> int:
+        """Number of published results."""
+        return self._sent
+
+    @property
     def waiting(self) -> int:
-        """Number of messages that the broker has not acknowledged yet."""
+        """Number of messages that the broker has not acknowledged yet.
+
+        It includes messages of availability and discovery, so it is at least the number of results.
+        """
         return self._sent + self._announced - self._acknowledged
 
     @property
@@ -115,7 +123,7 @@ class MqttPublisher:
         lost = self.waiting + self._dropped
         if self._client.is_connected():
             self._client.publish(f"{self._topic}/availability", "offline", qos=1, retain=True)
-            self._sent += 1
+            self._announced += 1
             self._wait()
         self._client.disconnect()
         # The client's thread may wait for a name server, which cannot be interrupted. So stop the
