@@ -185,4 +185,9 @@ def open_artifact(artifact: Artifact, name: str, threads: int, device: str) -> B
             f"{package} does not run with NumPy {np.__version__}: {install_hint(name)} in a "
             "separate environment, or use ai-edge-litert"
         ) from error
-    return LiteRTBackend(artifact, name, version, interpreter)
+    try:
+        return LiteRTBackend(artifact, name, version, interpreter)
+    except UnicodeDecodeError as error:
+        raise ArtifactError(
+            f"{name} rejects {artifact.path} (a name in the model is not UTF-8): export it again"
+        ) from error

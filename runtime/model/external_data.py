@@ -77,8 +77,9 @@ def _external_onnx(model: bytes) -> str | None:
                 if number == _TENSOR_NAME and isinstance(value, memoryview):
                     name = bytes(value).decode("utf-8", "replace")
                 external |= number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
-            elif kind == "NodeProto" and number == _OPERATOR and value == _COMPILED_MODEL:
-                return f"the operator {_COMPILED_MODEL.decode()}"
+            elif kind == "NodeProto" and number == _OPERATOR and isinstance(value, memoryview):
+                if bytes(value) == _COMPILED_MODEL:
+                    return f"the operator {_COMPILED_MODEL.decode()}"
         if external:
             return f"the tensor {name!r}"
     return None

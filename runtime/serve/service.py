@@ -23,6 +23,7 @@ from runtime.errors import EdgeError
 from runtime.serve.addresses import join_address
 from runtime.serve.connection import HttpProtocol
 from runtime.serve.limits import Limits
+from runtime.system.host import raise_open_file_limit
 from runtime.system.sd_notify import notify, watchdog_interval_s
 
 # An entry of `socket.getaddrinfo`: family, type, protocol, canonical name, and socket address.
@@ -74,7 +75,7 @@ def is_loopback(host: str, option: str = "--host") -> bool:
 
 
 def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) -> socket.socket:
-    """Return a listening socket.
+    """Return a listening socket, and raise this process's limit on open files.
 
     Args:
         host: the address or name to listen on.
@@ -84,6 +85,7 @@ def bind(host: str, port: int, options: Sequence[str] = ("--host", "--port")) ->
     Raises:
         EdgeError: the address is in use, not an address of this machine, or not permitted.
     """
+    raise_open_file_limit()
     family, kind, protocol, _, address = _resolve(host, port, options[0])[0]
     # With an explicit protocol asyncio sets TCP_NODELAY, which avoids Nagle's delay of 40 ms.
     listener = socket.socket(family, kind, protocol)

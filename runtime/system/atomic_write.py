@@ -142,7 +142,7 @@ def exchange(first: Path, second: Path) -> bool:
     except (OSError, AttributeError):  # a C library without renameat2: glibc before 2.28
         return False
     names = os.fsencode(first), os.fsencode(second)
-    return renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0
+    return bool(renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
 
 
 def write(path: str | os.PathLike[str], content: bytes | str) -> None:

@@ -92,6 +92,7 @@ def test_request_of_the_own_page_is_accepted(server, photo):
 @pytest.fixture
 def server_with_token(serve, tmp_path):
     (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "token").chmod(0o600)
     return serve("--token-file", tmp_path / "token")
 
 
