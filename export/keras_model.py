@@ -78,11 +78,16 @@ def open_source(path: str | os.PathLike[str]) -> KerasModel:
             f"{path} is not a .keras file: pass the file that digit-edge train wrote"
         )
     opened = artifact.read(path)
-    return KerasModel(opened, load_keras(path))
+    return KerasModel(opened, load_keras(path, opened.data))
 
 
-def load_keras(path: Path) -> "keras.Model":
+def load_keras(path: Path, data: bytes) -> "keras.Model":
     """Build the model in a `.keras` file, which need not have a spec.
+
+    Args:
+        path: name of the file, for messages.
+        data: the content of the file. Keras reads a copy of it, so the model is the one whose
+            digest was checked, even if the file has changed since then.
 
     Raises:
         ArtifactError: Keras cannot build the model.
@@ -93,8 +98,10 @@ def load_keras(path: Path) -> "keras.Model":
         import keras
     try:
         # Defer Ctrl-C, as an exception inside Keras would leave its temporary files behind.
-        with interrupt.deferred(), atomic_write.temporary_folder():
-            return keras.saving.load_model(path, compile=False)
+        with interrupt.deferred(), atomic_write.temporary_folder() as folder:
+            copy = folder / "model.keras"
+            copy.write_bytes(data)
+            return keras.saving.load_model(copy, compile=False)
     except _LOAD_ERRORS as error:
         raise ArtifactError(
             f"Keras cannot open {path} ({error}): copy the file again, or train the model again"

@@ -94,7 +94,7 @@ def add_spec(path: Path, labels: tuple[str, ...], out: Path) -> Artifact:
 
     pixels = golden_inputs()
     if path.suffix == ".keras":
-        model = load_keras(path)
+        model = load_keras(path, data)
         # A model with several inputs has a list of shapes, and a model that was not built has none.
         input_shape = getattr(model, "input_shape", None)
         output_shape = getattr(model, "output_shape", None)

@@ -60,7 +60,7 @@ def external_file(suffix: str, model: bytes) -> str | None:
 
 
 def _external_onnx(model: bytes) -> str | None:
-    count = 0
+    count, operators = 0, set()
     waiting = [("ModelProto", memoryview(model))]  # not recursive: messages may be nested deeply
     while waiting:
         kind, message = waiting.pop()
@@ -78,11 +78,10 @@ def _external_onnx(model: bytes) -> str | None:
                     name = bytes(value).decode("utf-8", "replace")
                 external |= number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)
             elif kind == "NodeProto" and number == _OPERATOR and isinstance(value, memoryview):
-                if bytes(value) == _COMPILED_MODEL:
-                    return f"the operator {_COMPILED_MODEL.decode()}"
+                operators.add(bytes(value))
         if external:
             return f"the tensor {name!r}"
-    return None
+    return f"the operator {_COMPILED_MODEL.decode()}" if _COMPILED_MODEL in operators else None
 
 
 def _external_tflite(model: bytes) -> str | None:
