@@ -38,7 +38,8 @@ ALLOWED = {
 # above its own.
 RUNTIME_LAYERS = (
     ("errors", "engines", "pretrained"),
-    ("system", "preprocess"),
+    ("system",),
+    ("preprocess",),
     ("model",),
     ("backends",),
     ("lookalikes", "prediction", "tta"),

@@ -254,13 +254,14 @@ def _split(url: str) -> SplitResult:
 def _is_topic(text: str) -> bool:
     """Return whether a text is a valid topic.
 
-    A topic has 1 to `_MAX_TOPIC_CHARACTERS` characters, no wildcards, no control characters and no
-    leading $.
+    A topic has 1 to `_MAX_TOPIC_CHARACTERS` characters, no wildcards, no unprintable characters and
+    no leading $.
     """
     return (
         0 < len(text) <= _MAX_TOPIC_CHARACTERS
         and not text.startswith("$")
-        and re.search("[+#\0-\x1f\x7f-\x9f\ud800-\udfff]", text) is None
+        and re.search("[+#]", text) is None
+        and printable(text) == text
     )
 
 
