@@ -101,7 +101,7 @@ def test_pip_gets_the_hashes_of_the_lock_file(tmp_path, monkeypatch):
 
 
 def test_file_with_another_hash_is_rejected(tmp_path, monkeypatch):
-    """pip finds the package in a local folder, as on a mirror that was tampered with."""
+    """Pip finds the package in a local folder, as on a mirror that was tampered with."""
     from deploy import wheels
 
     name = "digit_edge_test-1.0-py3-none-any.whl"
