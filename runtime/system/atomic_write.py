@@ -110,10 +110,8 @@ def _remove_if_unlocked(path: Path) -> None:
 def keep_mode(replaced: Path, new: Path) -> None:
     """Give a new file or folder the mode and the owner of the one that it is about to replace.
 
-    Nothing changes if there is no such path. The owner stays if this process may not change it.
-
-    Raises:
-        OSError: the mode cannot be changed.
+    Nothing changes if there is no such path. Owner and mode stay if this process may not change
+    them, or if the file system has none.
     """
     try:
         status = os.stat(replaced)
@@ -122,7 +120,8 @@ def keep_mode(replaced: Path, new: Path) -> None:
     if hasattr(os, "chown"):  # not on Windows
         with suppress(PermissionError):
             os.chown(new, status.st_uid, status.st_gid)
-    os.chmod(new, stat.S_IMODE(status.st_mode))
+    with suppress(PermissionError):
+        os.chmod(new, stat.S_IMODE(status.st_mode))
 
 
 def exchange(first: Path, second: Path) -> bool:

@@ -82,3 +82,18 @@ def test_symbolic_link_in_place_of_the_lock_file_is_not_followed(tmp_path):
 def test_folder_that_cannot_be_written_does_not_stop_the_command():
     with locked(Path("/proc/no/state"), "wait"):
         pass
+
+
+@pytest.mark.parametrize("command", ["train", "train.lines"])
+def test_second_training_of_the_same_file_is_rejected(holder, command):
+    process, state = holder
+    done = subprocess.run(
+        [sys.executable, "-m", command, "--data", "embedded", "--out", state],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: {state} is in use by process {process.pid}: wait until that training ends, or "
+        "pass another file with --out\n"
+    )
