@@ -122,7 +122,8 @@ uninstall() {
     if [ -e "$directory" ]; then
         [ -e "$mark" ] || fail "$directory was not made by this script: remove the folder by hand"
         # Keep the files of the user, such as images in the inbox.
-        rm -rf "$directory"/env "$directory"/env-* "$directory"/env.next "$directory/token" "$mark"
+        rm -rf "$directory"/env "$directory"/env-* "$directory"/env.next "$mark"
+        rm -f "$directory/token" "$directory/token.new"
         rmdir "$directory/inbox" 2>/dev/null || true
         rmdir "$directory" 2>/dev/null ||
             echo "Kept $directory: it contains files of yours."
@@ -382,12 +383,13 @@ if not re.fullmatch(r"[\w/.,+=-]+", sys.argv[1]):
     mkdir -p "$folder" || fail "cannot make $folder: choose another with --folder"
     if [ "$1" = serve ] && [ ! -e "$directory/token" ]; then
         (umask 077 && "$python" -c 'import secrets; print(secrets.token_urlsafe())' \
-            >"$directory/token")
+            >"$directory/token.new" && mv "$directory/token.new" "$directory/token")
     fi
     unit=digit-edge-$1.service
     sed -e "s|@DIR@|$directory|g" -e "s|@FOLDER@|$folder|g" "$here/systemd/$unit" |
         as_root tee "$units/$unit" >/dev/null
     for opened in ${gpio:+gpio} ${internet:+internet}; do
+        if [ "$1 $opened" = "serve gpio" ]; then continue; fi # serve runs no commands
         as_root mkdir -p "$units/$unit.d"
         as_root tee "$units/$unit.d/$opened.conf" <"$here/systemd/$opened.conf" >/dev/null
     done
