@@ -116,7 +116,9 @@ publish: .venv/installed
 	.venv/bin/python -m export --model models/published/digits.keras$(WITH_DATA)
 	.venv/bin/python -m train.lines --resume --out models/published/lines.keras$(WITH_DATA)$(WITH_WRITERS)
 	.venv/bin/python -m export --model models/published/lines.keras$(WITH_DATA)
+	.venv/bin/python -m export.c --model models/published/digits-int8.tflite --out models/published
 	cp $(addprefix models/published/digits,.keras .tflite -int8.tflite .onnx -int8.onnx) runtime/pretrained/
+	cp models/published/digits.c runtime/pretrained/digits-int8.c
 	cp $(addprefix models/published/lines,.keras -int8.tflite -int8.onnx) runtime/pretrained/
 
 lock: .venv/installed

@@ -1,14 +1,16 @@
-"""Measure accuracy on digits at random places on a page.
+"""Measure accuracy on digits at any place, margin and size.
 
 `digit-edge benchmark-placement` runs this module. The pages are preprocessed like photographs; the
 pixels of the data set are given to the model directly. The difference between the two accuracies is
-therefore the cost of the preprocessing.
+therefore the cost of the preprocessing. The tables of margins and sizes show how much a prediction
+depends on how a digit was cropped and enlarged.
 """
 
 import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,9 @@ from runtime.cli.parser import CommandParser
 from runtime.errors import CHECK_FAILED, EdgeError, printable
 from train.options import add_data_argument
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 # Largest accuracy on pixels minus accuracy on pages, each 0 to 1; beyond it, the benchmark fails.
 MAX_ACCURACY_DROP = 0.005
 _SIDE_PX = 28  # width and height of MNIST's images
@@ -28,6 +33,9 @@ SCALE_RANGE = (0.7, 10.0)  # least and largest side of a digit on a page, in mul
 
 # Least and largest width of a page, in multiples of the side of its digit; the same for its height.
 PAGE_RANGE = (1.2, 3.0)
+MARGINS = (0.0, 0.02, 0.05, 0.1, 0.5, 1.0)  # of the height of a digit's ink, on all sides
+CROP_SCALES = (1, 3, 8)  # a crop is enlarged by these factors, in bicubic resampling
+FACTORS = (1, 2, 5, 10)  # a picture of _SIDE_PX pixels is enlarged by these factors
 _ROUNDED_DECIMALS = 9  # the difference is rounded, because 0.99 − 0.985 > 0.005 in binary fractions
 
 
@@ -87,6 +95,78 @@ def measure(classifier: Classifier, test_set: TestSet, name: str, seed: int = 0)
     )
 
 
+def measure_margins(classifier: Classifier, test_set: TestSet) -> list[str]:
+    """Classify each digit cropped to its ink with several margins.
+
+    Returns:
+        The lines of a table: a row for each scale and polarity, a column for each margin.
+    """
+    lines = [
+        "accuracy on digits cropped to their ink, by margin (share of the ink's height)",
+        "enlarged  ink    " + "".join(f"{margin:>9.0%}" for margin in MARGINS),
+    ]
+    for scale in CROP_SCALES:
+        for dark in (True, False):
+            shares = [
+                _accuracy(
+                    classifier,
+                    test_set,
+                    [_crop(pixels, scale, margin, dark) for pixels in test_set.pixels],
+                )
+                for margin in MARGINS
+            ]
+            ink = "dark" if dark else "light"
+            lines.append(f"{scale:>7}×  {ink:<7}" + "".join(f"{share:>9.2%}" for share in shares))
+    return lines
+
+
+def measure_sizes(classifier: Classifier, test_set: TestSet) -> list[str]:
+    """Classify each picture enlarged by several factors.
+
+    Returns:
+        The lines of a table: the share of labels that differ from those of the original size.
+    """
+    from PIL import Image
+
+    originals = [_inverted(pixels) for pixels in test_set.pixels]
+    lines = ["labels that change if a picture of a digit is enlarged, by factor"]
+    lines.append("resampling " + "".join(f"{factor:>8}×" for factor in FACTORS))
+    for resampling in (Image.Resampling.NEAREST, Image.Resampling.BILINEAR):
+        labels = []
+        for factor in FACTORS:
+            size = (_SIDE_PX * factor, _SIDE_PX * factor)
+            enlarged = [picture.resize(size, resampling) for picture in originals]
+            labels.append(np.array([classifier.classify(image).label for image in enlarged]))
+        shares = [float(np.mean(each != labels[0])) for each in labels]
+        name = resampling.name.lower()
+        lines.append(f"{name:<11}" + "".join(f"{share:>9.2%}" for share in shares))
+    return lines
+
+
+def _accuracy(classifier: Classifier, test_set: TestSet, images: list["Image.Image"]) -> float:
+    labels = np.array(test_set.class_names)[test_set.labels]
+    predicted = [classifier.classify(image).label for image in images]
+    return float(np.mean(np.array(predicted) == labels))
+
+
+def _inverted(pixels: npt.NDArray[np.uint8]) -> "Image.Image":
+    """Return the digit in dark ink, moved by two pixels: it is then not in MNIST's format."""
+    from PIL import Image
+
+    return Image.fromarray(255 - np.roll(pixels[:, :, 0], (2, -2), axis=(0, 1)))
+
+
+def _crop(pixels: npt.NDArray[np.uint8], scale: int, margin: float, dark: bool) -> "Image.Image":
+    """Return a digit cropped to its ink, enlarged, with a margin."""
+    from PIL import Image, ImageOps
+
+    digit = Image.fromarray(pixels[:, :, 0])
+    digit = digit.crop(digit.getbbox())
+    digit = digit.resize((digit.width * scale, digit.height * scale), Image.Resampling.BICUBIC)
+    digit = ImageOps.expand(digit, round(margin * digit.height))
+    return ImageOps.invert(digit) if dark else digit
+
+
 def page(pixels: npt.NDArray[np.uint8], generator: np.random.Generator) -> bytes:
     """Return a PNG file of a white page with a black digit of random size at a random position.
 
@@ -134,6 +214,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_data_argument(parser, "the test digits")
     parser.add_argument(
+        "--margins",
+        action="store_true",
+        help="also print how accuracy depends on the margin, and predictions on the size",
+    )
+    parser.add_argument(
         "--seed",
         type=int,
         default=0,
@@ -147,6 +232,9 @@ def main(argv: list[str] | None = None) -> int:
     test_set = load_test_set(arguments.data)
     result = measure(classifier, test_set, arguments.model.name, arguments.seed)
     print(printable(str(result)))
+    if arguments.margins:
+        for line in (*measure_margins(classifier, test_set), *measure_sizes(classifier, test_set)):
+            print(line)
     return 0 if result else CHECK_FAILED  # a result is true if it passes
 
 

@@ -16,7 +16,8 @@ class Engine(NamedTuple):
         suffix: of the model files that it opens.
         module: the module of `runtime.backends` that drives it.
         package: the Python package that must be installed.
-        extra: the extra of digit-edge that installs the package.
+        extra: the extra of digit-edge that installs the package; the name of the engine if Python
+            contains the package.
         imports: the module of the package that a program imports to run a model.
     """
 
@@ -28,7 +29,12 @@ class Engine(NamedTuple):
     imports: str
 
     def installed(self) -> bool:
-        """Return whether the engine's package is installed; importing it may still fail."""
+        """Return whether the engine's package is installed; importing it may still fail.
+
+        The engine native is installed if there is a C compiler.
+        """
+        if self.suffix == ".c":
+            return c_compiler() is not None
         return importlib.util.find_spec(self.package) is not None
 
 
@@ -45,6 +51,8 @@ ENGINES = (
         "tflite_runtime.interpreter",
     ),
     Engine("onnxruntime", ".onnx", f"{_BACKENDS}.onnx", "onnxruntime", "onnx", "onnxruntime"),
+    # The model as C, compiled on this machine; see `c_compiler`.
+    Engine("native", ".c", f"{_BACKENDS}.native", "ctypes", "native", "ctypes"),
 )  # fmt: skip
 
 NAMES = tuple(row.name for row in ENGINES)
@@ -58,7 +66,16 @@ def engine_name(name: str) -> str:
     return next((row.name for row in ENGINES if row.extra == name), name)
 
 
+def c_compiler() -> str | None:
+    """Return the path of the C compiler `cc`; None if none is installed."""
+    import shutil  # here, because only models in C need it
+
+    return shutil.which("cc")
+
+
 def install_hint(engine: str) -> str:
-    """Return the pip command that installs an engine of `ENGINES`."""
+    """Return the command that installs an engine of `ENGINES`."""
     extra = next(row.extra for row in ENGINES if row.name == engine)
+    if extra == "native":
+        return "install a C compiler (Debian: apt install gcc libc6-dev)"
     return f'pip install "digit-edge[{extra}]"'

@@ -22,6 +22,7 @@ from runtime.system.host import data_bytes
 from runtime.system.own_modules import module_command, own_name
 
 TIMEOUT_S = 20.0  # a trial that takes longer fails; shorter than a service's watchdog of 60 s
+COMPILED_TIMEOUT_S = 45.0  # likewise for a .c model, which the C compiler translates first
 # Memory that a model may need in the trial: this number, a multiple of its file, and the stacks.
 _MEMORY_BYTES = 128 << 20
 _MEMORY_PER_FILE_BYTE = 4  # the file, the engine's copy, packed weights, activations
@@ -50,18 +51,19 @@ def try_model(opened: Artifact, backend: str | None, threads: int, device: str) 
     command = module_command(
         own_name("runtime.trial"), str(opened.path), backend or "", str(threads), device
     )
+    timeout_s = COMPILED_TIMEOUT_S if opened.format == ".c" else TIMEOUT_S
     try:
         done = subprocess.run(
             command,
             input=opened.data,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             start_new_session=True,  # Ctrl-C in a terminal goes to the service only
         )
     except subprocess.TimeoutExpired as error:
         raise ArtifactError(
-            f"{opened.path} did not open and run within {TIMEOUT_S:g} s: use another model"
+            f"{opened.path} did not open and run within {timeout_s:g} s: use another model"
         ) from error
     except OSError as error:
         raise EdgeError(
@@ -88,7 +90,8 @@ def main() -> int:
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_BE_KILLED)
     try:
         opened = artifact.parse(Path(path), sys.stdin.buffer.read())
-        if device == "cpu":  # a GPU's driver maps much more memory than it uses
+        # A GPU's driver maps much more memory than it uses, and a compiler needs its own.
+        if device == "cpu" and opened.format != ".c":
             _limit_memory(len(opened.data), int(threads))
         classifier = Classifier.from_artifact(opened, backend or None, int(threads), device)
         golden.check_single(classifier.backend)
@@ -108,8 +111,8 @@ def main() -> int:
 def _limit_memory(file_bytes: int, threads: int) -> None:
     allowed = data_bytes() + _MEMORY_BYTES + _MEMORY_PER_FILE_BYTE * file_bytes
     allowed += (threads + 1) * _STACK_BYTES
-    # macOS does not support this limit. The systemd units forbid the call, but limit the memory of
-    # the service; this process is then the first to be killed.
+    # macOS does not support this limit. The systemd units also limit the memory of the service; if
+    # that is reached first, this process is the first to be killed.
     with suppress(ImportError, OSError, ValueError):
         import resource
 

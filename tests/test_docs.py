@@ -39,6 +39,7 @@ PAGES = (
     "train",
     "export",
     "microcontrollers",
+    "native",
     "runtime",
     "benchmarks",
 )  # pages whose commands are run

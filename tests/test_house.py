@@ -24,7 +24,7 @@ HEAVY = {
     "scipy",
     "matplotlib",
     "jinja2",
-    *(engine.package for engine in ENGINES),
+    *({engine.package for engine in ENGINES} - {"ctypes"}),
 }
 # Package → the packages of this repository that it may import.
 ALLOWED = {

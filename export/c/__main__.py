@@ -93,7 +93,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar="NAME",
         help="files (default): only the .c and the .h file. arduino or cmake: also an Arduino "
         "sketch or a CMake project that prints the result of the self-test, in a folder named "
-        "after the model.",
+        "after the model. program: also a program that classifies PGM files and prints JSON.",
     )
     parser.add_argument(
         "--check",

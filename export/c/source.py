@@ -89,11 +89,12 @@ def write_c(artifact: Artifact) -> CSource:
         "integers proportional to e^(-scale * k); k = steps below the largest logit",
     )
     rejection = _rejection(spec.confidence_threshold, spec.rejection_model, parameters)
+    header = _header(artifact, name, network, workspace)
     code = "\n".join(
         [
             _provenance(artifact, name, f"{name}.c"),
             _piece("contents"),
-            f'#include "{name}.h"\n',
+            header,
             _guards(),
             _labels(spec.labels),
             *_kernels(network),
@@ -105,6 +106,7 @@ def write_c(artifact: Artifact) -> CSource:
             rejection,
             _golden(spec.golden.pixels, spec.golden.scores),
             _piece("classify"),
+            _piece("native"),
             f"#define PARAMETERS_CRC 0x{parameters.crc:08X}u\n",
             _piece("checksum"),
             *([] if spec.rejection_model is None else [_piece("checksum_of_floats")]),
@@ -112,7 +114,6 @@ def write_c(artifact: Artifact) -> CSource:
             *([_piece("preprocess")] if network.input == _MNIST_FORM else []),
         ]
     )
-    header = _header(artifact, name, network, workspace)
     return CSource(
         name,
         _renamed(header, name),
@@ -304,7 +305,10 @@ def _kernels(network: Network) -> list[str]:
         for function in ("pool_max", "pool_average", "average_all", "pad", "crop", "limit")
         if function in used
     ]
-    return [_piece(piece) for piece in pieces]
+    replaced = [
+        f"#define USES_{name.upper()}\n" for name in ("convolve", "apply_dense") if name in used
+    ]
+    return [*map(_piece, pieces), *replaced, _piece("kernels")]
 
 
 def _place(network: Network) -> tuple[int, list[tuple[str, str]]]:

@@ -1,4 +1,4 @@
-"""Write an artifact as C code, as an Arduino sketch or as a CMake project.
+"""Write an artifact as C code, as an Arduino sketch, as a CMake project or as a program.
 
 `digit-edge export-c` calls `export`.
 """
@@ -14,8 +14,9 @@ from runtime.model import artifact
 from runtime.system import atomic_write
 from train.data.splits import Split
 
-# Valid layouts: only the .c and the .h file, an Arduino sketch, or a CMake project.
-LAYOUTS = ("files", "arduino", "cmake")
+# Valid layouts: only the .c and the .h file, an Arduino sketch, a CMake project, or a program that
+# classifies files.
+LAYOUTS = ("files", "arduino", "cmake", "program")
 
 
 def export(model: Path, out: Path, layout: str = "files", images: Split | None = None) -> list[str]:
@@ -25,8 +26,8 @@ def export(model: Path, out: Path, layout: str = "files", images: Split | None =
         model: an int8 .tflite artifact.
         out: the folder to write to; existing files with the same names are replaced.
         layout: an element of `LAYOUTS`. "files" writes the .c and the .h file into `out`.
-            "arduino" and "cmake" write a sketch or a project into a subfolder of `out`, which is
-            named after the model.
+            "arduino", "cmake" and "program" write a sketch, a project or a program into a
+            subfolder of `out`, which is named after the model.
         images: test images; before writing, the C code is compiled with cc and its results on
             these images are compared with LiteRT's. None: no comparison.
 
@@ -47,7 +48,10 @@ def export(model: Path, out: Path, layout: str = "files", images: Split | None =
     checked = [] if images is None else [check(opened, source, images)]
     files = files_of(source, layout)
     for name, text in files.items():
-        atomic_write.write(out / name, text)
+        data = text.encode()
+        if Path(name).name == f"{source.name}.c":
+            data = artifact.embed(".c", data, opened.spec)  # an artifact for the engine native
+        atomic_write.write(out / name, data)
     where = printable(", ".join(str(out / name) for name in files))
     return [
         f"{where}: {source.constants / 1000:.0f} KB of constants, "
@@ -64,6 +68,7 @@ def files_of(source: CSource, layout: str) -> dict[str, str]:
         return {f"{name}.h": source.header, f"{name}.c": source.code}
     extra = {
         "arduino": {f"{name}.ino": "arduino.ino"},
+        "program": {"main.c": "command_line.c"},
         "cmake": {"main.c": "cmake_main.c", "CMakeLists.txt": "CMakeLists.txt"},
     }[layout]
     files = {f"{name}/{file}": text for file, text in files_of(source, "files").items()}

@@ -2,8 +2,9 @@
 
 The metadata are the spec (`ModelSpec` as JSON), the labels and a digest. A `.tflite` or `.keras`
 file stores spec and labels as members of a zip archive, as TFLite's own metadata does. An `.onnx`
-file stores spec and labels in `metadata_props`. The last 64 bytes of a file are the digest: the
-SHA-256 of the whole file in hex. The digest is computed with these 64 bytes set to "0".
+file stores spec and labels in `metadata_props`, a `.c` file in comments at its end. The last 64
+bytes of a file (of a `.c` file, the last before the end of the comment) are the digest: the SHA-256
+of the whole file in hex. The digest is computed with these 64 bytes set to "0".
 
 `train` and `export` write artifacts; every command that uses a model reads one. This module needs
 the standard library only.
@@ -45,6 +46,9 @@ _ZIP_END_BYTES = 22  # size of this record without the comment
 # An ONNX file ends with a protobuf entry of metadata_props, {1: "digest", 2: the digest}. These are
 # the bytes of this entry before the digest.
 _ONNX_DIGEST_ENTRY = b"\x72\x4a\x0a\x06digest\x12\x40"
+# A C file ends with comments that contain the spec, the labels and the digest.
+_C_COMMENT_START = b"\n/* "  # then the name of the member, a newline and its text
+_C_COMMENT_END = b" */\n"
 _ONNX_METADATA_FIELD = 14  # number of the field metadata_props in ONNX's ModelProto
 
 
@@ -64,7 +68,7 @@ class Artifact:
 
     @property
     def format(self) -> str:
-        """The suffix of the file: `.tflite`, `.onnx` or `.keras`."""
+        """The suffix of the file: `.tflite`, `.onnx`, `.c` or `.keras`."""
         return self.path.suffix
 
 
@@ -72,7 +76,7 @@ def read(path: str | os.PathLike[str]) -> Artifact:
     """Read an artifact; check the digest and then the spec.
 
     Args:
-        path: a .tflite, .onnx or .keras file of at most `MAX_FILE_BYTES`.
+        path: a .tflite, .onnx, .c or .keras file of at most `MAX_FILE_BYTES`.
 
     Raises:
         ArtifactError: the file does not exist, is too large, is not a model, has no spec or an
@@ -95,7 +99,7 @@ def parse(path: Path, data: bytes) -> Artifact:
     """
     _check_format(path, data)
     digest = _stored_digest(path, data)
-    if digest != _digest(data):
+    if digest != _digest(data, path.suffix):
         raise ArtifactError(
             f"{path} is damaged: its SHA-256 differs from the one stored in it; copy or export the "
             "file again"
@@ -113,7 +117,7 @@ def write(path: str | os.PathLike[str], model: bytes, spec: ModelSpec) -> Artifa
     The same model and spec always result in the same bytes.
 
     Args:
-        path: the file to write, with the suffix .tflite, .onnx or .keras of the model's format.
+        path: the file to write, with the suffix .tflite, .onnx, .c or .keras of the model's format.
         model: bytes of a model file without a spec.
         spec: the spec to store.
 
@@ -155,7 +159,7 @@ def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
     """Return the bytes of an artifact.
 
     Args:
-        suffix: suffix of the format: ".tflite", ".onnx" or ".keras".
+        suffix: suffix of the format: ".tflite", ".onnx", ".c" or ".keras".
         model: bytes of a model file of this format without a spec; not checked.
         spec: the spec to store.
     """
@@ -169,6 +173,18 @@ def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
             + _onnx_entry(LABELS_MEMBER, labels)
             + _onnx_entry("digest", _DIGEST_PLACEHOLDER)
         )
+    elif suffix == ".c":
+        data = (
+            model
+            + b"".join(
+                _C_COMMENT_START + name.encode() + b"\n" + _inside_comment(content) + _C_COMMENT_END
+                for name, content in ((SPEC_MEMBER, text), (LABELS_MEMBER, labels))
+            )
+            + _C_COMMENT_START
+            + b"digest "
+            + _DIGEST_PLACEHOLDER
+            + _C_COMMENT_END
+        )
     else:
         import zipfile  # here, because reading does not need it: see _zip_member
 
@@ -179,7 +195,8 @@ def embed(suffix: str, model: bytes, spec: ModelSpec) -> bytes:
                 archive.writestr(zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0)), content)
             archive.comment = _DIGEST_PLACEHOLDER
         data = buffer.getvalue()
-    return data[:-_DIGEST_BYTES] + _digest(data).encode()
+    head, _, tail = _split(suffix, data)
+    return b"".join((head, _digest(data, suffix).encode(), tail))
 
 
 def _read_file(path: Path) -> bytes:
@@ -198,8 +215,8 @@ def _read_file(path: Path) -> bytes:
 
 
 def _check_suffix(path: Path) -> None:
-    if path.suffix not in (".tflite", ".onnx", ".keras"):
-        raise ArtifactError(f"{path} is not a model file: pass a .tflite, .onnx or .keras file")
+    if path.suffix not in (".tflite", ".onnx", ".c", ".keras"):
+        raise ArtifactError(f"{path} is not a model file: pass a .tflite, .onnx, .c or .keras file")
 
 
 def _check_format(path: Path, data: bytes) -> None:
@@ -207,6 +224,7 @@ def _check_format(path: Path, data: bytes) -> None:
     magic = {
         ".tflite": data[4:8] == b"TFL3",
         ".onnx": data[:1] == b"\x08",
+        ".c": data[:2] == b"/*",
         ".keras": data[:4] == b"PK\x03\x04",
     }
     if not magic[path.suffix]:
@@ -230,15 +248,34 @@ def _check_complete(path: Path, data: bytes) -> None:
         )
 
 
-def _digest(data: bytes) -> str:
-    hashed = sha256(memoryview(data)[:-_DIGEST_BYTES])
-    hashed.update(_DIGEST_PLACEHOLDER)
+def _split(suffix: str, data: bytes) -> tuple[memoryview, memoryview, bytes]:
+    """Split a file into the bytes before its digest, the digest, and the bytes after the digest."""
+    tail = _C_COMMENT_END if suffix == ".c" else b""
+    end = len(data) - len(tail)
+    view = memoryview(data)
+    return view[: end - _DIGEST_BYTES], view[end - _DIGEST_BYTES : end], tail
+
+
+def _digest(data: bytes, suffix: str = "") -> str:
+    head, _, tail = _split(suffix, data)
+    hashed = sha256(head)
+    hashed.update(_DIGEST_PLACEHOLDER + tail)
     return str(hashed.hexdigest())
+
+
+def _inside_comment(text: bytes) -> bytes:
+    """Write the slashes of a JSON text or of labels so that they cannot end a C comment."""
+    return (
+        text.replace(b"*/", b"*\\u002f").replace(b"/*", b"\\u002f*").replace(b"??/", b"??\\u002f")
+    )
 
 
 def _has_digest(suffix: str, data: bytes) -> bool:
     if suffix == ".onnx":
         return data[:-_DIGEST_BYTES].endswith(_ONNX_DIGEST_ENTRY)
+    if suffix == ".c":
+        head, _, tail = _split(suffix, data)
+        return data.endswith(tail) and bytes(head[-11:]) == _C_COMMENT_START + b"digest "
     record = data[-_DIGEST_BYTES - _ZIP_END_BYTES : -_DIGEST_BYTES]
     # The record's last two bytes are the length of the comment.
     return record.startswith(_ZIP_END_MAGIC) and record.endswith(
@@ -252,7 +289,7 @@ def _stored_digest(path: Path, data: bytes) -> str:
             f"{path} has no model spec: if the file was truncated, copy it again; if it was made "
             f"with other tools, run digit-edge export-spec {path} --labels 0,1,2,…"
         )
-    return data[-_DIGEST_BYTES:].decode("ascii", "replace")
+    return bytes(_split(path.suffix, data)[1]).decode("ascii", "replace")
 
 
 def _spec_text(suffix: str, data: bytes) -> bytes:
@@ -261,6 +298,10 @@ def _spec_text(suffix: str, data: bytes) -> bytes:
             if key == SPEC_MEMBER.encode():
                 return value
         raise ArtifactError("the model has no spec in its metadata: export the model again")
+    if suffix == ".c":
+        # The last comment of this name, because a string of the model could contain the name.
+        comment = data.rpartition(_C_COMMENT_START + SPEC_MEMBER.encode() + b"\n")[2]
+        return comment.partition(_C_COMMENT_END)[0]
     return _zip_member(data, SPEC_MEMBER.encode())
 
 

@@ -11,7 +11,7 @@ from runtime.errors import ArtifactError, BackendUnavailable
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # the published models
 _OWN_MODELS = Path("models")  # in the working directory: the user's own models
 # File names of the models that are used by default, the fastest on a small device first.
-_DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx")
+_DEFAULT_MODELS = ("digits-int8.tflite", "digits.onnx", "digits-int8.c")
 
 
 def find_model(backend: str | None = None) -> Path:

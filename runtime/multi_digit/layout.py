@@ -23,7 +23,8 @@ from runtime.preprocess.connected_components import (
 )
 from runtime.preprocess.grayscale import Gray, quantile, row_slices
 from runtime.preprocess.ruled_lines import remove_ruled_lines
-from runtime.preprocess.segment import Box
+from runtime.preprocess.segment import MIN_WINDOW_PX, Box
+from runtime.preprocess.tight_crop import is_window
 
 # Thresholds for ink.
 _PAGE_LEVEL_SHARE = 0.1  # of the page's ink level; low, because pencil may be next to marker
@@ -65,6 +66,10 @@ _MAX_LINE_OFFSET_HEIGHTS = 0.5  # digit heights; lines with a smaller vertical o
 # A component is the edge of a dark area, not ink, if the paper around it is as dark.
 _RING_HEIGHTS = 0.2  # digit heights; width of the ring around the component that is examined
 _MAX_DARK_SHARE = 0.2  # of the ring's pixels; if more are dark, the component is an edge
+
+# Light writing in dark windows, as in a meter's counter, is inverted.
+_MIN_WINDOW_FILL = 0.55  # of a window's box; its dark part
+_MIN_WINDOWS_SHARE = 0.8  # of the area of all ink; all windows together
 
 # Limits. Beyond any of the first three the page is rejected, because reading it takes too long.
 _MAX_COMPONENTS = 2_500  # on a page; each takes 0.2 to 0.5 ms; an A4 page has 2,000 digits
@@ -181,7 +186,12 @@ class Writing:
 
 
 def find_writing(
-    gray: Gray, name: str, *, dark: bool | None = None, at_rim: bool = False
+    gray: Gray,
+    name: str,
+    *,
+    dark: bool | None = None,
+    at_rim: bool = False,
+    look_into_windows: bool = True,
 ) -> Writing | None:
     """Find the writing on a page.
 
@@ -191,6 +201,7 @@ def find_writing(
         dark: whether ink is darker than the paper; None decides by the whole picture.
         at_rim: whether digits may be cut off by the picture's rim. Otherwise what touches the rim
             does not decide how high a typical digit is.
+        look_into_windows: whether light writing in dark windows is found.
 
     Returns:
         The writing; None if the page has none.
@@ -214,6 +225,12 @@ def find_writing(
     components = find_components(mask, contrast)
     if components is None:
         return None
+    windows = _windows(components) if look_into_windows else []
+    if windows:
+        inverted = _invert(gray, windows, components)
+        return find_writing(
+            inverted, name, dark=foreground.dark, at_rim=at_rim, look_into_windows=False
+        )
     height = _typical_height(components, at_rim)
     if height < _MIN_HEIGHT_PX:
         return None
@@ -236,6 +253,36 @@ def find_writing(
     raw = 255 - gray if foreground.dark else gray
     writing = Writing(components, levels, contrast, groups, all_ink, raw, height, foreground.dark)
     return writing if any(True for _ in writing.components()) else None
+
+
+def _windows(components: Components) -> list[Box]:
+    """Return the boxes of dark windows with light writing, if they have most of the page's ink."""
+    sizes = components.boxes[:, 2:] - components.boxes[:, :2]
+    areas = sizes.prod(axis=1)
+    # A cheap test first: a window fills half of its box, a digit or line rarely.
+    dense = (components.area >= _MIN_WINDOW_FILL * areas) & (sizes.min(axis=1) >= MIN_WINDOW_PX)
+    if components.area[dense].sum() < _MIN_WINDOWS_SHARE * components.area.sum():
+        return []
+    found: list[Box] = []
+    for number in np.flatnonzero(dense).tolist():
+        left, top, right, bottom = box = tuple(components.boxes[number].tolist())
+        shape = components.paint(np.arange(len(areas)) == number, box)
+        if is_window(shape) and not shape.all():
+            found.append((left, top, right, bottom))
+    return found
+
+
+def _invert(gray: Gray, windows: list[Box], components: Components) -> Gray:
+    """Return the page with inverted windows, whose ground becomes that of the page."""
+    inverted = gray.astype(np.int16)
+    everything = np.ones(len(components.mass), np.bool_)
+    ink = components.paint(everything, (0, 0, gray.shape[1], gray.shape[0]))
+    page = int(np.median(gray[~ink]))
+    for left, top, right, bottom in windows:
+        part = inverted[top:bottom, left:right]
+        ground = int(np.median(gray[top:bottom, left:right][ink[top:bottom, left:right]]))
+        part[:] = page + ground - part
+    return np.clip(inverted, 0, 255).astype(np.uint8)
 
 
 def too_much_ink(name: str) -> ImageError:

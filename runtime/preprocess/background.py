@@ -40,6 +40,10 @@ _LOCAL_SHARES = (0.15, 0.5)
 _MIN_SEPARATION = 0.8  # the threshold explains a larger share of the variance than this
 _MAX_GROUND_SHARE = 0.6  # a smaller share of the pixels than this is below the threshold
 
+# A tight crop is even if the threshold explains at least this share of the variance. Soft and thin
+# strokes have 0.73.
+_MIN_EVEN_SEPARATION = 0.7
+
 # The background is measured on every n-th pixel of a larger picture: on 2048 to 4095 pixels.
 _GROUND_SAMPLES = 2048
 
@@ -69,6 +73,32 @@ class Foreground:
     ink_level: float
     dark: bool
     polarity_ambiguous: bool
+
+
+def subtract_even_background(gray: Gray, dark: bool) -> Foreground | None:
+    """Subtract a background of one level, which may be the smaller part of the picture.
+
+    Args:
+        gray: uint8 (height, width), at least 1x1.
+        dark: whether ink is darker than its background.
+
+    Returns:
+        The foreground; None if the picture does not consist of two levels, ink and background.
+    """
+    contrast = (255 - gray if dark else gray).astype(np.float32)
+    sample = _sorted_sample(contrast)
+    threshold, separation = _otsu(sample)
+    if separation < _MIN_EVEN_SEPARATION:
+        return None
+    ground, noise = _ground(sample[: np.searchsorted(sample, threshold)])
+    ink = sample[sample > ground + MIN_CONTRAST_LEVELS]
+    if not ink.size:
+        return None
+    level = _mean(ink[ink >= _otsu(ink)[0]]) - ground
+    contrast -= np.float32(ground)
+    np.maximum(contrast, 0, out=contrast)
+    floor = max(NOISE_FACTOR * noise, MIN_CONTRAST_LEVELS)
+    return Foreground(contrast, floor, level, dark, False)
 
 
 def subtract_background(gray: Gray, dark: bool | None = None) -> Foreground | None:
@@ -102,7 +132,12 @@ def subtract_background(gray: Gray, dark: bool | None = None) -> Foreground | No
     opened = _opening(np.stack((coarse, coarse - surface), axis=1), window)
     light = np.maximum(opened[:, 0], surface + opened[:, 1])
     contrast = _contrast(gray, light, dark)
-    ground, noise = _ground(contrast)
+    sample = _sorted_sample(contrast)
+    threshold, separation = _otsu(sample)
+    below = int(np.searchsorted(sample, threshold))
+    if separation > _MIN_SEPARATION and below < _MAX_GROUND_SHARE * sample.size:
+        sample = sample[:below]
+    ground, noise = _ground(sample)
     contrast -= np.float32(ground)
     np.maximum(contrast, 0, out=contrast)
     floor = max(NOISE_FACTOR * noise, MIN_CONTRAST_LEVELS)
@@ -245,17 +280,21 @@ def _dilate(planes: Plane, window: int) -> Plane:
     return planes
 
 
-def _ground(contrast: Plane) -> tuple[float, float]:
+def _sorted_sample(contrast: Plane) -> Plane:
+    """Return every n-th value of the contrast, sorted: 2048 to 4095 values of a larger picture."""
+    sample: Plane = np.sort(contrast.ravel()[:: max(1, contrast.size // _GROUND_SAMPLES)])
+    return sample
+
+
+def _ground(sample: Plane) -> tuple[float, float]:
     """Return the background's level and the standard deviation of its noise, in gray levels.
 
     The level is the median of the background. The standard deviation is the distance from the
     median to the 16th percentile. Ink distorts only the percentiles above the median.
+
+    Args:
+        sample: sorted values of the background.
     """
-    sample = np.sort(contrast.ravel()[:: max(1, contrast.size // _GROUND_SAMPLES)])
-    threshold, separation = _otsu(sample)
-    below = int(np.searchsorted(sample, threshold))
-    if separation > _MIN_SEPARATION and below < _MAX_GROUND_SHARE * sample.size:
-        sample = sample[:below]
     ground = float(sample[sample.size // 2])
     return ground, ground - float(sample[int(0.16 * sample.size)])
 

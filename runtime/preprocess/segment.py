@@ -9,21 +9,32 @@ For small pictures, the pipeline tries `runtime.preprocess.segment_tiny` first, 
 with the same constants.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.preprocess.background import MIN_AREA_PX, subtract_background
-from runtime.preprocess.connected_components import Mask, Plane, find_components
+from runtime.preprocess.background import (
+    MIN_AREA_PX,
+    MIN_CONTRAST_LEVELS,
+    Foreground,
+    subtract_background,
+    subtract_even_background,
+)
+from runtime.preprocess.connected_components import Components, Mask, Plane, find_components
 from runtime.preprocess.grayscale import Gray
 from runtime.preprocess.ruled_lines import remove_ruled_lines
+from runtime.preprocess.tight_crop import is_tight, is_window, possible_polarities
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
 
 # A pixel is ink if its contrast is above both of these limits.
 STROKE_LEVEL_SHARE = 0.3  # of the ink's mean contrast
 NOISE_LEVEL_SHARE = 0.75  # of the noise floor
+
+# Longer side. In a tight crop up to this size, a pixel beside ink is part of the soft edge of a
+# stroke if its contrast is above the second limit only.
+MAX_SOFT_SIDE_PX = 31
 
 # The digit is the component with the highest score: the mass (sum of the contrast of the pixels)
 # times the factors that apply.
@@ -44,6 +55,9 @@ FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
 # Width of the strokes as a share of the digit's longer side. With wider strokes, the digit is a
 # filled shape and implausible: a square has 0.64, a disc 0.5.
 MAX_STROKE_SHARE = 0.42
+
+WINDOW_RIM_PARTS = 50  # a 50th of a window's longer side is its soft edge, which is cut off
+MIN_WINDOW_PX = 16  # shorter side of the inside of a window
 
 # Clutter is ink around the digit. With too much clutter, the digit is part of a drawing or a text
 # and implausible.
@@ -79,16 +93,74 @@ def segment_digit(gray: Gray) -> Segment | None:
     Returns:
         The segment; None if the picture is blank, or if the only ink is too small or in a corner.
     """
+    for dark in possible_polarities(gray):
+        foreground = subtract_even_background(gray, dark)
+        if foreground is None:
+            continue
+        level = foreground.ink_level
+        mask = foreground.contrast > np.float32(STROKE_LEVEL_SHARE * level)
+        components = find_components(mask, foreground.contrast)
+        if components is None or not is_tight(mask, components, foreground.noise_floor / level):
+            continue
+        chosen = _choose(mask, components, tight=True)
+        if chosen is not None and not (chosen[2] or is_filled_shape(chosen[0])):
+            if max(gray.shape) <= MAX_SOFT_SIDE_PX:
+                chosen = _with_soft_edges(chosen, foreground)
+            return _cut_out(foreground, chosen)
     foreground = subtract_background(gray)
     if foreground is None:
         return None
-    contrast, level = foreground.contrast, foreground.ink_level
-    mask = contrast > max(STROKE_LEVEL_SHARE * level, NOISE_LEVEL_SHARE * foreground.noise_floor)
+    stroke = STROKE_LEVEL_SHARE * foreground.ink_level
+    mask = foreground.contrast > max(stroke, NOISE_LEVEL_SHARE * foreground.noise_floor)
     mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
-    chosen = _choose(mask, contrast)
+    components = find_components(mask, foreground.contrast)
+    chosen = None if components is None else _choose(mask, components)
     if chosen is None:
         return None
+    if is_window(chosen[0]):
+        inside = _segment_window(gray, chosen[1], foreground.dark)
+        if inside is not None:
+            return inside
+    return _cut_out(foreground, chosen)
+
+
+def _segment_window(gray: Gray, box: Box, dark: bool) -> Segment | None:
+    """Segment the digit in a window, like a light digit on the dark wheel of a counter.
+
+    Args:
+        gray: uint8 (height, width), the whole picture.
+        box: of the window.
+        dark: whether the window is darker than its surroundings.
+
+    Returns:
+        The segment; None if there is no digit of the opposite polarity in the window.
+    """
+    left, top, right, bottom = box
+    rim = 1 + max(right - left, bottom - top) // WINDOW_RIM_PARTS
+    left, top, right, bottom = left + rim, top + rim, right - rim, bottom - rim
+    if min(right - left, bottom - top) < MIN_WINDOW_PX:
+        return None
+    inside = segment_digit(gray[top:bottom, left:right])
+    if inside is None or inside.dark == dark or inside.implausible:
+        return None
+    x0, y0, x1, y1 = inside.box
+    return replace(inside, box=(x0 + left, y0 + top, x1 + left, y1 + top))
+
+
+def _with_soft_edges(
+    chosen: tuple[Mask, Box, bool], foreground: Foreground
+) -> tuple[Mask, Box, bool]:
+    """Add the pixels beside the ink that are fainter; `chosen` is the result of `_choose`."""
+    kept, (left, top, right, bottom), implausible = chosen
+    beside = dilate(np.pad(kept, 1).astype(np.float32), 3) > 0
+    faint = foreground.contrast > NOISE_LEVEL_SHARE * MIN_CONTRAST_LEVELS
+    return beside & faint[top:bottom, left:right], (left, top, right, bottom), implausible
+
+
+def _cut_out(foreground: Foreground, chosen: tuple[Mask, Box, bool]) -> Segment:
+    """Cut the digit out of the picture; `chosen` is the result of `_choose`."""
     kept, box, implausible = chosen
+    contrast, level = foreground.contrast, foreground.ink_level
     ink = contrast[box[1] : box[3], box[0] : box[2]] / np.float32(level)
     ink = dilate_thin_strokes(np.where(kept, np.minimum(ink, 1), np.float32(0)))
     return Segment(
@@ -159,28 +231,34 @@ def dilate(ink: Plane, window: int) -> Plane:
     return ink
 
 
-def _choose(mask: Mask, contrast: Plane) -> tuple[Mask, Box, bool] | None:
+def _choose(
+    mask: Mask, components: Components, *, tight: bool = False
+) -> tuple[Mask, Box, bool] | None:
     """Choose the component that is most likely the digit, and the pieces close to this component.
+
+    Args:
+        mask: (height, width) bool, True for ink.
+        components: the components of the mask.
+        tight: whether the picture is cropped to the digit. Then ink at an edge is as likely a digit
+            as other ink.
 
     Returns:
         The mask of the digit, cropped to the box; the box; and whether the digit is implausible. A
         digit is implausible if there is too much other ink around it, or a separate piece of ink in
-        its hole. None if there is no component, or the most likely one is too small or in a corner.
+        its hole. None if the most likely component is too small or in a corner.
     """
     height, width = mask.shape
-    components = find_components(mask, contrast)
-    if components is None:
-        return None
     boxes, mass = components.boxes, components.mass
     if mass.size == 1:
         # A fast path for the most common case.
         left, top, right, bottom = bounds = tuple(boxes[0].tolist())
         rims = (left == 0) + (top == 0) + (right == width) + (bottom == height)
         small = (right - left) * (bottom - top) < MAX_CORNER_SHARE * height * width
-        if components.area[0] < MIN_AREA_PX or (rims >= 2 and small):
+        if components.area[0] < MIN_AREA_PX or (rims >= 2 and small and not tight):
             return None
         return mask[top:bottom, left:right], bounds, False
     border_count = (boxes[:, :2] == 0).sum(axis=1) + (boxes[:, 2:] == (width, height)).sum(axis=1)
+    border_count *= not tight
     border = border_count > 0
     center = (boxes[:, :2] + boxes[:, 2:]) / 2 / (width, height) - 0.5
     corner = (border_count >= 2) & (

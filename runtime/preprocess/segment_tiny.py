@@ -24,6 +24,7 @@ from runtime.preprocess.segment import (
     MAX_CORNER_SHARE,
     MAX_JOIN_ROUNDS,
     MAX_PIECE_GAP_SHARE,
+    MAX_SOFT_SIDE_PX,
     MIN_PIECE_SHARE,
     MIN_STROKE_PX,
     NOISE_LEVEL_SHARE,
@@ -34,8 +35,8 @@ from runtime.preprocess.segment import (
 )
 
 # Width and height. Larger pictures are left to `runtime.preprocess.segment`, which removes ruled
-# lines too.
-MAX_SIDE_PX = 31
+# lines too. In the small ones, the soft edge of a stroke is a whole pixel wide; it is kept.
+MAX_SIDE_PX = MAX_SOFT_SIDE_PX
 
 # Beyond one of these limits, the picture is left to `runtime.preprocess.segment`.
 # The rim is the outermost rows and columns. Its gray levels (of 255) spread more in uneven light.
@@ -99,7 +100,10 @@ def segment_digit(gray: Gray) -> Segment | None:
     ink: Plane = np.subtract(part, ground, dtype=np.float32)
     ink *= np.float32((-1 if dark else 1) / level)
     np.minimum(ink, 1, out=ink)
-    ink *= _mask(kept, width, height)[top:bottom, left:right]
+    faint, _ = _split(ground, int(NOISE_LEVEL_SHARE * floor), dark)
+    soft = kept | kept << 1 | kept >> 1
+    soft = (soft | soft << width | soft >> width) & int(data.translate(faint), 2)
+    ink *= _mask(soft, width, height)[top:bottom, left:right]
     # Estimate the stroke width as `dilate_thin_strokes` does, but more quickly and roughly. Strokes
     # are wide enough if the estimate is at least 0.5 px more than necessary.
     steps = (kept ^ kept >> 1).bit_count() + (kept ^ kept >> width).bit_count()

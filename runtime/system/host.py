@@ -136,7 +136,7 @@ def raise_open_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # the systemd units forbid the call, but set the limit
+        with suppress(OSError, ValueError):  # a container may forbid the call
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 

@@ -30,7 +30,8 @@ from runtime.engines import ENGINES
 from runtime.errors import EdgeError
 from runtime.model import artifact
 
-INSTALLED = [engine for engine in ENGINES if engine.installed()]
+# No benchmark model is in C, so the engine native runs none.
+INSTALLED = [e for e in ENGINES if e.installed() and e.suffix != ".c"]
 ENGINE_CASES = [
     BenchmarkCase(name, engine.name, "cpu", 1)
     for name in EXPECTED

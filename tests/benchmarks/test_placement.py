@@ -66,3 +66,17 @@ def test_data_set_of_other_classes_is_rejected(test_set, names: str):
 def test_negative_seed_is_rejected_before_data_is_loaded(tmp_path):
     with pytest.raises(EdgeError, match="--seed"):
         placement.main(["--seed", "-1", "--data", str(tmp_path / "never")])
+
+
+def test_margin_changes_accuracy_little(test_set):
+    _, _, *rows = placement.measure_margins(Classifier.load(), first_images(test_set, 60))
+    assert len(rows) == 2 * len(placement.CROP_SCALES)
+    for row in rows:
+        shares = [float(share.rstrip("%")) for share in row.split()[2:]]
+        assert len(shares) == len(placement.MARGINS)
+        assert max(shares) - min(shares) < 8
+
+
+def test_original_size_changes_no_label(test_set):
+    _, _, nearest, bilinear = placement.measure_sizes(Classifier.load(), first_images(test_set, 20))
+    assert nearest.split()[1] == bilinear.split()[1] == "0.00%"

@@ -32,7 +32,9 @@ import runtime  # noqa: E402
 from runtime.backends import ENGINES  # noqa: E402
 
 _PRETRAINED = Path(runtime.__file__).parent / "pretrained"
-PUBLISHED = sorted([*_PRETRAINED.glob("digits*.onnx"), *_PRETRAINED.glob("digits*.tflite")])
+PUBLISHED = sorted(
+    path for path in _PRETRAINED.glob("digits*") if path.suffix in (".c", ".onnx", ".tflite")
+)
 INSTALLED = [engine for engine in ENGINES if engine.installed()]
 PAIRS = [
     (engine, path) for engine in INSTALLED for path in PUBLISHED if engine.suffix == path.suffix

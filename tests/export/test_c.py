@@ -5,6 +5,7 @@ Tests with TensorFlow Lite Micro (TFLM) are skipped if the package tflite-micro 
 
 import dataclasses
 import importlib
+import json
 import os
 import re
 import shutil
@@ -222,7 +223,7 @@ def test_command_writes_the_code_of_write_c(published, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "4,224 bytes of workspace" in done.stdout
     source = write_c(published)
-    assert (tmp_path / "digits.c").read_text() == source.code
+    assert (tmp_path / "digits.c").read_text().startswith(source.code)
     assert (tmp_path / "digits.h").read_text() == source.header
     assert f'#define DIGITS_DIGEST "{published.spec.digest}"' in source.header
 
@@ -405,10 +406,19 @@ int main(void)
 """
 
 
+def cropped(cover: np.ndarray, margin: float) -> np.ndarray:
+    """Crop an image to its ink, with a margin as a share of its height; at least 32 pixels high."""
+    rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
+    reach = int(margin * len(rows))
+    top = max(min(rows[0] - reach, len(cover) - 32), 0)
+    bottom = max(rows[-1] + 1 + reach, top + 32)
+    return cover[top:bottom, max(columns[0] - reach, 0) : columns[-1] + 1 + reach]
+
+
 def frames(count: int) -> list[np.ndarray]:
     """Return gray frames with pen strokes, uint8 (height, width), of 32 to 320 pixels.
 
-    Some have noise, uneven light or ruled lines.
+    Some have noise, uneven light or ruled lines. A quarter is cropped to the ink.
     """
     random = np.random.default_rng(11)
     made = []
@@ -422,6 +432,9 @@ def frames(count: int) -> list[np.ndarray]:
             pen = max(1, int(reach * random.uniform(0.05, 0.3)))
             ImageDraw.Draw(page).line([*map(tuple, points.tolist())], 255, pen, "curve")
         cover = np.asarray(page.resize((width, height), Image.Resampling.BOX)) / 255
+        if number % 4 == 3:
+            cover = cropped(cover, margin=number % 3 * 0.03)
+        height, width = cover.shape
         ground, ink = random.integers(150, 256), random.integers(0, 90)
         frame = ground + (ink - ground) * cover
         if number % 2:
@@ -620,3 +633,95 @@ def test_missing_tflite_micro_is_reported_in_one_line(tmp_path):
     done = subprocess.run([*command, "--out", tmp_path], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"error: .* has no tflite-micro: pip install .*\n", done.stderr)
+
+
+@pytest.fixture(scope="module")
+def program(published, tmp_path_factory):
+    """Return the compiled program of the layout "program"."""
+    folder = tmp_path_factory.mktemp("program")
+    write.export(published.path, folder, "program")
+    command = ["cc", "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+    sources = ["main.c", "digits.c", "-o", "digits"]
+    subprocess.run([*command, *sources], cwd=folder / "digits", check=True)
+    return folder / "digits/digits"
+
+
+def run_program(program, *names, **options):
+    return subprocess.run([program, *names], capture_output=True, text=True, **options)
+
+
+def pgm(path: Path, picture: Image.Image) -> Path:
+    picture.convert("L").save(path, "PPM")
+    return path
+
+
+def test_program_classifies_frames_and_raw_pixels_as_the_runtime_does(published, program, tmp_path):
+    golden = published.spec.golden.pixels
+    (tmp_path / "raw").write_bytes(golden[0].tobytes())
+    large = Image.fromarray(255 - golden[1, :, :, 0]).resize((280, 280))
+    small = Image.fromarray(golden[2, :, :, 0])
+    names = [tmp_path / "raw", pgm(tmp_path / "large", large), pgm(tmp_path / "small", small)]
+    done = run_program(program, *names)
+    classifier = Classifier.load(published.path)
+    predictions = [classifier.classify(each) for each in (golden[0], large, golden[2])]
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert [each["image"] for each in found] == list(map(str, names))
+    assert [(each["label"], each["accepted"]) for each in found] == [
+        (each.label, each.accepted) for each in predictions
+    ]
+    # Pixels of frames may differ by one level.
+    confidences = [each.confidence for each in predictions]
+    assert [each["confidence"] for each in found] == pytest.approx(confidences, abs=0.01)
+
+
+def test_program_reads_standard_input_and_escapes_names(published, program, tmp_path):
+    pixels = published.spec.golden.pixels[0].tobytes()
+    done = subprocess.run([program], input=pixels, capture_output=True)
+    assert json.loads(done.stdout)["image"] == "-"
+    name = tmp_path / 'a"b\\c\n'
+    name.write_bytes(pixels)
+    assert json.loads(run_program(program, name).stdout)["image"] == str(name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"P5",
+        b"P5 28",
+        b"P5 28 28 255\n",
+        b"P5 -1 5 255\n" + bytes(5),
+        b"P5 99999999999999999999 1 255\n",
+        b"P5 400 400 255\n" + bytes(160_000),
+        b"P5 28 28 65535\n" + bytes(1568),
+        b"P5 #" + b"x" * 5000,
+        b"P6 28 28 255\n" + bytes(3 * 784),
+        bytes(783),
+    ],
+)
+def test_program_rejects_other_files_in_one_line(content, program, tmp_path):
+    (tmp_path / "file").write_bytes(content)
+    done = run_program(program, "file", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: file: ")
+
+
+def test_program_selftest_and_full_disk(program):
+    assert run_program(program, "--selftest").returncode == 0
+    if Path("/dev/full").exists():
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([program, "--selftest"], stdout=full, stderr=subprocess.PIPE)
+        assert done.returncode == 2
+        assert b"cannot write" in done.stderr
+
+
+def test_exported_c_file_is_an_artifact(published, tmp_path):
+    write.export(published.path, tmp_path)
+    written = artifact.read(tmp_path / "digits.c")
+    assert written.spec.to_json() == published.spec.to_json()
+    again = (tmp_path / "digits.c").read_bytes()
+    write.export(published.path, tmp_path)
+    assert (tmp_path / "digits.c").read_bytes() == again

@@ -18,6 +18,7 @@ struct ink {
     double noise_floor;           /* contrast below this may be noise, in gray levels */
     float ground;                 /* contrast of the background, which is subtracted */
     bool dark;                    /* the ink is darker than the background */
+    bool tight;                   /* the frame is cropped to the digit; its background is even */
 };
 
 /* Return value limited to 0 ... most. */
@@ -472,7 +473,7 @@ static void contrast_row(const digits_preprocess_workspace *workspace, int width
 
     for (x = 0; x < width; x++) {
         const float gray = workspace->plane[y * width + x];
-        const float light = apply_taps(&taps, workspace->light + x, width);
+        const float light = ink->tight ? 0.0f : apply_taps(&taps, workspace->light + x, width);
 
         row[x] = (ink->dark ? 255.0f - gray : gray) - light - ink->ground;
     }
@@ -542,17 +543,17 @@ static void sort(float *values, int count)
     }
 }
 
-/* Estimate the contrast level of the background and its noise. The level is the median; the noise
- * is the distance from the median to the quantile 0.16. If Otsu's threshold separates ink and
- * background clearly, only values below this threshold are used. */
-static void find_ground(digits_preprocess_workspace *workspace, int width, int height,
-                        struct ink *ink)
+/* Sort every n-th contrast into workspace->shared.samples. Write the number of samples below Otsu's
+ * threshold, and the share of the variance that the threshold explains. Return the number of
+ * samples. */
+static int take_samples(digits_preprocess_workspace *workspace, int width, int height,
+                        struct ink *ink, int *below, double *explained)
 {
     float *const samples = workspace->shared.samples;
     const int step = larger(width * height / 2048, 1);
     int32_t steps[64] = {0};
-    double threshold, explained, noise;
-    int count = 0, share = 0;
+    double threshold;
+    int count = 0;
     int x, y, i;
 
     ink->ground = 0.0f;
@@ -568,17 +569,71 @@ static void find_ground(digits_preprocess_workspace *workspace, int width, int h
     for (i = 0; i < count; i++) {
         steps[step_of(samples[i], samples[0], samples[count - 1])]++;
     }
-    threshold = otsu(steps, samples[0], samples[count - 1], &explained);
-    while (share < count && samples[share] < threshold) {
-        share++;
+    threshold = otsu(steps, samples[0], samples[count - 1], explained);
+    *below = 0;
+    while (*below < count && samples[*below] < threshold) {
+        (*below)++;
     }
-    /* The threshold is clear if it explains over 80 % of the variance, with under 60 % below it. */
-    if (explained > 0.8 && share < 0.6 * count) {
-        count = share;
-    }
+    return count;
+}
+
+/* Measure the background in sorted samples of it: its level is the median; its noise is the distance
+ * from the median to the quantile 0.16. */
+static void measure_ground(const float *samples, int count, struct ink *ink)
+{
+    double noise;
+
     ink->ground = samples[count / 2];
     noise = (double)ink->ground - samples[(int)(0.16 * count)];
     ink->noise_floor = NOISE_FACTOR * noise > MIN_CONTRAST ? NOISE_FACTOR * noise : MIN_CONTRAST;
+}
+
+/* Measure the background. If Otsu's threshold separates ink and background clearly, only samples
+ * below this threshold are background. It is clear if it explains over 80 % of the variance, with
+ * under 60 % of the samples below it. */
+static void find_ground(digits_preprocess_workspace *workspace, int width, int height,
+                        struct ink *ink)
+{
+    double explained;
+    int below;
+    const int count = take_samples(workspace, width, height, ink, &below, &explained);
+
+    measure_ground(workspace->shared.samples,
+                   explained > 0.8 && below < 0.6 * count ? below : count, ink);
+}
+
+/* Measure background and ink of a tight crop, whose background has one level. Return false if the
+ * frame does not consist of two levels. */
+static bool find_even_levels(digits_preprocess_workspace *workspace, int width, int height,
+                             struct ink *ink)
+{
+    const float *const samples = workspace->shared.samples;
+    int32_t steps[64] = {0};
+    double explained, threshold, sum = 0.0;
+    int below, first, i;
+    const int count = take_samples(workspace, width, height, ink, &below, &explained);
+
+    if (explained < 0.7) {
+        return false;
+    }
+    measure_ground(samples, below, ink);
+    for (first = 0; first < count && !(samples[first] > ink->ground + (float)MIN_CONTRAST); first++) {
+    }
+    if (first == count) {
+        return false;
+    }
+    for (i = first; i < count; i++) {
+        steps[step_of(samples[i], samples[first], samples[count - 1])]++;
+    }
+    threshold = otsu(steps, samples[first], samples[count - 1], &explained);
+    while (samples[first] < threshold) {
+        first++;
+    }
+    for (i = first; i < count; i++) {
+        sum += samples[i];
+    }
+    ink->level = sum / (count - first) - (double)ink->ground;
+    return true;
 }
 
 /* Compute the ink's level: the mean contrast above Otsu's threshold of all contrast that is not
@@ -798,7 +853,7 @@ static void remove_ruled_lines(const struct flags *picture, int32_t counts[193])
 static int find_components(digits_preprocess_workspace *workspace, int width, int height,
                            const struct ink *ink)
 {
-    /* Ink must exceed both thresholds. */
+    /* Ink must exceed both thresholds; in a tight crop, only that of the stroke. */
     const double stroke = STROKE_LEVEL * ink->level, noise = 0.75 * ink->noise_floor;
     uint16_t *const labels = workspace->shared.labels;
     const struct flags upright = {labels, height, width, width, 1};
@@ -813,10 +868,12 @@ static int find_components(digits_preprocess_workspace *workspace, int width, in
         if (i % width == 0) {
             contrast_row(workspace, width, height, i / width, ink, row);
         }
-        labels[i] = row[i % width] > (stroke > noise ? stroke : noise) ? INK : 0;
+        labels[i] = row[i % width] > (stroke > noise || ink->tight ? stroke : noise) ? INK : 0;
     }
-    remove_ruled_lines(&upright, workspace->counts);
-    remove_ruled_lines(&lying, workspace->counts);
+    if (!ink->tight) {
+        remove_ruled_lines(&upright, workspace->counts);
+        remove_ruled_lines(&lying, workspace->counts);
+    }
 
     /* Label propagation: each pixel begins with its own label. It takes the lowest label of its
      * neighbors, in forward and backward passes, until no label changes. */
@@ -908,7 +965,7 @@ static bool choose(digits_preprocess_workspace *workspace, int count, int width,
         const double x = (all[n].left + all[n].right) / 2.0 / width - 0.5;
         const double y = (all[n].top + all[n].bottom) / 2.0 / height - 0.5;
         const int area = (all[n].right - all[n].left) * (all[n].bottom - all[n].top);
-        const int sides = borders(&all[n], width, height);
+        const int sides = ink->tight ? 0 : borders(&all[n], width, height);
         const bool corner = sides >= 2 && area < 0.25 * height * width;
         double score = all[n].mass * exponential(-4.0 * (x * x + y * y));
 
@@ -937,7 +994,7 @@ static bool choose(digits_preprocess_workspace *workspace, int count, int width,
         for (n = 0; n < count; n++) {
             /* A smaller mass is noise. */
             const bool near = all[n].mass > 0.03 * chosen->mass
-                              && (borders(&all[n], width, height) == 0
+                              && (ink->tight || borders(&all[n], width, height) == 0
                                   || borders(chosen, width, height) > 0);
 
             if (near && gap(&all[n], &before) <= reach) {
@@ -950,6 +1007,208 @@ static bool choose(digits_preprocess_workspace *workspace, int count, int width,
         }
     }
     return true;
+}
+
+/* --- Tight crops; runtime/preprocess/tight_crop.py is the Python version --- */
+
+/* Return whether the frame may be a tight crop with this polarity: at most two of its corners are
+ * ink, and there is ink near two opposite sides. */
+static bool may_be_tight(const uint8_t *plane, int width, int height, bool dark)
+{
+    const int corners[4] = {0, width - 1, (height - 1) * width, height * width - 1};
+    const int down = (int)(0.1 * height), across = (int)(0.1 * width);
+    int low = 255, high = 0, count = 0;
+    bool near[4] = {false, false, false, false}; /* top, bottom, left, right */
+    double limit;
+    int x, y, i;
+
+    for (i = 0; i < width * height; i++) {
+        low = smaller(low, plane[i]);
+        high = larger(high, plane[i]);
+    }
+    if (high - low < 40) {
+        return false;
+    }
+    for (i = 0; i < 4; i++) {
+        count += (2 * plane[corners[i]] < low + high) == dark;
+    }
+    limit = dark ? high - 0.3 * (high - low) : low + 0.3 * (high - low);
+    for (y = 0; y < height; y++) {
+        for (x = 0; x < width; x++) {
+            const bool is_ink =
+                dark ? plane[y * width + x] < limit : plane[y * width + x] > limit;
+
+            near[0] = near[0] || (is_ink && y == down);
+            near[1] = near[1] || (is_ink && y == height - 1 - down);
+            near[2] = near[2] || (is_ink && x == across);
+            near[3] = near[3] || (is_ink && x == width - 1 - across);
+        }
+    }
+    return count <= 2 && ((near[0] && near[1]) || (near[2] && near[3]));
+}
+
+/* Return whether a line of `length` pixels is ink to at least 90 %. */
+static bool is_full(const uint16_t *labels, int step, int length)
+{
+    int count = 0;
+    int i;
+
+    for (i = 0; i < length; i++) {
+        count += labels[i * step] != 0;
+    }
+    return (double)count / length >= 0.9;
+}
+
+/* Return how many sides of a component's box are covered with ink: 2 or more are a sheet or frame. */
+static int full_sides(const uint16_t *labels, int stride, const struct digits_component *box)
+{
+    const int width = box->right - box->left, height = box->bottom - box->top;
+    const uint16_t *const first = labels + box->top * stride + box->left;
+    bool full[4] = {false, false, false, false};
+    int i;
+
+    for (i = 0; i < (int)(0.03 * height) + 1; i++) {
+        full[0] = full[0] || is_full(first + i * stride, 1, width);
+        full[1] = full[1] || is_full(first + (height - 1 - i) * stride, 1, width);
+    }
+    for (i = 0; i < (int)(0.03 * width) + 1; i++) {
+        full[2] = full[2] || is_full(first + i, stride, height);
+        full[3] = full[3] || is_full(first + width - 1 - i, stride, height);
+    }
+    return full[0] + full[1] + full[2] + full[3];
+}
+
+/* Return whether the heaviest component is a digit that fills the frame. */
+static bool is_tight(const digits_preprocess_workspace *workspace, int components, int width,
+                     int height, const struct ink *ink)
+{
+    const uint16_t *const labels = workspace->shared.labels;
+    const struct digits_component *main = workspace->components;
+    const double down = 0.1 * height, across = 0.1 * width;
+    const bool even = ink->noise_floor <= 1.3 * ink->level;
+    const bool corners[4] = {labels[0] != 0, labels[width - 1] != 0,
+                             labels[(height - 1) * width] != 0, labels[height * width - 1] != 0};
+    const int count = corners[0] + corners[1] + corners[2] + corners[3];
+    int row_runs = 0, column_runs = 0;
+    double mass = 0.0;
+    int x, y, n;
+
+    for (n = 0; n < components; n++) {
+        mass += workspace->components[n].mass;
+        main = workspace->components[n].mass > main->mass ? &workspace->components[n] : main;
+    }
+    if (!(main->top <= down && main->bottom >= height - down)
+        && !(main->left <= across && main->right >= width - across
+             && main->bottom - main->top >= 0.4 * width)) {
+        return false;
+    }
+    if (count > 2 || main->mass < (count < 2 ? 0.6 : 0.95) * mass) {
+        return false;
+    }
+    for (y = 0; y < height; y++) {
+        for (x = 0; x < width; x++) {
+            const uint16_t *const label = labels + y * width + x;
+
+            row_runs += *label != 0 && (x == 0 || label[-1] == 0);
+            column_runs += *label != 0 && y > 0 && label[-width] == 0;
+        }
+    }
+    if (row_runs > 3.0 * height || column_runs > 3.0 * width) { /* a grid */
+        return false;
+    }
+    if (width <= 0.5 * height) {
+        return even || count < 2;
+    }
+    if (count == 2 && corners[0] != corners[3]) { /* two corners at one side */
+        return false;
+    }
+    return even && full_sides(labels, width, main) < 2;
+}
+
+/* Return whether the chosen ink does not have the shape of a digit: it is filled instead of drawn, or
+ * a piece of it is in a hole of the main component. */
+static bool is_implausible(const digits_preprocess_workspace *workspace, int components, int width,
+                           const struct ink *ink)
+{
+    const struct digits_component *const all = workspace->components;
+    const uint16_t *const labels = workspace->shared.labels;
+    const int ink_width = ink->right - ink->left, ink_height = ink->bottom - ink->top;
+    int area = 0, steps = 0, main = 0;
+    double outline;
+    int x, y, n;
+
+    for (y = ink->top - 1; y < ink->bottom; y++) {
+        for (x = ink->left - 1; x < ink->right; x++) {
+            bool kept[3] = {false, false, false}; /* here, to the right, below */
+
+            for (n = 0; n < 3; n++) {
+                const int column = x + (n == 1), row = y + (n == 2);
+
+                if (row >= ink->top && row < ink->bottom && column >= ink->left
+                    && column < ink->right && labels[row * width + column] != 0) {
+                    kept[n] = all[labels[row * width + column] - 1].kept;
+                }
+            }
+            area += kept[0];
+            steps += (kept[0] != kept[1]) + (kept[0] != kept[2]);
+        }
+    }
+    outline = 3.141592653589793 / 4.0 * steps;
+    if (2 * area > 0.42 * larger(ink_width, ink_height) * (outline > 1.0 ? outline : 1.0)) {
+        return true;
+    }
+    for (n = 0; n < components; n++) {
+        main = all[n].mass > all[main].mass ? n : main;
+    }
+    for (n = 0; n < components; n++) {
+        const int middle_x = (all[n].left + all[n].right) / 2;
+        const int middle_y = (all[n].top + all[n].bottom) / 2;
+        bool left = false, right = false, above = false, below = false;
+
+        if (!all[n].kept || !(all[n].mass > 0.03 * all[main].mass)) {
+            continue;
+        }
+        for (x = ink->left; x < ink->right; x++) {
+            const bool is_main = labels[middle_y * width + x] == main + 1;
+
+            left = left || (is_main && x < all[n].left);
+            right = right || (is_main && x >= all[n].right);
+        }
+        for (y = ink->top; y < ink->bottom; y++) {
+            const bool is_main = labels[y * width + middle_x] == main + 1;
+
+            above = above || (is_main && y < all[n].top);
+            below = below || (is_main && y >= all[n].bottom);
+        }
+        if (left && right && above && below) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Find a digit that fills the frame. Return false if there is none. */
+static bool find_tight_digit(digits_preprocess_workspace *workspace, int width, int height,
+                             struct ink *ink)
+{
+    int polarity, count;
+
+    ink->tight = true;
+    for (polarity = 0; polarity < 2; polarity++) {
+        ink->dark = polarity == 0;
+        if (!may_be_tight(workspace->plane, width, height, ink->dark)
+            || !find_even_levels(workspace, width, height, ink)) {
+            continue;
+        }
+        count = find_components(workspace, width, height, ink);
+        if (count > 0 && is_tight(workspace, count, width, height, ink)
+            && choose(workspace, count, width, height, ink)
+            && !is_implausible(workspace, count, width, ink)) {
+            return true;
+        }
+    }
+    ink->tight = false;
+    return false;
 }
 
 /* --- Conversion to MNIST's format --- */
@@ -1100,6 +1359,9 @@ static int find_digit(digits_preprocess_workspace *workspace, int width, int hei
 {
     int count;
 
+    if (find_tight_digit(workspace, width, height, ink)) {
+        return DIGITS_FOUND;
+    }
     estimate_light(workspace, width, height, ink);
     find_ground(workspace, width, height, ink);
     if (!find_level(workspace, width, height, ink)) {

@@ -53,7 +53,7 @@ enum {
  *
  * Return DIGITS_FOUND if a digit was found. Otherwise return another value of this enum. All
  * pixels are then 0, and digits_classify rejects them. Except for rounding, the pixels equal those of
- * the Python runtime. Colors and implausible shapes are not handled; use the Python runtime for
- * these. */
+ * the Python runtime. Colors, windows of a counter and implausible shapes are not handled; use the
+ * Python runtime for these. */
 int digits_preprocess(const uint8_t *gray, int width, int height,
                       digits_preprocess_workspace *workspace, uint8_t pixels[DIGITS_PIXELS]);

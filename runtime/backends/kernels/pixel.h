@@ -1,0 +1,168 @@
+/* A template of a `pixel_function`. A file of an instruction set defines these macros and includes
+ * this file; all but NAME_OF are undefined at its end.
+ *
+ * NAME_OF(x): x with the name of the instruction set as prefix
+ * TARGET: attribute that lets the compiler use the instructions
+ * VECTOR: type of a vector register of int32
+ * LANES: int32 numbers in it
+ * BLOCKS: registers of channels that are computed together, at most 4
+ * VALUES, WEIGHTS: types of the input and of the weights that one DOT multiplies
+ * LOAD(address): read a register of int32
+ * LOAD_WEIGHTS(address): read the weights of one word for LANES channels
+ * REPEAT(address, at): read 32 bits of the input at address + at into each lane. The macro may
+ *     instead add 4 to `address`, which starts at the row of the kernel.
+ * DOT(sums, values, weights): add the products of the values and weights of each lane to the sums
+ * LOAD_FOUR(address), DOT_FOUR(sums, four, word, weights): optional; read four words of the input,
+ *     and multiply one of them, which `word` selects
+ * LARGER(a, b): maximum of each lane
+ * ADD(a, b): sum of each lane
+ * ZERO: a register of zeros
+ * STORE(matrix, block, sums, bytes): requantize the sums of a block, write LANES bytes */
+
+/* Compute `positions` x `blocks` registers of sums and write the largest of each block. If `more`,
+ * the registers in `largest` count too. The three numbers are constants, so that the compiler
+ * unrolls the loops and keeps the sums in registers. */
+TARGET static ALWAYS_INLINE void NAME_OF(largest)(const struct matrix *matrix, const char *corner,
+                                                  const int *offsets, int pitch, int first,
+                                                  const int positions, const int blocks,
+                                                  const int more, VECTOR *largest)
+{
+    const int register_bytes = LANES * WORD_BYTES;
+    const int step = matrix->blocks * register_bytes;
+    const char *weights = matrix->weights + first * register_bytes;
+    VECTOR sums[4][4];
+    WEIGHTS block_weights[4];
+    int row, p, b;
+
+#pragma GCC unroll 4
+    for (p = 0; p < positions; p++) {
+#pragma GCC unroll 4
+        for (b = 0; b < blocks; b++) {
+            sums[p][b] = ZERO;
+        }
+    }
+    for (row = 0; row < matrix->rows; row++) {
+        const long row_bytes = (long)matrix->row_words * WORD_BYTES;
+        const char *addresses[4];
+        long at = 0;
+
+#pragma GCC unroll 4
+        for (p = 0; p < positions; p++) {
+            addresses[p] = corner + offsets[p];
+        }
+#ifdef LOAD_FOUR
+        for (; at + 4 * WORD_BYTES <= row_bytes; at += 4 * WORD_BYTES) {
+            VALUES fours[4];
+            int part;
+
+#pragma GCC unroll 4
+            for (p = 0; p < positions; p++) {
+                fours[p] = LOAD_FOUR(addresses[p] + at);
+            }
+#pragma GCC unroll 4
+            for (part = 0; part < 4; part++) {
+#pragma GCC unroll 4
+                for (b = 0; b < blocks; b++) {
+                    const WEIGHTS one = LOAD_WEIGHTS(weights + b * register_bytes);
+
+#pragma GCC unroll 4
+                    for (p = 0; p < positions; p++) {
+                        sums[p][b] = DOT_FOUR(sums[p][b], fours[p], part, one);
+                    }
+                }
+                weights += step;
+            }
+        }
+#endif
+        for (; at < row_bytes; at += WORD_BYTES) {
+#pragma GCC unroll 4
+            for (b = 0; b < blocks; b++) {
+                block_weights[b] = LOAD_WEIGHTS(weights + b * register_bytes);
+            }
+#pragma GCC unroll 4
+            for (p = 0; p < positions; p++) {
+                const VALUES values = REPEAT(addresses[p], at);
+
+#pragma GCC unroll 4
+                for (b = 0; b < blocks; b++) {
+                    sums[p][b] = DOT(sums[p][b], values, block_weights[b]);
+                }
+            }
+            weights += step;
+        }
+        corner += pitch;
+    }
+#pragma GCC unroll 4
+    for (b = 0; b < blocks; b++) {
+        largest[b] = more ? LARGER(largest[b], sums[0][b]) : sums[0][b];
+#pragma GCC unroll 4
+        for (p = 1; p < positions; p++) {
+            largest[b] = LARGER(largest[b], sums[p][b]);
+        }
+    }
+}
+
+/* Compute the output of `blocks` registers of channels, a constant, from the register `first` on. */
+TARGET static ALWAYS_INLINE void NAME_OF(channels)(const struct matrix *matrix, const char *corner,
+                                                   const int *offsets, int count, int pitch,
+                                                   int first, const int blocks, uint8_t *output)
+{
+    const int left = matrix->channels - first * LANES;
+    uint8_t bytes[4 * MAX_LANES];
+    uint8_t *target = left >= blocks * LANES ? output + first * LANES : bytes;
+    VECTOR largest[4];
+    int n, b;
+
+    if (count >= 4) {
+        NAME_OF(largest)(matrix, corner, offsets, pitch, first, 4, blocks, 0, largest);
+        n = 4;
+    } else {
+        NAME_OF(largest)(matrix, corner, offsets, pitch, first, 1, blocks, 0, largest);
+        n = 1;
+    }
+    for (; n < count; n++) {
+        NAME_OF(largest)(matrix, corner, offsets + n, pitch, first, 1, blocks, 1, largest);
+    }
+#pragma GCC unroll 4
+    for (b = 0; b < blocks; b++) {
+        const VECTOR sums = ADD(largest[b], LOAD(matrix->biases + (first + b) * LANES));
+
+        STORE(matrix, first + b, sums, target + b * LANES);
+    }
+    if (target == bytes) {
+        memcpy(output + first * LANES, bytes, left);
+    }
+}
+
+TARGET static void NAME_OF(pixel)(const struct matrix *matrix, const char *corner,
+                                  const int *offsets, int count, int pitch, uint8_t *output)
+{
+    int first = 0;
+
+    for (; first + BLOCKS <= matrix->blocks; first += BLOCKS) {
+        NAME_OF(channels)(matrix, corner, offsets, count, pitch, first, BLOCKS, output);
+    }
+    for (; first + 2 <= matrix->blocks; first += 2) {
+        NAME_OF(channels)(matrix, corner, offsets, count, pitch, first, 2, output);
+    }
+    for (; first < matrix->blocks; first++) {
+        NAME_OF(channels)(matrix, corner, offsets, count, pitch, first, 1, output);
+    }
+}
+
+#undef TARGET
+#undef VECTOR
+#undef LANES
+#undef BLOCKS
+#undef VALUES
+#undef WEIGHTS
+#undef LOAD
+#undef LOAD_WEIGHTS
+#undef REPEAT
+#undef DOT
+#undef LOAD_FOUR
+#undef DOT_FOUR
+#undef LARGER
+#undef ADD
+#undef ZERO
+#undef STORE

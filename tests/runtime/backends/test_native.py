@@ -1,0 +1,235 @@
+"""Tests of the engine native: the cache of libraries, the compiler, and each instruction set.
+
+Tests of the Arm instructions need a cross compiler and QEMU.
+"""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import runtime
+from runtime import Classifier
+from runtime.backends import native, open_backend
+from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.model import artifact
+
+PUBLISHED = Path(runtime.__file__).parent / "pretrained/digits-int8.c"
+KERNELS = Path(native.__file__).parent / "kernels"
+CROSS_COMPILER = shutil.which("aarch64-linux-gnu-gcc")
+EMULATOR = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+# Calls the functions that the runtime calls; arguments: instruction set, images, scores.
+PROGRAM = r"""
+#include <stdint.h>
+#include <stdio.h>
+const char *digit_edge_choose(const char *limit);
+void digit_edge_scores(const uint8_t *pixels, int count, float *scores);
+int main(int count, char **arguments)
+{
+    static uint8_t pixels[784];
+    float scores[10];
+    FILE *images = fopen(arguments[2], "rb"), *results = fopen(arguments[3], "wb");
+    if (count != 4 || digit_edge_choose(arguments[1]) == NULL) {
+        return 1;
+    }
+    while (fread(pixels, 1, sizeof pixels, images) == sizeof pixels) {
+        digit_edge_scores(pixels, 1, scores);
+        fwrite(scores, 1, sizeof scores, results);
+    }
+    return fclose(results);
+}
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler cc")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """Keep compiled libraries in a folder of this test run."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Return pixels, uint8 (200, 28, 28, 1): golden images, strokes of them, noise, extremes."""
+    random = np.random.default_rng(8)
+    golden = artifact.read(PUBLISHED).spec.golden.pixels
+    mixed = golden[random.integers(0, len(golden), 150)]
+    mixed = np.maximum(mixed, np.roll(golden[random.integers(0, len(golden), 150)], 3, axis=2))
+    noise = random.integers(0, 256, (48, 28, 28, 1), dtype=np.uint8)
+    extremes = np.stack([np.zeros((28, 28, 1), np.uint8), np.full((28, 28, 1), 255, np.uint8)])
+    return np.concatenate([mixed, noise, extremes])
+
+
+@pytest.fixture(scope="module")
+def expected(images):
+    """Return LiteRT's scores of `images`."""
+    return open_backend(artifact.read(PUBLISHED.with_suffix(".tflite")), "litert").scores(images)
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Return a function that writes the published model with a changed text to a new file."""
+
+    def write(old: str, new: str) -> Path:
+        opened = artifact.read(PUBLISHED)
+        code = opened.data.partition(b"\n/* model_spec.json")[0].decode()
+        assert old in code
+        path = tmp_path / "changed.c"
+        artifact.write(path, code.replace(old, new).encode(), opened.spec)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", native.INSTRUCTION_SETS)
+def test_each_instruction_set_gives_litert_s_scores_bit_by_bit(name, images, expected) -> None:
+    backend = open_backend(artifact.read(PUBLISHED))
+    assert isinstance(backend, native.NativeBackend)
+    try:
+        if backend.choose_instructions(name) is None:
+            return  # this processor lacks the instructions
+        np.testing.assert_array_equal(backend.scores(images), expected)
+    finally:
+        backend.choose_instructions(None)
+
+
+@pytest.mark.skipif(
+    CROSS_COMPILER is None or EMULATOR is None, reason="no compiler or QEMU for Arm"
+)
+def test_arm_instructions_give_litert_s_scores_bit_by_bit(images, expected, tmp_path) -> None:
+    (tmp_path / "program.c").write_text(PROGRAM)
+    images.tofile(tmp_path / "images")
+    options = ["-O3", "-static", "-w", f"-I{KERNELS}", "-DDIGIT_EDGE_KERNELS=<kernels.h>"]
+    subprocess.run(
+        [CROSS_COMPILER, *options, "program.c", PUBLISHED, "-o", "program"],
+        cwd=tmp_path,
+        check=True,
+    )
+    for name, processor in (("neon", "cortex-a53"), ("neon-dotprod", "max")):
+        subprocess.run(
+            [EMULATOR, "-cpu", processor, "./program", name, "images", "scores"],
+            cwd=tmp_path,
+            check=True,
+        )
+        scores = np.fromfile(tmp_path / "scores", np.float32).reshape(expected.shape)
+        np.testing.assert_array_equal(scores, expected, err_msg=name)
+
+
+def test_vector_code_compiles_without_warnings(tmp_path) -> None:
+    command = ["cc", "-O1", "-c", "-Wall", "-Wextra", "-Werror", f"-I{KERNELS}"]
+    subprocess.run(
+        [*command, "-DDIGIT_EDGE_KERNELS=<kernels.h>", PUBLISHED, "-o", tmp_path / "model.o"],
+        check=True,
+    )
+
+
+def test_vector_code_reads_and_writes_only_its_own_memory(images, tmp_path) -> None:
+    (tmp_path / "program.c").write_text(PROGRAM)
+    images[:5].tofile(tmp_path / "images")
+    options = ["-O1", "-g", "-w", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    options += [f"-I{KERNELS}", "-DDIGIT_EDGE_KERNELS=<kernels.h>"]
+    subprocess.run(
+        ["cc", *options, "program.c", PUBLISHED, "-o", "program"],
+        cwd=tmp_path,
+        check=True,
+    )
+    for name in native.INSTRUCTION_SETS:
+        done = subprocess.run(
+            ["./program", name, "images", "scores"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert "runtime error" not in done.stderr
+        assert "Sanitizer" not in done.stderr
+        assert done.returncode in (0, 1)  # 1: this processor lacks the instructions
+
+
+def test_label_confidence_and_rejection_equal_litert_s(images) -> None:
+    ours = Classifier.load(PUBLISHED).classify_batch(list(images))
+    theirs = Classifier.load(PUBLISHED.with_suffix(".tflite")).classify_batch(list(images))
+    assert [(p.label, p.confidence, p.accepted) for p in ours] == [
+        (p.label, p.confidence, p.accepted) for p in theirs
+    ]
+
+
+def test_library_is_compiled_once(monkeypatch) -> None:
+    Classifier.load(PUBLISHED)
+    monkeypatch.setenv("PATH", "")
+    assert Classifier.load(PUBLISHED).classify(np.zeros((28, 28), np.uint8)).label
+
+
+def test_missing_compiler_is_one_clear_line(tmp_path) -> None:
+    environment = os.environ | {"PATH": "", "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime", "--model", PUBLISHED, "examples/scan.png"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "install a C compiler" in line
+
+
+def test_library_in_a_folder_that_others_can_write_is_not_loaded(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "digit-edge/native"
+    folder.mkdir(parents=True)
+    folder.chmod(0o770)
+    opened = artifact.read(PUBLISHED)
+    (folder / f"{native._key(opened)}.so").write_bytes(b"a library of somebody else")
+    open_backend(opened)
+
+
+def test_cache_that_cannot_be_written_is_not_used(tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert native._cache_folder() is None
+
+
+def test_damaged_library_in_the_cache_is_compiled_again(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "digit-edge/native"
+    folder.mkdir(parents=True, mode=0o700)
+    opened = artifact.read(PUBLISHED)
+    (folder / f"{native._key(opened)}.so").write_bytes(b"half a library")
+    open_backend(opened)
+
+
+def test_model_that_does_not_compile_is_rejected(changed) -> None:
+    with pytest.raises(ArtifactError, match=r"cannot compile .*changed\.c"):
+        open_backend(artifact.read(changed("int digits_selftest(", "int 7 digits_selftest(")))
+
+
+def test_model_of_another_size_than_its_spec_says_is_rejected(changed) -> None:
+    path = changed("#define DIGITS_CLASSES 10", "#define DIGITS_CLASSES 11")
+    with pytest.raises(ArtifactError, match=r"returns 11 scores, but its spec says .* 10"):
+        open_backend(artifact.read(path))
+
+
+def test_changed_byte_is_rejected_before_the_compiler_sees_it(tmp_path) -> None:
+    data = bytearray(PUBLISHED.read_bytes())
+    data[5000] ^= 1
+    path = tmp_path / "damaged.c"
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match="damaged"):
+        Classifier.load(path)
+
+
+@pytest.mark.parametrize("label", ["*/", "/*", "??/", "\\", '"', "日本"])
+def test_spec_with_any_label_fits_into_a_comment(label, tmp_path) -> None:
+    opened = artifact.read(PUBLISHED)
+    spec = dataclasses.replace(opened.spec, labels=(*opened.spec.labels[:9], label))
+    code = opened.data.partition(b"\n/* model_spec.json")[0]
+    written = artifact.write(tmp_path / "model.c", code, spec)
+    assert written.spec.labels[9] == label
+    subprocess.run(["cc", "-fsyntax-only", "-Wall", "-Werror", tmp_path / "model.c"], check=True)
+
+
+def test_another_device_than_the_cpu_is_refused() -> None:
+    with pytest.raises(BackendUnavailable, match="choose cpu"):
+        open_backend(artifact.read(PUBLISHED), device="gpu")
