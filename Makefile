@@ -2,6 +2,7 @@
 # make run RECIPE=default  the same with the full recipe and the full benchmarks (half an hour)
 # make test                every test, in the environments that a user could have
 # make test-slow           the few tests that take minutes
+# make test-scale          kill bulk runs, Ray clusters and sweeps; ten minutes
 # make publish [DATA=] [WRITERS=]
 #                          train and export the artifacts that the package carries; WRITERS is
 #                          QMNIST's qmnist-train-labels-idx2-int.gz
@@ -14,7 +15,7 @@
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test test-slow pi pi-page mcu lint lock publish clean FORCE
+.PHONY: run test test-slow test-scale pi pi-page mcu lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -73,6 +74,9 @@ test-%: .venv/installed .venv-%/installed FORCE
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow
 
+test-scale: .venv/installed
+	.venv/bin/python -m pytest -m scale tests/runtime/bulk tests/train/sweep
+
 # Not in `make test`: it downloads 700 MB and takes minutes; see deploy/README.md.
 pi:
 	@$(MAKE) --jobs=2 .venv-pi/installed .venv-tflite/installed
@@ -112,7 +116,7 @@ lint: .venv/installed
 
 # The artifacts in runtime/pretrained/; an interrupted training is resumed.
 publish: .venv/installed
-	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)
+	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)$(WITH_WRITERS)
 	.venv/bin/python -m export --model models/published/digits.keras$(WITH_DATA)
 	.venv/bin/python -m train.lines --resume --out models/published/lines.keras$(WITH_DATA)$(WITH_WRITERS)
 	.venv/bin/python -m export --model models/published/lines.keras$(WITH_DATA)

@@ -14,9 +14,11 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from export import onnxruntime_web
 from runtime.backends import golden, open_backend
+from runtime.backends.feature_maps import added_outputs, onnx_tensors
 from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
 from runtime.errors import ArtifactError, printable
@@ -26,7 +28,11 @@ from runtime.system import atomic_write
 
 _ROOT = Path(__file__).parents[1]  # the folder that contains `export` and `runtime`
 _PAGE = _ROOT / "runtime/serve/page"  # the page of `digit-edge serve`
-_SHARED_FILES = ("app.js", "pad.js", "style.css", "icon.svg")  # files copied from `_PAGE`
+# Files copied from `_PAGE`; the texts of all languages are copied too.
+_SHARED_FILES = ("app.js", "maps.js", "pad.js", "texts.js", "style.css", "icon.svg")
+_LANGUAGE = (
+    "en"  # of the texts that are in the HTML, until the page has loaded the browser's language
+)
 _SITE = Path(__file__).parent / "site"  # the other files and templates of the site
 _PUBLISHED = _ROOT / "runtime/pretrained/digits-int8.onnx"  # the default model
 
@@ -140,11 +146,13 @@ def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
     Returns:
         File name → content, such as "index.html" and "model.onnx".
     """
-    site = {name: (_PAGE / name).read_bytes() for name in _SHARED_FILES}
+    texts = {path.name: path.read_bytes() for path in sorted(_PAGE.glob("texts.*.json"))}
+    site = {name: (_PAGE / name).read_bytes() for name in _SHARED_FILES} | texts
     site |= {path.name: path.read_bytes() for path in sorted(_SITE.iterdir()) if path.is_file()}
     site |= engine
-    site["index.html"] = _page(site["index.html"], opened)
-    tagline = json.dumps(_tagline(opened))
+    languages = {name.split(".")[1]: json.loads(content) for name, content in texts.items()}
+    site["index.html"] = _page(site["index.html"], opened, languages)
+    tagline = json.dumps(_tagline(opened, languages))
     site["site.webmanifest"] = _filled(site["site.webmanifest"], tagline=tagline)
     site["NOTICE.txt"] = _filled(site["NOTICE.txt"], version=onnxruntime_web.VERSION)
     site["model.onnx"] = opened.data
@@ -152,6 +160,7 @@ def build(opened: Artifact, engine: dict[str, bytes]) -> dict[str, bytes]:
         **json.loads(opened.spec.to_json()),
         "digest": opened.spec.digest,
         "golden_tolerance": golden.TOLERANCE[opened.spec.precision],
+        "feature_maps": _feature_maps(opened),
     }
     site["spec.json"] = json.dumps(spec, ensure_ascii=False).encode()
     worker = site.pop("sw.js")
@@ -179,9 +188,24 @@ def write(site: dict[str, bytes], out: Path) -> None:
             (folder / name).write_bytes(content)
 
 
-def _page(template: bytes, opened: Artifact) -> bytes:
-    """Return index.html: its template with the texts that depend on the model."""
-    digits = opened.spec.labels == _DIGITS
+def _feature_maps(opened: Artifact) -> dict[str, Any]:
+    """Return the tensors that the page shows, and the field that adds them to the outputs.
+
+    Empty if the network has no feature maps.
+    """
+    try:
+        tensors = onnx_tensors(opened)
+    except ArtifactError:
+        tensors = []
+    return {"tensors": tensors, "outputs": base64.b64encode(added_outputs(tensors)).decode()}
+
+
+def _page(template: bytes, opened: Artifact, languages: dict[str, dict[str, str]]) -> bytes:
+    """Return index.html: its template with the texts that depend on the model.
+
+    The notices for a page without JavaScript or opened from a file are there in all languages,
+    because such a page cannot load texts.
+    """
     command = "digit-edge serve"
     if opened.path.resolve() != _PUBLISHED.resolve():
         command += f" --model {shlex.quote(opened.path.name)}"
@@ -191,19 +215,40 @@ def _page(template: bytes, opened: Artifact) -> bytes:
     digest = base64.b64encode(hashlib.sha256(script.partition(b"</script>")[0]).digest())
     values = {
         "script": f"sha256-{digest.decode()}",
-        "title": "digit-edge: draw a digit" if digits else "digit-edge: draw",
-        "tagline": _tagline(opened),
-        "one": "digit" if digits else "character or sign",
-        "several": "numbers of several digits" if digits else "pictures of several",
+        "title": languages[_LANGUAGE]["title" if _is_digits(opened) else "title.own"],
+        "tagline": _tagline(opened, languages),
         "command": command,
     }
-    return _filled(template, **{name: html.escape(value) for name, value in values.items()})
+    filled = {name: html.escape(value) for name, value in values.items()}
+    notices = [_file_notice(code, texts) for code, texts in sorted(languages.items())]
+    filled["notice"] = "\n    ".join(notices)
+    filled["noscript"] = "\n    ".join(
+        f'<p class="help" lang="{code}">{html.escape(texts["noscript"])}</p>'
+        for code, texts in sorted(languages.items())
+    )
+    return _filled(template, **filled)
 
 
-def _tagline(opened: Artifact) -> str:
-    if opened.spec.labels == _DIGITS:
-        return "Draw a digit; a small network reads it."
-    return "A small network reads what you draw."
+def _file_notice(code: str, texts: dict[str, str]) -> str:
+    """Return the notice for a page opened from a file, in one language; hidden at first."""
+    title, why, terminal, run, open_, host = (
+        html.escape(texts[f"file.{key}"])
+        for key in ("title", "why", "terminal", "run", "open", "host")
+    )
+    address = "http://127.0.0.1:8000/"
+    return (
+        f'<div lang="{code}" hidden><h2>{title}</h2><p>{why}</p><ol><li>{terminal}</li>'
+        f"<li>{run} <code>python -m http.server --bind 127.0.0.1</code></li>"
+        f'<li>{open_} <a href="{address}">{address}</a></li></ol><p>{host}</p></div>'
+    )
+
+
+def _is_digits(opened: Artifact) -> bool:
+    return opened.spec.labels == _DIGITS
+
+
+def _tagline(opened: Artifact, languages: dict[str, dict[str, str]]) -> str:
+    return languages[_LANGUAGE]["tagline" if _is_digits(opened) else "tagline.own"]
 
 
 def _filled(template: bytes, **values: str) -> bytes:

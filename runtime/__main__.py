@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         _output_format(arguments),
         arguments.top,
         arguments.show,
+        suggest_read=images_command.has_one_file(arguments),
     )
     return images_command.run(job, arguments)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.backends import ENGINES, Backend, Pixels, Scores, open_backend
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.default_model import PRETRAINED, find_model
@@ -31,6 +31,7 @@ from runtime.preprocess.pipeline import (
 )
 
 if TYPE_CHECKING:
+    from runtime.backends.feature_maps import Maps, Network
     from runtime.multi_digit.line_reader import LineReader
     from runtime.multi_digit.recognize import Recognition
 
@@ -42,10 +43,13 @@ class Classifier:
 
     Args:
         backend: an engine with an open artifact; `Classifier.load` opens a file instead.
+        opened: the artifact that `backend` has opened; needed for `feature_maps` only.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, opened: Artifact | None = None) -> None:
         self.backend = backend
+        self._artifact = opened
+        self._network: Network | None = None  # computes the feature maps
         self._labels = backend.spec.labels
         self._lock = threading.Lock()
         self._line_reader_sought = False
@@ -100,7 +104,7 @@ class Classifier:
                 f"{opened.path} reads lines, not single images: pass a model that digit-edge train "
                 "and digit-edge export made"
             )
-        return cls(open_backend(opened, backend, threads, device))
+        return cls(open_backend(opened, backend, threads, device), opened)
 
     @property
     def spec(self) -> ModelSpec:
@@ -114,6 +118,32 @@ class Classifier:
             ImageError: `pixels` has a different shape or dtype.
         """
         return self.backend.scores(pixels)
+
+    def feature_maps(self, pixels: Pixels) -> "list[Maps]":
+        """Return the outputs of the network's convolutions, before each max pooling.
+
+        The first call opens the model a second time: see `runtime.backends.feature_maps`.
+
+        Args:
+            pixels: one image in MNIST's format, uint8 (28, 28, 1).
+
+        Returns:
+            For each max pooling, float32 (channels, height, width).
+
+        Raises:
+            ArtifactError: the network has no max pooling.
+            BackendUnavailable: no installed engine keeps the tensors in between.
+        """
+        from runtime.backends.feature_maps import open_feature_maps
+
+        with self._lock:
+            if self._network is None:
+                if self._artifact is None:
+                    raise BackendUnavailable(
+                        "the file of the model is unknown: use Classifier.load"
+                    )
+                self._network = open_feature_maps(self._artifact)
+        return self._network(pixels)
 
     def classify(self, image: ImageSource, *, return_view: bool = False) -> Prediction:
         """Predict the digit in one image.
@@ -217,12 +247,14 @@ class Classifier:
         return self._predict_all(np.stack(batch)) if batch else []
 
     def _predict_components(self, batch: list[Pixels]) -> list[Prediction]:
-        """Predict the ink components of a page; reject each 8 that looks like a B."""
+        """Predict the ink components of a page; reject them as strictly as `classify` does."""
         predictions = self._predict_batch(batch)
-        for prediction, pixels in zip(predictions, batch, strict=True):
-            if prediction.accepted and self._looks_like_b(prediction, pixels):
-                prediction.accepted = False
-        return predictions
+        return [
+            prediction
+            if not prediction.accepted or self._is_confirmed(prediction, pixels)
+            else replace(prediction, accepted=False)
+            for prediction, pixels in zip(predictions, batch, strict=True)
+        ]
 
     def _predict_all(self, pixels: Pixels) -> list[Prediction]:
         scores = self.backend.scores(pixels)
@@ -242,18 +274,29 @@ class Classifier:
             return prediction
         if preprocessed.method in ("pixels", "mnist"):
             return prediction
-        accepted = not preprocessed.implausible and not self._looks_like_b(
+        accepted = not preprocessed.implausible and self._is_confirmed(
             prediction, preprocessed.pixels
         )
-        score = self._scorer.score(preprocessed.pixels, prediction.confidence)
-        if accepted and self._scorer.is_uncertain(score, prediction.confidence):
-            from runtime.tta import mean_tta_score, tta_variants  # few images need it
-
-            variants, predicted = tta_variants(preprocessed.pixels), int(prediction.scores.argmax())
-            scores = self.backend.scores(variants)
-            mean_score = mean_tta_score(variants, scores, predicted, self._scorer)
-            accepted = mean_score >= self._scorer.threshold
         return prediction if accepted else replace(prediction, accepted=False)
+
+    def _is_confirmed(self, prediction: Prediction, pixels: Pixels) -> bool:
+        """Return whether an accepted prediction stays accepted when the ink is examined again.
+
+        It does not if an 8 looks like a B, or if test-time augmentation contradicts an uncertain
+        prediction. Predictions of models without a rejection model are always confirmed.
+        """
+        if self.spec.rejection_model is None:
+            return True
+        if self._looks_like_b(prediction, pixels):
+            return False
+        score = self._scorer.score(pixels, prediction.confidence)
+        if not self._scorer.is_uncertain(score, prediction.confidence):
+            return True
+        from runtime.tta import mean_tta_score, tta_variants  # few images need it
+
+        variants, predicted = tta_variants(pixels), int(prediction.scores.argmax())
+        scores = self.backend.scores(variants)
+        return mean_tta_score(variants, scores, predicted, self._scorer) >= self._scorer.threshold
 
     def _looks_like_b(self, prediction: Prediction, pixels: Pixels) -> bool:
         """Return whether the image is a B predicted as 8; False if the model has other classes."""

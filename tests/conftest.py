@@ -1,12 +1,21 @@
 """Fixtures shared by all tests: a headless browser, and helpers for the page to draw on."""
 
+import base64
 import contextlib
 import functools
+import hashlib
 import shutil
+import subprocess
+import tarfile
 from urllib.parse import urlsplit
 
 import pytest
 
+AXE_VERSION = "4.14.1"  # of axe-core
+# SHA-512 of its tarball in base64, as in the npm registry.
+AXE_SHA512 = (
+    "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ=="
+)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -115,3 +124,42 @@ _HAND_OVER = """([bytes, kind]) => {
     ? new ClipboardEvent("paste", { clipboardData: data })
     : new DragEvent("drop", { dataTransfer: data, cancelable: true }));
 }"""
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The source of axe-core, which finds faults of accessibility; npm fetches it once."""
+    from train.data.load import cache_folder
+
+    tarball = cache_folder() / f"axe-core-{AXE_VERSION}.tgz"
+    if not tarball.is_file():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("no npm here: apt install npm")
+        tarball.parent.mkdir(parents=True, exist_ok=True)
+        command = [npm, "pack", f"axe-core@{AXE_VERSION}", "--ignore-scripts"]
+        done = subprocess.run(
+            [*command, "--pack-destination", tarball.parent], capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            pytest.skip(f"npm cannot fetch axe-core: {done.stderr.strip()}")
+    data = tarball.read_bytes()
+    digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
+    assert digest == AXE_SHA512, f"{tarball} is damaged: delete it"
+    with tarfile.open(tarball) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()
+
+
+@pytest.fixture(scope="session")
+def faults(axe):
+    """List the faults of accessibility that axe finds on a page, opened with bypass_csp."""
+
+    def find(page):
+        page.evaluate(axe)
+        found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+        return [
+            f"{each['id']}: {[node['target'] for node in each['nodes']]}"
+            for each in found["violations"]
+        ]
+
+    return find

@@ -66,10 +66,24 @@ METAVARS = {
     "A,B,…",
     "N,N,…",
     "N/M",
+    "I/N",
+    "ADDRESS",
     "NAME=VALUE",
+    "NAME=A,B,…",
     "NAME=PATH",
 }
-POSITIONALS = {"PATH", "FILE", "FOLDER", "NAME", "IMAGE", "KEY", "FILE|URL", "A.json", "B.json"}
+POSITIONALS = {
+    "PATH",
+    "FILE",
+    "FOLDER",
+    "NAME",
+    "IMAGE",
+    "KEY",
+    "FILE|URL",
+    "A.json",
+    "B.json",
+    "SOURCE",
+}
 # Module, former option → the option. Each command line with the former one stays valid.
 ALIASES = {
     ("runtime.update", "--into"): "--model",

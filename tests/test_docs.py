@@ -42,6 +42,7 @@ PAGES = (
     "native",
     "runtime",
     "benchmarks",
+    "scale",
 )  # pages whose commands are run
 # Pages that are tested by tests/deploy/test_page.py, or have no commands.
 OTHER_TESTS = {"raspberry-pi.md", "reliability.md"}

@@ -49,11 +49,13 @@ RUNTIME_LAYERS = (
     ("trial",),
     ("cli", "reload"),
     ("__main__", "read", "selftest", "serve", "signing", "watch"),
-    ("camera", "update"),
+    ("bulk", "camera", "update"),
 )
 # File or folder of the runtime → third-party packages that it may import besides NumPy and Pillow.
 THIRD_PARTY = {
     "runtime/backends": {engine.package for engine in ENGINES},
+    "runtime/bulk": {"pyarrow"},
+    "runtime/bulk/on_ray.py": {"ray"},
     "runtime/cli/parser.py": {"argcomplete"},
     "runtime/serve": {"starlette", "uvicorn", "h11"},
     "runtime/serve/run.py": {"python_multipart"},

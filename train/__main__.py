@@ -67,6 +67,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="number or share of the training images held back for validation (default: a twelfth)",
     )
+    parser.add_argument(
+        "--writers",
+        metavar="FILE",
+        help="QMNIST's qmnist-train-labels-idx2-int.gz, which names the writer of each image of "
+        "MNIST, or 'download': the validation images are then of writers who are not in the "
+        "training images (default: the file beside MNIST's, if it is there)",
+    )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
         "--published",
@@ -143,7 +150,16 @@ def main(argv: list[str] | None = None) -> int:
     with interrupt.deferred(), locked(args.out, IN_USE):
         with interrupt.at_once():
             from train import run
-        run.run(chosen, args.data, args.as_is, args.seed, args.validation, args.out, args.resume)
+        run.run(
+            chosen,
+            args.data,
+            args.as_is,
+            args.seed,
+            args.validation,
+            args.out,
+            args.resume,
+            args.writers,
+        )
     return 0
 
 

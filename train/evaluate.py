@@ -6,6 +6,7 @@ Logits are divided by the temperature, which makes the confidence match the accu
 """
 
 import math
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,8 @@ MAX_FINAL_FALSE_REJECTION_RATE = 0.01
 # from those of the float32 model by up to 0.29.
 THRESHOLD_MARGIN_NATS = 0.3
 BINS = 15  # number of bins of the calibration error, of equal width from confidence 0 to 1
+# Half the width of the normal distribution's 95 % interval in standard deviations: 1.96.
+_Z95 = NormalDist().inv_cdf(0.975)
 _MAX_TEMPERATURE = 20.0  # the fitted temperature is at most this, and at least the reciprocal
 _SEARCH_STEPS = 40  # of golden-section search: the temperature is then exact to 7 digits
 _BATCH_SIZE = 1000  # images that Keras predicts at once
@@ -165,6 +168,22 @@ def allowed_rejections(correct: int) -> int:
             result may be -1.
     """
     return int(MAX_FINAL_FALSE_REJECTION_RATE * (correct + 1)) - 1
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % confidence interval of a proportion (1927), from 0 to 1.
+
+    Wilson's interval stays inside [0, 1] and is accurate for proportions near 1, unlike the normal
+    approximation.
+
+    Args:
+        successes: number of successes, 0 to n.
+        n: number of trials, at least 1.
+    """
+    share, z2n = successes / n, _Z95**2 / n
+    center = (share + z2n / 2) / (1 + z2n)
+    half = _Z95 * math.sqrt(share * (1 - share) / n + z2n / (4 * n)) / (1 + z2n)
+    return max(center - half, 0.0), min(center + half, 1.0)
 
 
 def calibration_bins(

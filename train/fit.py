@@ -64,6 +64,7 @@ class Training:
         split: Split,
         classes: int,
         seed: int,
+        drawn: Split | None = None,
     ) -> None:
         """Build the network and the optimizer.
 
@@ -72,6 +73,8 @@ class Training:
             split: the training images, with their labels.
             classes: number of classes.
             seed: random seed, a whole number from 0.
+            drawn: drawn images, the recipe's `drawn_share` of each batch; None without them. An
+                image with the label NOT_A_CLASS (-1) is a negative.
         """
         import keras
         import tensorflow as tf
@@ -85,11 +88,14 @@ class Training:
         )
         self._optimizer.exclude_from_weight_decay(var_list=biases)
         self._optimizer.build(self.network.trainable_variables)
-        self.steps = max(len(split) // recipe.batch_size, MIN_STEPS)
+        self._drawn_per_batch = round(recipe.drawn_share * recipe.batch_size) if drawn else 0
+        own_per_batch = recipe.batch_size - self._drawn_per_batch
+        self.steps = max(len(split) // own_per_batch, MIN_STEPS)
         self._n = len(split)
         self._classes = classes
-        self._pixels = tf.constant(split.pixels)
-        self._labels = tf.constant(split.labels)
+        pools = (split,) if drawn is None else (split, drawn)
+        self._pixels = tf.constant(np.concatenate([pool.pixels for pool in pools]))
+        self._labels = tf.constant(np.concatenate([pool.labels for pool in pools]))
         self._weights = tf.constant(class_weights(split.labels, classes), tf.float32)
         self._step = tf.function(self._take_step)
 
@@ -160,11 +166,25 @@ class Training:
             labels = tf.gather(self._labels, indices)
             return corrupt(images, size, corruption, step_seed), labels
 
-        order = shuffled(self._n, self.steps * size, [seed, epoch]).reshape(self.steps, size)
+        order = self._order(epoch)
         steps = np.arange(epoch * self.steps, (epoch + 1) * self.steps, dtype=np.int32)
         batches = tf.data.Dataset.from_tensor_slices((steps, order))
         prepared = batches.map(prepare, num_parallel_calls=_PREPARING_THREADS, deterministic=True)
         return prepared.prefetch(_PREFETCHED_BATCHES)
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int32]:
+        """Return the indices of the images of an epoch, int32 (steps, batch size)."""
+        drawn = self._drawn_per_batch
+        own = self.recipe.batch_size - drawn
+        order = shuffled(self._n, self.steps * own, [self.seed, epoch]).reshape(self.steps, own)
+        if not drawn:
+            return order
+        count = len(self._labels) - self._n
+        chosen = self._n + shuffled(count, self.steps * drawn, [self.seed, epoch, 1])
+        both = np.concatenate([order, chosen.reshape(self.steps, drawn)], axis=1)
+        # `corrupt` changes the first images of a batch, which have to be a random choice.
+        random = np.random.default_rng([self.seed, epoch, 2])
+        return random.permuted(both, axis=1).astype(np.int32)
 
     def values(self) -> tuple[npt.NDArray[np.generic], ...]:
         """Return the values of all variables, for a checkpoint.
@@ -207,12 +227,15 @@ class Training:
         import tensorflow as tf
 
         smoothing, classes = self.recipe.label_smoothing, self._classes
+        # A negative, whose label is NOT_A_CLASS, has no `one_hot`: its target is uniform.
+        is_class = tf.cast(labels >= 0, tf.float32)[:, None]
+        smoothing = smoothing * is_class + (1 - is_class)
         targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
         variables = self.network.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.network(images, training=True)
             losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-            loss = tf.reduce_mean(losses * tf.gather(self._weights, labels))
+            loss = tf.reduce_mean(losses * tf.gather(self._weights, tf.maximum(labels, 0)))
         self._optimizer.learning_rate.assign(rate)
         self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         share = 1 - tf.minimum(self.recipe.ema_decay, (1 + step) / (_EMA_WARMUP_STEPS + step))

@@ -5,6 +5,7 @@ image is a digit. `benchmarks.rejection` measures the model with other fonts, sh
 """
 
 import string
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -66,18 +67,24 @@ def draw_negatives(n: int, seed: int) -> Pixels:
     return np.concatenate(kinds)
 
 
-def glyphs(characters: str, n: int, random: np.random.Generator) -> Pixels:
-    """Draw `n` random characters in DejaVu fonts, distorted, thickened or thinned.
+def glyphs(
+    characters: str,
+    n: int,
+    random: np.random.Generator,
+    fonts: Sequence[ImageFont.FreeTypeFont] = (),
+) -> Pixels:
+    """Draw `n` random characters, distorted, thickened or thinned.
 
     Args:
         characters: the characters to choose from.
         n: number of images, at least 1.
         random: source of randomness.
+        fonts: the fonts, which are used in turn; DejaVu's if there are none.
 
     Returns:
         uint8 (n, 28, 28, 1), light ink (255) on a dark background (0) as in MNIST.
     """
-    fonts = letter_fonts()
+    fonts = fonts or letter_fonts()
     return np.stack(
         [
             _distorted(

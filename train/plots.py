@@ -1,8 +1,8 @@
 """Draws figures with matplotlib, and saves them as PNG.
 
-The figures are samples, learning curves, a confusion matrix, misclassified images, a reliability
-diagram, and photographs with their preprocessed pixels. `train.run` saves figures beside the model;
-the notebook main.ipynb shows further figures.
+The figures are samples, a convolution and feature maps, learning curves, a confusion matrix,
+misclassified images, a reliability diagram, and photographs with their preprocessed pixels.
+`train.run` saves figures beside the model; the notebooks show further figures.
 """
 
 import io
@@ -53,6 +53,86 @@ def samples(
             side = image.shape[0] - 2 * margin_px
             corner = (margin_px - 0.5, margin_px - 0.5)
             axes.add_patch(_frame(corner, side, side))
+    return figure
+
+
+def convolution(
+    image: npt.NDArray[np.floating], kernel: npt.NDArray[np.number], row: int, column: int
+) -> "Figure":
+    """Draw one step of a convolution: the image, the patch under the filter, the result.
+
+    The patch shows in each cell "ink × weight". The result is drawn up to this step, in the order
+    of reading.
+
+    Args:
+        image: ink from 0 to 1, (height, width).
+        kernel: weights of a filter, (3, 3).
+        row: row of the result that is being computed.
+        column: column of it.
+    """
+    side = len(kernel)
+    windows = np.lib.stride_tricks.sliding_window_view(image, kernel.shape)
+    result = (windows * kernel).sum(axis=(2, 3))
+    limit = np.abs(result).max()
+    done = result.copy()
+    done[row, column + 1 :] = 0
+    done[row + 1 :] = 0
+    figure = _figure(10, 3.4)
+    left, middle, right = figure.subplots(1, 3)
+    left.imshow(image, cmap="gray_r", vmin=0, vmax=1)
+    left.add_patch(_frame((column - 0.5, row - 0.5), side, side))
+    left.set_title("the image and the filter's place")
+    patch = image[row : row + side, column : column + side]
+    middle.imshow(patch, cmap="gray_r", vmin=0, vmax=2)
+    for (y, x), weight in np.ndenumerate(kernel):
+        middle.text(x, y, f"{patch[y, x]:.1f} × {weight}", ha="center", va="center", fontsize=9)
+    middle.set_title(f"ink × weight, sum {result[row, column]:.1f}")
+    right.imshow(done, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    right.add_patch(_frame((column - 0.5, row - 0.5), 1, 1))
+    right.set_title("the result so far")
+    for axes in (left, middle, right):
+        axes.set_axis_off()
+    return figure
+
+
+def feature_maps(
+    image: npt.NDArray[np.uint8], blocks: Sequence[npt.NDArray[np.floating]]
+) -> "Figure":
+    """Draw an image, and for each block of a network the feature maps of its most active filters.
+
+    Args:
+        image: uint8 (28, 28, 1).
+        blocks: for each block, (height, width, channels).
+    """
+    figure = _figure(_COLUMNS, 1.3 * len(blocks))
+    grid = figure.subplots(len(blocks), _COLUMNS, squeeze=False)
+    for number, (row, maps) in enumerate(zip(grid, blocks, strict=True), 1):
+        row[0].imshow(image[:, :, 0], cmap="gray_r", vmin=0, vmax=255)
+        row[0].set_title(f"block {number}", fontsize=8)
+        active = np.argsort(-maps.max(axis=(0, 1)), kind="stable")
+        for axes, channel in zip(row[1:], active, strict=False):
+            axes.imshow(maps[:, :, channel], cmap="magma", vmin=0, vmax=maps.max() or 1)
+            axes.set_title(f"filter {channel}", fontsize=8)
+        for axes in row:
+            axes.set_axis_off()
+    return figure
+
+
+def framed(
+    pixels: npt.NDArray[np.uint8], boxes: Sequence[tuple[int, int, int, int]], caption: str
+) -> "Figure":
+    """Draw images in rows of ten, each with a frame.
+
+    Args:
+        pixels: uint8 (N, 28, 28, 1).
+        boxes: left, top, right, bottom of each frame, in pixels.
+        caption: the title of the figure.
+    """
+    figure, grid = _grid(len(pixels), title_in=0.4)
+    for axes, image, (left, top, right, bottom) in zip(grid, pixels, boxes, strict=False):
+        _show(axes, image, "")
+        axes.add_patch(_frame((left - 0.5, top - 0.5), right - left, bottom - top))
+    figure.suptitle(caption)
     return figure
 
 
@@ -203,6 +283,25 @@ def views(paths: Sequence[str | Path], captions: Sequence[str]) -> "Figure":
         upper.set_axis_off()
         _show(lower, preprocessed.pixels, caption)
         lower.set_axis_off()
+    return figure
+
+
+def page(path: Path, boxes: Sequence[tuple[int, int, int, int]]) -> "Figure":
+    """Draw a photograph with a numbered frame around each digit.
+
+    Args:
+        path: the image file.
+        boxes: left, top, right, bottom of each digit, in pixels of the upright photograph.
+    """
+    figure = _figure(5, 6)
+    axes = figure.subplots()
+    with Image.open(path) as image:
+        axes.imshow(ImageOps.exif_transpose(image).convert("RGB"))
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        axes.add_patch(_frame((left - 0.5, top - 0.5), right - left, bottom - top))
+        axes.text(left, top, f"{number} ", color="tab:red", ha="right", va="top")
+    axes.set_title(path.name, fontsize=9)
+    axes.set_axis_off()
     return figure
 
 

@@ -25,6 +25,7 @@ _BELOW_ONE = (
     "ema_decay",
     "contrast",
     "cooldown",
+    "drawn_share",
 )
 # Settings that must be at least 1; all other settings may be 0. Below, `changed` raises EdgeError.
 _AT_LEAST_ONE = ("epochs", "batch_size", "elastic_points")
@@ -79,6 +80,9 @@ class Recipe:
         cooldown: share of the epochs, counted from the end, that use a weaker `distortion`.
         cooldown_strength: factor of `distortion` in the epochs of `cooldown`, from 0 to 1.
 
+        drawn_share: share of each batch that is drawn: digits in forms of other countries, and
+            negatives. It applies to models of the ten digits only.
+
     A share of the epochs is rounded to whole epochs.
     """
 
@@ -98,6 +102,7 @@ class Recipe:
     early_corruption: Corruption = field(default_factory=Corruption)
     cooldown: float = 0.0
     cooldown_strength: float = 0.5
+    drawn_share: float = 0.0
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON with sorted keys."""
@@ -138,7 +143,7 @@ class Recipe:
 DEFAULT = Recipe()  # without an option
 PUBLISHED = Recipe(  # `digit-edge train --published`: the models in the package
     name="published",
-    epochs=60,
+    epochs=40,
     weight_decay=0.1,
     early_corruption=Corruption(share=0.15, stroke_px=1.4),
     corrupted_fraction=1 / 3,
@@ -152,6 +157,7 @@ PUBLISHED = Recipe(  # `digit-edge train --published`: the models in the package
         occlusion_px=9.0,
     ),
     cooldown=0.1,
+    drawn_share=0.34,
 )
 FAST = Recipe(  # `digit-edge train --fast`: 2 epochs instead of 50
     name="fast",

@@ -35,9 +35,10 @@ from train.negatives import DIGITS, draw_negatives, glyphs
 
 HIDDEN_UNITS = 16  # of the rejection network's only hidden layer
 # Share of the validation digits that may score below the threshold of `fit_rejection_model`.
-MAX_FALSE_REJECTION_RATE = 0.006
+MAX_FALSE_REJECTION_RATE = 0.0065
 _HANDWRITTEN_DIGITS = 40_000  # training images in the fit; further ones are not used
 _PRINTED_DIGITS = 4_000  # digits in DejaVu fonts in the fit, so that printed digits are accepted
+_DRAWN_DIGITS = 12_000  # of the pool in the fit, so that the forms of other countries are accepted
 _NEGATIVES = 24_000  # drawn to fit the rejection network
 # With few training images, fewer printed digits and negatives are drawn, but at least this share.
 _MIN_DRAWN_SHARE = 1 / 8
@@ -57,6 +58,7 @@ def fit_rejection_model(
     validation: Pixels,
     predict: Callable[[Pixels], Scores],
     seed: int,
+    drawn: Split | None = None,
 ) -> RejectionModel | None:
     """Fit a rejection model and its threshold, if the classes are the ten digits.
 
@@ -74,6 +76,7 @@ def fit_rejection_model(
             the images that contain ink score below the threshold.
         predict: the trained network: pixels uint8 (N, 28, 28, 1) → scores (N, classes).
         seed: seed of the drawn negatives and of the fit.
+        drawn: drawn digits and negatives of `train.data.pool`, which are used too; or None.
 
     Returns:
         The rejection model with its threshold. None if the classes are not "0" to "9", or if fewer
@@ -90,7 +93,13 @@ def fit_rejection_model(
     printed_count = round(share * _PRINTED_DIGITS)
     negative_count = round(share * _NEGATIVES)
     digits = np.concatenate([_restyled(handwritten, random), glyphs(DIGITS, printed_count, random)])
-    model = _fit_network(digits, draw_negatives(negative_count, seed), seed)
+    drawn_negatives = draw_negatives(negative_count, seed)
+    if drawn is not None:
+        drawn_digits = drawn.pixels[drawn.labels >= 0]
+        chosen = random.permutation(len(drawn_digits))[: round(share * _DRAWN_DIGITS)]
+        digits = np.concatenate([digits, drawn_digits[chosen]])
+        drawn_negatives = np.concatenate([drawn_negatives, drawn.pixels[drawn.labels < 0]])
+    model = _fit_network(digits, drawn_negatives, seed)
     negatives = draw_negatives(_ODDS_NEGATIVES, seed + 1)
     confidences = predict(validation).max(axis=1)
     negative_confidences = predict(negatives).max(axis=1)

@@ -6,6 +6,7 @@ the plots and a checkpoint.
 
 import csv
 import dataclasses
+import hashlib
 import importlib.util
 import io
 import json
@@ -26,7 +27,9 @@ from runtime.system import atomic_write, interrupt
 from runtime.system.native_output import suppress_native_output
 from train import plots
 from train.checkpoint import Epoch
-from train.data import load
+from train.data import load, writers
+from train.data.pool import draw_pool
+from train.data.splits import Split
 from train.evaluate import (
     MIN_CALIBRATION_IMAGES,
     calibration_error,
@@ -34,9 +37,11 @@ from train.evaluate import (
     fit_temperature,
     logits_of,
     loss_and_accuracy,
+    wilson_interval,
 )
 from train.fit import Training, fit
 from train.model import fold_batch_norm
+from train.negatives import DIGITS
 from train.recipe import Recipe
 from train.rejection import fit_rejection_model, lower_threshold
 from train.save import save, versions
@@ -53,6 +58,7 @@ def run(
     validation: float,
     out: Path,
     resume: bool,
+    writers_path: str | None = None,
 ) -> Artifact:
     """Train, evaluate and save a network; print the progress and the results.
 
@@ -71,6 +77,9 @@ def run(
         out: the `.keras` file to write.
         resume: continue from the checkpoint of an interrupted run; if there is no checkpoint,
             start from the beginning.
+        writers_path: QMNIST's label file, which names the writer of each training image, or
+            "download"; see `train.data.writers.find`. If the writers are known, all images of some
+            writers are held back.
 
     Returns:
         The saved artifact.
@@ -89,15 +98,27 @@ def run(
             raise EdgeError(f'{package} is not installed: pip install "digit-edge[train]"')
     with interrupt.immediate():  # the download or the reading of many files can take long
         data_set = load.load(source, as_is)
-    train, validation_split = load.stratified_split(data_set.train, validation, seed)
+        known, test_writers = writers.find(data_set, source, writers_path)
+    if known is None:
+        train, validation_split = load.stratified_split(data_set.train, validation, seed)
+    else:
+        train, validation_split = writers.split_by_writer(
+            data_set.train, known.writer, validation, seed
+        )
     print(
         f"{printable(data_set.name)}: {len(train):,} training images, "
-        f"{len(validation_split):,} validation images, {len(data_set.test):,} test images; "
+        f"{len(validation_split):,} validation images{'' if known is None else ' of other writers'}"
+        f", {len(data_set.test):,} test images; "
         f"{len(data_set.labels)} classes",
         flush=True,
     )
     start_tensorflow(seed)
-    training = Training(recipe, train, len(data_set.labels), seed)
+    drawn = None
+    if recipe.drawn_share and data_set.labels == tuple(DIGITS):
+        with interrupt.immediate():
+            drawn = draw_pool(seed, len(train))
+        print(f"{len(drawn):,} drawn images: {100 * recipe.drawn_share:.0f} % of each batch")
+    training = Training(recipe, train, len(data_set.labels), seed, drawn)
     # Everything that determines the result; a checkpoint is only resumed with the same settings.
     settings = json.dumps(
         {
@@ -105,6 +126,8 @@ def run(
             "seed": seed,
             "validation": validation,
             "data": data_set.sha256,
+            **({} if known is None else {"held back by": "writer"}),
+            **({} if drawn is None else {"drawn": _sha256(drawn)}),
             "versions": dict(versions()),
         },
         sort_keys=True,
@@ -141,6 +164,7 @@ def run(
             validation_split.pixels,
             lambda p: logits_of(model, p),
             seed,
+            drawn,
         )
         if rejection_model is not None:
             rejection_model = lower_threshold(
@@ -152,6 +176,7 @@ def run(
     test_scores = logits_of(model, data_set.test.pixels)
     test_accuracy = float(np.mean(test_scores.argmax(1) == data_set.test.labels))
     val_loss, val_accuracy = loss_and_accuracy(logits, validation_split.labels, temperature)
+    by_writer = " of whole writers"
     artifact = save(
         out,
         model,
@@ -163,7 +188,7 @@ def run(
         provenance=(
             ("recipe", recipe.to_json()),
             ("seed", str(seed)),
-            ("held back", f"{len(validation_split)} images"),
+            ("held back", f"{len(validation_split)} images{'' if known is None else by_writer}"),
             ("validation accuracy", f"{val_accuracy:.4f}"),
             ("validation loss", f"{val_loss:.5f}"),
             *versions(),
@@ -195,6 +220,14 @@ def run(
         f"{printable(data_set.name)}, calibration error {100 * error:.2f} %"
     )
     correct = test_scores.argmax(1) == test.labels
+    if test_writers is not None:
+        for row in writers.accuracy_by_series(correct, test_writers):
+            low, high = wilson_interval(row.correct, row.n)
+            print(
+                f"  {row.series:5}  {100 * row.accuracy:.2f} % of {row.n:,} images of "
+                f"{row.writers} writers; 95 % interval over writers {100 * row.low:.2f} to "
+                f"{100 * row.high:.2f} %, Wilson's {100 * low:.2f} to {100 * high:.2f} %"
+            )
     accepted = RejectionScorer(confidence_threshold, rejection_model).accept_all(
         test.pixels, test_scores.max(1)
     )
@@ -236,6 +269,10 @@ def _describe_rejection(
         f"validation images, and there are {validation_images} validation images "
         f"(--validation {minimum}, or more images)"
     )
+
+
+def _sha256(split: Split) -> str:
+    return hashlib.sha256(split.pixels.tobytes() + split.labels.tobytes()).hexdigest()
 
 
 def _beside(out: Path, suffix: str) -> Path:

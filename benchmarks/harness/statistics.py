@@ -13,32 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import EdgeError
+from train.evaluate import wilson_interval as wilson_interval
 
 Floats = npt.NDArray[np.floating]  # scores or timings
 Integers = npt.NDArray[np.int64]  # classes, or numbers of images
 
 # Half the width of the normal distribution's 95 % interval in standard deviations: 1.96.
 _Z95 = NormalDist().inv_cdf(0.975)
-
-
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % confidence interval of a proportion (1927).
-
-    Wilson's interval stays inside [0, 1] and is accurate for proportions near 1, unlike the normal
-    approximation.
-
-    Args:
-        successes: number of successes, 0 to n.
-        n: number of trials, at least 1.
-
-    Returns:
-        The lower and the upper bound, 0 to 1.
-
-    Raises:
-        EdgeError: SciPy is not installed.
-    """
-    low, high = _scipy_stats().binomtest(successes, n).proportion_ci(method="wilson")
-    return float(low), float(high)
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmarks.harness.statistics import Integers
 from runtime.backends import Pixels
 from runtime.errors import DatasetError
+from train.data.writers import Writers
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +21,7 @@ class TestSet:
         class_names: the names of the classes, in the order of the labels.
         pixels: (N, 28, 28, 1) uint8.
         labels: the correct classes, (N,) int64, indices into `class_names`.
+        writers: who wrote the images; None if unknown.
     """
 
     __test__ = False  # keeps pytest from collecting the class as a test
@@ -29,6 +31,7 @@ class TestSet:
     class_names: tuple[str, ...]
     pixels: Pixels
     labels: Integers
+    writers: Writers | None = None
 
     def check_classes(self, labels: tuple[str, ...], model: object) -> None:
         """Raise DatasetError if a model's classes differ from those of the images.
@@ -58,13 +61,15 @@ def load_test_set(source: str | None) -> TestSet:
         DatasetError: the data set is missing, damaged, or unsuitable.
         ModuleNotFoundError: a package of digit-edge[train] is not installed.
     """
-    from train.data import load
+    from train.data import load, writers
 
     dataset = load.load(source)
+    _, test_writers = writers.find(dataset, source)
     return TestSet(
         dataset.name,
         dataset.sha256,
         tuple(dataset.labels),
         dataset.test.pixels,
         dataset.test.labels,
+        test_writers,
     )

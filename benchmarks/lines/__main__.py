@@ -16,7 +16,7 @@ from runtime.cli.exit_status import exit_status
 from runtime.cli.parser import CommandParser
 from runtime.errors import printable
 from runtime.model.default_model import find_model
-from train.lines import writers
+from train.data import writers
 from train.options import add_data_argument, whole
 
 
@@ -30,7 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     model = arguments.model or find_model(arguments.backend)
     classifier = Classifier.load(model, backend=arguments.backend)
     test_set = load_test_set(arguments.data)
-    by = None if arguments.writers is None else writers.read(arguments.writers, test_set.labels)
+    by = (
+        None
+        if arguments.writers is None
+        else (writers.read(arguments.writers, test_set.labels).writer)
+    )
     report = measure(
         classifier,
         model.name,

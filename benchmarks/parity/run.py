@@ -20,13 +20,19 @@ from benchmarks.harness.messages import ExplainRequest, Explanation, PredictRequ
 from benchmarks.harness.test_set import TestSet
 from benchmarks.parity import metrics
 from benchmarks.schema.parity import ParityResult
-from benchmarks.schema.parity_report import SCHEMA_VERSION, ParityReport, TestImage
+from benchmarks.schema.parity_report import (
+    SCHEMA_VERSION,
+    ParityReport,
+    SeriesAccuracy,
+    TestImage,
+)
 from benchmarks.schema.remote import DevicePredictions
 from runtime.backends import Scores
 from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.tolerance import Tolerance
+from train.data.writers import accuracy_by_series
 from train.options import add_data_argument
 
 # A report contains the pixels of at most this many images that an artifact and the reference
@@ -98,16 +104,20 @@ def compare(
         comparison = _Comparison(reference, reference_scores, test_set, tolerance or Tolerance())
         results: list[ParityResult] = []
         skipped: list[SkippedCase] = []
+        keras_case = BenchmarkCase(cases.REFERENCE, "keras", "cpu", 1)
+        series = _by_series(keras_case, reference_scores, test_set)
         for case in planned:
             progress(str(case))
-            result = _compare_case(
+            compared = _compare_case(
                 folder, models / case.artifact, case, comparison, external_pythons
             )
-            if isinstance(result, SkippedCase):
-                skipped.append(result)
-                failed = result.status == FAILED
+            if isinstance(compared, SkippedCase):
+                skipped.append(compared)
+                failed = compared.status == FAILED
             else:
+                result, scores = compared
                 results.append(result)
+                series += _by_series(case, scores, test_set)
                 failed = not result
             if failed and fail_fast:
                 break
@@ -128,11 +138,11 @@ def compare(
     device_results: list[ParityResult] = []
     device_skipped = list(elsewhere.skipped) if elsewhere else []
     for case, response, scores in elsewhere.answered if elsewhere else ():
-        result = comparison.compare(artifact.read(models / case.artifact), case, scores, response)
-        if isinstance(result, SkippedCase):
-            device_skipped.append(result)
+        answered = comparison.compare(artifact.read(models / case.artifact), case, scores, response)
+        if isinstance(answered, SkippedCase):
+            device_skipped.append(answered)
         else:
-            device_results.append(result)
+            device_results.append(answered)
     return ParityReport(
         schema_version=SCHEMA_VERSION,
         dataset=test_set.name,
@@ -154,6 +164,7 @@ def compare(
         activations=keras_response.activations,
         device_results=tuple(device_results),
         device_skipped=tuple(device_skipped),
+        series=tuple(series),
     )
 
 
@@ -163,7 +174,7 @@ def _compare_case(
     case: BenchmarkCase,
     comparison: "_Comparison",
     external_pythons: tuple[ExternalPython, ...],
-) -> ParityResult | SkippedCase:
+) -> tuple[ParityResult, Scores] | SkippedCase:
     """Run an artifact on the images in `folder` and compare it with the reference.
 
     Args:
@@ -174,7 +185,7 @@ def _compare_case(
         external_pythons: Pythons for engines that are not installed in this one.
 
     Returns:
-        The result; a SkippedCase with the reason if the case failed.
+        (result, scores of the artifact); a SkippedCase with the reason if the case failed.
     """
     try:
         candidate = artifact.read(path)
@@ -184,7 +195,8 @@ def _compare_case(
     if isinstance(predicted, SkippedCase):
         return predicted
     scores, response = predicted
-    return comparison.compare(candidate, case, scores, response)
+    result = comparison.compare(candidate, case, scores, response)
+    return result if isinstance(result, SkippedCase) else (result, scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,6 +287,17 @@ def _explain(
         scores=str(folder / "reference.npy"),
     )
     return subprocesses.request_explanation(job)
+
+
+def _by_series(case: BenchmarkCase, scores: Scores, test_set: TestSet) -> list[SeriesAccuracy]:
+    """Return the accuracy of a case on each series of writers; empty if they are unknown."""
+    if test_set.writers is None:
+        return []
+    rows = accuracy_by_series(_correct(scores, test_set), test_set.writers)
+    return [
+        SeriesAccuracy(case, row.series, row.writers, row.n, row.correct, row.low, row.high)
+        for row in rows
+    ]
 
 
 def _correct(scores: Scores, test_set: TestSet) -> npt.NDArray[np.bool_]:

@@ -67,7 +67,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         required=True,
         metavar="PATH",
-        help="folder with the images and their manifest.csv",
+        help="folder with the images and their manifest.csv, or with one subfolder per class, of "
+        "images of single digits",
     )
     parser.add_argument("--model", metavar="PATH", help="an artifact (default: the published one)")
     options.add_backend_argument(parser)

@@ -9,6 +9,8 @@ writer and medium. The kind is one of:
     multi       an image of lines of digits; the label contains the lines, separated by the two
                 characters \n
     notdigit    an image without a digit; the label is not used
+
+A folder without a manifest has one subfolder per class instead, with images of single digits.
 """
 
 import csv
@@ -33,10 +35,46 @@ from runtime.classifier import Classifier
 from runtime.errors import DatasetError, ImageError
 from runtime.multi_digit.recognize import Recognition
 from runtime.prediction import Prediction
+from train.data.image_folder import visible_files, visible_subfolders
 
 _COLUMNS = tuple(field.name for field in fields(Photo))  # required columns of manifest.csv
 # The end of error messages about missing columns or cells.
 _REMEDY = "each line needs file, kind, label, writer and medium, separated by commas"
+
+
+def list_photos(folder: Path, labels: tuple[str, ...]) -> tuple[Photo, ...]:
+    """Return the images of a folder with a manifest.csv, or with one subfolder per class.
+
+    Args:
+        folder: the folder. The images are not opened.
+        labels: the classes of the model, which name the subfolders.
+
+    Raises:
+        DatasetError: the manifest is invalid, see `read_manifest`; or there is none, and the
+            subfolders are not named after classes or contain no files.
+    """
+    if (folder / "manifest.csv").exists():
+        return read_manifest(folder)
+    subfolders = visible_subfolders(folder) if folder.is_dir() else []
+    if not subfolders:
+        raise DatasetError(
+            f"{folder} has neither a manifest.csv nor subfolders; pass --data a folder of images "
+            "with a manifest.csv, or with one subfolder per class"
+        )
+    unknown = [part.name for part in subfolders if part.name not in labels]
+    if unknown:
+        raise DatasetError(
+            f"{folder} has the subfolder {unknown[0]!r}, which is not a class of the model: name "
+            f"each subfolder after one of the classes {', '.join(labels)}, or add a manifest.csv"
+        )
+    photos = tuple(
+        Photo(file.relative_to(folder).as_posix(), SINGLE, part.name, "", "")
+        for part in subfolders
+        for file in visible_files(part)
+    )
+    if not photos:
+        raise DatasetError(f"the subfolders of {folder} contain no images; add some")
+    return photos
 
 
 def read_manifest(folder: Path) -> tuple[Photo, ...]:
@@ -103,7 +141,7 @@ def measure(
     """Classify or read every image of the manifest, and measure the speed on images made for it.
 
     Args:
-        folder: the images and their manifest.csv.
+        folder: the images and their manifest.csv, or one subfolder of images per class.
         classifier: the model under test.
         artifact: the file name of the model, for the report.
         speed: also measure the time from file bytes to label; otherwise the report's `speeds` are
@@ -117,7 +155,7 @@ def measure(
     singles: list[PhotoPrediction] = []
     numbers: list[NumberRead] = []
     negatives: list[PhotoPrediction] = []
-    for photo in read_manifest(folder):
+    for photo in list_photos(folder, classifier.spec.labels):
         progress(photo.file)
         try:
             if photo.kind == MULTI:

@@ -94,6 +94,7 @@ def _groups(report: BenchmarkReport, related: RelatedReports) -> dict[str, list[
         ],
         "Accuracy": [
             parity_tables.parity_table(parity),
+            parity_tables.series_table(parity),
             _folded(parity_tables.scores_table(parity)),
             *parity_tables.device_tables(parity),
             *parity_tables.device_flips(parity, _MAX_FLIPS),

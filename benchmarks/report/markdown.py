@@ -34,6 +34,7 @@ def render(report: BenchmarkReport, related: RelatedReports = _NO_RELATED_REPORT
         summary_tables.summary(parity, latency),
         device_tables.side_by_side(latency, report.device),
         parity_tables.parity_table(parity),
+        parity_tables.series_table(parity),
         parity_tables.scores_table(parity),
         *(parity_tables.flips_table(r, parity.class_names, _MAX_FLIPS) for r in parity.results),
         *parity_tables.device_tables(parity),

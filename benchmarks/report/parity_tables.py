@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmarks.harness.messages import Explanation
+from benchmarks.harness.statistics import wilson_interval
 from benchmarks.report.formats import Table, counted, interval, nats, percent, points
 from benchmarks.schema.parity import ParityResult
 from benchmarks.schema.parity_report import ParityReport
@@ -27,6 +28,30 @@ def parity_table(report: ParityReport) -> Table:
         f"({interval(*reference.accuracy_interval)}). Intervals: Wilson for the accuracy, Agresti "
         "and Min for the drop; p is that of McNemar's exact test.",
         _PARITY_OPTIONAL,
+    )
+
+
+def series_table(report: ParityReport) -> Table:
+    """Return the accuracy of each case on each series of writers; no lines if unknown."""
+    return Table(
+        "Accuracy by series of writers",
+        ("artifact", "engine", "series", "writers", "images", "accuracy", "over writers", "Wilson"),
+        tuple(
+            (
+                row.case.artifact,
+                row.case.backend,
+                row.series,
+                f"{row.writers:,}",
+                f"{row.n:,}",
+                percent(row.correct / row.n),
+                interval(row.low, row.high),
+                interval(*wilson_interval(row.correct, row.n)),
+            )
+            for row in report.series
+        ),
+        "95 % intervals: over writers, by a cluster bootstrap, and Wilson's, as if all images were "
+        "independent.",
+        ("Wilson", "writers", "images"),
     )
 
 

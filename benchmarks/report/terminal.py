@@ -57,6 +57,7 @@ def print_parity(report: ParityReport) -> None:
     )
     tables = (
         parity_tables.parity_table(report),
+        parity_tables.series_table(report),
         parity_tables.scores_table(report),
         *flips,
         *parity_tables.explanation_tables(report.explanations),

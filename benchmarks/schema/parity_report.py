@@ -30,6 +30,29 @@ class TestImage:
 
 
 @dataclass(frozen=True)
+class SeriesAccuracy:
+    """The accuracy of the reference or an artifact on one series of writers.
+
+    Attributes:
+        case: the artifact and its engine.
+        series: "hsf_0", "hsf_4", or "all".
+        writers: number of writers.
+        n: number of images.
+        correct: number of correct predictions.
+        low: lower bound of the accuracy's 95 % interval over writers (cluster bootstrap), 0 to 1.
+        high: its upper bound.
+    """
+
+    case: BenchmarkCase
+    series: str
+    writers: Positive
+    n: Positive
+    correct: NonNegative
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class ParityReport:
     """The report of a run; true if all cases that could run passed.
 
@@ -55,6 +78,7 @@ class ParityReport:
         device_skipped: the cases that were not compared there, with the reasons.
         explanations: for each format, the source of the int8 artifact's differences; filled by
             --explain.
+        series: the accuracy on each series of writers; empty if the writers are unknown.
     """
 
     schema_version: int
@@ -79,6 +103,7 @@ class ParityReport:
     device_skipped: tuple[SkippedCase, ...] = field(
         default=(), metadata=json_key("device_unmeasured")
     )
+    series: tuple[SeriesAccuracy, ...] = ()
 
     def __post_init__(self) -> None:
         classes = len(self.class_names)

@@ -22,6 +22,8 @@ MIN_LINE_ACCURACY = 0.90  # of the lines of several digits; every digit of a lin
 MIN_DIGIT_ACCURACY = 0.97  # of the digits on these lines: 1 − edit distance / digits
 MIN_NEGATIVES_REJECTED_SHARE = 0.90
 MAX_DIGITS_REJECTED_SHARE = 0.01  # of the single digits
+MAX_WRONG_ACCEPTED_SHARE = 0.003  # of the single digits: wrong and accepted
+MIN_CLASS_ACCURACY = 0.97  # of the single digits of each class
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Photo:
         file: path of the image, relative to the folder of the manifest.
         kind: SINGLE, MULTI or NOT_A_DIGIT.
         label: the digit, or the lines of digits separated by a backslash and an n.
-        writer: the pseudonym of the writer.
-        medium: "photo", "scan" or "drawing".
+        writer: the pseudonym of the writer; empty if there is no manifest.
+        medium: "photo", "scan" or "drawing"; empty if there is no manifest.
     """
 
     file: str
@@ -66,7 +68,7 @@ class PhotoPrediction:
 
     @property
     def right(self) -> bool:
-        """Whether the predicted digit is correct."""
+        """Whether the predicted digit is correct, accepted or not."""
         return self.label == self.photo.label
 
 

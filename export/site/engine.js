@@ -1,39 +1,53 @@
 // The engine of the static site: runs the model in the browser, with onnxruntime-web on one thread.
 //
 // It replaces runtime/serve/page/engine.js, which sends drawings to a server, and has the same `open`
-// and `classify`. It has no `read`: only `digit-edge serve` reads photographs and numbers of
+// `classify` and `featureMaps`. It has no `read`: only `digit-edge serve` reads photographs and numbers of
 // several digits.
 
 import * as ort from "./ort.js";
 import { RejectionScorer } from "./judge.js";
 import { SIDE_PX, inkOf, toMnistFormat } from "./preprocess.js";
+import { text } from "./texts.js";
 
-// An error with a message for the user.
-export class EngineError extends Error {}
+// An error with a message for the user. `retry`: trying again may help; `unsupported`: the model
+// cannot do what was requested.
+export class EngineError extends Error {
+  constructor(message, { retry = false, unsupported = false } = {}) {
+    super(message);
+    Object.assign(this, { retry, unsupported });
+  }
+}
 
 // Load the model and check it against its golden scores; return the engine.
 export async function open() {
   registerServiceWorker();
-  let spec, session;
+  let spec, session, model;
   try {
-    const [wasm, model, text] = await Promise.all([fetchBytes("ort.wasm"), fetchBytes("model.onnx"), fetchBytes("spec.json")]);
-    spec = JSON.parse(new TextDecoder().decode(text));
+    let wasm, json;
+    [wasm, model, json] = await Promise.all([fetchBytes("ort.wasm"), fetchBytes("model.onnx"), fetchBytes("spec.json")]);
+    spec = JSON.parse(new TextDecoder().decode(json));
     ort.env.wasm.wasmBinary = wasm;
     ort.env.wasm.numThreads = 1; // more need COOP and COEP headers, which static hosts seldom send
     ort.env.logLevel = "error";
-    session = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
+    session = await openSession(new Uint8Array(model));
   } catch (error) {
-    throw new EngineError(`This browser cannot open the model (${error.message}).`);
+    throw new EngineError(text("problem.model", { reason: error.message }), { retry: true });
   }
-  const local = new LocalModel(spec, session);
+  const local = new LocalModel(spec, session, new Uint8Array(model));
   await local.checkGolden();
-  return { model: local.model, classify: (canvas) => local.classify(canvas) };
+  return {
+    model: local.model,
+    classify: (canvas) => local.classify(canvas),
+    featureMaps: (canvas) => local.featureMaps(canvas),
+  };
 }
 
 class LocalModel {
-  constructor(spec, session) {
+  constructor(spec, session, file) {
     this.spec = spec;
     this.session = session;
+    this.file = file;
+    this.mapsSession = null; // a second session, opened by the first request for feature maps
     this.scorer = new RejectionScorer(spec.accept_confidence, spec.acceptance);
     this.model = {
       name: spec.name, precision: spec.precision, digest: spec.digest, labels: spec.labels,
@@ -62,9 +76,30 @@ class LocalModel {
     const actual = await this.scores(pixels, golden.scores.length);
     golden.scores.forEach((expected, image) => expected.forEach((score, i) => {
       if (!(Math.abs(actual[image][i] - score) <= tolerance)) { // true for NaN too
-        throw new EngineError("The model's self-test fails in this browser, so its answers would be wrong. Please try another browser.");
+        throw new EngineError(text("problem.selftest"));
       }
     }));
+  }
+
+  // Return the feature maps of a drawing. The model file ends with a protobuf field that adds the
+  // tensors to the outputs (see runtime/backends/feature_maps.py).
+  async featureMaps(canvas) {
+    const { tensors, outputs } = this.spec.feature_maps;
+    if (!tensors.length) throw new EngineError(text("maps.missing"), { unsupported: true });
+    if (!this.mapsSession) {
+      const added = Uint8Array.from(atob(outputs), (c) => c.charCodeAt(0));
+      this.mapsSession = await openSession(new Uint8Array([...this.file, ...added]));
+    }
+    const pixels = toMnistFormat(inkOf(canvas), canvas.width, canvas.height);
+    const [name] = this.mapsSession.inputNames;
+    const input = new ort.Tensor("float32", Float32Array.from(pixels, (value) => value / 255), [1, SIDE_PX, SIDE_PX, 1]);
+    const results = await this.mapsSession.run({ [name]: input }, tensors);
+    return tensors.map((tensor) => {
+      const { data, dims: [, channels, height, width] } = results[tensor];
+      const peak = data.reduce((largest, value) => Math.max(largest, value), 0);
+      const maps = Uint8Array.from(data, (value) => (peak ? Math.max(0, (255 * value) / peak) : 0));
+      return { channels, height, width, peak, maps };
+    });
   }
 
   // Classify a drawing, dark on white; every mark on it is ink.
@@ -88,6 +123,10 @@ class LocalModel {
       total_ms: end - start,
     };
   }
+}
+
+function openSession(file) {
+  return ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
 }
 
 async function fetchBytes(name) {

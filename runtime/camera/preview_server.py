@@ -32,7 +32,8 @@ MAX_VIEWERS = 16
 # there is no frame for 10 s.
 LIMITS = Limits(seconds=10.0)
 _PAGE = Path(__file__).parent / "page"  # the files of the preview page
-_SHARED_PATHS = ("/engine.js", "/style.css", "/icon.svg")  # files of the page of `digit-edge serve`
+# Files of the page of `digit-edge serve`; the texts of all languages (.json) are shared too.
+_SHARED_PATHS = ("/engine.js", "/texts.js", "/style.css", "/icon.svg")
 _PROTECTED = ("/stream", "/picture.jpg")  # paths that need the token, if there is a token
 _JPEG_QUALITY = 80  # Pillow's quality of the frames, from 0 (worst) to 95
 _BOUNDARY = "picture"  # separates the parts of the stream (RFC 2046, section 5.1)
@@ -75,7 +76,9 @@ class PreviewServer:
         for route in pictures:
             route.methods = {"GET"}  # Starlette adds HEAD, which cannot work on an endless stream
         shared = static.load()
-        files = {**{path: shared[path] for path in _SHARED_PATHS}, **static.load(_PAGE)}
+        texts = (path for path in shared if path.endswith(".json"))
+        paths = (*_SHARED_PATHS, *texts)
+        files = {**{path: shared[path] for path in paths}, **static.load(_PAGE)}
         app = starlette_app(
             [*pictures, *(Route(path, file.respond) for path, file in files.items())],
             self._lifespan,

@@ -8,7 +8,7 @@ import contextlib
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple, TypeAlias
@@ -115,11 +115,8 @@ class BatchJob(ABC):
     def do(self, task: Batch) -> FormattedBatch:
         """Process a batch; an unreadable image does not affect the others."""
         start_s = time.perf_counter()
-        images = [item for item in task if not isinstance(item, UnreadablePath)]
-        results = iter(self.records(images))
         lines = []
-        for item in task:
-            result = item.message if isinstance(item, UnreadablePath) else next(results)
+        for item, result in zip(task, self.results(task), strict=True):
             if isinstance(result, str):
                 lines.append(self._error_line(name_of(item), result))
             else:
@@ -128,6 +125,13 @@ class BatchJob(ABC):
                 if note is not None:
                     lines.append(OutputLine(f"{printable(note)}\n", to_stderr=True))
         return FormattedBatch(lines, len(task), time.perf_counter() - start_s)
+
+    def results(self, batch: Batch) -> Iterator[Record | str]:
+        """Yield each image's record, or the error message of an image or a path without one."""
+        images = [item for item in batch if not isinstance(item, UnreadablePath)]
+        records = iter(self.records(images))
+        for item in batch:
+            yield item.message if isinstance(item, UnreadablePath) else next(records)
 
     def run(
         self, images: Iterable[Found | None], jobs: int
@@ -178,26 +182,42 @@ class ClassifyJob(BatchJob):
     Attributes:
         top: number of likeliest labels per image.
         show: the PNG file into which the preprocessing of the last image is drawn; None for none.
+        suggest_read: whether to look for a number in an image, and name `digit-edge read` then. It
+            reads such an image twice, so it is for single images.
     """
 
     top: int
     show: str | None = None
+    suggest_read: bool = False
+    _numbers: dict[str, str] = field(default_factory=dict, kw_only=True)  # by name of the image
 
     def records(self, images: Sequence[FoundImage]) -> Sequence[Record | str]:
         """Return each image's prediction, or its error message."""
-        if self.show is not None:
+        if self.show is not None or self.suggest_read:
             return [self._classify(image) for image in images]
-        # Regular files only: the batch may be read again, which a pipe does not allow.
-        if all(isinstance(image, str) and os.path.isfile(image) for image in images):
+        # No named pipes: the batch may be read again, which a pipe does not allow.
+        if all(isinstance(image, PipedImage) or os.path.isfile(image) for image in images):
             # If one image is unreadable, classify each one by itself below.
             with contextlib.suppress(ImageError):
                 predictions = self.classifier.classify_batch(map(source_of, images))
                 return list(map(self._record, images, predictions))
         return [self._classify(image) for image in images]
 
+    def note(self, record: Record) -> str | None:
+        """Return the hint that an image contains a number; None if it does not."""
+        image = record["image"]
+        if image not in self._numbers:
+            return None
+        return (
+            f"{image}: this looks like a number, {self._numbers[image]}; digit-edge read reads it"
+        )
+
     def _classify(self, image: FoundImage) -> Record | str:
         try:
-            prediction = self.classifier.classify(source_of(image), return_view=bool(self.show))
+            view = self.show is not None or self.suggest_read
+            prediction = self.classifier.classify(source_of(image), return_view=view)
+            if self.suggest_read and prediction.view is not None and prediction.view.has_neighbors:
+                self._look_for_number(image)
             if self.show is not None and prediction.view is not None:
                 from runtime import visualize
 
@@ -206,6 +226,11 @@ class ClassifyJob(BatchJob):
             return self._record(image, prediction)
         except ImageError as error:
             return str(error)
+
+    def _look_for_number(self, image: FoundImage) -> None:
+        recognition = self.classifier.read(source_of(image))
+        if sum(digit.prediction.accepted for digit in recognition.digits) > 1:
+            self._numbers[name_of(image)] = ", ".join(recognition.lines)
 
     def _record(self, image: FoundImage, prediction: Prediction) -> Record:
         classifier = self.classifier

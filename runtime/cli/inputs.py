@@ -152,7 +152,7 @@ def walk(folder: str) -> Iterator[str | UnreadablePath]:
                     if entry.is_dir(follow_symlinks=False):
                         if not entry.name.startswith("."):
                             subfolders.append(entry.name)
-                    elif is_image(entry.name) and _may_be_file(entry):
+                    elif is_image(entry.name) and may_be_file(entry):
                         names.add(entry.name)
         except OSError as error:
             yield UnreadablePath(
@@ -164,7 +164,8 @@ def walk(folder: str) -> Iterator[str | UnreadablePath]:
         pending += [os.path.join(folder, name) for name in sorted(subfolders, reverse=True)]
 
 
-def _may_be_file(entry: "os.DirEntry[str]") -> bool:
+def may_be_file(entry: "os.DirEntry[str]") -> bool:
+    """Return whether a name in a folder is a file or a link to one, as far as can be known."""
     try:
         return entry.is_file()
     except OSError:  # a link to itself or a forbidden folder; opening the file reports the error

@@ -1,4 +1,4 @@
-"""`Progress`: a progress line of `digit-edge classify` on the terminal, for work over a second."""
+"""`Progress`: a progress line of `digit-edge classify`, `read` and `bulk` on the terminal."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ class Progress:
     """Draws and redraws the line `[####····]  1,234 of 10,000  2,345/s  0:04 left`.
 
     Args:
-        stream: a terminal; None draws nothing.
+        stream: a terminal; None draws nothing, and `text` returns the line.
         count: returns the total number of images, or None if unknown. Called once, when the line
             first appears.
     """
@@ -32,11 +32,10 @@ class Progress:
         now_s = time.monotonic()
         if self._stream is None or now_s < self._next_draw_s:
             return
-        if not self._shown:
-            self._total = self._count()
         self._next_draw_s = now_s + _INTERVAL_S
+        text = self.text()
         self._shown = True
-        self._stream.write("\r" + self._line(now_s) + "\x1b[K")
+        self._stream.write("\r" + text + "\x1b[K")
         self._stream.flush()
 
     def clear(self) -> None:
@@ -45,8 +44,11 @@ class Progress:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
 
-    def _line(self, now_s: float) -> str:
-        rate = self.done / (now_s - self._start_s)
+    def text(self) -> str:
+        """Return the line."""
+        if self._total is None:
+            self._total = self._count()
+        rate = self.done / max(time.monotonic() - self._start_s, 1e-6)
         if not self._total:
             return f"{self.done:,} images  {rate:,.0f}/s"
         filled = min(_BAR_CHARS * self.done // self._total, _BAR_CHARS)

@@ -27,8 +27,8 @@ except ImportError:
         from hashlib import sha256
 
 from runtime.errors import ArtifactError
+from runtime.model import protobuf
 from runtime.model.external_data import external_file
-from runtime.model.protobuf import submessages
 from runtime.model.spec import ModelSpec, check
 from runtime.system import atomic_write
 
@@ -338,23 +338,13 @@ def _zip_member(data: bytes, name: bytes) -> bytes:
 
 def _onnx_entry(key: str, value: bytes) -> bytes:
     """Return the protobuf bytes of one entry of metadata_props: {1: key, 2: value}."""
-    entry = b"\x0a" + _varint(len(key)) + key.encode() + b"\x12" + _varint(len(value)) + value
-    return b"\x72" + _varint(len(entry)) + entry
-
-
-def _varint(value: int) -> bytes:
-    """Return a number as a protobuf varint: 7 bits a byte, the lowest first."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    entry = protobuf.field(1, key.encode()) + protobuf.field(2, value)
+    return protobuf.field(_ONNX_METADATA_FIELD, entry)
 
 
 def _onnx_metadata(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the (key, value) pairs of an ONNX file's metadata_props."""
-    for entry in submessages(memoryview(data), _ONNX_METADATA_FIELD):
-        # If a field occurs twice, the last one counts.
-        key, value = (list(submessages(entry, number))[-1:] for number in (1, 2))
-        yield b"".join(key), b"".join(value)
+    for number, entry in protobuf.fields(memoryview(data)):
+        if number == _ONNX_METADATA_FIELD:
+            pair = dict(protobuf.fields(entry))
+            yield bytes(pair.get(1, b"")), bytes(pair.get(2, b""))

@@ -7,7 +7,7 @@ working directory. LiteRT has external buffers. `runtime.model.artifact` rejects
 import struct
 
 from runtime.errors import ArtifactError
-from runtime.model.protobuf import fields
+from runtime.model.protobuf import all_fields
 
 # A larger model is rejected: reading it would take longer than about a second. The models of this
 # project have fewer than 1,000.
@@ -65,7 +65,7 @@ def _external_onnx(model: bytes) -> str | None:
     while waiting:
         kind, message = waiting.pop()
         nested, name, external = _MESSAGES[kind], "", False
-        for number, value in fields(message):
+        for number, value in all_fields(message):
             count += 1
             if count > _MAX_FIELDS:
                 raise ArtifactError(

@@ -1,7 +1,8 @@
-"""Read the fields of a protobuf message without the package protobuf.
+"""Read and write protobuf messages, the format of .onnx files, without the package protobuf.
 
-`runtime.model.artifact` reads the metadata of an .onnx file with it, and
-`runtime.model.external_data` looks for references to other files.
+`runtime.model.artifact` stores the spec in an .onnx file with these functions, and
+`runtime.backends.feature_maps` adds outputs to a network. `runtime.model.external_data` looks for
+references to other files.
 Wire format: https://protobuf.dev/programming-guides/encoding/
 """
 
@@ -13,7 +14,30 @@ _MAX_VARINT_BYTES = 10  # 64 bits in groups of 7; a longer number is rejected
 _MAX_TAG = 2**32 - 1  # protobuf's own parsers drop further bits, so a field could hide in them
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+def field(number: int, content: bytes) -> bytes:
+    """Return the bytes of a length-delimited field.
+
+    Appended to a message, they add an element to a repeated field, and to a field that is a message
+    they add its fields. So a message can be extended without parsing it.
+
+    Args:
+        number: the number of the field, from 1.
+        content: a string, bytes or the fields of a message.
+    """
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(value: int) -> bytes:
+    """Return a number as a protobuf varint: 7 bits a byte, the lowest first."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def all_fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """Yield (number, value) of the fields of a protobuf message.
 
     The value of a length-delimited field is its content, and that of a varint its number. Fields of
@@ -24,7 +48,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """
     position = 0
 
-    def varint() -> int:
+    def number() -> int:
         nonlocal position
         value = 0
         for shift in range(0, 7 * _MAX_VARINT_BYTES, 7):
@@ -37,16 +61,16 @@ def fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
 
     try:
         while position < len(message):
-            tag = varint()
+            tag = number()
             if tag > _MAX_TAG:
                 raise IndexError
             match tag & 7:  # the wire type
                 case 0:  # a varint
-                    yield tag >> 3, varint()
+                    yield tag >> 3, number()
                 case 1:  # 64 bits
                     position += 8
                 case 2:  # length-delimited
-                    size = varint()
+                    size = number()
                     if position + size > len(message):
                         raise IndexError
                     yield tag >> 3, message[position : position + size]
@@ -59,12 +83,12 @@ def fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         raise ArtifactError("the file is damaged (no protobuf message): export it again") from None
 
 
-def submessages(message: memoryview, number: int) -> Iterator[memoryview]:
-    """Yield the contents of the length-delimited fields with this number.
+def fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield (number, content) of the length-delimited fields of a protobuf message.
 
     Raises:
         ArtifactError: the message is damaged.
     """
-    for found, value in fields(message):
-        if found == number and isinstance(value, memoryview):
-            yield value
+    for number, value in all_fields(message):
+        if isinstance(value, memoryview):
+            yield number, value

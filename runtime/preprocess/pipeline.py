@@ -59,6 +59,8 @@ class PreprocessedImage:
         implausible: whether the ink does not have the shape of a digit. The ink is a filled shape,
             a part of a drawing or text, or has a separate piece in a hole. Also True for a pattern
             in which ink and background cannot be distinguished.
+        has_neighbors: whether other ink, about as high as the digit, stands in a line with it. Then
+            the image may contain a number.
     """
 
     pixels: Pixels
@@ -66,6 +68,7 @@ class PreprocessedImage:
     polarity: str
     method: str
     implausible: bool = False
+    has_neighbors: bool = False
 
 
 def to_pixels(image: ImageSource, *, name: str | None = None) -> Pixels:
@@ -162,13 +165,22 @@ def preprocess(
         if closer is not None and closer.dark == segment.dark:
             # Ink outside the crop, which makes the digit implausible, is known to the first
             # segmentation only.
-            segment = replace(closer, implausible=closer.implausible or segment.implausible)
+            segment = replace(
+                closer,
+                implausible=closer.implausible or segment.implausible,
+                has_neighbors=segment.has_neighbors,
+            )
             x0, y0, x1, y1 = closer.box
             box = scale_box((x0 + left, y0 + top, x1 + left, y1 + top), 1 / x, 1 / y)
     polarity = DARK_ON_LIGHT if segment.dark else LIGHT_ON_DARK
     method = "color" if color else "luminance"
     return PreprocessedImage(
-        tight_to_mnist_format(segment.ink), box, polarity, method, segment.implausible
+        tight_to_mnist_format(segment.ink),
+        box,
+        polarity,
+        method,
+        segment.implausible,
+        segment.has_neighbors,
     )
 
 

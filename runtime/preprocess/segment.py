@@ -49,6 +49,9 @@ MIN_PIECE_SHARE = 0.03  # of the digit's mass; lighter components are specks, wh
 MAX_PIECE_GAP_SHARE = 0.15  # of the longer side of the digit's box; more distant ones are left out
 MAX_JOIN_ROUNDS = 3  # each round enlarges the box, which brings further components near
 
+# Of the greater height. Ink beside the digit is a neighbor if both share at least this height.
+MIN_NEIGHBOR_SHARE = 0.5
+
 # Pixels, if the digit's longer side is 20 pixels. Thinner strokes are widened; MNIST has 2 to 4.
 MIN_STROKE_PX = 1.8
 FORMAT_DIGIT_PX = 20  # longer side of a digit in MNIST's format
@@ -76,12 +79,14 @@ class Segment:
             exclusive.
         dark: whether the ink is darker than its background.
         implausible: whether the shape is probably not a digit.
+        has_neighbors: whether other ink, about as high as the digit, stands in a line with it.
     """
 
     ink: Plane
     box: Box
     dark: bool
     implausible: bool = False
+    has_neighbors: bool = False
 
 
 def segment_digit(gray: Gray) -> Segment | None:
@@ -114,14 +119,31 @@ def segment_digit(gray: Gray) -> Segment | None:
     mask = foreground.contrast > max(stroke, NOISE_LEVEL_SHARE * foreground.noise_floor)
     mask = remove_ruled_lines(remove_ruled_lines(mask).T).T
     components = find_components(mask, foreground.contrast)
-    chosen = None if components is None else _choose(mask, components)
+    if components is None:
+        return None
+    chosen = _choose(mask, components)
     if chosen is None:
         return None
     if is_window(chosen[0]):
         inside = _segment_window(gray, chosen[1], foreground.dark)
         if inside is not None:
             return inside
-    return _cut_out(foreground, chosen)
+    segment = _cut_out(foreground, chosen)
+    return replace(segment, has_neighbors=_has_neighbors(components.boxes, segment.box))
+
+
+def _has_neighbors(boxes: npt.NDArray[np.intp], box: Box) -> bool:
+    """Return whether ink to the left or right of the digit is about as high as the digit.
+
+    Args:
+        boxes: left, top, right, bottom of each component of the picture, (N, 4).
+        box: of the digit.
+    """
+    left, top, right, bottom = box
+    beside = (boxes[:, 0] >= right) | (boxes[:, 2] <= left)
+    lowest = MIN_NEIGHBOR_SHARE * np.maximum(boxes[:, 3] - boxes[:, 1], bottom - top)
+    overlap = np.minimum(boxes[:, 3], bottom) - np.maximum(boxes[:, 1], top)
+    return bool((beside & (overlap >= lowest)).any())
 
 
 def _segment_window(gray: Gray, box: Box, dark: bool) -> Segment | None:

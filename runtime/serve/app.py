@@ -105,6 +105,9 @@ class _Api:
     async def classify(self, request: Request) -> Response:
         return await self._process(request, "classify", drawing=_parse_flag(request, "drawing"))
 
+    async def feature_maps(self, request: Request) -> Response:
+        return await self._process(request, "feature-maps", drawing=_parse_flag(request, "drawing"))
+
     async def read(self, request: Request) -> Response:
         return await self._process(request, "read")
 

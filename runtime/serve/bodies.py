@@ -133,6 +133,38 @@ class Classification(Prediction):
 
 
 @dataclass(frozen=True)
+class Block:
+    """The feature maps of one block: a convolution, before its max pooling.
+
+    Attributes:
+        channels: number of maps, one per filter.
+        height: rows of a map.
+        width: columns of a map.
+        peak: the value that the byte 255 stands for: the largest value of the block.
+        maps: channels x height x width bytes, map by map, row by row; 0 for values up to 0.
+    """
+
+    channels: int
+    height: int
+    width: int
+    peak: float
+    maps: Base64
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """What the network computes between the image and the scores.
+
+    Attributes:
+        blocks: one for each max pooling, in the order of the network.
+        model: the artifact and the engine that classifies with it.
+    """
+
+    blocks: list[Block]
+    model: Model
+
+
+@dataclass(frozen=True)
 class _Located:
     """Part of an image.
 

@@ -28,10 +28,11 @@ _PROBLEMS = {
     421: "the Host header is not a name of this server",
     422: "the body is not an image, the image is damaged, or it takes too long to process",
     500: "internal error; the server's log has the traceback",
+    501: "the network has no feature maps to show",
     503: "too many requests at once, or the worker is being replaced: try again in a second",
 }
 _IMAGE_PROBLEMS = (400, 408, 413, 415, 422, 503)  # error statuses of operations with an image
-# The query parameter of /v1/classify.
+# The query parameter of /v1/classify and /v1/feature-maps.
 _DRAWING: Schema = {
     "name": "drawing",
     "in": "query",
@@ -75,6 +76,16 @@ OPERATIONS = (  # all operations of the API
         "Classify the digit in an image",
         bodies.Classification,
         _IMAGE_PROBLEMS,
+        (_DRAWING,),
+        takes_image=True,
+    ),
+    Operation(
+        "POST",
+        "/v1/feature-maps",
+        "feature_maps",
+        "Show what the network computes between the digit in an image and its scores",
+        bodies.FeatureMaps,
+        (*_IMAGE_PROBLEMS, 501),
         (_DRAWING,),
         takes_image=True,
     ),

@@ -7,13 +7,18 @@ import base64
 import time
 from typing import TypeAlias
 
+import numpy as np
+
+from runtime.backends.feature_maps import Maps
 from runtime.classifier import Classifier
+from runtime.errors import ArtifactError, BackendUnavailable
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import decode
 from runtime.preprocess.mnist_format import to_mnist_format
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, PreprocessedImage, preprocess
 from runtime.serve import bodies
 from runtime.serve.limits import Limits
+from runtime.serve.problem_details import HttpProblem
 
 # A classified digit for the metrics: (label, accepted, inference time in seconds). The time is None
 # if it was not measured.
@@ -66,6 +71,26 @@ def classify(
         model=_model_body(classifier),
     )
     return body, [(prediction.label, prediction.accepted, end - preprocessing_end)]
+
+
+def feature_maps(classifier: Classifier, image: bytes, drawing: bool) -> bodies.FeatureMaps:
+    """Return the body of the response to POST /v1/feature-maps.
+
+    Args:
+        classifier: the open model.
+        image: the bytes of an image file with one digit.
+        drawing: whether every mark on the image is ink, as on a drawing pad.
+
+    Raises:
+        ImageError: the image cannot be decoded.
+        HttpProblem: 501 if the network has no feature maps, or no engine that shows them.
+    """
+    preprocessed = _preprocess_drawing(image) if drawing else preprocess(image)
+    try:
+        blocks = classifier.feature_maps(preprocessed.pixels)
+    except (ArtifactError, BackendUnavailable) as error:
+        raise HttpProblem(501, str(error)) from error
+    return bodies.FeatureMaps(list(map(_block_body, blocks)), _model_body(classifier))
 
 
 def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Counted]]:
@@ -158,6 +183,13 @@ def _preprocess_drawing(image: bytes) -> PreprocessedImage:
         int((rows[-1] + 1) * y_scale),
     )
     return PreprocessedImage(pixels, box, DARK_ON_LIGHT, "drawing")
+
+
+def _block_body(maps: Maps) -> bodies.Block:
+    channels, height, width = maps.shape
+    peak = max(float(maps.max()), 0.0)
+    levels = np.clip(maps * (255 / peak if peak else 0), 0, 255).astype(np.uint8)
+    return bodies.Block(channels, height, width, peak, base64.b64encode(levels.tobytes()).decode())
 
 
 def _prediction_body(prediction: Prediction) -> bodies.Prediction:

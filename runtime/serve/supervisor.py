@@ -168,9 +168,9 @@ class Supervisor:
         """Send an image to the worker and return its response.
 
         Args:
-            task: "classify" for an image of a single digit, "read" for a page.
+            task: "classify" or "feature-maps" for an image of a single digit, "read" for a page.
             image: the bytes of an image file.
-            options: further fields of the message's header: `drawing` for "classify".
+            options: further fields of the message's header: `drawing` for a single digit.
 
         Raises:
             HttpProblem: 413 or 422 if the image is rejected; 422 after `limits.seconds`. Status 503

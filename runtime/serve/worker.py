@@ -7,6 +7,7 @@ an `id` and one of these values of `task`:
 - `ping`: The worker replies at once, even if all its threads are busy.
 - `model`: The header of the reply has `model`, the description of the open artifact.
 - `classify`: The body is an image. The header has `drawing`, see POST /v1/classify.
+- `feature-maps`: The same for POST /v1/feature-maps; the reply has no digits.
 - `read`: The body is an image of a page.
 
 The header of a reply has the `id` of the message. The reply to an image also has either `digits` or
@@ -77,7 +78,8 @@ class _Worker:
         """Return (digits for the metrics, body of the HTTP response).
 
         Raises:
-            HttpProblem: 413 if the image is too large, 503 if memory does not become free in time.
+            HttpProblem: 413 if the image is too large, 501 if the network has no feature maps,
+                503 if memory does not become free in time.
             ImageError: the image cannot be decoded.
         """
         is_page = header["task"] == "read"
@@ -86,6 +88,9 @@ class _Worker:
                 recognition, digits = self._model.run(lambda c: responses.read(c, image))
                 return digits, bodies.encode(recognition)
             drawing = header["drawing"]
+            if header["task"] == "feature-maps":
+                maps = self._model.run(lambda c: responses.feature_maps(c, image, drawing))
+                return [], bodies.encode(maps)
             classification, digits = self._model.run(
                 lambda c: responses.classify(c, image, drawing)
             )

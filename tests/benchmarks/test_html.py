@@ -372,6 +372,15 @@ def test_background_follows_the_color_scheme(open_page, name) -> None:
     assert light != dark
 
 
+@pytest.mark.parametrize("name", ["report", "photos"])
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_faults_of_accessibility(open_page, faults, name, width, scheme) -> None:
+    opened = open_page(name, width, scheme)
+    opened.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert faults(opened) == []
+
+
 def test_keyboard_scrolls_a_table_on_a_phone(open_page) -> None:
     opened = open_page("report", 360)
     area = opened.get_by_role("region", name="Summary")

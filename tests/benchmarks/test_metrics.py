@@ -61,7 +61,7 @@ def test_auroc_accepts_infinite_scores() -> None:
 def test_missing_scipy_is_named_with_an_install_hint(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
     with pytest.raises(EdgeError, match=r"SciPy .*pip install .digit-edge\[train\]"):
-        statistics.wilson_interval(1, 2)
+        statistics.mcnemar_exact(1, 2)
 
 
 def test_drop_interval_contains_the_drop_and_is_antisymmetric() -> None:

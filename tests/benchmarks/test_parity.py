@@ -16,6 +16,7 @@ from runtime import pretrained
 from runtime.errors import ArtifactError, BackendUnavailable, DatasetError
 from runtime.model import artifact
 from runtime.model.tolerance import Tolerance
+from train.data.writers import Writers
 
 # The artifacts without a fault, with the engine that opens each.
 SOUND = [
@@ -211,3 +212,25 @@ def test_test_set_of_other_classes_is_an_error(models, test_set) -> None:
     letters = dataclasses.replace(test_set, class_names=tuple("abcdefghij"))
     with pytest.raises(DatasetError, match="classes a, b"):
         parity.compare(models, letters)
+
+
+def test_accuracy_is_reported_by_series_of_writers_if_they_are_known(models, test_set) -> None:
+    n = len(test_set.labels)
+    known = Writers(np.arange(n) // 10, np.where(np.arange(n) < n // 2, 0, 4))
+    with_writers = dataclasses.replace(test_set, writers=known)
+    report = parity.compare(models, with_writers, backends=("litert",))
+    rows = {(row.case.artifact, row.series): row for row in report.series}
+    names = {name for name, _ in rows}
+    assert names >= {"digits.keras", "digits-int8.tflite"}
+    for name in names:
+        parts = rows[name, "hsf_0"], rows[name, "hsf_4"]
+        assert sum(part.n for part in parts) == rows[name, "all"].n == n
+        assert sum(part.correct for part in parts) == rows[name, "all"].correct
+    table = parity_tables.series_table(report)
+    assert len(table.lines) == len(rows)
+    assert "hsf_4" in table.lines[1]
+
+
+def test_unknown_writers_leave_the_table_of_series_out(report) -> None:
+    assert report.series == ()
+    assert parity_tables.series_table(report).lines == ()

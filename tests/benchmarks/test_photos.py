@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks.photos import report as photos_report
-from benchmarks.photos.run import edit_distance, measure, read_manifest
+from benchmarks.photos.run import edit_distance, list_photos, measure, read_manifest
 from benchmarks.photos.speed import measure_speed
 from benchmarks.schema.photos import NumberRead, Photo, PhotosReport, Speed
 from runtime.classifier import Classifier
@@ -120,6 +120,49 @@ def test_page_shows_model_pixels_of_single_images(measured: PhotosReport) -> Non
 
 def test_page_shows_original_images_on_request(measured: PhotosReport, folder: Path) -> None:
     assert photos_report.render_sheet(measured, folder).count("<img") == 5
+
+
+def test_classes_count_wrong_and_accepted_digits(measured: PhotosReport) -> None:
+    text = photos_report.render(measured)
+    assert "| wrong and accepted | 1 of 2 | 50.00 % | ≤ 0.3 %: MISSED |" in text
+    assert "| 9 | 1 | 0 | 0.00 % | 1 | 0 | 4 (1) | ≥ 97 %: MISSED |" in text
+    assert "| 3 | 1 | 1 | 100.00 % | 0 | 0 | – | ≥ 97 %: met |" in text
+
+
+@pytest.fixture
+def class_folder(tmp_path: Path) -> Path:
+    """Return a folder with one subfolder per class, without a manifest."""
+    for name, image in (("3", page(3)), ("9", page(4))):
+        (tmp_path / "plain" / name).mkdir(parents=True)
+        image.save(tmp_path / "plain" / name / "a.png")
+    return tmp_path / "plain"
+
+
+def test_folder_of_class_folders_is_measured(class_folder: Path) -> None:
+    report = measure(class_folder, Classifier.load(), "digits", speed=False)
+    assert [(p.photo.file, p.right) for p in report.singles] == [
+        ("3/a.png", True),
+        ("9/a.png", False),
+    ]
+    text = photos_report.render(report)
+    assert "| single digits right | 1 of 2 |" in text
+    assert "| 9 | 1 | 0 | 0.00 % | 1 | 0 | 4 (1) |" in text
+    assert "by writer" not in text
+    assert "a.png" not in text
+
+
+def test_subfolder_that_is_not_a_class_is_an_error(class_folder: Path) -> None:
+    (class_folder / "writer-7").mkdir()
+    with pytest.raises(DatasetError, match=r"writer-7.*manifest\.csv"):
+        list_photos(class_folder, tuple("0123456789"))
+
+
+@pytest.mark.parametrize("parts", [(), ("3", "9")], ids=["no subfolder", "no file"])
+def test_folder_without_images_is_an_error(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        (tmp_path / part).mkdir()
+    with pytest.raises(DatasetError, match="subfolders"):
+        list_photos(tmp_path, tuple("0123456789"))
 
 
 @pytest.fixture

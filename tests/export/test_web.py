@@ -556,3 +556,61 @@ def test_cached_engine_needs_no_npm(exported, tmp_path):
     shutil.copy(tarball, tmp_path)
     done = run("--out", tmp_path / "site", "--cache", tmp_path, PATH=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_site_speaks_the_language_of_the_browser(exported, hosted, opened, draw, shows):
+    with hosted(exported["int8"]) as url, opened(url, locale="de-DE") as page:
+        assert page.title() == "digit-edge: eine Ziffer zeichnen"
+        assert "Für Fotos und Zahlen aus mehreren Ziffern" in page.inner_text("main")
+        draw(page, STAR)
+        shows(page, "?")
+        assert "Keine bekannte Ziffer" in page.inner_text("#sure")
+
+
+@pytest.mark.parametrize(
+    ("locale", "title"),
+    [("fr-FR", "Cette page ne fonctionne pas depuis un fichier"),
+     ("ja-JP", "This page cannot run from a file")],
+)  # fmt: skip
+def test_notice_of_a_page_opened_as_a_file_is_in_the_language_of_the_browser(
+    exported, opened, locale, title
+):
+    url = (exported["int8"] / "index.html").as_uri()
+    with opened(url, ready=False, allowed=("CORS", "ERR_FAILED"), locale=locale) as page:
+        assert page.locator("#from-file h2:visible").all_inner_texts() == [title]
+
+
+@pytest.mark.parametrize("precision", ["int8", "float32"])
+def test_site_shows_the_feature_maps_of_the_classifier(exported, precision, hosted, opened):
+    program = """async () => {
+      const { open } = await import("./engine.js");
+      const canvas = Object.assign(document.createElement("canvas"), { width: 256, height: 256 });
+      const context = canvas.getContext("2d", { willReadFrequently: true });
+      context.fillStyle = "#fff";
+      context.fillRect(0, 0, 256, 256);
+      context.fillStyle = "#000";
+      context.fillRect(60, 50, 130, 24);
+      context.fillRect(150, 50, 24, 150);
+      const engine = await open();
+      const { pixels } = await engine.classify(canvas);
+      const blocks = await engine.featureMaps(canvas);
+      return [[...pixels], blocks.map((block) => ({ ...block, maps: [...block.maps] }))];
+    }"""
+    name = {"int8": "digits-int8.onnx", "float32": "digits.onnx"}[precision]
+    with hosted(exported[precision]) as url, opened(url) as page:
+        pixels, blocks = page.evaluate(program)
+    expected = Classifier.load(PRETRAINED / name).feature_maps(
+        np.array(pixels, np.uint8).reshape(28, 28, 1)
+    )
+    for block, maps in zip(blocks, expected, strict=True):
+        levels = np.array(block["maps"]).reshape(maps.shape)
+        assert np.abs(levels / 255 * block["peak"] - maps).max() < 0.06
+
+
+def test_site_opens_the_feature_maps_on_request(exported, hosted, opened, draw, shows):
+    with hosted(exported["int8"]) as url, opened(url) as page:
+        draw(page, SEVEN)
+        shows(page, "7")
+        page.click("#maps summary")
+        page.wait_for_selector("#blocks figure")
+        assert page.locator("#blocks figcaption").count() == 3

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,3 +184,37 @@ def test_classifier_takes_paths_bytes_files_images_and_arrays(digit):
 
 def test_empty_batch_has_no_predictions():
     assert Classifier.load().classify_batch([]) == []
+
+
+@pytest.fixture
+def number(tmp_path):
+    """A picture of the digits 4 and 7, or their like, on paper."""
+    golden = Classifier.load().spec.golden
+    paper = np.full((200, 420), 235, np.uint8)
+    for left, pixels in zip((30, 220), golden.pixels[[3, 5]], strict=True):
+        digit = Image.fromarray(pixels[:, :, 0]).resize((160, 160), Image.Resampling.BICUBIC)
+        paper[20:180, left : left + 160] -= (np.asarray(digit) * 0.8).astype(np.uint8)
+    path = tmp_path / "number.png"
+    Image.fromarray(paper).save(path)
+    labels = [Classifier.load().spec.labels[golden.scores[n].argmax()] for n in (3, 5)]
+    return path, "".join(labels)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--csv"]])
+def test_picture_of_a_number_is_pointed_to_digit_edge_read(number, options):
+    path, text = number
+    done = run(path, *options)
+    assert done.returncode == 0
+    assert done.stderr == f"{path}: this looks like a number, {text}; digit-edge read reads it\n"
+    assert len(done.stdout.splitlines()) == (2 if options == ["--csv"] else 1)
+
+
+def test_picture_of_one_digit_gets_no_hint(digit):
+    photograph = Path(__file__).parents[2] / "examples/photo.jpg"
+    for path in (digit[0], photograph):
+        assert run(path).stderr == ""
+
+
+def test_several_pictures_get_no_hint(number):
+    """Reading each picture twice would take too long."""
+    assert run(number[0], number[0]).stderr == ""

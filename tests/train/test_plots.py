@@ -134,3 +134,38 @@ def test_figure_is_saved_as_png(tmp_path):
     with Image.open(io.BytesIO((tmp_path / "new" / "samples.png").read_bytes())) as image:
         assert image.format == "PNG"
         assert image.size == (1000, 135)
+
+
+def test_convolution_shows_the_step_and_the_result_so_far():
+    image = np.zeros((6, 6))
+    image[3:] = 1
+    kernel = np.array([[-1, -1, -1], [0, 0, 0], [1, 1, 1]])
+    figure = plots.convolution(image, kernel, row=1, column=2)
+    (_, whole), (axes, patch), (_, result) = _images(figure)
+    np.testing.assert_array_equal(whole, image)
+    np.testing.assert_array_equal(patch, image[1:4, 2:5])
+    assert axes.get_title() == "ink × weight, sum 3.0"
+    assert result[1].tolist() == [3, 3, 3, 0]
+    assert not result[2:].any()
+
+
+def test_feature_maps_show_the_most_active_filters_first():
+    maps = np.zeros((4, 4, 20))
+    maps[1, 1, 7] = 5
+    maps[2, 2, 3] = 2
+    figure = plots.feature_maps(PIXELS[0], [maps])
+    titles = [axes.get_title() for axes, _ in _images(figure)]
+    assert titles[:3] == ["block 1", "filter 7", "filter 3"]
+    assert len(titles) == 10
+
+
+def test_frames_are_drawn_around_their_part_of_each_image():
+    figure = plots.framed(PIXELS[:2], [(3, 4, 11, 12), (0, 0, 5, 5)], "two")
+    frames = [axes.patches[0].get_bbox().bounds for axes, _ in _images(figure)]
+    assert frames == [(2.5, 3.5, 8, 8), (-0.5, -0.5, 5, 5)]
+
+
+def test_page_numbers_its_frames():
+    figure = plots.page(EXAMPLES / "photo.jpg", [(0, 0, 9, 9), (5, 5, 9, 9)])
+    assert [text.get_text().strip() for text in figure.axes[0].texts] == ["0", "1"]
+    assert len(figure.axes[0].patches) == 2

@@ -1,8 +1,10 @@
 """Whole training runs in processes of their own: their files, interrupted and resumed."""
 
 import csv
+import gzip
 import os
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from PIL import Image
 
 from runtime.errors import EdgeError
 from runtime.model import artifact
+from train.data.load import sklearn_digits
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("sklearn")
@@ -22,7 +25,7 @@ EPOCHS = 3
 # Three epochs: with early corruption, with corruption, and with corruption and cooldown.
 OPTIONS = [
     *("--data", "embedded", "--epochs", str(EPOCHS), "--batch-size", "32", "--seed", "5"),
-    *("--published", "--set", "spoilt=0.7", "--set", "calm=0.4"),
+    *("--published", "--set", "spoilt=0.7", "--set", "calm=0.4", "--set", "drawn_share=0"),
 ]
 
 
@@ -89,6 +92,37 @@ def test_saved_model_reproduces_its_golden_scores(uninterrupted):
     scores = np.asarray(model(golden.pixels / np.float32(255)))
     np.testing.assert_allclose(scores, golden.scores, atol=1e-6)
     assert (golden.scores.argmax(axis=1) == np.arange(8)).sum() >= 7
+
+
+def test_writers_and_drawn_digits_are_used_and_reported(tmp_path):
+    """Whole writers are held back, and a missing npm leaves the fonts out with a reason."""
+    data = sklearn_digits()
+    for name, split in (("train", data.train), ("test", data.test)):
+        rows = np.zeros((len(split), 8), ">i4")
+        rows[:, 0] = split.labels
+        rows[:, 1] = np.where(np.arange(len(split)) < 200, 0, 4)
+        rows[:, 2] = np.arange(len(split)) // 20
+        header = b"\x00\x00\x0c\x02" + struct.pack(">II", *rows.shape)
+        (tmp_path / f"qmnist-{name}-labels-idx2-int.gz").write_bytes(
+            gzip.compress(header + rows.tobytes())
+        )
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "train", "--data", "embedded", "--published",
+            *("--epochs", "1", "--batch-size", "32", "--out", str(tmp_path / "digits.keras")),
+            *("--writers", str(tmp_path / "qmnist-train-labels-idx2-int.gz")),
+        ],
+        cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "npm is not installed" in done.stderr
+    assert "validation images of other writers" in done.stdout
+    assert "drawn images: 34 % of each batch" in done.stdout
+    assert "hsf_4" in done.stdout
+    assert "95 % interval over writers" in done.stdout
+    spec = artifact.read(tmp_path / "digits.keras").spec
+    assert "of whole writers" in dict(spec.provenance)["held back"]
 
 
 @pytest.mark.parametrize("name", ["digits.h5", os.fsdecode(b"donn\xe9es.keras")])

@@ -39,6 +39,7 @@ def download(
     folder: Path,
     mirrors: Sequence[str] = MIRRORS,
     sha256: Mapping[str, str] = MNIST_SHA256,
+    option: str = "--data",
 ) -> None:
     """Download files as NAME.gz into a folder; valid files in the folder are not downloaded again.
 
@@ -50,6 +51,7 @@ def download(
         folder: folder to write to; created if it is missing.
         mirrors: URLs of folders, each ending in a slash; at least one.
         sha256: NAME → hexadecimal SHA-256 of the decompressed content.
+        option: the option that names these files, for the message.
 
     Raises:
         DatasetError: all mirrors failed; the message contains the error of the last mirror.
@@ -68,8 +70,8 @@ def download(
                     raise DatasetError(
                         f"{failed}{name}.gz: {_reason(error)}; download "
                         f"{', '.join(f'{each}.gz' for each in sha256)} by hand from "
-                        f"{' or '.join(mirrors)} and put them into {folder}, or pass their folder "
-                        "with --data"
+                        f"{' or '.join(mirrors)} and put them into {folder}, or pass them with "
+                        f"{option}"
                     ) from error
 
 

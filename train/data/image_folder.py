@@ -45,7 +45,7 @@ def read(folder: Path, as_is: bool, test_share: float) -> DataSet:
             beside them or none of them is for training.
     """
     train, test = _parts(folder)
-    classes = sorted({c.name for part in train + test for c in _subfolders(part)})
+    classes = sorted({c.name for part in train + test for c in visible_subfolders(part)})
     if all(name.isdecimal() for name in classes):
         classes.sort(key=int)
     if not 2 <= len(classes) <= MAX_CLASSES:
@@ -66,7 +66,7 @@ def _parts(folder: Path) -> tuple[list[Path], list[Path]]:
 
     If fewer than two subfolders have the names of such parts, this is ([folder], []).
     """
-    subfolders = _subfolders(folder)
+    subfolders = visible_subfolders(folder)
     train = [part for part in subfolders if part.name.lower() in TRAIN_NAMES]
     test = [part for part in subfolders if part.name.lower() in TEST_NAMES]
     if len(train + test) < 2:
@@ -84,10 +84,15 @@ def _joined(folders: list[Path]) -> str:
     return " and ".join(map(str, folders))
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def visible_subfolders(folder: Path) -> list[Path]:
     """Return the subfolders, sorted, without hidden ones."""
     hidden = (".", "__")  # .git, __MACOSX
     return [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(hidden)]
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Return the files in a folder and its subfolders, sorted, without hidden ones."""
+    return [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
 
 
 def _read_split(folders: list[Path], classes: list[str], as_is: bool) -> Split:
@@ -97,8 +102,7 @@ def _read_split(folders: list[Path], classes: list[str], as_is: bool) -> Split:
         for folder in folders
         for index, name in enumerate(classes)
         if (folder / name).is_dir()
-        for file in sorted((folder / name).rglob("*"))
-        if file.is_file() and not file.name.startswith(".")
+        for file in visible_files(folder / name)
     ]
     pixels, labels, skipped = [], [], 0
     silent = not sys.stderr.isatty()

@@ -80,6 +80,15 @@ def load(source: str | os.PathLike[str] | None = None, as_is: bool = False) -> D
         return sklearn_digits()
 
 
+def folder_of(source: str | os.PathLike[str] | None) -> Path:
+    """Return the folder that `load` reads a data set of files from; see there."""
+    source = source or os.environ.get(DATA_VARIABLE)
+    if source is None:
+        return cache_folder()
+    path = Path(source)
+    return path if path.is_dir() else path.parent
+
+
 def cache_folder() -> Path:
     """Return the folder of downloads: $XDG_CACHE_HOME/digit-edge, by default ~/.cache/digit-edge.
 

@@ -15,8 +15,7 @@ from runtime.model.artifact import Artifact
 from runtime.model.spec import Metrics
 from runtime.system import atomic_write, interrupt
 from train.checkpoint import Epoch
-from train.data import load
-from train.lines import writers
+from train.data import load, writers
 from train.lines.batches import BatchSource, LineBatch, stack
 from train.lines.compose import Composer
 from train.lines.fit import EPOCHS, LineTraining, exact_share, fit
@@ -53,7 +52,7 @@ def run(
         if data_set.labels != tuple("0123456789"):
             raise EdgeError(f"{data_set.name} is not of the ten digits; lines are composed of them")
         train = data_set.train
-        by = None if writers_path is None else writers.read(writers_path, train.labels)
+        by = None if writers_path is None else writers.read(writers_path, train.labels).writer
     held = writers.hold_back(by, len(train), _VALIDATION_SHARE, seed)
     kept, own = train.take((~held).nonzero()[0]), train.take(held.nonzero()[0])
     own_writers = None if by is None else by[held]

@@ -4,19 +4,21 @@
 // and splits it into JPEGs. engine.js is that of runtime.serve.
 
 import { EngineError, Server } from "./engine.js";
+import { text } from "./texts.js";
 
 const RETRY_MS = 2000; // delay before a broken stream is requested again
 const MAX_HEAD_BYTES = 200; // the head of a part of the stream is shorter
 const $ = (id) => document.getElementById(id);
 const server = new Server(askToken);
 
+showMessage(text("preview.waiting"));
 for (;;) {
   try {
     const response = await server.request("stream");
     for await (const jpeg of jpegs(response.body.getReader())) await show(jpeg);
-    showMessage("The camera program has ended.");
+    showMessage(text("preview.ended"));
   } catch (error) {
-    showMessage(error instanceof EngineError ? error.message : "No more pictures. Is the program still running?");
+    showMessage(error instanceof EngineError ? error.message : text("preview.gone"));
   }
   await new Promise((done) => setTimeout(done, RETRY_MS));
 }
@@ -60,14 +62,14 @@ async function show(jpeg) {
   document.body.dataset.ready = "";
 }
 
-function showMessage(text) {
-  if ($("problem").textContent !== text) $("problem").textContent = text;
+function showMessage(message) {
+  if ($("problem").textContent !== message) $("problem").textContent = message;
 }
 
 // Show the token dialog; return a promise of the token. `wrong`: the previous one was rejected.
 function askToken(wrong) {
   const dialog = $("ask-token");
-  if (wrong) $("token-text").textContent = "That token is not right. Please try again.";
+  if (wrong) $("token-text").textContent = text("token.wrong");
   $("token").value = "";
   dialog.showModal();
   return new Promise((done) => {

@@ -2,10 +2,12 @@
 //
 // Each change of the drawing becomes a request to the engine (engine.js: the server, or the model in
 // the browser), and its answer is shown. The static site of export.web uses this file too, without
-// the controls for pictures.
+// the controls for pictures and numbers.
 
 import { EngineError, open } from "./engine.js";
+import { showBlocks } from "./maps.js";
 import { Pad } from "./pad.js";
+import { number, setOwnClasses, text } from "./texts.js";
 
 const $ = (id) => document.getElementById(id);
 const ANNOUNCE_DELAY_MS = 600; // a screen reader hears an answer that does not change for this long
@@ -17,12 +19,10 @@ let engine = null;
 let pending = null; // the newest request; it replaces older ones that were not sent
 let busy = false; // whether a request is being processed
 let announcement = 0; // timer of the next announcement
-let isDigits = true; // whether the classes are 0 to 9
-let pictures = null; // stops the camera; null on the static site, which reads drawings only
+let pictures = null; // the camera and its controls; null on the static site, which reads drawings only
 
 const pad = new Pad($("pad"), onDrawing, announce);
 const mode = () => document.querySelector("[name=mode]:checked")?.value ?? "digit";
-const rejected = () => (isDigits ? "Not a digit I know" : "None of these");
 
 $("clear").addEventListener("click", () => {
   pictures?.stop();
@@ -30,6 +30,15 @@ $("clear").addEventListener("click", () => {
   pad.canvas.focus();
 });
 $("undo").addEventListener("click", () => pad.undo());
+$("retry").addEventListener("click", () => (engine ? requestAgain() : openEngine()));
+$("switch")?.addEventListener("click", () => {
+  document.querySelector("[name=mode][value=number]").checked = true;
+  onMode();
+  pad.canvas.focus();
+});
+$("maps").addEventListener("toggle", () => {
+  if ($("maps").open) requestAgain();
+});
 for (const input of document.querySelectorAll("[name=mode]")) {
   input.addEventListener("change", onMode);
 }
@@ -47,153 +56,242 @@ async function start() {
     pictures = takePictures(
       { body: document.body, choose: $("choose"), camera: $("camera"), take: $("take"),
         file: $("file"), snap: $("snap"), live: $("live") },
-      onPicture, showProblem,
+      { use: onPicture, fail: onFailedPicture, change: onCamera },
     );
   }
+  await openEngine();
+}
+
+async function openEngine() {
+  showProblem("");
   try {
     engine = await open(askToken);
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
-    return showProblem(error.message);
+    return showProblem(error.message, error.retry);
   }
+  showModel();
+  document.body.dataset.ready = "true";
+  requestAgain();
+}
+
+// Adapt the page to the classes of the engine's model.
+function showModel() {
   const { labels } = engine.model;
-  isDigits = labels.length === 10 && labels.every((label, i) => label === String(i));
-  if (!isDigits) showOwnClasses();
+  const isDigits = labels.length === 10 && labels.every((label, i) => label === String(i));
   const isLong = labels.length > MAX_LIST_LABELS;
-  $("hint").textContent = isDigits
-    ? "Draw a digit, 0 to 9" : `Draw ${labels.slice(0, MAX_LIST_LABELS).join(", ")}${isLong ? ", …" : ""}`;
+  setOwnClasses(!isDigits);
   $("scores").replaceChildren(...labels.map(scoreRow));
   $("scores").classList.toggle("many", isLong);
   $("scores").classList.toggle("own", !isDigits && !isLong);
+  showHint();
   showFacts();
-  document.body.dataset.ready = "true";
-  if (!pad.empty) onDrawing(false);
 }
 
-// Replace texts that mention digits, for a model with other classes.
-function showOwnClasses() {
-  document.title = "digit-edge: draw";
-  $("tagline").textContent = "A small network reads what you draw.";
-  document.querySelectorAll("#modes span").forEach((span, i) => { span.textContent = ["One", "Several"][i]; });
+function showHint() {
+  $("hint").hidden = !pad.empty || pad.picture !== null || Boolean(pictures?.live);
+  if (!engine) return;
+  const { labels } = engine.model;
+  const listed = labels.slice(0, MAX_LIST_LABELS).join(", ") + (labels.length > MAX_LIST_LABELS ? ", …" : "");
+  $("hint").textContent = text(mode() === "number" ? "hint.number" : "hint", { labels: listed });
 }
 
 function onMode() {
   document.querySelector("main").classList.toggle("wide", mode() === "number");
-  $("confidence").hidden = $("seen").hidden = mode() === "number";
+  $("confidence").hidden = $("seen").hidden = $("maps").hidden = mode() === "number";
+  if (mode() === "digit" || pad.picture) requestAgain();
+  else requestAnimationFrame(requestAgain); // after the pad got its new width
+}
+
+// Request an answer to what the pad shows.
+function requestAgain() {
   if (pad.picture) onPicture(pad.picture.image);
-  else if (mode() === "digit") onDrawing(false);
-  else requestAnimationFrame(() => onDrawing(false)); // after the pad got its new width
+  else onDrawing(false);
 }
 
 // `drawing`: whether a stroke is still being drawn.
 function onDrawing(drawing) {
-  $("hint").hidden = !pad.empty || pad.picture !== null;
+  showHint();
   $("undo").disabled = pad.empty;
   if (pad.picture) return;
-  if (pad.empty) return showNothing();
-  if (mode() === "digit") request(pad.digit(), true, drawing);
-  else request(pad.page(), true, drawing);
+  if (pad.empty) showNothing();
+  else request(mode() === "digit" ? pad.digit() : pad.page(), true, drawing);
 }
 
 function onPicture(image) {
-  $("hint").hidden = true;
-  $("undo").disabled = true;
   pad.showPicture(image);
-  showNothing("Reading…");
+  showHint();
+  $("undo").disabled = true;
+  showNothing(text("status.reading"));
   request(image, false, false);
+}
+
+// A picture that cannot be opened replaces what was there, so that no old answer stays beside it.
+function onFailedPicture(message) {
+  pictures.stop();
+  pad.clear();
+  showProblem(message);
+}
+
+// The live picture replaces the drawing and its answer, until a photo is taken.
+function onCamera(live) {
+  document.body.classList.toggle("live", live);
+  if (live || pad.empty) pad.clear();
 }
 
 // Ask the engine to read a canvas. `isDrawing`: it comes from the pad; `unfinished`: a stroke is
 // still being drawn, so the answer is not announced.
 function request(canvas, isDrawing, unfinished) {
   pending = { canvas, isDrawing, unfinished, read: mode() === "number" };
-  if (engine && !busy) processPending();
+  if (!engine) showSure("", text($("problem").textContent ? "status.none" : "status.reading"));
+  else if (!busy) processPending();
 }
 
 async function processPending() {
   busy = true;
-  while (pending) {
-    const current = pending;
-    pending = null;
-    try {
-      const { canvas, isDrawing, read } = current;
-      const answer = await (read ? engine.read : engine.classify)(canvas, isDrawing);
-      // Drop the answer if the pad was cleared or the mode switched in the meantime.
-      if (isDrawing ? pad.empty : pad.picture?.image !== canvas) continue;
-      if (read !== (mode() === "number")) continue;
-      showProblem("");
-      (read ? showReading : showAnswer)(answer, current);
-    } catch (error) {
-      if (!(error instanceof EngineError)) throw error;
-      showNothing();
-      showProblem(error.message);
-    } finally {
-      busy = pending !== null;
+  try {
+    while (pending) {
+      const current = pending;
+      pending = null;
+      try {
+        await answer(current);
+      } catch (error) {
+        if (!(error instanceof EngineError)) throw error;
+        if (isOutdated(current)) continue;
+        showNothing(text("status.none"));
+        showProblem(error.message, error.retry);
+      }
     }
+  } finally {
+    busy = false;
   }
+}
+
+async function answer(current) {
+  const { canvas, isDrawing, unfinished, read } = current;
+  const result = await (read ? engine.read : engine.classify)(canvas, isDrawing);
+  if (isOutdated(current)) return;
+  // The server may have reloaded a replaced model, with other classes.
+  if (result.model && result.model.digest !== engine.model.digest) {
+    engine.model = await engine.describe();
+    showModel();
+  }
+  showProblem("");
+  (read ? showReading : showAnswer)(result, current);
+  if (read) return;
+  if ($("maps").open) await showMaps(current);
+  if (!unfinished && !pending) await suggestNumber(current);
+}
+
+// Whether the pad was cleared, or shows another picture, or the mode was switched since a request.
+function isOutdated({ canvas, isDrawing, read }) {
+  return (isDrawing ? pad.empty || pad.picture : pad.picture?.image !== canvas) || read !== (mode() === "number");
 }
 
 // Show the answer to a request for one digit.
-function showAnswer(answer, { canvas, isDrawing, unfinished }) {
-  const { label, confidence, accepted, scores, pixels, box } = answer;
-  if (answer.method === "blank" || answer.view?.method === "blank") {
-    showNothing();
-    if (!isDrawing) showProblem("This picture looks blank.");
+function showAnswer(result, { canvas, isDrawing, unfinished }) {
+  const { label, confidence, accepted, scores, pixels, box } = result;
+  if (result.method === "blank" || result.view?.method === "blank") {
+    showNothing("");
+    if (!isDrawing) showProblem(text("problem.blank"));
     return;
   }
   showText(accepted ? label : "?", accepted);
-  showSure(accepted ? percent(confidence) : rejected(), accepted ? "sure" : `best guess: ${label}, ${percent(confidence)}`);
+  if (accepted) showSure(percent(confidence), text("sure"));
+  else showSure(text("rejected"), text("rejected.guess", { label, percent: percent(confidence) }));
   drawPixels(pixels);
   scores.forEach(({ score }, i) => showScore($("scores").children[i], score, score === confidence));
-  showFacts(answer);
+  showFacts(result);
   if (!isDrawing) pad.showPicture(canvas, [{ box, text: accepted ? label : "?" }]);
-  announceLater(accepted ? `${label}, ${percent(confidence)} sure` : rejected(), unfinished);
+  const spoken = accepted ? text("sure.spoken", { label, percent: percent(confidence) }) : text("rejected");
+  announceLater(spoken, unfinished);
 }
 
 // Show the answer to a request for a number.
-function showReading(answer, { canvas, isDrawing, unfinished }) {
-  const { text, digits } = answer;
-  showText(text || "?", text !== "");
-  $("result").classList.toggle("free", text.includes("\n"));
+function showReading(result, { canvas, isDrawing, unfinished }) {
+  const { text: reading, digits } = result;
   const confidences = digits.filter((digit) => digit.accepted).map((digit) => digit.confidence);
-  const nothing = isDigits ? "No digits found" : "Nothing found";
-  const count = `${confidences.length}${isDigits ? " digits" : ""}`;
-  if (text === "") showSure(nothing, "");
-  else if (confidences.length === 1) showSure(percent(confidences[0]), "sure");
-  else showSure(`≥ ${percent(Math.min(...confidences))}`, `sure of each of ${count}`);
-  showFacts(answer);
+  showText(reading || "?", confidences.length > 0);
+  $("result").classList.toggle("free", reading.includes("\n"));
+  const uncertain = reading.split("?").length - 1;
+  const doubt = uncertain ? text("number.uncertain", { count: uncertain }) : "";
+  let spoken = [reading, doubt].filter(Boolean).join(". ");
+  if (confidences.length === 0) {
+    spoken = digits.length ? text("number.marks", { count: digits.length }) : text("number.nothing");
+    showSure(spoken, "");
+  } else if (confidences.length === 1) {
+    showSure(percent(confidences[0]), text("sure"), doubt);
+  } else {
+    showSure(`≥ ${percent(Math.min(...confidences))}`, text("sure.each", { count: confidences.length }), doubt);
+  }
+  showFacts(result);
   if (!isDrawing) {
     pad.showPicture(canvas, digits.map(({ box, label, accepted }) => ({ box, text: accepted ? label : "?" })));
   }
-  announceLater(text || nothing, unfinished);
+  announceLater(spoken, unfinished);
 }
 
-function showNothing(message = pad.picture ? "" : "Nothing drawn yet") {
+// Suggest the mode for numbers if what was classified as one digit contains several.
+async function suggestNumber(current) {
+  const { canvas, isDrawing } = current;
+  if (!engine.read || (isDrawing && pad.strokes.length < 2)) return;
+  let result;
+  try {
+    result = await engine.read(isDrawing ? pad.page() : canvas, isDrawing);
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    return; // the answer to the request stays
+  }
+  if (pending || isOutdated(current) || result.digits.filter((digit) => digit.accepted).length < 2) return;
+  $("suggested").textContent = text("number.suggest", { number: result.lines.join(", ") });
+  $("suggestion").hidden = false;
+  announceLater($("suggested").textContent, false);
+}
+
+async function showMaps(current) {
+  try {
+    const blocks = await engine.featureMaps(current.canvas, current.isDrawing);
+    if (isOutdated(current)) return;
+    showBlocks($("blocks"), blocks);
+    $("maps-note").textContent = "";
+  } catch (error) {
+    if (!(error instanceof EngineError) || !error.unsupported) throw error;
+    if (isOutdated(current)) return;
+    showBlocks($("blocks"), []);
+    $("maps-note").textContent = text("maps.missing");
+  }
+}
+
+function showNothing(message) {
+  const live = pictures?.live;
   showText("–", true);
   $("answer").classList.add("waiting");
-  showSure("", message);
+  showSure("", message ?? text(live ? "status.camera" : "status.nothing"));
   drawPixels(new Uint8Array(PIXELS_SIDE * PIXELS_SIDE));
   for (const row of $("scores").children) showScore(row, 0, false);
-  showProblem("");
+  showBlocks($("blocks"), []);
+  $("maps-note").textContent = text("maps.waiting");
+  if (engine) showProblem(""); // otherwise it says why there is no engine
   clearTimeout(announcement);
-  $("spoken").textContent = "";
+  $("spoken").textContent = live ? text("status.camera") : "";
 }
 
-function showText(text, accepted) {
+function showText(shown, accepted) {
   $("result").classList.remove("free");
-  const lines = text.split("\n");
+  if ($("suggestion")) $("suggestion").hidden = true;
+  const lines = shown.split("\n");
   const longest = Math.max(...lines.map((line) => line.length));
-  $("answer").textContent = text;
+  $("answer").textContent = shown;
   $("answer").className = accepted ? "" : "rejected";
   const size = Math.min(MAX_ANSWER_REM, 20 / longest, 16 / lines.length);
   $("answer").style.setProperty("--answer-size", `${size}rem`);
 }
 
-// Show a confidence in large type and its explanation below.
-function showSure(large, small) {
+// Show a confidence in large type and lines of explanation below.
+function showSure(large, ...small) {
   const strong = document.createElement("strong");
   strong.textContent = large;
-  $("sure").replaceChildren(...(large ? [strong] : []), small);
+  $("sure").replaceChildren(...(large ? [strong] : []), small.filter(Boolean).join(". "));
 }
 
 function scoreRow(label) {
@@ -220,46 +318,48 @@ function drawPixels(values) {
   context.putImageData(image, 0, 0);
 }
 
-function showFacts(answer) {
+function showFacts(result) {
   const { model } = engine;
-  const current = answer?.model ?? model; // the server may have reloaded a replaced model
   const facts = [
-    ["Artifact", `${current.name}, ${current.precision}, ${current.digest.slice(0, 8)}…`],
-    ["Engine", `${current.backend} ${current.backend_version}`],
+    ["fact.artifact", `${model.name}, ${model.precision}, ${model.digest.slice(0, 8)}…`],
+    ["fact.engine", `${model.backend} ${model.backend_version}`],
   ];
-  if (model.test_accuracy !== null && current.digest === model.digest) {
-    facts.push(["Accuracy", `${(100 * model.test_accuracy).toFixed(2)} % of ${model.n_test.toLocaleString("en")} test images`]);
+  if (model.test_accuracy !== null) {
+    const accuracy = { percent: `${number(100 * model.test_accuracy, 2)} %`, images: model.n_test };
+    facts.push(["fact.accuracy", text("fact.accuracy.value", accuracy)]);
   }
-  if (answer?.inference_ms !== undefined) {
-    facts.push(["Network", milliseconds(answer.inference_ms)], ["Preprocessing", milliseconds(answer.preprocess_ms)]);
+  if (result?.inference_ms !== undefined) {
+    facts.push(["fact.network", milliseconds(result.inference_ms)], ["fact.preprocessing", milliseconds(result.preprocess_ms)]);
   }
-  if (answer) facts.push([model.server === false ? "Total" : "Round trip", milliseconds(answer.total_ms)]);
-  $("facts").replaceChildren(...facts.map(([term, text]) => {
+  if (result) facts.push([model.server === false ? "fact.total" : "fact.roundtrip", milliseconds(result.total_ms)]);
+  $("facts").replaceChildren(...facts.map(([term, value]) => {
     const [pair, dt, dd] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
-    [dt.textContent, dd.textContent] = [term, text];
+    [dt.textContent, dd.textContent] = [text(term), value];
     pair.append(dt, dd);
     return pair;
   }));
 }
 
-function showProblem(text) {
-  if ($("problem").textContent !== text) $("problem").textContent = text;
+// Show a message; `retry`: whether trying the same again may help.
+function showProblem(message, retry = false) {
+  if ($("problem").textContent !== message) $("problem").textContent = message;
+  $("retry").hidden = !retry;
 }
 
 // Have a screen reader speak a text.
-function announce(text) {
-  $("spoken").textContent = text;
+function announce(message) {
+  $("spoken").textContent = message;
 }
 
-function announceLater(text, unfinished) {
+function announceLater(message, unfinished) {
   clearTimeout(announcement);
-  if (!unfinished) announcement = setTimeout(announce, ANNOUNCE_DELAY_MS, text);
+  if (!unfinished) announcement = setTimeout(announce, ANNOUNCE_DELAY_MS, message);
 }
 
 // Show the token dialog; return a promise of the token. `wrong`: the previous one was rejected.
 function askToken(wrong) {
   const dialog = $("ask-token");
-  if (wrong) $("token-text").textContent = "That token is not right. Please try again.";
+  if (wrong) $("token-text").textContent = text("token.wrong");
   $("token").value = "";
   dialog.showModal();
   return new Promise((done) => {
@@ -269,9 +369,10 @@ function askToken(wrong) {
 
 function percent(share) {
   const value = 100 * share;
-  return `${value > 99.9 && value < 100 ? "99.9" : value.toFixed(value < 10 || value >= 99 ? 1 : 0)} %`;
+  if (value > 99.9 && value < 100) return `${number(99.9, 1)}\u00a0%`;
+  return `${number(value, value < 10 || value >= 99 ? 1 : 0)}\u00a0%`;
 }
 
 function milliseconds(value) {
-  return `${value < 10 ? value.toFixed(2) : value.toFixed(0)} ms`;
+  return `${number(value, value < 10 ? 2 : 0)} ms`;
 }

@@ -1,23 +1,35 @@
 // The engine of the drawing page: sends drawings and pictures to the server of this page.
 //
 // The static site replaces this file with export/site/engine.js, which runs the model in the browser.
-// Both export `open`, which returns an engine with `model` and `classify`; only this one has `read`.
-// The camera preview uses `Server` to request its stream.
+// Both export `open`, which returns an engine with `model`, `classify` and `featureMaps`; only this one
+// has `read` and `describe`. The camera preview uses `Server` to request its stream.
+
+import { text } from "./texts.js";
 
 const TOKEN_KEY = "digit-edge-token"; // in sessionStorage
 const TOKEN_PATTERN = /^[\x21-\x7e]+$/; // characters that a header allows; fetch rejects others
 const PHOTO_QUALITY = 0.92; // of the JPEG that is sent
 
-// An error with a message for the user.
-export class EngineError extends Error {}
+const TEMPORARY = [408, 500, 503]; // statuses of errors that a second try may not have
+const UNSUPPORTED = 501; // the model has no feature maps
+
+// An error with a message for the user. `retry`: trying again may help; `unsupported`: the model
+// cannot do what was requested.
+export class EngineError extends Error {
+  constructor(message, { retry = false, unsupported = false } = {}) {
+    super(message);
+    Object.assign(this, { retry, unsupported });
+  }
+}
 
 // Open the engine. `askToken(wrong)` returns a promise of the token; it is called if the server
 // needs one, with true if the previous token was rejected.
 export async function open(askToken) {
   const server = new Server(askToken);
-  const model = await (await server.request("v1/model")).json();
   return {
-    model,
+    model: await server.describe(),
+    describe: () => server.describe(),
+    featureMaps: (canvas, drawing) => server.featureMaps(canvas, drawing),
     classify: (canvas, drawing) => server.classify(canvas, drawing),
     read: (canvas, drawing) => server.read(canvas, drawing),
   };
@@ -34,12 +46,24 @@ export class Server {
     }
   }
 
+  async describe() {
+    const model = await (await this.request("v1/model")).json();
+    this.limits = { bytes: model.max_body_bytes, pixels: model.max_pixels };
+    return model;
+  }
+
+  // Return the blocks of the network, with their maps as bytes.
+  async featureMaps(canvas, drawing) {
+    const response = await this.#send(`v1/feature-maps?drawing=${drawing}`, canvas, drawing);
+    const { blocks } = await response.json();
+    return blocks.map((block) => ({ ...block, maps: bytesOf(block.maps) }));
+  }
+
   async classify(canvas, drawing) {
     const start = performance.now();
     const response = await this.#send(`v1/classify?drawing=${drawing}`, canvas, drawing);
     const answer = await response.json();
-    const pixels = Uint8Array.from(atob(answer.view.pixels), (c) => c.charCodeAt(0));
-    return { ...answer, pixels, box: answer.view.box, total_ms: performance.now() - start };
+    return { ...answer, pixels: bytesOf(answer.view.pixels), box: answer.view.box, total_ms: performance.now() - start };
   }
 
   async read(canvas, drawing) {
@@ -63,18 +87,26 @@ export class Server {
     try {
       response = await fetch(path, { ...options, headers });
     } catch {
-      throw new EngineError("The server does not respond. Is it still running?");
+      throw new EngineError(text("problem.gone"), { retry: true });
     }
     if (response.status === 401) {
       sessionStorage.setItem(TOKEN_KEY, await this.askToken(retry || token !== null));
       return this.request(path, options, true);
     }
     if (!response.ok) {
-      const problem = await response.json().catch(() => ({}));
-      throw new EngineError(problem.detail ?? `The server reports error ${response.status}.`);
+      const { status } = response;
+      const key = `problem.${status}`;
+      const known = text(key, this.limits);
+      throw new EngineError(known === key ? text("problem.other", { status }) : known, {
+        retry: TEMPORARY.includes(status), unsupported: status === UNSUPPORTED,
+      });
     }
     return response;
   }
+}
+
+function bytesOf(base64) {
+  return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 }
 
 // Encode a drawing as PGM, an uncompressed gray format: encoding a PNG takes a browser 50 ms.

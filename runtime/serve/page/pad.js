@@ -3,6 +3,8 @@
 // Strokes are kept as polylines, so that they can be undone, redrawn in another color scheme, and
 // rendered for the network at any size. The pad also shows a picture with boxes around its digits.
 
+import { text } from "./texts.js";
+
 const PEN_WIDTH_SHARE = 0.075; // of the pad's height
 const KEY_STEP_SHARE = 1 / 20; // of the pad's height, per press of an arrow key
 const SMALL_STEP_SHARE = KEY_STEP_SHARE / 3; // the same with Shift
@@ -124,18 +126,18 @@ export class Pad {
     const size = Math.max(14 * (window.devicePixelRatio || 1), height / 24);
     context.lineWidth = line;
     context.font = `700 ${size}px system-ui, sans-serif`;
-    for (const { box: [left, top, right, bottom], text } of boxes) {
+    for (const { box: [left, top, right, bottom], text: label } of boxes) {
       const boxX = x + left * scale, boxY = y + top * scale;
       context.strokeStyle = style.getPropertyValue("--accent");
       context.strokeRect(boxX - line, boxY - line, (right - left) * scale + 2 * line, (bottom - top) * scale + 2 * line);
-      if (!text) continue;
-      const labelWidth = context.measureText(text).width + 0.6 * size;
+      if (!label) continue;
+      const labelWidth = context.measureText(label).width + 0.6 * size;
       // The label goes above the box, or below it if there is no space above.
       const labelY = boxY > 1.5 * size ? boxY - 1.3 * size - line : y + bottom * scale + line;
       context.fillStyle = style.getPropertyValue("--accent");
       context.fillRect(boxX - 1.5 * line, labelY, labelWidth, 1.3 * size);
       context.fillStyle = style.getPropertyValue("--on-accent");
-      context.fillText(text, boxX - 1.5 * line + 0.3 * size, labelY + size);
+      context.fillText(label, boxX - 1.5 * line + 0.3 * size, labelY + size);
     }
   }
 
@@ -211,7 +213,7 @@ export class Pad {
   #toggle() {
     this.cursor ??= [this.aspect / 2, 0.5];
     this.keyStroke = this.keyStroke ? null : this.#begin([...this.cursor]);
-    this.announce(this.keyStroke ? "Pen down" : "Pen up");
+    this.announce(text(this.keyStroke ? "pen.down" : "pen.up"));
     this.#show(this.keyStroke !== null);
   }
 

@@ -2,20 +2,30 @@
 //
 // Each picture becomes an upright canvas, scaled down before it is sent to the server.
 
+import { text } from "./texts.js";
+
 const MAX_SIDE_PX = 2000; // a longer side is scaled down to this; reading needs no more
 const CAMERA_WIDTH_PX = 1280; // width that is requested from the camera
 
 // Connect the controls in `elements`. `use(canvas)` is called with each picture, `fail(message)` if
-// a file cannot be opened. Returns { stop }, which stops the camera.
-export function takePictures(elements, use, fail) {
+// there is none, and `change(live)` when the live picture of the camera appears or disappears.
+// Returns { live, stop }: whether the camera is live, and a function that stops it.
+export function takePictures(elements, { use, fail, change }) {
   const { body, choose, camera, take, file, snap, live } = elements;
+  let opened = 0; // number of pictures opened so far; a slow one does not replace a newer one
 
   async function open(blob) {
+    opened += 1;
+    const own = opened;
+    stop();
+    let picture;
     try {
-      use(await openPicture(blob));
+      picture = await openPicture(blob);
     } catch {
-      fail("The browser cannot open this picture.");
+      if (own === opened) fail(text("problem.picture"));
+      return;
     }
+    if (own === opened) use(picture);
   }
 
   choose.addEventListener("click", () => file.click());
@@ -27,8 +37,10 @@ export function takePictures(elements, use, fail) {
   }
 
   addEventListener("paste", (event) => {
-    const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
-    if (file) open(file);
+    if (event.target instanceof HTMLInputElement) return;
+    const pasted = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
+    if (pasted) open(pasted);
+    else fail(text("problem.file"));
   });
   addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -41,29 +53,40 @@ export function takePictures(elements, use, fail) {
     event.preventDefault();
     body.classList.remove("dropping");
     if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
+    else fail(text("problem.file")); // a picture dragged out of another page is an address only
   });
 
   function stop() {
-    for (const track of live.srcObject?.getTracks() ?? []) track.stop();
+    if (!live.srcObject) return;
+    for (const track of live.srcObject.getTracks()) track.stop();
     live.srcObject = null;
     live.hidden = take.hidden = true;
-    camera.textContent = "Camera";
+    camera.textContent = text("camera");
+    change(false);
   }
 
   camera.addEventListener("click", async () => {
     if (live.srcObject) return stop();
     // Browsers allow the live camera on secure pages only; otherwise open the phone's camera app.
     if (!navigator.mediaDevices?.getUserMedia) return snap.click();
+    camera.disabled = true;
     try {
       live.srcObject = await navigator.mediaDevices.getUserMedia({
         video: { facingMode: "environment", width: { ideal: CAMERA_WIDTH_PX } },
       });
-    } catch {
-      return snap.click();
+      live.srcObject.getVideoTracks()[0].addEventListener("ended", () => {
+        if (live.srcObject) fail(text("problem.camera.lost"));
+      });
+      await live.play();
+    } catch (error) {
+      const denied = error.name === "NotAllowedError";
+      return fail(text(denied ? "problem.camera.denied" : "problem.camera"));
+    } finally {
+      camera.disabled = false;
     }
     live.hidden = take.hidden = false;
-    camera.textContent = "Stop";
-    await live.play();
+    camera.textContent = text("camera.stop");
+    change(true);
     take.focus();
   });
   take.addEventListener("click", () => {
@@ -71,7 +94,7 @@ export function takePictures(elements, use, fail) {
     stop();
     use(picture);
   });
-  return { stop };
+  return { stop, get live() { return !live.hidden; } };
 }
 
 // Decode a picture file to a canvas, upright by its EXIF orientation and without color conversion.

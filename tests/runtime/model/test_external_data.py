@@ -11,6 +11,7 @@ import runtime
 from runtime.errors import ArtifactError
 from runtime.model import artifact
 from runtime.model.external_data import external_file
+from runtime.model.protobuf import varint
 
 onnx = pytest.importorskip("onnx")
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
@@ -127,9 +128,9 @@ def test_second_graph_of_a_model_is_searched_too():
 def test_field_number_with_more_than_32_bits_is_rejected():
     """Protobuf's own parser would drop the upper bits, and see field 13."""
     tag = 13 << 3 | 2 | 1 << 33
-    hidden = artifact._varint(tag) + b"\x00"
-    tensor = b"\x2a" + artifact._varint(len(hidden)) + hidden  # initializer of the graph
-    data = b"\x3a" + artifact._varint(len(tensor)) + tensor
+    hidden = varint(tag) + b"\x00"
+    tensor = b"\x2a" + varint(len(hidden)) + hidden  # initializer of the graph
+    data = b"\x3a" + varint(len(tensor)) + tensor
     with pytest.raises(ArtifactError, match="damaged"):
         external_file(".onnx", data)
 

@@ -17,6 +17,7 @@ from runtime.multi_digit.line_crop import LineCrop, crop_whole
 from runtime.multi_digit.line_reader import LineReader, Reading
 from runtime.multi_digit.recognize import UNKNOWN
 from runtime.multi_digit.verify import verify
+from train.negatives import draw_negatives
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CLASSIFIER = Classifier.load()
@@ -108,7 +109,7 @@ def test_digits_on_a_rule_keep_their_bottoms(text: str) -> None:
 
 
 def test_boxes_around_digits_are_not_ink() -> None:
-    ink = number("5238", gap=0.9)
+    ink = number("5238", gap=0.9, seed=2)
     height, width = ink.shape
     columns = np.flatnonzero((ink > 0.1).any(axis=0))
     starts = columns[np.append(True, np.diff(columns) > 10)]
@@ -287,3 +288,15 @@ def test_command_shows_counts_and_drops_unknown_places(tmp_path: Path) -> None:
     record = json.loads(run(path, "--json").stdout)
     assert len(record["confidences"]) == len(record["lines"]) == 1
     assert all(0 <= digit["confidence"] <= 1 for digit in record["digits"])
+
+
+def test_components_are_rejected_as_strictly_as_images() -> None:
+    """An uncertain component is accepted only if test-time augmentation confirms it."""
+    letters = [*draw_negatives(200, 3)]
+    lenient = [p.accepted for p in CLASSIFIER._predict_batch(letters)]
+    strict = [p.accepted for p in CLASSIFIER._predict_components(letters)]
+    pages = [np.pad(letter[..., 0] / 255, 40).repeat(3, 0).repeat(3, 1) for letter in letters]
+    single = [CLASSIFIER.classify(paper(page)).accepted for page in pages]
+    assert sum(strict) < sum(lenient)
+    assert sum(strict) <= sum(single) + 5  # the paper's noise changes a few pictures
+    assert not any(now and not before for now, before in zip(strict, lenient, strict=True))

@@ -33,7 +33,7 @@ def glyphs() -> list[tuple[int, Array]]:
     """Digits of scikit-learn drawn with an even pen stroke, if the model classifies them well."""
     digits = load_digits()
     accepted = []
-    for label, digit in zip(digits.target[:120], digits.images[:120], strict=True):
+    for label, digit in zip(digits.target[:300], digits.images[:300], strict=True):
         image = Image.fromarray(digit.astype(np.float32)).resize(
             (HEIGHT, HEIGHT), Image.Resampling.BICUBIC
         )

@@ -38,6 +38,35 @@ def test_classify_returns_the_prediction_of_the_classifier(server, classifier, p
     assert record["inference_ms"] > 0
 
 
+def test_feature_maps_are_those_of_the_classifier(server, classifier, photo):
+    response = server.client.post("/v1/feature-maps", content=photo, headers=JPEG)
+    assert response.status_code == 200
+    expected = classifier.feature_maps(preprocess(photo).pixels)
+    for block, maps in zip(response.json()["blocks"], expected, strict=True):
+        shape = (block["channels"], block["height"], block["width"])
+        assert shape == maps.shape
+        assert block["peak"] == pytest.approx(maps.max())
+        levels = np.frombuffer(base64.b64decode(block["maps"]), np.uint8).reshape(shape)
+        assert (
+            np.abs(levels * block["peak"] / 255 - np.maximum(maps, 0)).max() <= block["peak"] / 255
+        )
+
+
+def test_feature_maps_count_no_answers(server, page, photo):
+    answers = f'digit_edge_answers_total{{label="{page[1]}",accepted="true"}}'
+    server.client.post("/v1/classify", content=photo, headers=JPEG)
+    before = server.metric(answers)
+    server.client.post("/v1/feature-maps", content=photo, headers=JPEG)
+    assert server.metric(answers) == before > 0
+
+
+def test_feature_maps_of_a_blank_image_are_returned(server):
+    blank = png(np.full((60, 60), 240, np.uint8))
+    response = server.client.post("/v1/feature-maps", content=blank)
+    assert response.status_code == 200
+    assert len(response.json()["blocks"]) == 3
+
+
 def test_implausible_shape_is_not_accepted(server, classifier):
     y, x = np.mgrid[:300, :300] - 150
     radius = np.hypot(x, y)

@@ -34,6 +34,7 @@ CHECKS = [
 ]
 OPERATIONS = [
     ("POST", "/v1/classify"),
+    ("POST", "/v1/feature-maps"),
     ("POST", "/v1/read"),
     ("GET", "/v1/model"),
     ("GET", "/healthz"),
@@ -81,6 +82,9 @@ def test_document_describes_exactly_the_existing_operations(server, document):
         ("POST", "/v1/classify", {"content": "photo"}, 200),
         ("POST", "/v1/classify?drawing=true", {"content": "photo"}, 200),
         ("POST", "/v1/classify", {"files": {"image": "photo"}}, 200),
+        ("POST", "/v1/feature-maps", {"content": "photo"}, 200),
+        ("POST", "/v1/feature-maps?drawing=true", {"content": "photo"}, 200),
+        ("POST", "/v1/feature-maps", {"content": b"no image"}, 422),
         ("POST", "/v1/read", {"content": "photo"}, 200),
         ("POST", "/v1/read", {"files": {"image": "photo"}}, 200),
         ("GET", "/v1/model", {}, 200),

@@ -1,11 +1,15 @@
 """The drawing page, in a real browser (Chromium)."""
 
+import dataclasses
 import io
 import itertools
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from runtime.model import artifact
+from runtime.model.default_model import PRETRAINED
 
 # Strokes of points (x, y), as shares of the pad's height.
 SEVEN = [[(0.25, 0.22), (0.75, 0.2), (0.62, 0.45), (0.48, 0.82)], [(0.38, 0.52), (0.68, 0.5)]]
@@ -308,3 +312,55 @@ def test_problem_of_the_server_is_shown(serve, opened):
         page.wait_for_function(
             "() => document.querySelector('#problem').textContent.includes('1,048,576 bytes')"
         )
+
+
+def test_feature_maps_follow_the_drawing_on_request(server, opened, draw, shows, classifier):
+    with opened(server.url) as page:
+        draw(page, SEVEN)
+        shows(page, "7")
+        assert page.locator("#blocks figure").count() == 0
+        page.click("#maps summary")
+        page.wait_for_selector("#blocks figure")
+        page.evaluate("scrollTo(0, 0)")
+        captions = page.locator("#blocks figcaption").all_inner_texts()
+        assert [text.splitlines()[0] for text in captions] == [
+            "Block 1: 32 filters, 20 × 20",
+            "Block 2: 64 filters, 8 × 8",
+            "Block 3: 64 filters, 2 × 2",
+        ]
+        assert all("filters find something. Most active: filter" in text for text in captions)
+        name = page.get_by_role("img", name="Block 1: 32 filters")
+        assert name.evaluate(
+            "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size > 50"
+        )
+        # Drawing on changes the maps while the stroke is drawn.
+        before = page.inner_text("#blocks")
+        draw(page, [[(0.1, 0.9), (0.9, 0.9)]], lift=False)
+        page.wait_for_function(
+            "before => document.querySelector('#blocks').innerText !== before", arg=before
+        )
+        page.mouse.up()
+        page.click("#clear")
+        assert page.locator("#blocks figure").count() == 0
+        assert "Draw something" in page.inner_text("#maps-note")
+
+
+def test_page_says_why_there_are_no_feature_maps(serve, tmp_path, opened, draw, shows):
+    onnx = pytest.importorskip("onnx")
+    source = artifact.read(PRETRAINED / "digits.onnx")
+    model = onnx.load_from_string(source.data)
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        if node.op_type == "MaxPool":
+            node.op_type = "AveragePool"
+    spec = dataclasses.replace(source.spec, golden=None)
+    artifact.write(tmp_path / "mean.onnx", model.SerializeToString(), spec)
+    server = serve("--model", tmp_path / "mean.onnx")
+    with opened(server.url, allowed=["501"]) as page:
+        draw(page, SEVEN)
+        page.click("#maps summary")
+        page.wait_for_function(
+            "() => document.querySelector('#maps-note').textContent.includes('no feature maps')"
+        )
+        assert page.inner_text("#answer") != "–"
+        assert page.inner_text("#problem") == ""

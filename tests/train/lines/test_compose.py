@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from runtime.errors import DatasetError
+from train.data import writers
 from train.data.load import sklearn_digits
-from train.lines import marks, writers
+from train.lines import marks
 from train.lines.compose import HEIGHT_PX, MAX_DIGITS, MAX_WIDTH_PX, UNKNOWN, Composer, _read_signs
 from train.negatives import letter_fonts
 
@@ -86,7 +87,7 @@ def label_file(path: Path, labels: np.ndarray, by: np.ndarray) -> Path:
 def test_writers_are_read_from_a_label_file_of_qmnist(tmp_path: Path) -> None:
     labels, by = np.array([3, 1, 4]), np.array([70, 70, 2000])
     path = label_file(tmp_path / "labels.gz", labels, by)
-    assert writers.read(path, labels).tolist() == by.tolist()
+    assert writers.read(path, labels).writer.tolist() == by.tolist()
     with pytest.raises(DatasetError, match="of other images"):
         writers.read(path, np.array([3, 1, 5]))
 
