@@ -3,6 +3,8 @@
 # make test                every test, in the environments that a user could have
 # make test-slow           the few tests that take minutes
 # make test-scale          kill bulk runs, Ray clusters and sweeps; ten minutes
+# make fuzz [MINUTES=10] [SEED=]
+#                          try mutated images, models, specs and requests; print the seed
 # make publish [DATA=] [WRITERS=]
 #                          train and export the artifacts that the package carries; WRITERS is
 #                          QMNIST's qmnist-train-labels-idx2-int.gz
@@ -15,7 +17,7 @@
 
 .DELETE_ON_ERROR:
 .PRECIOUS: .venv-%/installed
-.PHONY: run test test-slow test-scale pi pi-page mcu lint lock publish clean FORCE
+.PHONY: run test test-slow test-scale fuzz pi pi-page mcu lint lock publish clean FORCE
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c 'import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
@@ -24,7 +26,7 @@ PIP = -m pip --disable-pip-version-check install
 NEED_PYTHON = @test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 with its venv module here;" \
 	"install one (Debian: apt install python3-venv), or name it: make PYTHON=…" >&2; exit 2; }
 ENGINES = litert onnx tflite
-LOCKS = dev pi $(ENGINES)
+LOCKS = dev pi $(ENGINES) metadata
 WITH_DATA = $(if $(DATA), --data "$(DATA)")
 WITH_WRITERS = $(if $(WRITERS), --writers "$(WRITERS)")
 # tflite-runtime needs NumPy 1 and an environment of its own; measured if that exists.
@@ -60,7 +62,7 @@ models/.settings: FORCE
 	@echo "$(DATA) $(RECIPE)" | cmp -s - $@ || { \
 		rm -f models/digits-checkpoint.npz; echo "$(DATA) $(RECIPE)" > $@; }
 
-test: .venv/installed $(ENGINES:%=test-%)
+test: .venv/installed .venv-metadata/installed $(ENGINES:%=test-%)
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The runtime from its wheel, in an environment with one engine and nothing more.
@@ -76,6 +78,10 @@ test-slow: .venv/installed
 
 test-scale: .venv/installed
 	.venv/bin/python -m pytest -m scale tests/runtime/bulk tests/train/sweep
+
+MINUTES ?= 10
+fuzz: .venv/installed
+	.venv/bin/python -m tests.fuzz --minutes $(MINUTES)$(if $(SEED), --seed $(SEED))
 
 # Not in `make test`: it downloads 700 MB and takes minutes; see deploy/README.md.
 pi:
@@ -114,6 +120,9 @@ lint: .venv/installed
 # It imports few of the installed modules.
 .venv-pi/installed: PIP += --no-compile
 
+# mediapipe's reader of .tflite metadata, without the packages that the reader does not need.
+.venv-metadata/installed: PIP += --no-deps
+
 # The artifacts in runtime/pretrained/; an interrupted training is resumed.
 publish: .venv/installed
 	.venv/bin/python -m train --published --resume --out models/published/digits.keras$(WITH_DATA)$(WITH_WRITERS)
@@ -127,7 +136,11 @@ publish: .venv/installed
 
 lock: .venv/installed
 	for extra in $(LOCKS); do \
-		.venv/bin/uv pip compile pyproject.toml --extra $$extra --extra test --universal \
+		case $$extra in \
+			metadata) source="--group metadata --no-deps" ;; \
+			*) source="pyproject.toml --extra $$extra --extra test" ;; \
+		esac; \
+		.venv/bin/uv pip compile $$source --universal \
 		--python-version 3.10 --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --quiet --upgrade \
 		--output-file requirements/$$extra.lock || exit 1; \

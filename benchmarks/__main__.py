@@ -24,7 +24,7 @@ MAX_SLOWDOWN = 1.2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 3 if a case fails or is too slow in comparison with the baseline."""
     arguments = parse_args(argv)
-    from benchmarks import compare
+    from benchmarks import boards, compare
     from benchmarks.report import terminal, write
     from benchmarks.schema import report
 
@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Detect errors before the measurements, which take minutes.
     artifact.read(arguments.models / cases.REFERENCE)
     write.check(folder)
+    if arguments.submit is not None and not arguments.submit.absolute().parent.is_dir():
+        raise EdgeError(f"--submit {arguments.submit}: its folder does not exist: make it first")
     if baseline is not None:
         digests = _digests(arguments.models, tuple(arguments.backend))
         compare.check(baseline, settings, machine.describe(), digests, *allow_different)
@@ -84,6 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     write.write(made, folder)
     page = printable(str(folder / write.HTML_NAME))
     print(f"written: {page}, {write.MARKDOWN_NAME}, {write.JSON_NAME}")
+    if arguments.submit is not None:
+        boards.submit(made, arguments.models, arguments.submit)
+        print(printable(f"written: {arguments.submit}: docs/boards.md says how to send it"))
     if baseline is not None:
         comparison = compare.compare(baseline, made, *allow_different)
         compare.print_comparison(comparison)
@@ -115,6 +120,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         metavar="FOLDER",
         help="folder of the report (default: report in that of the artifacts)",
+    )
+    parser.add_argument(
+        "--submit",
+        type=Path,
+        metavar="FILE",
+        help="also write the figures of this board, without names and addresses, to FILE, which "
+        "you can attach to an issue (docs/boards.md)",
     )
     parser.add_argument(
         "--baseline",

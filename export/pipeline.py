@@ -43,6 +43,7 @@ class ExportTarget(NamedTuple):
         quantization: returns (parameters of the input, parameters of the output) of a file's bytes.
             The second item is None if the output is not quantized. None instead of a tuple if the
             input is not quantized.
+        add_metadata: adds the format's own metadata to a file's bytes.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ExportTarget(NamedTuple):
     convert: "Callable[[KerasModel, Calibration | None], bytes]"
     describe: Callable[[bytes], Signature]
     quantization: Callable[[bytes], tuple[QuantizationParams, QuantizationParams | None] | None]
+    add_metadata: Callable[[bytes, ModelSpec], bytes] = lambda model, _: model
 
 
 def export(
@@ -144,6 +146,7 @@ def convert(
         source_sha256=source.artifact.spec.digest,
         golden=None,
     )
+    model = target.add_metadata(model, spec)
     return model, spec, open_backend(Artifact(out, model, spec))
 
 

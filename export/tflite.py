@@ -14,6 +14,7 @@ from export.cli import run
 from export.keras_model import KerasModel, serving_function
 from export.pipeline import ExportTarget
 from export.softmax_lut import replace_softmax_with_lut_tflite
+from export.tflite_metadata import add_metadata
 from export.verify import Signature
 from runtime.cli.exit_status import exit_status
 from runtime.errors import ArtifactError
@@ -164,7 +165,8 @@ def _open(data: bytes) -> Any:
         raise ArtifactError(f"LiteRT cannot open the model: {error}") from error
 
 
-TARGET = ExportTarget("TFLite", ".tflite", convert, describe, quantization)  # for `export.cli.run`
+# For `export.cli.run`.
+TARGET = ExportTarget("TFLite", ".tflite", convert, describe, quantization, add_metadata)
 
 
 def main(argv: list[str] | None = None) -> int:

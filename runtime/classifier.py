@@ -7,14 +7,15 @@
 
 import os
 import threading
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime.backends import ENGINES, Backend, Pixels, Scores, open_backend
-from runtime.errors import ArtifactError, BackendUnavailable
+from runtime.errors import ArtifactError, BackendUnavailable, ImageError
 from runtime.model import artifact
 from runtime.model.artifact import Artifact
 from runtime.model.default_model import PRETRAINED, find_model
@@ -39,17 +40,26 @@ if TYPE_CHECKING:
 class Classifier:
     """Classifies images with an open artifact: a model file that contains its metadata (the spec).
 
-    The class is safe to share between threads.
+    The class is safe to share between threads. In a process that `os.fork` or `multiprocessing`
+    makes, the first use opens the artifact again, because an engine does not survive a fork.
 
     Args:
         backend: an engine with an open artifact; `Classifier.load` opens a file instead.
         opened: the artifact that `backend` has opened; needed for `feature_maps` only.
+        reopen: opens the same artifact again, after a fork; without it, the classifier raises
+            BackendUnavailable in the new process.
     """
 
-    def __init__(self, backend: Backend, opened: Artifact | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        opened: Artifact | None = None,
+        reopen: Callable[[], Backend] | None = None,
+    ) -> None:
         self.backend = backend
         self._artifact = opened
         self._network: Network | None = None  # computes the feature maps
+        self._reopen = reopen
         self._labels = backend.spec.labels
         self._lock = threading.Lock()
         self._line_reader_sought = False
@@ -57,6 +67,7 @@ class Classifier:
         self._scorer = RejectionScorer(
             backend.spec.confidence_threshold, backend.spec.rejection_model
         )
+        _OPEN.add(self)
 
     @classmethod
     def load(
@@ -104,7 +115,11 @@ class Classifier:
                 f"{opened.path} reads lines, not single images: pass a model that digit-edge train "
                 "and digit-edge export made"
             )
-        return cls(open_backend(opened, backend, threads, device), opened)
+
+        def reopen() -> Backend:
+            return open_backend(opened, backend, threads, device)
+
+        return cls(reopen(), opened, reopen)
 
     @property
     def spec(self) -> ModelSpec:
@@ -209,10 +224,17 @@ class Classifier:
         Raises:
             ImageError: the image cannot be read.
         """
+        name = describe(image)
+        try:
+            return self._read(image, name, keep_unknown)
+        except MemoryError as error:
+            raise ImageError(f"{name}: not enough memory to read it; scale it down") from error
+
+    def _read(self, image: ImageSource, name: str, keep_unknown: bool) -> "Recognition":
+        """Read numbers, see `read`."""
         from runtime.multi_digit.read_lines import read_lines
         from runtime.multi_digit.recognize import recognize, single_digit, without_lines
 
-        name = describe(image)
         image = buffer_stream(image, name)
         decoder = CachedDecoder(image, name)
         reader = self._line_reader()
@@ -311,6 +333,74 @@ class Classifier:
         confidence = float(scores[best])
         accepted = self._scorer.accepts(pixels, confidence)
         return Prediction(self._labels[best], confidence, scores, accepted)
+
+    def _after_fork(self) -> None:
+        """Replace what does not survive a fork."""
+        self._lock = threading.Lock()
+        _keep_forever(self._opened_line_reader)
+        self._line_reader_sought, self._opened_line_reader = False, None
+        if not isinstance(self.backend, _ForkedBackend):
+            _keep_forever(self.backend)
+            self.backend = _ForkedBackend(self, self.backend)
+
+    def _reopened(self) -> Backend:
+        """Return the engine of this process, after a fork."""
+        with self._lock:
+            if isinstance(self.backend, _ForkedBackend):
+                if self._reopen is None:
+                    raise BackendUnavailable(
+                        "this Classifier was opened before a fork: open one in each process"
+                    )
+                self.backend = self._reopen()
+            return self.backend
+
+
+class _ForkedBackend:
+    """Stands for an engine that was opened before this process was forked.
+
+    The engine's threads do not exist in this process, and another thread may have held its locks at
+    the time of the fork: a call could wait forever. The first call opens the artifact again.
+
+    Args:
+        classifier: its owner.
+        former: the engine.
+    """
+
+    def __init__(self, classifier: Classifier, former: Backend) -> None:
+        self._classifier = classifier
+        self.name, self.version = former.name, former.version
+        self.device, self.fallback, self.spec = former.device, former.fallback, former.spec
+
+    def scores(self, pixels: Pixels) -> Scores:
+        """Return `Backend.scores` of the engine that is opened now.
+
+        Raises:
+            BackendUnavailable: the classifier cannot open the artifact.
+        """
+        return self._classifier._reopened().scores(pixels)
+
+
+_OPEN: "weakref.WeakSet[Classifier]" = weakref.WeakSet()  # all classifiers of this process
+
+
+def _keep_forever(engine: object) -> None:
+    """Keep an engine of the process before a fork until this process ends, and then, too.
+
+    Closing it could wait forever for its threads, which do not exist in this process.
+    """
+    import ctypes  # here, because few programs fork
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+
+
+def _renew_after_fork() -> None:
+    """Renew all classifiers in a process that was forked."""
+    for classifier in list(_OPEN):
+        classifier._after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_after_fork)
 
 
 def _open_line_reader(engine: str) -> "LineReader | None":

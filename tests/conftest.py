@@ -1,12 +1,18 @@
-"""Fixtures shared by all tests: a headless browser, and helpers for the page to draw on."""
+"""Fixtures shared by all tests: a headless browser, and helpers for the page to draw on.
+
+If the environment variable DIGIT_EDGE_REQUIRE_ALL is 1, a skipped test fails. `.ci/run` sets it.
+"""
 
 import base64
 import contextlib
 import functools
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
 import tarfile
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,6 +28,51 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 def pytest_collection_modifyitems(items):
     """Run the notebook first, so that no worker waits for it at the end of a parallel run."""
     items.sort(key=lambda item: item.path.name != "test_notebook.py")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With -m portable, import no other file: its imports may need Linux or more packages."""
+    if config.option.markexpr != "portable":
+        return None
+    files = [collection_path]
+    if collection_path.is_dir():
+        files = list(collection_path.rglob("test_*.py"))
+    return None if any("mark.portable" in file.read_text("utf-8") for file in files) else True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Report a skipped test as failed if every test must run."""
+    return _required((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    """Report a skipped file as failed if every test must run."""
+    return _required((yield))
+
+
+def _required(report):
+    expected_to_fail = hasattr(report, "wasxfail")
+    if report.skipped and not expected_to_fail and os.environ.get("DIGIT_EDGE_REQUIRE_ALL") == "1":
+        report.outcome = "failed"
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.longrepr = f"{reason}\nDIGIT_EDGE_REQUIRE_ALL is 1: no test may be skipped"
+    return report
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Return the path of a program of this environment or of the machine; skip without it."""
+    folders = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+
+    def find(name, install):
+        path = shutil.which(name, path=folders)
+        if path is None:
+            pytest.skip(f"{name} is missing: {install}")
+        return path
+
+    return find
 
 
 @pytest.fixture(scope="module")

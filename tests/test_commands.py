@@ -25,6 +25,7 @@ REGISTERED = {
 OTHERS = {
     f"python -m {module}": module
     for module in (
+        "benchmarks.boards",
         "benchmarks.latency.decode_only",
         "benchmarks.readme",
         "benchmarks.remote.predict",

@@ -45,7 +45,7 @@ PAGES = (
     "scale",
 )  # pages whose commands are run
 # Pages that are tested by tests/deploy/test_page.py, or have no commands.
-OTHER_TESTS = {"raspberry-pi.md", "reliability.md"}
+OTHER_TESTS = {"raspberry-pi.md", "boards.md", "reliability.md"}
 # Pages without commands to run. Their links, command names, options and settings are checked.
 TEXTS = {
     "experiments": DOCS / "experiments.md",

@@ -115,6 +115,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="change any other setting of the recipe, such as dropout=0.2; may be repeated",
     )
     parser.add_argument(
+        "--log",
+        choices=["tensorboard"],
+        metavar="NAME",
+        help="write the history in another form too; tensorboard: event files in a folder next to "
+        "the model, for tensorboard --logdir",
+    )
+    parser.add_argument(
         "--resume",
         action="store_true",
         help="continue an interrupted run with the same settings; the result has the same bytes as "
@@ -159,6 +166,7 @@ def main(argv: list[str] | None = None) -> int:
             args.out,
             args.resume,
             args.writers,
+            log=args.log is not None,
         )
     return 0
 

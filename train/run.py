@@ -39,6 +39,7 @@ from train.evaluate import (
     loss_and_accuracy,
     wilson_interval,
 )
+from train.event_log import EventLog
 from train.fit import Training, fit
 from train.model import fold_batch_norm
 from train.negatives import DIGITS
@@ -59,12 +60,13 @@ def run(
     out: Path,
     resume: bool,
     writers_path: str | None = None,
+    log: bool = False,
 ) -> Artifact:
     """Train, evaluate and save a network; print the progress and the results.
 
     With `out` NAME.keras, the other files in the same folder are NAME-checkpoint.npz,
     NAME-history.csv and the plots NAME-curves.png, NAME-confusion.png, NAME-mistakes.png,
-    NAME-suspect-labels.png and NAME-reliability.png.
+    NAME-suspect-labels.png and NAME-reliability.png. TensorBoard's files are in NAME-tensorboard.
 
     Args:
         recipe: the settings of the run.
@@ -80,6 +82,7 @@ def run(
         writers_path: QMNIST's label file, which names the writer of each training image, or
             "download"; see `train.data.writers.find`. If the writers are known, all images of some
             writers are held back.
+        log: write the history for TensorBoard too.
 
     Returns:
         The saved artifact.
@@ -133,7 +136,11 @@ def run(
         sort_keys=True,
     )
 
+    event_log = EventLog(_beside(out, "tensorboard")) if log else None
+
     def report(history: tuple[Epoch, ...]) -> None:
+        if event_log is not None:
+            event_log.write(history)
         atomic_write.write(_beside(out, "history.csv"), _csv(history))
         _print_epoch(history[-1], recipe.epochs)
 

@@ -36,6 +36,9 @@ INSTRUCTION_SETS = ("avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "neon", "
 
 # Library → its lock. The library keeps data between calls, so only one thread may be inside.
 _LOCKS: dict[str, threading.Lock] = {}
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # In a forked process, a lock that another thread held would never be released.
+    os.register_at_fork(after_in_child=_LOCKS.clear)
 
 
 class NativeBackend:

@@ -68,6 +68,8 @@ def run(job: BatchJob, arguments: argparse.Namespace) -> int:
         arguments: those of `add_arguments`.
     """
     job.open()
+    host.return_freed_memory()
+    host.limit_memory(host.IMAGE_BYTES)
     report_unused_model(job.model, job.backend)
     images: Iterable[Found | None] = inputs.find(arguments.paths, null=arguments.null)
     if arguments.show is not None:

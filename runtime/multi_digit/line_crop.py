@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from runtime.multi_digit.layout import MAX_GAP_SHARE, MIN_INK_SHARE, TextLine, Writing
+from runtime.multi_digit.line_reader import HEIGHT_PX
 from runtime.preprocess.background import subtract_background
 from runtime.preprocess.connected_components import Plane
 from runtime.preprocess.grayscale import Gray
@@ -56,6 +57,12 @@ class LineCrop:
     top: float
     slope: float
     scale: float
+
+    @property
+    def columns(self) -> int:
+        """Its width in pixels, if it is scaled to the line reader's height."""
+        height, width = self.ink.shape
+        return int(width / height * HEIGHT_PX)
 
     def page_box(self, box: Box) -> tuple[float, float, float, float]:
         """Convert a box in the crop to the pixels of the page."""

@@ -4,6 +4,9 @@
 network check each digit. If much stays unknown, it looks at the page in other ways: with digits
 that the rim cuts off, with the other polarity, turned; and keeps the most certain reading.
 `Classifier.read` calls it for models of the ten digits.
+
+The work of a page is limited (`_Work`). A page is rejected if its first reading exceeds the limit.
+Further readings are omitted if they do not fit.
 """
 
 import difflib
@@ -14,10 +17,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from runtime.backends import Pixels
-from runtime.multi_digit.layout import Writing, find_writing
+from runtime.errors import ImageError
+from runtime.multi_digit.layout import Writing, find_writing, too_much_ink
 from runtime.multi_digit.line_crop import LineCrop, crop_line, crop_whole
-from runtime.multi_digit.line_reader import LineReader
-from runtime.multi_digit.recognize import UNKNOWN, Digit, Recognition, decode_page
+from runtime.multi_digit.line_reader import LineReader, Reading
+from runtime.multi_digit.recognize import (
+    MAX_HELD_PIXELS,
+    UNKNOWN,
+    Digit,
+    Recognition,
+    decode_page,
+)
 from runtime.multi_digit.verify import Sign, verify
 from runtime.prediction import Prediction
 from runtime.preprocess.decode import CachedDecoder
@@ -38,6 +48,17 @@ _STRETCHES = (0.85, 1.2)  # widths in which a line is read again, if …
 _CERTAIN = 0.95  # … the line reader gives one of its digits less than this
 _UPRIGHT_DIGITS = "23457"  # they are not digits upside down, or other ones if written sloppily
 _MIN_UPRIGHT_DIGITS = 2  # of them are needed to believe that a page is turned
+
+# Estimated time of reading a page, on one core of a server of the 2020s.
+_MAX_WORK_NS = 1_600_000_000  # with decoding; a page of 2,000 digits takes 1.4 s
+_MAX_FURTHER_NS = 1_200_000_000  # the same with further readings of lines and of the page
+_PIXEL_NS = 55  # per pixel in which writing is found
+_WHOLE_PIXEL_NS = 40  # per pixel of a picture that is taken for one line
+_COLUMN_NS = 3_000  # per column of a line, scaled to the line reader's height
+_GROUP_NS = 80_000  # per group of components that is arranged in lines
+_LINE_NS = 3_000_000  # per line that is straightened and read
+_PIECE_NS = 110_000  # per piece that is cut out and verified; a digit has one to nine
+_PIECE_PIXEL_NS = 30  # per pixel from which it is cut out
 
 # Which of two readings is better: certain digits that …
 _DOUBT_COST = 0.5  # … a doubtful place weighs
@@ -64,10 +85,20 @@ def read_lines(
         ImageError: the image cannot be decoded, or has more ink than a page of digits.
     """
     decoded, writing = decode_page(decoder)
-    best = _read(_crops(writing), reader, predict)
+    decoder.release(MAX_HELD_PIXELS)
+    work = _Work(decoder.work_ns + _PIXEL_NS * decoded.gray.size)
+    page_reader = _PageReader(reader, predict, work)
+    try:
+        best = page_reader.read(_crops(writing, work))
+    except _TooMuchWork:
+        raise too_much_ink(decoder.name) from None
     doubtful = [best]
-    for turns, crops in _other_views(decoded.gray, writing, best, decoder.name):
-        found = _read(crops, reader, predict, turns)
+    for turns, view in _other_views(decoded.gray, writing, best, decoder.name, work):
+        try:
+            crops = view if isinstance(view, list) else _crops(view, work)
+            found = page_reader.read(crops, turns)
+        except _TooMuchWork:
+            continue
         if found.score > best.score and (not turns or found.is_upright()):
             best = found
         if not turns:
@@ -77,6 +108,37 @@ def read_lines(
     x = decoded.size[0] / decoded.gray.shape[1]
     y = decoded.size[1] / decoded.gray.shape[0]
     return best.recognition(decoded.gray.shape, x, y, keep_unknown)
+
+
+class _TooMuchWork(Exception):
+    """The work of a page would exceed a limit."""
+
+
+@dataclass
+class _Work:
+    """Adds up the estimated time of reading a page.
+
+    Attributes:
+        ns: nanoseconds until now.
+        limit_ns: the largest sum.
+    """
+
+    ns: float
+    limit_ns: float = _MAX_WORK_NS
+
+    def fits(self, ns: float) -> bool:
+        """Return whether further work of this time is within the limit."""
+        return self.ns + ns <= self.limit_ns
+
+    def add(self, ns: float) -> None:
+        """Add work, before it is done.
+
+        Raises:
+            _TooMuchWork: it is beyond the limit; it does not count then.
+        """
+        if not self.fits(ns):
+            raise _TooMuchWork
+        self.ns += ns
 
 
 @dataclass(frozen=True)
@@ -169,65 +231,115 @@ def _prediction(sign: Sign) -> Prediction:
     return Prediction(sign.label, sign.confidence, scores, sign.accepted)
 
 
-def _crops(writing: Writing | None) -> list[LineCrop]:
-    """Crop the lines of a page."""
+def _crops(writing: Writing | None, work: _Work) -> list[LineCrop]:
+    """Crop the lines of a page.
+
+    Raises:
+        _TooMuchWork: there are too many.
+    """
     if writing is None:
         return []
-    crops = (crop_line(writing, line) for line in writing.text_lines())
+    work.add(_GROUP_NS * len(writing.groups))
+    lines = writing.text_lines()
+    work.add(_LINE_NS * len(lines))
+    crops = (crop_line(writing, line) for line in lines)
     return [crop for crop in crops if crop is not None]
 
 
-def _read(
-    crops: list[LineCrop],
-    reader: LineReader,
-    predict: Callable[[list[Pixels]], list[Prediction]],
-    turns: int = 0,
-) -> _Page:
-    """Read the lines of a page that was turned by `turns` right angles."""
-    lines: list[_Line] = []
-    others: list[_Line] = []
-    for crop in crops:
-        signs = _read_crop(crop, reader, predict)
-        if signs:
-            line = _Line(crop, signs)
-            is_number = _is_number(signs) and not _may_be_one_letter(signs)
-            (lines if is_number else others).append(line)
-    return _Page(lines, others, turns)
+class _PageReader:
+    """Reads lines, within the limit of work.
 
-
-def _read_crop(
-    crop: LineCrop, reader: LineReader, predict: Callable[[list[Pixels]], list[Prediction]]
-) -> list[Sign]:
-    """Read a line; if a digit is not certain, also narrower and wider, and let the readings vote.
-
-    The reading that two of them have is taken, otherwise the surest. A digit that is not certain
-    has to be in another reading, too.
+    Args:
+        reader: proposes the signs of each line.
+        predict: see `read_lines`.
+        work: of the page, until now.
     """
-    first = reader.read(crop.ink)
-    signs = verify(crop, first, predict)
-    if all(sign.is_other or (sign.accepted and sign.proposed >= _CERTAIN) for sign in signs):
-        return signs
-    readings = [first, *(reader.read(crop.ink, stretch) for stretch in _STRETCHES)]
-    texts = ["".join(one.label for one in reading) for reading in readings]
-    number = next((n for n, text in enumerate(texts) if texts.count(text) > 1), 0)
-    if number:
-        signs = verify(crop, readings[number], predict)
-    elif texts.count(texts[0]) == 1 and not all(s.is_other or s.accepted for s in signs):
-        verified = [signs, *(verify(crop, reading, predict) for reading in readings[1:])]
-        number = max(range(len(verified)), key=lambda n: _sureness(verified[n]))
-        signs = verified[number]
-    confirmed: set[int] = set()
-    for other in (*texts[:number], *texts[number + 1 :]):
-        matcher = difflib.SequenceMatcher(None, texts[number], other, autojunk=False)
-        for place, _, size in matcher.get_matching_blocks():
-            confirmed.update(range(place, place + size))
-    places = iter(range(len(texts[number])))
-    return [
-        sign
-        if not sign.proposed or next(places) in confirmed or sign.proposed >= _CERTAIN
-        else replace(sign, accepted=False)
-        for sign in signs
-    ]
+
+    def __init__(
+        self,
+        reader: LineReader,
+        predict: Callable[[list[Pixels]], list[Prediction]],
+        work: _Work,
+    ) -> None:
+        self._reader, self._predict, self._work = reader, predict, work
+
+    def read(self, crops: list[LineCrop], turns: int = 0) -> _Page:
+        """Read the lines of a page that was turned by `turns` right angles.
+
+        Raises:
+            _TooMuchWork: the lines have too many columns or signs.
+        """
+        self._work.add(_COLUMN_NS * sum(crop.columns for crop in crops))
+        readings = [self._reader.read(crop.ink) for crop in crops]
+        if not self._work.fits(_PIECE_NS * sum(map(len, readings))):
+            raise _TooMuchWork
+        verified = list(map(self._verify, crops, readings))
+        self._work.limit_ns = _MAX_FURTHER_NS
+        lines: list[_Line] = []
+        others: list[_Line] = []
+        for crop, reading, signs in zip(crops, readings, verified, strict=True):
+            if signs:
+                voted = self._vote(crop, reading, signs)
+                is_number = _is_number(voted) and not _may_be_one_letter(voted)
+                (lines if is_number else others).append(_Line(crop, voted))
+        return _Page(lines, others, turns)
+
+    def _verify(self, crop: LineCrop, reading: list[Reading]) -> list[Sign]:
+        """Verify a line.
+
+        Raises:
+            _TooMuchWork: too many pieces of ink have to be cut out.
+        """
+
+        def count_work(pieces: int, pixels: int) -> None:
+            self._work.add(_PIECE_NS * pieces + _PIECE_PIXEL_NS * pixels)
+
+        return verify(crop, reading, self._predict, count_work)
+
+    def _vote(self, crop: LineCrop, first: list[Reading], signs: list[Sign]) -> list[Sign]:
+        """If a digit is not certain, read a line narrower and wider, too, and let all vote.
+
+        The reading that two of them have is taken, otherwise the surest. A digit that is not
+        certain has to be in another reading, too. A line whose further readings are too much work
+        keeps the first one, and only its certain digits.
+
+        Args:
+            crop: the line.
+            first: what the line reader reads.
+            signs: the same, verified.
+        """
+        if all(sign.is_other or (sign.accepted and sign.proposed >= _CERTAIN) for sign in signs):
+            return signs
+        readings, texts, number = [first], [_text(first)], 0
+        try:
+            self._work.add(_COLUMN_NS * crop.columns * sum(_STRETCHES))
+            readings += [self._reader.read(crop.ink, stretch) for stretch in _STRETCHES]
+            texts = list(map(_text, readings))
+            number = next((n for n, text in enumerate(texts) if texts.count(text) > 1), 0)
+            if number:
+                signs = self._verify(crop, readings[number])
+            elif texts.count(texts[0]) == 1 and not all(s.is_other or s.accepted for s in signs):
+                verified = [signs, *(self._verify(crop, one) for one in readings[1:])]
+                number = max(range(len(verified)), key=lambda n: _sureness(verified[n]))
+                signs = verified[number]
+        except _TooMuchWork:
+            texts, number = texts[:1], 0
+        confirmed: set[int] = set()
+        for other in (*texts[:number], *texts[number + 1 :]):
+            matcher = difflib.SequenceMatcher(None, texts[number], other, autojunk=False)
+            for place, _, size in matcher.get_matching_blocks():
+                confirmed.update(range(place, place + size))
+        places = iter(range(len(texts[number])))
+        return [
+            sign
+            if not sign.proposed or next(places) in confirmed or sign.proposed >= _CERTAIN
+            else replace(sign, accepted=False)
+            for sign in signs
+        ]
+
+
+def _text(reading: list[Reading]) -> str:
+    return "".join(sign.label for sign in reading)
 
 
 def _sureness(signs: list[Sign]) -> float:
@@ -286,30 +398,41 @@ def _may_be_one_letter(signs: list[Sign]) -> bool:
 
 
 def _other_views(
-    gray: Gray, writing: Writing | None, first: _Page, name: str
-) -> Iterator[tuple[int, list[LineCrop]]]:
-    """Yield other ways to look at a page: how often it is turned, and its lines.
+    gray: Gray, writing: Writing | None, first: _Page, name: str, work: _Work
+) -> Iterator[tuple[int, list[LineCrop] | Writing | None]]:
+    """Yield other ways to look at a page: how often it is turned, and its lines or its writing.
 
     A picture that may be a tight crop of one line is always read as a whole, too: its rim cuts off
-    digits, which are then not found as writing.
+    digits, which are then not found as writing. A view is omitted if it is too much work, or has
+    more ink than a page of digits.
     """
+
+    def find(picture: Gray, dark: bool | None = None, at_rim: bool = False) -> Writing | None:
+        try:
+            work.add(_PIXEL_NS * picture.size)
+            return find_writing(picture, name, dark=dark, at_rim=at_rim)
+        except (_TooMuchWork, ImageError):
+            return None
+
     height, width = gray.shape
     numbers = sum(sum(sign.accepted for sign in line.signs) > 1 for line in first.lines)
-    if width >= _MIN_WHOLE_ASPECT * height and numbers <= 1:
+    whole_ns = _WHOLE_PIXEL_NS * gray.size
+    if width >= _MIN_WHOLE_ASPECT * height and numbers <= 1 and work.fits(whole_ns):
+        work.add(whole_ns)
         whole = crop_whole(gray)
         if whole is not None:
             yield 0, [whole]
     if first.share >= _GOOD_SHARE:
         return
-    rim = find_writing(gray, name, at_rim=True)
+    rim = find(gray, at_rim=True)
     if rim is not None and (writing is None or abs(math.log(rim.height / writing.height)) > 0.2):
-        yield 0, _crops(rim)
+        yield 0, rim
     if first.share >= _POOR_SHARE and first.lines:
         return
     dark = not (writing is None or writing.dark)
-    yield 0, _crops(find_writing(gray, name, dark=dark, at_rim=True))
+    yield 0, find(gray, dark=dark, at_rim=True)
     for turns in (1, 3, 2):
-        yield turns, _crops(find_writing(np.ascontiguousarray(np.rot90(gray, turns)), name))
+        yield turns, find(np.ascontiguousarray(np.rot90(gray, turns)))
 
 
 def _turn_back(

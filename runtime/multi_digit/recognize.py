@@ -33,7 +33,7 @@ _MIN_DIGIT_HEIGHT_PX = 24  # if a typical digit is lower, the page is decoded ag
 _TARGET_DIGIT_HEIGHT_PX = 40  # height of a typical digit in the larger copy
 _MAX_SIDE_PX = 4096  # longer side of the larger copy
 _MAX_PAGE_PIXELS = 4096 * 3072  # of the larger copy
-_MAX_HELD_PIXELS = 8_000_000  # a larger decoded picture is freed before lines are detected
+MAX_HELD_PIXELS = 8_000_000  # a larger decoded picture is freed before lines are detected
 _LAYOUT_BYTES_PER_PIXEL = 10  # memory of detecting text lines
 
 # Lengths are in digit heights: the height of a typical digit on the page.
@@ -127,7 +127,7 @@ def recognize(
     layout = None if writing is None else writing.layout()
     if layout is None:
         return Recognition((), ())
-    decoder.release(_MAX_HELD_PIXELS)
+    decoder.release(MAX_HELD_PIXELS)
     x = decoded.size[0] / decoded.gray.shape[1]
     y = decoded.size[1] / decoded.gray.shape[0]
     lines: list[str] = []
@@ -204,7 +204,7 @@ def decode_page(decoder: CachedDecoder) -> tuple[Decoded, Writing | None]:
         largest = int(math.sqrt(_MAX_PAGE_PIXELS * aspect))
         longest = min(wanted, max(decoded.size), _MAX_SIDE_PX, largest)
         enlarged = decoder.decode(longest=longest, color=color)
-        decoder.release(_MAX_HELD_PIXELS)
+        decoder.release(MAX_HELD_PIXELS)
         found = find_writing(enlarged.gray, decoder.name)
         if found is not None:
             return enlarged, found

@@ -91,6 +91,7 @@ def verify(
     crop: LineCrop,
     readings: list[Reading],
     predict: Callable[[list[Pixels]], list[Prediction]],
+    count_work: Callable[[int, int], None] = lambda pieces, pixels: None,
 ) -> list[Sign]:
     """Verify a line.
 
@@ -101,6 +102,8 @@ def verify(
         crop: the line.
         readings: of the line reader, from left to right.
         predict: returns the digit network's predictions for pixels, uint8 (28, 28, 1) each.
+        count_work: called with a number of pieces of ink, and of the pixels from which they are cut
+            out, before this is done.
 
     Returns:
         The line's signs, from left to right.
@@ -108,12 +111,12 @@ def verify(
     if not readings:
         return []
     strict = len(readings) <= _MAX_STRICT_SIGNS
-    pieces = _align(crop.digits, crop, readings, predict)
+    pieces = _align(crop.digits, crop, readings, predict, count_work)
     judged = [_judge(*pair, crop, strict) for pair in zip(readings, pieces, strict=True)]
     doubtful = not all(sign.accepted or sign.is_other for sign in judged)
     left_over = any(piece.before or piece.after for piece in pieces)
     if (doubtful or left_over) and _has_more_ink(crop):
-        others = _align(crop.ink, crop, readings, predict)
+        others = _align(crop.ink, crop, readings, predict, count_work)
         for number, (reading, piece) in enumerate(zip(readings, others, strict=True)):
             sign = _judge(reading, piece, crop, strict)
             if _rank(sign, piece) > _rank(judged[number], pieces[number]):
@@ -208,6 +211,7 @@ def _align(
     crop: LineCrop,
     readings: list[Reading],
     predict: Callable[[list[Pixels]], list[Prediction]],
+    count_work: Callable[[int, int], None],
 ) -> list[_Piece]:
     """Cut a line between its signs, so that the pieces look most like them.
 
@@ -219,6 +223,13 @@ def _align(
     width = ink.shape[1]
     columns = [min(reading.column, 1.0) * width for reading in readings]
     cuts = _cuts(ink, columns, crop.digit_height)
+    widths = [
+        int(right.max()) - int(left.min())
+        for before, after in pairwise(cuts)
+        for left, _ in before
+        for right, _ in after
+    ]
+    count_work(len(widths), len(ink) * sum(widths))
     pixels = np.arange(width)
     pieces: list[dict[tuple[int, int], _Piece]] = []
     for number, column in enumerate(columns):

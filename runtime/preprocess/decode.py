@@ -26,7 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from runtime.errors import ImageError
 from runtime.preprocess import fast_png
 from runtime.preprocess.decode_cost import check_work
-from runtime.preprocess.decode_memory import memory_bytes, reduction, reduction_of
+from runtime.preprocess.decode_memory import memory_bytes, reduction, reduction_of, trim_heap
 from runtime.preprocess.grayscale import (
     Gray,
     downscale,
@@ -44,7 +44,11 @@ ImageSource: TypeAlias = (
 # An image beyond one of these limits is rejected. A JPEG is decoded at a reduced scale, so the file
 # may have more pixels, unless the JPEG is progressive.
 MAX_DECODED_PIXELS = 40_000_000  # of the decoded image; an A4 page at 600 dpi has 35 million
+MAX_SIDE_PX = 65_535  # of width and height; the largest side of a JPEG
 MAX_DECODED_BYTES = 200_000_000  # of memory; such a page takes 140 MB, a 12-megapixel WebP 195 MB
+
+# Before a larger picture is decoded or converted, freed memory is returned to the system.
+_TRIM_PIXELS = 4_000_000
 
 # Accepted formats, in the order in which Pillow tries them; files of other formats are rejected.
 # These decoders only read pixels (no Ghostscript, no nested documents). The formats that Pillow
@@ -69,6 +73,10 @@ _DAMAGE_ERRORS = (
     struct.error,
     zlib.error,
 )
+
+# A JPEG that takes longer to decode, by estimate, is not decoded again at a smaller scale or in
+# gray: the present picture is converted. The gray levels then differ a little.
+_EXPENSIVE_NS = 150_000_000
 
 _ORIENTATION_TAG = 0x0112  # number of the EXIF tag "orientation"
 _MAX_UNTRANSPOSED = 4  # EXIF orientations above this exchange width and height
@@ -150,13 +158,14 @@ class CachedDecoder:
 
     Attributes:
         name: name of the image, for error messages.
+        work_ns: estimated time of all decodings until now, in nanoseconds.
     """
 
     def __init__(self, image: ImageSource, name: str | None = None) -> None:
         self.name = describe(image, name)
         self._image = image
         self._loaded: _Loaded | None = None
-        self._spent_ns = 0.0  # estimated time of all decodings of this image, in nanoseconds
+        self.work_ns = 0.0
 
     def decode(self, *, longest: int, color: bool = False) -> Decoded:
         """Decode the image to gray, see the function `decode`.
@@ -179,6 +188,8 @@ class CachedDecoder:
         with _PillowErrors(self.name):
             image = loaded.image
             self._check_copy(image, longest)
+            if image.width * image.height > _TRIM_PIXELS:
+                trim_heap()
             use_color = color and loaded.colored
             gray = (first_principal_component if use_color else luminance)(image, longest)
         width, height = loaded.size
@@ -214,7 +225,8 @@ class CachedDecoder:
         if self._loaded is not None and self._loaded.fits(longest, color):
             return self._loaded
         self._loaded = None
-        with _opened(self._image, self.name, self._spent_ns) as (picture, self._spent_ns):
+        before_ns = self.work_ns
+        with _opened(self._image, self.name, before_ns) as (picture, self.work_ns):
             colored = picture.mode not in _GRAY_MODES and picture.mode[:2] != "I;"
             own = picture is not self._image
             size = _load(picture, longest, color, self.name, own)
@@ -223,7 +235,8 @@ class CachedDecoder:
                 opened._decoder = None  # free the decoder and its two canvases
             is_jpeg = own and picture.format in ("JPEG", "MPO")
             draft = (reduction_of(size, longest), color) if is_jpeg else None
-            self._loaded = _Loaded(picture, size, _orientation(picture), colored, draft)
+            expensive = self.work_ns - before_ns > _EXPENSIVE_NS
+            self._loaded = _Loaded(picture, size, _orientation(picture), colored, draft, expensive)
         return self._loaded
 
 
@@ -238,6 +251,7 @@ class _Loaded:
         colored: whether the original has colors.
         draft: for a JPEG, the factor by which the picture is scaled down, and whether the picture
             is in color; None for other formats.
+        expensive: whether decoding it again would take long.
     """
 
     image: Image.Image
@@ -245,6 +259,7 @@ class _Loaded:
     orientation: int
     colored: bool
     draft: tuple[int, bool] | None
+    expensive: bool
 
     def fits(self, longest: int, color: bool) -> bool:
         """Return whether the picture can be used for a request without decoding again.
@@ -253,7 +268,13 @@ class _Loaded:
             longest: wanted length of the longer side, in pixels.
             color: whether color is wanted.
         """
-        return self.draft is None or self.draft == (reduction_of(self.size, longest), color)
+        if self.draft is None:
+            return True
+        scale, in_color = self.draft
+        wanted = reduction_of(self.size, longest)
+        if self.expensive:
+            return scale <= wanted and in_color >= color
+        return (scale, in_color) == (wanted, color)
 
 
 def decode_color(image: ImageSource, *, longest: int) -> DecodedColor:
@@ -363,6 +384,14 @@ class _PillowErrors:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    @classmethod
+    def after_fork(cls) -> None:
+        """Forget the threads of the process that was forked; one of them may hold the lock."""
+        cls._lock = threading.Lock()
+        if cls._caught is not None:
+            cls._caught.__exit__(None, None, None)
+        cls._depth, cls._caught = 0, None
+
     def __enter__(self) -> None:
         with _PillowErrors._lock:
             if _PillowErrors._depth == 0:
@@ -393,6 +422,10 @@ class _PillowErrors:
                 f"{self.name}: damaged image ({detail[:_MAX_DETAIL_CHARACTERS]}); save it again as "
                 "PNG or JPEG"
             ) from error
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_PillowErrors.after_fork)
 
 
 def _open_file(path: str | os.PathLike[str], name: str) -> BinaryIO:
@@ -475,12 +508,14 @@ def _load(image: Image.Image, longest: int, color: bool, name: str, own: bool) -
                 f"than {MAX_DECODED_BYTES // 1_000_000} MB; scale the image down, or save it as a "
                 "plain JPEG"
             )
+        if width * height > _TRIM_PIXELS:
+            trim_heap()
         scale = reduction(image, longest)
         image.draft("RGB" if color else "L", (width // scale, height // scale))
-    if image.size[0] * image.size[1] > MAX_DECODED_PIXELS:
+    if max(width, height) > MAX_SIDE_PX or image.size[0] * image.size[1] > MAX_DECODED_PIXELS:
         raise ImageError(
             f"{name}: {width}x{height} is too large; scale it below "
-            f"{MAX_DECODED_PIXELS // 1_000_000} megapixels"
+            f"{MAX_DECODED_PIXELS // 1_000_000} megapixels and {MAX_SIDE_PX:,} pixels a side"
         )
     if image.format == "TIFF":
         with suppress_native_output(2):  # libtiff prints messages about damaged files

@@ -69,18 +69,21 @@ def downscale(image: Image.Image, longest: int, convert: Convert | None = None) 
     # Do the same as `resize` above: first the means of whole blocks, then resampling.
     x = max(1, int(width / size[0] / _REDUCING_GAP))
     y = max(1, int(height / size[1] / _REDUCING_GAP))
-    rows = max(1, _STRIP_PIXELS // (width * y)) * y
+    # Strips of a few rows; if one row of blocks is larger than a strip, parts of it.
+    columns = min(width, max(1, _STRIP_PIXELS // (y * x)) * x)
+    rows = max(1, _STRIP_PIXELS // (columns * y)) * y
     small: Image.Image | None = None
-    filled, mode = 0, ""
+    mode = ""
     for top in range(0, height, rows):
-        part = convert(_cut(image, slice(top, min(top + rows, height))))
-        if size != image.size:
-            mode = part.mode
-            part = part.convert(_PREMULTIPLIED.get(mode, mode)).reduce((x, y))
-        if small is None:
-            small = Image.new(part.mode, (part.width, -(-height // y)))
-        small.paste(part, (0, filled))
-        filled += part.height
+        for left in range(0, width, columns):
+            right, bottom = min(left + columns, width), min(top + rows, height)
+            part = convert(image.crop((left, top, right, bottom)))
+            if size != image.size:
+                mode = part.mode
+                part = part.convert(_PREMULTIPLIED.get(mode, mode)).reduce((x, y))
+            if small is None:
+                small = Image.new(part.mode, (-(-width // x), -(-height // y)))
+            small.paste(part, (left // x, top // y))
     assert small is not None
     if size == image.size:
         return small

@@ -67,6 +67,11 @@ MIN_WINDOW_PX = 16  # shorter side of the inside of a window
 _MIN_CLUTTER_SHARE = 0.05  # of the digit's mass; lighter components are not clutter
 _MAX_CLUTTER_RATIO = 1.5  # times the digit's mass; with a larger mass, the clutter is too much
 
+# A piece of ink in a hole is the dot of a zero if all three hold; otherwise it is implausible.
+_MIN_ZERO_ASPECT = 1.15  # height / width of the zero; a circle with a dot is a symbol
+_MAX_DOT_OFFSET = 0.06  # of the zero's width and height; distance from the center
+_MAX_DOT_SIZE = (0.36, 0.26)  # of the zero's width and height; size of the dot
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -311,14 +316,34 @@ def _choose(
     pieces = np.flatnonzero(kept & (mass > MIN_PIECE_SHARE * mass[main]))
     if pieces.size > 1:
         outline = components.paint(np.arange(mass.size) == main, bounds)
-        implausible |= any(_surrounds(outline, boxes[piece] - (left, top) * 2) for piece in pieces)
+        inside = [boxes[piece] - (left, top) * 2 for piece in pieces]
+        inside = [box for box in inside if _surrounds(outline, box)]
+        implausible |= bool(inside) and not (len(inside) == 1 and _is_zero_dot(outline, inside[0]))
     return components.paint(kept, bounds), bounds, implausible
+
+
+def _is_zero_dot(outline: Mask, box: npt.NDArray[np.intp]) -> bool:
+    """Return whether a piece of ink in a hole is the dot of a zero, as monospaced fonts have it.
+
+    Args:
+        outline: (height, width) bool, the mask of the zero.
+        box: left, top, right, bottom of the dot, in pixels of the mask.
+    """
+    height, width = outline.shape
+    size = (box[2:] - box[:2]) / (width, height)
+    offset = np.abs((box[:2] + box[2:]) / 2 / (width, height) - 0.5)
+    return bool(
+        height >= _MIN_ZERO_ASPECT * width
+        and (offset <= _MAX_DOT_OFFSET).all()
+        and (size <= _MAX_DOT_SIZE).all()
+    )
 
 
 def _surrounds(outline: Mask, box: npt.NDArray[np.intp]) -> bool:
     """Return whether a mask has ink on the left, on the right, above and below a box.
 
-    Then the ink in the box is a separate piece of ink in a hole. No digit has such a piece.
+    Then the ink in the box is a separate piece of ink in a hole. Only a dotted zero has such a
+    piece, see `_is_zero_dot`.
 
     Args:
         outline: (height, width) bool, the mask of one component.

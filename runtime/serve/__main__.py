@@ -21,7 +21,7 @@ Open the printed address in a browser. Draw with mouse, finger, pen or keyboard,
 photograph, or use the camera.
 
 Programs call the API: curl -F image=@photo.jpg http://127.0.0.1:8080/v1/classify (or /v1/read for
-a number).
+a number). Clients of the Open Inference Protocol, such as tritonclient, use /v2.
 /openapi.json describes the API, /metrics is for Prometheus, /healthz is the health check.
 
 If other machines can connect (--host 0.0.0.0), every client needs a token of at least 16

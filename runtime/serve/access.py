@@ -164,12 +164,13 @@ class AccessMiddleware:
 
         try:
             problem = self._check(scope)
-            app = self._app if problem is None else problem.response()
+            app = self._app if problem is None else problem.response(scope["path"])
             await app(scope, receive, send_with_headers)
         except asyncio.CancelledError:
             # uvicorn cancels requests that are still in flight at the end of the grace period.
             if not response_started:
-                await _SHUTTING_DOWN.response()(scope, receive, send_with_headers)
+                shutting_down = _SHUTTING_DOWN.response(scope["path"])
+                await shutting_down(scope, receive, send_with_headers)
 
     def _check(self, scope: Scope) -> HttpProblem | None:
         """Return the reason for which a request is rejected; None if the request is allowed."""

@@ -15,12 +15,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from runtime.engines import ENGINES
 from runtime.serve import bodies, metrics, openapi, static
 from runtime.serve.access import AccessMiddleware, AccessPolicy
 from runtime.serve.limits import Limits, UploadBudget
 from runtime.serve.problem_details import HttpProblem
-from runtime.serve.supervisor import Supervisor
-from runtime.serve.uploads import read_image
+from runtime.serve.supervisor import Supervisor, WorkerResponse
+from runtime.serve.uploads import read_body, read_image
 
 Handler = Callable[[Request], Awaitable[Response]]  # responds to the requests of a route
 
@@ -65,7 +66,7 @@ def starlette_app(
         not_found: the detail of a 404 response.
     """
 
-    async def http_problem(_: Request, error: Exception) -> Response:
+    async def http_problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         headers = dict((error.headers or {}).items())
         detail = {
@@ -74,7 +75,7 @@ def starlette_app(
         }
         return HttpProblem(
             error.status_code, detail.get(error.status_code, error.detail), headers
-        ).response()
+        ).response(request.url.path)
 
     app = Starlette(
         routes=routes,
@@ -92,9 +93,10 @@ def starlette_app(
 class _Api:
     def __init__(self, supervisor: Supervisor, limits: Limits, access: AccessPolicy) -> None:
         self._supervisor, self._limits, self.access = supervisor, limits, access
-        self.counts = metrics.ServerMetrics()
+        self._version = _version()
+        self.counts = metrics.ServerMetrics(self._version)
         self._uploads = UploadBudget(limits.memory_bytes)
-        self._document = openapi.document(limits, access, _version())
+        self._document = openapi.document(limits, access, self._version)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -114,11 +116,14 @@ class _Api:
     async def _process(self, request: Request, task: str, **options: bool) -> Response:
         """Read the image of a request, send it to the worker, and count the digits in the reply."""
         with self._uploads.lease() as reserve:
-            image = await read_image(request, self._limits, reserve)
-            result = await self._supervisor.ask(task, image, **options)
-        for label, accepted, seconds in result.digits:
-            self.counts.count_answer(label, accepted, seconds)
+            image, is_json = await read_image(request, self._limits, reserve)
+            result = await self._supervisor.ask(task, image, is_json=is_json, **options)
+        self._count(result)
         return Response(result.body, media_type="application/json")
+
+    def _count(self, result: WorkerResponse) -> None:
+        for label, accepted, confidence, seconds in result.digits:
+            self.counts.count_answer(label, accepted, confidence, seconds)
 
     async def model(self, _: Request) -> Response:
         return _json(await self._supervisor.describe())
@@ -127,6 +132,66 @@ class _Api:
         if not await self._supervisor.is_healthy():
             raise HttpProblem(503, "the worker does not respond: see the server's log")
         return _json(bodies.Health("ok"))
+
+    async def inference_server(self, _: Request) -> Response:
+        extensions = ["binary_tensor_data"]
+        return _json(bodies.InferenceServer("digit-edge", self._version, extensions))
+
+    async def live(self, _: Request) -> Response:
+        return _json(bodies.Live(True))
+
+    async def ready(self, request: Request) -> Response:
+        await self.healthz(request)
+        return _json(bodies.Ready(True))
+
+    async def inference_model(self, request: Request) -> Response:
+        model = await self._model(request)
+        batch = [-1]
+        return _json(
+            bodies.InferenceModel(
+                name=model.name,
+                platform=_platform(model.backend),
+                inputs=[
+                    bodies.TensorMetadata(
+                        bodies.PIXELS_TENSOR, "UINT8", [*batch, *model.input_shape]
+                    )
+                ],
+                outputs=[
+                    bodies.TensorMetadata("scores", "FP32", [*batch, len(model.labels)]),
+                    bodies.TensorMetadata("label", "BYTES", batch),
+                    bodies.TensorMetadata("accepted", "BOOL", batch),
+                ],
+            )
+        )
+
+    async def inference_model_ready(self, request: Request) -> Response:
+        model = await self._model(request)
+        await self.healthz(request)
+        return _json(bodies.ModelReady(True, model.name))
+
+    async def _model(self, request: Request) -> bodies.ModelDescription:
+        """Return the description of the open model.
+
+        Raises:
+            HttpProblem: 404 if the path has another name.
+        """
+        model = await self._supervisor.describe()
+        if request.path_params["name"] != model.name:
+            raise HttpProblem(404, f"unknown model: the model of this server is {model.name}")
+        return model
+
+    async def infer(self, request: Request) -> Response:
+        json_bytes = _parse_json_bytes(request)
+        with self._uploads.lease() as reserve:
+            body = await read_body(request, self._limits, reserve)
+            result = await self._supervisor.ask(
+                "infer", body, name=request.path_params["name"], json_bytes=json_bytes
+            )
+        self._count(result)
+        if result.json_bytes is None:
+            return Response(result.body, media_type="application/json")
+        headers = {openapi.JSON_BYTES_HEADER: str(result.json_bytes)}
+        return Response(result.body, media_type="application/octet-stream", headers=headers)
 
     async def metrics(self, _: Request) -> Response:
         supervisor = self._supervisor
@@ -150,6 +215,28 @@ def _parse_flag(request: Request, name: str) -> bool:
     return value == "true"
 
 
+def _parse_json_bytes(request: Request) -> int | None:
+    """Return the size of the JSON in the body; None if the request does not state it.
+
+    Raises:
+        HttpProblem: 400 if the header is not a whole number.
+    """
+    text = request.headers.get(openapi.JSON_BYTES_HEADER)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= _QUOTED_CHARS):
+        raise HttpProblem(
+            400, f"{openapi.JSON_BYTES_HEADER} is {text[:_QUOTED_CHARS]!r}: pass a size in bytes"
+        )
+    return int(text)
+
+
+def _platform(backend: str) -> str:
+    """Return the platform of a model, such as litert_tflite."""
+    suffix = next(engine.suffix for engine in ENGINES if engine.name == backend)
+    return f"{backend}_{suffix.removeprefix('.')}"
+
+
 def _json(body: object) -> Response:
     return Response(bodies.encode(body), media_type="application/json")
 
@@ -161,10 +248,11 @@ def _version() -> str:
         return "0"  # run from a source checkout that is not installed
 
 
-async def _send_problem(_: Request, error: Exception) -> Response:
+async def _send_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HttpProblem)
-    return error.response()
+    return error.response(request.url.path)
 
 
-async def _send_internal_error(_: Request, error: Exception) -> Response:
-    return HttpProblem(500, "internal error: the server's log has the traceback").response()
+async def _send_internal_error(request: Request, error: Exception) -> Response:
+    problem = HttpProblem(500, "internal error: the server's log has the traceback")
+    return problem.response(request.url.path)

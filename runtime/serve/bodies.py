@@ -6,8 +6,8 @@ process imports this module and must not load NumPy or Pillow, which only its wo
 """
 
 import json
-from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeAlias
 
 from runtime.serve.json_schema import Keywords
 
@@ -227,6 +227,191 @@ class Problem:
     title: str
     status: int
     detail: str
+
+
+# The tensors of the Open Inference Protocol: the input, and the outputs.
+PIXELS_TENSOR = "pixels"
+OUTPUT_TENSORS = ("scores", "label", "accepted")
+
+
+@dataclass(frozen=True)
+class InferenceServer:
+    """The server, for clients of the Open Inference Protocol.
+
+    Attributes:
+        name: always digit-edge.
+        version: version of digit-edge.
+        extensions: names of the supported extensions of the protocol.
+    """
+
+    name: Literal["digit-edge"]
+    version: str
+    extensions: list[str]
+
+
+@dataclass(frozen=True)
+class Live:
+    """Whether the server responds.
+
+    Attributes:
+        live: always true.
+    """
+
+    live: Literal[True]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Whether the server can classify.
+
+    Attributes:
+        ready: always true; a server that is not ready sends an error with status 503 instead.
+    """
+
+    ready: Literal[True]
+
+
+@dataclass(frozen=True)
+class ModelReady(Ready):
+    """Whether the model can classify.
+
+    Attributes:
+        name: the model's name.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class TensorMetadata:
+    """The metadata of a tensor.
+
+    Attributes:
+        name: the tensor's name.
+        datatype: type of its values. UINT8: from 0 (background) to 255 (ink). BYTES: texts.
+        shape: sizes of its axes; -1 is the number of images.
+    """
+
+    name: str
+    datatype: Annotated[str, Keywords({"enum": ["UINT8", "FP32", "BOOL", "BYTES"]})]
+    shape: list[int]
+
+
+@dataclass(frozen=True)
+class InferenceModel:
+    """The model, for clients of the Open Inference Protocol.
+
+    Attributes:
+        name: the model's name.
+        platform: the engine and the file format, such as litert_tflite.
+        inputs: the input, pixels.
+        outputs: the outputs: scores, label and accepted.
+    """
+
+    name: str
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+@dataclass(frozen=True)
+class InputTensor:
+    """The images to classify.
+
+    Attributes:
+        name: always pixels.
+        datatype: always UINT8.
+        shape: [number of images, 28, 28, 1], or the sizes in the metadata of the model.
+        data: the values from 0 (background) to 255 (ink), row by row, flat or nested. Not with
+            binary data.
+        parameters: binary_data_size, the size in bytes of the values that follow the JSON.
+    """
+
+    name: Literal["pixels"]
+    datatype: Literal["UINT8"]
+    shape: list[int]
+    data: list[Any] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RequestedOutput:
+    """An output that the response is to contain.
+
+    Attributes:
+        name: scores, label or accepted.
+        parameters: binary_data, whether the values are to follow the JSON as binary data.
+    """
+
+    name: Annotated[str, Keywords({"enum": list(OUTPUT_TENSORS)})]
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InferenceRequest:
+    """An inference request of the Open Inference Protocol.
+
+    Attributes:
+        inputs: the input, pixels.
+        outputs: the outputs to send; without this field, all of them.
+        id: an identifier that the response repeats.
+        parameters: binary_data_output, whether outputs are binary data by default.
+    """
+
+    inputs: list[InputTensor]
+    outputs: list[RequestedOutput] = field(default_factory=list)
+    id: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutputTensor(TensorMetadata):
+    """The values of an output.
+
+    Attributes:
+        data: the values, row by row. Not with binary data.
+        parameters: binary_data_size, the size in bytes of the values that follow the JSON.
+    """
+
+    data: list[Any] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Inference:
+    """The response to an inference request.
+
+    Attributes:
+        model_name: the model's name.
+        outputs: the requested outputs, in the order of the request.
+        id: the identifier of the request.
+    """
+
+    model_name: str
+    outputs: list[OutputTensor]
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class InferenceError:
+    """The reason for which a request of the Open Inference Protocol was rejected.
+
+    Attributes:
+        error: one line: the cause and the remedy.
+    """
+
+    error: str
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image in JSON.
+
+    Attributes:
+        image: the image file in base64, or a data URL such as data:image/png;base64,…
+    """
+
+    image: str
 
 
 def encode(body: object) -> bytes:

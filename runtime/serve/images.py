@@ -1,10 +1,14 @@
-"""Check the size of an uploaded image before it is decoded (decompression bombs).
+"""Check an upload in the worker before its image is decoded: its size, and JSON around the image.
 
 `runtime.serve.worker` calls `check_size`, and then reserves the estimated memory. A decompression
-bomb is a small file that decodes to a huge image.
+bomb is a small file that decodes to a huge image, or a short text that parses to many objects.
 """
 
+import base64
+import binascii
 import io
+import json
+from typing import Any
 
 from PIL import Image
 
@@ -17,6 +21,72 @@ from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 
 _JPEG_PIXEL_FACTOR = 4  # a JPEG with more than this many times `Limits.pixels` is rejected (413)
+
+# Estimated memory of parsed JSON: a multiple of the text, and bytes per comma (a list item: a
+# pointer, and a number or a short text) and per opening bracket (a list or an object).
+_JSON_TEXT_FACTOR = 3
+_COMMA_BYTES = 64
+_BRACKET_BYTES = 300
+
+
+def check_json_size(body: bytes, limits: Limits) -> int:
+    """Estimate the memory to parse JSON.
+
+    Args:
+        body: the JSON, in UTF-8.
+        limits: `work_bytes` limits the memory.
+
+    Returns:
+        The estimate in bytes.
+
+    Raises:
+        HttpProblem: 413 if the JSON would take too much memory.
+    """
+    brackets = body.count(b"[") + body.count(b"{")
+    commas = body.count(b",")
+    needed = _JSON_TEXT_FACTOR * len(body) + _COMMA_BYTES * commas + _BRACKET_BYTES * brackets
+    if needed > limits.work_bytes:
+        raise HttpProblem(
+            413, "the JSON has too many values: send fewer images, or binary data instead of JSON"
+        )
+    return needed
+
+
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+        HttpProblem: 400 if the body is not a JSON object in UTF-8.
+    """
+    try:
+        record = json.loads(body.decode())
+    except (ValueError, RecursionError) as error:
+        raise HttpProblem(400, "the body is not JSON in UTF-8") from error
+    if not isinstance(record, dict):
+        raise HttpProblem(400, "the body is not a JSON object")
+    return record
+
+
+def image_in_json(body: bytes) -> bytes:
+    """Return the image of a JSON object {"image": "base64 or data URL"}.
+
+    Raises:
+        HttpProblem: 400 if the body has another form, or the image is empty.
+    """
+    text = parse_json_object(body).get("image")
+    if not isinstance(text, str):
+        raise HttpProblem(400, 'no image was sent: send {"image": "the file in base64"}')
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().endswith(";base64"):
+            raise HttpProblem(400, "the data URL is not base64: it needs ;base64 before the comma")
+    try:
+        image = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise HttpProblem(400, "the image is not base64, or its end is missing") from error
+    if not image:
+        raise HttpProblem(400, "no image was sent: image is empty")
+    return image
 
 
 def check_size(image: bytes, limits: Limits, page: bool) -> int:

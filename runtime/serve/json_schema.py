@@ -42,7 +42,7 @@ def schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
     """Return the JSON schema of a type.
 
     Args:
-        hint: a dataclass, str, int, float, bool, None, list[X], tuple[X, ...], tuple[X, X],
+        hint: a dataclass, str, int, float, bool, None, Any, list[X], tuple[X, ...], tuple[X, X],
             dict[str, X], Literal, a union of these, or Annotated[X, Keywords(…)].
         components: name of a dataclass → schema; the schemas of further dataclasses are added.
 
@@ -52,6 +52,8 @@ def schema_of(hint: Any, components: dict[str, Schema]) -> Schema:
     Raises:
         TypeError: the type has no JSON schema.
     """
+    if hint is Any:
+        return {}
     if hint in _TYPES:
         return {"type": _TYPES[hint]}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):

@@ -7,37 +7,44 @@
 import bisect
 import dataclasses
 import os
+import platform
 import threading
 import time
 from collections import Counter
 from pathlib import Path
 
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runtime.serve import bodies
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # of Prometheus's text format
 
-# Upper bounds of the histograms' buckets, inclusive. A longer duration counts in the bucket +Inf.
-_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+# Upper bounds of the histograms' buckets, inclusive. A larger value counts in the bucket +Inf.
+_DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_CONFIDENCE_BUCKETS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
 
 
 class Histogram:
-    """A Prometheus histogram of durations in seconds.
+    """A Prometheus histogram.
+
+    Args:
+        buckets: upper bounds of the buckets, inclusive, in ascending order.
 
     Attributes:
-        counts: number of durations in each bucket; the last bucket is that of +Inf.
-        sum: sum of all durations, in seconds.
+        counts: number of values in each bucket; the last bucket is that of +Inf.
+        sum: sum of all values.
     """
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(_BUCKETS_S) + 1)
+    def __init__(self, buckets: tuple[float, ...]) -> None:
+        self._buckets = buckets
+        self.counts = [0] * (len(buckets) + 1)
         self.sum = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one duration."""
-        self.counts[bisect.bisect_left(_BUCKETS_S, seconds)] += 1
-        self.sum += seconds
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect.bisect_left(self._buckets, value)] += 1
+        self.sum += value
 
     def lines(self, name: str, labels: str = "") -> list[str]:
         """Return the time series of the histogram, one line each.
@@ -47,7 +54,7 @@ class Histogram:
             labels: labels that are added to each line, such as `path="/"`; empty for none.
         """
         lines, total = [], 0
-        for bound, count in zip((*_BUCKETS_S, "+Inf"), self.counts, strict=True):
+        for bound, count in zip((*self._buckets, "+Inf"), self.counts, strict=True):
             total += count
             inner = ",".join(part for part in (labels, f'le="{bound}"') if part)
             lines.append(f"{name}_bucket{{{inner}}} {total}")
@@ -58,16 +65,21 @@ class Histogram:
 class ServerMetrics:
     """The server's counters; its methods may be called from any thread.
 
+    Args:
+        version: version of digit-edge.
+
     Attributes:
         in_flight: number of requests that are being processed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, version: str) -> None:
+        self._version = version
         self._lock = threading.Lock()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._answers: Counter[tuple[str, bool]] = Counter()
         self._durations: dict[str, Histogram] = {}
-        self._inference = Histogram()
+        self._inference = Histogram(_DURATION_BUCKETS_S)
+        self._confidences = Histogram(_CONFIDENCE_BUCKETS)
         self.in_flight = 0
 
     def count_request(self, path: str, status: int, seconds: float) -> None:
@@ -81,18 +93,22 @@ class ServerMetrics:
         """
         with self._lock:
             self._requests[path, status] += 1
-            self._durations.setdefault(path, Histogram()).add(seconds)
+            self._durations.setdefault(path, Histogram(_DURATION_BUCKETS_S)).add(seconds)
 
-    def count_answer(self, label: str, accepted: bool, seconds: float | None = None) -> None:
+    def count_answer(
+        self, label: str, accepted: bool, confidence: float, seconds: float | None = None
+    ) -> None:
         """Count one classified digit.
 
         Args:
             label: the predicted label.
             accepted: whether the prediction was accepted.
+            confidence: the score of the label, 0 to 1.
             seconds: inference time in seconds; None if it was not measured.
         """
         with self._lock:
             self._answers[label, accepted] += 1
+            self._confidences.add(confidence)
             if seconds is not None:
                 self._inference.add(seconds)
 
@@ -116,7 +132,7 @@ class ServerMetrics:
             for path, histogram in sorted(self._durations.items()):
                 lines += histogram.lines(name, f'path="{path}"')
             name = "digit_edge_inference_duration_seconds"
-            lines += _head(name, "histogram", "Seconds to classify a digit at /v1/classify.")
+            lines += _head(name, "histogram", "Seconds to classify a digit, except /v1/read.")
             lines += self._inference.lines(name)
             name = "digit_edge_answers_total"
             lines += _head(name, "counter", "Classified digits.")
@@ -124,7 +140,17 @@ class ServerMetrics:
                 lines.append(
                     f'{name}{{label="{_escape(label)}",accepted="{str(accepted).lower()}"}} {count}'
                 )
+            name = "digit_edge_confidence"
+            lines += _head(name, "histogram", "Confidences of the classified digits.")
+            lines += self._confidences.lines(name)
+            rejected = sum(count for (_, accepted), count in self._answers.items() if not accepted)
+            rejected_share = rejected / (sum(self._answers.values()) or 1)
         for name, text, value in (
+            (
+                "digit_edge_rejected_share",
+                "Share of the classified digits that were rejected, 0 before the first.",
+                f"{rejected_share:.9g}",
+            ),
             ("digit_edge_requests_in_flight", "Requests being processed.", self.in_flight),
             ("digit_edge_requests_waiting", "Requests queued or in the worker.", waiting),
             (
@@ -144,6 +170,9 @@ class ServerMetrics:
         lines.append(f"{name} {restarts}")
         names = [field.name for field in dataclasses.fields(bodies.Model)]
         labels = ",".join(f'{key}="{_escape(getattr(model, key))}"' for key in names)
+        name, build = "digit_edge_build_info", f'version="{_escape(self._version)}"'
+        build += f',python="{platform.python_version()}"'
+        lines += [*_head(name, "gauge", "The program."), f"{name}{{{build}}} 1"]
         name = "digit_edge_model_info"
         lines += [*_head(name, "gauge", "The open artifact."), f"{name}{{{labels}}} 1"]
         return "\n".join(lines) + "\n"
@@ -155,11 +184,13 @@ class Counting:
     Args:
         app: the application that responds.
         metrics: receives the counts.
-        routes: paths that are counted separately; all other paths count as "other".
+        routes: paths that are counted separately, such as "/v2/models/{name}"; all other paths
+            count as "other".
     """
 
     def __init__(self, app: ASGIApp, metrics: ServerMetrics, routes: frozenset[str]) -> None:
         self._app, self._metrics, self._routes = app, metrics, routes
+        self._patterns = [(compile_path(route)[0], route) for route in routes if "{" in route]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the application; count it with its status and duration."""
@@ -179,8 +210,14 @@ class Counting:
             await self._app(scope, receive, send_counted)
         finally:
             self._metrics.in_flight -= 1
-            path = scope["path"] if scope["path"] in self._routes else "other"
-            self._metrics.count_request(path, status, time.perf_counter() - start)
+            route = self._route(scope["path"])
+            self._metrics.count_request(route, status, time.perf_counter() - start)
+
+    def _route(self, path: str) -> str:
+        """Return the route of a path; "other" if there is none."""
+        if path in self._routes:
+            return path
+        return next((route for pattern, route in self._patterns if pattern.match(path)), "other")
 
 
 def _head(name: str, kind: str, text: str) -> list[str]:

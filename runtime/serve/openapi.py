@@ -15,16 +15,21 @@ from runtime.serve.problem_details import MEDIA_TYPE as PROBLEM
 
 # Path prefixes with access control: requests need the token if the server has one, and pages of
 # other sites are rejected. The drawing page needs no token, because it contains no secrets.
-PROTECTED = ("/v1/", "/metrics")
+# Nor do health checks: orchestrators send them without a token.
+PROTECTED = ("/v1/", "/v2/models/", "/metrics")
+
+# Header of the Open Inference Protocol: size of the JSON before binary tensors, in bytes.
+JSON_BYTES_HEADER = "Inference-Header-Content-Length"
 
 # HTTP status → description of the error response.
 _PROBLEMS = {
-    400: "no image, a form that cannot be read, or an invalid parameter",
+    400: "no image, a form or JSON that cannot be read, or an invalid parameter",
     401: "the token is missing or wrong",
     403: "the request comes from a page of another site",
+    404: "unknown model",
     408: "the body took too long to arrive",
     413: "the body or the image is too large",
-    415: "the content type is not that of an image or a form",
+    415: "the content type is not that of an image, a form or JSON, or the body is compressed",
     421: "the Host header is not a name of this server",
     422: "the body is not an image, the image is damaged, or it takes too long to process",
     500: "internal error; the server's log has the traceback",
@@ -40,11 +45,28 @@ _DRAWING: Schema = {
     "Shadows, ruled lines and specks are not removed.",
     "schema": {"type": "boolean", "default": False},
 }
+# The path parameter of /v2/models/{name}, and a header of its infer operation.
+_NAME: Schema = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "description": "The model's name.",
+    "schema": {"type": "string"},
+}
+_JSON_BYTES: Schema = {
+    "name": JSON_BYTES_HEADER,
+    "in": "header",
+    "description": "Size of the JSON in the body, in bytes; binary tensors follow it. Without the "
+    "header, the whole body is JSON.",
+    "schema": {"type": "integer", "minimum": 0},
+}
 
 
 @dataclass(frozen=True)
 class Operation:
     """One operation of the API.
+
+    The errors of a path below /v2 have the form of the Open Inference Protocol.
 
     Attributes:
         method: the HTTP method.
@@ -54,8 +76,9 @@ class Operation:
         body: type of the response body: a dataclass or dict for JSON, str for plain text.
         problems: HTTP statuses of errors. Every operation can also respond with 421 and 500, and a
             protected operation with 401 and 403.
-        parameters: OpenAPI objects of the query parameters.
+        parameters: OpenAPI objects of the parameters.
         takes_image: whether the body of the request is an image.
+        takes_tensors: whether the body of the request is an inference request.
     """
 
     method: str
@@ -66,6 +89,7 @@ class Operation:
     problems: tuple[int, ...] = ()
     parameters: tuple[Schema, ...] = ()
     takes_image: bool = False
+    takes_tensors: bool = False
 
 
 OPERATIONS = (  # all operations of the API
@@ -105,6 +129,56 @@ OPERATIONS = (  # all operations of the API
         "Describe the artifact, the engine and the limits on images",
         bodies.ModelDescription,
         (503,),
+    ),
+    Operation(
+        "GET",
+        "/v2",
+        "inference_server",
+        "Open Inference Protocol: describe the server",
+        bodies.InferenceServer,
+    ),
+    Operation(
+        "GET",
+        "/v2/health/live",
+        "live",
+        "Open Inference Protocol: check that the server responds",
+        bodies.Live,
+    ),
+    Operation(
+        "GET",
+        "/v2/health/ready",
+        "ready",
+        "Open Inference Protocol: check that the server works",
+        bodies.Ready,
+        (503,),
+    ),
+    Operation(
+        "GET",
+        "/v2/models/{name}",
+        "inference_model",
+        "Open Inference Protocol: describe the model and its tensors",
+        bodies.InferenceModel,
+        (404, 503),
+        (_NAME,),
+    ),
+    Operation(
+        "GET",
+        "/v2/models/{name}/ready",
+        "inference_model_ready",
+        "Open Inference Protocol: check that the model works",
+        bodies.ModelReady,
+        (404, 503),
+        (_NAME,),
+    ),
+    Operation(
+        "POST",
+        "/v2/models/{name}/infer",
+        "infer",
+        "Open Inference Protocol: classify pixels, JSON or binary tensors",
+        bodies.Inference,
+        (400, 404, 408, 413, 415, 422, 503),
+        (_NAME, _JSON_BYTES),
+        takes_tensors=True,
     ),
     Operation("GET", "/healthz", "healthz", "Check that the server works", bodies.Health, (503,)),
     Operation("GET", "/metrics", "metrics", "Return the counters for Prometheus", str, (503,)),
@@ -148,7 +222,12 @@ def _describe(operation: Operation, schemas: dict[str, Schema]) -> Schema:
     protected = operation.path.startswith(PROTECTED)
     media_type = "text/plain" if operation.body is str else "application/json"
     success = {media_type: {"schema": schema_of(operation.body, schemas)}}
+    if operation.takes_tensors:
+        success["application/octet-stream"] = {}
     problem = {PROBLEM: {"schema": schema_of(bodies.Problem, schemas)}}
+    if operation.path.startswith("/v2"):
+        error = schema_of(bodies.InferenceError, schemas)
+        problem = {"application/json": {"schema": error}}
     statuses = {421, 500, *operation.problems, *((401, 403) if protected else ())}
     description: dict[str, Any] = {"operationId": operation.name, "summary": operation.summary}
     if not protected:
@@ -156,7 +235,11 @@ def _describe(operation: Operation, schemas: dict[str, Schema]) -> Schema:
     if operation.parameters:
         description["parameters"] = list(operation.parameters)
     if operation.takes_image:
-        description["requestBody"] = _image_body()
+        description["requestBody"] = _image_body(schemas)
+    if operation.takes_tensors:
+        tensors = {"schema": schema_of(bodies.InferenceRequest, schemas)}
+        content: Schema = {"application/json": tensors, "application/octet-stream": {}}
+        description["requestBody"] = {"required": True, "content": content}
     description["responses"] = {
         "200": {"description": "success", "content": success},
         **{
@@ -167,8 +250,8 @@ def _describe(operation: Operation, schemas: dict[str, Schema]) -> Schema:
     return description
 
 
-def _image_body() -> Schema:
-    """Return the request body object of an image: the bytes of a file, or a form with a file."""
+def _image_body(schemas: dict[str, Schema]) -> Schema:
+    """Return the request body object of an image: a file, a form with a file, or JSON."""
     image = {"type": "string", "contentMediaType": "application/octet-stream"}
     form = {"type": "object", "required": ["image"], "properties": {"image": image}}
     return {
@@ -178,5 +261,6 @@ def _image_body() -> Schema:
             "image/jpeg": {},
             "application/octet-stream": {},
             "multipart/form-data": {"schema": form},
+            "application/json": {"schema": schema_of(bodies.EncodedImage, schemas)},
         },
     }

@@ -1,7 +1,8 @@
 """Error responses as problem documents: application/problem+json, RFC 9457.
 
 Code that handles a request of `digit-edge serve` or of the camera preview raises `HttpProblem`.
-`runtime.serve.app` sends the problem document to the client.
+`runtime.serve.app` sends the problem document to the client. Below /v2, the Open Inference Protocol
+prescribes another form: {"error": "the detail"}.
 """
 
 import http
@@ -33,10 +34,19 @@ class HttpProblem(Exception):
         if status == 503:
             self.headers.setdefault("Retry-After", "1")
 
-    def response(self) -> "Response":
-        """Return the problem document as a response."""
+    def response(self, path: str) -> "Response":
+        """Return the problem as a response.
+
+        Args:
+            path: the path of the request.
+        """
         from starlette.responses import Response  # late: the worker process must not load Starlette
 
+        if path == "/v2" or path.startswith("/v2/"):
+            error = vars(bodies.InferenceError(self.detail))
+            return Response(
+                json.dumps(error), self.status, media_type="application/json", headers=self.headers
+            )
         return Response(
             body(self.status, self.detail),
             self.status,

@@ -5,7 +5,8 @@
 
 import base64
 import time
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,18 +21,44 @@ from runtime.serve import bodies
 from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 
-# A classified digit for the metrics: (label, accepted, inference time in seconds). The time is None
-# if it was not measured.
-Counted: TypeAlias = "tuple[str, bool, float | None]"
+
+class Counted(NamedTuple):
+    """A classified digit for the metrics.
+
+    Attributes:
+        label: the predicted label.
+        accepted: whether the prediction was accepted.
+        confidence: the score of the label.
+        seconds: inference time in seconds; None if it was not measured.
+    """
+
+    label: str
+    accepted: bool
+    confidence: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class WorkerBody:
+    """The body of an HTTP response, made in the worker process.
+
+    Attributes:
+        content: the bytes of the body.
+        digits: the classified digits, for the metrics.
+        json_bytes: size of the JSON before binary tensors; None if the body is JSON only.
+    """
+
+    content: bytes
+    digits: list[Counted]
+    json_bytes: int | None = None
+
 
 _MAX_DRAWING_SIDE_PX = 512  # a drawing with a longer side is scaled down to this side
 _SCORE_DECIMALS = 6  # decimals of scores in a response
 _MILLISECONDS_DECIMALS = 3  # decimals of durations in a response
 
 
-def classify(
-    classifier: Classifier, image: bytes, drawing: bool
-) -> tuple[bodies.Classification, list[Counted]]:
+def classify(classifier: Classifier, image: bytes, drawing: bool) -> WorkerBody:
     """Classify one digit.
 
     Args:
@@ -40,7 +67,7 @@ def classify(
         drawing: whether every mark on the image is ink, as on a drawing pad.
 
     Returns:
-        (body of the response to POST /v1/classify, list with the one digit for the metrics).
+        The body of the response to POST /v1/classify, and its one digit.
 
     Raises:
         ImageError: the image cannot be decoded.
@@ -70,10 +97,10 @@ def classify(
         inference_ms=_milliseconds(end - preprocessing_end),
         model=_model_body(classifier),
     )
-    return body, [(prediction.label, prediction.accepted, end - preprocessing_end)]
+    return WorkerBody(bodies.encode(body), [_counted(prediction, end - preprocessing_end)])
 
 
-def feature_maps(classifier: Classifier, image: bytes, drawing: bool) -> bodies.FeatureMaps:
+def feature_maps(classifier: Classifier, image: bytes, drawing: bool) -> WorkerBody:
     """Return the body of the response to POST /v1/feature-maps.
 
     Args:
@@ -90,10 +117,11 @@ def feature_maps(classifier: Classifier, image: bytes, drawing: bool) -> bodies.
         blocks = classifier.feature_maps(preprocessed.pixels)
     except (ArtifactError, BackendUnavailable) as error:
         raise HttpProblem(501, str(error)) from error
-    return bodies.FeatureMaps(list(map(_block_body, blocks)), _model_body(classifier))
+    body = bodies.FeatureMaps(list(map(_block_body, blocks)), _model_body(classifier))
+    return WorkerBody(bodies.encode(body), [])
 
 
-def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Counted]]:
+def read(classifier: Classifier, image: bytes) -> WorkerBody:
     """Read the numbers on a page.
 
     Args:
@@ -101,8 +129,7 @@ def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Cou
         image: the bytes of an image file.
 
     Returns:
-        (body of the response to POST /v1/read, all digits of the page for the metrics). If the page
-        contains no digits, the list of digits in the body and the second item are empty.
+        The body of the response to POST /v1/read, and all digits of the page.
 
     Raises:
         ImageError: the image cannot be decoded.
@@ -120,10 +147,8 @@ def read(classifier: Classifier, image: bytes) -> tuple[bodies.Reading, list[Cou
         total_ms=_milliseconds(seconds),
         model=_model_body(classifier),
     )
-    counted: list[Counted] = [
-        (digit.prediction.label, digit.prediction.accepted, None) for digit in recognition.digits
-    ]
-    return body, counted
+    counted = [_counted(digit.prediction, None) for digit in recognition.digits]
+    return WorkerBody(bodies.encode(body), counted)
 
 
 def describe(classifier: Classifier, limits: Limits) -> bodies.ModelDescription:
@@ -183,6 +208,11 @@ def _preprocess_drawing(image: bytes) -> PreprocessedImage:
         int((rows[-1] + 1) * y_scale),
     )
     return PreprocessedImage(pixels, box, DARK_ON_LIGHT, "drawing")
+
+
+def _counted(prediction: Prediction, seconds: float | None) -> Counted:
+    accepted, confidence = bool(prediction.accepted), float(prediction.confidence)
+    return Counted(prediction.label, accepted, confidence, seconds)
 
 
 def _block_body(maps: Maps) -> bodies.Block:

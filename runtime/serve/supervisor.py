@@ -41,12 +41,14 @@ class WorkerResponse:
 
     Attributes:
         body: the body of the HTTP response.
-        digits: the classified digits for the metrics: (label, accepted, inference time in seconds).
-            The time is None if it was not measured.
+        digits: the classified digits for the metrics: (label, accepted, confidence, inference time
+            in seconds). The time is None if it was not measured.
+        json_bytes: size of the JSON before binary tensors; None if the body is JSON only.
     """
 
     body: bytes
-    digits: list[tuple[str, bool, float | None]]
+    digits: list[tuple[str, bool, float, float | None]]
+    json_bytes: int | None
 
 
 # Header and body of a message from the worker.
@@ -168,13 +170,15 @@ class Supervisor:
         """Send an image to the worker and return its response.
 
         Args:
-            task: "classify" or "feature-maps" for an image of a single digit, "read" for a page.
-            image: the bytes of an image file.
-            options: further fields of the message's header: `drawing` for a single digit.
+            task: "classify" or "feature-maps" for an image of a single digit, "read" for a page,
+                "infer" for an inference request.
+            image: the bytes of an image file, or the body of an inference request.
+            options: further fields of the message's header; `runtime.serve.worker` lists them.
 
         Raises:
-            HttpProblem: 413 or 422 if the image is rejected; 422 after `limits.seconds`. Status 503
-                if there are too many requests, the worker ended, or no worker can be started.
+            HttpProblem: 400, 404, 413 or 422 if the request is rejected; 422 after
+                `limits.seconds`. Status 503 if there are too many requests, the worker ended, or no
+                worker can be started.
         """
         limits = self._limits
         if self.waiting >= limits.waiting:
@@ -203,7 +207,7 @@ class Supervisor:
         self._completed += 1
         if "problem" in header:
             raise HttpProblem(*header["problem"])
-        return WorkerResponse(body, header["digits"])
+        return WorkerResponse(body, header["digits"], header["json_bytes"])
 
     async def describe(self) -> bodies.ModelDescription:
         """Return the description of the open artifact; if no worker replies, the latest one."""

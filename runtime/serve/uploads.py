@@ -1,7 +1,7 @@
-"""Read the image of a POST request: the raw body, or the file of a multipart form.
+"""Read the body of a POST request: an image, the file of a multipart form, or JSON.
 
-`runtime.serve.app` calls `read_image`. The size of a body, the memory of all bodies together and
-the time of the arrival are limited.
+`runtime.serve.app` calls `read_image` and `read_body`. The size of a body, the memory of all bodies
+together and the time of the arrival are limited.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from runtime.serve.limits import Limits
 from runtime.serve.problem_details import HttpProblem
 
 # Quoted in the message to a client that sends another content type.
-_ACCEPTED_TYPES = "image/*, application/octet-stream or multipart/form-data"
+_ACCEPTED_TYPES = "image/*, application/octet-stream, multipart/form-data or application/json"
 _MAX_FORM_FIELDS = 8  # fields of a form besides the file; a form with more fields gets 400
 _QUOTED_CHARS = 80  # length of the start of an exception that an error message quotes
 
@@ -31,17 +31,17 @@ class _InMemoryParser(MultiPartParser):
 
 async def read_image(
     request: Request, limits: Limits, reserve: Callable[[int], None]
-) -> bytes | bytearray:
-    """Return the bytes of a request's image, from its body or its form.
+) -> tuple[bytes | bytearray, bool]:
+    """Read the image of a request, from its body or its form.
 
     Args:
-        request: a POST request. Its body is an image file, or a multipart form with a file.
+        request: a POST request. Its body is an image file, a multipart form with a file, or JSON.
         limits: `body_bytes` limits the size of the body; `seconds` limits the time of its arrival.
         reserve: called with the size in bytes of each received chunk; raises HttpProblem if all
             bodies together are too large (`UploadBudget.lease`).
 
     Returns:
-        The content of the file, not empty.
+        (the content, not empty; whether it is JSON that contains the image).
 
     Raises:
         HttpProblem: 400 (no image, or a damaged form), 408 (too slow), 413 (too large), 415 (wrong
@@ -49,16 +49,49 @@ async def read_image(
     """
     content_type = request.headers.get("content-type", "application/octet-stream")
     media_type = content_type.partition(";")[0].strip().lower()
-    is_form = media_type == "multipart/form-data"
-    if not (is_form or media_type == "application/octet-stream" or media_type.startswith("image/")):
+    is_form, is_json = media_type == "multipart/form-data", media_type == "application/json"
+    is_file = media_type == "application/octet-stream" or media_type.startswith("image/")
+    if not (is_form or is_json or is_file):
         raise HttpProblem(
             415, f"the content type is {media_type or 'empty'}: send {_ACCEPTED_TYPES}"
         )
     chunks = _receive(request, limits, reserve)
-    reading: Coroutine[Any, Any, bytes | bytearray]
-    reading = _read_form(request, chunks) if is_form else _join(chunks)
+    image = await _in_time(_read_form(request, chunks) if is_form else _join(chunks), limits)
+    if not image:
+        raise HttpProblem(400, "no image was sent: send its bytes as the body, or a file in a form")
+    return image, is_json
+
+
+async def read_body(
+    request: Request, limits: Limits, reserve: Callable[[int], None]
+) -> bytes | bytearray:
+    """Return the body of a request, of any content type.
+
+    Args:
+        request: a POST request.
+        limits: as for `read_image`.
+        reserve: as for `read_image`.
+
+    Raises:
+        HttpProblem: 400 (the connection was closed), 408 (too slow), 413 (too large), 415
+            (compressed), or 503 (too many uploads).
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise HttpProblem(415, "the body is compressed: send it without Content-Encoding")
+    return await _in_time(_join(_receive(request, limits, reserve)), limits)
+
+
+async def _in_time(
+    reading: Coroutine[Any, Any, bytes | bytearray], limits: Limits
+) -> bytes | bytearray:
+    """Return the result of reading a body.
+
+    Raises:
+        HttpProblem: 408 if it takes longer than `limits.seconds`; 400 if the client has left.
+    """
     try:
-        image: bytes | bytearray = await asyncio.wait_for(reading, limits.seconds)
+        return await asyncio.wait_for(reading, limits.seconds)
     except (TimeoutError, asyncio.TimeoutError) as error:
         raise HttpProblem(
             408,
@@ -67,9 +100,6 @@ async def read_image(
         ) from error
     except ClientDisconnect as error:
         raise HttpProblem(400, "the connection was closed before the end of the body") from error
-    if not image:
-        raise HttpProblem(400, "no image was sent: send its bytes as the body, or a file in a form")
-    return image
 
 
 async def _receive(

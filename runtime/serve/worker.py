@@ -9,11 +9,16 @@ an `id` and one of these values of `task`:
 - `classify`: The body is an image. The header has `drawing`, see POST /v1/classify.
 - `feature-maps`: The same for POST /v1/feature-maps; the reply has no digits.
 - `read`: The body is an image of a page.
+- `infer`: The body is that of POST /v2/models/{name}/infer. The header has `name` and `json_bytes`,
+  the size of the JSON in the body, or None.
+
+With an image, the header also has `is_json`: whether the body is JSON that contains
+the image.
 
 The header of a reply has the `id` of the message. The reply to an image also has either `digits` or
-`problem`. `digits` has (label, accepted, inference time in seconds or None) for each classified
-digit. With `digits`, the body of the reply is the body of the HTTP response. `problem` is (HTTP
-status, detail).
+`problem`. `digits` has the fields of a `responses.Counted` for each classified digit. With
+`digits`, the body of the reply is the body of the HTTP response, and `json_bytes` is the size of
+the JSON in it, or None. `problem` is (HTTP status, detail).
 """
 
 import logging
@@ -30,11 +35,12 @@ from functools import partial
 
 from runtime.errors import EdgeError, ImageError
 from runtime.reload import ReloadingClassifier
-from runtime.serve import bodies, responses, wire
-from runtime.serve.images import check_size
+from runtime.serve import responses, wire
+from runtime.serve.images import check_json_size, check_size, image_in_json
 from runtime.serve.limits import DecodeBudget, Limits
+from runtime.serve.open_inference.infer import infer
 from runtime.serve.problem_details import HttpProblem
-from runtime.system.host import data_bytes, return_freed_memory
+from runtime.system.host import limit_memory, return_freed_memory
 
 # A thread that holds Python's global lock longer than this must hand the lock over if another
 # thread waits. With Python's default of 5 ms, short requests would wait long for long requests.
@@ -74,33 +80,37 @@ class _Worker:
         model = responses.describe(self._model.classifier, self._limits)
         self._send({"id": number, "model": vars(model)})
 
-    def _process(self, header: wire.Header, image: bytes) -> tuple[list[responses.Counted], bytes]:
-        """Return (digits for the metrics, body of the HTTP response).
+    def _process(self, header: wire.Header, body: bytes) -> responses.WorkerBody:
+        """Return the body of the HTTP response, and the digits for the metrics.
 
         Raises:
-            HttpProblem: 413 if the image is too large, 501 if the network has no feature maps,
-                503 if memory does not become free in time.
+            HttpProblem: 400 or 404 if the request is invalid, 413 if it is too large, 501 if the
+                network has no feature maps, 503 if memory does not become free in time.
             ImageError: the image cannot be decoded.
         """
-        is_page = header["task"] == "read"
-        with self._budget.lease(check_size(image, self._limits, page=is_page)):
-            if is_page:
-                recognition, digits = self._model.run(lambda c: responses.read(c, image))
-                return digits, bodies.encode(recognition)
+        task = header["task"]
+        if task == "infer":
+            json_bytes = header["json_bytes"]
+            with self._budget.lease(check_json_size(body[:json_bytes], self._limits)):
+                return self._model.run(lambda c: infer(c, body, header["name"], json_bytes))
+        if header["is_json"]:
+            with self._budget.lease(check_json_size(body, self._limits)):
+                body = image_in_json(body)
+        image = body
+        with self._budget.lease(check_size(image, self._limits, page=task == "read")):
+            if task == "read":
+                return self._model.run(lambda c: responses.read(c, image))
             drawing = header["drawing"]
-            if header["task"] == "feature-maps":
-                maps = self._model.run(lambda c: responses.feature_maps(c, image, drawing))
-                return [], bodies.encode(maps)
-            classification, digits = self._model.run(
-                lambda c: responses.classify(c, image, drawing)
-            )
-            return digits, bodies.encode(classification)
+            if task == "feature-maps":
+                return self._model.run(lambda c: responses.feature_maps(c, image, drawing))
+            return self._model.run(lambda c: responses.classify(c, image, drawing))
 
-    def _reply(self, number: int, job: "Future[tuple[list[responses.Counted], bytes]]") -> None:
+    def _reply(self, number: int, job: "Future[responses.WorkerBody]") -> None:
         error = job.exception()
         if error is None:
-            digits, body = job.result()
-            self._send({"id": number, "digits": digits}, body)
+            body = job.result()
+            header = {"id": number, "digits": body.digits, "json_bytes": body.json_bytes}
+            self._send(header, body.content)
             return
         if isinstance(error, HttpProblem):
             problem = error.status, error.detail
@@ -165,13 +175,8 @@ def _limit_memory(limits: Limits) -> None:
 
     An image that needs much more memory than estimated is then rejected with status 503.
     """
-    allowed = data_bytes() + limits.work_bytes + limits.memory_bytes + _SLACK_BYTES
-    allowed += (limits.workers + 1) * _STACK_BYTES
-    # macOS does not support this limit. The systemd unit forbids the call, but sets a limit itself.
-    with suppress(ImportError, OSError, ValueError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (allowed, resource.RLIM_INFINITY))
+    allowed = limits.work_bytes + limits.memory_bytes + _SLACK_BYTES
+    limit_memory(allowed + (limits.workers + 1) * _STACK_BYTES)
 
 
 if __name__ == "__main__":

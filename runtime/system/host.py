@@ -16,6 +16,9 @@ _OPEN_FILES = 4096
 _M_MMAP_THRESHOLD = -3  # parameter number of mallopt, from glibc's malloc.h
 _M_ARENA_MAX = -8  # parameter number of mallopt, from glibc's malloc.h
 _MAX_ARENAS = 1  # number of heaps: all threads share one heap
+# Memory for decoding and reading an image, and for a reloaded model; see `limit_memory`. With a
+# program of 60 MB, the sum is 260 MB.
+IMAGE_BYTES = 200_000_000
 # Larger blocks are returned to the system when they are freed. Smaller blocks stay in the heap,
 # which is faster.
 _MMAP_THRESHOLD_BYTES = 8 << 20
@@ -138,6 +141,24 @@ def raise_open_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):  # a container may forbid the call
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def limit_memory(allowed: int) -> None:
+    """Limit how much the data segment of this process may grow from now on.
+
+    Beyond it, allocations fail, and an image whose decoder needs more is rejected. systemd's
+    `SystemCallFilter=~@resources` does not forbid this: the C library calls prlimit64, which is
+    always permitted. macOS and Windows do not support the limit.
+
+    Args:
+        allowed: number of bytes.
+    """
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limits = [data_bytes() + allowed, *(size for size in (soft, hard) if size >= 0)]
+        resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
 
 
 def return_freed_memory() -> None:

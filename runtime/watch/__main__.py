@@ -18,6 +18,7 @@ from runtime.errors import EdgeError, plural, printable
 from runtime.outputs import sinks
 from runtime.reload import ReloadingClassifier
 from runtime.system.file_lock import locked
+from runtime.system.host import IMAGE_BYTES, limit_memory, return_freed_memory
 from runtime.system.service import ServiceLifecycle
 from runtime.watch.folder import FolderScanner
 from runtime.watch.kill_counter import KillCounter
@@ -70,6 +71,8 @@ def main(argv: list[str] | None = None) -> int:
             try:
                 with out:
                     model = describe_model(reader.path, reader.classifier.backend.name)
+                    return_freed_memory()
+                    limit_memory(IMAGE_BYTES)  # now, because the outputs have started their threads
                     print(printable(f"watching {folder} with {model}; {existing}"), file=sys.stderr)
                     lifecycle.ready(printable(f"watching {folder}"))
                     watch(

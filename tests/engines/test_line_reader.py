@@ -12,6 +12,8 @@ from runtime.backends import ENGINES, open_backend
 from runtime.backends.golden import check
 from runtime.model import artifact
 
+pytestmark = pytest.mark.portable
+
 PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 # Engines for whose format a line reader is published.
 INSTALLED = [

@@ -11,6 +11,8 @@ import runtime
 from runtime import ArtifactError, Classifier
 from runtime.model import artifact
 
+pytestmark = pytest.mark.portable
+
 _PRETRAINED = Path(runtime.__file__).parent / "pretrained"
 PUBLISHED = sorted([*_PRETRAINED.glob("*.onnx"), *_PRETRAINED.glob("*.tflite")])
 

@@ -12,6 +12,8 @@ from runtime.model import artifact
 from runtime.model.default_model import find_model
 from runtime.preprocess.pipeline import preprocess
 
+pytestmark = pytest.mark.portable
+
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 

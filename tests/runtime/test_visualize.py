@@ -18,6 +18,8 @@ from runtime.model.default_model import find_model
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, preprocess
 from runtime.tta import tta_variants
 
+pytestmark = pytest.mark.portable
+
 Array = np.ndarray[Any, np.dtype[Any]]
 CLASSIFIER = Classifier.load()
 PAPER_LEVEL = 215

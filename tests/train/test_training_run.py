@@ -157,20 +157,24 @@ def test_run_leaves_no_temporary_files(uninterrupted):
 
 
 def test_resume_after_kill_and_interrupt_gives_identical_bytes(uninterrupted, tmp_path):
-    """One run is killed, resumed with other settings (rejected), interrupted, and completed."""
+    """One run is killed, resumed with other settings (rejected), interrupted, and completed.
+
+    TensorBoard's files change nothing, and contain each epoch once.
+    """
     out = tmp_path / "digits.keras"
-    process = _start(out)
+    log = ("--log", "tensorboard")
+    process = _start(out, *log)
     _wait_for(process, "epoch 1/3")
     process.send_signal(signal.SIGKILL)
     assert _end(process)[0] == -signal.SIGKILL
     assert not out.exists()
 
-    status, _, err = _end(_start(out, "--resume", "--batch-size", "64"))
+    status, _, err = _end(_start(out, "--resume", "--batch-size", "64", *log))
     assert (status, err.count("\n")) == (2, 1), err
     assert err.startswith("error: ")
     assert "other settings" in err
 
-    process = _start(out, "--resume")
+    process = _start(out, "--resume", *log)
     _wait_for(process, "epoch 2/3")
     process.send_signal(signal.SIGINT)  # arrives during the last epoch
     status, _, err = _end(process)
@@ -181,7 +185,7 @@ def test_resume_after_kill_and_interrupt_gives_identical_bytes(uninterrupted, tm
 
     # stdout is on a full disk: the command fails, but the model is saved.
     with open("/dev/full", "w") as full:
-        status, _, err = _end(_start(out, "--resume", stdout=full))
+        status, _, err = _end(_start(out, "--resume", *log, stdout=full))
     assert (status, err) == (
         2,
         "error: cannot write to standard output: No space left on device; "
@@ -190,6 +194,11 @@ def test_resume_after_kill_and_interrupt_gives_identical_bytes(uninterrupted, tm
     assert out.read_bytes() == uninterrupted[0].read_bytes()
     with open(out.with_name("digits-history.csv"), newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(out.with_name("digits-tensorboard")))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss/validation")] == [1, 2, 3]
 
 
 def test_ctrl_c_at_any_time_in_an_epoch_interrupts_training():

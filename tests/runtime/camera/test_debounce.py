@@ -4,6 +4,8 @@ import pytest
 
 from runtime.camera.debounce import Debouncer
 
+pytestmark = pytest.mark.portable
+
 
 def test_digit_is_reported_when_enough_frames_agree_and_again_after_it_was_gone():
     debouncer = Debouncer(3, 5)

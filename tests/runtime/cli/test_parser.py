@@ -4,6 +4,8 @@ import pytest
 
 from runtime.cli.parser import CommandParser
 
+pytestmark = pytest.mark.portable
+
 
 @pytest.fixture
 def parser() -> CommandParser:

@@ -27,6 +27,8 @@ from runtime.model.spec import (
 )
 from runtime.system import atomic_write
 
+pytestmark = pytest.mark.portable
+
 MODELS = {".tflite": b"\x1c\0\0\0TFL3" + bytes(200), ".onnx": b"\x08\x08" + b"\x12\x03abc" * 9}
 
 

@@ -13,6 +13,8 @@ from runtime.model.default_model import find_model
 from runtime.model.rejection import RejectionModel, RejectionScorer
 from runtime.model.spec import ModelSpec
 
+pytestmark = pytest.mark.portable
+
 BLANK = np.zeros((28, 28, 1), np.uint8)
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from runtime.model.tolerance import Tolerance
 
+pytestmark = pytest.mark.portable
+
 
 @pytest.mark.parametrize(
     ("n", "lost", "flips"),

@@ -12,12 +12,18 @@ from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 
 from runtime.classifier import Classifier
-from runtime.errors import ArtifactError
+from runtime.errors import ArtifactError, ImageError
+from runtime.multi_digit.layout import find_writing
 from runtime.multi_digit.line_crop import LineCrop, crop_whole
 from runtime.multi_digit.line_reader import LineReader, Reading
+from runtime.multi_digit.read_lines import read_lines
 from runtime.multi_digit.recognize import UNKNOWN
 from runtime.multi_digit.verify import verify
+from runtime.prediction import Prediction
+from runtime.preprocess.decode import CachedDecoder
 from train.negatives import draw_negatives
+
+pytestmark = pytest.mark.portable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CLASSIFIER = Classifier.load()
@@ -300,3 +306,29 @@ def test_components_are_rejected_as_strictly_as_images() -> None:
     assert sum(strict) < sum(lenient)
     assert sum(strict) <= sum(single) + 5  # the paper's noise changes a few pictures
     assert not any(now and not before for now, before in zip(strict, lenient, strict=True))
+
+
+def test_work_of_a_page_of_noise_is_limited() -> None:
+    side = 4
+    blocks = np.random.default_rng(0).random((250, 250)) < 0.3
+    gray = np.where(np.kron(blocks, np.ones((side, side), np.bool_)), 30, 235).astype(np.uint8)
+    pieces = 0
+
+    def count(batch: list[Array]) -> list[Prediction]:
+        nonlocal pieces
+        pieces += len(batch)
+        return CLASSIFIER._predict_components(batch)
+
+    reader = CLASSIFIER._line_reader()
+    assert reader is not None
+    read_lines(CachedDecoder(gray), reader, count)
+    assert 1000 < pieces < 4000
+
+
+def test_page_is_read_although_it_has_too_much_ink_if_it_is_turned() -> None:
+    rows, columns = np.arange(1000)[:, None], np.arange(1000)
+    ink = (rows % 9 < 5) & (columns % 12 < 6)
+    gray = np.where(ink, 30, 235).astype(np.uint8)
+    with pytest.raises(ImageError):
+        find_writing(np.ascontiguousarray(np.rot90(gray)), "turned")
+    assert CLASSIFIER.read(gray).text == ""

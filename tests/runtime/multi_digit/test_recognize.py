@@ -24,6 +24,8 @@ from runtime.multi_digit.recognize import UNKNOWN, estimate_page_memory, recogni
 from runtime.multi_digit.split_touching import split_at_seams
 from train.data.load import sklearn_digits
 
+pytestmark = pytest.mark.portable
+
 Array = np.ndarray[Any, np.dtype[Any]]
 HEIGHT = 64
 CLASSIFIER = Classifier.load()
@@ -264,6 +266,7 @@ def test_photograph_of_one_digit_is_read(name: str) -> None:
         assert len(reading.digits) == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_image_from_a_named_pipe_is_read(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.jpg"
     os.mkfifo(pipe)

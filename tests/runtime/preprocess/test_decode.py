@@ -20,6 +20,8 @@ from runtime.preprocess.decode import MAX_DECODED_BYTES, decode, decode_color
 from runtime.preprocess.mnist_format import PIXELS_SHAPE
 from runtime.preprocess.pipeline import to_pixels
 
+pytestmark = pytest.mark.portable
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 

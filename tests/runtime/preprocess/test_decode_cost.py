@@ -15,6 +15,9 @@ from runtime.errors import ImageError
 from runtime.preprocess.decode import CachedDecoder, decode
 from runtime.preprocess.decode_cost import MAX_PARTS
 from runtime.preprocess.decode_memory import memory_bytes
+from runtime.preprocess.grayscale import downscale
+
+pytestmark = pytest.mark.portable
 
 MANY = MAX_PARTS + 1
 
@@ -290,3 +293,39 @@ def test_cached_decoder_of_a_jpeg_gives_the_same_as_single_decodings() -> None:
     for longest, color in ((100, False), (100, True), (100, False), (900, True), (120, True)):
         expected = decode(data, longest=longest, color=color)
         assert np.array_equal(decoder.decode(longest=longest, color=color).gray, expected.gray)
+
+
+def test_expensive_jpeg_is_not_decoded_again_at_a_smaller_scale_or_in_gray() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1400, 1400, 3), np.uint8)
+    decoder = CachedDecoder(saved(Image.fromarray(noise), "JPEG", quality=95, subsampling=0))
+    decoder.decode(longest=700, color=True)
+    once_ns = decoder.work_ns
+    for color in (False, True):
+        for longest in (700, 192):
+            assert decoder.decode(longest=longest, color=color).gray.shape == (longest, longest)
+    assert decoder.work_ns == once_ns
+    decoder.decode(longest=1400)
+    assert decoder.work_ns == 2 * once_ns
+
+
+def test_too_long_side_is_rejected() -> None:
+    with pytest.raises(ImageError, match=r"70000x8 is too large; .* and 65,535 pixels a side"):
+        decode(png(70_000, 8), longest=192)
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA"])
+def test_wide_picture_is_converted_in_small_parts(mode: str) -> None:
+    """A row of blocks, which are averaged, has 15 megapixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (500, 30_000), np.uint8)
+    image = Image.fromarray(noise).convert("RGB").convert(mode)
+    sizes = []
+
+    def convert(part: Image.Image) -> Image.Image:
+        sizes.append(part.width * part.height)
+        return part.convert("L")
+
+    small = downscale(image, 192, convert)
+    whole = image.convert("L").resize(small.size, Image.Resampling.BILINEAR, reducing_gap=2)
+    assert np.array_equal(np.asarray(small), np.asarray(whole))
+    assert len(sizes) > 10
+    assert max(sizes) <= 1 << 20

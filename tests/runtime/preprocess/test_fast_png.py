@@ -14,6 +14,8 @@ from runtime import Classifier, ImageError
 from runtime.preprocess.fast_png import read_all_plain, read_plain
 from runtime.preprocess.pipeline import preprocess, preprocess_batch
 
+pytestmark = pytest.mark.portable
+
 
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -114,6 +116,7 @@ def test_unknown_filter_in_a_batch_leaves_all_files_to_pillow(files):
     assert all(plane is None for plane in planes)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_missing_file_folder_and_pipe_return_none(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -121,6 +124,7 @@ def test_missing_file_folder_and_pipe_return_none(tmp_path):
         assert read_plain(path) is None
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_pipe_is_not_consumed_by_the_fast_reader(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -5,6 +5,8 @@ import pytest
 
 from runtime.preprocess.pipeline import stack_pixels
 
+pytestmark = pytest.mark.portable
+
 PIXELS = np.zeros((28, 28, 1), np.uint8)
 
 

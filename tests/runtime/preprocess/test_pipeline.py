@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 
 from runtime.errors import ImageError
 from runtime.preprocess.mnist_format import PIXELS_SHAPE, to_mnist_format
 from runtime.preprocess.pipeline import DARK_ON_LIGHT, LIGHT_ON_DARK, preprocess, to_pixels
+
+pytestmark = pytest.mark.portable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = load_digits().images[:40]
@@ -335,3 +337,21 @@ def test_blank_page_stays_blank(shape: tuple[int, int], noise: int, level: int) 
 @pytest.mark.parametrize("kind", ["gradient", "vignette"])
 def test_blank_page_under_uneven_light_stays_blank(kind: str) -> None:
     assert not to_pixels(encode(gray(225 * lighting(kind)), "JPEG")).any()
+
+
+@pytest.mark.parametrize(
+    ("outline", "dots", "implausible"),
+    [
+        ((60, 40, 140, 160), [(90, 88, 110, 112)], False),  # a zero of a monospaced font
+        ((40, 40, 160, 160), [(85, 85, 115, 115)], True),  # a circle with a dot
+        ((60, 40, 140, 160), [(90, 60, 110, 80)], True),  # a dot that is not in the middle
+        ((60, 40, 140, 160), [(84, 70, 96, 82), (104, 70, 116, 82)], True),  # a face
+    ],
+)
+def test_only_the_dot_of_a_zero_is_plausible_in_a_hole(outline, dots, implausible):
+    page = Image.new("L", (200, 200), 230)
+    draw = ImageDraw.Draw(page)
+    draw.ellipse(outline, outline=30, width=10)
+    for dot in dots:
+        draw.ellipse(dot, fill=30)
+    assert preprocess(np.asarray(page)).implausible == implausible

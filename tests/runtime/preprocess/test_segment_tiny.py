@@ -10,6 +10,8 @@ from runtime.preprocess import connected_components, segment, segment_tiny
 from runtime.preprocess.mnist_format import to_mnist_format
 from runtime.preprocess.pipeline import preprocess
 
+pytestmark = pytest.mark.portable
+
 Array = np.ndarray[Any, np.dtype[Any]]
 DIGITS = [to_mnist_format(digit)[:, :, 0] for digit in load_digits().images[:60]]
 

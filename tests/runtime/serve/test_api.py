@@ -2,6 +2,7 @@
 
 import base64
 import io
+import platform
 import re
 import struct
 import zlib
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime import __version__
 from runtime.preprocess.mnist_format import to_mnist_format
 from runtime.preprocess.pipeline import preprocess
 
@@ -85,6 +87,17 @@ def test_form_gives_the_same_result_as_a_raw_body(server, photo):
     assert bare["scores"] == body["scores"]
 
 
+@pytest.mark.parametrize("prefix", ["", "data:image/jpeg;base64,", "DATA:;Base64,"])
+def test_image_in_json_gives_the_same_result_as_a_raw_body(server, photo, prefix):
+    text = prefix + base64.encodebytes(photo).decode()  # lines of 76 characters
+    for path in ("/v1/classify", "/v1/read"):
+        body = server.client.post(path, content=photo, headers=JPEG).json()
+        sent = server.client.post(path, json={"image": text}).json()
+        assert (sent.get("scores"), sent.get("digits")) == (body.get("scores"), body.get("digits"))
+    drawing = server.client.post("/v1/classify?drawing=true", json={"image": text}).json()
+    assert drawing["view"]["method"] == "drawing"
+
+
 def test_every_mark_of_a_drawing_is_ink(server, classifier):
     drawing = np.full((256, 256), 255, np.uint8)
     drawing[40:60, 60:190] = drawing[60:210, 170:190] = 0
@@ -134,6 +147,20 @@ def test_metrics_count_requests_and_answers(server, page, photo):
         server.client.post("/v1/classify", content=photo, headers=JPEG)
     assert server.metric(name) == before[0] + 3
     assert server.metric(answers) == before[1] + 3
+
+
+def test_metrics_contain_confidences_the_rejected_share_and_the_build(serve, photo):
+    server = serve()
+    assert server.metric("digit_edge_rejected_share") == 0
+    confidence = server.client.post("/v1/classify", content=photo).json()["confidence"]
+    for _ in range(2):
+        blank = png(np.full((50, 60), 255, np.uint8))
+        confidence += server.client.post("/v1/classify", content=blank).json()["confidence"]
+    assert server.metric("digit_edge_rejected_share") == pytest.approx(2 / 3)
+    assert server.metric("digit_edge_confidence_count") == 3
+    assert server.metric("digit_edge_confidence_sum") == pytest.approx(confidence, abs=1e-5)
+    build = f'digit_edge_build_info{{version="{__version__}",python="{platform.python_version()}"}}'
+    assert server.metric(build) == 1
 
 
 def test_digits_of_a_reading_are_counted_but_not_timed(server, page, photo):
@@ -201,7 +228,18 @@ BROKEN_FORM = {"Content-Type": "multipart/form-data; boundary=x"}
         ({"content": huge_png(10_000)}, 413, "24,000,000 pixels"),
         ({"content": huge_png(60_000)}, 413, "decoding would take too long"),
         ({"content": bytes(17 << 20)}, 413, "16,777,216 bytes"),
-        ({"content": b"{}", "headers": {"Content-Type": "application/json"}}, 415, "image/*"),
+        ({"content": b"hello", "headers": {"Content-Type": "application/xml"}}, 415, "image/*"),
+        ({"json": {}}, 400, "no image was sent"),
+        ({"json": []}, 400, "not a JSON object"),
+        ({"json": {"image": 7}}, 400, "no image was sent"),
+        ({"json": {"image": ""}}, 400, "image is empty"),
+        ({"json": {"image": "a"}}, 400, "not base64"),
+        ({"json": {"image": "é"}}, 400, "not base64"),
+        ({"json": {"image": "aGVsbG8="}}, 422, "not an image"),
+        ({"json": {"image": "data:image/png,%89PNG"}}, 400, "the data URL is not base64"),
+        ({"json": {"image": "data:image/png;base64"}}, 400, "image is empty"),
+        ({"json": {"image": "", "a": [[]] * 1_000_000}}, 413, "too many values"),
+        ({"content": b"{", "headers": {"Content-Type": "application/json"}}, 400, "not JSON"),
         ({"data": {"image": "text"}}, 415, "x-www-form-urlencoded"),
         ({"content": b"garbage", "headers": BROKEN_FORM}, 400, "form"),
         ({"content": b"--x--\r\n", "headers": BROKEN_FORM}, 400, "no file"),

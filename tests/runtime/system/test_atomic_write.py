@@ -12,6 +12,8 @@ from runtime.system import atomic_write
 from runtime.system.atomic_write import atomic_file, atomic_folder
 from tests.kill import kill_at_each_step
 
+pytestmark = pytest.mark.portable
+
 
 @pytest.fixture
 def out(tmp_path):

@@ -1,0 +1,146 @@
+"""A Classifier works after a fork, even if other threads used it at that time."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+from runtime import BackendUnavailable, Classifier
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+TIMEOUT_S = 60
+LARGE_BATCH = 300  # images; more than an engine takes in one call
+
+
+def in_fork(work):
+    """Run `work` in a forked process until its normal end; return the exit status, or "hangs"."""
+    sys.stdout.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of threads
+        child = os.fork()
+    if child == 0:
+        signal.alarm(TIMEOUT_S)
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return "hangs" if status == -signal.SIGALRM else status
+
+
+@pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
+def classifier(request, engine_and_path):
+    """A classifier that was used before the fork."""
+    engine, path = engine_and_path
+    if "int8" not in path.name:
+        pytest.skip("one model of each engine is enough")
+    opened = Classifier.load(path, backend=engine.name, threads=request.param)
+    opened.scores(np.zeros((LARGE_BATCH, 28, 28, 1), np.uint8))
+    opened.read(page(opened))
+    return opened
+
+
+def page(classifier):
+    digit = classifier.spec.golden.pixels[0, :, :, 0]
+    return 255 - np.pad(np.kron(digit, np.ones((3, 3), np.uint8)), 20)
+
+
+def use(classifier, expected):
+    assert np.array_equal(classifier.scores(classifier.spec.golden.pixels), expected)
+    classifier.scores(np.zeros((LARGE_BATCH, 28, 28, 1), np.uint8))
+    classifier.read(page(classifier))
+
+
+def test_classifier_works_after_a_fork(classifier):
+    expected = classifier.scores(classifier.spec.golden.pixels)
+    assert in_fork(lambda: use(classifier, expected)) == 0
+    use(classifier, expected)
+
+
+def test_classifier_works_after_a_fork_while_other_threads_use_it(classifier):
+    expected = classifier.scores(classifier.spec.golden.pixels)
+    end = threading.Event()
+
+    def keep_busy():
+        while not end.is_set():
+            use(classifier, expected)
+
+    threads = [threading.Thread(target=keep_busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert [in_fork(lambda: use(classifier, expected)) for _ in range(5)] == [0] * 5
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_classifier_works_after_a_second_fork(classifier):
+    expected = classifier.scores(classifier.spec.golden.pixels)
+
+    def fork_again():
+        assert in_fork(lambda: use(classifier, expected)) == 0
+        use(classifier, expected)
+        assert in_fork(lambda: use(classifier, expected)) == 0
+
+    assert in_fork(fork_again) == 0
+
+
+def test_classifier_works_in_a_pool_of_forked_processes(classifier):
+    pixels = classifier.spec.golden.pixels
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with multiprocessing.get_context("fork").Pool(2, _keep, (classifier,)) as pool:
+            scores = pool.map_async(_scores, [pixels] * 4).get(TIMEOUT_S)
+    assert all(np.array_equal(one, classifier.scores(pixels)) for one in scores)
+
+
+def _keep(classifier):
+    global kept
+    kept = classifier
+
+
+def _scores(pixels):
+    return kept.scores(pixels)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_forked_process_ends_by_itself(engine_and_path, used):
+    """The engine of the former process is not closed: it would wait for its threads."""
+    engine, path = engine_and_path
+    script = (
+        "import os, signal, sys\n"
+        "import numpy as np\n"
+        f"from {Classifier.__module__} import Classifier\n"
+        f"classifier = Classifier.load({str(path)!r}, backend={engine.name!r}, threads=2)\n"
+        f"pixels = np.zeros(({LARGE_BATCH}, 28, 28, 1), np.uint8)\n"
+        "classifier.scores(pixels)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        f"    signal.alarm({TIMEOUT_S})\n"
+        f"    {used} and classifier.scores(pixels)\n"
+        "    sys.exit(5)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.stdout == "5\n", result.stderr
+
+
+def test_classifier_without_a_file_raises_after_a_fork(classifier):
+    bare = Classifier(classifier.backend)
+
+    def use_bare():
+        with pytest.raises(BackendUnavailable, match="opened before a fork: open one in each"):
+            bare.scores(classifier.spec.golden.pixels)
+
+    assert in_fork(use_bare) == 0
